@@ -1,0 +1,77 @@
+# `make demo` and `make test` do all the set-up; a stamp in $(VENV) says what is installed there.
+#   PYTHON     the interpreter that makes the virtual environment, 3.10 or newer
+#   PIP_FLAGS  more options for pip, such as another index: --extra-index-url URL
+#   ARGS       more options for the command itself: make test ARGS="-k mask"
+PYTHON ?= python3
+PIP_FLAGS ?=
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# A stamp is written only after its install succeeded; each extra brings the run time with it.
+RUN := $(VENV)/.ready-run
+DEV := $(VENV)/.ready-dev
+DRAW := $(VENV)/.ready-demo-checkpoint
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint types pytest demo-checkpoint setup setup-dev clean
+
+help:
+	@echo "make demo             set up and run the main job on the embedded checkpoint"
+	@echo "make test             set up, lint, check types, run the tests"
+	@echo "make demo-checkpoint  train the embedded checkpoint again (needs npm; hours)"
+	@echo "make setup            only install what running needs, into $(VENV)"
+	@echo "make setup-dev        only install what testing needs, into $(VENV)"
+	@echo "make clean            remove $(VENV), build output and caches"
+
+demo: $(RUN)
+	$(BIN)/erasure demo $(ARGS)
+
+test: lint types pytest
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV)
+	$(BIN)/mypy
+
+pytest: $(DEV)
+	$(BIN)/python -m pytest $(ARGS)
+
+demo-checkpoint: $(DRAW)
+	$(BIN)/python -m pipelines.demo_checkpoint $(ARGS)
+
+setup: $(RUN)
+
+setup-dev: $(DEV)
+
+$(VENV)/.created:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "There is no $(PYTHON) here; install Python 3.10 or newer, or name one:" \
+	    "make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), but 3.10 or newer is needed; name one:" \
+	    "make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@# Editable installs without a setup.py came with pip 21.3; this asks no index if met.
+	$(INSTALL) --quiet 'pip>=22'
+	@touch $@
+
+$(RUN): $(VENV)/.created pyproject.toml
+	$(INSTALL) -e .
+	@touch $@
+
+$(DEV): $(VENV)/.created pyproject.toml
+	$(INSTALL) -e '.[dev]'
+	@touch $(RUN) $@
+
+$(DRAW): $(VENV)/.created pyproject.toml
+	$(INSTALL) -e '.[demo-checkpoint]'
+	@touch $(RUN) $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find erasure eval pipelines prompts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,45 @@
+"""Tensors that are costly to make, kept on disk under a hash of what they were made from."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from erasure.files import save_tensors
+
+log = logging.getLogger(__name__)
+FORMAT: Final = "erasure-cache 1"
+
+
+def content_key(**parts: Any) -> str:  # noqa: ANN401
+    """Hash of plain values, 32 hex digits; equal values in any order give the same key."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorCache:
+    """A folder of safetensors files; delete it at any time."""
+
+    folder: Path
+
+    def get(
+        self, kind: str, key: str, make: Callable[[], Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """What is stored under the key, made and stored now if it is not there or is damaged."""
+        path = self.folder / kind / f"{key}.safetensors"
+        if path.exists():
+            try:
+                return load_file(path)
+            except (OSError, SafetensorError) as err:
+                log.warning("%s is damaged (%s) and is made again", path, err)
+        tensors = dict(make())
+        save_tensors(path, tensors, {"format": FORMAT})
+        return tensors

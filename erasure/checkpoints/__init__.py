@@ -1,0 +1,37 @@
+"""Checkpoints in and out: read, merge, write, verify."""
+
+from erasure.checkpoints.card import model_card
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.disk import refuse_existing, require_space
+from erasure.checkpoints.family import FAMILIES, SD1, SD2, Family
+from erasure.checkpoints.folder import folder_size, write_folder
+from erasure.checkpoints.merge import count_moved, merge_selected
+from erasure.checkpoints.modelspec import ModelSpec
+from erasure.checkpoints.provenance import Provenance
+from erasure.checkpoints.reading import read_checkpoint
+from erasure.checkpoints.single_file import write_single_file
+from erasure.checkpoints.verify import Check, Verification, verify
+from erasure.checkpoints.writing import Written
+
+__all__ = [
+    "FAMILIES",
+    "SD1",
+    "SD2",
+    "Check",
+    "Checkpoint",
+    "Family",
+    "ModelSpec",
+    "Provenance",
+    "Verification",
+    "Written",
+    "count_moved",
+    "folder_size",
+    "merge_selected",
+    "model_card",
+    "read_checkpoint",
+    "refuse_existing",
+    "require_space",
+    "verify",
+    "write_folder",
+    "write_single_file",
+]

@@ -1,0 +1,53 @@
+"""The names and shapes a config asks for; the one module here that needs diffusers."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from erasure.checkpoints.layout.clip import with_prefix
+from erasure.errors import CheckpointError
+
+
+def expected_weights(component: str, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Meta tensors of every weight of `unet`, `vae` or `text_encoder`, under diffusers names.
+
+    Costs no memory for weights; text encoder names have `text_model.`.
+
+    Raises:
+        CheckpointError: diffusers or transformers cannot build a model from `config`.
+    """
+    try:
+        with torch.device("meta"):
+            weights = _BUILDERS[component](config).state_dict()
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError, NotImplementedError) as e:
+        raise CheckpointError(f"{component}/config.json describes no such model: {e}") from e
+    return with_prefix(weights) if component == "text_encoder" else dict(weights)
+
+
+def _unet(config: Mapping[str, Any]) -> nn.Module:
+    from diffusers import UNet2DConditionModel
+
+    model: nn.Module = UNet2DConditionModel.from_config(dict(config))
+    return model
+
+
+def _vae(config: Mapping[str, Any]) -> nn.Module:
+    from diffusers import AutoencoderKL
+
+    model: nn.Module = AutoencoderKL.from_config(dict(config))
+    return model
+
+
+def _text_encoder(config: Mapping[str, Any]) -> nn.Module:
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(CLIPTextConfig.from_dict(dict(config)))
+
+
+_BUILDERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
+    "unet": _unet,
+    "vae": _vae,
+    "text_encoder": _text_encoder,
+}

@@ -1,0 +1,50 @@
+"""A Stable Diffusion checkpoint in memory, whatever it was read from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from erasure.checkpoints.description import Description
+from erasure.checkpoints.family import Family
+from erasure.checkpoints.provenance import Provenance
+from erasure.checkpoints.vocabulary import missing_vocabulary
+from erasure.hashing import weights_hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Weights and all that belongs to them.
+
+    Weights are CPU tensors in their stored type. Read from safetensors, they stay on disk until
+    used; do not change them in place.
+    """
+
+    family: Family
+    path: Path
+    components: Mapping[str, Mapping[str, Tensor]]
+    """`unet`, `vae`, `text_encoder` -> diffusers name -> weight. Text names have `text_model.`."""
+    description: Description
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    """Weights of the single file that diffusers has no place for, under their original names."""
+    carried: Mapping[str, Path] = field(default_factory=dict)
+    """Other files of the folder (safety checker, licence): place in the folder -> file."""
+    provenance: Provenance | None = None
+    """How it was made, where an erasure wrote it."""
+
+    @property
+    def unet(self) -> Mapping[str, Tensor]:
+        """diffusers name -> weight of the UNet."""
+        return self.components["unet"]
+
+    def unet_hash(self) -> str:
+        """`weights_hash` of the UNet as stored."""
+        return weights_hash(self.unet)
+
+    def tokenizer_files(self) -> Mapping[str, bytes]:
+        """Name -> content; CheckpointError, with three ways out, where none was found."""
+        if not self.description.tokenizer:
+            size = int(self.description.text_encoder.get("vocab_size", 0))
+            raise missing_vocabulary(self.path, size)
+        return self.description.tokenizer

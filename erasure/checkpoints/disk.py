@@ -1,0 +1,58 @@
+"""What a disk may refuse: no space, no permission, something in the way. Each as one sentence."""
+
+import errno
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from erasure.errors import CheckpointError
+
+_REASONS: Final[Mapping[int, str]] = {
+    errno.ENOSPC: "the disk is full; free some space or write elsewhere",
+    errno.EDQUOT: "the disk quota is used up; free some space or write elsewhere",
+    errno.EROFS: "the file system is read-only; write elsewhere",
+    errno.EACCES: "permission is denied; write elsewhere",
+    errno.EPERM: "permission is denied; write elsewhere",
+}
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of the block into a CheckpointError that says what to do about `path`."""
+    try:
+        yield
+    except OSError as err:
+        reason = _REASONS.get(err.errno or 0, err.strerror or str(err))
+        raise CheckpointError(f"cannot write {path}: {reason}") from err
+
+
+def require_space(path: Path, size: int) -> None:
+    """Refuse to start on a write that cannot end.
+
+    Args:
+        path: what will be written; it need not exist, nor its folder.
+        size: bytes it will take.
+
+    Raises:
+        CheckpointError: the disk that holds `path` has less free.
+    """
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    with disk_errors(path):
+        free = shutil.disk_usage(there).free
+    if free < size:
+        raise CheckpointError(
+            f"{path} needs {_megabytes(size)} and {there} has {_megabytes(free)} free; "
+            "free some space or write elsewhere"
+        )
+
+
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """Raise CheckpointError where `path` exists and `force` is not set."""
+    if not force and (path.exists() or path.is_symlink()):
+        raise CheckpointError(f"{path} exists; give another path, or --force to replace it")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"

@@ -1,0 +1,144 @@
+"""Write a complete diffusers folder, in one step: it is there whole or not at all."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from erasure.checkpoints.casting import dtype_after
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.description import CONFIG_FILES
+from erasure.checkpoints.disk import disk_errors, refuse_existing, require_space
+from erasure.checkpoints.provenance import FILE_NAME, Provenance
+from erasure.checkpoints.reading_folder import EXTRAS_FILE, weights_file
+from erasure.checkpoints.tensor_file import write_tensors
+from erasure.checkpoints.writing import Outgoing, Written, outgoing
+from erasure.errors import CheckpointError
+
+
+def write_folder(
+    checkpoint: Checkpoint,
+    path: Path,
+    *,
+    unet: Mapping[str, Tensor] | None = None,
+    provenance: Provenance | None = None,
+    dtype: torch.dtype | None = None,
+    card: str | None = None,
+    force: bool = False,
+) -> Written:
+    """Write what `StableDiffusionPipeline.from_pretrained` loads.
+
+    Args:
+        checkpoint: where all but the UNet comes from.
+        path: the folder; it must not exist, or be a diffusers folder or empty and `force` be set.
+        unet: the edited UNet, diffusers names; None writes the checkpoint's own.
+        provenance: what was done to it; its `result_hash` is filled in. Goes into the header of
+            the UNet's file and into `erasure.json`.
+        dtype: type of the floating point weights; None keeps each tensor's own.
+        card: text of `README.md`.
+        force: replace what is there.
+
+    Raises:
+        CheckpointError: no tokenizer, path in the way, another UNet, disk full or read-only.
+    """
+    refuse_existing(path, force=force)
+    _require_replaceable(path)
+    out = outgoing(checkpoint, unet, provenance, dtype)
+    tokenizer = checkpoint.tokenizer_files()
+    require_space(path, folder_size(checkpoint, dtype))
+    with disk_errors(path), _whole_folder(path) as folder:
+        _write_weights(checkpoint, out, folder, dtype)
+        for name, config in _configs(checkpoint, dtype).items():
+            _write_json(folder / CONFIG_FILES[name], config)
+        for name, content in tokenizer.items():
+            _write_bytes(folder / "tokenizer" / name, content)
+        for name, file in checkpoint.carried.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / name)
+        if out.provenance is not None:
+            _write_json(folder / FILE_NAME, out.provenance.to_dict())
+        if card is not None:
+            _write_bytes(folder / "README.md", card.encode())
+    return Written(path, out.unet_hash, out.provenance)
+
+
+def folder_size(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> int:
+    """Bytes the folder takes, headers and configs left out."""
+    groups = [*checkpoint.components.values(), checkpoint.extras]
+    tensors = [tensor for group in groups for tensor in group.values()]
+    weights = sum(t.numel() * dtype_after(t, dtype).itemsize for t in tensors)
+    return weights + sum(file.stat().st_size for file in checkpoint.carried.values())
+
+
+def _write_weights(
+    checkpoint: Checkpoint, out: Outgoing, folder: Path, dtype: torch.dtype | None
+) -> None:
+    for component, weights in checkpoint.components.items():
+        edited = component == "unet"
+        write_tensors(
+            folder / component / weights_file(component),
+            out.unet if edited else weights,
+            out.header() if edited else {},
+            dtype=dtype,
+        )
+    if checkpoint.extras:
+        write_tensors(folder / EXTRAS_FILE, checkpoint.extras, {}, dtype=dtype)
+
+
+def _configs(checkpoint: Checkpoint, dtype: torch.dtype | None) -> dict[str, dict[str, Any]]:
+    configs = {name: dict(config) for name, config in checkpoint.description.configs().items()}
+    present = {name.partition("/")[0] for name in checkpoint.carried}
+    present |= {"scheduler", "tokenizer", *checkpoint.components}
+    index = configs["model_index"]
+    for name, value in index.items():
+        if isinstance(value, list) and name not in present:
+            index[name] = [None, None]  # a component whose files are not there
+    for key in ("dtype", "torch_dtype"):
+        if dtype is not None and key in configs["text_encoder"]:
+            configs["text_encoder"][key] = str(dtype).removeprefix("torch.")
+    return configs
+
+
+def _require_replaceable(path: Path) -> None:
+    """Even `force` removes only what is a model folder; a slip of the pen must not cost a home."""
+    if path.is_dir() and any(path.iterdir()) and not (path / "model_index.json").is_file():
+        raise CheckpointError(f"{path} is not empty and no diffusers folder; give another path")
+    if path.exists() and not path.is_dir():
+        raise CheckpointError(f"{path} is a file; give the path of a folder")
+
+
+@contextmanager
+def _whole_folder(path: Path) -> Iterator[Path]:
+    """Yield `path.part` to fill; it takes the place of `path` only if the block succeeds."""
+    part, old = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.old")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        yield part
+        if path.exists():
+            os.replace(path, old)
+        os.replace(part, path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    _write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)

@@ -1,0 +1,34 @@
+"""CLIP-L text encoder (SD 1.x): the names of transformers, always with `text_model.` in front.
+
+transformers drops that prefix from `CLIPTextModel` from about 5.6 on, in memory and in saved files,
+while every published file and every loader of single files has it.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from torch import Tensor
+
+PREFIX: Final = "text_model."
+_OUTSIDE: Final = (PREFIX, "text_projection.", "logit_scale")
+
+
+def with_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Add `text_model.` where it is missing; the buffer `position_ids` is left out."""
+    return {
+        name if name.startswith(_OUTSIDE) else f"{PREFIX}{name}": weight
+        for name, weight in weights.items()
+        if not name.endswith("position_ids")
+    }
+
+
+def without_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The names a `CLIPTextModel` of transformers >= 5.6 has in memory."""
+    return {name.removeprefix(PREFIX): weight for name, weight in weights.items()}
+
+
+to_original = with_prefix
+"""transformers names -> names after `cond_stage_model.transformer.`."""
+
+to_diffusers = with_prefix
+"""Names after `cond_stage_model.transformer.` -> transformers names with `text_model.`."""

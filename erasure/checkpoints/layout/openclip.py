@@ -1,0 +1,86 @@
+"""OpenCLIP text tower (SD 2.x): names of transformers <-> names of open_clip.
+
+open_clip holds query, key and value as one matrix, in this order: `in_proj_weight` (3 D, D) and
+`in_proj_bias` (3 D). Its `text_projection` is the transpose of transformers' linear layer (square,
+so no shape check sees a missing transpose). D is the width.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from erasure.checkpoints.layout.clip import with_prefix
+from erasure.checkpoints.layout.renaming import inverse, renamed
+from erasure.errors import CheckpointError
+
+_SHARED: Final = {
+    "text_model.embeddings.token_embedding": "token_embedding",
+    "text_model.embeddings.position_embedding.weight": "positional_embedding",
+    "text_model.final_layer_norm": "ln_final",
+    "text_projection.weight": "text_projection",
+    "logit_scale": "logit_scale",
+}
+_LAYER: Final = {
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "self_attn.out_proj": "attn.out_proj",
+}
+_NUMBER: Final = re.compile(r"(?:text_model\.encoder\.layers|transformer\.resblocks)\.(\d+)\.")
+_PROJECTION: Final = re.compile(
+    r"text_model\.encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(weight|bias)"
+)
+_FUSED: Final = re.compile(r"transformer\.resblocks\.(\d+)\.attn\.in_proj_(weight|bias)")
+
+
+def to_original(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """transformers names, with or without `text_model.`, -> open_clip names."""
+    weights = with_prefix(weights)
+    modules = _modules(weights)
+    done: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        if found := _PROJECTION.fullmatch(name):
+            if found[2] != "q":
+                continue  # taken with its query
+            parts = [_sibling(weights, name, letter) for letter in "qkv"]
+            done[f"transformer.resblocks.{found[1]}.attn.in_proj_{found[3]}"] = torch.cat(parts)
+        else:
+            done[renamed(name, modules)] = (
+                weight.t() if name == "text_projection.weight" else weight
+            )
+    return done
+
+
+def to_diffusers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """open_clip names -> transformers names with `text_model.`, every layer that is there."""
+    modules = inverse(_modules(weights))
+    done: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        if found := _FUSED.fullmatch(name):
+            layer = f"text_model.encoder.layers.{found[1]}.self_attn"
+            for letter, part in zip("qkv", weight.chunk(3), strict=True):
+                done[f"{layer}.{letter}_proj.{found[2]}"] = part
+        else:
+            done[renamed(name, modules)] = weight.t() if name == "text_projection" else weight
+    return done
+
+
+def _sibling(weights: Mapping[str, Tensor], query: str, letter: str) -> Tensor:
+    name = query.replace(".q_proj.", f".{letter}_proj.")
+    if name not in weights:
+        raise CheckpointError(f"the text encoder has {query} but no {name}; it is incomplete")
+    return weights[name]
+
+
+def _modules(weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Every module path but the fused ones, transformers -> open_clip."""
+    layers = {int(found[1]) for name in weights if (found := _NUMBER.match(name))}
+    return dict(_SHARED) | {
+        f"text_model.encoder.layers.{n}.{old}": f"transformer.resblocks.{n}.{new}"
+        for n in sorted(layers)
+        for old, new in _LAYER.items()
+    }

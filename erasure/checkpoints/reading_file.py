@@ -1,0 +1,108 @@
+"""Read an original single file: find its family and configs, check it, give it diffusers names."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from erasure.checkpoints import embedded
+from erasure.checkpoints.architecture import expected_weights
+from erasure.checkpoints.checking import require_names, require_no_more, require_shapes
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.description import (
+    Description,
+    shipped_description,
+    shipped_tokenizer_settings,
+)
+from erasure.checkpoints.family import Family, Part
+from erasure.checkpoints.pickles import is_pickle, read_pickle
+from erasure.checkpoints.provenance import Provenance
+from erasure.checkpoints.reading_folder import describe_folder
+from erasure.checkpoints.recognise import family_of_file, prediction_type_of
+from erasure.checkpoints.tensor_file import TensorFile, read_tensors
+from erasure.checkpoints.vocabulary import CLIP_SIZE, find_clip_vocabulary
+from erasure.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+
+def read_single_file(
+    path: Path, *, config: Path | None = None, allow_pickle: bool = False
+) -> Checkpoint:
+    """Read a `.safetensors` (or, if allowed, pickled) file in the original layout.
+
+    EMA copies (`model_ema.*`) and buffers are left out; what only the original layout has a place
+    for becomes `extras`.
+
+    Raises:
+        CheckpointError: damaged, refused, another architecture, weights missing or of other shapes.
+    """
+    found = open_file(path, allow_pickle=allow_pickle)
+    family = family_of_file(found.tensors, path)
+    description = _describe(path, found, family, config)
+    components: dict[str, Mapping[str, Tensor]] = {}
+    extras: dict[str, Tensor] = {}
+    for part in family.parts:
+        weights = family.part_of(found.tensors, part.component)
+        wanted = expected_weights(part.component, getattr(description, part.component))
+        components[part.component], rest = _convert(part, weights, wanted, path)
+        extras |= {f"{part.prefix}{name}": weight for name, weight in rest.items()}
+    return Checkpoint(
+        family=family,
+        path=path,
+        components=components,
+        description=description,
+        extras=extras,
+        provenance=Provenance.from_header(found.metadata, str(path)),
+    )
+
+
+def open_file(path: Path, *, allow_pickle: bool = False) -> TensorFile:
+    """The tensors of a single file under the names they are stored with."""
+    if path.is_file() and is_pickle(path):
+        return read_pickle(path, allowed=allow_pickle)
+    return read_tensors(path)
+
+
+def _describe(path: Path, found: TensorFile, family: Family, config: Path | None) -> Description:
+    if config is not None:
+        description, theirs = describe_folder(config)
+        if theirs is not family:
+            raise CheckpointError(
+                f"{path} is {family.title}, but config {config} is {theirs.title}; "
+                "give the folder of the same model"
+            )
+    else:
+        own = embedded.from_header(found.metadata, str(path))
+        prediction = prediction_type_of(family, found.tensors, found.metadata)
+        description = own or shipped_description(family.key, prediction_type=prediction)
+    if not description.tokenizer and description.text_encoder.get("vocab_size") == CLIP_SIZE:
+        words = find_clip_vocabulary()
+        if words:
+            tokenizer = {**shipped_tokenizer_settings(family.key), **words}
+            description = replace(description, tokenizer=tokenizer)
+    return description
+
+
+def _convert(
+    part: Part, weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """diffusers weights, and what is left over of the original ones if the part keeps that."""
+    weights = part.tidy_original(weights)
+    names = part.to_original(wanted)
+    require_names(
+        {f"{part.prefix}{name}" for name in weights},
+        [f"{part.prefix}{name}" for name in names],
+        str(path),
+    )
+    if part.component == "unet":
+        require_no_more(weights, names, str(path))
+    rest = {name: w for name, w in weights.items() if name not in names}
+    if rest:
+        logger.info("%s: %d more weights under %s", path, len(rest), part.prefix)
+    converted = part.to_diffusers({name: weights[name] for name in names})
+    require_shapes(converted, wanted, str(path))
+    kept = {n: w for n, w in rest.items() if not n.endswith("position_ids")}
+    return converted, kept if part.keeps_rest else {}

@@ -1,0 +1,140 @@
+"""Read a diffusers folder: one, several (sharded) or variant weights files for each component."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from torch import Tensor
+
+from erasure.checkpoints.architecture import expected_weights
+from erasure.checkpoints.checking import require_names, require_no_more, require_shapes
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.description import Description, read_description, read_json
+from erasure.checkpoints.family import Family, Part
+from erasure.checkpoints.pickles import read_pickle
+from erasure.checkpoints.provenance import Provenance
+from erasure.checkpoints.recognise import family_of_folder
+from erasure.checkpoints.tensor_file import TensorFile, read_tensors
+from erasure.errors import CheckpointError
+
+EXTRAS_FILE: Final = "original_extras.safetensors"
+"""Weights only the single-file layout has a place for, kept beside the components."""
+
+_STEMS: Final = {
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+    "text_encoder": "model",
+}
+_PICKLES: Final = {
+    "unet": "diffusion_pytorch_model.bin",
+    "vae": "diffusion_pytorch_model.bin",
+    "text_encoder": "pytorch_model.bin",
+}
+_OWN: Final = frozenset(
+    {"unet", "vae", "text_encoder", "tokenizer", "scheduler", "requires_safety_checker"}
+)
+
+
+def weights_file(component: str) -> str:
+    """Name of the weights file of `component` as written, inside its folder."""
+    return f"{_STEMS[component]}.safetensors"
+
+
+def read_folder(path: Path, *, allow_pickle: bool = False) -> Checkpoint:
+    """Read a complete pipeline folder.
+
+    Raises:
+        CheckpointError: it is no pipeline, of another family, incomplete or damaged.
+    """
+    if not (path / "model_index.json").is_file():
+        raise CheckpointError(
+            f"{path} is a folder without model_index.json, so no diffusers pipeline; give the "
+            "folder that save_pretrained wrote, or a single .safetensors file"
+        )
+    description, family = describe_folder(path)
+    components: dict[str, Mapping[str, Tensor]] = {}
+    metadata: Mapping[str, str] = {}
+    for part in family.parts:
+        found = read_component(path, part.component, allow_pickle=allow_pickle)
+        config = getattr(description, part.component)
+        components[part.component] = _checked(part, found.tensors, config, path)
+        if part.component == "unet":
+            metadata = found.metadata
+    extras = path / EXTRAS_FILE
+    return Checkpoint(
+        family=family,
+        path=path,
+        components=components,
+        description=description,
+        extras=read_tensors(extras).tensors if extras.is_file() else {},
+        carried=dict(_carried(path, description.model_index)),
+        provenance=Provenance.from_header(metadata, str(path)),
+    )
+
+
+def describe_folder(path: Path) -> tuple[Description, Family]:
+    """The configs of a folder, and the family they belong to."""
+    index = read_json(path / "model_index.json")
+    text_encoder = path / "text_encoder" / "config.json"
+    tower = read_json(text_encoder) if text_encoder.is_file() else {}
+    family = family_of_folder(index, tower, path)  # first, so that SDXL is called by its name
+    return read_description(path), family
+
+
+def read_component(path: Path, component: str, *, allow_pickle: bool = False) -> TensorFile:
+    """The weights of one component, under the names they are stored with.
+
+    Plain files come before sharded ones, these before variants such as `.fp16.`, and pickles last.
+    """
+    folder, stem = path / component, _STEMS[component]
+    plain = folder / f"{stem}.safetensors"
+    if plain.is_file():
+        return read_tensors(plain)
+    index = folder / f"{stem}.safetensors.index.json"
+    if index.is_file():
+        return _read_shards(index)
+    variants = [folder / f"{stem}.fp16.safetensors", *sorted(folder.glob(f"{stem}.*.safetensors"))]
+    for variant in variants:
+        if variant.is_file():
+            return read_tensors(variant)
+    pickled = folder / _PICKLES[component]
+    if pickled.is_file():
+        return read_pickle(pickled, allowed=allow_pickle)
+    raise CheckpointError(f"{folder} has no {plain.name}; the pipeline folder is incomplete")
+
+
+def _read_shards(index: Path) -> TensorFile:
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict):
+        raise CheckpointError(f"{index} has no weight_map; fetch it again")
+    files = {name: read_tensors(index.with_name(name)) for name in sorted(set(places.values()))}
+    tensors = {name: w for file in files.values() for name, w in file.tensors.items()}
+    require_names(tensors, places, str(index.parent))
+    return TensorFile(tensors, next(iter(files.values())).metadata if files else {})
+
+
+def _checked(
+    part: Part, weights: Mapping[str, Tensor], config: Mapping[str, Any], path: Path
+) -> dict[str, Tensor]:
+    """The names used here, and exactly those the config asks for."""
+    weights = part.tidy_diffusers(weights)
+    where = str(path / part.component)
+    wanted = expected_weights(part.component, config)
+    require_names(weights, wanted, where)
+    if part.component == "unet":
+        require_no_more(weights, wanted, where)
+    require_shapes(weights, wanted, where)
+    return {name: weights[name] for name in wanted}
+
+
+def _carried(path: Path, model_index: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """Licences, and the components we do not touch. Not other weights beside them: a repository
+    often holds the same model once more as a single file, as it was before erasure."""
+    for file in sorted(path.glob("LICENSE*")):
+        if file.is_file():
+            yield file.name, file
+    for component in model_index:
+        if component not in _OWN and not component.startswith("_"):
+            for file in sorted((path / component).rglob("*")):
+                if file.is_file():
+                    yield file.relative_to(path).as_posix(), file

@@ -1,0 +1,72 @@
+"""What an objective is: one batch in, one loss out."""
+
+# B samples, C x H x W latents.
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from erasure.denoiser import Condition, Denoiser, join
+from erasure.latents import Noised
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's samples."""
+
+    forget: Noised
+    replacement: Condition
+    """What each forget sample should be taken for, (B, ...)."""
+    retain: Noised | None
+    """None where there is nothing to retain; of any size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Both parts, weighted; their sum is minimised."""
+
+    forget: Tensor
+    """()"""
+    retain: Tensor
+    """()"""
+
+    @property
+    def total(self) -> Tensor:
+        """()"""
+        return self.forget + self.retain
+
+
+class Objective(Protocol):
+    """Owns its settings, never weights or devices."""
+
+    @property
+    def needs_frozen(self) -> bool:
+        """Whether the call looks at the model as it was before the first step."""
+        ...
+
+    def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+        """Losses that are means over samples and elements."""
+        ...
+
+
+def predict_both(student: Denoiser, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """Predictions for the forget and the retain samples, in one pass of the model."""
+    forget, retain = batch.forget, batch.retain
+    if retain is None:
+        return student(forget.x_t, forget.t, forget.condition), None
+    both = student(
+        torch.cat([forget.x_t, retain.x_t]),
+        torch.cat([forget.t, retain.t]),
+        join([forget.condition, retain.condition]),
+    )
+    return both[: len(forget)], both[len(forget) :]
+
+
+def retain_loss(predicted: Tensor | None, batch: Batch, alpha: float) -> Tensor:
+    """alpha times the ordinary diffusion loss on the retain samples, in float32; ()."""
+    if predicted is None or batch.retain is None:
+        return batch.forget.x_t.new_zeros((), dtype=torch.float32)
+    return alpha * F.mse_loss(predicted.float(), batch.retain.target.float())

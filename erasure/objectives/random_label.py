@@ -1,0 +1,47 @@
+"""Random-label unlearning: answer to the concept as if another prompt had been given."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from erasure.denoiser import Denoiser
+from erasure.errors import ConfigError
+from erasure.objectives.protocol import Batch, Loss, predict_both, retain_loss
+
+
+@dataclass(frozen=True, slots=True)
+class RandomLabel:
+    """|eps(x_t | forget) - sg eps(x_t | replacement)|^2 + alpha |eps(x_r | retain) - target|^2.
+
+    Source: arXiv:2310.12508, objective for image generation. As in the released code the weight
+    `alpha` sits on the retain term and the replacement is a prompt. Unlike there, both passes of
+    the forget term see the same x_t: the release draws two posterior samples, so its loss is not
+    zero even where both prompts are equal.
+    """
+
+    alpha: float = 1.0
+    """Weight of the retain loss, >= 0."""
+    target: Literal["moving", "frozen"] = "moving"
+    """The model that answers to the replacement: the one in training, as released, or a copy."""
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0:
+            raise ConfigError(f"alpha is {self.alpha}; give 0 or more")
+        if self.target not in ("moving", "frozen"):
+            raise ConfigError(f"target is {self.target!r}; give 'moving' or 'frozen'")
+
+    @property
+    def needs_frozen(self) -> bool:
+        """Only a frozen target needs the copy."""
+        return self.target == "frozen"
+
+    def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+        """Both losses of one batch; no gradient flows through the replacement's answer."""
+        teacher = frozen if self.target == "frozen" else student
+        with torch.no_grad():
+            wanted = teacher(batch.forget.x_t, batch.forget.t, batch.replacement)  # (B, C, H, W)
+        predicted, kept = predict_both(student, batch)
+        forget = F.mse_loss(predicted.float(), wanted.float())
+        return Loss(forget, retain_loss(kept, batch, self.alpha))

@@ -1,0 +1,126 @@
+"""The weights that a mask frees, as short vectors of their own; nothing else can move."""
+
+# n weights of one parameter, s of them selected.
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from erasure.errors import MaskError
+
+
+class SelectedWeights:
+    """Trainable float32 vectors, one a parameter, holding just the weights that a mask selects.
+
+    An optimiser sees only these vectors, so weight decay, momentum and anything else it may do
+    cannot reach an unselected weight: it keeps its bits by construction. The update of a selected
+    weight is that of the same optimiser on the full parameters with masked gradients, for every
+    optimiser that treats weights one by one (SGD, Adam, AdamW...). Its state is as short as the
+    vectors. The full gradient of a parameter is read when it is complete and freed at once.
+
+    Memory: 4 bytes of value, 4 of gradient and 4 of index a selected weight (8 for parameters of
+    2**31 weights or more).
+    """
+
+    def __init__(self, network: nn.Module, mask: Mapping[str, Tensor]) -> None:
+        """Freeze what the mask leaves out and hook the rest.
+
+        Args:
+            network: its parameters are named as in `mask`; they stay where they are.
+            mask: bool tensors of the parameters' shapes; a missing name selects nothing.
+
+        Raises:
+            MaskError: a name or shape does not fit, or nothing is selected.
+        """
+        parameters = dict(network.named_parameters())
+        _check(mask, parameters)
+        self._network = network
+        self._parameters: dict[str, nn.Parameter] = {}
+        self._rows: dict[str, Tensor] = {}
+        self._hooks: list[Any] = []
+        self.vectors: dict[str, nn.Parameter] = {}
+        for name, parameter in parameters.items():
+            chosen = mask.get(name)
+            if chosen is None or not chosen.any():
+                parameter.requires_grad_(False)
+                continue
+            rows = chosen.to(parameter.device).flatten().nonzero().flatten()  # (s,)
+            small = parameter.numel() < 2**31
+            self._rows[name] = rows.to(torch.int32) if small else rows
+            parameter.requires_grad_(True)
+            self._parameters[name] = parameter
+            values = parameter.detach().flatten()[rows].float()
+            self.vectors[name] = nn.Parameter(values)
+            hook = self._take_gradient(name)
+            self._hooks.append(parameter.register_post_accumulate_grad_hook(hook))  # type: ignore[no-untyped-call]
+        if not self.vectors:
+            raise MaskError("the mask selects no weight; choose a larger density or another scope")
+
+    def _take_gradient(self, name: str) -> Callable[[Tensor], None]:
+        def take(parameter: Tensor) -> None:
+            gradient, parameter.grad = parameter.grad, None
+            assert gradient is not None
+            vector = self.vectors[name]
+            part = gradient.flatten().index_select(0, self._rows[name]).float()
+            vector.grad = part if vector.grad is None else vector.grad.add_(part)
+
+        return take
+
+    @torch.no_grad()
+    def write_back(self) -> None:
+        """Copy the vectors' values into the network, after each step of the optimiser."""
+        for name, vector in self.vectors.items():
+            parameter = self._parameters[name]
+            flat = parameter.view(-1)
+            flat.index_copy_(0, self._rows[name].long(), vector.detach().to(parameter.dtype))
+
+    def gradient_norm(self) -> Tensor:
+        """Euclidean norm of all selected gradients, (), float32."""
+        norms = [v.grad.norm() for v in self.vectors.values() if v.grad is not None]
+        return torch.linalg.vector_norm(torch.stack(norms))
+
+    def release(self) -> None:
+        """Take the hooks off; the network keeps its values."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+
+def _check(mask: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> None:
+    for name, chosen in mask.items():
+        if name not in parameters:
+            raise MaskError(
+                f"the mask names {name!r}, which this model has not; make the mask from this model"
+            )
+        if chosen.shape != parameters[name].shape:
+            raise MaskError(
+                f"the mask of {name!r} has shape {tuple(chosen.shape)}, the weight has "
+                f"{tuple(parameters[name].shape)}; make the mask from this model"
+            )
+
+
+def moved_outside(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor], mask: Mapping[str, Tensor]
+) -> list[str]:
+    """Names of the tensors in which a weight outside the mask has other bits than before.
+
+    An empty list is the proof that only selected weights moved. Compares bytes, so -0.0 is not
+    0.0 and a NaN equals itself.
+    """
+    moved = []
+    for name, old in before.items():
+        new = after[name]
+        same = old.dtype == new.dtype and old.shape == new.shape
+        if same:
+            width = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+            kind = width[old.element_size()]
+            differs = old.contiguous().view(kind) != new.to(old.device).contiguous().view(kind)
+            chosen = mask.get(name)
+            if chosen is not None:
+                differs &= ~chosen.to(old.device)
+            same = not bool(differs.any())
+        if not same:
+            moved.append(name)
+    return moved

@@ -1,0 +1,122 @@
+"""The classifier of the canvas: which object and which style a picture shows."""
+
+# B pictures of 64x64 pixels, O objects, S styles.
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from eval.errors import EvalError
+from prompts.canvas import OBJECTS, STYLES
+
+IMAGE_SIZE: Final = 64
+WEIGHTS: Final = Path(__file__).parent / "assets" / "canvas_classifier.safetensors"
+_WIDTHS: Final = (32, 64, 96, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the classifier sees in one picture."""
+
+    obj: str
+    style: str
+    obj_score: float
+    """Probability in [0, 1]."""
+    style_score: float
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions that halve the picture, with a shortcut."""
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inner, outer, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(outer),
+            nn.ReLU(),
+            nn.Conv2d(outer, outer, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(outer),
+        )
+        self.shortcut = nn.Conv2d(inner, outer, 1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class CanvasClassifier(nn.Module):
+    """A residual network with one head an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        stem = [
+            nn.Conv2d(3, _WIDTHS[0], 3, 2, 1, bias=False),
+            nn.BatchNorm2d(_WIDTHS[0]),
+            nn.ReLU(),
+        ]
+        blocks = [ResidualBlock(a, b) for a, b in zip(_WIDTHS, _WIDTHS[1:], strict=False)]
+        self.body = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.obj = nn.Linear(4 * _WIDTHS[-1], len(OBJECTS))
+        self.style = nn.Linear(4 * _WIDTHS[-1], len(STYLES))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, O) and (B, S) of pixels (B, 3, 64, 64) in [-1, 1]."""
+        features = self.body(pixels)
+        return self.obj(features), self.style(features)
+
+
+@cache
+def load_canvas_classifier(path: Path = WEIGHTS) -> CanvasClassifier:
+    """The shipped classifier, in float32, ready to judge.
+
+    Raises:
+        EvalError: the file is missing or is not this classifier.
+    """
+    network = CanvasClassifier()
+    try:
+        network.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    except (OSError, SafetensorError, RuntimeError) as err:
+        raise EvalError(
+            f"{path} is not the canvas classifier ({err}); reinstall diffusion-erasure, or make "
+            "it again with `make demo-checkpoint`"
+        ) from err
+    return network.eval()
+
+
+def to_pixels(images: Sequence[Image.Image]) -> Tensor:
+    """Pictures of any size -> (B, 3, 64, 64) in [-1, 1]."""
+    small = [
+        np.asarray(image.convert("RGB").resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BOX))
+        for image in images
+    ]
+    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@torch.no_grad()
+def judge_canvas(
+    images: Sequence[Image.Image], network: CanvasClassifier, batch_size: int = 64
+) -> list[Verdict]:
+    """Classify pictures of any size; the result does not depend on `batch_size`."""
+    verdicts = []
+    for start in range(0, len(images), batch_size):
+        objects, styles = network(to_pixels(images[start : start + batch_size]))
+        best_object, best_style = objects.softmax(1).max(1), styles.softmax(1).max(1)
+        verdicts += [
+            Verdict(OBJECTS[o], STYLES[s], p, q)
+            for o, s, p, q in zip(
+                best_object.indices.tolist(),
+                best_style.indices.tolist(),
+                best_object.values.tolist(),
+                best_style.values.tolist(),
+                strict=True,
+            )
+        ]
+    return verdicts

@@ -1,0 +1,115 @@
+"""Pictures with prompts, as the model takes them: decoded, cut to a square, scaled to [-1, 1]."""
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from struct import error as StructError
+from typing import Final
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from erasure.errors import ConfigError
+
+LONGEST: Final = 30
+"""Longer side over shorter, at most: a sliver would be blown up to gigabytes before the crop."""
+
+# What Pillow raises on damaged files, by format.
+_UNDECODABLE: Final = (
+    OSError,  # unknown formats and cut files too
+    SyntaxError,
+    ValueError,
+    EOFError,
+    StructError,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One training sample."""
+
+    image: Image.Image
+    """RGB."""
+    prompt: str
+    source: str
+    """Where it came from, to name in a message: a path, or a data set and a row."""
+
+
+def decode(data: Path | bytes, source: str) -> Image.Image:
+    """Read one picture as RGB, turned as its EXIF says, what is transparent on white.
+
+    Args:
+        data: a file, or what is in one.
+        source: what to call it in an error.
+
+    Raises:
+        ConfigError: it is not there, or no picture that can be decoded.
+    """
+    try:
+        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as file:
+            return _rgb(ImageOps.exif_transpose(file))
+    except FileNotFoundError as err:
+        raise ConfigError(f"there is no picture {source}; check the path") from err
+    except _UNDECODABLE as err:
+        # Pillow's own words for an unknown format only repeat the name.
+        reason = "unknown format" if isinstance(err, UnidentifiedImageError) else err
+        raise ConfigError(
+            f"{source} is no picture that can be decoded ({reason}); replace it or leave it out"
+        ) from err
+
+
+def square(image: Image.Image, size: int, source: str = "a picture") -> Image.Image:
+    """Resize the shorter side to `size` pixels, bicubic, and cut out the centre.
+
+    Raises:
+        ConfigError: the sides differ too much, or `size` is below 1.
+
+    Source: arXiv:2310.12508, released code, transform of the ImageNette pictures; rounding is
+        that of torchvision's `Resize` and `CenterCrop`.
+    """
+    if size < 1:
+        raise ConfigError(f"size is {size}; give 1 pixel or more")
+    width, height = image.size
+    shorter, longer = min(width, height), max(width, height)
+    if longer > LONGEST * shorter:
+        raise ConfigError(f"{source} is {width}x{height} pixels, too narrow for a square; crop it")
+    scaled = int(size * longer / shorter)
+    fitted = (size, scaled) if width <= height else (scaled, size)
+    left, top = (round((side - size) / 2) for side in fitted)
+    resized = image.resize(fitted, Image.Resampling.BICUBIC)
+    return resized.crop((left, top, left + size, top + size))
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """RGB picture -> float32 in [-1, 1], (3, H, W)."""
+    values = torch.from_numpy(np.array(image, dtype=np.float32))  # (H, W, 3)
+    return values.permute(2, 0, 1).contiguous() / 127.5 - 1
+
+
+def read_pictures(listed: Iterable[tuple[Path | bytes, str, str]], size: int) -> Iterator[Picture]:
+    """Decode and cut pictures one by one as they are asked for.
+
+    Args:
+        listed: file or its content, prompt, and what to call it.
+        size: pixels a side.
+
+    Raises:
+        ConfigError: at the picture that cannot be read.
+    """
+    for data, prompt, source in listed:
+        yield Picture(square(decode(data, source), size, source), prompt, source)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a pixel, which `convert` would clip to white
+        grey = np.asarray(image).astype(np.int64)  # (H, W)
+        grey = grey >> 8 if grey.max() > 255 else grey
+        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layered = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")

@@ -1,0 +1,71 @@
+"""What to forget, what to see in its place, and what to keep."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from prompts.errors import PromptError
+
+Kind = Literal["object", "style", "class", "nudity", "general"]
+"""`object` and `style` of the canvas, `class` of ImageNette, `nudity`, or any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptPlan:
+    """The prompts of one erasure. The lists may be long: sample from them."""
+
+    concept: str
+    """As the user named it, tidied."""
+    kind: Kind
+    forget: tuple[str, ...]
+    """Prompts that show the concept; no repeats."""
+    replacement: Mapping[str, tuple[str, ...]]
+    """Forget prompt -> what may stand in for it; where there are several, draw one a sample."""
+    retain: tuple[str, ...]
+    """Prompts that must go on working; empty where the user wants none."""
+    erased: tuple[str, ...]
+    """What a judge should see no more: objects or styles of the canvas, class names, or the
+    concept itself."""
+
+    def __post_init__(self) -> None:
+        forget = set(self.forget)
+        if not all(forget):
+            raise PromptError("a prompt to forget is empty; that would unlearn the model itself")
+        for prompt, stand_ins in self.replacement.items():
+            if taken := forget.intersection(stand_ins):
+                raise PromptError(
+                    f"{min(taken)!r} is to be forgotten, so it cannot stand in for {prompt!r}; "
+                    "name another anchor"
+                )
+        if both := forget.intersection(self.retain):
+            raise PromptError(
+                f"{min(both)!r} is both to be forgotten and to be retained; take it out of one list"
+            )
+
+
+def assemble(
+    concept: str,
+    kind: Kind,
+    replacement: Mapping[str, tuple[str, ...]],
+    *,
+    extra: Mapping[str, tuple[str, ...]],
+    retain: tuple[str, ...] | None,
+    neighbours: Iterable[str],
+    erased: tuple[str, ...],
+) -> ConceptPlan:
+    """Put a plan together from what a family knows and what the user adds.
+
+    Args:
+        concept: as the user named it.
+        kind: of the concept.
+        replacement: the family's own forget prompts and what stands in for each.
+        extra: the same for the user's own forget prompts; what the family has too stays as it is.
+        retain: the user's list, or None for `neighbours` without what is to be forgotten.
+        neighbours: the family's list of what to retain.
+        erased: what a judge should see no more.
+    """
+    both = dict(replacement)
+    for prompt, stand_ins in extra.items():
+        both.setdefault(prompt, stand_ins)
+    kept = retain if retain is not None else tuple(p for p in neighbours if p not in both)
+    return ConceptPlan(concept, kind, tuple(both), both, kept, erased)

@@ -1,0 +1,42 @@
+"""What every test shares: no network, an empty hub cache, few threads, patient hypothesis."""
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+# A busy machine is no failure; the rest of the profile (CI's, where CI is set) stays.
+profile = settings.get_profile(settings.get_current_profile_name())
+settings.register_profile("patient", profile, deadline=None)
+settings.load_profile("patient")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set what libraries read once, when first imported; commands run by tests inherit it."""
+    hub = tempfile.TemporaryDirectory(prefix="erasure-tests-", ignore_cleanup_errors=True)
+    config.add_cleanup(hub.cleanup)
+    os.environ["HF_HOME"] = hub.name
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["MPLBACKEND"] = "Agg"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _offline() -> Iterator[None]:
+    """Fail the test that connects to another machine."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:  # noqa: ANN401
+        local = isinstance(address, (str, bytes)) or address[0] in ("127.0.0.1", "::1", "localhost")
+        if not local:
+            pytest.fail(f"a test connected to {address!r}; the tests run without a network")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        yield

@@ -1,0 +1,151 @@
+"""Holds the layers: which package may import which, wherever in a file the import stands."""
+
+import ast
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+ALLOWED: dict[str, set[str]] = {
+    "erasure": set(),
+    "prompts": set(),
+    "eval": {"prompts"},
+    "pipelines": {"erasure", "eval", "prompts"},
+}
+# Tensors in, tensors out: no pictures, no command line, no data sets.
+NOT_IN_ERASURE = {"PIL", "datasets", "matplotlib", "rich", "typer"}
+DYNAMIC = {"__import__", "import_module", "importorskip", "find_spec"}
+SOURCES = [path for package in ALLOWED for path in sorted((ROOT / package).rglob("*.py"))]
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def imports(source: str, module: str) -> Iterator[tuple[str, int]]:
+    """Each module named by an import in `source`, absolute, with its line.
+
+    Walks the whole tree, so imports in functions, under `TYPE_CHECKING` and by
+    `import_module("name")` count too. `module` is the dotted name of the file, with
+    `.__init__` for a package, against which relative imports are resolved.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = module.split(".")[: -node.level] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            yield name or "a package above the top", node.lineno
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            function = node.func.attr if isinstance(node.func, ast.Attribute) else node.func
+            called = function.id if isinstance(function, ast.Name) else function
+            if called in DYNAMIC and isinstance(node.args[0].value, str):
+                yield node.args[0].value, node.lineno
+
+
+def breaches(source: str, module: str) -> list[str]:
+    """What `source`, as the file of `module`, imports against the table; empty if nothing."""
+    package = module.split(".")[0]
+    forbidden = set(ALLOWED) - ALLOWED[package] - {package} | {"tests", "torchvision"}
+    if package == "erasure":
+        forbidden |= NOT_IN_ERASURE
+    return [
+        f"{module}:{line} imports {name}"
+        for name, line in imports(source, module)
+        if name.split(".")[0] in forbidden or name == "a package above the top"
+    ]
+
+
+def hides_builtin_eval(source: str) -> bool:
+    """Whether an import binds the package `eval` over the builtin of that name."""
+    return any(
+        isinstance(node, ast.Import) and any(a.name.split(".")[0] == "eval" for a in node.names)
+        for node in ast.walk(ast.parse(source))
+    )
+
+
+def dotted(path: Path) -> str:
+    """`erasure/a/b.py` -> `erasure.a.b`."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=dotted)
+def test_imports_point_one_way(path: Path) -> None:
+    assert breaches(path.read_text(encoding="utf-8"), dotted(path)) == []
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=dotted)
+def test_nothing_hides_the_builtin_eval(path: Path) -> None:
+    assert not hides_builtin_eval(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_each_package_is_there_and_typed(package: str) -> None:
+    assert (ROOT / package / "__init__.py").is_file()
+    assert (ROOT / package / "py.typed").is_file()
+
+
+def required(root: str, extras: set[str]) -> set[str]:
+    """The distributions that `root` with these extras asks for here, and theirs in turn."""
+    todo = [(root, frozenset({"", *extras}))]
+    seen = set()
+    while todo:
+        name, extra_names = node = todo.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        try:
+            needs = [Requirement(line) for line in metadata.requires(name) or []]
+        except metadata.PackageNotFoundError:  # an extra that is not installed here
+            continue
+        for need in needs:
+            if not need.marker or any(need.marker.evaluate({"extra": e}) for e in extra_names):
+                todo.append((canonicalize_name(need.name), frozenset({"", *need.extras})))
+    return {name for name, _ in seen}
+
+
+def test_nothing_required_brings_torchvision() -> None:
+    own = metadata.metadata("diffusion-erasure")
+    found = required("diffusion-erasure", set(own.get_all("Provides-Extra", [])))
+    assert {"torch", "diffusers", "hypothesis", "tqdm"} <= found  # direct, by extra, indirect
+    assert "torchvision" not in found
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("erasure.mask", "from eval.metrics import accuracy"),
+        ("erasure.mask", "def late():\n    import prompts.canvas"),
+        ("erasure.mask", "import torch, pipelines as p"),
+        ("erasure.mask", "from PIL import Image"),
+        ("erasure.mask", "from importlib import import_module\nimport_module('pipelines.cli')"),
+        ("erasure.deep.mask", "from ... import prompts"),
+        ("prompts.canvas", "from erasure import errors"),
+        ("eval.metrics", "if TYPE_CHECKING:\n    from erasure.mask import Mask"),
+        ("pipelines.cli", "from tests.tiny import model"),
+        ("pipelines.cli", "try:\n    import torchvision.transforms\nexcept ImportError: ..."),
+    ],
+)
+def test_a_breach_is_seen(module: str, source: str) -> None:
+    assert len(breaches(source, module)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("erasure.deep.mask", "from ..errors import ConfigError\nfrom . import other"),
+        ("erasure.deep.__init__", "from .mask import Mask"),
+        ("eval.metrics", "from prompts.canvas import OBJECTS"),
+        ("pipelines.cli", "from erasure import x\nfrom eval.y import y\nfrom prompts import z"),
+        ("pipelines.cli", "import evaluate"),
+    ],
+)
+def test_what_the_table_allows_passes(module: str, source: str) -> None:
+    assert breaches(source, module) == []
+    assert not hides_builtin_eval(source)
+
+
+@pytest.mark.parametrize("source", ["import eval", "import eval.metrics", "import eval as e"])
+def test_importing_eval_bare_is_seen(source: str) -> None:
+    assert hides_builtin_eval(source)
