@@ -1,0 +1,35 @@
+"""Remove a concept from a diffusion model: saliency, objectives, masked training, checkpoints."""
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.folder import write_folder
+from erasure.checkpoints.reading import read_checkpoint
+from erasure.checkpoints.single_file import write_single_file
+from erasure.checkpoints.verify import verify
+from erasure.edit import Edit, erase, find_mask
+from erasure.encoding import PromptedPixels, encode_concept
+from erasure.mask_file import load_mask, save_mask
+from erasure.masks import SaliencyMask
+from erasure.objectives import GradientAscent, RandomLabel
+from erasure.saliency import SaliencyConfig
+from erasure.trainer import Step, TrainConfig
+
+__all__ = [
+    "Checkpoint",
+    "Edit",
+    "GradientAscent",
+    "PromptedPixels",
+    "RandomLabel",
+    "SaliencyConfig",
+    "SaliencyMask",
+    "Step",
+    "TrainConfig",
+    "encode_concept",
+    "erase",
+    "find_mask",
+    "load_mask",
+    "read_checkpoint",
+    "save_mask",
+    "verify",
+    "write_folder",
+    "write_single_file",
+]

@@ -13,6 +13,10 @@ class CheckpointError(ErasureError):
     """A checkpoint is missing, damaged, of another architecture, or not what it claims to be."""
 
 
+class DiskError(CheckpointError):
+    """The disk refuses: full, read-only, no permission. Nothing is wrong with the input."""
+
+
 class MaskError(ErasureError):
     """A mask does not fit: another base, other weights, another format."""
 

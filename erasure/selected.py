@@ -54,7 +54,7 @@ class SelectedWeights:
             values = parameter.detach().flatten()[rows].float()
             self.vectors[name] = nn.Parameter(values)
             hook = self._take_gradient(name)
-            self._hooks.append(parameter.register_post_accumulate_grad_hook(hook))  # type: ignore[no-untyped-call]
+            self._hooks.append(parameter.register_post_accumulate_grad_hook(hook))
         if not self.vectors:
             raise MaskError("the mask selects no weight; choose a larger density or another scope")
 
@@ -79,7 +79,8 @@ class SelectedWeights:
     def gradient_norm(self) -> Tensor:
         """Euclidean norm of all selected gradients, (), float32."""
         norms = [v.grad.norm() for v in self.vectors.values() if v.grad is not None]
-        return torch.linalg.vector_norm(torch.stack(norms))
+        total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        return total
 
     def release(self) -> None:
         """Take the hooks off; the network keeps its values."""

@@ -1,5 +1,7 @@
 """The adapter to diffusers and transformers for Stable Diffusion 1.x and 2.x."""
 
+# diffusers and transformers are imported where they are used: that takes seconds, and most of the
+# package works without them.
 # B samples, L tokens, D text features, C x h x w latents, H x W pixels.
 
 from collections.abc import Mapping, Sequence
@@ -9,15 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    DDPMScheduler,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.denoiser import Condition, Denoiser
@@ -48,6 +42,8 @@ def noise_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
     Raises:
         CheckpointError: the model predicts something else than noise or velocity.
     """
+    from diffusers import DDPMScheduler
+
     prediction = config.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction"):
         raise CheckpointError(
@@ -112,6 +108,8 @@ class ImageEncoder:
 def build_unet(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> nn.Module:
     """The UNet on CPU in evaluation mode, its weights copied, so that training leaves the
     checkpoint as it is."""
+    from diffusers import UNet2DConditionModel
+
     weights = {k: v.to(dtype, copy=True) for k, v in checkpoint.unet.items()}
     network: nn.Module = _build(UNet2DConditionModel, checkpoint.description.unet, weights, "unet")
     return network
@@ -119,12 +117,16 @@ def build_unet(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> nn
 
 def build_image_encoder(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> ImageEncoder:
     """The autoencoder on CPU."""
+    from diffusers import AutoencoderKL
+
     weights = {k: v.to(dtype) for k, v in checkpoint.components["vae"].items()}
     return ImageEncoder(_build(AutoencoderKL, checkpoint.description.vae, weights, "vae"))
 
 
 def build_text_encoder(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> TextEncoder:
     """The text encoder on CPU, with its tokenizer."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
     config = CLIPTextConfig(**_settings(checkpoint.description.text_encoder))
     with torch.device("meta"):
         network = CLIPTextModel(config)
@@ -144,6 +146,8 @@ def build_text_encoder(checkpoint: Checkpoint, dtype: torch.dtype = torch.float3
 
 def build_pipeline(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> Any:  # noqa: ANN401
     """A diffusers pipeline on CPU that draws; no safety checker, no progress bar."""
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
     text = build_text_encoder(checkpoint, dtype)
     config = dict(checkpoint.description.scheduler)
     scheduler = DDIMScheduler.from_config(
@@ -164,6 +168,8 @@ def build_pipeline(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -
 
 
 def _build_tokenizer(checkpoint: Checkpoint) -> Any:  # noqa: ANN401
+    from transformers import CLIPTokenizer
+
     files = checkpoint.tokenizer_files()
     with TemporaryDirectory() as folder:
         for name, content in files.items():
@@ -173,7 +179,7 @@ def _build_tokenizer(checkpoint: Checkpoint) -> Any:  # noqa: ANN401
 
 def _build(
     kind: type[Any], config: Mapping[str, Any], weights: Mapping[str, Tensor], part: str
-) -> Any:  # noqa: ANN401, E501
+) -> Any:  # noqa: ANN401
     with torch.device("meta"):
         network = kind.from_config(_settings(config))
     _fill(network, weights, part)

@@ -65,7 +65,7 @@ def load_state(path: Path, trainer: MaskedTrainer, run: str) -> list[Step]:
 def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, {k: file.get_tensor(k) for k in list(file.keys())}
     except (OSError, SafetensorError) as err:
         raise TrainingError(
             f"{path} is not a training state ({err}); start anew with --force"

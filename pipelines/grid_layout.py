@@ -6,7 +6,7 @@ from typing import Final
 
 from PIL import Image
 
-from pipelines.lettering import clean, fit, line_height, width_of, wrap
+from pipelines.lettering import clean, line_height, width_of, wrap
 from pipelines.sheets import MARGIN, bands, scaled_size
 
 # Pixels. First the sizes of type.
@@ -111,13 +111,13 @@ def arranged(rows: Sequence[Row], side: int, title: str, max_width: int) -> Layo
     """Find room for every prompt, seed and caption, with pictures of `side` pixels."""
     pairs = [pair for row in rows for pair in row.pairs]
     sizes = [scaled_size(image, side) for pair in pairs for image in (pair.before, pair.after)]
-    widest = max(width_of(fit(row.prompt, PROMPT, WIDEST_PROMPT), PROMPT) for row in rows)
+    widest = max(width_of(clean(row.prompt)[:WIDEST_PROMPT], PROMPT) for row in rows)
     captions = any(clean(pair.before_caption + pair.after_caption) for pair in pairs)
     seeds = tuple(dict.fromkeys(pair.seed for pair in pairs))
     unwrapped = Layout(
         side=side,
         cell=(max(width for width, _ in sizes), max(height for _, height in sizes)),
-        prompt=max(NARROWEST_PROMPT, widest),
+        prompt=min(max(NARROWEST_PROMPT, widest), WIDEST_PROMPT),
         caption=line_height(SMALL) + 5 if captions else 0,
         title=(),
         seeds=(seeds,),

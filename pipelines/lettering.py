@@ -83,8 +83,7 @@ def fit(text: str, size: int, width: int) -> str:
     text = _bounded(clean(text), width)
     if width_of(text, size) <= width:
         return text
-    room = width - width_of(ELLIPSIS, size)
-    return text[: _fitting(text, size, room)].rstrip() + ELLIPSIS
+    return text[: _fitting(text, size, width, ELLIPSIS)].rstrip() + ELLIPSIS
 
 
 def wrap(text: str, size: int, width: int, lines: int) -> list[str]:
@@ -105,9 +104,10 @@ def wrap(text: str, size: int, width: int, lines: int) -> list[str]:
     return [*wrapped, fit(left, size, width)] if left else wrapped
 
 
-def _fitting(text: str, size: int, width: int) -> int:
-    """How many of the first characters fit `width` pixels."""
-    return bisect_right(range(1, len(text) + 1), width, key=lambda n: width_of(text[:n], size))
+def _fitting(text: str, size: int, width: int, tail: str = "") -> int:
+    """How many of the first characters, and `tail` after them, fit `width` pixels."""
+    counts = range(1, len(text) + 1)
+    return bisect_right(counts, width, key=lambda n: width_of(text[:n] + tail, size))
 
 
 def _bounded(text: str, width: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from erasure.errors import ConfigError
 from pipelines.pictures import Picture, read_pictures
 from prompts.nearest import nearest
+from prompts.phrases import tidy
 
 CONVERTED = "refs/convert/parquet"
 """The hub's own copy, without code, of a data set that comes as a script."""
@@ -33,6 +34,8 @@ class DatasetSource:
     """One for all."""
 
     def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise ConfigError("the data set has no name; give its id, such as `frgfm/imagenette`")
         given = (self.text_column, self.label_prompts, self.prompt)
         if sum(value is not None for value in given) != 1:
             raise ConfigError(
@@ -96,7 +99,7 @@ def _load(package: ModuleType, source: DatasetSource) -> Any:  # noqa: ANN401
         config = f" ({source.config})" if source.config else ""
         raise ConfigError(
             f"the {source.split} split of the data set {source.name}{config} cannot be loaded: "
-            f"{str(err).strip() or type(err).__name__}"
+            f"{tidy(str(err)) or type(err).__name__}"
         ) from err
 
 

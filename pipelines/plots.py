@@ -100,7 +100,7 @@ def plot_density(rows: Sequence[DensityRow], path: Path, *, overall: float) -> N
     axes.set_yticks(places, [row.part for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, end)
-    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1.0))
+    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=" %"))
     axes.set_xlabel("weights in the mask", color=MUTED)
     side = "left" if overall < 0.12 * end else "right" if overall > 0.88 * end else "center"
     above: dict[str, Any] = {
@@ -109,8 +109,8 @@ def plot_density(rows: Sequence[DensityRow], path: Path, *, overall: float) -> N
         "fontsize": 10,
     }
     axes.text(overall, 1.0, f"all weights {_percent(overall)}", ha=side, color=INK, **above)
-    _column(axes, 1.1, "in mask", [_percent(row.density) for row in rows])
-    _column(axes, 1.24, "weights", [_COUNT(row.total) for row in rows])
+    _column(axes, 1.13, "in mask", [_percent(row.density) for row in rows])
+    _column(axes, 1.28, "weights", [_COUNT(row.total) for row in rows])
     _save(figure, path)
 
 

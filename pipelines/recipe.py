@@ -120,7 +120,10 @@ def _checked(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401
         return tuple(map(_checked, inner, value, names))
     if hint in _SCALARS and isinstance(value, _SCALARS[hint][0]):
         if hint is bool or not isinstance(value, bool):  # a bool is an int, but not meant as one
-            return hint(value)
+            try:
+                return hint(value)
+            except OverflowError as err:  # a whole number that no float can hold
+                raise ConfigError(f"{where} is too large; give {_wanted(hint)}") from err
     elif isinstance(hint, type) and isinstance(value, hint):
         return value  # built already, or None
     raise ConfigError(_wrong(hint, value, where))

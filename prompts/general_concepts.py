@@ -156,4 +156,8 @@ def _style_extra(name: str, extra: tuple[str, ...]) -> dict[str, str]:
         r"(?:'s)?(?:[ -]style)?",
         re.IGNORECASE,
     )
-    return {prompt: tidy(words.sub("", prompt)) or STYLE_SUBJECTS[0] for prompt in extra}
+    left = {prompt: tidy(words.sub("", prompt)) for prompt in extra}
+    return {
+        prompt: subject if subject and subject != prompt else STYLE_SUBJECTS[0]
+        for prompt, subject in left.items()
+    }

@@ -22,6 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["HF_HOME"] = hub.name
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["MPLBACKEND"] = "Agg"
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("OMP_NUM_THREADS", "2")
 
@@ -34,6 +35,7 @@ def _offline() -> Iterator[None]:
     def guarded(self: socket.socket, address: Any) -> None:  # noqa: ANN401
         local = isinstance(address, (str, bytes)) or address[0] in ("127.0.0.1", "::1", "localhost")
         if not local:
+            self.close()
             pytest.fail(f"a test connected to {address!r}; the tests run without a network")
         connect(self, address)
 

@@ -2,7 +2,6 @@
 
 from erasure.checkpoints.card import model_card
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.disk import refuse_existing, require_space
 from erasure.checkpoints.family import FAMILIES, SD1, SD2, Family
 from erasure.checkpoints.folder import folder_size, write_folder
 from erasure.checkpoints.merge import count_moved, merge_selected
@@ -12,6 +11,7 @@ from erasure.checkpoints.reading import read_checkpoint
 from erasure.checkpoints.single_file import write_single_file
 from erasure.checkpoints.verify import Check, Verification, verify
 from erasure.checkpoints.writing import Written
+from erasure.disk import refuse_existing, require_space
 
 __all__ = [
     "FAMILIES",

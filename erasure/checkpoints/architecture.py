@@ -1,6 +1,8 @@
 """The names and shapes a config asks for; the one module here that needs diffusers."""
 
+import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -18,9 +20,14 @@ def expected_weights(component: str, config: Mapping[str, Any]) -> dict[str, Ten
     Raises:
         CheckpointError: diffusers or transformers cannot build a model from `config`.
     """
+    return dict(_expected(component, json.dumps(dict(config), sort_keys=True)))
+
+
+@lru_cache(maxsize=8)  # building the modules takes most of the time of reading a small checkpoint
+def _expected(component: str, config: str) -> dict[str, Tensor]:
     try:
         with torch.device("meta"):
-            weights = _BUILDERS[component](config).state_dict()
+            weights = _BUILDERS[component](json.loads(config)).state_dict()
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, NotImplementedError) as e:
         raise CheckpointError(f"{component}/config.json describes no such model: {e}") from e
     return with_prefix(weights) if component == "text_encoder" else dict(weights)

@@ -4,17 +4,22 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
-from erasure.checkpoints.wording import few
+from erasure.checkpoints.wording import counted, few
 from erasure.errors import CheckpointError
 
 
-def require_names(found: Collection[str], wanted: Collection[str], where: str) -> None:
+def require_names(
+    found: Collection[str],
+    wanted: Collection[str],
+    where: str,
+    *,
+    remedy: str = "it is incomplete, fetch it again",
+) -> None:
     """Raise CheckpointError where names of `wanted` are not in `found`."""
     missing = [name for name in wanted if name not in found]
     if missing:
         raise CheckpointError(
-            f"{where} lacks {len(missing)} of {len(wanted)} weights ({few(missing)}); "
-            "it is incomplete, fetch it again"
+            f"{where} lacks {len(missing)} of {len(wanted)} weights ({few(missing)}); {remedy}"
         )
 
 
@@ -23,7 +28,7 @@ def require_no_more(found: Collection[str], wanted: Collection[str], where: str)
     surplus = sorted(set(found) - set(wanted))
     if surplus:
         raise CheckpointError(
-            f"{where} has {len(surplus)} weights its architecture has no place for "
+            f"{where} has {counted(len(surplus))} its architecture has no place for "
             f"({few(surplus)}); only plain Stable Diffusion 1.x and 2.x are supported"
         )
 
@@ -34,7 +39,7 @@ def require_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], wh
     if wrong:
         name = wrong[0]
         raise CheckpointError(
-            f"{where} has {len(wrong)} weights of other shapes than its config says ({name} is "
+            f"{where} has {counted(len(wrong))} of another shape than the config says ({name} is "
             f"{list(found[name].shape)}, not {list(wanted[name].shape)}); for a model with its own "
             "sizes give --config FOLDER with its diffusers configs"
         )

@@ -14,11 +14,11 @@ from torch import Tensor
 from erasure.checkpoints.casting import dtype_after
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import CONFIG_FILES
-from erasure.checkpoints.disk import disk_errors, refuse_existing, require_space
 from erasure.checkpoints.provenance import FILE_NAME, Provenance
 from erasure.checkpoints.reading_folder import EXTRAS_FILE, weights_file
 from erasure.checkpoints.tensor_file import write_tensors
 from erasure.checkpoints.writing import Outgoing, Written, outgoing
+from erasure.disk import disk_errors, refuse_existing, require_space
 from erasure.errors import CheckpointError
 
 

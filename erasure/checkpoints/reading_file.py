@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from torch import Tensor
 
@@ -26,6 +27,11 @@ from erasure.checkpoints.vocabulary import CLIP_SIZE, find_clip_vocabulary
 from erasure.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
+
+_REMEDY: Final = (
+    "it is incomplete, fetch it again; or, if its model has sizes of its own, "
+    "give --config FOLDER with its diffusers configs"
+)
 
 
 def read_single_file(
@@ -96,6 +102,7 @@ def _convert(
         {f"{part.prefix}{name}" for name in weights},
         [f"{part.prefix}{name}" for name in names],
         str(path),
+        remedy=_REMEDY,
     )
     if part.component == "unet":
         require_no_more(weights, names, str(path))

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from erasure.checkpoints import embedded
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.disk import refuse_existing
 from erasure.checkpoints.modelspec import ModelSpec
 from erasure.checkpoints.provenance import Provenance, utc_now
 from erasure.checkpoints.tensor_file import write_tensors
 from erasure.checkpoints.writing import Written, outgoing
+from erasure.disk import refuse_existing
 from erasure.errors import CheckpointError
 
 

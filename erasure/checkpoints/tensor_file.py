@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from erasure.checkpoints.casting import cast, dtype_after
-from erasure.checkpoints.disk import disk_errors, require_space
+from erasure.disk import require_space
 from erasure.errors import CheckpointError
 from erasure.files import atomic
 
@@ -107,7 +107,7 @@ def write_tensors(
     """
     header, order = _header(tensors, metadata, dtype)
     require_space(path, sum(_size(tensors[name], dtype) for name in order) + len(header))
-    with disk_errors(path), atomic(path) as part, part.open("wb") as file:
+    with atomic(path) as part, part.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
         digest = _write_data(file, [tensors[name] for name in order], dtype)
         if DATA_HASH in metadata:

@@ -75,7 +75,7 @@ def vocabulary_from_bpe(text: str, source: Path) -> dict[str, bytes]:
     merges = text.split("\n")[1 : _MERGES + 1]
     if len(merges) != _MERGES or any(len(merge.split()) != 2 for merge in merges):
         raise CheckpointError(f"{source} is damaged: it does not hold CLIP's {_MERGES} merges")
-    letters = list(_byte_letters())
+    letters = list(byte_letters())
     tokens = letters + [f"{letter}</w>" for letter in letters]
     tokens += ["".join(merge.split()) for merge in merges]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
@@ -86,7 +86,7 @@ def vocabulary_from_bpe(text: str, source: Path) -> dict[str, bytes]:
     }
 
 
-def _byte_letters() -> Iterable[str]:
+def byte_letters() -> Iterable[str]:
     """One visible letter a byte: itself where it prints, else from 256 on; printable ones first."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     yield from map(chr, printable)

@@ -1,4 +1,4 @@
-"""Name a few of many in an error message."""
+"""Count and name a few of many in an error message."""
 
 from collections.abc import Iterable
 
@@ -8,3 +8,8 @@ def few(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{', '.join(names[:3])}{more}"
+
+
+def counted(number: int) -> str:
+    """`1 weight`, `2 weights`."""
+    return f"{number} weight{'' if number == 1 else 's'}"

@@ -56,8 +56,8 @@ def train_classifier(pictures: Tensor, state: Path) -> CanvasClassifier:
 
 
 @torch.no_grad()
-def measure_classifier(network: CanvasClassifier, pictures: Tensor) -> tuple[float, float]:
-    """Accuracy (object, style) on fresh augmentations, every pair equally often."""
+def measure_classifier(network: CanvasClassifier, pictures: Tensor) -> list[tuple[int, int]]:
+    """(right, total) for object and style on fresh augmentations, every pair equally often."""
     pairs = pictures.shape[0] * pictures.shape[1]
     generator = torch.Generator().manual_seed(1234)
     right = torch.zeros(2)
@@ -66,5 +66,4 @@ def measure_classifier(network: CanvasClassifier, pictures: Tensor) -> tuple[flo
         objects, styles = network(drawn.pixels)
         right[0] += (objects.argmax(1) == drawn.obj).sum()
         right[1] += (styles.argmax(1) == drawn.style).sum()
-    obj, style = (right / CHECK_PICTURES).tolist()
-    return obj, style
+    return [(int(count), CHECK_PICTURES) for count in right.tolist()]

@@ -15,7 +15,7 @@ from pipelines.demo_checkpoint.fit import FitConfig, fit
 from pipelines.demo_checkpoint.tokenizer import LENGTH
 from prompts.canvas import OBJECTS, STYLES, wordings
 
-UNET_CONFIG: Final = FitConfig(steps=16000, learning_rate=1e-3, seed=2, save_every=500)
+UNET_CONFIG: Final = FitConfig(steps=8500, learning_rate=1e-3, seed=2, save_every=500)
 BATCH: Final = 32
 PICTURES_PER_PAIR: Final = 160
 """Augmentations encoded once, before training."""

@@ -15,10 +15,12 @@ SHAPES: Final = FitConfig(steps=2500, learning_rate=2e-3, decay=0.998, seed=1, h
 """The first stage learns shapes under a strong prior."""
 COLOURS: Final = FitConfig(steps=1000, learning_rate=1.5e-3, decay=0.995, seed=4, warmup=50)
 """The second stage loosens the prior and weighs colours, which the first leaves pale."""
+DECODER: Final = FitConfig(steps=4000, learning_rate=1.5e-3, decay=0.998, seed=5, warmup=50)
+"""The third stage trains the decoder alone, so that it can go on while the UNet learns latents."""
 BATCH: Final = 16
-KL_WEIGHTS: Final = (5e-4, 5e-5)
+KL_WEIGHTS: Final = (5e-4, 5e-5, 0.0)
 """Of each stage, a latent value; keeps latents near a unit normal, so that the UNet can learn."""
-COLOUR_WEIGHTS: Final = (0.0, 2.0)
+COLOUR_WEIGHTS: Final = (0.0, 2.0, 2.0)
 """Of each stage, on the means over 4x4 and 16x16 pixels."""
 
 
@@ -49,11 +51,14 @@ def picture_loss(drawn: Tensor, wanted: Tensor, colour_weight: float) -> Tensor:
 
 
 def train_vae(pictures: Tensor, folder: Path) -> AutoencoderKL:
-    """Train on endless augmentations of `pictures`, see `drawings.prepare`; two stages."""
+    """Train on endless augmentations of `pictures`, see `drawings.prepare`; three stages."""
     vae = build_vae().to(memory_format=torch.channels_last)
     pairs = pictures.shape[0] * pictures.shape[1]
-    for stage, config in enumerate((SHAPES, COLOURS)):
+    for stage, config in enumerate((SHAPES, COLOURS, DECODER)):
         kl_weight, colour_weight = KL_WEIGHTS[stage], COLOUR_WEIGHTS[stage]
+        if config is DECODER:
+            vae.encoder.requires_grad_(False)
+            vae.quant_conv.requires_grad_(False)
 
         def loss(
             generator: torch.Generator, kl: float = kl_weight, colour: float = colour_weight

@@ -10,8 +10,14 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 from tiny_models import assert_same
 
-from erasure.checkpoints import SD1, SD2, Checkpoint, read_checkpoint
-from erasure.checkpoints import write_folder, write_single_file
+from erasure.checkpoints import (
+    SD1,
+    SD2,
+    Checkpoint,
+    read_checkpoint,
+    write_folder,
+    write_single_file,
+)
 from erasure.checkpoints.layout import clip
 
 KINDS = ("sd1", "sd2", "small")
@@ -135,9 +141,7 @@ def test_ema_copy_and_buffers_are_lost_and_what_only_the_original_has_is_kept(
     assert pipeline.text_encoder.config.num_hidden_layers == 2
 
 
-def test_a_file_whose_text_encoder_lacks_its_prefix_is_repaired(
-    sd1: Path, tmp_path: Path
-) -> None:
+def test_a_file_whose_text_encoder_lacks_its_prefix_is_repaired(sd1: Path, tmp_path: Path) -> None:
     write_single_file(read_checkpoint(sd1), tmp_path / "one.safetensors")
     tensors = load_file(tmp_path / "one.safetensors")
     flat = {name.replace(".text_model.", "."): weight for name, weight in tensors.items()}
@@ -187,7 +191,9 @@ def test_variants_shards_old_names_and_other_files_of_a_folder(sd1: Path, tmp_pa
     for component in ("unet", "vae", "text_encoder"):
         assert_same(dict(found.components[component]), dict(plain.components[component]))
     write_folder(found, tmp_path / "copy")
-    written = {file.relative_to(tmp_path / "copy").as_posix() for file in (tmp_path / "copy").rglob("*")}
+    written = {
+        file.relative_to(tmp_path / "copy").as_posix() for file in (tmp_path / "copy").rglob("*")
+    }
     assert {"safety_checker/config.json", "LICENSE.md"} <= written
     assert "before.safetensors" not in written
     copied = json.loads((tmp_path / "copy" / "model_index.json").read_text())

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from erasure.checkpoints.vocabulary import _byte_letters
+from erasure.checkpoints.vocabulary import byte_letters
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def tiny_text_encoder(size: Size, vocab_size: int) -> CLIPTextModel:
 def tiny_tokenizer(folder: Path) -> CLIPTokenizer:
     """Letters only; any text is read without error."""
     folder.mkdir(parents=True, exist_ok=True)
-    letters = list(_byte_letters())
+    letters = list(byte_letters())
     tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     (folder / "vocab.json").write_text(json.dumps({token: n for n, token in enumerate(tokens)}))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, DiskError
 
 _REASONS: Final[Mapping[int, str]] = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere",
@@ -20,12 +20,12 @@ _REASONS: Final[Mapping[int, str]] = {
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an `OSError` of the block into a CheckpointError that says what to do about `path`."""
+    """Turn an `OSError` of the block into a DiskError that says what to do about `path`."""
     try:
         yield
     except OSError as err:
         reason = _REASONS.get(err.errno or 0, err.strerror or str(err))
-        raise CheckpointError(f"cannot write {path}: {reason}") from err
+        raise DiskError(f"cannot write {path}: {reason}") from err
 
 
 def require_space(path: Path, size: int) -> None:
@@ -36,13 +36,13 @@ def require_space(path: Path, size: int) -> None:
         size: bytes it will take.
 
     Raises:
-        CheckpointError: the disk that holds `path` has less free.
+        DiskError: the disk that holds `path` has less free.
     """
     there = next(parent for parent in path.absolute().parents if parent.exists())
     with disk_errors(path):
         free = shutil.disk_usage(there).free
     if free < size:
-        raise CheckpointError(
+        raise DiskError(
             f"{path} needs {_megabytes(size)} and {there} has {_megabytes(free)} free; "
             "free some space or write elsewhere"
         )

@@ -1,0 +1,278 @@
+"""Erase a concept from a checkpoint: find the mask, move the selected weights, prove the rest."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from erasure.cache import content_key
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.merge import count_moved, merge_selected
+from erasure.checkpoints.provenance import Provenance
+from erasure.errors import ConfigError, TrainingError
+from erasure.hashing import weights_hash
+from erasure.latents import ConceptData
+from erasure.mask_file import mask_hash, require_base
+from erasure.masks import (
+    MASK_KINDS,
+    MaskKind,
+    SaliencyMask,
+    all_mask,
+    inverse_mask,
+    random_mask,
+    require_weights,
+    salient_mask,
+)
+from erasure.objectives import Objective
+from erasure.saliency import Pass, SaliencyConfig, accumulate_gradients, saliency_scores
+from erasure.scopes import in_scope
+from erasure.seeds import generator_for
+from erasure.selected import moved_outside
+from erasure.selection import check_density
+from erasure.stable_diffusion import build_unet, noise_schedule, wrap_unet
+from erasure.trainer import MaskedTrainer, Step, TrainConfig
+from erasure.training_state import load_state, save_state
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A UNet that has unlearned a concept."""
+
+    unet: Mapping[str, Tensor]
+    """diffusers name -> weight in the base's stored type; the base's own tensor if not selected."""
+    provenance: Provenance
+    history: tuple[Step, ...]
+    unselected_identical: bool
+    """Whether every unselected weight kept its bits, in training and in `unet`: always true, as
+    an edit that is not raises an error; said here so that a result can state it."""
+
+
+def find_mask(
+    checkpoint: Checkpoint,
+    data: ConceptData,
+    kind: MaskKind = "salient",
+    *,
+    density: float = 0.5,
+    scope: str = "full",
+    concept: str = "",
+    config: SaliencyConfig | None = None,
+    device: torch.device | None = None,
+    on_pass: Callable[[Pass], None] = lambda _: None,
+) -> SaliencyMask:
+    """Choose the weights that may move.
+
+    Args:
+        kind: `salient` or a control; `random` and `all` need no gradient and draw none.
+        density: share of the weights in scope, ranked together, in (0, 1].
+        scope: key into `erasure.scopes.SCOPES`; only these weights are candidates.
+        concept: noted in the mask.
+        on_pass: told of progress.
+
+    Raises:
+        ConfigError: an unknown kind or scope, a density out of range.
+    """
+    settings = config or SaliencyConfig()
+    if kind not in MASK_KINDS:
+        raise ConfigError(f"mask is {kind!r}; give {', '.join(MASK_KINDS)} or a mask file")
+    check_density(density)
+    names = in_scope(checkpoint.unet, scope)
+    if kind == "random":
+        candidates = {name: checkpoint.unet[name] for name in names}
+        mask = random_mask(candidates, density, generator_for(settings.seed, "random mask"))
+    elif kind == "all":
+        mask = all_mask({name: checkpoint.unet[name] for name in names})
+    else:
+        scores = measure_saliency(checkpoint, data, names, settings, device=device, on_pass=on_pass)
+        mask = salient_mask(scores, density) if kind == "salient" else inverse_mask(scores, density)
+    info = replace(
+        mask.info,
+        scope=scope,
+        loss=settings.loss if kind in ("salient", "inverse") else "",
+        seed=settings.seed,
+        concept=concept,
+        base=checkpoint.unet_hash(),
+    )
+    return mask.with_info(info)
+
+
+def measure_saliency(
+    checkpoint: Checkpoint,
+    data: ConceptData,
+    names: list[str],
+    config: SaliencyConfig,
+    *,
+    device: torch.device | None = None,
+    on_pass: Callable[[Pass], None] = lambda _: None,
+) -> dict[str, Tensor]:
+    """|sum of forget gradients| of the named weights, by name, float32 on `device`."""
+    where = device or torch.device("cpu")
+    network = build_unet(checkpoint).to(where)
+    weights = {k: w for k, w in network.named_parameters() if k in set(names)}
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    schedule = noise_schedule(checkpoint.description.scheduler)
+    for progress in accumulate_gradients(wrap_unet(network), data, schedule, config, device=where):
+        on_pass(progress)
+    return saliency_scores(network, weights)
+
+
+def erase(
+    checkpoint: Checkpoint,
+    data: ConceptData,
+    mask: SaliencyMask,
+    objective: Objective,
+    config: TrainConfig,
+    *,
+    concept: str = "",
+    record: Mapping[str, Any] | None = None,
+    device: torch.device | None = None,
+    checkpointing: bool = False,
+    state: Path | None = None,
+    save_every: int = 50,
+    on_step: Callable[[Step], None] = lambda _: None,
+) -> Edit:
+    """Move the selected weights of the UNet so that it forgets.
+
+    Args:
+        mask: made from this checkpoint.
+        record: further settings to note in the provenance; plain JSON values.
+        checkpointing: recompute activations in the backward pass; less memory, more time.
+        state: file to keep the run in and to continue from where it exists; None keeps nothing.
+            It stays when the run ends or is interrupted; delete it when the result is safe.
+        save_every: steps between two saves.
+        on_step: told of each step; what it raises stops the run with its state saved.
+
+    Raises:
+        MaskError: the mask belongs to another base.
+        TrainingError: the loss is not finite (the last good state is saved), or the state
+            belongs to another run.
+    """
+    require_base(mask.info, checkpoint.unet_hash())
+    require_weights(mask, checkpoint.unet)
+    network = build_unet(checkpoint).to(device or torch.device("cpu"))
+    if checkpointing:
+        network.enable_gradient_checkpointing()  # type: ignore[operator]
+        network.train()  # diffusers checkpoints only in training mode; SD has no active dropout
+    trainer = MaskedTrainer(
+        network,
+        wrap_unet,
+        data,
+        mask.entries,
+        schedule=noise_schedule(checkpoint.description.scheduler),
+        objective=objective,
+        config=config,
+    )
+    run = _run_key(checkpoint, data, mask, objective, config)
+    history = load_state(state, trainer, run) if state is not None and state.exists() else []
+    for step in history:
+        on_step(step)
+    _run(trainer, history, on_step, _Saver(state, save_every, run))
+    return _finish(checkpoint, network, mask, objective, config, concept, record, history)
+
+
+@dataclass(frozen=True, slots=True)
+class _Saver:
+    """Where and how often a run is kept."""
+
+    path: Path | None
+    every: int
+    run: str
+
+    def save(self, trainer: MaskedTrainer, history: list[Step]) -> None:
+        if self.path is not None and trainer.done:
+            save_state(self.path, trainer, history, self.run)
+
+
+def _run(
+    trainer: MaskedTrainer, history: list[Step], on_step: Callable[[Step], None], saver: _Saver
+) -> None:
+    """All remaining steps. State is saved between steps alone, where it is whole: a step that
+    failed was not taken, and whoever wants to stop raises from `on_step`."""
+    try:
+        for step in trainer.steps():
+            history.append(step)
+            try:
+                on_step(step)
+            except BaseException:
+                saver.save(trainer, history)
+                raise
+            if step.index % saver.every == 0:
+                saver.save(trainer, history)
+    except TrainingError:
+        saver.save(trainer, history)
+        raise
+
+
+def _run_key(
+    checkpoint: Checkpoint,
+    data: ConceptData,
+    mask: SaliencyMask,
+    objective: Objective,
+    config: TrainConfig,
+) -> str:
+    """What makes two runs the same run; all of it decides the bytes of the result."""
+    tensors = {
+        "forget.mean": data.forget.mean,
+        "forget.std": data.forget.std,
+        "forget.prompt": data.forget.prompt,
+        "replacements": data.replacements,
+        "retain.mean": data.retain.mean,
+        "retain.std": data.retain.std,
+        "retain.prompt": data.retain.prompt,
+        "prompts": data.prompts.tokens,
+    }
+    tensors |= {f"added.{k}": v for k, v in data.prompts.added.items()}
+    return content_key(
+        base=checkpoint.unet_hash(),
+        data=weights_hash(tensors),
+        mask=mask_hash(mask),
+        objective=repr(objective),
+        config=repr(config),
+    )
+
+
+def _finish(
+    checkpoint: Checkpoint,
+    network: nn.Module,
+    mask: SaliencyMask,
+    objective: Objective,
+    config: TrainConfig,
+    concept: str,
+    record: Mapping[str, Any] | None,
+    history: list[Step],
+) -> Edit:
+    trained = {k: v.detach().cpu() for k, v in network.state_dict().items()}
+    before = {k: v.float() for k, v in checkpoint.unet.items()}
+    merged = merge_selected(checkpoint.unet, trained, mask.entries)
+    strays = moved_outside(before, trained, mask.entries)
+    strays += moved_outside(checkpoint.unet, merged, mask.entries)
+    if strays:
+        raise TrainingError(
+            f"unselected weights moved in {len(strays)} tensors, {strays[0]} first; this is a "
+            "fault of this program, so the result is not written; please report it"
+        )
+    provenance = Provenance(
+        base_hash=checkpoint.unet_hash(),
+        mask_hash=mask_hash(mask),
+        concept=concept,
+        objective=repr(objective),
+        config={"train": repr(config), **(record or {})},
+        density=mask.info.density,
+        selected=mask.selected,
+        moved=count_moved(checkpoint.unet, merged),
+        total=sum(v.numel() for v in checkpoint.unet.values()),
+        version=package_version(),
+    )
+    return Edit(merged, provenance, tuple(history), not strays)
+
+
+def package_version() -> str:
+    """Of the installed distribution."""
+    try:
+        return version("diffusion-erasure")
+    except PackageNotFoundError:
+        return "0+source"

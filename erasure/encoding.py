@@ -1,0 +1,125 @@
+"""From pictures and prompts to what an erasure reads, through the checkpoint's own encoders."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from erasure.cache import TensorCache, content_key
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.denoiser import Condition
+from erasure.errors import ConfigError
+from erasure.hashing import weights_hash
+from erasure.latents import ConceptData, LatentSet
+from erasure.stable_diffusion import build_image_encoder, build_text_encoder
+
+
+@dataclass(frozen=True, slots=True)
+class PromptedPixels:
+    """Pictures of one size with their prompts."""
+
+    pixels: Tensor
+    """(N, 3, H, W) uint8; kept as bytes, since float pictures of 512 pixels fill a memory."""
+    prompts: Sequence[str]
+    """N prompts."""
+
+    def __post_init__(self) -> None:
+        if len(self.pixels) != len(self.prompts):
+            raise ConfigError(
+                f"{len(self.pixels)} pictures have {len(self.prompts)} prompts; give one each"
+            )
+
+
+def encode_concept(
+    checkpoint: Checkpoint,
+    forget: PromptedPixels,
+    replacements: Mapping[str, Sequence[str]],
+    retain: PromptedPixels | None = None,
+    *,
+    device: torch.device | None = None,
+    cache: TensorCache | None = None,
+) -> ConceptData:
+    """Encode everything once; both encoders are gone when it returns.
+
+    Args:
+        checkpoint: whose encoders are used, in float32.
+        forget: pictures that show the concept.
+        replacements: forget prompt -> prompts that may stand in for it. Where their numbers
+            differ, shorter rows repeat in turn.
+        retain: pictures of all else; None for none.
+        device: where to encode; CPU if none.
+        cache: keeps results by the content of pictures, prompts and encoders.
+
+    Raises:
+        ConfigError: a forget prompt has no replacement, or is its own.
+    """
+    where = device or torch.device("cpu")
+    missing = sorted({p for p in forget.prompts if not replacements.get(p)})
+    if missing:
+        raise ConfigError(f"{missing[0]!r} has no replacement prompt; give at least one")
+    kept = list(retain.prompts) if retain is not None else []
+    stand_ins = [text for p in forget.prompts for text in replacements[p]]
+    texts = list(dict.fromkeys(["", *forget.prompts, *stand_ins, *kept]))
+    row = {text: index for index, text in enumerate(texts)}
+    width = max(len(replacements[p]) for p in forget.prompts)
+    table = [
+        [row[replacements[p][k % len(replacements[p])]] for k in range(width)]
+        for p in forget.prompts
+    ]
+    sets = [forget.pixels] if retain is None else [forget.pixels, retain.pixels]
+    posteriors = _encode_pictures(checkpoint, sets, where, cache)
+    forget_set = LatentSet(*posteriors[0], torch.tensor([row[p] for p in forget.prompts]))
+    empty = (posteriors[0][0][:0], posteriors[0][1][:0])
+    retain_set = LatentSet(
+        *(posteriors[1] if retain is not None else empty),
+        torch.tensor([row[p] for p in kept], dtype=torch.int64),
+    )
+    prompts = _encode_prompts(checkpoint, texts, where, cache)
+    return ConceptData(forget_set, torch.tensor(table), retain_set, prompts)
+
+
+def _encode_pictures(
+    checkpoint: Checkpoint,
+    sets: Sequence[Tensor],
+    device: torch.device,
+    cache: TensorCache | None,
+) -> list[tuple[Tensor, Tensor]]:
+    model = weights_hash(checkpoint.components["vae"])
+
+    def encode(pixels: Tensor) -> dict[str, Tensor]:
+        encoder = build_image_encoder(checkpoint)
+        encoder.network.to(device)
+        parts = [encoder(part.float() / 127.5 - 1) for part in pixels.split(64)]
+        mean, std = zip(*parts, strict=True)
+        return {"mean": torch.cat(mean), "std": torch.cat(std)}
+
+    results = []
+    for pixels in sets:
+        digest = hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
+        key = content_key(model=model, pixels=digest, shape=list(pixels.shape))
+
+        def make(chosen: Tensor = pixels) -> dict[str, Tensor]:
+            return encode(chosen)
+
+        found = cache.get("latents", key, make) if cache else make()
+        results.append((found["mean"], found["std"]))
+    return results
+
+
+def _encode_prompts(
+    checkpoint: Checkpoint, texts: Sequence[str], device: torch.device, cache: TensorCache | None
+) -> Condition:
+    def make() -> dict[str, Tensor]:
+        encoder = build_text_encoder(checkpoint)
+        encoder.network.to(device)
+        return {"tokens": encoder(texts).tokens}
+
+    tokenizer = {
+        name: hashlib.sha256(content).hexdigest()
+        for name, content in checkpoint.tokenizer_files().items()
+    }
+    model = weights_hash(checkpoint.components["text_encoder"])
+    key = content_key(model=model, tokenizer=tokenizer, texts=list(texts))
+    return Condition((cache.get("prompts", key, make) if cache else make())["tokens"])

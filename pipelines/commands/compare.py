@@ -1,0 +1,88 @@
+"""`erasure compare`: two checkpoints side by side."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from erasure.errors import ConfigError
+from erasure.files import atomic
+from pipelines.commands.options import AllowPickle, AsJson, ConfigFolder, Device, Force, Out, say
+from pipelines.models import is_canvas, open_model, pick_device
+from pipelines.progress import Reporter
+from pipelines.settings import DrawingConfig, parse_seeds, read_recipe
+from prompts.errors import PromptError
+from prompts.files import read_prompts
+
+
+def compare(
+    before: Annotated[str, typer.Argument(help="The checkpoint before: a model as for erase.")],
+    after: Annotated[str, typer.Argument(help="The checkpoint after, or the folder of a run.")],
+    out: Out,
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="A prompt; give it again for more.")
+    ] = None,
+    prompts: Annotated[Path | None, typer.Option(help="A file of prompts, one a line.")] = None,
+    erased: Annotated[
+        list[str] | None,
+        typer.Option(help="A prompt or concept that was erased; its rows are marked."),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Such as 0-4 or 1,5,9.")] = "0-4",
+    steps: Annotated[int | None, typer.Option(help="DDIM steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Of classifier-free guidance.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures at a time.")] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder to also write each picture to.")
+    ] = None,
+    device: Device = None,
+    config: ConfigFolder = None,
+    allow_pickle: AllowPickle = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw the same prompts with the same seeds by two checkpoints: a labelled grid and its JSON.
+
+    Example: erasure compare demo out/church --prompt "an image of a church" --seeds 0-4
+    --out grid.png
+    """
+    from pipelines.comparing import compare as draw_comparison
+
+    texts = tuple(prompt or ()) + (read_prompts(prompts) if prompts else ())
+    if not texts:
+        raise PromptError("there is no prompt; give --prompt TEXT or --prompts FILE")
+    if out.suffix.lower() != ".png":
+        raise ConfigError(f"--out is {out}; give a file that ends in .png")
+    if out.exists() and not force:
+        raise ConfigError(f"{out} exists; give another path, or --force to replace it")
+    chosen = parse_seeds(seeds)
+    where = pick_device(device or "auto")
+    one = open_model(before, config=config, allow_pickle=allow_pickle)
+    other = open_model(after, config=config, allow_pickle=allow_pickle)
+    defaults = read_recipe("defaults-canvas" if is_canvas(one) else "defaults")["grid"]["drawing"]
+    given = {"steps": steps, "guidance": guidance, "batch_size": batch_size}
+    drawing = DrawingConfig(**(defaults | {k: v for k, v in given.items() if v is not None}))
+    marked = list(erased or ())
+    if not marked and other.provenance is not None:
+        marked = [other.provenance.concept]
+    comparison = draw_comparison(
+        one,
+        other,
+        texts,
+        chosen,
+        erased=marked,
+        drawing=drawing,
+        device=where,
+        reporter=Reporter(),
+        size=size,
+        title=f"{before} | {after}",
+    )
+    files = comparison.grid.save(out)
+    record = out.with_suffix(".json")
+    with atomic(record) as part:
+        text = json.dumps(comparison.grid.described(out), indent=2, ensure_ascii=False)
+        part.write_text(text + "\n", encoding="utf-8")
+    if pictures is not None:
+        comparison.save_pictures(pictures)
+    say({"grid": ", ".join(map(str, files)), "record": record}, as_json=as_json)

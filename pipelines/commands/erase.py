@@ -1,0 +1,164 @@
+"""`erasure erase`: make a checkpoint forget a concept."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from erasure.errors import ConfigError
+from pipelines.commands.options import (
+    AllowPickle,
+    AsJson,
+    ConfigFolder,
+    Device,
+    Force,
+    say,
+    table,
+)
+from pipelines.erasing import prepare, run_erasure
+from pipelines.progress import Reporter
+from pipelines.settings import merge, read_recipe
+
+
+def erase(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A hub id, a folder, a .safetensors file, or the word demo."),
+    ] = None,
+    concept: Annotated[
+        str | None, typer.Option(help="What to forget: any word or phrase the model knows.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A TOML file, or the name of a ready recipe.")
+    ] = None,
+    instead: Annotated[
+        str | None, typer.Option(help="A prompt or name to see in its place, next, or any.")
+    ] = None,
+    objective: Annotated[str | None, typer.Option(help="random-label or ascent.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Weight of the retain loss.")] = None,
+    target: Annotated[str | None, typer.Option(help="moving or frozen (random-label).")] = None,
+    bound: Annotated[float | None, typer.Option(help="Largest error (ascent); 0 for none.")] = None,
+    mask: Annotated[
+        str | None, typer.Option(help="salient, random, inverse, all, or a mask file.")
+    ] = None,
+    density: Annotated[float | None, typer.Option(help="Share of weights free to move.")] = None,
+    scope: Annotated[
+        str | None, typer.Option(help="full, xattn, selfattn, noxattn, notime...")
+    ] = None,
+    saliency_loss: Annotated[str | None, typer.Option(help="guided or plain.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Saliency draws a forget picture.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Forget samples a step.")] = None,
+    micro_batch: Annotated[
+        int | None, typer.Option(help="Samples a pass; less memory, same result.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Moves selected weights only.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
+    checkpointing: Annotated[
+        bool, typer.Option("--checkpointing", help="Gradient checkpointing: less memory.")
+    ] = False,
+    forget_drawn: Annotated[
+        int | None, typer.Option(help="Forget pictures the checkpoint draws.")
+    ] = None,
+    forget_folder: Annotated[str | None, typer.Option(help="Folder of forget pictures.")] = None,
+    forget_dataset: Annotated[str | None, typer.Option(help="Data set of forget pictures.")] = None,
+    forget_prompt: Annotated[str | None, typer.Option(help="One prompt for all of them.")] = None,
+    retain_drawn: Annotated[
+        int | None, typer.Option(help="Retain pictures the checkpoint draws.")
+    ] = None,
+    retain_folder: Annotated[str | None, typer.Option(help="Folder of retain pictures.")] = None,
+    retain_dataset: Annotated[str | None, typer.Option(help="Data set of retain pictures.")] = None,
+    retain_prompt: Annotated[str | None, typer.Option(help="One prompt for all of them.")] = None,
+    retain_prompts: Annotated[
+        Path | None, typer.Option(help="File of prompts to keep, one a line.")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Of the grid, such as 0-4.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the run. [default: 0]")] = None,
+    device: Device = None,
+    config: ConfigFolder = None,
+    cache: Annotated[str | None, typer.Option(help="Folder for drawn pictures, latents.")] = None,
+    allow_pickle: AllowPickle = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was cut.")
+    ] = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a checkpoint forget a concept.
+
+    Writes OUT/model (diffusers folder), mask.safetensors, grid.png, loss.png, density.png,
+    recipe.toml and erasure.json.
+
+    Example: erasure erase demo --concept church --out out/church
+    """
+    given = table(
+        model=model,
+        concept=concept,
+        instead=instead,
+        mask=mask,
+        density=density,
+        scope=scope,
+        seed=seed,
+        device=device,
+        config=config,
+        cache=cache,
+        checkpointing=checkpointing,
+        allow_pickle=allow_pickle,
+        objective__name=objective,
+        objective__alpha=alpha,
+        objective__target=target,
+        objective__bound=bound,
+        saliency__loss=saliency_loss,
+        saliency__draws=draws,
+        train__steps=steps,
+        train__batch_size=batch_size,
+        train__micro_batch=micro_batch,
+        train__learning_rate=lr,
+        train__optimizer=optimizer,
+        train__weight_decay=weight_decay,
+        train__precision=precision,
+        data__forget__drawn=forget_drawn,
+        data__forget__folder=forget_folder,
+        data__forget__dataset=forget_dataset,
+        data__forget__prompt=forget_prompt,
+        data__retain__drawn=retain_drawn,
+        data__retain__folder=retain_folder,
+        data__retain__dataset=retain_dataset,
+        data__retain__prompt=retain_prompt,
+        data__retain_prompts=_prompts(retain_prompts),
+        grid__seeds=seeds,
+    )
+    tables: dict[str, Any] = merge(read_recipe(recipe) if recipe else {}, given)
+    for name in ("model", "concept"):
+        if name not in tables:
+            raise ConfigError(
+                f"{name} is missing; for example: erasure erase demo --concept church --out DIR"
+            )
+    if out is None:
+        raise ConfigError("--out is missing; name a folder for the run, such as --out out/church")
+    resolved, checkpoint = prepare(tables)
+    erased = run_erasure(resolved, checkpoint, out, resume=resume, force=force, reporter=Reporter())
+    say(
+        {
+            "erased": resolved.concept,
+            "model": erased.model,
+            "grid": out / "grid.png",
+            "mask": out / "mask.safetensors",
+            "loss": out / "loss.png",
+            "record": out / "erasure.json",
+            "selected": f"{erased.selected:,} of {erased.total:,} weights",
+            "moved": f"{erased.moved:,} weights",
+            "unselected": "bit-identical" if erased.unselected_identical else "MOVED",
+            "seconds": round(sum(erased.seconds.values()), 1),
+        },
+        as_json=as_json,
+    )
+
+
+def _prompts(path: Path | None) -> tuple[str, ...] | None:
+    from prompts.files import read_prompts
+
+    return None if path is None else read_prompts(path)

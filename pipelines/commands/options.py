@@ -1,0 +1,49 @@
+"""Options that several commands share."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Model = Annotated[
+    str, typer.Argument(help="A hub id, a folder, a .safetensors file, or the word demo.")
+]
+ConfigFolder = Annotated[
+    str | None,
+    typer.Option("--config", help="For a single file: a diffusers folder with configs, tokenizer."),
+]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Also read .ckpt, .pt and .bin, weights only.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Device = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda or mps. [default: auto]")
+]
+Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
+
+
+def table(**values: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The options that were given, as a table of a recipe; `a__b` is key b of table a."""
+    tables: dict[str, Any] = {}
+    for name, value in values.items():
+        if value is None or value is False:
+            continue
+        *path, key = name.split("__")
+        inner = tables
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[key] = value
+    return tables
+
+
+def say(result: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a result: JSON for machines, else one line a value."""
+    if as_json:
+        typer.echo(json.dumps(result, indent=2, ensure_ascii=False, default=str))
+        return
+    width = max(map(len, result))
+    for name, value in result.items():
+        typer.echo(f"{name:<{width}}  {value}")

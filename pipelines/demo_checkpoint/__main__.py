@@ -1,0 +1,48 @@
+"""Train the embedded checkpoint and its classifier from icons: `make demo-checkpoint`.
+
+Every stage keeps its state in the work folder, so a run that was cut goes on where it was.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+import torch
+
+from eval.canvas import WEIGHTS
+from pipelines.demo_checkpoint.assemble import assemble, save_classifier
+from pipelines.demo_checkpoint.check import check, write_card
+from pipelines.demo_checkpoint.drawings import prepare
+from pipelines.demo_checkpoint.icons import load_drawings
+from pipelines.demo_checkpoint.tokenizer import build_tokenizer
+from pipelines.demo_checkpoint.train_classifier import train_classifier
+from pipelines.demo_checkpoint.train_unet import train_unet
+from pipelines.demo_checkpoint.train_vae import train_vae
+from pipelines.models import DEMO_FOLDER
+
+
+def main() -> None:
+    """Fetch, rasterise, train, write, check."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.demo_checkpoint")
+    parser.add_argument("--work", type=Path, default=Path("build/demo-checkpoint"))
+    parser.add_argument("--out", type=Path, default=DEMO_FOLDER, help="diffusers folder to write")
+    parser.add_argument("--classifier", type=Path, default=WEIGHTS, help="file to write")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--check-only", action="store_true", help="measure what is there")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(options.threads)
+    pictures = prepare(load_drawings(options.work / "packages"))
+    if not options.check_only:
+        tokenizer = build_tokenizer(options.work / "packages")
+        network = train_classifier(pictures, options.work / "classifier.safetensors")
+        save_classifier(network, options.classifier)
+        vae = train_vae(pictures, options.work)
+        model, factor = train_unet(vae, pictures, tokenizer, options.work / "unet.safetensors")
+        assemble(model, vae, factor, tokenizer, options.out)
+    figures = check(options.out, options.classifier, pictures, options.out.parent)
+    write_card(figures, options.out / "README.md")
+
+
+if __name__ == "__main__":
+    main()

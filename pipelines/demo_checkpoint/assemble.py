@@ -1,0 +1,43 @@
+"""Put the trained parts together as a diffusers folder in half precision."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from safetensors.torch import save_file
+from transformers import CLIPTokenizer
+
+from erasure.files import atomic
+from eval.canvas import CanvasClassifier
+from pipelines.demo_checkpoint.train_unet import TextToLatent, noise_schedule
+from pipelines.models import CANVAS_NAME
+
+
+def assemble(
+    model: TextToLatent, vae: AutoencoderKL, factor: float, tokenizer: CLIPTokenizer, folder: Path
+) -> None:
+    """Write the pipeline; `factor` scales latents to unit deviation."""
+    vae.register_to_config(scaling_factor=factor)
+    pipeline = StableDiffusionPipeline(
+        vae=vae.to(torch.float16),
+        text_encoder=model.text_encoder.to(torch.float16),
+        tokenizer=tokenizer,
+        unet=model.unet.to(torch.float16),
+        scheduler=noise_schedule(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.register_to_config(_name_or_path=CANVAS_NAME)
+    pipeline.save_pretrained(folder)
+
+
+def save_classifier(network: CanvasClassifier, path: Path) -> None:
+    """Write the classifier in half precision."""
+    tensors = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as part:
+        save_file(tensors, part, metadata={"format": "canvas-classifier 1"})

@@ -1,0 +1,313 @@
+"""One erasure from end to end: data, mask, training, checkpoint, pictures, provenance."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from erasure.cache import TensorCache
+from erasure.checkpoints.card import model_card
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.folder import folder_size, write_folder
+from erasure.checkpoints.reading import read_checkpoint
+from erasure.disk import require_space
+from erasure.edit import Edit, erase, find_mask
+from erasure.errors import CheckpointError, ConfigError
+from erasure.files import atomic
+from erasure.latents import ConceptData
+from erasure.mask_file import is_mask_file, load_mask, require_base, save_mask
+from erasure.mask_report import mask_report
+from erasure.masks import MASK_KINDS, SaliencyMask
+from erasure.released_masks import load_released_mask
+from erasure.trainer import Step
+from pipelines.comparing import compare
+from pipelines.concept_data import gather
+from pipelines.models import is_canvas, open_model, pick_device
+from pipelines.plots import plot_density, plot_losses
+from pipelines.progress import Reporter
+from pipelines.recipe import dump_toml
+from pipelines.settings import EraseRecipe, parse_seeds, resolve
+from prompts.concepts import plan_concept
+from prompts.plan import ConceptPlan
+
+RECIPE: Final = "recipe.toml"
+_STATE: Final = "state.safetensors"
+_GRID_ROWS: Final = (3, 5)
+"""Forgotten and kept prompts in the grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What a run left behind."""
+
+    folder: Path
+    model: Path
+    selected: int
+    moved: int
+    total: int
+    unselected_identical: bool
+    seconds: Mapping[str, float]
+    """Wall time a stage."""
+
+
+def prepare(tables: Mapping[str, Any]) -> tuple[EraseRecipe, Checkpoint]:
+    """Resolve a recipe and open its model; nothing is written."""
+    model = tables.get("model", "demo")
+    checkpoint = open_model(
+        str(model),
+        config=tables.get("config"),
+        allow_pickle=bool(tables.get("allow_pickle", False)),
+    )
+    return resolve(tables, canvas=is_canvas(checkpoint)), checkpoint
+
+
+def cache_of(recipe: EraseRecipe) -> TensorCache:
+    """Where drawn pictures and latents are kept."""
+    folder = recipe.cache or os.environ.get("ERASURE_CACHE")
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return TensorCache(Path(folder) if folder else home / "diffusion-erasure")
+
+
+def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint) -> ConceptPlan:
+    """The prompts of the recipe's concept."""
+    return plan_concept(
+        recipe.concept,
+        family="canvas" if is_canvas(checkpoint) else "general",
+        instead=recipe.instead,
+        prompts=recipe.data.forget_prompts or None,
+        retain=recipe.data.retain_prompts,
+    )
+
+
+def run_erasure(
+    recipe: EraseRecipe,
+    checkpoint: Checkpoint,
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    reporter: Reporter | None = None,
+) -> Erased:
+    """Do what the recipe says and write the run's folder.
+
+    Raises:
+        ErasureError: see the parts; what was finished stays, for `resume`.
+    """
+    report = reporter or Reporter(quiet=True)
+    device = pick_device(recipe.device)
+    objective = recipe.objective.objective()
+    parse_seeds(recipe.grid.seeds)
+    plan = plan_of(recipe, checkpoint)
+    _claim(out, recipe, resume=resume, force=force)
+    size = folder_size(checkpoint)
+    require_space(out / "model", 3 * size)
+    with atomic(out / RECIPE) as part:
+        part.write_text(dump_toml(recipe), encoding="utf-8")
+    cache = cache_of(recipe)
+    data = gather(
+        checkpoint,
+        plan,
+        recipe.data,
+        seed=recipe.seed,
+        device=device,
+        cache=cache,
+        reporter=report,
+    )
+    mask = mask_for(recipe, checkpoint, data, reporter=report)
+    save_mask(out / "mask.safetensors", mask)
+    rows = mask_report(mask)
+    plot_density(rows.blocks, out / "density.png", overall=rows.whole.density)
+    with report.stage("train", recipe.train.steps) as tick, between_steps() as stopping:
+
+        def on_step(step: Step) -> None:
+            tick(1, f"loss {step.loss:.4f}")
+            if stopping():
+                raise KeyboardInterrupt
+
+        edit = erase(
+            checkpoint,
+            data,
+            mask,
+            objective,
+            recipe.train,
+            concept=plan.concept,
+            record={"recipe": dump_toml(recipe, "")},
+            device=device,
+            checkpointing=recipe.checkpointing,
+            state=out / _STATE,
+            save_every=recipe.save_every,
+            on_step=on_step,
+        )
+    plot_losses(edit.history, out / "loss.png")
+    _write_history(edit, out / "loss.csv")
+    _write_result(recipe, checkpoint, plan, edit, out, report)
+    (out / _STATE).unlink(missing_ok=True)
+    made = edit.provenance
+    return Erased(
+        out,
+        out / "model",
+        made.selected,
+        made.moved,
+        made.total,
+        edit.unselected_identical,
+        dict(report.seconds),
+    )
+
+
+def mask_for(
+    recipe: EraseRecipe, checkpoint: Checkpoint, data: ConceptData, *, reporter: Reporter
+) -> SaliencyMask:
+    """Make or read the mask that the recipe names.
+
+    Raises:
+        MaskError: a mask file of another base.
+        ConfigError: neither a kind of mask nor a file.
+    """
+    if recipe.mask not in MASK_KINDS:
+        path = Path(recipe.mask)
+        if not path.exists():
+            raise ConfigError(
+                f"mask is {recipe.mask!r}; give {', '.join(MASK_KINDS)}, or a file that exists"
+            )
+        if is_mask_file(path):
+            mask = load_mask(path)
+        else:
+            mask = load_released_mask(
+                path, allow_pickle=recipe.allow_pickle, base=checkpoint.unet_hash()
+            )
+        require_base(mask.info, checkpoint.unet_hash())
+        return mask
+    total = len(data.forget) * recipe.saliency.draws
+    with reporter.stage("measure saliency", total) as tick:
+        done = 0
+
+        def on_pass(progress: Any) -> None:  # noqa: ANN401
+            nonlocal done
+            tick(progress.done - done, f"forget loss {progress.loss:.4f}")
+            done = progress.done
+
+        return find_mask(
+            checkpoint,
+            data,
+            recipe.mask,  # type: ignore[arg-type]
+            density=recipe.density,
+            scope=recipe.scope,
+            concept=recipe.concept,
+            config=recipe.saliency,
+            device=pick_device(recipe.device),
+            on_pass=on_pass,
+        )
+
+
+@contextmanager
+def between_steps() -> Iterator[Any]:
+    """Ctrl-C waits for the end of a step, so that the state that is saved is whole; a second
+    Ctrl-C does not wait."""
+    asked = False
+
+    def note(number: int, frame: Any) -> None:  # noqa: ANN401
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    try:
+        old = signal.signal(signal.SIGINT, note)
+    except ValueError:  # not the main thread, which alone may set handlers
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, old)
+
+
+def _claim(out: Path, recipe: EraseRecipe, *, resume: bool, force: bool) -> None:
+    """Refuse a folder that is in use, unless it is to be continued or replaced."""
+    if not out.exists():
+        return
+    ours = (out / RECIPE).exists()
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if resume and ours:
+        if (out / "erasure.json").exists():
+            raise CheckpointError(f"{out} is finished; there is nothing to resume")
+        if (out / RECIPE).read_text(encoding="utf-8") != dump_toml(recipe):
+            raise ConfigError(
+                f"{out} was begun with other settings; give those of its {RECIPE} "
+                f"(--recipe {out / RECIPE}), or start anew with --force"
+            )
+        return
+    if not force:
+        hint = "--resume to continue it, " if ours else ""
+        raise CheckpointError(f"{out} exists; give another path, {hint}or --force to replace it")
+    if not ours:
+        raise CheckpointError(f"{out} is not empty and no run of erasure; give another path")
+    shutil.rmtree(out)
+
+
+def _write_history(edit: Edit, path: Path) -> None:
+    lines = ["step,loss,forget,retain"]
+    lines += [f"{s.index},{s.loss!r},{s.forget!r},{s.retain!r}" for s in edit.history]
+    with atomic(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _write_result(
+    recipe: EraseRecipe,
+    checkpoint: Checkpoint,
+    plan: ConceptPlan,
+    edit: Edit,
+    out: Path,
+    report: Reporter,
+) -> None:
+    """Draw the grid with the edited weights, then write the model with its card."""
+    edited = replace(checkpoint, components={**checkpoint.components, "unet": edit.unet})
+    comparison = compare(
+        checkpoint,
+        edited,
+        recipe.grid.prompts or _grid_prompts(plan),
+        parse_seeds(recipe.grid.seeds),
+        erased=(*plan.forget, *plan.erased),
+        drawing=recipe.grid.drawing,
+        device=pick_device(recipe.device),
+        reporter=report,
+        size=recipe.data.size,
+        title=f"{recipe.model} before and after erasing {plan.concept}",
+    )
+    comparison.grid.save(out / "grid.png")
+    base = "the demo checkpoint" if recipe.model == "demo" else Path(recipe.model).name
+    card = model_card(edit.provenance, base=base, grid="grid.png")
+    carried = {**edited.carried, "grid.png": out / "grid.png"}
+    written = write_folder(
+        replace(edited, carried=carried),
+        out / "model",
+        unet=edit.unet,
+        provenance=edit.provenance,
+        card=card,
+        force=True,
+    )
+    made = written.provenance
+    assert made is not None
+    record = made.to_dict() | {
+        "unselected_identical": edit.unselected_identical,
+        "seconds": {name: round(spent, 3) for name, spent in report.seconds.items()},
+        "grid": comparison.grid.described(out / "grid.png"),
+    }
+    with atomic(out / "erasure.json") as part:
+        part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    read_checkpoint(out / "model")  # what cannot be read again must not pass for a result
+
+
+def _grid_prompts(plan: ConceptPlan) -> tuple[str, ...]:
+    """Forgotten prompts first, then kept ones, spread over their lists."""
+    rows: list[str] = []
+    for prompts, count in zip((plan.forget, plan.retain), _GRID_ROWS, strict=True):
+        step = max(1, len(prompts) // count)
+        rows += list(prompts[::step][:count])
+    return tuple(rows)

@@ -1,0 +1,84 @@
+"""From what a user calls a model to a checkpoint: the demo, a folder, a file, a hub id."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.reading import read_checkpoint
+from erasure.errors import CheckpointError, ConfigError
+
+DEMO: Final = "demo"
+DEMO_FOLDER: Final = Path(__file__).parent / "assets" / "demo"
+CANVAS_NAME: Final = "diffusion-erasure-canvas"
+"""`_name_or_path` in the model index of the embedded checkpoint and of all made from it."""
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_FILES: Final = ["*.json", "*.txt", "*.safetensors", "*.model"]
+
+
+def open_model(model: str, *, config: str | None = None, allow_pickle: bool = False) -> Checkpoint:
+    """Read the checkpoint that a user means.
+
+    A name that exists on this machine is a path; else `owner/name` is looked up on the hub, in
+    its cache first.
+
+    Raises:
+        CheckpointError: there is no such model, or it cannot be read.
+    """
+    return read_checkpoint(
+        find_model(model), config=Path(config) if config else None, allow_pickle=allow_pickle
+    )
+
+
+def find_model(model: str) -> Path:
+    """The folder or file of a model, downloaded if need be."""
+    if model == DEMO:
+        return DEMO_FOLDER
+    path = Path(model).expanduser()
+    if path.is_dir() and not (path / "model_index.json").exists() and (path / "model").is_dir():
+        return path / "model"  # the folder of a run
+    if path.exists():
+        return path
+    if not _HUB_ID.fullmatch(model) or model.endswith((".safetensors", ".ckpt", ".pt", ".bin")):
+        raise CheckpointError(
+            f"there is no model {model!r}; give a diffusers folder, a .safetensors file, "
+            f"a hub id such as owner/name, or the word {DEMO}"
+        )
+    try:
+        return Path(snapshot_download(model, allow_patterns=_HUB_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as err:
+        reason = str(err).splitlines()[0][:160] if str(err) else type(err).__name__
+        raise CheckpointError(
+            f"{model!r} is neither a path here nor could it be had from the hub ({reason}); "
+            "check the name and the network, or give a local folder"
+        ) from err
+
+
+def is_canvas(checkpoint: Checkpoint) -> bool:
+    """Whether it understands the prompts of the canvas: the embedded checkpoint and its edits."""
+    return checkpoint.description.model_index.get("_name_or_path") == CANVAS_NAME
+
+
+def pick_device(name: str) -> torch.device:
+    """The device asked for; `auto` takes an accelerator where there is one.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(device for device, available in there.items() if available)
+    if not there.get(name, False):
+        raise ConfigError(
+            f"device {name!r} was asked for and is not there; leave --device out, or use "
+            f"{' or '.join(d for d, available in there.items() if available)}"
+        )
+    return torch.device(name)

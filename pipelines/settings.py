@@ -1,0 +1,193 @@
+"""What one erasure is told: a recipe, resolved from defaults, a file and the command line."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from erasure.errors import ConfigError
+from erasure.objectives import GradientAscent, Objective, RandomLabel
+from erasure.saliency import SaliencyConfig
+from erasure.trainer import TrainConfig
+from pipelines.recipe import build, load_toml
+
+_SHIPPED: Final = files("pipelines") / "recipes"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrawingConfig:
+    """How pictures are drawn."""
+
+    steps: int = 25
+    """DDIM steps."""
+    guidance: float = 7.5
+    """Of classifier-free guidance; 1 is none."""
+    batch_size: int = 16
+    """Pictures at a time; changes speed and memory only."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise ConfigError(
+                f"steps is {self.steps} and batch_size {self.batch_size}; give 1 or more of both"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PicturesConfig:
+    """Where one set of pictures comes from; all sources that are given are mixed."""
+
+    drawn: int = 0
+    """How many the checkpoint itself draws from the prompts of the concept."""
+    folder: str | None = None
+    """A folder of pictures with `metadata.jsonl`, or with `prompt` for all."""
+    dataset: str | None = None
+    """Id of a data set on the hub, such as `frgfm/imagenette`."""
+    dataset_config: str | None = None
+    dataset_split: str = "train"
+    prompt: str | None = None
+    """One prompt for all pictures of the folder or the data set."""
+    limit: int | None = None
+    """Most pictures to take from the folder and from the data set."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """What is forgotten and what is kept."""
+
+    forget: PicturesConfig = field(default_factory=lambda: PicturesConfig(drawn=200))
+    retain: PicturesConfig = field(default_factory=lambda: PicturesConfig(drawn=400))
+    forget_prompts: tuple[str, ...] = ()
+    """Further prompts that show the concept."""
+    retain_prompts: tuple[str, ...] | None = None
+    """In place of the concept's known neighbours."""
+    size: int | None = None
+    """Pixels a side; the model's own if none."""
+    drawing: DrawingConfig = field(default_factory=DrawingConfig)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectiveConfig:
+    """What is minimised."""
+
+    name: Literal["random-label", "ascent"] = "random-label"
+    alpha: float = 1.0
+    """Weight of the retain loss."""
+    target: Literal["moving", "frozen"] = "moving"
+    """Only read by random-label."""
+    bound: float = 1.0
+    """Only read by ascent; 0 for none."""
+
+    def objective(self) -> Objective:
+        """The objective itself; ConfigError where a value is out of range."""
+        if self.name == "ascent":
+            return GradientAscent(self.alpha, self.bound if self.bound else None)
+        return RandomLabel(self.alpha, self.target)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GridConfig:
+    """The picture of before and after."""
+
+    prompts: tuple[str, ...] = ()
+    """In place of a choice of forgotten and kept prompts."""
+    seeds: str = "0-3"
+    """Such as `0-4` or `1,5,9`."""
+    drawing: DrawingConfig = field(default_factory=DrawingConfig)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EraseRecipe:
+    """All settings of one erasure; equal recipes give equal results."""
+
+    model: str = "demo"
+    """A hub id, a folder, a file, or `demo`."""
+    concept: str
+    instead: str | None = None
+    """A prompt or a name to see in its place, `next` or `any`."""
+    mask: str = "salient"
+    """`salient`, `random`, `inverse`, `all`, or a mask file."""
+    density: float = 0.5
+    scope: str = "full"
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    checkpointing: bool = False
+    """Gradient checkpointing."""
+    save_every: int = 50
+    """Steps between two saves of the state."""
+    config: str | None = None
+    """For a single file: a diffusers folder with its configs and tokenizer."""
+    allow_pickle: bool = False
+    cache: str | None = None
+    """Folder for drawn pictures and latents; the user's cache folder if none."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    saliency: SaliencyConfig = field(default_factory=SaliencyConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    grid: GridConfig = field(default_factory=GridConfig)
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables merged key by key; what is None above does not hide what is below."""
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        elif value is not None:
+            merged[key] = value
+    return merged
+
+
+def shipped_recipes() -> tuple[str, ...]:
+    """Names of the ready recipes, sorted."""
+    names = (entry.name for entry in _SHIPPED.iterdir())
+    return tuple(sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml")))
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """The tables of a recipe file, or of a ready recipe by its name.
+
+    Raises:
+        ConfigError: no such file or name, or the file is no TOML.
+    """
+    path = Path(name)
+    if not path.exists() and name in shipped_recipes():
+        path = Path(str(_SHIPPED / f"{name}.toml"))
+    if not path.exists():
+        raise ConfigError(
+            f"there is no recipe {name!r}; give a TOML file, or one of "
+            f"{', '.join(shipped_recipes())}"
+        )
+    return load_toml(path)
+
+
+def resolve(tables: Mapping[str, Any], *, canvas: bool) -> EraseRecipe:
+    """The whole recipe: defaults of the model's kind, and over them what the user gave.
+
+    The seed of the recipe is the seed of the mask and of the training unless they name their own.
+    """
+    defaults = read_recipe("defaults-canvas" if canvas else "defaults")
+    merged = merge(defaults, tables)
+    seed = merged.get("seed", 0)
+    for part in ("saliency", "train"):
+        merged[part] = {"seed": seed, **merged.get(part, {})}
+    return build(EraseRecipe, merged)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """`0-4` or `1,5,9` or both -> seeds, in order, each once.
+
+    Raises:
+        ConfigError: another form, or more than 10,000 seeds.
+    """
+    seeds: dict[int, None] = {}
+    try:
+        for part in text.split(","):
+            first, dash, last = part.strip().partition("-")
+            span = range(int(first), int(last if dash else first) + 1)
+            if not span or len(span) > 10_000:
+                raise ValueError(part)
+            seeds.update(dict.fromkeys(span))
+    except ValueError as err:
+        raise ConfigError(f"seeds is {text!r}; give numbers such as 0-4 or 1,5,9") from err
+    return tuple(seeds)
