@@ -228,6 +228,8 @@ def _run_key(
     tensors |= {f"added.{k}": v for k, v in data.prompts.added.items()}
     return content_key(
         base=checkpoint.unet_hash(),
+        unet=dict(checkpoint.description.unet),
+        scheduler=dict(checkpoint.description.scheduler),
         data=weights_hash(tensors),
         mask=mask_hash(mask),
         objective=repr(objective),

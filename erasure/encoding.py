@@ -56,6 +56,8 @@ def encode_concept(
         ConfigError: a forget prompt has no replacement, or is its own.
     """
     where = device or torch.device("cpu")
+    if not len(forget.prompts):
+        raise ConfigError("there is no picture to forget; give at least one")
     missing = sorted({p for p in forget.prompts if not replacements.get(p)})
     if missing:
         raise ConfigError(f"{missing[0]!r} has no replacement prompt; give at least one")
@@ -86,7 +88,8 @@ def _encode_pictures(
     device: torch.device,
     cache: TensorCache | None,
 ) -> list[tuple[Tensor, Tensor]]:
-    model = weights_hash(checkpoint.components["vae"])
+    # The config too: the same weights with another scaling factor give other latents.
+    model = [weights_hash(checkpoint.components["vae"]), dict(checkpoint.description.vae)]
 
     def encode(pixels: Tensor) -> dict[str, Tensor]:
         encoder = build_image_encoder(checkpoint)
@@ -120,6 +123,7 @@ def _encode_prompts(
         name: hashlib.sha256(content).hexdigest()
         for name, content in checkpoint.tokenizer_files().items()
     }
-    model = weights_hash(checkpoint.components["text_encoder"])
+    config = dict(checkpoint.description.text_encoder)
+    model = [weights_hash(checkpoint.components["text_encoder"]), config]
     key = content_key(model=model, tokenizer=tokenizer, texts=list(texts))
     return Condition((cache.get("prompts", key, make) if cache else make())["tokens"])

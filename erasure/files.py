@@ -30,6 +30,7 @@ def atomic(path: Path) -> Iterator[Path]:
             yield part
             with part.open("rb") as written:
                 os.fsync(written.fileno())
+            part.chmod(0o644)  # safetensors makes files that only their owner can read
             os.replace(part, path)
         finally:
             with suppress(OSError):

@@ -79,6 +79,8 @@ class SelectedWeights:
     def gradient_norm(self) -> Tensor:
         """Euclidean norm of all selected gradients, (), float32."""
         norms = [v.grad.norm() for v in self.vectors.values() if v.grad is not None]
+        if not norms:
+            return torch.zeros(())
         total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
         return total
 

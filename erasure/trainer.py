@@ -53,6 +53,11 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more")
         if not self.learning_rate > 0:
             raise ConfigError(f"learning_rate is {self.learning_rate}; give more than 0")
+        for name in ("warmup", "weight_decay", "momentum"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ConfigError(f"clip_norm is {self.clip_norm}; give more than 0, or none")
         if self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch_size:
             raise ConfigError(
                 f"micro_batch is {self.micro_batch}; give 1 to {self.batch_size}, the batch_size"
@@ -126,7 +131,9 @@ class MaskedTrainer:
     def _autocast(self) -> AbstractContextManager[object]:
         if self.config.precision == "fp32":
             return nullcontext()
-        return torch.autocast(self._device.type, torch.bfloat16)
+        # No cache of cast weights: before torch 2.10 one filled by the target's pass, which runs
+        # without gradient, took the gradient from the pass in training.
+        return torch.autocast(self._device.type, torch.bfloat16, cache_enabled=False)
 
     def steps(self) -> Iterator[Step]:
         """Take the remaining steps, yielding after each; the caller may stop at any time.
@@ -172,7 +179,7 @@ class MaskedTrainer:
     def _batch(self, position: int, count: int) -> Batch:
         """The samples at a place in the endless stream; independent of how it is cut."""
         data, seed = self._data, self.config.seed
-        rows = shuffled(len(data.forget), position, count, seed, "forget")
+        rows = shuffled(len(data.forget), position, count, seed, "forget order")
         keys = [(seed, "forget", position + n) for n in range(count)]
         forget = noised(data.forget, data.prompts, self._schedule, list(map(Draw, rows, keys)))
         options = data.replacements.shape[1]
@@ -183,7 +190,7 @@ class MaskedTrainer:
         replacement = data.prompts[data.replacements[rows, picks]]
         retain = None
         if len(data.retain):
-            kept = shuffled(len(data.retain), position, count, seed, "retain")
+            kept = shuffled(len(data.retain), position, count, seed, "retain order")
             keys = [(seed, "retain", position + n) for n in range(count)]
             retain = noised(data.retain, data.prompts, self._schedule, list(map(Draw, kept, keys)))
             retain = retain.to(self._device, torch.float32)

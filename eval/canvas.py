@@ -5,6 +5,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -62,7 +63,7 @@ class CanvasClassifier(nn.Module):
             nn.BatchNorm2d(_WIDTHS[0]),
             nn.ReLU(),
         ]
-        blocks = [ResidualBlock(a, b) for a, b in zip(_WIDTHS, _WIDTHS[1:], strict=False)]
+        blocks = [ResidualBlock(a, b) for a, b in pairwise(_WIDTHS)]
         self.body = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten())
         self.obj = nn.Linear(4 * _WIDTHS[-1], len(OBJECTS))
         self.style = nn.Linear(4 * _WIDTHS[-1], len(STYLES))

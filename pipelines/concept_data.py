@@ -1,11 +1,13 @@
 """The pictures of one erasure: drawn by the checkpoint, from a folder, from a data set."""
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from erasure.cache import TensorCache, content_key
@@ -21,128 +23,126 @@ from pipelines.picture_folder import folder_pictures
 from pipelines.pictures import Picture
 from pipelines.progress import Reporter
 from pipelines.settings import DataConfig, PicturesConfig
-from prompts.imagenette import find_label, label_prompts
+from prompts.imagenette import CLASSES, find_label, label_prompts
 from prompts.plan import ConceptPlan
 
+Role = Literal["forget", "retain"]
 
-def gather(
-    checkpoint: Checkpoint,
-    plan: ConceptPlan,
-    config: DataConfig,
-    *,
-    seed: int,
-    device: torch.device,
-    cache: TensorCache,
-    reporter: Reporter,
-) -> ConceptData:
-    """Draw or read all pictures of the plan and encode them.
 
-    Raises:
-        ConfigError: a source has no picture, or one that cannot be read.
-    """
-    size = config.size or checkpoint.description.resolution
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gatherer:
+    """Makes the data of one erasure."""
 
-    def collect(name: str, prompts: Sequence[str], source: PicturesConfig) -> PromptedPixels | None:
-        parts = [
-            *_drawn(
-                checkpoint, name, prompts, source.drawn, config, size, seed, device, cache, reporter
-            ),
-            *_read(source, size, plan if name == "forget" else None),
-        ]
+    checkpoint: Checkpoint
+    plan: ConceptPlan
+    config: DataConfig
+    seed: int
+    device: torch.device
+    cache: TensorCache
+    reporter: Reporter
+
+    def gather(self) -> ConceptData:
+        """Draw or read all pictures of the plan and encode them.
+
+        Raises:
+            ConfigError: a source has no picture, or one that cannot be read.
+        """
+        forget = self._collect("forget", self.plan.forget, self.config.forget)
+        if forget is None:
+            raise ConfigError(
+                "there is nothing to forget from; set data.forget.drawn, folder or dataset"
+            )
+        retain = self._collect("retain", self.plan.retain, self.config.retain)
+        replacement = dict(self.plan.replacement)
+        stand_ins = next(iter(replacement.values()))
+        for prompt in forget.prompts:  # those of the user's own pictures
+            replacement.setdefault(prompt, stand_ins)
+        with self.reporter.stage("encode pictures", len(forget.pixels)):
+            return encode_concept(
+                self.checkpoint, forget, replacement, retain, device=self.device, cache=self.cache
+            )
+
+    @property
+    def _size(self) -> int:
+        return self.config.size or self.checkpoint.description.resolution
+
+    def _collect(
+        self, role: Role, prompts: Sequence[str], source: PicturesConfig
+    ) -> PromptedPixels | None:
+        parts = [*self._drawn(role, prompts, source.drawn), *self._read(role, source)]
         if not parts:
             return None
         pixels = torch.cat([part.pixels for part in parts])
-        return PromptedPixels(pixels, [p for part in parts for p in part.prompts])
+        return PromptedPixels(pixels, [prompt for part in parts for prompt in part.prompts])
 
-    forget = collect("forget", plan.forget, config.forget)
-    if forget is None:
-        raise ConfigError(
-            "there is nothing to forget from; set data.forget.drawn, folder or dataset"
+    def _drawn(self, role: Role, prompts: Sequence[str], count: int) -> Iterator[PromptedPixels]:
+        """Pictures that the checkpoint draws itself, as the paper does for nudity."""
+        if not count or not prompts:
+            return
+        rows = shuffled(len(prompts), 0, count, self.seed, role, "prompts")
+        requests = [
+            Request(prompts[row], derived_seed(self.seed, role, "picture", n) % 2**32)
+            for n, row in enumerate(rows)
+        ]
+        drawing = self.config.drawing
+        key = content_key(
+            model={name: weights_hash(w) for name, w in self.checkpoint.components.items()},
+            scheduler=dict(self.checkpoint.description.scheduler),
+            requests=[[request.prompt, request.seed] for request in requests],
+            steps=drawing.steps,
+            guidance=drawing.guidance,
+            size=self._size,
         )
-    retain = collect("retain", plan.retain, config.retain)
-    replacement = dict(plan.replacement)
-    stand_ins = next(iter(plan.replacement.values()))
-    for prompt in forget.prompts:  # prompts of the user's own pictures
-        replacement.setdefault(prompt, stand_ins)
-    with reporter.stage("encode pictures", len(forget.pixels)):
-        return encode_concept(checkpoint, forget, replacement, retain, device=device, cache=cache)
 
+        def make() -> dict[str, Tensor]:
+            with self.reporter.stage(f"draw {role} pictures", count) as tick:
+                images = draw_all(
+                    self.checkpoint, requests, drawing, self.device, size=self._size, on_drawn=tick
+                )
+            return {"pixels": torch.stack([_bytes(image) for image in images])}
 
-def _drawn(
-    checkpoint: Checkpoint,
-    name: str,
-    prompts: Sequence[str],
-    count: int,
-    config: DataConfig,
-    size: int,
-    seed: int,
-    device: torch.device,
-    cache: TensorCache,
-    reporter: Reporter,
-) -> Iterator[PromptedPixels]:
-    """Pictures that the checkpoint draws itself, as the paper does for nudity."""
-    if not count or not prompts:
-        return
-    chosen = [prompts[n] for n in shuffled(len(prompts), 0, count, seed, name, "prompts")]
-    requests = [
-        Request(prompt, derived_seed(seed, name, "picture", n) % 2**32)
-        for n, prompt in enumerate(chosen)
-    ]
-    parts = {part: weights_hash(w) for part, w in checkpoint.components.items()}
-    key = content_key(
-        model=parts,
-        scheduler=dict(checkpoint.description.scheduler),
-        requests=[[r.prompt, r.seed] for r in requests],
-        steps=config.drawing.steps,
-        guidance=config.drawing.guidance,
-        size=size,
-    )
+        pixels = self.cache.get("pictures", key, make)["pixels"]
+        yield PromptedPixels(pixels, [request.prompt for request in requests])
 
-    def make() -> dict[str, Tensor]:
-        with reporter.stage(f"draw {name} pictures", len(requests)) as tick:
-            images = draw_all(
-                checkpoint, requests, config.drawing, device, size=size, on_drawn=tick
+    def _read(self, role: Role, source: PicturesConfig) -> Iterator[PromptedPixels]:
+        """The user's own pictures."""
+        if source.folder is not None:
+            yield _prompted(
+                folder_pictures(
+                    Path(source.folder),
+                    size=self._size,
+                    prompt=source.prompt,
+                    limit=source.limit,
+                    seed=self.seed,
+                )
             )
-        return {"pixels": torch.stack([_bytes(image) for image in images])}
+        if source.dataset is not None:
+            data = DatasetSource(
+                name=source.dataset,
+                config=source.dataset_config,
+                split=source.dataset_split,
+                prompt=source.prompt,
+                label_prompts=None if source.prompt else self._labels(role, source.dataset),
+                limit=source.limit,
+                seed=self.seed,
+            )
+            yield _prompted(dataset_pictures(data, size=self._size))
 
-    yield PromptedPixels(cache.get("pictures", key, make)["pixels"], chosen)
-
-
-def _read(source: PicturesConfig, size: int, plan: ConceptPlan | None) -> Iterator[PromptedPixels]:
-    """The user's own pictures."""
-    if source.folder is not None:
-        yield _prompted(
-            folder_pictures(Path(source.folder), size=size, prompt=source.prompt), source.limit
-        )
-    if source.dataset is not None:
-        labels = None
-        if source.prompt is None:
-            labels = _labels(source, plan)
-        data = DatasetSource(
-            name=source.dataset,
-            config=source.dataset_config,
-            split=source.dataset_split,
-            prompt=source.prompt,
-            label_prompts=labels,
-        )
-        yield _prompted(dataset_pictures(data, size=size), source.limit)
-
-
-def _labels(source: PicturesConfig, plan: ConceptPlan | None) -> dict[int, str]:
-    """ImageNette's class to forget, or without a plan all that a retain set may hold."""
-    if plan is None:
-        return label_prompts(range(10))
-    label = find_label(plan.concept)
-    if label is None:
-        raise ConfigError(
-            f"the data set {source.dataset} needs a prompt for its pictures of {plan.concept!r}; "
-            "set data.forget.prompt"
-        )
-    return label_prompts([label])
+    def _labels(self, role: Role, dataset: str) -> dict[int, str]:
+        """ImageNette's class to forget, or all the others to retain."""
+        label = find_label(self.plan.concept)
+        if label is None:
+            raise ConfigError(
+                f"{self.plan.concept!r} is no class of ImageNette, so the labels of {dataset} say "
+                f"nothing of it; set data.{role}.prompt"
+            )
+        if role == "forget":
+            return label_prompts([label])
+        return label_prompts(n for n in range(len(CLASSES)) if n != label)
 
 
-def _prompted(pictures: Iterator[Picture], limit: int | None) -> PromptedPixels:
-    taken = list(islice(pictures, limit))
+def _prompted(pictures: Iterable[Picture]) -> PromptedPixels:
+    taken = list(pictures)
     if not taken:
         raise ConfigError("a source has no pictures; check data.forget and data.retain")
     return PromptedPixels(
@@ -150,5 +150,5 @@ def _prompted(pictures: Iterator[Picture], limit: int | None) -> PromptedPixels:
     )
 
 
-def _bytes(image: object) -> Tensor:
+def _bytes(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, H, W) uint8

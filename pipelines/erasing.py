@@ -26,7 +26,7 @@ from erasure.masks import MASK_KINDS, SaliencyMask
 from erasure.released_masks import load_released_mask
 from erasure.trainer import Step
 from pipelines.comparing import compare
-from pipelines.concept_data import gather
+from pipelines.concept_data import Gatherer
 from pipelines.models import is_canvas, open_model, pick_device
 from pipelines.plots import plot_density, plot_losses
 from pipelines.progress import Reporter
@@ -108,16 +108,15 @@ def run_erasure(
     require_space(out / "model", 3 * size)
     with atomic(out / RECIPE) as part:
         part.write_text(dump_toml(recipe), encoding="utf-8")
-    cache = cache_of(recipe)
-    data = gather(
-        checkpoint,
-        plan,
-        recipe.data,
+    data = Gatherer(
+        checkpoint=checkpoint,
+        plan=plan,
+        config=recipe.data,
         seed=recipe.seed,
         device=device,
-        cache=cache,
+        cache=cache_of(recipe),
         reporter=report,
-    )
+    ).gather()
     mask = mask_for(recipe, checkpoint, data, reporter=report)
     save_mask(out / "mask.safetensors", mask)
     rows = mask_report(mask)

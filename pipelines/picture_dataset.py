@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from erasure.errors import ConfigError
-from pipelines.pictures import Picture, read_pictures
+from pipelines.pictures import Picture, read_pictures, sampled
 from prompts.nearest import nearest
 from prompts.phrases import tidy
 
@@ -32,6 +32,9 @@ class DatasetSource:
     """Label -> prompt; rows of other labels are left out."""
     prompt: str | None = None
     """One for all."""
+    limit: int | None = None
+    """Most pictures to take, chosen by `seed`; all if none."""
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -67,7 +70,7 @@ def dataset_pictures(source: DatasetSource, *, size: int) -> Iterator[Picture]:
         )
     # Decoded here, not there: by the same rules as files, and only the rows that are wanted.
     undecoded = rows.cast_column(source.image_column, package.Image(decode=False))
-    return read_pictures(_listed(undecoded, source), size)
+    return read_pictures(sampled(_listed(undecoded, source), source.limit, source.seed), size)
 
 
 def _package() -> ModuleType:

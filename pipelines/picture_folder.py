@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from erasure.errors import ConfigError
-from pipelines.pictures import Picture, read_pictures
+from pipelines.pictures import Picture, read_pictures, sampled
 from prompts.nearest import nearest
 
 METADATA: Final = ("metadata.jsonl", "metadata.csv")
@@ -28,14 +28,22 @@ class Entry:
     prompt: str
 
 
-def folder_pictures(folder: Path, *, size: int, prompt: str | None = None) -> Iterator[Picture]:
-    """Squares of `size` pixels from a folder.
+def folder_pictures(
+    folder: Path,
+    *,
+    size: int,
+    prompt: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Iterator[Picture]:
+    """Squares of `size` pixels from a folder; at most `limit`, chosen by `seed`.
 
     Everything but the decoding happens, and fails, before this returns. For arguments and errors
     see `folder_entries` and `read_pictures`.
     """
     entries = folder_entries(folder, prompt=prompt)
-    return read_pictures(((e.path, e.prompt, str(e.path)) for e in entries), size)
+    listed = ((e.path, e.prompt, str(e.path)) for e in entries)
+    return read_pictures(sampled(listed, limit, seed), size)
 
 
 def folder_entries(folder: Path, *, prompt: str | None = None) -> tuple[Entry, ...]:

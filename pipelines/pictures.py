@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from erasure.errors import ConfigError
+from erasure.seeds import generator_for
 
 LONGEST: Final = 30
 """Longer side over shorter, at most: a sliver would be blown up to gigabytes before the crop."""
@@ -102,6 +103,29 @@ def read_pictures(listed: Iterable[tuple[Path | bytes, str, str]], size: int) ->
     """
     for data, prompt, source in listed:
         yield Picture(square(decode(data, source), size, source), prompt, source)
+
+
+def sampled(
+    listed: Iterable[tuple[Path | bytes, str, str]], limit: int | None, seed: int
+) -> Iterator[tuple[Path | bytes, str, str]]:
+    """At most `limit` pictures, each as likely as any other, in their order; all if None.
+
+    Data sets are often sorted by class, so that the first pictures would be of one class alone.
+    Reservoir sampling (algorithm R): holds `limit` undecoded pictures and reads the list once.
+    """
+    if limit is None:
+        yield from listed
+        return
+    generator = generator_for(seed, "sampled")
+    kept: list[tuple[int, tuple[Path | bytes, str, str]]] = []
+    for index, entry in enumerate(listed):
+        if index < limit:
+            kept.append((index, entry))
+            continue
+        place = int(torch.randint(index + 1, (1,), generator=generator))
+        if place < limit:
+            kept[place] = (index, entry)
+    yield from (entry for _, entry in sorted(kept, key=lambda pair: pair[0]))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

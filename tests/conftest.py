@@ -4,10 +4,15 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from erasure.checkpoints import Checkpoint
+    from erasure.latents import ConceptData
 
 # A busy machine is no failure; the rest of the profile (CI's, where CI is set) stays.
 profile = settings.get_profile(settings.get_current_profile_name())
@@ -42,3 +47,37 @@ def _offline() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", guarded)
         yield
+
+
+# What follows imports late: the libraries read the environment set above.
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random pipeline of 50,000 weights, written by diffusers; do not write into it."""
+    from tiny import write_tiny_pipeline
+
+    return write_tiny_pipeline(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_folder: Path) -> "Checkpoint":
+    """The same, read; tests that change something make a copy by `dataclasses.replace`."""
+    from erasure.checkpoints import read_checkpoint
+
+    return read_checkpoint(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_checkpoint: "Checkpoint") -> "ConceptData":
+    """Random pictures of a church and of other things, encoded by the tiny pipeline."""
+    from tiny import random_pictures
+
+    from erasure.encoding import encode_concept
+
+    return encode_concept(
+        tiny_checkpoint,
+        random_pictures(["a church"] * 4),
+        {"a church": ["a castle"]},
+        random_pictures(["a dog", "a castle", "a truck"], seed=1),
+    )

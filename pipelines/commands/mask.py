@@ -92,21 +92,21 @@ def mask(
 
 
 def _make(tables: dict[str, Any]) -> SaliencyMask:
-    from pipelines.concept_data import gather
+    from pipelines.concept_data import Gatherer
     from pipelines.erasing import cache_of, mask_for, plan_of, prepare
     from pipelines.models import pick_device
 
     resolved, checkpoint = prepare(tables)
     reporter = Reporter()
-    data = gather(
-        checkpoint,
-        plan_of(resolved, checkpoint),
-        resolved.data,
+    data = Gatherer(
+        checkpoint=checkpoint,
+        plan=plan_of(resolved, checkpoint),
+        config=resolved.data,
         seed=resolved.seed,
         device=pick_device(resolved.device),
         cache=cache_of(resolved),
         reporter=reporter,
-    )
+    ).gather()
     return mask_for(resolved, checkpoint, data, reporter=reporter)
 
 
