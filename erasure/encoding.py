@@ -61,6 +61,8 @@ def encode_concept(
     missing = sorted({p for p in forget.prompts if not replacements.get(p)})
     if missing:
         raise ConfigError(f"{missing[0]!r} has no replacement prompt; give at least one")
+    if retain is not None and not len(retain.prompts):
+        retain = None  # no encoder takes an empty batch
     kept = list(retain.prompts) if retain is not None else []
     stand_ins = [text for p in forget.prompts for text in replacements[p]]
     texts = list(dict.fromkeys(["", *forget.prompts, *stand_ins, *kept]))

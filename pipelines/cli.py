@@ -3,55 +3,120 @@
 Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong input.
 """
 
+# torch takes seconds to import, so commands import what they need when they run, `--help` does not.
+
+import inspect
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import typer
 
-from erasure.errors import DiskError, ErasureError, TrainingError
-from eval.errors import EvalError
 from pipelines.commands import compare, demo, erase, export, mask, verify
-from prompts.errors import PromptError
 
 app = typer.Typer(
     name="erasure",
     help="Remove a concept from a Stable Diffusion checkpoint, and see that it is gone.",
+    epilog="\b\nExample:\n  erasure erase demo --concept church --out out/church",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": demo.demo,
-    "erase": erase.erase,
-    "mask": mask.mask,
-    "compare": compare.compare,
-    "export": export.export,
-    "verify": verify.verify,
+_COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    # Name -> what it does, and an example.
+    "demo": (demo.demo, "erasure demo --concept dog --out out/dog"),
+    "erase": (erase.erase, "erasure erase demo --concept church --out out/church"),
+    "mask": (
+        mask.mask,
+        "erasure mask demo --concept church --density 0.5 --out church.safetensors",
+    ),
+    "compare": (
+        compare.compare,
+        'erasure compare demo out/church --prompt "an image of a church" \\\n'
+        "      --seeds 0-4 --out grid.png",
+    ),
+    "export": (
+        export.export,
+        "erasure export out/church --to single-file --dtype fp16 --out sd.safetensors",
+    ),
+    "verify": (verify.verify, "erasure verify out/church"),
 }
-for _name, _command in _COMMANDS.items():
-    app.command(_name)(_command)
 
 
 def main() -> None:
     """Run the command line; the console script."""
     _quiet_libraries()
+    for argument in sys.argv[1:]:
+        if not _is_text(argument):  # it could not be written to the recipe or the record
+            _fail(f"the argument {argument!r} is not UTF-8 text; write it in UTF-8", 2)
+    app()
+
+
+def _spoken(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with what it raises on purpose told in one sentence and an exit code."""
+    resumes = "resume" in inspect.signature(command).parameters
+
+    @wraps(command)
+    def run(**options: Any) -> None:  # noqa: ANN401
+        try:
+            command(**options)
+        except KeyboardInterrupt:
+            more = "; what was finished is kept, and the same command with --resume goes on"
+            _fail(f"interrupted{more if resumes else ''}", 1)
+        except _root_errors() as err:
+            _fail(str(err), 1 if isinstance(err, _failures()) else 2)
+        except _memory_errors():
+            _fail(
+                "the memory is not enough; lower --batch-size"
+                + (", give --micro-batch 1 or --checkpointing" if resumes else ""),
+                1,
+            )
+
+    return run
+
+
+# Looked up when something was raised, and not before, since they bring torch with them.
+
+
+def _root_errors() -> tuple[type[Exception], ...]:
+    """The root error of each package."""
+    from erasure.errors import ErasureError
+    from eval.errors import EvalError
+    from prompts.errors import PromptError
+
+    return ErasureError, EvalError, PromptError
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Those that are not the fault of the input."""
+    from erasure.errors import DiskError, TrainingError
+
+    return DiskError, TrainingError
+
+
+def _memory_errors() -> tuple[type[Exception], ...]:
+    import torch
+
+    return MemoryError, torch.OutOfMemoryError
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"erasure: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _is_text(argument: str) -> bool:
     try:
-        app()
-    except (ErasureError, EvalError, PromptError) as err:
-        print(f"erasure: {err}", file=sys.stderr)
-        sys.exit(1 if isinstance(err, (TrainingError, DiskError)) else 2)
-    except KeyboardInterrupt:
-        print(
-            "erasure: interrupted; what was finished is kept, and the same command with --resume "
-            "goes on",
-            file=sys.stderr,
-        )
-        sys.exit(1)
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _quiet_libraries() -> None:
@@ -63,6 +128,10 @@ def _quiet_libraries() -> None:
     logging.getLogger("transformers").setLevel(logging.ERROR)
     logging.getLogger("diffusers").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
+
+
+for _name, (_command, _example) in _COMMANDS.items():
+    app.command(_name, epilog=f"\b\nExample:\n  {_example}")(_spoken(_command))
 
 
 if __name__ == "__main__":

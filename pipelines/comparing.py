@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.files import atomic
 from eval.canvas import judge_canvas, load_canvas_classifier
 from pipelines.generation import Request, draw_all
 from pipelines.grid import Grid, draw_grid
@@ -32,10 +33,10 @@ class Comparison:
     def save_pictures(self, folder: Path) -> None:
         """Each picture as PNG: `before/003-seed7.png` is the fourth prompt's."""
         for name, images in (("before", self.before), ("after", self.after)):
-            (folder / name).mkdir(parents=True, exist_ok=True)
             keys = ((row, seed) for row in range(len(self.prompts)) for seed in self.seeds)
             for (row, seed), image in zip(keys, images, strict=True):
-                image.save(folder / name / f"{row:03d}-seed{seed}.png")
+                with atomic(folder / name / f"{row:03d}-seed{seed}.png") as part:
+                    image.save(part, format="PNG")
 
 
 def compare(

@@ -47,12 +47,16 @@ class Gatherer:
         Raises:
             ConfigError: a source has no picture, or one that cannot be read.
         """
-        forget = self._collect("forget", self.plan.forget, self.config.forget)
+        forget_source, retain_source = self.config.forget, self.config.retain
+        # The user's own first: what is wrong with them is told before any picture is drawn.
+        own = list(self._read("forget", forget_source))
+        kept = list(self._read("retain", retain_source))
+        forget = _joined([*self._drawn("forget", self.plan.forget, forget_source.drawn), *own])
         if forget is None:
             raise ConfigError(
                 "there is nothing to forget from; set data.forget.drawn, folder or dataset"
             )
-        retain = self._collect("retain", self.plan.retain, self.config.retain)
+        retain = _joined([*self._drawn("retain", self.plan.retain, retain_source.drawn), *kept])
         replacement = dict(self.plan.replacement)
         stand_ins = next(iter(replacement.values()))
         for prompt in forget.prompts:  # those of the user's own pictures
@@ -65,15 +69,6 @@ class Gatherer:
     @property
     def _size(self) -> int:
         return self.config.size or self.checkpoint.description.resolution
-
-    def _collect(
-        self, role: Role, prompts: Sequence[str], source: PicturesConfig
-    ) -> PromptedPixels | None:
-        parts = [*self._drawn(role, prompts, source.drawn), *self._read(role, source)]
-        if not parts:
-            return None
-        pixels = torch.cat([part.pixels for part in parts])
-        return PromptedPixels(pixels, [prompt for part in parts for prompt in part.prompts])
 
     def _drawn(self, role: Role, prompts: Sequence[str], count: int) -> Iterator[PromptedPixels]:
         """Pictures that the checkpoint draws itself, as the paper does for nudity."""
@@ -139,6 +134,13 @@ class Gatherer:
         if role == "forget":
             return label_prompts([label])
         return label_prompts(n for n in range(len(CLASSES)) if n != label)
+
+
+def _joined(parts: Sequence[PromptedPixels]) -> PromptedPixels | None:
+    if not parts:
+        return None
+    pixels = torch.cat([part.pixels for part in parts])
+    return PromptedPixels(pixels, [prompt for part in parts for prompt in part.prompts])
 
 
 def _prompted(pictures: Iterable[Picture]) -> PromptedPixels:

@@ -2,11 +2,10 @@
 
 import json
 import os
-import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,26 +16,27 @@ from erasure.checkpoints.folder import folder_size, write_folder
 from erasure.checkpoints.reading import read_checkpoint
 from erasure.disk import require_space
 from erasure.edit import Edit, erase, find_mask
-from erasure.errors import CheckpointError, ConfigError
+from erasure.errors import ConfigError
 from erasure.files import atomic
 from erasure.latents import ConceptData
 from erasure.mask_file import is_mask_file, load_mask, require_base, save_mask
 from erasure.mask_report import mask_report
-from erasure.masks import MASK_KINDS, SaliencyMask
+from erasure.masks import MASK_KINDS, SaliencyMask, require_weights
 from erasure.released_masks import load_released_mask
+from erasure.scopes import in_scope
+from erasure.selection import check_density
 from erasure.trainer import Step
 from pipelines.comparing import compare
 from pipelines.concept_data import Gatherer
 from pipelines.models import is_canvas, open_model, pick_device
 from pipelines.plots import plot_density, plot_losses
 from pipelines.progress import Reporter
-from pipelines.recipe import dump_toml
+from pipelines.recipe import build, dump_toml
+from pipelines.run_folder import MASK, MODEL, RECIPE, RECORD, STATE, clear, may_write
 from pipelines.settings import EraseRecipe, parse_seeds, resolve
 from prompts.concepts import plan_concept
 from prompts.plan import ConceptPlan
 
-RECIPE: Final = "recipe.toml"
-_STATE: Final = "state.safetensors"
 _GRID_ROWS: Final = (3, 5)
 """Forgotten and kept prompts in the grid."""
 
@@ -55,14 +55,25 @@ class Erased:
     """Wall time a stage."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ModelChoice:
+    """The part of a recipe that must be known before its defaults are."""
+
+    model: str = "demo"
+    config: str | None = None
+    allow_pickle: bool = False
+
+
 def prepare(tables: Mapping[str, Any]) -> tuple[EraseRecipe, Checkpoint]:
-    """Resolve a recipe and open its model; nothing is written."""
-    model = tables.get("model", "demo")
-    checkpoint = open_model(
-        str(model),
-        config=tables.get("config"),
-        allow_pickle=bool(tables.get("allow_pickle", False)),
-    )
+    """Resolve a recipe and open its model; nothing is written.
+
+    Raises:
+        ConfigError: the recipe is wrong.
+        CheckpointError: there is no such model, or it cannot be read.
+    """
+    known = {field.name for field in fields(_ModelChoice)}
+    chosen = build(_ModelChoice, {k: v for k, v in tables.items() if k in known})
+    checkpoint = open_model(chosen.model, config=chosen.config, allow_pickle=chosen.allow_pickle)
     return resolve(tables, canvas=is_canvas(checkpoint)), checkpoint
 
 
@@ -99,26 +110,32 @@ def run_erasure(
         ErasureError: see the parts; what was finished stays, for `resume`.
     """
     report = reporter or Reporter(quiet=True)
-    device = pick_device(recipe.device)
     objective = recipe.objective.objective()
     parse_seeds(recipe.grid.seeds)
     plan = plan_of(recipe, checkpoint)
-    _claim(out, recipe, resume=resume, force=force)
-    size = folder_size(checkpoint)
-    require_space(out / "model", 3 * size)
-    with atomic(out / RECIPE) as part:
-        part.write_text(dump_toml(recipe), encoding="utf-8")
     data = Gatherer(
         checkpoint=checkpoint,
         plan=plan,
         config=recipe.data,
         seed=recipe.seed,
-        device=device,
+        device=pick_device(recipe.device),
         cache=cache_of(recipe),
         reporter=report,
-    ).gather()
-    mask = mask_for(recipe, checkpoint, data, reporter=report)
-    save_mask(out / "mask.safetensors", mask)
+    )
+    mask = named_mask(recipe, checkpoint)
+    # Whatever may be wrong with the input is known before the folder is touched.
+    text = dump_toml(recipe)
+    goes_on = may_write(out, text, recipe.model, resume=resume, force=force)
+    require_space(out / MODEL, 3 * folder_size(checkpoint))
+    found = data.gather()
+    if goes_on and (out / MASK).exists():
+        mask = load_mask(out / MASK)  # as it was, whatever device measured it
+    mask = mask or make_mask(recipe, checkpoint, found, reporter=report)
+    if not goes_on:
+        clear(out)
+    with atomic(out / RECIPE) as part:
+        part.write_text(text, encoding="utf-8")
+    save_mask(out / MASK, mask)
     rows = mask_report(mask)
     plot_density(rows.blocks, out / "density.png", overall=rows.whole.density)
     with report.stage("train", recipe.train.steps) as tick, between_steps() as stopping:
@@ -130,26 +147,26 @@ def run_erasure(
 
         edit = erase(
             checkpoint,
-            data,
+            found,
             mask,
             objective,
             recipe.train,
             concept=plan.concept,
             record={"recipe": dump_toml(recipe, "")},
-            device=device,
+            device=data.device,
             checkpointing=recipe.checkpointing,
-            state=out / _STATE,
+            state=out / STATE,
             save_every=recipe.save_every,
             on_step=on_step,
         )
     plot_losses(edit.history, out / "loss.png")
     _write_history(edit, out / "loss.csv")
     _write_result(recipe, checkpoint, plan, edit, out, report)
-    (out / _STATE).unlink(missing_ok=True)
+    (out / STATE).unlink(missing_ok=True)
     made = edit.provenance
     return Erased(
         out,
-        out / "model",
+        out / MODEL,
         made.selected,
         made.moved,
         made.total,
@@ -158,29 +175,40 @@ def run_erasure(
     )
 
 
-def mask_for(
-    recipe: EraseRecipe, checkpoint: Checkpoint, data: ConceptData, *, reporter: Reporter
-) -> SaliencyMask:
-    """Make or read the mask that the recipe names.
+def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint) -> SaliencyMask | None:
+    """Read the mask file that the recipe names; None where it names a kind, to be made.
 
     Raises:
         MaskError: a mask file of another base.
-        ConfigError: neither a kind of mask nor a file.
+        ConfigError: neither a kind of mask nor a file, an unknown scope, or a density out of range.
     """
-    if recipe.mask not in MASK_KINDS:
-        path = Path(recipe.mask)
-        if not path.exists():
-            raise ConfigError(
-                f"mask is {recipe.mask!r}; give {', '.join(MASK_KINDS)}, or a file that exists"
-            )
-        if is_mask_file(path):
-            mask = load_mask(path)
-        else:
-            mask = load_released_mask(
-                path, allow_pickle=recipe.allow_pickle, base=checkpoint.unet_hash()
-            )
-        require_base(mask.info, checkpoint.unet_hash())
-        return mask
+    if recipe.mask in MASK_KINDS:
+        check_density(recipe.density)
+        in_scope(checkpoint.unet, recipe.scope)
+        return None
+    path = Path(recipe.mask)
+    if not os.path.isfile(path):
+        raise ConfigError(
+            f"mask is {recipe.mask!r}; give {', '.join(MASK_KINDS)}, or a file that exists"
+        )
+    base = checkpoint.unet_hash()
+    if is_mask_file(path):
+        mask = load_mask(path)
+    else:
+        mask = load_released_mask(path, allow_pickle=recipe.allow_pickle, base=base)
+    require_base(mask.info, base)
+    require_weights(mask, checkpoint.unet)
+    return mask
+
+
+def make_mask(
+    recipe: EraseRecipe, checkpoint: Checkpoint, data: ConceptData, *, reporter: Reporter
+) -> SaliencyMask:
+    """Make a mask of the kind that the recipe names.
+
+    Raises:
+        TrainingError: the forget loss is not finite.
+    """
     total = len(data.forget) * recipe.saliency.draws
     with reporter.stage("measure saliency", total) as tick:
         done = 0
@@ -226,30 +254,6 @@ def between_steps() -> Iterator[Any]:
         signal.signal(signal.SIGINT, old)
 
 
-def _claim(out: Path, recipe: EraseRecipe, *, resume: bool, force: bool) -> None:
-    """Refuse a folder that is in use, unless it is to be continued or replaced."""
-    if not out.exists():
-        return
-    ours = (out / RECIPE).exists()
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if resume and ours:
-        if (out / "erasure.json").exists():
-            raise CheckpointError(f"{out} is finished; there is nothing to resume")
-        if (out / RECIPE).read_text(encoding="utf-8") != dump_toml(recipe):
-            raise ConfigError(
-                f"{out} was begun with other settings; give those of its {RECIPE} "
-                f"(--recipe {out / RECIPE}), or start anew with --force"
-            )
-        return
-    if not force:
-        hint = "--resume to continue it, " if ours else ""
-        raise CheckpointError(f"{out} exists; give another path, {hint}or --force to replace it")
-    if not ours:
-        raise CheckpointError(f"{out} is not empty and no run of erasure; give another path")
-    shutil.rmtree(out)
-
-
 def _write_history(edit: Edit, path: Path) -> None:
     lines = ["step,loss,forget,retain"]
     lines += [f"{s.index},{s.loss!r},{s.forget!r},{s.retain!r}" for s in edit.history]
@@ -285,7 +289,7 @@ def _write_result(
     carried = {**edited.carried, "grid.png": out / "grid.png"}
     written = write_folder(
         replace(edited, carried=carried),
-        out / "model",
+        out / MODEL,
         unet=edit.unet,
         provenance=edit.provenance,
         card=card,
@@ -298,9 +302,9 @@ def _write_result(
         "seconds": {name: round(spent, 3) for name, spent in report.seconds.items()},
         "grid": comparison.grid.described(out / "grid.png"),
     }
-    with atomic(out / "erasure.json") as part:
+    with atomic(out / RECORD) as part:
         part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    read_checkpoint(out / "model")  # what cannot be read again must not pass for a result
+    read_checkpoint(out / MODEL)  # what cannot be read again must not pass for a result
 
 
 def _grid_prompts(plan: ConceptPlan) -> tuple[str, ...]:

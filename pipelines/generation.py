@@ -11,7 +11,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import TrainingError
 from erasure.seeds import initial_noise
 from erasure.stable_diffusion import TextEncoder, build_pipeline
-from pipelines.settings import DrawingConfig
+from pipelines.settings import DrawingConfig, check_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,12 @@ class Painter:
         device: torch.device,
         size: int | None = None,
     ) -> None:
+        """ConfigError where `size`, pixels a side, is none that can be drawn."""
         self._pipeline: Any = build_pipeline(checkpoint).to(device)
         self._config, self._device = config, device
         unet, factor = self._pipeline.unet.config, self._pipeline.vae_scale_factor
-        self._size = size or unet.sample_size * factor
+        self._size = unet.sample_size * factor if size is None else size
+        check_size(self._size)
         side = self._size // factor
         self._shape = (unet.in_channels, side, side)
 

@@ -1,5 +1,6 @@
 """From what a user calls a model to a checkpoint: the demo, a folder, a file, a hub id."""
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -38,11 +39,10 @@ def find_model(model: str) -> Path:
     """The folder or file of a model, downloaded if need be."""
     if model == DEMO:
         return DEMO_FOLDER
-    path = Path(model).expanduser()
-    if path.is_dir() and not (path / "model_index.json").exists() and (path / "model").is_dir():
-        return path / "model"  # the folder of a run
-    if path.exists():
-        return path
+    path = Path(os.path.expanduser(model))
+    if os.path.exists(path):  # unlike Path.exists, False for a name that is too long
+        inner = path / "model"  # in the folder of a run
+        return inner if inner.is_dir() and not (path / "model_index.json").exists() else path
     if not _HUB_ID.fullmatch(model) or model.endswith((".safetensors", ".ckpt", ".pt", ".bin")):
         raise CheckpointError(
             f"there is no model {model!r}; give a diffusers folder, a .safetensors file, "

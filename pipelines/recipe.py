@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -121,9 +122,12 @@ def _checked(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401
     if hint in _SCALARS and isinstance(value, _SCALARS[hint][0]):
         if hint is bool or not isinstance(value, bool):  # a bool is an int, but not meant as one
             try:
-                return hint(value)
+                found = hint(value)
             except OverflowError as err:  # a whole number that no float can hold
                 raise ConfigError(f"{where} is too large; give {_wanted(hint)}") from err
+            if hint is float and not isfinite(found):
+                raise ConfigError(f"{where} is {found}; give a finite number")
+            return found
     elif isinstance(hint, type) and isinstance(value, hint):
         return value  # built already, or None
     raise ConfigError(_wrong(hint, value, where))

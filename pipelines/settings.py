@@ -1,5 +1,6 @@
 """What one erasure is told: a recipe, resolved from defaults, a file and the command line."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -13,6 +14,7 @@ from erasure.trainer import TrainConfig
 from pipelines.recipe import build, load_toml
 
 _SHIPPED: Final = files("pipelines") / "recipes"
+_MOST_SEEDS: Final = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +33,8 @@ class DrawingConfig:
             raise ConfigError(
                 f"steps is {self.steps} and batch_size {self.batch_size}; give 1 or more of both"
             )
+        if self.steps > 1000:
+            raise ConfigError(f"steps is {self.steps}; give at most 1000, as many as in training")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +54,12 @@ class PicturesConfig:
     limit: int | None = None
     """Most pictures to take from the folder and from the data set."""
 
+    def __post_init__(self) -> None:
+        if self.drawn < 0:
+            raise ConfigError(f"drawn is {self.drawn}; give 0 or more")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"limit is {self.limit}; give 1 or more, or none")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
@@ -64,6 +74,16 @@ class DataConfig:
     size: int | None = None
     """Pixels a side; the model's own if none."""
     drawing: DrawingConfig = field(default_factory=DrawingConfig)
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            check_size(self.size)
+
+
+def check_size(size: int) -> None:
+    """Raise ConfigError unless pictures of `size` pixels a side have whole latents."""
+    if size < 8 or size % 8:
+        raise ConfigError(f"size is {size}; give a multiple of 8")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,6 +146,10 @@ class EraseRecipe:
     data: DataConfig = field(default_factory=DataConfig)
     grid: GridConfig = field(default_factory=GridConfig)
 
+    def __post_init__(self) -> None:
+        if self.save_every < 1:
+            raise ConfigError(f"save_every is {self.save_every}; give 1 or more")
+
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Tables merged key by key; what is None above does not hide what is below."""
@@ -150,15 +174,22 @@ def read_recipe(name: str) -> dict[str, Any]:
     Raises:
         ConfigError: no such file or name, or the file is no TOML.
     """
-    path = Path(name)
-    if not path.exists() and name in shipped_recipes():
-        path = Path(str(_SHIPPED / f"{name}.toml"))
-    if not path.exists():
+    if os.path.isfile(name):
+        return load_toml(Path(name))
+    if name not in shipped_recipes():
         raise ConfigError(
             f"there is no recipe {name!r}; give a TOML file, or one of "
             f"{', '.join(shipped_recipes())}"
         )
-    return load_toml(path)
+    return _shipped(name)
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    return load_toml(Path(str(_SHIPPED / f"{name}.toml")))
+
+
+def _defaults(canvas: bool) -> dict[str, Any]:
+    return _shipped("defaults-canvas" if canvas else "defaults")
 
 
 def resolve(tables: Mapping[str, Any], *, canvas: bool) -> EraseRecipe:
@@ -166,28 +197,39 @@ def resolve(tables: Mapping[str, Any], *, canvas: bool) -> EraseRecipe:
 
     The seed of the recipe is the seed of the mask and of the training unless they name their own.
     """
-    defaults = read_recipe("defaults-canvas" if canvas else "defaults")
-    merged = merge(defaults, tables)
-    seed = merged.get("seed", 0)
+    merged = merge(_defaults(canvas), tables)
     for part in ("saliency", "train"):
-        merged[part] = {"seed": seed, **merged.get(part, {})}
+        given = merged.get(part, {})
+        if isinstance(given, Mapping):  # else `build` says what is wrong
+            merged[part] = {"seed": merged.get("seed", 0), **given}
     return build(EraseRecipe, merged)
+
+
+def drawing_defaults(given: Mapping[str, Any], *, canvas: bool) -> DrawingConfig:
+    """How the grid of the model's kind is drawn; what is given and not None comes first.
+
+    Raises:
+        ConfigError: as `DrawingConfig`.
+    """
+    return build(DrawingConfig, merge(_defaults(canvas)["grid"]["drawing"], given))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
     """`0-4` or `1,5,9` or both -> seeds, in order, each once.
 
     Raises:
-        ConfigError: another form, or more than 10,000 seeds.
+        ConfigError: another form, a seed of 2**63 or more, or more than 10,000 seeds.
     """
     seeds: dict[int, None] = {}
     try:
         for part in text.split(","):
             first, dash, last = part.strip().partition("-")
-            span = range(int(first), int(last if dash else first) + 1)
-            if not span or len(span) > 10_000:
+            low, high = int(first), int(last if dash else first)
+            if not 0 <= low <= high < 2**63 or high - low >= _MOST_SEEDS - len(seeds):
                 raise ValueError(part)
-            seeds.update(dict.fromkeys(span))
+            seeds.update(dict.fromkeys(range(low, high + 1)))
     except ValueError as err:
-        raise ConfigError(f"seeds is {text!r}; give numbers such as 0-4 or 1,5,9") from err
+        raise ConfigError(
+            f"seeds is {text!r}; give numbers such as 0-4 or 1,5,9, at most {_MOST_SEEDS:,}"
+        ) from err
     return tuple(seeds)

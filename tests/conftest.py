@@ -81,3 +81,24 @@ def tiny_data(tiny_checkpoint: "Checkpoint") -> "ConceptData":
         {"a church": ["a castle"]},
         random_pictures(["a dog", "a castle", "a truck"], seed=1),
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe that erases `church` from the tiny pipeline in a second, all runs with one cache."""
+    from console import quick_recipe
+
+    folder = tmp_path_factory.mktemp("tiny-recipe")
+    model, cache = str(tiny_folder), str(folder / "cache")
+    return quick_recipe(folder, model=model, concept="church", cache=cache)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of that recipe; do not write into it."""
+    from console import erasure
+
+    out = tmp_path_factory.mktemp("tiny-run") / "church"
+    said = erasure("erase", "--recipe", tiny_recipe, "--steps", 3, "--out", out)
+    assert said.code == 0, said.err
+    return out

@@ -97,8 +97,9 @@ def test_nothing_is_forgotten_where_the_replacement_is_the_prompt_itself(retain:
     network, batch = Toy(), toy_batch(retain=retain)
     same = replace(batch, replacement=batch.forget.condition)
     loss = RandomLabel()(ToyDenoiser(network), ToyDenoiser(network), same)
-    assert float(loss.forget) == pytest.approx(0, abs=1e-13)  # squares of rounding in float32
-    assert float(RandomLabel()(ToyDenoiser(network), ToyDenoiser(network), batch).forget) > 1e-3
+    assert float(loss.forget.detach()) == pytest.approx(0, abs=1e-13)  # squared float32 rounding
+    other = RandomLabel()(ToyDenoiser(network), ToyDenoiser(network), batch)
+    assert float(other.forget.detach()) > 1e-4
 
 
 def test_moving_and_frozen_targets_agree_until_the_student_moves() -> None:
@@ -106,7 +107,7 @@ def test_moving_and_frozen_targets_agree_until_the_student_moves() -> None:
 
     def loss(target: str) -> float:
         objective = RandomLabel(target=target)
-        return float(objective(ToyDenoiser(student), ToyDenoiser(start), batch).forget)
+        return float(objective(ToyDenoiser(student), ToyDenoiser(start), batch).forget.detach())
 
     assert loss("moving") == loss("frozen")
     with torch.no_grad():
@@ -147,7 +148,7 @@ def test_alpha_weighs_the_retain_loss(kind: type[RandomLabel] | type[GradientAsc
         return kind(alpha=alpha)(denoise, denoise, batch)
 
     torch.testing.assert_close(loss(3.0).retain, 3 * loss(1.0).retain)
-    assert float(loss(0.0).retain) == 0
+    assert float(loss(0.0).retain.detach()) == 0
     torch.testing.assert_close(loss(3.0).forget, loss(0.0).forget)
 
 

@@ -135,6 +135,7 @@ def write_tiny_pipeline(folder: Path, prediction: Prediction = "epsilon") -> Pat
             beta_schedule="scaled_linear",
             prediction_type=prediction,
             clip_sample=False,
+            steps_offset=1,
         ),
         safety_checker=None,
         feature_extractor=None,

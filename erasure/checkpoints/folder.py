@@ -54,7 +54,7 @@ def write_folder(
     require_space(path, folder_size(checkpoint, dtype))
     with disk_errors(path), _whole_folder(path) as folder:
         _write_weights(checkpoint, out, folder, dtype)
-        for name, config in _configs(checkpoint, dtype).items():
+        for name, config in _configs(checkpoint).items():
             _write_json(folder / CONFIG_FILES[name], config)
         for name, content in tokenizer.items():
             _write_bytes(folder / "tokenizer" / name, content)
@@ -91,7 +91,7 @@ def _write_weights(
         write_tensors(folder / EXTRAS_FILE, checkpoint.extras, {}, dtype=dtype)
 
 
-def _configs(checkpoint: Checkpoint, dtype: torch.dtype | None) -> dict[str, dict[str, Any]]:
+def _configs(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
     configs = {name: dict(config) for name, config in checkpoint.description.configs().items()}
     present = {name.partition("/")[0] for name in checkpoint.carried}
     present |= {"scheduler", "tokenizer", *checkpoint.components}
@@ -99,9 +99,11 @@ def _configs(checkpoint: Checkpoint, dtype: torch.dtype | None) -> dict[str, dic
     for name, value in index.items():
         if isinstance(value, list) and name not in present:
             index[name] = [None, None]  # a component whose files are not there
-    for key in ("dtype", "torch_dtype"):
-        if dtype is not None and key in configs["text_encoder"]:
-            configs["text_encoder"][key] = str(dtype).removeprefix("torch.")
+    # transformers loads a text encoder in the type its config names, diffusers all else in float32
+    # unless told otherwise: half precision named here would make the two disagree.
+    text = configs["text_encoder"]
+    text.pop("torch_dtype", None)
+    text["dtype"] = "float32"
     return configs
 
 

@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from erasure.errors import ConfigError
-from erasure.files import atomic
-from pipelines.commands.options import AllowPickle, AsJson, ConfigFolder, Device, Force, Out, say
-from pipelines.models import is_canvas, open_model, pick_device
-from pipelines.progress import Reporter
-from pipelines.settings import DrawingConfig, parse_seeds, read_recipe
-from prompts.errors import PromptError
-from prompts.files import read_prompts
+from pipelines.commands.options import (
+    AllowPickle,
+    AsJson,
+    ConfigFolder,
+    Device,
+    Force,
+    Out,
+    refuse_taken,
+    say,
+)
 
 
 def compare(
@@ -42,47 +44,53 @@ def compare(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw the same prompts with the same seeds by two checkpoints: a labelled grid and its JSON.
+    """Draw the same prompts and seeds by two checkpoints.
 
-    Example: erasure compare demo out/church --prompt "an image of a church" --seeds 0-4
-    --out grid.png
+    Writes a labelled grid, and beside it what was drawn as JSON.
     """
+    from erasure.errors import ConfigError
+    from erasure.files import atomic
     from pipelines.comparing import compare as draw_comparison
+    from pipelines.models import is_canvas, open_model, pick_device
+    from pipelines.progress import Reporter
+    from pipelines.settings import drawing_defaults, parse_seeds
+    from prompts.errors import PromptError
+    from prompts.files import read_prompts
 
     texts = tuple(prompt or ()) + (read_prompts(prompts) if prompts else ())
     if not texts:
         raise PromptError("there is no prompt; give --prompt TEXT or --prompts FILE")
     if out.suffix.lower() != ".png":
         raise ConfigError(f"--out is {out}; give a file that ends in .png")
-    if out.exists() and not force:
-        raise ConfigError(f"{out} exists; give another path, or --force to replace it")
+    record = out.with_suffix(".json")
+    refuse_taken([out, record], force=force)
+    if pictures is not None and pictures.exists() and not pictures.is_dir():
+        raise ConfigError(f"--pictures {pictures} is a file; give the path of a folder")
     chosen = parse_seeds(seeds)
     where = pick_device(device or "auto")
     one = open_model(before, config=config, allow_pickle=allow_pickle)
     other = open_model(after, config=config, allow_pickle=allow_pickle)
-    defaults = read_recipe("defaults-canvas" if is_canvas(one) else "defaults")["grid"]["drawing"]
-    given = {"steps": steps, "guidance": guidance, "batch_size": batch_size}
-    drawing = DrawingConfig(**(defaults | {k: v for k, v in given.items() if v is not None}))
     marked = list(erased or ())
     if not marked and other.provenance is not None:
         marked = [other.provenance.concept]
+    given = {"steps": steps, "guidance": guidance, "batch_size": batch_size}
     comparison = draw_comparison(
         one,
         other,
         texts,
         chosen,
         erased=marked,
-        drawing=drawing,
+        drawing=drawing_defaults(given, canvas=is_canvas(one)),
         device=where,
         reporter=Reporter(),
         size=size,
         title=f"{before} | {after}",
     )
     files = comparison.grid.save(out)
-    record = out.with_suffix(".json")
     with atomic(record) as part:
         text = json.dumps(comparison.grid.described(out), indent=2, ensure_ascii=False)
         part.write_text(text + "\n", encoding="utf-8")
     if pictures is not None:
         comparison.save_pictures(pictures)
-    say({"grid": ", ".join(map(str, files)), "record": record}, as_json=as_json)
+    grid = list(map(str, files))
+    say({"grid": grid if as_json else ", ".join(grid), "record": record}, as_json=as_json)

@@ -4,11 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from pipelines.commands.options import AsJson, Force, say
-from pipelines.progress import Reporter
 
 
 def demo(
@@ -17,11 +14,15 @@ def demo(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase a concept from the embedded checkpoint, measure it, export it: a few minutes on a CPU.
+    """Erase from the embedded checkpoint, measure, export.
 
-    Example: erasure demo --concept dog --out out/dog
+    Takes a few minutes on a CPU and needs no network.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     from pipelines.demo import run_demo
+    from pipelines.progress import Reporter
 
     reporter = Reporter()
     found = run_demo(concept, out, force=force, reporter=reporter)

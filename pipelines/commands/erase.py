@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from erasure.errors import ConfigError
 from pipelines.commands.options import (
     AllowPickle,
     AsJson,
@@ -15,9 +14,6 @@ from pipelines.commands.options import (
     say,
     table,
 )
-from pipelines.erasing import prepare, run_erasure
-from pipelines.progress import Reporter
-from pipelines.settings import merge, read_recipe
 
 
 def erase(
@@ -89,11 +85,15 @@ def erase(
 ) -> None:
     """Make a checkpoint forget a concept.
 
-    Writes OUT/model (diffusers folder), mask.safetensors, grid.png, loss.png, density.png,
-    recipe.toml and erasure.json.
-
-    Example: erasure erase demo --concept church --out out/church
+    Writes OUT/model (diffusers folder), mask.safetensors, grid.png, loss.png, loss.csv,
+    density.png, recipe.toml and erasure.json. What is not given here comes from the recipe, then
+    from the defaults of the model's kind.
     """
+    from erasure.errors import ConfigError
+    from pipelines.erasing import prepare, run_erasure
+    from pipelines.progress import Reporter
+    from pipelines.settings import merge, read_recipe
+
     given = table(
         model=model,
         concept=concept,
@@ -113,6 +113,7 @@ def erase(
         objective__bound=bound,
         saliency__loss=saliency_loss,
         saliency__draws=draws,
+        saliency__seed=seed,
         train__steps=steps,
         train__batch_size=batch_size,
         train__micro_batch=micro_batch,
@@ -120,6 +121,7 @@ def erase(
         train__optimizer=optimizer,
         train__weight_decay=weight_decay,
         train__precision=precision,
+        train__seed=seed,
         data__forget__drawn=forget_drawn,
         data__forget__folder=forget_folder,
         data__forget__dataset=forget_dataset,
@@ -141,21 +143,26 @@ def erase(
         raise ConfigError("--out is missing; name a folder for the run, such as --out out/church")
     resolved, checkpoint = prepare(tables)
     erased = run_erasure(resolved, checkpoint, out, resume=resume, force=force, reporter=Reporter())
-    say(
-        {
-            "erased": resolved.concept,
-            "model": erased.model,
-            "grid": out / "grid.png",
-            "mask": out / "mask.safetensors",
-            "loss": out / "loss.png",
-            "record": out / "erasure.json",
-            "selected": f"{erased.selected:,} of {erased.total:,} weights",
-            "moved": f"{erased.moved:,} weights",
-            "unselected": "bit-identical" if erased.unselected_identical else "MOVED",
-            "seconds": round(sum(erased.seconds.values()), 1),
-        },
-        as_json=as_json,
-    )
+    made = {
+        "erased": resolved.concept,
+        "model": erased.model,
+        "grid": out / "grid.png",
+        "mask": out / "mask.safetensors",
+        "loss": out / "loss.png",
+        "record": out / "erasure.json",
+    }
+    if as_json:
+        counts = {name: getattr(erased, name) for name in ("selected", "moved", "total")}
+        same = {"unselected_identical": erased.unselected_identical}
+        say({**made, **counts, **same, "seconds": dict(erased.seconds)}, as_json=True)
+        return
+    spoken = {
+        "selected": f"{erased.selected:,} of {erased.total:,} weights",
+        "moved": f"{erased.moved:,} weights",
+        "unselected": "bit-identical" if erased.unselected_identical else "MOVED",
+        "seconds": round(sum(erased.seconds.values()), 1),
+    }
+    say({**made, **spoken}, as_json=False)
 
 
 def _prompts(path: Path | None) -> tuple[str, ...] | None:

@@ -3,18 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Final
 
-import torch
 import typer
 
-from erasure.checkpoints.card import model_card
-from erasure.checkpoints.folder import write_folder
-from erasure.checkpoints.modelspec import ModelSpec
-from erasure.checkpoints.single_file import write_single_file
-from erasure.errors import ConfigError
 from pipelines.commands.options import AllowPickle, AsJson, ConfigFolder, Force, Model, Out, say
-from pipelines.models import open_model
 
-DTYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+"""Name on the command line -> name in torch."""
 
 
 def export(
@@ -30,15 +24,24 @@ def export(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a checkpoint as a diffusers folder or as a single file for ComfyUI, A1111 and others.
+    """Write a folder or a single file that other tools load.
 
-    Example: erasure export out/church --to single-file --dtype fp16 --out church.safetensors
+    A single file has the layout that ComfyUI, A1111 and others read.
     """
+    import torch
+
+    from erasure.checkpoints.card import model_card
+    from erasure.checkpoints.folder import write_folder
+    from erasure.checkpoints.modelspec import ModelSpec
+    from erasure.checkpoints.single_file import write_single_file
+    from erasure.errors import ConfigError
+    from pipelines.models import open_model
+
     if to not in ("diffusers", "single-file"):
         raise ConfigError(f"--to is {to!r}; give diffusers or single-file")
     if dtype is not None and dtype not in DTYPES:
         raise ConfigError(f"--dtype is {dtype!r}; give {', '.join(DTYPES)}, or leave it out")
-    kind = DTYPES[dtype] if dtype else None
+    kind: torch.dtype | None = getattr(torch, DTYPES[dtype]) if dtype else None
     checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
     if to == "diffusers":
         made = checkpoint.provenance

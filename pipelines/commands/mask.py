@@ -1,19 +1,25 @@
 """`erasure mask`: which weights carry a concept, and how two masks overlap."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from erasure.errors import ConfigError
-from erasure.mask_file import is_mask_file, load_mask, save_mask
-from erasure.mask_report import mask_report
-from erasure.masks import SaliencyMask
-from erasure.overlap import overlap
-from pipelines.commands.options import AllowPickle, AsJson, ConfigFolder, Device, Force, say, table
-from pipelines.plots import plot_density
-from pipelines.progress import Reporter
-from pipelines.settings import merge, read_recipe
+from pipelines.commands.options import (
+    AllowPickle,
+    AsJson,
+    ConfigFolder,
+    Device,
+    Force,
+    refuse_taken,
+    say,
+    table,
+)
+
+if TYPE_CHECKING:
+    from erasure.mask_report import MaskReport
+    from erasure.masks import SaliencyMask
+    from erasure.overlap import Shared
 
 
 def mask(
@@ -31,6 +37,9 @@ def mask(
     ] = None,
     saliency_loss: Annotated[str | None, typer.Option(help="guided or plain.")] = None,
     draws: Annotated[int | None, typer.Option(help="Draws a forget picture.")] = None,
+    forget_drawn: Annotated[
+        int | None, typer.Option(help="Forget pictures the checkpoint draws.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="[default: 0]")] = None,
     recipe: Annotated[str | None, typer.Option(help="A TOML file or a ready recipe.")] = None,
     against: Annotated[
@@ -41,25 +50,36 @@ def mask(
     ] = None,
     device: Device = None,
     config: ConfigFolder = None,
+    cache: Annotated[str | None, typer.Option(help="Folder for drawn pictures, latents.")] = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a saliency mask, or look at one: density per block, overlap with another.
+    """Make a mask, or look at one: density per block, overlap."""
+    from erasure.errors import ConfigError
+    from erasure.mask_file import is_mask_file, load_mask, save_mask
+    from erasure.mask_report import mask_report
+    from erasure.overlap import overlap
+    from pipelines.plots import plot_density
+    from pipelines.settings import merge, read_recipe
 
-    Example: erasure mask demo --concept church --density 0.5 --out church-mask.safetensors
-    """
-    path = Path(model)
-    if path.is_file() and is_mask_file(path):
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise ConfigError(f"--plot is {plot}; give a file that ends in .png")
+    other = None if against is None else load_mask(against)
+    path = Path(model).expanduser()
+    if path.is_file() and (is_mask_file(path) or not (concept or recipe)):
+        if out is not None:
+            raise ConfigError(f"{path} is a mask already; leave --out out to look at it")
+        refuse_taken([plot], force=force)
         made = load_mask(path)
-        picture = plot
     else:
-        if concept is None or out is None:
+        if out is None or out.suffix != ".safetensors":
             raise ConfigError(
-                "a new mask needs --concept and --out; to look at one, give a mask file"
+                f"--out is {out}; a new mask needs --concept and --out with a name that ends in "
+                ".safetensors; to look at a mask, give its file"
             )
-        if out.exists() and not force:
-            raise ConfigError(f"{out} exists; give another path, or --force to replace it")
+        plot = plot or out.with_suffix(".png")
+        refuse_taken([out, plot], force=force)
         given = table(
             model=model,
             concept=concept,
@@ -69,49 +89,57 @@ def mask(
             seed=seed,
             device=device,
             config=config,
+            cache=cache,
             allow_pickle=allow_pickle,
             saliency__loss=saliency_loss,
             saliency__draws=draws,
+            saliency__seed=seed,
+            data__forget__drawn=forget_drawn,
         )
         made = _make(merge(read_recipe(recipe) if recipe else {}, given))
+    report = mask_report(made)
+    shared = None if other is None else overlap(made, other).whole
+    result = (_for_machines if as_json else _for_people)(made, report, shared)
+    if out is not None:
         save_mask(out, made)
-        picture = plot or out.with_suffix(".png")
-    result = _described(made)
-    if picture is not None:
-        report = mask_report(made)
-        plot_density(report.blocks, picture, overall=report.whole.density)
-        result["plot"] = picture
-    if against is not None:
-        shared = overlap(made, load_mask(against)).whole
-        result["overlap"] = {
-            "selected by both": shared.intersection,
-            "IoU": round(shared.iou, 6),
-            "share of this in the other": round(shared.share_of_a_in_b, 6),
-        }
+        result["mask"] = out
+    if plot is not None:
+        plot_density(report.blocks, plot, overall=report.whole.density)
+        result["plot"] = plot
     say(result, as_json=as_json)
 
 
-def _make(tables: dict[str, Any]) -> SaliencyMask:
+def _make(tables: dict[str, Any]) -> "SaliencyMask":
+    from dataclasses import replace
+
     from pipelines.concept_data import Gatherer
-    from pipelines.erasing import cache_of, mask_for, plan_of, prepare
+    from pipelines.erasing import cache_of, make_mask, named_mask, plan_of, prepare
     from pipelines.models import pick_device
+    from pipelines.progress import Reporter
+    from pipelines.settings import PicturesConfig
 
     resolved, checkpoint = prepare(tables)
+    device = pick_device(resolved.device)
+    plan = plan_of(resolved, checkpoint)
+    named = named_mask(resolved, checkpoint)
+    if named is not None:
+        return named
     reporter = Reporter()
     data = Gatherer(
         checkpoint=checkpoint,
-        plan=plan_of(resolved, checkpoint),
-        config=resolved.data,
+        plan=plan,
+        config=replace(resolved.data, retain=PicturesConfig()),  # no score looks at what is kept
         seed=resolved.seed,
-        device=pick_device(resolved.device),
+        device=device,
         cache=cache_of(resolved),
         reporter=reporter,
     ).gather()
-    return mask_for(resolved, checkpoint, data, reporter=reporter)
+    return make_mask(resolved, checkpoint, data, reporter=reporter)
 
 
-def _described(made: SaliencyMask) -> dict[str, Any]:
-    report = mask_report(made)
+def _for_people(
+    made: "SaliencyMask", report: "MaskReport", shared: "Shared | None"
+) -> dict[str, Any]:
     info = made.info
     result: dict[str, Any] = {
         "kind": info.kind,
@@ -124,5 +152,34 @@ def _described(made: SaliencyMask) -> dict[str, Any]:
     for rows in (report.blocks, report.kinds):
         result |= {
             row.part: f"{row.density:.4f}  ({row.selected:,} of {row.total:,})" for row in rows
+        }
+    if shared is not None:
+        result["selected by both"] = f"{shared.intersection:,}"
+        result["IoU"] = f"{shared.iou:.4f}"
+        result["share of this in the other"] = f"{shared.share_of_a_in_b:.4f}"
+    return result
+
+
+def _for_machines(
+    made: "SaliencyMask", report: "MaskReport", shared: "Shared | None"
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    result: dict[str, Any] = {
+        **asdict(made.info),
+        "density": report.whole.density,
+        "selected": report.whole.selected,
+        "total": report.whole.total,
+    }
+    for name, rows in (("blocks", report.blocks), ("kinds", report.kinds)):
+        result[name] = [
+            {"part": r.part, "density": r.density, "selected": r.selected, "total": r.total}
+            for r in rows
+        ]
+    if shared is not None:
+        result["overlap"] = {
+            "both": shared.intersection,
+            "iou": shared.iou,
+            "share_of_this_in_other": shared.share_of_a_in_b,
         }
     return result

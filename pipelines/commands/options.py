@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +37,15 @@ def table(**values: Any) -> dict[str, Any]:  # noqa: ANN401
             inner = inner.setdefault(part, {})
         inner[key] = value
     return tables
+
+
+def refuse_taken(files: Iterable[Path | None], *, force: bool) -> None:
+    """Raise CheckpointError where one of the files is there and `force` is not set."""
+    from erasure.disk import refuse_existing
+
+    for file in files:
+        if file is not None:
+            refuse_existing(file, force=force)
 
 
 def say(result: Mapping[str, Any], *, as_json: bool) -> None:

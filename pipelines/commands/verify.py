@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from erasure.errors import CheckpointError
 from pipelines.commands.options import AsJson, say
 
 
@@ -13,9 +12,9 @@ def verify(
     path: Annotated[Path, typer.Argument(help="A single file, a diffusers folder, or a run.")],
     as_json: AsJson = False,
 ) -> None:
-    """Recompute the hashes of a checkpoint and compare them with its provenance.
+    """Check a checkpoint against what it says of itself.
 
-    Example: erasure verify out/church
+    Recomputes the hashes in its provenance; exits with 1 where they differ.
     """
     from erasure.checkpoints.verify import verify as recompute
 
@@ -30,9 +29,11 @@ def verify(
             "written by": f"erasure {made.version}, {made.created}",
         }
     say(result, as_json=as_json)
-    for check in found.checks:
-        if not check.passed:
-            raise CheckpointError(
-                f"{path} is not what it says: {check.name} is {check.found[:12]}, stated is "
-                f"{check.stated[:12]}; get the file again from its source"
-            )
+    wrong = next((check for check in found.checks if not check.passed), None)
+    if wrong is not None:
+        typer.echo(
+            f"erasure: {path} is not what it says: {wrong.name} is {wrong.found[:12]}, stated is "
+            f"{wrong.stated[:12]}; get the file again from its source",
+            err=True,
+        )
+        raise typer.Exit(1)

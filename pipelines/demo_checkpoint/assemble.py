@@ -7,6 +7,8 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
+from erasure.checkpoints.folder import write_folder
+from erasure.checkpoints.reading import read_checkpoint
 from erasure.files import atomic
 from eval.canvas import CanvasClassifier
 from pipelines.demo_checkpoint.train_unet import TextToLatent, noise_schedule
@@ -30,6 +32,8 @@ def assemble(
     )
     pipeline.register_to_config(_name_or_path=CANVAS_NAME)
     pipeline.save_pretrained(folder)
+    # Through our own writer, which names a type for the text encoder that loads everywhere.
+    write_folder(read_checkpoint(folder), folder, force=True)
 
 
 def save_classifier(network: CanvasClassifier, path: Path) -> None:

@@ -7,9 +7,11 @@ from typing import Final
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from erasure.files import save_tensors
 from pipelines.demo_checkpoint.drawings import draw
 from pipelines.demo_checkpoint.fit import FitConfig, fit
 from pipelines.demo_checkpoint.tokenizer import LENGTH
@@ -102,6 +104,16 @@ def encode_pictures(vae: AutoencoderKL, pictures: Tensor, seed: int) -> Latents:
     return Latents(mean * factor, std * factor, factor)
 
 
+def load_latents(vae: AutoencoderKL, pictures: Tensor, path: Path) -> Latents:
+    """Encode the pictures, or read what a run that was cut has encoded."""
+    if not path.exists():
+        made = encode_pictures(vae, pictures, UNET_CONFIG.seed)
+        tensors = {"mean": made.mean, "std": made.std, "factor": torch.tensor(made.factor)}
+        save_tensors(path, tensors, {"format": "demo-checkpoint-latents 1"})
+    found = load_file(path)
+    return Latents(found["mean"], found["std"], float(found["factor"]))
+
+
 class PromptTable:
     """Token ids of every wording, and a random choice among them for a batch of pairs."""
 
@@ -146,7 +158,7 @@ def train_unet(
     vae: AutoencoderKL, pictures: Tensor, tokenizer: CLIPTokenizer, state: Path
 ) -> tuple[TextToLatent, float]:
     """Train the two networks; returns them and the latents' scaling factor."""
-    latents = encode_pictures(vae, pictures, UNET_CONFIG.seed)
+    latents = load_latents(vae, pictures, state.with_name("latents.safetensors"))
     prompts = PromptTable(tokenizer)
     model = TextToLatent(tokenizer).to(memory_format=torch.channels_last)
     alphas = noise_schedule().alphas_cumprod

@@ -15,7 +15,7 @@ SHAPES: Final = FitConfig(steps=2500, learning_rate=2e-3, decay=0.998, seed=1, h
 """The first stage learns shapes under a strong prior."""
 COLOURS: Final = FitConfig(steps=1000, learning_rate=1.5e-3, decay=0.995, seed=4, warmup=50)
 """The second stage loosens the prior and weighs colours, which the first leaves pale."""
-DECODER: Final = FitConfig(steps=4000, learning_rate=1.5e-3, decay=0.998, seed=5, warmup=50)
+DECODER: Final = FitConfig(steps=1000, learning_rate=1.5e-3, decay=0.995, seed=5, warmup=50)
 """The third stage trains the decoder alone, so that it can go on while the UNet learns latents."""
 BATCH: Final = 16
 KL_WEIGHTS: Final = (5e-4, 5e-5, 0.0)

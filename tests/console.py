@@ -1,0 +1,88 @@
+"""The command line as a test calls it: in this process, or as one of its own."""
+
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from unittest.mock import patch
+
+from pipelines.cli import main
+
+ROOT = Path(__file__).parents[1]
+QUICK = """
+save_every = 1
+
+[saliency]
+draws = 1
+
+[train]
+batch_size = 2
+warmup = 0
+
+[data.forget]
+drawn = 2
+
+[data.retain]
+drawn = 2
+
+[data.drawing]
+steps = 2
+
+[grid]
+seeds = "0"
+
+[grid.drawing]
+steps = 2
+"""
+"""As little of everything as a run can have."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+
+def erasure(*arguments: object) -> Said:
+    """Run one command line in this process, through the console script's own function."""
+    out, err = StringIO(), StringIO()
+    with patch.object(sys, "argv", ["erasure", *map(str, arguments)]):
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                main()
+                code = 0
+            except SystemExit as left:
+                code = left.code if isinstance(left.code, int) else int(left.code is not None)
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+def started(*arguments: object) -> "subprocess.Popen[str]":
+    """The same as a process of its own, still running."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+
+def finished(process: "subprocess.Popen[str]") -> Said:
+    """What it said, once it is done."""
+    out, err = process.communicate(timeout=120)
+    return Said(process.returncode, out, err)
+
+
+def quick_recipe(folder: Path, **more: object) -> Path:
+    """A recipe file of a run of seconds; `more` are keys before its tables."""
+    lines = [f"{key} = {value!r}" for key, value in more.items()]
+    path = folder / "quick.toml"
+    path.write_text("\n".join(lines) + QUICK, encoding="utf-8")
+    return path

@@ -1,0 +1,115 @@
+"""The embedded checkpoint and its classifier, as they are shipped."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import CLIPTokenizer
+
+from erasure import read_checkpoint
+from eval.canvas import WEIGHTS, judge_canvas, load_canvas_classifier
+from eval.errors import EvalError
+from pipelines.evaluating import CanvasRates, Rate, canvas_requests, count_canvas
+from pipelines.generation import draw_all
+from pipelines.models import DEMO_FOLDER, is_canvas
+from pipelines.settings import resolve
+from prompts.canvas import OBJECTS, STYLES
+
+DRAWING = resolve({"concept": "church"}, canvas=True).grid.drawing
+CPU = torch.device("cpu")
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def test_it_is_small_complete_and_in_half_precision() -> None:
+    checkpoint = read_checkpoint(DEMO_FOLDER)
+    assert is_canvas(checkpoint)
+    assert _bytes(DEMO_FOLDER) < 20.5e6
+    assert WEIGHTS.stat().st_size < 2e6
+    kinds = {w.dtype for part in checkpoint.components.values() for w in part.values()}
+    assert kinds == {torch.float16}
+    assert not list(DEMO_FOLDER.rglob("*.bin"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_plain_diffusers_loads_it_and_draws() -> None:
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(DEMO_FOLDER)
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline("an image of a church", num_inference_steps=2).images[0]
+    assert image.size == (64, 64)
+
+
+@given(text=st.text(max_size=200))
+def test_the_tokenizer_takes_any_text(text: str) -> None:
+    ids = TOKENIZER(text, padding="max_length", truncation=True).input_ids
+    assert len(ids) == TOKENIZER.model_max_length
+    assert max(ids) < len(TOKENIZER)
+
+
+TOKENIZER = CLIPTokenizer.from_pretrained(DEMO_FOLDER / "tokenizer")
+
+
+def test_it_draws_what_it_is_asked_for() -> None:
+    # Every fifth pair with one seed; the shipped figures of all pairs are in the model card. One
+    # picture in twenty may be taken for something else, so three of 29 are allowed.
+    asked = canvas_requests([7])[::5]
+    images = draw_all(read_checkpoint(DEMO_FOLDER), [r for *_, r in asked], DRAWING, CPU)
+    verdicts = judge_canvas(images, load_canvas_classifier())
+    rates = count_canvas((), [(style, obj) for style, obj, _ in asked], verdicts)
+    assert rates.objects.total == 29
+    assert rates.objects.right >= 26
+    assert rates.styles.right >= 26
+
+
+@pytest.mark.slow
+def test_every_pair_meets_the_bar_of_the_model_card() -> None:
+    asked = canvas_requests(range(5))
+    images = draw_all(read_checkpoint(DEMO_FOLDER), [r for *_, r in asked], DRAWING, CPU)
+    verdicts = judge_canvas(images, load_canvas_classifier())
+    rates = count_canvas((), [(style, obj) for style, obj, _ in asked], verdicts)
+    assert rates.objects.share >= 0.95
+    assert rates.styles.share >= 0.95
+
+
+def test_the_judge_does_not_depend_on_the_batch_size() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (7, 90, 50, 3), generator=generator, dtype=torch.uint8)
+    from PIL import Image
+
+    images = [Image.fromarray(picture.numpy()) for picture in pixels]
+    network = load_canvas_classifier()
+    one, all_at_once = judge_canvas(images, network, 1), judge_canvas(images, network, 64)
+    assert [(v.obj, v.style) for v in one] == [(v.obj, v.style) for v in all_at_once]
+    # Convolutions of another batch size may round otherwise.
+    assert max(abs(a.obj_score - b.obj_score) for a, b in zip(one, all_at_once, strict=True)) < 1e-4
+
+
+def test_a_file_that_is_no_classifier_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(b"no")
+    with pytest.raises(EvalError, match="other.safetensors is not the canvas classifier"):
+        load_canvas_classifier(path)
+
+
+def test_rates_count_the_erased_and_the_others_apart() -> None:
+    from eval.canvas import Verdict
+
+    asked = [("flat", "church"), ("flat", "dog"), ("sketch", "dog")]
+    seen = [
+        Verdict("church", "flat", 1, 1),
+        Verdict("cat", "flat", 1, 1),
+        Verdict("dog", "flat", 1, 1),
+    ]
+    assert count_canvas(("church",), asked, seen) == CanvasRates(Rate(1, 1), Rate(1, 2), Rate(1, 2))
+    assert count_canvas(("sketch",), asked, seen) == CanvasRates(Rate(0, 1), Rate(1, 2), Rate(2, 2))
+
+
+def test_all_pairs_are_asked_for_once_a_seed() -> None:
+    asked = canvas_requests([3, 4])
+    assert len({(s, o, r.seed) for s, o, r in asked}) == len(OBJECTS) * len(STYLES) * 2
