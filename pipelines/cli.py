@@ -67,10 +67,18 @@ def _spoken(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(**options)
         except KeyboardInterrupt:
-            more = "; what was finished is kept, and the same command with --resume goes on"
-            _fail(f"interrupted{more if resumes else ''}", 1)
+            if resumes:
+                more = "what was finished is kept, and the same command with --resume goes on"
+            else:
+                more = "nothing was half-written; give the same command to begin again"
+            _fail(f"interrupted; {more}", 1)
         except _root_errors() as err:
             _fail(str(err), 1 if isinstance(err, _failures()) else 2)
+        except OSError as err:
+            if err.filename is None:  # no path that was given: not the user's to mend
+                raise
+            reason = f"{err.strerror or err}; check the path and its permissions"
+            _fail(f"cannot use {os.fsdecode(err.filename)[:200]}: {reason}", 2)
         except _memory_errors():
             _fail(
                 "the memory is not enough; lower --batch-size"

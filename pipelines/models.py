@@ -18,7 +18,9 @@ DEMO_FOLDER: Final = Path(__file__).parent / "assets" / "demo"
 CANVAS_NAME: Final = "diffusion-erasure-canvas"
 """`_name_or_path` in the model index of the embedded checkpoint and of all made from it."""
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_HUB_FILES: Final = ["*.json", "*.txt", "*.safetensors", "*.model"]
+_HUB_FILES: Final = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
+_HUB_TWINS: Final = ["*.fp16.*", "*non_ema*"]
+"""The same weights again, in a smaller type or before averaging: gigabytes nobody asked for."""
 
 
 def open_model(model: str, *, config: str | None = None, allow_pickle: bool = False) -> Checkpoint:
@@ -49,7 +51,12 @@ def find_model(model: str) -> Path:
             f"a hub id such as owner/name, or the word {DEMO}"
         )
     try:
-        return Path(snapshot_download(model, allow_patterns=_HUB_FILES))
+        folder = Path(
+            snapshot_download(model, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_TWINS)
+        )
+        if not any((folder / "unet").glob("*.safetensors")):  # a repository of twins alone
+            folder = Path(snapshot_download(model, allow_patterns=_HUB_FILES))
+        return folder
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as err:
         reason = str(err).splitlines()[0][:160] if str(err) else type(err).__name__
         raise CheckpointError(

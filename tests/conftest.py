@@ -90,7 +90,7 @@ def tiny_recipe(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
     folder = tmp_path_factory.mktemp("tiny-recipe")
     model, cache = str(tiny_folder), str(folder / "cache")
-    return quick_recipe(folder, model=model, concept="church", cache=cache)
+    return quick_recipe(folder, model=model, concept="church", device="cpu", cache=cache)
 
 
 @pytest.fixture(scope="session")

@@ -62,22 +62,16 @@ def erasure(*arguments: object) -> Said:
     return Said(code, out.getvalue(), err.getvalue())
 
 
-def started(*arguments: object) -> "subprocess.Popen[str]":
-    """The same as a process of its own, still running."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cli", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+def command(*arguments: object) -> Said:
+    """Run Python with these arguments, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
         text=True,
-        cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
     )
-
-
-def finished(process: "subprocess.Popen[str]") -> Said:
-    """What it said, once it is done."""
-    out, err = process.communicate(timeout=120)
-    return Said(process.returncode, out, err)
+    return Said(done.returncode, done.stdout, done.stderr)
 
 
 def quick_recipe(folder: Path, **more: object) -> Path:

@@ -1,26 +1,29 @@
 """The command line where all is well: each command, its files, its JSON, and runs that were cut."""
 
 import json
-import os
+import re
+import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from console import ROOT, erasure, finished, quick_recipe, started
+from console import command, erasure, quick_recipe
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from erasure import load_mask, read_checkpoint, verify
 from erasure.checkpoints.tensor_file import data_hash
+from erasure.errors import ConfigError
+from erasure.mask_file import mask_hash
 from erasure.trainer import MaskedTrainer, Step
 from pipelines.cli import _COMMANDS
-from pipelines.settings import read_recipe
+from pipelines.demo import Demo
+from pipelines.erasing import Erased
+from pipelines.evaluating import CanvasRates, Rate
+from pipelines.settings import EraseRecipe, read_recipe
 
 UNET = Path("model/unet/diffusion_pytorch_model.safetensors")
 RUN_FILES = {
@@ -70,47 +73,61 @@ def test_the_demo_checkpoint_is_erased_by_a_recipe_that_flags_override(tmp_path:
     assert {path.name for path in (tmp_path / "cache").iterdir()} >= {"pictures"}
 
 
-def test_a_run_says_what_it_made_and_reports_progress_on_stderr(
-    tiny_run: Path, tiny_recipe: Path, tmp_path: Path
-) -> None:
-    said = erasure("erase", "--recipe", tiny_recipe, "--steps", 1, "--out", tmp_path / "run")
-    assert said.code == 0
-    assert "bit-identical" in said.out
-    assert str(tmp_path / "run" / "grid.png") in said.out
-    assert "train: 1 in" in said.err
-    assert "train" not in said.out
-    assert names(tiny_run) == RUN_FILES
-
-
 def test_the_resolved_recipe_gives_the_same_run_again(tiny_run: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     said = erasure("erase", "--recipe", tiny_run / "recipe.toml", "--out", again)
     assert said.code == 0, said.err
     assert record(again)["result_hash"] == record(tiny_run)["result_hash"]
-    for name in ("recipe.toml", "mask.safetensors", "loss.csv", "grid.png"):
-        assert (again / name).read_bytes() == (tiny_run / name).read_bytes(), name
+    assert (again / "recipe.toml").read_bytes() == (tiny_run / "recipe.toml").read_bytes()
+    same_results(again, tiny_run)
 
 
-def test_the_seed_flag_is_the_seed_of_the_whole_run(tiny_run: Path, tmp_path: Path) -> None:
-    flags = ["--seed", 5, "--mask", "all", "--steps", 1]
-    said = erasure(
-        "erase", "--recipe", tiny_run / "recipe.toml", *flags, "--out", tmp_path / "run"
-    )
-    assert said.code == 0, said.err
-    used = read_recipe(str(tmp_path / "run" / "recipe.toml"))
-    assert [used["seed"], used["saliency"]["seed"], used["train"]["seed"]] == [5, 5, 5]
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EraseRecipe, Path]]:
+    """The recipes and folders that `erase` was about to begin with; no run begins."""
+    seen: list[tuple[EraseRecipe, Path]] = []
+
+    def note(recipe: EraseRecipe, _: object, out: Path, **__: object) -> None:
+        seen.append((recipe, out))
+        raise ConfigError("enough was seen")
+
+    monkeypatch.setattr("pipelines.erasing.run_erasure", note)
+    return seen
+
+
+def test_the_seed_flag_is_the_seed_of_the_whole_run(
+    tiny_run: Path, asked: list[tuple[EraseRecipe, Path]]
+) -> None:
+    assert erasure("erase", "--recipe", tiny_run / "recipe.toml", "--seed", 5).code == 2
+    recipe, _ = asked[0]
+    assert [recipe.seed, recipe.saliency.seed, recipe.train.seed] == [5, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("concept", "folder"),
+    [("church", "church"), ("Van Gogh / style", "van-gogh-style"), ("../..", "concept")],
+)
+def test_the_folder_of_a_run_is_named_after_its_concept(
+    concept: str, folder: str, tiny_folder: Path, asked: list[tuple[EraseRecipe, Path]]
+) -> None:
+    assert erasure("erase", tiny_folder, "--concept", concept).code == 2
+    assert asked[0][1] == Path("out") / folder
 
 
 def test_force_replaces_a_run_and_leaves_what_no_run_wrote(
-    tiny_recipe: Path, tmp_path: Path
+    tiny_run: Path, tiny_recipe: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    line = ["erase", "--recipe", tiny_recipe, "--steps", 1, "--mask", "all", "--out", out]
-    assert erasure(*line).code == 0
+    shutil.copytree(tiny_run, out)
     (out / "notes.txt").write_text("mine", encoding="utf-8")
-    old = record(out)["result_hash"]
-    assert erasure(*line, "--lr", 0.01, "--force").code == 0
-    assert record(out)["result_hash"] != old
+    line = ["erase", "--recipe", tiny_recipe, "--steps", 1, "--mask", "all", "--out", out]
+    said = erasure(*line, "--force")
+    assert said.code == 0, said.err
+    assert "bit-identical" in said.out
+    assert str(out / "grid.png") in said.out
+    assert "train: 1 in" in said.err  # progress is no result
+    assert "train" not in said.out
+    assert record(out)["result_hash"] != record(tiny_run)["result_hash"]
     assert names(out) == RUN_FILES | {"notes.txt"}
     assert verify(out).passed
 
@@ -125,7 +142,7 @@ def test_a_mask_is_the_one_that_erase_makes(
     said = erasure("mask", model, "--recipe", tiny_recipe, "--out", out, "--json")
     assert said.code == 0, said.err
     told = json.loads(said.out)
-    assert out.read_bytes() == (tiny_run / "mask.safetensors").read_bytes()
+    assert mask_hash(load_mask(out)) == mask_hash(load_mask(tiny_run / "mask.safetensors"))
     assert told["selected"] == load_mask(out).selected == sum(b["selected"] for b in told["blocks"])
     assert told["density"] == pytest.approx(0.5, abs=1e-4)
     with Image.open(told["plot"]) as picture:
@@ -163,9 +180,7 @@ def test_compare_draws_both_models_from_the_same_noise(
     files = ["000-seed3.png", "000-seed5.png", "001-seed3.png", "001-seed5.png"]
     for side in ("before", "after"):
         assert sorted(names(pictures / side)) == files
-    same = erasure(
-        *("compare", tiny_folder, tiny_folder, *prompts, *few, "--out", out, "--force")
-    )
+    same = erasure(*("compare", tiny_folder, tiny_folder, *prompts, *few, "--out", out, "--force"))
     assert same.code == 0
     for file in files:
         before, after = (pictures / side / file for side in ("before", "after"))
@@ -206,6 +221,27 @@ def test_an_export_of_another_model_than_ours_is_the_model(
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_an_ema_copy_does_not_bring_the_concept_back(
+    tiny_run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    single, with_ema, clean = (tmp_path / f"{name}.safetensors" for name in ("a", "ema", "clean"))
+    assert erasure("export", tiny_folder, "--out", single).code == 0
+    weights = load_file(single)
+    copies = {
+        f"model_ema.{name.removeprefix('model.').replace('.', '')}": weight.clone()
+        for name, weight in weights.items()
+        if name.startswith("model.diffusion_model.")
+    }
+    with safe_open(single, framework="pt") as file:
+        save_file({**weights, **copies}, with_ema, file.metadata())
+    mask = ["--mask", tiny_run / "mask.safetensors", "--recipe", tiny_run / "recipe.toml"]
+    said = erasure("erase", with_ema, *mask, "--steps", 1, "--out", tmp_path / "run")
+    assert said.code == 0, said.err
+    assert erasure("export", tmp_path / "run", "--out", clean).code == 0
+    with safe_open(clean, framework="pt") as file:
+        assert set(file.keys()) == set(weights)
+
+
 def test_verify_finds_a_weight_that_was_changed(tiny_run: Path, tmp_path: Path) -> None:
     file = tmp_path / "church.safetensors"
     assert erasure("export", tiny_run, "--out", file).code == 0
@@ -219,21 +255,19 @@ def test_verify_finds_a_weight_that_was_changed(tiny_run: Path, tmp_path: Path) 
 
 
 def same_results(one: Path, other: Path) -> None:
-    """Weights, mask, losses and picture byte by byte; times and dates may differ."""
-    assert data_hash(one / UNET) == data_hash(other / UNET)
+    """Weights, mask, losses and picture byte by byte; headers hold dates."""
     assert record(one)["result_hash"] == record(other)["result_hash"]
-    for name in ("mask.safetensors", "loss.csv", "grid.png"):
+    for file in (UNET, Path("mask.safetensors")):
+        assert data_hash(one / file) == data_hash(other / file), file
+    for name in ("loss.csv", "grid.png"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_run_stopped_by_ctrl_c_between_steps_ends_as_the_unbroken_one(
-    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+    tiny_run: Path, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decay = ["--optimizer", optimizer, "--weight-decay", 0.1]
-    line = ["erase", "--recipe", tiny_recipe, "--steps", 4, *decay]
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert erasure(*line, "--out", whole).code == 0
+    cut = tmp_path / "cut"
+    line = ["erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut]
     take = MaskedTrainer._step
 
     def take_and_interrupt(self: MaskedTrainer, index: int) -> Step:
@@ -244,7 +278,7 @@ def test_a_run_stopped_by_ctrl_c_between_steps_ends_as_the_unbroken_one(
 
     with monkeypatch.context() as patch:
         patch.setattr(MaskedTrainer, "_step", take_and_interrupt)
-        said = erasure(*line, "--out", cut)
+        said = erasure(*line)
     assert said.code == 1
     assert said.err.splitlines()[-1] == (
         "erasure: interrupted; what was finished is kept, and the same command with --resume "
@@ -252,73 +286,92 @@ def test_a_run_stopped_by_ctrl_c_between_steps_ends_as_the_unbroken_one(
     )
     assert len(load_file(cut / "state.safetensors")["history"]) == 2
     assert not list(tmp_path.rglob("*.part"))
-    assert erasure(*line, "--out", cut).code == 2  # neither --resume nor --force
-    said = erasure(*line, "--out", cut, "--resume")
+    assert erasure(*line).code == 2  # neither --resume nor --force
+    said = erasure(*line, "--resume")
     assert said.code == 0, said.err
     assert names(cut) == RUN_FILES
-    same_results(whole, cut)
+    same_results(tiny_run, cut)
 
 
-def wait_for_state(process: "subprocess.Popen[str]", state: Path, steps: int) -> None:
-    """Until that many steps are saved; the file is replaced whole, so it can be read any time."""
-    for _ in range(20_000):
-        if process.poll() is not None:
-            pytest.fail(f"the run ended too early: {process.communicate()}")
-        if state.exists() and len(load_file(state)["history"]) >= steps:
-            return
-        time.sleep(0.005)
-    pytest.fail("the run did not get as far as training")
+# Run by a process of its own: dies as by `kill -9` when a file is about to be put in its place.
+DIES = """
+import os, signal, sys
+from pipelines.cli import main
+name, left, put = sys.argv.pop(1), int(sys.argv.pop(1)), os.replace
+def put_or_die(source, target):
+    global left
+    left -= str(target).endswith(name)
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    put(source, target)
+os.replace = put_or_die
+main()
+"""
 
 
-def test_a_run_killed_twice_ends_as_the_unbroken_one(tiny_recipe: Path, tmp_path: Path) -> None:
-    line = ["erase", "--recipe", tiny_recipe, "--steps", 60, "--lr", 1e-3]
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    process = started(*line, "--out", cut)
-    wait_for_state(process, cut / "state.safetensors", 2)
-    process.send_signal(signal.SIGINT)
-    said = finished(process)
-    assert said.code == 1
-    assert "Traceback" not in said.err
-    assert said.err.splitlines()[-1].startswith("erasure: interrupted; ")
-    done = len(load_file(cut / "state.safetensors")["history"])
-    process = started(*line, "--out", cut, "--resume")
-    wait_for_state(process, cut / "state.safetensors", done + 2)
-    process.kill()
-    assert finished(process).code == -signal.SIGKILL
-    assert erasure(*line, "--out", cut, "--resume").code == 0
-    assert names(cut) == RUN_FILES
-    assert erasure(*line, "--out", whole).code == 0
-    same_results(whole, cut)
-
-
-def test_resume_begins_where_there_is_nothing_to_go_on_with(
-    tiny_recipe: Path, tmp_path: Path
+def test_a_run_killed_while_it_saves_ends_as_the_unbroken_one(
+    tiny_run: Path, tiny_recipe: Path, tmp_path: Path
 ) -> None:
-    line = ["erase", "--recipe", tiny_recipe, "--steps", 1, "--mask", "all", "--resume"]
-    assert erasure(*line, "--out", tmp_path / "run").code == 0
-    again = erasure(*line, "--out", tmp_path / "run")
-    assert again.code == 2
-    assert "is finished, so there is nothing to resume" in again.err
+    cut = tmp_path / "cut"
+    line = ["erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut]
+    died = command("-c", DIES, "state.safetensors", 2, *line)
+    assert died.code == -signal.SIGKILL, died.err
+    assert (cut / "state.safetensors.part").exists()
+    assert len(load_file(cut / "state.safetensors")["history"]) == 1
+    said = erasure(*line, "--resume")
+    assert said.code == 0, said.err
+    assert names(cut) == RUN_FILES
+    same_results(tiny_run, cut)
 
 
-@pytest.mark.parametrize("command", [None, *_COMMANDS])
+def test_a_run_killed_as_its_model_is_put_in_place_can_be_resumed(
+    tiny_run: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
+    shutil.copytree(tiny_run, cut)
+    (cut / "erasure.json").unlink()  # written last
+    (cut / "model").rename(cut / "model.part")
+    said = erasure("erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut, "--resume")
+    assert said.code == 0, said.err
+    assert names(cut) == RUN_FILES
+    same_results(tiny_run, cut)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_the_demo_tells_what_is_recognised_before_and_after(
+    as_json: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = (CanvasRates(Rate(n, 40), Rate(39, 40), Rate(38, 40)) for n in (40, 1))
+    erased = Erased(tmp_path, tmp_path / "model", 5, 4, 10, True, {"train": 1.0})
+    made = Demo(erased, before, after, {"grid": tmp_path / "grid.png"})
+    monkeypatch.setattr("pipelines.demo.run_demo", lambda *_, **__: made)
+    said = erasure("demo", "--out", tmp_path, *(["--json"] if as_json else []))
+    assert said.code == 0, said.err
+    if as_json:
+        told = json.loads(said.out)
+        assert told["church recognised"] == {"before": 1.0, "after": 0.025, "pictures": 40}
+        assert told["paths"] == {"grid": str(tmp_path / "grid.png")}
+    else:
+        assert re.search(r"church recognised .*100\.0%.*2\.5%.*40", said.out)
+        assert "bit-identical" in said.out
+        assert "grid.png" in said.out
+
+
+@pytest.mark.parametrize("name", [None, *_COMMANDS])
 def test_help_fits_the_terminal_and_ends_with_an_example(
-    command: str | None, monkeypatch: pytest.MonkeyPatch
+    name: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    said = erasure(*([command] if command else []), "--help")
+    said = erasure(*([name] if name else []), "--help")
     assert said.code == 0
     assert said.err == ""
     assert max(map(len, said.out.splitlines())) <= 80
     told = said.out.rsplit("Example:\n", 1)[1].replace("\\\n", " ").split()
-    assert told[:2] == ["erasure", command or "erase"]
+    assert told[:2] == ["erasure", name or "erase"]
     assert "..." not in said.out.partition("Commands:")[2]
 
 
 def test_help_does_not_wait_for_torch() -> None:
-    code = "import sys, pipelines.cli; print([m for m in ('torch', 'PIL') if m in sys.modules])"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
-    )
-    assert done.stdout.strip() == "[]"
+    heavy = "[m for m in ('torch', 'diffusers', 'matplotlib') if m in sys.modules]"
+    said = command("-c", f"import sys, pipelines.cli; print({heavy})")
+    assert (said.code, said.out.strip()) == (0, "[]")

@@ -419,8 +419,7 @@ def test_the_inverse_mask_is_the_other_half(
 ) -> None:
     assert mask.total % 2 == 0
     inverse = find_mask(tiny_checkpoint, tiny_data, "inverse")
-    assert_same = [torch.equal(inverse.entries[n], ~chosen) for n, chosen in mask.entries.items()]
-    assert all(assert_same)
+    assert all(torch.equal(inverse.entries[n], ~chosen) for n, chosen in mask.entries.items())
     assert (inverse.info.kind, inverse.info.loss) == ("inverse", "guided")
 
 

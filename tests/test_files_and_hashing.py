@@ -80,7 +80,9 @@ WEIGHTS = {"a": torch.randn(3, 4, generator=seeded()), "b": torch.randn(5, gener
 def test_a_hash_is_the_same_for_ever() -> None:
     # Another value here means that no published mask fits its base any more.
     weights = {"w": torch.tensor([[1.0, -2.0]]), "v": torch.tensor(0.5)}
-    assert weights_hash(weights) == "3445042136b5f76e78cf907d5b0813d245f8e7723bd3926e9df8c0316ecd5f86"
+    assert (
+        weights_hash(weights) == "3445042136b5f76e78cf907d5b0813d245f8e7723bd3926e9df8c0316ecd5f86"
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -44,7 +44,7 @@ class Recipe:
     extra: Train | None = None
 
 
-NUMBERS = st.floats(allow_nan=False)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(max_size=20)
 TRAINS = st.builds(
     Train,
@@ -116,6 +116,8 @@ def test_none_is_taken_only_where_the_field_allows_it() -> None:
         ({"train": {"steps": 0}}, "in [train]: steps is 0; give 1 or more"),
         ({"train": {"lr": "fast"}}, "train.lr is 'fast'; give a number"),
         ({"train": {"lr": 10**400}}, "train.lr is too large; give a number"),
+        ({"train": {"lr": float("inf")}}, "train.lr is inf; give a finite number"),
+        ({"train": {"lr": float("nan")}}, "train.lr is nan; give a finite number"),
         ({"train": 3}, "train is 3; give a table with the keys steps, lr, objective"),
         (
             {"train": {"objective": "ascend"}},

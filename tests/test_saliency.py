@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import CPU, Toy, ToyDenoiser, copied, seeded, toy_data, toy_schedule
 from torch import Tensor, nn
@@ -146,6 +146,7 @@ def test_loss_and_its_negative_give_the_same_mask() -> None:
     assert all(torch.equal(masks[0][name], masks[1][name]) for name in masks[0])
 
 
+@settings(max_examples=30)
 @given(
     batch_size=st.integers(1, 12),
     draws=st.integers(1, 2),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny import Toy, ToyDenoiser, assert_same_bits, copied, some_mask, toy_data, toy_schedule
@@ -148,6 +148,7 @@ def test_a_state_of_another_run_is_refused(saved: Path) -> None:
     assert "--force" in message
 
 
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_state_with_any_changed_byte_is_refused(
     saved: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -1,5 +1,6 @@
 """`erasure erase`: make a checkpoint forget a concept."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +25,9 @@ def erase(
     concept: Annotated[
         str | None, typer.Option(help="What to forget: any word or phrase the model knows.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run. [default: out/CONCEPT]")
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="A TOML file, or the name of a ready recipe.")
     ] = None,
@@ -139,9 +142,9 @@ def erase(
             raise ConfigError(
                 f"{name} is missing; for example: erasure erase demo --concept church --out DIR"
             )
-    if out is None:
-        raise ConfigError("--out is missing; name a folder for the run, such as --out out/church")
     resolved, checkpoint = prepare(tables)
+    name = re.sub(r"[^\w-]+", "-", resolved.concept.lower()).strip("-")
+    out = out or Path("out") / (name or "concept")
     erased = run_erasure(resolved, checkpoint, out, resume=resume, force=force, reporter=Reporter())
     made = {
         "erased": resolved.concept,
