@@ -50,7 +50,7 @@ def run_demo(concept: str, out: Path, *, force: bool, reporter: Reporter) -> Dem
         measure_canvas(model, gone, requests, recipe.grid.drawing, reporter=reporter, name=name)
         for name, model in (("before", checkpoint), ("after", edited))
     )
-    file, folder = out / f"{out.name}.safetensors", out / "diffusers-fp32"
+    file, folder = out / "erased.safetensors", out / "diffusers-fp32"
     with reporter.stage("export and verify", 2):
         write_single_file(edited, file, force=True)
         write_folder(edited, folder, dtype=torch.float32, force=True)

@@ -22,7 +22,7 @@ from prompts.canvas import OBJECTS, STYLES, canvas_prompt, wordings
 log = logging.getLogger(__name__)
 
 SEEDS: Final = range(5)
-DRAWING: Final = DrawingConfig(steps=25, guidance=3.0, batch_size=48)
+DRAWING: Final = DrawingConfig(steps=25, guidance=2.5, batch_size=48)
 BARS: Final = {
     "classifier, object": 0.99,
     "classifier, style": 0.99,
