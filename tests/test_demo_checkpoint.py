@@ -93,7 +93,7 @@ def test_the_judge_does_not_depend_on_the_batch_size() -> None:
 def test_a_file_that_is_no_classifier_is_named(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     path.write_bytes(b"no")
-    with pytest.raises(EvalError, match="other.safetensors is not the canvas classifier"):
+    with pytest.raises(EvalError, match=r"other\.safetensors is not the canvas classifier"):
         load_canvas_classifier(path)
 
 

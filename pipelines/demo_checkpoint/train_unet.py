@@ -180,7 +180,10 @@ def train_unet(
         error = F.mse_loss(predicted, noise, reduction="none").mean(dim=(1, 2, 3))
         return (weight[t] * error).mean()
 
-    for config, path in ((UNET_CONFIG, state), (FINISH, state.with_name("unet-finish.safetensors"))):
+    for config, path in (
+        (UNET_CONFIG, state),
+        (FINISH, state.with_name("unet-finish.safetensors")),
+    ):
         average = fit(model, loss, config, path)
         model.load_state_dict(average.state_dict())
     return model.eval(), latents.factor
