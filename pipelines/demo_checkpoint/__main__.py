@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/demo-checkpoint"))
     parser.add_argument("--out", type=Path, default=DEMO_FOLDER, help="diffusers folder to write")
     parser.add_argument("--classifier", type=Path, default=WEIGHTS, help="file to write")
+    parser.add_argument("--sheet", type=Path, default=Path("docs/contact_sheet.png"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--check-only", action="store_true", help="measure what is there")
     options = parser.parse_args()
@@ -40,7 +41,7 @@ def main() -> None:
         vae = train_vae(pictures, options.work)
         model, factor = train_unet(vae, pictures, tokenizer, options.work / "unet.safetensors")
         assemble(model, vae, factor, tokenizer, options.out)
-    figures = check(options.out, options.classifier, pictures, options.out.parent)
+    figures = check(options.out, options.classifier, pictures, options.sheet)
     write_card(figures, options.out / "README.md")
 
 

@@ -45,8 +45,8 @@ class Share:
         return self.right / self.total
 
 
-def check(model: Path, classifier: Path, pictures: Tensor, sheets: Path) -> list[Share]:
-    """Measure classifier and checkpoint, and draw the contact sheet into `sheets`."""
+def check(model: Path, classifier: Path, pictures: Tensor, sheet: Path) -> list[Share]:
+    """Measure classifier and checkpoint, and draw the contact sheet."""
     network = load_canvas_classifier(classifier)
     figures = [
         Share(f"classifier, {what}", right, total)
@@ -76,9 +76,9 @@ def check(model: Path, classifier: Path, pictures: Tensor, sheets: Path) -> list
         [images[(s * len(OBJECTS) + o) * columns] for o in range(len(OBJECTS))]
         for s in range(len(STYLES))
     ]
-    contact_sheet(rows, STYLES, OBJECTS, title="One seed of every style and object").save(
-        sheets / "contact_sheet.png", optimize=True
-    )
+    drawn = contact_sheet(rows, STYLES, OBJECTS, title="One seed of every style and object")
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    drawn.quantize(256).save(sheet, optimize=True)
     for share in figures:
         bar = BARS.get(share.name)
         verdict = "" if bar is None else ("ok" if share.value >= bar else f"below {bar:.0%}")
