@@ -113,7 +113,8 @@ def _make(tables: dict[str, Any]) -> "SaliencyMask":
     from dataclasses import replace
 
     from pipelines.concept_data import Gatherer
-    from pipelines.erasing import cache_of, make_mask, named_mask, plan_of, prepare
+    from pipelines.erasing import cache_of, plan_of, prepare
+    from pipelines.masking import make_mask, named_mask
     from pipelines.models import pick_device
     from pipelines.progress import Reporter
     from pipelines.settings import PicturesConfig

@@ -1,0 +1,85 @@
+"""What a run leaves behind: losses, grid, model with its card, record."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from erasure.checkpoints.card import model_card
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.folder import write_folder
+from erasure.checkpoints.reading import read_checkpoint
+from erasure.edit import Edit
+from erasure.files import atomic
+from pipelines.comparing import compare
+from pipelines.models import pick_device
+from pipelines.progress import Reporter
+from pipelines.run_folder import MODEL, RECORD
+from pipelines.settings import EraseRecipe, parse_seeds
+from prompts.plan import ConceptPlan
+
+_GRID_ROWS: Final = (3, 5)
+"""Forgotten and kept prompts in the grid."""
+
+
+def write_history(edit: Edit, path: Path) -> None:
+    """The loss of every step as CSV."""
+    lines = ["step,loss,forget,retain"]
+    lines += [f"{s.index},{s.loss!r},{s.forget!r},{s.retain!r}" for s in edit.history]
+    with atomic(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_result(
+    recipe: EraseRecipe,
+    checkpoint: Checkpoint,
+    plan: ConceptPlan,
+    edit: Edit,
+    out: Path,
+    report: Reporter,
+) -> None:
+    """Draw the grid with the edited weights, then write the model with its card."""
+    edited = replace(checkpoint, components={**checkpoint.components, "unet": edit.unet})
+    comparison = compare(
+        checkpoint,
+        edited,
+        recipe.grid.prompts or _grid_prompts(plan),
+        parse_seeds(recipe.grid.seeds),
+        erased=(*plan.forget, *plan.erased),
+        drawing=recipe.grid.drawing,
+        device=pick_device(recipe.device),
+        reporter=report,
+        size=recipe.data.size,
+        title=f"{recipe.model} before and after erasing {plan.concept}",
+    )
+    comparison.grid.save(out / "grid.png")
+    base = "the demo checkpoint" if recipe.model == "demo" else Path(recipe.model).name
+    card = model_card(edit.provenance, base=base, grid="grid.png")
+    carried = {**edited.carried, "grid.png": out / "grid.png"}
+    written = write_folder(
+        replace(edited, carried=carried),
+        out / MODEL,
+        unet=edit.unet,
+        provenance=edit.provenance,
+        card=card,
+        force=True,
+    )
+    made = written.provenance
+    assert made is not None
+    record = made.to_dict() | {
+        "unselected_identical": edit.unselected_identical,
+        "seconds": {name: round(spent, 3) for name, spent in report.seconds.items()},
+        "grid": comparison.grid.described(out / "grid.png"),
+    }
+    with atomic(out / RECORD) as part:
+        part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    read_checkpoint(out / MODEL)  # what cannot be read again must not pass for a result
+
+
+def _grid_prompts(plan: ConceptPlan) -> tuple[str, ...]:
+    """Forgotten prompts first, then kept ones, spread over their lists."""
+    rows: list[str] = []
+    for prompts, count in zip((plan.forget, plan.retain), _GRID_ROWS, strict=True):
+        step = max(1, len(prompts) // count)
+        rows += list(prompts[::step][:count])
+    return tuple(rows)
