@@ -1,6 +1,7 @@
 """The masked trainer: steps that move the selected weights and no other."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ class TrainConfig:
     learning_rate: float = 1e-5
     warmup: int = 0
     """Steps of linear warm-up."""
+    decay: Literal["constant", "cosine"] = "constant"
+    """The rate after the warm-up; a cosine falls to zero at the last step."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     weight_decay: float = 0.0
     momentum: float = 0.9
@@ -62,9 +65,20 @@ class TrainConfig:
             raise ConfigError(
                 f"micro_batch is {self.micro_batch}; give 1 to {self.batch_size}, the batch_size"
             )
-        for name, known in (("optimizer", tuple(OPTIMIZERS)), ("precision", ("fp32", "bf16"))):
+        for name, known in (
+            ("optimizer", tuple(OPTIMIZERS)),
+            ("precision", ("fp32", "bf16")),
+            ("decay", ("constant", "cosine")),
+        ):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; give one of {known}")
+
+    def rate(self, index: int) -> float:
+        """Learning rate of the step that follows `index` others."""
+        rate = self.learning_rate * min(1.0, (index + 1) / (self.warmup + 1))
+        if self.decay == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * index / self.steps))
+        return rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +184,7 @@ class MaskedTrainer:
                 if vector.grad is not None:
                     vector.grad.mul_(config.clip_norm / norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * min(1.0, (index + 1) / (config.warmup + 1))
+            group["lr"] = config.rate(index)
         self.optimizer.step()
         self.selected.write_back()
         self.done = index + 1

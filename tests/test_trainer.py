@@ -467,3 +467,12 @@ def test_a_mask_of_another_network_is_refused() -> None:
 def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TrainConfig(**settings)
+
+
+def test_the_rate_warms_up_and_falls_as_a_cosine_if_asked() -> None:
+    config = TrainConfig(steps=100, learning_rate=1.0, warmup=9, decay="cosine")
+    constant = TrainConfig(steps=100, learning_rate=1.0, warmup=9)
+    assert config.rate(0) == pytest.approx(0.1)
+    assert config.rate(50) == pytest.approx(0.5)  # half way along the cosine
+    assert 0 < config.rate(99) < 0.001
+    assert [constant.rate(index) for index in (0, 9, 99)] == pytest.approx([0.1, 1.0, 1.0])

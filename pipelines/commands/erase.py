@@ -53,6 +53,7 @@ def erase(
         int | None, typer.Option(help="Samples a pass; less memory, same result.")
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    decay: Annotated[str | None, typer.Option(help="Of the rate: constant or cosine.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Moves selected weights only.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
@@ -121,6 +122,7 @@ def erase(
         train__batch_size=batch_size,
         train__micro_batch=micro_batch,
         train__learning_rate=lr,
+        train__decay=decay,
         train__optimizer=optimizer,
         train__weight_decay=weight_decay,
         train__precision=precision,
