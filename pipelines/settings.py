@@ -12,6 +12,7 @@ from erasure.objectives import GradientAscent, Objective, RandomLabel
 from erasure.saliency import SaliencyConfig
 from erasure.trainer import TrainConfig
 from pipelines.recipe import build, load_toml
+from prompts.canvas_concepts import is_style
 
 _SHIPPED: Final = files("pipelines") / "recipes"
 _MOST_SEEDS: Final = 10_000
@@ -193,11 +194,15 @@ def _defaults(canvas: bool) -> dict[str, Any]:
 
 
 def resolve(tables: Mapping[str, Any], *, canvas: bool) -> EraseRecipe:
-    """The whole recipe: defaults of the model's kind, and over them what the user gave.
+    """The whole recipe: defaults of the model's and concept's kind, and over them what was given.
 
     The seed of the recipe is the seed of the mask and of the training unless they name their own.
     """
-    merged = merge(_defaults(canvas), tables)
+    defaults = _defaults(canvas)
+    concept = tables.get("concept")
+    if canvas and isinstance(concept, str) and is_style(concept):
+        defaults = merge(defaults, _shipped("defaults-canvas-style"))
+    merged = merge(defaults, tables)
     for part in ("saliency", "train"):
         given = merged.get(part, {})
         if isinstance(given, Mapping):  # else `build` says what is wrong

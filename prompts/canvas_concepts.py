@@ -64,6 +64,11 @@ def plan_canvas(
     )
 
 
+def is_style(concept: str) -> bool:
+    """Whether the canvas knows it as a style, however it is spelled."""
+    return tidy(concept).lower() in _SPELLINGS["style"]
+
+
 def _read_concept(concept: str) -> tuple[CanvasKind, tuple[str, ...]]:
     key = concept.lower()
     if key in _FAMILIES:
