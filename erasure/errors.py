@@ -21,5 +21,9 @@ class MaskError(ErasureError):
     """A mask does not fit: another base, other weights, another format."""
 
 
+class PatchError(ErasureError):
+    """A patch does not fit: another base, another architecture, damaged, or it cannot stack."""
+
+
 class TrainingError(ErasureError):
     """A run cannot go on: the loss is not finite, the state belongs to another run."""

@@ -1,4 +1,4 @@
-"""The command line: `erasure demo | erase | mask | compare | export | verify`.
+"""The command line: `erasure demo | erase | mask | compare | export | verify | patch ...`.
 
 Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong input.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 import typer
 
-from pipelines.commands import compare, demo, erase, export, mask, verify
+from pipelines.commands import compare, demo, erase, export, mask, patch, verify
 
 app = typer.Typer(
     name="erasure",
@@ -46,6 +46,20 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
         "erasure export out/church --to single-file --dtype fp16 --out sd.safetensors",
     ),
     "verify": (verify.verify, "erasure verify out/church"),
+}
+_GROUPS: dict[str, tuple[str, dict[str, tuple[Callable[..., None], str]]]] = {
+    # Name -> what its commands are about, and the commands as above.
+    "patch": (
+        "The edit as a small, reversible file beside the base.",
+        {
+            "apply": (patch.apply, "erasure patch apply demo church.patch --out out/no-church"),
+            "remove": (patch.remove, "erasure patch remove out/no-church church.patch --out base"),
+            "stack": (
+                patch.stack,
+                "erasure patch stack demo church.patch dog.patch --out both.patch",
+            ),
+        },
+    ),
 }
 
 
@@ -138,8 +152,16 @@ def _quiet_libraries() -> None:
     warnings.simplefilter("ignore")
 
 
-for _name, (_command, _example) in _COMMANDS.items():
-    app.command(_name, epilog=f"\b\nExample:\n  {_example}")(_spoken(_command))
+def _add(to: typer.Typer, commands: dict[str, tuple[Callable[..., None], str]]) -> None:
+    for name, (command, example) in commands.items():
+        to.command(name, epilog=f"\b\nExample:\n  {example}")(_spoken(command))
+
+
+_add(app, _COMMANDS)
+for _name, (_about, _inner) in _GROUPS.items():
+    _group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    _add(_group, _inner)
+    app.add_typer(_group, name=_name, help=_about)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """`erasure export`: write a checkpoint in the layout and number type that others load."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from pipelines.commands.options import AllowPickle, AsJson, ConfigFolder, Force, Model, Out, say
+
+if TYPE_CHECKING:
+    from erasure.checkpoints.checkpoint import Checkpoint
 
 DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 """Name on the command line -> name in torch."""
@@ -14,7 +17,10 @@ DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 def export(
     model: Model,
     out: Out,
-    to: Annotated[str, typer.Option(help="diffusers or single-file.")] = "single-file",
+    to: Annotated[str, typer.Option(help="diffusers, single-file or patch.")] = "single-file",
+    base: Annotated[
+        str | None, typer.Option(help="For a patch: the model before the erasure.")
+    ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="fp32, fp16 or bf16. [default: each weight's own]")
     ] = None,
@@ -24,9 +30,10 @@ def export(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a folder or a single file that other tools load.
+    """Write a folder or a single file that other tools load, or only what changed.
 
-    A single file has the layout that ComfyUI, A1111 and others read.
+    A single file has the layout that ComfyUI, A1111 and others read. A patch holds the weights that
+    moved since --base; `erasure patch apply` and `remove` turn one model into the other, exactly.
     """
     import torch
 
@@ -37,12 +44,20 @@ def export(
     from erasure.errors import ConfigError
     from pipelines.models import open_model
 
-    if to not in ("diffusers", "single-file"):
-        raise ConfigError(f"--to is {to!r}; give diffusers or single-file")
+    if to not in ("diffusers", "single-file", "patch"):
+        raise ConfigError(f"--to is {to!r}; give diffusers, single-file or patch")
+    if (base is None) == (to == "patch"):
+        raise ConfigError("--base is for --to patch, which needs it: give both or neither")
+    if to == "patch" and dtype is not None:
+        raise ConfigError("a patch keeps each weight's own type; leave --dtype out")
     if dtype is not None and dtype not in DTYPES:
         raise ConfigError(f"--dtype is {dtype!r}; give {', '.join(DTYPES)}, or leave it out")
     kind: torch.dtype | None = getattr(torch, DTYPES[dtype]) if dtype else None
     checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
+    if base is not None:
+        before = open_model(base, allow_pickle=allow_pickle)
+        say(_export_patch(before, checkpoint, out, force=force), as_json=as_json)
+        return
     if to == "diffusers":
         made = checkpoint.provenance
         card = model_card(made, base=Path(model).name) if made is not None else None
@@ -51,3 +66,31 @@ def export(
         spec = ModelSpec(title=title) if title else None
         written = write_single_file(checkpoint, out, dtype=kind, spec=spec, force=force)
     say({"written": written.path, "UNet": written.unet_hash}, as_json=as_json)
+
+
+def _export_patch(
+    before: "Checkpoint", after: "Checkpoint", out: Path, *, force: bool
+) -> dict[str, Any]:
+    from erasure.disk import refuse_existing
+    from erasure.patch import make_patch
+    from erasure.patch_file import save_patch
+
+    refuse_existing(out, force=force)
+    made = after.provenance
+    patch = make_patch(
+        before.unet,
+        after.unet,
+        concepts=(made.concept,) if made else (),
+        provenance=made.to_dict() if made else None,
+    )
+    save_patch(out, patch)
+    whole = sum(
+        w.numel() * w.element_size() for part in after.components.values() for w in part.values()
+    )
+    size = out.stat().st_size
+    return {
+        "written": out,
+        "moved": patch.moved,
+        "bytes": size,
+        "of the checkpoint": f"{size / whole:.1%}",
+    }

@@ -1,0 +1,103 @@
+"""Patches on disk: safetensors with the moved weights alone.
+
+Tensors: `NAME.where` and `NAME.difference` as in `PatchEntry`. Metadata: `format`, the fields of
+`PatchInfo`, `weights` (JSON list of [name, shape, type]) and `checksum`, a SHA-256 of all else.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from erasure.checkpoints.tensor_file import read_tensors, write_tensors
+from erasure.errors import PatchError
+from erasure.patch import BITS, Patch, PatchEntry, PatchInfo
+
+FORMAT: Final = "erasure-patch 1"
+_REMEDY: Final = "export the patch again, or fetch it again"
+_TYPES: Final = {
+    str(kind).removeprefix("torch."): kind
+    for kind in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+}
+
+
+def save_patch(path: Path, patch: Patch) -> None:
+    """Write a patch atomically; whatever was at `path` is replaced.
+
+    Raises:
+        CheckpointError: the disk refuses.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, entry in patch.entries.items():
+        tensors[f"{name}.where"] = entry.where
+        tensors[f"{name}.difference"] = entry.difference
+    weights = [
+        [name, list(entry.shape), str(entry.dtype).removeprefix("torch.")]
+        for name, entry in patch.entries.items()
+    ]
+    metadata = {
+        "format": FORMAT,
+        "base": patch.info.base,
+        "result": patch.info.result,
+        "concepts": json.dumps(patch.info.concepts, ensure_ascii=False),
+        "provenance": json.dumps(patch.info.provenance, sort_keys=True, ensure_ascii=False),
+        "moved": str(patch.moved),
+        "weights": json.dumps(weights),
+    }
+    write_tensors(path, tensors, {**metadata, "checksum": _checksum(metadata, tensors)})
+
+
+def load_patch(path: Path) -> Patch:
+    """Read what `save_patch` wrote; the tensors stay mapped to the file.
+
+    Raises:
+        CheckpointError: there is no such file, or it is no safetensors file.
+        PatchError: it is no patch, of another version, or damaged.
+    """
+    file = read_tensors(path)
+    found = file.metadata.get("format")
+    if found != FORMAT:
+        raise PatchError(
+            f"{path} has format {found!r}, not {FORMAT!r}; give a file that "
+            "`erasure export --to patch` wrote"
+        )
+    stated = {k: v for k, v in file.metadata.items() if k != "checksum"}
+    if file.metadata.get("checksum") != _checksum(stated, file.tensors):
+        raise PatchError(f"{path} is damaged: it does not match its checksum; {_REMEDY}")
+    try:
+        return Patch(dict(_entries(stated, file.tensors)), _info(stated))
+    except (KeyError, TypeError, ValueError) as err:
+        raise PatchError(f"the header of {path} is damaged ({err}); {_REMEDY}") from err
+
+
+def _info(metadata: Mapping[str, str]) -> PatchInfo:
+    provenance: Any = json.loads(metadata["provenance"])
+    return PatchInfo(
+        base=metadata["base"],
+        result=metadata["result"],
+        concepts=tuple(json.loads(metadata["concepts"])),
+        provenance=provenance,
+    )
+
+
+def _entries(
+    metadata: Mapping[str, str], tensors: Mapping[str, Tensor]
+) -> Iterator[tuple[str, PatchEntry]]:
+    for name, shape, kind in json.loads(metadata["weights"]):
+        dtype, difference = _TYPES[kind], tensors[f"{name}.difference"]
+        if difference.dtype != BITS[dtype.itemsize]:
+            raise ValueError(f"{name} has differences of type {difference.dtype} for {dtype}")
+        yield name, PatchEntry(tuple(shape), dtype, tensors[f"{name}.where"], difference)
+
+
+def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name in sorted(tensors):
+        flat = tensors[name].contiguous().reshape(-1)
+        digest.update(name.encode())
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,138 @@
+"""`erasure patch apply | remove | stack`: the edit as a small file beside the base."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.commands.options import AllowPickle, AsJson, ConfigFolder, Force, Model, Out, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from erasure.checkpoints.checkpoint import Checkpoint
+    from erasure.checkpoints.provenance import Provenance
+    from erasure.checkpoints.writing import Written
+
+PatchFile = Annotated[Path, typer.Argument(help="A file that `erasure export --to patch` wrote.")]
+To = Annotated[str, typer.Option(help="diffusers or single-file.")]
+
+
+def apply(
+    model: Model,
+    patch: PatchFile,
+    out: Out,
+    to: To = "diffusers",
+    config: ConfigFolder = None,
+    allow_pickle: AllowPickle = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write MODEL with the edit of PATCH: exactly the edited weights."""
+    from erasure.patch import patched
+    from erasure.patch_file import load_patch
+    from pipelines.models import open_model
+
+    _require_layout(to)
+    found = load_patch(patch)
+    checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
+    unet = patched(checkpoint.unet, found)
+    written = _write(checkpoint, unet, _provenance(found.info.provenance), out, to, force=force)
+    say({"written": written.path, "UNet": written.unet_hash, "moved": found.moved}, as_json=as_json)
+
+
+def remove(
+    model: Model,
+    patch: PatchFile,
+    out: Out,
+    to: To = "diffusers",
+    config: ConfigFolder = None,
+    allow_pickle: AllowPickle = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write MODEL without the edit of PATCH: exactly the weights before it."""
+    from dataclasses import replace
+
+    from erasure.patch import unpatched
+    from erasure.patch_file import load_patch
+    from pipelines.models import open_model
+
+    _require_layout(to)
+    found = load_patch(patch)
+    checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
+    unet = unpatched(checkpoint.unet, found)
+    # What it says of itself is no longer true of what is written.
+    carried = {k: v for k, v in checkpoint.carried.items() if k not in ("README.md", "grid.png")}
+    plain = replace(checkpoint, provenance=None, carried=carried)
+    written = _write(plain, unet, None, out, to, force=force)
+    say({"written": written.path, "UNet": written.unet_hash}, as_json=as_json)
+
+
+def stack(
+    model: Model,
+    patches: Annotated[list[Path], typer.Argument(help="Patches of this model, two or more.")],
+    out: Out,
+    config: ConfigFolder = None,
+    allow_pickle: AllowPickle = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write one patch that does what several do; where they overlap, their changes add up.
+
+    MODEL is the base that all of them were made for. Evaluate what comes out.
+    """
+    from erasure.disk import refuse_existing
+    from erasure.patch_file import load_patch, save_patch
+    from erasure.patch_stack import overlap, stack_patches
+    from pipelines.models import open_model
+
+    refuse_existing(out, force=force)
+    found = [load_patch(path) for path in patches]
+    checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
+    stacked = stack_patches(checkpoint.unet, found)
+    save_patch(out, stacked)
+    say(
+        {
+            "written": out,
+            "concepts": ", ".join(stacked.info.concepts),
+            "moved": stacked.moved,
+            "moved by more than one": overlap(found),
+        },
+        as_json=as_json,
+    )
+
+
+def _require_layout(to: str) -> None:
+    from erasure.errors import ConfigError
+
+    if to not in ("diffusers", "single-file"):
+        raise ConfigError(f"--to is {to!r}; give diffusers or single-file")
+
+
+def _provenance(values: "Mapping[str, object]") -> "Provenance | None":
+    """Of a single edit; a stack of several has no one provenance."""
+    from erasure.checkpoints.provenance import Provenance
+
+    return Provenance.from_dict(values, "the patch") if "base_hash" in values else None
+
+
+def _write(
+    checkpoint: "Checkpoint",
+    unet: "Mapping[str, Tensor]",
+    provenance: "Provenance | None",
+    out: Path,
+    to: str,
+    *,
+    force: bool,
+) -> "Written":
+    from erasure.checkpoints.card import model_card
+    from erasure.checkpoints.folder import write_folder
+    from erasure.checkpoints.single_file import write_single_file
+
+    if to == "single-file":
+        return write_single_file(checkpoint, out, unet=unet, provenance=provenance, force=force)
+    card = model_card(provenance, base=checkpoint.path.name) if provenance else None
+    return write_folder(checkpoint, out, unet=unet, provenance=provenance, card=card, force=force)
