@@ -19,7 +19,7 @@ from erasure.checkpoints.tensor_file import data_hash
 from erasure.errors import ConfigError
 from erasure.mask_file import mask_hash
 from erasure.trainer import MaskedTrainer, Step
-from pipelines.cli import _COMMANDS
+from pipelines.cli import _COMMANDS, _GROUPS
 from pipelines.demo import Demo
 from pipelines.erasing import Erased
 from pipelines.evaluating import CanvasRates, Rate
@@ -357,17 +357,21 @@ def test_the_demo_tells_what_is_recognised_before_and_after(
         assert "grid.png" in said.out
 
 
-@pytest.mark.parametrize("name", [None, *_COMMANDS])
+@pytest.mark.parametrize(
+    "name",
+    [None, *_COMMANDS, *(f"{group} {name}" for group, (_, c) in _GROUPS.items() for name in c)],
+)
 def test_help_fits_the_terminal_and_ends_with_an_example(
     name: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    said = erasure(*([name] if name else []), "--help")
+    words = name.split() if name else []
+    said = erasure(*words, "--help")
     assert said.code == 0
     assert said.err == ""
     assert max(map(len, said.out.splitlines())) <= 80
     told = said.out.rsplit("Example:\n", 1)[1].replace("\\\n", " ").split()
-    assert told[:2] == ["erasure", name or "erase"]
+    assert told[: 1 + max(1, len(words))] == ["erasure", *(words or ["erase"])]
     assert "..." not in said.out.partition("Commands:")[2]
 
 

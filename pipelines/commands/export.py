@@ -30,7 +30,7 @@ def export(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a folder or a single file that other tools load, or only what changed.
+    """Write a folder, a single file that others load, or a patch.
 
     A single file has the layout that ComfyUI, A1111 and others read. A patch holds the weights that
     moved since --base; `erasure patch apply` and `remove` turn one model into the other, exactly.

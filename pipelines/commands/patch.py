@@ -53,7 +53,7 @@ def remove(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write MODEL without the edit of PATCH: exactly the weights before it."""
+    """Write MODEL without the edit of PATCH: the weights before it."""
     from dataclasses import replace
 
     from erasure.patch import unpatched
@@ -80,7 +80,7 @@ def stack(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write one patch that does what several do; where they overlap, their changes add up.
+    """Write one patch that does what several do; overlaps add up.
 
     MODEL is the base that all of them were made for. Evaluate what comes out.
     """
