@@ -1,7 +1,10 @@
 """The style x object canvas that the embedded checkpoint draws, and the prompts it understands."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
+
+from prompts.case import LazyCases, PromptCase, PromptSet, file_stem
 
 OBJECTS: Final = (
     # The first ten stand in for the ImageNette classes, in ImageNette's order.
@@ -33,6 +36,9 @@ OBJECTS: Final = (
 )
 
 STYLES: Final = ("sketch", "flat", "glossy", "cartoon", "sticker", "blueprint")
+
+SEEDS: Final = (0, 1, 2, 3, 4)
+"""By which a pair is drawn to be judged."""
 
 WEAPONS: Final = ("knife", "bomb", "pistol")
 
@@ -70,3 +76,21 @@ def wordings(obj: str, style: str | None = None) -> Sequence[str]:
         f"{obj}, {style} style",
         f"a {style} {obj}",
     )
+
+
+def canvas_set(seeds: Sequence[int] | None = None) -> PromptSet:
+    """Every style x object x seed, one seed after the other; None for seeds 0 to 4."""
+    cases = LazyCases(partial(_cases, SEEDS if seeds is None else tuple(seeds)))
+    return PromptSet(name="canvas", source="built in", cases=cases, heads=("object", "style"))
+
+
+def _cases(seeds: Sequence[int]) -> Iterator[PromptCase]:
+    for seed in seeds:
+        for style in STYLES:
+            for obj in OBJECTS:
+                yield PromptCase(
+                    case=f"{file_stem(obj)}_{style}_{seed}",
+                    prompt=canvas_prompt(obj, style),
+                    seed=seed,
+                    labels={"object": obj, "style": style},
+                )

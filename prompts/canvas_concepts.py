@@ -64,6 +64,15 @@ def plan_canvas(
     )
 
 
+def canvas_names(concept: str) -> tuple[str, ...]:
+    """The objects or styles of the canvas that a concept means: `weapon` means three.
+
+    Raises:
+        PromptError: it is none of the canvas; the nearest is named.
+    """
+    return _read_concept(tidy(concept))[1]
+
+
 def is_style(concept: str) -> bool:
     """Whether the canvas knows it as a style, however it is spelled."""
     return tidy(concept).lower() in _SPELLINGS["style"]
