@@ -2,23 +2,27 @@
 
     python benchmarks/mask_controls.py --out build/mask-controls
 
-Every style x object pair is drawn with five seeds before and after. One cell (concept, mask) is
-done at a time and kept in `cells.jsonl`, so a run that was cut goes on; `table.md` is the table.
+Every style x object pair is drawn with five seeds before and after, as
+`erasure evaluate --suite canvas` does. One cell (concept, mask) is done at a time and kept in
+`cells.jsonl`, so a run that was cut goes on; `table.md` is the table, and each cell's folder holds
+its run and the pages of its evaluation.
 """
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from erasure.checkpoints.reading import read_checkpoint
-from pipelines.erasing import plan_of, prepare, run_erasure
-from pipelines.evaluating import CanvasRates, canvas_requests, measure_canvas
+from eval.intervals import Proportion
+from pipelines.erasing import prepare, run_erasure
+from pipelines.evaluation.results import Results
+from pipelines.evaluation.run import run_evaluation
+from pipelines.evaluation.settings import resolve_evaluation
 from pipelines.progress import Reporter
 
-SEEDS = range(5)
 MASKS = ("salient", "random", "inverse", "all")
 
 
@@ -55,32 +59,46 @@ def measure(concept: str, mask: str, train: dict[str, Any], out: Path) -> dict[s
     recipe, checkpoint = prepare(
         {"model": "demo", "concept": concept, "mask": mask, "train": train, "grid": {"seeds": "0"}}
     )
-    gone = plan_of(recipe, checkpoint).erased
-    requests = canvas_requests(SEEDS)
-    kept = out / f"before-{concept}.json"
-    if not kept.exists():
-        before = measure_canvas(
-            checkpoint, gone, requests, recipe.grid.drawing, reporter=reporter, name="before"
-        )
-        kept.write_text(json.dumps(_shares(before)))
-    run = run_erasure(recipe, checkpoint, out / f"{concept}-{mask}", force=True, reporter=reporter)
-    after = measure_canvas(
-        read_checkpoint(run.model),
-        gone,
-        requests,
-        recipe.grid.drawing,
-        reporter=reporter,
-        name="after",
-    )
+    folder = out / f"{concept}-{mask}"
+    run = run_erasure(recipe, checkpoint, folder, force=True, reporter=reporter)
+    tables = {"model": str(folder), "against": "demo", "suite": "canvas"}
+    evaluation = folder / "evaluation"
+    _share_base(out / "base", evaluation)
+    found = run_evaluation(resolve_evaluation(tables), evaluation, force=True, reporter=reporter)
+    assert found is not None
+    _share_base(evaluation, out / "base")
     return {
         "concept": concept,
         "mask": mask,
-        "before": json.loads(kept.read_text()),
-        "after": _shares(after),
+        **_rates(found),
         "moved": run.moved,
         "unselected_identical": run.unselected_identical,
         "train_seconds": round(run.seconds["train"], 1),
     }
+
+
+def _share_base(source: Path, target: Path) -> None:
+    """The base's pictures are the same in every cell: drawn once, then copied."""
+    for part in ("images/before", "manifest/before"):
+        if (source / part).is_dir() and not (target / part).exists():
+            shutil.copytree(source / part, target / part)
+
+
+def _rates(found: Results) -> dict[str, Any]:
+    """Shares recognised, [before, after, low, high] by name; low and high are of after."""
+    after, before = found.summary.after, found.summary.before or {}
+    pairs = {
+        "erased": (before["ua"].complement(), after["ua"].complement()),
+        "objects": (before["ira"], after["ira"]),
+        "styles": (before["cra"], after["cra"]),
+    }
+    if any(row.erased and row.head == "style" for row in found.classes):
+        pairs["objects"], pairs["styles"] = pairs["styles"], pairs["objects"]
+    return {name: _row(*pair) for name, pair in pairs.items()}
+
+
+def _row(before: Proportion, after: Proportion) -> list[float]:
+    return [before.share, after.share, after.low, after.high]
 
 
 def markdown(cells: list[dict[str, Any]]) -> str:
@@ -90,18 +108,15 @@ def markdown(cells: list[dict[str, Any]]) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for cell in cells:
-        shares = (
-            f"{100 * cell['before'][name]:.1f} -> {100 * cell['after'][name]:.1f}"
-            for name in ("erased", "objects", "styles")
-        )
+        shares = (_told(*cell[name]) for name in ("erased", "objects", "styles"))
         lines.append(
             f"| {cell['concept']} | {cell['mask']} | {' | '.join(shares)} | {cell['moved']:,} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def _shares(rates: CanvasRates) -> dict[str, float]:
-    return {name: getattr(rates, name).share for name in ("erased", "objects", "styles")}
+def _told(before: float, after: float, low: float, high: float) -> str:
+    return f"{100 * before:.1f} -> {100 * after:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

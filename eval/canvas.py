@@ -2,7 +2,7 @@
 
 # B pictures of 64x64 pixels, O objects, S styles.
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -17,6 +17,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from eval.errors import EvalError
+from eval.hashing import file_sha256
+from eval.judge import Judgement
+from eval.ranking import best_guesses
 from prompts.canvas import OBJECTS, STYLES
 
 IMAGE_SIZE: Final = 64
@@ -101,15 +104,13 @@ def to_pixels(images: Sequence[Image.Image]) -> Tensor:
     return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-@torch.no_grad()
 def judge_canvas(
     images: Sequence[Image.Image], network: CanvasClassifier, batch_size: int = 64
 ) -> list[Verdict]:
     """Classify pictures of any size; the result does not depend on `batch_size`."""
     verdicts = []
-    for start in range(0, len(images), batch_size):
-        objects, styles = network(to_pixels(images[start : start + batch_size]))
-        best_object, best_style = objects.softmax(1).max(1), styles.softmax(1).max(1)
+    for objects, styles in _probabilities(images, network, batch_size):
+        best_object, best_style = objects.max(1), styles.max(1)
         verdicts += [
             Verdict(OBJECTS[o], STYLES[s], p, q)
             for o, s, p, q in zip(
@@ -121,3 +122,50 @@ def judge_canvas(
             )
         ]
     return verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class CanvasJudge:
+    """The classifier as a judge, with the heads `object` and `style`."""
+
+    network: CanvasClassifier
+    protocol: Mapping[str, str | int | float]
+    batch_size: int = 64
+    name: str = "canvas"
+
+    def __call__(self, images: Sequence[Image.Image], /) -> list[Judgement]:
+        """The best five objects and styles of each picture."""
+        return [
+            Judgement(guesses={"object": obj, "style": style})
+            for objects, styles in _probabilities(images, self.network, self.batch_size)
+            for obj, style in zip(
+                best_guesses(objects, OBJECTS), best_guesses(styles, STYLES), strict=True
+            )
+        ]
+
+
+def open_canvas(*, batch_size: int = 64) -> CanvasJudge:
+    """The judge of the canvas, on the CPU.
+
+    Raises:
+        EvalError: its file is missing or damaged.
+    """
+    return CanvasJudge(
+        network=load_canvas_classifier(),
+        protocol={
+            "weights": WEIGHTS.name,
+            "sha256": file_sha256(WEIGHTS),
+            "preprocessing": f"{IMAGE_SIZE}x{IMAGE_SIZE} box, [-1, 1]",
+        },
+        batch_size=batch_size,
+    )
+
+
+@torch.no_grad()
+def _probabilities(
+    images: Sequence[Image.Image], network: CanvasClassifier, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of the objects (B, O) and of the styles (B, S), batch by batch."""
+    for start in range(0, len(images), batch_size):
+        objects, styles = network(to_pixels(images[start : start + batch_size]))
+        yield objects.softmax(1), styles.softmax(1)

@@ -1,4 +1,4 @@
-"""The command line: `erasure demo | erase | mask | compare | export | verify | patch ...`.
+"""The command line: `erasure demo | erase | mask | compare | evaluate | ...`.
 
 Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong input.
 """
@@ -16,7 +16,18 @@ from typing import Any
 
 import typer
 
-from pipelines.commands import compare, demo, erase, export, mask, patch, verify
+from pipelines.commands import (
+    compare,
+    demo,
+    erase,
+    evaluate,
+    export,
+    judge,
+    mask,
+    patch,
+    prompts,
+    verify,
+)
 
 app = typer.Typer(
     name="erasure",
@@ -46,11 +57,17 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
         "erasure export out/church --to single-file --dtype fp16 --out sd.safetensors",
     ),
     "verify": (verify.verify, "erasure verify out/church"),
+    "evaluate": (
+        evaluate.evaluate,
+        "erasure evaluate out/church --against demo --suite canvas --out out/eval",
+    ),
+    "judge": (judge.judge, "erasure judge pictures/ --with nudenet --json"),
+    "prompts": (prompts.prompts, "erasure prompts imagenette --limit 3"),
 }
 _GROUPS: dict[str, tuple[str, dict[str, tuple[Callable[..., None], str]]]] = {
     # Name -> what its commands are about, and the commands as above.
     "patch": (
-        "The edit as a small, reversible file beside the base.",
+        "The edit as a small, reversible file.",
         {
             "apply": (patch.apply, "erasure patch apply demo church.patch --out out/no-church"),
             "remove": (patch.remove, "erasure patch remove out/no-church church.patch --out base"),

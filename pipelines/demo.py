@@ -1,6 +1,7 @@
 """The whole main job on the embedded checkpoint, small enough for a coffee break."""
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,13 +13,17 @@ from erasure.checkpoints.reading import read_checkpoint
 from erasure.checkpoints.single_file import write_single_file
 from erasure.checkpoints.verify import verify
 from erasure.errors import CheckpointError
+from erasure.files import atomic
 from pipelines.erasing import Erased, plan_of, prepare, run_erasure
-from pipelines.evaluating import CanvasRates, canvas_requests, measure_canvas
+from pipelines.evaluation.card import write_card
+from pipelines.evaluation.results import Results
+from pipelines.evaluation.run import run_evaluation
+from pipelines.evaluation.settings import PROTOCOLS, resolve_evaluation
 from pipelines.progress import Reporter
+from prompts.canvas import canvas_set
 
-ERASED_SEEDS: Final = (0, 1, 2, 3, 4)
 OTHER_SEEDS: Final = (0,)
-"""Seeds for all other objects: one is enough for a first look; `evaluate` the rest."""
+"""Seeds for all other objects: one is enough for a first look, `erasure evaluate` draws more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +31,13 @@ class Demo:
     """What the demo found and where it lies."""
 
     erased: Erased
-    before: CanvasRates
-    after: CanvasRates
+    results: Results
+    """Of a part of the canvas: the erased pairs by five seeds, all others by one."""
     paths: Mapping[str, Path]
 
 
 def run_demo(concept: str, out: Path, *, force: bool, reporter: Reporter) -> Demo:
-    """Mask, erase, grid, measure before and after, export both formats, verify.
+    """Mask, erase, grid, evaluate, export both formats, verify.
 
     Raises:
         ErasureError: as the parts.
@@ -41,15 +46,18 @@ def run_demo(concept: str, out: Path, *, force: bool, reporter: Reporter) -> Dem
     erased = run_erasure(recipe, checkpoint, out, force=force, reporter=reporter)
     edited = read_checkpoint(erased.model)
     gone = plan_of(recipe, checkpoint).erased
-    requests = [
-        row
-        for row in canvas_requests(ERASED_SEEDS)
-        if row[0] in gone or row[1] in gone or row[2].seed in OTHER_SEEDS
-    ]
-    before, after = (
-        measure_canvas(model, gone, requests, recipe.grid.drawing, reporter=reporter, name=name)
-        for name, model in (("before", checkpoint), ("after", edited))
-    )
+    tables = {
+        **PROTOCOLS["canvas"],
+        "model": str(out),
+        "against": "demo",
+        "suite": "csv",
+        "prompts": str(_write_prompts(gone, out / "prompts.csv")),
+        "erased": gone,
+    }
+    evaluation = out / "evaluation"
+    results = run_evaluation(resolve_evaluation(tables), evaluation, force=force, reporter=reporter)
+    assert results is not None, "the demo runs in one process"
+    write_card(results, erased.model)
     file, folder = out / "erased.safetensors", out / "diffusers-fp32"
     with reporter.stage("export and verify", 2):
         write_single_file(edited, file, force=True)
@@ -65,5 +73,19 @@ def run_demo(concept: str, out: Path, *, force: bool, reporter: Reporter) -> Dem
         "single file": file,
         "diffusers fp32": folder,
         "record": out / "erasure.json",
+        "results": evaluation / "results.json",
+        "report": evaluation / "report.html",
     }
-    return Demo(erased, before, after, paths)
+    return Demo(erased, results, paths)
+
+
+def _write_prompts(gone: Sequence[str], path: Path) -> Path:
+    """The part of the canvas that the demo draws, as a table that `evaluate` reads."""
+    with atomic(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("id", "prompt", "seed", "object", "style"))
+        for case in canvas_set(None).cases:
+            if case.seed in OTHER_SEEDS or set(gone) & set(case.labels.values()):
+                labels = case.labels["object"], case.labels["style"]
+                rows.writerow((case.case, case.prompt, case.seed, *labels))
+    return path

@@ -1,25 +1,49 @@
 """Draw pictures from prompts and seeds; a seed's picture is the same in any batch."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+# B pictures, L tokens, D text features, C x h x w latents, H x W pixels.
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final, Literal, TypeVar
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import TrainingError
 from erasure.seeds import initial_noise
 from erasure.stable_diffusion import TextEncoder, build_pipeline
+from pipelines.schedulers import DEFAULT, build_scheduler
 from pipelines.settings import DrawingConfig, check_size
+
+T = TypeVar("T")
+Precision = Literal["fp32", "bf16"]
+_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_ENCODED: Final = 1024
+"""Prompts whose encoding is kept: 240 MB at the size of Stable Diffusion 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One picture to draw."""
+    """One picture to draw; what is None is the painter's own."""
 
     prompt: str
     seed: int
+    guidance: float | None = None
+    width: int | None = None
+    """Pixels."""
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What was drawn."""
+
+    image: Image.Image
+    """Black where the model drew values that are not finite."""
+    finite: bool
 
 
 class Painter:
@@ -31,15 +55,24 @@ class Painter:
         config: DrawingConfig,
         device: torch.device,
         size: int | None = None,
+        *,
+        scheduler: str = DEFAULT,
+        precision: Precision = "fp32",
     ) -> None:
-        """ConfigError where `size`, pixels a side, is none that can be drawn."""
-        self._pipeline: Any = build_pipeline(checkpoint).to(device)
-        self._config, self._device = config, device
-        unet, factor = self._pipeline.unet.config, self._pipeline.vae_scale_factor
-        self._size = unet.sample_size * factor if size is None else size
-        check_size(self._size)
-        side = self._size // factor
-        self._shape = (unet.in_channels, side, side)
+        """ConfigError where `size`, pixels a side, is none that can be drawn, or the scheduler is
+        unknown."""
+        width, height = own_size(checkpoint) if size is None else (size, size)
+        self._default = Request("", 0, config.guidance, width, height)
+        check_size(width)
+        check_size(height)
+        self._scheduler = build_scheduler(scheduler, checkpoint.description.scheduler)
+        self._config, self._device, self._dtype = config, device, _DTYPES[precision]
+        pipeline = build_pipeline(checkpoint, self._dtype).to(device)
+        self._unet, self._vae = pipeline.unet, pipeline.vae
+        self._factor: int = pipeline.vae_scale_factor
+        encode = TextEncoder(pipeline.tokenizer, pipeline.text_encoder)
+        # One at a time: the last bits must not depend on which prompts came together.
+        self._encoded = lru_cache(_ENCODED)(lambda prompt: encode([prompt]).tokens[0])
 
     def draw(
         self, requests: Sequence[Request], on_drawn: Callable[[int], None] = lambda _: None
@@ -47,33 +80,121 @@ class Painter:
         """Yield a picture a request, in order; `on_drawn` hears how many each batch drew.
 
         Raises:
+            ConfigError: a request's size is none that can be drawn.
             TrainingError: the model draws values that are not finite.
         """
-        texts = list(dict.fromkeys(["", *(request.prompt for request in requests)]))
-        encode = TextEncoder(self._pipeline.tokenizer, self._pipeline.text_encoder)
-        tokens = encode(texts).tokens.to(self._device)
-        row = {text: index for index, text in enumerate(texts)}
-        for start in range(0, len(requests), self._config.batch_size):
-            part = requests[start : start + self._config.batch_size]
-            noise = initial_noise([request.seed for request in part], self._shape)
-            arrays = self._pipeline(
-                prompt_embeds=tokens[[row[request.prompt] for request in part]],
-                negative_prompt_embeds=tokens[[0] * len(part)],
-                latents=noise.to(self._device),
-                num_inference_steps=self._config.steps,
-                guidance_scale=self._config.guidance,
-                height=self._size,
-                width=self._size,
-                output_type="pt",
-            ).images
-            if not torch.isfinite(arrays).all():
-                raise TrainingError(
-                    f"the model draws values that are not finite for {part[0].prompt!r}; "
-                    "it was damaged, perhaps by too high a learning rate"
-                )
-            pixels = (arrays * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        whole = [completed(request, self._default) for request in requests]
+        ready: dict[int, Image.Image] = {}
+        turn = 0
+        for part in in_batches(
+            enumerate(whole), lambda job: shape_of(job[1]), self._config.batch_size
+        ):
+            pictures = self.paint([request for _, request in part])
+            for (index, request), picture in zip(part, pictures, strict=True):
+                if not picture.finite:
+                    raise TrainingError(
+                        f"the model draws values that are not finite for {request.prompt!r}; "
+                        "it was damaged, perhaps by too high a learning rate"
+                    )
+                ready[index] = picture.image
             on_drawn(len(part))
-            yield from map(Image.fromarray, pixels)
+            while turn in ready:
+                yield ready.pop(turn)
+                turn += 1
+
+    @torch.inference_mode()
+    def paint(self, requests: Sequence[Request]) -> list[Picture]:
+        """Draw one batch; all its requests have the same `shape_of`.
+
+        Raises:
+            ConfigError: the size is none that can be drawn.
+        """
+        whole = [completed(request, self._default) for request in requests]
+        ((width, height, guided),) = {shape_of(request) for request in whole}
+        shape = (self._unet.config.in_channels, height // self._factor, width // self._factor)
+        noise = initial_noise([request.seed for request in whole], shape)
+        latents = self._denoised(noise.to(self._device), whole, guided)
+        latents = (latents / self._vae.config.scaling_factor).to(self._dtype)
+        drawn = self._vae.decode(latents, return_dict=False)[0].float()  # (B, 3, H, W)
+        finite = drawn.isfinite().flatten(1).all(1)  # (B,)
+        drawn[~finite] = -1.0
+        pixels = ((drawn * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+        arrays = pixels.permute(0, 2, 3, 1).cpu().numpy()
+        return [
+            Picture(Image.fromarray(array), whether)
+            for array, whether in zip(arrays, finite.tolist(), strict=True)
+        ]
+
+    def _denoised(self, noise: Tensor, requests: Sequence[Request], guided: bool) -> Tensor:
+        """Noise -> latents, (B, C, h, w) both. The solver runs in float32 whatever the model's
+        type."""
+        tokens = torch.stack([self._encoded(request.prompt) for request in requests])  # (B, L, D)
+        if guided:
+            tokens = torch.cat([self._encoded("").expand_as(tokens), tokens])  # (2B, L, D)
+        tokens = tokens.to(self._device, self._dtype)
+        scales = [request.guidance or 0.0 for request in requests]
+        scale = torch.tensor(scales, device=noise.device)[:, None, None, None]
+        self._scheduler.set_timesteps(self._config.steps, device=self._device)
+        latents: Tensor = noise * self._scheduler.init_noise_sigma
+        for t in self._scheduler.timesteps:
+            seen = torch.cat([latents] * 2) if guided else latents
+            seen = self._scheduler.scale_model_input(seen, t).to(self._dtype)
+            output = self._unet(seen, t, encoder_hidden_states=tokens, return_dict=False)[0].float()
+            if guided:
+                without, towards = output.chunk(2)
+                output = without + scale * (towards - without)
+            latents = self._scheduler.step(output, t, latents, return_dict=False)[0]
+        return latents
+
+
+def own_size(checkpoint: Checkpoint) -> tuple[int, int]:
+    """Width and height, in pixels, that a checkpoint was trained to draw."""
+    sample = checkpoint.description.unet.get("sample_size") or 64
+    height, width = (sample, sample) if isinstance(sample, int) else sample
+    factor = 2 ** (len(checkpoint.description.vae["block_out_channels"]) - 1)
+    return width * factor, height * factor
+
+
+def completed(request: Request, default: Request) -> Request:
+    """The request with nothing left open; ConfigError where its size is none that can be drawn."""
+    for size in (request.width, request.height):
+        if size is not None:
+            check_size(size)
+    return replace(
+        request,
+        guidance=default.guidance if request.guidance is None else request.guidance,
+        width=request.width or default.width,
+        height=request.height or default.height,
+    )
+
+
+def shape_of(request: Request) -> tuple[int, int, bool]:
+    """What the pictures of a batch share: width, height, and whether they are guided at all.
+
+    A guidance of 1 or less is none, as in diffusers; those above 1 may differ within a batch.
+    """
+    assert request.guidance is not None
+    assert request.width is not None
+    assert request.height is not None
+    return request.width, request.height, request.guidance > 1
+
+
+def in_batches(
+    items: Iterable[T], key: Callable[[T], Hashable], size: int
+) -> Iterator[Sequence[T]]:
+    """Cut into batches of `size` items of equal key; which go together depends on `items` alone.
+
+    A batch comes as soon as it is full. Those that never fill come last, in the order of their
+    first items.
+    """
+    waiting: dict[Hashable, list[T]] = {}
+    for item in items:
+        kind = key(item)
+        batch = waiting.setdefault(kind, [])
+        batch.append(item)
+        if len(batch) == size:
+            yield waiting.pop(kind)
+    yield from waiting.values()
 
 
 def draw_all(

@@ -19,10 +19,20 @@ from erasure.checkpoints.tensor_file import data_hash
 from erasure.errors import ConfigError
 from erasure.mask_file import mask_hash
 from erasure.trainer import MaskedTrainer, Step
+from eval.intervals import wilson
 from pipelines.cli import _COMMANDS, _GROUPS
 from pipelines.demo import Demo
 from pipelines.erasing import Erased
-from pipelines.evaluating import CanvasRates, Rate
+from pipelines.evaluation.results import (
+    EvaluationProtocol,
+    ModelRecord,
+    Models,
+    Results,
+    SuiteRecord,
+    Summary,
+    Unusable,
+    UnusableImages,
+)
 from pipelines.settings import EraseRecipe, read_recipe
 
 UNET = Path("model/unet/diffusion_pytorch_model.safetensors")
@@ -341,9 +351,31 @@ def test_a_run_killed_as_its_model_is_put_in_place_can_be_resumed(
 def test_the_demo_tells_what_is_recognised_before_and_after(
     as_json: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, after = (CanvasRates(Rate(n, 40), Rate(39, 40), Rate(38, 40)) for n in (40, 1))
+    before = {"ua": wilson(0, 40), "ira": wilson(39, 40), "cra": wilson(38, 40)}
+    after = before | {"ua": wilson(39, 40)}
+    summary = Summary(verdict="church is gone", after=after, before=before)
+    record = ModelRecord(name="demo", hash="0", family="sd1")
+    results = Results(
+        suite=SuiteRecord(name="csv", source="x", cases=80, prompts_hash="0"),
+        erased=("church",),
+        models=Models(after=record, before=record),
+        protocol=EvaluationProtocol(
+            scheduler="ddim",
+            steps=25,
+            guidance=2.5,
+            precision="fp32",
+            width=64,
+            height=64,
+            batch_size=48,
+            seeds="0-4",
+            judges={},
+        ),
+        summary=summary,
+        unusable=UnusableImages(after=Unusable()),
+        images=(),
+    )
     erased = Erased(tmp_path, tmp_path / "model", 5, 4, 10, True, {"train": 1.0})
-    made = Demo(erased, before, after, {"grid": tmp_path / "grid.png"})
+    made = Demo(erased, results, {"grid": tmp_path / "grid.png"})
     monkeypatch.setattr("pipelines.demo.run_demo", lambda *_, **__: made)
     said = erasure("demo", "--out", tmp_path, *(["--json"] if as_json else []))
     assert said.code == 0, said.err

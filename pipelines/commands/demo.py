@@ -1,11 +1,17 @@
 """`erasure demo`: the main job on the embedded checkpoint."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.commands.options import AsJson, Force, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from eval.intervals import Proportion
+    from pipelines.evaluation.results import Results
 
 
 def demo(
@@ -26,29 +32,27 @@ def demo(
 
     reporter = Reporter()
     found = run_demo(concept, out, force=force, reporter=reporter)
-    rows = {
-        f"{concept} recognised": (found.before.erased, found.after.erased),
-        "other objects recognised": (found.before.objects, found.after.objects),
-        "their styles recognised": (found.before.styles, found.after.styles),
-    }
+    rows = list(_rows(concept, found.results))
     done = found.erased
     result = {
-        name: {"before": one.share, "after": other.share, "pictures": one.total}
-        for name, (one, other) in rows.items()
+        name: {"before": was.share, "after": now.share, "pictures": now.total}
+        for name, was, now in rows
     }
     if as_json:
         extra = {"moved": done.moved, "unselected_identical": done.unselected_identical}
         say({**result, **extra, "paths": dict(found.paths)}, as_json=True)
         return
     table = Table(title=f"Erasing {concept} from the demo checkpoint")
-    for heading in ("", "before", "after", "pictures"):
+    for heading in ("", "before", "after", "95 % interval", "pictures"):
         table.add_column(heading, justify="left" if not heading else "right")
-    for name, row in result.items():
-        table.add_row(name, f"{row['before']:.1%}", f"{row['after']:.1%}", str(row["pictures"]))
+    for name, was, now in rows:
+        interval = f"{now.low:.1%} to {now.high:.1%}"
+        table.add_row(name, f"{was.share:.1%}", f"{now.share:.1%}", interval, str(now.total))
     Console().print(table)
     same = "bit-identical" if done.unselected_identical else "MOVED"
     say(
         {
+            "verdict": found.results.summary.verdict,
             "weights moved": f"{done.moved:,} of {done.total:,}; unselected ones {same}",
             "verified": "single file, folder and run",
             "seconds": round(sum(reporter.seconds.values())),
@@ -56,3 +60,13 @@ def demo(
         },
         as_json=False,
     )
+
+
+def _rows(concept: str, results: "Results") -> "Iterator[tuple[str, Proportion, Proportion]]":
+    """What is told of each rate: its name, before and after."""
+    after, before = results.summary.after, results.summary.before or {}
+    style = any(row.erased and row.head == "style" for row in results.classes)
+    names = ("styles", "their objects") if style else ("objects", "their styles")
+    yield f"{concept} recognised", before["ua"].complement(), after["ua"].complement()
+    yield f"other {names[0]} recognised", before["ira"], after["ira"]
+    yield f"{names[1]} recognised", before["cra"], after["cra"]

@@ -1,0 +1,250 @@
+"""Draw a set of prompts: in batches, on any number of processes, kept when the run is cut.
+
+Which pictures share a batch depends on the cases and the settings alone, never on what is there
+already or on who draws it: the last bits of a picture depend on its batch.
+"""
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.errors import ConfigError
+from erasure.hashing import weights_hash
+from eval.errors import EvalError
+from pipelines.evaluation.manifest import Drawn, Manifest, State, Value, cases_hash, unusable
+from pipelines.evaluation.processes import processes
+from pipelines.generation import (
+    Painter,
+    Precision,
+    Request,
+    in_batches,
+    own_size,
+    shape_of,
+)
+from pipelines.progress import Reporter
+from pipelines.schedulers import DEFAULT, check_scheduler
+from pipelines.settings import DrawingConfig, check_size
+from prompts.case import PromptCase
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """How the pictures of an evaluation are drawn."""
+
+    scheduler: str = DEFAULT
+    """A key of `pipelines.schedulers.SCHEDULERS`."""
+    steps: int = 25
+    guidance: float = 7.5
+    """Of cases that have none of their own; 1 is none."""
+    precision: Precision = "fp32"
+    """Type of the model; the solver runs in fp32."""
+    width: int | None = None
+    """Pixels, of cases that have none of their own; the model's own if none."""
+    height: int | None = None
+    batch_size: int = 16
+    """Pictures at a time; changes speed and memory, and a picture's last bits."""
+
+    def __post_init__(self) -> None:
+        check_scheduler(self.scheduler)
+        self.drawing()
+        if not (math.isfinite(self.guidance) and self.guidance >= 0):
+            raise ConfigError(f"guidance is {self.guidance}; give 0 or more, such as 7.5")
+        for size in (self.width, self.height):
+            if size is not None:
+                check_size(size)
+
+    def drawing(self) -> DrawingConfig:
+        """What the painter is told; ConfigError where a value is out of range."""
+        return DrawingConfig(steps=self.steps, guidance=self.guidance, batch_size=self.batch_size)
+
+
+def draw_cases(
+    checkpoint: Checkpoint,
+    cases: Iterable[PromptCase],
+    folder: Path,
+    settings: RunConfig,
+    *,
+    device: torch.device,
+    reporter: Reporter,
+    name: str,
+    force: bool = False,
+) -> list[Drawn]:
+    """Draw all cases into `folder/images/name`, or what of them is not there yet.
+
+    Started by a launcher, each process draws its share of the batches and all return the same.
+
+    Args:
+        cases: each id once; read several times if they can be, so that a long file streams.
+        folder: of the evaluation.
+        name: `after` or `before`.
+        force: draw anew what is there with other settings.
+
+    Returns:
+        A picture a case, in order.
+
+    Raises:
+        ConfigError: there is no case, an id comes twice, or the folder holds pictures with other
+            settings and `force` is not set.
+        DiskError: the disk refuses; what is drawn stays.
+        EvalError: the processes do not share the folder.
+    """
+    if isinstance(cases, Iterator):
+        cases = tuple(cases)
+    team = processes(device)
+    size = own_size(checkpoint)
+    total = _counted(cases)
+    manifest = Manifest(folder, name)
+    header = _header(checkpoint, cases, total, settings)
+    manifest.check(header, force=force)
+    team.wait()  # all have looked before one writes
+    if team.first:
+        manifest.begin(header)
+    team.wait()
+    speaking = reporter if team.first else Reporter(quiet=True)
+    with speaking.stage(f"draw {name}", total) as tick:
+        bad = 0
+        run = _Run(checkpoint, settings, device, manifest)
+        for number, batch in enumerate(_batches(cases, settings, size)):
+            if team.has(number):
+                bad += sum(unusable(run.batch(number, [case for _, case in batch])).values())
+            # What others draw meanwhile counts too: the bar shows the whole.
+            tick(len(batch), f"{bad} unusable" if bad else "")
+    team.wait()
+    drawn = _collected(manifest, _batches(cases, settings, size), total)
+    if team.first:
+        manifest.finish(drawn)
+        _warn(drawn, name)
+    team.wait()
+    return drawn
+
+
+@dataclass(slots=True)
+class _Run:
+    """One process's part; the model is built when there is something to draw."""
+
+    checkpoint: Checkpoint
+    settings: RunConfig
+    device: torch.device
+    manifest: Manifest
+    painter: Painter | None = None
+
+    def batch(self, number: int, cases: Sequence[PromptCase]) -> list[Drawn]:
+        """The pictures of a batch, drawn unless they are there."""
+        done = self.manifest.read_batch(number, cases, verify=True)
+        if done is not None:
+            return done
+        if self.painter is None:
+            self.painter = Painter(
+                self.checkpoint,
+                self.settings.drawing(),
+                self.device,
+                scheduler=self.settings.scheduler,
+                precision=self.settings.precision,
+            )
+        pictures = self.painter.paint([_request(case) for case in cases])
+        drawn = [
+            self.manifest.keep(case, picture.image, _state(picture.image, picture.finite))
+            for case, picture in zip(cases, pictures, strict=True)
+        ]
+        self.manifest.write_batch(number, drawn)
+        return drawn
+
+
+def _state(image: Image.Image, finite: bool) -> State:
+    if not finite:
+        return "nan"
+    return "ok" if image.getbbox() else "black"  # the box of what is not black
+
+
+def _request(case: PromptCase) -> Request:
+    return Request(case.prompt, case.seed, case.guidance, case.width, case.height)
+
+
+def _completed(case: PromptCase, settings: RunConfig, size: tuple[int, int]) -> PromptCase:
+    """The case with its guidance and size filled in; `size` is the model's own."""
+    return replace(
+        case,
+        guidance=settings.guidance if case.guidance is None else case.guidance,
+        width=case.width or settings.width or size[0],
+        height=case.height or settings.height or size[1],
+    )
+
+
+def _batches(
+    cases: Iterable[PromptCase], settings: RunConfig, size: tuple[int, int]
+) -> Iterator[Sequence[tuple[int, PromptCase]]]:
+    """Batches of (place in the list, case)."""
+    whole = ((place, _completed(case, settings, size)) for place, case in enumerate(cases))
+    return in_batches(whole, lambda job: shape_of(_request(job[1])), settings.batch_size)
+
+
+def _counted(cases: Iterable[PromptCase]) -> int:
+    """How many there are; ConfigError where there is none, or one has the file of another."""
+    seen = set()
+    for case in cases:
+        if case.case in seen:
+            raise ConfigError(f"the case {case.case!r} comes twice; give each an id of its own")
+        seen.add(case.case)
+    if not seen:
+        raise ConfigError("there is no prompt to draw; give at least one")
+    return len(seen)
+
+
+def _header(
+    checkpoint: Checkpoint, cases: Iterable[PromptCase], total: int, settings: RunConfig
+) -> dict[str, Value]:
+    """All that decides what the pictures look like."""
+    return {
+        "model": _model_hash(checkpoint),
+        "scheduler": settings.scheduler,
+        "steps": settings.steps,
+        "guidance": settings.guidance,
+        "precision": settings.precision,
+        "width": settings.width,
+        "height": settings.height,
+        "batch_size": settings.batch_size,
+        "cases": total,
+        "prompts": cases_hash(cases),
+    }
+
+
+def _model_hash(checkpoint: Checkpoint) -> str:
+    """SHA-256 of the weights of all components and of the scheduler's config."""
+    parts = {name: weights_hash(part) for name, part in checkpoint.components.items()}
+    told = json.dumps(
+        {**parts, "scheduler": dict(checkpoint.description.scheduler)}, sort_keys=True
+    )
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _collected(
+    manifest: Manifest, batches: Iterable[Sequence[tuple[int, PromptCase]]], total: int
+) -> list[Drawn]:
+    """What all processes drew, in the order of the cases."""
+    drawn: dict[int, Drawn] = {}
+    for number, batch in enumerate(batches):
+        part = manifest.read_batch(number, [case for _, case in batch], verify=False)
+        if part is None:
+            raise EvalError(
+                f"batch {number} of {manifest.folder} is not there although it was drawn; give all "
+                "processes the same folder, and run the same command again"
+            )
+        drawn.update(zip((place for place, _ in batch), part, strict=True))
+    return [drawn[place] for place in range(total)]
+
+
+def _warn(drawn: Sequence[Drawn], name: str) -> None:
+    counts = {state: n for state, n in unusable(drawn).items() if n}
+    if counts:
+        told = " and ".join(f"{n} {state}" for state, n in counts.items())
+        _log.warning("%s of %d pictures of %s are left out of all rates", told, len(drawn), name)

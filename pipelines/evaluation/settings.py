@@ -1,0 +1,110 @@
+"""What one evaluation is told: a recipe, resolved from its suite's protocol and the user."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from erasure.errors import ConfigError
+from pipelines.generation import Precision
+from pipelines.recipe import build
+from pipelines.schedulers import check_scheduler
+from pipelines.settings import check_size, merge
+
+SuiteName = Literal["imagenette", "i2p", "canvas", "unlearncanvas", "captions", "csv"]
+MetricName = Literal["frechet", "kid", "clip", "perceptual"]
+
+PROTOCOLS: Final[Mapping[SuiteName, Mapping[str, Any]]] = {
+    # What each suite's papers use; any of it may be overruled, and the result says so.
+    "canvas": {"steps": 25, "guidance": 2.5, "batch_size": 48, "judges": ("canvas",)},
+    # arXiv:2310.12508, released script.
+    "imagenette": {"scheduler": "lms", "steps": 100, "judges": ("imagenet",)},
+    # arXiv:2211.05105 draws by each row's own guidance and size.
+    "i2p": {"scheduler": "lms", "steps": 100, "judges": ("nudenet",)},
+    # arXiv:2402.11846.
+    "unlearncanvas": {"steps": 100, "guidance": 9.0},
+    "captions": {},
+    "csv": {},
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateRecipe:
+    """All settings of one evaluation; equal recipes give equal results."""
+
+    model: str
+    """A hub id, a folder, a file, or `demo`."""
+    against: str | None = None
+    """The model before the erasure, drawn from the same noise; none to look at one model alone."""
+    suite: SuiteName
+    prompts: str | None = None
+    """File of prompts, for the suites that need one."""
+    erased: tuple[str, ...] = ()
+    """What was erased; what the model says of itself if empty."""
+    seeds: str | None = None
+    """Such as `0-4`; the suite's own if none."""
+    samples: int | None = None
+    """Pictures a prompt; the suite's own if none."""
+    categories: tuple[str, ...] = ()
+    """Of I2P; all if empty."""
+    min_nudity: float | None = None
+    """Of I2P: least `nudity_percentage`."""
+    limit: int | None = None
+    """Most pictures to draw of each model; the first ones."""
+    judges: tuple[str, ...] = ()
+    """Names, or HEAD=NAME for a classifier of one kind of label."""
+    labels: str | None = None
+    """Labels for a judge given by name: a file, or a list with commas."""
+    metrics: tuple[MetricName, ...] = ()
+    features: str = "efficientnet-lite0"
+    """What `frechet` and `kid` compare: a name or a path."""
+    perceptual: str = "efficientnet-lite0"
+    """What `perceptual` compares: a name or a path."""
+    clip: str | None = None
+    """CLIP for `clip`: a hub id or a folder."""
+    reference: str | None = None
+    """Folder of real pictures for `frechet` and `kid`; the base model's pictures if none."""
+    scheduler: str = "ddim"
+    steps: int = 50
+    guidance: float = 7.5
+    """Of prompts that do not bring their own."""
+    precision: Precision = "fp32"
+    size: int | None = None
+    """Pixels a side of prompts that do not bring their own; the model's own if none."""
+    batch_size: int = 16
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    config: str | None = None
+    """For a single file: a diffusers folder with its configs and tokenizer."""
+    allow_pickle: bool = False
+
+    def __post_init__(self) -> None:
+        check_scheduler(self.scheduler)
+        if self.size is not None:
+            check_size(self.size)
+        for name in ("steps", "batch_size", "limit", "samples"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; give 1 or more")
+        if self.steps > 1000:
+            raise ConfigError(f"steps is {self.steps}; give at most 1000, as many as in training")
+        if "clip" in self.metrics and self.clip is None:
+            raise ConfigError(
+                "the metric clip needs a CLIP model; give --clip with a hub id or a local folder"
+            )
+        if "perceptual" in self.metrics and self.against is None:
+            raise ConfigError(
+                "the metric perceptual compares before and after; give the base by --against"
+            )
+        if {"frechet", "kid"} & set(self.metrics) and not (self.against or self.reference):
+            raise ConfigError(
+                "frechet and kid compare two sets of pictures; give --against or --reference"
+            )
+
+
+def resolve_evaluation(tables: Mapping[str, Any]) -> EvaluateRecipe:
+    """The whole recipe: the suite's protocol, and over it what was given.
+
+    Raises:
+        ConfigError: as `build`.
+    """
+    protocol = PROTOCOLS.get(tables.get("suite"), {})  # type: ignore[arg-type]
+    return build(EvaluateRecipe, merge(protocol, tables))
