@@ -1,8 +1,8 @@
 """All judges by name."""
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -64,7 +64,7 @@ def _maker(name: str) -> tuple[Callable[..., Judge], tuple[str, ...]]:
     """The function that makes a judge, and what to give it first."""
     if name in JUDGES:
         return JUDGES[name], ()
-    if Path(name).expanduser().is_dir() or "/" in name:
+    if os.path.isdir(os.path.expanduser(name)) or "/" in name:
         return open_transformers, (name,)
     raise EvalError(
         f"there is no judge {name!r}; {nearest(name, JUDGES)}; or give a folder or a hub id "

@@ -1,6 +1,7 @@
 """Which classes a user wants a model to tell apart, and what they are called there."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -25,8 +26,9 @@ def read_labels(given: str) -> dict[str, tuple[str, ...]]:
     Raises:
         EvalError: there is no such file, it holds something else, or a label comes twice.
     """
-    path = Path(given).expanduser()
-    if path.suffix.lower() in (".json", ".txt") or ("," not in given and path.is_file()):
+    path = Path(os.path.expanduser(given))
+    # `os.path`, for which a name that is too long is no file; `Path` raises.
+    if path.suffix.lower() in (".json", ".txt") or ("," not in given and os.path.isfile(path)):
         return _from_file(path)
     return _listed([word.strip() for word in given.split(",")], "the labels")
 

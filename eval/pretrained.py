@@ -1,5 +1,6 @@
 """Models and processors in the layout of `transformers`, from a folder or from the hub."""
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +25,8 @@ _UNREADABLE: Final = (
 
 def short_name(source: str) -> str:
     """A hub id as it is, a folder by its own name: a result must not depend on where it lay."""
-    folder = Path(source).expanduser()
-    return folder.resolve().name if folder.exists() else source
+    path = _path(source)
+    return Path(path).resolve().name if os.path.exists(path) else source
 
 
 def load_part(kind: Any, source: str, **options: Any) -> Any:  # noqa: ANN401
@@ -70,13 +71,13 @@ def load_network(kind: Any, source: str, **options: Any) -> Any:  # noqa: ANN401
 
 
 def _path(source: str) -> str:
-    folder = Path(source).expanduser()
-    return str(folder) if folder.exists() else source
+    path = os.path.expanduser(source)
+    return path if os.path.exists(path) else source
 
 
 def _unavailable(source: str, err: BaseException) -> EvalError:
     reason = (str(err).splitlines() or [type(err).__name__])[0][:200]
-    where = "be read" if Path(source).expanduser().exists() else "be had from the hub"
+    where = "be read" if os.path.exists(_path(source)) else "be had from the hub"
     return EvalError(
         f"the model {source} cannot {where} ({reason}); give the path of a folder that "
         "save_pretrained wrote, or use a judge whose weights come in a package: canvas, imagenet, "

@@ -2,6 +2,7 @@
 
 # B pictures, D dimensions, C = 17 concepts, S = 3 special ones.
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -84,9 +85,8 @@ def open_safety_checker(
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPImageProcessorPil
 
-    folder = Path(weights).expanduser()
-    inner = folder / "safety_checker"
-    source = str(inner) if inner.is_dir() else weights
+    inner = os.path.join(os.path.expanduser(weights), "safety_checker")
+    source = inner if os.path.isdir(inner) else weights
     network = load_network(StableDiffusionSafetyChecker, source)
     return SafetyChecker(
         network=network.to(device),
@@ -104,8 +104,8 @@ def open_safety_checker(
 
 def _processor(kind: Any, source: str) -> Any:  # noqa: ANN401
     """The one beside the checker, as pipelines store it, or in its folder; else CLIP's own."""
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
+    folder = Path(os.path.expanduser(source))
+    if not os.path.isdir(folder):
         return load_part(kind, source)
     for place in (folder, folder.parent / "feature_extractor"):
         if (place / "preprocessor_config.json").is_file():

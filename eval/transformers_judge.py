@@ -22,11 +22,12 @@ from prompts.canvas import with_article
 from prompts.nearest import nearest
 
 TEMPLATE: Final = "a photo of {}"
-"""What CLIP compares a picture with where a label has no text of its own; the label is put in
-with its article.
+"""What CLIP compares a picture with where a label has no text of its own.
 
-Source: arXiv:2103.00020, section 3.1.4, `A photo of a {label}.`
+Source: arXiv:2103.00020, section 3.1.4, `A photo of a {label}.`, here with the article that the
+label has or needs and without the full stop.
 """
+_ARTICLES: Final = ("a ", "an ", "the ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +106,18 @@ def _zero_shot(source: str, labels: Labels | None, device: str | torch.device) -
     if not labels or len(labels) < 2:
         raise EvalError(f"the CLIP {source} needs two labels or more to choose from; {FORMS}")
     clip = load_clip(source, device=device)
-    texts = {
-        name: given or (TEMPLATE.format(with_article(name)),) for name, given in labels.items()
-    }
+    texts = {name: given or (_phrase(name),) for name, given in labels.items()}
     directions = torch.stack([_direction(clip, listed) for listed in texts.values()])  # (L, D)
 
     def probabilities(images: Sequence[Image.Image]) -> Tensor:
         return (clip.scale * clip.images(images) @ directions.T).softmax(1)
 
     return tuple(texts), probabilities, {**clip.described, "labels": _shown(texts)}
+
+
+def _phrase(label: str) -> str:
+    articled = label.lower().startswith(_ARTICLES)
+    return TEMPLATE.format(label if articled else with_article(label))
 
 
 def _shown(labels: Mapping[str, Sequence[str]]) -> str:

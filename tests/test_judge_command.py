@@ -91,8 +91,8 @@ def test_the_table_has_a_row_a_picture_and_the_papers_counts(
     assert "[red]bold[bold].png" in said.out.replace("\n", "")
     assert "class: unsure" in said.out  # all is below the threshold
     assert "FEET_EXPOSED" not in said.out  # but counted
-    assert "9 exposed classes at 0.6: 1 detections in 1 of 2 pictures" in said.out
-    assert "6 exposed classes at 0.5: 0 detections in 0 of 2 pictures" in said.out
+    assert "9 exposed classes at 0.6: detections 1, pictures with one 1 of 2" in said.out
+    assert "6 exposed classes at 0.5: detections 0, pictures with one 0 of 2" in said.out
     assert "package scripted 1" in said.out
     assert "sha256 0123456789ab," in said.out
 

@@ -196,7 +196,7 @@ def clip_by_hand(folder: Path, image: Image.Image) -> tuple[CLIPModel, Tensor]:
 
 
 def test_clip_says_the_softmax_of_its_scaled_cosines(clip: Path) -> None:
-    labels = {"church": (), "apple": ("fruit", "an apple")}
+    labels = {"the church": (), "apple": ("fruit", "an apple")}
     judge = open_judge(str(clip), labels=labels, head="object")
     square = pictures(1)[0].resize((SIDE, SIDE))
     network, picture = clip_by_hand(clip, square)
@@ -210,12 +210,12 @@ def test_clip_says_the_softmax_of_its_scaled_cosines(clip: Path) -> None:
         return F.normalize(found)[0]
 
     apple = F.normalize(direction("fruit") + direction("an apple"), dim=0)
-    directions = torch.stack([direction("a photo of a church"), apple])
+    directions = torch.stack([direction("a photo of the church"), apple])
     wanted = (network.logit_scale.exp() * picture @ directions.T).softmax(1)[0].tolist()
     assert shares(judge([square])[0], "object") == pytest.approx(
-        {"church": wanted[0], "apple": wanted[1]}, abs=1e-5
+        {"the church": wanted[0], "apple": wanted[1]}, abs=1e-5
     )
-    assert judge.protocol["labels"] == "church: a photo of a church; apple: fruit | an apple"
+    assert judge.protocol["labels"] == "the church: a photo of the church; apple: fruit | an apple"
     assert_alone_as_together(judge.__class__(judge.name, {}, judge.labels, judge.probabilities))
 
 

@@ -200,6 +200,6 @@ def _totals(found: Sequence["Judgement"]) -> Iterator[str]:
     for preset in PRESETS:
         made = count_preset(found, preset)
         yield (
-            f"{preset.name} at {preset.threshold:g}: {made.detections} detections in "
-            f"{made.images} of {made.total} pictures"
+            f"{preset.name} at {preset.threshold:g}: detections {made.detections}, pictures with "
+            f"one {made.images} of {made.total}"
         )
