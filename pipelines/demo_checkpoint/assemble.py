@@ -4,12 +4,11 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
-from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
 from erasure.checkpoints.folder import write_folder
 from erasure.checkpoints.reading import read_checkpoint
-from erasure.files import atomic
+from erasure.checkpoints.tensor_file import write_tensors
 from eval.canvas import CanvasClassifier
 from pipelines.demo_checkpoint.train_unet import TextToLatent, noise_schedule
 from pipelines.models import CANVAS_NAME
@@ -20,6 +19,8 @@ def assemble(
 ) -> None:
     """Write the pipeline; `factor` scales latents to unit deviation."""
     vae.register_to_config(scaling_factor=factor)
+    tokenizer.backend_tokenizer.no_padding()  # its last call left them on
+    tokenizer.backend_tokenizer.no_truncation()
     pipeline = StableDiffusionPipeline(
         vae=vae.to(torch.float16),
         text_encoder=model.text_encoder.to(torch.float16),
@@ -42,6 +43,4 @@ def save_classifier(network: CanvasClassifier, path: Path) -> None:
         name: (value.half() if value.is_floating_point() else value).contiguous()
         for name, value in network.state_dict().items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as part:
-        save_file(tensors, part, metadata={"format": "canvas-classifier 1"})
+    write_tensors(path, tensors, {"format": "canvas-classifier 1"})
