@@ -23,3 +23,19 @@ def weights_hash(weights: Mapping[str, Tensor]) -> str:
         digest.update(f"{name}{list(value.shape)}".encode())
         digest.update(value.to("cpu", torch.float32).contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def bytes_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and bytes, in the order of the sorted names.
+
+    Unlike `weights_hash` it tells number types apart and sees every bit of float64 and int64.
+
+    Returns:
+        64 hex digits.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}{value.dtype}{list(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,6 +1,8 @@
 """Random streams that depend on what they are for, not on what was drawn before them."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -26,3 +28,19 @@ def initial_noise(seeds: list[int], shape: tuple[int, ...]) -> Tensor:
     return torch.stack(
         [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     )
+
+
+@contextmanager
+def seeded_torch(device: torch.device, *key: int | str) -> Iterator[None]:
+    """Let torch's global streams, of the CPU and of `device`, start from a key in this block.
+
+    For what takes no generator: dropout, the first weights of a layer, random transforms in a data
+    set. The streams are afterwards what they were before.
+    """
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(derived_seed(*key))
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(derived_seed(*key))
+        yield

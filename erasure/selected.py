@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from erasure.errors import MaskError
+from erasure.precision import wide
 
 
 class SelectedWeights:
-    """Trainable float32 vectors, one a parameter, holding just the weights that a mask selects.
+    """Trainable vectors, one a parameter, holding just the weights that a mask selects.
 
     An optimiser sees only these vectors, so weight decay, momentum and anything else it may do
     cannot reach an unselected weight: it keeps its bits by construction. The update of a selected
@@ -20,8 +21,8 @@ class SelectedWeights:
     optimiser that treats weights one by one (SGD, Adam, AdamW...). Its state is as short as the
     vectors. The full gradient of a parameter is read when it is complete and freed at once.
 
-    Memory: 4 bytes of value, 4 of gradient and 4 of index a selected weight (8 for parameters of
-    2**31 weights or more).
+    The vectors are float32, or float64 for parameters of that type. Memory: 4 bytes of value, 4 of
+    gradient and 4 of index a selected weight (8 for parameters of 2**31 weights or more).
     """
 
     def __init__(self, network: nn.Module, mask: Mapping[str, Tensor]) -> None:
@@ -51,7 +52,7 @@ class SelectedWeights:
             self._rows[name] = rows.to(torch.int32) if small else rows
             parameter.requires_grad_(True)
             self._parameters[name] = parameter
-            values = parameter.detach().flatten()[rows].float()
+            values = wide(parameter.detach().flatten()[rows])
             self.vectors[name] = nn.Parameter(values)
             hook = self._take_gradient(name)
             self._hooks.append(parameter.register_post_accumulate_grad_hook(hook))
@@ -63,7 +64,7 @@ class SelectedWeights:
             gradient, parameter.grad = parameter.grad, None
             assert gradient is not None
             vector = self.vectors[name]
-            part = gradient.flatten().index_select(0, self._rows[name]).float()
+            part = wide(gradient.flatten().index_select(0, self._rows[name]))
             vector.grad = part if vector.grad is None else vector.grad.add_(part)
 
         return take
@@ -73,8 +74,10 @@ class SelectedWeights:
         """Copy the vectors' values into the network, after each step of the optimiser."""
         for name, vector in self.vectors.items():
             parameter = self._parameters[name]
-            flat = parameter.view(-1)
+            flat = parameter.flatten()  # A view, but for the memory formats where it is a copy.
             flat.index_copy_(0, self._rows[name].long(), vector.detach().to(parameter.dtype))
+            if flat.data_ptr() != parameter.data_ptr():
+                parameter.copy_(flat.view(parameter.shape))
 
     def gradient_norm(self) -> Tensor:
         """Euclidean norm of all selected gradients, (), float32."""
@@ -117,9 +120,7 @@ def moved_outside(
         new = after[name]
         same = old.dtype == new.dtype and old.shape == new.shape
         if same:
-            width = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-            kind = width[old.element_size()]
-            differs = old.contiguous().view(kind) != new.to(old.device).contiguous().view(kind)
+            differs = differing(old, new)
             chosen = mask.get(name)
             if chosen is not None:
                 differs &= ~chosen.to(old.device)
@@ -127,3 +128,10 @@ def moved_outside(
         if not same:
             moved.append(name)
     return moved
+
+
+def differing(old: Tensor, new: Tensor) -> Tensor:
+    """Where two tensors of one type and shape have other bits, bool, on the device of `old`."""
+    kind = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[old.element_size()]
+    one, other = old.detach().contiguous(), new.detach().to(old.device).contiguous()
+    return one.view(kind) != other.view(kind)
