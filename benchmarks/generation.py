@@ -129,12 +129,12 @@ def main() -> None:
 
 
 def markdown(rates: dict[str, list[float]], apart: int, command: str, threads: int) -> str:
-    """The table: the median of the rounds, and its ratio to the first way."""
-    first = statistics.median(next(iter(rates.values())))
+    """The table: medians of the rounds, the ratio's too, which is taken round by round."""
+    first = next(iter(rates.values()))
     lines = ["| way | pictures a second | ratio |", "| --- | --- | --- |"]
     for way, rate in rates.items():
-        median = statistics.median(rate)
-        lines.append(f"| {way} | {median:.2f} | {median / first:.2f} |")
+        ratio = statistics.median(mine / its for mine, its in zip(rate, first, strict=True))
+        lines.append(f"| {way} | {statistics.median(rate):.2f} | {ratio:.2f} |")
     machine = f"{platform.machine()}, {threads} threads, torch {torch.__version__}"
     same = f"largest difference between the pictures: {apart} of 255 levels"
     return "\n".join(["", f"`python {command}` ({machine}); {same}", "", *lines])

@@ -44,9 +44,6 @@ SCHEDULERS: Final[Mapping[str, Sampler]] = {
         {"algorithm_type": "dpmsolver++"},
     ),
     "unipc": Sampler("UniPC (arXiv:2302.04867)", "UniPCMultistepScheduler"),
-    "deis": Sampler(
-        "DEIS (arXiv:2204.13902)", "DEISMultistepScheduler", {"algorithm_type": "deis"}
-    ),
 }
 DEFAULT: Final = "ddim"
 

@@ -101,8 +101,8 @@ def environment() -> dict[str, str]:
 def test_two_processes_find_what_one_finds(
     evaluated: Path, tiny_run: Path, tiny_folder: Path, prompts: Path, tmp_path: Path
 ) -> None:
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    # accelerate's own launcher starts one process on a CPU, whatever it is told, without MPI.
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [sys.executable, *launch, "-m", "pipelines.cli"]
     command += arguments(tiny_run, tiny_folder, prompts, tmp_path / "two")
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)

@@ -138,8 +138,9 @@ def test_each_scheduler_has_its_own_picture(tiny_checkpoint: Checkpoint) -> None
     pictures = {
         next(Painter(tiny_checkpoint, config, CPU, scheduler=name).draw(request)).tobytes()
         for name in SCHEDULERS
+        if name != "euler"  # whose step is DDIM's in other coordinates
     }
-    assert len(pictures) == len(SCHEDULERS)
+    assert len(pictures) == len(SCHEDULERS) - 1
 
 
 @old_array

@@ -78,8 +78,8 @@ def evaluate(
     """Draw a suite of prompts, judge the pictures, count with intervals.
 
     Writes results.json, its tables as CSV and report.html. Finished pictures are kept: the same
-    command goes on where it was cut. `accelerate launch -m pipelines.cli evaluate ...` shares the
-    drawing among processes.
+    command goes on where it was cut. `accelerate launch -m pipelines.cli evaluate ...`, on a CPU
+    `torchrun --nproc_per_node 2 -m pipelines.cli evaluate ...`, shares the drawing among processes.
     """
     from erasure.errors import ConfigError
     from pipelines.evaluation.run import run_evaluation
