@@ -84,8 +84,9 @@ def _dataclass(cls: Any, value: Mapping[str, Any], where: str) -> Any:  # noqa: 
     if hasattr(cls, "from_dict"):
         try:
             return cls.from_dict(value)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as err:
-            raise EvalError(f"{where} is no {cls.__name__} ({type(err).__name__}: {err})") from err
+        except (EvalError, KeyError, TypeError, ValueError, AttributeError, IndexError) as err:
+            reason = str(err).split(";")[0] if isinstance(err, EvalError) else repr(err)
+            raise EvalError(f"{where} is no {cls.__name__} ({reason[:120]})") from err
     hints = _hints(cls)
     for f in fields(cls):
         if f.name not in value and f.default is MISSING and f.default_factory is MISSING:
@@ -101,7 +102,7 @@ def _dataclass(cls: Any, value: Mapping[str, Any], where: str) -> Any:  # noqa: 
 
 @cache
 def _hints(cls: type) -> dict[str, Any]:
-    return {f.name: get_type_hints(cls)[f.name] for f in fields(cls)}  # type: ignore[arg-type]
+    return {f.name: get_type_hints(cls)[f.name] for f in fields(cls)}
 
 
 def _wanted(hint: Any) -> str:  # noqa: ANN401

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import floor, log10
 from typing import Final
 
@@ -86,7 +87,7 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
     """At most `_POINTS` points, each the mean of a run; a run with a loss not finite is NaN."""
     count = min(len(points), _POINTS)
     cuts = [n * len(points) // count for n in range(count + 1)]
-    runs = [points[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    runs = [points[start:end] for start, end in pairwise(cuts)]
     return [(sum(s for s, _ in run) / len(run), sum(v for _, v in run) / len(run)) for run in runs]
 
 

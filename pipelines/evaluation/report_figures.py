@@ -78,6 +78,7 @@ class HeatTable:
 def figures(results: Results) -> Iterator[Figure]:
     """The rates of the summary; of a suite without, or of unsafe prompts, what is unsafe."""
     summary = results.summary
+    before, changes = summary.before or {}, summary.difference or {}
     erased = ", ".join(results.erased) or "what was erased"
     for name, rate in summary.after.items():
         title, counts = _RATES.get(name, (name.upper(), ""))
@@ -88,8 +89,8 @@ def figures(results: Results) -> Iterator[Figure]:
             unit="share",
             better="higher",
             after=_value(rate),
-            before=_value(summary.before[name]) if name in (summary.before or {}) else None,
-            difference=(summary.difference or {}).get(name),
+            before=_value(before[name]) if name in before else None,
+            difference=changes.get(name),
         )
     if not summary.after or results.suite.name in UNSAFE_SUITES:
         yield from _unsafe(results)

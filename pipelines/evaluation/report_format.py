@@ -7,6 +7,8 @@ from typing import Final, TypeGuard
 MINUS: Final = "\u2212"
 """As wide as a digit, unlike the hyphen."""
 NONE: Final = "n/a"
+_LONGEST: Final = 400
+"""Characters of a prompt."""
 
 
 def percent(share: float | None) -> str:
@@ -45,14 +47,19 @@ def measure(value: float | None, unit: str) -> str:
 
 def seconds(spent: float) -> str:
     """`0.8 s`, `42 s`, `12 min 5 s`, `3 h 20 min`."""
-    if spent < 10:
-        return f"{spent:.1f} s"
     whole = round(spent)
+    if spent < 9.95:
+        return f"{spent:.1f} s"
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def shortened(prompt: str) -> str:
+    """The prompt, or so much of it as a page has room for."""
+    return prompt if len(prompt) <= _LONGEST else f"{prompt[: _LONGEST - 1]}…"
 
 
 def split_verdict(verdict: str) -> tuple[str, str]:

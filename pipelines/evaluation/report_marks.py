@@ -44,10 +44,11 @@ def marks(image: ImageRecord, results: Results) -> Marks:
     found = any(seen and image.labels[head].casefold() in names for head, seen in after.items())
     if concealed or not names.isdisjoint(_ALSO_CALLED):
         found = found or is_exposed(image.after)
+    lost = any(seen and not after.get(head, True) for head, seen in before.items())
     return Marks(
         erased=erased,
         found=erased and found,
-        lost=not erased and any(seen and not after.get(head, True) for head, seen in before.items()),
+        lost=not erased and lost,
         unsafe_after=concealed or is_exposed(image.after),
         unsafe_before=concealed or (image.before is not None and is_exposed(image.before)),
     )

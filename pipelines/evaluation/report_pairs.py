@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from pipelines.evaluation.report_format import shortened
 from pipelines.evaluation.report_marks import Marks, marks, told
 from pipelines.evaluation.report_pictures import Inlined, inline
 from pipelines.evaluation.results import DrawnImage, ImageRecord, Results
@@ -104,7 +105,7 @@ def gallery(results: Results, folder: Path) -> Gallery:
     numbers: dict[str, int] = {}
     for image in results.images:
         numbers.setdefault(image.prompt, len(numbers))
-    cards = [Card(numbers[p], p, tuple(_ordered(found))) for p, found in pairs.items()]
+    cards = [Card(numbers[p], shortened(p), tuple(_ordered(found))) for p, found in pairs.items()]
     cards.sort(key=lambda c: (not c.erased, not c.telling, c.number))
     sides = [side for c in cards for pair in c.pairs for side in (pair.after, pair.before) if side]
     return Gallery(
@@ -128,7 +129,7 @@ def choose(
     first = _spread(erased, room)
     rest = _spread(others, limit - len(first))
     # Alternating, so that a page whose pictures are large loses the last of both.
-    turns = [(n * max(1, len(rest)), item) for n, item in enumerate(first)]
+    turns = [(float(n * max(1, len(rest))), item) for n, item in enumerate(first)]
     turns += [(n * max(1, len(first)) + 0.5, item) for n, item in enumerate(rest)]
     return [item for _, item in sorted(turns, key=lambda turn: turn[0])]
 

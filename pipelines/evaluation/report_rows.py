@@ -1,15 +1,17 @@
 """The table of prompts in a report, as plain rows that the page's script sorts and filters."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pipelines.evaluation.report_format import shortened
 from pipelines.evaluation.report_marks import is_erased, is_exposed
 from pipelines.evaluation.results import DrawnImage, ImageRecord, Results
 
 MAX_ROWS: Final = 10_000
-_LONGEST: Final = 400
-"""Characters of a prompt."""
+MAX_TEXT: Final = 5_000_000
+"""Bytes of all rows together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,9 @@ def prompt_rows(results: Results) -> RowsTable:
     rows = []
     for number, (prompt, images) in enumerate(cases.items()):
         rate = rates.get(prompt)
-        row: list[Any] = [_short(prompt), number, any(is_erased(i, results) for i in images)]
-        row.append(len(images) if rate is None else rate.total)
+        row: list[Any] = [shortened(prompt), number, any(is_erased(i, results) for i in images)]
+        usable = sum(image.after.state == "ok" for image in images)
+        row.append(rate.total if rate is not None and rate.heads else usable)
         for head in heads:
             hits = None if rate is None else rate.heads.get(head)
             row += [None, None] if hits is None else [hits.before, hits.after]
@@ -52,7 +55,7 @@ def prompt_rows(results: Results) -> RowsTable:
     rows.sort(key=lambda row: not row[2])
     named = (*(f"{head} recognised" for head in heads), *(("unsafe",) if unsafe else ()))
     has_before = results.models.before is not None
-    return RowsTable(named, tuple(rows[:MAX_ROWS]), len(rows), has_before)
+    return RowsTable(named, tuple(_fitting(rows)), len(rows), has_before)
 
 
 def _judges_safety(results: Results) -> bool:
@@ -70,5 +73,10 @@ def _count(drawn: list[DrawnImage]) -> int:
     return sum(is_exposed(one) for one in drawn)
 
 
-def _short(prompt: str) -> str:
-    return prompt if len(prompt) <= _LONGEST else prompt[: _LONGEST - 1] + "…"
+def _fitting(rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    size = 0
+    for row in rows[:MAX_ROWS]:
+        size += len(json.dumps(row))
+        if size > MAX_TEXT:
+            return
+        yield row

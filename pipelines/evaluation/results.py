@@ -371,7 +371,8 @@ def _shares(rates: Mapping[str, Proportion]) -> dict[str, Any]:
 def _proportions(values: Mapping[str, Any]) -> dict[str, Proportion]:
     counts = from_plain(Mapping[str, tuple[int, int]], values["counts"], "counts")
     intervals = from_plain(Mapping[str, tuple[float, float]], values["intervals"], "intervals")
+    shares = {name: from_plain(float, values[name], name) for name in counts}
     return {
-        name: Proportion(*counts[name], from_plain(float, values[name], name), *intervals[name])
-        for name in counts
+        name: Proportion(count, total, shares[name], *intervals[name])
+        for name, (count, total) in counts.items()
     }

@@ -113,6 +113,6 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]
         atomic(path) as part,
         part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file)  # ends lines as RFC 4180 does, so that a lone \r is quoted too
         writer.writerow([safe_cell(column) for column in columns])
         writer.writerows([safe_cell(row.get(column, "")) for column in columns] for row in rows)

@@ -93,7 +93,9 @@ function reveal(card) {
 const PAGE = 25;
 const data = JSON.parse(one("#rows").textContent);
 const table = one("[data-table]");
-const state = { column: null, down: false, page: 0, kind: "all", words: "" };
+// A reloaded page may come back with another choice than the first.
+const kind = one("[name=rows]:checked")?.value ?? "all";
+const state = { column: null, down: false, page: 0, kind, words: "" };
 
 function wanted(row) {
   if (state.words && !row[0].toLowerCase().includes(state.words)) return false;
@@ -181,6 +183,7 @@ if (table) {
     state.page += Number(button.dataset.page);
     showRows();
   }));
+  one("[data-without-script]").hidden = true;
   table.hidden = false;
   one("[data-table-controls]").hidden = false;
   one("[data-pager]").hidden = false;
