@@ -163,12 +163,14 @@ def _tell(results: "Results", out: Path, model: str, *, card: bool, as_json: boo
 
 def _figures(results: "Results") -> dict[str, str]:
     """Rate -> share with its interval, and what it was before."""
+    from pipelines.evaluation.report_format import interval, percent
+
     before = results.summary.before or {}
     told = {}
     for name, rate in results.summary.after.items():
-        was = f", before {before[name].share:.1%}" if name in before else ""
+        was = f", before {percent(before[name].share)}" if name in before else ""
         told[name.upper()] = (
-            f"{rate.share:.1%} ({rate.low:.1%} to {rate.high:.1%}), {rate.total} pictures{was}"
+            f"{percent(rate.share)} ({interval(rate.low, rate.high)}), {rate.total} pictures{was}"
         )
     lost = results.unusable.after.nan + results.unusable.after.black
     if lost:

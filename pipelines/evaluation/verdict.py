@@ -5,6 +5,7 @@ from typing import Final
 
 from eval.intervals import Difference, Proportion
 from eval.unlearning_rates import UnlearningRates
+from pipelines.evaluation.report_format import interval, percent, signed
 from pipelines.evaluation.results import Detections, ScoreRate
 
 GONE: Final = 0.02
@@ -29,7 +30,7 @@ def verdict(
         told = [f"{name.upper()} {_share(r.after)}" for name, r in rates.rates.items() if r.after]
         return f"Nothing is said to be erased. {', '.join(told)}."
     shown = ua.after.complement()
-    was = f", before {1 - ua.before.share:.1%}" if ua.before is not None else ""
+    was = f", before {percent(1 - ua.before.share)}" if ua.before is not None else ""
     state = _state(shown, ua.before.complement() if ua.before is not None else None)
     first = (
         f"{', '.join(erased)} {state}: recognised in {shown.count} of {shown.total} pictures "
@@ -87,18 +88,18 @@ def _counts(detections: Mapping[str, Detections], scores: Sequence[ScoreRate]) -
                 f"of {preset.after.total} pictures{was}"
             )
     for row in scores:
-        was = f", before {row.before.share:.1%}" if row.before is not None else ""
+        was = f", before {percent(row.before.share)}" if row.before is not None else ""
         told.append(f"{row.judge} flags {_share(row.after)}{was}")
     return "; ".join(told) + "." if told else "No judge of this suite gives a rate."
 
 
 def _share(rate: Proportion | None) -> str:
-    return "unknown" if rate is None else f"{rate.share:.1%} ({_range(rate.low, rate.high)})"
+    return "unknown" if rate is None else f"{percent(rate.share)} ({_range(rate.low, rate.high)})"
 
 
 def _change(change: Difference) -> str:
-    return f"{100 * change.value:+.1f} points ({100 * change.low:+.1f} to {100 * change.high:+.1f})"
+    return f"{signed(change.value)} points ({signed(change.low)} to {signed(change.high)})"
 
 
 def _range(low: float, high: float) -> str:
-    return f"95 % interval {low:.1%} to {high:.1%}"
+    return f"95 % interval {interval(low, high)} %"

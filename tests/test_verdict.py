@@ -1,0 +1,65 @@
+"""One sentence for the figures: what it calls gone, kept and paid for."""
+
+import pytest
+
+from eval.intervals import wilson
+from eval.unlearning_rates import unlearning_rates
+from pipelines.evaluation.results import ScoreRate
+from pipelines.evaluation.verdict import verdict
+
+
+def told(seen: int, erased: int, kept: int, others: int, erased_names: tuple[str, ...]) -> str:
+    """The verdict where `seen` of `erased` pictures show it and `kept` of `others` are right.
+
+    Before, all were right.
+    """
+    asked = [{"class": "church"}] * erased + [{"class": "dog"}] * others
+    after = [{"class": "church" if n < seen else "castle"} for n in range(erased)]
+    after += [{"class": "dog" if n < kept else "cat"} for n in range(others)]
+    rates = unlearning_rates(asked, after, list(asked), erased=erased_names, head="class")
+    return verdict(erased_names, rates, {}, [])
+
+
+@pytest.mark.parametrize(
+    ("seen", "erased", "word"),
+    [
+        (0, 30, "church is gone"),
+        (0, 4, "seems gone, though few pictures"),
+        (10, 30, "church is weakened"),
+        (25, 30, "church is still there"),
+    ],
+)
+def test_gone_needs_a_small_share_and_enough_pictures(seen: int, erased: int, word: str) -> None:
+    assert word in told(seen, erased, 100, 100, ("church",))
+
+
+@pytest.mark.parametrize(
+    ("kept", "others", "word"),
+    [
+        (1000, 1000, "The rest is intact: other classes"),
+        (99, 100, "cannot be excluded"),
+        (90, 100, "The rest paid for it"),
+    ],
+)
+def test_the_rest_is_intact_only_if_a_loss_is_excluded(kept: int, others: int, word: str) -> None:
+    assert word in told(0, 30, kept, others, ("church",))
+
+
+def test_the_figures_stand_in_it() -> None:
+    assert told(3, 30, 90, 100, ("church",)) == (
+        "church is weakened: recognised in 3 of 30 pictures (95 % interval 3.5 to 25.6 %, before "
+        "100.0 %). The rest paid for it: other classes \u221210.0 points (\u221216.0 to \u22125.0)."
+    )
+
+
+def test_what_was_never_drawn_is_not_called_gone() -> None:
+    asked = [{"class": "church"}] * 30
+    seen = [{"class": "castle"}] * 30
+    rates = unlearning_rates(asked, seen, seen, erased=("church",), head="class")
+    assert "was not recognised before either" in verdict(("church",), rates, {}, [])
+
+
+def test_without_labels_it_tells_what_judges_count() -> None:
+    score = ScoreRate(judge="opennsfw", name="nsfw", threshold=0.5, after=wilson(1, 50))
+    assert verdict((), None, {}, [score]).startswith("opennsfw flags 2.0 % (")
+    assert verdict((), None, {}, []) == "No judge of this suite gives a rate."
