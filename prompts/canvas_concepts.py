@@ -125,11 +125,13 @@ def _showing(kind: CanvasKind, name: str) -> tuple[str, ...]:
 
 
 def _neighbours(kind: CanvasKind, others: tuple[str, ...]) -> Iterator[str]:
-    """All that the canvas holds besides: what remains of the kind, and objects in any style."""
+    """What remains of the kind, in every wording.
+
+    Where a style is erased, prompts that leave the style open are not among it: some of what they
+    draw is in that style, and keeping them would teach it again.
+    """
     for name in others:
         yield from _showing(kind, name)
-    if kind == "style":
-        yield from chain.from_iterable(wordings(obj) for obj in OBJECTS)
 
 
 def _swapped(
