@@ -96,6 +96,8 @@ class ObjectiveConfig:
     """Weight of the retain loss."""
     target: Literal["moving", "frozen"] = "moving"
     """Only read by random-label."""
+    kept: Literal["noise", "base"] = "noise"
+    """Only read by random-label: what the retain loss pulls to."""
     bound: float = 1.0
     """Only read by ascent; 0 for none."""
 
@@ -103,7 +105,7 @@ class ObjectiveConfig:
         """The objective itself; ConfigError where a value is out of range."""
         if self.name == "ascent":
             return GradientAscent(self.alpha, self.bound if self.bound else None)
-        return RandomLabel(self.alpha, self.target)
+        return RandomLabel(self.alpha, self.target, self.kept)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

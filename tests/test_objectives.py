@@ -127,6 +127,20 @@ def test_the_replacement_pass_runs_without_gradient_and_the_rest_in_one_pass(tar
     assert objective.needs_frozen == (target == "frozen")
 
 
+def test_what_base_predicts_is_kept_in_place_of_the_noise() -> None:
+    # a = 2 in training, 3 before: retain 0.5 * (10 - 15)^2; its gradient reaches `a` alone.
+    a, base = torch.tensor(2.0, requires_grad=True), torch.tensor(3.0, requires_grad=True)
+    objective = RandomLabel(alpha=0.5, kept="base")
+    assert objective.needs_frozen
+    loss = objective(linear(a), linear(base), hand_made([3, 1], [2, 4], [5]))
+    torch.testing.assert_close(loss.retain, torch.tensor(0.5 * 25))
+    (slope,) = torch.autograd.grad(loss.retain, a)
+    assert float(slope) == pytest.approx(0.5 * 2 * (10 - 15) * 5)
+    assert base.grad is None
+    start = objective(linear(a), linear(a), hand_made([3, 1], [2, 4], [5]))
+    assert float(start.retain.detach()) == 0
+
+
 @pytest.mark.parametrize("objective", [RandomLabel(alpha=2.0), GradientAscent(alpha=2.0)])
 def test_without_retain_data_the_retain_loss_is_zero(
     objective: RandomLabel | GradientAscent,

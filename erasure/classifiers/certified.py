@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from erasure.classifiers.batches import Inputs
+from erasure.classifiers.batch import Inputs
 from erasure.classifiers.exact import Audit, Cost, Deletion, OnProgress
 from erasure.classifiers.exact_file import read_exact, save_exact
 from erasure.classifiers.linear_objective import CURVATURE_CHANGE, LinearObjective, LossName
@@ -180,7 +180,7 @@ class CertifiedHead:
         step = self._step(remaining, leaving, gram)
         bound = self.spent + self._left_by(step, remaining, gram)
         if bound > self.settings.budget and self.settings.loss != "squared":
-            return self._refitted(kept, len(leaving.x), bound)
+            return self._refitted(kept, len(leaving.x), bound, on_progress)
         if on_progress is not None:
             on_progress(1, 1)
         reads = len(leaving.x) + (0 if self.settings.loss == "squared" else len(kept))
@@ -214,15 +214,20 @@ class CertifiedHead:
         each = spectral * moved.square().norm(dim=0)
         return 0.5 * CURVATURE_CHANGE[self.settings.loss] * float(each.norm())
 
-    def _refitted(self, kept: Points, forgotten: int, bound: float) -> "Deletion[CertifiedHead]":
+    def _refitted(
+        self, kept: Points, forgotten: int, bound: float, on_progress: OnProgress | None
+    ) -> "Deletion[CertifiedHead]":
         budget = self.settings.budget
         if self.settings.when_spent == "refuse":
+            which = "1 point" if forgotten == 1 else f"{forgotten:,} points"
             raise TrainingError(
-                f"the budget is spent: forgetting {forgotten} point{'s' * (forgotten > 1)} may leave a "
-                f"gradient of {bound:.3g}, and the noise hides {budget:.3g}; train again without them "
-                "(when_spent = 'refit'), or begin with more noise or a larger epsilon"
+                f"the budget is spent: forgetting {which} may leave a gradient of {bound:.3g}, and "
+                f"the noise hides {budget:.3g}; train again without (when_spent = 'refit'), or "
+                "begin with more noise or a larger epsilon"
             )
         head = self.settings.trained(kept, self.classes, self.refits + 1)
+        if on_progress is not None:
+            on_progress(1, 1)
         reads = head.passes * len(kept)
         return Deletion(
             head,

@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from erasure.classifiers.batches import Inputs
+from erasure.classifiers.batch import Inputs
 from erasure.classifiers.points import Points
 from erasure.hashing import bytes_hash
 

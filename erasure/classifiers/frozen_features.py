@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from erasure.classifiers.batches import Batches, logits_of
+from erasure.classifiers.batch import logits_of
+from erasure.classifiers.batches import Batches
 from erasure.classifiers.points import Points
 from erasure.errors import ConfigError
 

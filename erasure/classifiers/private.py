@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from erasure.classifiers.batches import Inputs, logits_of
+from erasure.classifiers.batch import Inputs, logits_of
 from erasure.classifiers.exact import Audit, Cost, Deletion, OnProgress
 from erasure.classifiers.exact_file import read_exact, save_exact
 from erasure.classifiers.points import Points

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from erasure.classifiers.batches import Batches, logits_of
+from erasure.classifiers.batch import logits_of
+from erasure.classifiers.batches import Batches
 from erasure.classifiers.points import Points
 from erasure.classifiers.private_accounting import Sampling, opacus_needed, quiet_opacus
 from erasure.classifiers.progress import Progress, Step
@@ -35,19 +36,23 @@ def trainable_privately(model: nn.Module, batchnorm: Literal["refuse", "replace"
     with opacus_needed():
         from opacus.validators import ModuleValidator
 
-        mixing = [name for name, module in model.named_modules() if isinstance(module, _NormBase)]
-        if mixing and batchnorm == "refuse":
+        fit = copy.deepcopy(model).train()
+        if batchnorm == "replace":
+            fit.requires_grad_(True)  # opacus replaces only what is trainable.
+            try:
+                fit = ModuleValidator.fix(fit)
+            except ValueError as err:
+                raise ConfigError(f"opacus finds nothing to replace a layer by: {err}") from err
+            trainable = {name: p.requires_grad for name, p in model.named_parameters()}
+            for name, parameter in fit.named_parameters():
+                parameter.requires_grad_(trainable.get(name, True))
+        mixing = [name for name, module in fit.named_modules() if isinstance(module, _BatchNorm)]
+        if mixing:
             shown = ", ".join(mixing[:3]) + (f" and {len(mixing) - 3} more" * (len(mixing) > 3))
             raise ConfigError(
-                f"normalisation over the batch mixes samples, so {shown} cannot be trained "
-                "privately; give batchnorm = 'replace' for GroupNorm in their place, or a network "
-                "without"
+                f"BatchNorm mixes the samples of a batch, so {shown} cannot be trained privately; "
+                "give batchnorm = 'replace' for GroupNorm in their place, or a network without"
             )
-        copied = copy.deepcopy(model).train()
-        try:
-            fit = ModuleValidator.fix(copied) if batchnorm == "replace" else copied
-        except ValueError as err:
-            raise ConfigError(f"opacus finds nothing to replace a layer by: {err}") from err
         if errors := ModuleValidator.validate(fit, strict=False):
             raise ConfigError(f"opacus cannot train this network privately: {errors[0]}")
         private: nn.Module = fit.train()

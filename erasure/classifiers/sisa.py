@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor, nn
 
-from erasure.classifiers.batches import Inputs, logits_of
+from erasure.classifiers.batch import Inputs, logits_of
 from erasure.classifiers.exact import Audit, Cost, Deletion, OnProgress, compared
 from erasure.classifiers.exact_file import read_exact, save_exact
 from erasure.classifiers.points import Points
@@ -161,7 +161,8 @@ class SisaModel:
         store, done = self._store(), dict.fromkeys(shards, 0)
         if self.folder is not None and store is not None:
             with disk_errors(self.folder):
-                (self.folder / ENSEMBLE).unlink(missing_ok=True)
+                for old in self.folder.glob(f"{ENSEMBLE}*"):  # Also what a crash left half written.
+                    old.unlink()
             done = {n: store.drop_stale(own) for n, own in stages.items()}  # Before any training.
         costs = {n: sum(stage.cost for stage in own[done[n] :]) for n, own in stages.items()}
         total, spent, result = sum(costs.values()), 0, list(self.shards)

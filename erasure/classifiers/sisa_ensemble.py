@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from erasure.classifiers.batches import Inputs, logits_of
+from erasure.classifiers.batch import Inputs, logits_of
 
 Aggregate = Literal["mean", "vote"]
 AGGREGATES: Final = get_args(Aggregate)

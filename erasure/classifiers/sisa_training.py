@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from erasure.classifiers.batches import Batches, logits_of
+from erasure.classifiers.batch import logits_of
+from erasure.classifiers.batches import Batches
 from erasure.classifiers.recipe import TrainingRecipe, train_classifier
 from erasure.classifiers.sisa_plan import Stage
 from erasure.classifiers.sisa_store import SisaStore
@@ -81,7 +82,7 @@ def require_outputs(model: nn.Module, samples: Batches, classes: int) -> None:
 
 
 def _require_batch(model: nn.Module, stage: Stage) -> None:
-    if len(stage.members) == 1 and any(isinstance(m, _NormBase) for m in model.modules()):
+    if len(stage.members) == 1 and any(isinstance(m, _BatchNorm) for m in model.modules()):
         raise ConfigError(
             f"shard {stage.shard} has one point up to slice {stage.part}, and BatchNorm cannot "
             "train on one; give fewer shards or slices"

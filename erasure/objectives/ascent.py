@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from erasure.denoiser import Denoiser
 from erasure.errors import ConfigError
-from erasure.objectives.protocol import Batch, Loss, predict_both, retain_loss
+from erasure.objectives.protocol import Batch, Loss, predict_both, retain_loss, retain_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +40,4 @@ class GradientAscent:
         error = error.flatten(1).mean(dim=1)  # (B,)
         if self.bound is not None:
             error = error.clamp(max=self.bound)
-        return Loss(-error.mean(), retain_loss(kept, batch, self.alpha))
+        return Loss(-error.mean(), retain_loss(kept, retain_target(batch), self.alpha))

@@ -65,8 +65,19 @@ def predict_both(student: Denoiser, batch: Batch) -> tuple[Tensor, Tensor | None
     return both[: len(forget)], both[len(forget) :]
 
 
-def retain_loss(predicted: Tensor | None, batch: Batch, alpha: float) -> Tensor:
-    """alpha times the ordinary diffusion loss on the retain samples, in float32; ()."""
-    if predicted is None or batch.retain is None:
-        return batch.forget.x_t.new_zeros((), dtype=torch.float32)
-    return alpha * F.mse_loss(predicted.float(), batch.retain.target.float())
+def retain_target(batch: Batch, frozen: Denoiser | None = None) -> Tensor | None:
+    """What predictions for the retain samples should be: the true target, or `frozen`'s answer."""
+    retain = batch.retain
+    if retain is None or frozen is None:
+        return None if retain is None else retain.target
+    return frozen(retain.x_t, retain.t, retain.condition)
+
+
+def retain_loss(predicted: Tensor | None, wanted: Tensor | None, alpha: float) -> Tensor:
+    """alpha times the mean squared error on the retain samples, in float32; ().
+
+    Zero where there are none.
+    """
+    if predicted is None or wanted is None:
+        return torch.zeros(())
+    return alpha * F.mse_loss(predicted.float(), wanted.float())

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 
 from erasure.denoiser import Denoiser
 from erasure.errors import ConfigError
-from erasure.objectives.protocol import Batch, Loss, predict_both, retain_loss
+from erasure.objectives.protocol import Batch, Loss, predict_both, retain_loss, retain_target
 
 
 @dataclass(frozen=True, slots=True)
 class RandomLabel:
-    """|eps(x_t | forget) - sg eps(x_t | replacement)|^2 + alpha |eps(x_r | retain) - target|^2.
+    """|eps(x_t | forget) - sg eps(x_t | replacement)|^2 + alpha |eps(x_r | retain) - kept|^2.
 
     Source: arXiv:2310.12508, objective for image generation. As in the released code the weight
     `alpha` sits on the retain term and the replacement is a prompt. Unlike there, both passes of
@@ -25,23 +25,30 @@ class RandomLabel:
     """Weight of the retain loss, >= 0."""
     target: Literal["moving", "frozen"] = "moving"
     """The model that answers to the replacement: the one in training, as released, or a copy."""
+    kept: Literal["noise", "base"] = "noise"
+    """What the retain term pulls to: the true noise (or velocity), as released, or what the model
+    predicted before. The second has no gradient at the start and does not teach the model the
+    accidents of a small retain set; it needs a copy of the model and a pass of it."""
 
     def __post_init__(self) -> None:
         if self.alpha < 0:
             raise ConfigError(f"alpha is {self.alpha}; give 0 or more")
         if self.target not in ("moving", "frozen"):
             raise ConfigError(f"target is {self.target!r}; give 'moving' or 'frozen'")
+        if self.kept not in ("noise", "base"):
+            raise ConfigError(f"kept is {self.kept!r}; give 'noise' or 'base'")
 
     @property
     def needs_frozen(self) -> bool:
-        """Only a frozen target needs the copy."""
-        return self.target == "frozen"
+        """Only a target that does not move with the model needs the copy."""
+        return self.target == "frozen" or self.kept == "base"
 
     def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
         """Both losses of one batch; no gradient flows through the replacement's answer."""
         teacher = frozen if self.target == "frozen" else student
         with torch.no_grad():
             wanted = teacher(batch.forget.x_t, batch.forget.t, batch.replacement)  # (B, C, H, W)
+            truth = retain_target(batch, frozen if self.kept == "base" else None)
         predicted, kept = predict_both(student, batch)
         forget = F.mse_loss(predicted.float(), wanted.float())
-        return Loss(forget, retain_loss(kept, batch, self.alpha))
+        return Loss(forget, retain_loss(kept, truth, self.alpha))

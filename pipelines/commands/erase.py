@@ -37,6 +37,9 @@ def erase(
     objective: Annotated[str | None, typer.Option(help="random-label or ascent.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of the retain loss.")] = None,
     target: Annotated[str | None, typer.Option(help="moving or frozen (random-label).")] = None,
+    kept: Annotated[
+        str | None, typer.Option(help="Retain loss: to the noise, or to what base predicts.")
+    ] = None,
     bound: Annotated[float | None, typer.Option(help="Largest error (ascent); 0 for none.")] = None,
     mask: Annotated[
         str | None, typer.Option(help="salient, random, inverse, all, or a mask file.")
@@ -114,6 +117,7 @@ def erase(
         objective__name=objective,
         objective__alpha=alpha,
         objective__target=target,
+        objective__kept=kept,
         objective__bound=bound,
         saliency__loss=saliency_loss,
         saliency__draws=draws,

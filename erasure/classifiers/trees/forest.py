@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from erasure.classifiers.batches import Inputs
+from erasure.classifiers.batch import Inputs
 from erasure.classifiers.exact import Audit, Cost, Deletion, OnProgress, compared, counted
 from erasure.classifiers.exact_file import read_exact, save_exact
 from erasure.classifiers.points import Points, Table
