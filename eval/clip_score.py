@@ -21,28 +21,28 @@ CLIP_MODEL: Final = "openai/clip-vit-base-patch16"
 class ClipScorer:
     """A CLIP that scores pictures against their prompts."""
 
-    def __init__(self, source: str = CLIP_MODEL, device: torch.device | str = "cpu") -> None:
-        """EvalError if `source`, a hub id or a folder, is no complete CLIP."""
-        self._clip = load_clip(source, device=device)
+    def __init__(self, name: str = CLIP_MODEL, device: torch.device | str = "cpu") -> None:
+        """EvalError if `name`, a hub id or a folder, is no complete CLIP."""
+        self._clip = load_clip(name, device=device)
         self.name = self._clip.source
         self.protocol = self._clip.described | {"formula": "100 * max(cos, 0)"}
 
     def __call__(self, pictures: Pictures, prompts: Sequence[str]) -> Tensor:
-        """`100 * max(cos(picture, prompt), 0)`, (B,) in [0, 100].
+        """`100 * max(cos(picture, prompt), 0)`, (B,) on the CPU, in [0, 100].
 
         A prompt longer than the model reads (77 tokens) counts with what it reads.
 
         Raises:
             EvalError: pictures are not bytes, or not as many as prompts.
 
-        Source: arXiv:2104.08718, with the weight 100 that is usual for text-to-image
+        Source: arXiv:2104.08718, equation 1, with the weight 100 that is usual for text-to-image
             models in place of the paper's 2.5.
         """
         images = rgb_pictures(pictures)
         if len(images) != len(prompts):
             raise EvalError(f"{len(images)} pictures and {len(prompts)} prompts; give one each")
-        cosine = (self._clip.images(images) * self._clip.texts(prompts)).sum(1)  # (B, D) -> (B,)
-        return 100 * cosine.clamp(0, 1)
+        cosine = (self._clip.images(images) * self._clip.texts(prompts)).sum(1)  # (B,)
+        return 100 * cosine.clamp(min=0)
 
 
 def clip_values(

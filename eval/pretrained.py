@@ -81,5 +81,5 @@ def _unavailable(source: str, err: BaseException) -> EvalError:
     return EvalError(
         f"the model {source} cannot {where} ({reason}); give the path of a folder that "
         "save_pretrained wrote, or use a judge whose weights come in a package: canvas, imagenet, "
-        "nudenet, opennsfw"
+        "nudenet, opennsfw; for features efficientnet-lite0"
     )

@@ -213,6 +213,11 @@ def test_every_command_refuses_a_folder_that_is_no_model(
     refused(line, model)
 
 
+def test_a_pickle_cannot_be_verified(tmp_path: Path, refused: Callable[..., None]) -> None:
+    (tmp_path / "sd.ckpt").write_bytes(b"\x80\x04N.")
+    refused(("verify", tmp_path / "sd.ckpt"), "is a pickle", "erasure export")
+
+
 def test_a_pickle_that_holds_code_is_not_run(tmp_path: Path, refused: Callable[..., None]) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from erasure.checkpoints.description import read_json
+from erasure.checkpoints.pickles import is_pickle
 from erasure.checkpoints.provenance import FILE_NAME, Provenance
 from erasure.checkpoints.reading_file import open_file
 from erasure.checkpoints.reading_folder import describe_folder, read_component
@@ -70,6 +71,11 @@ def verify(path: Path) -> Verification:
 
 
 def _verify_file(path: Path) -> Verification:
+    if is_pickle(path):
+        raise CheckpointError(
+            f"{path} is a pickle, which states no provenance; only a .safetensors file that "
+            "`erasure export` wrote can be verified"
+        )
     file = open_file(path)
     provenance = Provenance.from_header(file.metadata, str(path))
     checks: list[Check] = []
