@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.commands.options import AllowPickle, AsJson, ConfigFolder, Device, Force, say, table
+from pipelines.one_voice import one_voice
 
 if TYPE_CHECKING:
     from pipelines.evaluation.results import Results
 
 
+@one_voice()
 def evaluate(
     model: Annotated[
         str | None, typer.Argument(help="A model as for erase, or the folder of a run.")
@@ -75,7 +77,7 @@ def evaluate(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a suite of prompts, judge the pictures, count with intervals.
+    """Draw a suite of prompts, judge and count what they show.
 
     Writes results.json, its tables as CSV and report.html. Finished pictures are kept: the same
     command goes on where it was cut. `accelerate launch -m pipelines.cli evaluate ...`, on a CPU
