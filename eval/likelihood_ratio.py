@@ -34,7 +34,9 @@ class AttackReport:
 def scaled_confidence(answers: Predictions) -> NDArray[np.float64]:
     """log(p_y / (1 - p_y)), (N,), which is near Gaussian over models; computed from logits."""
     log_rest = log_of_rest(answers.log_probabilities, answers.labels)
-    return answers.log_confidence - np.maximum(log_rest, np.log(np.finfo(np.float64).tiny))
+    return np.asarray(
+        answers.log_confidence - np.maximum(log_rest, np.log(np.finfo(np.float64).tiny))
+    )
 
 
 def likelihood_ratio(

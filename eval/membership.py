@@ -9,7 +9,7 @@ more forgotten, and the target is the score of a model retrained without that da
 # N examples, C classes.
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +103,22 @@ def membership_efficacy(
     return 100 * (1 - float(_predicted_members(seen, unseen, asked, grid).mean()))
 
 
+def load_machine() -> Any:  # noqa: ANN401
+    """scikit-learn's support vector machine; its first import takes seconds, so call it before
+    timing an attack.
+
+    Raises:
+        EvalError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.svm import SVC
+    except ImportError as err:
+        raise EvalError(
+            "the membership attack needs scikit-learn; pip install 'diffusion-erasure[classify]'"
+        ) from err
+    return SVC
+
+
 def _predicted_members(
     seen: NDArray[np.float64],
     unseen: NDArray[np.float64],
@@ -110,17 +126,11 @@ def _predicted_members(
     grid: int | None,
 ) -> NDArray[np.float64]:
     """1 for each of `asked` that a machine trained on the other two takes for a member."""
-    try:
-        from sklearn.svm import SVC
-    except ImportError as err:
-        raise EvalError(
-            "the membership attack needs scikit-learn; pip install 'diffusion-erasure[classify]'"
-        ) from err
     signal = np.concatenate([seen, unseen])
     member = np.repeat([1.0, 0.0], [len(seen), len(unseen)])
     if grid is not None:
         signal = np.round(signal * grid) / grid
     points, weights = np.unique(np.stack([signal, member], axis=1), axis=0, return_counts=True)
-    machine = SVC(C=3.0, kernel="rbf", gamma="auto", cache_size=500)
+    machine = load_machine()(C=3.0, kernel="rbf", gamma="auto", cache_size=500)
     machine.fit(points[:, :1], points[:, 1], sample_weight=weights.astype(np.float64))
     return np.asarray(machine.predict(asked[:, None]))

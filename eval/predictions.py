@@ -83,13 +83,13 @@ def predictions_of(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike) -> Pr
             f"{int((~np.isfinite(scores)).any(axis=1).sum())} of {len(scores)} examples have "
             "logits that are not finite; look for a learning rate that is too high"
         )
-    truth = truth.astype(np.int64)
-    if truth.min() < 0 or truth.max() >= scores.shape[1]:
+    whole = truth.astype(np.int64)
+    if whole.min() < 0 or whole.max() >= scores.shape[1]:
         raise EvalError(
-            f"labels run from {truth.min()} to {truth.max()}, but there are {scores.shape[1]} "
+            f"labels run from {whole.min()} to {whole.max()}, but there are {scores.shape[1]} "
             "classes; give labels from 0 to classes - 1"
         )
-    return Predictions(scores - log_sum_exp(scores)[:, None], truth)
+    return Predictions(scores - log_sum_exp(scores)[:, None], whole)
 
 
 def log_sum_exp(values: NDArray[np.float64]) -> NDArray[np.float64]:

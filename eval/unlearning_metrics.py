@@ -81,7 +81,8 @@ def unlearning_scores(
 
 def average_gap(scores: Scores, retrained: Scores) -> float:
     """Mean over UA, RA, TA and MIA of |score - that of the retrained model|, in points."""
-    return mean(abs(getattr(scores, name) - getattr(retrained, name)) for name in METRICS)
+    gaps = [abs(getattr(scores, name) - getattr(retrained, name)) for name in METRICS]
+    return float(mean(gaps))
 
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:

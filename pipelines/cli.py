@@ -17,6 +17,7 @@ from typing import Any
 import typer
 
 from pipelines.commands import (
+    classify,
     compare,
     demo,
     erase,
@@ -66,6 +67,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 }
 _GROUPS: dict[str, tuple[str, dict[str, tuple[Callable[..., None], str]]]] = {
     # Name -> what its commands are about, and the commands as above.
+    "classify": ("Train classifiers and let them forget.", classify.COMMANDS),
     "patch": (
         "The edit as a small, reversible file.",
         {
@@ -163,9 +165,10 @@ def _quiet_libraries() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    logging.getLogger("diffusers").setLevel(logging.ERROR)
+    for library in ("transformers", "diffusers", "datasets", "huggingface_hub"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
 
 

@@ -1,6 +1,7 @@
 """Membership attacks: signals by hand, the paper's machine against scikit-learn's, LiRA."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,6 +85,22 @@ def test_merging_on_a_grid_keeps_the_score() -> None:
     exact = membership_efficacy(retain, test, forget)
     # The threshold may move by a step or two of the grid, and past a few of the 500 with it.
     assert membership_efficacy(retain, test, forget, grid=GRID) == pytest.approx(exact, abs=1.0)
+
+
+def test_the_grid_bounds_the_time_of_the_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[int] = []
+
+    class Counting(SVC):
+        def fit(self, points: NDArray[np.float64], *rest: Any, **more: Any) -> "Counting":  # noqa: ANN401
+            fitted.append(len(points))
+            super().fit(points, *rest, **more)
+            return self
+
+    monkeypatch.setattr("sklearn.svm.SVC", Counting)
+    rng = np.random.default_rng(6)
+    retain, test = drawn(rng, 10_000, 8), drawn(rng, 10_000, 5)
+    membership_efficacy(retain, test, retain.first(10), grid=256)
+    assert fitted[0] <= 2 * 257  # each step of the grid once a side, whatever the data
 
 
 @pytest.mark.parametrize(("like_training", "expected"), [(True, 0.0), (False, 100.0)])

@@ -1,0 +1,104 @@
+"""`erasure classify evaluate`: score a classifier, alone or beside the retrained one."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from erasure.errors import ConfigError
+from eval.unlearning_metrics import average_gap
+from pipelines.classifiers.data import ClassifierData
+from pipelines.classifiers.exact_folder import is_exact
+from pipelines.classifiers.exact_models import evaluate_exact
+from pipelines.classifiers.forget_setting import ForgetSetting
+from pipelines.classifiers.measuring import Measured, Split, measure, split_data
+from pipelines.classifiers.model_file import LoadedClassifier, load_classifier
+from pipelines.classifiers.run_settings import EvaluateRun
+from pipelines.classifiers.runs import data_of
+from pipelines.classifiers.shadow import shadow_attack
+from pipelines.models import pick_device
+from pipelines.progress import Reporter
+
+
+def evaluate_run(run: EvaluateRun) -> dict[str, Any]:
+    """The four scores, the other attacks, and the gap where there is a retrained model."""
+    if is_exact(Path(run.model)):
+        if run.retrained or run.shadows:
+            raise ConfigError(
+                f"{run.model} forgets exactly, and `unlearn --audit` proves it; leave --retrained "
+                "and --shadows out"
+            )
+        found, about = evaluate_exact(run)
+        return about | shown(found)
+    loaded, device = (
+        load_classifier(Path(run.model), allow_code=run.allow_code),
+        pick_device(run.device),
+    )
+    data = data_of(loaded.record.data, loaded.record.fingerprint, run.data_path)
+    forget = run.forget or loaded.record.forget or "10%"
+    seed = loaded.record.forget_seed if run.forget_seed is None else run.forget_seed
+    split = split_data(data, ForgetSetting.parse(forget), seed)
+    scored = _score(loaded, data, split, device, exact=run.exact_attack)
+    result: dict[str, Any] = {
+        "model": run.model,
+        "method": loaded.record.method or "none",
+        "forget": forget,
+    }
+    result |= shown(scored)
+    if run.retrained is not None:
+        target = load_classifier(Path(run.retrained), allow_code=run.allow_code)
+        _require_twin(target, loaded, forget, seed)
+        other = _score(target, data, split, device, exact=run.exact_attack)
+        four = shown(other)
+        result["retrained"] = {name: four[name] for name in ("UA", "RA", "TA", "MIA")}
+        result["Avg Gap"] = round(average_gap(scored.scores, other.scores), 4)
+    if run.shadows:
+        result["likelihood ratio"] = shadow_attack(
+            loaded, data, split, run.shadows, device=device, reporter=Reporter()
+        )
+    return result
+
+
+def _score(
+    loaded: LoadedClassifier,
+    data: ClassifierData,
+    split: Split,
+    device: torch.device,
+    *,
+    exact: bool,
+) -> Measured:
+    return measure(
+        loaded.model.to(device),
+        data,
+        split,
+        seconds=loaded.record.seconds,
+        signals=True,
+        exact=exact,
+    )
+
+
+def shown(found: Measured) -> dict[str, Any]:
+    """Scores under the names that tables use, in per cent; times in seconds."""
+    scores = found.scores
+    four = {"UA": scores.ua, "RA": scores.ra, "TA": scores.ta, "MIA": scores.mia}
+    return {
+        **{name: round(value, 4) for name, value in four.items()},
+        **{f"MIA by {name}": round(value, 4) for name, value in found.others.items()},
+        "RTE": round(scores.seconds, 3),
+        "attack seconds": round(found.attack_seconds, 3),
+    }
+
+
+def _require_twin(
+    target: LoadedClassifier, model: LoadedClassifier, forget: str, seed: int
+) -> None:
+    """Raises ConfigError unless `target` was retrained without the same examples."""
+    made = target.record
+    if made.method != "retrain" or (made.forget, made.forget_seed) != (forget, seed):
+        raise ConfigError(
+            f"the retrained model is of method {made.method or 'none'}, forget set "
+            f"{made.forget or 'none'} and seed {made.forget_seed}; give one of retrain, {forget} "
+            f"and {seed}"
+        )
+    if made.fingerprint != model.record.fingerprint:
+        raise ConfigError("the two models were trained on different data; compare like with like")

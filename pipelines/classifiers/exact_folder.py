@@ -1,0 +1,94 @@
+"""Folders of models that forget exactly: what was learned, a record of how, and checkpoints."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from erasure.classifiers.exact import ExactModel
+from erasure.classifiers.exact_methods import EXACT, load_exact
+from erasure.disk import disk_errors, refuse_existing
+from erasure.errors import CheckpointError, ConfigError
+from erasure.files import atomic
+from pipelines.classifiers.architectures import ModelConfig, make_model, require_known
+from pipelines.classifiers.data import ClassifierData, DataConfig
+from pipelines.classifiers.runs import data_of
+from pipelines.recipe import build
+
+FORMAT: Final = "erasure-exact-run 1"
+WEIGHTS: Final = "ensemble.safetensors"
+RECORD: Final = "record.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExactRecord:
+    """How the model in a folder was made."""
+
+    method: str
+    """Key into `EXACT`."""
+    data: DataConfig
+    model: ModelConfig
+    fingerprint: str
+    seed: int
+    forget: str = ""
+    """What left last, as `10%`; empty before anything did."""
+    forget_seed: int = 0
+    seconds: float = 0.0
+    """Of training, or of the last forgetting."""
+    format: str = FORMAT
+
+
+def is_exact(path: Path) -> bool:
+    """Whether it is a folder of `train_exact`."""
+    return (path / RECORD).is_file()
+
+
+def open_exact(
+    folder: Path, data_path: str | None = None, *, allow_code: bool = False
+) -> tuple[ExactModel, ExactRecord, ClassifierData]:
+    """The model of a folder, its record and its data.
+
+    Raises:
+        CheckpointError: the record is damaged or of another format, or names a function of a
+            user's and `allow_code` is not set.
+        ConfigError: the data are not those it was trained on.
+    """
+    try:
+        table = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = build(ExactRecord, table)
+    except (OSError, ValueError, TypeError, ConfigError) as err:
+        raise CheckpointError(f"{folder / RECORD} cannot be read ({err}); train again") from err
+    if record.format != FORMAT or record.method not in EXACT:
+        raise CheckpointError(
+            f"{folder} has the format {record.format!r}, method {record.method!r}; train again"
+        )
+    require_known(record.model, folder, allow_code=allow_code)
+    data = data_of(record.data, record.fingerprint, data_path)
+    return load_folder(folder, record, data), record, data
+
+
+def load_folder(folder: Path, record: ExactRecord, data: ClassifierData) -> ExactModel:
+    """The model of a folder whose record and data are known."""
+    needs_start = "start" in EXACT[record.method].needs
+    start = make_model(record.model, data.facts, record.seed) if needs_start else None
+    return load_exact(folder / WEIGHTS, start)
+
+
+def save_folder(out: Path, model: ExactModel, record: ExactRecord) -> None:
+    """Write the model and its record; checkpoints are the method's own affair."""
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    model.save(out / WEIGHTS)
+    with atomic(out / RECORD) as part:
+        part.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
+
+
+def clear_folder(out: Path, *, force: bool) -> None:
+    """Make room for a folder; only one that is ours is ever removed."""
+    refuse_existing(out, force=force)
+    if out.exists():
+        if not is_exact(out):
+            raise CheckpointError(f"{out} is no folder of this command; give another --out")
+        with disk_errors(out):
+            shutil.rmtree(out)

@@ -1,0 +1,152 @@
+"""Models that forget exactly: SISA, DP-SGD, certified heads, forests; a folder each.
+
+Forgetting makes a new folder; the old one stays.
+"""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from erasure.classifiers.exact import ExactModel
+from erasure.classifiers.exact_methods import EXACT
+from erasure.classifiers.points import Points
+from erasure.disk import disk_errors
+from erasure.errors import ConfigError
+from pipelines.classifiers.architectures import make_model
+from pipelines.classifiers.data import ClassifierData, batches, load_data
+from pipelines.classifiers.exact_folder import (
+    ExactRecord,
+    clear_folder,
+    load_folder,
+    open_exact,
+    save_folder,
+)
+from pipelines.classifiers.forget_setting import ForgetSetting
+from pipelines.classifiers.measuring import Measured, Split, measure, split_data
+from pipelines.classifiers.run_settings import EvaluateRun, ForgetRun, TrainRun
+from pipelines.progress import Reporter
+from pipelines.recipe import build
+
+_SEEDED: Final = ("sisa", "forest", "extra-trees")
+"""Methods that take the seed of the run; the noise of the others is secret unless `--set seed`."""
+
+
+class Answering(nn.Module):
+    """An exact model as a module whose logits are log-probabilities."""
+
+    def __init__(self, model: ExactModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Inputs as the data set has them -> (B, K), float64."""
+        given = inputs[0] if len(inputs) == 1 else inputs
+        tiny = torch.finfo(torch.float64).tiny
+        return self.model.predict_proba(given).double().clamp(min=tiny).log()
+
+
+def train_exact(
+    run: TrainRun, method: str, settings: Mapping[str, Any], out: Path, *, force: bool
+) -> dict[str, Any]:
+    """Train a model that can forget exactly, and say how good it is."""
+    data = load_data(run.data)
+    kind = EXACT[method]
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    given: dict[str, Any] = {"recipe": asdict(run.training)} if "recipe" in names else {}
+    given |= {"seed": run.seed} if method in _SEEDED else {}
+    maker = build(kind, given | dict(settings))
+    start = make_model(run.model, data.facts, run.seed) if "start" in maker.needs else None
+    clear_folder(out, force=force)
+    begun = time.perf_counter()
+    with Reporter().stage(f"train {method}", 1) as tick:
+        model = maker.fit(
+            _points(data),
+            classes=len(data.facts.classes),
+            start=start,
+            folder=out if start is not None else None,
+            on_progress=lambda done, total: tick(0, f"{done} of {total}"),
+        )
+        tick()
+    record = ExactRecord(
+        method=method,
+        data=run.data,
+        model=run.model,
+        fingerprint=data.fingerprint,
+        seed=run.seed,
+        seconds=time.perf_counter() - begun,
+    )
+    save_folder(out, model, record)
+    everything = Split(torch.arange(len(data.train)), torch.arange(len(data.train)), None)
+    scores = measure(Answering(model), data, everything, seconds=record.seconds).scores
+    return {
+        "out": str(out),
+        "method": method,
+        "source": maker.source,
+        "data": data.origin,
+        "examples": len(data.train),
+        "train accuracy": round(scores.ra, 2),
+        "test accuracy": round(scores.ta, 2),
+        "seconds": round(record.seconds, 2),
+    }
+
+
+def forget_exact(run: ForgetRun, out: Path, *, audit: bool, force: bool) -> dict[str, Any]:
+    """Delete a forget set, and say what it cost and what may be said of it now."""
+    folder = Path(run.model)
+    if out.resolve() == folder.resolve():
+        raise ConfigError(f"--out is the model itself, {folder}; give another folder")
+    model, record, data = open_exact(folder, run.data_path, allow_code=run.allow_code)
+    setting = ForgetSetting.parse(run.forget)
+    split = split_data(data, setting, run.forget_seed)
+    gone = split.forget[torch.isin(split.forget, model.ids)]
+    points = _points(data)
+    clear_folder(out, force=force)
+    with disk_errors(out):
+        shutil.copytree(folder, out)  # a method that keeps checkpoints changes them in place
+    model = load_folder(out, record, data)
+    begun = time.perf_counter()
+    with Reporter().stage(f"forget {setting} by {record.method}", 1) as tick:
+        made = model.forget(points, gone.tolist(), lambda done, total: tick(0, f"{done}/{total}"))
+        tick()
+    seconds = time.perf_counter() - begun
+    changed = replace(record, forget=str(setting), forget_seed=run.forget_seed, seconds=seconds)
+    save_folder(out, made.model, changed)
+    result = {
+        "out": str(out),
+        "method": record.method,
+        "forgotten": made.forgotten,
+        "cost": str(made.cost),
+        "saved": round(made.cost.saved, 4),
+        "statement": made.statement,
+        **made.details,
+        "seconds": round(seconds, 3),
+    }
+    if audit:
+        with Reporter().stage("audit", 1):
+            found = made.model.audit(points)
+        result |= {"audit": str(found), "audit passed": found.passed}
+    return result
+
+
+def evaluate_exact(run: EvaluateRun) -> tuple[Measured, dict[str, Any]]:
+    """Scores of a folder's model, and what they are of."""
+    folder = Path(run.model)
+    model, record, data = open_exact(folder, run.data_path, allow_code=run.allow_code)
+    text = run.forget or record.forget or "10%"
+    seed = record.forget_seed if run.forget_seed is None else run.forget_seed
+    split = split_data(data, ForgetSetting.parse(text), seed)
+    exact = run.exact_attack
+    found = measure(
+        Answering(model), data, split, seconds=record.seconds, signals=True, exact=exact
+    )
+    return found, {"model": str(folder), "method": record.method, "forget": text}
+
+
+def _points(data: ClassifierData) -> Points:
+    return Points.of(batches(data.train))

@@ -1,0 +1,132 @@
+"""Classifiers on disk: safetensors whose header says how each was made, and is checked."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from erasure.classifiers import TrainingRecipe
+from erasure.errors import CheckpointError, ConfigError
+from erasure.files import save_tensors
+from erasure.hashing import weights_hash
+from pipelines.classifiers.architectures import ModelConfig, make_model, require_known
+from pipelines.classifiers.data import DataConfig, DataFacts
+from pipelines.recipe import build
+
+FORMAT: Final = "erasure-classifier 1"
+_AGAIN: Final = "make it again with `erasure classify train`"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifierRecord:
+    """How a classifier was made; plain values that are kept in its file."""
+
+    data: DataConfig
+    model: ModelConfig
+    facts: DataFacts
+    training: TrainingRecipe
+    """Of the original."""
+    fingerprint: str
+    """Of the training examples, `ClassifierData.fingerprint`."""
+    seed: int
+    """Of this run."""
+    method: str = ""
+    """Key into `METHODS`; empty for an original."""
+    settings: str = "{}"
+    """Of the method, JSON."""
+    forget: str = ""
+    """What is forgotten, as `10%` or `class:3`; empty for an original."""
+    forget_seed: int = 0
+    """Which random share it is."""
+    base: str = ""
+    """`weights_hash` of the model it was made from; empty for an original."""
+    seconds: float = 0.0
+    """Wall time of training or forgetting."""
+    moved: int = 0
+    """Weights that differ from the base in any bit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedClassifier:
+    """A classifier from a file."""
+
+    model: nn.Module
+    """On CPU, in evaluation mode."""
+    record: ClassifierRecord
+    hash: str
+    """`weights_hash` of its state."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Other entries of the header."""
+
+
+def save_classifier(path: Path, model: nn.Module, record: ClassifierRecord) -> str:
+    """Write weights, statistics and record, atomically; whatever is at `path` is replaced.
+
+    Returns:
+        The model's `weights_hash`.
+
+    Raises:
+        DiskError: the disk refuses.
+    """
+    state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    found = weights_hash(state)
+    header = {
+        "format": FORMAT,
+        "config": json.dumps(asdict(record), sort_keys=True),
+        "base": record.base,
+        "hash": found,
+    }
+    save_tensors(path, state, header)
+    return found
+
+
+def load_classifier(path: Path, *, allow_code: bool = False) -> LoadedClassifier:
+    """Read what `save_classifier` wrote, and check it.
+
+    Args:
+        allow_code: whether to import the function that made it, where that was a user's own.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of another format, or not what it says.
+        ConfigError: its architecture was a function of the user's that cannot be imported.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {path}; {_AGAIN}, or give another path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise CheckpointError(
+                    f"{path} has the format {header.get('format')!r}, not {FORMAT!r}; {_AGAIN}"
+                )
+            state = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as err:
+        raise CheckpointError(
+            f"{path} is damaged or no safetensors file ({err}); {_AGAIN}"
+        ) from err
+    if weights_hash(state) != header.get("hash"):
+        raise CheckpointError(f"the weights of {path} are not those its header names; {_AGAIN}")
+    record = _record(path, header)
+    require_known(record.model, path, allow_code=allow_code)
+    model = make_model(record.model, record.facts, seed=0)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as err:
+        raise CheckpointError(
+            f"{path} does not fit the {record.model.architecture} that it names; {_AGAIN}"
+        ) from err
+    known = {"format", "config", "base", "hash"}
+    extra = {name: value for name, value in header.items() if name not in known}
+    return LoadedClassifier(model.eval(), record, header["hash"], extra)
+
+
+def _record(path: Path, header: Mapping[str, str]) -> ClassifierRecord:
+    try:
+        config: Any = json.loads(header.get("config", ""))
+        return build(ClassifierRecord, config)
+    except (ValueError, TypeError, ConfigError) as err:
+        raise CheckpointError(f"the header of {path} cannot be read ({err}); {_AGAIN}") from err

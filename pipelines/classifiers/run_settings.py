@@ -1,0 +1,135 @@
+"""From options and TOML files to checked settings of a run."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from erasure.classifiers import TrainingRecipe, make_method
+from erasure.errors import ConfigError
+from pipelines.classifiers.architectures import ModelConfig
+from pipelines.classifiers.bench import BenchConfig
+from pipelines.classifiers.data import DataConfig
+from pipelines.classifiers.presets import Preset, load_presets
+from pipelines.models import pick_device
+from pipelines.recipe import build, load_toml
+from pipelines.settings import merge
+
+RECIPES: Final = Path(__file__).parent / "recipes"
+_DEFAULTS: Final[Mapping[str, Any]] = {"training": {"epochs": 15, "batch_size": 128}}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainRun:
+    """How to train one classifier."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    seed: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForgetRun:
+    """How to let one forget."""
+
+    model: str
+    forget: str
+    method: str
+    settings: tuple[str, ...] = ()
+    """Each `name=value`."""
+    mask: str | None = None
+    density: float | None = None
+    seed: int = 0
+    forget_seed: int = 0
+    data_path: str | None = None
+    allow_code: bool = False
+    device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateRun:
+    """What to score."""
+
+    model: str
+    retrained: str | None = None
+    forget: str | None = None
+    forget_seed: int | None = None
+    shadows: int = 0
+    exact_attack: bool = False
+    data_path: str | None = None
+    allow_code: bool = False
+    device: str = "auto"
+
+
+def resolve_train(recipe: str | None, given: Mapping[str, Any]) -> TrainRun:
+    """Defaults, a TOML file over them, and what was given over both."""
+    return build(TrainRun, _merged(recipe, given))
+
+
+def resolve_bench(recipe: str | None, given: Mapping[str, Any]) -> BenchConfig:
+    """The same for a benchmark; `recipe` may be the name of a ready one."""
+    return build(BenchConfig, _merged(recipe, given))
+
+
+def bench_device(name: str | None) -> torch.device:
+    """The device; with several processes the accelerator of this one."""
+    device = pick_device(name or "auto")
+    local = os.environ.get("LOCAL_RANK", "")
+    return torch.device("cuda", int(local)) if device.type == "cuda" and local else device
+
+
+def _merged(recipe: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    tables: Mapping[str, Any] = {}
+    if recipe is not None:
+        path = Path(recipe)
+        ready = sorted(file.stem for file in RECIPES.glob("*.toml"))
+        if not path.is_file():
+            path = RECIPES / f"{recipe}.toml"
+        if not path.is_file():
+            raise ConfigError(
+                f"there is no recipe {recipe!r}; give a TOML file, or one of {', '.join(ready)}"
+            )
+        tables = load_toml(path)
+    return merge(merge(_DEFAULTS, tables), given)
+
+
+def preset_of(run: ForgetRun) -> Preset:
+    """The row of that name, or the bare method, with the settings that were given."""
+    values = settings_of(run.settings)
+    rows = load_presets(["all"])
+    row = next((row for row in rows if row.name == run.method), None)
+    if row is None:
+        make_method(run.method)  # raises, and names the nearest
+        row = Preset(name=run.method, method=run.method)
+    row = replace(row, settings={**row.settings, **values})
+    if run.mask is not None:
+        if run.mask not in ("none", "salient", "random", "inverse"):
+            raise ConfigError(f"--mask is {run.mask}; give salient, random, inverse or none")
+        row = replace(row, mask=run.mask)  # type: ignore[arg-type]
+    return row if run.density is None else replace(row, density=run.density)
+
+
+def settings_of(texts: Sequence[str]) -> dict[str, Any]:
+    """`--set` options as names and values.
+
+    Raises:
+        ConfigError: one of them has no value.
+    """
+    return dict(map(_setting, texts))
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """`lr=0.01` -> its name and value: a number, true, false, or text."""
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip():
+        raise ConfigError(f"--set {text!r} names no value; write it as lr=0.01")
+    try:
+        return name.strip().replace("-", "_"), json.loads(value)
+    except ValueError:
+        return name.strip().replace("-", "_"), value.strip()

@@ -1,0 +1,98 @@
+"""A small search for every method, all with the same budget, by Avg Gap on held-out data."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import tomli_w
+import torch
+
+from erasure.errors import ConfigError
+from erasure.files import atomic
+from erasure.seeds import derived_seed
+from eval.unlearning_metrics import average_gap
+from pipelines.classifiers.bench import World, run_world
+from pipelines.classifiers.cells import Cell, CellFile
+from pipelines.classifiers.presets import RETRAIN, Preset, Value
+
+SEED: Final = 1_000_003
+"""Of the original, the retrained model and the forget set of the search; no run of the table
+should use it. With it, scores are of the held-out examples, so the table's test data, forget sets
+and models are all new to what the search has chosen."""
+
+
+def trials(preset: Preset, budget: int) -> Iterator[Preset]:
+    """The row as it is, then `budget - 1` points spread evenly over its search space.
+
+    Points are of a scrambled Sobol sequence, whose seed is the row's name: a larger budget begins
+    with the trials of a smaller one. A row with nothing to search has one trial.
+    """
+    yield preset
+    if not preset.search or budget < 2:
+        return
+    names = sorted(preset.search)
+    # torch.quasirandom takes no seed above 2**31.
+    engine = torch.quasirandom.SobolEngine(
+        len(names), scramble=True, seed=derived_seed("tune", preset.name) % 2**31
+    )
+    for point in engine.draw(budget - 1, dtype=torch.float64).tolist():
+        places = zip(names, point, strict=True)
+        yield preset.with_values({name: _value(preset, name, place) for name, place in places})
+
+
+def tune(world: World, rows: Sequence[Preset], budget: int, cells: CellFile) -> dict[str, Preset]:
+    """The best trial of each row by Avg Gap to the retrained model, on held-out examples.
+
+    Args:
+        world: with `SEED` and `held_out` set.
+        budget: trials a row; a row that fails every one of them keeps its first values.
+        cells: where trials are kept, so that a search that is cut goes on.
+
+    Raises:
+        ConfigError: the budget is below 1, or there are no held-out examples.
+    """
+    if budget < 1:
+        raise ConfigError(f"the budget is {budget} trials a method; give 1 or more")
+    if not len(world.data.held_out):
+        raise ConfigError("there are no held-out examples to tune on; give held_out in the data")
+    target = run_world(world, [Preset(name=RETRAIN, method=RETRAIN)], cells)[RETRAIN]
+    best = {}
+    for row in rows:
+        if row.method != RETRAIN:
+            tried = list(trials(row, budget))
+            cells_of = [run_world(world, [trial], cells)[row.name] for trial in tried]
+            gaps = [_gap(cell, target) for cell in cells_of]
+            best[row.name] = tried[gaps.index(min(gaps))]
+    return best
+
+
+def write_tuned(folder: Path, setting: str, best: Mapping[str, Preset]) -> Path:
+    """Write what was found for a setting as a TOML file of its own, as `load_presets` reads it."""
+    table = {
+        name: {key: _searched(preset, key) for key in sorted(preset.search)}
+        for name, preset in best.items()
+        if preset.search
+    }
+    path = folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', setting).strip('-')}.toml"
+    note = "# What `erasure classify bench --tune` found.\n\n"
+    with atomic(path) as part:
+        part.write_text(note + tomli_w.dumps({setting: table}), encoding="utf-8")
+    return path
+
+
+def _gap(cell: Cell, target: Cell) -> float:
+    if cell.scores is None or target.scores is None:
+        return float("inf")
+    return average_gap(cell.scores, target.scores)
+
+
+def _value(preset: Preset, name: str, place: float) -> Value:
+    """Three digits are as many as a search can tell apart, and as a person can read."""
+    return float(f"{preset.search[name].at(place):.3g}")
+
+
+def _searched(preset: Preset, name: str) -> Value:
+    if name == "density" and preset.mask != "none":
+        return preset.density
+    return preset.settings[name]

@@ -1,0 +1,92 @@
+"""`erasure classify bench`: one fair table of the methods of forgetting."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.commands.options import AsJson, Device, Out, say, table
+
+
+def bench(
+    out: Out,
+    recipe: Annotated[
+        str | None, typer.Option(help="A TOML file, or a ready one: laptop, narrow, icons.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="One data set instead of the recipe's.")] = None,
+    data_path: Annotated[str | None, typer.Option(help="Where it lies.")] = None,
+    arch: Annotated[str | None, typer.Option(help="One architecture instead.")] = None,
+    width: Annotated[float | None, typer.Option(help="Its width. [default: 0.25]")] = None,
+    forget: Annotated[
+        str | None, typer.Option(help="Forget sets, such as 10%,50%,class:0.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Such as salun,ft,ga; all for the controls too.")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Such as 0-2 or 0,5. [default: 0-2]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of original and retrained models.")] = None,
+    tune: Annotated[
+        int, typer.Option(help="Search every method's settings first, this many trials each.")
+    ] = 0,
+    presets: Annotated[
+        list[Path] | None, typer.Option(help="A file of tuned settings; may be repeated.")
+    ] = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every method on every data set, architecture, forget set and seed: one table.
+
+    Cells that --out has already are kept, so the same command goes on where it was cut, and
+    another one adds to it. `accelerate launch -m pipelines.cli classify bench ...` shares the work.
+    """
+    from erasure.errors import ConfigError
+    from pipelines.classifiers.bench_run import Share, run_bench
+    from pipelines.classifiers.bench_table import to_markdown
+    from pipelines.classifiers.run_settings import bench_device, resolve_bench
+    from pipelines.progress import Reporter
+    from pipelines.settings import parse_seeds
+
+    for option, needed, missing in (
+        ("--data-path", "--data", data_path is not None and data is None),
+        ("--width", "--arch", width is not None and arch is None),
+    ):
+        if missing:
+            raise ConfigError(f"{option} is given without {needed}; give both, or a --recipe")
+    given: dict[str, Any] = table(
+        forget=_listed(forget),
+        methods=_listed(methods),
+        seeds=None if seeds is None else list(parse_seeds(seeds)),
+        training__epochs=epochs,
+    )
+    if data is not None:
+        given["data"] = [{"name": data, **({} if data_path is None else {"path": data_path})}]
+    if arch is not None:
+        given["models"] = [{"architecture": arch, **({} if width is None else {"width": width})}]
+    config = resolve_bench(recipe, given)
+    rows = run_bench(
+        config,
+        out,
+        device=bench_device(device),
+        reporter=Reporter(),
+        budget=tune,
+        tuned=presets or [],
+        share=Share.of_environment(),
+    )
+    if not rows:  # one of several processes, which only searched
+        say({"tuned": str(out / "tuned")}, as_json=as_json)
+    elif as_json:
+        say({"out": str(out), "rows": rows_as_json(rows)}, as_json=True)
+    else:
+        typer.echo(to_markdown(rows))
+        say({"table": out / "table.md", "plot": out / "gap.png"}, as_json=False)
+
+
+def rows_as_json(rows: list[Any]) -> list[dict[str, Any]]:
+    """The table's rows as plain values."""
+    from dataclasses import asdict
+
+    return [asdict(row) for row in rows]
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,373 @@
+"""The benchmark: presets, cells that resume, the search, the table and its plot."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from erasure.classifiers import METHODS, TrainingRecipe
+from erasure.errors import CheckpointError, ConfigError
+from eval.unlearning_metrics import Scores
+from pipelines.classifiers import bench as bench_module
+from pipelines.classifiers import tuning
+from pipelines.classifiers.architectures import ModelConfig
+from pipelines.classifiers.bench import BenchConfig
+from pipelines.classifiers.bench_plot import place_labels, plot_gap_against_time
+from pipelines.classifiers.bench_run import Share, run_bench
+from pipelines.classifiers.bench_table import table, to_csv, to_json, to_markdown
+from pipelines.classifiers.cells import Cell, CellFile
+from pipelines.classifiers.data import DataConfig
+from pipelines.classifiers.presets import FOLDER, Preset, Span, load_presets
+from pipelines.classifiers.run_settings import RECIPES, resolve_bench
+from pipelines.classifiers.tuning import trials, write_tuned
+from pipelines.progress import Reporter
+from pipelines.recipe import load_toml
+
+pytest.importorskip("sklearn")
+
+TINY = BenchConfig(
+    data=(DataConfig(name="digits", train=200, held_out=60, test=60),),
+    models=(ModelConfig(architecture="mlp", width=0.05),),
+    training=TrainingRecipe(epochs=2, batch_size=64),
+    methods=("ga", "salun-random"),
+    seeds=(0,),
+)
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def call(config: BenchConfig = TINY, **options: Any) -> Any:  # noqa: ANN401
+        reporter = Reporter(quiet=True)
+        return run_bench(
+            config, tmp_path / "out", device=torch.device("cpu"), reporter=reporter, **options
+        )
+
+    return call
+
+
+def lines(folder: Path, name: str = "cells") -> list[dict[str, Any]]:
+    text = (folder / "out" / f"{name}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def cell(row: str, seed: int = 0, **scores: float) -> Cell:
+    four = {"ua": 5.0, "ra": 100.0, "ta": 94.0, "mia": 13.0, "seconds": 2.0} | scores
+    return Cell(key=f"{row} {seed}", setting="a/b/10%", row=row, seed=seed, scores=Scores(**four))
+
+
+# Running
+
+
+def test_a_benchmark_leaves_its_table_and_plot(run: Run, tmp_path: Path) -> None:
+    rows = run()
+    assert [row.method for row in rows] == ["retrain", "ga", "salun-random"]
+    assert rows[0].gap == 0.0
+    assert rows[1].scores["ua"].count == 1
+    assert set(rows[1].others) == {"correctness", "entropy", "modified-entropy"}
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    files = {"bench.toml", "cells.jsonl", "table.json", "table.csv", "table.md", "gap.png"}
+    assert made == files | {"models"}
+    assert len(list((tmp_path / "out" / "models").glob("*.safetensors"))) == 2
+    assert resolve_bench(str(tmp_path / "out" / "bench.toml"), {}) == TINY
+
+
+def test_what_is_there_is_not_made_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run()
+
+    def never(*_: Any, **__: Any) -> None:  # noqa: ANN401
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(bench_module, "forget_data", never)
+    assert run() == first
+    assert len(lines(tmp_path)) == 3
+
+
+def test_a_further_method_adds_its_cell_alone(run: Run, tmp_path: Path) -> None:
+    run()
+    before = lines(tmp_path)
+    run(replace(TINY, methods=("ga", "salun-random", "ft")))
+    assert lines(tmp_path)[:3] == before
+    assert [line["row"] for line in lines(tmp_path)[3:]] == ["ft"]
+
+
+def test_originals_are_shared_by_forget_sets_and_retrained_models_by_methods(
+    run: Run, tmp_path: Path
+) -> None:
+    run(replace(TINY, forget=("10%", "class:3"), seeds=(0, 1), methods=("ga", "ft")))
+    names = [path.name.split("-")[0] for path in (tmp_path / "out" / "models").iterdir()]
+    assert (names.count("original"), names.count("retrained")) == (2, 4)
+    assert len(lines(tmp_path)) == 2 * 2 * 3
+
+
+def test_a_line_that_was_cut_costs_one_cell(run: Run, tmp_path: Path) -> None:
+    run()
+    path = tmp_path / "out" / "cells.jsonl"
+    path.write_text(path.read_text(encoding="utf-8")[:-40], encoding="utf-8")
+    run()
+    rows = [json.loads(x)["row"] for x in path.read_text().splitlines() if x.endswith("}")]
+    assert rows == ["retrain", "ga", "salun-random"]
+
+
+def test_the_same_cell_comes_out_of_two_runs(run: Run, tmp_path: Path) -> None:
+    run()
+    first = lines(tmp_path)
+    for path in (tmp_path / "out").glob("*.jsonl"):
+        path.unlink()
+    run()
+    for one, other in zip(first, lines(tmp_path), strict=True):
+        for scores in (one["scores"], other["scores"]):
+            scores.pop("seconds")
+        assert (one["key"], one["scores"]) == (other["key"], other["scores"])
+
+
+def test_a_method_that_refuses_the_data_is_a_failed_cell_and_not_the_end(run: Run) -> None:
+    rows = run(replace(TINY, methods=("bs", "ft")))
+    assert [row.method for row in rows] == ["retrain", "ft", "bs"]
+    assert rows[2].scores == {}
+    assert "[0, 1]" in rows[2].failures[0]
+    assert "failed: the inputs" in to_markdown(rows)
+
+
+def test_processes_share_the_work_and_any_of_them_can_tell_it_all(run: Run, tmp_path: Path) -> None:
+    config = replace(TINY, seeds=(0, 1), methods=("ga",))
+    half = run(config, share=Share(0, 2))
+    assert half[0].seeds == (0,)
+    whole = run(config, share=Share(1, 2))
+    assert whole[0].seeds == (0, 1)
+    assert (tmp_path / "out" / "cells-1.jsonl").is_file()
+
+
+@pytest.mark.parametrize(("rank", "world"), [("2", "2"), ("x", "1"), ("0", "")])
+def test_numbers_of_processes_that_make_no_sense_are_refused(
+    rank: str, world: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", world)
+    with pytest.raises(ConfigError, match="accelerate launch"):
+        Share.of_environment()
+
+
+def test_a_folder_of_something_else_is_left_alone(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match="no benchmark"):
+        run()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"seeds": []}, "seeds is empty"),
+        ({"seeds": [-1]}, "the seed -1"),
+        ({"unlearn_epochs": 0}, "unlearn_epochs is 0"),
+        ({"forget": ["some"]}, "no forget set"),
+        ({"forgot": ["10%"]}, "nearest known key is forget"),
+        ({"data": [{"name": "nothing"}]}, "no data set 'nothing'"),
+        ({"training": {"lr": -1.0}}, "lr is -1"),
+    ],
+)
+def test_wrong_benchmarks_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve_bench(None, given)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_ready_recipes_are_benchmarks(path: Path) -> None:
+    config = resolve_bench(path.stem, {})
+    assert load_presets(config.methods)
+
+
+# Presets
+
+
+def test_every_method_has_a_preset_that_it_accepts() -> None:
+    rows = load_presets(["all"])
+    assert {row.method for row in rows} == set(METHODS)
+    assert {row.name for row in rows if row.mask != "none"} == {"salun-random", "salun-inverse"}
+    assert [row.name for row in load_presets()] == list(METHODS)
+    for row in rows:
+        for trial in trials(row, 3):
+            trial.make()
+
+
+def test_tuned_values_replace_those_of_the_preset_for_their_setting_alone(tmp_path: Path) -> None:
+    best = load_presets(["salun"])[0].with_values({"lr": 0.007, "density": 0.3})
+    other = load_presets(["ga"])[0].with_values({"lr": 0.5})
+    tuned = [
+        write_tuned(tmp_path, "a/b/10%", {"salun": best}),
+        write_tuned(tmp_path, "a/b/50%", {"ga": other}),
+    ]
+    (row,) = load_presets(["salun"], setting="a/b/10%", tuned=tuned)
+    assert (row.settings["lr"], row.settings["density"]) == (0.007, 0.3)
+    assert load_presets(["salun"], setting="a/b/50%", tuned=tuned) == load_presets(["salun"])
+    assert load_presets(["ga"], setting="a/b/50%", tuned=tuned)[0].settings["lr"] == 0.5
+
+
+def test_the_density_of_a_control_is_that_of_its_mask() -> None:
+    (row,) = load_presets(["salun-inverse"])
+    moved = row.with_values({"density": 0.2, "lr": 0.1})
+    assert (moved.density, moved.settings["lr"], "density" in moved.settings) == (0.2, 0.1, False)
+
+
+def test_methods_may_be_held_to_fewer_epochs() -> None:
+    rows = {row.name: row.at_most(4).settings.get("epochs") for row in load_presets()}
+    assert (rows["ft"], rows["bad-teacher"], rows["iu"]) == (4, 1, None)
+    assert load_presets(["ft"])[0].at_most(None).settings["epochs"] == 10
+
+
+def test_unknown_methods_and_empty_spans_are_refused() -> None:
+    with pytest.raises(ConfigError, match="nearest"):
+        load_presets(["salum"])
+    with pytest.raises(ConfigError, match="is empty"):
+        Span(low=0.0, high=1.0)
+    with pytest.raises(ConfigError, match="no setting 'rate'"):
+        Preset(name="x", method="ft", settings={"rate": 1.0}).make()
+
+
+def test_presets_name_nothing_that_is_not_searched_within_its_span() -> None:
+    for path in FOLDER.glob("*.toml"):
+        (row,) = load_presets([path.stem])
+        for name, span in row.search.items():
+            start = row.density if name == "density" and row.mask != "none" else row.settings[name]
+            assert span.low <= start <= span.high
+
+
+# The search
+
+
+def test_trials_begin_with_the_preset_and_stay_in_their_space() -> None:
+    (row,) = load_presets(["salun"])
+    found = list(trials(row, 9))
+    assert found[0] == row
+    assert len(found) == 9
+    for trial in found[1:]:
+        for name, span in row.search.items():
+            assert span.low <= trial.settings[name] <= span.high
+    assert found[:5] == list(trials(row, 5))
+    assert len(list(trials(load_presets(["retrain"])[0], 9))) == 1
+
+
+def test_the_search_keeps_what_is_nearest_to_retraining_on_held_out_examples(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "_gap", lambda cell, _: abs(cell.values["settings"]["lr"] - 0.02))
+    run(replace(TINY, methods=("ga",)), budget=4)
+    tried = [line["values"]["settings"]["lr"] for line in lines(tmp_path, "trials")[1:]]
+    best = load_toml(tmp_path / "out" / "tuned" / "digits-mlp-10.toml")["digits/mlp/10%"]["ga"][
+        "lr"
+    ]
+    assert len(tried) == 4
+    assert best == min(tried, key=lambda lr: abs(lr - 0.02))
+    used = lines(tmp_path)[1]["values"]["settings"]["lr"]
+    assert used == best
+    keys = {line["key"] for line in lines(tmp_path)}
+    assert not keys & {line["key"] for line in lines(tmp_path, "trials")}
+
+
+def test_a_search_that_was_cut_goes_on(run: Run, tmp_path: Path) -> None:
+    run(replace(TINY, methods=("ga",)), budget=2)
+    before = lines(tmp_path, "trials")
+    (tmp_path / "out" / "tuned" / "digits-mlp-10.toml").unlink()
+    run(replace(TINY, methods=("ga",)), budget=3)
+    assert lines(tmp_path, "trials")[: len(before)] == before
+    assert len(lines(tmp_path, "trials")) == len(before) + 1
+
+
+def test_processes_share_the_search_and_leave_the_table_to_a_second_call(
+    run: Run, tmp_path: Path
+) -> None:
+    config = replace(TINY, methods=("ga",), forget=("10%", "class:3"))
+    for index in range(2):
+        assert run(config, budget=1, share=Share(index, 2)) == []
+    made = sorted(path.name for path in (tmp_path / "out" / "tuned").iterdir())
+    assert made == ["digits-mlp-10.toml", "digits-mlp-class-3.toml"]
+    assert not (tmp_path / "out" / "cells.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "message"),
+    [
+        (TINY, {"budget": -1}, "budget is -1"),
+        (
+            replace(TINY, data=(DataConfig(name="digits", train=100, held_out=0),)),
+            {"budget": 1},
+            "no held-out examples",
+        ),
+    ],
+)
+def test_searches_that_make_no_sense_are_refused(
+    run: Run, config: BenchConfig, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(config, **options)
+
+
+# The table
+
+
+def test_the_table_has_the_gap_of_the_means_and_of_each_seed() -> None:
+    cells = [cell("retrain"), cell("retrain", 1), cell("ft", 0, ua=1.0), cell("ft", 1, ua=9.0)]
+    _, row = table(cells)
+    assert row.gap == 0.0
+    assert row.seed_gap is not None
+    assert (row.seed_gap.mean, row.seed_gap.count) == (1.0, 2)
+    assert row.scores["ua"].mean == 5.0
+
+
+def test_the_gap_is_over_seeds_that_both_have() -> None:
+    cells = [cell("retrain"), cell("ft", 0, ua=1.0), cell("ft", 1, ua=90.0)]
+    _, row = table(cells)
+    assert row.gap == 1.0
+    (alone,) = table([cell("ft")])
+    assert alone.gap is None
+
+
+def test_markdown_marks_the_two_smallest_gaps() -> None:
+    cells = [cell("retrain"), cell("a", ua=6.0), cell("b", ua=9.0), cell("c", ua=25.0)]
+    text = to_markdown(table(cells))
+    assert "### a/b/10%" in text
+    assert "| a | 6.00±0.00 | 100.00±0.00 | 94.00±0.00 | 13.00±0.00 | **0.25** |" in text
+    assert "| *1.00* |" in text
+    assert "| 5.00 |" in text
+
+
+def test_csv_and_json_hold_the_same_rows() -> None:
+    broken = Cell(key="x", setting="a/b/10%", row="bs", seed=0, error="no, thanks")
+    rows = table([cell("retrain"), cell("ft", ua=9.0), broken])
+    read = list(csv.DictReader(io.StringIO(to_csv(rows))))
+    assert [row["method"] for row in read] == ["retrain", "ft", "bs"]
+    assert (read[1]["ua_mean"], read[1]["avg_gap"]) == ("9.0000", "1.0000")
+    assert read[2]["failure"] == "no, thanks"
+    assert json.loads(to_json(rows, note=1))["rows"][1]["gap"] == 1.0
+
+
+def test_cells_survive_the_file(tmp_path: Path) -> None:
+    file = CellFile(tmp_path)
+    cells = [cell("ft"), Cell(key="y", setting="s", row="bs", seed=1, error="no")]
+    for one in cells:
+        file.append(one)
+    assert list(file.read().values()) == cells
+
+
+def test_a_plot_is_made_of_any_number_of_settings(tmp_path: Path) -> None:
+    cells = [cell("retrain", seconds=90.0), cell("ft", ua=9.0), cell("salun", ua=9.0)]
+    more = [replace(one, setting=f"{n}/b/10%") for n in range(4) for one in cells]
+    plot_gap_against_time(table(more), tmp_path / "gap.png")
+    assert (tmp_path / "gap.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_of_dots_on_one_spot_do_not_lie_on_each_other() -> None:
+    placed = place_labels([(name, 0.5, 0.1) for name in ("ft", "ga", "salun", "scrub")])
+    assert not any(a.hits(b) for a in placed for b in placed if a is not b)
+    (edge,) = place_labels([("bad-teacher", 0.99, 0.5)])
+    assert edge.left < 0.9
