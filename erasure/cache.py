@@ -34,12 +34,25 @@ class TensorCache:
         self, kind: str, key: str, make: Callable[[], Mapping[str, Tensor]]
     ) -> dict[str, Tensor]:
         """What is stored under the key, made and stored now if it is not there or is damaged."""
-        path = self.folder / kind / f"{key}.safetensors"
+        found = self.find(kind, key)
+        if found is None:
+            found = dict(make())
+            self.keep(kind, key, found)
+        return found
+
+    def find(self, kind: str, key: str) -> dict[str, Tensor] | None:
+        """What is stored under the key; None if it is not there or is damaged."""
+        path = self._path(kind, key)
         if path.exists():
             try:
                 return load_file(path)
             except (OSError, SafetensorError) as err:
                 log.warning("%s is damaged (%s) and is made again", path, err)
-        tensors = dict(make())
-        save_tensors(path, tensors, {"format": FORMAT})
-        return tensors
+        return None
+
+    def keep(self, kind: str, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Store under the key; DiskError where the disk refuses."""
+        save_tensors(self._path(kind, key), tensors, {"format": FORMAT})
+
+    def _path(self, kind: str, key: str) -> Path:
+        return self.folder / kind / f"{key}.safetensors"

@@ -34,6 +34,7 @@ from erasure.seeds import generator_for
 from erasure.selected import moved_outside
 from erasure.selection import check_density
 from erasure.stable_diffusion import build_unet, noise_schedule, wrap_unet
+from erasure.team import ALONE, Team, require_same
 from erasure.trainer import MaskedTrainer, Step, TrainConfig
 from erasure.training_state import load_state, save_state
 
@@ -61,6 +62,7 @@ def find_mask(
     concept: str = "",
     config: SaliencyConfig | None = None,
     device: torch.device | None = None,
+    team: Team = ALONE,
     on_pass: Callable[[Pass], None] = lambda _: None,
 ) -> SaliencyMask:
     """Choose the weights that may move.
@@ -70,6 +72,7 @@ def find_mask(
         density: share of the weights in scope, ranked together, in (0, 1].
         scope: key into `erasure.scopes.SCOPES`; only these weights are candidates.
         concept: noted in the mask.
+        team: shares the samples; all are given the same and get the same mask.
         on_pass: told of progress.
 
     Raises:
@@ -86,7 +89,9 @@ def find_mask(
     elif kind == "all":
         mask = all_mask({name: checkpoint.unet[name] for name in names})
     else:
-        scores = measure_saliency(checkpoint, data, names, settings, device=device, on_pass=on_pass)
+        scores = measure_saliency(
+            checkpoint, data, names, settings, device=device, team=team, on_pass=on_pass
+        )
         mask = salient_mask(scores, density) if kind == "salient" else inverse_mask(scores, density)
     info = replace(
         mask.info,
@@ -106,6 +111,7 @@ def measure_saliency(
     config: SaliencyConfig,
     *,
     device: torch.device | None = None,
+    team: Team = ALONE,
     on_pass: Callable[[Pass], None] = lambda _: None,
 ) -> dict[str, Tensor]:
     """|sum of forget gradients| of the named weights, by name, float32 on `device`."""
@@ -115,9 +121,11 @@ def measure_saliency(
     for weight in weights.values():
         weight.requires_grad_(True)
     schedule = noise_schedule(checkpoint.description.scheduler)
-    for progress in accumulate_gradients(wrap_unet(network), data, schedule, config, device=where):
+    for progress in accumulate_gradients(
+        wrap_unet(network), data, schedule, config, device=where, team=team
+    ):
         on_pass(progress)
-    return saliency_scores(network, weights)
+    return saliency_scores(network, weights, team)
 
 
 def erase(
@@ -131,6 +139,7 @@ def erase(
     record: Mapping[str, Any] | None = None,
     device: torch.device | None = None,
     checkpointing: bool = False,
+    team: Team = ALONE,
     state: Path | None = None,
     save_every: int = 50,
     on_step: Callable[[Step], None] = lambda _: None,
@@ -141,15 +150,17 @@ def erase(
         mask: made from this checkpoint.
         record: further settings to note in the provenance; plain JSON values.
         checkpointing: recompute activations in the backward pass; less memory, more time.
+        team: shares every batch; all are given the same and get the same edit.
         state: file to keep the run in and to continue from where it exists; None keeps nothing.
-            It stays when the run ends or is interrupted; delete it when the result is safe.
+            It stays when the run ends or is interrupted; delete it when the result is safe. On a
+            team all read it, the first writes it, and it fits a team of any size.
         save_every: steps between two saves.
         on_step: told of each step; what it raises stops the run with its state saved.
 
     Raises:
         MaskError: the mask belongs to another base.
-        TrainingError: the loss is not finite (the last good state is saved), or the state
-            belongs to another run.
+        TrainingError: the loss is not finite or another process is gone (the last good state is
+            saved), the state belongs to another run, or the processes are not at the same run.
     """
     require_base(mask.info, checkpoint.unet_hash())
     require_weights(mask, checkpoint.unet)
@@ -165,12 +176,15 @@ def erase(
         schedule=noise_schedule(checkpoint.description.scheduler),
         objective=objective,
         config=config,
+        team=team,
     )
     run = _run_key(checkpoint, data, mask, objective, config)
+    require_same(team, int(run[:15], 16), "model, mask, pictures or settings")
     history = load_state(state, trainer, run) if state is not None and state.exists() else []
+    require_same(team, trainer.done, "saved state")
     for step in history:
         on_step(step)
-    _run(trainer, history, on_step, _Saver(state, save_every, run))
+    _run(trainer, history, on_step, _Saver(state if team.rank == 0 else None, save_every, run))
     return _finish(checkpoint, network, mask, objective, config, concept, record, history)
 
 

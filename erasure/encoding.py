@@ -9,11 +9,14 @@ from torch import Tensor
 
 from erasure.cache import TensorCache, content_key
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.denoiser import Condition
+from erasure.checkpoints.description import encoder_of
+from erasure.checkpoints.family import SDXL
+from erasure.denoiser import Condition, join
 from erasure.errors import ConfigError
 from erasure.hashing import weights_hash
 from erasure.latents import ConceptData, LatentSet
 from erasure.stable_diffusion import build_image_encoder, build_text_encoder
+from erasure.text_encoders import with_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ def encode_concept(
         torch.tensor([row[p] for p in kept], dtype=torch.int64),
     )
     prompts = _encode_prompts(checkpoint, texts, where, cache)
+    prompts = with_size(prompts, *_one_size(checkpoint, sets))
     return ConceptData(forget_set, torch.tensor(table), retain_set, prompts)
 
 
@@ -116,16 +120,38 @@ def _encode_pictures(
 def _encode_prompts(
     checkpoint: Checkpoint, texts: Sequence[str], device: torch.device, cache: TensorCache | None
 ) -> Condition:
-    def make() -> dict[str, Tensor]:
-        encoder = build_text_encoder(checkpoint)
-        encoder.network.to(device)
-        return {"tokens": encoder(texts).tokens}
+    """The prompts, the first of them the empty one, as the model is told it without guidance."""
 
-    tokenizer = {
-        name: hashlib.sha256(content).hexdigest()
-        for name, content in checkpoint.tokenizer_files().items()
-    }
-    config = dict(checkpoint.description.text_encoder)
-    model = [weights_hash(checkpoint.components["text_encoder"]), config]
-    key = content_key(model=model, tokenizer=tokenizer, texts=list(texts))
-    return Condition((cache.get("prompts", key, make) if cache else make())["tokens"])
+    def make() -> dict[str, Tensor]:
+        encoder = build_text_encoder(checkpoint).to(device)
+        told = encoder(texts)
+        first, others = told[torch.tensor([0])], told[torch.arange(1, len(texts))]
+        told = join([encoder.unguided(first), others])
+        return {"tokens": told.tokens} | {f"added.{k}": v for k, v in told.added.items()}
+
+    made = cache.get("prompts", _prompts_key(checkpoint, texts), make) if cache else make()
+    prefix = "added."
+    added = {k.removeprefix(prefix): v for k, v in made.items() if k.startswith(prefix)}
+    return Condition(made["tokens"], added)
+
+
+def _prompts_key(checkpoint: Checkpoint, texts: Sequence[str]) -> str:
+    """All that decides how the prompts are encoded."""
+    encoders = []
+    for name, config in checkpoint.description.tokenizers().items():
+        files = checkpoint.tokenizer_files(name)
+        words = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+        weights = weights_hash(checkpoint.components[encoder_of(name)])
+        encoders.append([weights, dict(config), words])
+    zeros = checkpoint.description.model_index.get("force_zeros_for_empty_prompt")
+    return content_key(encoders=encoders, zeros=zeros, texts=list(texts))
+
+
+def _one_size(checkpoint: Checkpoint, sets: Sequence[Tensor]) -> tuple[int, int]:
+    """Height and width of all pictures, which SD XL is told; the others may mix them."""
+    sizes = {(pixels.shape[2], pixels.shape[3]) for pixels in sets}
+    if len(sizes) > 1 and checkpoint.family is SDXL:
+        named = " and ".join(f"{width} x {height}" for height, width in sorted(sizes))
+        raise ConfigError(f"the pictures are {named} pixels; {SDXL.title} needs one size for all")
+    height, width = sets[0].shape[2:]
+    return height, width

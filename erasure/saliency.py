@@ -16,6 +16,7 @@ from erasure.denoiser import Condition, Denoiser, join
 from erasure.errors import ConfigError, TrainingError
 from erasure.latents import ConceptData, Draw, Noised, noised
 from erasure.schedule import NoiseSchedule
+from erasure.team import ALONE, Team, share_of
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class Pass:
     """Progress of the gradient pass."""
 
     done: int
-    """Samples so far."""
+    """Samples so far; on a team, as many as if all were as far as this process."""
     total: int
     loss: float
     """Mean over the last batch."""
@@ -97,16 +98,19 @@ def accumulate_gradients(
     *,
     device: torch.device,
     autocast: AbstractContextManager[object] | None = None,
+    team: Team = ALONE,
 ) -> Iterator[Pass]:
     """Sum the signed gradient over all forget samples into `.grad` of the weights behind `denoise`.
 
     Every (picture, draw) has its own seeded time step and noise. Clear the gradients first; no
-    weight moves.
+    weight moves. On a team the sum is that over this process's share of the samples, and
+    `saliency_scores` adds up the shares.
     """
     rows = [(n, k) for k in range(config.draws) for n in range(len(data.forget))]
     empty = data.prompts[torch.zeros(1, dtype=torch.int64)].to(device, torch.float32)
-    for start in range(0, len(rows), config.batch_size):
-        part = rows[start : start + config.batch_size]
+    mine = share_of(team, len(rows))
+    for start in mine[:: config.batch_size]:
+        part = rows[start : min(start + config.batch_size, mine.stop)]
         draws = [Draw(n, (config.seed, "saliency", n, k)) for n, k in part]
         batch = noised(data.forget, data.prompts, schedule, draws).to(device, torch.float32)
         with autocast or nullcontext():
@@ -118,14 +122,18 @@ def accumulate_gradients(
                 f"the forget loss is {loss} on sample {start}; check the checkpoint and the "
                 "pictures, or use fp32"
             )
-        yield Pass(start + len(part), len(rows), loss)
+        done = (start + len(part) - mine.start) * len(rows) // len(mine)
+        yield Pass(done, len(rows), loss)
 
 
-def saliency_scores(network: nn.Module, names: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+def saliency_scores(
+    network: nn.Module, names: Mapping[str, nn.Parameter], team: Team = ALONE
+) -> dict[str, Tensor]:
     """Take the accumulated gradients as scores: |sum of gradients|, by name, float32.
 
     The gradients themselves become the scores, so nothing is copied where they are float32; the
-    network is left without gradients. A weight without one never mattered and scores zero.
+    network is left without gradients. A weight without one never mattered and scores zero. On a
+    team the gradients of all processes are added up first, parameter by parameter, in place.
 
     Source: arXiv:2310.12508; the absolute value comes after the sum over the forget data, so
         gradients that cancel do not count.
@@ -136,6 +144,9 @@ def saliency_scores(network: nn.Module, names: Mapping[str, nn.Parameter]) -> di
         if gradient is None:
             scores[name] = torch.zeros_like(weight, dtype=torch.float32)
         else:
-            scores[name] = gradient.float().abs_()
+            scores[name] = gradient.float()
+    team.sum_(scores.values())
+    for score in scores.values():
+        score.abs_()
     network.zero_grad(set_to_none=True)
     return scores

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from erasure.errors import MaskError
 from erasure.precision import wide
+from erasure.team import Team
 
 
 class SelectedWeights:
@@ -78,6 +79,24 @@ class SelectedWeights:
             flat.index_copy_(0, self._rows[name].long(), vector.detach().to(parameter.dtype))
             if flat.data_ptr() != parameter.data_ptr():
                 parameter.copy_(flat.view(parameter.shape))
+
+    def sum_gradients(self, team: Team) -> None:
+        """Add up the gradients of all processes, in place, vector by vector.
+
+        A vector that has a gradient nowhere keeps none, so that the optimiser passes it over.
+        """
+        if team.count == 1:
+            return
+        vectors = list(self.vectors.values())
+        owners = torch.tensor([vector.grad is not None for vector in vectors], dtype=torch.int64)
+        team.sum_([owners])
+        gradients = []
+        for vector, known in zip(vectors, owners.tolist(), strict=True):
+            if known and vector.grad is None:
+                vector.grad = torch.zeros_like(vector)
+            if vector.grad is not None:
+                gradients.append(vector.grad)
+        team.sum_(gradients)
 
     def gradient_norm(self) -> Tensor:
         """Euclidean norm of all selected gradients, (), float32."""

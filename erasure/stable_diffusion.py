@@ -1,10 +1,10 @@
-"""The adapter to diffusers and transformers for Stable Diffusion 1.x and 2.x."""
+"""The adapter to diffusers and transformers for Stable Diffusion 1.x, 2.x and XL."""
 
 # diffusers and transformers are imported where they are used: that takes seconds, and most of the
 # package works without them.
-# B samples, L tokens, D text features, C x h x w latents, H x W pixels.
+# B samples, C x h x w latents, H x W pixels.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.family import SDXL
 from erasure.denoiser import Condition, Denoiser
 from erasure.errors import CheckpointError
 from erasure.schedule import NoiseSchedule
+from erasure.text_encoders import TextEncoder, TextEncoderPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,12 @@ class UNetDenoiser:
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
         """(B, C, h, w), (B,), conditions of B samples -> (B, C, h, w)."""
-        output: Tensor = self.network(x_t, t, encoder_hidden_states=condition.tokens).sample
+        output: Tensor = self.network(
+            x_t,
+            t,
+            encoder_hidden_states=condition.tokens,
+            added_cond_kwargs=dict(condition.added) or None,
+        ).sample
         return output
 
 
@@ -54,34 +61,6 @@ def noise_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
     names |= {"rescale_betas_zero_snr"}
     scheduler: Any = DDPMScheduler(**{k: v for k, v in config.items() if k in names})
     return NoiseSchedule(scheduler.alphas_cumprod.float(), prediction)
-
-
-@dataclass(frozen=True, slots=True)
-class TextEncoder:
-    """Turns prompts into conditions."""
-
-    tokenizer: Any
-    """CLIPTokenizer"""
-    network: Any
-    """CLIPTextModel"""
-
-    @torch.no_grad()
-    def __call__(self, prompts: Sequence[str], batch_size: int = 64) -> Condition:
-        """Prompts, cut to the tokenizer's length -> (len(prompts), L, D), float32 on CPU."""
-        parts = []
-        for start in range(0, len(prompts), batch_size):
-            tokens = self.tokenizer(
-                list(prompts[start : start + batch_size]),
-                padding="max_length",
-                truncation=True,
-                return_tensors="pt",
-            )
-            ids = tokens.input_ids.to(self.network.device)
-            mask = None
-            if getattr(self.network.config, "use_attention_mask", False):
-                mask = tokens.attention_mask.to(self.network.device)
-            parts.append(self.network(ids, attention_mask=mask).last_hidden_state.float().cpu())
-        return Condition(torch.cat(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,57 +102,103 @@ def build_image_encoder(checkpoint: Checkpoint, dtype: torch.dtype = torch.float
     return ImageEncoder(_build(AutoencoderKL, checkpoint.description.vae, weights, "vae"))
 
 
-def build_text_encoder(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> TextEncoder:
-    """The text encoder on CPU, with its tokenizer."""
-    from transformers import CLIPTextConfig, CLIPTextModel
+def build_text_encoder(
+    checkpoint: Checkpoint, dtype: torch.dtype = torch.float32
+) -> TextEncoder | TextEncoderPair:
+    """The text encoder on CPU, with its tokenizer; both, where the family has two."""
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-    config = CLIPTextConfig(**_settings(checkpoint.description.text_encoder))
+    network = _build_tower(checkpoint, "text_encoder", CLIPTextModel, dtype)
+    tokenizer = _build_tokenizer(checkpoint, "tokenizer")
+    if checkpoint.family is not SDXL:
+        return TextEncoder(tokenizer, network)
+    second = _build_tower(checkpoint, "text_encoder_2", CLIPTextModelWithProjection, dtype)
+    return TextEncoderPair(
+        (tokenizer, _build_tokenizer(checkpoint, "tokenizer_2")),
+        (network, second),
+        # Silence means True: so the pipeline's own default has it.
+        bool(checkpoint.description.model_index.get("force_zeros_for_empty_prompt", True)),
+    )
+
+
+def text_encoder_of(pipeline: Any) -> TextEncoder | TextEncoderPair:  # noqa: ANN401
+    """That of a diffusers pipeline, as `build_pipeline` makes it."""
+    if not hasattr(pipeline, "text_encoder_2"):
+        return TextEncoder(pipeline.tokenizer, pipeline.text_encoder)
+    return TextEncoderPair(
+        (pipeline.tokenizer, pipeline.tokenizer_2),
+        (pipeline.text_encoder, pipeline.text_encoder_2),
+        bool(pipeline.config.force_zeros_for_empty_prompt),
+    )
+
+
+def _build_tower(
+    checkpoint: Checkpoint, component: str, kind: type[Any], dtype: torch.dtype
+) -> Any:  # noqa: ANN401
+    from transformers import CLIPTextConfig
+
+    config = CLIPTextConfig(**_settings(getattr(checkpoint.description, component)))
     with torch.device("meta"):
-        network = CLIPTextModel(config)
+        network = kind(config)
     expected = network.state_dict()
     weights = {}
-    for name, value in checkpoint.components["text_encoder"].items():
+    for name, value in checkpoint.components[component].items():
         # transformers 5.6 flattened CLIPTextModel; older ones keep the prefix.
         short = name.removeprefix("text_model.")
         weights[short if short in expected else name] = value.to(dtype)
-    _fill(network, weights, "text_encoder")
+    _fill(network, weights, component)
     for module in network.modules():
         ids = getattr(module, "position_ids", None)
         if isinstance(ids, Tensor) and ids.is_meta:  # a buffer that no file holds
             module.position_ids = torch.arange(ids.shape[-1]).expand(1, -1)
-    return TextEncoder(_build_tokenizer(checkpoint), network.eval().requires_grad_(False))
+    return network.eval().requires_grad_(False)
 
 
 def build_pipeline(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> Any:  # noqa: ANN401
-    """A diffusers pipeline on CPU that draws; no safety checker, no progress bar."""
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
+    """A diffusers pipeline on CPU that draws; no safety checker, no watermark, no progress bar."""
+    from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 
     text = build_text_encoder(checkpoint, dtype)
     config = dict(checkpoint.description.scheduler)
     scheduler = DDIMScheduler.from_config(
         config, clip_sample=False, set_alpha_to_one=config.get("set_alpha_to_one", False)
     )
-    pipeline: Any = StableDiffusionPipeline(
-        vae=build_image_encoder(checkpoint, dtype).network,
-        text_encoder=text.network,
-        tokenizer=text.tokenizer,
-        unet=build_unet(checkpoint, dtype),
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    parts = {
+        "vae": build_image_encoder(checkpoint, dtype).network,
+        "unet": build_unet(checkpoint, dtype),
+        "scheduler": scheduler,
+    }
+    pipeline: Any
+    if isinstance(text, TextEncoderPair):
+        pipeline = StableDiffusionXLPipeline(
+            **parts,
+            text_encoder=text.networks[0],
+            text_encoder_2=text.networks[1],
+            tokenizer=text.tokenizers[0],
+            tokenizer_2=text.tokenizers[1],
+            force_zeros_for_empty_prompt=text.zeros_unguided,
+            add_watermarker=False,
+        )
+    else:
+        pipeline = StableDiffusionPipeline(
+            **parts,
+            text_encoder=text.network,
+            tokenizer=text.tokenizer,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def _build_tokenizer(checkpoint: Checkpoint) -> Any:  # noqa: ANN401
+def _build_tokenizer(checkpoint: Checkpoint, name: str) -> Any:  # noqa: ANN401
     from transformers import CLIPTokenizer
 
-    files = checkpoint.tokenizer_files()
+    files = checkpoint.tokenizer_files(name)
     with TemporaryDirectory() as folder:
-        for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
+        for file, content in files.items():
+            (Path(folder) / file).write_bytes(content)
         return CLIPTokenizer.from_pretrained(folder)
 
 

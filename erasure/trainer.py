@@ -17,6 +17,7 @@ from erasure.objectives import Batch, Objective
 from erasure.schedule import NoiseSchedule
 from erasure.seeds import generator_for
 from erasure.selected import SelectedWeights
+from erasure.team import ALONE, Team, share_of
 
 OPTIMIZERS: Final[Mapping[str, Callable[..., torch.optim.Optimizer]]] = {
     "adam": torch.optim.Adam,
@@ -32,9 +33,10 @@ class TrainConfig:
     steps: int = 600
     """Optimiser steps, not epochs."""
     batch_size: int = 8
-    """Forget samples a step, and as many retain samples."""
+    """Forget samples a step, and as many retain samples; of all processes together."""
     micro_batch: int | None = None
-    """Samples a pass; smaller than `batch_size` saves memory (gradient accumulation)."""
+    """Samples a pass of one process; smaller than its part of `batch_size` saves memory
+    (gradient accumulation)."""
     learning_rate: float = 1e-5
     warmup: int = 0
     """Steps of linear warm-up."""
@@ -95,7 +97,12 @@ class Step:
 
 
 class MaskedTrainer:
-    """Moves the selected weights of one network; a generator of steps."""
+    """Moves the selected weights of one network; a generator of steps.
+
+    On a team, each process takes its part of every batch and the gradients of the selected weights
+    are added up, so that all take the same step. What a sample looks like depends on its place in
+    the whole stream alone, so the steps are those of one process, but for rounding.
+    """
 
     def __init__(
         self,
@@ -107,6 +114,7 @@ class MaskedTrainer:
         schedule: NoiseSchedule,
         objective: Objective,
         config: TrainConfig,
+        team: Team = ALONE,
     ) -> None:
         """Prepare; nothing moves yet.
 
@@ -115,11 +123,12 @@ class MaskedTrainer:
             wrap: makes a denoiser of a network of this kind.
             data: latents and prompts, on CPU.
             mask: bool tensors by parameter name.
+            team: with whom the batches are shared; all are given the same.
 
         Raises:
             MaskError: the mask does not fit the network.
         """
-        self.config = config
+        self.config, self._team = config, team
         self._data, self._schedule, self._objective = data, schedule, objective
         self._denoise = wrap(network)
         self._frozen = self._denoise
@@ -153,7 +162,8 @@ class MaskedTrainer:
         """Take the remaining steps, yielding after each; the caller may stop at any time.
 
         Raises:
-            TrainingError: the loss or a gradient is not finite; no weight has moved in that step.
+            TrainingError: the loss or a gradient is not finite, or another process is gone; no
+                weight has moved in that step.
         """
         while self.done < self.config.steps:
             yield self._step(self.done)
@@ -161,17 +171,7 @@ class MaskedTrainer:
     def _step(self, index: int) -> Step:
         config = self.config
         self.optimizer.zero_grad(set_to_none=True)
-        forget = retain = 0.0
-        size = config.micro_batch or config.batch_size
-        for start in range(0, config.batch_size, size):
-            count = min(size, config.batch_size - start)
-            share = count / config.batch_size
-            batch = self._batch(index * config.batch_size + start, count)
-            with self._autocast():
-                loss = self._objective(self._denoise, self._frozen, batch)
-            torch.autograd.backward(share * loss.total)
-            forget += share * float(loss.forget.detach())
-            retain += share * float(loss.retain.detach())
+        forget, retain = self._accumulate(index)
         norm = float(self.selected.gradient_norm())
         step = Step(index + 1, forget + retain, forget, retain)
         if not torch.tensor([step.loss, norm]).isfinite().all():
@@ -189,6 +189,28 @@ class MaskedTrainer:
         self.selected.write_back()
         self.done = index + 1
         return step
+
+    def _accumulate(self, index: int) -> tuple[float, float]:
+        """Gradients and losses, forget and retain, of one batch of the whole team.
+
+        Every pass counts by its share of the batch, however the batch is cut, so sums are means.
+        """
+        config = self.config
+        mine = share_of(self._team, config.batch_size)
+        size = config.micro_batch or config.batch_size
+        losses = torch.zeros(2, dtype=torch.float64)
+        for start in mine[::size]:
+            count = min(size, mine.stop - start)
+            share = count / config.batch_size
+            batch = self._batch(index * config.batch_size + start, count)
+            with self._autocast():
+                loss = self._objective(self._denoise, self._frozen, batch)
+            torch.autograd.backward(share * loss.total)
+            losses[0] += share * float(loss.forget.detach())
+            losses[1] += share * float(loss.retain.detach())
+        self._team.sum_([losses])
+        self.selected.sum_gradients(self._team)
+        return float(losses[0]), float(losses[1])
 
     def _batch(self, position: int, count: int) -> Batch:
         """The samples at a place in the endless stream; independent of how it is cut."""

@@ -1,4 +1,7 @@
-"""The pictures of one erasure: drawn by the checkpoint, from a folder, from a data set."""
+"""The pictures of one erasure: drawn by the checkpoint, from a folder, from a data set.
+
+Where several processes share the run, all of them draw and the first does the rest.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,11 +20,12 @@ from erasure.errors import ConfigError
 from erasure.hashing import weights_hash
 from erasure.latents import ConceptData, shuffled
 from erasure.seeds import derived_seed
-from pipelines.generation import Request, draw_all
+from pipelines.generation import Painter, Request
 from pipelines.picture_dataset import DatasetSource, dataset_pictures
 from pipelines.picture_folder import folder_pictures
 from pipelines.pictures import Picture
-from pipelines.progress import Reporter
+from pipelines.processes import Processes
+from pipelines.progress import Reporter, Tick
 from pipelines.settings import DataConfig, PicturesConfig
 from prompts.imagenette import CLASSES, find_label, label_prompts
 from prompts.plan import ConceptPlan
@@ -39,24 +43,31 @@ class Gatherer:
     seed: int
     device: torch.device
     cache: TensorCache
+    """Only the first process reads and writes it."""
+    team: Processes
     reporter: Reporter
 
     def gather(self) -> ConceptData:
-        """Draw or read all pictures of the plan and encode them.
+        """Draw or read all pictures of the plan and encode them; the same in all processes.
 
         Raises:
             ConfigError: a source has no picture, or one that cannot be read.
+            TrainingError: another process is gone.
         """
         forget_source, retain_source = self.config.forget, self.config.retain
         # The user's own first: what is wrong with them is told before any picture is drawn.
         own = list(self._read("forget", forget_source))
         kept = list(self._read("retain", retain_source))
         forget = _joined([*self._drawn("forget", self.plan.forget, forget_source.drawn), *own])
-        if forget is None:
+        if forget is None and self.team.first:
             raise ConfigError(
                 "there is nothing to forget from; set data.forget.drawn, folder or dataset"
             )
         retain = _joined([*self._drawn("retain", self.plan.retain, retain_source.drawn), *kept])
+        return self.team.told(lambda: self._encoded(forget, retain))
+
+    def _encoded(self, forget: PromptedPixels | None, retain: PromptedPixels | None) -> ConceptData:
+        assert forget is not None
         replacement = dict(self.plan.replacement)
         stand_ins = next(iter(replacement.values()))
         for prompt in forget.prompts:  # those of the user's own pictures
@@ -71,7 +82,8 @@ class Gatherer:
         return self.config.size or self.checkpoint.description.resolution
 
     def _drawn(self, role: Role, prompts: Sequence[str], count: int) -> Iterator[PromptedPixels]:
-        """Pictures that the checkpoint draws itself, as the paper does for nudity."""
+        """Pictures that the checkpoint draws itself, as the paper does for nudity; they come in the
+        first process alone."""
         if not count or not prompts:
             return
         rows = shuffled(len(prompts), 0, count, self.seed, role, "prompts")
@@ -89,18 +101,37 @@ class Gatherer:
             size=self._size,
         )
 
-        def make() -> dict[str, Tensor]:
+        kept = self.cache.find("pictures", key) if self.team.first else None
+        if not self.team.any(kept is not None):
             with self.reporter.stage(f"draw {role} pictures", count) as tick:
-                images = draw_all(
-                    self.checkpoint, requests, drawing, self.device, size=self._size, on_drawn=tick
-                )
-            return {"pixels": torch.stack([_bytes(image) for image in images])}
+                kept = {"pixels": self._draw(requests, tick)}
+            if self.team.first:
+                self.cache.keep("pictures", key, kept)
+        if self.team.first:
+            assert kept is not None
+            yield PromptedPixels(kept["pixels"], [request.prompt for request in requests])
 
-        pixels = self.cache.get("pictures", key, make)["pixels"]
-        yield PromptedPixels(pixels, [request.prompt for request in requests])
+    def _draw(self, requests: Sequence[Request], tick: Tick) -> Tensor:
+        """(N, 3, H, W) uint8; whole batches are shared out, as a picture depends on its batch."""
+        pixels = torch.zeros(len(requests), 3, self._size, self._size, dtype=torch.uint8)
+        painter: Painter | None = None
+        size = self.config.drawing.batch_size
+        for number, start in enumerate(range(0, len(requests), size)):
+            part = requests[start : start + size]
+            if self.team.has(number):
+                painter = painter or Painter(
+                    self.checkpoint, self.config.drawing, self.device, self._size
+                )
+                drawn = [_bytes(image) for image in painter.draw(part)]
+                pixels[start : start + size] = torch.stack(drawn)
+            tick(len(part))  # what others draw meanwhile counts too: the bar shows the whole
+        self.team.sum_([pixels])
+        return pixels
 
     def _read(self, role: Role, source: PicturesConfig) -> Iterator[PromptedPixels]:
-        """The user's own pictures."""
+        """The user's own pictures, in the first process alone."""
+        if not self.team.first:
+            return
         if source.folder is not None:
             yield _prompted(
                 folder_pictures(

@@ -22,6 +22,7 @@ from pipelines.interrupts import between_steps
 from pipelines.masking import make_mask, named_mask
 from pipelines.models import is_canvas, open_model, pick_device
 from pipelines.plots import plot_density, plot_losses
+from pipelines.processes import Processes, processes
 from pipelines.progress import Reporter
 from pipelines.recipe import build, dump_toml
 from pipelines.run_folder import MASK, MODEL, RECIPE, STATE, clear, may_write
@@ -96,10 +97,13 @@ def run_erasure(
 ) -> Erased:
     """Do what the recipe says and write the run's folder.
 
+    Started by a launcher, the processes share the work, and the first writes.
+
     Raises:
         ErasureError: see the parts; what was finished stays, for `resume`.
     """
-    report = reporter or Reporter(quiet=True)
+    team = processes(pick_device(recipe.device))
+    report = reporter if reporter and team.first else Reporter(quiet=True)
     recipe.objective.objective()
     parse_seeds(recipe.grid.seeds)
     plan = plan_of(recipe, checkpoint)
@@ -110,6 +114,7 @@ def run_erasure(
         seed=recipe.seed,
         device=pick_device(recipe.device),
         cache=cache_of(recipe),
+        team=team,
         reporter=report,
     )
     mask = named_mask(recipe, checkpoint)
@@ -120,19 +125,20 @@ def run_erasure(
     found = data.gather()
     if goes_on and (out / MASK).exists():
         mask = load_mask(out / MASK)  # as it was, whatever device measured it
-    mask = mask or make_mask(recipe, checkpoint, found, reporter=report)
-    if not goes_on:
-        clear(out)
-    with atomic(out / RECIPE) as part:
-        part.write_text(text, encoding="utf-8")
-    save_mask(out / MASK, mask)
-    rows = mask_report(mask)
-    plot_density(rows.blocks, out / "density.png", overall=rows.whole.density)
-    edit = _train(recipe, checkpoint, plan, found, mask, out / STATE, report)
-    plot_losses(edit.history, out / "loss.png")
-    write_history(edit, out / "loss.csv")
-    write_result(recipe, checkpoint, plan, edit, out, report)
-    (out / STATE).unlink(missing_ok=True)
+    mask = mask or make_mask(recipe, checkpoint, found, team=team, reporter=report)
+    team.wait()  # all have looked before one writes
+    if team.first:
+        if not goes_on:
+            clear(out)
+        _begin(text, mask, out)
+    team.wait()
+    edit = _train(recipe, checkpoint, plan, found, mask, out / STATE, team, report)
+    if team.first:
+        plot_losses(edit.history, out / "loss.png")
+        write_history(edit, out / "loss.csv")
+        write_result(recipe, checkpoint, plan, edit, out, report)
+        (out / STATE).unlink(missing_ok=True)
+    team.wait()
     made = edit.provenance
     return Erased(
         out,
@@ -145,6 +151,15 @@ def run_erasure(
     )
 
 
+def _begin(recipe: str, mask: SaliencyMask, out: Path) -> None:
+    """Write what a run can go on from."""
+    with atomic(out / RECIPE) as part:
+        part.write_text(recipe, encoding="utf-8")
+    save_mask(out / MASK, mask)
+    rows = mask_report(mask)
+    plot_density(rows.blocks, out / "density.png", overall=rows.whole.density)
+
+
 def _train(
     recipe: EraseRecipe,
     checkpoint: Checkpoint,
@@ -152,13 +167,14 @@ def _train(
     data: ConceptData,
     mask: SaliencyMask,
     state: Path,
+    team: Processes,
     report: Reporter,
 ) -> Edit:
     with report.stage("train", recipe.train.steps) as tick, between_steps() as stopping:
 
         def on_step(step: Step) -> None:
             tick(1, f"loss {step.loss:.4f}")
-            if stopping():
+            if team.any(stopping()):  # all after the same step
                 raise KeyboardInterrupt
 
         return erase(
@@ -171,6 +187,7 @@ def _train(
             record={"recipe": dump_toml(recipe, "")},
             device=pick_device(recipe.device),
             checkpointing=recipe.checkpointing,
+            team=team,
             state=state,
             save_every=recipe.save_every,
             on_step=on_step,

@@ -1,6 +1,6 @@
 """Draw pictures from prompts and seeds; a seed's picture is the same in any batch."""
 
-# B pictures, L tokens, D text features, C x h x w latents, H x W pixels.
+# B pictures, C x h x w latents, H x W pixels.
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.denoiser import Condition, join
 from erasure.errors import TrainingError
 from erasure.seeds import initial_noise
-from erasure.stable_diffusion import TextEncoder, build_pipeline
+from erasure.stable_diffusion import build_pipeline, text_encoder_of, wrap_unet
+from erasure.text_encoders import with_size
 from pipelines.schedulers import DEFAULT, build_scheduler
 from pipelines.settings import DrawingConfig, check_size
 
@@ -22,7 +24,7 @@ T = TypeVar("T")
 Precision = Literal["fp32", "bf16"]
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _ENCODED: Final = 1024
-"""Prompts whose encoding is kept: 240 MB at the size of Stable Diffusion 1."""
+"""Prompts whose encoding is kept: 240 MB at the size of Stable Diffusion 1, 650 MB at XL's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,14 @@ class Painter:
         self._scheduler = build_scheduler(scheduler, checkpoint.description.scheduler)
         self._config, self._device, self._dtype = config, device, _DTYPES[precision]
         pipeline = build_pipeline(checkpoint, self._dtype).to(device)
-        self._unet, self._vae = pipeline.unet, pipeline.vae
+        self._denoise, self._vae = wrap_unet(pipeline.unet), pipeline.vae
+        self._channels: int = pipeline.unet.config.in_channels
         self._factor: int = pipeline.vae_scale_factor
-        encode = TextEncoder(pipeline.tokenizer, pipeline.text_encoder)
-        # One at a time: the last bits must not depend on which prompts came together.
-        self._encoded = lru_cache(_ENCODED)(lambda prompt: encode([prompt]).tokens[0])
+        encode = text_encoder_of(pipeline)
+        # One at a time: the last bits must not depend on which prompts came together. Nothing here
+        # may refer to `self`: a cycle would keep the model until the collector comes.
+        self._encoded = lru_cache(_ENCODED)(lambda prompt: encode([prompt]))
+        self._unguided = encode.unguided
 
     def draw(
         self, requests: Sequence[Request], on_drawn: Callable[[int], None] = lambda _: None
@@ -111,7 +116,7 @@ class Painter:
         """
         whole = [completed(request, self._default) for request in requests]
         ((width, height, guided),) = {shape_of(request) for request in whole}
-        shape = (self._unet.config.in_channels, height // self._factor, width // self._factor)
+        shape = (self._channels, height // self._factor, width // self._factor)
         noise = initial_noise([request.seed for request in whole], shape)
         latents = self._denoised(noise.to(self._device), whole, guided)
         latents = (latents / self._vae.config.scaling_factor).to(self._dtype)
@@ -128,10 +133,7 @@ class Painter:
     def _denoised(self, noise: Tensor, requests: Sequence[Request], guided: bool) -> Tensor:
         """Noise -> latents, (B, C, h, w) both. The solver runs in float32 whatever the model's
         type."""
-        tokens = torch.stack([self._encoded(request.prompt) for request in requests])  # (B, L, D)
-        if guided:
-            tokens = torch.cat([self._encoded("").expand_as(tokens), tokens])  # (2B, L, D)
-        tokens = tokens.to(self._device, self._dtype)
+        told = self._told(requests, guided)
         scales = [request.guidance or 0.0 for request in requests]
         scale = torch.tensor(scales, device=noise.device)[:, None, None, None]
         self._scheduler.set_timesteps(self._config.steps, device=self._device)
@@ -139,12 +141,23 @@ class Painter:
         for t in self._scheduler.timesteps:
             seen = torch.cat([latents] * 2) if guided else latents
             seen = self._scheduler.scale_model_input(seen, t).to(self._dtype)
-            output = self._unet(seen, t, encoder_hidden_states=tokens, return_dict=False)[0].float()
+            output = self._denoise(seen, t.expand(len(seen)), told).float()
             if guided:
                 without, towards = output.chunk(2)
                 output = without + scale * (towards - without)
             latents = self._scheduler.step(output, t, latents, return_dict=False)[0]
         return latents
+
+    def _told(self, requests: Sequence[Request], guided: bool) -> Condition:
+        """What the UNet is told of B pictures: of 2 B, the unguided ones first, where `guided`."""
+        told = [self._encoded(request.prompt) for request in requests]
+        if guided:
+            told = [self._unguided(self._encoded(""))] * len(requests) + told
+        (height,) = {request.height for request in requests}
+        (width,) = {request.width for request in requests}
+        assert height is not None
+        assert width is not None
+        return with_size(join(told), height, width).to(self._device, self._dtype)
 
 
 def own_size(checkpoint: Checkpoint) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from erasure.saliency import Pass
 from erasure.scopes import in_scope
 from erasure.selection import check_density
 from pipelines.models import pick_device
+from pipelines.processes import Processes
 from pipelines.progress import Reporter
 from pipelines.settings import EraseRecipe
 
@@ -45,12 +46,17 @@ def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint) -> SaliencyMask | No
 
 
 def make_mask(
-    recipe: EraseRecipe, checkpoint: Checkpoint, data: ConceptData, *, reporter: Reporter
+    recipe: EraseRecipe,
+    checkpoint: Checkpoint,
+    data: ConceptData,
+    *,
+    team: Processes,
+    reporter: Reporter,
 ) -> SaliencyMask:
-    """Make a mask of the kind that the recipe names.
+    """Make a mask of the kind that the recipe names, the same in all processes.
 
     Raises:
-        TrainingError: the forget loss is not finite.
+        TrainingError: the forget loss is not finite, or another process is gone.
     """
     total = len(data.forget) * recipe.saliency.draws
     with reporter.stage("find the mask", total) as tick:
@@ -70,5 +76,6 @@ def make_mask(
             concept=recipe.concept,
             config=recipe.saliency,
             device=pick_device(recipe.device),
+            team=team,
             on_pass=on_pass,
         )

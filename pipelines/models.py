@@ -19,8 +19,9 @@ CANVAS_NAME: Final = "diffusion-erasure-canvas"
 """`_name_or_path` in the model index of the embedded checkpoint and of all made from it."""
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_FILES: Final = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
-_HUB_TWINS: Final = ["*.fp16.*", "*non_ema*"]
-"""The same weights again, in a smaller type or before averaging: gigabytes nobody asked for."""
+_HUB_TWINS: Final = ["*.fp16.*", "*non_ema*", "vae_*/*"]
+"""The same weights again, in a smaller type or before averaging, and SD XL's other autoencoders:
+gigabytes nobody asked for."""
 
 
 def open_model(model: str, *, config: str | None = None, allow_pickle: bool = False) -> Checkpoint:

@@ -385,7 +385,10 @@ def test_a_folder_of_a_recipe_s_name_does_not_hide_the_recipe(
             ("compare", "demo", "demo", "--prompt", "x", "--out", "g.png", "--device", "tpu"),
             "'tpu' was asked for",
         ),
-        (("export", "demo", "--to", "onnx", "--out", "x.onnx"), "give diffusers, single-file or patch"),
+        (
+            ("export", "demo", "--to", "onnx", "--out", "x.onnx"),
+            "give diffusers, single-file or patch",
+        ),
         (("export", "demo", "--dtype", "fp8", "--out", "x.safetensors"), "fp16"),
         (("export", "demo", "--out", "x.ckpt"), "must end in .safetensors"),
         (("mask", "demo", "--concept", "church"), "--out"),

@@ -105,7 +105,7 @@ def test_the_provenance_says_what_was_done(
     assert found.base_hash == tiny_checkpoint.unet_hash() == mask.info.base
     assert found.mask_hash == mask_hash(mask)
     assert found.concept == "church"
-    assert found.objective == "RandomLabel(alpha=1.0, target='moving')"
+    assert found.objective == "RandomLabel(alpha=1.0, target='moving', kept='noise')"
     assert found.config == {"train": repr(SHORT), "pictures": 4}
     assert found.version == edit.package_version()
     assert Provenance.from_dict(found.to_dict()) == found
@@ -339,7 +339,7 @@ class Poisoned:
     needs_frozen: bool = False
 
     def __repr__(self) -> str:
-        return "RandomLabel(alpha=1.0, target='moving')"
+        return "RandomLabel(alpha=1.0, target='moving', kept='noise')"
 
     def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
         self.calls += 1

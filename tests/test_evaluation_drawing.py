@@ -28,7 +28,7 @@ from pipelines import generation
 from pipelines.evaluation import drawing
 from pipelines.evaluation.drawing import RunConfig, draw_cases
 from pipelines.evaluation.manifest import Drawn, cases_hash, unusable
-from pipelines.evaluation.processes import Processes, processes
+from pipelines.processes import Processes, processes
 from pipelines.progress import Reporter
 from prompts.case import LazyCases, PromptCase
 

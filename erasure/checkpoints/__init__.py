@@ -2,7 +2,7 @@
 
 from erasure.checkpoints.card import model_card
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.family import FAMILIES, SD1, SD2, Family
+from erasure.checkpoints.family import FAMILIES, SD1, SD2, SDXL, Family
 from erasure.checkpoints.folder import folder_size, write_folder
 from erasure.checkpoints.merge import count_moved, merge_selected
 from erasure.checkpoints.modelspec import ModelSpec
@@ -17,6 +17,7 @@ __all__ = [
     "FAMILIES",
     "SD1",
     "SD2",
+    "SDXL",
     "Check",
     "Checkpoint",
     "Family",

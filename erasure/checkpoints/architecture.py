@@ -13,9 +13,13 @@ from erasure.errors import CheckpointError
 
 
 def expected_weights(component: str, config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Meta tensors of every weight of `unet`, `vae` or `text_encoder`, under diffusers names.
+    """Meta tensors of every weight of a component, under diffusers names.
 
     Costs no memory for weights; text encoder names have `text_model.`.
+
+    Args:
+        component: `unet`, `vae`, `text_encoder` or `text_encoder_2`.
+        config: the content of its `config.json`.
 
     Raises:
         CheckpointError: diffusers or transformers cannot build a model from `config`.
@@ -23,14 +27,14 @@ def expected_weights(component: str, config: Mapping[str, Any]) -> dict[str, Ten
     return dict(_expected(component, json.dumps(dict(config), sort_keys=True)))
 
 
-@lru_cache(maxsize=8)  # building the modules takes most of the time of reading a small checkpoint
+@lru_cache(maxsize=16)  # building the modules takes most of the time of reading a small checkpoint
 def _expected(component: str, config: str) -> dict[str, Tensor]:
     try:
         with torch.device("meta"):
             weights = _BUILDERS[component](json.loads(config)).state_dict()
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, NotImplementedError) as e:
         raise CheckpointError(f"{component}/config.json describes no such model: {e}") from e
-    return with_prefix(weights) if component == "text_encoder" else dict(weights)
+    return with_prefix(weights) if component.startswith("text_encoder") else dict(weights)
 
 
 def _unet(config: Mapping[str, Any]) -> nn.Module:
@@ -53,8 +57,15 @@ def _text_encoder(config: Mapping[str, Any]) -> nn.Module:
     return CLIPTextModel(CLIPTextConfig.from_dict(dict(config)))
 
 
+def _text_encoder_2(config: Mapping[str, Any]) -> nn.Module:
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    return CLIPTextModelWithProjection(CLIPTextConfig.from_dict(dict(config)))
+
+
 _BUILDERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "unet": _unet,
     "vae": _vae,
     "text_encoder": _text_encoder,
+    "text_encoder_2": _text_encoder_2,
 }

@@ -11,7 +11,7 @@ _LIMITS: Final = """\
   adversarial prompts, image inputs and fine-tuning can bring it back.
 - Concepts close to the erased one, and overall quality, may have changed. The picture above shows
   a few prompts and seeds, not a full evaluation.
-- Text encoder and VAE are those of the base model.
+- Text encoders and VAE are those of the base model.
 - The base model's licence and terms of use apply to this model too."""
 
 
@@ -58,9 +58,9 @@ def model_card(
 
 _USAGE: Final = """\
 ```python
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 
-pipeline = StableDiffusionPipeline.from_pretrained("PATH")
+pipeline = DiffusionPipeline.from_pretrained("PATH")
 ```
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from erasure.checkpoints.description import Description
+from erasure.checkpoints.description import Description, encoder_of
 from erasure.checkpoints.family import Family
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.vocabulary import missing_vocabulary
@@ -24,7 +24,8 @@ class Checkpoint:
     family: Family
     path: Path
     components: Mapping[str, Mapping[str, Tensor]]
-    """`unet`, `vae`, `text_encoder` -> diffusers name -> weight. Text names have `text_model.`."""
+    """`unet`, `vae`, `text_encoder` and, in SD XL, `text_encoder_2` -> diffusers name -> weight.
+    Text names have `text_model.`."""
     description: Description
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     """Weights of the single file that diffusers has no place for, under their original names."""
@@ -42,9 +43,11 @@ class Checkpoint:
         """`weights_hash` of the UNet as stored."""
         return weights_hash(self.unet)
 
-    def tokenizer_files(self) -> Mapping[str, bytes]:
-        """Name -> content; CheckpointError, with three ways out, where none was found."""
-        if not self.description.tokenizer:
-            size = int(self.description.text_encoder.get("vocab_size", 0))
-            raise missing_vocabulary(self.path, size)
-        return self.description.tokenizer
+    def tokenizer_files(self, tokenizer: str = "tokenizer") -> Mapping[str, bytes]:
+        """Name -> content of one of `TOKENIZERS`; CheckpointError, with three ways out, where none
+        was found."""
+        files: Mapping[str, bytes] = getattr(self.description, tokenizer)
+        if not files:
+            encoder = getattr(self.description, encoder_of(tokenizer))
+            raise missing_vocabulary(self.path, int(encoder.get("vocab_size", 0)))
+        return files

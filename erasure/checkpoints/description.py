@@ -14,8 +14,11 @@ CONFIG_FILES: Final = {
     "unet": "unet/config.json",
     "vae": "vae/config.json",
     "text_encoder": "text_encoder/config.json",
+    "text_encoder_2": "text_encoder_2/config.json",
 }
 """Field of `Description` -> file in a diffusers folder."""
+TOKENIZERS: Final = ("tokenizer", "tokenizer_2")
+"""Fields of `Description` with a vocabulary, each a folder of that name."""
 
 _SHIPPED: Final = Path(__file__).with_name("configs")
 
@@ -29,8 +32,12 @@ class Description:
     unet: Mapping[str, Any]
     vae: Mapping[str, Any]
     text_encoder: Mapping[str, Any]
+    text_encoder_2: Mapping[str, Any] = field(default_factory=dict)
+    """Empty where the family has one text encoder."""
     tokenizer: Mapping[str, bytes] = field(default_factory=dict)
     """Name in the folder `tokenizer` -> content; empty where no vocabulary was found."""
+    tokenizer_2: Mapping[str, bytes] = field(default_factory=dict)
+    """That of the second text encoder."""
 
     @property
     def prediction_type(self) -> str:
@@ -45,28 +52,49 @@ class Description:
 
     def configs(self) -> dict[str, Mapping[str, Any]]:
         """The parts that are JSON, by the keys of `CONFIG_FILES`."""
-        return {name: getattr(self, name) for name in CONFIG_FILES}
+        found = {name: getattr(self, name) for name in CONFIG_FILES}
+        return {name: config for name, config in found.items() if config}
+
+    def tokenizers(self) -> dict[str, Mapping[str, Any]]:
+        """Each of `TOKENIZERS` that the family has -> config of the text encoder it feeds."""
+        encoders = {name: getattr(self, encoder_of(name)) for name in TOKENIZERS}
+        return {name: config for name, config in encoders.items() if config}
+
+
+def encoder_of(tokenizer: str) -> str:
+    """The text encoder that a tokenizer feeds, both as fields of `Description`."""
+    return tokenizer.replace("tokenizer", "text_encoder")
 
 
 def read_description(folder: Path) -> Description:
-    """Read the configs and the tokenizer of a diffusers folder.
+    """Read the configs and the tokenizers of a diffusers folder.
 
     Raises:
         CheckpointError: a config is missing or is no JSON object.
     """
-    configs = {name: read_json(folder / file) for name, file in CONFIG_FILES.items()}
-    return Description(**configs, tokenizer=_read_files(folder / "tokenizer"))
+    index = read_json(folder / CONFIG_FILES["model_index"])
+    pair = has_component(index, "text_encoder_2")
+    files = {n: file for n, file in CONFIG_FILES.items() if pair or n != "text_encoder_2"}
+    configs = {name: read_json(folder / file) for name, file in files.items()}
+    words = {name: _read_files(folder / name) for name in TOKENIZERS[: 1 + pair]}
+    return Description(**configs, **words)
+
+
+def has_component(model_index: Mapping[str, Any], name: str) -> bool:
+    """Whether a `model_index.json` names a class for that component."""
+    found = model_index.get(name)
+    return isinstance(found, list) and None not in found
 
 
 def shipped_description(key: str, *, prediction_type: str | None = None) -> Description:
     """The configs of the published checkpoints, without a vocabulary.
 
     Args:
-        key: `sd1` or `sd2`.
+        key: `sd1`, `sd2` or `sdxl`.
         prediction_type: None keeps the family's own. SD 2 with `epsilon` is the 512-pixel base.
     """
     folder = _SHIPPED / key
-    found = replace(read_description(folder), tokenizer={})
+    found = replace(read_description(folder), tokenizer={}, tokenizer_2={})
     if prediction_type in (None, found.prediction_type):
         return found
     scheduler = {**found.scheduler, "prediction_type": prediction_type}
@@ -75,9 +103,9 @@ def shipped_description(key: str, *, prediction_type: str | None = None) -> Desc
     return replace(found, scheduler=scheduler, unet=unet)
 
 
-def shipped_tokenizer_settings(key: str) -> dict[str, bytes]:
-    """The tokenizer's settings that go with CLIP's vocabulary."""
-    return _read_files(_SHIPPED / key / "tokenizer")
+def shipped_tokenizer_settings(key: str, tokenizer: str = "tokenizer") -> dict[str, bytes]:
+    """The settings of one of `TOKENIZERS` that go with CLIP's vocabulary."""
+    return _read_files(_SHIPPED / key / tokenizer)
 
 
 def read_json(path: Path) -> dict[str, Any]:

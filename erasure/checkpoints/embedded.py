@@ -10,22 +10,25 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from erasure.checkpoints.description import CONFIG_FILES, Description
+from erasure.checkpoints.description import CONFIG_FILES, TOKENIZERS, Description
 from erasure.checkpoints.vocabulary import CLIP_SIZE
 from erasure.errors import CheckpointError
 
 CONFIGS_KEY: Final = "erasure.configs"
-TOKENIZER_KEY: Final = "erasure.tokenizer"
+TOKENIZER_KEY: Final = "erasure."
+"""With one of `TOKENIZERS` behind it."""
 _LARGEST: Final = 4_000_000  # characters; a header is read whole by every tool that opens the file
 
 
 def to_header(description: Description) -> dict[str, str]:
-    """Header entries; the tokenizer only where no other place could supply it."""
+    """Header entries; a tokenizer only where no other place could supply it."""
     entries = {CONFIGS_KEY: json.dumps(description.configs(), sort_keys=True)}
-    if description.tokenizer and description.text_encoder.get("vocab_size") != CLIP_SIZE:
-        packed = _pack(description.tokenizer)
-        if len(packed) <= _LARGEST:
-            entries[TOKENIZER_KEY] = packed
+    for name, encoder in description.tokenizers().items():
+        files: Mapping[str, bytes] = getattr(description, name)
+        if files and encoder.get("vocab_size") != CLIP_SIZE:
+            packed = _pack(files)
+            if len(packed) <= _LARGEST:
+                entries[f"{TOKENIZER_KEY}{name}"] = packed
     return entries
 
 
@@ -39,8 +42,9 @@ def from_header(metadata: Mapping[str, str], source: str) -> Description | None:
         return None
     try:
         configs: dict[str, dict[str, Any]] = json.loads(metadata[CONFIGS_KEY])
-        tokenizer = _unpack(metadata.get(TOKENIZER_KEY, ""))
-        return Description(**{name: configs[name] for name in CONFIG_FILES}, tokenizer=tokenizer)
+        words = {n: _unpack(metadata.get(f"{TOKENIZER_KEY}{n}", "")) for n in TOKENIZERS}
+        known = {name: config for name, config in configs.items() if name in CONFIG_FILES}
+        return Description(**known, **words)
     except (ValueError, TypeError, KeyError, OSError, EOFError, zlib.error) as err:
         raise CheckpointError(
             f"{source} has damaged configs in its header ({err}); give --config FOLDER"

@@ -1,7 +1,7 @@
 """Which checkpoints are understood: a family is the list of its parts and how each is renamed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from torch import Tensor
@@ -27,6 +27,11 @@ class Part:
     keeps_rest: bool = False
     """Weights the diffusers model has no place for are kept for the next single file."""
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it reads prompts."""
+        return self.component.startswith("text_encoder")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
@@ -34,6 +39,8 @@ class Family:
 
     key: str
     title: str
+    pipeline: str
+    """Class in `model_index.json`."""
     parts: tuple[Part, ...]
     architectures: Mapping[str, str]
     """`prediction_type` -> `modelspec.architecture`."""
@@ -93,16 +100,30 @@ _OPENCLIP: Final = Part(
 SD1: Final = Family(
     key="sd1",
     title="Stable Diffusion 1.x",
+    pipeline="StableDiffusionPipeline",
     parts=(_UNET, _VAE, _CLIP),
     architectures={"epsilon": "stable-diffusion-v1", "v_prediction": "stable-diffusion-v1"},
 )
 SD2: Final = Family(
     key="sd2",
     title="Stable Diffusion 2.x",
+    pipeline="StableDiffusionPipeline",
     parts=(_UNET, _VAE, _OPENCLIP),
     architectures={
         "epsilon": "stable-diffusion-v2-512",
         "v_prediction": "stable-diffusion-v2-768-v",
     },
 )
-FAMILIES: dict[str, Family] = {family.key: family for family in (SD1, SD2)}
+SDXL: Final = Family(
+    key="sdxl",
+    title="Stable Diffusion XL",
+    pipeline="StableDiffusionXLPipeline",
+    parts=(
+        _UNET,
+        _VAE,
+        replace(_CLIP, prefix="conditioner.embedders.0.transformer."),
+        replace(_OPENCLIP, component="text_encoder_2", prefix="conditioner.embedders.1.model."),
+    ),
+    architectures=dict.fromkeys(("epsilon", "v_prediction"), "stable-diffusion-xl-v1-base"),
+)
+FAMILIES: dict[str, Family] = {family.key: family for family in (SD1, SD2, SDXL)}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from erasure.checkpoints.casting import dtype_after
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.description import CONFIG_FILES
+from erasure.checkpoints.description import CONFIG_FILES, encoder_of
 from erasure.checkpoints.provenance import FILE_NAME, Provenance
 from erasure.checkpoints.reading_folder import EXTRAS_FILE, weights_file
 from erasure.checkpoints.tensor_file import write_tensors
@@ -32,7 +32,7 @@ def write_folder(
     card: str | None = None,
     force: bool = False,
 ) -> Written:
-    """Write what `StableDiffusionPipeline.from_pretrained` loads.
+    """Write what `from_pretrained` of the family's diffusers pipeline loads.
 
     Args:
         checkpoint: where all but the UNet comes from.
@@ -50,14 +50,16 @@ def write_folder(
     refuse_existing(path, force=force)
     _require_replaceable(path)
     out = outgoing(checkpoint, unet, provenance, dtype)
-    tokenizer = checkpoint.tokenizer_files()
+    names = checkpoint.description.tokenizers()
+    tokenizers = {name: checkpoint.tokenizer_files(name) for name in names}
     require_space(path, folder_size(checkpoint, dtype))
     with disk_errors(path), _whole_folder(path) as folder:
         _write_weights(checkpoint, out, folder, dtype)
         for name, config in _configs(checkpoint).items():
             _write_json(folder / CONFIG_FILES[name], config)
-        for name, content in tokenizer.items():
-            _write_bytes(folder / "tokenizer" / name, content)
+        for tokenizer, files in tokenizers.items():
+            for name, content in files.items():
+                _write_bytes(folder / tokenizer / name, content)
         for name, file in checkpoint.carried.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, folder / name)
@@ -94,16 +96,17 @@ def _write_weights(
 def _configs(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
     configs = {name: dict(config) for name, config in checkpoint.description.configs().items()}
     present = {name.partition("/")[0] for name in checkpoint.carried}
-    present |= {"scheduler", "tokenizer", *checkpoint.components}
+    present |= {"scheduler", *checkpoint.description.tokenizers(), *checkpoint.components}
     index = configs["model_index"]
     for name, value in index.items():
         if isinstance(value, list) and name not in present:
             index[name] = [None, None]  # a component whose files are not there
     # transformers loads a text encoder in the type its config names, diffusers all else in float32
     # unless told otherwise: half precision named here would make the two disagree.
-    text = configs["text_encoder"]
-    text.pop("torch_dtype", None)
-    text["dtype"] = "float32"
+    for tokenizer in checkpoint.description.tokenizers():
+        text = configs[encoder_of(tokenizer)]
+        text.pop("torch_dtype", None)
+        text["dtype"] = "float32"
     return configs
 
 

@@ -11,7 +11,7 @@ from erasure.errors import CheckpointError
 def read_checkpoint(
     path: Path, *, config: Path | None = None, allow_pickle: bool = False
 ) -> Checkpoint:
-    """Read and check a Stable Diffusion 1.x or 2.x checkpoint.
+    """Read and check a Stable Diffusion 1.x, 2.x or XL checkpoint.
 
     Args:
         path: a folder with `model_index.json`, or a file.

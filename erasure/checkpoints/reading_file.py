@@ -18,6 +18,7 @@ from erasure.checkpoints.description import (
     shipped_tokenizer_settings,
 )
 from erasure.checkpoints.family import Family, Part
+from erasure.checkpoints.markers import told_by_markers
 from erasure.checkpoints.pickles import is_pickle, read_pickle
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading_folder import describe_folder
@@ -82,14 +83,23 @@ def _describe(path: Path, found: TensorFile, family: Family, config: Path | None
             )
     else:
         own = embedded.from_header(found.metadata, str(path))
-        prediction = prediction_type_of(family, found.tensors, found.metadata)
-        description = own or shipped_description(family.key, prediction_type=prediction)
-    if not description.tokenizer and description.text_encoder.get("vocab_size") == CLIP_SIZE:
-        words = find_clip_vocabulary()
-        if words:
-            tokenizer = {**shipped_tokenizer_settings(family.key), **words}
-            description = replace(description, tokenizer=tokenizer)
+        description = own or _published(family, found)
+    for name, encoder in description.tokenizers().items():
+        if not getattr(description, name) and encoder.get("vocab_size") == CLIP_SIZE:
+            words = find_clip_vocabulary()
+            files = {**shipped_tokenizer_settings(family.key, name), **words} if words else {}
+            description = replace(description, **{name: files})
     return description
+
+
+def _published(family: Family, found: TensorFile) -> Description:
+    """The shipped configs, with what the file tells of its scheduler."""
+    prediction = prediction_type_of(family, found.tensors, found.metadata)
+    told = told_by_markers(family, found.tensors)
+    description = shipped_description(
+        family.key, prediction_type=told.get("prediction_type", prediction)
+    )
+    return replace(description, scheduler={**description.scheduler, **told})
 
 
 def _convert(

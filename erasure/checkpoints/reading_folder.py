@@ -9,7 +9,12 @@ from torch import Tensor
 from erasure.checkpoints.architecture import expected_weights
 from erasure.checkpoints.checking import require_names, require_no_more, require_shapes
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.description import Description, read_description, read_json
+from erasure.checkpoints.description import (
+    TOKENIZERS,
+    Description,
+    read_description,
+    read_json,
+)
 from erasure.checkpoints.family import Family, Part
 from erasure.checkpoints.pickles import read_pickle
 from erasure.checkpoints.provenance import Provenance
@@ -24,15 +29,15 @@ _STEMS: Final = {
     "unet": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",
     "text_encoder": "model",
+    "text_encoder_2": "model",
 }
 _PICKLES: Final = {
     "unet": "diffusion_pytorch_model.bin",
     "vae": "diffusion_pytorch_model.bin",
     "text_encoder": "pytorch_model.bin",
+    "text_encoder_2": "pytorch_model.bin",
 }
-_OWN: Final = frozenset(
-    {"unet", "vae", "text_encoder", "tokenizer", "scheduler", "requires_safety_checker"}
-)
+_OWN: Final = frozenset({*_STEMS, *TOKENIZERS, "scheduler"})
 
 
 def weights_file(component: str) -> str:
@@ -77,7 +82,7 @@ def describe_folder(path: Path) -> tuple[Description, Family]:
     index = read_json(path / "model_index.json")
     text_encoder = path / "text_encoder" / "config.json"
     tower = read_json(text_encoder) if text_encoder.is_file() else {}
-    family = family_of_folder(index, tower, path)  # first, so that SDXL is called by its name
+    family = family_of_folder(index, tower, path)  # first: it calls others by name
     return read_description(path), family
 
 

@@ -7,18 +7,17 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from erasure.checkpoints.family import FAMILIES, SD1, SD2, Family
+from erasure.checkpoints.description import has_component
+from erasure.checkpoints.family import FAMILIES, SD1, SD2, SDXL, Family
+from erasure.checkpoints.wording import listed
 from erasure.errors import CheckpointError
 
-SUPPORTED: Final = " and ".join(family.title for family in FAMILIES.values())
+SUPPORTED: Final = listed(family.title for family in FAMILIES.values())
 
 _UNET: Final = "model.diffusion_model.input_blocks.0.0.weight"
-_TEXT_OF: Final = (
-    ("cond_stage_model.transformer.", SD1),
-    ("cond_stage_model.model.", SD2),
-)
 _OTHERS: Final = (
-    (r"conditioner\.embedders\.", "a Stable Diffusion XL checkpoint"),
+    (r"conditioner\.embedders\.0\.model\.", "the refiner of Stable Diffusion XL"),
+    (r"conditioner\.embedders\.", "only a part of a Stable Diffusion XL checkpoint"),
     (r"(model\.diffusion_model\.)?joint_blocks\.", "a Stable Diffusion 3 checkpoint"),
     (r"(model\.diffusion_model\.)?double_blocks\.", "a Flux checkpoint"),
     (r".*(lora_unet|lora_te|lora_down|lora_A|\.lora\.)", "a LoRA"),
@@ -29,7 +28,6 @@ _OTHERS: Final = (
     (r"emb_params|string_to_param", "a textual inversion"),
 )
 _PIPELINES: Final = {
-    "StableDiffusionXL": "a Stable Diffusion XL pipeline",
     "StableDiffusion3": "a Stable Diffusion 3 pipeline",
     "Flux": "a Flux pipeline",
 }
@@ -42,33 +40,41 @@ def family_of_file(names: Collection[str], path: Path) -> Family:
     Raises:
         CheckpointError: it is something else; the message says what, as far as names tell.
     """
-    other = next((t for p, t in _OTHERS if any(re.match(p, name) for name in names)), None)
-    if other is None or _UNET in names:
-        for prefix, family in _TEXT_OF:
-            if _UNET in names and any(name.startswith(prefix) for name in names):
+    if _UNET in names:
+        for family in FAMILIES.values():
+            prefixes = [part.prefix for part in family.parts if part.is_text]
+            if all(any(name.startswith(prefix) for name in names) for prefix in prefixes):
                 return family
+    other = next((t for p, t in _OTHERS if any(re.match(p, name) for name in names)), None)
     if other is None and _UNET in names:
-        other = "a UNet without the text encoder of Stable Diffusion 1.x or 2.x"
+        other = "a UNet without the text encoder of Stable Diffusion"
     raise CheckpointError(
         f"{path} holds {other or 'no Stable Diffusion UNet'}; {SUPPORTED} checkpoints are "
-        "supported: UNet, VAE and text encoder in one file, or a diffusers folder"
+        "supported: UNet, VAE and all text encoders in one file, or a diffusers folder"
     )
 
 
 def family_of_folder(
     model_index: Mapping[str, Any], text_encoder: Mapping[str, Any], path: Path
 ) -> Family:
-    """The family of a diffusers folder: both have the same classes, but another text tower.
+    """The family of a diffusers folder: SD XL by its class, the others by their text tower.
 
     CLIP-L (SD 1.x) has the activation `quick_gelu`, which is also the default of transformers;
     OpenCLIP (SD 2.x) has `gelu`. A single file in the other's naming would run with the wrong one.
     """
     kind = str(model_index.get("_class_name"))
-    if kind != "StableDiffusionPipeline":
+    if kind == SDXL.pipeline:
+        if all(has_component(model_index, part.component) for part in SDXL.parts):
+            return SDXL
+        raise CheckpointError(
+            f"{path} is a Stable Diffusion XL pipeline without UNet, VAE or one of its two text "
+            "encoders; the complete base model is needed"
+        )
+    if kind != SD1.pipeline:
         title = next((t for start, t in _PIPELINES.items() if kind.startswith(start)), None)
         raise CheckpointError(
             f"{path} is {title or 'a ' + kind}, and model_index.json of {SUPPORTED} names "
-            "StableDiffusionPipeline; only these are supported"
+            f"{SD1.pipeline} or {SDXL.pipeline}; only these are supported"
         )
     return SD1 if text_encoder.get("hidden_act", "quick_gelu") == "quick_gelu" else SD2
 

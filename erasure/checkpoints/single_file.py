@@ -9,6 +9,7 @@ from torch import Tensor
 
 from erasure.checkpoints import embedded
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.markers import markers
 from erasure.checkpoints.modelspec import ModelSpec
 from erasure.checkpoints.provenance import Provenance, utc_now
 from erasure.checkpoints.tensor_file import write_tensors
@@ -27,10 +28,10 @@ def write_single_file(
     spec: ModelSpec | None = None,
     force: bool = False,
 ) -> Written:
-    """Write UNet, VAE and text encoder under their original names.
+    """Write UNet, VAE and text encoders under their original names.
 
     Needs no tokenizer. Holds no EMA copy and no buffers; beyond the input it needs memory for one
-    fused attention matrix per text layer (SD 2.x) and for one tensor in a new type.
+    fused attention matrix per text layer (SD 2.x, SD XL) and for one tensor in a new type.
 
     Args:
         checkpoint: where all but the UNet comes from.
@@ -58,5 +59,6 @@ def write_single_file(
         **out.header(),
     }
     tensors = checkpoint.family.to_original({**checkpoint.components, "unet": out.unet})
-    write_tensors(path, {**tensors, **checkpoint.extras}, metadata, dtype=dtype)
+    marked = markers(checkpoint.family, checkpoint.description.scheduler)
+    write_tensors(path, {**tensors, **checkpoint.extras, **marked}, metadata, dtype=dtype)
     return Written(path, out.unet_hash, out.provenance)

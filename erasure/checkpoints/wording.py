@@ -10,6 +10,12 @@ def few(names: Iterable[str]) -> str:
     return f"{', '.join(names[:3])}{more}"
 
 
+def listed(names: Iterable[str]) -> str:
+    """`one`, `one and two`, `one, two and three`."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def counted(number: int) -> str:
     """`1 weight`, `2 weights`."""
     return f"{number} weight{'' if number == 1 else 's'}"

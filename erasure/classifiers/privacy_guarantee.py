@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Guarantee:
     """(epsilon, delta) differential privacy: adding or removing one point.
 
-    For the model M(D) trained on D, the model M(D - x) trained without x, and every set S of models:
+    For the model M(D) trained on D, M(D - x) trained without x, and every set S of models:
     P(M(D) in S) <= e^epsilon P(M(D - x) in S) + delta, and the same with both exchanged. So nothing
     that is computed from the model, no membership attack either, tells them apart better than that.
     It bounds how much one can tell, and removes nothing: the point has had its part.

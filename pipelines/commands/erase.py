@@ -15,8 +15,10 @@ from pipelines.commands.options import (
     say,
     table,
 )
+from pipelines.one_voice import is_first, one_voice
 
 
+@one_voice()
 def erase(
     model: Annotated[
         str | None,
@@ -94,7 +96,8 @@ def erase(
 
     Writes OUT/model (diffusers folder), mask.safetensors, grid.png, loss.png, loss.csv,
     density.png, recipe.toml and erasure.json. What is not given here comes from the recipe, then
-    from the defaults of the model's kind.
+    from the defaults of the model's kind. `accelerate launch -m pipelines.cli erase ...`, on a CPU
+    `torchrun --nproc_per_node 2 -m pipelines.cli erase ...`, shares the work among processes.
     """
     from erasure.errors import ConfigError
     from pipelines.erasing import prepare, run_erasure
@@ -152,6 +155,8 @@ def erase(
     name = re.sub(r"[^\w-]+", "-", resolved.concept.lower()).strip("-")
     out = out or Path("out") / (name or "concept")
     erased = run_erasure(resolved, checkpoint, out, resume=resume, force=force, reporter=Reporter())
+    if not is_first():
+        return
     made = {
         "erased": resolved.concept,
         "model": erased.model,

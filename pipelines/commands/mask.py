@@ -15,6 +15,7 @@ from pipelines.commands.options import (
     say,
     table,
 )
+from pipelines.one_voice import is_first, one_voice
 
 if TYPE_CHECKING:
     from erasure.mask_report import MaskReport
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from erasure.overlap import Shared
 
 
+@one_voice()
 def mask(
     model: Annotated[
         str, typer.Argument(help="A model to make a mask for, or a mask file to look at.")
@@ -55,7 +57,11 @@ def mask(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a mask, or look at one: density per block, overlap."""
+    """Make a mask, or look at one: density per block, overlap.
+
+    `accelerate launch -m pipelines.cli mask ...`, on a CPU `torchrun --nproc_per_node 2
+    -m pipelines.cli mask ...`, shares the samples among processes.
+    """
     from erasure.errors import ConfigError
     from erasure.mask_file import is_mask_file, load_mask, save_mask
     from erasure.mask_report import mask_report
@@ -97,6 +103,8 @@ def mask(
             data__forget__drawn=forget_drawn,
         )
         made = _make(merge(read_recipe(recipe) if recipe else {}, given))
+    if not is_first():
+        return
     report = mask_report(made)
     shared = None if other is None else overlap(made, other).whole
     result = (_for_machines if as_json else _for_people)(made, report, shared)
@@ -116,16 +124,18 @@ def _make(tables: dict[str, Any]) -> "SaliencyMask":
     from pipelines.erasing import cache_of, plan_of, prepare
     from pipelines.masking import make_mask, named_mask
     from pipelines.models import pick_device
+    from pipelines.processes import processes
     from pipelines.progress import Reporter
     from pipelines.settings import PicturesConfig
 
     resolved, checkpoint = prepare(tables)
     device = pick_device(resolved.device)
+    team = processes(device)
     plan = plan_of(resolved, checkpoint)
     named = named_mask(resolved, checkpoint)
     if named is not None:
         return named
-    reporter = Reporter()
+    reporter = Reporter(quiet=not team.first)
     data = Gatherer(
         checkpoint=checkpoint,
         plan=plan,
@@ -133,9 +143,12 @@ def _make(tables: dict[str, Any]) -> "SaliencyMask":
         seed=resolved.seed,
         device=device,
         cache=cache_of(resolved),
+        team=team,
         reporter=reporter,
     ).gather()
-    return make_mask(resolved, checkpoint, data, reporter=reporter)
+    made = make_mask(resolved, checkpoint, data, team=team, reporter=reporter)
+    team.wait()  # all have seen that the file is not there
+    return made
 
 
 def _for_people(

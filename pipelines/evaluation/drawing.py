@@ -20,7 +20,6 @@ from erasure.errors import ConfigError
 from erasure.hashing import weights_hash
 from eval.errors import EvalError
 from pipelines.evaluation.manifest import Drawn, Manifest, State, Value, cases_hash, unusable
-from pipelines.evaluation.processes import processes
 from pipelines.generation import (
     Painter,
     Precision,
@@ -29,6 +28,7 @@ from pipelines.generation import (
     own_size,
     shape_of,
 )
+from pipelines.processes import processes
 from pipelines.progress import Reporter
 from pipelines.schedulers import DEFAULT, check_scheduler
 from pipelines.settings import DrawingConfig, check_size

@@ -17,7 +17,6 @@ from pipelines.evaluation.judging import judge_drawn
 from pipelines.evaluation.manifest import Drawn, cases_hash, unusable
 from pipelines.evaluation.measuring import kept_pictures, measure
 from pipelines.evaluation.opening import open_judges
-from pipelines.evaluation.processes import processes
 from pipelines.evaluation.report import write_report
 from pipelines.evaluation.results import (
     DrawnImage,
@@ -46,6 +45,7 @@ from pipelines.evaluation.settings import EvaluateRecipe
 from pipelines.evaluation.training_record import read_training_record
 from pipelines.evaluation.verdict import verdict
 from pipelines.models import open_model, pick_device
+from pipelines.processes import processes
 from pipelines.progress import Reporter
 from pipelines.recipe import dump_toml
 from pipelines.settings import parse_seeds

@@ -126,7 +126,8 @@ def test_other_architectures_are_called_by_their_name(tmp_path: Path, name: str,
     save_file({name: torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match=says) as caught:
         read_checkpoint(tmp_path / "other.safetensors")
-    assert "Stable Diffusion 1.x and Stable Diffusion 2.x" in str(caught.value)
+    supported = "Stable Diffusion 1.x, Stable Diffusion 2.x and Stable Diffusion XL"
+    assert supported in str(caught.value)
 
 
 def test_an_sdxl_file_with_a_unet_is_still_sdxl(file: Path) -> None:

@@ -1,4 +1,4 @@
-"""CLIP-L text encoder (SD 1.x): the names of transformers, always with `text_model.` in front.
+"""CLIP-L text encoder (SD 1.x, first of SD XL): transformers names, `text_model.` in front.
 
 transformers drops that prefix from `CLIPTextModel` from about 5.6 on, in memory and in saved files,
 while every published file and every loader of single files has it.
@@ -28,7 +28,7 @@ def without_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 to_original = with_prefix
-"""transformers names -> names after `cond_stage_model.transformer.`."""
+"""transformers names -> names after `cond_stage_model.transformer.` or its place in SD XL."""
 
 to_diffusers = with_prefix
-"""Names after `cond_stage_model.transformer.` -> transformers names with `text_model.`."""
+"""The same backwards: transformers names with `text_model.`."""

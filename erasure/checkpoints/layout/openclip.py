@@ -1,4 +1,4 @@
-"""OpenCLIP text tower (SD 2.x): names of transformers <-> names of open_clip.
+"""OpenCLIP text tower (SD 2.x, second of SD XL): names of transformers <-> names of open_clip.
 
 open_clip holds query, key and value as one matrix, in this order: `in_proj_weight` (3 D, D) and
 `in_proj_bias` (3 D). Its `text_projection` is the transpose of transformers' linear layer (square,

@@ -22,7 +22,7 @@ def renamed(name: str, modules: Mapping[str, str]) -> str:
         if found is not None:
             return ".".join([found, *parts[end:]])
     raise CheckpointError(
-        f"weight {name!r} has no place in the Stable Diffusion 1.x and 2.x layout"
+        f"weight {name!r} has no place in the Stable Diffusion 1.x, 2.x and XL layout"
     )
 
 

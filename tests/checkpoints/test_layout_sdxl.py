@@ -1,0 +1,264 @@
+"""Stable Diffusion XL in and out: names, shapes, values, both text encoders, both vocabularies."""
+
+import json
+import shutil
+from dataclasses import replace
+from itertools import islice, product
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionXLPipeline
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from test_layout_published import published, shapes_of
+from tiny_models import assert_same
+from tiny_sdxl import write_sdxl
+from transformers import CLIPTokenizer
+
+from erasure.checkpoints import (
+    FAMILIES,
+    SDXL,
+    Checkpoint,
+    read_checkpoint,
+    write_folder,
+    write_single_file,
+)
+from erasure.checkpoints.architecture import expected_weights
+from erasure.checkpoints.description import shipped_description, shipped_tokenizer_settings
+from erasure.checkpoints.layout import clip
+from erasure.checkpoints.reading_file import _published
+from erasure.checkpoints.recognise import family_of_file, family_of_folder
+from erasure.checkpoints.tensor_file import TensorFile
+from erasure.checkpoints.vocabulary import byte_letters, vocabulary_from_bpe
+from erasure.errors import CheckpointError
+
+COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+LOGIT_SCALE = "conditioner.embedders.1.model.logit_scale"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Do not write into it."""
+    return write_sdxl(tmp_path_factory.mktemp("sdxl") / "model")
+
+
+@pytest.fixture(scope="module")
+def start(folder: Path) -> Checkpoint:
+    return read_checkpoint(folder)
+
+
+@pytest.fixture
+def file(start: Checkpoint, tmp_path: Path) -> Path:
+    return write_single_file(start, tmp_path / "one.safetensors").path
+
+
+def assert_equal_checkpoints(one: Checkpoint, other: Checkpoint) -> None:
+    assert one.family is other.family is SDXL
+    for component in COMPONENTS:
+        assert_same(dict(one.components[component]), dict(other.components[component]))
+    assert one.description == other.description
+
+
+def assert_equal_to_pipeline(checkpoint: Checkpoint, pipeline: StableDiffusionXLPipeline) -> None:
+    for component in COMPONENTS:
+        state = getattr(pipeline, component).state_dict()
+        assert not [name for name, weight in state.items() if weight.is_meta]
+        if component == "text_encoder":
+            state = clip.with_prefix(state)
+        assert_same(dict(checkpoint.components[component]), state)
+
+
+# The published file
+
+
+def test_the_diffusers_models_become_exactly_the_published_tensors() -> None:
+    configs = shipped_description("sdxl").configs()
+    models = {part: expected_weights(part, configs[part]) for part in COMPONENTS}
+    original, table = shapes_of(SDXL.to_original(models)), published("sdxl")
+    assert len(table.shapes) == 2514
+    assert table.optional == {LOGIT_SCALE}
+    assert original == table.required()
+    file = {name: torch.empty(shape, device="meta") for name, shape in table.shapes.items()}
+    back = {part.component: SDXL.part_of(file, part.component) for part in SDXL.parts}
+    back = {part.component: part.to_diffusers(back[part.component]) for part in SDXL.parts}
+    assert shapes_of(SDXL.to_original(back)) == table.shapes
+    back["text_encoder_2"].pop("logit_scale")
+    for part, weights in models.items():
+        assert shapes_of(back[part]) == shapes_of(weights)
+    assert family_of_file(file, Path()) is SDXL
+
+
+def test_the_shipped_configs_are_those_of_the_published_model() -> None:
+    found = shipped_description("sdxl")
+    assert found.resolution == 1024
+    assert found.prediction_type == "epsilon"
+    assert (found.tokenizer, found.tokenizer_2) == ({}, {})
+    assert found.model_index["force_zeros_for_empty_prompt"] is True
+    assert [found.text_encoder["hidden_act"], found.text_encoder_2["hidden_act"]] == [
+        "quick_gelu",
+        "gelu",
+    ]
+    assert family_of_folder(found.model_index, found.text_encoder, Path()) is SDXL
+    velocity = shipped_description("sdxl", prediction_type="v_prediction")
+    assert velocity.resolution == 1024
+    assert FAMILIES["sdxl"] is SDXL
+
+
+@pytest.mark.parametrize(("name", "pad"), [("tokenizer", 49407), ("tokenizer_2", 0)])
+def test_the_second_vocabulary_pads_with_an_exclamation_mark(
+    name: str, pad: int, tmp_path: Path
+) -> None:
+    # Merges of our own in the place of CLIP's; bytes and special tokens have the same numbers.
+    pairs = islice(product(byte_letters(), repeat=2), 48894)
+    words = vocabulary_from_bpe("\n".join(["heading", *map(" ".join, pairs)]), Path("bpe"))
+    for file, content in {**shipped_tokenizer_settings("sdxl", name), **words}.items():
+        (tmp_path / file).write_bytes(content)
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
+    ids = tokenizer("a", padding="max_length").input_ids
+    assert ids == [49406, 320, 49407] + [pad] * 74
+    assert len(tokenizer) == 49408
+
+
+# Round trips
+
+
+def test_folder_to_file_to_folder_is_the_identity(
+    start: Checkpoint, file: Path, tmp_path: Path
+) -> None:
+    middle = read_checkpoint(file)  # no --config: the header has configs and both vocabularies
+    write_folder(middle, tmp_path / "back")
+    assert_equal_checkpoints(start, middle)
+    assert_equal_checkpoints(start, read_checkpoint(tmp_path / "back"))
+    assert start.description.tokenizer != start.description.tokenizer_2
+
+
+def test_the_loaders_of_diffusers_read_the_same_values(
+    start: Checkpoint, folder: Path, file: Path, tmp_path: Path
+) -> None:
+    single = StableDiffusionXLPipeline.from_single_file(
+        str(file), config=str(folder), local_files_only=True, add_watermarker=False
+    )
+    assert_equal_to_pipeline(start, single)
+    write_folder(start, tmp_path / "copy")
+    copy = StableDiffusionXLPipeline.from_pretrained(
+        tmp_path / "copy", local_files_only=True, add_watermarker=False
+    )
+    assert_equal_to_pipeline(start, copy)
+    original = StableDiffusionXLPipeline.from_pretrained(folder, add_watermarker=False)
+    assert dict(copy.scheduler.config) == dict(original.scheduler.config)
+    assert copy.config.force_zeros_for_empty_prompt is True
+    assert (copy.tokenizer.pad_token, copy.tokenizer_2.pad_token) == ("<|endoftext|>", "!")
+    assert copy.tokenizer_2.pad_token_id == 0
+    assert len(copy.tokenizer_2) == len(copy.tokenizer)
+
+
+def test_a_file_of_another_tool_is_read_and_what_only_it_has_is_kept(
+    start: Checkpoint, folder: Path, file: Path, tmp_path: Path
+) -> None:
+    tensors, scale = load_file(file), torch.tensor(4.6)
+    buffers = {
+        "denoiser.sigmas": torch.ones(1000),
+        "conditioner.embedders.0.transformer.text_model.embeddings.position_ids": torch.arange(77),
+        "model_ema.decay": torch.tensor(0.9999),
+    }
+    save_file({**tensors, **buffers, LOGIT_SCALE: scale}, tmp_path / "bare.safetensors")
+    found = read_checkpoint(tmp_path / "bare.safetensors", config=folder)
+    assert_equal_checkpoints(start, found)
+    assert_same(dict(found.extras), {LOGIT_SCALE: scale})
+    write_folder(found, tmp_path / "back")
+    write_single_file(read_checkpoint(tmp_path / "back"), tmp_path / "again.safetensors")
+    assert_same(load_file(tmp_path / "again.safetensors"), {**tensors, LOGIT_SCALE: scale})
+
+
+def test_the_header_names_the_architecture(file: Path) -> None:
+    with safe_open(file, framework="pt") as opened:
+        found = opened.metadata()
+    assert found["modelspec.architecture"] == "stable-diffusion-xl-v1-base"
+    assert found["modelspec.prediction_type"] == "epsilon"
+    assert found["modelspec.resolution"] == "64x64"
+
+
+@pytest.mark.parametrize("all_noise", [False, True])
+def test_a_velocity_model_is_marked_as_other_tools_mark_it(
+    start: Checkpoint, file: Path, tmp_path: Path, all_noise: bool
+) -> None:
+    told = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": all_noise}
+    scheduler = {**start.description.scheduler, **told}
+    velocity = replace(start, description=replace(start.description, scheduler=scheduler))
+    write_single_file(velocity, tmp_path / "v.safetensors", dtype=torch.float16)
+    found = load_file(tmp_path / "v.safetensors")
+    marks = {"v_pred", "ztsnr"} if all_noise else {"v_pred"}
+    assert set(found) - set(load_file(file)) == marks
+    assert all(found[name].numel() == 0 for name in marks)
+    assert read_checkpoint(tmp_path / "v.safetensors").description.scheduler == scheduler
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        ((), {"prediction_type": "epsilon"}),
+        (("v_pred",), {"prediction_type": "v_prediction"}),
+        (
+            ("v_pred", "ztsnr"),
+            {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
+        ),
+    ],
+)
+def test_the_marks_of_other_tools_decide_what_the_unet_predicts(
+    names: tuple[str, ...], wanted: dict[str, object]
+) -> None:
+    found = _published(SDXL, TensorFile({name: torch.empty(0) for name in names}, {})).scheduler
+    assert {key: found.get(key) for key in wanted} == wanted
+    assert ("rescale_betas_zero_snr" in found) == ("ztsnr" in names)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("gone", "says"),
+    [
+        ("conditioner.embedders.1.", "only a part of a Stable Diffusion XL checkpoint"),
+        ("conditioner.", "a UNet without the text encoder"),
+        ("conditioner.embedders.1.model.text_projection", r"lacks 1 of \d+ weights"),
+        ("model.diffusion_model.label_emb.", r"lacks 4 of \d+ weights"),
+    ],
+)
+def test_a_file_without_a_part_of_it_says_which(file: Path, gone: str, says: str) -> None:
+    with safe_open(file, framework="pt") as opened:
+        header = opened.metadata()
+    kept = {name: w for name, w in load_file(file).items() if not name.startswith(gone)}
+    save_file(kept, file, header)
+    with pytest.raises(CheckpointError, match=says):
+        read_checkpoint(file)
+
+
+def test_the_refiner_is_called_by_its_name(file: Path) -> None:
+    tensors = load_file(file)
+    refiner = {
+        name.replace("embedders.1.", "embedders.0."): weight
+        for name, weight in tensors.items()
+        if "embedders.0." not in name
+    }
+    save_file(refiner, file)
+    with pytest.raises(CheckpointError, match="the refiner of Stable Diffusion XL"):
+        read_checkpoint(file)
+
+
+def test_a_folder_without_its_second_encoder_is_refused(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "text_encoder_2" / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"text_encoder_2 has no config\.json"):
+        read_checkpoint(copy)
+    index = json.loads((copy / "model_index.json").read_text(encoding="utf-8"))
+    (copy / "model_index.json").write_text(json.dumps({**index, "text_encoder_2": [None, None]}))
+    with pytest.raises(CheckpointError, match="without UNet, VAE or one of its two text encoders"):
+        read_checkpoint(copy)
+
+
+def test_a_second_vocabulary_that_is_missing_is_missed(start: Checkpoint, tmp_path: Path) -> None:
+    bare = replace(start, description=replace(start.description, tokenizer_2={}))
+    with pytest.raises(CheckpointError, match="has no tokenizer"):
+        write_folder(bare, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
