@@ -196,6 +196,7 @@ def test_only_the_first_of_them_speaks(both: tuple[Path, Said]) -> None:
     assert "train" in told
 
 
+@pytest.mark.slow
 def test_a_mask_of_two_processes_is_that_of_one(
     one: Path, recipe: Path, tiny_folder: Path, caches: Path, tmp_path: Path
 ) -> None:
@@ -220,6 +221,7 @@ def saved_steps(run: Path) -> int:
     return len(load_file(run / "state.safetensors")["history"])
 
 
+@pytest.mark.slow
 def test_a_run_whose_second_process_is_killed_goes_on_alone(
     one: Path, line: list[object], tiny_folder: Path, tmp_path: Path
 ) -> None:
@@ -236,6 +238,7 @@ def test_a_run_whose_second_process_is_killed_goes_on_alone(
     assert_same_run(out, one, tiny_folder)
 
 
+@pytest.mark.slow
 def test_a_run_whose_first_process_is_killed_says_so_too(
     one: Path, line: list[object], tmp_path: Path
 ) -> None:
@@ -248,6 +251,7 @@ def test_a_run_whose_first_process_is_killed_says_so_too(
     assert (out / "mask.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_one_process_began_is_ended_by_two(
     one: Path, line: list[object], tiny_folder: Path, tmp_path: Path
 ) -> None:
@@ -262,6 +266,7 @@ def test_a_run_that_one_process_began_is_ended_by_two(
     assert_same_run(cut, one, tiny_folder)
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_one_process_stops_all_after_the_same_step(
     line: list[object], tmp_path: Path
 ) -> None:
@@ -275,6 +280,7 @@ def test_ctrl_c_in_one_process_stops_all_after_the_same_step(
     assert saved_steps(out) == 3
 
 
+@pytest.mark.slow
 def test_wrong_input_is_told_once(line: list[object], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     said = launch(2, "-m", "pipelines.cli", *line, "--out", tmp_path)
