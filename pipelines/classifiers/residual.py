@@ -81,7 +81,22 @@ def _convolution(inner: int, outer: int, size: int, stride: int) -> list[nn.Modu
     return [nn.Conv2d(inner, outer, size, stride, padding, bias=False), nn.BatchNorm2d(outer)]
 
 
+class Projection(nn.Sequential):
+    """A 1x1 convolution of every `stride`-th pixel, for a shortcut that changes its shape.
+
+    The pixels are taken first: torch's convolution of kernel 1 and stride 2 crashes in its backward
+    pass on a CPU with few channels last and several threads. Same numbers, same names.
+    """
+
+    def __init__(self, inner: int, outer: int, stride: int) -> None:
+        super().__init__(*_convolution(inner, outer, 1, 1))
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[..., :: self.stride, :: self.stride])
+
+
 def _shortcut(inner: int, outer: int, stride: int) -> nn.Module:
     if stride == 1 and inner == outer:
         return nn.Identity()
-    return nn.Sequential(*_convolution(inner, outer, 1, stride))
+    return Projection(inner, outer, stride)
