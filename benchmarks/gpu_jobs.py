@@ -1,0 +1,219 @@
+"""What `full_size.py --gpu` measures: SalUn from the first gradient to the last step, and SD XL.
+
+Peak memory is what the device had in use at the end of a phase, with CUDA's own share: torch gives
+nothing back within a phase, so that is the most. Nobody else may use the device meanwhile.
+"""
+
+import argparse
+import gc
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from measuring import Measured, peak_bytes
+from random_models import (
+    SAMPLE_PIXELS,
+    TOKENS,
+    Shape,
+    random_data,
+    random_mask,
+    random_prompts,
+    random_unet,
+    shape_of,
+)
+from torch import Tensor, nn
+
+from erasure.denoiser import Denoiser
+from erasure.latents import ConceptData
+from erasure.masks import salient_mask
+from erasure.objectives import RandomLabel
+from erasure.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
+from erasure.stable_diffusion import wrap_unet
+from erasure.trainer import MaskedTrainer, TrainConfig
+
+LIMITS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}
+"""bf16 operations a second without sparsity, from the makers' data sheets; first match counts."""
+PICTURES = 8
+"""In a batch of the mask."""
+XL_STEPS = 10
+WARM = 2
+"""Steps before the clock starts in short measurements."""
+
+
+def mask_and_training(chosen: argparse.Namespace) -> Measured:
+    """The paper's class forgetting: mask batches of 8 pictures, then steps of 8 and 8."""
+    where, shape = torch.device(chosen.device), shape_of(chosen.family, chosen.scale)
+    data = random_data(shape, chosen.pixels, PICTURES)
+    begun = _now(where)
+    mask, mask_peak = _find_mask(chosen, shape, data)
+    found = _now(where)
+    taken, step_peak = _train(chosen, shape, data, mask, chosen.steps)
+    ended = _now(where)
+    single = forward_flops(shape, chosen.pixels)
+    operations = single * (
+        chosen.mask_batches * PICTURES * 2 * 3 + taken * chosen.batch_size * (2 * 3 + 1)
+    )
+    note = (
+        f"mask {found - begun:.0f} s in {mask_peak / 1e9:.2f} GB, "
+        f"{taken} steps {ended - found:.0f} s in {step_peak / 1e9:.2f} GB, "
+        f"{_share(operations / (ended - begun), where)}"
+    )
+    return Measured(ended - begun, max(mask_peak, step_peak), note)
+
+
+def step(chosen: argparse.Namespace) -> Measured:
+    """A few training steps; the mask is random, as finding one is not measured here."""
+    where, shape = torch.device(chosen.device), shape_of(chosen.family, chosen.scale)
+    data = random_data(shape, chosen.pixels, PICTURES)
+    network = random_unet(shape, torch.bfloat16, torch.device("cpu"))
+    mask = random_mask(network, chosen.density)
+    del network
+    times: list[float] = []
+    count = min(chosen.steps, XL_STEPS) + WARM
+    _, peak = _train(chosen, shape, data, mask, count, times)
+    each = (times[-1] - times[WARM - 1]) / (len(times) - WARM)
+    operations = forward_flops(shape, chosen.pixels) * chosen.batch_size * (2 * 3 + 1)
+    return Measured(
+        each, peak, f"a step of {chosen.batch_size}, {_share(operations / each, where)}"
+    )
+
+
+def _find_mask(
+    chosen: argparse.Namespace, shape: Shape, data: ConceptData
+) -> tuple[dict[str, Tensor], int]:
+    """The mask, on the CPU, and the peak; weights and sums in fp32, passes in bf16."""
+    where = torch.device(chosen.device)
+    network = random_unet(shape, torch.float32, where).requires_grad_(True)
+    config = SaliencyConfig(draws=chosen.mask_batches, batch_size=chosen.micro_batch)
+    passes = accumulate_gradients(
+        _wrapped(network, chosen),
+        data,
+        shape.schedule,
+        config,
+        device=where,
+        autocast=torch.autocast(where.type, torch.bfloat16, cache_enabled=False),
+    )
+    for _ in passes:
+        pass
+    scores = saliency_scores(network, dict(network.named_parameters()))
+    del network, passes
+    mask = {name: m.cpu() for name, m in salient_mask(scores, chosen.density).entries.items()}
+    peak = _used(where)
+    del scores
+    _release(where)
+    return mask, peak
+
+
+def _train(
+    chosen: argparse.Namespace,
+    shape: Shape,
+    data: ConceptData,
+    mask: Mapping[str, Tensor],
+    steps: int,
+    times: list[float] | None = None,
+) -> tuple[int, int]:
+    """Steps taken, and the peak; the network's weights are bf16, the trained ones' masters fp32."""
+    where = torch.device(chosen.device)
+    network = random_unet(shape, torch.bfloat16, where)
+    trainer = MaskedTrainer(
+        network,
+        lambda other: _wrapped(other, chosen),
+        data,
+        mask,
+        schedule=shape.schedule,
+        objective=RandomLabel(),
+        config=TrainConfig(
+            steps=steps,
+            batch_size=chosen.batch_size,
+            micro_batch=min(chosen.micro_batch, chosen.batch_size),
+            optimizer=chosen.optimizer,
+            precision="bf16",
+        ),
+    )
+    for taken in trainer.steps():
+        last = taken
+        if times is not None:
+            times.append(_now(where))
+    peak = _used(where)
+    del trainer, network
+    _release(where)
+    return last.index, peak
+
+
+def _wrapped(network: nn.Module, chosen: argparse.Namespace) -> Denoiser:
+    if chosen.checkpointing:
+        network.enable_gradient_checkpointing()  # type: ignore[operator]
+        network.train()  # diffusers recomputes in training mode alone
+    called: Any = torch.compile(network) if chosen.compile else network
+    return wrap_unet(called)
+
+
+def forward_flops(shape: Shape, pixels: int) -> float:
+    """Operations of one sample's pass without gradient, counted on the meta device; a backward
+    pass takes twice as many, and activations computed again are not counted."""
+    from diffusers import UNet2DConditionModel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    side = pixels // SAMPLE_PIXELS
+    with torch.device("meta"):
+        network: Any = UNet2DConditionModel.from_config(dict(shape.unet))
+        x_t = torch.empty(1, int(shape.unet["in_channels"]), side, side)
+        told = torch.empty(1, TOKENS, int(shape.unet["cross_attention_dim"]))
+        t = torch.zeros(1, dtype=torch.int64)
+    added = random_prompts(shape, pixels, torch.Generator()).added
+    given = {name: value[:1].to("meta") for name, value in added.items()}
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(x_t, t, encoder_hidden_states=told, added_cond_kwargs=given or None)
+    return float(counter.get_total_flops())
+
+
+def _share(rate: float, where: torch.device) -> str:
+    """The rate of operations, and what part of the device's limit that is."""
+    told = f"{rate / 1e12:.1f} TFLOP/s"
+    if where.type != "cuda":
+        return told
+    name = torch.cuda.get_device_name(where)
+    measured = matmul_rate(where)
+    sheet = next((limit for chip, limit in LIMITS.items() if chip in name), None)
+    shares = [f"{rate / measured:.0%} of a large bf16 product here"]
+    if sheet is not None:
+        shares.insert(0, f"{rate / sheet:.0%} of the data sheet's bf16 limit")
+    return f"{told}, {', '.join(shares)}"
+
+
+def matmul_rate(where: torch.device, size: int = 8192, repeats: int = 20) -> float:
+    """Operations a second of a bf16 matrix product."""
+    one = torch.randn(size, size, dtype=torch.bfloat16, device=where)
+    for _ in range(3):
+        one @ one
+    begun = _now(where)
+    for _ in range(repeats):
+        one @ one
+    return 2 * size**3 * repeats / (_now(where) - begun)
+
+
+def _now(where: torch.device) -> float:
+    if where.type == "cuda":
+        torch.cuda.synchronize(where)
+    return time.perf_counter()
+
+
+def _used(where: torch.device) -> int:
+    """Bytes in use on the device; of the process where that is the CPU."""
+    if where.type != "cuda":
+        return peak_bytes()
+    free, total = torch.cuda.mem_get_info(where)
+    return total - free
+
+
+def _release(where: torch.device) -> None:
+    gc.collect()
+    if where.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+GPU_JOBS: dict[str, Callable[[argparse.Namespace], Measured]] = {
+    "gpu mask and training": mask_and_training,
+    "gpu step": step,
+}

@@ -1,0 +1,81 @@
+"""Run one command line of `erasure` and note each file operation; stop at one to be killed there.
+
+    python benchmarks/killable.py '{"arguments": [...], "folder": ..., "log": ..., "stop_at": 3}'
+    python benchmarks/killable.py --serve      # such objects, a line each, from stdin
+
+Python tells an audit hook of every file it is about to open, rename or remove. Each of those in
+`folder` adds a line with the time to `log`; at number `stop_at` the program waits, so that whoever
+started it can kill it between two writes. `--serve` imports the libraries once and runs every
+command in a forked process: the same commands, without five seconds of imports before each.
+"""
+
+import json
+import os
+import runpy
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.copyfile"}
+FOREVER = 3600.0
+"""Seconds."""
+
+
+def watch(folder: str, log: str, stop_at: int) -> None:
+    """Note the file operations in `folder` from now on; wait at number `stop_at`, from 1."""
+    inside = os.path.realpath(folder) + os.sep
+    notes = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    count = 0
+
+    def note(event: str, told: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event not in NOTED or not isinstance(told[0], (str, bytes, os.PathLike)):
+            return
+        path = os.path.join(os.getcwd(), os.fsdecode(told[0]))
+        if not path.startswith(inside):
+            return
+        count += 1
+        os.write(notes, f"{time.monotonic()} {event} {path[len(inside) :]}\n".encode())
+        if count == stop_at:
+            time.sleep(FOREVER)
+
+    sys.addaudithook(note)
+
+
+def run(told: dict[str, Any]) -> None:
+    """Become the command."""
+    os.chdir(told["folder"])
+    watch(told["folder"], told["log"], told["stop_at"])
+    sys.argv = ["erasure", *told["arguments"]]
+    runpy.run_module("pipelines.cli", run_name="__main__", alter_sys=True)
+
+
+def serve() -> None:
+    """Fork a process a line; say its id, and when it is over its exit code."""
+    import diffusers  # noqa: F401
+    import matplotlib.figure  # noqa: F401
+    import torch  # noqa: F401
+    import transformers  # noqa: F401
+
+    for line in sys.stdin:
+        told = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            for stream, name in ((0, os.devnull), (1, told["out"]), (2, told["err"])):
+                flags = os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+                os.dup2(os.open(name, flags), stream)
+            run(told)
+            os._exit(0)
+        print(child, flush=True)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    if sys.argv[1] == "--serve":
+        serve()
+    else:
+        run(json.loads(sys.argv[1]))

@@ -1,0 +1,247 @@
+"""Seconds of one training step: ours against a straight-line writing of the released structure.
+
+    python benchmarks/step_time.py --steps 5 --rounds 5 --parts
+
+The straight line is what the paper's release does in a step: the same pictures and prompts pass
+the VAE and the text encoder three times, the pass for the replacement keeps its graph, everything
+is fp32, a dense int64 mask is multiplied onto all gradients, and Adam walks over all weights. Its
+pause of 0.1 s is left out, and its recomputing of activations is a row of its own.
+
+All ways see the same samples (streams as in `erasure.trainer`), so they must move the weights
+alike: the table says how far apart they end. They take turns in one process, and a ratio is that
+of one round; the median is shown. With `--parts` the changes are made to the straight line one
+after the other; `--tried` adds what may or may not pay.
+"""
+
+import argparse
+import math
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from random_models import random_checkpoint, shape_of
+from released_step import FORGET, INSTEAD, KEEP, PICTURES, SEED, Line, StraightLine, Work
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.reading import read_checkpoint
+from erasure.denoiser import Condition, Denoiser
+from erasure.encoding import PromptedPixels, encode_concept
+from erasure.objectives import RandomLabel
+from erasure.stable_diffusion import build_unet, noise_schedule, wrap_unet
+from erasure.trainer import MaskedTrainer, TrainConfig
+from pipelines.models import DEMO_FOLDER
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is tried on ours."""
+
+    bf16: bool = False
+    """Passes under autocast."""
+    small: bool = False
+    """The network's own weights in bf16; those that are trained have float32 masters."""
+    plain: bool = False
+    """Attention from matrix products, in place of the fused kernel, in passes with a graph."""
+    channels_last: bool = False
+    compiled: bool = False
+
+
+class Ours:
+    """Steps of the trainer."""
+
+    def __init__(self, work: Work, variant: Variant) -> None:
+        self.variant = variant
+        kind = torch.bfloat16 if variant.small else torch.float32
+        self.unet = build_unet(work.checkpoint, kind).to(work.device)
+        if variant.channels_last:
+            self.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        trainer = MaskedTrainer(
+            self.unet,
+            self._wrap,
+            work.data,
+            work.mask,
+            schedule=noise_schedule(work.checkpoint.description.scheduler),
+            objective=RandomLabel(alpha=1.0),
+            config=replace(work.config, steps=10**6, precision="bf16" if variant.bf16 else "fp32"),
+        )
+        self.steps = trainer.steps()
+
+    def _wrap(self, network: nn.Module) -> Denoiser:
+        called: Any = torch.compile(network) if self.variant.compiled else network
+        denoise = wrap_unet(called)
+        if not self.variant.plain:
+            return denoise
+
+        def plainly(x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
+            if not torch.is_grad_enabled():
+                return denoise(x_t, t, condition)
+            with sdpa_kernel(SDPBackend.MATH):
+                return denoise(x_t, t, condition)
+
+        return plainly
+
+    def __call__(self, index: int) -> float:
+        """Take the next step, which is step `index`."""
+        step = next(self.steps)
+        assert step.index == index + 1
+        return step.loss
+
+
+RELEASED = "as released"
+PARTS = {
+    "... recomputing activations too": Line(recomputed=True),
+    "+ encoded once": Line(cached=True),
+    "+ replacement without graph": Line(cached=True, detached=True),
+    "+ one pass for both losses": Line(cached=True, detached=True, joined=True),
+    "+ resident bool mask": Line(cached=True, detached=True, joined=True, resident=True),
+    "+ fused Adam": Line(cached=True, detached=True, joined=True, resident=True, fused=True),
+}
+TRIED = {
+    "ours, channels last": Variant(channels_last=True),
+    "ours, bf16": Variant(bf16=True),
+    "ours, bf16 weights": Variant(bf16=True, small=True),
+    "ours, bf16, plain attention": Variant(bf16=True, plain=True),
+    "ours, bf16 weights, plain attention": Variant(bf16=True, small=True, plain=True),
+    "ours, bf16 weights, plain attention, channels last": Variant(
+        bf16=True, small=True, plain=True, channels_last=True
+    ),
+}
+
+
+def ways_of(work: Work, chosen: argparse.Namespace) -> dict[str, StraightLine | Ours]:
+    """Name -> steps, the released structure first."""
+    ways: dict[str, StraightLine | Ours] = {RELEASED: StraightLine(work, Line())}
+    if chosen.parts:
+        ways |= {name: StraightLine(work, line) for name, line in PARTS.items()}
+    ways["ours"] = Ours(work, Variant())
+    if chosen.tried:
+        ways |= {name: Ours(work, variant) for name, variant in TRIED.items()}
+    if chosen.compile:
+        ways["ours, compiled"] = Ours(work, Variant(compiled=True))
+    return ways
+
+
+def prepared(checkpoint: Checkpoint, pixels: int, batch: int, device: torch.device) -> Work:
+    """Random pictures, encoded once, and a random mask of half the weights."""
+    draw = torch.Generator().manual_seed(SEED)
+    shape = (2 * PICTURES, 3, pixels, pixels)
+    pictures = torch.randint(0, 256, shape, generator=draw, dtype=torch.uint8)
+    data = encode_concept(
+        checkpoint,
+        PromptedPixels(pictures[:PICTURES], [FORGET] * PICTURES),
+        {FORGET: [INSTEAD]},
+        PromptedPixels(pictures[PICTURES:], [KEEP] * PICTURES),
+        device=device,
+    )
+    mask = {n: torch.rand(w.shape, generator=draw) < 0.5 for n, w in checkpoint.unet.items()}
+    config = TrainConfig(batch_size=batch, learning_rate=1e-5, seed=SEED)
+    return Work(checkpoint, pictures, data, mask, config, device)
+
+
+def measure(
+    ways: dict[str, StraightLine | Ours], steps: int, rounds: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Seconds a step by way, one value a round; the ways take turns."""
+    for step in ways.values():
+        step(0)  # What is made at first use is not a step's.
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for number in range(rounds):
+        for way, step in ways.items():
+            begun = clock()
+            for index in range(1 + number * steps, 1 + (number + 1) * steps):
+                step(index)
+            seconds[way].append((clock() - begun) / steps)
+        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    return seconds
+
+
+def apart(work: Work, way: nn.Module, other: nn.Module) -> float:
+    """Distance of two updates of the weights over the length of the second."""
+    ends = dict(way.named_parameters()), dict(other.named_parameters())
+    square = length = 0.0
+    for name, base in work.checkpoint.unet.items():
+        mine, theirs = (end[name].detach().cpu().float() - base.float() for end in ends)
+        square += float((mine - theirs).square().sum())
+        length += float(theirs.square().sum())
+    return math.sqrt(square / length)
+
+
+def markdown(seconds: dict[str, list[float]], distances: dict[str, float], about: str) -> str:
+    """The table: medians of the rounds; a ratio is taken round by round."""
+    lines = [
+        about,
+        "",
+        "| way | seconds a step | times as fast | update apart |",
+        "| --- | --- | --- | --- |",
+    ]
+    for way, each in seconds.items():
+        ratio = statistics.median(a / b for a, b in zip(seconds[RELEASED], each, strict=True))
+        lines.append(
+            f"| {way} | {statistics.median(each):.3f} | {ratio:.2f} | {distances[way]:.1e} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=5, help="a way and round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--model", type=Path, default=DEMO_FOLDER, help="a diffusers folder")
+    parser.add_argument("--random", help="random weights of a family instead: sd1 or sd2")
+    parser.add_argument("--scale", choices=("half", "full"), default="full")
+    parser.add_argument("--pixels", type=int, help="a side; the model's own if none")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--parts", action="store_true", help="also the changes one by one")
+    parser.add_argument("--tried", action="store_true", help="also variants of ours")
+    parser.add_argument("--compile", action="store_true", help="also ours compiled; takes minutes")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    if chosen.random:
+        checkpoint = random_checkpoint(shape_of(chosen.random, chosen.scale))
+    else:
+        checkpoint = read_checkpoint(chosen.model)
+    pixels = chosen.pixels or checkpoint.description.resolution
+    work = prepared(checkpoint, pixels, chosen.batch_size, chosen.device)
+    ways = ways_of(work, chosen)
+    seconds = measure(ways, chosen.steps, chosen.rounds, _clock(chosen))
+    distances = {way: apart(work, each.unet, ways[RELEASED].unet) for way, each in ways.items()}
+    print(markdown(seconds, distances, _about(chosen, pixels)))
+
+
+def _clock(chosen: argparse.Namespace) -> Callable[[], float]:
+    if chosen.clock == "cpu":
+        return time.process_time
+
+    def wall() -> float:
+        if chosen.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    return wall
+
+
+def _about(chosen: argparse.Namespace, pixels: int) -> str:
+    machine = f"{platform.machine()}, {chosen.threads} threads"
+    if chosen.device.type == "cuda":
+        machine = torch.cuda.get_device_name(chosen.device)
+    how = f"batch {chosen.batch_size}, {pixels} px, {chosen.clock} time, medians of rounds"
+    return f"`python {' '.join(sys.argv)}` ({machine}, torch {torch.__version__}); {how}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The measuring scripts run, in their smallest form, and print their tables."""
+
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from console import ROOT, command
+
+pytestmark = pytest.mark.slow
+
+BENCHMARKS = ROOT / "benchmarks"
+Script = Callable[..., str]
+SMALL = ("--scale", "tiny", "--pixels", 64, "--batch-size", 1)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
+    """Runs a script in this process, which has the libraries; gives what it printed."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def run(name: str, *arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        runpy.run_path(str(BENCHMARKS / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def cells(table: str) -> dict[str, list[str]]:
+    """First cell of each row -> the others."""
+    lines = [line for line in table.splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_ours_moves_the_weights_as_the_released_step_does(script: Script) -> None:
+    said = script("step_time.py", "--steps", 1, "--rounds", 1, "--batch-size", 2, "--pixels", 16)
+    rows = cells(said)
+    assert float(rows["as released"][1]) == 1
+    assert float(rows["ours"][0]) > 0
+    # Adam divides by the gradient's own size, so rounding shows where that is tiny; steps on other
+    # samples would be more than their own length apart.
+    assert float(rows["ours"][2]) < 0.01
+
+
+@pytest.mark.parametrize("job", ["mask", "step"])
+def test_a_job_of_full_size_tells_its_memory(script: Script, job: str) -> None:
+    said = json.loads(script("full_size.py", *SMALL, "--job", job, "--family", "sd1"))
+    assert said["peak"] > 100e6
+    assert said["seconds"] > 0
+
+
+def test_the_gpu_jobs_run_on_a_cpu_too(script: Script) -> None:
+    job = ("--gpu", "--device", "cpu", "--job", "gpu step", "--family", "sdxl", "--steps", 1)
+    said = json.loads(script("full_size.py", *SMALL, *job))
+    assert "TFLOP/s" in said["note"]
+
+
+def test_full_size_holds_its_rows_against_their_bars() -> None:
+    jobs = ("--jobs", "mask from a file", "ranking", "--weights", 20_000)
+    said = command(BENCHMARKS / "full_size.py", *SMALL, *jobs)
+    assert said.code == 0, said.err
+    rows = cells(said.out)
+    assert rows["mask from a file, sd1"][2:4] == ["9 GB", "yes"]
+    assert "as fast" in rows["... by a double argsort"][4]
+
+
+def test_killed_twice_an_export_is_whole(tiny_folder: Path) -> None:
+    jobs = ("--jobs", "export to a file", "--kills", 2, "--fork", "--model", tiny_folder)
+    said = command(BENCHMARKS / "faults.py", *jobs)
+    assert said.code == 0, said.out + said.err
+    kills, _, _, equal = cells(said.out)["export to a file"]
+    assert (kills, equal) == ("2", "yes")
