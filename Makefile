@@ -39,7 +39,7 @@ types: $(DEV)
 	$(BIN)/mypy
 
 pytest: $(DEV)
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest $(ARGS)
 
 demo-checkpoint: $(DRAW)
 	$(BIN)/python -m pipelines.demo_checkpoint $(ARGS)
