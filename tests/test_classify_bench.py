@@ -12,17 +12,21 @@ import pytest
 import torch
 
 from erasure.classifiers import METHODS, TrainingRecipe
+from erasure.classifiers.exact_methods import EXACT
 from erasure.errors import CheckpointError, ConfigError
 from eval.unlearning_metrics import Scores
 from pipelines.classifiers import bench as bench_module
 from pipelines.classifiers import tuning
 from pipelines.classifiers.architectures import ModelConfig
-from pipelines.classifiers.bench import BenchConfig
-from pipelines.classifiers.bench_plot import place_labels, plot_gap_against_time
+from pipelines.classifiers.bench import worlds
+from pipelines.classifiers.bench_config import BenchConfig
+from pipelines.classifiers.bench_layout import place_labels
+from pipelines.classifiers.bench_models import ModelStore
+from pipelines.classifiers.bench_plot import plot_gap_against_time
 from pipelines.classifiers.bench_run import Share, run_bench
 from pipelines.classifiers.bench_table import table, to_csv, to_json, to_markdown
-from pipelines.classifiers.cells import Cell, CellFile
-from pipelines.classifiers.data import DataConfig
+from pipelines.classifiers.cells import Cell, CellFile, DeletionFacts
+from pipelines.classifiers.data import DataConfig, load_data
 from pipelines.classifiers.presets import FOLDER, Preset, Span, load_presets
 from pipelines.classifiers.run_settings import RECIPES, resolve_bench
 from pipelines.classifiers.tuning import trials, write_tuned
@@ -74,7 +78,7 @@ def test_a_benchmark_leaves_its_table_and_plot(run: Run, tmp_path: Path) -> None
     assert set(rows[1].others) == {"correctness", "entropy", "modified-entropy"}
     made = {path.name for path in (tmp_path / "out").iterdir()}
     files = {"bench.toml", "cells.jsonl", "table.json", "table.csv", "table.md", "gap.png"}
-    assert made == files | {"models"}
+    assert made == files | {"models", "report.html"}
     assert len(list((tmp_path / "out" / "models").glob("*.safetensors"))) == 2
     assert resolve_bench(str(tmp_path / "out" / "bench.toml"), {}) == TINY
 
@@ -192,12 +196,15 @@ def test_ready_recipes_are_benchmarks(path: Path) -> None:
 
 def test_every_method_has_a_preset_that_it_accepts() -> None:
     rows = load_presets(["all"])
-    assert {row.method for row in rows} == set(METHODS)
+    assert {row.method for row in rows} == {*METHODS, *EXACT}
     assert {row.name for row in rows if row.mask != "none"} == {"salun-random", "salun-inverse"}
-    assert [row.name for row in load_presets()] == list(METHODS)
+    assert [row.name for row in load_presets()] == [*METHODS, *EXACT]
     for row in rows:
         for trial in trials(row, 3):
-            trial.make()
+            if trial.own_training:
+                assert trial.make_own(TrainingRecipe(), seed=3).name == row.method
+            else:
+                trial.make()
 
 
 def test_tuned_values_replace_those_of_the_preset_for_their_setting_alone(tmp_path: Path) -> None:
@@ -223,6 +230,16 @@ def test_methods_may_be_held_to_fewer_epochs() -> None:
     rows = {row.name: row.at_most(4).settings.get("epochs") for row in load_presets()}
     assert (rows["ft"], rows["bad-teacher"], rows["iu"]) == (4, 1, None)
     assert load_presets(["ft"])[0].at_most(None).settings["epochs"] == 10
+
+
+def test_fewer_epochs_than_ascents_still_make_a_scrub() -> None:
+    (scrub,) = load_presets(["scrub"])
+    found = {epochs: scrub.at_most(epochs).make() for epochs in (9, 4, 2, 1)}
+    counts = {
+        epochs: (made.epochs, made.ascents)  # type: ignore[attr-defined]
+        for epochs, made in found.items()
+    }
+    assert counts == {9: (5, 2), 4: (4, 2), 2: (2, 2), 1: (1, 1)}
 
 
 def test_unknown_methods_and_empty_spans_are_refused() -> None:
@@ -353,10 +370,38 @@ def test_csv_and_json_hold_the_same_rows() -> None:
 
 def test_cells_survive_the_file(tmp_path: Path) -> None:
     file = CellFile(tmp_path)
-    cells = [cell("ft"), Cell(key="y", setting="s", row="bs", seed=1, error="no")]
+    before = Scores(ua=5.0, ra=99.0, ta=90.0, mia=12.0, seconds=60.0)
+    told = DeletionFacts(
+        before=before, unit="rows", spent=1, refit=4, statement="gone", numbers={"epsilon": 1.0}
+    )
+    broken = Cell(key="y", setting="s", row="bs", seed=1, error="no")
+    cells = [cell("ft"), broken, replace(cell("sisa"), own_training=True, deletion=told)]
     for one in cells:
         file.append(one)
     assert list(file.read().values()) == cells
+
+
+def test_lines_of_before_there_were_other_originals_are_read(tmp_path: Path) -> None:
+    (tmp_path / "cells.jsonl").write_text(
+        '{"attack_seconds": 0.03, "error": "", "key": "k", "moved": 176257, "others": {}, "row": '
+        '"ft", "scores": {"mia": 4.4, "ra": 100.0, "seconds": 38.2, "ta": 89.7, "ua": 0.0}, "seed":'
+        ' 0, "setting": "a/b/10%", "steps": 284, "values": {"settings": {"epochs": 4}}}\n'
+    )
+    found = CellFile(tmp_path).read()["k"]
+    assert (found.own_training, found.deletion, found.steps) == (False, None, 284)
+
+
+def test_the_key_of_a_cell_is_what_it_was(tmp_path: Path) -> None:
+    # Keys decide whether the cells of an old benchmark are made again.
+    data = replace(load_data(TINY.data[0]), fingerprint="0" * 32)
+    store = ModelStore(tmp_path, torch.device("cpu"), Reporter(quiet=True))
+    (world,) = worlds(TINY, [data], store)
+    rows = [Preset(name="ft", method="ft", settings={"epochs": 2, "lr": 0.01})]
+    rows.append(replace(rows[0], mask="random", density=0.3))
+    assert [world.key(row) for row in rows] == [
+        "a59322c128753873be771e62abe4f9fe",
+        "6bb85d6808015c2a74861bc722bb05f3",
+    ]
 
 
 def test_a_plot_is_made_of_any_number_of_settings(tmp_path: Path) -> None:
@@ -371,3 +416,14 @@ def test_names_of_dots_on_one_spot_do_not_lie_on_each_other() -> None:
     assert not any(a.hits(b) for a in placed for b in placed if a is not b)
     (edge,) = place_labels([("bad-teacher", 0.99, 0.5)])
     assert edge.left < 0.9
+
+
+def test_the_page_counts_the_trials_of_the_present_search(run: Run, tmp_path: Path) -> None:
+    config = replace(TINY, methods=("ga",))
+    old = Cell(key="of another preset", setting="digits/mlp/10%", row="ga", seed=tuning.SEED)
+    CellFile(tmp_path / "out", "trials").append(old)
+    (tmp_path / "out" / "bench.toml").write_text("")
+    run(config, budget=3)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "best of 3</td>" in page
+    assert "in 3 trials" in page

@@ -1,58 +1,27 @@
 """The benchmark: data x architecture x forget set x seed x method, cell by cell, resumable."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import product
 
+from torch import nn
+
 from erasure.cache import content_key
-from erasure.classifiers import TrainingRecipe
+from erasure.classifiers.certified import Certified
 from erasure.errors import ConfigError, MaskError, TrainingError
 from eval.errors import EvalError
-from pipelines.classifiers.architectures import ModelConfig
+from pipelines.classifiers.architectures import ModelConfig, make_model
+from pipelines.classifiers.bench_config import BenchConfig
 from pipelines.classifiers.bench_models import ModelStore
-from pipelines.classifiers.cells import Cell, CellFile
+from pipelines.classifiers.bench_own import FEATURES_STAY, OwnTraining, frozen_data
+from pipelines.classifiers.cells import NOT_FOR_THESE, Cell, CellFile
 from pipelines.classifiers.data import ClassifierData, DataConfig
 from pipelines.classifiers.forget_setting import ForgetSetting
 from pipelines.classifiers.measuring import Measured, Split, measure, split_data
 from pipelines.classifiers.model_file import LoadedClassifier
 from pipelines.classifiers.presets import RETRAIN, Preset
 from pipelines.classifiers.training import forget_data
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BenchConfig:
-    """Every combination of these is a cell; plain values, a TOML file."""
-
-    data: tuple[DataConfig, ...] = (DataConfig(),)
-    models: tuple[ModelConfig, ...] = (ModelConfig(),)
-    training: TrainingRecipe = field(
-        default_factory=lambda: TrainingRecipe(epochs=15, batch_size=128)
-    )
-    """Of the originals and the retrained models; its batch size is that of all methods."""
-    forget: tuple[str, ...] = ("10%",)
-    """Such as `10%`, `50%`, `class:3`."""
-    methods: tuple[str, ...] = ()
-    """Rows of `presets`; all but the controls if none, `all` for those too."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    unlearn_epochs: int | None = None
-    """Most epochs of any method, where the presets have more; against the epochs of training."""
-    signals: bool = True
-    """Attack the other signals too; they stand in the JSON and CSV."""
-    exact_attack: bool = False
-    """The paper's machine on every point, which takes longer than many methods."""
-
-    def __post_init__(self) -> None:
-        for name in ("data", "models", "forget", "seeds"):
-            if not getattr(self, name):
-                raise ConfigError(f"{name} is empty; give at least one")
-        for text in self.forget:
-            ForgetSetting.parse(text)
-        if self.unlearn_epochs is not None and self.unlearn_epochs < 1:
-            raise ConfigError(f"unlearn_epochs is {self.unlearn_epochs}; give 1 or more, or none")
-        for seed in self.seeds:
-            if not 0 <= seed < 2**32:
-                raise ConfigError(f"the seed {seed} is out of range; give 0 to 2**32 - 1")
 
 
 @dataclass(frozen=True)
@@ -85,6 +54,11 @@ class World:
     def retrained(self) -> LoadedClassifier:
         return self.store.retrained(self.original, self.data, self.split, self.setting, self.seed)
 
+    @cached_property
+    def weights(self) -> int:
+        """Parameters of the model."""
+        return sum(p.numel() for p in make_model(self.model, self.data.facts, 0).parameters())
+
     def key(self, preset: Preset) -> str:
         """Hash of all that decides the cell of a row."""
         return content_key(
@@ -106,14 +80,16 @@ class World:
             row=preset.name,
             seed=self.seed,
             values={k: v for k, v in preset.plain().items() if k != "method"},
+            own_training=preset.own_training,
         )
         if preset.method == RETRAIN:
             made = self.retrained
             return self._scored(cell, self._measure(made, made.record.seconds), made.record.moved)
+        if preset.own_training:
+            return self._run_own(preset, cell)
         original = self.original
         try:
-            stage = f"{preset.name}, {self.setting}, seed {self.seed}"
-            with self.store.reporter.stage(stage, 1) as tick:
+            with self.store.reporter.stage(self._stage(preset), 1) as tick:
                 found, record = forget_data(
                     original.model,
                     original.record,
@@ -131,14 +107,46 @@ class World:
             return replace(cell, error=str(err))
         return replace(self._scored(cell, measured, record.moved), steps=len(found.steps))
 
+    def _run_own(self, preset: Preset, cell: Cell) -> Cell:
+        """Let a method train a model, delete from it and score it before and after."""
+        kind = self.data.facts.kind
+        if not preset.applies_to(kind):
+            why = f"{preset.name} takes tables of numbers, and these data are of the kind {kind}"
+            return replace(cell, error=f"{NOT_FOR_THESE}: {why}")
+        try:
+            heads = preset.method == Certified.name
+            data = frozen_data(self.original.model, self.data) if heads else self.data
+            run = OwnTraining(preset, data, self.model, self.config.training, self.seed, self.store)
+            with run.trained() as trained:
+                before = self._measure_of(trained.network, data, trained.seconds, signals=False)
+                with self.store.reporter.stage(self._stage(preset), 1) as tick:
+                    left = trained.forget(self.split.forget.tolist(), tick)
+                    tick()
+                measured = self._measure_of(
+                    left.network, data, left.seconds, signals=self.config.signals
+                )
+        except (ConfigError, TrainingError, EvalError) as err:
+            return replace(cell, error=str(err))
+        facts = left.facts(before.scores, FEATURES_STAY if heads else "")
+        return replace(self._scored(cell, measured, moved=0), deletion=facts)
+
+    def _stage(self, preset: Preset) -> str:
+        return f"{preset.name}, {self.setting}, seed {self.seed}"
+
     def _measure(self, made: LoadedClassifier, seconds: float) -> Measured:
+        signals = self.config.signals and not self.held_out
+        return self._measure_of(made.model, self.data, seconds, signals=signals)
+
+    def _measure_of(
+        self, model: nn.Module, data: ClassifierData, seconds: float, *, signals: bool
+    ) -> Measured:
         return measure(
-            made.model,
-            self.data,
+            model,
+            data,
             self.split,
             seconds=seconds,
             held_out=self.held_out,
-            signals=self.config.signals and not self.held_out,
+            signals=signals,
             exact=self.config.exact_attack,
         )
 
@@ -186,7 +194,8 @@ def run_world(world: World, rows: Sequence[Preset], cells: CellFile) -> dict[str
     found = {}
     for row in rows:
         key = world.key(row)
-        if key not in there:
+        # A model of its own may have failed for want of a package that is there by now.
+        if key not in there or (row.own_training and there[key].error):
             there[key] = world.run(row)
             cells.append(there[key])
         found[row.name] = there[key]

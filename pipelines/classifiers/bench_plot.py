@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from erasure.files import atomic
+from pipelines.classifiers.bench_layout import LETTER, panel, place_labels
 from pipelines.classifiers.bench_table import Row
 from pipelines.classifiers.presets import RETRAIN
 from pipelines.sheets import ACCENT, INK, LINE, MUTED, PAPER
@@ -21,32 +21,7 @@ _PANEL: Final = (5.6, 4.2)
 _COLUMNS: Final = 3
 _DPI: Final = 150
 _BLUE: Final = "#2f6f9f"
-_LABEL: Final = (0.0185, 0.05)
-"""Width of a letter and height of a line of a label, as shares of the panel."""
-_SHIFTS: Final = tuple(step * sign for step in range(12) for sign in (1, -1))
-"""Lines up or down to try for a label."""
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """Where a dot's name goes, all in shares of the panel."""
-
-    text: str
-    dot: tuple[float, float]
-    left: float
-    middle: float
-
-    def hits(self, other: "Label") -> bool:
-        """Whether the two names, or this name and the other's dot, lie on each other."""
-        width, height = _LABEL
-        apart = (
-            self.left >= other.left + width * len(other.text)
-            or other.left >= self.left + width * len(self.text)
-            or abs(self.middle - other.middle) >= height
-        )
-        x, y = other.dot
-        on_dot = self.left - 0.01 <= x <= self.left + width * len(self.text)
-        return not apart or (on_dot and abs(y - self.middle) < 0.8 * height)
+_OWN: Final = "hollow diamonds: methods with a training run of their own"
 
 
 def plot_gap_against_time(rows: Sequence[Row], path: Path) -> None:
@@ -54,7 +29,8 @@ def plot_gap_against_time(rows: Sequence[Row], path: Path) -> None:
 
     A dot is a method: its Avg Gap of the means over seeds, and its mean run time on a logarithmic
     axis. A whisker is the deviation of the gap over seeds. The dashed line is the time of
-    retraining. SalUn and its controls are in the accent colour.
+    retraining. SalUn and its controls are in the accent colour. A hollow diamond is a method with a
+    training run of its own.
     """
     settings = list(dict.fromkeys(row.setting for row in rows))
     across = min(_COLUMNS, len(settings))
@@ -69,30 +45,10 @@ def plot_gap_against_time(rows: Sequence[Row], path: Path) -> None:
         _panel(axes, setting, [row for row in rows if row.setting == setting])
     for axes in panels[len(settings) :]:
         axes.set_axis_off()
+    if any(row.own_training and row.gap is not None for row in rows):
+        figure.supxlabel(_OWN, color=MUTED, fontsize=9)
     with atomic(path) as part:
         figure.savefig(part, format="png", dpi=_DPI)
-
-
-def place_labels(dots: Sequence[tuple[str, float, float]]) -> list[Label]:
-    """Names to the right of their dots, or left at the edge, moved up or down until none collide.
-
-    Args:
-        dots: name, and place in shares of the panel.
-    """
-    placed: list[Label] = []
-    marks = [Label("", (x, y), x, y) for _, x, y in dots]
-    for text, x, y in sorted(dots, key=lambda dot: dot[2]):
-        width = _LABEL[0] * len(text)
-        left = x + 0.02 if x + 0.02 + width <= 1 else x - 0.02 - width
-        tries = [
-            Label(text, (x, y), left, y + shift * _LABEL[1])
-            for shift in _SHIFTS
-            if 0.02 <= y + shift * _LABEL[1] <= 0.98
-        ]
-        others = [*placed, *(mark for mark in marks if mark.dot != (x, y))]
-        free = (label for label in tries if not any(label.hits(other) for other in others))
-        placed.append(next(free, Label(text, (x, y), left, y)))
-    return placed
 
 
 def _panel(axes: Axes, setting: str, rows: Sequence[Row]) -> None:
@@ -104,31 +60,34 @@ def _panel(axes: Axes, setting: str, rows: Sequence[Row]) -> None:
     axes.tick_params(colors=MUTED, labelsize=9)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    shown = {row.method: (_seconds(row), row.gap) for row in rows if row.gap is not None}
-    if not shown:
+    found = panel(rows)
+    if found is None:
         return
-    whiskers = {row.method: row.seed_gap.deviation for row in rows if row.seed_gap is not None}
-    low = min(seconds for seconds, _ in shown.values()) / 1.4
-    high = max(seconds for seconds, _ in shown.values()) * 1.4
-    top = 1.12 * max(0.5, max(gap for _, gap in shown.values()))
-    _logarithmic(axes, low, high)
-    axes.set_ylim(-0.04 * top, top)
-    dots = []
-    for method, (seconds, gap) in shown.items():
-        across = math.log(seconds / low) / math.log(high / low)
-        if method == RETRAIN:
-            axes.axvline(seconds, color=MUTED, linestyle="--", linewidth=1)
-        else:
-            colour = ACCENT if method.startswith("salun") else _BLUE
-            bar = whiskers.get(method, 0.0)
-            axes.errorbar(seconds, gap, bar, fmt="o", color=colour, ecolor=LINE, markersize=6)
-        dots.append((method, across, (gap + 0.04 * top) / (1.04 * top)))
-    for label in place_labels(dots):
+    _logarithmic(axes, found.fastest, found.slowest)
+    axes.set_ylim(found.bottom, found.top)
+    for dot in found.dots:
+        if dot.row.method == RETRAIN:
+            axes.axvline(dot.seconds, color=MUTED, linestyle="--", linewidth=1)
+            continue
+        colour = ACCENT if dot.row.method.startswith("salun") else _BLUE
+        bar = 0.0 if dot.row.seed_gap is None else dot.row.seed_gap.deviation
+        own = dot.row.own_training
+        axes.errorbar(
+            dot.seconds,
+            dot.gap,
+            bar,
+            fmt="D" if own else "o",
+            color=colour,
+            ecolor=LINE,
+            markersize=6,
+            markerfacecolor=PAPER if own else colour,
+        )
+    for label in place_labels(found.labels):
         rightward = label.left > label.dot[0]
         axes.annotate(
             label.text,
             label.dot,
-            (label.left + (0 if rightward else _LABEL[0] * len(label.text)), label.middle),
+            (label.left + (0 if rightward else LETTER[0] * len(label.text)), label.middle),
             xycoords="axes fraction",
             textcoords="axes fraction",
             ha="left" if rightward else "right",
@@ -139,10 +98,6 @@ def _panel(axes: Axes, setting: str, rows: Sequence[Row]) -> None:
             if abs(label.middle - label.dot[1]) < 0.01
             else {"arrowstyle": "-", "color": LINE, "linewidth": 0.8},
         )
-
-
-def _seconds(row: Row) -> float:
-    return max(row.scores["seconds"].mean, 1e-3)
 
 
 def _logarithmic(axes: Axes, low: float, high: float) -> None:

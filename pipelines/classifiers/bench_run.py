@@ -1,11 +1,13 @@
 """Run a benchmark in a folder: search if asked, fill the missing cells, write the table and plot.
 
 In the folder: `bench.toml` (the resolved settings), `cells.jsonl` (results), `trials.jsonl` and
-`tuned/` (the search), `models/` (originals and retrained models), and what is made of
-the cells, `table.json`, `table.csv`, `table.md` and `gap.png`.
+`tuned/` (the search), `models/` (originals, retrained models, models with a training run of their
+own), and what is made of the cells, `table.json`, `table.csv`, `table.md`, `gap.png` and
+`report.html`.
 """
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,14 +18,16 @@ import torch
 from erasure.disk import disk_errors
 from erasure.errors import CheckpointError, ConfigError
 from erasure.files import atomic
-from pipelines.classifiers.bench import BenchConfig, World, run_world, worlds
+from pipelines.classifiers.bench import World, run_world, worlds
+from pipelines.classifiers.bench_config import BenchConfig
 from pipelines.classifiers.bench_models import ModelStore
+from pipelines.classifiers.bench_page import Bench, write_page
 from pipelines.classifiers.bench_plot import plot_gap_against_time
 from pipelines.classifiers.bench_table import Row, table, to_csv, to_json, to_markdown
 from pipelines.classifiers.cells import Cell, CellFile
 from pipelines.classifiers.data import load_data
 from pipelines.classifiers.presets import RETRAIN, Preset, load_presets
-from pipelines.classifiers.tuning import SEED, tune, write_tuned
+from pipelines.classifiers.tuning import SEED, trials, tune, write_tuned
 from pipelines.progress import Reporter
 from pipelines.recipe import dump_toml
 
@@ -83,49 +87,86 @@ def run_bench(
     data = [load_data(one) for one in config.data]
     store = ModelStore(out / "models", device, reporter)
     if budget:
-        trials = CellFile(out, "trials", share.index)
+        tries = CellFile(out, "trials", share.index)
         searched = list(worlds(config, data, store, seeds=[SEED], held_out=True))
         for world in searched[share.index :: share.count]:
-            best = tune(world, _rows(config, world, tuned), budget, trials)
+            best = tune(world, _rows(config, world, tuned), budget, tries)
             write_tuned(out / TUNED, world.name, best)
         if share.count > 1:  # the others may not be done
             return []
     files = [*tuned, *sorted((out / TUNED).glob("*.toml"))]
     cells = CellFile(out, process=share.index)
     everything = list(worlds(config, data, store))
+    tried = _tried(
+        config, list(worlds(config, data, store, seeds=[SEED], held_out=True)), tuned, out
+    )
     for world in worlds(config, data, store, process=share.index, processes=share.count):
         run_world(world, _rows(config, world, files), cells)
-        write_tables(out, config, _there(everything, files, cells))
-    return table(_there(everything, files, cells))
+        write_tables(out, _bench(everything, files, cells, tried))
+    return list(_bench(everything, files, cells, tried).rows)
 
 
-def _there(everything: Sequence[World], tuned: Sequence[Path], cells: CellFile) -> list[Cell]:
-    """The cells that are done, by any process, in the order of settings and methods."""
-    done = cells.read()
-    keys = [world.key(row) for world in everything for row in _rows(world.config, world, tuned)]
+def _tried(
+    config: BenchConfig, searched: Sequence[World], tuned: Sequence[Path], out: Path
+) -> list[Cell]:
+    """The trials of the search as the presets are now; the folder may hold those of older ones."""
+    done = CellFile(out, "trials").read()
+    counts = Counter((cell.setting, cell.row) for cell in done.values())
+    rows = [(world, row) for world in searched for row in _rows(config, world, tuned)]
+    keys = dict.fromkeys(
+        world.key(trial)
+        for world, row in rows
+        if row.method != RETRAIN and counts[(world.name, row.name)]
+        for trial in trials(row, counts[(world.name, row.name)])
+    )
     return [done[key] for key in keys if key in done]
 
 
-def write_tables(out: Path, config: BenchConfig, cells: Sequence[Cell]) -> None:
-    """Write the table in its three forms, and the plot."""
-    rows = table(cells)
-    about = {"config": asdict(config), "torch": torch.__version__}
+def _bench(
+    everything: Sequence[World], tuned: Sequence[Path], cells: CellFile, tried: Sequence[Cell]
+) -> Bench:
+    """What is done, by any process, in the order of settings and methods."""
+    first, done = everything[0], cells.read()
+    keys = [world.key(row) for world in everything for row in _rows(world.config, world, tuned)]
+    there = [done[key] for key in keys if key in done]
+    settings = {world.name: world for world in everything}
+    return Bench(
+        config=first.config,
+        data=list({world.data.fingerprint: world.data for world in everything}.values()),
+        rows=table(there),
+        cells=there,
+        total=len(keys),
+        weights={name: world.weights for name, world in settings.items()},
+        trials=tried,
+        device=str(first.store.device),
+    )
+
+
+def write_tables(out: Path, bench: Bench) -> None:
+    """Write the table in its three forms, the plot and the page."""
+    about = {"config": asdict(bench.config), "torch": torch.__version__}
     texts = {
-        "table.json": to_json(rows, **about),
-        "table.csv": to_csv(rows),
-        "table.md": to_markdown(rows),
+        "table.json": to_json(bench.rows, **about),
+        "table.csv": to_csv(bench.rows),
+        "table.md": to_markdown(bench.rows),
     }
     for name, text in texts.items():
         with atomic(out / name) as part:
             part.write_text(text, encoding="utf-8")
-    if any(row.gap is not None for row in rows):
-        plot_gap_against_time(rows, out / "gap.png")
+    if any(row.gap is not None for row in bench.rows):
+        plot_gap_against_time(bench.rows, out / "gap.png")
+    write_page(bench, out)
 
 
 def _rows(config: BenchConfig, world: World, tuned: Sequence[Path]) -> list[Preset]:
     """The rows of a setting, retraining first."""
     found = load_presets(config.methods, setting=world.name, tuned=tuned)
-    rows = [row.at_most(config.unlearn_epochs) for row in found]
+    kind = world.data.facts.kind
+    rows = [
+        row.at_most(config.unlearn_epochs)
+        for row in found
+        if row.name in config.methods or row.applies_to(kind)
+    ]
     if any(row.name == RETRAIN for row in rows):
         return rows
     return [Preset(name=RETRAIN, method=RETRAIN), *rows]

@@ -6,12 +6,37 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from erasure.disk import disk_errors
 from eval.unlearning_metrics import Scores
 
 log = logging.getLogger(__name__)
+NOT_FOR_THESE: Final = "does not apply"
+"""How the error of a cell begins whose method takes no data of this kind."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeletionFacts:
+    """A deletion from a model that was trained to forget."""
+
+    before: Scores
+    """Of the model before it, on the same forget set; its seconds are those of its training."""
+    unit: str
+    """What `spent` and `refit` count, such as `sample-epochs`."""
+    spent: int
+    """What the deletion took."""
+    refit: int
+    """What training again takes."""
+    statement: str
+    """What may be said of the points that left, in words."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """Further numbers of the method, such as `epsilon`."""
+
+    @property
+    def redone(self) -> float:
+        """Share of the training, in per cent, that had to be done again."""
+        return 100 * self.spent / self.refit if self.refit else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +63,10 @@ class Cell:
     """Settings of the method, mask included."""
     error: str = ""
     """Why there are no scores."""
+    own_training: bool = False
+    """Of a method that trained the model itself, which makes it another original."""
+    deletion: DeletionFacts | None = None
+    """What such a method says of its deletion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,5 +112,8 @@ class CellFile:
 
 
 def _cell(table: dict[str, Any]) -> Cell:
-    scores = table.pop("scores")
-    return Cell(scores=None if scores is None else Scores(**scores), **table)
+    scores, deletion = table.pop("scores"), table.pop("deletion", None)
+    if deletion is not None:
+        deletion = DeletionFacts(before=Scores(**deletion.pop("before")), **deletion)
+    found = None if scores is None else Scores(**scores)
+    return Cell(scores=found, deletion=deletion, **table)

@@ -10,9 +10,10 @@ from typing import Any, Final
 import torch
 
 from erasure.classifiers import TrainingRecipe, make_method
+from erasure.classifiers.exact_methods import EXACT
 from erasure.errors import ConfigError
 from pipelines.classifiers.architectures import ModelConfig
-from pipelines.classifiers.bench import BenchConfig
+from pipelines.classifiers.bench_config import BenchConfig
 from pipelines.classifiers.data import DataConfig
 from pipelines.classifiers.presets import Preset, load_presets
 from pipelines.models import pick_device
@@ -102,6 +103,11 @@ def _merged(recipe: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
 def preset_of(run: ForgetRun) -> Preset:
     """The row of that name, or the bare method, with the settings that were given."""
     values = settings_of(run.settings)
+    if run.method in EXACT:
+        raise ConfigError(
+            f"{run.method} forgets what it has trained itself; train with `erasure classify train "
+            f"--method {run.method}`, and give `unlearn` the folder that this makes"
+        )
     rows = load_presets(["all"])
     row = next((row for row in rows if row.name == run.method), None)
     if row is None:

@@ -34,7 +34,10 @@ def bench(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Every method on every data set, architecture, forget set and seed: one table.
+    """Every method on every data set, architecture, forget set and seed: one table and one page.
+
+    Methods with a training run of their own (sisa, dp-sgd, certified, and for tables forest and
+    extra-trees) stand apart and are not ranked. Without --methods all have their rows.
 
     Cells that --out has already are kept, so the same command goes on where it was cut, and
     another one adds to it. `accelerate launch -m pipelines.cli classify bench ...` shares the work.
@@ -75,10 +78,12 @@ def bench(
     if not rows:  # one of several processes, which only searched
         say({"tuned": str(out / "tuned")}, as_json=as_json)
     elif as_json:
-        say({"out": str(out), "rows": rows_as_json(rows)}, as_json=True)
+        report = str(out / "report.html")
+        say({"out": str(out), "report": report, "rows": rows_as_json(rows)}, as_json=True)
     else:
         typer.echo(to_markdown(rows))
-        say({"table": out / "table.md", "plot": out / "gap.png"}, as_json=False)
+        made = {"table": "table.md", "plot": "gap.png", "report": "report.html"}
+        say({name: out / file for name, file in made.items()}, as_json=False)
 
 
 def rows_as_json(rows: list[Any]) -> list[dict[str, Any]]:
