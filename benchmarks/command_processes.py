@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,11 +71,11 @@ class Fork:
 
     def code(self) -> int | None:
         """Exit code; None while it runs."""
-        if self.ended is None and Path(f"/proc/{self.number}/stat").exists():
+        try:
             state = Path(f"/proc/{self.number}/stat").read_text().rpartition(")")[2].split()[0]
-            if state != "Z":
-                return None
-        return self._wait()
+        except (FileNotFoundError, ProcessLookupError):  # the server has fetched its exit code
+            state = "Z"
+        return self._wait() if state == "Z" or self.ended is not None else None
 
     def _wait(self) -> int:
         if self.ended is None:
@@ -107,6 +108,38 @@ class Forks:
         self.server.stdin.write(json.dumps(dict(told)) + "\n")
         self.server.stdin.flush()
         return Fork(int(self.server.stdout.readline()), self.server)
+
+
+@dataclass
+class Workplace:
+    """Runs commands of `erasure`; what they say goes to files in `folder`."""
+
+    folder: Path
+    starter: Starter
+
+    def start(self, where: Path, arguments: Sequence[str], **more: Any) -> Running:  # noqa: ANN401
+        """Start a command in the folder `where`; `more` as `killable.py` knows it."""
+        return self.starter.start(
+            {
+                "arguments": list(arguments),
+                "folder": str(where),
+                "out": str(self.folder / "out"),
+                "err": str(self.folder / "err"),
+                **more,
+            }
+        )
+
+    def run(self, where: Path, arguments: Sequence[str], **more: Any) -> int:  # noqa: ANN401
+        """Run a command to its end; returns the exit code."""
+        running = self.start(where, arguments, **more)
+        while (code := running.code()) is None:
+            time.sleep(0.01)
+        return code
+
+    def said(self) -> str:
+        """Last line on stderr."""
+        lines = (self.folder / "err").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
 
 
 def _environment() -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Memory and time at true sizes: Stable Diffusion 1.x, 2.x and XL with random weights.
 
-    python benchmarks/full_size.py                              # CPU; needs 12 GB
-    python benchmarks/full_size.py --gpu --optimizer adam       # a CUDA device
+    python benchmarks/full_size.py --densities 0.1 0.01         # CPU; needs 14 GB
+    python benchmarks/full_size.py --families sdxl --jobs rank step --density 0.1
+    python benchmarks/full_size.py --gpu --moments 8bit         # a CUDA device
     python benchmarks/full_size.py --scale tiny --weights 200000   # does it run at all?
 
 Every measurement is a process of its own. Memory is what the operating system says the process held
@@ -14,17 +15,22 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from measuring import Measured, in_child, machine, peak_bytes, tell
+from measuring import Measured, in_child, machine, tell
+
+from pipelines.heap import give_back_large_blocks
 
 HERE = Path(__file__).resolve().parent
 GB = 1e9
+CPU_JOBS = ("mask", "mask from a file", "rank", "rank at 5 densities", "step", "erase from a file")
+"""Keys into `cpu_jobs.CPU_JOBS`; that module brings torch with it."""
+FOLLOWS = 0.8
+"""Share of what the tensors of the selected weights shrink by that the peak must shrink by."""
 
 
 @dataclass(frozen=True)
@@ -47,118 +53,12 @@ RANKING_SPEED, RANKING_MEMORY = 20, 3
 """Times as fast and times less memory than a double argsort."""
 
 
-def mask(chosen: argparse.Namespace) -> Measured:
-    """Gradients of two pictures, summed in fp32, and the ranking of all weights."""
-    import torch
-    from random_models import random_data, random_unet, shape_of, weights_of
-
-    from erasure.masks import salient_mask
-    from erasure.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
-    from erasure.stable_diffusion import wrap_unet
-
-    cpu = torch.device("cpu")
-    shape = shape_of(chosen.family, chosen.scale)
-    network = random_unet(shape, torch.float32, cpu).requires_grad_(True)
-    total = weights_of(network)
-    data = random_data(shape, chosen.pixels, pictures=2)
-    config = SaliencyConfig(batch_size=1)
-    begun = time.perf_counter()
-    for _ in accumulate_gradients(wrap_unet(network), data, shape.schedule, config, device=cpu):
-        pass
-    scores = saliency_scores(network, dict(network.named_parameters()))
-    del network  # as when `erasure.edit.measure_saliency` returns
-    found = salient_mask(scores, chosen.density)
-    seconds = time.perf_counter() - begun
-    return Measured(seconds, peak_bytes(), f"2 pictures, {found.selected:,} of {total:,}")
-
-
-def mask_from_file(chosen: argparse.Namespace) -> Measured:
-    """The same through `find_mask`, which opens and hashes the weights."""
-    from random_models import file_checkpoint, random_data, shape_of
-
-    from erasure.edit import find_mask
-    from erasure.saliency import SaliencyConfig
-
-    shape = shape_of(chosen.family, chosen.scale)
-    data = random_data(shape, chosen.pixels, pictures=2)
-    checkpoint = file_checkpoint(shape, Path(chosen.file))
-    begun = time.perf_counter()
-    found = find_mask(checkpoint, data, density=chosen.density, config=SaliencyConfig(batch_size=1))
-    seconds = time.perf_counter() - begun
-    return Measured(seconds, peak_bytes(), f"2 pictures, {found.selected:,} selected")
-
-
-def step(chosen: argparse.Namespace) -> Measured:
-    """Two training steps with the network's weights in bf16; the mask stays in memory."""
-    import torch
-    from random_models import random_data, random_mask, random_unet, shape_of
-
-    from erasure.objectives import RandomLabel
-    from erasure.stable_diffusion import wrap_unet
-    from erasure.trainer import MaskedTrainer, TrainConfig
-
-    shape = shape_of(chosen.family, chosen.scale)
-    network = random_unet(shape, torch.bfloat16, torch.device("cpu"))
-    selected = random_mask(network, chosen.density)
-    trainer = MaskedTrainer(
-        network,
-        wrap_unet,
-        random_data(shape, chosen.pixels),
-        selected,
-        schedule=shape.schedule,
-        objective=RandomLabel(),
-        config=TrainConfig(
-            steps=2,
-            batch_size=chosen.batch_size,
-            micro_batch=min(chosen.micro_batch, chosen.batch_size),
-            optimizer=chosen.optimizer,
-            precision="bf16",
-        ),
-    )
-    begun = time.perf_counter()
-    steps = list(trainer.steps())
-    seconds = (time.perf_counter() - begun) / len(steps)
-    return Measured(seconds, peak_bytes(), f"a step of {chosen.batch_size}, {chosen.optimizer}")
-
-
-def erase_from_file(chosen: argparse.Namespace) -> Measured:
-    """A run of one step through `erase`, with its proof that nothing else moved."""
-    from random_models import file_checkpoint, random_data, shape_of
-
-    from erasure.edit import erase, find_mask
-    from erasure.objectives import RandomLabel
-    from erasure.trainer import TrainConfig
-
-    shape = shape_of(chosen.family, chosen.scale)
-    data = random_data(shape, chosen.pixels)
-    checkpoint = file_checkpoint(shape, Path(chosen.file))
-    selected = find_mask(checkpoint, data, "random", density=chosen.density)
-    config = TrainConfig(
-        steps=1,
-        batch_size=chosen.batch_size,
-        micro_batch=min(chosen.micro_batch, chosen.batch_size),
-        optimizer=chosen.optimizer,
-        precision="bf16",
-    )
-    begun = time.perf_counter()
-    edit = erase(checkpoint, data, selected, RandomLabel(), config)
-    seconds = time.perf_counter() - begun
-    return Measured(seconds, peak_bytes(), f"1 step, {edit.provenance.moved:,} moved")
-
-
-CPU_JOBS: dict[str, Callable[[argparse.Namespace], Measured]] = {
-    "mask": mask,
-    "mask from a file": mask_from_file,
-    "step": step,
-    "erase from a file": erase_from_file,
-}
-
-
-def ranking(weights: int) -> tuple[list[list[str]], bool]:
+def ranking(weights: int, clock: str) -> tuple[list[list[str]], bool]:
     """Rows of `ranking.py`, and whether the bars are met."""
     found = {}
     for way in ("top_fraction", "double argsort"):
-        command = [sys.executable, str(HERE / "ranking.py"), str(weights), "--only", way]
+        told = [str(weights), "--clock", clock, "--only", way]
+        command = [sys.executable, str(HERE / "ranking.py"), *told]
         said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         seconds, each = said.split()[-2:]
         found[way] = float(seconds), float(each)
@@ -203,13 +103,17 @@ def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--families", nargs="+", default=None, help="sd1, sd2, sdxl [sd1]")
-    parser.add_argument("--jobs", nargs="+", help="some of: " + ", ".join([*CPU_JOBS, "ranking"]))
+    known = (*CPU_JOBS, "ranking")
+    parser.add_argument("--jobs", nargs="+", choices=known, metavar="JOB", help=", ".join(known))
     parser.add_argument("--scale", choices=("tiny", "half", "full"), default="full")
     parser.add_argument("--pixels", type=int, help="a side [256; on a GPU 512, SD XL 1024]")
     parser.add_argument("--density", type=float, help="[0.5; SD XL on a GPU 0.1]")
     parser.add_argument("--batch-size", type=int, help="of a step [2; on a GPU 8]")
+    parser.add_argument("--densities", type=float, nargs="*", default=[], help="more, of the step")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--micro-batch", type=int, help="samples a pass [1; on a GPU 2]")
     parser.add_argument("--optimizer", default="adam", help="of `TrainConfig`")
+    parser.add_argument("--moments", choices=("fp32", "8bit"), default="fp32")
     parser.add_argument("--weights", type=int, default=100_000_000, help="of the ranking")
     parser.add_argument("--gpu", action="store_true", help="the jobs of a CUDA device")
     parser.add_argument("--device", default="cuda", help="of --gpu; cpu only to try it out")
@@ -239,23 +143,33 @@ def _fill(chosen: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Print the table, or measure one job of it with `--job`."""
+    """Print the tables, or measure one job of them with `--job`."""
     chosen = options()
     if chosen.job:
-        jobs = dict(CPU_JOBS)
-        if chosen.gpu:
-            from gpu_jobs import GPU_JOBS
-
-            jobs = GPU_JOBS
-        tell(jobs[chosen.job](chosen))
+        _measure(chosen)
         return
-    rows, met = gpu_rows() if chosen.gpu else cpu_rows(chosen)
+    bills: dict[str, Mapping[str, int]] = {}
+    rows, met = gpu_rows() if chosen.gpu else cpu_rows(chosen, bills)
     print(markdown(rows, _about(chosen)))
+    if bills:
+        print(f"\n{bill_table(bills)}")
     sys.exit(0 if met or chosen.scale != "full" else 1)
 
 
-def cpu_rows(chosen: argparse.Namespace) -> tuple[list[list[str]], bool]:
-    """All rows, and whether every bar is met."""
+def _measure(chosen: argparse.Namespace) -> None:
+    jobs: Mapping[str, Callable[[argparse.Namespace], Measured]]
+    if chosen.gpu:
+        from gpu_jobs import GPU_JOBS as jobs
+    else:
+        from cpu_jobs import CPU_JOBS as jobs
+    give_back_large_blocks()  # as the command line does
+    tell(jobs[chosen.job](chosen))
+
+
+def cpu_rows(
+    chosen: argparse.Namespace, bills: dict[str, Mapping[str, int]]
+) -> tuple[list[list[str]], bool]:
+    """All rows, and whether every bar is met; what rows held goes into `bills`."""
     rows, all_met = [], True
     jobs = chosen.jobs or [*CPU_JOBS, "ranking"]
     for family in chosen.families or ["sd1"]:
@@ -266,14 +180,60 @@ def cpu_rows(chosen: argparse.Namespace) -> tuple[list[list[str]], bool]:
                 if isinstance(made, str):
                     sys.exit(f"the file of {family}: {made}")
             for job in (job for job in jobs if job in CPU_JOBS):
-                row, met = row_of(job, family, _child(job, family, ["--file", str(file)]))
+                measured = _child(job, family, ["--file", str(file)])
+                row, met = row_of(job, family, measured)
                 rows.append(row)
                 all_met &= met
+                if isinstance(measured, Measured) and measured.held:
+                    bills[row[0]] = measured.held
+                if job == "step" and chosen.densities:
+                    more, met = density_rows(chosen, family, measured, bills)
+                    rows += more
+                    all_met &= met
     if "ranking" in jobs:
-        more, met = ranking(chosen.weights)
+        more, met = ranking(chosen.weights, chosen.clock)
         rows += more
         all_met &= met
     return rows, all_met
+
+
+def density_rows(
+    chosen: argparse.Namespace,
+    family: str,
+    first: Measured | str,
+    bills: dict[str, Mapping[str, int]],
+) -> tuple[list[list[str]], bool]:
+    """Steps at other densities, and whether the peak falls as the selected weights do."""
+    rows, all_met = [], True
+    for density in chosen.densities:
+        name = f"step at density {density:g}"
+        measured = _child("step", family, ["--density", str(density)])
+        row, _ = row_of(name, family, measured)
+        if isinstance(first, Measured) and isinstance(measured, Measured):
+            bills[row[0]] = measured.held
+            fallen = (first.peak - measured.peak) / GB
+            expected = (_of_selected(first) - _of_selected(measured)) / GB
+            met = fallen >= FOLLOWS * expected
+            row[3:5] = [f"{FOLLOWS * expected:.2f} GB less", "yes" if met else "NO"]
+            row[5] += f", {fallen:.2f} GB less, the tensors of the selected {expected:.2f}"
+            all_met &= met
+        rows.append(row)
+    return rows, all_met
+
+
+def _of_selected(measured: Measured) -> int:
+    """Bytes of the tensors that are as long as there are selected weights."""
+    kinds = ("selected", "moments", "positions")
+    return sum(size for what, size in measured.held.items() if any(k in what for k in kinds))
+
+
+def bill_table(bills: Mapping[str, Mapping[str, int]]) -> str:
+    """What the rows held, in GB."""
+    lines = ["| row | held, GB |", "| --- | --- |"]
+    for name, held in bills.items():
+        told = ", ".join(f"{what} {size / GB:.2f}" for what, size in held.items())
+        lines.append(f"| {name} | {told} |")
+    return "\n".join(lines)
 
 
 def gpu_rows() -> tuple[list[list[str]], bool]:

@@ -128,7 +128,8 @@ def _train(
             batch_size=chosen.batch_size,
             micro_batch=min(chosen.micro_batch, chosen.batch_size),
             optimizer=chosen.optimizer,
-            precision="bf16",
+            moments=chosen.moments,
+            precision="bf16-weights",
         ),
     )
     for taken in trainer.steps():

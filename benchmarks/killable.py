@@ -6,9 +6,12 @@
 Python tells an audit hook of every file it is about to open, rename or remove. Each of those in
 `folder` adds a line with the time to `log`; at number `stop_at` the program waits, so that whoever
 started it can kill it between two writes. `--serve` imports the libraries once and runs every
-command in a forked process: the same commands, without five seconds of imports before each.
+command in a forked process: the same commands, without seven seconds of imports before each.
+With `branches` and `every` in the place of `log` and `stop_at` a full disk is tried at each write;
+see `filling.py`.
 """
 
+import importlib
 import json
 import os
 import runpy
@@ -16,6 +19,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from filling import Branches, filling
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.copyfile"}
@@ -47,18 +52,42 @@ def watch(folder: str, log: str, stop_at: int) -> None:
 def run(told: dict[str, Any]) -> None:
     """Become the command."""
     os.chdir(told["folder"])
-    watch(told["folder"], told["log"], told["stop_at"])
     sys.argv = ["erasure", *told["arguments"]]
-    runpy.run_module("pipelines.cli", run_name="__main__", alter_sys=True)
+    if "stop_at" in told:
+        watch(told["folder"], told["log"], told["stop_at"])
+    if "branches" not in told:
+        runpy.run_module("pipelines.cli", run_name="__main__", alter_sys=True)
+        return
+    folder = Path(os.path.realpath(told["folder"]))
+    with filling(folder, Branches(folder, Path(told["branches"]), told["every"])) as disk:
+        try:
+            runpy.run_module("pipelines.cli", run_name="__main__", alter_sys=True)
+        except SystemExit as left:
+            if disk.full:  # a copy needs no tidy end, which takes long
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(left.code if isinstance(left.code, int) else 0)
+            raise
+
+
+def preload() -> None:
+    """Import what takes the commands seconds."""
+    import matplotlib.figure  # noqa: F401
+    from diffusers import (  # noqa: F401
+        AutoencoderKL,
+        DDIMScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
+
+    for name in ("erasing", "comparing", "evaluation.run", "commands.export"):
+        importlib.import_module(f"pipelines.{name}")
 
 
 def serve() -> None:
     """Fork a process a line; say its id, and when it is over its exit code."""
-    import diffusers  # noqa: F401
-    import matplotlib.figure  # noqa: F401
-    import torch  # noqa: F401
-    import transformers  # noqa: F401
-
+    preload()
     for line in sys.stdin:
         told = json.loads(line)
         child = os.fork()

@@ -7,7 +7,8 @@ import platform
 import resource
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 
@@ -20,6 +21,8 @@ class Measured:
     peak: int
     """Bytes: the most memory the process held at any time, or of the device where it has one."""
     note: str = ""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """What of it -> bytes, where the job can tell."""
 
 
 def peak_bytes() -> int:

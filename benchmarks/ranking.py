@@ -6,7 +6,6 @@ Each way runs in a process of its own; memory is the peak beyond the process wit
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from measuring import peak_bytes
 
 from erasure.selection import top_fraction, top_fractions
 
@@ -45,21 +46,15 @@ WAYS: dict[str, Callable[[Mapping[str, Tensor]], object]] = {
 }
 
 
-def peak_bytes() -> int:
-    """Highest memory of this process so far; ru_maxrss is in KiB on Linux, bytes on macOS."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def measure(way: str, weights: int) -> None:
+def measure(way: str, weights: int, clock: Callable[[], float]) -> None:
     """Print seconds and bytes a weight of one way."""
     draw = torch.Generator().manual_seed(0)
     each = -(-weights // LAYERS)
     scores = {f"w{i}": torch.rand(each, generator=draw) for i in range(LAYERS)}
     top_fraction({"w": torch.rand(9)}, 0.5)  # What is loaded at first use is not the ranking's.
-    before, start = peak_bytes(), time.perf_counter()
+    before, start = peak_bytes(), clock()
     result = WAYS[way](scores)
-    seconds = time.perf_counter() - start
+    seconds = clock() - start
     del result
     print(f"{way:<28}{seconds:>10.2f}{(peak_bytes() - before) / weights:>16.1f}")
 
@@ -68,15 +63,18 @@ def main() -> None:
     """Print the table, or one row of it with `--only`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", type=int, nargs="?", default=20_000_000)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--only", choices=WAYS)
     args = parser.parse_args()
+    clock = time.process_time if args.clock == "cpu" else time.perf_counter
     if args.only:
-        measure(args.only, args.weights)
+        measure(args.only, args.weights, clock)
         return
     print(f"{args.weights:,} weights, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(f"{'way':<28}{'seconds':>10}{'bytes a weight':>16}", flush=True)
+    print(f"{'way':<28}{args.clock + ' s':>10}{'bytes a weight':>16}", flush=True)
     for way in WAYS:
-        subprocess.run([sys.executable, __file__, str(args.weights), "--only", way], check=True)
+        told = [str(args.weights), "--clock", args.clock, "--only", way]
+        subprocess.run([sys.executable, __file__, *told], check=True)
 
 
 if __name__ == "__main__":

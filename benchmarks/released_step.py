@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.latents import ConceptData, shuffled
@@ -107,6 +107,11 @@ class StraightLine:
                 weight.grad *= self.mask[name].to(weight.device)
         self.optimizer.step()
         return float(loss.detach())
+
+    def trained(self) -> nn.Module:
+        """The network after the steps so far."""
+        network: nn.Module = self.unet
+        return network
 
     def _predict(self, x_t: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
         output: Tensor = self.unet(x_t, t, encoder_hidden_states=tokens).sample

@@ -10,7 +10,8 @@ pause of 0.1 s is left out, and its recomputing of activations is a row of its o
 All ways see the same samples (streams as in `erasure.trainer`), so they must move the weights
 alike: the table says how far apart they end. They take turns in one process, and a ratio is that
 of one round; the median is shown. With `--parts` the changes are made to the straight line one
-after the other; `--tried` adds what may or may not pay.
+after the other; `--tried` adds what did not pay. A ratio against the row that recomputes is
+shown too where there is one.
 """
 
 import argparse
@@ -19,12 +20,15 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -38,6 +42,7 @@ from erasure.checkpoints.reading import read_checkpoint
 from erasure.denoiser import Condition, Denoiser
 from erasure.encoding import PromptedPixels, encode_concept
 from erasure.objectives import RandomLabel
+from erasure.precision import Precision
 from erasure.stable_diffusion import build_unet, noise_schedule, wrap_unet
 from erasure.trainer import MaskedTrainer, TrainConfig
 from pipelines.models import DEMO_FOLDER
@@ -47,13 +52,14 @@ from pipelines.models import DEMO_FOLDER
 class Variant:
     """What is tried on ours."""
 
-    bf16: bool = False
-    """Passes under autocast."""
-    small: bool = False
-    """The network's own weights in bf16; those that are trained have float32 masters."""
-    plain: bool = False
-    """Attention from matrix products, in place of the fused kernel, in passes with a graph."""
+    precision: Precision = "fp32"
+    rounded_products: bool = False
+    """oneDNN rounds to bf16 what it multiplies; all that is read and written is float32."""
+    attention: Literal["own", "fused", "diffusers"] = "own"
+    """As the trainer has it, torch's fused kernel in all passes, or diffusers' plain one."""
     channels_last: bool = False
+    pointwise: bool = False
+    """Convolutions of one place as matrix products; only with `channels_last`."""
     compiled: bool = False
 
 
@@ -62,59 +68,109 @@ class Ours:
 
     def __init__(self, work: Work, variant: Variant) -> None:
         self.variant = variant
-        kind = torch.bfloat16 if variant.small else torch.float32
-        self.unet = build_unet(work.checkpoint, kind).to(work.device)
+        self.unet = build_unet(work.checkpoint).to(work.device)
         if variant.channels_last:
             self.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        trainer = MaskedTrainer(
+        if variant.attention == "diffusers":
+            from diffusers.models.attention_processor import AttnProcessor
+
+            self.unet.set_attn_processor(AttnProcessor())  # type: ignore[operator]
+        if variant.pointwise:
+            make_pointwise(self.unet)
+        self.trainer = MaskedTrainer(
             self.unet,
             self._wrap,
             work.data,
             work.mask,
             schedule=noise_schedule(work.checkpoint.description.scheduler),
             objective=RandomLabel(alpha=1.0),
-            config=replace(work.config, steps=10**6, precision="bf16" if variant.bf16 else "fp32"),
+            config=replace(work.config, steps=10**6, precision=variant.precision),
         )
-        self.steps = trainer.steps()
+        self.steps = self.trainer.steps()
 
     def _wrap(self, network: nn.Module) -> Denoiser:
         called: Any = torch.compile(network) if self.variant.compiled else network
         denoise = wrap_unet(called)
-        if not self.variant.plain:
+        if self.variant.attention != "fused":
             return denoise
 
-        def plainly(x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
-            if not torch.is_grad_enabled():
-                return denoise(x_t, t, condition)
-            with sdpa_kernel(SDPBackend.MATH):
+        def fused(x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
+            with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
                 return denoise(x_t, t, condition)
 
-        return plainly
+        return fused
 
     def __call__(self, index: int) -> float:
         """Take the next step, which is step `index`."""
-        step = next(self.steps)
+        with products_in("bf16" if self.variant.rounded_products else "ieee"):
+            step = next(self.steps)
         assert step.index == index + 1
         return step.loss
 
+    def trained(self) -> nn.Module:
+        """The network; no step may follow."""
+        return self.trainer.widen()
 
-RELEASED = "as released"
+
+@contextmanager
+def products_in(kind: str) -> Iterator[None]:
+    """Let oneDNN compute the products of float32 tensors so; torch before 2.9 has no such choice.
+
+    Raises:
+        SystemExit: this torch cannot.
+    """
+    parts = [getattr(torch.backends.mkldnn, name, None) for name in ("conv", "matmul")]
+    if not all(hasattr(part, "fp32_precision") for part in parts):
+        if kind == "ieee":
+            yield
+            return
+        raise SystemExit(f"torch {torch.__version__} cannot round products; take torch 2.9 or more")
+    before = [part.fp32_precision for part in parts]  # type: ignore[union-attr]
+    try:
+        for part in parts:
+            part.fp32_precision = kind  # type: ignore[union-attr]
+        yield
+    finally:
+        for part, old in zip(parts, before, strict=True):
+            part.fp32_precision = old  # type: ignore[union-attr]
+
+
+def make_pointwise(network: nn.Module) -> None:
+    """Compute convolutions of one place as matrix products of the same weights."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+            module.forward = partial(_pointwise, module)  # type: ignore[method-assign]
+
+
+def _pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    flat = conv.weight.flatten(1)  # (C out, C in)
+    return F.linear(x.permute(0, 2, 3, 1), flat, conv.bias).permute(0, 3, 1, 2)
+
+
+RELEASED, RECOMPUTING = "as released", "as released, recomputing"
 PARTS = {
-    "... recomputing activations too": Line(recomputed=True),
+    RECOMPUTING: Line(recomputed=True),
     "+ encoded once": Line(cached=True),
     "+ replacement without graph": Line(cached=True, detached=True),
     "+ one pass for both losses": Line(cached=True, detached=True, joined=True),
     "+ resident bool mask": Line(cached=True, detached=True, joined=True, resident=True),
     "+ fused Adam": Line(cached=True, detached=True, joined=True, resident=True, fused=True),
 }
+OURS = {
+    "ours": Variant(),
+    "ours, bf16": Variant(precision="bf16"),
+    "ours, bf16-weights": Variant(precision="bf16-weights"),
+}
 TRIED = {
     "ours, channels last": Variant(channels_last=True),
-    "ours, bf16": Variant(bf16=True),
-    "ours, bf16 weights": Variant(bf16=True, small=True),
-    "ours, bf16, plain attention": Variant(bf16=True, plain=True),
-    "ours, bf16 weights, plain attention": Variant(bf16=True, small=True, plain=True),
-    "ours, bf16 weights, plain attention, channels last": Variant(
-        bf16=True, small=True, plain=True, channels_last=True
+    "ours, products rounded by oneDNN": Variant(rounded_products=True),
+    "ours, bf16, fused attention": Variant(precision="bf16", attention="fused"),
+    "ours, bf16, diffusers' plain attention": Variant(precision="bf16", attention="diffusers"),
+    "ours, bf16-weights, diffusers' plain attention": Variant(
+        precision="bf16-weights", attention="diffusers"
+    ),
+    "ours, bf16-weights, channels last, 1x1 as products": Variant(
+        precision="bf16-weights", channels_last=True, pointwise=True
     ),
 }
 
@@ -124,11 +180,13 @@ def ways_of(work: Work, chosen: argparse.Namespace) -> dict[str, StraightLine | 
     ways: dict[str, StraightLine | Ours] = {RELEASED: StraightLine(work, Line())}
     if chosen.parts:
         ways |= {name: StraightLine(work, line) for name, line in PARTS.items()}
-    ways["ours"] = Ours(work, Variant())
-    if chosen.tried:
-        ways |= {name: Ours(work, variant) for name, variant in TRIED.items()}
+    variants = OURS | (TRIED if chosen.tried else {})
+    ways |= {name: Ours(work, variant) for name, variant in variants.items()}
     if chosen.compile:
-        ways["ours, compiled"] = Ours(work, Variant(compiled=True))
+        ways |= {
+            f"{name}, compiled": Ours(work, replace(variant, compiled=True))
+            for name, variant in OURS.items()
+        }
     return ways
 
 
@@ -167,11 +225,12 @@ def measure(
 
 
 def apart(work: Work, way: nn.Module, other: nn.Module) -> float:
-    """Distance of two updates of the weights over the length of the second."""
+    """Distance of two updates of the selected weights over the length of the second."""
     ends = dict(way.named_parameters()), dict(other.named_parameters())
     square = length = 0.0
     for name, base in work.checkpoint.unet.items():
-        mine, theirs = (end[name].detach().cpu().float() - base.float() for end in ends)
+        chosen = work.mask[name]
+        mine, theirs = ((end[name].detach().cpu() - base.float())[chosen] for end in ends)
         square += float((mine - theirs).square().sum())
         length += float(theirs.square().sum())
     return math.sqrt(square / length)
@@ -179,17 +238,15 @@ def apart(work: Work, way: nn.Module, other: nn.Module) -> float:
 
 def markdown(seconds: dict[str, list[float]], distances: dict[str, float], about: str) -> str:
     """The table: medians of the rounds; a ratio is taken round by round."""
-    lines = [
-        about,
-        "",
-        "| way | seconds a step | times as fast | update apart |",
-        "| --- | --- | --- | --- |",
-    ]
+    bases = [base for base in (RELEASED, RECOMPUTING) if base in seconds]
+    heads = ["way", "seconds a step", *(f"against {base!r}" for base in bases), "update apart"]
+    lines = [about, "", f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for way, each in seconds.items():
-        ratio = statistics.median(a / b for a, b in zip(seconds[RELEASED], each, strict=True))
-        lines.append(
-            f"| {way} | {statistics.median(each):.3f} | {ratio:.2f} | {distances[way]:.1e} |"
-        )
+        cells = [way, f"{statistics.median(each):.3f}"]
+        for base in bases:
+            ratio = statistics.median(a / b for a, b in zip(seconds[base], each, strict=True))
+            cells.append(f"{ratio:.2f}")
+        lines.append(f"| {' | '.join([*cells, f'{distances[way]:.1e}'])} |")
     return "\n".join(lines)
 
 
@@ -206,7 +263,7 @@ def main() -> None:
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--parts", action="store_true", help="also the changes one by one")
-    parser.add_argument("--tried", action="store_true", help="also variants of ours")
+    parser.add_argument("--tried", action="store_true", help="also what was not kept")
     parser.add_argument("--compile", action="store_true", help="also ours compiled; takes minutes")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     chosen = parser.parse_args()
@@ -219,7 +276,9 @@ def main() -> None:
     work = prepared(checkpoint, pixels, chosen.batch_size, chosen.device)
     ways = ways_of(work, chosen)
     seconds = measure(ways, chosen.steps, chosen.rounds, _clock(chosen))
-    distances = {way: apart(work, each.unet, ways[RELEASED].unet) for way, each in ways.items()}
+    distances = {
+        way: apart(work, each.trained(), ways[RELEASED].trained()) for way, each in ways.items()
+    }
     print(markdown(seconds, distances, _about(chosen, pixels)))
 
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from erasure.files import save_tensors
+from erasure.checkpoints.tensor_file import write_tensors
 
 log = logging.getLogger(__name__)
 FORMAT: Final = "erasure-cache 1"
@@ -52,7 +52,7 @@ class TensorCache:
 
     def keep(self, kind: str, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Store under the key; DiskError where the disk refuses."""
-        save_tensors(self._path(kind, key), tensors, {"format": FORMAT})
+        write_tensors(self._path(kind, key), tensors, {"format": FORMAT})
 
     def _path(self, kind: str, key: str) -> Path:
         return self.folder / kind / f"{key}.safetensors"

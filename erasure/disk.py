@@ -1,6 +1,7 @@
 """What a disk may refuse: no space, no permission, something in the way. Each as one sentence."""
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,12 +21,19 @@ _REASONS: Final[Mapping[int, str]] = {
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an `OSError` of the block into a DiskError that says what to do about `path`."""
+    """Turn an `OSError` of the block into a DiskError that says what to do about `path`.
+
+    So also one that already is a DiskError about a file of `path`: the outermost names what was
+    asked for, not a part that is gone by then.
+    """
     try:
         yield
-    except OSError as err:
-        reason = _REASONS.get(err.errno or 0, err.strerror or str(err))
-        raise DiskError(f"cannot write {path}: {reason}") from err
+    except (OSError, DiskError) as err:
+        cause = err if isinstance(err, OSError) else err.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        reason = _REASONS.get(cause.errno or 0, cause.strerror or str(cause))
+        raise DiskError(f"cannot write {path}: {reason}") from cause
 
 
 def require_space(path: Path, size: int) -> None:
@@ -45,7 +53,7 @@ def require_space(path: Path, size: int) -> None:
         raise DiskError(
             f"{path} needs {_megabytes(size)} and {there} has {_megabytes(free)} free; "
             "free some space or write elsewhere"
-        )
+        ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:

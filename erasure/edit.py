@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from erasure.cache import content_key
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.mapped import let_go
 from erasure.checkpoints.merge import count_moved, merge_selected
 from erasure.checkpoints.provenance import Provenance
 from erasure.errors import ConfigError, TrainingError
@@ -27,13 +28,16 @@ from erasure.masks import (
     require_weights,
     salient_mask,
 )
+from erasure.memory import is_out_of_memory
 from erasure.objectives import Objective
+from erasure.precision import rounded
 from erasure.saliency import Pass, SaliencyConfig, accumulate_gradients, saliency_scores
 from erasure.scopes import in_scope
 from erasure.seeds import generator_for
 from erasure.selected import moved_outside
 from erasure.selection import check_density
 from erasure.stable_diffusion import build_unet, noise_schedule, wrap_unet
+from erasure.state_file import is_kept, settle
 from erasure.team import ALONE, Team, require_same
 from erasure.trainer import MaskedTrainer, Step, TrainConfig
 from erasure.training_state import load_state, save_state
@@ -117,6 +121,7 @@ def measure_saliency(
     """|sum of forget gradients| of the named weights, by name, float32 on `device`."""
     where = device or torch.device("cpu")
     network = build_unet(checkpoint).to(where)
+    let_go(checkpoint.unet.values())  # the network holds a copy
     weights = {k: w for k, w in network.named_parameters() if k in set(names)}
     for weight in weights.values():
         weight.requires_grad_(True)
@@ -152,15 +157,18 @@ def erase(
         checkpointing: recompute activations in the backward pass; less memory, more time.
         team: shares every batch; all are given the same and get the same edit.
         state: file to keep the run in and to continue from where it exists; None keeps nothing.
-            It stays when the run ends or is interrupted; delete it when the result is safe. On a
-            team all read it, the first writes it, and it fits a team of any size.
+            The state before the last is kept beside it, with `.old` behind the name, and is used
+            where the last is damaged. Both stay when the run ends or is interrupted; call
+            `erasure.state_file.drop` when the result is safe. On a team all read them, the first
+            writes them, and they fit a team of any size.
         save_every: steps between two saves.
         on_step: told of each step; what it raises stops the run with its state saved.
 
     Raises:
         MaskError: the mask belongs to another base.
-        TrainingError: the loss is not finite or another process is gone (the last good state is
-            saved), the state belongs to another run, or the processes are not at the same run.
+        TrainingError: the loss is not finite, the memory is not enough or another process is gone
+            (the last good state is saved), the states are damaged or belong to another run, or the
+            processes are not at the same run.
     """
     require_base(mask.info, checkpoint.unet_hash())
     require_weights(mask, checkpoint.unet)
@@ -180,11 +188,21 @@ def erase(
     )
     run = _run_key(checkpoint, data, mask, objective, config)
     require_same(team, int(run[:15], 16), "model, mask, pictures or settings")
-    history = load_state(state, trainer, run) if state is not None and state.exists() else []
+    history: list[Step] = []
+    used = state
+    if state is not None and is_kept(state):
+        resumed = load_state(state, trainer, run)
+        history, used = resumed.history, resumed.file
     require_same(team, trainer.done, "saved state")
+    if state is not None and used is not None and team.rank == 0:
+        settle(state, used)  # all have read it
     for step in history:
         on_step(step)
+    let_go(checkpoint.unet.values())  # the network holds a copy, and all hashes are made
     _run(trainer, history, on_step, _Saver(state if team.rank == 0 else None, save_every, run))
+    trainer.widen()
+    trainer.selected.release()
+    del trainer  # the proof needs the room of its moments and gradients
     return _finish(checkpoint, network, mask, objective, config, concept, record, history)
 
 
@@ -217,7 +235,11 @@ def _run(
             if step.index % saver.every == 0:
                 saver.save(trainer, history)
     except TrainingError:
-        saver.save(trainer, history)
+        try:
+            saver.save(trainer, history)
+        except (MemoryError, RuntimeError) as full:
+            if not is_out_of_memory(full):
+                raise
         raise
 
 
@@ -228,7 +250,7 @@ def _run_key(
     objective: Objective,
     config: TrainConfig,
 ) -> str:
-    """What makes two runs the same run; all of it decides the bytes of the result."""
+    """What makes two runs the same run; all of it decides the result, beyond rounding."""
     tensors = {
         "forget.mean": data.forget.mean,
         "forget.std": data.forget.std,
@@ -247,7 +269,7 @@ def _run_key(
         data=weights_hash(tensors),
         mask=mask_hash(mask),
         objective=repr(objective),
-        config=repr(config),
+        config=repr(replace(config, micro_batch=None)),
     )
 
 
@@ -262,10 +284,10 @@ def _finish(
     history: list[Step],
 ) -> Edit:
     trained = {k: v.detach().cpu() for k, v in network.state_dict().items()}
-    before = {k: v.float() for k, v in checkpoint.unet.items()}
     merged = merge_selected(checkpoint.unet, trained, mask.entries)
-    strays = moved_outside(before, trained, mask.entries)
-    strays += moved_outside(checkpoint.unet, merged, mask.entries)
+    strays = moved_outside(checkpoint.unet, merged, mask.entries)
+    for name, weight in checkpoint.unet.items():  # rounded all at once they would be a model more
+        strays += moved_outside(rounded({name: weight}, config.precision), trained, mask.entries)
     if strays:
         raise TrainingError(
             f"unselected weights moved in {len(strays)} tensors, {strays[0]} first; this is a "

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from erasure.hashing import weights_hash
 from erasure.latents import ConceptData, LatentSet
 from erasure.stable_diffusion import build_image_encoder, build_text_encoder
 from erasure.text_encoders import with_size
+
+_PIXELS: Final = 2**20
+"""Of the pictures encoded in one pass, which has activations of 512 bytes a pixel and layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,8 @@ def _encode_pictures(
     def encode(pixels: Tensor) -> dict[str, Tensor]:
         encoder = build_image_encoder(checkpoint)
         encoder.network.to(device)
-        parts = [encoder(part.float() / 127.5 - 1) for part in pixels.split(64)]
+        size = max(1, min(64, _PIXELS // (pixels.shape[2] * pixels.shape[3])))
+        parts = [encoder(part.float() / 127.5 - 1) for part in pixels.split(size)]
         mean, std = zip(*parts, strict=True)
         return {"mean": torch.cat(mean), "std": torch.cat(std)}
 

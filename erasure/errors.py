@@ -27,3 +27,7 @@ class PatchError(ErasureError):
 
 class TrainingError(ErasureError):
     """A run cannot go on: the loss is not finite, the state belongs to another run."""
+
+
+class OutOfMemoryError(TrainingError):
+    """The device, or the machine, has too little memory for what was asked of it."""

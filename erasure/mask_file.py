@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from erasure.checkpoints.tensor_file import write_tensors
 from erasure.errors import MaskError
-from erasure.files import save_tensors
 from erasure.masks import MaskInfo, MaskKind, SaliencyMask
 
 FORMAT: Final = "erasure-mask 1"
@@ -45,7 +45,7 @@ def save_mask(path: Path, mask: SaliencyMask) -> None:
     """Write a mask atomically; whatever was at `path` is replaced.
 
     Raises:
-        OSError: the file cannot be written.
+        DiskError: the disk refuses.
     """
     packed = {name: pack(entry) for name, entry in mask.entries.items()}
     info = {key: "" if value is None else str(value) for key, value in asdict(mask.info).items()}
@@ -57,7 +57,7 @@ def save_mask(path: Path, mask: SaliencyMask) -> None:
         "selected": str(mask.selected),
         "hash": mask_hash(mask),
     }
-    save_tensors(path, packed, {**metadata, "checksum": _checksum(metadata)})
+    write_tensors(path, packed, {**metadata, "checksum": _checksum(metadata)})
 
 
 def load_mask(path: Path) -> SaliencyMask:

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from erasure.checkpoints.layout.unet import diffusers_names, original_names
+from erasure.checkpoints.tensor_file import write_tensors
 from erasure.errors import CheckpointError, MaskError
-from erasure.files import save_tensors
 from erasure.masks import MaskInfo, SaliencyMask
 
 _PREFIX: Final = re.compile(r"^(module\.|model\.diffusion_model\.)+")
@@ -106,7 +106,7 @@ def save_released_mask(
     """Write `to_released` as safetensors, atomically; `safetensors.torch.load_file` gives the dict
     that the released code expects from `torch.load`.
     """
-    save_tensors(path, to_released(mask, like, prefix=prefix), {"format": "pt"})
+    write_tensors(path, to_released(mask, like, prefix=prefix), {"format": "pt"})
 
 
 def _new_names(names: Iterable[str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure.errors import MaskError
+from erasure.positions import Positions
 from erasure.precision import wide
 from erasure.team import Team
 
@@ -22,8 +23,8 @@ class SelectedWeights:
     optimiser that treats weights one by one (SGD, Adam, AdamW...). Its state is as short as the
     vectors. The full gradient of a parameter is read when it is complete and freed at once.
 
-    The vectors are float32, or float64 for parameters of that type. Memory: 4 bytes of value, 4 of
-    gradient and 4 of index a selected weight (8 for parameters of 2**31 weights or more).
+    The vectors are float32, or float64 for parameters of that type. Memory: 4 bytes of value and 4
+    of gradient a selected weight, and their `Positions`: a bit a weight, or less.
     """
 
     def __init__(self, network: nn.Module, mask: Mapping[str, Tensor]) -> None:
@@ -40,7 +41,7 @@ class SelectedWeights:
         _check(mask, parameters)
         self._network = network
         self._parameters: dict[str, nn.Parameter] = {}
-        self._rows: dict[str, Tensor] = {}
+        self._rows: dict[str, Positions] = {}
         self._hooks: list[Any] = []
         self.vectors: dict[str, nn.Parameter] = {}
         for name, parameter in parameters.items():
@@ -48,12 +49,11 @@ class SelectedWeights:
             if chosen is None or not chosen.any():
                 parameter.requires_grad_(False)
                 continue
-            rows = chosen.to(parameter.device).flatten().nonzero().flatten()  # (s,)
-            small = parameter.numel() < 2**31
-            self._rows[name] = rows.to(torch.int32) if small else rows
+            self._rows[name] = Positions.of(chosen, parameter.device)
+            rows = self._rows[name].indices()  # (s,)
             parameter.requires_grad_(True)
             self._parameters[name] = parameter
-            values = wide(parameter.detach().flatten()[rows])
+            values = wide(parameter.detach().flatten().index_select(0, rows))
             self.vectors[name] = nn.Parameter(values)
             hook = self._take_gradient(name)
             self._hooks.append(parameter.register_post_accumulate_grad_hook(hook))
@@ -65,7 +65,7 @@ class SelectedWeights:
             gradient, parameter.grad = parameter.grad, None
             assert gradient is not None
             vector = self.vectors[name]
-            part = wide(gradient.flatten().index_select(0, self._rows[name]))
+            part = wide(gradient.flatten().index_select(0, self._rows[name].indices()))
             vector.grad = part if vector.grad is None else vector.grad.add_(part)
 
         return take
@@ -76,7 +76,8 @@ class SelectedWeights:
         for name, vector in self.vectors.items():
             parameter = self._parameters[name]
             flat = parameter.flatten()  # A view, but for the memory formats where it is a copy.
-            flat.index_copy_(0, self._rows[name].long(), vector.detach().to(parameter.dtype))
+            rows = self._rows[name].indices().long()
+            flat.index_copy_(0, rows, vector.detach().to(parameter.dtype))
             if flat.data_ptr() != parameter.data_ptr():
                 parameter.copy_(flat.view(parameter.shape))
 

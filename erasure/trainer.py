@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -13,7 +12,10 @@ from torch import Tensor, nn
 from erasure.denoiser import Denoiser
 from erasure.errors import ConfigError, TrainingError
 from erasure.latents import ConceptData, Draw, noised, shuffled
+from erasure.memory import memory_errors
+from erasure.moments import eight_bit_optimizer
 from erasure.objectives import Batch, Objective
+from erasure.precision import PRECISIONS, InPrecision, Precision, attention_of, autocast_of
 from erasure.schedule import NoiseSchedule
 from erasure.seeds import generator_for
 from erasure.selected import SelectedWeights
@@ -46,10 +48,14 @@ class TrainConfig:
     weight_decay: float = 0.0
     momentum: float = 0.9
     """Only read by SGD."""
+    moments: Literal["fp32", "8bit"] = "fp32"
+    """Of the optimiser's state; 8bit takes 2 bytes a selected weight, not 8, and needs
+    bitsandbytes."""
     clip_norm: float | None = None
     """Largest norm of the selected gradients together."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Of the passes; the selected weights themselves are always float32."""
+    precision: Precision = "fp32"
+    """Of the passes; the selected weights themselves are always float32. With `bf16` the products
+    are rounded, with `bf16-weights` the network they are put into as well: half its memory."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,11 +75,23 @@ class TrainConfig:
             )
         for name, known in (
             ("optimizer", tuple(OPTIMIZERS)),
-            ("precision", ("fp32", "bf16")),
+            ("precision", PRECISIONS),
+            ("moments", ("fp32", "8bit")),
             ("decay", ("constant", "cosine")),
         ):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; give one of {known}")
+        if self.moments == "8bit":
+            self._check_eight_bit()
+
+    def _check_eight_bit(self) -> None:
+        if self.optimizer == "sgd" and not self.momentum:
+            raise ConfigError("moments is '8bit', but SGD without momentum has none; give 'fp32'")
+        if self.optimizer == "adam" and self.weight_decay:
+            raise ConfigError(
+                f"moments is '8bit' and weight_decay {self.weight_decay}: the 8-bit Adam decays "
+                "weights as AdamW does, so give optimizer 'adamw', or moments 'fp32'"
+            )
 
     def rate(self, index: int) -> float:
         """Learning rate of the step that follows `index` others."""
@@ -130,40 +148,44 @@ class MaskedTrainer:
         """
         self.config, self._team = config, team
         self._data, self._schedule, self._objective = data, schedule, objective
-        self._denoise = wrap(network)
-        self._frozen = self._denoise
+        frozen = network
         if objective.needs_frozen:
-            self._frozen = wrap(copy.deepcopy(network).requires_grad_(False))
-        self._device = next(network.parameters()).device
+            frozen = copy.deepcopy(network).requires_grad_(False)
+        self._denoise = InPrecision(wrap(network), config.precision)
+        self._frozen = InPrecision(wrap(frozen), config.precision)
+        self._network, self._device = network, next(network.parameters()).device
         self.selected = SelectedWeights(network, mask)
+        if config.precision == "bf16-weights":  # the selected weights have been read unrounded
+            nn.Module.to(network, torch.bfloat16)  # that of diffusers warns
+            nn.Module.to(frozen, torch.bfloat16)
         self.optimizer = self._make_optimizer()
         self.done = 0
         """Steps taken so far."""
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         config = self.config
-        extra = {"momentum": config.momentum} if config.optimizer == "sgd" else {}
-        return OPTIMIZERS[config.optimizer](
-            self.selected.vectors.values(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
-            **extra,
-        )
+        settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        if config.optimizer == "sgd":
+            settings["momentum"] = config.momentum
+        vectors = self.selected.vectors.values()
+        if config.moments == "8bit":
+            return eight_bit_optimizer(config.optimizer, vectors, **settings)
+        return OPTIMIZERS[config.optimizer](vectors, fused=True, **settings)
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self.config.precision == "fp32":
-            return nullcontext()
-        # No cache of cast weights: before torch 2.10 one filled by the target's pass, which runs
-        # without gradient, took the gradient from the pass in training.
-        return torch.autocast(self._device.type, torch.bfloat16, cache_enabled=False)
+    @torch.no_grad()
+    def widen(self) -> nn.Module:
+        """The network in float32, the selected weights unrounded; no step may follow."""
+        if self.config.precision == "bf16-weights":
+            self._network.float()
+            self.selected.write_back()
+        return self._network
 
     def steps(self) -> Iterator[Step]:
         """Take the remaining steps, yielding after each; the caller may stop at any time.
 
         Raises:
-            TrainingError: the loss or a gradient is not finite, or another process is gone; no
-                weight has moved in that step.
+            TrainingError: the loss or a gradient is not finite, the passes do not fit into the
+                memory, or another process is gone; no weight has moved in that step.
         """
         while self.done < self.config.steps:
             yield self._step(self.done)
@@ -171,7 +193,9 @@ class MaskedTrainer:
     def _step(self, index: int) -> Step:
         config = self.config
         self.optimizer.zero_grad(set_to_none=True)
-        forget, retain = self._accumulate(index)
+        # What fails below may leave half a step: it must not look like a step that was not taken.
+        with memory_errors(f"in step {index + 1} of {config.steps}"):
+            forget, retain = self._accumulate(index)
         norm = float(self.selected.gradient_norm())
         step = Step(index + 1, forget + retain, forget, retain)
         if not torch.tensor([step.loss, norm]).isfinite().all():
@@ -203,9 +227,10 @@ class MaskedTrainer:
             count = min(size, mine.stop - start)
             share = count / config.batch_size
             batch = self._batch(index * config.batch_size + start, count)
-            with self._autocast():
+            with autocast_of(config.precision, self._device):
                 loss = self._objective(self._denoise, self._frozen, batch)
-            torch.autograd.backward(share * loss.total)
+            with attention_of(config.precision, batch.forget.x_t):  # where passes are recomputed
+                torch.autograd.backward(share * loss.total)
             losses[0] += share * float(loss.forget.detach())
             losses[1] += share * float(loss.retain.detach())
         self._team.sum_([losses])

@@ -5,12 +5,13 @@ Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 fai
 
 # torch takes seconds to import, so commands import what they need when they run, `--help` does not.
 
+import errno
 import inspect
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from functools import wraps
 from typing import Any
 
@@ -29,6 +30,7 @@ from pipelines.commands import (
     prompts,
     verify,
 )
+from pipelines.heap import give_back_large_blocks
 
 app = typer.Typer(
     name="erasure",
@@ -85,6 +87,7 @@ _GROUPS: dict[str, tuple[str, dict[str, tuple[Callable[..., None], str]]]] = {
 def main() -> None:
     """Run the command line; the console script."""
     _quiet_libraries()
+    give_back_large_blocks()
     for argument in sys.argv[1:]:
         if not _is_text(argument):  # it could not be written to the recipe or the record
             _fail(f"the argument {argument!r} is not UTF-8 text; write it in UTF-8", 2)
@@ -93,31 +96,29 @@ def main() -> None:
 
 def _spoken(command: Callable[..., None]) -> Callable[..., None]:
     """The command, with what it raises on purpose told in one sentence and an exit code."""
-    resumes = "resume" in inspect.signature(command).parameters
+    known = inspect.signature(command).parameters
 
     @wraps(command)
     def run(**options: Any) -> None:  # noqa: ANN401
         try:
             command(**options)
         except KeyboardInterrupt:
-            if resumes:
+            if "resume" in known:
                 more = "what was finished is kept, and the same command with --resume goes on"
             else:
                 more = "nothing was half-written; give the same command to begin again"
             _fail(f"interrupted; {more}", 1)
         except _root_errors() as err:
             _fail(str(err), 1 if isinstance(err, _failures()) else 2)
-        except OSError as err:
-            if err.filename is None:  # no path that was given: not the user's to mend
-                raise
+        except (OSError, MemoryError, RuntimeError) as err:
+            if _is_out_of_memory(err):
+                _fail(f"out of memory; {_less_memory(known, options)}", 1)
+            if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT):
+                _disk_is_full(err.filename)  # of a temporary file, or of stdout
+            if not isinstance(err, OSError) or err.filename is None:
+                raise  # no path that was given: not the user's to mend
             reason = f"{err.strerror or err}; check the path and its permissions"
             _fail(f"cannot use {os.fsdecode(err.filename)[:200]}: {reason}", 2)
-        except _memory_errors():
-            _fail(
-                "the memory is not enough; lower --batch-size"
-                + (", give --micro-batch 1 or --checkpointing" if resumes else ""),
-                1,
-            )
 
     return run
 
@@ -141,15 +142,33 @@ def _failures() -> tuple[type[Exception], ...]:
     return DiskError, TrainingError
 
 
-def _memory_errors() -> tuple[type[Exception], ...]:
-    import torch
+def _is_out_of_memory(err: Exception) -> bool:
+    from erasure.memory import is_out_of_memory
 
-    return MemoryError, torch.OutOfMemoryError
+    return is_out_of_memory(err)
+
+
+def _less_memory(known: Container[str], given: Mapping[str, Any]) -> str:
+    """What to do where the command itself has no better answer."""
+    ways = []
+    if "batch_size" in known:
+        now = given.get("batch_size")
+        ways.append(f"--batch-size {max(1, now // 2)} (now {now})" if now else "--batch-size 1")
+    if "device" in known:
+        ways.append("another --device")
+    return f"give {' or '.join(ways)}" if ways else "use a machine with more memory"
 
 
 def _fail(message: str, code: int) -> None:
     print(f"erasure: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+def _disk_is_full(path: Any) -> None:  # noqa: ANN401
+    where = "the output" if path is None else os.fsdecode(path)[:200]
+    if path is None and sys.__stdout__ is not None:  # what is left is not tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+    _fail(f"cannot write {where}: the disk is full; free some space or write elsewhere", 1)
 
 
 def _is_text(argument: str) -> bool:
@@ -167,7 +186,8 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    for library in ("transformers", "diffusers", "datasets", "huggingface_hub"):
+    libraries = ("transformers", "diffusers", "datasets", "huggingface_hub", "bitsandbytes")
+    for library in libraries:
         logging.getLogger(library).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
 

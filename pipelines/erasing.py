@@ -16,10 +16,13 @@ from erasure.latents import ConceptData
 from erasure.mask_file import load_mask, save_mask
 from erasure.mask_report import mask_report
 from erasure.masks import SaliencyMask
+from erasure.moments import require_eight_bit
+from erasure.state_file import drop
 from erasure.trainer import Step
 from pipelines.concept_data import Gatherer
 from pipelines.interrupts import between_steps
 from pipelines.masking import make_mask, named_mask
+from pipelines.memory import enough_memory, of_drawing, of_saliency, of_training
 from pipelines.models import is_canvas, open_model, pick_device
 from pipelines.plots import plot_density, plot_losses
 from pipelines.processes import Processes, processes
@@ -102,9 +105,12 @@ def run_erasure(
     Raises:
         ErasureError: see the parts; what was finished stays, for `resume`.
     """
-    team = processes(pick_device(recipe.device))
+    device = pick_device(recipe.device)
+    team = processes(device)
     report = reporter if reporter and team.first else Reporter(quiet=True)
     recipe.objective.objective()
+    if recipe.train.moments == "8bit":
+        require_eight_bit(recipe.train.optimizer, device)
     parse_seeds(recipe.grid.seeds)
     plan = plan_of(recipe, checkpoint)
     data = Gatherer(
@@ -112,7 +118,7 @@ def run_erasure(
         plan=plan,
         config=recipe.data,
         seed=recipe.seed,
-        device=pick_device(recipe.device),
+        device=device,
         cache=cache_of(recipe),
         team=team,
         reporter=report,
@@ -122,22 +128,28 @@ def run_erasure(
     text = dump_toml(recipe)
     goes_on = may_write(out, text, recipe.model, resume=resume, force=force)
     require_space(out / MODEL, 3 * folder_size(checkpoint))
-    found = data.gather()
+    drawing = of_drawing(recipe.data.drawing.batch_size, resumes=True)
+    with enough_memory("drawing and encoding pictures", drawing, device):
+        found = data.gather()
     if goes_on and (out / MASK).exists():
         mask = load_mask(out / MASK)  # as it was, whatever device measured it
-    mask = mask or make_mask(recipe, checkpoint, found, team=team, reporter=report)
+    with enough_memory("measuring the mask", of_saliency(recipe, resumes=True), device):
+        mask = mask or make_mask(recipe, checkpoint, found, team=team, reporter=report)
     team.wait()  # all have looked before one writes
     if team.first:
         if not goes_on:
             clear(out)
         _begin(text, mask, out)
     team.wait()
-    edit = _train(recipe, checkpoint, plan, found, mask, out / STATE, team, report)
+    with enough_memory("training", of_training(recipe, team.count), device):
+        edit = _train(recipe, checkpoint, plan, found, mask, out / STATE, team, report)
     if team.first:
         plot_losses(edit.history, out / "loss.png")
         write_history(edit, out / "loss.csv")
-        write_result(recipe, checkpoint, plan, edit, out, report)
-        (out / STATE).unlink(missing_ok=True)
+        grid = of_drawing(recipe.grid.drawing.batch_size, resumes=True)
+        with enough_memory("drawing the grid", grid, device):
+            write_result(recipe, checkpoint, plan, edit, out, report)
+        drop(out / STATE)
     team.wait()
     made = edit.provenance
     return Erased(

@@ -31,9 +31,8 @@ def one_voice() -> Iterator[None]:
         yield
         return
     # Late, as they bring torch with them.
-    import torch
-
     from erasure.errors import ErasureError, TrainingError
+    from erasure.memory import is_out_of_memory
     from eval.errors import EvalError
     from prompts.errors import PromptError
 
@@ -46,11 +45,13 @@ def one_voice() -> Iterator[None]:
         ended = True
         raise KeyboardInterrupt
 
-    told = (ErasureError, EvalError, PromptError, OSError, MemoryError, torch.OutOfMemoryError)
+    told = (ErasureError, EvalError, PromptError, OSError, MemoryError)
     signal.signal(signal.SIGTERM, end)
     try:
         yield
-    except (KeyboardInterrupt, *told) as err:
+    except (KeyboardInterrupt, RuntimeError, *told) as err:
+        if isinstance(err, RuntimeError) and not is_out_of_memory(err):
+            raise
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the sentence is finished
         if not _speaks_first():
             raise SystemExit(1) from err

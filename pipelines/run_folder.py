@@ -2,30 +2,50 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from erasure.checkpoints.provenance import FILE_NAME
 from erasure.disk import disk_errors
 from erasure.errors import CheckpointError, ConfigError, DiskError
+from erasure.state_file import drop
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 RECIPE: Final = "recipe.toml"
 MASK: Final = "mask.safetensors"
 STATE: Final = "state.safetensors"
 RECORD: Final = FILE_NAME
 MODEL: Final = "model"
-_WRITTEN: Final = (RECIPE, MASK, STATE, RECORD, "density.png", "loss.png", "loss.csv", "grid.png")
+_WRITTEN: Final = (MASK, RECORD, "density.png", "loss.png", "loss.csv", "grid.png")
+"""Files, beside the recipe and the state."""
 _HEADING: Final = "# A recipe of diffusion-erasure."
 """First line of what `dump_toml` writes."""
+_FREE: Final = (
+    ("checkpointing",),
+    ("train", "micro_batch"),
+    ("saliency", "batch_size"),
+    ("data", "drawing", "batch_size"),
+    ("grid", "drawing", "batch_size"),
+)
+"""Keys of a recipe that may be other ones when a run goes on: they decide how much memory it needs,
+and the result by rounding alone."""
 
 
 def may_write(out: Path, recipe: str, model: str, *, resume: bool, force: bool) -> bool:
-    """Check that a run may be written to `out`, before the work begins; nothing is touched.
+    """Check that a run may be written to `out`, before the work begins.
+
+    Nothing is touched, but for a state that a finished run was killed over before it could drop it.
 
     Args:
         recipe: of the run, as TOML.
         model: that is erased from; it must not lie where `force` removes an older result.
-        resume: go on with a run that was cut; where there is none, begin one.
+        resume: go on with a run that was cut; where there is none, begin one. What decides how
+            much memory it needs may be set anew.
         force: replace an older run, but no folder of any other kind.
 
     Returns:
@@ -38,12 +58,12 @@ def may_write(out: Path, recipe: str, model: str, *, resume: bool, force: bool) 
     """
     with disk_errors(out):
         _require_writable(out)
-        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        if not out.exists() or all(path.suffix == ".part" for path in out.iterdir()):
             return False
         begun = _recipe_of(out)
         if resume and not force:
             _require_same(out, begun, recipe)
-        if resume and begun == recipe and not (out / RECORD).exists():
+        if resume and _same_run(begun, recipe) and not (out / RECORD).exists():
             return True
     if not force:
         hint = "--resume to continue it, " if begun and not (out / RECORD).exists() else ""
@@ -65,11 +85,17 @@ def clear(out: Path) -> None:
     Raises:
         DiskError: the disk refuses.
     """
+    model, leaving = out / MODEL, out / f"{MODEL}.old"
     with disk_errors(out):
-        for path in (*(out / name for name in _WRITTEN), *out.glob("grid-*.png")):
+        # Killed at any point, what is left still looks like a run, and can be cleared again.
+        if leaving.exists():
+            shutil.rmtree(leaving)
+        if model.exists():
+            model.replace(leaving)
+            shutil.rmtree(leaving)
+        drop(out / STATE)
+        for path in (*(out / name for name in _WRITTEN), *out.glob("grid-*.png"), out / RECIPE):
             path.unlink(missing_ok=True)
-        if (out / MODEL).exists():
-            shutil.rmtree(out / MODEL)
 
 
 def _recipe_of(out: Path) -> str | None:
@@ -85,15 +111,37 @@ def _require_same(out: Path, begun: str | None, recipe: str) -> None:
     if begun is None:
         raise CheckpointError(f"{out} holds no run to resume; give another path")
     if (out / RECORD).exists():
+        drop(out / STATE)
         raise CheckpointError(
             f"{out} is finished, so there is nothing to resume; give another path, or --force "
             "without --resume to replace it"
         )
-    if begun != recipe:
+    if not _same_run(begun, recipe):
         raise ConfigError(
             f"{out} was begun with other settings; give those of its {RECIPE} "
             f"(--recipe {out / RECIPE}), or start anew with --force"
         )
+
+
+def _same_run(begun: str | None, recipe: str) -> bool:
+    """Whether the one recipe goes on with a run of the other."""
+    if begun is None:
+        return False
+    try:
+        return _fixed(tomllib.loads(begun)) == _fixed(tomllib.loads(recipe))
+    except tomllib.TOMLDecodeError:  # cut short, or written by hand
+        return False
+
+
+def _fixed(tables: dict[str, Any]) -> dict[str, Any]:
+    """A recipe without the keys that are free."""
+    for *path, key in _FREE:
+        inner: Any = tables
+        for part in path:
+            inner = inner.get(part, {}) if isinstance(inner, dict) else {}
+        if isinstance(inner, dict):
+            inner.pop(key, None)
+    return tables
 
 
 def _require_writable(out: Path) -> None:

@@ -1,5 +1,6 @@
 """What every test shares: no network, an empty hub cache, few threads, patient hypothesis."""
 
+import gc
 import os
 import socket
 import tempfile
@@ -29,9 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["MPLBACKEND"] = "Agg"
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    # Spinning threads of workers side by side would slow each other down tenfold.
-    several = "PYTEST_XDIST_WORKER" in os.environ
-    os.environ.setdefault("OMP_NUM_THREADS", "1" if several else "2")
+    # The models are so small that a second thread waits, at full load, more than it works.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage walk again through what was imported: it stays to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

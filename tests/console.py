@@ -5,9 +5,12 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
+
+import typer.main
 
 from pipelines.cli import main
 
@@ -40,6 +43,10 @@ steps = 2
 """As little of everything as a run can have."""
 
 
+_built = cache(typer.main.get_command)
+"""An app's commands are the same each time, and to build them takes longer than most refusals."""
+
+
 @dataclass(frozen=True)
 class Said:
     """What a command left on the terminal."""
@@ -52,7 +59,8 @@ class Said:
 def erasure(*arguments: object) -> Said:
     """Run one command line in this process, through the console script's own function."""
     out, err = StringIO(), StringIO()
-    with patch.object(sys, "argv", ["erasure", *map(str, arguments)]):
+    line = patch.object(sys, "argv", ["erasure", *map(str, arguments)])
+    with line, patch.object(typer.main, "get_command", _built):
         with redirect_stdout(out), redirect_stderr(err):
             try:
                 main()

@@ -772,7 +772,7 @@ def test_too_little_memory_names_what_needs_less(
 
     monkeypatch.setattr("pipelines.erasing.Gatherer.gather", full)
     line = tuple(line_of(LINES[0], tiny_folder, tmp_path, cache))
-    refused(line, "--micro-batch", code=1)
+    refused(line, "out of memory on cpu", "--drawing-batch", code=1)
 
 
 @pytest.mark.parametrize("parts", [LINES[3], LINES[4]])

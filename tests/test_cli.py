@@ -4,12 +4,14 @@ import json
 import re
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from console import command, erasure, quick_recipe
+from forked import forked, run_and_die
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -303,35 +305,107 @@ def test_a_run_stopped_by_ctrl_c_between_steps_ends_as_the_unbroken_one(
     same_results(tiny_run, cut)
 
 
-# Run by a process of its own: dies as by `kill -9` when a file is about to be put in its place.
-DIES = """
-import os, signal, sys
-from pipelines.cli import main
-name, left, put = sys.argv.pop(1), int(sys.argv.pop(1)), os.replace
-def put_or_die(source, target):
-    global left
-    left -= str(target).endswith(name)
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
-    put(source, target)
-os.replace = put_or_die
-main()
-"""
+def states(run: Path) -> dict[str, int]:
+    """Steps of the states that are there."""
+    return {path.name: len(load_file(path)["history"]) for path in sorted(run.glob("state*"))}
 
 
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("state.safetensors.old", {"state.safetensors": 1, "state.safetensors.part": 2}),
+        ("state.safetensors", {"state.safetensors.old": 1, "state.safetensors.part": 2}),
+    ],
+)
 def test_a_run_killed_while_it_saves_ends_as_the_unbroken_one(
-    tiny_run: Path, tiny_recipe: Path, tmp_path: Path
+    name: str, left: dict[str, int], tiny_run: Path, tiny_recipe: Path, tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut"
     line = ["erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut]
-    died = command("-c", DIES, "state.safetensors", 2, *line)
+    died = forked(run_and_die, name, 1 if name.endswith(".old") else 2, *line)
     assert died.code == -signal.SIGKILL, died.err
-    assert (cut / "state.safetensors.part").exists()
-    assert len(load_file(cut / "state.safetensors")["history"]) == 1
+    assert states(cut) == left
     said = erasure(*line, "--resume")
     assert said.code == 0, said.err
     assert names(cut) == RUN_FILES
     same_results(tiny_run, cut)
+
+
+@pytest.fixture(scope="module")
+def twice_saved(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that Ctrl-C ended after its second step of three; do not write into it."""
+    cut = tmp_path_factory.mktemp("twice-saved") / "cut"
+    with pytest.MonkeyPatch.context() as patch:
+        take = MaskedTrainer._step
+
+        def take_and_interrupt(self: MaskedTrainer, index: int) -> Step:
+            step = take(self, index)
+            if step.index == 2:
+                signal.raise_signal(signal.SIGINT)
+            return step
+
+        patch.setattr(MaskedTrainer, "_step", take_and_interrupt)
+        said = erasure("erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut)
+    assert said.code == 1
+    assert states(cut) == {"state.safetensors": 2, "state.safetensors.old": 1}
+    return cut
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (flip_a_bit, "is damaged (its checksum differs)"),
+        (cut_short, "is not a training state"),
+        (Path.unlink, "is missing"),
+    ],
+)
+def test_a_run_whose_last_state_is_damaged_goes_on_from_the_one_before(
+    damage: Callable[[Path], None],
+    words: str,
+    twice_saved: Path,
+    tiny_run: Path,
+    tiny_recipe: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cut = tmp_path / "cut"
+    shutil.copytree(twice_saved, cut)
+    damage(cut / "state.safetensors")
+    said = erasure("erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut, "--resume")
+    assert said.code == 0, said.err
+    (told,) = caplog.messages
+    assert told.startswith(f"{cut / 'state.safetensors'} {words}")
+    assert told.endswith(", so the one before it, of step 1, is used")
+    assert names(cut) == RUN_FILES
+    same_results(tiny_run, cut)
+
+
+def test_a_run_whose_states_are_both_damaged_is_told_so(
+    twice_saved: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
+    shutil.copytree(twice_saved, cut)
+    flip_a_bit(cut / "state.safetensors")
+    cut_short(cut / "state.safetensors.old")
+    line = ["erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut]
+    said = erasure(*line, "--resume")
+    assert said.code == 1
+    told = said.err.splitlines()[-1]
+    assert told.startswith(f"erasure: {cut / 'state.safetensors'} is damaged (its checksum")
+    assert "and the one before it, state.safetensors.old, is not a training state" in told
+    assert told.endswith("start anew with --force")
+    assert erasure(*line, "--force").code == 0
+    assert names(cut) == RUN_FILES
 
 
 def test_a_run_killed_as_its_model_is_put_in_place_can_be_resumed(

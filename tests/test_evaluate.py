@@ -1,18 +1,16 @@
 """`erasure evaluate` from start to end, on a tiny random model and a table of prompts."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from console import ROOT, erasure
+from console import erasure
+from forked import forked, run_and_die, run_line
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
@@ -49,16 +47,10 @@ def evaluated(
     return out
 
 
-def environment() -> dict[str, str]:
-    """Of a process of one thread: with more of them, sums are rounded otherwise."""
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-
 def run_alone(line: list[str]) -> None:
-    """Run a command line in one process of its own."""
-    command = [sys.executable, "-m", "pipelines.cli", *line]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    """Run a command line in a process of one thread: with more, sums are rounded otherwise."""
+    said = forked(run_line, *line)
+    assert said.code == 0, said.err
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -108,13 +100,9 @@ def test_again_it_draws_nothing_and_finds_the_same(
 def test_two_processes_find_what_one_finds(
     evaluated: Path, tiny_run: Path, tiny_folder: Path, prompts: Path, tmp_path: Path
 ) -> None:
-    # accelerate's own launcher starts one process on a CPU, whatever it is told, without MPI.
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [sys.executable, *launch, "-m", "pipelines.cli"]
-    command += arguments(tiny_run, tiny_folder, prompts, tmp_path / "two")
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("verdict") == 1
+    said = forked(run_line, *arguments(tiny_run, tiny_folder, prompts, tmp_path / "two"), count=2)
+    assert said.code == 0, said.err
+    assert said.out.count("verdict") == 1
     assert read(tmp_path / "two") == read(evaluated)
 
 
@@ -122,14 +110,10 @@ def test_killed_half_way_and_restarted_it_finds_the_same(
     evaluated: Path, tiny_run: Path, tiny_folder: Path, prompts: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "cut"
-    command = [sys.executable, "-m", "pipelines.cli"]
-    command += arguments(tiny_run, tiny_folder, prompts, out)
-    process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(out.glob("manifest/after/0*.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    # Of three batches of pictures the first is there, and the second not in the list yet.
+    died = forked(run_and_die, ".jsonl", 2, *arguments(tiny_run, tiny_folder, prompts, out))
+    assert died.code == -signal.SIGKILL, died.err
+    assert list(out.glob("manifest/after/0*.jsonl"))
     assert not (out / "results.json").exists()
     kept = {path.name: path.read_bytes() for path in out.glob("images/after/*.png")}
     assert kept

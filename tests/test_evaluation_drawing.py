@@ -1,14 +1,10 @@
-"""The runner of an evaluation: same pictures on any number of processes and after any accident.
-
-Run as a script (`MODEL FOLDER [KILL_AT]`) this file is what a test starts in other processes.
-"""
+"""The runner of an evaluation: same pictures on any number of processes and after any accident."""
 
 import errno
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from console import command
+from forked import forked
 from PIL import Image
 from tiny import CPU
 
@@ -32,7 +30,6 @@ from pipelines.processes import Processes, processes
 from pipelines.progress import Reporter
 from prompts.case import LazyCases, PromptCase
 
-ROOT = Path(__file__).parents[1]
 QUIET = Reporter(quiet=True)
 CONFIG = RunConfig(steps=2, guidance=3.0, batch_size=2)
 CASES = [
@@ -392,29 +389,32 @@ def test_processes_that_do_not_share_the_folder_are_an_error(
         draw(tiny_checkpoint, tmp_path)
 
 
-def elsewhere(*command: object) -> "subprocess.CompletedProcess[str]":
-    """Run this file in a process of its own, on one thread."""
-    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
-    return subprocess.run(
-        [sys.executable, *map(str, command)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
+MEET = """
+import torch
+from pipelines.processes import processes
+team = processes(torch.device("cpu"))
+print(team.told(lambda: "met"), team.rank, team.count)
+"""
+
+
+def test_two_processes_of_accelerate_meet(tmp_path: Path) -> None:
+    # With `--cpu` in place of `--multi_gpu` it makes a single process, unless there is MPI.
+    launch = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2)
+    plain = ("--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no")
+    script = tmp_path / "meet.py"
+    script.write_text(MEET, encoding="utf-8")
+    said = command(*launch, *plain, "--main_process_port", 0, script)
+    assert said.code == 0, said.err
+    assert sorted(said.out.splitlines()) == ["met 0 2", "met 1 2"]
 
 
 def test_two_processes_draw_what_one_draws(
     tiny_folder: Path, unbroken: Path, tmp_path: Path
 ) -> None:
-    # With `--cpu` in place of `--multi_gpu` it makes a single process, unless there is MPI.
-    launch = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2)
-    plain = ("--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no")
-    free_port = ("--main_process_port", 0)
-    done = elsewhere(*launch, *plain, *free_port, __file__, tiny_folder, tmp_path)
-    assert done.returncode == 0, done.stderr
+    said = forked(draw_elsewhere, tiny_folder, tmp_path, count=2)
+    assert said.code == 0, said.err
     shares = [f"{rank}:{batch}" for rank in (0, 1) for batch in BATCHES[rank::2]]
-    assert sorted(done.stdout.split()) == sorted(shares)
+    assert sorted(said.out.split()) == sorted(shares)
     assert contents(tmp_path) == contents(unbroken)
 
 
@@ -425,8 +425,8 @@ def test_a_run_that_was_killed_goes_on(
     tmp_path: Path,
     painted: list[str],
 ) -> None:
-    killed = elsewhere(__file__, tiny_folder, tmp_path, 6)  # halfway through the second batch
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    killed = forked(draw_elsewhere, tiny_folder, tmp_path, 6)  # halfway through the second batch
+    assert killed.code == -signal.SIGKILL, killed.err
     assert sorted(path.name for path in (tmp_path / "images" / "after").iterdir()) == [
         *("a.png", "b.png", "c.png"),
         "f.png.part",
@@ -438,9 +438,8 @@ def test_a_run_that_was_killed_goes_on(
     assert contents(tmp_path) == contents(unbroken)
 
 
-def main() -> None:
+def draw_elsewhere(model: Path, folder: Path, kill_at: int = 0) -> None:
     """Draw; print the batches drawn; with a number, die at that many files."""
-    model, folder, *kill_at = sys.argv[1:]
     paint, move, moves = generation.Painter.paint, os.replace, 0
     ids = {(case.prompt, case.seed): case.case for case in CASES}
 
@@ -452,14 +451,10 @@ def main() -> None:
     def dying(part: Path, path: Path) -> None:
         nonlocal moves
         moves += 1
-        if kill_at and moves == int(kill_at[0]):
+        if moves == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
         move(part, path)
 
     generation.Painter.paint = noting  # type: ignore[method-assign]
     os.replace = dying  # type: ignore[assignment]
-    draw(read_checkpoint(Path(model)), Path(folder))
-
-
-if __name__ == "__main__":
-    main()
+    draw(read_checkpoint(model), folder)

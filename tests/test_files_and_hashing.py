@@ -15,8 +15,9 @@ from tiny import seeded
 from torch import Tensor
 
 from erasure.cache import TensorCache, content_key
+from erasure.checkpoints.tensor_file import write_tensors
 from erasure.errors import DiskError
-from erasure.files import atomic, save_tensors
+from erasure.files import atomic
 from erasure.hashing import weights_hash
 
 
@@ -52,7 +53,7 @@ def test_whatever_fails_the_old_file_stays_and_no_part_of_the_new(
 def test_a_file_in_the_place_of_a_folder_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskError, match=r"cannot write .*weights: "):
-        save_tensors(tmp_path / "file" / "weights", WEIGHTS, {})
+        write_tensors(tmp_path / "file" / "weights", WEIGHTS, {})
 
 
 def test_an_old_part_is_written_over(tmp_path: Path) -> None:
@@ -66,12 +67,12 @@ def test_an_old_part_is_written_over(tmp_path: Path) -> None:
 def test_tensors_are_read_back_with_their_metadata(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     square = torch.arange(6.0).reshape(2, 3)
-    save_tensors(path, {"turned": square.T, "one": torch.tensor(3)}, {"format": "some"})
+    write_tensors(path, {"turned": square.T, "one": torch.tensor(3)}, {"kind": "some"})
     found = load_file(path)
     assert torch.equal(found["turned"], square.T)
     assert torch.equal(found["one"], torch.tensor(3))
     with safe_open(path, framework="pt") as file:
-        assert file.metadata() == {"format": "some"}
+        assert file.metadata() == {"format": "pt", "kind": "some"}
 
 
 WEIGHTS = {"a": torch.randn(3, 4, generator=seeded()), "b": torch.randn(5, generator=seeded(1))}

@@ -63,7 +63,8 @@ def listening(unet: nn.Module) -> nn.Module:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random SD XL pipeline; do not write into it."""
     with global_seed(0):
-        unet = listening(tiny_sdxl_unet((8, 16, 16), sample_size=4))
+        small = tiny_sdxl_unet((8, 16, 16), sample_size=4, layers=1, transformers=(1, 1, 2))
+        unet = listening(small)
         first, second = tiny_towers(514)
         vae = tiny_vae(Size())
     parts = {"unet": unet, "text_encoder": first, "text_encoder_2": second, "vae": vae}

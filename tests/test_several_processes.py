@@ -1,6 +1,6 @@
 """Several processes: the same mask, the same weights, one voice, and runs that lose a process.
 
-The processes are real ones, started by torchrun and connected by gloo.
+The processes are real ones, connected by gloo. Torchrun starts those of the whole runs.
 """
 
 import os
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from console import ROOT, Said, erasure
+from forked import forked, run_line
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -79,12 +80,10 @@ steps = 2
 
 
 def launch(count: int, *arguments: object, **environment: object) -> Said:
-    """Run Python with these arguments in `count` processes of one thread each."""
+    """Let torchrun run Python with these arguments in `count` processes of one thread each."""
     path = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
     more = {name: str(value) for name, value in environment.items()}
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count))
-    if count == 1:
-        torchrun = ()
     done = subprocess.run(
         [sys.executable, *torchrun, *map(str, arguments)],
         capture_output=True,
@@ -121,7 +120,7 @@ def line(recipe: Path, caches: Path) -> list[object]:
 def one(line: list[object], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one process."""
     out = tmp_path_factory.mktemp("one") / "run"
-    said = launch(1, "-m", "pipelines.cli", *line, "--out", out)
+    said = forked(run_line, *line, "--out", out)
     assert said.code == 0, said.err
     return out
 
@@ -261,8 +260,13 @@ def test_a_run_that_one_process_began_is_ended_by_two(
         die_at(0, 2, "SIGINT")
         said = erasure(*line, "--out", cut)
     assert (said.code, saved_steps(cut)) == (1, 2)
+    state = cut / "state.safetensors"
+    content = state.read_bytes()
+    state.with_name(f"{state.name}.old").write_bytes(content)
+    state.write_bytes(content[:-9])  # both take the one before, and one says so
     said = launch(2, "-m", "pipelines.cli", *line, "--out", cut, "--resume")
     assert said.code == 0, said.err
+    assert said.err.count("so the one before it, of step 2, is used") == 1
     assert_same_run(cut, one, tiny_folder)
 
 
@@ -369,7 +373,7 @@ def parts(team: Team) -> dict[str, Mapping[str, Tensor]]:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Tensor]]:
     """`parts` of three processes."""
     path = tmp_path_factory.mktemp("parts") / "parts.safetensors"
-    said = launch(3, __file__, PARTS_TO=path)
+    said = forked(main, count=3, PARTS_TO=path)
     assert said.code == 0, said.err
     results: dict[str, dict[str, Tensor]] = {}
     for key, value in load_file(path).items():

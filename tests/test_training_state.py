@@ -1,6 +1,9 @@
 """A run that is interrupted anywhere and resumed ends with the same bytes."""
 
+import logging
+import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +15,10 @@ from safetensors.torch import load_file
 from tiny import Toy, ToyDenoiser, assert_same_bits, copied, some_mask, toy_data, toy_schedule
 from torch import Tensor, nn
 
+from erasure.checkpoints.tensor_file import write_tensors
 from erasure.errors import TrainingError
-from erasure.files import save_tensors
 from erasure.objectives import Objective, RandomLabel
+from erasure.state_file import before, drop, is_kept, settle
 from erasure.trainer import MaskedTrainer, Step, TrainConfig
 from erasure.training_state import load_state, save_state
 
@@ -59,7 +63,7 @@ def fresh(config: TrainConfig, objective: Objective | None = None) -> Run:
 
 def resumed(path: Path, config: TrainConfig, objective: Objective | None = None) -> Run:
     run = fresh(config, objective)
-    run.history = load_state(path, run.trainer, "a run")
+    run.history = load_state(path, run.trainer, "a run").history
     return run
 
 
@@ -110,7 +114,7 @@ def test_saving_changes_nothing_in_the_run(tmp_path: Path) -> None:
         saved.advance(1)
         save_state(tmp_path / "state", saved.trainer, saved.history, "a run")
     assert_same_bits(copied(saved.network), copied(unbroken.network))
-    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state", "state.old"]
 
 
 def test_a_weight_that_never_had_a_gradient_needs_no_state(tmp_path: Path) -> None:
@@ -172,8 +176,134 @@ def test_a_state_that_is_cut_short_is_refused(saved: Path, tmp_path: Path, share
 
 
 def test_other_files_are_refused(saved: Path, tmp_path: Path) -> None:
-    assert "is not a training state" in refused(tmp_path / "missing")
-    save_tensors(tmp_path / "weights", {"w": torch.ones(2)}, {})
-    assert "has format None, not 'erasure-training-state 1'" in refused(tmp_path / "weights")
-    save_tensors(tmp_path / "newer", load_file(saved), {"format": "erasure-training-state 2"})
+    assert "is missing" in refused(tmp_path / "missing")
+    write_tensors(tmp_path / "weights", {"w": torch.ones(2)}, {})
+    assert "has format 'pt', not 'erasure-training-state 1'" in refused(tmp_path / "weights")
+    write_tensors(tmp_path / "newer", load_file(saved), {"format": "erasure-training-state 2"})
     assert "has format 'erasure-training-state 2'" in refused(tmp_path / "newer")
+
+
+# The state before the last, where the last is damaged.
+
+
+def flip(path: Path, place: float) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 4
+    path.write_bytes(content)
+
+
+def cut(path: Path, share: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a bit of the numbers": (lambda path: flip(path, 0.9), "is damaged (its checksum differs)"),
+    "the length of the header": (lambda path: flip(path, 0.0), "is not a training state"),
+    "cut short": (lambda path: cut(path, 0.7), "is not a training state"),
+    "empty": (lambda path: cut(path, 0), "is not a training state"),
+    "missing": (lambda path: path.unlink(), "is missing"),
+}
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """State of step 5, and beside it that of step 3."""
+    path, run = tmp_path / "state.safetensors", fresh(CONFIG)
+    for steps in (3, 2):
+        run.advance(steps)
+        save_state(path, run.trainer, run.history, "a run")
+    return path
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_state_gives_way_to_the_one_before_it(
+    how: str, two: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage, words = DAMAGE[how]
+    damage(two)
+    run = fresh(CONFIG)
+    with caplog.at_level(logging.WARNING):
+        found = load_state(two, run.trainer, "a run")
+    (told,) = caplog.messages
+    assert told.startswith(f"{two} {words}")
+    assert told.endswith(", so the one before it, of step 3, is used")
+    assert (run.trainer.done, found.file) == (3, before(two))
+    run.history = found.history
+    unbroken = fresh(CONFIG).advance(STEPS)
+    run.advance(STEPS)
+    assert_same_bits(copied(run.network), copied(unbroken.network))
+    assert run.history == unbroken.history
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_what_was_used_outlives_the_next_save_and_the_damaged_one_does_not(
+    how: str, two: Path
+) -> None:
+    DAMAGE[how][0](two)
+    run = fresh(CONFIG)
+    found = load_state(two, run.trainer, "a run")
+    settle(two, found.file)
+    assert is_kept(two)
+    run.history = found.history
+    run.advance(1)
+    save_state(two, run.trainer, run.history, "a run")
+    assert load_state(two, fresh(CONFIG).trainer, "a run").history[-1].index == 4
+    assert load_state(before(two), fresh(CONFIG).trainer, "a run").history[-1].index == 3
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("older", DAMAGE)
+def test_two_damaged_states_are_told_in_one_sentence(how: str, older: str, two: Path) -> None:
+    DAMAGE[how][0](two)
+    DAMAGE[older][0](before(two))
+    message = refused(two)
+    assert message.startswith(f"{two} {DAMAGE[how][1]}")
+    if older != "missing":
+        assert f"and the one before it, {two.name}.old, {DAMAGE[older][1]}" in message
+    assert message.endswith("; start anew with --force")
+
+
+def test_a_state_of_another_run_is_no_damaged_one(two: Path) -> None:
+    run = fresh(CONFIG).advance(6)
+    save_state(two, run.trainer, run.history, "another run")
+    assert "belongs to a run with another model" in refused(two)
+    flip(two, 0.9)
+    assert load_state(two, fresh(CONFIG).trainer, "a run").history[-1].index == 5
+    assert "belongs to a run with another model" in refused(two, "a third run")
+
+
+@pytest.mark.parametrize("stop_at", [1, 2])
+def test_a_good_state_is_there_between_any_two_renames(
+    stop_at: int, two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, left, seen = os.replace, stop_at, []
+
+    def put_or_stop(source: Path, target: Path) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            # Whole and on the disk before the oldest is dropped.
+            seen.append(load_state(source, fresh(CONFIG).trainer, "a run").history[-1].index)
+            raise KeyboardInterrupt
+        put(source, target)
+
+    run = resumed(two, CONFIG).advance(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", put_or_stop)
+        with pytest.raises(KeyboardInterrupt):
+            save_state(two, run.trainer, run.history, "a run")
+    assert seen == [{1: 5, 2: 6}[stop_at]]  # what is about to be renamed
+    assert is_kept(two)
+    again = resumed(two, CONFIG)
+    assert again.trainer.done == 5
+    unbroken = fresh(CONFIG).advance(STEPS)
+    assert_same_bits(copied(again.advance(STEPS).network), copied(unbroken.network))
+
+
+def test_what_is_dropped_leaves_nothing(two: Path) -> None:
+    two.with_name(f"{two.name}.part").write_bytes(b"half")
+    drop(two)
+    assert not list(two.parent.iterdir())
+    assert not is_kept(two)
+    drop(two)

@@ -30,7 +30,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 def global_seed(seed: int) -> Iterator[None]:
     """For what draws from torch's global stream, which is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # without the notes that CUDA may need later
         yield
 
 

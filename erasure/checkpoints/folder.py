@@ -120,9 +120,16 @@ def _require_replaceable(path: Path) -> None:
 
 @contextmanager
 def _whole_folder(path: Path) -> Iterator[Path]:
-    """Yield `path.part` to fill; it takes the place of `path` only if the block succeeds."""
-    part, old = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.old")
+    """Yield `path.part` to fill; it takes the place of `path` only if the block succeeds.
+
+    What is replaced is `path.replaced` for a moment. Where a killed process left that, it goes back
+    to its place, or away if the new folder is in it.
+    """
+    part, old = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.replaced")
     path.parent.mkdir(parents=True, exist_ok=True)
+    if old.exists() and not path.exists():
+        os.replace(old, path)
+    shutil.rmtree(old, ignore_errors=True)
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     try:

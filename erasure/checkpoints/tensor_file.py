@@ -93,6 +93,7 @@ def write_tensors(
     metadata: Mapping[str, str],
     *,
     dtype: torch.dtype | None = None,
+    keep: Path | None = None,
 ) -> None:
     """Write atomically; `format` = `pt` and, if the header names it, the data hash are filled in.
 
@@ -101,13 +102,14 @@ def write_tensors(
         tensors: any devices, contiguous or not.
         metadata: strings; the value of `modelspec.hash_sha256`, if the key is there, is computed.
         dtype: type to store floating point tensors in; None keeps each tensor's own.
+        keep: where the file that was at `path` goes, as for `atomic`; None drops it.
 
     Raises:
         CheckpointError: the disk is full, read-only, ...; nothing of the file is left then.
     """
     header, order = _header(tensors, metadata, dtype)
     require_space(path, sum(_size(tensors[name], dtype) for name in order) + len(header))
-    with atomic(path) as part, part.open("wb") as file:
+    with atomic(path, keep=keep) as part, part.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
         digest = _write_data(file, [tensors[name] for name in order], dtype)
         if DATA_HASH in metadata:

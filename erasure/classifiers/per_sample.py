@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from erasure.classifiers.batches import Batch, Batches, Inputs, logits_of, map_inputs
 from erasure.classifiers.progress import require_finite
 from erasure.errors import TrainingError
+from erasure.memory import is_out_of_memory
 from erasure.precision import wide
 
 MEMORY: Final = 2**28
@@ -51,9 +52,9 @@ def per_sample_gradients(
             gradients: dict[str, Tensor] = vmap(grad(loss), in_dims=(None, 0, 0))(
                 free, batch.inputs, batch.labels
             )
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as err:
+        if is_out_of_memory(err):
+            raise
         reason = str(err).strip().splitlines()[0]
         raise TrainingError(
             f"torch.func cannot differentiate {type(model).__name__} sample by sample ({reason}); "

@@ -9,9 +9,9 @@ from typing import Any, Final
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from erasure.checkpoints.tensor_file import write_tensors
 from erasure.classifiers import TrainingRecipe
 from erasure.errors import CheckpointError, ConfigError
-from erasure.files import save_tensors
 from erasure.hashing import weights_hash
 from pipelines.classifiers.architectures import ModelConfig, make_model, require_known
 from pipelines.classifiers.data import DataConfig, DataFacts
@@ -80,7 +80,7 @@ def save_classifier(path: Path, model: nn.Module, record: ClassifierRecord) -> s
         "base": record.base,
         "hash": found,
     }
-    save_tensors(path, state, header)
+    write_tensors(path, state, header)
     return found
 
 

@@ -47,6 +47,8 @@ def train(
     from erasure.errors import ConfigError
     from pipelines.classifiers.run_settings import resolve_train, settings_of
     from pipelines.classifiers.runs import train_run
+    from pipelines.memory import Less, enough_memory, halved
+    from pipelines.models import pick_device
 
     given = table(
         seed=seed,
@@ -76,7 +78,9 @@ def train(
     else:
         _require_safetensors(out)
         refuse_taken([out], force=force)
-        result = train_run(config, out)
+        less = Less(other=halved("--batch-size", config.training.batch_size))
+        with enough_memory("training", less, pick_device(config.device)):
+            result = train_run(config, out)
     say(result, as_json=as_json)
 
 

@@ -51,6 +51,7 @@ def compare(
     from erasure.errors import ConfigError
     from erasure.files import atomic
     from pipelines.comparing import compare as draw_comparison
+    from pipelines.memory import enough_memory, of_drawing
     from pipelines.models import is_canvas, open_model, pick_device
     from pipelines.progress import Reporter
     from pipelines.settings import drawing_defaults, parse_seeds
@@ -74,18 +75,21 @@ def compare(
     if not marked and other.provenance is not None:
         marked = [other.provenance.concept]
     given = {"steps": steps, "guidance": guidance, "batch_size": batch_size}
-    comparison = draw_comparison(
-        one,
-        other,
-        texts,
-        chosen,
-        erased=marked,
-        drawing=drawing_defaults(given, canvas=is_canvas(one)),
-        device=where,
-        reporter=Reporter(),
-        size=size,
-        title=f"{before} | {after}",
-    )
+    drawing = drawing_defaults(given, canvas=is_canvas(one))
+    less = of_drawing(drawing.batch_size, "--batch-size")
+    with enough_memory("drawing pictures", less, where):
+        comparison = draw_comparison(
+            one,
+            other,
+            texts,
+            chosen,
+            erased=marked,
+            drawing=drawing,
+            device=where,
+            reporter=Reporter(),
+            size=size,
+            title=f"{before} | {after}",
+        )
     files = comparison.grid.save(out)
     with atomic(record) as part:
         text = json.dumps(comparison.grid.described(out), indent=2, ensure_ascii=False)

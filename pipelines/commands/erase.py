@@ -52,6 +52,9 @@ def erase(
     ] = None,
     saliency_loss: Annotated[str | None, typer.Option(help="guided or plain.")] = None,
     draws: Annotated[int | None, typer.Option(help="Saliency draws a forget picture.")] = None,
+    saliency_batch: Annotated[
+        int | None, typer.Option(help="Samples a pass of the mask; less memory, same result.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Forget samples a step.")] = None,
     micro_batch: Annotated[
@@ -61,7 +64,10 @@ def erase(
     decay: Annotated[str | None, typer.Option(help="Of the rate: constant or cosine.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Moves selected weights only.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
+    moments: Annotated[
+        str | None, typer.Option(help="Of the optimizer: fp32, or 8bit, which needs bitsandbytes.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or bf16-weights.")] = None,
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="Gradient checkpointing: less memory.")
     ] = False,
@@ -80,6 +86,7 @@ def erase(
     retain_prompts: Annotated[
         Path | None, typer.Option(help="File of prompts to keep, one a line.")
     ] = None,
+    drawing_batch: Annotated[int | None, typer.Option(help="Pictures drawn at a time.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Of the grid, such as 0-4.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the run. [default: 0]")] = None,
     device: Device = None,
@@ -124,6 +131,7 @@ def erase(
         objective__bound=bound,
         saliency__loss=saliency_loss,
         saliency__draws=draws,
+        saliency__batch_size=saliency_batch,
         saliency__seed=seed,
         train__steps=steps,
         train__batch_size=batch_size,
@@ -132,6 +140,7 @@ def erase(
         train__decay=decay,
         train__optimizer=optimizer,
         train__weight_decay=weight_decay,
+        train__moments=moments,
         train__precision=precision,
         train__seed=seed,
         data__forget__drawn=forget_drawn,
@@ -143,6 +152,8 @@ def erase(
         data__retain__dataset=retain_dataset,
         data__retain__prompt=retain_prompt,
         data__retain_prompts=_prompts(retain_prompts),
+        data__drawing__batch_size=drawing_batch,
+        grid__drawing__batch_size=drawing_batch,
         grid__seeds=seeds,
     )
     tables: dict[str, Any] = merge(read_recipe(recipe) if recipe else {}, given)

@@ -86,6 +86,8 @@ def evaluate(
     from erasure.errors import ConfigError
     from pipelines.evaluation.run import run_evaluation
     from pipelines.evaluation.settings import resolve_evaluation
+    from pipelines.memory import Less, enough_memory, halved
+    from pipelines.models import pick_device
     from pipelines.progress import Reporter
     from pipelines.recipe import load_toml
     from pipelines.settings import merge
@@ -124,7 +126,10 @@ def evaluate(
         allow_pickle=allow_pickle,
     )
     resolved = resolve_evaluation(merge(load_toml(recipe), given) if recipe else given)
-    results = run_evaluation(resolved, out, force=force, reporter=Reporter())
+    other = ("--precision bf16 (now fp32)",) if resolved.precision == "fp32" else ()
+    less = Less(halved("--batch-size", resolved.batch_size), other)
+    with enough_memory("evaluating", less, pick_device(resolved.device)):
+        results = run_evaluation(resolved, out, force=force, reporter=Reporter())
     if results is not None:
         _tell(results, out, resolved.model, card=card, as_json=as_json)
 

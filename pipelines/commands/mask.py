@@ -39,6 +39,10 @@ def mask(
     ] = None,
     saliency_loss: Annotated[str | None, typer.Option(help="guided or plain.")] = None,
     draws: Annotated[int | None, typer.Option(help="Draws a forget picture.")] = None,
+    saliency_batch: Annotated[
+        int | None, typer.Option(help="Samples a pass; less memory, same result.")
+    ] = None,
+    drawing_batch: Annotated[int | None, typer.Option(help="Pictures drawn at a time.")] = None,
     forget_drawn: Annotated[
         int | None, typer.Option(help="Forget pictures the checkpoint draws.")
     ] = None,
@@ -99,6 +103,8 @@ def mask(
             allow_pickle=allow_pickle,
             saliency__loss=saliency_loss,
             saliency__draws=draws,
+            saliency__batch_size=saliency_batch,
+            data__drawing__batch_size=drawing_batch,
             saliency__seed=seed,
             data__forget__drawn=forget_drawn,
         )
@@ -123,6 +129,7 @@ def _make(tables: dict[str, Any]) -> "SaliencyMask":
     from pipelines.concept_data import Gatherer
     from pipelines.erasing import cache_of, plan_of, prepare
     from pipelines.masking import make_mask, named_mask
+    from pipelines.memory import enough_memory, of_drawing, of_saliency
     from pipelines.models import pick_device
     from pipelines.processes import processes
     from pipelines.progress import Reporter
@@ -136,7 +143,7 @@ def _make(tables: dict[str, Any]) -> "SaliencyMask":
     if named is not None:
         return named
     reporter = Reporter(quiet=not team.first)
-    data = Gatherer(
+    gatherer = Gatherer(
         checkpoint=checkpoint,
         plan=plan,
         config=replace(resolved.data, retain=PicturesConfig()),  # no score looks at what is kept
@@ -145,8 +152,12 @@ def _make(tables: dict[str, Any]) -> "SaliencyMask":
         cache=cache_of(resolved),
         team=team,
         reporter=reporter,
-    ).gather()
-    made = make_mask(resolved, checkpoint, data, team=team, reporter=reporter)
+    )
+    drawing = of_drawing(resolved.data.drawing.batch_size)
+    with enough_memory("drawing and encoding pictures", drawing, device):
+        data = gatherer.gather()
+    with enough_memory("measuring the mask", of_saliency(resolved), device):
+        made = make_mask(resolved, checkpoint, data, team=team, reporter=reporter)
     team.wait()  # all have seen that the file is not there
     return made
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from erasure.files import save_tensors
+from erasure.checkpoints.tensor_file import write_tensors
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def _save(
         tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items()}
     tensors["generator"] = generator.get_state()
     tensors["step"] = torch.tensor(step)
-    save_tensors(path, tensors, {"format": "demo-checkpoint-state 1"})
+    write_tensors(path, tensors, {"format": "demo-checkpoint-state 1"})
 
 
 def _restore(

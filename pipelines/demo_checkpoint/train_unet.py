@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from erasure.files import save_tensors
+from erasure.checkpoints.tensor_file import write_tensors
 from pipelines.demo_checkpoint.drawings import draw
 from pipelines.demo_checkpoint.fit import FitConfig, fit
 from pipelines.demo_checkpoint.tokenizer import LENGTH
@@ -111,7 +111,7 @@ def load_latents(vae: AutoencoderKL, pictures: Tensor, path: Path) -> Latents:
     if not path.exists():
         made = encode_pictures(vae, pictures, UNET_CONFIG.seed)
         tensors = {"mean": made.mean, "std": made.std, "factor": torch.tensor(made.factor)}
-        save_tensors(path, tensors, {"format": "demo-checkpoint-latents 1"})
+        write_tensors(path, tensors, {"format": "demo-checkpoint-latents 1"})
     found = load_file(path)
     return Latents(found["mean"], found["std"], float(found["factor"]))
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from erasure.checkpoints import (
 )
 from erasure.checkpoints.family import SD1, SD2
 from erasure.checkpoints.recognise import prediction_type_of
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, DiskError
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def folder(sd1: Path, tmp_path: Path) -> Path:
 
 
 def left_over(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.rglob("*") if ".part" in p.name or ".old" in p.name)
+    return sorted(p.name for p in folder.rglob("*") if p.suffix in (".part", ".replaced"))
 
 
 # Reading
@@ -355,6 +356,54 @@ def test_a_failed_replacement_keeps_the_old_folder(
         write_folder(loaded, folder, force=True)
     assert (folder / "mine.txt").exists()
     assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize("new_in_place", [True, False])
+def test_what_a_killed_replacement_left_is_no_obstacle(
+    loaded: Checkpoint, folder: Path, tmp_path: Path, new_in_place: bool
+) -> None:
+    aside = folder.with_name(f"{folder.name}.replaced")
+    shutil.copytree(folder, aside)
+    (aside / "model_index.json").unlink()
+    if not new_in_place:
+        shutil.rmtree(folder)
+    write_folder(loaded, folder, force=True)
+    assert read_checkpoint(folder).unet_hash() == loaded.unet_hash()
+    assert left_over(tmp_path) == []
+
+
+def test_a_folder_of_a_name_that_we_do_not_use_stays(
+    loaded: Checkpoint, folder: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / f"{folder.name}.old"
+    mine.mkdir()
+    write_folder(loaded, folder, force=True)
+    assert mine.exists()
+
+
+def test_an_older_folder_goes_back_where_its_replacement_fails(
+    loaded: Checkpoint, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    folder.rename(folder.with_name(f"{folder.name}.replaced"))  # killed between the two renames
+    monkeypatch.setattr("erasure.checkpoints.folder._write_weights", refuse)
+    with pytest.raises(CheckpointError, match="the disk is full"):
+        write_folder(loaded, folder)
+    monkeypatch.undo()
+    assert read_checkpoint(folder).unet_hash() == loaded.unet_hash()
+
+
+def test_what_is_said_names_the_folder_that_was_asked_for(
+    loaded: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(DiskError, match=re.escape(f"cannot write {tmp_path / 'model'}: the disk")):
+        write_folder(loaded, tmp_path / "model")
 
 
 def test_space_is_checked_before_anything_is_written(

@@ -18,14 +18,20 @@ WIDTHS = (8, 12)
 _TIME = 4
 
 
-def tiny_sdxl_unet(blocks: tuple[int, ...] = (4, 8, 8), sample_size: int = 8) -> nn.Module:
+def tiny_sdxl_unet(
+    blocks: tuple[int, ...] = (4, 8, 8),
+    sample_size: int = 8,
+    *,
+    layers: int = 2,
+    transformers: tuple[int, ...] = (1, 2, 3),
+) -> nn.Module:
     return UNet2DConditionModel(
         sample_size=sample_size,
         block_out_channels=blocks,
-        layers_per_block=2,
+        layers_per_block=layers,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 2, 3),
+        transformer_layers_per_block=transformers,
         attention_head_dim=(1, 2, 4),
         cross_attention_dim=sum(WIDTHS),
         norm_num_groups=2,

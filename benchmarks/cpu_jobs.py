@@ -1,0 +1,239 @@
+"""What `full_size.py` measures on a CPU: the mask, its ranking, a training step, and an edit.
+
+What a row holds in memory is read off the tensors themselves after the measurement.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from measuring import Measured, peak_bytes
+from random_models import (
+    file_checkpoint,
+    random_data,
+    random_mask,
+    random_unet,
+    shape_of,
+    weights_of,
+)
+from torch import Tensor, nn
+
+from erasure.checkpoints.architecture import expected_weights
+from erasure.denoiser import Denoiser
+from erasure.edit import erase as erase_checkpoint
+from erasure.edit import find_mask
+from erasure.latents import ConceptData, Draw, noised
+from erasure.masks import salient_mask
+from erasure.objectives import Batch, RandomLabel
+from erasure.positions import Positions
+from erasure.precision import InPrecision
+from erasure.saliency import SaliencyConfig, accumulate_gradients, forget_loss, saliency_scores
+from erasure.schedule import NoiseSchedule
+from erasure.selection import top_fractions
+from erasure.stable_diffusion import wrap_unet
+from erasure.trainer import MaskedTrainer, TrainConfig
+
+CPU = torch.device("cpu")
+DENSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
+PICTURES = 2
+"""Of a mask; more would take longer and no more memory."""
+STEPS = 2
+"""The first makes the moments, the second has them from its first pass on."""
+
+
+def mask(chosen: argparse.Namespace) -> Measured:
+    """Gradients of two pictures, summed in fp32, and the ranking of all weights."""
+    shape = shape_of(chosen.family, chosen.scale)
+    network = random_unet(shape, torch.float32, CPU).requires_grad_(True)
+    total = weights_of(network)
+    data = random_data(shape, chosen.pixels, PICTURES)
+    config = SaliencyConfig(batch_size=1)
+    clock = _clock(chosen)
+    begun = clock()
+    for _ in accumulate_gradients(wrap_unet(network), data, shape.schedule, config, device=CPU):
+        pass
+    passes = clock() - begun
+
+    held = {
+        "weights, fp32": _bytes(network.parameters()),
+        "summed gradients, fp32": _bytes(w.grad for w in network.parameters()),
+        "activations of a pass": _saved_by_the_mask(network, data, shape.schedule),
+    }
+    begun = clock()
+    scores = saliency_scores(network, dict(network.named_parameters()))
+    del network  # as when `erasure.edit.measure_saliency` returns
+    found = salient_mask(scores, chosen.density)
+    seconds = passes + clock() - begun
+    held["after the weights are gone: mask"] = _bytes(found.entries.values())
+    note = f"{PICTURES} pictures, {found.selected:,} of {total:,}"
+    return Measured(seconds, peak_bytes(), note, held)
+
+
+def mask_from_file(chosen: argparse.Namespace) -> Measured:
+    """The same through `find_mask`, which opens and hashes the weights."""
+    shape = shape_of(chosen.family, chosen.scale)
+    data = random_data(shape, chosen.pixels, PICTURES)
+    checkpoint = file_checkpoint(shape, Path(chosen.file))
+    clock = _clock(chosen)
+    begun = clock()
+    found = find_mask(checkpoint, data, density=chosen.density, config=SaliencyConfig(batch_size=1))
+    seconds = clock() - begun
+    return Measured(seconds, peak_bytes(), f"{PICTURES} pictures, {found.selected:,} selected")
+
+
+def rank(chosen: argparse.Namespace) -> Measured:
+    """Random scores of a UNet's shapes, one density."""
+    return _rank(chosen, [chosen.density])
+
+
+def rank_often(chosen: argparse.Namespace) -> Measured:
+    """The same, several densities from the same passes over the scores."""
+    return _rank(chosen, DENSITIES)
+
+
+def _rank(chosen: argparse.Namespace, densities: Iterable[float]) -> Measured:
+    shape = shape_of(chosen.family, chosen.scale)
+    draw = torch.Generator().manual_seed(0)
+    scores = {
+        name: torch.rand(weight.shape, generator=draw)
+        for name, weight in expected_weights("unet", dict(shape.unet)).items()
+    }
+    clock = _clock(chosen)
+    begun = clock()
+    masks = top_fractions(scores, list(densities))
+    seconds = clock() - begun
+    held = {
+        "scores, fp32": _bytes(scores.values()),
+        "masks": sum(_bytes(found.values()) for found in masks),
+    }
+    weights = sum(score.numel() for score in scores.values())
+    note = f"{weights:,} weights at {', '.join(map(str, densities))}"
+    return Measured(seconds, peak_bytes(), note, held)
+
+
+def step(chosen: argparse.Namespace) -> Measured:
+    """Two training steps with the network's weights in bf16; the mask stays in memory."""
+    shape = shape_of(chosen.family, chosen.scale)
+    network = random_unet(shape, torch.bfloat16, CPU)
+    selected = random_mask(network, chosen.density)
+    data = random_data(shape, chosen.pixels)
+    trainer = MaskedTrainer(
+        network,
+        wrap_unet,
+        data,
+        selected,
+        schedule=shape.schedule,
+        objective=RandomLabel(),
+        config=_training(chosen, STEPS),
+    )
+    clock = _clock(chosen)
+    begun = clock()
+    for _ in trainer.steps():
+        pass
+    seconds, peak = (clock() - begun) / STEPS, peak_bytes()
+    vectors = list(trainer.selected.vectors.values())
+    held = {
+        "weights, bf16": _bytes(network.parameters()),
+        "masters of the selected, fp32": _bytes(vectors),
+        "moments": _bytes(
+            value
+            for state in trainer.optimizer.state.values()
+            for value in state.values()
+            if isinstance(value, Tensor)
+        ),
+        "selected gradients, fp32": _bytes(vector.grad for vector in vectors),
+        "their positions": _bytes(Positions.of(m, CPU).kept for m in selected.values()),
+        "the mask": _bytes(selected.values()),
+        "activations of a pass": saved_bytes(
+            lambda: _one_loss(
+                InPrecision(wrap_unet(network), "bf16-weights"), data, shape.schedule
+            ),
+            network.parameters(),
+        ),
+    }
+    how = f"{chosen.optimizer}, {chosen.moments} moments"
+    note = f"a step of {chosen.batch_size}, {how}, density {chosen.density:g}"
+    return Measured(seconds, peak, note, held)
+
+
+def erase_from_file(chosen: argparse.Namespace) -> Measured:
+    """A run of one step through `erase`, with its proof that nothing else moved."""
+    shape = shape_of(chosen.family, chosen.scale)
+    data = random_data(shape, chosen.pixels)
+    checkpoint = file_checkpoint(shape, Path(chosen.file))
+    selected = find_mask(checkpoint, data, "random", density=chosen.density)
+    clock = _clock(chosen)
+    begun = clock()
+    edit = erase_checkpoint(checkpoint, data, selected, RandomLabel(), _training(chosen, 1))
+    seconds = clock() - begun
+    return Measured(seconds, peak_bytes(), f"1 step, {edit.provenance.moved:,} moved")
+
+
+CPU_JOBS: dict[str, Callable[[argparse.Namespace], Measured]] = {
+    "mask": mask,
+    "mask from a file": mask_from_file,
+    "rank": rank,
+    "rank at 5 densities": rank_often,
+    "step": step,
+    "erase from a file": erase_from_file,
+}
+
+
+def saved_bytes(run: Callable[[], Tensor], weights: Iterable[Tensor]) -> int:
+    """Bytes that the backward pass of `run` needs, besides the weights; each storage once."""
+    known = {weight.untyped_storage().data_ptr() for weight in weights}
+    kept: dict[int, int] = {}
+
+    def note(value: Tensor) -> Tensor:
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return value.detach()  # the value itself would never be freed where it is an output
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
+        result = run()  # held until all is counted, so that no address is used again
+    del result
+    return sum(kept.values())
+
+
+def _saved_by_the_mask(network: nn.Module, data: ConceptData, schedule: NoiseSchedule) -> int:
+    """Of a pass of one picture, which is two samples: with and without its prompt."""
+    batch = noised(data.forget, data.prompts, schedule, [Draw(0, ("bill",))])
+    empty = data.prompts[torch.zeros(1, dtype=torch.int64)]
+
+    def loss() -> Tensor:
+        return forget_loss(wrap_unet(network), batch, empty, SaliencyConfig())
+
+    return saved_bytes(loss, network.parameters())
+
+
+def _one_loss(denoise: Denoiser, data: ConceptData, schedule: NoiseSchedule) -> Tensor:
+    """Of a micro-batch of one, as the trainer makes it."""
+    draw = [Draw(0, ("bill",))]
+    batch = Batch(
+        noised(data.forget, data.prompts, schedule, draw),
+        data.prompts[data.replacements[:1, 0]],
+        noised(data.retain, data.prompts, schedule, draw),
+    )
+    return RandomLabel()(denoise, denoise, batch).total
+
+
+def _training(chosen: argparse.Namespace, steps: int) -> TrainConfig:
+    return TrainConfig(
+        steps=steps,
+        batch_size=chosen.batch_size,
+        micro_batch=min(chosen.micro_batch, chosen.batch_size),
+        optimizer=chosen.optimizer,
+        moments=chosen.moments,
+        precision="bf16-weights",
+    )
+
+
+def _bytes(tensors: Iterable[Tensor | None]) -> int:
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+
+def _clock(chosen: argparse.Namespace) -> Callable[[], float]:
+    return time.process_time if chosen.clock == "cpu" else time.perf_counter

@@ -1,0 +1,124 @@
+"""The folder of a run: what may be resumed, and what is removed however often it is killed."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from erasure.errors import CheckpointError, ConfigError
+from pipelines.recipe import dump_toml
+from pipelines.run_folder import clear, may_write
+from pipelines.settings import EraseRecipe
+
+RECIPE = EraseRecipe(concept="church")
+
+
+def run_in(folder: Path, *, finished: bool) -> Path:
+    folder.mkdir()
+    (folder / "recipe.toml").write_text(dump_toml(RECIPE), encoding="utf-8")
+    for name in ("mask.safetensors", "state.safetensors", "state.safetensors.old", "density.png"):
+        (folder / name).write_bytes(b"x")
+    if finished:
+        (folder / "model" / "unet").mkdir(parents=True)
+        for name in ("erasure.json", "model/erasure.json", "model/unet/w.safetensors", "grid.png"):
+            (folder / name).write_bytes(b"x")
+    return folder
+
+
+def resumes(folder: Path, recipe: EraseRecipe) -> bool:
+    return may_write(folder, dump_toml(recipe), "model", resume=True, force=False)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        RECIPE,
+        replace(RECIPE, checkpointing=True),
+        replace(RECIPE, train=replace(RECIPE.train, micro_batch=2)),
+        replace(RECIPE, saliency=replace(RECIPE.saliency, batch_size=1)),
+        replace(
+            RECIPE,
+            data=replace(RECIPE.data, drawing=replace(RECIPE.data.drawing, batch_size=1)),
+            grid=replace(RECIPE.grid, drawing=replace(RECIPE.grid.drawing, batch_size=1)),
+        ),
+    ],
+)
+def test_a_run_goes_on_with_settings_that_need_less_memory(
+    recipe: EraseRecipe, tmp_path: Path
+) -> None:
+    assert resumes(run_in(tmp_path / "run", finished=False), recipe)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        replace(RECIPE, density=0.1),
+        replace(RECIPE, train=replace(RECIPE.train, batch_size=4)),
+        replace(RECIPE, train=replace(RECIPE.train, moments="8bit")),
+        replace(RECIPE, train=replace(RECIPE.train, precision="bf16")),
+    ],
+)
+def test_a_run_does_not_go_on_with_settings_that_change_its_result(
+    recipe: EraseRecipe, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="was begun with other settings"):
+        resumes(run_in(tmp_path / "run", finished=False), recipe)
+
+
+def test_a_recipe_that_is_half_a_file_is_another_one(tmp_path: Path) -> None:
+    run = run_in(tmp_path / "run", finished=False)
+    whole = (run / "recipe.toml").read_text(encoding="utf-8")
+    (run / "recipe.toml").write_text(whole[: whole.index("= ") + 1], encoding="utf-8")
+    with pytest.raises(ConfigError, match="was begun with other settings"):
+        resumes(run, RECIPE)
+
+
+def test_a_finished_run_that_was_killed_over_its_states_loses_them(tmp_path: Path) -> None:
+    run = run_in(tmp_path / "run", finished=True)
+    with pytest.raises(CheckpointError, match="is finished"):
+        resumes(run, RECIPE)
+    assert not list(run.glob("state*"))
+    assert (run / "model" / "unet" / "w.safetensors").exists()
+
+
+def test_an_older_run_can_be_cleared_however_often_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python tells all three of these of every removal, whoever asks for it.
+    calls = [name for name in ("unlink", "rmdir", "rename") if hasattr(os, name)]
+    template = run_in(tmp_path / "template", finished=True)
+    for stop_at in range(1, 40):
+        run, left, died = tmp_path / f"run{stop_at}", stop_at, False
+        shutil.copytree(template, run)
+        (run / "notes.txt").write_text("mine", encoding="utf-8")
+        with monkeypatch.context() as patch:
+
+            def count() -> None:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    raise KeyboardInterrupt
+
+            for name in calls:
+                real = getattr(os, name)
+
+                def stopped(*given: object, real: object = real, **more: object) -> None:
+                    count()
+                    real(*given, **more)  # type: ignore[operator]
+
+                patch.setattr(os, name, stopped)
+            try:
+                clear(run)
+            except KeyboardInterrupt:
+                died = True
+        if not died:
+            assert stop_at > 10
+            assert [path.name for path in run.iterdir()] == ["notes.txt"]
+            return
+        new = dump_toml(replace(RECIPE, seed=1))
+        assert not may_write(run, new, "model", resume=False, force=True)
+        clear(run)
+        assert [path.name for path in run.iterdir()] == ["notes.txt"]
+    pytest.fail("clearing does not end")
