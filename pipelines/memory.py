@@ -61,8 +61,8 @@ def of_training(recipe: EraseRecipe, processes: int) -> Less:
     if not recipe.checkpointing:
         same += ("--checkpointing (now off)",)
     other: tuple[str, ...] = ()
-    if config.precision == "fp32":
-        other += ("--precision bf16 (now fp32)",)
+    if config.precision != "bf16-weights":
+        other += (f"--precision bf16-weights (now {config.precision})",)
     if config.moments == "fp32" and (config.optimizer != "sgd" or config.momentum):
         other += ("--moments 8bit (now fp32)",)
     if recipe.mask in ("salient", "random"):

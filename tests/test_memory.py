@@ -165,13 +165,13 @@ RECIPE = EraseRecipe(concept="church")
 def test_the_answer_for_training_names_every_option_with_its_value() -> None:
     assert of_training(RECIPE, 1).said() == (
         "go on with --resume and --micro-batch 4 (now 8) or --checkpointing (now off), or begin "
-        "anew with --force and --precision bf16 (now fp32), --moments 8bit (now fp32) or "
+        "anew with --force and --precision bf16-weights (now fp32), --moments 8bit (now fp32) or "
         "--density 0.25 (now 0.5)"
     )
 
 
 def test_what_is_at_its_least_is_not_named() -> None:
-    train = replace(RECIPE.train, micro_batch=1, precision="bf16", moments="8bit")
+    train = replace(RECIPE.train, micro_batch=1, precision="bf16-weights", moments="8bit")
     least = replace(RECIPE, train=train, checkpointing=True, density=0.01)
     assert of_training(least, 1).said() == (
         "begin anew with --force and --density 0.005 (now 0.01)"
