@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     # The models are so small that a second thread waits, at full load, more than it works.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # A shell lets what it starts in the background ignore Ctrl-C, which tests raise.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

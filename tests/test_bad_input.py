@@ -737,7 +737,7 @@ def test_a_disk_that_fills_up_on_the_way_holds_no_half_file(
         (LINES[0], "pipelines.erasing.Gatherer.gather"),
         (LINES[1], "erasure.checkpoints.single_file.write_tensors"),
         (LINES[2], "erasure.checkpoints.folder._write_json"),
-        (LINES[3], "erasure.files.save_file"),
+        (LINES[3], "erasure.mask_file.write_tensors"),
         (LINES[4], "pipelines.comparing.draw_all"),
     ],
 )
