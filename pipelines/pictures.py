@@ -1,32 +1,22 @@
 """Pictures with prompts, as the model takes them: decoded, cut to a square, scaled to [-1, 1]."""
 
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from struct import error as StructError
 from typing import Final
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
+from eval import decoding
+from eval.errors import EvalError
 
 LONGEST: Final = 30
 """Longer side over shorter, at most: a sliver would be blown up to gigabytes before the crop."""
-
-# What Pillow raises on damaged files, by format.
-_UNDECODABLE: Final = (
-    OSError,  # unknown formats and cut files too
-    SyntaxError,
-    ValueError,
-    EOFError,
-    StructError,
-    Image.DecompressionBombError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +41,9 @@ def decode(data: Path | bytes, source: str) -> Image.Image:
         ConfigError: it is not there, or no picture that can be decoded.
     """
     try:
-        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as file:
-            return _rgb(ImageOps.exif_transpose(file))
-    except FileNotFoundError as err:
-        raise ConfigError(f"there is no picture {source}; check the path") from err
-    except _UNDECODABLE as err:
-        # Pillow's own words for an unknown format only repeat the name.
-        reason = "unknown format" if isinstance(err, UnidentifiedImageError) else err
-        raise ConfigError(
-            f"{source} is no picture that can be decoded ({reason}); replace it or leave it out"
-        ) from err
+        return decoding.decode(data, source)
+    except EvalError as err:
+        raise ConfigError(str(err)) from err
 
 
 def square(image: Image.Image, size: int, source: str = "a picture") -> Image.Image:
@@ -126,14 +109,3 @@ def sampled(
         if place < limit:
             kept[place] = (index, entry)
     yield from (entry for _, entry in sorted(kept, key=lambda pair: pair[0]))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a pixel, which `convert` would clip to white
-        grey = np.asarray(image).astype(np.int64)  # (H, W)
-        grey = grey >> 8 if grey.max() > 255 else grey
-        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layered = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")

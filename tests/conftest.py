@@ -2,10 +2,11 @@
 
 import gc
 import os
+import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
     from erasure.checkpoints import Checkpoint
     from erasure.latents import ConceptData
 
@@ -113,3 +116,43 @@ def tiny_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     said = erasure("erase", "--recipe", tiny_recipe, "--steps", 3, "--out", out)
     assert said.code == 0, said.err
     return out
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Debian's Chromium; without it, or without playwright, the tests of a page are skipped."""
+    pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
+    from playwright.sync_api import sync_playwright
+
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("there is no chromium on the PATH")
+    with sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def opened(browser: "Browser", report: Path) -> "Iterator[Callable[..., Page]]":
+    """Open the page `report`; afterwards nothing may have gone wrong, nor left the machine."""
+    told: list[str] = []
+    asked: list[str] = []
+    contexts = []
+
+    def open_page(width: int = 1280, height: int = 900, **options: Any) -> "Page":  # noqa: ANN401
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda error: told.append(str(error)))
+        page.on("dialog", lambda dialog: (told.append("a dialog"), dialog.dismiss()))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(report.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert told == []
+    assert {url for url in asked if not url.startswith("data:")} == {report.as_uri()}

@@ -1,10 +1,9 @@
 """The page of a benchmark in headless Chromium: it sorts, fits, is readable, asks no network."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from benched import bench
@@ -15,11 +14,6 @@ from pipelines.classifiers.bench_table import table
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-CHROMIUM = shutil.which("chromium")
-pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
-if CHROMIUM is None:
-    pytest.skip("there is no chromium on the PATH", allow_module_level=True)
 
 READ = (
     "h1",
@@ -47,47 +41,12 @@ READ = (
 
 
 @pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    """Debian's Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of two settings."""
     made = bench()
     more = [replace(one, setting="digits/mlp/class:3") for one in made.cells]
     both = replace(made, rows=table([*made.cells, *more]))
     return write_page(both, tmp_path_factory.mktemp("bench"))
-
-
-@pytest.fixture
-def opened(browser: "Browser", report: Path) -> "Iterator[Callable[..., Page]]":
-    """Open the page; afterwards nothing may have gone wrong, nor left the machine."""
-    told: list[str] = []
-    asked: list[str] = []
-    contexts = []
-
-    def open_page(width: int = 1280, height: int = 900, **options: Any) -> "Page":  # noqa: ANN401
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: told.append(message.text))
-        page.on("pageerror", lambda error: told.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(report.as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert told == []
-    assert {url for url in asked if not url.startswith("data:")} == {report.as_uri()}
 
 
 def methods(page: "Page") -> list[str]:

@@ -1,10 +1,9 @@
 """The page of an evaluation in headless Chromium: it moves, sorts, filters, hides and fits."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from contrast import CONTRAST
@@ -14,11 +13,6 @@ from pipelines.evaluation.report import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-CHROMIUM = shutil.which("chromium")
-pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
-if CHROMIUM is None:
-    pytest.skip("there is no chromium on the PATH", allow_module_level=True)
 
 READ = (
     "h1",
@@ -51,17 +45,6 @@ READ = (
 
 
 @pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    """Debian's Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with every section, 34 prompts, one of them with an unsafe picture, one very long."""
     folder = tmp_path_factory.mktemp("report")
@@ -72,31 +55,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     losses = [(n, 1 / n) for n in range(1, 40)]
     made = replace(results, images=(*results.images, unsafe, long, *more))
     return write_report(made, folder, density={"down.0": 0.25, "mid": 0.5}, losses=losses)
-
-
-@pytest.fixture
-def opened(browser: "Browser", report: Path) -> "Iterator[Callable[..., Page]]":
-    """Open the page; afterwards nothing may have gone wrong, nor left the machine."""
-    told: list[str] = []
-    asked: list[str] = []
-    contexts = []
-
-    def open_page(width: int = 1280, height: int = 900, **options: Any) -> "Page":  # noqa: ANN401
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: told.append(message.text))
-        page.on("pageerror", lambda error: told.append(str(error)))
-        page.on("dialog", lambda dialog: (told.append("a dialog"), dialog.dismiss()))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(report.as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert told == []
-    assert {url for url in asked if not url.startswith("data:")} == {report.as_uri()}
 
 
 def share_before(page: "Page") -> float:
