@@ -13,14 +13,17 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import encoder_of
 from erasure.checkpoints.family import SDXL
 from erasure.denoiser import Condition, join
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, OutOfMemoryError
 from erasure.hashing import weights_hash
 from erasure.latents import ConceptData, LatentSet
-from erasure.stable_diffusion import build_image_encoder, build_text_encoder
+from erasure.memory import memory_errors
+from erasure.stable_diffusion import ImageEncoder, build_image_encoder, build_text_encoder
 from erasure.text_encoders import with_size
 
 _PIXELS: Final = 2**20
 """Of the pictures encoded in one pass, which has activations of 512 bytes a pixel and layer."""
+_PICTURES: Final = 8
+"""In one pass, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ def encode_concept(
 
     Raises:
         ConfigError: a forget prompt has no replacement, or is its own.
+        OutOfMemoryError: not even one picture a pass fits.
     """
     where = device or torch.device("cpu")
     if not len(forget.prompts):
@@ -104,10 +108,8 @@ def _encode_pictures(
     def encode(pixels: Tensor) -> dict[str, Tensor]:
         encoder = build_image_encoder(checkpoint)
         encoder.network.to(device)
-        size = max(1, min(64, _PIXELS // (pixels.shape[2] * pixels.shape[3])))
-        parts = [encoder(part.float() / 127.5 - 1) for part in pixels.split(size)]
-        mean, std = zip(*parts, strict=True)
-        return {"mean": torch.cat(mean), "std": torch.cat(std)}
+        mean, std = _in_passes(encoder, pixels)
+        return {"mean": mean, "std": std}
 
     results = []
     for pixels in sets:
@@ -120,6 +122,25 @@ def _encode_pictures(
         found = cache.get("latents", key, make) if cache else make()
         results.append((found["mean"], found["std"]))
     return results
+
+
+def _in_passes(encoder: ImageEncoder, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Scaled mean and deviation, (N, C, h, w), of bytes; fewer at a time where memory is short."""
+    size = max(1, min(_PICTURES, _PIXELS // (pixels.shape[2] * pixels.shape[3])))
+    means, stds, start = [], [], 0
+    while start < len(pixels):
+        try:
+            with memory_errors("with one picture a pass"):
+                mean, std = encoder(pixels[start : start + size].float() / 127.5 - 1)
+        except OutOfMemoryError:
+            if size == 1:
+                raise
+            size //= 2
+            continue
+        means.append(mean)
+        stds.append(std)
+        start += size
+    return torch.cat(means), torch.cat(stds)
 
 
 def _encode_prompts(

@@ -71,17 +71,15 @@ class ImageEncoder:
     """AutoencoderKL"""
 
     @torch.no_grad()
-    def __call__(self, pixels: Tensor, batch_size: int = 8) -> tuple[Tensor, Tensor]:
-        """Pixels (N, 3, H, W) in [-1, 1] -> scaled mean and deviation, (N, C, h, w) on CPU."""
+    def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels (N, 3, H, W) in [-1, 1] -> scaled mean and deviation, (N, C, h, w) on CPU.
+
+        All in one pass.
+        """
         factor = self.network.config.scaling_factor
-        means, stds = [], []
-        for part in pixels.split(batch_size):
-            posterior = self.network.encode(
-                part.to(self.network.device, self.network.dtype)
-            ).latent_dist
-            means.append(posterior.mean.float().cpu() * factor)
-            stds.append(posterior.std.float().cpu() * factor)
-        return torch.cat(means), torch.cat(stds)
+        taken = pixels.to(self.network.device, self.network.dtype)
+        posterior = self.network.encode(taken).latent_dist
+        return posterior.mean.float().cpu() * factor, posterior.std.float().cpu() * factor
 
 
 def build_unet(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> nn.Module:

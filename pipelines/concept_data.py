@@ -21,6 +21,7 @@ from erasure.hashing import weights_hash
 from erasure.latents import ConceptData, shuffled
 from erasure.seeds import derived_seed
 from pipelines.generation import Painter, Request
+from pipelines.memory import enough_memory, of_drawing, of_encoding
 from pipelines.picture_dataset import DatasetSource, dataset_pictures
 from pipelines.picture_folder import folder_pictures
 from pipelines.pictures import Picture
@@ -46,12 +47,15 @@ class Gatherer:
     """Only the first process reads and writes it."""
     team: Processes
     reporter: Reporter
+    resumes: bool = False
+    """Whether the command has `--resume`, which an answer to too little memory then names."""
 
     def gather(self) -> ConceptData:
         """Draw or read all pictures of the plan and encode them; the same in all processes.
 
         Raises:
             ConfigError: a source has no picture, or one that cannot be read.
+            OutOfMemoryError: drawing or encoding needs less.
             TrainingError: another process is gone.
         """
         forget_source, retain_source = self.config.forget, self.config.retain
@@ -72,7 +76,11 @@ class Gatherer:
         stand_ins = next(iter(replacement.values()))
         for prompt in forget.prompts:  # those of the user's own pictures
             replacement.setdefault(prompt, stand_ins)
-        with self.reporter.stage("encode pictures", len(forget.pixels)):
+        less = of_encoding(self._size, resumes=self.resumes)
+        with (
+            self.reporter.stage("encode pictures", len(forget.pixels)),
+            enough_memory("encoding pictures", less, self.device),
+        ):
             return encode_concept(
                 self.checkpoint, forget, replacement, retain, device=self.device, cache=self.cache
             )
@@ -103,7 +111,11 @@ class Gatherer:
 
         kept = self.cache.find("pictures", key) if self.team.first else None
         if not self.team.any(kept is not None):
-            with self.reporter.stage(f"draw {role} pictures", count) as tick:
+            less = of_drawing(drawing.batch_size, resumes=self.resumes)
+            with (
+                self.reporter.stage(f"draw {role} pictures", count) as tick,
+                enough_memory("drawing pictures", less, self.device),
+            ):
                 kept = {"pixels": self._draw(requests, tick)}
             if self.team.first:
                 self.cache.keep("pictures", key, kept)

@@ -122,15 +122,14 @@ def run_erasure(
         cache=cache_of(recipe),
         team=team,
         reporter=report,
+        resumes=True,
     )
     mask = named_mask(recipe, checkpoint)
     # Whatever may be wrong with the input is known before the folder is touched.
     text = dump_toml(recipe)
     goes_on = may_write(out, text, recipe.model, resume=resume, force=force)
     require_space(out / MODEL, 3 * folder_size(checkpoint))
-    drawing = of_drawing(recipe.data.drawing.batch_size, resumes=True)
-    with enough_memory("drawing and encoding pictures", drawing, device):
-        found = data.gather()
+    found = data.gather()
     if goes_on and (out / MASK).exists():
         mask = load_mask(out / MASK)  # as it was, whatever device measured it
     with enough_memory("measuring the mask", of_saliency(recipe, resumes=True), device):

@@ -43,6 +43,12 @@ def of_drawing(now: int, option: str = "--drawing-batch", *, resumes: bool = Fal
     return Less(halved(option, now), resumes=resumes)
 
 
+def of_encoding(size: int, *, resumes: bool = False) -> Less:
+    """While pictures of `size` pixels a side are encoded; passes shrink by themselves."""
+    smaller = () if size < 16 else (f"data.size {size // 2} in the recipe (now {size})",)
+    return Less(other=smaller, resumes=resumes)
+
+
 def of_saliency(recipe: EraseRecipe, *, resumes: bool = False) -> Less:
     """While the mask is measured."""
     other: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from erasure import encoding
 from erasure.cache import TensorCache
 from erasure.checkpoints import Checkpoint
 from erasure.encoding import PromptedPixels, encode_concept
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, OutOfMemoryError
 from erasure.hashing import weights_hash
 from erasure.latents import ConceptData
 
@@ -163,3 +163,29 @@ def test_data_that_cannot_be_used_is_refused(tiny_checkpoint: Checkpoint) -> Non
         encode_concept(tiny_checkpoint, pictures, {"a church": ["a dog", "a church"]})
     with pytest.raises(ConfigError, match="no picture to forget"):
         encode_concept(tiny_checkpoint, PromptedPixels(pictures.pixels[:0], []), INSTEAD)
+
+
+@pytest.mark.parametrize("most", [2, 1, 0])
+def test_where_memory_is_short_fewer_pictures_go_through_a_pass(
+    most: int,
+    data: ConceptData,
+    tiny_checkpoint: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encode, sizes = encoding.ImageEncoder.__call__, []
+
+    def small(self: encoding.ImageEncoder, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if len(pixels) > most:
+            raise torch.OutOfMemoryError("full")
+        sizes.append(len(pixels))
+        return encode(self, pixels)
+
+    monkeypatch.setattr(encoding.ImageEncoder, "__call__", small)
+    if most == 0:
+        with pytest.raises(OutOfMemoryError, match="one picture a pass"):
+            encode_concept(tiny_checkpoint, FORGET, INSTEAD, RETAIN)
+        return
+    again = encode_concept(tiny_checkpoint, FORGET, INSTEAD, RETAIN)
+    assert sizes == ([2, 1, 2] if most == 2 else [1] * 5)
+    for one, other in zip(tensors(data), tensors(again), strict=True):
+        torch.testing.assert_close(one, other)

@@ -273,8 +273,13 @@ def test_an_optimiser_without_memory_leaves_the_state_of_the_save_before(
     [
         (
             "pipelines.concept_data.encode_concept",
-            "while drawing and encoding pictures; what was finished is kept: go on with --resume "
-            "and --drawing-batch 2 (now 4)",
+            "while encoding pictures; what was finished is kept: begin anew with --force and "
+            "data.size 16 in the recipe (now 32)",
+        ),
+        (
+            "pipelines.generation.Painter.paint",
+            "while drawing pictures; what was finished is kept: go on with --resume and "
+            "--drawing-batch 2 (now 4)",
         ),
         (
             "erasure.saliency.forget_loss",
@@ -297,8 +302,8 @@ def test_every_part_of_an_erasure_names_its_own_options(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(place, failing(ERRORS["torch on a cpu"]))
-    line = ("erase", "--recipe", tiny_recipe, "--steps", 1, "--out", tmp_path / "run")
-    assert words in told(erasure(*line))
+    places = ("--cache", tmp_path / "cache", "--out", tmp_path / "run")
+    assert words in told(erasure("erase", "--recipe", tiny_recipe, "--steps", 1, *places))
 
 
 @pytest.mark.parametrize(
@@ -307,7 +312,7 @@ def test_every_part_of_an_erasure_names_its_own_options(
         (
             ("mask", "MODEL", "--concept", "church", "--forget-drawn", 1),
             "pipelines.generation.Painter.paint",
-            "while drawing and encoding pictures: give --drawing-batch ",
+            "while drawing pictures: give --drawing-batch ",
         ),
         (
             ("compare", "MODEL", "MODEL", "--prompt", "x", "--batch-size", 6),

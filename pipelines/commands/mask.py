@@ -129,7 +129,7 @@ def _make(tables: dict[str, Any]) -> "SaliencyMask":
     from pipelines.concept_data import Gatherer
     from pipelines.erasing import cache_of, plan_of, prepare
     from pipelines.masking import make_mask, named_mask
-    from pipelines.memory import enough_memory, of_drawing, of_saliency
+    from pipelines.memory import enough_memory, of_saliency
     from pipelines.models import pick_device
     from pipelines.processes import processes
     from pipelines.progress import Reporter
@@ -153,9 +153,7 @@ def _make(tables: dict[str, Any]) -> "SaliencyMask":
         team=team,
         reporter=reporter,
     )
-    drawing = of_drawing(resolved.data.drawing.batch_size)
-    with enough_memory("drawing and encoding pictures", drawing, device):
-        data = gatherer.gather()
+    data = gatherer.gather()
     with enough_memory("measuring the mask", of_saliency(resolved), device):
         made = make_mask(resolved, checkpoint, data, team=team, reporter=reporter)
     team.wait()  # all have seen that the file is not there
