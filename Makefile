@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all the set-up; a stamp in $(VENV) says what is installed there.
-#   PYTHON     the interpreter that makes the virtual environment, 3.10 or newer
+#   PYTHON     the interpreter that makes the virtual environment, 3.11 or newer
 #   PIP_FLAGS  more options for pip, such as another index: --extra-index-url URL
 #   ARGS       more options for the command itself: make test ARGS="-k mask"
 PYTHON ?= python3
@@ -52,10 +52,10 @@ setup-dev: $(DEV)
 
 $(VENV)/.created:
 	@command -v $(PYTHON) >/dev/null || { \
-	  echo "There is no $(PYTHON) here; install Python 3.10 or newer, or name one:" \
+	  echo "There is no $(PYTHON) here; install Python 3.11 or newer, or name one:" \
 	    "make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), but 3.10 or newer is needed; name one:" \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), but 3.11 or newer is needed; name one:" \
 	    "make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@# Editable installs without a setup.py came with pip 21.3; this asks no index if met.

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-import sys
+import tomllib
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,11 +10,6 @@ from erasure.checkpoints.provenance import FILE_NAME
 from erasure.disk import disk_errors
 from erasure.errors import CheckpointError, ConfigError, DiskError
 from erasure.state_file import drop
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 RECIPE: Final = "recipe.toml"
 MASK: Final = "mask.safetensors"

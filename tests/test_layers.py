@@ -1,7 +1,7 @@
 """Holds the layers: which package may import which, wherever in a file the import stands."""
 
 import ast
-import sys
+import tomllib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -9,11 +9,6 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 ALLOWED: dict[str, set[str]] = {

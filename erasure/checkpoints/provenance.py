@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Final, get_type_hints
 
 from erasure.errors import CheckpointError
@@ -16,7 +16,7 @@ _CHECKED: Final[Mapping[Any, tuple[type, ...]]] = {str: (str,), int: (int,), flo
 
 def utc_now() -> str:
     """ISO 8601, UTC, whole seconds."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

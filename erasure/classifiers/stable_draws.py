@@ -39,8 +39,8 @@ def hashed(key: Bits, counter: ArrayLike) -> Bits:
 
 def uniforms(key: Bits, counter: ArrayLike) -> NDArray[np.float64]:
     """Numbers in [0, 1), multiples of 2**-53."""
-    share: NDArray[np.float64] = (hashed(key, counter) >> np.uint64(11)) * 2.0**-53
-    return share
+    share = (hashed(key, counter) >> np.uint64(11)).astype(np.float64)  # 53 bits: exact
+    return share * 2.0**-53
 
 
 def poisson(key: Bits, counter: ArrayLike) -> NDArray[np.int64]:
