@@ -156,3 +156,25 @@ def opened(browser: "Browser", report: Path) -> "Iterator[Callable[..., Page]]":
         context.close()
     assert told == []
     assert {url for url in asked if not url.startswith("data:")} == {report.as_uri()}
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Run a command line that must fail and leave the test's folder as it was."""
+
+    from console import erasure
+    from refusals import assert_told, tree
+
+    def run(arguments: tuple[Any, ...], *words: object, code: int = 2) -> None:
+        before = tree(tmp_path)
+        assert_told(erasure(*arguments), code, *words)
+        assert tree(tmp_path) == before
+
+    yield run
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For the pictures and latents of all tests of a file."""
+    return tmp_path_factory.mktemp("cache")
