@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from erasure.classifiers.batch import logits_of
 from erasure.classifiers.batches import Batches
@@ -36,7 +37,8 @@ def trainable_privately(model: nn.Module, batchnorm: Literal["refuse", "replace"
     with opacus_needed():
         from opacus.validators import ModuleValidator
 
-        fit = copy.deepcopy(model).train()
+        # Few channels last would have to be laid out again for every gradient, see `_wrapped`.
+        fit = copy.deepcopy(model).train().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         if batchnorm == "replace":
             fit.requires_grad_(True)  # opacus replaces only what is trainable.
             try:
@@ -83,7 +85,8 @@ def train_privately(
         physical_batch: samples at once; fewer need less memory and change nothing else.
 
     Raises:
-        TrainingError: a loss is not finite, or opacus gets no gradient for a parameter.
+        TrainingError: a loss is not finite, or opacus gets no gradient for a parameter, or another
+            one than torch.
     """
     weights = MovingWeights(model)
     inner = recipe.optimizer_of(weights)
@@ -91,7 +94,8 @@ def train_privately(
     yield from tuple(history)
     device = next(iter(weights.tensors.values())).device
     samples = replace(points.samples, device=device)
-    wrapped, optimizer = _wrapped(model, inner, noise, clip, sampling)
+    wrapped, optimizer, layouts = _wrapped(model, inner, noise, clip, sampling)
+    checked = False
     try:
         for index in range(len(history), sampling.steps):
             epoch = index // sampling.steps_per_epoch
@@ -103,7 +107,10 @@ def train_privately(
                 derived_seed(seed, "dp-sgd noise", index)
             )
             with seeded_torch(device, seed, "dp-sgd step", index), quiet_opacus():
-                loss = _step(wrapped, optimizer, batch, physical_batch, recipe.label_smoothing)
+                checks = () if checked else tuple(model.named_parameters())
+                smoothing = recipe.label_smoothing
+                loss = _step(wrapped, optimizer, batch, physical_batch, smoothing, checks)
+                checked = checked or len(batch) > 0
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"step {index + 1}: the loss is {loss}; lower lr, or look for NaN in the data"
@@ -113,6 +120,8 @@ def train_privately(
             if progress is not None and (index + 1) % sampling.steps_per_epoch == 0:
                 progress.save(weights, model, inner, history)
     finally:
+        for layout in layouts:
+            layout.remove()
         _unwrap(wrapped, weights)
 
 
@@ -122,8 +131,12 @@ def _wrapped(
     noise: float,
     clip: float,
     sampling: Sampling,
-) -> tuple[Any, Any]:
-    """opacus' hooks on the model, and its optimiser around ours."""
+) -> tuple[Any, Any, list[Any]]:
+    """opacus' hooks on the model, its optimiser around ours, and hooks of ours.
+
+    opacus (1.5 to 1.6) cuts windows out of a convolution's input as if its rows lay one after the
+    other, and silently gets other gradients where channels come last. So inputs are laid out.
+    """
     with opacus_needed():
         from opacus.grad_sample import GradSampleModule
         from opacus.optimizers import DPOptimizer
@@ -138,7 +151,16 @@ def _wrapped(
             max_grad_norm=clip,
             expected_batch_size=sampling.expected,
         )
-        return wrapped, optimizer
+        layouts = [
+            module.register_forward_pre_hook(_in_rows)
+            for module in model.modules()
+            if isinstance(module, _ConvNd)
+        ]
+        return wrapped, optimizer, layouts
+
+
+def _in_rows(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(each.contiguous() for each in inputs)
 
 
 def _step(
@@ -147,8 +169,13 @@ def _step(
     batch: Batches,
     physical_batch: int | None,
     label_smoothing: float,
+    checked: Sequence[tuple[str, nn.Parameter]],
 ) -> float:
-    """One noisy step; returns the mean loss of the batch, 0 for an empty one."""
+    """One noisy step; returns the mean loss of the batch, 0 for an empty one.
+
+    Args:
+        checked: parameters whose gradients of single samples must add up to the plain gradient.
+    """
     size, total = len(batch), 0.0
     parts = list(replace(batch, batch_size=physical_batch or max(1, size)).ordered())
     optimizer.zero_grad(set_to_none=True)
@@ -160,6 +187,7 @@ def _step(
         logits = logits_of(model, part.inputs)
         loss = F.cross_entropy(logits, part.labels, label_smoothing=label_smoothing)
         torch.autograd.backward(loss)
+        _require_sums(checked)
         total += float(loss.detach()) * len(part) / size
         optimizer.signal_skip_step(number < len(parts))
         try:
@@ -171,6 +199,31 @@ def _step(
             ) from err
         optimizer.zero_grad(set_to_none=True)
     return total
+
+
+def _require_sums(parameters: Sequence[tuple[str, nn.Parameter]]) -> None:
+    """Hold opacus against torch: the mean over the samples is the gradient of the mean loss.
+
+    What clips the wrong gradients bounds nothing.
+
+    Raises:
+        TrainingError: it is not.
+    """
+    lengths, distances = {}, {}
+    for name, parameter in parameters:
+        single = getattr(parameter, "grad_sample", None)
+        if parameter.grad is not None and isinstance(single, torch.Tensor):
+            lengths[name] = float(single.flatten(1).norm(dim=1).mean())
+            distances[name] = float((single.mean(0) - parameter.grad).norm())
+    # Some gradients are nothing but rounding, such as those of a bias that a norm takes away again.
+    rounding = 1e-5 * max(lengths.values(), default=0.0)
+    for name, distance in distances.items():
+        if distance > 1e-3 * lengths[name] + rounding:
+            raise TrainingError(
+                f"opacus' gradients of single samples do not add up to the gradient of {name!r} "
+                f"({distance:.1e} apart, {lengths[name]:.1e} long), so clipping them would bound "
+                "nothing; write its layer another way, or try another version of opacus"
+            )
 
 
 def _unwrap(wrapped: Any, weights: MovingWeights) -> None:  # noqa: ANN401

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from erasure.classifiers.private_accounting import (
     noise_for,
     quiet_opacus,
 )
-from erasure.classifiers.private_training import train_privately
+from erasure.classifiers.private_training import train_privately, trainable_privately
 from erasure.classifiers.progress import Progress
 from erasure.classifiers.recipe import TrainingRecipe
 from erasure.errors import CheckpointError, ConfigError, TrainingError
+from pipelines.classifiers.architectures import ModelConfig, make_model
+from pipelines.classifiers.data import DataFacts
 
 pytest.importorskip("opacus")
 
@@ -135,15 +138,57 @@ def plain(points: Points, model: nn.Module, clip: float) -> None:
         optimizer.step()
 
 
-def test_a_step_is_the_mean_of_clipped_gradients() -> None:
-    points = blobs(40)
-    ours, wanted = nn.Linear(5, 3), nn.Linear(5, 3)
+def convolutions() -> nn.Module:
+    """Channels last, as those of the benchmark are."""
+    layers = (
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.GroupNorm(2, 4),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3, stride=2, padding=1),
+        nn.ReLU(),
+    )
+    made = nn.Sequential(nn.Unflatten(1, (2, 6, 6)), *layers, nn.Flatten(), nn.Linear(36, 3))
+    return made.to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("make", "features"), [(lambda: nn.Linear(5, 3), 5), (convolutions, 72)])
+def test_a_step_is_the_mean_of_clipped_gradients(
+    make: Callable[[], nn.Module], features: int
+) -> None:
+    points = blobs(40, features=features)
+    ours, wanted = make(), make()
     wanted.load_state_dict(ours.state_dict())
     train(points, ours, clip=0.7)
     plain(points, wanted, clip=0.7)
     # opacus adds 1e-6 to each norm.
-    torch.testing.assert_close(ours.weight, wanted.weight, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(ours.bias, wanted.bias, rtol=1e-4, atol=1e-5)
+    for name, weight in ours.named_parameters():
+        other = dict(wanted.named_parameters())[name]
+        torch.testing.assert_close(weight, other, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg16", "vit"])
+def test_the_networks_of_the_benchmark_can_be_trained_privately(name: str) -> None:
+    facts = DataFacts("image", (1, 28, 28), ("a", "b", "c"), (0.5,), (0.5,))
+    model = make_model(ModelConfig(architecture=name, width=0.125), facts, seed=0)
+    fit = trainable_privately(model, "replace")
+    pictures = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    points = points_of(pictures, torch.tensor([0, 1, 2, 0, 1, 2]))
+    given: dict[str, Any] = {"noise": 1.0, "clip": 1.0, "physical_batch": None, "seed": 0}
+    step = next(train_privately(fit, points, RECIPE, Sampling(6, 6, 1), **given))
+    assert step.loss > 0
+
+
+def test_wrong_gradients_of_single_samples_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opacus.grad_sample import GradSampleModule
+
+    right = GradSampleModule.GRAD_SAMPLERS[nn.Linear]
+
+    def swapped(layer: nn.Linear, *given: Any) -> dict[nn.Parameter, Tensor]:  # noqa: ANN401
+        return {p: -g if p is layer.weight else g for p, g in right(layer, *given).items()}
+
+    monkeypatch.setitem(GradSampleModule.GRAD_SAMPLERS, nn.Linear, swapped)
+    with pytest.raises(TrainingError, match="do not add up to the gradient of 'weight'"):
+        train(blobs(40), nn.Linear(5, 3))
 
 
 def test_the_noise_has_its_deviation() -> None:
