@@ -30,6 +30,7 @@ from erasure.masks import (
 )
 from erasure.memory import is_out_of_memory
 from erasure.objectives import Objective
+from erasure.offload import OffloadedGradients
 from erasure.precision import rounded
 from erasure.saliency import Pass, SaliencyConfig, accumulate_gradients, saliency_scores
 from erasure.scopes import in_scope
@@ -118,19 +119,21 @@ def measure_saliency(
     team: Team = ALONE,
     on_pass: Callable[[Pass], None] = lambda _: None,
 ) -> dict[str, Tensor]:
-    """|sum of forget gradients| of the named weights, by name, float32 on `device`."""
+    """|sum of forget gradients| of the named weights, by name, float32 on `device`, or in main
+    memory where `config` offloads them."""
     where = device or torch.device("cpu")
     network = build_unet(checkpoint).to(where)
     let_go(checkpoint.unet.values())  # the network holds a copy
     weights = {k: w for k, w in network.named_parameters() if k in set(names)}
     for weight in weights.values():
         weight.requires_grad_(True)
+    offloaded = OffloadedGradients(weights) if config.offload else None
     schedule = noise_schedule(checkpoint.description.scheduler)
     for progress in accumulate_gradients(
         wrap_unet(network), data, schedule, config, device=where, team=team
     ):
         on_pass(progress)
-    return saliency_scores(network, weights, team)
+    return offloaded.scores(team) if offloaded else saliency_scores(network, weights, team)
 
 
 def erase(

@@ -33,6 +33,8 @@ class SaliencyConfig:
     """(time step, noise) pairs for each forget picture."""
     batch_size: int = 8
     """Samples a pass; changes memory and speed, the result only by rounding."""
+    offload: bool = False
+    """Add up the gradients in main memory: 4 bytes a weight less on the device, and slower."""
     seed: int = 0
 
     def __post_init__(self) -> None:

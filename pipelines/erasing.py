@@ -132,7 +132,7 @@ def run_erasure(
     found = data.gather()
     if goes_on and (out / MASK).exists():
         mask = load_mask(out / MASK)  # as it was, whatever device measured it
-    with enough_memory("measuring the mask", of_saliency(recipe, resumes=True), device):
+    with enough_memory("measuring the mask", of_saliency(recipe, device, resumes=True), device):
         mask = mask or make_mask(recipe, checkpoint, found, team=team, reporter=report)
     team.wait()  # all have looked before one writes
     if team.first:

@@ -49,14 +49,17 @@ def of_encoding(size: int, *, resumes: bool = False) -> Less:
     return Less(other=smaller, resumes=resumes)
 
 
-def of_saliency(recipe: EraseRecipe, *, resumes: bool = False) -> Less:
+def of_saliency(recipe: EraseRecipe, device: torch.device, *, resumes: bool = False) -> Less:
     """While the mask is measured."""
+    same = halved("--saliency-batch", recipe.saliency.batch_size)
+    if device.type != "cpu" and not recipe.saliency.offload:
+        same += ("--saliency-offload (now off)",)
     other: tuple[str, ...] = ()
     if recipe.saliency.loss == "guided":
         other += ("--saliency-loss plain (now guided)",)
     if recipe.scope == "full":
         other += ("--scope xattn (now full)",)
-    return Less(halved("--saliency-batch", recipe.saliency.batch_size), other, resumes)
+    return Less(same, other, resumes)
 
 
 def of_training(recipe: EraseRecipe, processes: int) -> Less:

@@ -24,6 +24,7 @@ _FREE: Final = (
     ("checkpointing",),
     ("train", "micro_batch"),
     ("saliency", "batch_size"),
+    ("saliency", "offload"),
     ("data", "drawing", "batch_size"),
     ("grid", "drawing", "batch_size"),
 )

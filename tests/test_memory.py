@@ -195,11 +195,20 @@ def test_a_process_of_several_has_a_part_of_the_batch() -> None:
 
 
 def test_the_answer_for_the_mask_names_its_options() -> None:
-    assert of_saliency(RECIPE).said() == (
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert of_saliency(RECIPE, cpu).said() == (
         "give --saliency-batch 4 (now 8), or for another result --saliency-loss plain (now guided) "
         "or --scope xattn (now full)"
     )
-    assert of_saliency(RECIPE, resumes=True).said().startswith("go on with --resume and --salien")
+    assert (
+        of_saliency(RECIPE, gpu, resumes=True)
+        .said()
+        .startswith(
+            "go on with --resume and --saliency-batch 4 (now 8) or --saliency-offload (now off), or "
+        )
+    )
+    offloaded = replace(RECIPE, saliency=replace(RECIPE.saliency, offload=True))
+    assert "--saliency-offload" not in of_saliency(offloaded, gpu).said()
 
 
 def test_one_cannot_be_halved() -> None:

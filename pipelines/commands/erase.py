@@ -55,6 +55,10 @@ def erase(
     saliency_batch: Annotated[
         int | None, typer.Option(help="Samples a pass of the mask; less memory, same result.")
     ] = None,
+    saliency_offload: Annotated[
+        bool,
+        typer.Option("--saliency-offload", help="Sum the mask's gradients in main memory."),
+    ] = False,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Forget samples a step.")] = None,
     micro_batch: Annotated[
@@ -132,6 +136,7 @@ def erase(
         saliency__loss=saliency_loss,
         saliency__draws=draws,
         saliency__batch_size=saliency_batch,
+        saliency__offload=saliency_offload,
         saliency__seed=seed,
         train__steps=steps,
         train__batch_size=batch_size,

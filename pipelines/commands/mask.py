@@ -42,6 +42,10 @@ def mask(
     saliency_batch: Annotated[
         int | None, typer.Option(help="Samples a pass; less memory, same result.")
     ] = None,
+    saliency_offload: Annotated[
+        bool,
+        typer.Option("--saliency-offload", help="Sum the mask's gradients in main memory."),
+    ] = False,
     drawing_batch: Annotated[int | None, typer.Option(help="Pictures drawn at a time.")] = None,
     forget_drawn: Annotated[
         int | None, typer.Option(help="Forget pictures the checkpoint draws.")
@@ -104,6 +108,7 @@ def mask(
             saliency__loss=saliency_loss,
             saliency__draws=draws,
             saliency__batch_size=saliency_batch,
+            saliency__offload=saliency_offload,
             data__drawing__batch_size=drawing_batch,
             saliency__seed=seed,
             data__forget__drawn=forget_drawn,
@@ -154,7 +159,7 @@ def _make(tables: dict[str, Any]) -> "SaliencyMask":
         reporter=reporter,
     )
     data = gatherer.gather()
-    with enough_memory("measuring the mask", of_saliency(resolved), device):
+    with enough_memory("measuring the mask", of_saliency(resolved, device), device):
         made = make_mask(resolved, checkpoint, data, team=team, reporter=reporter)
     team.wait()  # all have seen that the file is not there
     return made
