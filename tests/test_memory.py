@@ -200,13 +200,9 @@ def test_the_answer_for_the_mask_names_its_options() -> None:
         "give --saliency-batch 4 (now 8), or for another result --saliency-loss plain (now guided) "
         "or --scope xattn (now full)"
     )
-    assert (
-        of_saliency(RECIPE, gpu, resumes=True)
-        .said()
-        .startswith(
-            "go on with --resume and --saliency-batch 4 (now 8) or --saliency-offload (now off), or "
-        )
-    )
+    said = of_saliency(RECIPE, gpu, resumes=True).said()
+    options = "--saliency-batch 4 (now 8) or --saliency-offload (now off)"
+    assert said.startswith(f"go on with --resume and {options}, or ")
     offloaded = replace(RECIPE, saliency=replace(RECIPE.saliency, offload=True))
     assert "--saliency-offload" not in of_saliency(offloaded, gpu).said()
 
