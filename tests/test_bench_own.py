@@ -185,7 +185,7 @@ def test_the_recipe_of_the_benchmark_is_theirs_but_for_what_the_preset_says() ->
     rows = {row.name: row.make_own(recipe, seed=5) for row in load_presets(["sisa", "dp-sgd"])}
     sisa, private = (rows[name].recipe for name in ("sisa", "dp-sgd"))  # type: ignore[attr-defined]
     assert sisa == recipe
-    assert private == replace(recipe, lr=0.5, batch_size=512, weight_decay=0.0)
+    assert private == replace(recipe, lr=0.5, batch_size=1024, weight_decay=0.0)
     assert {row.seed for row in rows.values()} == {5}  # type: ignore[attr-defined]
 
 

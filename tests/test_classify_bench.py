@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -291,6 +293,27 @@ def test_the_search_keeps_what_is_nearest_to_retraining_on_held_out_examples(
     assert not keys & {line["key"] for line in lines(tmp_path, "trials")}
 
 
+def test_a_search_of_several_seeds_takes_the_best_mean(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is best with the first seed alone is worst with the second.
+    wanted = {tuning.SEED: 0.02, tuning.SEED + 1: 0.0001}
+
+    def gap(cell: Cell, _: Cell) -> float:
+        return abs(math.log(cell.values["settings"]["lr"] / wanted[cell.seed]))
+
+    monkeypatch.setattr(tuning, "_gap", gap)
+    run(replace(TINY, methods=("ga",)), budget=4, tuning=2)
+    cells = [line for line in lines(tmp_path, "trials") if line["row"] == "ga"]
+    assert sorted(Counter(cell["seed"] for cell in cells).values()) == [4, 4]
+    tried = [cell["values"]["settings"]["lr"] for cell in cells[::2]]
+    file = tmp_path / "out" / "tuned" / "digits-mlp-10.toml"
+    best = load_toml(file)["digits/mlp/10%"]["ga"]["lr"]
+    means = {lr: sum(abs(math.log(lr / w)) for w in wanted.values()) for lr in tried}
+    assert means[best] == min(means.values())
+    assert "in 8 trials" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_a_search_that_was_cut_goes_on(run: Run, tmp_path: Path) -> None:
     run(replace(TINY, methods=("ga",)), budget=2)
     before = lines(tmp_path, "trials")
@@ -315,6 +338,7 @@ def test_processes_share_the_search_and_leave_the_table_to_a_second_call(
     ("config", "options", "message"),
     [
         (TINY, {"budget": -1}, "budget is -1"),
+        (TINY, {"budget": 1, "tuning": 0}, "the search has 0 seeds"),
         (
             replace(TINY, data=(DataConfig(name="digits", train=100, held_out=0),)),
             {"budget": 1},

@@ -243,6 +243,7 @@ def test_what_is_there_is_kept_without_force(trained: Path) -> None:
         (["bench", "--seeds", "one", "--out", "x"], "seeds is 'one'"),
         (["bench", "--width", "0.5", "--out", "x"], "--width is given without --arch"),
         (["bench", "--data-path", "y", "--out", "x"], "--data-path is given without --data"),
+        (["bench", "--tune-seeds", "2", "--out", "x"], "--tune-seeds is given without --tune"),
     ],
 )
 def test_wrong_input_is_one_clear_sentence(

@@ -27,7 +27,7 @@ from pipelines.classifiers.bench_table import Row, table, to_csv, to_json, to_ma
 from pipelines.classifiers.cells import Cell, CellFile
 from pipelines.classifiers.data import load_data
 from pipelines.classifiers.presets import RETRAIN, Preset, load_presets
-from pipelines.classifiers.tuning import SEED, trials, tune, write_tuned
+from pipelines.classifiers.tuning import trials, tune, tuning_seeds, write_tuned
 from pipelines.progress import Reporter
 from pipelines.recipe import dump_toml
 
@@ -64,6 +64,7 @@ def run_bench(
     device: torch.device,
     reporter: Reporter,
     budget: int = 0,
+    tuning: int = 1,
     tuned: Sequence[Path] = (),
     share: Share | None = None,
 ) -> list[Row]:
@@ -74,6 +75,7 @@ def run_bench(
             further methods, seeds or settings.
         budget: trials of the search of each method and setting; 0 does not search. Several
             processes share the settings, and end with the search: call again without it.
+        tuning: seeds of the search, each with an original and a retrained model of its own.
         tuned: files of tuned values; those in the folder win over them.
         share: which part of the work is ours; a group with one original stays together.
 
@@ -88,17 +90,21 @@ def run_bench(
     store = ModelStore(out / "models", device, reporter)
     if budget:
         tries = CellFile(out, "trials", share.index)
-        searched = list(worlds(config, data, store, seeds=[SEED], held_out=True))
-        for world in searched[share.index :: share.count]:
-            best = tune(world, _rows(config, world, tuned), budget, tries)
-            write_tuned(out / TUNED, world.name, best)
+        searched: dict[str, list[World]] = {}
+        for world in worlds(config, data, store, seeds=tuning_seeds(tuning), held_out=True):
+            searched.setdefault(world.name, []).append(world)
+        for name, same in list(searched.items())[share.index :: share.count]:
+            best = tune(same, _rows(config, same[0], tuned), budget, tries)
+            write_tuned(out / TUNED, name, best)
         if share.count > 1:  # the others may not be done
             return []
     files = [*tuned, *sorted((out / TUNED).glob("*.toml"))]
     cells = CellFile(out, process=share.index)
     everything = list(worlds(config, data, store))
+    done = CellFile(out, "trials").read().values()
+    seeds = sorted({cell.seed for cell in done}) or tuning_seeds(1)
     tried = _tried(
-        config, list(worlds(config, data, store, seeds=[SEED], held_out=True)), tuned, out
+        config, list(worlds(config, data, store, seeds=seeds, held_out=True)), tuned, out
     )
     for world in worlds(config, data, store, process=share.index, processes=share.count):
         run_world(world, _rows(config, world, files), cells)
@@ -111,13 +117,13 @@ def _tried(
 ) -> list[Cell]:
     """The trials of the search as the presets are now; the folder may hold those of older ones."""
     done = CellFile(out, "trials").read()
-    counts = Counter((cell.setting, cell.row) for cell in done.values())
+    counts = Counter((cell.setting, cell.row, cell.seed) for cell in done.values())
     rows = [(world, row) for world in searched for row in _rows(config, world, tuned)]
     keys = dict.fromkeys(
         world.key(trial)
         for world, row in rows
-        if row.method != RETRAIN and counts[(world.name, row.name)]
-        for trial in trials(row, counts[(world.name, row.name)])
+        if row.method != RETRAIN and counts[(world.name, row.name, world.seed)]
+        for trial in trials(row, counts[(world.name, row.name, world.seed)])
     )
     return [done[key] for key in keys if key in done]
 

@@ -28,6 +28,9 @@ def bench(
     tune: Annotated[
         int, typer.Option(help="Search every method's settings first, this many trials each.")
     ] = 0,
+    tune_seeds: Annotated[
+        int, typer.Option(help="Seeds that judge each trial of the search; more are steadier.")
+    ] = 1,
     presets: Annotated[
         list[Path] | None, typer.Option(help="A file of tuned settings; may be repeated.")
     ] = None,
@@ -52,9 +55,10 @@ def bench(
     for option, needed, missing in (
         ("--data-path", "--data", data_path is not None and data is None),
         ("--width", "--arch", width is not None and arch is None),
+        ("--tune-seeds", "--tune", tune_seeds != 1 and not tune),
     ):
         if missing:
-            raise ConfigError(f"{option} is given without {needed}; give both, or a --recipe")
+            raise ConfigError(f"{option} is given without {needed}; give both, or neither")
     given: dict[str, Any] = table(
         forget=_listed(forget),
         methods=_listed(methods),
@@ -72,6 +76,7 @@ def bench(
         device=bench_device(device),
         reporter=Reporter(),
         budget=tune,
+        tuning=tune_seeds,
         tuned=presets or [],
         share=Share.of_environment(),
     )
