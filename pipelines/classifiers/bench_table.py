@@ -205,9 +205,14 @@ def _cells(row: Row, marks: Mapping[float, str]) -> list[str]:
         *(str(row.scores[name]) for name in METRICS),
         "" if row.gap is None else f"{mark}{row.gap:.2f}{mark}",
         "" if row.seed_gap is None else str(row.seed_gap),
-        f"{row.scores['seconds'].mean:.1f}",
+        _spent(row.scores["seconds"].mean),
         str(len(row.seeds)),
     ]
+
+
+def _spent(seconds: float) -> str:
+    """A deletion may take a thousandth of a second, a retraining hours."""
+    return f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.2g}"
 
 
 def told(row: Row) -> str:
@@ -235,7 +240,7 @@ def _own_cells(row: Row, empty: int) -> list[str]:
         row.method,
         *(str(row.scores[name]) for name in METRICS),
         "" if row.gap is None else f"{row.gap:.2f}",
-        f"{row.scores['seconds'].mean:.2g}",
+        _spent(row.scores["seconds"].mean),
         f"{row.redone.mean:.1f}",
         *(str(row.before[name]) for name in METRICS),
         f"{row.before['seconds'].mean:.1f}",
