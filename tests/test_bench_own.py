@@ -219,7 +219,7 @@ def test_they_are_not_ranked_and_stand_below_the_others() -> None:
     assert "| a | 6.00±0.00 | 100.00±0.00 | 94.00±0.00 | 13.00±0.00 | **0.25** |" in ranked
     assert "| *1.00* |" in ranked
     assert "sisa" not in ranked
-    assert "| sisa | 5.00±0.00 | 100.00±0.00 | 94.00±0.00 | 13.00±0.00 | 0.00 | 2 | 25.0 |" in own
+    assert "| sisa | 5.00±0.00 | 100.00±0.00 | 94.00±0.00 | 13.00±0.00 | 0.00 | 2.0 | 25.0 |" in own
     assert "- sisa: gone for good" in own
     (read,) = [
         row for row in csv.DictReader(io.StringIO(to_csv(table(cells)))) if row["method"] == "sisa"
@@ -229,6 +229,14 @@ def test_they_are_not_ranked_and_stand_below_the_others() -> None:
         "25.0000",
         "94.0000",
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.00374, "0.0037"), (0.0, "0"), (1.04, "1.0"), (197.54, "197.5")]
+)
+def test_times_are_readable_at_any_length(seconds: float, said: str) -> None:
+    made = to_markdown(table([cell("retrain"), cell("sisa", own=True, seconds=seconds)]))
+    assert f"| 0.00 | {said} | 25.0 |" in made
 
 
 def test_one_that_takes_no_time_is_drawn_at_the_edge() -> None:
