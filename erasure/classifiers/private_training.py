@@ -134,7 +134,7 @@ def _wrapped(
 ) -> tuple[Any, Any, list[Any]]:
     """opacus' hooks on the model, its optimiser around ours, and hooks of ours.
 
-    opacus (1.5 to 1.6) cuts windows out of a convolution's input as if its rows lay one after the
+    opacus 1.6 cuts windows out of a convolution's input as if its rows lay one after the
     other, and silently gets other gradients where channels come last. So inputs are laid out.
     """
     with opacus_needed():
