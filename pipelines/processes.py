@@ -111,9 +111,11 @@ def _over_cpu() -> Any:  # noqa: ANN401
 
 
 def _leave() -> None:
-    """Close the connections as long as Python runs. Left to the end of the process, one in some
-    twenty aborts: `terminate called without an active exception`, and the launcher reports a failed
-    run."""
+    """Close the connections as long as Python runs.
+
+    Left to the end of the process, one aborts now and then (`terminate called without an active
+    exception`), and the launcher reports a failed run.
+    """
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

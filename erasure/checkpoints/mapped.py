@@ -26,7 +26,7 @@ def let_go(tensors: Iterable[Tensor]) -> int:
     """
     if not sys.platform.startswith("linux") or not _SMAPS.exists():
         return 0
-    places = sorted(tensor.data_ptr() for tensor in tensors if tensor.device.type == "cpu")
+    places = [tensor.data_ptr() for tensor in tensors if tensor.device.type == "cpu"]
     libc = ctypes.CDLL(None)
     dropped = 0
     for start, end in _clean_files():

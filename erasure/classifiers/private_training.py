@@ -37,7 +37,7 @@ def trainable_privately(model: nn.Module, batchnorm: Literal["refuse", "replace"
     with opacus_needed():
         from opacus.validators import ModuleValidator
 
-        # Few channels last would have to be laid out again for every gradient, see `_wrapped`.
+        # With channels last every convolution would lay out its input again, see `_wrapped`.
         fit = copy.deepcopy(model).train().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         if batchnorm == "replace":
             fit.requires_grad_(True)  # opacus replaces only what is trainable.
