@@ -194,7 +194,7 @@ def test_a_benchmark_prints_its_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["certified", "extra-trees", "sisa"])
 def test_exact_methods_train_forget_and_prove_it(method: str, tmp_path: Path) -> None:
     settings: dict[str, tuple[object, ...]] = {
-        "certified": (),
+        "certified": ("--set", "seed=0"),  # drawn noise spends the whole budget now and then
         "extra-trees": ("--set", "trees=3", "--set", "max_depth=4"),
         "sisa": ("--set", "shards=2", "--set", "slices=1"),
     }
