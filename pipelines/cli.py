@@ -17,6 +17,7 @@ from typing import Any
 
 import typer
 
+from pipelines.claims import claiming
 from pipelines.commands import (
     classify,
     compare,
@@ -101,7 +102,8 @@ def _spoken(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(**options: Any) -> None:  # noqa: ANN401
         try:
-            command(**options)
+            with claiming():
+                command(**options)
         except KeyboardInterrupt:
             if "resume" in known:
                 more = "what was finished is kept, and the same command with --resume goes on"

@@ -26,9 +26,14 @@ OUT = {"mask": "out.safetensors", "compare": "out.png"}
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
-    """Everything below a folder: size and time of change of each file."""
+    """Everything below a folder: size and time of change of each file.
+
+    A folder's own time says no more than that a file came and went, as a lock does.
+    """
     return {
         str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
+        if path.is_file()
+        else (0, 0)
         for path in sorted(folder.rglob("*"))
     }
 

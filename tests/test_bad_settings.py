@@ -196,7 +196,7 @@ def test_what_a_command_cannot_do_is_refused(
         (("mask", "m.safetensors", "--against", "LONG"), 2),
         (("export", "demo", "--out", "LONG.safetensors"), 2),
         (("export", "demo", "--config", "LONG", "--out", "x.safetensors"), 2),
-        (("erase", "demo", *CHURCH, "--out", "LONG"), 1),
+        (("erase", "demo", *CHURCH, "--out", "LONG"), 2),
         (("erase", "demo", *CHURCH, "--out", "run", "--forget-folder", "LONG"), 2),
         (("compare", "demo", "demo", "--prompts", "LONG.txt", "--out", "grid.png"), 2),
     ],

@@ -18,6 +18,7 @@ from erasure.checkpoints.provenance import FILE_NAME, Provenance
 from erasure.checkpoints.reading_folder import EXTRAS_FILE, weights_file
 from erasure.checkpoints.tensor_file import write_tensors
 from erasure.checkpoints.writing import Outgoing, Written, outgoing
+from erasure.claims import claimed
 from erasure.disk import disk_errors, refuse_existing, require_space
 from erasure.errors import CheckpointError
 
@@ -45,7 +46,8 @@ def write_folder(
         force: replace what is there.
 
     Raises:
-        CheckpointError: no tokenizer, path in the way, another UNet, disk full or read-only.
+        CheckpointError: no tokenizer, path in the way or in use by another process, another UNet,
+            disk full or read-only.
     """
     refuse_existing(path, force=force)
     _require_replaceable(path)
@@ -53,7 +55,7 @@ def write_folder(
     names = checkpoint.description.tokenizers()
     tokenizers = {name: checkpoint.tokenizer_files(name) for name in names}
     require_space(path, folder_size(checkpoint, dtype))
-    with disk_errors(path), _whole_folder(path) as folder:
+    with claimed(path), disk_errors(path), _whole_folder(path) as folder:
         _write_weights(checkpoint, out, folder, dtype)
         for name, config in _configs(checkpoint).items():
             _write_json(folder / CONFIG_FILES[name], config)

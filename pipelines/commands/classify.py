@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.claims import claim
 from pipelines.commands.classify_bench import bench
 from pipelines.commands.classify_evaluate import evaluate
 from pipelines.commands.classify_options import AllowCode, DataPath, Settings
@@ -72,11 +73,13 @@ def train(
             raise ConfigError(
                 f"there is no method {method!r} of training; {nearest(method, EXACT)}"
             )
+        claim(out)
         result = train_exact(config, method, settings_of(settings or ()), out, force=force)
     elif settings:
         raise ConfigError("--set is of a method; give --method, or --recipe for the training")
     else:
         _require_safetensors(out)
+        claim(out)
         refuse_taken([out], force=force)
         less = Less(other=halved("--batch-size", config.training.batch_size))
         with enough_memory("training", less, pick_device(config.device)):
@@ -135,6 +138,7 @@ def unlearn(
     if is_exact(model):
         if method or settings or mask or density is not None:
             raise ConfigError(f"{model} forgets by its own method; leave the other options out")
+        claim(out)
         result = forget_exact(run, out, audit=audit, force=force)
         say(result, as_json=as_json)
         if audit and not result["audit passed"]:
@@ -143,6 +147,7 @@ def unlearn(
     if audit:
         raise ConfigError("--audit is of the exact methods; train with --method sisa, say")
     _require_safetensors(out)
+    claim(out)
     refuse_taken([out], force=force)
     say(forget_run(run, out), as_json=as_json)
 

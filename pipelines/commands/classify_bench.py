@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines.claims import claim
 from pipelines.commands.options import AsJson, Device, Out, say, table
 
 
@@ -70,6 +71,7 @@ def bench(
     if arch is not None:
         given["models"] = [{"architecture": arch, **({} if width is None else {"width": width})}]
     config = resolve_bench(recipe, given)
+    claim(out)
     rows = run_bench(
         config,
         out,

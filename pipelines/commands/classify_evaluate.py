@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.claims import claim
 from pipelines.commands.classify_options import AllowCode, DataPath
 from pipelines.commands.options import AsJson, Device, Force, refuse_taken, say
 
@@ -37,6 +38,7 @@ def evaluate(
     from pipelines.classifiers.evaluation import evaluate_run
     from pipelines.classifiers.run_settings import EvaluateRun
 
+    claim(out)
     refuse_taken([out], force=force)
     run = EvaluateRun(
         model=str(model),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.claims import claim
 from pipelines.commands.options import (
     AllowPickle,
     AsJson,
@@ -64,6 +65,7 @@ def compare(
     if out.suffix.lower() != ".png":
         raise ConfigError(f"--out is {out}; give a file that ends in .png")
     record = out.with_suffix(".json")
+    claim(out, record, pictures)
     refuse_taken([out, record], force=force)
     if pictures is not None and pictures.exists() and not pictures.is_dir():
         raise ConfigError(f"--pictures {pictures} is a file; give the path of a folder")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.claims import claim
 from pipelines.commands.options import AsJson, Force, say
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def demo(
     from pipelines.demo import run_demo
     from pipelines.progress import Reporter
 
+    claim(out)
     reporter = Reporter()
     found = run_demo(concept, out, force=force, reporter=reporter)
     rows = list(_rows(concept, found.results))

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines.claims import claim
 from pipelines.commands.options import (
     AllowPickle,
     AsJson,
@@ -167,9 +168,10 @@ def erase(
             raise ConfigError(
                 f"{name} is missing; for example: erasure erase demo --concept church --out DIR"
             )
-    resolved, checkpoint = prepare(tables)
-    name = re.sub(r"[^\w-]+", "-", resolved.concept.lower()).strip("-")
+    name = re.sub(r"[^\w-]+", "-", str(tables["concept"]).lower()).strip("-")
     out = out or Path("out") / (name or "concept")
+    claim(out)
+    resolved, checkpoint = prepare(tables)
     erased = run_erasure(resolved, checkpoint, out, resume=resume, force=force, reporter=Reporter())
     if not is_first():
         return

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.claims import claim
 from pipelines.commands.options import AllowPickle, AsJson, ConfigFolder, Device, Force, say, table
 from pipelines.one_voice import one_voice
 
@@ -97,6 +98,7 @@ def evaluate(
         return
     if out is None:
         raise ConfigError("there is no --out; give the folder to write the evaluation to")
+    claim(out)
     given = table(
         model=model,
         against=against,

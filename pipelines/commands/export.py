@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from pipelines.claims import claim
 from pipelines.commands.options import AllowPickle, AsJson, ConfigFolder, Force, Model, Out, say
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def export(
         raise ConfigError("a patch keeps each weight's own type; leave --dtype out")
     if dtype is not None and dtype not in DTYPES:
         raise ConfigError(f"--dtype is {dtype!r}; give {', '.join(DTYPES)}, or leave it out")
+    claim(out)
     kind: torch.dtype | None = getattr(torch, DTYPES[dtype]) if dtype else None
     checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
     if base is not None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.claims import claim
 from pipelines.commands.options import (
     AllowPickle,
     AsJson,
@@ -84,6 +85,7 @@ def mask(
     if path.is_file() and (is_mask_file(path) or not (concept or recipe)):
         if out is not None:
             raise ConfigError(f"{path} is a mask already; leave --out out to look at it")
+        claim(plot)
         refuse_taken([plot], force=force)
         made = load_mask(path)
     else:
@@ -93,6 +95,7 @@ def mask(
                 ".safetensors; to look at a mask, give its file"
             )
         plot = plot or out.with_suffix(".png")
+        claim(out, plot)
         refuse_taken([out, plot], force=force)
         given = table(
             model=model,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.claims import claim
 from pipelines.commands.options import AllowPickle, AsJson, ConfigFolder, Force, Model, Out, say
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def apply(
     from pipelines.models import open_model
 
     _require_layout(to)
+    claim(out)
     found = load_patch(patch)
     checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
     unet = patched(checkpoint.unet, found)
@@ -61,6 +63,7 @@ def remove(
     from pipelines.models import open_model
 
     _require_layout(to)
+    claim(out)
     found = load_patch(patch)
     checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
     unet = unpatched(checkpoint.unet, found)
@@ -89,6 +92,7 @@ def stack(
     from erasure.patch_stack import overlap, stack_patches
     from pipelines.models import open_model
 
+    claim(out)
     refuse_existing(out, force=force)
     found = [load_patch(path) for path in patches]
     checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
