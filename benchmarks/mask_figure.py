@@ -1,0 +1,275 @@
+"""How fast does each mask forget, and what does it cost the rest? Rows for a figure.
+
+    python benchmarks/mask_figure.py --out build/mask-figure
+    python benchmarks/mask_figure.py --out build/mask-figure --plot docs
+
+A cell is one erasure of the demo: concept x density x learning rate x mask x seed, the default
+recipe otherwise. After it, 30 pictures of the concept (6 styles, 5 seeds) and 69 of all other
+objects (3 styles, one seed) are drawn and judged. The grid is fixed: no rate was added or taken
+away after a result had been seen.
+
+Pictures to train on, their latents, the encoded prompts and the saliency scores are made once for
+each concept and seed; what the base model answers to the retain samples is the same in all cells of
+a concept and seed, and is remembered. A cell appends one line to `rows.jsonl`, so the run may be
+killed at any moment and goes on where it was. `--plot` draws whatever rows are there.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from erasure.cache import TensorCache, content_key
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.merge import count_moved, merge_selected
+from erasure.denoiser import Condition, Denoiser
+from erasure.edit import measure_saliency, package_version
+from erasure.masks import SaliencyMask, inverse_mask, random_mask, salient_mask
+from erasure.scopes import in_scope
+from erasure.seeds import generator_for
+from erasure.stable_diffusion import build_unet, noise_schedule, wrap_unet
+from erasure.trainer import MaskedTrainer, Step
+from eval.canvas import load_canvas_classifier, to_pixels
+from pipelines.concept_data import Gatherer
+from pipelines.erasing import plan_of, prepare
+from pipelines.generation import Request, draw_all
+from pipelines.processes import processes
+from pipelines.progress import Reporter
+from pipelines.recipe import dump_toml
+from pipelines.settings import DrawingConfig
+from prompts.canvas import OBJECTS, SEEDS, STYLES, canvas_prompt
+
+CONCEPTS: Final = ("church", "guitar")
+RATES: Final = (2e-4, 5e-4, 1e-3, 2e-3)
+DENSITIES: Final = (0.1, 0.03, 0.05, 0.5)
+"""In the order of their cells: the two that tell most come first."""
+MASKS: Final = ("salient", "random", "inverse")
+RUN_SEEDS: Final = (0, 1, 2)
+OTHER_STYLES: Final = STYLES[:3]
+DRAWING: Final = DrawingConfig(steps=20, guidance=2.5, batch_size=33)
+"""As the grid of the demo's recipe is drawn."""
+LAST: Final = 15
+"""Steps at the end over which losses are averaged."""
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One erasure."""
+
+    concept: str
+    seed: int
+    density: float
+    rate: float
+    mask: str
+
+
+def cells() -> list[Cell]:
+    """All cells, in an order in which each beginning of the list is worth a look."""
+    return [
+        Cell(concept, seed, density, rate, mask)
+        for seed in RUN_SEEDS
+        for concept in CONCEPTS
+        for density in DENSITIES
+        for rate in RATES
+        for mask in MASKS
+    ]
+
+
+def main() -> None:
+    """Measure the missing cells, or draw the figure of those that are there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--out", type=Path, default=Path("build/mask-figure"))
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="write mask.png and mask.csv")
+    parser.add_argument("--most", type=int, help="cells to measure now; all if none")
+    options = parser.parse_args()
+    rows = options.out / "rows.jsonl"
+    if options.plot is not None:
+        from mask_plot import write_figure
+
+        write_figure(read_rows(rows), options.plot)
+        return
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    options.out.mkdir(parents=True, exist_ok=True)
+    drop_broken_line(rows)
+    done = {cell_of(row) for row in read_rows(rows)}
+    missing = [cell for cell in cells() if cell not in done][: options.most]
+    bench: Bench | None = None
+    spent: list[float] = []
+    for n, cell in enumerate(missing):
+        if bench is None or (bench.concept, bench.seed) != (cell.concept, cell.seed):
+            bench = Bench(cell.concept, cell.seed, options.out)
+        row = bench.measure(cell)
+        with rows.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        spent.append(row["seconds"])
+        left = len(missing) - n - 1
+        hours = left * sum(spent) / len(spent) / 3600
+        print(f"{row}\n{left} cells left, about {hours:.1f} h at this pace", flush=True)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows that were written whole."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def drop_broken_line(path: Path) -> None:
+    """Take off what a killed run left behind the last whole row."""
+    if path.exists():
+        data = path.read_bytes()
+        os.truncate(path, data.rfind(b"\n") + 1)
+
+
+def cell_of(row: dict[str, Any]) -> Cell:
+    """The cell that a row is of."""
+    return Cell(row["concept"], row["seed"], row["density"], row["rate"], row["mask"])
+
+
+class Remembering:
+    """A frozen denoiser that answers each question once: the base's part is the same in all cells.
+
+    The noisy latents tell the questions apart, as each sample has noise of its own.
+    """
+
+    def __init__(self, denoise: Denoiser, memory: dict[bytes, Tensor]) -> None:
+        self._denoise, self._memory = denoise, memory
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
+        """(B, C, h, w), (B,), conditions of B samples -> (B, C, h, w)."""
+        key = hashlib.sha256(x_t.numpy().tobytes()).digest()
+        if key not in self._memory:
+            self._memory[key] = self._denoise(x_t, t, condition)
+        return self._memory[key]
+
+
+class Bench:
+    """All that the cells of one concept and seed share."""
+
+    def __init__(
+        self, concept: str, seed: int, out: Path, tables: Mapping[str, Any] | None = None
+    ) -> None:
+        """Make or find it; `tables` go over the recipe of the demo."""
+        self.concept, self.seed = concept, seed
+        asked = {"model": "demo", "concept": concept, "seed": seed}
+        self.recipe, self.checkpoint = prepare({**asked, **(tables or {})})
+        cache, reporter = TensorCache(out / "cache"), Reporter()
+        device = torch.device("cpu")
+        self.data = Gatherer(
+            checkpoint=self.checkpoint,
+            plan=plan_of(self.recipe, self.checkpoint),
+            config=self.recipe.data,
+            seed=seed,
+            device=device,
+            cache=cache,
+            team=processes(device),
+            reporter=reporter,
+        ).gather()
+        key = content_key(base=self.checkpoint.unet_hash(), recipe=dump_toml(self.recipe))
+        with reporter.stage("measure the saliency", 1):
+            self.scores = cache.get("saliency", key, self._saliency)
+        key = content_key(base=self.checkpoint.unet_hash(), concept=concept)
+        with reporter.stage("draw the base's pictures", len(self._requests())):
+            self.before = cache.get("base", key, lambda: {"pixels": self._drawn(self.checkpoint)})
+        self._answers: dict[bytes, Tensor] = {}
+
+    def _saliency(self) -> dict[str, Tensor]:
+        names = in_scope(self.checkpoint.unet, "full")
+        return measure_saliency(self.checkpoint, self.data, names, self.recipe.saliency)
+
+    def _requests(self) -> list[Request]:
+        own = [
+            Request(canvas_prompt(self.concept, style), seed) for style in STYLES for seed in SEEDS
+        ]
+        others = [
+            Request(canvas_prompt(obj, style), SEEDS[0])
+            for obj in self._others()
+            for style in OTHER_STYLES
+        ]
+        return own + others
+
+    def _others(self) -> list[str]:
+        return [obj for obj in OBJECTS if obj != self.concept]
+
+    def _drawn(self, checkpoint: Checkpoint) -> Tensor:
+        """(N, 3, 64, 64) float32 in [-1, 1]."""
+        return to_pixels(draw_all(checkpoint, self._requests(), DRAWING, torch.device("cpu")))
+
+    def mask(self, cell: Cell) -> SaliencyMask:
+        """The mask that `erasure erase --mask` would make."""
+        if cell.mask == "random":
+            draw = generator_for(self.recipe.saliency.seed, "random mask")
+            return random_mask(self.scores, cell.density, draw)
+        make = salient_mask if cell.mask == "salient" else inverse_mask
+        return make(self.scores, cell.density)
+
+    def measure(self, cell: Cell) -> dict[str, Any]:
+        """Erase, draw, judge."""
+        wall, busy = time.monotonic(), time.process_time()
+        mask = self.mask(cell)
+        network, history = self._trained(mask, cell.rate)
+        trained = {name: value.detach() for name, value in network.state_dict().items()}
+        merged = merge_selected(self.checkpoint.unet, trained, mask.entries)
+        components = {**self.checkpoint.components, "unet": merged}
+        after = self._drawn(replace(self.checkpoint, components=components))
+        return {
+            **asdict(cell),
+            **self._judged(after),
+            "forget_loss": float(np.mean([step.forget for step in history[-LAST:]])),
+            "retain_loss": float(np.mean([step.retain for step in history[-LAST:]])),
+            "selected": mask.selected,
+            "moved": count_moved(self.checkpoint.unet, merged),
+            "version": package_version(),
+            "cpu_seconds": round(time.process_time() - busy, 1),
+            "seconds": round(time.monotonic() - wall, 1),
+        }
+
+    def _trained(self, mask: SaliencyMask, rate: float) -> tuple[nn.Module, list[Step]]:
+        network = build_unet(self.checkpoint)
+
+        def wrap(module: nn.Module) -> Denoiser:
+            denoise = wrap_unet(module)
+            return denoise if module is network else Remembering(denoise, self._answers)
+
+        trainer = MaskedTrainer(
+            network,
+            wrap,
+            self.data,
+            mask.entries,
+            schedule=noise_schedule(self.checkpoint.description.scheduler),
+            objective=self.recipe.objective.objective(),
+            config=replace(self.recipe.train, learning_rate=rate),
+        )
+        return network, list(trainer.steps())
+
+    @torch.no_grad()
+    def _judged(self, after: Tensor) -> dict[str, Any]:
+        """What is left of the concept, and how the others fare; `after` as `_drawn`."""
+        objects = load_canvas_classifier()(after)[0].softmax(1)  # (N, O)
+        own = len(STYLES) * len(SEEDS)
+        target = OBJECTS.index(self.concept)
+        truth = [OBJECTS.index(obj) for obj in self._others() for _ in OTHER_STYLES]
+        seen = objects.argmax(1)
+        damage = (after[own:] - self.before["pixels"][own:]) / 2  # of pixels in [0, 1]
+        return {
+            "left": int((seen[:own] == target).sum()),
+            "of": own,
+            "probability": float(objects[:own, target].mean()),
+            "recognised": int((seen[own:] == torch.tensor(truth)).sum()),
+            "others": len(truth),
+            "damage": float(damage.square().mean().sqrt()),
+        }
+
+
+if __name__ == "__main__":
+    main()
