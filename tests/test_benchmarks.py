@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,28 @@ def test_a_mask_is_whole_whichever_write_finds_no_space(tiny_folder: Path) -> No
     writes, refused, _, problems = map(int, cells(said.out)["mask"])
     assert refused == len(range(1, writes + 1, 9))
     assert problems == 0
+
+
+def test_the_mask_figure_goes_on_where_it_was_cut(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mask_figure
+    from mask_plot import write_figure
+
+    monkeypatch.setattr(mask_figure, "DRAWING", replace(mask_figure.DRAWING, steps=2))
+    small = {"forget": {"drawn": 2}, "retain": {"drawn": 2}, "drawing": {"steps": 2}}
+    tables = {"data": small, "train": {"steps": 2, "warmup": 0}}
+    bench = mask_figure.Bench("church", 0, tmp_path, tables)
+    one, other = mask_figure.cells()[:2]
+    rows = [bench.measure(cell) for cell in (one, other)]
+    assert len(bench._answers) == 2  # the base was asked once a step, not once a cell
+    assert [row["mask"] for row in rows] == ["salient", "random"]
+    assert rows[0]["damage"] > rows[1]["damage"] > 0  # salient weights have the larger gradients
+
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"concept": "chu')
+    mask_figure.drop_broken_line(path)
+    assert [mask_figure.cell_of(row) for row in mask_figure.read_rows(path)] == [one, other]
+    write_figure(rows, tmp_path)
+    assert (tmp_path / "mask.png").stat().st_size > 10_000
+    assert len((tmp_path / "mask.csv").read_text().splitlines()) == 3

@@ -1,0 +1,194 @@
+"""The figure and the tables of `mask_figure.py`: what is left of a concept against the damage."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from erasure.files import atomic
+from pipelines.sheets import ACCENT, INK, LINE, MUTED, PAPER
+
+Rows = Sequence[Mapping[str, Any]]
+
+_COLUMNS: Final = (
+    "concept",
+    "seed",
+    "density",
+    "rate",
+    "mask",
+    "left",
+    "of",
+    "probability",
+    "recognised",
+    "others",
+    "damage",
+    "forget_loss",
+    "retain_loss",
+    "selected",
+    "moved",
+    "cpu_seconds",
+)
+_LOOKS: Final = {"salient": (ACCENT, "o"), "random": ("#2f6f9f", "s"), "inverse": ("#8a8f98", "^")}
+_GONE: Final = 0.1
+"""Share of the concept's pictures that may be left where a table calls it forgotten."""
+
+
+def write_figure(rows: Rows, folder: Path) -> None:
+    """Write `mask.png` and `mask.csv`, and print the tables of `mask.md`.
+
+    Raises:
+        SystemExit: there is no row yet.
+    """
+    if not rows:
+        raise SystemExit("there is no row yet; measure some cells first")
+    rows = sorted(rows, key=lambda row: [row[name] for name in _COLUMNS[:5]])
+    with atomic(folder / "mask.csv") as part, part.open("w", newline="") as file:
+        table = csv.DictWriter(file, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    with atomic(folder / "mask.png") as part:
+        _figure(rows).savefig(part, format="png")
+    print(f"{_was_run(rows)}\n\n{_by_setting(rows)}\n{_at_equal_forgetting(rows)}", end="")
+
+
+def _was_run(rows: Rows) -> str:
+    """One sentence a concept and seed: how many cells there are of it."""
+    counts: dict[tuple[str, int], int] = defaultdict(int)
+    for row in rows:
+        counts[row["concept"], row["seed"]] += 1
+    told = (f"{concept}, seed {seed}: {n} cells" for (concept, seed), n in sorted(counts.items()))
+    return "Run: " + "; ".join(told) + "."
+
+
+def _groups(rows: Rows, *names: str) -> dict[tuple[Any, ...], list[Mapping[str, Any]]]:
+    """Rows that share the values of `names`, in the order of these."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[name] for name in names)].append(row)
+    return dict(sorted(groups.items()))
+
+
+def _mean(rows: Rows, name: str) -> float:
+    return float(np.mean([row[name] for row in rows]))
+
+
+def _share(rows: Rows) -> float:
+    """Of the concept's pictures, recognised after all."""
+    return _mean(rows, "left") / rows[0]["of"]
+
+
+def _by_setting(rows: Rows) -> str:
+    """A row a concept, density and rate: what each mask leaves, and at what damage."""
+    lines = [
+        "| concept | density | rate | " + " | ".join(_LOOKS) + " |",
+        "| --- | --- | --- | " + " | ".join("---" for _ in _LOOKS) + " |",
+    ]
+    for (concept, density, rate), found in _groups(rows, "concept", "density", "rate").items():
+        masks = _groups(found, "mask")
+        told = (_told(masks[mask,]) if (mask,) in masks else "" for mask in _LOOKS)
+        lines.append(f"| {concept} | {density:g} | {rate:g} | {' | '.join(told)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _told(rows: Rows) -> str:
+    """`7/30, 0.067`, and how many seeds where that is more than one."""
+    seeds = f", {len(rows)} seeds" if len(rows) > 1 else ""
+    return f"{_mean(rows, 'left'):.3g}/{rows[0]['of']}, {_mean(rows, 'damage'):.3f}{seeds}"
+
+
+def _at_equal_forgetting(rows: Rows) -> str:
+    """A row a concept, density and mask: the least damage among the rates that forget."""
+    lines = [
+        f"| concept | density | mask | lowest rate that leaves {_GONE:.0%} or less | damage |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for (concept, density, mask), found in _groups(rows, "concept", "density", "mask").items():
+        gone = [
+            (rate, same)
+            for (rate,), same in _groups(found, "rate").items()
+            if _share(same) <= _GONE
+        ]
+        told = f"{gone[0][0]:g} | {_mean(gone[0][1], 'damage'):.3f}" if gone else "none | "
+        lines.append(f"| {concept} | {density:g} | {mask} | {told} |")
+    return "\n".join(lines) + "\n"
+
+
+def _figure(rows: Rows) -> Figure:
+    """A panel a concept (down) and density (across), a line a mask, a point a rate."""
+    concepts = sorted({row["concept"] for row in rows})
+    densities = sorted({row["density"] for row in rows}, reverse=True)
+    figure = Figure(
+        figsize=(max(8.0, 1.2 + 2.7 * len(densities)), 0.9 + 2.6 * len(concepts)),
+        dpi=150,
+        layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08),
+        facecolor=PAPER,
+    )
+    panels = figure.subplots(
+        len(concepts), len(densities), sharex="col", sharey=True, squeeze=False
+    )
+    for down, concept in enumerate(concepts):
+        for across, density in enumerate(densities):
+            axes = panels[down][across]
+            found = [r for r in rows if (r["concept"], r["density"]) == (concept, density)]
+            _panel(axes, found, f"{concept}, {100 * density:g} % of the weights")
+    handles = {
+        label: line for axes in panels.flat for line, label in zip(*_legend(axes), strict=True)
+    }
+    shown = [mask for mask in _LOOKS if mask in handles]
+    figure.legend(
+        [handles[mask] for mask in shown],
+        [f"{mask} mask" for mask in shown],
+        loc="outside upper right",
+        ncols=len(shown),
+        frameon=False,
+        labelcolor=INK,
+    )
+    figure.supylabel("pictures of the concept still recognised", color=MUTED, fontsize=10)
+    figure.supxlabel(
+        "damage: root mean square change of other objects' pixels, of 1; a larger point is a "
+        f"higher rate ({', '.join(f'{rate:g}' for rate in sorted({r['rate'] for r in rows}))})",
+        color=MUTED,
+        fontsize=10,
+    )
+    return figure
+
+
+def _legend(axes: Axes) -> tuple[list[Any], list[str]]:
+    handles, labels = axes.get_legend_handles_labels()
+    return list(handles), list(labels)
+
+
+def _panel(axes: Axes, rows: Rows, title: str) -> None:
+    """Lines join the rates of a mask, in order, mean over its seeds; a faint point is a seed."""
+    axes.set_facecolor(PAPER)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(LINE)
+    axes.tick_params(color=LINE, labelcolor=INK, labelsize=9)
+    axes.grid(color=LINE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_ylim(-0.04, 1.06)
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    axes.set_title(title, color=INK, fontsize=10)
+    for (mask,), found in _groups(rows, "mask").items():
+        colour, marker = _LOOKS[mask]
+        points = [
+            (_mean(same, "damage"), _share(same), rate)
+            for (rate,), same in _groups(found, "rate").items()
+        ]
+        x, y, rates = zip(*points, strict=True)
+        axes.plot(x, y, color=colour, marker=marker, markersize=0, linewidth=1.6, label=mask)
+        axes.scatter(x, y, [_size(rate) for rate in rates], color=colour, marker=marker)
+        if len({row["seed"] for row in found}) > 1:
+            each = [(row["damage"], row["left"] / row["of"]) for row in found]
+            axes.scatter(*zip(*each, strict=True), s=8, color=colour, marker=marker, alpha=0.35)
+
+
+def _size(rate: float) -> float:
+    """Area of a point of the chart, in square points."""
+    return 22.0 * (rate / 2e-4) ** 0.7
