@@ -27,8 +27,16 @@ from pipelines.models import is_canvas, open_model, pick_device
 from pipelines.plots import plot_density, plot_losses
 from pipelines.processes import Processes, processes
 from pipelines.progress import Reporter
-from pipelines.recipe import build, dump_toml
-from pipelines.run_folder import MASK, MODEL, RECIPE, STATE, clear, may_write
+from pipelines.recipe import build, dump_published, dump_toml
+from pipelines.run_folder import (
+    MASK,
+    MODEL,
+    RECIPE,
+    RECIPE_HEADER,
+    STATE,
+    clear,
+    may_write,
+)
 from pipelines.run_result import write_history, write_result
 from pipelines.settings import EraseRecipe, parse_seeds, resolve
 from prompts.concepts import plan_concept
@@ -126,7 +134,7 @@ def run_erasure(
     )
     mask = named_mask(recipe, checkpoint)
     # Whatever may be wrong with the input is known before the folder is touched.
-    text = dump_toml(recipe)
+    text = dump_toml(recipe, RECIPE_HEADER)
     goes_on = may_write(out, text, recipe.model, resume=resume, force=force)
     require_space(out / MODEL, 3 * folder_size(checkpoint))
     found = data.gather()
@@ -195,7 +203,7 @@ def _train(
             recipe.objective.objective(),
             recipe.train,
             concept=plan.concept,
-            record={"recipe": dump_toml(recipe, "")},
+            record={"recipe": dump_published(recipe)},
             device=pick_device(recipe.device),
             checkpointing=recipe.checkpointing,
             team=team,

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import tomli_w
 
 from erasure.errors import ConfigError
+from erasure.local_paths import without_folders
 
 T = TypeVar("T")
 
@@ -92,6 +93,13 @@ def dump_toml(recipe: object, header: str = "A recipe of diffusion-erasure.") ->
     """
     comment = "".join(f"# {line}\n" for line in header.splitlines())
     return f"{comment}\n{tomli_w.dumps(_plain(recipe))}"
+
+
+def dump_published(recipe: object) -> str:
+    """The dataclass as TOML that others may see: paths by their last part, and neither the cache
+    nor the device, which are of this machine and decide nothing but rounding."""
+    tables = {k: v for k, v in _plain(recipe).items() if k not in ("cache", "device")}
+    return f"\n{tomli_w.dumps(without_folders(tables))}"
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401

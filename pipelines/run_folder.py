@@ -18,8 +18,13 @@ RECORD: Final = FILE_NAME
 MODEL: Final = "model"
 _WRITTEN: Final = (MASK, RECORD, "density.png", "loss.png", "loss.csv", "grid.png")
 """Files, beside the recipe and the state."""
-_HEADING: Final = "# A recipe of diffusion-erasure."
-"""First line of what `dump_toml` writes."""
+RECIPE_HEADER: Final = (
+    "A recipe of diffusion-erasure.\n"
+    "Paths stand here as they were given, as --resume needs them; leave this file out of what you "
+    "publish."
+)
+_HEADING: Final = f"# {RECIPE_HEADER.splitlines()[0]}"
+"""First line of a run's recipe."""
 _FREE: Final = (
     ("checkpointing",),
     ("train", "micro_batch"),

@@ -50,10 +50,10 @@ def write_result(
         device=pick_device(recipe.device),
         reporter=report,
         size=recipe.data.size,
-        title=f"{recipe.model} before and after erasing {plan.concept}",
+        title=f"{checkpoint.name} before and after erasing {plan.concept}",
     )
     comparison.grid.save(out / "grid.png")
-    base = "the demo checkpoint" if recipe.model == "demo" else Path(recipe.model).name
+    base = "the demo checkpoint" if recipe.model == "demo" else checkpoint.name
     card = model_card(edit.provenance, base=base, grid="grid.png")
     carried = {**edited.carried, "grid.png": out / "grid.png"}
     written = write_folder(

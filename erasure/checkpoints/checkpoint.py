@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from torch import Tensor
 
@@ -11,6 +12,9 @@ from erasure.checkpoints.family import Family
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.vocabulary import missing_vocabulary
 from erasure.hashing import weights_hash
+
+_HUB_FOLDER: Final = "models--"
+"""How the hub's cache begins the name of a model's folder: `models--owner--name/snapshots/HASH`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,17 @@ class Checkpoint:
     """Other files of the folder (safety checker, licence): place in the folder -> file."""
     provenance: Provenance | None = None
     """How it was made, where an erasure wrote it."""
+
+    @property
+    def name(self) -> str:
+        """What to call it: its id on the hub, or the last part of its path; of a model in a run the
+        run's, as all of those are called `model`."""
+        place = self.path.resolve() if self.path.name in ("", "..") else self.path
+        above = place.parent
+        if above.name == "snapshots" and above.parent.name.startswith(_HUB_FOLDER):
+            return above.parent.name.removeprefix(_HUB_FOLDER).replace("--", "/")
+        in_run = place.name == "model" and (above / "mask.safetensors").is_file()
+        return above.resolve().name if in_run else place.name
 
     @property
     def unet(self) -> Mapping[str, Tensor]:

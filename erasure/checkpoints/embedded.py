@@ -13,6 +13,7 @@ from typing import Any, Final
 from erasure.checkpoints.description import CONFIG_FILES, TOKENIZERS, Description
 from erasure.checkpoints.vocabulary import CLIP_SIZE
 from erasure.errors import CheckpointError
+from erasure.local_paths import json_without_origin, without_origin
 
 CONFIGS_KEY: Final = "erasure.configs"
 TOKENIZER_KEY: Final = "erasure."
@@ -22,11 +23,11 @@ _LARGEST: Final = 4_000_000  # characters; a header is read whole by every tool 
 
 def to_header(description: Description) -> dict[str, str]:
     """Header entries; a tokenizer only where no other place could supply it."""
-    entries = {CONFIGS_KEY: json.dumps(description.configs(), sort_keys=True)}
+    entries = {CONFIGS_KEY: json.dumps(without_origin(dict(description.configs())), sort_keys=True)}
     for name, encoder in description.tokenizers().items():
         files: Mapping[str, bytes] = getattr(description, name)
         if files and encoder.get("vocab_size") != CLIP_SIZE:
-            packed = _pack(files)
+            packed = _pack({name: json_without_origin(files[name]) for name in files})
             if len(packed) <= _LARGEST:
                 entries[f"{TOKENIZER_KEY}{name}"] = packed
     return entries

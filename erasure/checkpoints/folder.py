@@ -21,6 +21,7 @@ from erasure.checkpoints.writing import Outgoing, Written, outgoing
 from erasure.claims import claimed
 from erasure.disk import disk_errors, refuse_existing, require_space
 from erasure.errors import CheckpointError
+from erasure.local_paths import json_without_origin, without_origin
 
 
 def write_folder(
@@ -61,10 +62,10 @@ def write_folder(
             _write_json(folder / CONFIG_FILES[name], config)
         for tokenizer, files in tokenizers.items():
             for name, content in files.items():
-                _write_bytes(folder / tokenizer / name, content)
+                _write_bytes(folder / tokenizer / name, json_without_origin(content))
         for name, file in checkpoint.carried.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, folder / name)
+            _copy(file, folder / name)
         if out.provenance is not None:
             _write_json(folder / FILE_NAME, out.provenance.to_dict())
         if card is not None:
@@ -96,7 +97,7 @@ def _write_weights(
 
 
 def _configs(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:
-    configs = {name: dict(config) for name, config in checkpoint.description.configs().items()}
+    configs: dict[str, dict[str, Any]] = without_origin(dict(checkpoint.description.configs()))
     present = {name.partition("/")[0] for name in checkpoint.carried}
     present |= {"scheduler", *checkpoint.description.tokenizers(), *checkpoint.components}
     index = configs["model_index"]
@@ -147,6 +148,13 @@ def _whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         if path.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _copy(file: Path, to: Path) -> None:
+    if file.suffix == ".json":
+        _write_bytes(to, json_without_origin(file.read_bytes()))
+    else:
+        shutil.copyfile(file, to)
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

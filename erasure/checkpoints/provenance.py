@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, get_type_hints
 
 from erasure.errors import CheckpointError
+from erasure.local_paths import without_folders
 
 FORMAT: Final = "erasure-checkpoint 1"
 FILE_NAME: Final = "erasure.json"
@@ -48,8 +49,9 @@ class Provenance:
     format: str = FORMAT
 
     def to_dict(self) -> dict[str, Any]:
-        """What `erasure.json` holds."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """What `erasure.json` holds; no path of this machine, whatever the settings are."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return values | {"config": without_folders(self.config)}
 
     def to_header(self) -> dict[str, str]:
         """Header entries `erasure.*`; numbers and the config as JSON with sorted keys."""

@@ -22,7 +22,7 @@ from pipelines.classifiers.data import ClassifierData
 from pipelines.evaluation.report_facts import Fact, Facts
 from pipelines.evaluation.report_format import seconds
 from pipelines.evaluation.report_page import FILE_NAME, asset, environment, policy
-from pipelines.recipe import dump_toml
+from pipelines.recipe import dump_published
 
 _HERE: Final = Path(__file__).parent
 _PACKAGES: Final = ("diffusion-erasure", "torch", "numpy", "scikit-learn", "opacus")
@@ -109,7 +109,7 @@ def _facts(bench: Bench) -> Iterator[Facts]:
             Fact("seeds", ", ".join(map(str, config.seeds))),
             Fact("most epochs of a method", cap),
             Fact("attack", "on every point" if config.exact_attack else "on a grid of 1/4096"),
-            Fact("bench.toml", dump_toml(config, "").strip(), long=True),
+            Fact("bench.toml", dump_published(config).strip(), long=True),
         ),
     )
     yield Facts("Versions", tuple(_named(_versions() | {"device": bench.device})))

@@ -18,6 +18,7 @@ import torch
 from erasure.disk import disk_errors
 from erasure.errors import CheckpointError, ConfigError
 from erasure.files import atomic
+from erasure.local_paths import without_folders
 from pipelines.classifiers.bench import World, run_world, worlds
 from pipelines.classifiers.bench_config import BenchConfig
 from pipelines.classifiers.bench_models import ModelStore
@@ -33,6 +34,11 @@ from pipelines.recipe import dump_toml
 
 CONFIG: Final = "bench.toml"
 TUNED: Final = "tuned"
+_HEADER: Final = (
+    "A benchmark of diffusion-erasure.\n"
+    "Paths stand here as they were given, so that it goes on where it was cut; leave this file out "
+    "of what you publish."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +156,7 @@ def _bench(
 
 def write_tables(out: Path, bench: Bench) -> None:
     """Write the table in its three forms, the plot and the page."""
-    about = {"config": asdict(bench.config), "torch": torch.__version__}
+    about = {"config": without_folders(asdict(bench.config)), "torch": torch.__version__}
     texts = {
         "table.json": to_json(bench.rows, **about),
         "table.csv": to_csv(bench.rows),
@@ -184,4 +190,4 @@ def _prepare(config: BenchConfig, out: Path) -> None:
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with atomic(out / CONFIG) as part:
-        part.write_text(dump_toml(config, "A benchmark of diffusion-erasure."), encoding="utf-8")
+        part.write_text(dump_toml(config, _HEADER), encoding="utf-8")

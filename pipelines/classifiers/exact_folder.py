@@ -11,6 +11,7 @@ from erasure.classifiers.exact_methods import EXACT, load_exact
 from erasure.disk import disk_errors, refuse_existing
 from erasure.errors import CheckpointError, ConfigError
 from erasure.files import atomic
+from erasure.local_paths import without_folders
 from pipelines.classifiers.architectures import ModelConfig, make_model, require_known
 from pipelines.classifiers.data import ClassifierData, DataConfig
 from pipelines.classifiers.runs import data_of
@@ -81,7 +82,8 @@ def save_folder(out: Path, model: ExactModel, record: ExactRecord) -> None:
         out.mkdir(parents=True, exist_ok=True)
     model.save(out / WEIGHTS)
     with atomic(out / RECORD) as part:
-        part.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
+        told = without_folders(asdict(record))
+        part.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def clear_folder(out: Path, *, force: bool) -> None:

@@ -13,6 +13,7 @@ from erasure.checkpoints.tensor_file import write_tensors
 from erasure.classifiers import TrainingRecipe
 from erasure.errors import CheckpointError, ConfigError
 from erasure.hashing import weights_hash
+from erasure.local_paths import without_folders
 from pipelines.classifiers.architectures import ModelConfig, make_model, require_known
 from pipelines.classifiers.data import DataConfig, DataFacts
 from pipelines.recipe import build
@@ -76,7 +77,7 @@ def save_classifier(path: Path, model: nn.Module, record: ClassifierRecord) -> s
     found = weights_hash(state)
     header = {
         "format": FORMAT,
-        "config": json.dumps(asdict(record), sort_keys=True),
+        "config": json.dumps(without_folders(asdict(record)), sort_keys=True),
         "base": record.base,
         "hash": found,
     }

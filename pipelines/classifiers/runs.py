@@ -1,6 +1,7 @@
 """What `erasure classify train` and `unlearn` do, once their options are read."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,11 @@ def data_of(config: DataConfig, fingerprint: str, path: str | None) -> Classifie
     Raises:
         ConfigError: they are others, or not there.
     """
+    if path is None and config.path is not None and not os.path.exists(config.path):
+        raise ConfigError(
+            f"the model was trained on {config.name} data in a place called {config.path!r}, and "
+            "its file does not say where that lies; give the place with --data-path"
+        )
     data = load_data(config if path is None else replace(config, path=path))
     if data.fingerprint != fingerprint:
         raise ConfigError(

@@ -90,7 +90,7 @@ def compare(
             device=where,
             reporter=Reporter(),
             size=size,
-            title=f"{before} | {after}",
+            title=f"{one.name} | {other.name}",
         )
     files = comparison.grid.save(out)
     with atomic(record) as part:

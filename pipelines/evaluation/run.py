@@ -10,6 +10,7 @@ import torch
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.files import atomic
+from erasure.local_paths import shown_path
 from eval.judge import Judge, Judgement
 from pipelines.evaluation.drawing import RunConfig, draw_cases
 from pipelines.evaluation.erased import erased_labels
@@ -56,6 +57,11 @@ _THRESHOLD: Final = 0.5
 """From this score up a picture counts as flagged, where the judge names no threshold."""
 _PACKAGES: Final = ("torch", "diffusers", "transformers", "diffusion-erasure")
 _PER_PROMPT: Final = "per prompt"
+_HEADER: Final = (
+    "A recipe of diffusion-erasure.\n"
+    "Paths stand here as they were given, so that it can be used again; leave this file out of "
+    "what you publish."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,7 @@ def run_evaluation(
     results = _results(recipe, suite, (after, before), drawn, judges, erased, out, reporter, device)
     write_results(results, out)
     with atomic(out / "recipe.toml") as part:
-        part.write_text(dump_toml(recipe), encoding="utf-8")
+        part.write_text(dump_toml(recipe, _HEADER), encoding="utf-8")
     record = read_training_record(recipe.model)
     write_report(results, out, density=record.density, losses=record.losses)
     return results
@@ -171,14 +177,14 @@ def _results(
     return Results(
         suite=SuiteRecord(
             name=suite.name,
-            source=suite.source,
+            source=shown_path(suite.source),
             cases=len(cases),
             prompts_hash=cases_hash(cases),
         ),
         erased=erased,
         models=Models(
-            after=_model_record(recipe.model, models[0]),
-            before=_model_record(recipe.against or "", models[1]) if models[1] else None,
+            after=_model_record(models[0]),
+            before=_model_record(models[1]) if models[1] else None,
         ),
         protocol=_protocol(recipe, drawn.after, judges, measured.protocol),
         summary=Summary.of(rates, verdict(erased, rates, found, scores)),
@@ -235,10 +241,10 @@ def _drawn_image(picture: Drawn, judged: Mapping[str, Judgement | None]) -> Draw
     )
 
 
-def _model_record(name: str, checkpoint: Checkpoint) -> ModelRecord:
+def _model_record(checkpoint: Checkpoint) -> ModelRecord:
     made = checkpoint.provenance
     return ModelRecord(
-        name=name,
+        name=checkpoint.name,
         hash=checkpoint.unet_hash(),
         family=checkpoint.family.key,
         concept=made.concept if made else None,
