@@ -4,7 +4,7 @@ A difference is the exclusive or of the stored bits before and after. Applying i
 the first bits, so one operation both applies and removes, exactly, in any floating point type.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -118,21 +118,24 @@ def apply_patch(weights: Mapping[str, Tensor], patch: Patch, *, check: bool = Tr
     patch was made in, since widening keeps the value.
 
     Args:
-        check: hash the weights first, and refuse another base. One pass over all of them.
+        check: hash the weights as they are and as they would be, and refuse another base and
+            another outcome. Two passes over all of them.
 
     Raises:
-        PatchError: they are not the base; then nothing was changed.
+        PatchError: they are not the base, or would not become what the patch says it leads to;
+            then nothing was changed.
     """
-    _flip(weights, patch, "base" if check else None)
+    _in_place(weights, patch, "base" if check else None)
 
 
 def remove_patch(weights: Mapping[str, Tensor], patch: Patch, *, check: bool = True) -> None:
     """Turn the edited weights into the base again, in place and to the bit; see `apply_patch`.
 
     Raises:
-        PatchError: they are not what the patch leads to; then nothing was changed.
+        PatchError: they are not what the patch leads to, or do not become its base; then they are
+            as they were.
     """
-    _flip(weights, patch, "result" if check else None)
+    _in_place(weights, patch, "result" if check else None)
 
 
 def patched(weights: Mapping[str, Tensor], patch: Patch) -> dict[str, Tensor]:
@@ -171,20 +174,79 @@ def require_base(weights: Mapping[str, Tensor], patch: Patch, state: str = "base
         )
 
 
-def _copied(weights: Mapping[str, Tensor], patch: Patch, state: str) -> dict[str, Tensor]:
+def _require_outcome(weights: Mapping[str, Tensor], patch: Patch, state: str = "result") -> None:
+    """Raise PatchError unless a patch leads to what its header names; nothing is changed.
+
+    A patch whose moved weights were cut out or exchanged, under a checksum made anew, would pass
+    for the erasure that its header describes.
+
+    Args:
+        weights: name -> weight, before the patch is applied or removed.
+        patch: to be applied or removed.
+        state: what it leads to: `result` when applied, `base` when removed.
+    """
+    wanted = patch.info.result if state == "result" else patch.info.base
+    found = weights_hash(_Flipped(weights, patch))
+    if found != wanted:
+        raise PatchError(
+            f"the patch leads to weights {found[:12]}, but its header names {wanted[:12]}, so its "
+            "content is not what it says; get the patch again from its source"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Flipped(Mapping[str, Tensor]):
+    """The weights as the patch makes them, one parameter at a time, when asked for."""
+
+    weights: Mapping[str, Tensor]
+    patch: Patch
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.patch.entries:
+            return self.weights[name]
+        alone = {name: self.weights[name].detach().clone()}
+        _flip(alone, {name: self.patch.entries[name]})
+        return alone[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+
+def require_applies(weights: Mapping[str, Tensor], patch: Patch, state: str = "base") -> None:
+    """Raise PatchError unless a patch fits the weights, belongs to them, and leads to what its
+    header names; nothing is changed.
+
+    Args:
+        weights: name -> weight, before the patch is applied or removed.
+        patch: to be applied or removed.
+        state: what the weights must be: `base` for applying, `result` for removing.
+    """
+    for name, entry in patch.entries.items():
+        _require_fits(name, weights.get(name), entry)
     require_base(weights, patch, state)
-    out = {k: v.clone() if k in patch.entries else v for k, v in weights.items()}
-    _flip(out, patch, None)
-    return out
+    _require_outcome(weights, patch, "base" if state == "result" else "result")
+
+
+def _copied(weights: Mapping[str, Tensor], patch: Patch, state: str) -> dict[str, Tensor]:
+    require_applies(weights, patch, state)
+    flipped = _Flipped(weights, patch)
+    return {name: flipped[name] for name in weights}
+
+
+def _in_place(weights: Mapping[str, Tensor], patch: Patch, state: str | None) -> None:
+    if state is not None:
+        require_applies(weights, patch, state)
+    for name, entry in patch.entries.items():
+        _require_fits(name, weights.get(name), entry)
+    _flip(weights, patch.entries)
 
 
 @torch.no_grad()
-def _flip(weights: Mapping[str, Tensor], patch: Patch, state: str | None) -> None:
-    for name, entry in patch.entries.items():
-        _require_fits(name, weights.get(name), entry)
-    if state is not None:
-        require_base(weights, patch, state)
-    for name, entry in patch.entries.items():
+def _flip(weights: Mapping[str, Tensor], entries: Mapping[str, PatchEntry]) -> None:
+    for name, entry in entries.items():
         weight = weights[name].detach()
         flat = weight.reshape(-1)  # a copy where the weight is not contiguous
         at = entry.positions(flat.device)

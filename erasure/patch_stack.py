@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from erasure.errors import PatchError
-from erasure.patch import Patch, bits_of, make_patch, require_base
+from erasure.patch import Patch, bits_of, make_patch, require_applies
 
 
 def stack_patches(base: Mapping[str, Tensor], patches: Sequence[Patch]) -> Patch:
@@ -24,12 +24,13 @@ def stack_patches(base: Mapping[str, Tensor], patches: Sequence[Patch]) -> Patch
         patches: at least one.
 
     Raises:
-        PatchError: no patch, or one that was made for another base.
+        PatchError: no patch, one that was made for another base, or one whose content leads
+            elsewhere than its header says.
     """
     if not patches:
         raise PatchError("there is no patch to stack; give at least one")
     for patch in patches:
-        require_base(base, patch)
+        require_applies(base, patch)
     edited = dict(base)
     for name in dict.fromkeys(name for patch in patches for name in patch.entries):
         edited[name] = _stacked(base[name], [p for p in patches if name in p.entries], name)

@@ -1,5 +1,7 @@
 """The reversible patch: exact both ways, refuses another base, stacks by the stated rule."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from erasure.errors import PatchError
-from erasure.patch import apply_patch, make_patch, patched, remove_patch, unpatched
+from erasure.patch import Patch, apply_patch, make_patch, patched, remove_patch, unpatched
 from erasure.patch_file import load_patch, save_patch
 from erasure.patch_stack import overlap, stack_patches
 
@@ -197,3 +199,49 @@ def test_export_of_a_patch_says_what_it_needs(
     said = erasure("export", tiny_folder, *options, "--out", tmp_path / "x")
     assert said.code == 2
     assert wanted in said.err
+
+
+def lying(patch: Patch, **changes: str) -> Patch:
+    """The same header over other content: no weight moves, or another base or result is named."""
+    info = replace(patch.info, **changes)
+    return Patch({} if not changes else patch.entries, info)
+
+
+def test_a_patch_that_does_not_lead_to_its_result_is_refused_and_nothing_changes() -> None:
+    base = weights(0)
+    edited = moved(base, 0.5, 1)
+    patch = make_patch(base, edited)
+    kept = {name: value.clone() for name, value in base.items()}
+    for wrong in (lying(patch), lying(patch, result="ab" * 32)):
+        for use in (patched, apply_patch):
+            with pytest.raises(PatchError, match="not what it says"):
+                use(base, wrong)
+        with pytest.raises(PatchError, match="not what it says"):
+            stack_patches(base, [patch, wrong])
+        assert same_bits(base, kept)
+    with pytest.raises(PatchError, match="not what it says"):
+        unpatched(edited, lying(patch))
+    with pytest.raises(PatchError, match="not what it says"):
+        remove_patch(edited, lying(patch, base="ab" * 32))
+
+
+def test_a_stack_refuses_a_patch_of_weights_that_the_base_has_not() -> None:
+    base = weights(0)
+    patch = make_patch(base, moved(base, 0.5, 1))
+    more = Patch({**patch.entries, "other.weight": patch.entries["conv.bias"]}, patch.info)
+    with pytest.raises(PatchError, match="not there"):
+        stack_patches(base, [more])
+
+
+def test_the_command_line_writes_nothing_of_a_patch_that_lies(
+    tiny_folder: Path, tiny_run: Path, tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    patch = tmp_path / "church.patch"
+    said = erasure("export", tiny_run, "--to", "patch", "--base", tiny_folder, "--out", patch)
+    assert said.code == 0, said.err
+    empty = tmp_path / "empty.patch"
+    save_patch(empty, lying(load_patch(patch)))
+    out = ("--out", tmp_path / "out")
+    refused(("patch", "apply", tiny_folder, empty, *out), "not what it says")
+    refused(("patch", "remove", tiny_run, empty, *out), "not what it says")
+    refused(("patch", "stack", tiny_folder, patch, empty, *out), "not what it says")
