@@ -19,6 +19,8 @@ from pipelines.sheets import ACCENT, INK, LINE, MUTED, PAPER
 _BLUE: Final = "#2f6f9f"
 _PALE: Final = "#9dbcd3"
 _COUNT: Final = EngFormatter(places=1)
+_BELOW: Final = 0.03
+"""How far the axis goes below the loss that a tenth of the steps do not reach, as a factor."""
 _DPI: Final = 150
 _WIDTH: Final = 8.0
 """Inches."""
@@ -28,8 +30,10 @@ def plot_losses(history: Sequence[Step], path: Path) -> None:
     """Write a PNG of the forget and retain losses and their sum against the step.
 
     Faint lines are the losses themselves, strong ones a centred mean over about a tenth of the
-    run. The axis is logarithmic where all losses are positive and spread over a factor of 30, as
-    the two parts often differ by more. Values that are not finite leave gaps.
+    run. The axis is logarithmic where no loss is negative and they spread over a factor of 30, as
+    the two parts often differ by more; it ends a little below the usual values of the smaller
+    part. A loss that is zero but for rounding, as the first one towards the base's own prediction
+    is, comes in from below the frame. Values that are not finite leave gaps.
     """
     figure, axes = _chart(4.2)
     steps = np.array([step.index for step in history])
@@ -47,9 +51,10 @@ def plot_losses(history: Sequence[Step], path: Path) -> None:
         axes.plot(steps, raw, color=colour, alpha=0.22, linewidth=0.8)
         axes.plot(steps, smooth, style, color=colour, linewidth=1.8, label=name, marker=marker)
         shown.append(raw[np.isfinite(raw)])
-    values = np.concatenate(shown)
-    if values.size and values.min() > 0 and values.max() > 30 * values.min():
-        axes.set_yscale("log")
+    lowest = _lowest(shown)
+    if lowest is not None:
+        axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylim(bottom=lowest)
         axes.yaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color=LINE, linewidth=0.8)
@@ -64,6 +69,15 @@ def plot_losses(history: Sequence[Step], path: Path) -> None:
         fontsize=10,
     )
     _save(figure, path)
+
+
+def _lowest(parts: Sequence[NDArray[np.float64]]) -> float | None:
+    """Where a logarithmic axis of these losses begins; None where it would not help."""
+    values = np.concatenate(parts)
+    if not values.size or values.min() < 0 or values.max() <= 30 * values.min():
+        return None
+    usual = [np.sort(p)[min(max(1, len(p) // 10), len(p) - 1)] for p in parts if p.size]
+    return max(float(values.min()) / 1.5, _BELOW * float(min(usual))) or None
 
 
 def smoothed(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:

@@ -106,3 +106,15 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
     plots.plot_losses(history([0.1]), tmp_path / "loss.png")
     plots.plot_density(ROWS, tmp_path / "density.png", overall=0.5)
     assert plt.get_fignums() == []
+
+
+def test_a_first_loss_of_rounding_does_not_stretch_the_axis(drawn: list[Figure]) -> None:
+    usual = [1e-3, 2e-3, 3e-3, 2e-3]
+    for first in (0.0, 1e-14):
+        steps = [Step(1, 0.02 + first, 0.02, first)]
+        steps += [Step(n + 2, 0.02 + loss, 0.02, loss) for n, loss in enumerate(usual)]
+        plots.plot_losses(steps, Path("loss.png"))
+        axes = drawn[-1].axes[0]
+        assert axes.get_yscale() == "log"
+        assert 1e-5 < axes.get_ylim()[0] < 1e-3
+        assert axes.get_ylim()[1] < 0.1

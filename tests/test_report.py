@@ -489,6 +489,19 @@ def test_gaps_and_few_steps_make_a_curve() -> None:
     assert loss_curve([(1, float("nan"))]) is None
 
 
+def test_a_first_loss_of_rounding_does_not_stretch_the_curve() -> None:
+    curve = loss_curve(list(enumerate([1e-14, *[0.02, 0.01] * 20])))
+    assert curve is not None
+    assert curve.raw.startswith("M0.00 100.00")
+    assert [tick.text for tick in curve.horizontal] == ["0.1", "0.01", "0.001", "0.0001"][::-1]
+
+
+def test_a_loss_that_falls_far_stays_in_the_curve() -> None:
+    curve = loss_curve([(n, 10.0 ** (-n / 10)) for n in range(61)])
+    assert curve is not None
+    assert curve.horizontal[0].text == "1e\u221206"
+
+
 @pytest.mark.parametrize(
     "losses",
     [

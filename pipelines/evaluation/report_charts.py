@@ -10,6 +10,8 @@ from pipelines.evaluation.report_format import number
 
 _POINTS: Final = 600
 """A curve of more is averaged in as many runs of equal length."""
+_BELOW: Final = 0.03
+"""How far the axis goes below the loss that a tenth of the steps do not reach, as a factor."""
 _LOG_FROM: Final = 30.0
 """The axis is logarithmic where the largest loss is so many times the smallest."""
 
@@ -49,7 +51,7 @@ def loss_curve(losses: Sequence[tuple[int, float]]) -> Curve | None:
     finite = [loss for _, loss in ordered if _drawable(loss)]
     if not finite:
         return None
-    low, high = min(finite), max(finite)
+    low, high = _usual_low(finite), max(finite)
     logarithmic = low > 1 / _LARGEST and high > _LOG_FROM * low
     ticks = _decades(low, high) if logarithmic else _round_steps(low, high)
     bottom, top = min(low, ticks[0]), max(high, ticks[-1])
@@ -60,7 +62,7 @@ def loss_curve(losses: Sequence[tuple[int, float]]) -> Curve | None:
 
     def down(loss: float) -> float:
         if logarithmic:
-            return 100 * (log10(top) - log10(loss)) / (log10(top) - log10(bottom))
+            return 100 * (log10(top) - log10(max(loss, bottom))) / (log10(top) - log10(bottom))
         return 100 * (top - loss) / (top - bottom)
 
     thinned = _thinned(ordered)
@@ -81,6 +83,16 @@ def loss_curve(losses: Sequence[tuple[int, float]]) -> Curve | None:
         last=number(sum(finite[-tenth:]) / tenth),
         steps=len(ordered),
     )
+
+
+def _usual_low(losses: Sequence[float]) -> float:
+    """The least loss; or, where that is next to nothing, a little less than the usual ones.
+
+    A first loss that is zero but for rounding would else stretch the axis over many decades.
+    """
+    ordered = sorted(losses)
+    usual = ordered[min(max(1, len(ordered) // 10), len(ordered) - 1)]
+    return max(ordered[0], _BELOW * usual) if ordered[0] >= 0 else ordered[0]
 
 
 def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
