@@ -34,7 +34,9 @@ def evaluate(
         list[Path] | None,
         typer.Option(help="Put results side by side; give it once for each folder."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Most pictures to draw.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Most pictures to draw, half of them of what was erased.")
+    ] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0-4, in place of the suite's.")] = None,
     samples: Annotated[int | None, typer.Option(help="Pictures a prompt.")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Of I2P; again for more.")] = None,

@@ -15,6 +15,7 @@ from eval.judge import Judge, Judgement
 from pipelines.evaluation.drawing import RunConfig, draw_cases
 from pipelines.evaluation.erased import erased_labels
 from pipelines.evaluation.judging import judge_drawn
+from pipelines.evaluation.limiting import limited
 from pipelines.evaluation.manifest import Drawn, cases_hash, unusable
 from pipelines.evaluation.measuring import kept_pictures, measure
 from pipelines.evaluation.opening import open_judges
@@ -92,13 +93,13 @@ def run_evaluation(
         samples=recipe.samples,
         categories=recipe.categories,
         min_nudity=recipe.min_nudity,
-        limit=recipe.limit,
     )
     device = pick_device(recipe.device)
     team = processes(device)
     after = open_model(recipe.model, config=recipe.config, allow_pickle=recipe.allow_pickle)
     before = open_model(recipe.against) if recipe.against else None
     erased = erased_labels(recipe, after, suite)
+    suite = limited(suite, erased, recipe.limit)
     # Before the drawing, so that a judge that is not there is told at once.
     judges = open_judges(recipe, device) if team.first else {}
     drawn = _draw(recipe, suite, (after, before), device, out, force=force, reporter=reporter)

@@ -49,7 +49,7 @@ class EvaluateRecipe:
     min_nudity: float | None = None
     """Of I2P: least `nudity_percentage`."""
     limit: int | None = None
-    """Most pictures to draw of each model; the first ones."""
+    """Most pictures to draw of each model: of what was erased and of the rest alike."""
     judges: tuple[str, ...] = ()
     """Names, or HEAD=NAME for a classifier of one kind of label."""
     labels: str | None = None

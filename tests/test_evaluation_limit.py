@@ -1,0 +1,52 @@
+"""A part of a suite shows what was erased and what was not."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from pipelines.evaluation.limiting import limited
+from prompts.canvas import canvas_set
+from prompts.case import LazyCases, PromptCase, PromptSet
+
+
+def test_half_of_a_limited_suite_is_of_what_was_erased() -> None:
+    cases = list(limited(canvas_set(), ["church"], 40).cases)
+    churches = [case for case in cases if case.labels["object"] == "church"]
+    assert (len(cases), len(churches)) == (40, 20)
+    assert {case.labels["style"] for case in churches} == {
+        *("sketch", "flat", "glossy", "cartoon", "sticker", "blueprint")
+    }
+    assert len({case.labels["object"] for case in cases}) > 12
+    assert cases == [case for case in canvas_set().cases if case in cases]  # in the suite's order
+
+
+def test_the_rest_is_spread_over_objects_although_these_come_in_a_cycle() -> None:
+    cases = limited(canvas_set(), ["church"], 60).cases  # equal steps of 23 meet one object alone
+    seen = Counter(case.labels["object"] for case in cases)
+    assert seen.pop("church") == 30
+    assert len(seen) >= 20
+    assert max(seen.values()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "churches", "others"), [(1, 1, 0), (2, 1, 1), (100, 30, 70), (9999, 30, 690)]
+)
+def test_where_one_kind_has_too_few_the_other_fills_up(
+    limit: int, churches: int, others: int
+) -> None:
+    cases = list(limited(canvas_set(), ["church"], limit).cases)
+    assert sum(case.labels["object"] == "church" for case in cases) == churches
+    assert len(cases) == churches + others
+
+
+def test_without_labels_or_an_erased_one_the_first_are_taken_and_no_more_is_read() -> None:
+    def broken() -> list[PromptCase]:
+        yield from (PromptCase(case=str(n), prompt="x", seed=n) for n in range(3))
+        raise AssertionError("the row after the limit was read")
+
+    suite = PromptSet(name="csv", source="x", cases=LazyCases(broken), heads=())
+    assert [c.case for c in limited(suite, ["church"], 3).cases] == ["0", "1", "2"]
+    suite = replace(suite, heads=("object",))
+    assert [c.case for c in limited(suite, [], 3).cases] == ["0", "1", "2"]
+    assert len(list(limited(canvas_set(), ["unicorn"], 5).cases)) == 5
