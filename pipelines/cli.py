@@ -13,7 +13,8 @@ import sys
 import warnings
 from collections.abc import Callable, Container, Mapping
 from functools import wraps
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 
@@ -31,11 +32,11 @@ from pipelines.commands import (
     prompts,
     verify,
 )
+from pipelines.given_once import GivenOnce
 from pipelines.heap import give_back_large_blocks
 
 app = typer.Typer(
     name="erasure",
-    help="Remove a concept from a Stable Diffusion checkpoint, and see that it is gone.",
     epilog="\b\nExample:\n  erasure erase demo --concept church --out out/church",
     no_args_is_help=True,
     add_completion=False,
@@ -83,6 +84,24 @@ _GROUPS: dict[str, tuple[str, dict[str, tuple[Callable[..., None], str]]]] = {
         },
     ),
 }
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"erasure {version('diffusion-erasure')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _erasure(
+    asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Remove a concept from a Stable Diffusion checkpoint, and measure what is left of it."""
 
 
 def main() -> None:
@@ -196,7 +215,8 @@ def _quiet_libraries() -> None:
 
 def _add(to: typer.Typer, commands: dict[str, tuple[Callable[..., None], str]]) -> None:
     for name, (command, example) in commands.items():
-        to.command(name, epilog=f"\b\nExample:\n  {example}")(_spoken(command))
+        epilog = f"\b\nExample:\n  {example}"
+        to.command(name, cls=GivenOnce, epilog=epilog)(_spoken(command))
 
 
 _add(app, _COMMANDS)

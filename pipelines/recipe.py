@@ -35,7 +35,7 @@ def load_toml(path: Path) -> dict[str, Any]:
         ConfigError: the file cannot be read, or is no TOML; then the line is named.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark
     except UnicodeDecodeError as err:
         raise ConfigError(f"{path} is not UTF-8 text; a recipe is a TOML file") from err
     except OSError as err:

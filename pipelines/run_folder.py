@@ -104,7 +104,7 @@ def _recipe_of(out: Path) -> str | None:
     file = out / RECIPE
     if not file.is_file():
         return None
-    text = file.read_text(encoding="utf-8", errors="replace")
+    text = file.read_text(encoding="utf-8-sig", errors="replace")
     return text if text.startswith(_HEADING) else None
 
 

@@ -180,9 +180,11 @@ def _for_people(
         "density": round(report.whole.density, 6),
         "base": info.base,
     }
-    for rows in (report.blocks, report.kinds):
+    # Blocks and kinds of layer share names, such as `in` and `out`.
+    for table_of, rows in (("block", report.blocks), ("layers", report.kinds)):
         result |= {
-            row.part: f"{row.density:.4f}  ({row.selected:,} of {row.total:,})" for row in rows
+            f"{table_of} {row.part}": f"{row.density:.4f}  ({row.selected:,} of {row.total:,})"
+            for row in rows
         }
     if shared is not None:
         result["selected by both"] = f"{shared.intersection:,}"
