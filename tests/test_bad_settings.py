@@ -65,7 +65,8 @@ def test_a_setting_out_of_range_is_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    line = ("erase", tiny_folder, *CHURCH, flag, value, "--cache", tmp_path / "cache")
+    concept = () if flag == "--concept" else CHURCH
+    line = ("erase", tiny_folder, *concept, flag, value, "--cache", tmp_path / "cache")
     refused((*line, "--out", tmp_path / "run"), words)
 
 
