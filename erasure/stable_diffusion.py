@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from erasure.bare_names import require_bare
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.family import SDXL
 from erasure.denoiser import Condition, Denoiser
@@ -196,7 +197,8 @@ def _build_tokenizer(checkpoint: Checkpoint, name: str) -> Any:  # noqa: ANN401
     files = checkpoint.tokenizer_files(name)
     with TemporaryDirectory() as folder:
         for file, content in files.items():
-            (Path(folder) / file).write_bytes(content)
+            place = Path(folder) / require_bare(file, f"the tokenizer of {checkpoint.path}")
+            place.write_bytes(content)
         return CLIPTokenizer.from_pretrained(folder)
 
 

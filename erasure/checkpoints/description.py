@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from erasure.bare_names import require_bare
 from erasure.errors import CheckpointError
 
 CONFIG_FILES: Final = {
@@ -70,14 +71,32 @@ def read_description(folder: Path) -> Description:
     """Read the configs and the tokenizers of a diffusers folder.
 
     Raises:
-        CheckpointError: a config is missing or is no JSON object.
+        CheckpointError: a config is missing or is no JSON object, or a component has no bare name.
     """
-    index = read_json(folder / CONFIG_FILES["model_index"])
+    index = read_model_index(folder)
     pair = has_component(index, "text_encoder_2")
     files = {n: file for n, file in CONFIG_FILES.items() if pair or n != "text_encoder_2"}
     configs = {name: read_json(folder / file) for name, file in files.items()}
     words = {name: _read_files(folder / name) for name in TOKENIZERS[: 1 + pair]}
     return Description(**configs, **words)
+
+
+def read_model_index(folder: Path) -> dict[str, Any]:
+    """`model_index.json` of a diffusers folder, its keys checked before anything uses them.
+
+    Raises:
+        CheckpointError: it is missing or no JSON object, or a key is not a bare name.
+    """
+    path = folder / CONFIG_FILES["model_index"]
+    index = read_json(path)
+    require_component_names(index, str(path))
+    return index
+
+
+def require_component_names(model_index: Mapping[str, Any], where: str) -> None:
+    """Raise CheckpointError unless every key is a bare name: each becomes a folder's name."""
+    for name in model_index:
+        require_bare(name, where)
 
 
 def has_component(model_index: Mapping[str, Any], name: str) -> bool:

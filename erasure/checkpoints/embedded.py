@@ -10,7 +10,13 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from erasure.checkpoints.description import CONFIG_FILES, TOKENIZERS, Description
+from erasure.bare_names import shown
+from erasure.checkpoints.description import (
+    CONFIG_FILES,
+    TOKENIZERS,
+    Description,
+    require_component_names,
+)
 from erasure.checkpoints.vocabulary import CLIP_SIZE
 from erasure.errors import CheckpointError
 from erasure.local_paths import json_without_origin, without_origin
@@ -18,17 +24,36 @@ from erasure.local_paths import json_without_origin, without_origin
 CONFIGS_KEY: Final = "erasure.configs"
 TOKENIZER_KEY: Final = "erasure."
 """With one of `TOKENIZERS` behind it."""
+TOKENIZER_FILES: Final = (
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "added_tokens.json",
+)
+"""The names a tokenizer's files may have in a header; every one is a bare name."""
 _LARGEST: Final = 4_000_000  # characters; a header is read whole by every tool that opens the file
+_LARGEST_UNPACKED: Final = 32_000_000
+"""Bytes of a tokenizer's entry once unpacked: CLIP's own vocabulary has 1.5 MB, and a small entry
+could unpack to gigabytes."""
 
 
 def to_header(description: Description) -> dict[str, str]:
-    """Header entries; a tokenizer only where no other place could supply it."""
+    """Header entries; a tokenizer only where no other place could supply it, and of its files only
+    `TOKENIZER_FILES`.
+
+    Raises:
+        CheckpointError: a component of `model_index` is not named by a bare name.
+    """
+    require_component_names(description.model_index, "the model's model_index.json")
     entries = {CONFIGS_KEY: json.dumps(without_origin(dict(description.configs())), sort_keys=True)}
     for name, encoder in description.tokenizers().items():
         files: Mapping[str, bytes] = getattr(description, name)
         if files and encoder.get("vocab_size") != CLIP_SIZE:
-            packed = _pack({name: json_without_origin(files[name]) for name in files})
-            if len(packed) <= _LARGEST:
+            known = [file for file in TOKENIZER_FILES if file in files]
+            packed = _pack({file: json_without_origin(files[file]) for file in known})
+            if packed is not None:
                 entries[f"{TOKENIZER_KEY}{name}"] = packed
     return entries
 
@@ -37,28 +62,72 @@ def from_header(metadata: Mapping[str, str], source: str) -> Description | None:
     """Read them back; None where the header has none.
 
     Raises:
-        CheckpointError: they are damaged.
+        CheckpointError: they are damaged, too large, or name a file or a component that no
+            tokenizer and no pipeline has.
     """
     if CONFIGS_KEY not in metadata:
         return None
     try:
-        configs: dict[str, dict[str, Any]] = json.loads(metadata[CONFIGS_KEY])
+        configs = _configs(metadata[CONFIGS_KEY])
         words = {n: _unpack(metadata.get(f"{TOKENIZER_KEY}{n}", "")) for n in TOKENIZERS}
-        known = {name: config for name, config in configs.items() if name in CONFIG_FILES}
-        return Description(**known, **words)
-    except (ValueError, TypeError, KeyError, OSError, EOFError, zlib.error) as err:
+        description = Description(**configs, **words)
+    except (ValueError, TypeError, KeyError, zlib.error, RecursionError) as err:
         raise CheckpointError(
             f"{source} has damaged configs in its header ({err}); give --config FOLDER"
         ) from err
+    for tokenizer, files in words.items():
+        _require_known(files, f"{source}: the header entry {TOKENIZER_KEY}{tokenizer}")
+    require_component_names(description.model_index, f"{source}: model_index in its header")
+    return description
 
 
-def _pack(files: Mapping[str, bytes]) -> str:
+def _configs(text: str) -> dict[str, Mapping[str, Any]]:
+    """The configs by the keys of `CONFIG_FILES`; other keys are left out."""
+    if len(text) > _LARGEST:
+        raise ValueError(f"{CONFIGS_KEY} has {len(text):,} characters, at most {_LARGEST:,} fit")
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError(f"{CONFIGS_KEY} is a JSON {type(found).__name__}, not an object")
+    configs = {name: config for name, config in found.items() if name in CONFIG_FILES}
+    for name, config in configs.items():
+        if not isinstance(config, dict):
+            raise TypeError(f"{name} is a JSON {type(config).__name__}, not an object")
+    return configs
+
+
+def _pack(files: Mapping[str, bytes]) -> str | None:
+    """One header entry; None where it would be larger than `_unpack` takes."""
     text = json.dumps({name: content.decode("latin-1") for name, content in files.items()})
-    return base64.b85encode(gzip.compress(text.encode(), mtime=0)).decode()
+    packed = base64.b85encode(gzip.compress(text.encode(), mtime=0)).decode()
+    return packed if len(text) <= _LARGEST_UNPACKED and len(packed) <= _LARGEST else None
 
 
 def _unpack(packed: str) -> dict[str, bytes]:
     if not packed:
         return {}
-    text: dict[str, str] = json.loads(gzip.decompress(base64.b85decode(packed)))
-    return {name: content.encode("latin-1") for name, content in text.items()}
+    if len(packed) > _LARGEST:
+        raise ValueError(f"a tokenizer of {len(packed):,} characters, at most {_LARGEST:,} fit")
+    files = json.loads(_decompressed(base64.b85decode(packed)))
+    if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
+        raise TypeError("a tokenizer's entry is no JSON object of file names and their contents")
+    return {name: content.encode("latin-1") for name, content in files.items()}
+
+
+def _decompressed(data: bytes) -> bytes:
+    """The content of one gzip stream, of which no more than the limit is ever in memory."""
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # 16: with the header of gzip
+    content = stream.decompress(data, _LARGEST_UNPACKED + 1)
+    if len(content) > _LARGEST_UNPACKED:
+        raise ValueError(f"a tokenizer unpacks to more than {_LARGEST_UNPACKED:,} bytes")
+    if not stream.eof or stream.unused_data:
+        raise ValueError("a tokenizer's entry is cut short or has something behind it")
+    return content
+
+
+def _require_known(files: Mapping[str, bytes], where: str) -> None:
+    unknown = [name for name in files if name not in TOKENIZER_FILES]
+    if unknown:
+        raise CheckpointError(
+            f"{where} names the file {shown(unknown[0])}, which no tokenizer has (known are "
+            f"{', '.join(TOKENIZER_FILES)}); nothing was written, and the file is not to be trusted"
+        )

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from erasure.bare_names import require_bare, require_inside
 from erasure.checkpoints.casting import dtype_after
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.description import CONFIG_FILES, encoder_of
+from erasure.checkpoints.description import CONFIG_FILES, encoder_of, require_component_names
 from erasure.checkpoints.provenance import FILE_NAME, Provenance
 from erasure.checkpoints.reading_folder import EXTRAS_FILE, weights_file
 from erasure.checkpoints.tensor_file import write_tensors
@@ -48,13 +49,14 @@ def write_folder(
 
     Raises:
         CheckpointError: no tokenizer, path in the way or in use by another process, another UNet,
-            disk full or read-only.
+            a name that would leave the folder, disk full or read-only.
     """
     refuse_existing(path, force=force)
     _require_replaceable(path)
     out = outgoing(checkpoint, unet, provenance, dtype)
     names = checkpoint.description.tokenizers()
     tokenizers = {name: checkpoint.tokenizer_files(name) for name in names}
+    _require_places(checkpoint, tokenizers)
     require_space(path, folder_size(checkpoint, dtype))
     with claimed(path), disk_errors(path), _whole_folder(path) as folder:
         _write_weights(checkpoint, out, folder, dtype)
@@ -94,6 +96,17 @@ def _write_weights(
         )
     if checkpoint.extras:
         write_tensors(folder / EXTRAS_FILE, checkpoint.extras, {}, dtype=dtype)
+
+
+def _require_places(checkpoint: Checkpoint, tokenizers: Mapping[str, Mapping[str, bytes]]) -> None:
+    """Raise CheckpointError where a name would leave the folder: the readers refuse such names,
+    and this is the second wall."""
+    require_component_names(checkpoint.description.model_index, f"{checkpoint.path}")
+    for files in tokenizers.values():
+        for name in files:
+            require_bare(name, f"the tokenizer of {checkpoint.path}")
+    for place in checkpoint.carried:
+        require_inside(place, f"{checkpoint.path}")
 
 
 def _configs(checkpoint: Checkpoint) -> dict[str, dict[str, Any]]:

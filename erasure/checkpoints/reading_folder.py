@@ -14,6 +14,7 @@ from erasure.checkpoints.description import (
     Description,
     read_description,
     read_json,
+    read_model_index,
 )
 from erasure.checkpoints.family import Family, Part
 from erasure.checkpoints.pickles import read_pickle
@@ -79,7 +80,7 @@ def read_folder(path: Path, *, allow_pickle: bool = False) -> Checkpoint:
 
 def describe_folder(path: Path) -> tuple[Description, Family]:
     """The configs of a folder, and the family they belong to."""
-    index = read_json(path / "model_index.json")
+    index = read_model_index(path)
     text_encoder = path / "text_encoder" / "config.json"
     tower = read_json(text_encoder) if text_encoder.is_file() else {}
     family = family_of_folder(index, tower, path)  # first: it calls others by name

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from erasure.checkpoints import embedded
 from erasure.checkpoints.description import read_json
 from erasure.checkpoints.pickles import is_pickle
 from erasure.checkpoints.provenance import FILE_NAME, Provenance
@@ -77,6 +78,7 @@ def _verify_file(path: Path) -> Verification:
             "`erasure export` wrote can be verified"
         )
     file = open_file(path)
+    embedded.from_header(file.metadata, str(path))  # one that would write elsewhere is refused
     provenance = Provenance.from_header(file.metadata, str(path))
     checks: list[Check] = []
     if provenance is not None:

@@ -1,0 +1,61 @@
+"""Names that come from a file and become places on the disk: only bare ones are taken.
+
+A name from a file is hostile until it is checked: an absolute one, or one with `..` in it, would
+write where it likes.
+"""
+
+from typing import Final
+
+from erasure.errors import CheckpointError
+
+_SEPARATORS: Final = "/\\:"
+"""Those of every system, since a folder may be written on one and read on another; `:` is a drive
+or a stream of Windows."""
+_SHOWN: Final = 80
+"""Characters of a name that a message repeats."""
+
+
+def is_bare(name: object) -> bool:
+    """Whether a value is text that can name an entry of a folder and nothing outside it."""
+    return (
+        isinstance(name, str)
+        and name not in ("", ".", "..")
+        and not any(letter in _SEPARATORS or ord(letter) < ord(" ") for letter in name)
+    )
+
+
+def require_bare(name: object, where: str) -> str:
+    """The name itself.
+
+    Args:
+        name: what a file gives as a name.
+        where: the file or the entry it stands in, for the message.
+
+    Raises:
+        CheckpointError: it is not text, is empty, `.` or `..`, or holds a separator of any system
+            or a control character.
+    """
+    if not is_bare(name):
+        raise CheckpointError(
+            f"{where} names {shown(name)}, which is not a bare name: a name without a folder is "
+            "wanted, and nothing of it is used; fetch the model again from a source you trust"
+        )
+    assert isinstance(name, str), "a bare name is text"
+    return name
+
+
+def require_inside(place: str, where: str) -> str:
+    """The same for a place within a folder: bare names with `/` between them.
+
+    Raises:
+        CheckpointError: one of its parts is not a bare name.
+    """
+    for name in place.split("/"):
+        require_bare(name, where)
+    return place
+
+
+def shown(value: object) -> str:
+    """A value from a file as a message shows it: escaped, and cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
