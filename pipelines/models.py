@@ -1,5 +1,6 @@
 """From what a user calls a model to a checkpoint: the demo, a folder, a file, a hub id."""
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading import read_checkpoint
 from erasure.errors import CheckpointError, ConfigError
+
+log = logging.getLogger(__name__)
 
 DEMO: Final = "demo"
 DEMO_FOLDER: Final = Path(__file__).parent / "assets" / "demo"
@@ -28,14 +31,17 @@ def open_model(model: str, *, config: str | None = None, allow_pickle: bool = Fa
     """Read the checkpoint that a user means.
 
     A name that exists on this machine is a path; else `owner/name` is looked up on the hub, in
-    its cache first.
+    its cache first. What it does not hold and was taken from elsewhere is logged as a warning.
 
     Raises:
         CheckpointError: there is no such model, or it cannot be read.
     """
-    return read_checkpoint(
+    checkpoint = read_checkpoint(
         find_model(model), config=Path(config) if config else None, allow_pickle=allow_pickle
     )
+    for note in checkpoint.notes:
+        log.warning("%s", note)
+    return checkpoint
 
 
 def find_model(model: str) -> Path:

@@ -37,6 +37,8 @@ class Checkpoint:
     """Other files of the folder (safety checker, licence): place in the folder -> file."""
     provenance: Provenance | None = None
     """How it was made, where an erasure wrote it."""
+    notes: tuple[str, ...] = ()
+    """What the model did not hold and was taken from elsewhere: a sentence each, to be shown."""
 
     @property
     def name(self) -> str:
@@ -59,8 +61,7 @@ class Checkpoint:
         return weights_hash(self.unet)
 
     def tokenizer_files(self, tokenizer: str = "tokenizer") -> Mapping[str, bytes]:
-        """Name -> content of one of `TOKENIZERS`; CheckpointError, with three ways out, where none
-        was found."""
+        """Name -> content of one of `TOKENIZERS`; CheckpointError where there is none."""
         files: Mapping[str, bytes] = getattr(self.description, tokenizer)
         if not files:
             encoder = getattr(self.description, encoder_of(tokenizer))

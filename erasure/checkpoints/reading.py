@@ -17,7 +17,7 @@ def read_checkpoint(
         path: a folder with `model_index.json`, or a file.
         config: for a single file, a diffusers folder with its configs and tokenizer; weights in it
             are not read. Default: what the file's header holds, else the published configs and
-            CLIP's vocabulary from wherever this machine has it.
+            CLIP's vocabulary.
         allow_pickle: also read `.ckpt`, `.pt` and `.bin`, with `weights_only=True`.
 
     Raises:

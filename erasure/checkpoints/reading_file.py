@@ -15,7 +15,6 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import (
     Description,
     shipped_description,
-    shipped_tokenizer_settings,
 )
 from erasure.checkpoints.family import Family, Part
 from erasure.checkpoints.markers import told_by_markers
@@ -24,7 +23,7 @@ from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading_folder import describe_folder
 from erasure.checkpoints.recognise import family_of_file, prediction_type_of
 from erasure.checkpoints.tensor_file import TensorFile, read_tensors
-from erasure.checkpoints.vocabulary import CLIP_SIZE, find_clip_vocabulary
+from erasure.checkpoints.vocabulary import with_clip_vocabulary
 from erasure.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -49,6 +48,7 @@ def read_single_file(
     found = open_file(path, allow_pickle=allow_pickle)
     family = family_of_file(found.tensors, path)
     description = _describe(path, found, family, config)
+    description, notes = with_clip_vocabulary(description, family.key, path)
     components: dict[str, Mapping[str, Tensor]] = {}
     extras: dict[str, Tensor] = {}
     for part in family.parts:
@@ -63,6 +63,7 @@ def read_single_file(
         description=description,
         extras=extras,
         provenance=Provenance.from_header(found.metadata, str(path)),
+        notes=notes,
     )
 
 
@@ -81,15 +82,8 @@ def _describe(path: Path, found: TensorFile, family: Family, config: Path | None
                 f"{path} is {family.title}, but config {config} is {theirs.title}; "
                 "give the folder of the same model"
             )
-    else:
-        own = embedded.from_header(found.metadata, str(path))
-        description = own or _published(family, found)
-    for name, encoder in description.tokenizers().items():
-        if not getattr(description, name) and encoder.get("vocab_size") == CLIP_SIZE:
-            words = find_clip_vocabulary()
-            files = {**shipped_tokenizer_settings(family.key, name), **words} if words else {}
-            description = replace(description, **{name: files})
-    return description
+        return description
+    return embedded.from_header(found.metadata, str(path)) or _published(family, found)
 
 
 def _published(family: Family, found: TensorFile) -> Description:

@@ -21,6 +21,7 @@ from erasure.checkpoints.pickles import read_pickle
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.recognise import family_of_folder
 from erasure.checkpoints.tensor_file import TensorFile, read_tensors
+from erasure.checkpoints.vocabulary import with_clip_vocabulary
 from erasure.errors import CheckpointError
 
 EXTRAS_FILE: Final = "original_extras.safetensors"
@@ -58,6 +59,7 @@ def read_folder(path: Path, *, allow_pickle: bool = False) -> Checkpoint:
             "folder that save_pretrained wrote, or a single .safetensors file"
         )
     description, family = describe_folder(path)
+    description, notes = with_clip_vocabulary(description, family.key, path)
     components: dict[str, Mapping[str, Tensor]] = {}
     metadata: Mapping[str, str] = {}
     for part in family.parts:
@@ -75,6 +77,7 @@ def read_folder(path: Path, *, allow_pickle: bool = False) -> Checkpoint:
         extras=read_tensors(extras).tensors if extras.is_file() else {},
         carried=dict(_carried(path, description.model_index)),
         provenance=Provenance.from_header(metadata, str(path)),
+        notes=notes,
     )
 
 

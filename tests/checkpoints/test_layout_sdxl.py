@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from itertools import islice, product
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from test_layout_published import published, shapes_of
 from tiny_models import assert_same
 from tiny_sdxl import write_sdxl
-from transformers import CLIPTokenizer
 
 from erasure.checkpoints import (
     FAMILIES,
@@ -25,12 +23,11 @@ from erasure.checkpoints import (
     write_single_file,
 )
 from erasure.checkpoints.architecture import expected_weights
-from erasure.checkpoints.description import shipped_description, shipped_tokenizer_settings
+from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.layout import clip
 from erasure.checkpoints.reading_file import _published
 from erasure.checkpoints.recognise import family_of_file, family_of_folder
 from erasure.checkpoints.tensor_file import TensorFile
-from erasure.checkpoints.vocabulary import byte_letters, vocabulary_from_bpe
 from erasure.errors import CheckpointError
 
 COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2")
@@ -103,21 +100,6 @@ def test_the_shipped_configs_are_those_of_the_published_model() -> None:
     velocity = shipped_description("sdxl", prediction_type="v_prediction")
     assert velocity.resolution == 1024
     assert FAMILIES["sdxl"] is SDXL
-
-
-@pytest.mark.parametrize(("name", "pad"), [("tokenizer", 49407), ("tokenizer_2", 0)])
-def test_the_second_vocabulary_pads_with_an_exclamation_mark(
-    name: str, pad: int, tmp_path: Path
-) -> None:
-    # Merges of our own in the place of CLIP's; bytes and special tokens have the same numbers.
-    pairs = islice(product(byte_letters(), repeat=2), 48894)
-    words = vocabulary_from_bpe("\n".join(["heading", *map(" ".join, pairs)]), Path("bpe"))
-    for file, content in {**shipped_tokenizer_settings("sdxl", name), **words}.items():
-        (tmp_path / file).write_bytes(content)
-    tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
-    ids = tokenizer("a", padding="max_length").input_ids
-    assert ids == [49406, 320, 49407] + [pad] * 74
-    assert len(tokenizer) == 49408
 
 
 # Round trips
