@@ -18,6 +18,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.family import SDXL
 from erasure.denoiser import Condition, Denoiser
 from erasure.errors import CheckpointError
+from erasure.latent_scale import latent_scale
 from erasure.schedule import NoiseSchedule
 from erasure.text_encoders import TextEncoder, TextEncoderPair
 
@@ -77,10 +78,10 @@ class ImageEncoder:
 
         All in one pass.
         """
-        factor = self.network.config.scaling_factor
+        scale = latent_scale(self.network.config)
         taken = pixels.to(self.network.device, self.network.dtype)
         posterior = self.network.encode(taken).latent_dist
-        return posterior.mean.float().cpu() * factor, posterior.std.float().cpu() * factor
+        return scale.posterior(posterior.mean.float().cpu(), posterior.std.float().cpu())
 
 
 def build_unet(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> nn.Module:

@@ -14,6 +14,7 @@ from torch import Tensor
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.denoiser import Condition, join
 from erasure.errors import TrainingError
+from erasure.latent_scale import latent_scale
 from erasure.seeds import initial_noise
 from erasure.stable_diffusion import build_pipeline, text_encoder_of, wrap_unet
 from erasure.text_encoders import with_size
@@ -71,6 +72,7 @@ class Painter:
         self._config, self._device, self._dtype = config, device, _DTYPES[precision]
         pipeline = build_pipeline(checkpoint, self._dtype).to(device)
         self._denoise, self._vae = wrap_unet(pipeline.unet), pipeline.vae
+        self._scale = latent_scale(checkpoint.description.vae)
         self._channels: int = pipeline.unet.config.in_channels
         self._factor: int = pipeline.vae_scale_factor
         encode = text_encoder_of(pipeline)
@@ -119,7 +121,7 @@ class Painter:
         shape = (self._channels, height // self._factor, width // self._factor)
         noise = initial_noise([request.seed for request in whole], shape)
         latents = self._denoised(noise.to(self._device), whole, guided)
-        latents = (latents / self._vae.config.scaling_factor).to(self._dtype)
+        latents = self._scale.decodable(latents).to(self._dtype)
         drawn = self._vae.decode(latents, return_dict=False)[0].float()  # (B, 3, H, W)
         finite = drawn.isfinite().flatten(1).all(1)  # (B,)
         drawn[~finite] = -1.0

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from inspect import signature
 from typing import Any
 
 import torch
@@ -25,6 +26,15 @@ def expected_weights(component: str, config: Mapping[str, Any]) -> dict[str, Ten
         CheckpointError: diffusers or transformers cannot build a model from `config`.
     """
     return dict(_expected(component, json.dumps(dict(config), sort_keys=True)))
+
+
+@lru_cache
+def default_settings(component: str) -> Mapping[str, Any]:
+    """Setting of a `unet` or `vae` -> its default in the installed diffusers."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    kind = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}[component]
+    return {n: p.default for n, p in signature(kind.__init__).parameters.items() if n != "self"}
 
 
 @lru_cache(maxsize=16)  # building the modules takes most of the time of reading a small checkpoint

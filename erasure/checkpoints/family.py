@@ -9,6 +9,14 @@ from torch import Tensor
 from erasure.checkpoints.layout import clip, openclip, unet, vae
 from erasure.checkpoints.layout.renaming import Convert
 
+TITLES: Final = {
+    "unet": "UNet",
+    "vae": "VAE",
+    "text_encoder": "text encoder",
+    "text_encoder_2": "second text encoder",
+}
+"""Component -> what a sentence calls it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
@@ -24,8 +32,6 @@ class Part:
     """Older or newer spellings of the diffusers names -> the ones used here."""
     tidy_original: Convert = dict
     """The same for the original names."""
-    keeps_rest: bool = False
-    """Weights the diffusers model has no place for are kept for the next single file."""
 
     @property
     def is_text(self) -> bool:
@@ -94,7 +100,6 @@ _OPENCLIP: Final = Part(
     to_original=openclip.to_original,
     to_diffusers=openclip.to_diffusers,
     tidy_diffusers=clip.with_prefix,
-    keeps_rest=True,
 )
 
 SD1: Final = Family(

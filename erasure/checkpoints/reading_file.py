@@ -1,6 +1,5 @@
 """Read an original single file: find its family and configs, check it, give it diffusers names."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +15,19 @@ from erasure.checkpoints.description import (
     Description,
     shipped_description,
 )
-from erasure.checkpoints.family import Family, Part
+from erasure.checkpoints.family import TITLES, Family, Part
 from erasure.checkpoints.markers import told_by_markers
 from erasure.checkpoints.pickles import is_pickle, read_pickle
+from erasure.checkpoints.plain import latent_channels, require_plain
+from erasure.checkpoints.plain_unet import FIRST_CONVOLUTION, require_plain_weights
 from erasure.checkpoints.provenance import Provenance
+from erasure.checkpoints.quantised import plain_weights, refuse_quantised
 from erasure.checkpoints.reading_folder import describe_folder
 from erasure.checkpoints.recognise import family_of_file, prediction_type_of
 from erasure.checkpoints.tensor_file import TensorFile, read_tensors
+from erasure.checkpoints.unplaced import note_on_rest, unplaced
 from erasure.checkpoints.vocabulary import with_clip_vocabulary
 from erasure.errors import CheckpointError
-
-logger = logging.getLogger(__name__)
 
 _REMEDY: Final = (
     "it is incomplete, fetch it again; or, if its model has sizes of its own, "
@@ -39,23 +40,30 @@ def read_single_file(
 ) -> Checkpoint:
     """Read a `.safetensors` (or, if allowed, pickled) file in the original layout.
 
-    EMA copies (`model_ema.*`) and buffers are left out; what only the original layout has a place
-    for becomes `extras`.
+    EMA copies (`model_ema.*`) and buffers are left out; what diffusers has no place for becomes
+    `extras`.
 
     Raises:
         CheckpointError: damaged, refused, another architecture, weights missing or of other shapes.
     """
     found = open_file(path, allow_pickle=allow_pickle)
-    family = family_of_file(found.tensors, path)
+    family = family_of_file(found.tensors, path)  # first: it calls others by name
+    refuse_quantised(found.tensors, found.metadata, str(path))
     description = _describe(path, found, family, config)
     description, notes = with_clip_vocabulary(description, family.key, path)
+    notes += require_plain(description, family, str(config or path))
+    _require_plain_unet(found, family, description, path)
     components: dict[str, Mapping[str, Tensor]] = {}
-    extras: dict[str, Tensor] = {}
+    extras, more = unplaced(found.tensors, family, path)
+    notes += more
     for part in family.parts:
         weights = family.part_of(found.tensors, part.component)
         wanted = expected_weights(part.component, getattr(description, part.component))
-        components[part.component], rest = _convert(part, weights, wanted, path)
+        converted, rest = _convert(part, weights, wanted, path)
+        title = TITLES[part.component]
+        components[part.component], widened = plain_weights(converted, f"{path}: the {title}")
         extras |= {f"{part.prefix}{name}": weight for name, weight in rest.items()}
+        notes += (*widened, *note_on_rest(rest, f"{path}: the {title}"))
     return Checkpoint(
         family=family,
         path=path,
@@ -65,6 +73,15 @@ def read_single_file(
         provenance=Provenance.from_header(found.metadata, str(path)),
         notes=notes,
     )
+
+
+def _require_plain_unet(
+    found: TensorFile, family: Family, description: Description, path: Path
+) -> None:
+    unet = family.part_of(found.tensors, "unet")
+    first = unet[FIRST_CONVOLUTION]
+    inputs = first.shape[1] if first.ndim == 4 else None
+    require_plain_weights(unet, inputs, latent_channels(description), family, str(path))
 
 
 def open_file(path: Path, *, allow_pickle: bool = False) -> TensorFile:
@@ -99,7 +116,7 @@ def _published(family: Family, found: TensorFile) -> Description:
 def _convert(
     part: Part, weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """diffusers weights, and what is left over of the original ones if the part keeps that."""
+    """diffusers weights, and what is left over of the original ones."""
     weights = part.tidy_original(weights)
     names = part.to_original(wanted)
     require_names(
@@ -111,9 +128,7 @@ def _convert(
     if part.component == "unet":
         require_no_more(weights, names, str(path))
     rest = {name: w for name, w in weights.items() if name not in names}
-    if rest:
-        logger.info("%s: %d more weights under %s", path, len(rest), part.prefix)
     converted = part.to_diffusers({name: weights[name] for name in names})
     require_shapes(converted, wanted, str(path))
     kept = {n: w for n, w in rest.items() if not n.endswith("position_ids")}
-    return converted, kept if part.keeps_rest else {}
+    return converted, kept

@@ -18,9 +18,12 @@ from erasure.checkpoints.description import (
 )
 from erasure.checkpoints.family import Family, Part
 from erasure.checkpoints.pickles import read_pickle
+from erasure.checkpoints.plain import require_plain
 from erasure.checkpoints.provenance import Provenance
+from erasure.checkpoints.quantised import plain_weights, refuse_quantised
 from erasure.checkpoints.recognise import family_of_folder
 from erasure.checkpoints.tensor_file import TensorFile, read_tensors
+from erasure.checkpoints.unplaced import note_on_rest
 from erasure.checkpoints.vocabulary import with_clip_vocabulary
 from erasure.errors import CheckpointError
 
@@ -60,21 +63,27 @@ def read_folder(path: Path, *, allow_pickle: bool = False) -> Checkpoint:
         )
     description, family = describe_folder(path)
     description, notes = with_clip_vocabulary(description, family.key, path)
+    notes += require_plain(description, family, str(path))
     components: dict[str, Mapping[str, Tensor]] = {}
     metadata: Mapping[str, str] = {}
+    file = path / EXTRAS_FILE
+    extras = dict(read_tensors(file).tensors) if file.is_file() else {}
     for part in family.parts:
-        found = read_component(path, part.component, allow_pickle=allow_pickle)
+        where = f"{path / part.component}"
         config = getattr(description, part.component)
-        components[part.component] = _checked(part, found.tensors, config, path)
+        found = read_component(path, part.component, allow_pickle=allow_pickle)
+        weights, rest = _checked(part, found.tensors, config, where)
+        components[part.component], widened = plain_weights(weights, where)
+        extras |= {f"{part.prefix}{name}": weight for name, weight in rest.items()}
+        notes += (*widened, *note_on_rest(rest, where))
         if part.component == "unet":
             metadata = found.metadata
-    extras = path / EXTRAS_FILE
     return Checkpoint(
         family=family,
         path=path,
         components=components,
         description=description,
-        extras=read_tensors(extras).tensors if extras.is_file() else {},
+        extras=extras,
         carried=dict(_carried(path, description.model_index)),
         provenance=Provenance.from_header(metadata, str(path)),
         notes=notes,
@@ -94,7 +103,16 @@ def read_component(path: Path, component: str, *, allow_pickle: bool = False) ->
     """The weights of one component, under the names they are stored with.
 
     Plain files come before sharded ones, these before variants such as `.fp16.`, and pickles last.
+
+    Raises:
+        CheckpointError: there is no such file, or it is damaged, refused or quantised.
     """
+    found = _read_component(path, component, allow_pickle=allow_pickle)
+    refuse_quantised(found.tensors, found.metadata, str(path / component), component)
+    return found
+
+
+def _read_component(path: Path, component: str, *, allow_pickle: bool) -> TensorFile:
     folder, stem = path / component, _STEMS[component]
     plain = folder / f"{stem}.safetensors"
     if plain.is_file():
@@ -123,17 +141,18 @@ def _read_shards(index: Path) -> TensorFile:
 
 
 def _checked(
-    part: Part, weights: Mapping[str, Tensor], config: Mapping[str, Any], path: Path
-) -> dict[str, Tensor]:
-    """The names used here, and exactly those the config asks for."""
+    part: Part, weights: Mapping[str, Tensor], config: Mapping[str, Any], where: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights the config asks for, under the names used here; and, for a text encoder, what
+    else there is, under original names. The other components may hold no more."""
     weights = part.tidy_diffusers(weights)
-    where = str(path / part.component)
     wanted = expected_weights(part.component, config)
     require_names(weights, wanted, where)
-    if part.component == "unet":
+    rest = {name: weight for name, weight in weights.items() if name not in wanted}
+    if not part.is_text:
         require_no_more(weights, wanted, where)
     require_shapes(weights, wanted, where)
-    return {name: weights[name] for name in wanted}
+    return {name: weights[name] for name in wanted}, part.to_original(rest) if rest else {}
 
 
 def _carried(path: Path, model_index: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:

@@ -41,6 +41,7 @@ _DTYPES: Final = {
     torch.bool: "BOOL",
 }
 _LFS: Final = b"version https://git-lfs"
+_GGUF: Final = b"GGUF"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ def _damage(path: Path) -> str:
         start = file.read(len(_LFS))
     if start == _LFS:
         return "is a Git LFS pointer, not the weights; run `git lfs pull` in that repository"
+    if start.startswith(_GGUF):
+        return (
+            "is a GGUF file, whose weights are quantised as a rule and cannot be edited; give the "
+            "same model in float32, float16 or bfloat16 as .safetensors"
+        )
     return "is damaged or cut short, or is no safetensors file; fetch or write it again"
 
 

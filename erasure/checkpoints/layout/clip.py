@@ -10,7 +10,7 @@ from typing import Final
 from torch import Tensor
 
 PREFIX: Final = "text_model."
-_OUTSIDE: Final = (PREFIX, "text_projection.", "logit_scale")
+_OUTSIDE: Final = (PREFIX, "text_projection.", "logit_scale", "vision_model.", "visual_projection.")
 
 
 def with_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

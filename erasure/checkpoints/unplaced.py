@@ -1,0 +1,64 @@
+"""What a checkpoint holds beside the weights of its models: kept, left out, and said."""
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Final
+
+from torch import Tensor
+
+from erasure.checkpoints.family import Family
+from erasure.checkpoints.wording import counted, few
+
+_AVERAGED: Final = "model_ema."
+_BUFFERS: Final = re.compile(
+    # Of the original training code, which derives them from the noise schedule.
+    r"(log_|sqrt_)?(one_minus_|recip_|recipm1_)?(alphas_cumprod|betas)(_prev)?"
+    r"|posterior_(variance|log_variance_clipped|mean_coef[12])|lvlb_weights|logvar"
+    r"|(denoiser\.)?sigmas|model_ema\.(decay|num_updates)"
+    r"|v_pred|ztsnr"  # markers, which are written anew
+)
+_EXPECTED: Final = re.compile(
+    # Of the published text encoders, which diffusers cuts short: last layer, projection, scale.
+    r"(transformer\.resblocks|text_model\.encoder\.layers)\.\d+\..*"
+    r"|text_projection(\.weight)?|logit_scale"
+)
+
+
+def unplaced(
+    tensors: Mapping[str, Tensor], family: Family, path: Path
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """What stands under no component's prefix in a single file.
+
+    Returns:
+        What is kept, and a sentence each on that and on an averaged copy. Buffers of the schedule
+        are left out: each loader makes them anew. So is the average, the model before erasure.
+    """
+    prefixes = tuple(part.prefix for part in family.parts)
+    outside = [n for n in tensors if not n.startswith(prefixes) and not _BUFFERS.fullmatch(n)]
+    averaged = [name for name in outside if name.startswith(_AVERAGED)]
+    kept = {name: tensors[name] for name in outside if name not in set(averaged)}
+    notes = []
+    if averaged:
+        notes.append(
+            f"{path} holds an averaged copy of the UNet too ({_AVERAGED}*); it is left out, since "
+            "it would bring back what is erased"
+        )
+    if kept:
+        notes.append(
+            f"{path} has {counted(len(kept))} that are of no part of {family.title} "
+            f"({few(sorted(kept))}); they are not used, and kept for a single file"
+        )
+    return kept, tuple(notes)
+
+
+def note_on_rest(rest: Collection[str], where: str) -> tuple[str, ...]:
+    """A sentence on weights of a component that its model has no place for, but for those that
+    every published file has."""
+    odd = sorted(name for name in rest if not _EXPECTED.fullmatch(name))
+    if not odd:
+        return ()
+    return (
+        f"{where} has {counted(len(odd))} that its model has no place for ({few(odd)}); they are "
+        "not used, and kept for a single file",
+    )

@@ -1,0 +1,60 @@
+"""How the latents of an autoencoder become those that a UNet is trained on, and back."""
+
+# B samples, C x h x w latents.
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DEFAULT_FACTOR = 0.18215
+"""Of `AutoencoderKL` where its config has no `scaling_factor`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatentScale:
+    """z -> (z - mean) * factor / deviation, channel by channel; without the two, z * factor.
+
+    Source: `StableDiffusionXLPipeline` of diffusers, which decodes z * deviation / factor + mean
+    where a config has both `latents_mean` and `latents_std`, and its image-to-image sibling, which
+    encodes.
+    """
+
+    factor: float = DEFAULT_FACTOR
+    mean: tuple[float, ...] = ()
+    """C numbers, or none."""
+    deviation: tuple[float, ...] = ()
+    """As many."""
+
+    def posterior(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of latents, (B, C, h, w), -> those of scaled ones."""
+        if not self.mean:
+            return mean * self.factor, std * self.factor
+        shift, deviation = _channels(self.mean, mean), _channels(self.deviation, mean)
+        return (mean - shift) * self.factor / deviation, std * self.factor / deviation
+
+    def decodable(self, latents: Tensor) -> Tensor:
+        """Scaled latents, (B, C, h, w), -> what the decoder takes."""
+        if not self.mean:
+            return latents / self.factor
+        shift, deviation = _channels(self.mean, latents), _channels(self.deviation, latents)
+        return latents * deviation / self.factor + shift
+
+
+def latent_scale(config: Mapping[str, Any]) -> LatentScale:
+    """The scale in a VAE's config, which `require_plain_vae` has checked."""
+    mean, deviation = config.get("latents_mean"), config.get("latents_std")
+    factor = config.get("scaling_factor", DEFAULT_FACTOR)
+    return LatentScale(float(factor), tuple(mean or ()), tuple(deviation or ()))
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _channels(values: Sequence[float], like: Tensor) -> Tensor:
+    return torch.tensor(values).to(like)[:, None, None]
