@@ -10,6 +10,7 @@ from PIL import Image
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.files import atomic
 from eval.canvas import judge_canvas, load_canvas_classifier
+from pipelines.blank import require_content
 from pipelines.generation import Request, draw_all
 from pipelines.grid import Grid, draw_grid
 from pipelines.grid_layout import Pair, Row
@@ -57,12 +58,16 @@ def compare(
     Args:
         erased: prompts or concepts; rows that are or name one are marked.
         size: pixels a side; the model's own if none.
+
+    Raises:
+        TrainingError: one of them draws nothing but one colour, or what is not finite.
     """
     requests = [Request(prompt, seed) for prompt in prompts for seed in seeds]
     drawn = []
     for name, checkpoint in (("before", before), ("after", after)):
         with reporter.stage(f"draw {name}", len(requests)) as tick:
             drawn.append(draw_all(checkpoint, requests, drawing, device, size=size, on_drawn=tick))
+        require_content(drawn[-1], f"the model {name}")
     captions = [_captions(images, before) for images in drawn]
     rows = []
     for index, prompt in enumerate(prompts):

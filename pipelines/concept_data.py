@@ -20,6 +20,7 @@ from erasure.errors import ConfigError
 from erasure.hashing import weights_hash
 from erasure.latents import ConceptData, shuffled
 from erasure.seeds import derived_seed
+from pipelines.blank import require_content
 from pipelines.generation import Painter, Request
 from pipelines.memory import enough_memory, of_drawing, of_encoding
 from pipelines.picture_dataset import DatasetSource, dataset_pictures
@@ -56,7 +57,8 @@ class Gatherer:
         Raises:
             ConfigError: a source has no picture, or one that cannot be read.
             OutOfMemoryError: drawing or encoding needs less.
-            TrainingError: another process is gone.
+            TrainingError: the model draws one colour alone or what is not finite, or another
+                process is gone.
         """
         forget_source, retain_source = self.config.forget, self.config.retain
         # The user's own first: what is wrong with them is told before any picture is drawn.
@@ -121,6 +123,8 @@ class Gatherer:
                 self.cache.keep("pictures", key, kept)
         if self.team.first:
             assert kept is not None
+            first = kept["pixels"][: drawing.batch_size]  # of a cache that knew no better
+            require_content([_image(pixels) for pixels in first], "the model")
             yield PromptedPixels(kept["pixels"], [request.prompt for request in requests])
 
     def _draw(self, requests: Sequence[Request], tick: Tick) -> Tensor:
@@ -134,8 +138,10 @@ class Gatherer:
                 painter = painter or Painter(
                     self.checkpoint, self.config.drawing, self.device, self._size
                 )
-                drawn = [_bytes(image) for image in painter.draw(part)]
-                pixels[start : start + size] = torch.stack(drawn)
+                images = list(painter.draw(part))
+                if number == 0:  # before hours go into more of them
+                    require_content(images, "the model")
+                pixels[start : start + size] = torch.stack([_bytes(image) for image in images])
             tick(len(part))  # what others draw meanwhile counts too: the bar shows the whole
         self.team.sum_([pixels])
         return pixels
@@ -197,3 +203,7 @@ def _prompted(pictures: Iterable[Picture]) -> PromptedPixels:
 
 def _bytes(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, H, W) uint8
+
+
+def _image(pixels: Tensor) -> Image.Image:
+    return Image.fromarray(pixels.permute(1, 2, 0).numpy())  # of (3, H, W) uint8

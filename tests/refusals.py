@@ -82,3 +82,14 @@ def changed_model(folder: Path, path: Path, change: Callable[[torch.Tensor], tor
     tensors["conv_in.weight"] = change(tensors["conv_in.weight"])
     save_file(tensors, path / UNET)
     return path
+
+
+def changed_part(folder: Path, path: Path, component: str, name: str, value: float) -> Path:
+    """A copy in which one tensor of one component holds one value."""
+    shutil.copytree(folder, path)
+    (file,) = (path / component).glob("*.safetensors")
+    tensors = load_file(file)
+    (full,) = (key for key in tensors if key.endswith(name))  # transformers 5.6 drops a prefix
+    tensors[full] = torch.full_like(tensors[full], value)
+    save_file(tensors, file)
+    return path

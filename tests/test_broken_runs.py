@@ -9,8 +9,18 @@ import pytest
 import torch
 from console import command, erasure
 from PIL import Image
-from refusals import CHURCH, LINES, assert_told, changed_model, few_steps, line_of
+from refusals import (
+    CHURCH,
+    LINES,
+    assert_told,
+    changed_model,
+    changed_part,
+    few_steps,
+    line_of,
+)
 from safetensors.torch import load_file
+
+from pipelines import concept_data
 
 
 @pytest.mark.parametrize(
@@ -54,10 +64,64 @@ def test_a_device_that_is_not_there_is_refused(
     refused((*line, "--device", "cuda"), "'cuda' was asked for")
 
 
-def test_a_model_that_draws_no_numbers_is_told(
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    ("component", "name"),
+    [
+        ("unet", "conv_in.bias"),
+        ("vae", "decoder.conv_out.bias"),
+        ("text_encoder", "final_layer_norm.weight"),
+    ],
+)
+def test_weights_that_are_not_finite_are_refused_when_read(
+    tiny_folder: Path,
+    tmp_path: Path,
+    refused: Callable[..., None],
+    component: str,
+    name: str,
+    value: float,
+) -> None:
+    broken = changed_part(tiny_folder, tmp_path / "broken", component, name, value)
+    words = (f"the {component} of ", "NaN or infinite", name)
+    refused(("erase", broken, *CHURCH, "--out", tmp_path / "run"), *words)
+    prompt = ("--prompt", "x", "--seeds", 0, "--steps", 1)
+    refused(("compare", tiny_folder, broken, *prompt, "--out", tmp_path / "grid.png"), *words)
+
+
+@pytest.mark.parametrize("bias", [-1e6, 1e6])
+def test_a_model_that_draws_one_colour_is_told_after_its_first_batch(
+    tiny_folder: Path, tmp_path: Path, refused: Callable[..., None], bias: float
+) -> None:
+    broken = changed_part(tiny_folder, tmp_path / "flat", "vae", "decoder.conv_out.bias", bias)
+    colour = "#000000" if bias < 0 else "#ffffff"
+    few = ("--recipe", few_steps(tmp_path), "--cache", tmp_path / "cache", "--forget-drawn", 3)
+    small = ("--drawing-batch", 2)
+    line = ("erase", broken, *CHURCH, *few, *small, "--out", tmp_path / "run")
+    refused(line, "the model draws one colour", colour, "in all of 2 pictures", code=1)
+    prompt = ("--prompt", "x", "--seeds", 0, "--steps", 1)
+    compare = ("compare", tiny_folder, broken, *prompt, "--out", tmp_path / "grid.png")
+    refused(compare, "the model after draws one colour", colour, code=1)
+
+
+def test_a_cache_of_pictures_of_one_colour_is_not_trained_on(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., None]
+) -> None:
+    broken = changed_part(tiny_folder, tmp_path / "flat", "vae", "decoder.conv_out.bias", -1e6)
+    few = ("--recipe", few_steps(tmp_path), "--cache", tmp_path / "cache", "--forget-drawn", 2)
+    line = ("mask", broken, *CHURCH, "--kind", "all", *few, "--out")
+    with monkeypatch.context() as patch:
+        patch.setattr(concept_data, "require_content", lambda images, whose: None)
+        erasure(*line, tmp_path / "old.safetensors")  # as versions did that did not look
+    assert list((tmp_path / "cache" / "pictures").iterdir())
+    line = (*line, tmp_path / "new.safetensors")
+    refused(line, "the model draws one colour", "#000000", code=1)
+
+
+def test_a_model_whose_pictures_overflow_is_told(
     tiny_folder: Path, tmp_path: Path, refused: Callable[..., None]
 ) -> None:
-    broken = changed_model(tiny_folder, tmp_path / "nan", lambda weight: weight * float("nan"))
+    # Finite weights whose products are not: nothing is wrong until something is drawn.
+    broken = changed_model(tiny_folder, tmp_path / "huge", lambda weight: weight * 1e38)
     prompt = ("--prompt", "x", "--seeds", 0, "--steps", 1)
     compare = ("compare", tiny_folder, broken, *prompt, "--out", tmp_path / "grid.png")
     refused(compare, "not finite", code=1)

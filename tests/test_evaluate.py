@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from console import erasure
 from forked import forked, run_and_die, run_line
 from huggingface_hub import ModelCard
-from safetensors.torch import load_file, save_file
+from refusals import assert_told, changed_part
 
 ROWS = [
     ("a church in sketch style", "church", "sketch", 1),
@@ -121,24 +120,13 @@ def test_killed_half_way_and_restarted_it_finds_the_same(
     assert read(out) == read(evaluated)
 
 
-def test_a_model_that_draws_nan_is_counted_and_not_scored(
+def test_a_model_that_draws_one_colour_is_not_evaluated(
     tiny_folder: Path, prompts: Path, tmp_path: Path
 ) -> None:
-    broken = tmp_path / "broken"
-    shutil.copytree(tiny_folder, broken)
-    weights = broken / "unet" / "diffusion_pytorch_model.safetensors"
-    tensors = load_file(weights)
-    tensors["conv_out.bias"] = torch.full_like(tensors["conv_out.bias"], float("nan"))
-    save_file(tensors, weights)
+    broken = changed_part(tiny_folder, tmp_path / "black", "vae", "decoder.conv_out.bias", -1e6)
     said = erasure(*arguments(broken, tiny_folder, prompts, tmp_path / "out"))
-    assert said.code == 0, said.err
-    results = read(tmp_path / "out")
-    assert results["unusable"] == {
-        "after": {"nan": 6, "black": 0},
-        "before": {"nan": 0, "black": 0},
-    }
-    assert "ua" not in results["summary"]
-    assert "6 pictures" in said.out
+    assert_told(said, 1, "all 6 pictures of the model after are black, of one colour")
+    assert not (tmp_path / "out" / "results.json").exists()
 
 
 def test_the_card_tells_the_figures_and_keeps_the_rest(

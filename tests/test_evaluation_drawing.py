@@ -20,12 +20,13 @@ from PIL import Image
 from tiny import CPU
 
 from erasure.checkpoints import Checkpoint, read_checkpoint
-from erasure.errors import ConfigError, DiskError
+from erasure.errors import ConfigError, DiskError, TrainingError
 from eval.errors import EvalError
 from pipelines import generation
 from pipelines.evaluation import drawing
 from pipelines.evaluation.drawing import RunConfig, draw_cases
 from pipelines.evaluation.manifest import Drawn, cases_hash, unusable
+from pipelines.evaluation.usable import require_usable
 from pipelines.processes import Processes, processes
 from pipelines.progress import Reporter
 from prompts.case import LazyCases, PromptCase
@@ -262,17 +263,27 @@ def test_pictures_that_do_not_say_how_they_were_drawn_are_refused(
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_model_that_draws_nan_is_counted_and_not_scored(
-    tiny_checkpoint: Checkpoint,
-    tmp_path: Path,
-    value: float,
-    caplog: pytest.LogCaptureFixture,
+def test_a_model_that_draws_no_numbers_stops_after_its_first_batch(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, value: float
 ) -> None:
     broken = with_weight(tiny_checkpoint, "unet", "conv_in.bias", value)
-    drawn = draw(broken, tmp_path)
-    assert unusable(drawn) == {"nan": len(CASES), "black": 0}
-    assert not any(pixels(tmp_path, picture).any() for picture in drawn)
-    assert caplog.messages == ["7 nan of 7 pictures of after are left out of all rates"]
+    with pytest.raises(TrainingError, match=r"model after .* not finite in all 2 pictures"):
+        draw(broken, tmp_path)
+    assert len(list((tmp_path / "images" / "after").iterdir())) == 2
+
+
+@pytest.mark.parametrize("bias", [-1e6, 1e6, 0.0])
+def test_a_model_of_one_colour_is_not_evaluated(
+    tiny_checkpoint: Checkpoint, unbroken: Path, tmp_path: Path, bias: float
+) -> None:
+    one_colour = with_weight(tiny_checkpoint, "vae", "decoder.conv_out.bias", bias)
+    one_colour = with_weight(one_colour, "vae", "decoder.conv_out.weight", 0.0)
+    with pytest.raises(TrainingError, match="all 7 pictures of the model after are black, of one"):
+        require_usable(draw(one_colour, tmp_path), tmp_path, "after")
+    whole = draw(tiny_checkpoint, unbroken)
+    require_usable(whole, unbroken, "after")
+    lost = [replace(picture, state="black") for picture in whole[1:]]
+    require_usable([*lost, whole[0]], unbroken, "after")  # one that shows something will do
 
 
 def test_one_picture_that_is_nan_leaves_the_rest_of_its_batch_alone(

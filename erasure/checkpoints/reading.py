@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from erasure.checkpoints.checking import require_finite
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading_file import read_single_file
 from erasure.checkpoints.reading_folder import read_folder
@@ -21,8 +22,15 @@ def read_checkpoint(
         allow_pickle: also read `.ckpt`, `.pt` and `.bin`, with `weights_only=True`.
 
     Raises:
-        CheckpointError: missing, damaged, incomplete, refused, or another architecture.
+        CheckpointError: missing, damaged, incomplete, refused, another architecture, or with
+            weights that are NaN or infinite.
     """
+    checkpoint = _read(path, config, allow_pickle=allow_pickle)
+    require_finite(checkpoint.components, path)
+    return checkpoint
+
+
+def _read(path: Path, config: Path | None, *, allow_pickle: bool) -> Checkpoint:
     if config is not None and not (config / "model_index.json").is_file():
         raise CheckpointError(f"config {config} is no diffusers folder: it has no model_index.json")
     if path.is_dir():

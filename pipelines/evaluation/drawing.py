@@ -20,6 +20,7 @@ from erasure.errors import ConfigError
 from erasure.hashing import weights_hash
 from eval.errors import EvalError
 from pipelines.evaluation.manifest import Drawn, Manifest, State, Value, cases_hash, unusable
+from pipelines.evaluation.usable import require_numbers
 from pipelines.generation import (
     Painter,
     Precision,
@@ -97,6 +98,7 @@ def draw_cases(
             settings and `force` is not set.
         DiskError: the disk refuses; what is drawn stays.
         EvalError: the processes do not share the folder.
+        TrainingError: no picture of the first batch is finite.
     """
     if isinstance(cases, Iterator):
         cases = tuple(cases)
@@ -116,7 +118,10 @@ def draw_cases(
         run = _Run(checkpoint, settings, device, manifest)
         for number, batch in enumerate(_batches(cases, settings, size)):
             if team.has(number):
-                bad += sum(unusable(run.batch(number, [case for _, case in batch])).values())
+                made = run.batch(number, [case for _, case in batch])
+                if number == 0:
+                    require_numbers(made, name)
+                bad += sum(unusable(made).values())
             # What others draw meanwhile counts too: the bar shows the whole.
             tick(len(batch), f"{bad} unusable" if bad else "")
     team.wait()

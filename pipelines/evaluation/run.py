@@ -45,6 +45,7 @@ from pipelines.evaluation.scoring import (
 )
 from pipelines.evaluation.settings import EvaluateRecipe
 from pipelines.evaluation.training_record import read_training_record
+from pipelines.evaluation.usable import require_usable
 from pipelines.evaluation.verdict import verdict
 from pipelines.models import open_model, pick_device
 from pipelines.processes import processes
@@ -133,20 +134,21 @@ def _draw(
         height=recipe.size,
         batch_size=recipe.batch_size,
     )
-    drawn = [
-        draw_cases(
-            model,
-            suite.cases,
-            out,
-            settings,
-            device=device,
-            reporter=reporter,
-            name=name,
-            force=force,
-        )
-        for name, model in zip(("after", "before"), models, strict=True)
-        if model is not None
-    ]
+    drawn = []
+    for name, model in zip(("after", "before"), models, strict=True):
+        if model is not None:
+            made = draw_cases(
+                model,
+                suite.cases,
+                out,
+                settings,
+                device=device,
+                reporter=reporter,
+                name=name,
+                force=force,
+            )
+            require_usable(made, out, name)
+            drawn.append(made)
     return Pictures(drawn[0], drawn[1] if len(drawn) > 1 else None)
 
 
