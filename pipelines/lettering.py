@@ -6,23 +6,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-import matplotlib
 from PIL import ImageDraw, ImageFont
+
+from pipelines.glyphs import WIDE, drawable, font_for
 
 ELLIPSIS: Final = "…"
 _ALSO_PLAIN: Final = f"{ELLIPSIS}“”‘’"  # noqa: RUF001
 
 
 @lru_cache(maxsize=32)
-def face(size: int, *, plain: bool = True) -> ImageFont.FreeTypeFont:
-    """A font of `size` pixels: Pillow's own for plain text, as it covers little beyond ASCII.
-
-    Other text gets DejaVu Sans, which matplotlib brings and which covers the alphabets but neither
-    Chinese, Japanese, Korean nor emoji: their characters show as boxes.
-    """
-    wide = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-    if not plain and wide.is_file():
-        return ImageFont.truetype(str(wide), round(0.92 * size))  # its letters are larger
+def face(size: int, path: Path | None = None) -> ImageFont.FreeTypeFont:
+    """A font of `size` pixels: that of a file, or Pillow's own, which covers little but ASCII."""
+    if path is not None:
+        return ImageFont.truetype(str(path), round(0.92 * size))  # letters of others are larger
     found = ImageFont.load_default(size=size)
     if not isinstance(found, ImageFont.FreeTypeFont):
         raise OSError("this Pillow has no FreeType to draw text with; install Pillow's own wheel")
@@ -30,8 +26,10 @@ def face(size: int, *, plain: bool = True) -> ImageFont.FreeTypeFont:
 
 
 def face_for(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """The font that covers `text`."""
-    return face(size, plain=all(c.isascii() or c in _ALSO_PLAIN for c in text))
+    """The font that has all letters of `text`, which is `drawable`."""
+    if all(c.isascii() or c in _ALSO_PLAIN for c in text):
+        return face(size)
+    return face(size, font_for(text) or WIDE)
 
 
 def clean(text: str) -> str:
@@ -47,6 +45,7 @@ def line_height(size: int) -> int:
 
 def width_of(text: str, size: int) -> int:
     """Pixels that one line of text takes."""
+    text = drawable(text)
     return -int(-face_for(text, size).getlength(text) // 1)
 
 
@@ -60,6 +59,7 @@ def write(
     anchor: str = "la",
 ) -> None:
     """Draw one line of text; `anchor` as Pillow names them, `la` the top left."""
+    text = drawable(text)
     pen.text(where, text, colour, face_for(text, size), anchor=anchor)
 
 
@@ -80,7 +80,7 @@ def write_lines(
 
 def fit(text: str, size: int, width: int) -> str:
     """`text` on one line of at most `width` pixels, its end given up for an ellipsis if need be."""
-    text = _bounded(clean(text), width)
+    text = drawable(_bounded(clean(text), width))
     if width_of(text, size) <= width:
         return text
     return text[: _fitting(text, size, width, ELLIPSIS)].rstrip() + ELLIPSIS
@@ -92,7 +92,7 @@ def wrap(text: str, size: int, width: int, lines: int) -> list[str]:
     A word that is wider than a line is broken anywhere; what does not fit the last line is given
     up for an ellipsis. Text without anything to draw has no lines.
     """
-    left = _bounded(clean(text), width * lines)
+    left = drawable(_bounded(clean(text), width * lines))
     wrapped: list[str] = []
     while left and len(wrapped) < lines - 1:
         end = _fitting(left, size, width)

@@ -14,6 +14,7 @@ from erasure.files import atomic
 from pipelines.classifiers.bench_layout import LETTER, panel, place_labels
 from pipelines.classifiers.bench_table import Row
 from pipelines.classifiers.presets import RETRAIN
+from pipelines.glyphs import escaped
 from pipelines.sheets import ACCENT, INK, LINE, MUTED, PAPER
 
 _PANEL: Final = (5.6, 4.2)
@@ -53,7 +54,7 @@ def plot_gap_against_time(rows: Sequence[Row], path: Path) -> None:
 
 def _panel(axes: Axes, setting: str, rows: Sequence[Row]) -> None:
     axes.set_facecolor(PAPER)
-    axes.set_title(setting, color=INK, fontsize=11, loc="left")
+    axes.set_title(escaped(setting), color=INK, fontsize=11, loc="left")
     axes.set_xlabel("run time (s)", color=MUTED)
     axes.set_ylabel("Avg Gap to retraining (points)", color=MUTED)
     axes.grid(axis="y", color=LINE, linewidth=0.8)
