@@ -1,15 +1,19 @@
-"""Pictures from a folder, by the `imagefolder` convention of `datasets`, read without it."""
+"""Pictures from a folder: with a table by the `imagefolder` convention of `datasets`, or with
+captions as kohya's scripts want them."""
 
 import csv
 import json
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Final
 
 from erasure.errors import ConfigError
+from pipelines import captions
+from pipelines.picture_files import endings, is_picture, require_readable, visible
 from pipelines.pictures import Picture, read_pictures, sampled
 from prompts.nearest import nearest
 
@@ -17,7 +21,8 @@ METADATA: Final = ("metadata.jsonl", "metadata.csv")
 FILE_COLUMN: Final = "file_name"
 PROMPT_COLUMNS: Final = ("prompt", "text")
 """The first that is there is taken."""
-ENDINGS: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,55 +54,78 @@ def folder_pictures(
 def folder_entries(folder: Path, *, prompt: str | None = None) -> tuple[Entry, ...]:
     """The pictures of a folder and of those in it, with their prompts, in a fixed order.
 
+    With a `metadata.jsonl` or `metadata.csv` in it or in folders below: a row a picture,
+    `file_name` relative to that file, and `prompt` or `text`. Without one: a caption beside each
+    picture, and folders such as `10_church`, see `pipelines.captions`. A warning counts the files
+    that are left out.
+
     Args:
-        folder: with a `metadata.jsonl` or `metadata.csv` in it or in folders below: a row a
-            picture, `file_name` relative to that file, and `prompt` or `text`. Pictures that no
-            row names are left out.
-        prompt: one for all pictures; no metadata is read then.
+        folder: as above.
+        prompt: one for all pictures; neither a table nor a caption is read then.
 
     Raises:
-        ConfigError: there is no such folder, no picture in it, no prompt for them, or a metadata
-            file that is not as above.
+        ConfigError: there is no such folder, no picture in it, one of a format that cannot be read,
+            no prompt for them, or a table or caption that is not as above.
     """
     if not folder.is_dir():
         found = "is a file, not a folder" if folder.exists() else "is not there"
         raise ConfigError(f"the picture folder {folder} {found}; check the path")
-    if prompt is not None:
-        entries = tuple(Entry(path, prompt) for path in _visible(folder) if _is_picture(path))
-    else:
-        tables = [path for path in _visible(folder) if path.name in METADATA]
-        if not tables:
-            raise ConfigError(
-                f"the picture folder {folder} has no {' or '.join(METADATA)} and no prompt is "
-                "given; add the file or give one prompt for all"
-            )
+    files = visible(folder)
+    tables = [path for path in files if path.name in METADATA]
+    beside = captions.caption_files(files) if prompt is None and not tables else {}
+    if prompt is None and tables:
         for table in tables:
             if table.name != METADATA[0] and table.with_name(METADATA[0]) in tables:
                 raise ConfigError(f"{table.parent} has both {' and '.join(METADATA)}; keep one")
         entries = tuple(entry for table in tables for entry in _read_table(table))
+        require_readable([entry.path for entry in entries if is_picture(entry.path)])
+    else:
+        entries = _untabled(folder, [path for path in files if is_picture(path)], beside, prompt)
     if not entries:
         raise ConfigError(f"the picture folder {folder} has no picture; add .png or .jpg files")
+    used = {entry.path for entry in entries} | set(tables) | set(beside.values())
+    _tell_left_out(folder, [path for path in files if path not in used])
     return entries
 
 
-def _visible(folder: Path) -> list[Path]:
-    """All files below, sorted, without hidden ones and what is in hidden folders."""
-    return sorted(
-        Path(parent, name)
-        for parent, folders, names in _walk(folder)
-        for name in names
-        if not name.startswith(".")
+def _untabled(
+    folder: Path, pictures: Sequence[Path], beside: Mapping[Path, Path], prompt: str | None
+) -> tuple[Entry, ...]:
+    """Pictures with captions, or with one prompt for all, each as often as its folder says."""
+    if not pictures:
+        return ()
+    require_readable(pictures)
+    if prompt is not None:
+        prompts = [prompt] * len(pictures)
+    elif beside or any(captions.folder_name(picture) for picture in pictures):
+        prompts = captions.prompts_of(pictures, beside)
+        named = len(pictures) - len(beside)
+        told = f"; the folder's name serves as prompt of {named} more" if named else ""
+        _log.warning("%s: captions read (first line of each): %d%s", folder, len(beside), told)
+    else:
+        raise ConfigError(
+            f"the picture folder {folder} has no {' or '.join(METADATA)}, its pictures have no "
+            f"captions ({' or '.join(captions.ENDINGS)} beside each) and no prompt is given; add "
+            "one of them"
+        )
+    repeats = captions.repeats_of(pictures)
+    if max(repeats) > 1:
+        _log.warning(
+            "%s: pictures are taken 1 to %d times, by the numbers of their folders",
+            folder,
+            max(repeats),
+        )
+    return tuple(
+        Entry(picture, text)
+        for picture, text, count in zip(pictures, prompts, repeats, strict=True)
+        for _ in range(count)
     )
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield parent, folders, names
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in ENDINGS
+def _tell_left_out(folder: Path, files: Sequence[Path]) -> None:
+    """Nothing that might have been meant as a picture or a caption is passed over in silence."""
+    if files:
+        _log.warning("%s: left out files that no prompt goes with: %s", folder, endings(files))
 
 
 def _read_table(table: Path) -> Iterator[Entry]:

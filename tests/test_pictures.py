@@ -220,11 +220,107 @@ def test_a_folder_without_pictures_prompts_or_existence_is_refused(tmp_path: Pat
         folder_entries(tmp_path / "none")
     with pytest.raises(ConfigError, match="is a file"):
         folder_entries(paint(tmp_path / "file" / "a.png"))
-    with pytest.raises(ConfigError, match=r"has no metadata\.jsonl .* and no prompt"):
+    with pytest.raises(ConfigError, match=r"no metadata\.jsonl .* no captions .* no prompt"):
         folder_entries(tmp_path / "file")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="has no picture"):
         folder_entries(tmp_path / "empty", prompt="a wall")
+
+
+# A folder with captions.
+
+
+def caption(picture: Path, text: str, ending: str = ".txt") -> Path:
+    picture.with_suffix(ending).write_text(text, encoding="utf-8")
+    return picture
+
+
+def test_captions_beside_pictures_are_their_prompts(tmp_path: Path) -> None:
+    caption(paint(tmp_path / "a.png"), "\ufeffa red   wall\nsecond line\n")
+    caption(paint(tmp_path / "in" / "b.jfif.png"), "a wall, old", ".caption")
+    found = [(e.path.name, e.prompt) for e in folder_entries(tmp_path)]
+    assert found == [("a.png", "a red wall"), ("b.jfif.png", "a wall, old")]
+
+
+def test_folders_with_numbers_name_and_repeat_their_pictures(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caption(paint(tmp_path / "10_church" / "a.png"), "a church at night")
+    paint(tmp_path / "10_church" / "b.png")
+    paint(tmp_path / "5_old castle" / "c.png")
+    found = [(e.path.name, e.prompt) for e in folder_entries(tmp_path)]
+    church = [("a.png", "a church at night")] * 2 + [("b.png", "church")] * 2
+    assert found == [*church, ("c.png", "old castle")]  # 10 to 5 is 2 to 1
+    assert "(first line of each): 1; the folder's name serves as prompt of 2 more" in caplog.text
+    assert "pictures are taken 1 to 2 times" in caplog.text
+    assert len(folder_entries(tmp_path / "10_church")) == 2  # alone, its number says nothing
+    assert len(folder_entries(tmp_path, prompt="a wall")) == 5
+
+
+@pytest.mark.parametrize("number", ["0", "1001", "9" * 30])
+def test_a_folder_that_repeats_its_pictures_without_sense_is_refused(
+    tmp_path: Path, number: str
+) -> None:
+    paint(tmp_path / f"{number}_church" / "a.png")
+    with pytest.raises(ConfigError, match="with a number from 1 to 1,000"):
+        folder_entries(tmp_path)
+
+
+def test_captions_that_are_missing_empty_or_double_are_refused(tmp_path: Path) -> None:
+    picture = caption(paint(tmp_path / "a.png"), "a wall")
+    other = paint(tmp_path / "b.png")
+    with pytest.raises(ConfigError, match=r"b\.png has no caption, while .*: 1\); add b\.txt"):
+        folder_entries(tmp_path)
+    caption(other, " \n")
+    with pytest.raises(ConfigError, match=r"the first line of .*b\.txt is empty"):
+        folder_entries(tmp_path)
+    other.with_suffix(".txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"b\.txt cannot be read as text in UTF-8"):
+        folder_entries(tmp_path)
+    caption(picture, "a wall", ".caption")
+    with pytest.raises(ConfigError, match=r"two captions, a\.txt and a\.caption; keep one"):
+        folder_entries(tmp_path)
+
+
+@pytest.mark.parametrize("ending", [".jfif", ".jpe", ".webp", ".avif", ".JPG", ".jp2", ".tga"])
+def test_pictures_of_every_readable_format_are_read(tmp_path: Path, ending: str) -> None:
+    if ending not in Image.registered_extensions() and ending.islower():
+        pytest.skip(f"this Pillow does not read {ending}")
+    caption(paint(tmp_path / f"a{ending}", "red", (64, 64)), "a red wall")
+    (picture,) = folder_pictures(tmp_path, size=8)
+    red, green, blue = picture.image.getpixel((4, 4))
+    assert red > 200 > 60 > max(green, blue)
+
+
+@pytest.mark.parametrize("ending", [".heic", ".heif", ".jxl", ".HEIC"])
+def test_pictures_that_cannot_be_read_are_counted_and_named(tmp_path: Path, ending: str) -> None:
+    caption(paint(tmp_path / "b.png"), "a wall")
+    for name in ("a", "c"):
+        caption(tmp_path / f"{name}{ending}", "a wall")
+        (tmp_path / f"{name}{ending}").touch()
+    for prompt in (None, "a wall"):
+        told = rf"a{ending} has a format .* \(of such there are 2 {ending.lower()}\); convert"
+        with pytest.raises(ConfigError, match=told):
+            folder_entries(tmp_path, prompt=prompt)
+
+
+def test_what_is_left_out_of_a_folder_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.png", "b.png"):
+        caption(paint(tmp_path / name), "a wall")
+    folder_entries(tmp_path)
+    assert "left out" not in caplog.text
+    for name in ("a.npz", "b.npz", "meta_cap.json", "README"):
+        (tmp_path / name).touch()
+    folder_entries(tmp_path)
+    assert (
+        "left out files that no prompt goes with: 2 .npz, 1 without an ending, 1 .json"
+        in caplog.text
+    )
+    table(tmp_path, {"file_name": "a.png", "text": "a wall"})
+    folder_entries(tmp_path)
+    assert "2 .npz, 2 .txt, 1 without an ending, 1 .png, 1 .json" in caplog.text
 
 
 # A data set.
