@@ -192,6 +192,11 @@ def build_pipeline(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -
     return pipeline
 
 
+def build_tokenizers(checkpoint: Checkpoint) -> tuple[Any, ...]:
+    """A CLIPTokenizer for each text encoder."""
+    return tuple(_build_tokenizer(checkpoint, name) for name in checkpoint.description.tokenizers())
+
+
 def _build_tokenizer(checkpoint: Checkpoint, name: str) -> Any:  # noqa: ANN401
     from transformers import CLIPTokenizer
 

@@ -28,6 +28,7 @@ from pipelines.picture_folder import folder_pictures
 from pipelines.pictures import Picture
 from pipelines.processes import Processes
 from pipelines.progress import Reporter, Tick
+from pipelines.prompt_checks import warn_of_prompts
 from pipelines.settings import DataConfig, PicturesConfig
 from prompts.imagenette import CLASSES, find_label, label_prompts
 from prompts.plan import ConceptPlan
@@ -64,6 +65,9 @@ class Gatherer:
         # The user's own first: what is wrong with them is told before any picture is drawn.
         own = list(self._read("forget", forget_source))
         kept = list(self._read("retain", retain_source))
+        captions = [text for part in (*own, *kept) for text in part.prompts]
+        if captions:
+            warn_of_prompts("captions", captions, self.checkpoint)
         forget = _joined([*self._drawn("forget", self.plan.forget, forget_source.drawn), *own])
         if forget is None and self.team.first:
             raise ConfigError(

@@ -27,6 +27,7 @@ from pipelines.models import is_canvas, open_model, pick_device
 from pipelines.plots import plot_density, plot_losses
 from pipelines.processes import Processes, processes
 from pipelines.progress import Reporter
+from pipelines.prompt_checks import check_plan, warn_of_prompts
 from pipelines.recipe import build, dump_published, dump_toml
 from pipelines.run_folder import (
     MASK,
@@ -87,14 +88,16 @@ def cache_of(recipe: EraseRecipe) -> TensorCache:
 
 
 def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint) -> ConceptPlan:
-    """The prompts of the recipe's concept."""
-    return plan_concept(
+    """The prompts of the recipe's concept; ConfigError where the model would not read one whole."""
+    plan = plan_concept(
         recipe.concept,
         family="canvas" if is_canvas(checkpoint) else "general",
         instead=recipe.instead,
         prompts=recipe.data.forget_prompts or None,
         retain=recipe.data.retain_prompts,
     )
+    check_plan(plan, checkpoint)
+    return plan
 
 
 def run_erasure(
@@ -137,6 +140,8 @@ def run_erasure(
     text = dump_toml(recipe, RECIPE_HEADER)
     goes_on = may_write(out, text, recipe.model, resume=resume, force=force)
     require_space(out / MODEL, 3 * folder_size(checkpoint))
+    if recipe.grid.prompts:
+        warn_of_prompts("prompts of the grid", recipe.grid.prompts, checkpoint)
     found = data.gather()
     if goes_on and (out / MASK).exists():
         mask = load_mask(out / MASK)  # as it was, whatever device measured it

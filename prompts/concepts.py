@@ -8,6 +8,7 @@ from prompts.errors import PromptError
 from prompts.general_concepts import plan_general
 from prompts.phrases import tidy
 from prompts.plan import ConceptPlan
+from prompts.syntax import require_plain
 
 __all__ = ["ConceptPlan", "plan_concept"]
 
@@ -40,13 +41,16 @@ def plan_concept(
 
     Raises:
         PromptError: the concept is empty or the canvas does not know it, `instead` fits it not,
-            or a prompt is to be forgotten and also to stand in or to be retained.
+            one of both is written in the prompt syntax of another program, or a prompt is to be
+            forgotten and also to stand in or to be retained.
 
     Source: arXiv:2310.12508 and its released code for classes and nudity; the rest is ours.
     """
     named = tidy(concept)
     if not named:
         raise PromptError("the concept is empty; name what to erase, such as `church`")
+    require_plain(named, "the concept")
+    require_plain(instead or "", "instead")
     plan = plan_canvas if family == "canvas" else plan_general
     return plan(
         named,

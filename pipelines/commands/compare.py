@@ -55,6 +55,7 @@ def compare(
     from pipelines.memory import enough_memory, of_drawing
     from pipelines.models import is_canvas, open_model, pick_device
     from pipelines.progress import Reporter
+    from pipelines.prompt_checks import warn_of_prompts
     from pipelines.settings import drawing_defaults, parse_seeds
     from prompts.errors import PromptError
     from prompts.files import read_prompts
@@ -73,6 +74,7 @@ def compare(
     where = pick_device(device or "auto")
     one = open_model(before, config=config, allow_pickle=allow_pickle)
     other = open_model(after, config=config, allow_pickle=allow_pickle)
+    warn_of_prompts("prompts", texts, one)
     marked = list(erased or ())
     if not marked and other.provenance is not None:
         marked = [other.provenance.concept]

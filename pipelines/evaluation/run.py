@@ -50,6 +50,7 @@ from pipelines.evaluation.verdict import verdict
 from pipelines.models import open_model, pick_device
 from pipelines.processes import processes
 from pipelines.progress import Reporter
+from pipelines.prompt_checks import warn_of_prompts
 from pipelines.recipe import dump_toml
 from pipelines.settings import parse_seeds
 from prompts.case import PromptSet
@@ -101,6 +102,9 @@ def run_evaluation(
     before = open_model(recipe.against) if recipe.against else None
     erased = erased_labels(recipe, after, suite)
     suite = limited(suite, erased, recipe.limit)
+    if team.first:
+        prompts = (case.prompt for case in suite.cases)
+        warn_of_prompts(f"prompts of {suite.name}", prompts, after)
     # Before the drawing, so that a judge that is not there is told at once.
     judges = open_judges(recipe, device) if team.first else {}
     drawn = _draw(recipe, suite, (after, before), device, out, force=force, reporter=reporter)
