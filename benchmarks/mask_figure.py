@@ -73,14 +73,16 @@ class Cell:
 
 
 def cells() -> list[Cell]:
-    """All cells, in an order in which each beginning of the list is worth a look."""
+    """All cells, in an order in which each beginning of the list is worth a look: the inverse mask,
+    of which least is to be expected, comes after the other two."""
     return [
         Cell(concept, seed, density, rate, mask)
         for seed in RUN_SEEDS
         for concept in CONCEPTS
+        for masks in (MASKS[:2], MASKS[2:])
         for density in DENSITIES
         for rate in RATES
-        for mask in MASKS
+        for mask in masks
     ]
 
 
