@@ -37,7 +37,7 @@ def require_content(images: Sequence[Image.Image], whose: str) -> None:
     if all_blank(images):
         colour = "#%02x%02x%02x" % images[0].convert("RGB").getpixel((0, 0))  # type: ignore[misc] # noqa: UP031
         raise TrainingError(
-            f"{whose} draws one colour alone ({colour}, in all of {len(images)} pictures), so "
+            f"{whose} draws one colour alone ({colour}; pictures drawn: {len(images)}), so "
             "there is nothing to learn from or to look at; check the model by drawing with it "
             "elsewhere, and its autoencoder first, since one that overflows in fp16 draws black"
         )
