@@ -6,14 +6,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from erasure.disk import disk_errors
+from erasure.parts import part_of, remove_leftovers
 
 
 @contextmanager
 def atomic(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
-    """Yield `path.part` to write to; it takes the place of `path` only if the block succeeds.
+    """Yield a name to write to; it takes the place of `path` only if the block succeeds.
 
     The bytes are on the disk before the name changes, so that a crash leaves the old file or the
-    new one. Whatever fails, no `.part` stays behind.
+    new one. Of several that write one path at once, each has a name of its own, and the last to end
+    wins. Whatever fails, nothing half-written stays; what a killed process left beside `path` goes.
 
     Args:
         keep: where the file that was at `path` goes; None drops it. A crash between the two
@@ -22,15 +24,17 @@ def atomic(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
     Raises:
         DiskError: the disk refuses, here or in the block.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = part_of(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, once=True)
         try:
             yield part
             with part.open("rb") as written:
                 os.fsync(written.fileno())
             if keep is not None and path.exists():
-                os.replace(path, keep)
+                with suppress(FileNotFoundError):  # another writer has just moved it there
+                    os.replace(path, keep)
             os.replace(part, path)
         finally:
             with suppress(OSError):

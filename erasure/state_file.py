@@ -14,6 +14,7 @@ from torch import Tensor
 from erasure.checkpoints.tensor_file import write_tensors
 from erasure.disk import disk_errors
 from erasure.errors import TrainingError
+from erasure.parts import parts_in
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def drop(path: Path) -> None:
         DiskError: the disk refuses.
     """
     with disk_errors(path):
-        for file in (path.with_name(f"{path.name}.part"), before(path), path):
+        for file in (*parts_in(path.parent, path.name), before(path), path):
             file.unlink(missing_ok=True)
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from console import command, erasure, quick_recipe
 from forked import forked, run_and_die
+from leftovers import left_by_the_dead, without_owners
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -307,7 +308,10 @@ def test_a_run_stopped_by_ctrl_c_between_steps_ends_as_the_unbroken_one(
 
 def states(run: Path) -> dict[str, int]:
     """Steps of the states that are there."""
-    return {path.name: len(load_file(path)["history"]) for path in sorted(run.glob("state*"))}
+    return {
+        without_owners(path.name): len(load_file(path)["history"])
+        for path in sorted(run.glob("state*"))
+    }
 
 
 @pytest.mark.parametrize(
@@ -414,7 +418,9 @@ def test_a_run_killed_as_its_model_is_put_in_place_can_be_resumed(
     cut = tmp_path / "cut"
     shutil.copytree(tiny_run, cut)
     (cut / "erasure.json").unlink()  # written last
-    (cut / "model").rename(cut / "model.part")
+    part = left_by_the_dead(cut / "model")
+    part.unlink()
+    (cut / "model").rename(part)
     said = erasure("erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut, "--resume")
     assert said.code == 0, said.err
     assert names(cut) == RUN_FILES

@@ -23,6 +23,7 @@ from erasure.claims import claimed
 from erasure.disk import disk_errors, refuse_existing, require_space
 from erasure.errors import CheckpointError
 from erasure.local_paths import json_without_origin, without_origin
+from erasure.parts import part_of, remove_leftovers
 
 
 def write_folder(
@@ -136,17 +137,17 @@ def _require_replaceable(path: Path) -> None:
 
 @contextmanager
 def _whole_folder(path: Path) -> Iterator[Path]:
-    """Yield `path.part` to fill; it takes the place of `path` only if the block succeeds.
+    """Yield a folder to fill; it takes the place of `path` only if the block succeeds.
 
     What is replaced is `path.replaced` for a moment. Where a killed process left that, it goes back
     to its place, or away if the new folder is in it.
     """
-    part, old = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.replaced")
+    part, old = part_of(path), path.with_name(f"{path.name}.replaced")
     path.parent.mkdir(parents=True, exist_ok=True)
     if old.exists() and not path.exists():
         os.replace(old, path)
     shutil.rmtree(old, ignore_errors=True)
-    shutil.rmtree(part, ignore_errors=True)
+    remove_leftovers(path.parent)
     part.mkdir()
     try:
         yield part

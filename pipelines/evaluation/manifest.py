@@ -20,6 +20,7 @@ from PIL import Image
 from erasure.disk import disk_errors
 from erasure.errors import ConfigError
 from erasure.files import atomic
+from erasure.parts import parts_in
 from prompts.case import PromptCase
 
 FORMAT: Final = "diffusion-erasure pictures 1"
@@ -135,8 +136,8 @@ class Manifest:
                     # Only the name counts, so that nothing outside is removed.
                     (self._pictures / Path(str(row.get("file"))).name).unlink(missing_ok=True)
                 piece.unlink()
-            for half in self._pictures.glob("*.png.part"):
-                half.unlink()
+            for half in parts_in(self._pictures):
+                half.unlink(missing_ok=True)
             self.whole.unlink(missing_ok=True)
         _write(self._header, json.dumps(wanted, indent=2) + "\n")
 

@@ -11,6 +11,7 @@ import torch
 from exact_data import blobs, network, points_of, table_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from leftovers import left_by_the_dead
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -240,9 +241,10 @@ def test_a_stage_that_was_killed_is_not_continued_with_other_points(tmp_path: Pa
 def test_what_a_crash_left_half_written_goes_before_training(tmp_path: Path) -> None:
     points = blobs(40)
     model = SISA.fit(points, start=network(), folder=tmp_path)
-    halves = [tmp_path / f"{ENSEMBLE}.part", tmp_path / "shard-000" / "slice-00.safetensors.part"]
-    for half in halves:
-        half.write_bytes(b"old weights")
+    halves = [
+        left_by_the_dead(path, b"old weights")
+        for path in (tmp_path / ENSEMBLE, tmp_path / "shard-000" / "slice-00.safetensors")
+    ]
     model.forget(points, [id_in(points, shard=0, part=1)])
     assert not any(half.exists() for half in halves)
 
