@@ -14,7 +14,7 @@ from pipelines.classifiers.bench_table import table
 from pipelines.classifiers.cells import Cell, DeletionFacts
 from pipelines.classifiers.data import ClassifierData, DataConfig, DataFacts
 
-SETTING = "digits/mlp/10%"
+SETTING = "digits 120/mlp 0.05/10%"
 RETRAINED = {"ua": 5.0, "ra": 100.0, "ta": 94.0, "mia": 13.0}
 
 

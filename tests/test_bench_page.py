@@ -101,7 +101,7 @@ def test_settings_recipe_seeds_versions_and_failures_are_there(read: Read) -> No
         "salun epochs 2, lr 0.013, density 0.5 best of 6",
         "rl epochs 2, lr 0.01 preset",
         "sisa shards 5 not searched",
-        "bs digits/mlp/10% the inputs run from 0 to 16",
+        "bs digits 120/mlp 0.05/10% the inputs run from 0 to 16",
         "epochs 20",
         "seeds 0, 1",
         "torch 2.",

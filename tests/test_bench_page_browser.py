@@ -44,7 +44,7 @@ READ = (
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of two settings."""
     made = bench()
-    more = [replace(one, setting="digits/mlp/class:3") for one in made.cells]
+    more = [replace(one, setting="digits 120/mlp 0.05/class:3") for one in made.cells]
     both = replace(made, rows=table([*made.cells, *more]))
     return write_page(both, tmp_path_factory.mktemp("bench"))
 

@@ -1,6 +1,7 @@
 """The benchmark: presets, cells that resume, the search, the table and its plot."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from erasure.classifiers import METHODS, TrainingRecipe
+from erasure.classifiers import METHODS, TrainingRecipe, make_method
 from erasure.classifiers.exact_methods import EXACT
 from erasure.errors import CheckpointError, ConfigError
 from eval.unlearning_metrics import Scores
@@ -29,11 +30,12 @@ from pipelines.classifiers.bench_run import Share, run_bench
 from pipelines.classifiers.bench_table import table, to_csv, to_json, to_markdown
 from pipelines.classifiers.cells import Cell, CellFile, DeletionFacts
 from pipelines.classifiers.data import DataConfig, load_data
-from pipelines.classifiers.presets import FOLDER, Preset, Span, load_presets
+from pipelines.classifiers.presets import Preset, load_presets
 from pipelines.classifiers.run_settings import RECIPES, resolve_bench
-from pipelines.classifiers.tuning import trials, write_tuned
+from pipelines.classifiers.search_space import DECADES, HIGHEST, LOWEST, Choice, Span, space_of
+from pipelines.classifiers.tuned_values import Searched, TunedFor, TunedValues
+from pipelines.classifiers.tuning import trials
 from pipelines.progress import Reporter
-from pipelines.recipe import load_toml
 
 pytest.importorskip("sklearn")
 
@@ -209,17 +211,150 @@ def test_every_method_has_a_preset_that_it_accepts() -> None:
                 trial.make()
 
 
+def test_a_preset_is_its_methods_own_defaults_or_names_what_it_sets_otherwise() -> None:
+    rows = {row.name: row for row in load_presets(["all"])}
+    differing = {
+        name
+        for name, row in rows.items()
+        if not row.own_training and row.make() != make_method(row.method)
+    }
+    assert differing == {"salun-random", "salun-inverse"}  # They have SalUn's rate, not RL's.
+    for name in differing:
+        control = {key: rows[name].value(key) for key in rows[name].search}
+        assert control == {key: rows["salun"].value(key) for key in rows["salun"].search}
+
+
+def test_one_rule_gives_every_range_of_a_search() -> None:
+    for row in load_presets(["all"]):
+        for name, space in row.search.items():
+            start = row.value(name)
+            if isinstance(space, Choice):
+                assert start in space.values
+                assert len(space.values) == 2
+            elif space.scale == "linear":
+                assert (space.low, space.high) == (LOWEST, HIGHEST)
+                assert space.low <= start <= space.high
+            else:
+                decades = math.log10(space.high / space.low)
+                assert decades == pytest.approx(DECADES, abs=0.005)  # Bounds have three digits.
+                middle = math.sqrt(space.low * space.high)
+                assert middle == pytest.approx(start, rel=0.005)
+
+
+def test_every_row_that_is_ranked_is_searched_and_the_releases_label_rule_is_a_choice() -> None:
+    rows = {row.name: row for row in load_presets(["all"])}
+    unsearched = {name for name, row in rows.items() if not row.search}
+    assert unsearched == {"retrain", *(name for name, row in rows.items() if row.own_training)}
+    for name in ("rl", "salun", "salun-soft"):
+        assert rows[name].search["labels"] == Choice(("other", "any"))
+        tried = {
+            (trial.settings["labels"], trial.settings["order"]) for trial in trials(rows[name], 8)
+        }
+        assert len(tried) == 4
+
+
+def test_what_cannot_be_searched_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"momentum is 0\.0 and cannot be searched"):
+        space_of(METHODS["ft"], "momentum", 0.0)
+
+
+FOUND_FOR = TunedFor(
+    data="digits",
+    examples=200,
+    fingerprint="0" * 32,
+    model=ModelConfig(architecture="mlp", width=0.05),
+    training=TrainingRecipe(epochs=2),
+    forget="10%",
+    unlearn_epochs=2,
+)
+
+
+def tuned_file(folder: Path, found_for: TunedFor, **rows: dict[str, Any]) -> Path:
+    search = Searched(trials=8, seeds=2)
+    return TunedValues(found_for=found_for, search=search, rows=rows).write(folder)
+
+
 def test_tuned_values_replace_those_of_the_preset_for_their_setting_alone(tmp_path: Path) -> None:
-    best = load_presets(["salun"])[0].with_values({"lr": 0.007, "density": 0.3})
-    other = load_presets(["ga"])[0].with_values({"lr": 0.5})
+    other = replace(FOUND_FOR, forget="50%")
     tuned = [
-        write_tuned(tmp_path, "a/b/10%", {"salun": best}),
-        write_tuned(tmp_path, "a/b/50%", {"ga": other}),
+        tuned_file(tmp_path, FOUND_FOR, salun={"lr": 0.007, "density": 0.3, "labels": "any"}),
+        tuned_file(tmp_path, other, ga={"lr": 0.5}),
     ]
-    (row,) = load_presets(["salun"], setting="a/b/10%", tuned=tuned)
-    assert (row.settings["lr"], row.settings["density"]) == (0.007, 0.3)
-    assert load_presets(["salun"], setting="a/b/50%", tuned=tuned) == load_presets(["salun"])
-    assert load_presets(["ga"], setting="a/b/50%", tuned=tuned)[0].settings["lr"] == 0.5
+    (row,) = load_presets(["salun"], found_for=FOUND_FOR, tuned=tuned)
+    assert [row.settings[name] for name in ("lr", "density", "labels")] == [0.007, 0.3, "any"]
+    assert load_presets(["salun"], found_for=other, tuned=tuned) == load_presets(["salun"])
+    assert load_presets(["ga"], found_for=other, tuned=tuned)[0].settings["lr"] == 0.5
+    assert load_presets(["ga"], tuned=tuned) == load_presets(["ga"])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"examples": 5000},
+        {"fingerprint": "1" * 32},
+        {"model": ModelConfig(architecture="mlp", width=1.0)},
+        {"model": ModelConfig(architecture="resnet18", width=0.05)},
+        {"training": TrainingRecipe(epochs=3)},
+        {"training": TrainingRecipe(epochs=2, batch_size=32)},
+        {"forget": "class:3"},
+        {"unlearn_epochs": None},
+    ],
+    ids=str,
+)
+def test_tuned_values_leak_to_nothing_that_differs(tmp_path: Path, changed: dict[str, Any]) -> None:
+    tuned = [tuned_file(tmp_path, FOUND_FOR, ga={"lr": 0.5})]
+    elsewhere = replace(FOUND_FOR, **changed)
+    assert load_presets(["ga"], found_for=FOUND_FOR, tuned=tuned)[0].settings["lr"] == 0.5
+    assert load_presets(["ga"], found_for=elsewhere, tuned=tuned) == load_presets(["ga"])
+    other = tuned_file(tmp_path, elsewhere, ga={"lr": 0.25})
+    assert other != tuned[0]
+    assert TunedValues.read(other).found_for == elsewhere
+
+
+def test_a_file_of_tuned_values_that_serves_no_setting_is_refused(run: Run, tmp_path: Path) -> None:
+    path = tuned_file(tmp_path, replace(FOUND_FOR, examples=9), ga={"lr": 0.5})
+    with pytest.raises(
+        ConfigError, match=r"was found for 9 examples of digits, mlp 0\.05, 2 epochs"
+    ):
+        run(tuned=[path])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '["fashion-mnist/resnet18/10%".ft]\nlr = 0.1\n',
+            "does not say what its values were found",
+        ),
+        ("[found_for]\ndata = 'x'\n[search]\ntrials = 8\nseeds = 2\n", "is missing"),
+        ("rows = 3\n[found_for]\n", "rows holds 3"),
+        ("[found_for]\n[rows]\nga = [1]\n", "rows holds"),
+    ],
+)
+def test_files_that_hold_no_tuned_values_are_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "tuned.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_presets(["ga"], tuned=[path])
+
+
+def test_networks_of_two_widths_and_data_of_two_sizes_have_rows_of_their_own(run: Run) -> None:
+    (data,), (model,) = TINY.data, TINY.models
+    both = replace(TINY, methods=("ga",), models=(model, replace(model, width=0.1)))
+    assert {row.setting for row in run(both)} == {
+        "digits 200/mlp 0.05/10%",
+        "digits 200/mlp 0.1/10%",
+    }
+    more = replace(both, models=(model,), data=(data, replace(data, train=150)))
+    assert {row.setting for row in run(more)} == {
+        "digits 200/mlp 0.05/10%",
+        "digits 150/mlp 0.05/10%",
+    }
+    alike = replace(both, models=(model,), data=(data, replace(data, seed=1)))
+    with pytest.raises(ConfigError, match=r"would both be called 'digits 200/mlp 0\.05/10%'"):
+        run(alike)
 
 
 def test_the_density_of_a_control_is_that_of_its_mask() -> None:
@@ -241,7 +376,7 @@ def test_fewer_epochs_than_ascents_still_make_a_scrub() -> None:
         epochs: (made.epochs, made.ascents)  # type: ignore[attr-defined]
         for epochs, made in found.items()
     }
-    assert counts == {9: (5, 2), 4: (4, 2), 2: (2, 2), 1: (1, 1)}
+    assert counts == {9: (5, 3), 4: (4, 3), 2: (2, 1), 1: (1, 1)}
 
 
 def test_unknown_methods_and_empty_spans_are_refused() -> None:
@@ -253,15 +388,13 @@ def test_unknown_methods_and_empty_spans_are_refused() -> None:
         Preset(name="x", method="ft", settings={"rate": 1.0}).make()
 
 
-def test_presets_name_nothing_that_is_not_searched_within_its_span() -> None:
-    for path in FOLDER.glob("*.toml"):
-        (row,) = load_presets([path.stem])
-        for name, span in row.search.items():
-            start = row.density if name == "density" and row.mask != "none" else row.settings[name]
-            assert span.low <= start <= span.high
-
-
 # The search
+
+
+def searched(folder: Path) -> TunedValues:
+    """What the search of the one setting found."""
+    (path,) = (folder / "out" / "tuned").iterdir()
+    return TunedValues.read(path)
 
 
 def test_trials_begin_with_the_preset_and_stay_in_their_space() -> None:
@@ -270,8 +403,11 @@ def test_trials_begin_with_the_preset_and_stay_in_their_space() -> None:
     assert found[0] == row
     assert len(found) == 9
     for trial in found[1:]:
-        for name, span in row.search.items():
-            assert span.low <= trial.settings[name] <= span.high
+        for name, space in row.search.items():
+            if isinstance(space, Choice):
+                assert trial.settings[name] in space.values
+            else:
+                assert space.low <= trial.settings[name] <= space.high
     assert found[:5] == list(trials(row, 5))
     assert len(list(trials(load_presets(["retrain"])[0], 9))) == 1
 
@@ -282,9 +418,7 @@ def test_the_search_keeps_what_is_nearest_to_retraining_on_held_out_examples(
     monkeypatch.setattr(tuning, "_gap", lambda cell, _: abs(cell.values["settings"]["lr"] - 0.02))
     run(replace(TINY, methods=("ga",)), budget=4)
     tried = [line["values"]["settings"]["lr"] for line in lines(tmp_path, "trials")[1:]]
-    best = load_toml(tmp_path / "out" / "tuned" / "digits-mlp-10.toml")["digits/mlp/10%"]["ga"][
-        "lr"
-    ]
+    best = searched(tmp_path).rows["ga"]["lr"]
     assert len(tried) == 4
     assert best == min(tried, key=lambda lr: abs(lr - 0.02))
     used = lines(tmp_path)[1]["values"]["settings"]["lr"]
@@ -297,7 +431,7 @@ def test_a_search_of_several_seeds_takes_the_best_mean(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What is best with the first seed alone is worst with the second.
-    wanted = {tuning.SEED: 0.02, tuning.SEED + 1: 0.0001}
+    wanted = {tuning.SEED: 0.002, tuning.SEED + 1: 0.00001}
 
     def gap(cell: Cell, _: Cell) -> float:
         return abs(math.log(cell.values["settings"]["lr"] / wanted[cell.seed]))
@@ -307,8 +441,8 @@ def test_a_search_of_several_seeds_takes_the_best_mean(
     cells = [line for line in lines(tmp_path, "trials") if line["row"] == "ga"]
     assert sorted(Counter(cell["seed"] for cell in cells).values()) == [4, 4]
     tried = [cell["values"]["settings"]["lr"] for cell in cells[::2]]
-    file = tmp_path / "out" / "tuned" / "digits-mlp-10.toml"
-    best = load_toml(file)["digits/mlp/10%"]["ga"]["lr"]
+    assert searched(tmp_path).search == Searched(trials=4, seeds=2)
+    best = searched(tmp_path).rows["ga"]["lr"]
     means = {lr: sum(abs(math.log(lr / w)) for w in wanted.values()) for lr in tried}
     assert means[best] == min(means.values())
     assert "in 8 trials" in (tmp_path / "out" / "report.html").read_text()
@@ -317,7 +451,8 @@ def test_a_search_of_several_seeds_takes_the_best_mean(
 def test_a_search_that_was_cut_goes_on(run: Run, tmp_path: Path) -> None:
     run(replace(TINY, methods=("ga",)), budget=2)
     before = lines(tmp_path, "trials")
-    (tmp_path / "out" / "tuned" / "digits-mlp-10.toml").unlink()
+    (file,) = (tmp_path / "out" / "tuned").iterdir()
+    file.unlink()
     run(replace(TINY, methods=("ga",)), budget=3)
     assert lines(tmp_path, "trials")[: len(before)] == before
     assert len(lines(tmp_path, "trials")) == len(before) + 1
@@ -329,8 +464,8 @@ def test_processes_share_the_search_and_leave_the_table_to_a_second_call(
     config = replace(TINY, methods=("ga",), forget=("10%", "class:3"))
     for index in range(2):
         assert run(config, budget=1, share=Share(index, 2)) == []
-    made = sorted(path.name for path in (tmp_path / "out" / "tuned").iterdir())
-    assert made == ["digits-mlp-10.toml", "digits-mlp-class-3.toml"]
+    made = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "out" / "tuned").iterdir())
+    assert made == ["digits-mlp-10", "digits-mlp-class-3"]
     assert not (tmp_path / "out" / "cells.jsonl").exists()
 
 
@@ -423,9 +558,24 @@ def test_the_key_of_a_cell_is_what_it_was(tmp_path: Path) -> None:
     rows = [Preset(name="ft", method="ft", settings={"epochs": 2, "lr": 0.01})]
     rows.append(replace(rows[0], mask="random", density=0.3))
     assert [world.key(row) for row in rows] == [
-        "a59322c128753873be771e62abe4f9fe",
-        "6bb85d6808015c2a74861bc722bb05f3",
+        "fd1fc24761f7a915e0c217dc81c22941",
+        "34c8c4f02c4d24ec3cfd0d24ba700eee",
     ]
+
+
+def test_the_key_of_a_cell_holds_the_defaults_of_its_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ModelStore(tmp_path, torch.device("cpu"), Reporter(quiet=True))
+    (world,) = worlds(TINY, [load_data(TINY.data[0])], store)
+    row = Preset(name="scrub", method="scrub")
+    before = world.key(row)
+    assert world.key(replace(row, settings={"alpha": 0.5})) == before  # Its default, said aloud.
+    other = dataclasses.make_dataclass(
+        "Other", [("alpha", float, 0.75)], bases=(METHODS["scrub"],), frozen=True, kw_only=True
+    )
+    monkeypatch.setitem(METHODS, "scrub", other)
+    assert world.key(row) != before
 
 
 def test_a_plot_is_made_of_any_number_of_settings(tmp_path: Path) -> None:
@@ -444,7 +594,8 @@ def test_names_of_dots_on_one_spot_do_not_lie_on_each_other() -> None:
 
 def test_the_page_counts_the_trials_of_the_present_search(run: Run, tmp_path: Path) -> None:
     config = replace(TINY, methods=("ga",))
-    old = Cell(key="of another preset", setting="digits/mlp/10%", row="ga", seed=tuning.SEED)
+    name = "digits 200/mlp 0.05/10%"
+    old = Cell(key="of another preset", setting=name, row="ga", seed=tuning.SEED)
     CellFile(tmp_path / "out", "trials").append(old)
     (tmp_path / "out" / "bench.toml").write_text("")
     run(config, budget=3)

@@ -182,7 +182,7 @@ def test_a_benchmark_prints_its_table(tmp_path: Path) -> None:
         *("--forget", "10%", "--methods", "ft,ga", "--seeds", "0", "--out", tmp_path / "bench"),
     )
     assert said.code == 0, said.err
-    assert "### digits/mlp/10%" in said.out
+    assert "### digits 1151/mlp 0.1/10%" in said.out
     assert (tmp_path / "bench" / "gap.png").is_file()
     again = classify(
         *("bench", "--recipe", tmp_path / "bench" / "bench.toml", "--json"),

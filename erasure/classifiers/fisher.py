@@ -57,7 +57,10 @@ class FisherForgetting:
         weights = trainable(task.model)
         order = torch.randperm(len(task.retain), generator=generator_for(task.seed, "fisher"))
         data = task.retain if self.samples is None else task.retain.subset(order[: self.samples])
-        information = yield from fisher_diagonal(task.model, weights, data, self.labels)
+        information = yield from task.remembered(
+            f"fisher {self.labels} {self.samples}",
+            fisher_diagonal(task.model, weights, data, self.labels),
+        )
         new = {}
         for name, weight in weights.items():
             inverse = 1 / (information[name].double() + 1e-8)

@@ -4,7 +4,7 @@
 
 import math
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -77,13 +77,21 @@ class Influence:
     def _losses(self, task: Task) -> Iterator[float]:
         task.model.eval()
         weights = trainable(task.model)
-        forget = yield from mean_gradient(task, task.forget, weights)
-        retain = yield from mean_gradient(task, task.retain, weights)
-        share = len(task.forget) / (len(task.forget) + len(task.retain))
-        moved = self.solve(task, weights, share * (forget - retain))
+        moved = yield from task.remembered(
+            f"iu {replace(self, alpha=1.0)}", self._direction(task, weights)
+        )
         change = shaped(self.alpha * moved, weights)
         new = {name: wide(weight.detach()) + change[name] for name, weight in weights.items()}
         assign(task.model, new, task.mask)
+
+    def _direction(
+        self, task: Task, weights: Mapping[str, Tensor]
+    ) -> Generator[float, None, Tensor]:
+        """H^-1 v, (P,); yields the mean loss of each batch."""
+        forget = yield from mean_gradient(task, task.forget, weights)
+        retain = yield from mean_gradient(task, task.retain, weights)
+        share = len(task.forget) / (len(task.forget) + len(task.retain))
+        return self.solve(task, weights, share * (forget - retain))
 
     def solve(self, task: Task, weights: Mapping[str, Tensor], vector: Tensor) -> Tensor:
         """H^-1 v, (P,)."""

@@ -1,8 +1,8 @@
 """What a method of forgetting is, what it is given, and what comes out."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from erasure.classifiers.recipe import TrainingRecipe
 from erasure.classifiers.weights import BatchNormPolicy
 from erasure.masks import SaliencyMask
 
+T = TypeVar("T")
 Need = Literal["recipe", "per-sample-gradients", "own-training"]
 """What a method cannot do without: how the model was trained (`training`), a model that torch.func
 can differentiate sample by sample, or a model that the method itself has trained."""
@@ -42,6 +43,23 @@ class Task:
     batchnorm: BatchNormPolicy = "update"
     progress: Progress | None = None
     """Where the last whole epoch is kept."""
+    memo: dict[str, Any] | None = None
+    """What methods have computed of this very model, data and seed, by what decides it; None keeps
+    nothing. It is for a search whose trials differ only in what is done with that afterwards."""
+
+    def remembered(self, key: str, make: Generator[float, None, T]) -> Generator[float, None, T]:
+        """What `make` returns, or has returned for another trial under this key.
+
+        Args:
+            key: all the settings of a method that decide it; the model, data and seed are the
+                task's own.
+        """
+        if self.memo is None:
+            return (yield from make)
+        if key not in self.memo:
+            self.memo[key] = yield from make
+        found: T = self.memo[key]
+        return found
 
     def logits(self, batch: Batch) -> Tensor:
         """The model's answers, (B, classes), float32 or wider."""

@@ -45,8 +45,12 @@ class SelectiveDampening:
     def _losses(self, task: Task) -> Iterator[float]:
         task.model.eval()
         weights = trainable(task.model)
-        forget = yield from fisher_diagonal(task.model, weights, task.forget)
-        retain = yield from fisher_diagonal(task.model, weights, task.retain)
+        forget = yield from task.remembered(
+            "ssd forget", fisher_diagonal(task.model, weights, task.forget)
+        )
+        retain = yield from task.remembered(
+            "ssd retain", fisher_diagonal(task.model, weights, task.retain)
+        )
         share = len(task.forget) / (len(task.forget) + len(task.retain))
         new = {}
         for name, weight in weights.items():

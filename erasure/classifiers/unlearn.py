@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ def unlearn(
     build: Callable[[], nn.Module] | None = None,
     batchnorm: BatchNormPolicy = "update",
     state: Path | None = None,
+    memo: dict[str, Any] | None = None,
     on_step: Callable[[Step], None] = lambda _: None,
 ) -> Unlearned:
     """Make a model that has forgotten, leaving the given one as it is.
@@ -51,6 +53,9 @@ def unlearn(
         batchnorm: whether running statistics follow the batches or keep their values.
         state: file that keeps the last whole epoch; where it exists, the run continues from it and
             ends with the bytes of an unbroken one. Methods without epochs start anew.
+        memo: kept from call to call, for trials of one model, forget set, retain set and seed that
+            differ in settings alone: what does not depend on these is computed once, and `seconds`
+            are less from the second trial on. None computes everything.
         on_step: told of every step, such as a progress bar; also of those that `state` holds.
 
     Raises:
@@ -69,6 +74,7 @@ def unlearn(
     before = dict(model.named_parameters())
     begun = time.perf_counter()
     task = replace(task, seed=seed, training=training, build=build, batchnorm=batchnorm)
+    task = replace(task, memo=memo)
     if mask is None and isinstance(method, MaskMaking):
         mask = method.make_mask(task)
     if mask is not None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 from torch import nn
 
@@ -16,12 +17,13 @@ from pipelines.classifiers.bench_config import BenchConfig
 from pipelines.classifiers.bench_models import ModelStore
 from pipelines.classifiers.bench_own import FEATURES_STAY, OwnTraining, frozen_data
 from pipelines.classifiers.cells import NOT_FOR_THESE, Cell, CellFile
-from pipelines.classifiers.data import ClassifierData, DataConfig
+from pipelines.classifiers.data import ClassifierData
 from pipelines.classifiers.forget_setting import ForgetSetting
 from pipelines.classifiers.measuring import Measured, Split, measure, split_data
 from pipelines.classifiers.model_file import LoadedClassifier
 from pipelines.classifiers.presets import RETRAIN, Preset
 from pipelines.classifiers.training import forget_data
+from pipelines.classifiers.tuned_values import TunedFor
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,22 @@ class World:
 
     @property
     def name(self) -> str:
-        """Such as `fashion-mnist/resnet18/10%`."""
-        return setting_name(self.data.config, self.model, self.setting)
+        """What tables call the setting, such as `fashion-mnist 5000/resnet18 0.125/10%`."""
+        data = f"{self.data.config.name} {len(self.data.train)}"
+        return f"{data}/{model_name(self.model)}/{self.setting}"
+
+    @property
+    def found_for(self) -> TunedFor:
+        """All that decides which settings of a method are the best here."""
+        return TunedFor(
+            data=self.data.config.name,
+            examples=len(self.data.train),
+            fingerprint=self.data.fingerprint,
+            model=self.model,
+            training=self.config.training,
+            forget=str(self.setting),
+            unlearn_epochs=self.config.unlearn_epochs,
+        )
 
     @cached_property
     def split(self) -> Split:
@@ -53,6 +69,11 @@ class World:
     @cached_property
     def retrained(self) -> LoadedClassifier:
         return self.store.retrained(self.original, self.data, self.split, self.setting, self.seed)
+
+    @cached_property
+    def memo(self) -> dict[str, Any] | None:
+        """What trials of a search share; rows of the table are timed, and compute everything."""
+        return {} if self.held_out else None
 
     @cached_property
     def weights(self) -> int:
@@ -69,7 +90,7 @@ class World:
             forget=str(self.setting),
             seed=self.seed,
             attack=[self.config.signals, self.config.exact_attack],
-            **preset.plain(),
+            **preset.decides(self.config.training, self.seed),
         )
 
     def run(self, preset: Preset) -> Cell:
@@ -99,6 +120,7 @@ class World:
                     seed=self.seed,
                     mask=preset.mask,
                     density=preset.density,
+                    memo=self.memo,
                     on_step=lambda step: tick(0, f"step {step.index}, loss {step.loss:.3f}"),
                 )
                 tick()
@@ -160,9 +182,9 @@ class World:
         )
 
 
-def setting_name(data: DataConfig, model: ModelConfig, setting: ForgetSetting) -> str:
-    """What tables and tuned files call a combination."""
-    return f"{data.name}/{model.architecture}/{setting}"
+def model_name(model: ModelConfig) -> str:
+    """What tables call a model: networks of two widths are two."""
+    return f"{model.architecture} {model.width:g}"
 
 
 def worlds(

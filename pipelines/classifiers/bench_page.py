@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from erasure.files import atomic
 from pipelines.classifiers import bench_view as view
+from pipelines.classifiers.bench import model_name
 from pipelines.classifiers.bench_config import BenchConfig
 from pipelines.classifiers.bench_table import OWN_NOTE, OWN_TRAINING, Row
 from pipelines.classifiers.cells import Cell
@@ -96,7 +97,7 @@ def _facts(bench: Bench) -> Iterator[Facts]:
         counts = {
             f"{count:,}"
             for setting, count in bench.weights.items()
-            if setting.split("/")[-2] == model.architecture
+            if f"/{model_name(model)}/" in setting
         }
         shown = {"width": f"{model.width:g}", "weights": " or ".join(sorted(counts)) or "unknown"}
         yield Facts(f"Model: {model.architecture}", tuple(_named(shown)))

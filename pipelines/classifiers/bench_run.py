@@ -19,7 +19,7 @@ from erasure.disk import disk_errors
 from erasure.errors import CheckpointError, ConfigError
 from erasure.files import atomic
 from erasure.local_paths import without_folders
-from pipelines.classifiers.bench import World, run_world, worlds
+from pipelines.classifiers.bench import World, model_name, run_world, worlds
 from pipelines.classifiers.bench_config import BenchConfig
 from pipelines.classifiers.bench_models import ModelStore
 from pipelines.classifiers.bench_page import Bench, write_page
@@ -28,7 +28,8 @@ from pipelines.classifiers.bench_table import Row, table, to_csv, to_json, to_ma
 from pipelines.classifiers.cells import Cell, CellFile
 from pipelines.classifiers.data import load_data
 from pipelines.classifiers.presets import RETRAIN, Preset, load_presets
-from pipelines.classifiers.tuning import trials, tune, tuning_seeds, write_tuned
+from pipelines.classifiers.tuned_values import TunedValues
+from pipelines.classifiers.tuning import trials, tune, tuned_values, tuning_seeds
 from pipelines.progress import Reporter
 from pipelines.recipe import dump_toml
 
@@ -94,19 +95,21 @@ def run_bench(
     _prepare(config, out)
     data = [load_data(one) for one in config.data]
     store = ModelStore(out / "models", device, reporter)
+    everything = list(worlds(config, data, store))
+    _require_apart(everything)
+    _require_of_these(tuned, everything)
     if budget:
         tries = CellFile(out, "trials", share.index)
         searched: dict[str, list[World]] = {}
         for world in worlds(config, data, store, seeds=tuning_seeds(tuning), held_out=True):
             searched.setdefault(world.name, []).append(world)
-        for name, same in list(searched.items())[share.index :: share.count]:
+        for same in list(searched.values())[share.index :: share.count]:
             best = tune(same, _rows(config, same[0], tuned), budget, tries)
-            write_tuned(out / TUNED, name, best)
+            tuned_values(same, best, budget).write(out / TUNED)
         if share.count > 1:  # the others may not be done
             return []
     files = [*tuned, *sorted((out / TUNED).glob("*.toml"))]
     cells = CellFile(out, process=share.index)
-    everything = list(worlds(config, data, store))
     done = CellFile(out, "trials").read().values()
     seeds = sorted({cell.seed for cell in done}) or tuning_seeds(1)
     tried = _tried(
@@ -172,7 +175,7 @@ def write_tables(out: Path, bench: Bench) -> None:
 
 def _rows(config: BenchConfig, world: World, tuned: Sequence[Path]) -> list[Preset]:
     """The rows of a setting, retraining first."""
-    found = load_presets(config.methods, setting=world.name, tuned=tuned)
+    found = load_presets(config.methods, found_for=world.found_for, tuned=tuned)
     kind = world.data.facts.kind
     rows = [
         row.at_most(config.unlearn_epochs)
@@ -182,6 +185,31 @@ def _rows(config: BenchConfig, world: World, tuned: Sequence[Path]) -> list[Pres
     if any(row.name == RETRAIN for row in rows):
         return rows
     return [Preset(name=RETRAIN, method=RETRAIN), *rows]
+
+
+def _require_apart(everything: Sequence[World]) -> None:
+    """Raises ConfigError where a table would give two settings one name."""
+    prints: dict[str, str] = {}
+    for world in everything:
+        if prints.setdefault(world.name, world.data.fingerprint) != world.data.fingerprint:
+            raise ConfigError(
+                f"two data sets of the benchmark would both be called {world.name!r} and share "
+                "their rows; run them into two folders, or give them different numbers of examples"
+            )
+
+
+def _require_of_these(tuned: Sequence[Path], everything: Sequence[World]) -> None:
+    """Raises ConfigError for a file whose values were found for none of the settings."""
+    wanted = [world.found_for for world in everything]
+    for path in tuned:
+        known = TunedValues.read(path).found_for
+        if known not in wanted:
+            raise ConfigError(
+                f"{path} was found for {known.examples} examples of {known.data}, "
+                f"{model_name(known.model)}, {known.training.epochs} epochs and {known.forget}, "
+                "and no setting of this benchmark is the same in all that it names; leave it out, "
+                "or search again with --tune"
+            )
 
 
 def _prepare(config: BenchConfig, out: Path) -> None:

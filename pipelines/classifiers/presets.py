@@ -1,6 +1,7 @@
-"""Rows of the benchmark: a method, its mask, its tuned settings, and where to search them.
+"""Rows of the benchmark: a method, its mask, its tuned settings, and which of them are searched.
 
-`presets/NAME.toml` holds one row each; `presets/tuned/*.toml` what `--tune` found, by setting.
+`presets/NAME.toml` holds one row each, and names what it sets otherwise than the method's own
+defaults; `presets/tuned/*.toml` holds what `--tune` found, one setting a file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ from erasure.classifiers.exact import ExactMethod
 from erasure.classifiers.exact_methods import EXACT
 from erasure.errors import ConfigError
 from pipelines.classifiers.raw_data import Kind
+from pipelines.classifiers.search_space import Space, Value, space_of
+from pipelines.classifiers.tuned_values import TunedFor, TunedValues
 from pipelines.recipe import build, load_toml
 from prompts.nearest import nearest
 
@@ -21,29 +24,6 @@ RETRAIN: Final = "retrain"
 """The row every other is held against."""
 MaskKind = Literal["none", "salient", "random", "inverse"]
 _OF_TABLES: Final = ("forest", "extra-trees")
-Value = int | float | str | bool | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Span:
-    """Values that a setting may take in a search."""
-
-    low: float
-    high: float
-    scale: Literal["log", "linear"] = "log"
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high or (self.scale == "log" and self.low <= 0):
-            raise ConfigError(
-                f"a search from {self.low} to {self.high} on a {self.scale} scale is empty; give "
-                "low below high, and above 0 for log"
-            )
-
-    def at(self, place: float) -> float:
-        """The value at a place in [0, 1]."""
-        if self.scale == "linear":
-            return self.low + place * (self.high - self.low)
-        return float(self.low * (self.high / self.low) ** place)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,13 +34,14 @@ class Preset:
     method: str
     """Key into `METHODS`, or into `EXACT`."""
     settings: Mapping[str, Value] = field(default_factory=dict)
-    """Of the method; what is missing keeps the method's default."""
+    """Of the method: what the preset sets otherwise than its own defaults, its epochs, and what is
+    searched. What is missing keeps the method's default."""
     mask: MaskKind = "none"
     """A mask beside the method; SalUn makes its own."""
     density: float = 0.5
     """Share of the weights in that mask."""
-    search: Mapping[str, Span] = field(default_factory=dict)
-    """Setting, or `density`, -> where to look for it."""
+    search: Mapping[str, Space] = field(default_factory=dict)
+    """Setting, or `density`, -> where to look for it, by the rule of `search_space`."""
     training: Mapping[str, Value] = field(default_factory=dict)
     """What a method of `EXACT` wants otherwise than the recipe of the benchmark."""
 
@@ -80,6 +61,18 @@ class Preset:
         if self.mask != "none" and "density" in values:
             density = float(values.pop("density"))  # type: ignore[arg-type]
         return replace(self, settings={**self.settings, **values}, density=density)
+
+    def value(self, name: str) -> Value:
+        """What a searched setting has now; `density` is the mask's where there is one.
+
+        Raises:
+            ConfigError: the row has no such setting.
+        """
+        if name == "density" and self.mask != "none":
+            return self.density
+        if name not in self.settings:
+            raise ConfigError(f"{self.name} has no setting {name!r} to search; take it out")
+        return self.settings[name]
 
     def at_most(self, epochs: int | None) -> "Preset":
         """The row with no more epochs than that, where it has any.
@@ -117,8 +110,21 @@ class Preset:
             given["recipe"] = {**asdict(training), **self.training}
         return build(kind, {**given, **self.settings}, self.name)
 
+    def decides(self, training: TrainingRecipe, seed: int) -> dict[str, Any]:
+        """All that decides the result, the method's own defaults too, as plain values.
+
+        Args:
+            training: the recipe of the benchmark.
+            seed: of the run.
+
+        Raises:
+            ConfigError: an unknown setting or a value outside its range.
+        """
+        made = self.make_own(training, seed) if self.own_training else self.make()
+        return {**self.plain(), "settings": repr(made)}
+
     def plain(self) -> dict[str, Any]:
-        """What decides the result, as plain values."""
+        """What the row says of itself, as plain values."""
         masked = {} if self.mask == "none" else {"mask": self.mask, "density": self.density}
         recipe = {"recipe": dict(self.training)} if self.training else {}
         return {"method": self.method, "settings": dict(self.settings), **masked, **recipe}
@@ -131,10 +137,11 @@ class _File:
     method: str
     mask: MaskKind = "none"
     density: float = 0.5
+    search: tuple[str, ...] = ()
 
 
 def load_presets(
-    names: Sequence[str] = (), *, setting: str = "", tuned: Sequence[Path] = ()
+    names: Sequence[str] = (), *, found_for: TunedFor | None = None, tuned: Sequence[Path] = ()
 ) -> list[Preset]:
     """Rows by name, all but the controls if none is named, tuned for a setting where it is known.
 
@@ -142,7 +149,7 @@ def load_presets(
 
     Args:
         names: of files in the presets folder; `all` for every one of them.
-        setting: such as `fashion-mnist/resnet18/10%`, a table of the tuned files.
+        found_for: the setting; values that were found for any other are not used.
         tuned: further files of tuned values, which win over those of the package.
 
     Raises:
@@ -155,10 +162,12 @@ def load_presets(
     rows = {name: _read(known[name]) for name in (known if "all" in names or not names else names)}
     if not names:
         rows = {name: row for name, row in rows.items() if row.mask == "none"}
-    found: dict[str, Mapping[str, Value]] = {}
+    values: dict[str, Mapping[str, Value]] = {}
     for file in (*sorted((FOLDER / "tuned").glob("*.toml")), *tuned):
-        found |= load_toml(file).get(setting, {})
-    made = [row.with_values(found.get(name, {})) for name, row in rows.items()]
+        found = TunedValues.read(file)
+        if found.found_for == found_for:
+            values |= found.rows
+    made = [row.with_values(values.get(name, {})) for name, row in rows.items()]
     for row in made:  # an unknown setting shows here, not after an hour
         if row.own_training:
             row.make_own(TrainingRecipe(), seed=0)
@@ -171,15 +180,21 @@ def load_presets(
 
 def _read(path: Path) -> Preset:
     table = load_toml(path)
-    settings, search, training = (table.pop(k, {}) for k in ("settings", "search", "training"))
+    settings, training = (table.pop(key, {}) for key in ("settings", "training"))
     base = build(_File, table, path.stem)
-    spans = {name: build(Span, span, f"search.{name}") for name, span in search.items()}
-    return Preset(
+    row = Preset(
         name=path.stem,
         method=base.method,
         settings=settings,
         mask=base.mask,
         density=base.density,
-        search=spans,
         training=training,
     )
+    if row.own_training:
+        return row
+    made, kind = row.make(), METHODS[row.method]
+    for name in ("epochs", *base.search):
+        if name != "density" or row.mask == "none":
+            settings = {name: getattr(made, name), **settings} if hasattr(made, name) else settings
+    row = replace(row, settings=settings)
+    return replace(row, search={n: space_of(kind, n, row.value(n)) for n in base.search})

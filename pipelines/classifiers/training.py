@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -78,6 +79,7 @@ def forget_data(
     mask: MaskKind = "none",
     density: float = 0.5,
     state: Path | None = None,
+    memo: dict[str, Any] | None = None,
     on_step: OnStep = lambda _: None,
 ) -> tuple[Unlearned, ClassifierRecord]:
     """Let a model forget part of what it was trained on.
@@ -86,6 +88,7 @@ def forget_data(
         record: of `model`; its recipe is that of retraining, its batch size that of all methods.
         mask: one to compute first, and to count into the run time.
         density: share of the weights in it.
+        memo: of `unlearn`, for the trials of a search.
     """
     size = record.training.batch_size
     forget, retain = (batches(data.train, part, size) for part in (split.forget, split.retain))
@@ -102,6 +105,7 @@ def forget_data(
         classes=len(data.facts.classes),
         training=record.training,
         state=state,
+        memo=memo,
         on_step=on_step,
     )
     made = replace(made, seconds=made.seconds + masking)

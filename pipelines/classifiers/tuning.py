@@ -1,21 +1,18 @@
 """A small search for every method, all with the same budget, by Avg Gap on held-out data."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Final
 
-import tomli_w
 import torch
 
 from erasure.errors import ConfigError
-from erasure.files import atomic
 from erasure.seeds import derived_seed
 from eval.unlearning_metrics import average_gap
 from pipelines.classifiers.bench import World, run_world
 from pipelines.classifiers.cells import Cell, CellFile
-from pipelines.classifiers.presets import RETRAIN, Preset, Value
+from pipelines.classifiers.presets import RETRAIN, Preset
+from pipelines.classifiers.tuned_values import Searched, TunedValues
 
 SEED: Final = 1_000_003
 """Of the original, the retrained model and the forget set of the search, the first of as many as it
@@ -53,7 +50,7 @@ def trials(preset: Preset, budget: int) -> Iterator[Preset]:
     )
     for point in engine.draw(budget - 1, dtype=torch.float64).tolist():
         places = zip(names, point, strict=True)
-        yield preset.with_values({name: _value(preset, name, place) for name, place in places})
+        yield preset.with_values({name: preset.search[name].at(place) for name, place in places})
 
 
 def tune(
@@ -92,32 +89,19 @@ def tune(
     return best
 
 
-def write_tuned(folder: Path, setting: str, best: Mapping[str, Preset]) -> Path:
-    """Write what was found for a setting as a TOML file of its own, as `load_presets` reads it."""
-    table = {
-        name: {key: _searched(preset, key) for key in sorted(preset.search)}
+def tuned_values(worlds: Sequence[World], best: Mapping[str, Preset], budget: int) -> TunedValues:
+    """What `tune` found for the setting of these worlds, to be written."""
+    rows = {
+        name: {setting: preset.value(setting) for setting in sorted(preset.search)}
         for name, preset in best.items()
         if preset.search
     }
-    path = folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', setting).strip('-')}.toml"
-    note = "# What `erasure classify bench --tune` found.\n\n"
-    with atomic(path) as part:
-        part.write_text(note + tomli_w.dumps({setting: table}), encoding="utf-8")
-    return path
+    return TunedValues(
+        found_for=worlds[0].found_for, search=Searched(trials=budget, seeds=len(worlds)), rows=rows
+    )
 
 
 def _gap(cell: Cell, target: Cell) -> float:
     if cell.scores is None or target.scores is None:
         return float("inf")
     return average_gap(cell.scores, target.scores)
-
-
-def _value(preset: Preset, name: str, place: float) -> Value:
-    """Three digits are as many as a search can tell apart, and as a person can read."""
-    return float(f"{preset.search[name].at(place):.3g}")
-
-
-def _searched(preset: Preset, name: str) -> Value:
-    if name == "density" and preset.mask != "none":
-        return preset.density
-    return preset.settings[name]

@@ -10,6 +10,7 @@ import torch
 from exact_data import blobs, network, points_of, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mpmath import mp
 from torch import Tensor
 
 from erasure.classifiers.certified import Certified, CertifiedHead
@@ -147,9 +148,63 @@ def test_the_gradient_that_is_left_is_below_the_bound_and_that_below_the_papers(
     assert after.audit(points).passed
 
 
-def test_the_budget_is_that_of_theorem_three() -> None:
-    chosen = Certified(epsilon=2.0, delta=1.5 * math.exp(-8), noise=3.0)  # c = 4
-    assert chosen.budget == pytest.approx(3.0 * 2.0 / 4)
+mp.dps = 60
+
+
+def delta_of_the_worst_attack(shift: float, epsilon: float) -> float:
+    """P(x > t) of N(shift, 1) less e^epsilon that of N(0, 1), t where the densities part by it."""
+    edge = mp.mpf(epsilon) / shift + mp.mpf(shift) / 2
+    tails = [mp.erfc((edge - centre) / mp.sqrt(2)) / 2 for centre in (shift, 0)]
+    return float(tails[0] - mp.e ** mp.mpf(epsilon) * tails[1])
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 0.5, 1.0, 8.0, 20.0, 100.0])
+@pytest.mark.parametrize("delta", [1e-2, 1e-4, 1e-9])
+def test_a_budget_that_is_spent_to_the_end_has_the_delta_that_is_stated(
+    epsilon: float, delta: float
+) -> None:
+    chosen = Certified(epsilon=epsilon, delta=delta, noise=3.0)
+    truth = delta_of_the_worst_attack(chosen.budget / 3.0, epsilon)
+    assert delta * (1 - 1e-6) < truth <= delta
+    # The test would see a budget that is larger by a thousandth.
+    assert delta_of_the_worst_attack(1.001 * chosen.budget / 3.0, epsilon) > delta
+
+
+def test_the_classical_bound_is_false_where_epsilon_is_large_and_wasteful_where_it_is_small() -> (
+    None
+):
+    def classical(epsilon: float, delta: float) -> float:
+        return epsilon / math.sqrt(2 * math.log(1.5 / delta))
+
+    assert delta_of_the_worst_attack(classical(20.0, 1e-4), 20.0) > 100 * 1e-4
+    assert classical(1.0, 1e-4) < 0.73 * Certified(noise=1.0).budget
+    assert Certified(noise=1.0, epsilon=20.0).budget == pytest.approx(3.7113, abs=1e-4)
+
+
+def test_a_budget_is_found_where_e_to_the_epsilon_is_beyond_a_float() -> None:
+    budgets = [Certified(epsilon=epsilon).budget for epsilon in (1e3, 1e6, 1e12)]
+    # For large epsilon r^2 / 2 - epsilon nearly vanishes: r is about sqrt(2 epsilon).
+    for epsilon, budget in zip((1e3, 1e6, 1e12), budgets, strict=True):
+        assert 0.9 < budget / math.sqrt(2 * epsilon) < 1
+
+
+def test_the_bound_of_what_a_step_leaves_is_attained_and_would_show_if_it_were_smaller() -> None:
+    # One row, where the third derivative of the logistic loss is largest: z = log(2 + sqrt 3).
+    worst, move = math.log(2 + math.sqrt(3)), 0.01
+    points = points_of(torch.ones(2, 1), torch.tensor([1, 0]))
+    chosen = Certified(seed=0, intercept=False)
+    head = chosen.fit(points)
+    head = dataclasses.replace(head, weight=torch.full_like(head.weight, worst))
+    remaining = chosen.objective(points.only(points.ids[:1]), 2, head.secret)
+    step = torch.full_like(head.weight, move)
+    bound = head._left_by(step, remaining, remaining.x.T @ remaining.x)
+
+    def slope(z: float) -> float:
+        return -1 / (1 + math.exp(z))
+
+    bend = math.exp(-worst) / (1 + math.exp(-worst)) ** 2
+    left = abs(slope(worst + move) - slope(worst) - bend * move)
+    assert 0.99 * bound < left <= bound
 
 
 def test_removals_add_up_until_the_budget_is_spent() -> None:
