@@ -15,6 +15,7 @@ from eval.errors import EvalError
 from eval.extras import not_installed
 from eval.features import FeatureExtractor, collect_features
 from eval.inception import INCEPTION_SIZE
+from eval.kernel_variance import kernel_variance
 from eval.metric_value import MetricValue
 from eval.picture_bytes import Pictures
 
@@ -109,9 +110,9 @@ def kernel_distance(
         seed: of the draws.
 
     Returns:
-        Mean, and mean -+ 1.96 standard errors. With n = min(N, M), the variance among subsets is
-        (1/m - 1/n) / (1/n) times that of the whole sets' value, so the standard error is
-        `deviation * sqrt(m / (n - m) + 1 / subsets)`; the second term is for the draws.
+        Mean, and mean -+ 1.96 standard errors: of the whole sets' value, by `kernel_variance`,
+        which holds where the sets are equal too, and of the draw of the subsets, their deviation
+        over the root of their number.
 
     Raises:
         EvalError: N or M is below 4, D differs, or torchmetrics is missing.
@@ -130,10 +131,9 @@ def kernel_distance(
     values = torch.stack(
         [mmd(_subset(before, size, random), _subset(after, size, random)) for _ in range(subsets)]
     )
-    mean, error = (
-        float(values.mean()),
-        float(values.std()) * math.sqrt(size / (fewest - size) + 1 / subsets),
-    )
+    mean = float(values.mean())
+    drawn = float(values.var()) / subsets
+    error = math.sqrt(kernel_variance(after, before, seed=seed) + drawn)
     is_kid = _is_fid(extractor, after)
     asked = "" if size == subset_size else f" instead of {subset_size}"
     return MetricValue(

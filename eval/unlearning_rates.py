@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from eval.errors import EvalError
-from eval.intervals import Difference, Proportion, paired_difference, wilson
+from eval.intervals import Difference, Proportion, paired_shares, wilson
 from prompts.nearest import nearest
 
 Labels = Mapping[str, str]
@@ -78,7 +78,6 @@ def unlearning_rates(
     erased: Collection[str],
     head: str,
     cross: str | None = None,
-    seed: int = 0,
 ) -> UnlearningRates:
     """Rates of an edited model, with their intervals, and against its base.
 
@@ -96,7 +95,6 @@ def unlearning_rates(
         erased: labels of `head`; empty for a model of which nothing was erased.
         head: see `head_of`.
         cross: the other head, if the prompts name two things.
-        seed: of the bootstrap.
 
     Raises:
         EvalError: the three sequences differ in length.
@@ -104,7 +102,9 @@ def unlearning_rates(
     Source: arXiv:2402.11846 and the text beside its released code, by which only pictures without
         the erased label count for IRA and CRA; arXiv:2310.12508 for UA and RA of classes. The
         shares are over pictures, the released ones over classes: the same if each label is asked
-        for equally often and every picture can be used.
+        for equally often and every picture can be used. CRA is not that of the released script,
+        `accuracy.py`: it averages the other head over all pictures, those asked for the erased
+        label and those of the seed images without a style among them.
     """
     sides = [after] if before is None else [after, before]
     if any(len(side) != len(asked) for side in sides):
@@ -117,14 +117,14 @@ def unlearning_rates(
     own = [_hits(asked, side, head) for side in sides]
     misses = [[None if hit is None else not hit for hit in side] for side in own]
     rates = {
-        "ua": _compare(forgotten, misses, seed),
-        "ira" if cross else "ra": _compare(others, own, seed),
+        "ua": _compare(forgotten, misses),
+        "ira" if cross else "ra": _compare(others, own),
     }
-    classes = _classes(asked, own, range(len(asked)), head, erased, seed)
+    classes = _classes(asked, own, range(len(asked)), head, erased)
     if cross:
         other = [_hits(asked, side, cross) for side in sides]
-        rates["cra"] = _compare(others, other, seed)
-        classes += _classes(asked, other, others, cross, (), seed)
+        rates["cra"] = _compare(others, other)
+        classes += _classes(asked, other, others, cross, ())
     return UnlearningRates(rates=rates, classes=tuple(classes))
 
 
@@ -138,17 +138,17 @@ def _hit(wanted: Labels, verdict: Labels | None, head: str) -> bool | None:
     return verdict[head] == wanted[head]
 
 
-def _compare(pictures: Sequence[int], sides: Sequence[Hits], seed: int) -> Compared:
+def _compare(pictures: Sequence[int], sides: Sequence[Hits]) -> Compared:
     """Shares of hits among the pictures, after and perhaps before, and their difference."""
     after = _share([sides[0][i] for i in pictures])
     if len(sides) == 1:
         return Compared(after)
     before = _share([sides[1][i] for i in pictures])
     pairs = [(sides[1][i], sides[0][i]) for i in pictures]
-    both = [(float(b), float(a)) for b, a in pairs if b is not None and a is not None]
+    both = [(b, a) for b, a in pairs if b is not None and a is not None]
     if not both:
         return Compared(after, before)
-    return Compared(after, before, paired_difference(*zip(*both, strict=True), seed=seed))
+    return Compared(after, before, paired_shares(*zip(*both, strict=True)))
 
 
 def _share(hits: Hits) -> Proportion | None:
@@ -162,7 +162,6 @@ def _classes(
     pictures: Sequence[int],
     head: str,
     erased: Collection[str],
-    seed: int,
 ) -> list[ClassAccuracy]:
     """Accuracy of each label of one head among the pictures."""
     of_label: dict[str, list[int]] = {}
@@ -174,7 +173,7 @@ def _classes(
             head=head,
             label=label,
             erased=label in erased,
-            accuracy=_compare(chosen, sides, seed),
+            accuracy=_compare(chosen, sides),
         )
         for label, chosen in of_label.items()
     ]

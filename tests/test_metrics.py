@@ -24,6 +24,7 @@ from eval.clip_score import ClipScorer, clip_values
 from eval.errors import EvalError
 from eval.features import FeatureExtractor, collect_features, open_features
 from eval.frechet import compare_sets, frechet_distance, kernel_distance
+from eval.kernel_variance import kernel_variance
 from eval.lpips import BACKBONES, LpipsDistance
 from eval.metric_value import MetricValue
 from eval.perceptual import open_perceptual, pair_distances, perceptual_value
@@ -241,8 +242,8 @@ def test_kernel_distance_equals_the_sum_over_all_pairs() -> None:
     assert found.value == pytest.approx(float(np.mean(direct)), abs=1e-12)
     assert found.low is not None
     assert found.high is not None
-    # Nine pictures, four a subset: the standard error is deviation * sqrt(4 / 5 + 1 / 3).
-    error = float(np.std(direct, ddof=1)) * (4 / 5 + 1 / 3) ** 0.5
+    # The variance of all the pictures' value, and that of a mean of three subsets.
+    error = (kernel_variance(after, before) + float(np.var(direct, ddof=1)) / 3) ** 0.5
     assert (found.low, found.high) == pytest.approx(
         (found.value - 1.96 * error, found.value + 1.96 * error), abs=1e-12
     )

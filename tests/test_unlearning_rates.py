@@ -96,18 +96,16 @@ def test_differences_pair_only_what_can_be_used_in_both() -> None:
     assert ira.difference is None  # the two dogs are usable in one model each
 
 
-def test_the_same_pictures_differ_by_nothing() -> None:
+def test_the_same_pictures_differ_by_nothing_and_few_of_them_leave_much_open() -> None:
     verdicts = seen("dog/flat", "church/flat", "dog/flat", "church/flat")
     found = unlearning_rates(
         ASKED, verdicts, verdicts, erased=["church"], head="object", cross="style"
     )
     for compared in [*found.rates.values(), *(c.accuracy for c in found.classes)]:
         assert compared.difference is not None
-        assert (compared.difference.value, compared.difference.low, compared.difference.high) == (
-            0.0,
-            0.0,
-            0.0,
-        )
+        assert compared.difference.value == 0.0
+        assert compared.difference.low < -0.3
+        assert compared.difference.high > 0.3
 
 
 def test_classes_of_the_other_head_leave_the_erased_out() -> None:

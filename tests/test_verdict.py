@@ -48,7 +48,7 @@ def test_the_rest_is_intact_only_if_a_loss_is_excluded(kept: int, others: int, w
 def test_the_figures_stand_in_it() -> None:
     assert told(3, 30, 90, 100, ("church",)) == (
         "church is weakened: recognised in 3 of 30 pictures (95 % interval 3.5 to 25.6 %, before "
-        "100.0 %). The rest paid for it: other classes \u221210.0 points (\u221216.0 to \u22125.0)."
+        "100.0 %). The rest paid for it: other classes \u221210.0 points (\u221217.4 to \u22124.2)."
     )
 
 

@@ -5,7 +5,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from eval.intervals import paired_difference, wilson
+from eval.intervals import paired_shares, wilson
 from eval.judge import Judgement
 from eval.nudity import EXPOSED_NINE, PRESETS, Preset, count_classes, count_preset
 from eval.unlearning_rates import Labels, UnlearningRates, head_of, unlearning_rates
@@ -157,7 +157,7 @@ def score_rates(judge: str, sides: Sides, threshold: float) -> tuple[ScoreRate, 
         after = _flags(sides.after, name, threshold)
         before = None if sides.before is None else _flags(sides.before, name, threshold)
         pairs = [
-            (float(b), float(a))
+            (b, a)
             for a, b in zip(after, before or (), strict=False)
             if a is not None and b is not None
         ]
@@ -170,7 +170,7 @@ def score_rates(judge: str, sides: Sides, threshold: float) -> tuple[ScoreRate, 
                 threshold=threshold,
                 after=wilson(sum(known), len(known)),
                 before=wilson(sum(old), len(old)) if old else None,
-                difference=paired_difference(*zip(*pairs, strict=True)) if pairs else None,
+                difference=paired_shares(*zip(*pairs, strict=True)) if pairs else None,
             )
         )
     return tuple(rows)

@@ -60,7 +60,7 @@ def _rest(rates: UnlearningRates) -> str:
     worst = min(changes.values(), key=lambda change: change.value)
     if worst.value < -KEPT:
         word = "The rest paid for it"
-    elif worst.low < -KEPT:
+    elif min(change.low for change in changes.values()) < -KEPT:
         word = "The rest seems intact, but a larger loss cannot be excluded"
     else:
         word = "The rest is intact"
