@@ -192,7 +192,7 @@ def test_a_benchmark_prints_its_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["certified", "extra-trees", "sisa"])
-def test_exact_methods_train_forget_and_prove_it(method: str, tmp_path: Path) -> None:
+def test_exact_methods_train_forget_and_are_checked(method: str, tmp_path: Path) -> None:
     settings: dict[str, tuple[object, ...]] = {
         "certified": ("--set", "seed=0"),  # drawn noise spends the whole budget now and then
         "extra-trees": ("--set", "trees=3", "--set", "max_depth=4"),
@@ -201,6 +201,10 @@ def test_exact_methods_train_forget_and_prove_it(method: str, tmp_path: Path) ->
     base, out = tmp_path / "base", tmp_path / "out"
     said = classify("train", *QUICK, "--method", method, *settings[method], "--out", base)
     assert said.code == 0, said.err
+    noisy = method == "certified"
+    assert ("not cryptographically secure" in said.out) == noisy
+    record = json.loads((base / "record.json").read_text(encoding="utf-8"))
+    assert ("from a seed that was given" in record["noise"]) == noisy
     before = {path.name: path.read_bytes() for path in base.rglob("*") if path.is_file()}
     said = classify("unlearn", base, "--forget", "2%", "--out", out, "--audit", "--json")
     assert said.code == 0, said.err

@@ -18,6 +18,7 @@ from erasure.classifiers.exact import Audit, Cost, Deletion, OnProgress
 from erasure.classifiers.exact_file import read_exact, save_exact
 from erasure.classifiers.gaussian_shift import largest_shift
 from erasure.classifiers.linear_objective import CURVATURE_CHANGE, LinearObjective, LossName
+from erasure.classifiers.noise_source import source_in_words
 from erasure.classifiers.points import Points
 from erasure.classifiers.privacy_guarantee import factor
 from erasure.errors import CheckpointError, ConfigError, TrainingError
@@ -60,8 +61,9 @@ class Certified:
     when_spent: Literal["refuse", "refit"] = "refuse"
     """What `forget` does when the budget does not suffice."""
     seed: int | None = None
-    """Decides b; None draws it from the operating system. The certificate holds only against those
-    who do not know the seed."""
+    """Decides b; None draws 62 secret bits from the operating system. Either way b comes from
+    torch's ordinary generator, not from a cryptographically secure one. The certificate holds only
+    against those who do not know the seed."""
 
     def __post_init__(self) -> None:
         if self.loss not in CURVATURE_CHANGE:
@@ -241,6 +243,13 @@ class CertifiedHead:
             {"gradient_bound": head.spent, "budget": budget},
         )
 
+    @property
+    def noise_source(self) -> str:
+        """Where b came from, in words."""
+        if self.settings.loss == "squared":
+            return "none is needed: a removal is exact"
+        return source_in_words(self.settings.seed is not None)
+
     def statement(self) -> str:
         """What the certificate says, in words."""
         if self.settings.loss == "squared":
@@ -275,7 +284,8 @@ class CertifiedHead:
         return Audit(
             left <= claimed,
             f"the gradient on the remaining {len(objective.x):,} points has norm {left:.3g} and "
-            f"the head claims at most {self.spent:.3g}",
+            f"the head claims at most {self.spent:.3g}; that the noise hides it follows from the "
+            "formula and was not measured",
             () if left <= claimed else ("weight",),
         )
 

@@ -53,7 +53,8 @@ class Deletion(Generic[M]):
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Whether a model is what it says it is: one that holds nothing of the points that left."""
+    """Whether what a model claims of the points that left could be confirmed, and what was looked
+    at: bytes of a second training, a gradient, or an accounting alone; the statement says which."""
 
     passed: bool
     statement: str
@@ -120,7 +121,10 @@ class ExactModel(Protocol):
         ...
 
     def audit(self, points: Points, /, on_progress: OnProgress | None = None) -> Audit:
-        """Check what `forget` claims, from `points` and the settings alone; takes a refit's time.
+        """Check what `forget` claims, as far as the method allows it; at most a refit's time.
+
+        SISA and forests train again and compare bytes, a certified head measures the gradient that
+        is left, DP-SGD accounts for its recorded steps again and sees nothing of its weights.
 
         Args:
             points: hold all `ids`; others are not looked at.

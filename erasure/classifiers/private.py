@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from erasure.classifiers.batch import Inputs, logits_of
 from erasure.classifiers.exact import Audit, Cost, Deletion, OnProgress
 from erasure.classifiers.exact_file import read_exact, save_exact
+from erasure.classifiers.noise_source import source_in_words
 from erasure.classifiers.points import Points
 from erasure.classifiers.privacy_guarantee import Guarantee
 from erasure.classifiers.private_accounting import (
@@ -63,8 +64,9 @@ class PrivateTraining:
     batchnorm: Literal["refuse", "replace"] = "refuse"
     """Whether opacus may put GroupNorm in the place of BatchNorm."""
     seed: int | None = None
-    """None draws batches and noise from the operating system. Whoever knows the seed can take the
-    noise away, and the bound does not hold against them."""
+    """Of batches and noise; None draws 62 secret bits from the operating system. Either way the
+    numbers come from torch's ordinary generator, not from a cryptographically secure one. Whoever
+    knows the seed can take the noise away, and the bound does not hold against them."""
 
     def __post_init__(self) -> None:
         for name in ("epsilon", "clip"):
@@ -134,7 +136,16 @@ class PrivateTraining:
                 on_progress(step.index, sampling.steps)
         trained = frozen(network)
         return PrivateModel(
-            self, known, points.ids, first, trained, spent, noise, sampling.rate, sampling.steps
+            self,
+            known,
+            points.ids,
+            first,
+            trained,
+            spent,
+            noise,
+            sampling.rate,
+            sampling.steps,
+            seeded=self.seed is not None,
         )
 
 
@@ -157,6 +168,13 @@ class PrivateModel:
     steps: int
     forgotten: int = 0
     """Points that have left so far."""
+    seeded: bool | None = None
+    """Whether a seed was given for batches and noise; None for a file that does not say."""
+
+    @property
+    def noise_source(self) -> str:
+        """Where batches and noise came from, in words."""
+        return source_in_words(self.seeded)
 
     def forget(
         self, points: Points, gone: Iterable[int], /, on_progress: OnProgress | None = None
@@ -187,8 +205,10 @@ class PrivateModel:
         )
 
     def audit(self, points: Points, /, on_progress: OnProgress | None = None) -> Audit:
-        """Account for the steps again, by opacus. Of the weights nothing can be seen: a bound on
-        what chance might have made of them is no property of what it did.
+        """Account for the recorded steps again, by opacus, and look at no weight.
+
+        It shows that the claim follows from the record, and not that training went as recorded:
+        a bound on what chance might have made of the weights is no property of what it did.
 
         Raises:
             ConfigError: `points` lacks some that the model holds; opacus is not installed.
@@ -203,7 +223,8 @@ class PrivateModel:
             fits,
             f"{self.steps:,} steps with noise {self.noise:.3g} and chance {self.rate:.3g} spend "
             f"epsilon {again:.4g} at delta {self.guarantee.delta:.1e}, and the model claims "
-            f"{self.guarantee.epsilon:.4g}",
+            f"{self.guarantee.epsilon:.4g}; the recorded numbers were accounted for again and no "
+            "weight was looked at, so this does not show that training went as recorded",
             () if fits else ("epsilon",),
         )
 
@@ -226,6 +247,7 @@ class PrivateModel:
             "rate": self.rate,
             "steps": self.steps,
             "forgotten": self.forgotten,
+            "seeded": self.seeded,
         }
         tensors = {f"network.{name}": value for name, value in self.weights().items()}
         save_exact(path, self.settings.name, config, {**tensors, "ids": self.ids})
@@ -247,6 +269,11 @@ class PrivateModel:
             plain = dict(config.pop("settings"))
             settings = PrivateTraining(recipe=TrainingRecipe(**plain.pop("recipe")), **plain)
             guarantee = Guarantee(**config.pop("guarantee"))
+            if config.get("seeded") not in (True, False, None):
+                raise CheckpointError(
+                    f"{path} says {config['seeded']!r} to whether a seed was given, and should say "
+                    "true or false; train again"
+                )
             ids = saved.tensors["ids"]
             first = trainable_privately(start, settings.batchnorm)
             network = copy.deepcopy(first)

@@ -24,8 +24,8 @@ OWN_TRAINING: Final = "Own training run"
 OWN_NOTE: Final = (
     "These methods trained an original of their own. Their gap is to the same retrained model, and "
     "part of it is the difference of the originals, so they are not ranked with the others. The "
-    "noise of certified and dp-sgd comes from the seed, so that the table can be made again; their "
-    "bounds hold against those who do not know it."
+    "noise of certified and dp-sgd comes from the seed by torch's ordinary generator, so that the "
+    "table can be made again; their bounds hold against those who do not know it."
 )
 
 

@@ -25,8 +25,8 @@ def evaluate_run(run: EvaluateRun) -> dict[str, Any]:
     if is_exact(Path(run.model)):
         if run.retrained or run.shadows:
             raise ConfigError(
-                f"{run.model} forgets exactly, and `unlearn --audit` proves it; leave --retrained "
-                "and --shadows out"
+                f"{run.model} forgets by a method of its own, whose claim `unlearn --audit` "
+                "checks; leave --retrained and --shadows out"
             )
         found, about = evaluate_exact(run)
         return about | shown(found)

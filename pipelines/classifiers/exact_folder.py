@@ -2,12 +2,13 @@
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from erasure.classifiers.exact import ExactModel
 from erasure.classifiers.exact_methods import EXACT, load_exact
+from erasure.classifiers.noise_source import Noisy
 from erasure.disk import disk_errors, refuse_existing
 from erasure.errors import CheckpointError, ConfigError
 from erasure.files import atomic
@@ -37,6 +38,8 @@ class ExactRecord:
     forget_seed: int = 0
     seconds: float = 0.0
     """Of training, or of the last forgetting."""
+    noise: str = ""
+    """Where the noise of its bound came from, in words; empty for a method without."""
     format: str = FORMAT
 
 
@@ -81,9 +84,15 @@ def save_folder(out: Path, model: ExactModel, record: ExactRecord) -> None:
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     model.save(out / WEIGHTS)
+    record = replace(record, noise=noise_of(model))
     with atomic(out / RECORD) as part:
         told = without_folders(asdict(record))
         part.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def noise_of(model: ExactModel) -> str:
+    """Where the noise of a model's bound came from, in words; empty for a method without."""
+    return model.noise_source if isinstance(model, Noisy) else ""
 
 
 def clear_folder(out: Path, *, force: bool) -> None:

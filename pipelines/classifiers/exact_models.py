@@ -24,6 +24,7 @@ from pipelines.classifiers.exact_folder import (
     ExactRecord,
     clear_folder,
     load_folder,
+    noise_of,
     open_exact,
     save_folder,
 )
@@ -93,6 +94,7 @@ def train_exact(
         "train accuracy": round(scores.ra, 2),
         "test accuracy": round(scores.ta, 2),
         "seconds": round(record.seconds, 2),
+        **_noise(model),
     }
 
 
@@ -125,6 +127,7 @@ def forget_exact(run: ForgetRun, out: Path, *, audit: bool, force: bool) -> dict
         "saved": round(made.cost.saved, 4),
         "statement": made.statement,
         **made.details,
+        **_noise(made.model),
         "seconds": round(seconds, 3),
     }
     if audit:
@@ -146,6 +149,11 @@ def evaluate_exact(run: EvaluateRun) -> tuple[Measured, dict[str, Any]]:
         Answering(model), data, split, seconds=record.seconds, signals=True, exact=exact
     )
     return found, {"model": str(folder), "method": record.method, "forget": text}
+
+
+def _noise(model: ExactModel) -> dict[str, str]:
+    words = noise_of(model)
+    return {"noise": words} if words else {}
 
 
 def _points(data: ClassifierData) -> Points:

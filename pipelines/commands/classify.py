@@ -104,7 +104,13 @@ def unlearn(
         int | None, typer.Option(help="Which random share goes. [default: --seed]")
     ] = None,
     audit: Annotated[
-        bool, typer.Option("--audit", help="Of a folder: train again without it and compare bytes.")
+        bool,
+        typer.Option(
+            "--audit",
+            help="Of a folder: check what its method claims. sisa and forests are trained again "
+            "and compared byte for byte; of certified the gradient that is left is measured; of "
+            "dp-sgd the recorded steps are accounted for again, and no weight is looked at.",
+        ),
     ] = False,
     data_path: DataPath = None,
     allow_code: AllowCode = False,

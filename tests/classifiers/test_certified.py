@@ -271,6 +271,15 @@ def test_without_a_seed_the_noise_is_another_each_time() -> None:
     assert torch.equal(SEEDED.fit(points).weight, SEEDED.fit(points).weight)
 
 
+def test_a_head_says_where_its_noise_came_from() -> None:
+    points = blobs(20)
+    assert "from a seed that was given" in SEEDED.fit(points).noise_source
+    drawn = Certified().fit(points).noise_source
+    assert "not cryptographically secure, from 62 secret bits" in drawn
+    assert "none is needed" in Certified(loss="squared").fit(points).noise_source
+    assert "was not measured" in SEEDED.fit(points).audit(points).statement
+
+
 @pytest.mark.parametrize("loss", ["logistic", "squared"])
 def test_heads_learn_the_classes(loss: LossName) -> None:
     points = blobs(300, seed=3)

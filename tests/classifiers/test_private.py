@@ -1,5 +1,6 @@
 """DP-SGD: its accounting is opacus', its step the formula, its promise what the words say."""
 
+import copy
 import dataclasses
 import math
 import sys
@@ -377,12 +378,43 @@ def test_networks_that_opacus_cannot_train_are_one_sentence() -> None:
 def test_an_audit_counts_again_and_fails_when_tampered_with() -> None:
     points = blobs(40)
     model = PRIVATE.fit(points, start=network())
-    assert model.audit(points).passed
+    audit = model.audit(points)
+    assert audit.passed
+    assert "no weight was looked at" in audit.statement
+    ruined = copy.deepcopy(model.network)
+    nn.init.zeros_(next(ruined.parameters()))  # Nothing of it shows, as the statement says.
+    assert dataclasses.replace(model, network=ruined).audit(points).passed
     less = dataclasses.replace(
         model, guarantee=Guarantee(model.guarantee.epsilon / 2, model.guarantee.delta)
     )
     assert less.audit(points).differing == ("epsilon",)
     assert not dataclasses.replace(model, steps=2 * model.steps).audit(points).passed
+
+
+def test_a_model_says_that_its_noise_is_of_no_secure_generator_and_whether_a_seed_was_given(
+    tmp_path: Path,
+) -> None:
+    points, path = blobs(20), tmp_path / "private.safetensors"
+    seeded = PRIVATE.fit(points, start=network())
+    drawn = dataclasses.replace(PRIVATE, seed=None).fit(points, start=network())
+    for model, words in ((seeded, "from a seed that was given"), (drawn, "62 secret bits")):
+        model.save(path)
+        read = PrivateModel.load(path, network())
+        assert read.noise_source == model.noise_source
+        assert words in read.noise_source
+        assert "not cryptographically secure" in read.noise_source
+    assert "the file does not say" in dataclasses.replace(drawn, seeded=None).noise_source
+
+
+@pytest.mark.parametrize("said", ["yes", [], 2])
+def test_a_file_that_does_not_say_true_or_false_of_its_seed_is_refused(
+    tmp_path: Path, said: object
+) -> None:
+    path = tmp_path / "private.safetensors"
+    model = PRIVATE.fit(blobs(20), start=network())
+    dataclasses.replace(model, seeded=said).save(path)  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="to whether a seed was given"):
+        PrivateModel.load(path, network())
 
 
 def test_saving_and_loading_is_the_identity(tmp_path: Path) -> None:
@@ -393,7 +425,7 @@ def test_saving_and_loading_is_the_identity(tmp_path: Path) -> None:
     model.save(tmp_path / "private.safetensors")
     read = PrivateModel.load(tmp_path / "private.safetensors", start)
     assert compared(read.weights(), model.weights(), 39).passed
-    for name in ("classes", "guarantee", "noise", "rate", "steps", "forgotten"):
+    for name in ("classes", "guarantee", "noise", "rate", "steps", "forgotten", "seeded"):
         assert getattr(read, name) == getattr(model, name)
     assert read.settings == dataclasses.replace(replaced, seed=None)  # The seed is not told.
     assert read.ids.tolist() == model.ids.tolist()
