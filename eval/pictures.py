@@ -1,6 +1,6 @@
 """Picture files and folders that a user names, found and read."""
 
-import os
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -9,9 +9,10 @@ from PIL import Image
 
 from eval.decoding import decode
 from eval.errors import EvalError
+from eval.picture_files import endings, is_picture, require_readable, visible
 
-ENDINGS: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""What counts as a picture in a folder; a file named by itself may end in anything."""
+_log = logging.getLogger(__name__)
+
 LONGEST: Final = 30
 """Longer side over shorter, at most: judges scale the shorter side up to hundreds of pixels."""
 
@@ -19,17 +20,23 @@ LONGEST: Final = 30
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
     """The files among `paths`, and the pictures in the folders among them, at any depth.
 
-    Hidden files and folders are left out. What a folder holds comes sorted.
+    Hidden files and folders are left out. What a folder holds comes sorted; a warning counts what
+    in it is no picture. A file named by itself may end in anything.
 
     Raises:
-        EvalError: a path is not there, or there is no picture.
+        EvalError: a path is not there, there is no picture, or a folder has one of a format that
+            cannot be read.
     """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [file for file in _visible(path) if file.suffix.lower() in ENDINGS]
+            files = visible(path)
+            inside = [file for file in files if is_picture(file)]
             if not inside:
                 raise EvalError(f"the folder {path} has no picture; add .png or .jpg files")
+            require_readable(inside)
+            if others := [file for file in files if not is_picture(file)]:
+                _log.warning("%s: left out files that are no pictures: %s", path, endings(others))
             found += inside
         elif path.exists():
             found.append(path)
@@ -51,11 +58,3 @@ def read_picture(path: Path) -> Image.Image:
         width, height = image.size
         raise EvalError(f"{path} is {width}x{height} pixels, too narrow to be judged; crop it")
     return image
-
-
-def _visible(folder: Path) -> list[Path]:
-    files = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(files)

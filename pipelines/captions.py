@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from erasure.errors import ConfigError
-from pipelines.picture_files import is_picture
+from eval.picture_files import is_picture
 from prompts.phrases import tidy
 
 ENDINGS: Final = (".txt", ".caption")

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from erasure.errors import ConfigError
+from eval.picture_files import endings, is_picture, visible
 from pipelines import captions
-from pipelines.picture_files import endings, is_picture, require_readable, visible
-from pipelines.pictures import Picture, read_pictures, sampled
+from pipelines.pictures import Picture, read_pictures, require_readable, sampled
 from prompts.nearest import nearest
 
 METADATA: Final = ("metadata.jsonl", "metadata.csv")

@@ -1,6 +1,6 @@
 """Pictures with prompts, as the model takes them: decoded, cut to a square, scaled to [-1, 1]."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
-from eval import decoding
+from eval import decoding, picture_files
 from eval.errors import EvalError
 
 LONGEST: Final = 30
@@ -42,6 +42,14 @@ def decode(data: Path | bytes, source: str) -> Image.Image:
     """
     try:
         return decoding.decode(data, source)
+    except EvalError as err:
+        raise ConfigError(str(err)) from err
+
+
+def require_readable(paths: Sequence[Path]) -> None:
+    """Raise ConfigError where a picture is of a format that cannot be read here, by its ending."""
+    try:
+        picture_files.require_readable(paths)
     except EvalError as err:
         raise ConfigError(str(err)) from err
 

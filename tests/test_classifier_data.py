@@ -216,6 +216,14 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
         picture_folder(tmp_path)
 
 
+def test_pictures_of_a_class_are_read_or_named_whatever_their_ending(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["train/a/1.jfif", "train/a/2.GIF", "train/b/1.tif"])
+    assert picture_folder(tmp_path).train.labels.tolist() == [0, 0, 1]
+    (tmp_path / "train" / "b" / "2.heic").touch()
+    with pytest.raises(ConfigError, match=r"2\.heic has a format that cannot be read here"):
+        picture_folder(tmp_path)
+
+
 @pytest.mark.parametrize(("name", "shape"), [("digits", (1797, 64)), ("breast-cancer", (569, 30))])
 def test_tables_come_with_scikit_learn(name: str, shape: tuple[int, int]) -> None:
     pytest.importorskip("sklearn")

@@ -344,6 +344,18 @@ def test_pictures_that_are_not_there_are_named(tmp_path: Path) -> None:
         find_pictures([tmp_path / "empty"])
     with pytest.raises(EvalError, match="there is no picture; name files or folders"):
         find_pictures([])
+
+
+def test_a_folder_to_judge_hides_no_picture(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.jfif", "b.BMP", "c.png", "notes.txt", "x.npz"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_pictures([tmp_path])] == ["a.jfif", "b.BMP", "c.png"]
+    assert "no pictures: 1 .txt, 1 .npz" in caplog.text
+    (tmp_path / "d.jxl").touch()
+    with pytest.raises(EvalError, match=r"d\.jxl has a format that cannot be read here .* 1 \.jxl"):
+        find_pictures([tmp_path])
     with pytest.raises(EvalError, match=r"there is no picture .*none\.png"):
         read_picture(tmp_path / "none.png")
 

@@ -9,11 +9,12 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from erasure.errors import ConfigError
+from eval.picture_files import is_picture, visible
 from pipelines.classifiers.raw_data import RawData, RawSet, images
+from pipelines.pictures import require_readable
 
 SIZE: Final = 32
 """Pixels a side that pictures are brought to."""
-_SUFFIXES: Final = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
 def picture_folder(path: Path | None, /) -> RawData:
@@ -44,10 +45,10 @@ def _read(folder: Path, classes: Sequence[str]) -> RawSet:
     pixels, labels = [], []
     for label, name in enumerate(classes):
         inside = folder / name
-        for file in sorted(inside.rglob("*")) if inside.is_dir() else ():
-            if file.suffix.lower() in _SUFFIXES:
-                pixels.append(_picture(file))
-                labels.append(label)
+        files = [file for file in visible(inside) if is_picture(file)]
+        require_readable(files)
+        pixels += map(_picture, files)
+        labels += [label] * len(files)
     if not pixels:
         raise ConfigError(f"{folder} has no pictures; put them into a folder a class")
     return images(torch.from_numpy(np.stack(pixels)), labels)

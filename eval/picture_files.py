@@ -8,7 +8,7 @@ from typing import Final
 
 from PIL import Image
 
-from erasure.errors import ConfigError
+from eval.errors import EvalError
 
 PICTURES: Final = frozenset(
     ".avif .bmp .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .jxl .png .tga .tif .tiff .webp".split()
@@ -38,11 +38,11 @@ def is_picture(path: Path) -> bool:
 
 
 def require_readable(pictures: Sequence[Path]) -> None:
-    """Raise ConfigError where Pillow cannot read a format; the files are counted, one is named."""
+    """Raise EvalError where Pillow cannot read a format; the files are counted, one is named."""
     known = Image.registered_extensions()
     strange = [path for path in pictures if path.suffix.lower() not in known]
     if strange:
-        raise ConfigError(
+        raise EvalError(
             f"{strange[0]} has a format that cannot be read here (of such there are "
             f"{endings(strange)}); convert them to .png, .jpg or .webp, or take them out"
         )
