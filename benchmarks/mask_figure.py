@@ -11,7 +11,7 @@ away after a result had been seen.
 Pictures to train on, their latents, the encoded prompts and the saliency scores are made once for
 each concept and seed; what the base model answers to the retain samples is the same in all cells of
 a concept and seed, and is remembered. A cell appends one line to `rows.jsonl`, so the run may be
-killed at any moment and goes on where it was. `--plot` draws whatever rows are there.
+killed at any moment and goes on where it was. `--plot` draws and describes what rows there are.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def main() -> None:
     """Measure the missing cells, or draw the figure of those that are there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--out", type=Path, default=Path("build/mask-figure"))
-    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="write mask.png and mask.csv")
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="write mask.png, .csv and .md")
     parser.add_argument("--most", type=int, help="cells to measure now; all if none")
     options = parser.parse_args()
     rows = options.out / "rows.jsonl"

@@ -126,3 +126,8 @@ def test_the_mask_figure_goes_on_where_it_was_cut(
     write_figure(rows, tmp_path)
     assert (tmp_path / "mask.png").stat().st_size > 10_000
     assert len((tmp_path / "mask.csv").read_text().splitlines()) == 3
+    page = (tmp_path / "mask.md").read_text()
+    assert "2 of 288 cells are in (church, seed 0: 2 cells)" in page
+    assert "(1 pairs of runs)" in page
+    assert "changed the other objects more 1 times, and less or as much 0 times" in page
+    assert "nothing is said of their damage at equal forgetting" in page  # two steps forget nothing
