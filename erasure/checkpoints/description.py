@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from erasure.bare_names import require_bare
+from erasure.checkpoints.config_limits import require_plausible
+from erasure.checkpoints.containment import inside
 from erasure.errors import CheckpointError
+from erasure.regular_files import require_regular
 
 CONFIG_FILES: Final = {
     "model_index": "model_index.json",
@@ -20,6 +23,10 @@ CONFIG_FILES: Final = {
 """Field of `Description` -> file in a diffusers folder."""
 TOKENIZERS: Final = ("tokenizer", "tokenizer_2")
 """Fields of `Description` with a vocabulary, each a folder of that name."""
+
+LARGEST_CONFIG: Final = 256_000
+"""Bytes of one config: those of published models have 5,000."""
+_LARGEST_TOKENIZER_FILE: Final = 16_000_000  # bytes; those of CLIP have 2.2 MB at most
 
 _SHIPPED: Final = Path(__file__).with_name("configs")
 
@@ -71,13 +78,15 @@ def read_description(folder: Path) -> Description:
     """Read the configs and the tokenizers of a diffusers folder.
 
     Raises:
-        CheckpointError: a config is missing or is no JSON object, or a component has no bare name.
+        CheckpointError: a config is missing, is no JSON object or describes no model that could
+            be, a component has no bare name, or a file leads out of the folder.
     """
     index = read_model_index(folder)
     pair = has_component(index, "text_encoder_2")
     files = {n: file for n, file in CONFIG_FILES.items() if pair or n != "text_encoder_2"}
-    configs = {name: read_json(folder / file) for name, file in files.items()}
-    words = {name: _read_files(folder / name) for name in TOKENIZERS[: 1 + pair]}
+    configs = {name: read_config(folder / file, folder) for name, file in files.items()}
+    require_plausible(configs, str(folder))
+    words = {name: _read_files(folder / name, folder) for name in TOKENIZERS[: 1 + pair]}
     return Description(**configs, **words)
 
 
@@ -88,7 +97,7 @@ def read_model_index(folder: Path) -> dict[str, Any]:
         CheckpointError: it is missing or no JSON object, or a key is not a bare name.
     """
     path = folder / CONFIG_FILES["model_index"]
-    index = read_json(path)
+    index = read_config(path, folder)
     require_component_names(index, str(path))
     return index
 
@@ -124,25 +133,43 @@ def shipped_description(key: str, *, prediction_type: str | None = None) -> Desc
 
 def shipped_tokenizer_settings(key: str, tokenizer: str = "tokenizer") -> dict[str, bytes]:
     """The settings of one of `TOKENIZERS` that go with CLIP's vocabulary."""
-    return _read_files(_SHIPPED / key / tokenizer)
+    return _read_files(_SHIPPED / key / tokenizer, _SHIPPED)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; CheckpointError where the file is missing or holds something else."""
+def read_config(path: Path, root: Path) -> dict[str, Any]:
+    """`read_json` of a config in a model's folder `root`, which it may not lead out of."""
+    return read_json(inside(path, root), limit=LARGEST_CONFIG)
+
+
+def read_json(path: Path, *, limit: int = 16_000_000) -> dict[str, Any]:
+    """A JSON object; CheckpointError where the file is missing, holds something else, or has more
+    than `limit` bytes."""
+    require_regular(path)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise ValueError(f"it has more than {limit:,} bytes")
+        found = json.loads(content.decode("utf-8"))
     except FileNotFoundError as err:
         raise CheckpointError(
             f"{path.parent} has no {path.name}; a complete diffusers folder is needed"
         ) from err
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise CheckpointError(f"{path} cannot be read as JSON: {err}") from err
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} holds a JSON {type(found).__name__}, not an object")
     return found
 
 
-def _read_files(folder: Path) -> dict[str, bytes]:
-    if not folder.is_dir():
+def _read_files(folder: Path, root: Path) -> dict[str, bytes]:
+    if not inside(folder, root).is_dir():
         return {}
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}
+    files = [inside(path, root) for path in sorted(folder.iterdir())]
+    large = [f for f in files if f.is_file() and f.stat().st_size > _LARGEST_TOKENIZER_FILE]
+    if large:
+        raise CheckpointError(
+            f"{large[0]} has more than {_LARGEST_TOKENIZER_FILE:,} bytes, and no tokenizer's file "
+            "has; take it out if it does not belong there"
+        )
+    return {file.name: file.read_bytes() for file in files if file.is_file()}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from erasure.bare_names import shown
+from erasure.checkpoints.config_limits import require_plausible
 from erasure.checkpoints.description import (
     CONFIG_FILES,
     TOKENIZERS,
@@ -78,6 +79,7 @@ def from_header(metadata: Mapping[str, str], source: str) -> Description | None:
     for tokenizer, files in words.items():
         _require_known(files, f"{source}: the header entry {TOKENIZER_KEY}{tokenizer}")
     require_component_names(description.model_index, f"{source}: model_index in its header")
+    require_plausible(configs, f"{source}: {CONFIGS_KEY} in its header")
     return description
 
 

@@ -6,12 +6,15 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from erasure.bare_names import require_bare
 from erasure.checkpoints.architecture import expected_weights
 from erasure.checkpoints.checking import require_names, require_no_more, require_shapes
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.containment import inside
 from erasure.checkpoints.description import (
     TOKENIZERS,
     Description,
+    read_config,
     read_description,
     read_json,
     read_model_index,
@@ -66,7 +69,7 @@ def read_folder(path: Path, *, allow_pickle: bool = False) -> Checkpoint:
     notes += require_plain(description, family, str(path))
     components: dict[str, Mapping[str, Tensor]] = {}
     metadata: Mapping[str, str] = {}
-    file = path / EXTRAS_FILE
+    file = inside(path / EXTRAS_FILE, path)
     extras = dict(read_tensors(file).tensors) if file.is_file() else {}
     for part in family.parts:
         where = f"{path / part.component}"
@@ -94,7 +97,7 @@ def describe_folder(path: Path) -> tuple[Description, Family]:
     """The configs of a folder, and the family they belong to."""
     index = read_model_index(path)
     text_encoder = path / "text_encoder" / "config.json"
-    tower = read_json(text_encoder) if text_encoder.is_file() else {}
+    tower = read_config(text_encoder, path) if text_encoder.exists() else {}
     family = family_of_folder(index, tower, path)  # first: it calls others by name
     return read_description(path), family
 
@@ -114,30 +117,34 @@ def read_component(path: Path, component: str, *, allow_pickle: bool = False) ->
 
 def _read_component(path: Path, component: str, *, allow_pickle: bool) -> TensorFile:
     folder, stem = path / component, _STEMS[component]
-    plain = folder / f"{stem}.safetensors"
+    plain = inside(folder / f"{stem}.safetensors", path)
     if plain.is_file():
         return read_tensors(plain)
-    index = folder / f"{stem}.safetensors.index.json"
+    index = inside(folder / f"{stem}.safetensors.index.json", path)
     if index.is_file():
-        return _read_shards(index)
+        return _read_shards(index, path)
     variants = [folder / f"{stem}.fp16.safetensors", *sorted(folder.glob(f"{stem}.*.safetensors"))]
     for variant in variants:
         if variant.is_file():
-            return read_tensors(variant)
-    pickled = folder / _PICKLES[component]
+            return read_tensors(inside(variant, path))
+    pickled = inside(folder / _PICKLES[component], path)
     if pickled.is_file():
         return read_pickle(pickled, allowed=allow_pickle)
     raise CheckpointError(f"{folder} has no {plain.name}; the pipeline folder is incomplete")
 
 
-def _read_shards(index: Path) -> TensorFile:
+def _read_shards(index: Path, root: Path) -> TensorFile:
     places = read_json(index).get("weight_map")
-    if not isinstance(places, dict):
+    if not isinstance(places, dict) or not places:
         raise CheckpointError(f"{index} has no weight_map; fetch it again")
-    files = {name: read_tensors(index.with_name(name)) for name in sorted(set(places.values()))}
-    tensors = {name: w for file in files.values() for name, w in file.tensors.items()}
+    for name in places.values():
+        require_bare(name, f"weight_map of {index}")
+    files = {
+        name: read_tensors(inside(index.with_name(name), root)) for name in set(places.values())
+    }
+    tensors = {name: w for place in sorted(files) for name, w in files[place].tensors.items()}
     require_names(tensors, places, str(index.parent))
-    return TensorFile(tensors, next(iter(files.values())).metadata if files else {})
+    return TensorFile(tensors, files[min(files)].metadata)
 
 
 def _checked(
@@ -159,10 +166,21 @@ def _carried(path: Path, model_index: Mapping[str, Any]) -> Iterator[tuple[str, 
     """Licences, and the components we do not touch. Not other weights beside them: a repository
     often holds the same model once more as a single file, as it was before erasure."""
     for file in sorted(path.glob("LICENSE*")):
-        if file.is_file():
+        if inside(file, path).is_file():
             yield file.name, file
     for component in model_index:
         if component not in _OWN and not component.startswith("_"):
-            for file in sorted((path / component).rglob("*")):
-                if file.is_file():
-                    yield file.relative_to(path).as_posix(), file
+            yield from _files_of(path / component, path)
+
+
+def _files_of(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
+    """Place in `root` -> file, for all files of a component."""
+    if not inside(folder, root).is_dir():
+        return
+    for file in sorted(folder.rglob("*")):
+        if inside(file, root).is_file():
+            yield file.relative_to(root).as_posix(), file
+        elif file.is_symlink() and file.is_dir():
+            raise CheckpointError(
+                f"{file} is a link to a folder, which is not followed; put the folder in its place"
+            )

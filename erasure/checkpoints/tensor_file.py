@@ -22,6 +22,7 @@ from erasure.checkpoints.casting import cast, dtype_after
 from erasure.disk import require_space
 from erasure.errors import CheckpointError
 from erasure.files import atomic
+from erasure.regular_files import require_regular
 
 DATA_HASH: Final = "modelspec.hash_sha256"
 """Header key of the SHA-256 of all bytes after the header, `0x` in front (ModelSpec 1.0.1)."""
@@ -58,7 +59,7 @@ def read_tensors(path: Path) -> TensorFile:
     Raises:
         CheckpointError: no such file, or damaged, cut short, or another format.
     """
-    if not path.is_file():
+    if not require_regular(path).is_file():
         raise CheckpointError(f"{path} does not exist; give a model folder or a .safetensors file")
     try:
         with safe_open(path, framework="pt", device="cpu") as opened:

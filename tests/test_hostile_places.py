@@ -1,0 +1,228 @@
+"""Links, pipes and indexes that lead a reader out of a model's folder, or hold it for ever."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from erasure.checkpoints import config_limits, read_checkpoint, write_folder
+from erasure.errors import CheckpointError
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def model(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A folder to spoil."""
+    return Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Path:
+    """What no model may lead to."""
+    (tmp_path / "private").mkdir()
+    file = tmp_path / "private" / "key.json"
+    file.write_text("{}")
+    return file
+
+
+def _link(path: Path, to: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(to)
+
+
+def _index(model: Path, component: str) -> None:
+    index = json.loads((model / "model_index.json").read_text())
+    (model / "model_index.json").write_text(json.dumps(index | {component: ["diffusers", "X"]}))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "model_index.json",
+        "unet/config.json",
+        "text_encoder/config.json",
+        "scheduler/scheduler_config.json",
+        "tokenizer/notes.txt",
+        "LICENSE.txt",
+        "safety_checker/notes.txt",
+        "safety_checker/deep/notes.txt",
+        "unet/diffusion_pytorch_model.safetensors",
+        "unet/diffusion_pytorch_model.safetensors.index.json",
+        "original_extras.safetensors",
+    ],
+)
+def test_a_link_out_of_a_models_folder_is_refused(place: str, model: Path, private: Path) -> None:
+    if place.startswith("safety_checker"):
+        (model / place).parent.mkdir(parents=True)
+        _index(model, "safety_checker")
+    elif place.endswith(".index.json"):
+        (model / UNET).unlink()
+    _link(model / place, private)
+    with pytest.raises(CheckpointError, match=r"is a link out of the model's folder"):
+        read_checkpoint(model)
+
+
+@pytest.mark.parametrize("place", ["tokenizer", "vae", "safety_checker"])
+def test_a_linked_component_outside_is_refused(place: str, model: Path, private: Path) -> None:
+    _index(model, "safety_checker")
+    if (model / place).exists():
+        shutil.move(model / place, private.parent / "elsewhere")
+    (model / place).symlink_to(private.parent / "elsewhere")
+    (private.parent / "elsewhere").mkdir(exist_ok=True)
+    with pytest.raises(CheckpointError, match=r"is a link out of the model's folder"):
+        read_checkpoint(model)
+
+
+def test_a_link_to_a_folder_is_not_dropped_in_silence(model: Path) -> None:
+    _index(model, "safety_checker")
+    (model / "safety_checker").mkdir()
+    (model / "safety_checker" / "more").symlink_to(model / "vae")
+    with pytest.raises(CheckpointError, match="is a link to a folder"):
+        read_checkpoint(model)
+
+
+def test_links_in_a_circle_are_refused(model: Path) -> None:
+    _link(model / "LICENSE", model / "LICENSE")
+    with pytest.raises(CheckpointError, match="LICENSE cannot be followed"):
+        read_checkpoint(model)
+
+
+def test_links_within_the_folder_are_followed(model: Path, tmp_path: Path) -> None:
+    (model / "unet" / "weights").mkdir()
+    (model / UNET).rename(model / "unet" / "weights" / "one.safetensors")
+    _link(model / UNET, Path("weights/one.safetensors"))
+    _link(tmp_path / "name", model)
+    assert read_checkpoint(tmp_path / "name").unet
+
+
+@pytest.mark.parametrize("blob", ["a" * 40, "0" * 64, "key.json", "elsewhere"])
+def test_of_a_hub_cache_its_own_blobs_are_read_and_nothing_else(
+    blob: str, model: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "hub" / "models--me--mine"
+    snapshot = cache / "snapshots" / "main"
+    (cache / "blobs").mkdir(parents=True)
+    shutil.move(model, snapshot)
+    place = tmp_path / "private" if blob == "elsewhere" else cache / "blobs"
+    place.mkdir(exist_ok=True)
+    name = "b" * 40 if blob == "elsewhere" else blob
+    shutil.move(snapshot / "unet" / "config.json", place / name)
+    to = Path("../../../blobs") / name if place.name == "blobs" else place / name
+    _link(snapshot / "unet" / "config.json", to)
+    if blob in ("key.json", "elsewhere"):
+        with pytest.raises(CheckpointError, match="is a link out of"):
+            read_checkpoint(snapshot)
+    else:
+        written = write_folder(read_checkpoint(snapshot), tmp_path / "out").path
+        assert not (written / "unet" / "config.json").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "unet/config.json",
+        "tokenizer/pipe.json",
+        "LICENSE",
+        UNET,
+        "safety_checker/pipe",
+        "unet/diffusion_pytorch_model.safetensors.index.json",
+    ],
+)
+def test_a_pipe_in_a_models_folder_is_refused_and_not_waited_for(place: str, model: Path) -> None:
+    _index(model, "safety_checker")
+    (model / place).parent.mkdir(exist_ok=True)
+    (model / place).unlink(missing_ok=True)
+    if place.endswith("index.json"):
+        (model / UNET).unlink()
+    os.mkfifo(model / place)
+    with pytest.raises(CheckpointError, match="is a named pipe and not a regular file"):
+        read_checkpoint(model)
+
+
+def test_a_pipe_in_place_of_a_model_is_refused(
+    tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    os.mkfifo(tmp_path / "sd.safetensors")
+    for model in (tmp_path / "sd.safetensors", "/dev/zero"):
+        line = ("export", model, "--out", tmp_path / "out.safetensors")
+        refused(line, "not a regular file")
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "words"),
+    [
+        ({"w": "../../x.safetensors"}, "not a bare name"),
+        ({"w": "/etc/passwd"}, "not a bare name"),
+        ({"w": ""}, "not a bare name"),
+        ({"w": 5}, "not a bare name"),
+        ({"w": ["a"]}, "not a bare name"),
+        ({}, "has no weight_map"),
+        (["w"], "has no weight_map"),
+        ({"w": "none.safetensors"}, "does not exist"),
+    ],
+)
+def test_an_index_of_shards_names_bare_files(
+    weight_map: object, words: str, model: Path, tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    (model / UNET).unlink()
+    index = model / f"{UNET}.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    refused(("export", model, "--out", tmp_path / "out.safetensors"), words)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("unet/config.json", "[" * 50_000, "cannot be read as JSON"),
+        ("model_index.json", '{"a":' * 50_000, "cannot be read as JSON"),
+        ("vae/config.json", "{" + " " * 300_000 + "}", "more than 256,000 bytes"),
+        ("vae/config.json", b"\xff\xfe", "cannot be read as JSON"),
+        ("scheduler/scheduler_config.json", "[1]", "not an object"),
+    ],
+)
+def test_a_config_that_is_no_json_of_its_size_is_refused(
+    file: str, content: str | bytes, words: str, model: Path
+) -> None:
+    (model / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(CheckpointError, match=words):
+        read_checkpoint(model)
+
+
+BAD_CONFIGS: list[tuple[str, dict[str, object], str]] = [
+    ("unet", {"layers_per_block": 1_000_000}, "more than 500 layers"),
+    ("vae", {"layers_per_block": 1_000_000}, "more than 500 layers"),
+    ("text_encoder", {"num_hidden_layers": 1_000_000}, "more than 500 layers"),
+    ("unet", {"block_out_channels": [10**9, 10**9]}, "no model has a number above"),
+    ("unet", {"block_out_channels": [2**24, 2**24]}, "unet"),
+    ("unet", {"block_out_channels": [2**200]}, "no model has a number above"),
+    ("unet", {"attention_head_dim": 0}, "unet/config.json describes no such model"),
+    ("unet", {"down_block_types": 5}, "unet/config.json describes no such model"),
+    ("unet", {"sample_size": None}, "sample_size of unet is None"),
+    ("unet", {"sample_size": [64, 64]}, "sample_size of unet is"),
+    ("vae", {"block_out_channels": 4}, "block_out_channels of vae is 4"),
+    ("vae", {"block_out_channels": [4] * 20_000}, "has 20,000 entries"),
+    ("unet", {"x": [[[[[[[[[[1]]]]]]]]]]}, "entries at depth"),
+    ("text_encoder", {"attn_implementation": "someone/kernel"}, "code from elsewhere"),
+    ("text_encoder", {"_attn_implementation": {"": "a/b"}}, "code from elsewhere"),
+    ("text_encoder", {"vocab_size": "many"}, "text_encoder/config.json"),
+]
+
+
+@pytest.mark.parametrize(("part", "change", "words"), BAD_CONFIGS)
+def test_a_config_that_asks_for_what_no_model_has_is_refused(
+    part: str,
+    change: dict[str, object],
+    words: str,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(config_limits, "_MODULES", 500)  # those of the package take seconds
+    file = model / part / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(CheckpointError, match=words):
+        read_checkpoint(model)
