@@ -1,6 +1,6 @@
 """How much of a prompt the text encoders read; what comes after they never see."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +50,11 @@ def token_window(checkpoint: Checkpoint) -> TokenWindow:
     configs = checkpoint.description.tokenizers().values()
     pairs = zip(build_tokenizers(checkpoint), configs, strict=True)
     return TokenWindow(
-        [
-            (tokenizer, min(tokenizer.model_max_length, config["max_position_embeddings"]))
-            for tokenizer, config in pairs
-        ]
+        [(one, min(int(one.model_max_length), _positions(config))) for one, config in pairs]
     )
+
+
+def _positions(config: Mapping[str, Any]) -> int:
+    """Of a text encoder; CLIP's own number where its config does not say."""
+    told = config.get("max_position_embeddings")
+    return told if isinstance(told, int) else 77

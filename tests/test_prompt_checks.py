@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ def test_a_prompt_is_too_long_from_the_first_token_that_is_cut(tiny_checkpoint: 
     assert (found.prompt, found.tokens, found.window) == (cut, most + 1, most)
     cut_off = tokenizer(cut, truncation=True, max_length=most).input_ids
     assert cut_off == tokenizer(fits).input_ids  # the model sees no difference
+
+
+@pytest.mark.parametrize(("told", "window"), [(20, 20), (500, 77), (None, 77), ("many", 77)])
+def test_the_window_is_the_smaller_of_tokenizer_and_encoder(
+    tiny_checkpoint: Checkpoint, told: object, window: int
+) -> None:
+    config = {**tiny_checkpoint.description.text_encoder, "max_position_embeddings": told}
+    description = replace(tiny_checkpoint.description, text_encoder=config)
+    ((_, found),) = token_window(replace(tiny_checkpoint, description=description)).encoders
+    assert found == window
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,43 @@
+"""Weights that are NaN or infinite are found in every type, in folders and in single files."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from erasure.checkpoints import read_checkpoint, write_single_file
+from erasure.checkpoints.checking import is_finite
+from erasure.errors import CheckpointError
+
+TYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e5m2]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("place", [0, 17, -1])
+def test_one_value_is_found_wherever_it_stands(
+    dtype: torch.dtype, value: float, place: int
+) -> None:
+    weight = torch.linspace(-1000, 1000, 35).to(dtype)
+    assert is_finite(weight)
+    weight[place] = value
+    assert not is_finite(weight)
+    assert not is_finite(weight.reshape(5, 7).t())
+
+
+def test_what_has_no_value_or_no_fraction_is_finite() -> None:
+    assert is_finite(torch.zeros(0))
+    assert is_finite(torch.tensor([2**62]))
+    assert is_finite(torch.tensor([torch.finfo(torch.float16).max]).half())
+
+
+def test_a_single_file_says_which_component_and_tensor(tiny_folder: Path, tmp_path: Path) -> None:
+    path = write_single_file(read_checkpoint(tiny_folder), tmp_path / "m.safetensors").path
+    tensors = load_file(path)
+    tensors["first_stage_model.encoder.conv_in.bias"][0] = float("inf")
+    save_file(tensors, path)
+    with pytest.raises(
+        CheckpointError, match=r"the vae of .* infinite values in 1 weight \(encoder\.conv_in\.bias"
+    ):
+        read_checkpoint(path, config=tiny_folder)
