@@ -22,7 +22,7 @@ CANVAS_NAME: Final = "diffusion-erasure-canvas"
 """`_name_or_path` in the model index of the embedded checkpoint and of all made from it."""
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_FILES: Final = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
-_HUB_TWINS: Final = ["*.fp16.*", "*non_ema*", "vae_*/*"]
+_HUB_TWINS: Final = ["*.fp16.*", "*.fp16-*", "*non_ema*", "vae_*/*"]
 """The same weights again, in a smaller type or before averaging, and SD XL's other autoencoders:
 gigabytes nobody asked for."""
 
@@ -61,7 +61,8 @@ def find_model(model: str) -> Path:
         folder = Path(
             snapshot_download(model, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_TWINS)
         )
-        if not any((folder / "unet").glob("*.safetensors")):  # a repository of twins alone
+        parts = ("unet", "vae", "text_encoder")
+        if not all(any((folder / part).glob("*.safetensors")) for part in parts):  # twins alone
             folder = Path(snapshot_download(model, allow_patterns=_HUB_FILES))
         return folder
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as err:

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from erasure.bare_names import require_bare
 from erasure.checkpoints.architecture import expected_weights
 from erasure.checkpoints.checking import require_names, require_no_more, require_shapes
 from erasure.checkpoints.checkpoint import Checkpoint
@@ -16,11 +15,9 @@ from erasure.checkpoints.description import (
     Description,
     read_config,
     read_description,
-    read_json,
     read_model_index,
 )
 from erasure.checkpoints.family import Family, Part
-from erasure.checkpoints.pickles import read_pickle
 from erasure.checkpoints.plain import require_plain
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.quantised import plain_weights, refuse_quantised
@@ -28,6 +25,7 @@ from erasure.checkpoints.recognise import family_of_folder
 from erasure.checkpoints.tensor_file import TensorFile, read_tensors
 from erasure.checkpoints.unplaced import note_on_rest
 from erasure.checkpoints.vocabulary import with_clip_vocabulary
+from erasure.checkpoints.weight_files import read_weights
 from erasure.errors import CheckpointError
 
 EXTRAS_FILE: Final = "original_extras.safetensors"
@@ -39,11 +37,10 @@ _STEMS: Final = {
     "text_encoder": "model",
     "text_encoder_2": "model",
 }
-_PICKLES: Final = {
-    "unet": "diffusion_pytorch_model.bin",
-    "vae": "diffusion_pytorch_model.bin",
-    "text_encoder": "pytorch_model.bin",
-    "text_encoder_2": "pytorch_model.bin",
+_PICKLED_STEMS: Final = {
+    **_STEMS,
+    "text_encoder": "pytorch_model",
+    "text_encoder_2": "pytorch_model",
 }
 _OWN: Final = frozenset({*_STEMS, *TOKENIZERS, "scheduler"})
 
@@ -78,7 +75,7 @@ def read_folder(path: Path, *, allow_pickle: bool = False) -> Checkpoint:
         weights, rest = _checked(part, found.tensors, config, where)
         components[part.component], widened = plain_weights(weights, where)
         extras |= {f"{part.prefix}{name}": weight for name, weight in rest.items()}
-        notes += (*widened, *note_on_rest(rest, where))
+        notes += (*found.notes, *widened, *note_on_rest(rest, where))
         if part.component == "unet":
             metadata = found.metadata
     return Checkpoint(
@@ -105,46 +102,14 @@ def describe_folder(path: Path) -> tuple[Description, Family]:
 def read_component(path: Path, component: str, *, allow_pickle: bool = False) -> TensorFile:
     """The weights of one component, under the names they are stored with.
 
-    Plain files come before sharded ones, these before variants such as `.fp16.`, and pickles last.
-
     Raises:
         CheckpointError: there is no such file, or it is damaged, refused or quantised.
     """
-    found = _read_component(path, component, allow_pickle=allow_pickle)
-    refuse_quantised(found.tensors, found.metadata, str(path / component), component)
+    folder = path / component
+    stem, pickled = _STEMS[component], _PICKLED_STEMS[component]
+    found = read_weights(folder, stem, pickled, root=path, allow_pickle=allow_pickle)
+    refuse_quantised(found.tensors, found.metadata, str(folder), component)
     return found
-
-
-def _read_component(path: Path, component: str, *, allow_pickle: bool) -> TensorFile:
-    folder, stem = path / component, _STEMS[component]
-    plain = inside(folder / f"{stem}.safetensors", path)
-    if plain.is_file():
-        return read_tensors(plain)
-    index = inside(folder / f"{stem}.safetensors.index.json", path)
-    if index.is_file():
-        return _read_shards(index, path)
-    variants = [folder / f"{stem}.fp16.safetensors", *sorted(folder.glob(f"{stem}.*.safetensors"))]
-    for variant in variants:
-        if variant.is_file():
-            return read_tensors(inside(variant, path))
-    pickled = inside(folder / _PICKLES[component], path)
-    if pickled.is_file():
-        return read_pickle(pickled, allowed=allow_pickle)
-    raise CheckpointError(f"{folder} has no {plain.name}; the pipeline folder is incomplete")
-
-
-def _read_shards(index: Path, root: Path) -> TensorFile:
-    places = read_json(index).get("weight_map")
-    if not isinstance(places, dict) or not places:
-        raise CheckpointError(f"{index} has no weight_map; fetch it again")
-    for name in places.values():
-        require_bare(name, f"weight_map of {index}")
-    files = {
-        name: read_tensors(inside(index.with_name(name), root)) for name in set(places.values())
-    }
-    tensors = {name: w for place in sorted(files) for name, w in files[place].tensors.items()}
-    require_names(tensors, places, str(index.parent))
-    return TensorFile(tensors, files[min(files)].metadata)
 
 
 def _checked(

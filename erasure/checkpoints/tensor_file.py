@@ -51,6 +51,8 @@ class TensorFile:
 
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    """What was taken for granted in finding it: a sentence each, to be shown."""
 
 
 def read_tensors(path: Path) -> TensorFile:
