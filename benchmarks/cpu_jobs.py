@@ -168,7 +168,7 @@ def erase_from_file(chosen: argparse.Namespace) -> Measured:
     begun = clock()
     edit = erase_checkpoint(checkpoint, data, selected, RandomLabel(), _training(chosen, 1))
     seconds = clock() - begun
-    return Measured(seconds, peak_bytes(), f"1 step, {edit.provenance.moved:,} moved")
+    return Measured(seconds, peak_bytes(), f"1 step, {edit.provenance.last.moved:,} moved")
 
 
 CPU_JOBS: dict[str, Callable[[argparse.Namespace], Measured]] = {

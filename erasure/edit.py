@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from erasure.cache import content_key
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.mapped import let_go
 from erasure.checkpoints.merge import count_moved, merge_selected
 from erasure.checkpoints.provenance import Provenance
@@ -51,6 +52,7 @@ class Edit:
     unet: Mapping[str, Tensor]
     """diffusers name -> weight in the base's stored type; the base's own tensor if not selected."""
     provenance: Provenance
+    """The edits that the checkpoint came with, and this one behind them."""
     history: tuple[Step, ...]
     unselected_identical: bool
     """Whether every unselected weight kept its bits, in training and in `unet`: always true, as
@@ -296,8 +298,10 @@ def _finish(
             f"unselected weights moved in {len(strays)} tensors, {strays[0]} first; this is a "
             "fault of this program, so the result is not written; please report it"
         )
-    provenance = Provenance(
+    made = EditRecord(
+        base=checkpoint.name,
         base_hash=checkpoint.unet_hash(),
+        result_hash=weights_hash(merged),
         mask_hash=mask_hash(mask),
         concept=concept,
         objective=repr(objective),
@@ -308,6 +312,7 @@ def _finish(
         total=sum(v.numel() for v in checkpoint.unet.values()),
         version=package_version(),
     )
+    provenance = Provenance(edits=(*checkpoint.edits, made))
     return Edit(merged, provenance, tuple(history), not strays)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from erasure.errors import PatchError
-from erasure.hashing import weights_hash
+from erasure.hashing import rounded_hash, weights_hash
 from erasure.mask_file import pack, unpack
 
 BITS: Final = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -30,7 +30,13 @@ class PatchInfo:
     concepts: tuple[str, ...] = ()
     """What is gone once it is applied."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """How the edit was made: `Provenance.to_dict`, empty where it is not known."""
+    """How the edits were made: `Provenance.to_dict`, empty where it is not known."""
+    rounded: bool = False
+    """Whether the hashes are of an older file: `erasure.hashing.rounded_hash`."""
+
+    def hash(self, weights: Mapping[str, Tensor]) -> str:
+        """The hash of weights as this patch has its own."""
+        return rounded_hash(weights) if self.rounded else weights_hash(weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,7 @@ def require_base(weights: Mapping[str, Tensor], patch: Patch, state: str = "base
         state: `base` or `result`.
     """
     wanted = patch.info.base if state == "base" else patch.info.result
-    found = weights_hash(weights)
+    found = patch.info.hash(weights)
     if found != wanted:
         hint = ""
         if found == patch.info.result:
@@ -186,7 +192,7 @@ def _require_outcome(weights: Mapping[str, Tensor], patch: Patch, state: str = "
         state: what it leads to: `result` when applied, `base` when removed.
     """
     wanted = patch.info.result if state == "result" else patch.info.base
-    found = weights_hash(_Flipped(weights, patch))
+    found = patch.info.hash(_Flipped(weights, patch))
     if found != wanted:
         raise PatchError(
             f"the patch leads to weights {found[:12]}, but its header names {wanted[:12]}, so its "

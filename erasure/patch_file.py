@@ -17,7 +17,10 @@ from erasure.checkpoints.tensor_file import read_tensors, write_tensors
 from erasure.errors import PatchError
 from erasure.patch import BITS, Patch, PatchEntry, PatchInfo
 
-FORMAT: Final = "erasure-patch 1"
+FORMAT: Final = "erasure-patch 2"
+_FIRST: Final = "erasure-patch 1"
+"""The same, with hashes of values rounded to float32, which differ for float64 alone; and with the
+provenance of a single edit."""
 _REMEDY: Final = "export the patch again, or fetch it again"
 _TYPES: Final = {
     str(kind).removeprefix("torch."): kind
@@ -40,7 +43,7 @@ def save_patch(path: Path, patch: Patch) -> None:
         for name, entry in patch.entries.items()
     ]
     metadata = {
-        "format": FORMAT,
+        "format": _FIRST if patch.info.rounded else FORMAT,
         "base": patch.info.base,
         "result": patch.info.result,
         "concepts": json.dumps(patch.info.concepts, ensure_ascii=False),
@@ -60,7 +63,7 @@ def load_patch(path: Path) -> Patch:
     """
     file = read_tensors(path)
     found = file.metadata.get("format")
-    if found != FORMAT:
+    if found not in (FORMAT, _FIRST):
         raise PatchError(
             f"{path} has format {found!r}, not {FORMAT!r}; give a file that "
             "`erasure export --to patch` wrote"
@@ -81,6 +84,7 @@ def _info(metadata: Mapping[str, str]) -> PatchInfo:
         result=metadata["result"],
         concepts=tuple(json.loads(metadata["concepts"])),
         provenance=provenance,
+        rounded=metadata["format"] == _FIRST,
     )
 
 

@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from erasure.checkpoints.provenance import Provenance
 from erasure.errors import PatchError
 from erasure.patch import Patch, bits_of, make_patch, require_applies
+from erasure.patch_edits import edits_of_patch
 
 
 def stack_patches(base: Mapping[str, Tensor], patches: Sequence[Patch]) -> Patch:
-    """One patch that does what all of them do, and on overlaps the sum of it.
+    """One patch that does what all of them do, and on overlaps the sum of it; it carries the edits
+    of all.
 
     The result is a good edit only as far as the changes do not disturb each other; evaluate it.
 
@@ -24,6 +27,7 @@ def stack_patches(base: Mapping[str, Tensor], patches: Sequence[Patch]) -> Patch
         patches: at least one.
 
     Raises:
+        CheckpointError: the record of an edit in one of them is damaged.
         PatchError: no patch, one that was made for another base, or one whose content leads
             elsewhere than its header says.
     """
@@ -31,6 +35,7 @@ def stack_patches(base: Mapping[str, Tensor], patches: Sequence[Patch]) -> Patch
         raise PatchError("there is no patch to stack; give at least one")
     for patch in patches:
         require_applies(base, patch)
+    edits = [edit for patch in patches for edit in edits_of_patch(patch, base)]
     edited = dict(base)
     for name in dict.fromkeys(name for patch in patches for name in patch.entries):
         edited[name] = _stacked(base[name], [p for p in patches if name in p.entries], name)
@@ -38,7 +43,7 @@ def stack_patches(base: Mapping[str, Tensor], patches: Sequence[Patch]) -> Patch
         base,
         edited,
         concepts=tuple(dict.fromkeys(c for patch in patches for c in patch.info.concepts)),
-        provenance={"stacked": [dict(patch.info.provenance) for patch in patches]},
+        provenance=Provenance(edits=tuple(edits)).to_dict(),
     )
 
 

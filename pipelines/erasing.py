@@ -163,7 +163,7 @@ def run_erasure(
             write_result(recipe, checkpoint, plan, edit, out, report)
         drop(out / STATE)
     team.wait()
-    made = edit.provenance
+    made = edit.provenance.last
     return Erased(
         out,
         out / MODEL,

@@ -8,6 +8,7 @@ from typing import Final
 from erasure.checkpoints.card import model_card
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.folder import write_folder
+from erasure.checkpoints.inventory import FILES, files_of, sealed_record
 from erasure.checkpoints.reading import read_checkpoint
 from erasure.edit import Edit
 from erasure.files import atomic
@@ -53,7 +54,8 @@ def write_result(
         title=f"{checkpoint.name} before and after erasing {plan.concept}",
     )
     comparison.grid.save(out / "grid.png")
-    base = "the demo checkpoint" if recipe.model == "demo" else checkpoint.name
+    first = edit.provenance.edits[0].base
+    base = "the demo checkpoint" if first == "demo" else first
     card = model_card(edit.provenance, base=base, grid="grid.png")
     carried = {**edited.carried, "grid.png": out / "grid.png"}
     written = write_folder(
@@ -66,14 +68,28 @@ def write_result(
     )
     made = written.provenance
     assert made is not None
-    record = made.to_dict() | {
-        "unselected_identical": edit.unselected_identical,
-        "seconds": {name: round(spent, 3) for name, spent in report.seconds.items()},
-        "grid": comparison.grid.described(out / "grid.png"),
-    }
+    record = (
+        made.last.to_dict()
+        | made.to_dict()
+        | {
+            "unselected_identical": edit.unselected_identical,
+            "seconds": {name: round(spent, 3) for name, spent in report.seconds.items()},
+            "grid": comparison.grid.described(out / "grid.png"),
+            FILES: files_of(out, [path.name for path in _figures(out)]),
+        }
+    )
     with atomic(out / RECORD) as part:
-        part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(
+            json.dumps(sealed_record(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     read_checkpoint(out / MODEL)  # what cannot be read again must not pass for a result
+
+
+def _figures(out: Path) -> list[Path]:
+    """Files of a run that are there before its record, but for the mask, which has a hash of its
+    own."""
+    kinds = (".png", ".csv", ".toml")
+    return [path for path in out.iterdir() if path.is_file() and path.suffix in kinds]
 
 
 def _grid_prompts(plan: ConceptPlan) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from erasure.cache import TensorCache, content_key
 from erasure.checkpoints.tensor_file import write_tensors
 from erasure.errors import DiskError
 from erasure.files import atomic
-from erasure.hashing import weights_hash
+from erasure.hashing import rounded_hash, weights_hash
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -100,6 +100,62 @@ def test_any_changed_bit_changes_the_hash(name: str, place: int, bit: int) -> No
     whole = flipped.view(-1).view(torch.int32)
     whole[place] ^= -(2**31) if bit == 31 else 2**bit
     assert weights_hash({**WEIGHTS, name: flipped}) != weights_hash(WEIGHTS)
+
+
+TYPES = [
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+    torch.complex64,
+    torch.complex128,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+]
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@given(content=st.binary(min_size=16, max_size=16), bit=st.integers(0, 127))
+def test_any_changed_bit_of_any_type_changes_the_hash(
+    dtype: torch.dtype, content: bytes, bit: int
+) -> None:
+    stored = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    flipped = stored.clone()
+    flipped[bit // 8] ^= 1 << bit % 8
+    hashes = {weights_hash({"w": raw.view(dtype)}) for raw in (stored, flipped)}
+    assert len(hashes) == 2
+
+
+def test_values_that_differ_beyond_float32_have_hashes_of_their_own() -> None:
+    for pair in (
+        (torch.tensor(1.0, dtype=torch.float64), torch.tensor(1.0 + 1e-12, dtype=torch.float64)),
+        (torch.tensor(2**53), torch.tensor(2**53 + 1)),
+        # A signalling and a quiet NaN: on the way to float32 the one becomes the other.
+        tuple(torch.tensor([n], dtype=torch.int16).view(torch.float16) for n in (0x7D00, 0x7F00)),
+        (torch.tensor(1 + 1j), torch.tensor(1 + 2j)),
+        (torch.tensor(True), torch.tensor(False)),
+    ):
+        one, other = (weights_hash({"w": value}) for value in pair)
+        assert one != other
+
+
+def test_hashes_that_were_ever_written_stay_where_float32_holds_the_values() -> None:
+    whole = {
+        "half": torch.randn(5, generator=seeded()).half(),
+        "count": torch.tensor(3),
+        "ids": torch.arange(7, dtype=torch.int32),
+        "flags": torch.tensor([True, False]),
+        "double": torch.tensor([0.5, -0.0], dtype=torch.float64),
+        "none": torch.zeros(0, dtype=torch.float64),
+    }
+    assert weights_hash(whole) == rounded_hash(whole)
+    wide = {"w": torch.tensor(0.1, dtype=torch.float64)}
+    assert weights_hash(wide) != rounded_hash(wide)
 
 
 def test_names_and_shapes_count() -> None:

@@ -1,5 +1,6 @@
 """The reversible patch: exact both ways, refuses another base, stacks by the stated rule."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -178,7 +179,8 @@ def test_the_command_line_goes_there_and_back(
     assert erasure("patch", "remove", there, patch, "--out", back).code == 0
     weights_file = "unet/diffusion_pytorch_model.safetensors"
     assert (there / weights_file).read_bytes() == (tiny_run / "model" / weights_file).read_bytes()
-    assert not (back / "erasure.json").exists()
+    assert json.loads((back / "erasure.json").read_text())["edits"] == []
+    assert not (back / "README.md").exists()
     said = erasure("patch", "apply", there, patch, "--out", tmp_path / "twice")
     assert said.code == 2
     assert "applied already" in said.err

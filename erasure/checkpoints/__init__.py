@@ -2,6 +2,7 @@
 
 from erasure.checkpoints.card import model_card
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.family import FAMILIES, SD1, SD2, SDXL, Family
 from erasure.checkpoints.folder import folder_size, write_folder
 from erasure.checkpoints.merge import count_moved, merge_selected
@@ -9,7 +10,8 @@ from erasure.checkpoints.modelspec import ModelSpec
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading import read_checkpoint
 from erasure.checkpoints.single_file import write_single_file
-from erasure.checkpoints.verify import Check, Verification, verify
+from erasure.checkpoints.verify import Verification, verify
+from erasure.checkpoints.verify_records import Check
 from erasure.checkpoints.writing import Written
 from erasure.disk import refuse_existing, require_space
 
@@ -20,6 +22,7 @@ __all__ = [
     "SDXL",
     "Check",
     "Checkpoint",
+    "EditRecord",
     "Family",
     "ModelSpec",
     "Provenance",

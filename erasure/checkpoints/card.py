@@ -1,10 +1,13 @@
 """The model card of a sanitized checkpoint: `README.md` with the hub's metadata on top."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from huggingface_hub import ModelCardData
 
+from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.provenance import Provenance
+from erasure.checkpoints.wording import listed
 
 _LIMITS: Final = """\
 - Erasure lowers the chance that the concept is drawn; it gives no guarantee. Other words,
@@ -27,14 +30,14 @@ def model_card(
     """Markdown with YAML front matter, ready for `README.md`.
 
     Args:
-        provenance: what was done.
-        base: what to call the base model.
+        provenance: what was done; one edit or more.
+        base: what to call the model before the first edit.
         base_id: its id on the hub, for the metadata; None where it is not from there.
         license_id: the base model's licence as the hub spells it.
         grid: path of the before-and-after picture, relative to the card; None leaves it out.
         usage: a code block of your own; by default loading with diffusers.
     """
-    concept = _inline(provenance.concept)
+    concepts = [_inline(concept) for concept in provenance.concepts]
     data = ModelCardData(
         license=license_id,
         license_name=f"that of {base}" if license_id == "other" else None,
@@ -46,12 +49,14 @@ def model_card(
     picture = f"![Before and after, same seeds]({grid})\n\n" if grid else ""
     return (
         f"---\n{data.to_yaml()}\n---\n\n"
-        f"# {_inline(base)} without {concept}\n\n"
+        f"# {_inline(base)} without {listed(concepts)}\n\n"
         f"A Stable Diffusion checkpoint made from {_inline(base)} that has unlearned "
-        f"**{concept}** by saliency-masked unlearning (SalUn, arXiv:2310.12508).\n\n"
+        f"{listed([f'**{concept}**' for concept in concepts])} by saliency-masked unlearning "
+        "(SalUn, arXiv:2310.12508).\n\n"
         f"{picture}{usage or _USAGE}\n"
-        f"## Provenance\n\n{_table(provenance)}\n\n"
-        "`erasure verify PATH` recomputes the result hash and compares.\n\n"
+        f"## Provenance\n\n{_tables(provenance.edits)}\n\n"
+        "`erasure verify PATH` recomputes the hashes of weights and files, compares, and lists "
+        "what it did not look at. This card is not among what it compares.\n\n"
         f"## Limits\n\n{_LIMITS}\n"
     )
 
@@ -65,17 +70,26 @@ pipeline = DiffusionPipeline.from_pretrained("PATH")
 """
 
 
-def _table(provenance: Provenance) -> str:
+def _tables(edits: Sequence[EditRecord]) -> str:
+    """One table an edit, oldest first, numbered where there are several."""
+    if len(edits) == 1:
+        return _table(edits[0])
+    numbered = (f"### Edit {n}\n\n{_table(edit)}" for n, edit in enumerate(edits, 1))
+    return "\n\n".join(numbered)
+
+
+def _table(edit: EditRecord) -> str:
     rows = {
-        "erased concept": _inline(provenance.concept),
-        "objective": _inline(provenance.objective),
-        "weights selected": f"{provenance.selected:,} of {provenance.total:,} "
-        f"(density {provenance.density:g} of the candidates)",
-        "weights moved": f"{provenance.moved:,}",
-        "base UNet": f"`{provenance.base_hash}`",
-        "this UNet": f"`{provenance.result_hash}`" if provenance.result_hash else "see header",
-        "mask": f"`{provenance.mask_hash}`" if provenance.mask_hash else "none",
-        "written by": f"erasure {provenance.version}, {provenance.created}",
+        "erased concept": _inline(edit.concept),
+        "from": _inline(edit.base) or "a model without a name",
+        "objective": _inline(edit.objective),
+        "weights selected": f"{edit.selected:,} of {edit.total:,} "
+        f"(density {edit.density:g} of the candidates)",
+        "weights moved": f"{edit.moved:,}",
+        "UNet before": f"`{_inline(edit.base_hash)}`",
+        "UNet after": f"`{_inline(edit.result_hash)}`" if edit.result_hash else "see header",
+        "mask": f"`{_inline(edit.mask_hash)}`" if edit.mask_hash else "none",
+        "written by": _inline(f"erasure {edit.version}, {edit.created}"),
     }
     lines = [f"| {name} | {value} |" for name, value in rows.items()]
     return "\n".join(["| | |", "| --- | --- |", *lines])

@@ -8,6 +8,7 @@ from typing import Final
 from torch import Tensor
 
 from erasure.checkpoints.description import Description, encoder_of
+from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.family import Family
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.vocabulary import missing_vocabulary
@@ -36,9 +37,14 @@ class Checkpoint:
     carried: Mapping[str, Path] = field(default_factory=dict)
     """Other files of the folder (safety checker, licence): place in the folder -> file."""
     provenance: Provenance | None = None
-    """How it was made, where an erasure wrote it."""
+    """What was done to it, where an erasure wrote it."""
     notes: tuple[str, ...] = ()
     """What the model did not hold and was taken from elsewhere: a sentence each, to be shown."""
+
+    @property
+    def edits(self) -> tuple[EditRecord, ...]:
+        """Its erasures, oldest first; none where it says of none."""
+        return self.provenance.edits if self.provenance else ()
 
     @property
     def name(self) -> str:

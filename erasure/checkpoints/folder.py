@@ -15,8 +15,9 @@ from erasure.bare_names import require_bare, require_inside
 from erasure.checkpoints.casting import dtype_after
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import CONFIG_FILES, encoder_of, require_component_names
+from erasure.checkpoints.inventory import FILES, WEIGHTS, files_of, sealed_record
 from erasure.checkpoints.provenance import FILE_NAME, Provenance
-from erasure.checkpoints.reading_folder import EXTRAS_FILE, weights_file
+from erasure.checkpoints.reading_folder import EXTRAS_FILE, weights_file, weights_files
 from erasure.checkpoints.tensor_file import write_tensors
 from erasure.checkpoints.writing import Outgoing, Written, outgoing
 from erasure.claims import claimed
@@ -42,19 +43,20 @@ def write_folder(
         checkpoint: where all but the UNet comes from.
         path: the folder; it must not exist, or be a diffusers folder or empty and `force` be set.
         unet: the edited UNet, diffusers names; None writes the checkpoint's own.
-        provenance: what was done to it; its `result_hash` is filled in. Goes into the header of
-            the UNet's file and into `erasure.json`.
+        provenance: what was done to it; the last edit's `result_hash` is filled in. Goes into the
+            header of the UNet's file and into `erasure.json`, with hashes of all that is written.
         dtype: type of the floating point weights; None keeps each tensor's own.
         card: text of `README.md`.
         force: replace what is there.
 
     Raises:
         CheckpointError: no tokenizer, path in the way or in use by another process, another UNet,
-            a name that would leave the folder, disk full or read-only.
+            a name that would leave the folder, a weight that is not finite in its type, disk full
+            or read-only.
     """
     refuse_existing(path, force=force)
     _require_replaceable(path)
-    out = outgoing(checkpoint, unet, provenance, dtype)
+    out = outgoing(checkpoint, path, unet, provenance, dtype)
     names = checkpoint.description.tokenizers()
     tokenizers = {name: checkpoint.tokenizer_files(name) for name in names}
     _require_places(checkpoint, tokenizers)
@@ -69,8 +71,7 @@ def write_folder(
         for name, file in checkpoint.carried.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             _copy(file, folder / name)
-        if out.provenance is not None:
-            _write_json(folder / FILE_NAME, out.provenance.to_dict())
+        _write_record(folder, out)
         if card is not None:
             _write_bytes(folder / "README.md", card.encode())
     return Written(path, out.unet_hash, out.provenance)
@@ -84,6 +85,17 @@ def folder_size(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> int
     return weights + sum(file.stat().st_size for file in checkpoint.carried.values())
 
 
+def _write_record(folder: Path, out: Outgoing) -> None:
+    """`erasure.json`: the edits, and a hash of every component and of every other file there is.
+    The card comes after it: people, and `evaluate --card`, write into that."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    names = [path.relative_to(folder).as_posix() for path in files]
+    others = [name for name in names if name not in weights_files(out.weights)]
+    record = (out.provenance or Provenance()).to_dict()
+    told = {**record, WEIGHTS: dict(out.weights), FILES: files_of(folder, others)}
+    _write_json(folder / FILE_NAME, sealed_record(told))
+
+
 def _write_weights(
     checkpoint: Checkpoint, out: Outgoing, folder: Path, dtype: torch.dtype | None
 ) -> None:
@@ -92,7 +104,7 @@ def _write_weights(
         write_tensors(
             folder / component / weights_file(component),
             out.unet if edited else weights,
-            out.header() if edited else {},
+            out.header() if edited else {},  # the record of all, in the file that was edited
             dtype=dtype,
         )
     if checkpoint.extras:

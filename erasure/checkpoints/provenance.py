@@ -1,115 +1,154 @@
-"""Where a sanitized checkpoint comes from: one value, as header strings and as `erasure.json`."""
+"""Where a sanitized checkpoint comes from: its edits, as header strings and as `erasure.json`."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
-from typing import Any, Final, get_type_hints
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
+from erasure.checkpoints.edit_record import EditRecord
 from erasure.errors import CheckpointError
-from erasure.local_paths import without_folders
 
-FORMAT: Final = "erasure-checkpoint 1"
+FORMAT: Final = "erasure-checkpoint 2"
+FIRST_FORMAT: Final = "erasure-checkpoint 1"
+"""Of a single edit, whose fields stand without a list; still read."""
 FILE_NAME: Final = "erasure.json"
-_HEADER: Final = "erasure."
-_CHECKED: Final[Mapping[Any, tuple[type, ...]]] = {str: (str,), int: (int,), float: (float, int)}
+HEADER: Final = "erasure."
+"""How all entries of ours in a header begin."""
 
 
-def utc_now() -> str:
-    """ISO 8601, UTC, whole seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Restored:
+    """That `patch remove` took edits out again, and which weights are there now."""
+
+    concepts: tuple[str, ...]
+    """What the edits had erased."""
+    base_hash: str
+    """`weights_hash` of the UNet before those edits, which is the UNet here."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """What was done to which UNet, and what came out."""
+    """What was done to a UNet, one erasure after the other."""
 
-    base_hash: str
-    """`erasure.hashing.weights_hash` of the UNet before, as stored."""
-    result_hash: str = ""
-    """The same of the UNet written beside this; filled in by the writers."""
-    mask_hash: str = ""
-    """Hash of the mask; empty where there was none."""
-    concept: str
-    objective: str
-    config: Mapping[str, Any]
-    """The resolved settings of the run: plain JSON values."""
-    density: float
-    """Share of the candidate weights that was selected."""
-    selected: int
-    """Weights that were free to move."""
-    moved: int
-    """Weights that differ from the base in any bit."""
-    total: int
-    """Weights of the UNet."""
-    version: str
-    """Of this package."""
-    created: str = field(default_factory=utc_now)
-    """ISO 8601."""
-    format: str = FORMAT
+    edits: tuple[EditRecord, ...] = ()
+    """Oldest first. An edit that was made of an edited model begins where the one before ended;
+    those of stacked patches begin at one base."""
+    restored: Restored | None = None
+
+    @property
+    def last(self) -> EditRecord:
+        """The newest edit; there must be one."""
+        return self.edits[-1]
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """Everything that was erased, oldest first, each once."""
+        return tuple(dict.fromkeys(edit.concept for edit in self.edits))
 
     def to_dict(self) -> dict[str, Any]:
-        """What `erasure.json` holds; no path of this machine, whatever the settings are."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return values | {"config": without_folders(self.config)}
+        """What `erasure.json` says of the edits."""
+        values: dict[str, Any] = {
+            "format": FORMAT,
+            "edits": [edit.to_dict() for edit in self.edits],
+        }
+        if self.restored is not None:
+            told = {"concepts": [*self.restored.concepts], "base_hash": self.restored.base_hash}
+            values["restored"] = told
+        return values
 
     def to_header(self) -> dict[str, str]:
-        """Header entries `erasure.*`; numbers and the config as JSON with sorted keys."""
+        """Header entries `erasure.*`; what is not text as JSON with sorted keys. `erasure.concept`
+        is for people who look at a header with other tools; it is not read back."""
+        entries = self.to_dict() | ({"concept": ", ".join(self.concepts)} if self.edits else {})
         return {
-            f"{_HEADER}{name}": value if isinstance(value, str) else _json(value)
-            for name, value in self.to_dict().items()
+            f"{HEADER}{name}": value if isinstance(value, str) else header_json(value)
+            for name, value in entries.items()
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = FILE_NAME) -> "Provenance":
-        """Read `erasure.json`; keys this version does not know are left out.
+        """Read `erasure.json`, of this format or of the first; keys that are not known are left
+        out.
 
         Raises:
             CheckpointError: another format, or an entry is missing or of the wrong type.
         """
         found = values.get("format")
+        if found == FIRST_FORMAT:
+            return cls(edits=(EditRecord.from_dict(values, source),))
         if found != FORMAT:
             raise CheckpointError(
-                f"{source} has provenance format {found!r}, not {FORMAT!r}; "
+                f"{source} has provenance format {found!r:.60}, not {FORMAT!r}; "
                 "read it with the version of erasure that wrote it"
             )
-        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        try:
-            provenance = cls(**known)
-        except TypeError as err:
-            raise CheckpointError(f"{source} is incomplete provenance: {err}") from err
-        _require_types(provenance, source)
-        return provenance
+        listed = values.get("edits")
+        if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
+            raise CheckpointError(f"{source} has no list of edits; get it again from its source")
+        edits = tuple(EditRecord.from_dict(one, source) for one in listed)
+        return cls(edits=edits, restored=_restored(values.get("restored"), source))
 
     @classmethod
     def from_header(cls, metadata: Mapping[str, str], source: str) -> "Provenance | None":
-        """Read header entries; None where the header has none of them.
+        """Read header entries; None where they tell of no edit, as those of a plain copy.
 
         Raises:
             CheckpointError: as `from_dict`, or an entry is not JSON.
         """
-        if f"{_HEADER}format" not in metadata:
+        found = metadata.get(f"{HEADER}format")
+        if found is None:
             return None
-        values: dict[str, Any] = {}
-        for name, kind in get_type_hints(cls).items():
-            text = metadata.get(f"{_HEADER}{name}")
-            if text is None:
-                continue
-            try:
-                values[name] = text if kind is str else json.loads(text)
-            except ValueError as err:
-                raise CheckpointError(f"{source}: {_HEADER}{name} is not JSON: {text!r}") from err
-        return cls.from_dict(values, source)
+        text = ("concept", "base_hash", "result_hash", "mask_hash", "objective", "version")
+        plain = ("format", "created", *(text if found == FIRST_FORMAT else ()))
+        numbers = ("config", "density", "selected", "moved", "total")
+        values: dict[str, Any] = {
+            n: metadata[f"{HEADER}{n}"] for n in plain if f"{HEADER}{n}" in metadata
+        }
+        for name in numbers if found == FIRST_FORMAT else ("edits", "restored"):
+            if f"{HEADER}{name}" in metadata:
+                values[name] = json_entry(metadata, f"{HEADER}{name}", source)
+        made = cls.from_dict(values, source)
+        return made if made.edits or made.restored else None
 
 
-def _json(value: object) -> str:
+def header_json(value: object) -> str:
+    """A value as it stands in a header."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _require_types(provenance: Provenance, source: str) -> None:
-    for name, kind in get_type_hints(Provenance).items():
-        value = getattr(provenance, name)
-        wanted = _CHECKED.get(kind, (Mapping,))
-        if not isinstance(value, wanted):
-            names = " or ".join(t.__name__ for t in wanted)
-            raise CheckpointError(f"{source}: {name} is {value!r}, not {names}")
+def json_entry(metadata: Mapping[str, str], key: str, source: str) -> Any:  # noqa: ANN401
+    """A header entry that is JSON; CheckpointError where it is not."""
+    try:
+        return json.loads(metadata[key])
+    except (ValueError, RecursionError) as err:
+        raise CheckpointError(
+            f"{source}: {key} is not JSON: {metadata[key][:60]!r}; get the file again from its "
+            "source"
+        ) from err
+
+
+def edits_of(values: Mapping[str, Any], source: str) -> tuple[EditRecord, ...]:
+    """The edits that a patch carries: `Provenance.to_dict`, the older `stacked` list of single
+    ones, or none.
+
+    Raises:
+        CheckpointError: as `Provenance.from_dict`.
+    """
+    stacked = values.get("stacked")
+    if isinstance(stacked, Sequence) and not isinstance(stacked, str):
+        return tuple(edit for one in stacked for edit in edits_of(one, source))
+    return Provenance.from_dict(values, source).edits if "format" in values else ()
+
+
+def _restored(value: Any, source: str) -> Restored | None:  # noqa: ANN401
+    if value is None:
+        return None
+    concepts = value.get("concepts") if isinstance(value, Mapping) else None
+    base = value.get("base_hash") if isinstance(value, Mapping) else None
+    listed = isinstance(concepts, list) and all(isinstance(one, str) for one in concepts)
+    if not listed or not isinstance(base, str):
+        raise CheckpointError(
+            f"{source}: restored is {value!r:.60}, not concepts and base_hash; get it again from "
+            "its source"
+        )
+    assert isinstance(concepts, list)
+    return Restored(concepts=tuple(concepts), base_hash=base)

@@ -1,6 +1,6 @@
 """Read a diffusers folder: one, several (sharded) or variant weights files for each component."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +48,11 @@ _OWN: Final = frozenset({*_STEMS, *TOKENIZERS, "scheduler"})
 def weights_file(component: str) -> str:
     """Name of the weights file of `component` as written, inside its folder."""
     return f"{_STEMS[component]}.safetensors"
+
+
+def weights_files(components: Iterable[str]) -> set[str]:
+    """Where the weights of components are written, within the folder of a pipeline."""
+    return {EXTRAS_FILE} | {f"{n}/{weights_file(n)}" for n in components if n in _STEMS}
 
 
 def read_folder(path: Path, *, allow_pickle: bool = False) -> Checkpoint:

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from erasure.checkpoints import embedded
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.edit_record import utc_now
 from erasure.checkpoints.markers import markers
-from erasure.checkpoints.modelspec import ModelSpec
-from erasure.checkpoints.provenance import Provenance, utc_now
+from erasure.checkpoints.modelspec import ModelSpec, default_title
+from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.tensor_file import write_tensors
 from erasure.checkpoints.writing import Written, outgoing
 from erasure.disk import refuse_existing
@@ -37,28 +38,33 @@ def write_single_file(
         checkpoint: where all but the UNet comes from.
         path: ends in `.safetensors`.
         unet: the edited UNet, diffusers names; None writes the checkpoint's own.
-        provenance: what was done to it; its `result_hash` is filled in.
+        provenance: what was done to it; the last edit's `result_hash` is filled in.
         dtype: type of the floating point weights; None keeps each tensor's own.
-        spec: title, author and so on for the header.
+        spec: title, author and so on for the header; by default the title names the base and what
+            was erased from it.
         force: replace what is there.
 
     Raises:
-        CheckpointError: wrong ending, path in the way, another UNet, disk full or read-only.
+        CheckpointError: wrong ending, path in the way, another UNet, a weight that is not finite
+            in its type, disk full or read-only.
     """
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path} must end in .safetensors, so that other tools read it")
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; give the path of a file")
     refuse_existing(path, force=force)
-    out = outgoing(checkpoint, unet, provenance, dtype)
+    out = outgoing(checkpoint, path, unet, provenance, dtype)
     spec = spec or ModelSpec()
-    date = spec.date or (out.provenance.created if out.provenance else utc_now())
+    edits = out.provenance.edits if out.provenance else ()
+    date = spec.date or (edits[-1].created if edits else "") or utc_now()
+    title = spec.title or default_title(checkpoint, out.provenance)
     metadata = {
-        **replace(spec, date=date).to_header(checkpoint),
+        **replace(spec, date=date, title=title).to_header(checkpoint),
         **embedded.to_header(checkpoint.description),
-        **out.header(),
     }
     tensors = checkpoint.family.to_original({**checkpoint.components, "unet": out.unet})
     marked = markers(checkpoint.family, checkpoint.description.scheduler)
-    write_tensors(path, {**tensors, **checkpoint.extras, **marked}, metadata, dtype=dtype)
+    write_tensors(
+        path, {**tensors, **checkpoint.extras, **marked}, out.header(metadata), dtype=dtype
+    )
     return Written(path, out.unet_hash, out.provenance)

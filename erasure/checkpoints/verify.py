@@ -1,68 +1,79 @@
-"""Recompute what a checkpoint says of itself, and compare."""
+"""Recompute what a checkpoint says of itself, compare, and say what nothing was said of."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from erasure.checkpoints import embedded
-from erasure.checkpoints.description import read_json
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.finite import not_finite
+from erasure.checkpoints.inventory import CHECKSUM, EXTRAS, checksum, stated_weights
 from erasure.checkpoints.pickles import is_pickle
-from erasure.checkpoints.provenance import FILE_NAME, Provenance
-from erasure.checkpoints.reading_file import open_file
-from erasure.checkpoints.reading_folder import describe_folder, read_component
-from erasure.checkpoints.recognise import family_of_file
+from erasure.checkpoints.provenance import HEADER, Provenance
+from erasure.checkpoints.reading_file import open_file, read_single_file
+from erasure.checkpoints.reading_folder import read_component, read_folder
 from erasure.checkpoints.tensor_file import DATA_HASH, data_hash
+from erasure.checkpoints.verify_records import (
+    MASK,
+    NOT_RECORDED,
+    Check,
+    check_files,
+    check_mask,
+    check_record,
+    read_record,
+)
 from erasure.errors import CheckpointError
-from erasure.hashing import weights_hash
+from erasure.hashing import rounded_hash, weights_hash
 
 _RUN_MODEL: Final = "model"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One comparison."""
-
-    name: str
-    stated: str
-    found: str
-
-    @property
-    def passed(self) -> bool:
-        """What was found is what was stated."""
-        return self.stated == self.found
+_FINITE: Final = "all finite"
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """All comparisons of one checkpoint."""
+    """All comparisons of one checkpoint, and what could not be compared."""
 
     path: Path
     provenance: Provenance | None
     """None where the checkpoint is a plain copy: nothing was erased from it."""
     checks: tuple[Check, ...]
+    unchecked: Mapping[str, str] = field(default_factory=dict)
+    """Part -> why it was not looked at."""
+    unet_hash: str = ""
+    """Of the UNet as found: to be held against one from a source that is trusted, as whoever can
+    write a file can write its hashes too."""
 
     @property
     def passed(self) -> bool:
-        """Every check passed."""
+        """Every check passed; it says nothing of `unchecked`."""
         return all(check.passed for check in self.checks)
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What is gathered on the way."""
+
+    checks: list[Check] = field(default_factory=list)
+    unchecked: dict[str, str] = field(default_factory=dict)
 
 
 def verify(path: Path) -> Verification:
     """Recompute the hashes of a single file, a diffusers folder, or a run with `model/` inside.
 
-    The UNet's hash covers every name, shape and value of it; a single file's data hash covers all
-    that follows its header.
+    Compared are the weights of every component, all other files of a folder but its card, the
+    words of headers and records, and in a run the mask, the recipe and the figures. All weights
+    must be finite, and the UNet must not be the one from before an edit that it is said to have.
+    What the version that wrote it did not record is listed in `unchecked`.
 
     Raises:
         CheckpointError: it cannot be read, or states nothing that could be compared.
     """
     if path.is_file():
-        return _stated(path, _verify_file(path))
+        return _verify_file(path)
     if (path / "model_index.json").is_file():
-        return _stated(path, _verify_folder(path))
+        return _verify_folder(path)
     if (path / _RUN_MODEL / "model_index.json").is_file():
-        inner = _verify_folder(path / _RUN_MODEL)
-        return _stated(path, Verification(path, inner.provenance, _with_record(path, inner)))
+        return _verify_run(path)
     if path.exists():
         raise CheckpointError(
             f"{path} is no checkpoint: it has neither model_index.json nor {_RUN_MODEL}/; give a "
@@ -77,48 +88,110 @@ def _verify_file(path: Path) -> Verification:
             f"{path} is a pickle, which states no provenance; only a .safetensors file that "
             "`erasure export` wrote can be verified"
         )
-    file = open_file(path)
-    embedded.from_header(file.metadata, str(path))  # one that would write elsewhere is refused
-    provenance = Provenance.from_header(file.metadata, str(path))
-    checks: list[Check] = []
-    if provenance is not None:
-        family = family_of_file(file.tensors, path)
-        part = family.part("unet")
-        unet = part.to_diffusers(family.part_of(file.tensors, "unet"))
-        checks.append(Check("UNet", provenance.result_hash, weights_hash(unet)))
-    if DATA_HASH in file.metadata:
-        checks.append(Check("file data", file.metadata[DATA_HASH].lower(), data_hash(path)))
-    return Verification(path, provenance, tuple(checks))
+    words = open_file(path).metadata
+    provenance = Provenance.from_header(words, str(path))
+    if provenance is None and DATA_HASH not in words:
+        raise _states_nothing(path)
+    checkpoint = read_single_file(path)
+    found = _Findings()
+    unet = _check_weights(found, checkpoint, words, provenance)
+    if DATA_HASH in words:
+        found.checks.append(Check("file data", words[DATA_HASH].lower(), data_hash(path)))
+    else:
+        found.unchecked["file data"] = NOT_RECORDED
+    _check_words(found, words, "header words")
+    return Verification(path, provenance, tuple(found.checks), found.unchecked, unet)
 
 
 def _verify_folder(path: Path) -> Verification:
-    describe_folder(path)  # its errors say more than a missing weights file would
-    unet = read_component(path, "unet")
-    provenance = Provenance.from_header(unet.metadata, str(path))
-    if provenance is None:
-        return Verification(path, None, ())
-    check = Check("UNet", provenance.result_hash, weights_hash(unet.tensors))
-    inner = Verification(path, provenance, (check,))
-    return Verification(path, provenance, _with_record(path, inner))
+    words = read_component(path, "unet").metadata
+    provenance = Provenance.from_header(words, str(path))
+    record = read_record(path)
+    if provenance is None and not stated_weights(words, str(path)) and record is None:
+        raise _states_nothing(path)
+    found = _Findings()
+    unet = _check_weights(found, read_folder(path), words, provenance)
+    _check_words(found, words, "words in the UNet's header")
+    if record is None:
+        found.unchecked["configs, tokenizers and other files"] = "there is no erasure.json"
+    else:
+        check_record(found.checks, record, provenance, path)
+        check_files(found.checks, found.unchecked, record, path)
+    return Verification(path, provenance, tuple(found.checks), found.unchecked, unet)
 
 
-def _with_record(path: Path, inner: Verification) -> tuple[Check, ...]:
-    """The checks, and one more if `erasure.json` lies in `path`: it must agree with the header."""
-    file = path / FILE_NAME
-    if not file.is_file() or inner.provenance is None:
-        return inner.checks
-    record = Provenance.from_dict(read_json(file), str(file))
-    agreed = "as in the header"
-    odd = [
-        name for name, value in record.to_dict().items() if value != getattr(inner.provenance, name)
-    ]
-    return (*inner.checks, Check(str(file), agreed, f"other {', '.join(odd)}" if odd else agreed))
+def _verify_run(path: Path) -> Verification:
+    inner = _verify_folder(path / _RUN_MODEL)
+    found = _Findings(
+        [Check(f"{_RUN_MODEL}: {c.name}", c.stated, c.found) for c in inner.checks],
+        {f"{_RUN_MODEL}: {name}": why for name, why in inner.unchecked.items()},
+    )
+    record = read_record(path)
+    if record is None:
+        found.unchecked["the run itself"] = "there is no erasure.json beside the model"
+    else:
+        check_record(found.checks, record, inner.provenance, path)
+        check_files(found.checks, found.unchecked, record, path)
+    if record is None and not (path / MASK).exists():
+        found.unchecked[MASK] = "there is none beside the model"
+    else:
+        check_mask(found.checks, found.unchecked, inner.provenance, path)
+    return Verification(
+        path, inner.provenance, tuple(found.checks), found.unchecked, inner.unet_hash
+    )
 
 
-def _stated(path: Path, found: Verification) -> Verification:
-    if not found.checks:
-        raise CheckpointError(
-            f"{path} states no provenance to compare; only what `erasure erase` or "
-            "`erasure export` wrote can be verified"
-        )
-    return found
+def _check_weights(
+    found: _Findings,
+    checkpoint: Checkpoint,
+    words: Mapping[str, str],
+    provenance: Provenance | None,
+) -> str:
+    """Hashes of all components; the UNet's is returned."""
+    stated = stated_weights(words, str(checkpoint.path))
+    old = not stated
+    if old and provenance is not None and provenance.edits:
+        stated = {"unet": provenance.last.result_hash}  # all that older versions wrote
+    parts = dict(checkpoint.components)
+    if checkpoint.extras or EXTRAS in stated:
+        parts[EXTRAS] = checkpoint.extras
+    hashes = {name: weights_hash(part) for name, part in parts.items()}
+    for name, part in parts.items():
+        if name in stated:
+            if old and rounded_hash(part) == stated[name]:
+                hashes[name] = stated[name]  # of values rounded to float32, as hashes once were
+            found.checks.append(Check(f"{name} weights", stated[name], hashes[name]))
+        else:
+            found.unchecked[f"{name} weights"] = NOT_RECORDED
+    for name in sorted(set(stated) - set(parts)):
+        found.checks.append(Check(f"{name} weights", stated[name], "not there"))
+    bad = not_finite(parts)
+    found.checks.append(Check("values", _FINITE, bad or _FINITE))
+    if provenance is not None and provenance.edits:
+        found.checks.append(_erased(provenance, hashes["unet"]))
+    if provenance is not None and provenance.restored is not None:
+        base = provenance.restored.base_hash
+        found.checks.append(Check("restored base", base, hashes["unet"]))
+    return hashes["unet"]
+
+
+def _erased(provenance: Provenance, unet: str) -> Check:
+    """A UNet from before an edit must not stand under the record of that edit."""
+    wanted = "after its edits"
+    undone = [e.concept for e in provenance.edits if e.moved and e.base_hash == unet]
+    return Check("UNet", wanted, f"the one before {undone[0]} was erased" if undone else wanted)
+
+
+def _check_words(found: _Findings, words: Mapping[str, str], name: str) -> None:
+    key = f"{HEADER}{CHECKSUM}"
+    if key in words:
+        found.checks.append(Check(name, words[key], checksum(words)))
+    else:
+        found.unchecked[name] = NOT_RECORDED
+
+
+def _states_nothing(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path} states no provenance to compare; only what `erasure erase` or "
+        "`erasure export` wrote can be verified"
+    )

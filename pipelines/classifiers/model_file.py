@@ -12,13 +12,15 @@ from torch import nn
 from erasure.checkpoints.tensor_file import write_tensors
 from erasure.classifiers import TrainingRecipe
 from erasure.errors import CheckpointError, ConfigError
-from erasure.hashing import weights_hash
+from erasure.hashing import rounded_hash, weights_hash
 from erasure.local_paths import without_folders
 from pipelines.classifiers.architectures import ModelConfig, make_model, require_known
 from pipelines.classifiers.data import DataConfig, DataFacts
 from pipelines.recipe import build
 
 FORMAT: Final = "erasure-classifier 1"
+_HASHES: Final = "2"
+"""Kind of hash: `weights_hash` as it is now. Files without the entry hold `rounded_hash`."""
 _AGAIN: Final = "make it again with `erasure classify train`"
 
 
@@ -80,6 +82,7 @@ def save_classifier(path: Path, model: nn.Module, record: ClassifierRecord) -> s
         "config": json.dumps(without_folders(asdict(record)), sort_keys=True),
         "base": record.base,
         "hash": found,
+        "hashes": _HASHES,
     }
     write_tensors(path, state, header)
     return found
@@ -109,7 +112,8 @@ def load_classifier(path: Path, *, allow_code: bool = False) -> LoadedClassifier
         raise CheckpointError(
             f"{path} is damaged or no safetensors file ({err}); {_AGAIN}"
         ) from err
-    if weights_hash(state) != header.get("hash"):
+    hashed = weights_hash if header.get("hashes") == _HASHES else rounded_hash
+    if hashed(state) != header.get("hash"):
         raise CheckpointError(f"the weights of {path} are not those its header names; {_AGAIN}")
     record = _record(path, header)
     require_known(record.model, path, allow_code=allow_code)
@@ -120,7 +124,7 @@ def load_classifier(path: Path, *, allow_code: bool = False) -> LoadedClassifier
         raise CheckpointError(
             f"{path} does not fit the {record.model.architecture} that it names; {_AGAIN}"
         ) from err
-    known = {"format", "config", "base", "hash"}
+    known = {"format", "config", "base", "hash", "hashes"}
     extra = {name: value for name, value in header.items() if name not in known}
     return LoadedClassifier(model.eval(), record, header["hash"], extra)
 

@@ -77,7 +77,7 @@ def compare(
     warn_of_prompts("prompts", texts, one)
     marked = list(erased or ())
     if not marked and other.provenance is not None:
-        marked = [other.provenance.concept]
+        marked = [*other.provenance.concepts]
     given = {"steps": steps, "guidance": guidance, "batch_size": batch_size}
     drawing = drawing_defaults(given, canvas=is_canvas(one))
     less = of_drawing(drawing.batch_size, "--batch-size")

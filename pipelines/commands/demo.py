@@ -56,7 +56,7 @@ def demo(
         {
             "verdict": found.results.summary.verdict,
             "weights moved": f"{done.moved:,} of {done.total:,}; unselected ones {same}",
-            "verified": "single file, folder and run",
+            "verified": "every check of single file, folder and run passed",
             "seconds": round(sum(reporter.seconds.values())),
             **found.paths,
         },

@@ -161,6 +161,7 @@ def _tell(results: "Results", out: Path, model: str, *, card: bool, as_json: boo
     from pipelines.models import find_model
 
     told: dict[str, Any] = {"verdict": results.summary.verdict}
+    told |= _each_erased(results)
     told |= _figures(results)
     told |= {"results": out / "results.json", "report": out / "report.html"}
     if card:
@@ -170,6 +171,24 @@ def _tell(results: "Results", out: Path, model: str, *, card: bool, as_json: boo
     if as_json:
         told["summary"] = results.summary.to_dict()
     say(told, as_json=as_json)
+
+
+def _each_erased(results: "Results") -> dict[str, str]:
+    """Where several things were erased, how often each is still recognised; and what of it the
+    suite does not draw, so that nothing is said of that."""
+    from pipelines.evaluation.report_format import interval, percent
+
+    told = {}
+    if len(results.erased) + len(results.not_drawn) > 1:
+        for row in (row for row in results.classes if row.erased):
+            was = f", before {percent(row.before.share)}" if row.before is not None else ""
+            told[f"{row.label} recognised"] = (
+                f"{percent(row.after.share)} ({interval(row.after.low, row.after.high)}), "
+                f"{row.after.total} pictures{was}"
+            )
+    for concept in results.not_drawn:
+        told[f"{concept} recognised"] = "not looked at: no prompt of this suite asks for it"
+    return told
 
 
 def _figures(results: "Results") -> dict[str, str]:

@@ -61,8 +61,8 @@ def export(
         say(_export_patch(before, checkpoint, out, force=force), as_json=as_json)
         return
     if to == "diffusers":
-        made = checkpoint.provenance
-        card = model_card(made, base=Path(model).name) if made is not None else None
+        made, edits = checkpoint.provenance, checkpoint.edits
+        card = model_card(made, base=edits[0].base or checkpoint.name) if made and edits else None
         written = write_folder(checkpoint, out, dtype=kind, card=card, force=force)
     else:
         spec = ModelSpec(title=title) if title else None
@@ -73,17 +73,19 @@ def export(
 def _export_patch(
     before: "Checkpoint", after: "Checkpoint", out: Path, *, force: bool
 ) -> dict[str, Any]:
+    from erasure.checkpoints.provenance import Provenance
     from erasure.disk import refuse_existing
     from erasure.patch import make_patch
+    from erasure.patch_edits import edits_since
     from erasure.patch_file import save_patch
 
     refuse_existing(out, force=force)
-    made = after.provenance
+    made = Provenance(edits=edits_since(after.edits, before.edits, before.unet_hash()))
     patch = make_patch(
         before.unet,
         after.unet,
-        concepts=(made.concept,) if made else (),
-        provenance=made.to_dict() if made else None,
+        concepts=made.concepts,
+        provenance=made.to_dict() if made.edits else None,
     )
     save_patch(out, patch)
     whole = sum(

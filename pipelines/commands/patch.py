@@ -33,6 +33,7 @@ def apply(
 ) -> None:
     """Write MODEL with the edit of PATCH: exactly the edited weights."""
     from erasure.patch import patched
+    from erasure.patch_edits import applied
     from erasure.patch_file import load_patch
     from pipelines.models import open_model
 
@@ -41,8 +42,17 @@ def apply(
     found = load_patch(patch)
     checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
     unet = patched(checkpoint.unet, found)
-    written = _write(checkpoint, unet, _provenance(found.info.provenance), out, to, force=force)
-    say({"written": written.path, "UNet": written.unet_hash, "moved": found.moved}, as_json=as_json)
+    made = applied(checkpoint.provenance, found, unet)
+    written = _write(checkpoint, unet, made, out, to, force=force)
+    say(
+        {
+            "written": written.path,
+            "UNet": written.unet_hash,
+            "moved": found.moved,
+            "erased": ", ".join(made.concepts),
+        },
+        as_json=as_json,
+    )
 
 
 def remove(
@@ -59,6 +69,7 @@ def remove(
     from dataclasses import replace
 
     from erasure.patch import unpatched
+    from erasure.patch_edits import removed
     from erasure.patch_file import load_patch
     from pipelines.models import open_model
 
@@ -67,11 +78,20 @@ def remove(
     found = load_patch(patch)
     checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
     unet = unpatched(checkpoint.unet, found)
-    # What it says of itself is no longer true of what is written.
+    # What its card says is no longer true of what is written.
     carried = {k: v for k, v in checkpoint.carried.items() if k not in ("README.md", "grid.png")}
     plain = replace(checkpoint, provenance=None, carried=carried)
-    written = _write(plain, unet, None, out, to, force=force)
-    say({"written": written.path, "UNet": written.unet_hash}, as_json=as_json)
+    made = removed(checkpoint.provenance, found, unet)
+    written = _write(plain, unet, made, out, to, force=force)
+    say(
+        {
+            "written": written.path,
+            "UNet": written.unet_hash,
+            "taken out": ", ".join(made.restored.concepts) if made.restored else "",
+            "still erased": ", ".join(made.concepts) or "nothing",
+        },
+        as_json=as_json,
+    )
 
 
 def stack(
@@ -116,13 +136,6 @@ def _require_layout(to: str) -> None:
         raise ConfigError(f"--to is {to!r}; give diffusers or single-file")
 
 
-def _provenance(values: "Mapping[str, object]") -> "Provenance | None":
-    """Of a single edit; a stack of several has no one provenance."""
-    from erasure.checkpoints.provenance import Provenance
-
-    return Provenance.from_dict(values, "the patch") if "base_hash" in values else None
-
-
 def _write(
     checkpoint: "Checkpoint",
     unet: "Mapping[str, Tensor]",
@@ -138,5 +151,7 @@ def _write(
 
     if to == "single-file":
         return write_single_file(checkpoint, out, unet=unet, provenance=provenance, force=force)
-    card = model_card(provenance, base=checkpoint.path.name) if provenance else None
+    edits = provenance.edits if provenance else ()
+    base = edits[0].base if edits else ""
+    card = model_card(provenance, base=base or checkpoint.name) if provenance and edits else None
     return write_folder(checkpoint, out, unet=unet, provenance=provenance, card=card, force=force)

@@ -1,11 +1,15 @@
 """`erasure verify`: recompute what a checkpoint says of itself."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.commands.options import AsJson, say
+
+if TYPE_CHECKING:
+    from erasure.checkpoints.edit_record import EditRecord
+    from erasure.checkpoints.verify import Verification
 
 
 def verify(
@@ -14,26 +18,72 @@ def verify(
 ) -> None:
     """Check a checkpoint against what it says of itself.
 
-    Recomputes the hashes in its provenance; exits with 1 where they differ.
+    Recomputes the hashes of weights, configs, tokenizers, header words, and of a run's mask and
+    recipe; lists what it checked and what it did not. Exits with 1 where they differ. Hashes show
+    change; they do not show who wrote them.
     """
     from erasure.checkpoints.verify import verify as recompute
 
     found = recompute(path)
-    result: dict[str, object] = {"path": path, "verified": found.passed}
-    result |= {check.name: "ok" if check.passed else "DIFFERS" for check in found.checks}
-    if found.provenance is not None:
-        made = found.provenance
-        result |= {
-            "erased": made.concept,
-            "moved": f"{made.moved:,} of {made.total:,} weights",
-            "written by": f"erasure {made.version}, {made.created}",
-        }
-    say(result, as_json=as_json)
+    say(_for_machines(found) if as_json else _for_people(found), as_json=as_json)
     wrong = next((check for check in found.checks if not check.passed), None)
     if wrong is not None:
         typer.echo(
-            f"erasure: {path} is not what it says: {wrong.name} is {wrong.found[:12]}, stated is "
-            f"{wrong.stated[:12]}; get the file again from its source",
+            f"erasure: {path} is not what it says: {wrong.name}: {_short(wrong.found)}, stated is "
+            f"{_short(wrong.stated)}; get it again from its source",
             err=True,
         )
         raise typer.Exit(1)
+
+
+def _for_machines(found: "Verification") -> dict[str, Any]:
+    made = found.provenance
+    return {
+        "path": found.path,
+        "verified": found.passed,
+        "checked": {check.name: "ok" if check.passed else "DIFFERS" for check in found.checks},
+        "not_checked": dict(found.unchecked),
+        "UNet": found.unet_hash,
+        "edits": [edit.to_dict() for edit in made.edits] if made else [],
+        "restored": made.to_dict().get("restored") if made else None,
+    }
+
+
+def _for_people(found: "Verification") -> dict[str, str]:
+    """One line a part; no verdict without what it is of."""
+    count = len(found.checks)
+    failed = [check.name for check in found.checks if not check.passed]
+    left = f"; {len(found.unchecked)} not checked" if found.unchecked else "; nothing left out"
+    result = {
+        "path": str(found.path),
+        "verified": f"NO, {len(failed)} of {count} checks differ{left}"
+        if failed
+        else f"{count} of {count} checks{left}",
+    }
+    result |= {check.name: "ok" if check.passed else "DIFFERS" for check in found.checks}
+    result |= {name: f"not checked: {why}" for name, why in found.unchecked.items()}
+    result["UNet hash"] = found.unet_hash
+    made = found.provenance
+    if made is not None:
+        for number, edit in enumerate(made.edits, 1):
+            result["erased" if len(made.edits) == 1 else f"erased {number}"] = _told(edit)
+        if made.restored is not None:
+            gone = ", ".join(made.restored.concepts)
+            result["restored"] = f"{gone} was taken out again; this is the base of that edit"
+    if made is None or not made.edits:
+        result["erased"] = "nothing"
+    return result
+
+
+def _told(edit: "EditRecord") -> str:
+    base = f" from {edit.base}" if edit.base else ""
+    return (
+        f"{edit.concept}{base}: {edit.moved:,} of {edit.total:,} weights moved, UNet "
+        f"{edit.base_hash[:12]} -> {edit.result_hash[:12]}, mask {edit.mask_hash[:12] or 'none'}, "
+        f"{edit.objective}, by erasure {edit.version}, {edit.created}"
+    )
+
+
+def _short(text: str) -> str:
+    """A hash by its beginning, a sentence whole."""
+    return text if " " in text else text[:14]

@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCard
 from erasure.files import atomic
 from eval.errors import EvalError
 from pipelines.evaluation.results import Results
+from pipelines.run_folder import MASK, MODEL
 
 _NAMES: Final = {
     "ua": "Unlearning accuracy",
@@ -59,11 +60,17 @@ def write_card(results: Results, folder: Path) -> Path | None:
         raise EvalError(f"the card {path} cannot be read ({err}); mend its metadata") from err
     others = [r for r in card.data.eval_results or () if r.dataset_type != results.suite.name]
     found = [*others, *eval_results(results)]
-    name = card.data.model_name or path.resolve().parent.name
+    name = card.data.model_name or _name(path.resolve().parent)
     card.data.model_name, card.data.eval_results = name, found
     with atomic(path) as part:
         part.write_text(str(card), encoding="utf-8")
     return path
+
+
+def _name(folder: Path) -> str:
+    """Of a model in a run the run's: all of those are called `model`."""
+    run = folder.parent
+    return run.name if folder.name == MODEL and (run / MASK).is_file() else folder.name
 
 
 def _figures(results: Results) -> Iterator[tuple[str, str, float, dict[str, object]]]:

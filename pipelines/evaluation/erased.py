@@ -1,6 +1,7 @@
 """What was erased, in the words of the suite's labels."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from erasure.checkpoints.checkpoint import Checkpoint
@@ -13,24 +14,43 @@ from prompts.phrases import tidy
 from prompts.unlearncanvas import OBJECTS, STYLES
 
 
-def erased_labels(
-    recipe: EvaluateRecipe, checkpoint: Checkpoint, suite: PromptSet
-) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class ErasedLabels:
+    """What should be gone."""
+
+    labels: tuple[str, ...]
+    """In the words of the suite, each once."""
+    missing: tuple[str, ...] = ()
+    """Concepts that the model says were erased from it and that the suite does not draw: the
+    evaluation says nothing of them."""
+
+
+def erased_labels(recipe: EvaluateRecipe, checkpoint: Checkpoint, suite: PromptSet) -> ErasedLabels:
     """Labels of the suite that should be gone.
 
-    As the user names them; else as the model says of itself, where the suite has such a label.
-    Suites without labels keep the words as they are.
+    As the user names them; else as the model says of itself, of every one of its edits, where the
+    suite has a prompt with such a label. Suites without labels keep the words as they are.
     """
     given = recipe.erased
     if given:
-        return tuple(dict.fromkeys(label for word in given for label in _labels(word, suite)))
-    made = checkpoint.provenance
-    if made is None:
-        return ()
-    try:
-        return _labels(made.concept, suite)
-    except PromptError:  # it forgot something that this suite does not draw
-        return ()
+        words = [label for word in given for label in _labels(word, suite)]
+        return ErasedLabels(tuple(dict.fromkeys(words)))
+    concepts = checkpoint.provenance.concepts if checkpoint.provenance else ()
+    asked = _asked_for(suite) if concepts else set()
+    labels: list[str] = []
+    missing: list[str] = []
+    for concept in concepts:
+        try:
+            found = [n for n in _labels(concept, suite) if n in asked or not suite.heads]
+        except PromptError:  # it forgot something that this suite does not know
+            found = []
+        labels += found
+        missing += [] if found else [concept]
+    return ErasedLabels(tuple(dict.fromkeys(labels)), tuple(missing))
+
+
+def _asked_for(suite: PromptSet) -> set[str]:
+    return {label for case in suite.cases for label in case.labels.values()}
 
 
 def _labels(word: str, suite: PromptSet) -> tuple[str, ...]:

@@ -60,21 +60,39 @@ def _model(model: ModelRecord) -> Iterator[Fact]:
     if model.provenance is None:
         yield Fact("provenance", "none in the model")
         return
-    told = dict(model.provenance)
-    result = told.pop("result_hash", None)
+    edits = _edits(model)
+    result = edits[-1].get("result_hash") if edits else None
     if result and result != model.hash:
-        yield Fact("note", f"its own record names another UNet hash, {result}")
-    for known in ("concept", "format"):
-        told.pop(known, None)
-    yield from _plain(told)
+        yield Fact(
+            "note",
+            f"its last edit left another UNet hash, {result}: this is a copy in "
+            "another type, several patches together, or changed since",
+        )
+    for number, edit in enumerate(edits, 1):
+        before = f"edit {number}: " if len(edits) > 1 else ""
+        told = {f"{before}{name}": value for name, value in edit.items() if name != "format"}
+        yield from _plain(told if before else {k: v for k, v in told.items() if k != "concept"})
+
+
+def _edits(model: ModelRecord) -> list[Mapping[str, Any]]:
+    """Oldest first; records of one edit alone had its fields without a list."""
+    told = model.provenance or {}
+    listed = told.get("edits")
+    if isinstance(listed, list):
+        return [edit for edit in listed if isinstance(edit, Mapping)]
+    return [told] if told else []
 
 
 def _is_base(after: ModelRecord, before: ModelRecord) -> Iterator[Fact]:
-    base = (after.provenance or {}).get("base_hash")
-    if base == before.hash:
+    edits = _edits(after)
+    bases = [edit.get("base_hash") for edit in edits]
+    if bases and bases[0] == before.hash:
         yield Fact("relation", "the base that the model was made from, by its hash")
-    elif base:
-        yield Fact("relation", f"not the base that the model was made from, which is {base}")
+    elif before.hash in bases:
+        gone = edits[bases.index(before.hash)].get("concept")
+        yield Fact("relation", f"the model before {gone} was erased, by its hash")
+    elif bases and bases[0]:
+        yield Fact("relation", f"not the base that the model was made from, which is {bases[0]}")
 
 
 def _suite(results: Results) -> Iterator[Fact]:
@@ -84,6 +102,8 @@ def _suite(results: Results) -> Iterator[Fact]:
     yield Fact("pictures", f"{suite.cases:,} a model")
     yield Fact("hash of the prompts", suite.prompts_hash, code=True)
     yield Fact("erased", ", ".join(results.erased) or "nothing given")
+    if results.not_drawn:
+        yield Fact("erased, and asked for by no prompt", ", ".join(results.not_drawn))
     for side in ("after", "before"):
         unusable = getattr(results.unusable, side)
         if unusable is not None:

@@ -39,7 +39,9 @@ class ModelRecord:
     """`erasure.hashing.weights_hash` of the UNet."""
     family: str
     concept: str | None = None
-    """What the model itself says was erased from it."""
+    """What the model itself says was erased from it, all of it, with commas."""
+    concepts: tuple[str, ...] = ()
+    """The same one by one, oldest first."""
     provenance: Mapping[str, Any] | None = None
     """As `erasure.json` holds it."""
 
@@ -275,6 +277,9 @@ class Results:
 
     suite: SuiteRecord
     erased: tuple[str, ...]
+    """Labels of the suite that should be gone."""
+    not_drawn: tuple[str, ...] = ()
+    """What else the model says was erased from it, and the suite asks for in no prompt."""
     models: Models
     protocol: EvaluationProtocol
     summary: Summary

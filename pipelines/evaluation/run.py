@@ -13,7 +13,7 @@ from erasure.files import atomic
 from erasure.local_paths import shown_path
 from eval.judge import Judge, Judgement
 from pipelines.evaluation.drawing import RunConfig, draw_cases
-from pipelines.evaluation.erased import erased_labels
+from pipelines.evaluation.erased import ErasedLabels, erased_labels
 from pipelines.evaluation.judging import judge_drawn
 from pipelines.evaluation.limiting import limited
 from pipelines.evaluation.manifest import Drawn, cases_hash, unusable
@@ -162,11 +162,12 @@ def _results(
     models: tuple[Checkpoint, Checkpoint | None],
     drawn: Pictures,
     judges: Mapping[str, Judge],
-    erased: tuple[str, ...],
+    gone: ErasedLabels,
     out: Path,
     reporter: Reporter,
     device: torch.device,
 ) -> Results:
+    erased = gone.labels
     judged = {}
     for name, judge in judges.items():
         side = judge_drawn(drawn.after, judge, out, name="after", reporter=reporter)
@@ -189,6 +190,7 @@ def _results(
             prompts_hash=cases_hash(cases),
         ),
         erased=erased,
+        not_drawn=gone.missing,
         models=Models(
             after=_model_record(models[0]),
             before=_model_record(models[1]) if models[1] else None,
@@ -250,11 +252,13 @@ def _drawn_image(picture: Drawn, judged: Mapping[str, Judgement | None]) -> Draw
 
 def _model_record(checkpoint: Checkpoint) -> ModelRecord:
     made = checkpoint.provenance
+    concepts = made.concepts if made else ()
     return ModelRecord(
         name=checkpoint.name,
         hash=checkpoint.unet_hash(),
         family=checkpoint.family.key,
-        concept=made.concept if made else None,
+        concept=", ".join(concepts) or None,
+        concepts=concepts,
         provenance=made.to_dict() if made else None,
     )
 

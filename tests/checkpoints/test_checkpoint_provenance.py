@@ -10,6 +10,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from erasure.checkpoints import (
+    EditRecord,
     ModelSpec,
     Provenance,
     merge_selected,
@@ -19,11 +20,13 @@ from erasure.checkpoints import (
     write_folder,
     write_single_file,
 )
+from erasure.checkpoints.provenance import Restored
 from erasure.checkpoints.tensor_file import data_hash, read_tensors
 from erasure.errors import CheckpointError
 from erasure.hashing import weights_hash
 
-SOME = Provenance(
+CHURCH = EditRecord(
+    base="SD 1.5",
     base_hash="ab" * 32,
     mask_hash="cd" * 32,
     concept="church | tower\nwith a line",
@@ -36,6 +39,14 @@ SOME = Provenance(
     version="0.1.0",
     created="2026-01-01T00:00:00+00:00",
 )
+SOME = Provenance(edits=(CHURCH,))
+OLD = {**CHURCH.to_dict(), "format": "erasure-checkpoint 1"}
+"""As versions with one edit wrote it."""
+
+
+def with_result(provenance: Provenance, result: str) -> Provenance:
+    *before, last = provenance.edits
+    return Provenance(edits=(*before, replace(last, result_hash=result)))
 
 
 def edited(unet: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -44,23 +55,42 @@ def edited(unet: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def test_header_and_json_are_read_back_as_the_same_value() -> None:
-    assert Provenance.from_header(SOME.to_header(), "file") == SOME
-    assert Provenance.from_dict(json.loads(json.dumps(SOME.to_dict()))) == SOME
-    assert Provenance.from_dict({**SOME.to_dict(), "later": 1}) == SOME
+    dog = replace(CHURCH, concept="dog", base="church", base_hash="ef" * 32)
+    gone = Restored(concepts=("a", "b"), base_hash="12" * 32)
+    for value in (SOME, Provenance(edits=(CHURCH, dog)), Provenance(restored=gone)):
+        assert Provenance.from_header(value.to_header(), "file") == value
+        assert Provenance.from_dict(json.loads(json.dumps(value.to_dict()))) == value
+        assert Provenance.from_dict({**value.to_dict(), "later": 1}) == value
+        assert all(isinstance(text, str) for text in value.to_header().values())
     assert Provenance.from_header({"format": "pt"}, "file") is None
-    assert all(isinstance(value, str) for value in SOME.to_header().values())
-    assert SOME.to_header()["erasure.config"] == '{"alpha": 1.0, "instead": null, "steps": 3}'
+    assert Provenance.from_header(Provenance().to_header(), "file") is None
+    assert Provenance(edits=(CHURCH, dog, CHURCH)).concepts == (CHURCH.concept, "dog")
+
+
+def test_what_versions_with_one_edit_wrote_is_a_list_of_one() -> None:
+    header = {
+        f"erasure.{name}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in OLD.items()
+        if name != "base"
+    }
+    wanted = Provenance(edits=(replace(CHURCH, base=""),))
+    assert Provenance.from_header(header, "file") == wanted
+    assert Provenance.from_dict({k: v for k, v in OLD.items() if k != "base"}) == wanted
 
 
 def test_other_formats_and_damage_are_refused() -> None:
     with pytest.raises(CheckpointError, match="format 'erasure-checkpoint 9', not"):
         Provenance.from_dict({**SOME.to_dict(), "format": "erasure-checkpoint 9"})
-    with pytest.raises(CheckpointError, match=r"incomplete provenance.*base_hash"):
-        Provenance.from_dict({"format": SOME.format})
+    with pytest.raises(CheckpointError, match=r"incomplete record.*base_hash"):
+        Provenance.from_dict({"format": "erasure-checkpoint 1"})
     with pytest.raises(CheckpointError, match="moved is 'many', not int"):
-        Provenance.from_dict({**SOME.to_dict(), "moved": "many"})
-    with pytest.raises(CheckpointError, match=r"erasure\.config is not JSON"):
-        Provenance.from_header({**SOME.to_header(), "erasure.config": "{"}, "file")
+        Provenance.from_dict({**OLD, "moved": "many"})
+    with pytest.raises(CheckpointError, match="no list of edits"):
+        Provenance.from_dict({**SOME.to_dict(), "edits": {"a": 1}})
+    with pytest.raises(CheckpointError, match="restored is"):
+        Provenance.from_dict({**SOME.to_dict(), "restored": ["church"]})
+    with pytest.raises(CheckpointError, match=r"erasure\.edits is not JSON"):
+        Provenance.from_header({**SOME.to_header(), "erasure.edits": "[" * 50_000}, "file")
 
 
 def test_the_header_of_a_single_file(sd1: Path, tmp_path: Path) -> None:
@@ -84,7 +114,7 @@ def test_the_header_of_a_single_file(sd1: Path, tmp_path: Path) -> None:
     assert header["modelspec.title"] == "No church"
     assert header["modelspec.resolution"] == "64x64"
     assert header["modelspec.prediction_type"] == "epsilon"
-    assert header["modelspec.date"] == SOME.created
+    assert header["modelspec.date"] == CHURCH.created
     assert "modelspec.author" not in header
     assert header["modelspec.hash_sha256"] == data_hash(file)
     assert Provenance.from_header(header, "file") == written.provenance
@@ -105,11 +135,14 @@ def test_what_was_written_verifies_in_every_form(
     ):
         stored = {n: w.to(dtype or w.dtype) for n, w in unet.items()}
         assert written.unet_hash == weights_hash(stored)
-        assert written.provenance == replace(SOME, result_hash=written.unet_hash)
+        assert written.provenance == with_result(SOME, written.unet_hash)
         found = verify(written.path)
         assert found.passed
         assert found.provenance == written.provenance
-    assert [check.name for check in verify(file).checks] == ["UNet", "file data"]
+    names = [check.name for check in verify(file).checks]
+    weights = [f"{name} weights" for name in start.components]
+    assert names == [*weights, "values", "UNet", "file data", "header words"]
+    assert not verify(file).unchecked
     assert verify(tmp_path / "run").passed
 
     # A copy keeps the story and gets the hash of its own values.
@@ -118,7 +151,8 @@ def test_what_was_written_verifies_in_every_form(
     )
     assert verify(again.path).passed
     assert again.provenance is not None
-    assert again.provenance.concept == SOME.concept
+    assert again.provenance == verify(folder).provenance
+    assert again.unet_hash != again.provenance.last.result_hash or dtype is torch.bfloat16
 
 
 def test_a_changed_byte_is_found(sd1: Path, tmp_path: Path) -> None:
@@ -140,11 +174,15 @@ def test_a_record_that_disagrees_with_the_header_is_found(sd1: Path, tmp_path: P
     folder = tmp_path / "run" / "model"
     written = write_folder(read_checkpoint(sd1), folder, provenance=SOME)
     assert written.provenance is not None
-    record = {**written.provenance.to_dict(), "concept": "dog"}
-    (tmp_path / "run" / "erasure.json").write_text(json.dumps(record))
+    other = Provenance(edits=(replace(written.provenance.last, concept="dog"),))
+    (tmp_path / "run" / "erasure.json").write_text(json.dumps(other.to_dict()))
     found = verify(tmp_path / "run")
-    assert [check.passed for check in found.checks] == [True, True, False]
-    assert found.checks[-1].found == "other concept"
+    odd = [check for check in found.checks if not check.passed]
+    assert [(check.name, check.found) for check in odd] == [
+        ("edits in erasure.json", "other concept"),
+        ("mask.safetensors", odd[-1].found),
+    ]
+    assert "there is no mask file" in odd[-1].found
 
 
 def test_what_states_nothing_cannot_be_verified(sd1: Path, tmp_path: Path) -> None:
@@ -164,7 +202,7 @@ def test_the_card_has_metadata_picture_table_and_limits() -> None:
     from huggingface_hub import ModelCard
 
     text = model_card(
-        replace(SOME, result_hash="ef" * 32),
+        with_result(SOME, "ef" * 32),
         base="SD 1.5",
         base_id="org/sd15",
         license_id="creativeml-openrail-m",

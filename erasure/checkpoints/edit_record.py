@@ -1,0 +1,76 @@
+"""One erasure as a record keeps it: which concept, of which weights, to which weights, and how."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Final, get_type_hints
+
+from erasure.errors import CheckpointError
+from erasure.local_paths import without_folders
+
+_CHECKED: Final[Mapping[Any, tuple[type, ...]]] = {str: (str,), int: (int,), float: (float, int)}
+
+
+def utc_now() -> str:
+    """ISO 8601, UTC, whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EditRecord:
+    """What was done to which UNet, and what came out."""
+
+    concept: str
+    base: str = ""
+    """What the model before is called: an id on the hub, or the last part of its path."""
+    base_hash: str
+    """`erasure.hashing.weights_hash` of the UNet before, as stored."""
+    result_hash: str = ""
+    """The same of the UNet after, as the edit left it; filled in when that is first written. A
+    copy in a narrower type has another, which stands beside the edits."""
+    mask_hash: str = ""
+    """Hash of the mask; empty where there was none, or where it is not known."""
+    objective: str
+    config: Mapping[str, Any]
+    """The resolved settings of the run: plain JSON values."""
+    density: float
+    """Share of the candidate weights that was selected."""
+    selected: int
+    """Weights that were free to move."""
+    moved: int
+    """Weights that differ from the base in any bit."""
+    total: int
+    """Weights of the UNet."""
+    version: str
+    """Of this package."""
+    created: str = field(default_factory=utc_now)
+    """ISO 8601."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; no path of this machine, whatever the settings are."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return values | {"config": without_folders(self.config)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str) -> "EditRecord":
+        """The inverse; keys this version does not know are left out.
+
+        Raises:
+            CheckpointError: an entry is missing or of the wrong type.
+        """
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        try:
+            record = cls(**known)
+        except TypeError as err:
+            raise CheckpointError(
+                f"{source} has an incomplete record of an edit ({err}); get it again from its "
+                "source"
+            ) from err
+        for name, kind in get_type_hints(cls).items():
+            value, wanted = getattr(record, name), _CHECKED.get(kind, (Mapping,))
+            if not isinstance(value, wanted) or isinstance(value, bool):
+                names = " or ".join(t.__name__ for t in wanted)
+                raise CheckpointError(
+                    f"{source}: {name} is {value!r:.60}, not {names}; get it again from its source"
+                )
+        return record
