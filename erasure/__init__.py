@@ -9,24 +9,29 @@ from erasure.edit import Edit, erase, find_mask
 from erasure.encoding import PromptedPixels, encode_concept
 from erasure.mask_file import load_mask, save_mask
 from erasure.masks import SaliencyMask
-from erasure.objectives import GradientAscent, RandomLabel
+from erasure.methods import METHODS, Esd, GradientAscent, Method, SalUn, Uce, make_method
 from erasure.saliency import SaliencyConfig
 from erasure.trainer import Step, TrainConfig
 
 __all__ = [
+    "METHODS",
     "Checkpoint",
     "Edit",
+    "Esd",
     "GradientAscent",
+    "Method",
     "PromptedPixels",
-    "RandomLabel",
+    "SalUn",
     "SaliencyConfig",
     "SaliencyMask",
     "Step",
     "TrainConfig",
+    "Uce",
     "encode_concept",
     "erase",
     "find_mask",
     "load_mask",
+    "make_method",
     "read_checkpoint",
     "save_mask",
     "verify",

@@ -1,13 +1,13 @@
 """Erase a concept from a checkpoint: find the mask, move the selected weights, prove the rest."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from erasure.cache import content_key
 from erasure.checkpoints.checkpoint import Checkpoint
@@ -15,6 +15,8 @@ from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.mapped import let_go
 from erasure.checkpoints.merge import count_moved, merge_selected
 from erasure.checkpoints.provenance import Provenance
+from erasure.diffusion.keeper import Keeper
+from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, TrainingError
 from erasure.hashing import weights_hash
 from erasure.latents import ConceptData
@@ -29,8 +31,7 @@ from erasure.masks import (
     require_weights,
     salient_mask,
 )
-from erasure.memory import is_out_of_memory
-from erasure.objectives import Objective
+from erasure.methods.protocol import Method
 from erasure.offload import OffloadedGradients
 from erasure.precision import rounded
 from erasure.saliency import Pass, SaliencyConfig, accumulate_gradients, saliency_scores
@@ -39,10 +40,8 @@ from erasure.seeds import generator_for
 from erasure.selected import moved_outside
 from erasure.selection import check_density
 from erasure.stable_diffusion import build_unet, noise_schedule, wrap_unet
-from erasure.state_file import is_kept, settle
 from erasure.team import ALONE, Team, require_same
-from erasure.trainer import MaskedTrainer, Step, TrainConfig
-from erasure.training_state import load_state, save_state
+from erasure.trainer import Step, TrainConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +122,7 @@ def measure_saliency(
 ) -> dict[str, Tensor]:
     """|sum of forget gradients| of the named weights, by name, float32 on `device`, or in main
     memory where `config` offloads them."""
+    data.require_pictures()
     where = device or torch.device("cpu")
     network = build_unet(checkpoint).to(where)
     let_go(checkpoint.unet.values())  # the network holds a copy
@@ -142,8 +142,7 @@ def erase(
     checkpoint: Checkpoint,
     data: ConceptData,
     mask: SaliencyMask,
-    objective: Objective,
-    config: TrainConfig,
+    method: Method,
     *,
     concept: str = "",
     record: Mapping[str, Any] | None = None,
@@ -154,14 +153,16 @@ def erase(
     save_every: int = 50,
     on_step: Callable[[Step], None] = lambda _: None,
 ) -> Edit:
-    """Move the selected weights of the UNet so that it forgets.
+    """Move selected weights of the UNet so that it forgets.
 
     Args:
+        data: what the method names among its needs: pictures, prompts, or both.
         mask: made from this checkpoint.
+        method: how to erase, with all its settings.
         record: further settings to note in the provenance; plain JSON values.
         checkpointing: recompute activations in the backward pass; less memory, more time.
         team: shares every batch; all are given the same and get the same edit.
-        state: file to keep the run in and to continue from where it exists; None keeps nothing.
+        state: file to keep a training in and to continue from where it exists; None keeps nothing.
             The state before the last is kept beside it, with `.old` behind the name, and is used
             where the last is damaged. Both stay when the run ends or is interrupted; call
             `erasure.state_file.drop` when the result is safe. On a team all read them, the first
@@ -171,90 +172,49 @@ def erase(
 
     Raises:
         MaskError: the mask belongs to another base.
+        ConfigError: the data lack what the method needs.
         TrainingError: the loss is not finite, the memory is not enough or another process is gone
             (the last good state is saved), the states are damaged or belong to another run, or the
             processes are not at the same run.
     """
     require_base(mask.info, checkpoint.unet_hash())
     require_weights(mask, checkpoint.unet)
-    network = build_unet(checkpoint).to(device or torch.device("cpu"))
-    if checkpointing:
-        network.enable_gradient_checkpointing()  # type: ignore[operator]
-        network.train()  # diffusers checkpoints only in training mode; SD has no active dropout
-    trainer = MaskedTrainer(
-        network,
-        wrap_unet,
-        data,
-        mask.entries,
-        schedule=noise_schedule(checkpoint.description.scheduler),
-        objective=objective,
-        config=config,
-        team=team,
-    )
-    run = _run_key(checkpoint, data, mask, objective, config)
+    run = _run_key(checkpoint, data, mask, method)
     require_same(team, int(run[:15], 16), "model, mask, pictures or settings")
+    task = Task(
+        checkpoint=checkpoint,
+        data=data,
+        mask=mask,
+        device=device or torch.device("cpu"),
+        checkpointing=checkpointing,
+        team=team,
+        keeper=Keeper(state, save_every, run),
+    )
     history: list[Step] = []
-    used = state
-    if state is not None and is_kept(state):
-        resumed = load_state(state, trainer, run)
-        history, used = resumed.history, resumed.file
-    require_same(team, trainer.done, "saved state")
-    if state is not None and used is not None and team.rank == 0:
-        settle(state, used)  # all have read it
-    for step in history:
-        on_step(step)
-    let_go(checkpoint.unet.values())  # the network holds a copy, and all hashes are made
-    _run(trainer, history, on_step, _Saver(state if team.rank == 0 else None, save_every, run))
-    trainer.widen()
-    trainer.selected.release()
-    del trainer  # the proof needs the room of its moments and gradients
-    return _finish(checkpoint, network, mask, objective, config, concept, record, history)
-
-
-@dataclass(frozen=True, slots=True)
-class _Saver:
-    """Where and how often a run is kept."""
-
-    path: Path | None
-    every: int
-    run: str
-
-    def save(self, trainer: MaskedTrainer, history: list[Step]) -> None:
-        if self.path is not None and trainer.done:
-            save_state(self.path, trainer, history, self.run)
+    _run(method.run(task), history, on_step, task.keeper)
+    return _finish(task, method, concept, record, history)
 
 
 def _run(
-    trainer: MaskedTrainer, history: list[Step], on_step: Callable[[Step], None], saver: _Saver
+    steps: Iterator[Step], history: list[Step], on_step: Callable[[Step], None], keeper: Keeper
 ) -> None:
-    """All remaining steps. State is saved between steps alone, where it is whole: a step that
-    failed was not taken, and whoever wants to stop raises from `on_step`."""
+    """All steps. State is saved between steps alone, where it is whole: a step that failed was not
+    taken, and whoever wants to stop raises from `on_step`."""
     try:
-        for step in trainer.steps():
+        for step in steps:
             history.append(step)
             try:
                 on_step(step)
             except BaseException:
-                saver.save(trainer, history)
+                keeper.save(history)
                 raise
-            if step.index % saver.every == 0:
-                saver.save(trainer, history)
+            keeper.after(history)
     except TrainingError:
-        try:
-            saver.save(trainer, history)
-        except (MemoryError, RuntimeError) as full:
-            if not is_out_of_memory(full):
-                raise
+        keeper.rescue(history)
         raise
 
 
-def _run_key(
-    checkpoint: Checkpoint,
-    data: ConceptData,
-    mask: SaliencyMask,
-    objective: Objective,
-    config: TrainConfig,
-) -> str:
+def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, method: Method) -> str:
     """What makes two runs the same run; all of it decides the result, beyond rounding."""
     tensors = {
         "forget.mean": data.forget.mean,
@@ -267,32 +227,41 @@ def _run_key(
         "prompts": data.prompts.tokens,
     }
     tensors |= {f"added.{k}": v for k, v in data.prompts.added.items()}
+    if data.texts is not None:
+        texts = data.texts
+        tensors |= {"texts.forget": texts.forget, "texts.replacements": texts.replacements}
+        tensors |= {"texts.retain": texts.retain, "texts.last": texts.last}
+    fixed = method
+    if isinstance(method, TrainConfig):
+        fixed = replace(method, micro_batch=None)
     return content_key(
         base=checkpoint.unet_hash(),
         unet=dict(checkpoint.description.unet),
         scheduler=dict(checkpoint.description.scheduler),
         data=weights_hash(tensors),
         mask=mask_hash(mask),
-        objective=repr(objective),
-        config=repr(replace(config, micro_batch=None)),
+        method=f"{method.name} {fixed!r}",
     )
 
 
 def _finish(
-    checkpoint: Checkpoint,
-    network: nn.Module,
-    mask: SaliencyMask,
-    objective: Objective,
-    config: TrainConfig,
+    task: Task,
+    method: Method,
     concept: str,
     record: Mapping[str, Any] | None,
     history: list[Step],
 ) -> Edit:
-    trained = {k: v.detach().cpu() for k, v in network.state_dict().items()}
-    merged = merge_selected(checkpoint.unet, trained, mask.entries)
-    strays = moved_outside(checkpoint.unet, merged, mask.entries)
+    """Put the new values into the base, and prove that no other weight moved."""
+    checkpoint, mask, outcome = task.checkpoint, task.mask, task.outcome
+    strays: list[str] = []
+    after = dict(checkpoint.unet)
     for name, weight in checkpoint.unet.items():  # rounded all at once they would be a model more
-        strays += moved_outside(rounded({name: weight}, config.precision), trained, mask.entries)
+        if name in outcome.values:
+            before = rounded({name: weight}, outcome.precision)
+            after[name] = outcome.values[name]
+            strays += moved_outside(before, {name: after[name].float()}, mask.entries)
+    merged = merge_selected(checkpoint.unet, after, mask.entries)
+    strays += moved_outside(checkpoint.unet, merged, mask.entries)
     if strays:
         raise TrainingError(
             f"unselected weights moved in {len(strays)} tensors, {strays[0]} first; this is a "
@@ -304,8 +273,8 @@ def _finish(
         result_hash=weights_hash(merged),
         mask_hash=mask_hash(mask),
         concept=concept,
-        objective=repr(objective),
-        config={"train": repr(config), **(record or {})},
+        objective=repr(method),
+        config={"method": method.name, "facts": dict(outcome.facts), **(record or {})},
         density=mask.info.density,
         selected=mask.selected,
         moved=count_moved(checkpoint.unet, merged),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from erasure.denoiser import Condition
 from erasure.errors import ConfigError
-from erasure.schedule import NoiseSchedule
+from erasure.schedule import Schedule
 from erasure.seeds import generator_for
 
 
@@ -37,20 +37,62 @@ class LatentSet:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptRows:
+    """The concept's own prompts, apart from any picture: rows of the prompt table."""
+
+    forget: Tensor
+    """(F,) int64 prompts that show the concept."""
+    replacements: Tensor
+    """(F, K) int64 prompts that may stand in for each of them."""
+    retain: Tensor
+    """(R,) int64 prompts that must go on working; may be empty."""
+    last: Tensor
+    """(P,) int64 place of every prompt's last word among its tokens; 0 for the empty prompt."""
+
+    def __post_init__(self) -> None:
+        if not len(self.forget):
+            raise ConfigError("there is no prompt to forget; give at least one")
+        if self.replacements.shape[:1] != self.forget.shape:
+            raise ConfigError(
+                f"replacements have shape {tuple(self.replacements.shape)}; give one row for each "
+                f"of the {len(self.forget)} prompts to forget"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class ConceptData:
     """All that an erasure reads: no image and no text, so both encoders can leave memory."""
 
     forget: LatentSet
+    """May be empty where no picture is needed; its tensors then still have the latents' shape."""
     replacements: Tensor
     """(N, K) int64 rows of the prompts that may replace each forget prompt."""
     retain: LatentSet
     """May be empty."""
     prompts: Condition
     """(P, ...) every prompt once; row 0 is the empty prompt."""
+    texts: PromptRows | None = None
+    """Where a method works with prompts alone."""
 
-    def __post_init__(self) -> None:
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """(C, H, W)"""
+        return tuple(self.forget.mean.shape[1:])
+
+    def require_pictures(self) -> None:
+        """Raise ConfigError where there is no picture to forget."""
         if not len(self.forget):
             raise ConfigError("there is no picture to forget; give at least one")
+
+    def require_texts(self) -> PromptRows:
+        """The concept's prompts; ConfigError where they were not encoded."""
+        if self.texts is None:
+            raise ConfigError("the concept's prompts are not encoded; give them with the pictures")
+        return self.texts
+
+    def __post_init__(self) -> None:
+        if not len(self.forget) and self.texts is None:
+            self.require_pictures()
         if self.replacements.shape[:1] != self.forget.prompt.shape:
             raise ConfigError(
                 f"replacements have shape {tuple(self.replacements.shape)}; give one row for each "
@@ -70,7 +112,7 @@ class Noised:
     x_t: Tensor
     """(B, C, H, W)"""
     t: Tensor
-    """(B,) int64"""
+    """(B,) time, in the numbers that the model takes."""
     target: Tensor
     """(B, C, H, W) noise or velocity."""
     condition: Condition
@@ -99,7 +141,7 @@ class Draw:
 
 
 def noised(
-    latents: LatentSet, prompts: Condition, schedule: NoiseSchedule, draws: Sequence[Draw]
+    latents: LatentSet, prompts: Condition, schedule: Schedule, draws: Sequence[Draw]
 ) -> Noised:
     """Sample posterior, time step and noise of every draw, each from its own stream.
 
@@ -108,7 +150,7 @@ def noised(
     times, clean, noise = [], [], []
     for draw in draws:
         generator = generator_for(*draw.key)
-        times.append(torch.randint(len(schedule.alphas_cumprod), (1,), generator=generator))
+        times.append(schedule.draw(generator))
         mean, std = latents.mean[draw.picture].float(), latents.std[draw.picture].float()
         clean.append(mean + std * torch.randn(mean.shape, generator=generator))
         noise.append(torch.randn(mean.shape, generator=generator))

@@ -3,7 +3,7 @@
 # B samples, C x H x W latents.
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
@@ -40,14 +40,16 @@ def autocast_of(precision: Precision, device: torch.device) -> AbstractContextMa
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
 
-def attention_of(precision: Precision, x_t: Tensor) -> AbstractContextManager[object]:
-    """What passes with a graph, and their backward passes, run in.
+def attention_of(
+    precision: Precision, shape: Sequence[int], device: torch.device
+) -> AbstractContextManager[object]:
+    """What passes with a graph, and their backward passes, run in; of latents (C, H, W).
 
     The backward pass of torch's fused attention takes most of a step in bf16 on a CPU. Plain
     products keep the scores of all pairs of places, so they are for few places alone.
     """
-    few = math.prod(x_t.shape[2:]) <= FEW
-    if precision == "fp32" or x_t.device.type != "cpu" or not few:
+    few = math.prod(shape[1:]) <= FEW
+    if precision == "fp32" or device.type != "cpu" or not few:
         return nullcontext()
     return sdpa_kernel(SDPBackend.MATH)
 
@@ -65,5 +67,6 @@ class InPrecision:
             x_t = x_t.to(torch.bfloat16)
             # Sizes, which SDXL is told beside the tokens, would not be whole in bf16.
             condition = Condition(condition.tokens.to(torch.bfloat16), condition.added)
-        with attention_of(self.precision, x_t) if torch.is_grad_enabled() else nullcontext():
+        attention = attention_of(self.precision, x_t.shape[1:], x_t.device)
+        with attention if torch.is_grad_enabled() else nullcontext():
             return self.denoise(x_t, t, condition)

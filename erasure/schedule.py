@@ -1,18 +1,35 @@
-"""The forward process of a discrete-time diffusion model and the target of its training."""
+"""Forward processes: how noise is mixed into latents, and what a model is trained to predict."""
 
 # B samples, T time steps.
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 Prediction = Literal["epsilon", "v_prediction"]
 
 
+class Schedule(Protocol):
+    """A forward process: all that training and saliency need to know of it."""
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """A random time, (1,), in the numbers that the model takes."""
+        ...
+
+    def add_noise(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t of x_0 (B, ...), noise (B, ...), t (B,)."""
+        ...
+
+    def target(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What a perfect model predicts at x_t; shapes as `add_noise`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class NoiseSchedule:
-    """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps."""
+    """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps, at T discrete times."""
 
     alphas_cumprod: Tensor
     """(T,) abar_t, float32, falling."""
@@ -22,6 +39,10 @@ class NoiseSchedule:
     def _levels(self, like: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         level = self.alphas_cumprod.to(t.device)[t].view(-1, *[1] * (like.dim() - 1))
         return level.sqrt().to(like.dtype), (1 - level).sqrt().to(like.dtype)
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """A time step, (1,) int64, each as likely as any other."""
+        return torch.randint(len(self.alphas_cumprod), (1,), generator=generator)
 
     def add_noise(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """x_t of x_0 (B, ...), noise (B, ...), t (B,); arXiv:2006.11239, eq. 4."""
@@ -34,3 +55,38 @@ class NoiseSchedule:
             return noise
         signal, spread = self._levels(x_0, t)
         return signal * noise - spread * x_0
+
+    def split(self, x_t: Tensor, predicted: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The x_0 and the noise that a prediction at x_t amounts to; all (B, ...), t (B,).
+
+        Source: arXiv:2006.11239, eq. 4 solved for x_0; arXiv:2202.00512, appendix D, for v.
+        """
+        signal, spread = self._levels(x_t, t)
+        if self.prediction == "epsilon":
+            return (x_t - spread * predicted) / signal, predicted
+        return signal * x_t - spread * predicted, signal * predicted + spread * x_t
+
+
+@dataclass(frozen=True, slots=True)
+class RectifiedFlow:
+    """x_s = (1 - s) x_0 + s eps, and the model predicts the velocity eps - x_0.
+
+    Source: arXiv:2209.03003; the density of s is the logit-normal one of arXiv:2403.03206, 3.1.
+    """
+
+    shift: float = 1.0
+    """m of s' = m s / (1 + (m - 1) s), which moves the times towards noise; 1 moves none."""
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """A time s in (0, 1), (1,) float32."""
+        s = torch.randn(1, generator=generator).sigmoid()
+        return self.shift * s / (1 + (self.shift - 1) * s)
+
+    def add_noise(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_s of x_0 (B, ...), noise (B, ...), s (B,)."""
+        s = t.view(-1, *[1] * (x_0.dim() - 1)).to(x_0.dtype)
+        return (1 - s) * x_0 + s * noise
+
+    def target(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """eps - x_0, the same at every time."""
+        return noise - x_0

@@ -31,6 +31,11 @@ def xattn(name: str) -> bool:
     return "attn2" in name
 
 
+def xattn_kv(name: str) -> bool:
+    """Keys and values of cross-attention, which alone read the prompt (ESD-x-strict)."""
+    return name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))
+
+
 def selfattn(name: str) -> bool:
     """Self-attention."""
     return "attn1" in name
@@ -61,6 +66,7 @@ def selflayer(name: str) -> bool:
 SCOPES: dict[str, Predicate] = {
     "full": full,
     "xattn": xattn,
+    "xattn-kv": xattn_kv,
     "selfattn": selfattn,
     "noxattn": noxattn,
     "notime": notime,

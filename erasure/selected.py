@@ -70,10 +70,18 @@ class SelectedWeights:
 
         return take
 
-    @torch.no_grad()
     def write_back(self) -> None:
         """Copy the vectors' values into the network, after each step of the optimiser."""
-        for name, vector in self.vectors.items():
+        self.write(self.vectors)
+
+    @torch.no_grad()
+    def write(self, values: Mapping[str, Tensor]) -> None:
+        """Copy other values of the selected weights into the network; the vectors stay.
+
+        Args:
+            values: a vector of each one's length by the names of `vectors`.
+        """
+        for name, vector in values.items():
             parameter = self._parameters[name]
             flat = parameter.flatten()  # A view, but for the memory formats where it is a copy.
             rows = self._rows[name].indices().long()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from erasure.denoiser import Condition, join
 
@@ -36,6 +37,10 @@ class TextEncoder:
                 mask = tokens.attention_mask.to(self.network.device)
             parts.append(self.network(ids, attention_mask=mask).last_hidden_state.float().cpu())
         return Condition(torch.cat(parts))
+
+    def last_words(self, prompts: Sequence[str]) -> Tensor:
+        """Place of each prompt's last word piece among its tokens, (len(prompts),) int64."""
+        return _last_words(self.tokenizer, prompts)
 
     def unguided(self, empty: Condition) -> Condition:
         """What guidance leads away from, given the encoded empty prompt: that prompt."""
@@ -80,6 +85,13 @@ class TextEncoderPair:
             parts.append(Condition(torch.cat(told, dim=-1), {POOLED: pooled}))
         return join(parts)
 
+    def last_words(self, prompts: Sequence[str]) -> Tensor:
+        """Place of each prompt's last word piece among its tokens, (len(prompts),) int64.
+
+        Both tokenizers have the same words, so one place serves for both.
+        """
+        return _last_words(self.tokenizers[0], prompts)
+
     def unguided(self, empty: Condition) -> Condition:
         """What guidance leads away from, given the encoded empty prompt: zeros, or that prompt."""
         if not self.zeros_unguided:
@@ -108,3 +120,9 @@ def with_size(condition: Condition, height: int, width: int) -> Condition:
 
 def _tokenize(tokenizer: Any, prompts: Sequence[str]) -> Any:  # noqa: ANN401
     return tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
+
+
+def _last_words(tokenizer: Any, prompts: Sequence[str]) -> Tensor:  # noqa: ANN401
+    """Before the end-of-text token; the start token where there is no word."""
+    ids = tokenizer(list(prompts), truncation=True).input_ids
+    return torch.tensor([max(0, len(row) - 2) for row in ids])

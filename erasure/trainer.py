@@ -1,23 +1,20 @@
 """The masked trainer: steps that move the selected weights and no other."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from erasure.denoiser import Denoiser
+from erasure.diffusion.batches import BatchSource
 from erasure.errors import ConfigError, TrainingError
-from erasure.latents import ConceptData, Draw, noised, shuffled
+from erasure.frozen import FrozenDenoiser
 from erasure.memory import memory_errors
 from erasure.moments import eight_bit_optimizer
-from erasure.objectives import Batch, Objective
 from erasure.precision import PRECISIONS, InPrecision, Precision, attention_of, autocast_of
-from erasure.schedule import NoiseSchedule
-from erasure.seeds import generator_for
 from erasure.selected import SelectedWeights
 from erasure.team import ALONE, Team, share_of
 
@@ -101,6 +98,38 @@ class TrainConfig:
         return rate
 
 
+B_contra = TypeVar("B_contra", contravariant=True)
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Both parts, weighted; their sum is minimised."""
+
+    forget: Tensor
+    """()"""
+    retain: Tensor
+    """()"""
+
+    @property
+    def total(self) -> Tensor:
+        """()"""
+        return self.forget + self.retain
+
+
+class Objective(Protocol[B_contra]):
+    """What a step minimises; owns its settings, never weights or devices."""
+
+    def __call__(self, student: Denoiser, frozen: Denoiser, batch: B_contra, /) -> Loss:
+        """Losses that are means over samples and elements.
+
+        Args:
+            student: the network in training.
+            frozen: the base's answers, to be asked before the student's pass with a gradient.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What one step of the optimiser did."""
@@ -114,7 +143,7 @@ class Step:
     """Weighted by alpha."""
 
 
-class MaskedTrainer:
+class MaskedTrainer(Generic[B]):
     """Moves the selected weights of one network; a generator of steps.
 
     On a team, each process takes its part of every batch and the gradients of the selected weights
@@ -126,12 +155,12 @@ class MaskedTrainer:
         self,
         network: nn.Module,
         wrap: Callable[[nn.Module], Denoiser],
-        data: ConceptData,
+        batches: BatchSource[B],
         mask: Mapping[str, Tensor],
         *,
-        schedule: NoiseSchedule,
-        objective: Objective,
+        objective: Objective[B],
         config: TrainConfig,
+        needs_frozen: bool = False,
         team: Team = ALONE,
     ) -> None:
         """Prepare; nothing moves yet.
@@ -139,25 +168,23 @@ class MaskedTrainer:
         Args:
             network: whose parameters the mask names; trained in place, on its own device.
             wrap: makes a denoiser of a network of this kind.
-            data: latents and prompts, on CPU.
+            batches: gives the samples of each pass.
             mask: bool tensors by parameter name.
+            needs_frozen: whether the objective or the batches ask the base; its values of the
+                selected weights are then kept.
             team: with whom the batches are shared; all are given the same.
 
         Raises:
             MaskError: the mask does not fit the network.
         """
         self.config, self._team = config, team
-        self._data, self._schedule, self._objective = data, schedule, objective
-        frozen = network
-        if objective.needs_frozen:
-            frozen = copy.deepcopy(network).requires_grad_(False)
+        self._batches, self._objective = batches, objective
         self._denoise = InPrecision(wrap(network), config.precision)
-        self._frozen = InPrecision(wrap(frozen), config.precision)
         self._network, self._device = network, next(network.parameters()).device
         self.selected = SelectedWeights(network, mask)
+        self._frozen = FrozenDenoiser(self._denoise, self.selected, needed=needs_frozen)
         if config.precision == "bf16-weights":  # the selected weights have been read unrounded
             nn.Module.to(network, torch.bfloat16)  # that of diffusers warns
-            nn.Module.to(frozen, torch.bfloat16)
         self.optimizer = self._make_optimizer()
         self.done = 0
         """Steps taken so far."""
@@ -226,37 +253,15 @@ class MaskedTrainer:
         for start in mine[::size]:
             count = min(size, mine.stop - start)
             share = count / config.batch_size
-            batch = self._batch(index * config.batch_size + start, count)
             with autocast_of(config.precision, self._device):
+                place = index * config.batch_size + start
+                batch = self._batches.at(place, count, self._denoise, self._frozen)
                 loss = self._objective(self._denoise, self._frozen, batch)
-            with attention_of(config.precision, batch.forget.x_t):  # where passes are recomputed
+            attention = attention_of(config.precision, self._batches.shape, self._device)
+            with attention:  # where passes are recomputed
                 torch.autograd.backward(share * loss.total)
             losses[0] += share * float(loss.forget.detach())
             losses[1] += share * float(loss.retain.detach())
         self._team.sum_([losses])
         self.selected.sum_gradients(self._team)
         return float(losses[0]), float(losses[1])
-
-    def _batch(self, position: int, count: int) -> Batch:
-        """The samples at a place in the endless stream; independent of how it is cut."""
-        data, seed = self._data, self.config.seed
-        rows = shuffled(len(data.forget), position, count, seed, "forget order")
-        keys = [(seed, "forget", position + n) for n in range(count)]
-        forget = noised(data.forget, data.prompts, self._schedule, list(map(Draw, rows, keys)))
-        options = data.replacements.shape[1]
-        picks = [
-            int(torch.randint(options, (1,), generator=generator_for(*key, "replacement")))
-            for key in keys
-        ]
-        replacement = data.prompts[data.replacements[rows, picks]]
-        retain = None
-        if len(data.retain):
-            kept = shuffled(len(data.retain), position, count, seed, "retain order")
-            keys = [(seed, "retain", position + n) for n in range(count)]
-            retain = noised(data.retain, data.prompts, self._schedule, list(map(Draw, kept, keys)))
-            retain = retain.to(self._device, torch.float32)
-        return Batch(
-            forget.to(self._device, torch.float32),
-            replacement.to(self._device, torch.float32),
-            retain,
-        )

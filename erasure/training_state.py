@@ -23,7 +23,7 @@ class Resumed:
     """Which state it was: that of the last save, or the one before. `settle` makes it the last."""
 
 
-def save_state(path: Path, trainer: MaskedTrainer, history: Sequence[Step], run: str) -> None:
+def save_state(path: Path, trainer: MaskedTrainer[Any], history: Sequence[Step], run: str) -> None:
     """Write values, optimiser state and history atomically; the state before is kept beside it.
 
     The new state is on the disk before the one before the last is dropped, so at any moment one
@@ -41,7 +41,7 @@ def save_state(path: Path, trainer: MaskedTrainer, history: Sequence[Step], run:
     save_run(path, tensors, kind=FORMAT, run=run, keep=keep, done=done)
 
 
-def load_state(path: Path, trainer: MaskedTrainer, run: str) -> Resumed:
+def load_state(path: Path, trainer: MaskedTrainer[Any], run: str) -> Resumed:
     """Put a fresh trainer where the saved one was.
 
     A damaged or missing state gives way to the one before it, with a warning in the log.
@@ -65,7 +65,7 @@ def load_state(path: Path, trainer: MaskedTrainer, run: str) -> Resumed:
     return Resumed([Step(int(i), loss, f, r) for i, loss, f, r in rows], found.file)
 
 
-def _moments(trainer: MaskedTrainer) -> Iterator[tuple[str, Tensor]]:
+def _moments(trainer: MaskedTrainer[Any]) -> Iterator[tuple[str, Tensor]]:
     """The optimiser's state; a number as int64, and what several vectors share once for each."""
     seen: set[int] = set()
     for name, vector in trainer.selected.vectors.items():

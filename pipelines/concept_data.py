@@ -6,7 +6,7 @@ Where several processes share the run, all of them draw and the first does the r
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from torch import Tensor
 
 from erasure.cache import TensorCache, content_key
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.encoding import PromptedPixels, encode_concept
+from erasure.encoding import PromptedPixels, PromptLists, encode_concept
 from erasure.errors import ConfigError
 from erasure.hashing import weights_hash
 from erasure.latents import ConceptData, shuffled
+from erasure.methods import Need
 from erasure.seeds import derived_seed
 from pipelines.blank import require_content
 from pipelines.generation import Painter, Request
@@ -34,6 +35,8 @@ from prompts.imagenette import CLASSES, find_label, label_prompts
 from prompts.plan import ConceptPlan
 
 Role = Literal["forget", "retain"]
+_MOST_PROMPTS: Final = 1024
+"""Of either list, for methods that work with prompts: 240 MB of features at Stable Diffusion 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,8 @@ class Gatherer:
     """Only the first process reads and writes it."""
     team: Processes
     reporter: Reporter
+    needs: frozenset[Need] = frozenset({"pictures"})
+    """What to make: pictures, the concept's prompts, or both."""
     resumes: bool = False
     """Whether the command has `--resume`, which an answer to too little memory then names."""
 
@@ -61,6 +66,8 @@ class Gatherer:
             TrainingError: the model draws one colour alone or what is not finite, or another
                 process is gone.
         """
+        if "pictures" not in self.needs:
+            return self.team.told(lambda: self._encoded(None, None))
         forget_source, retain_source = self.config.forget, self.config.retain
         # The user's own first: what is wrong with them is told before any picture is drawn.
         own = list(self._read("forget", forget_source))
@@ -77,19 +84,36 @@ class Gatherer:
         return self.team.told(lambda: self._encoded(forget, retain))
 
     def _encoded(self, forget: PromptedPixels | None, retain: PromptedPixels | None) -> ConceptData:
-        assert forget is not None
         replacement = dict(self.plan.replacement)
         stand_ins = next(iter(replacement.values()))
-        for prompt in forget.prompts:  # those of the user's own pictures
+        for prompt in forget.prompts if forget else ():  # those of the user's own pictures
             replacement.setdefault(prompt, stand_ins)
+        prompts = self._prompts() if "prompts" in self.needs else None
         less = of_encoding(self._size, resumes=self.resumes)
+        stage = "encode pictures" if forget else "encode prompts"
         with (
-            self.reporter.stage("encode pictures", len(forget.pixels)),
+            self.reporter.stage(stage, len(forget.pixels) if forget else len(self.plan.forget)),
             enough_memory("encoding pictures", less, self.device),
         ):
             return encode_concept(
-                self.checkpoint, forget, replacement, retain, device=self.device, cache=self.cache
+                self.checkpoint,
+                forget,
+                replacement,
+                retain,
+                prompts=prompts,
+                size=self.config.size,
+                device=self.device,
+                cache=self.cache,
             )
+
+    def _prompts(self) -> PromptLists:
+        """The concept's prompts; of long lists, as many as `_MOST_PROMPTS`, drawn by the seed."""
+        lists = []
+        for role, prompts in (("forget", self.plan.forget), ("retain", self.plan.retain)):
+            count = min(len(prompts), _MOST_PROMPTS)
+            rows = sorted(shuffled(len(prompts), 0, count, self.seed, role, "texts"))
+            lists.append([prompts[row] for row in rows])
+        return PromptLists(*lists)
 
     @property
     def _size(self) -> int:

@@ -16,6 +16,7 @@ from erasure.latents import ConceptData
 from erasure.mask_file import load_mask, save_mask
 from erasure.mask_report import mask_report
 from erasure.masks import SaliencyMask
+from erasure.methods import Need
 from erasure.moments import require_eight_bit
 from erasure.state_file import drop
 from erasure.trainer import Step
@@ -100,6 +101,12 @@ def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint) -> ConceptPlan:
     return plan
 
 
+def needs_of(recipe: EraseRecipe) -> frozenset[Need]:
+    """What must be made before the method runs: what it needs, and pictures for a measured mask."""
+    measured = recipe.mask in ("salient", "inverse")
+    return recipe.method.needs | (frozenset({"pictures"}) if measured else frozenset())
+
+
 def run_erasure(
     recipe: EraseRecipe,
     checkpoint: Checkpoint,
@@ -119,9 +126,9 @@ def run_erasure(
     device = pick_device(recipe.device)
     team = processes(device)
     report = reporter if reporter and team.first else Reporter(quiet=True)
-    recipe.objective.objective()
-    if recipe.train.moments == "8bit":
-        require_eight_bit(recipe.train.optimizer, device)
+    training = recipe.training
+    if training is not None and training.moments == "8bit":
+        require_eight_bit(training.optimizer, device)
     parse_seeds(recipe.grid.seeds)
     plan = plan_of(recipe, checkpoint)
     data = Gatherer(
@@ -133,6 +140,7 @@ def run_erasure(
         cache=cache_of(recipe),
         team=team,
         reporter=report,
+        needs=needs_of(recipe),
         resumes=True,
     )
     mask = named_mask(recipe, checkpoint)
@@ -194,7 +202,9 @@ def _train(
     team: Processes,
     report: Reporter,
 ) -> Edit:
-    with report.stage("train", recipe.train.steps) as tick, between_steps() as stopping:
+    stage = "train" if recipe.training else "solve"
+    length = recipe.method.length(mask)
+    with report.stage(stage, length) as tick, between_steps() as stopping:
 
         def on_step(step: Step) -> None:
             tick(1, f"loss {step.loss:.4f}")
@@ -205,8 +215,7 @@ def _train(
             checkpoint,
             data,
             mask,
-            recipe.objective.objective(),
-            recipe.train,
+            recipe.method,
             concept=plan.concept,
             record={"recipe": dump_published(recipe)},
             device=pick_device(recipe.device),

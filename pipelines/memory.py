@@ -8,6 +8,7 @@ import torch
 
 from erasure.errors import OutOfMemoryError
 from erasure.memory import is_out_of_memory
+from erasure.methods import Method, SalUn
 from pipelines.settings import EraseRecipe
 
 
@@ -64,7 +65,9 @@ def of_saliency(recipe: EraseRecipe, device: torch.device, *, resumes: bool = Fa
 
 def of_training(recipe: EraseRecipe, processes: int) -> Less:
     """While the selected weights move, on as many processes."""
-    config = recipe.train
+    config = recipe.training
+    if config is None:  # a closed form holds one weight at a time
+        return Less(resumes=True)
     each = -(-config.batch_size // processes)
     same = halved("--micro-batch", min(config.micro_batch or each, each))
     if not recipe.checkpointing:
@@ -78,9 +81,17 @@ def of_training(recipe: EraseRecipe, processes: int) -> Less:
         other += (f"--density {recipe.density / 2:g} (now {recipe.density:g})",)
     elif recipe.mask == "all":
         other += ("--mask salient (now all)",)
-    if recipe.objective.objective().needs_frozen:
-        other += ("--target moving and --kept noise, which need no second model",)
+    unfrozen = _without_frozen(recipe.method)
+    if unfrozen:
+        other += (f"{unfrozen}, which need no values of the base",)
     return Less(same, other, resumes=True)
+
+
+def _without_frozen(method: Method) -> str:
+    """Options with which the method would not ask the base; nothing where there are none."""
+    if "frozen" not in method.needs or not isinstance(method, SalUn):
+        return ""
+    return "--target moving and --kept noise"
 
 
 def halved(option: str, now: int) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import tomli_w
 
 from erasure.errors import ConfigError
 from erasure.local_paths import without_folders
+from erasure.methods import Method
 
 T = TypeVar("T")
 
@@ -189,7 +190,9 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
         for field in fields(value):
             lost = getattr(value, field.name) is None and field.default is not None
             assert not lost, f"{field.name} is None, which is not its default: TOML cannot say so"
-        items = ((f.name, getattr(value, f.name)) for f in fields(value) if f.init)
+        items = [(f.name, getattr(value, f.name)) for f in fields(value) if f.init]
+        if isinstance(value, Method):
+            items.insert(0, ("name", value.name))
         return {name: _plain(item) for name, item in items if item is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from erasure.errors import ConfigError
-from erasure.objectives import GradientAscent, Objective, RandomLabel
+from erasure.methods import Method
 from erasure.saliency import SaliencyConfig
 from erasure.trainer import TrainConfig
+from pipelines.method_table import build_method, converted, kind_of
 from pipelines.recipe import build, load_toml
 from prompts.canvas_concepts import is_style
 
 _SHIPPED: Final = files("pipelines") / "recipes"
 _MOST_SEEDS: Final = 10_000
+_METHOD: Final = "salun"
+"""Where a recipe names none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,27 +91,6 @@ def check_size(size: int) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ObjectiveConfig:
-    """What is minimised."""
-
-    name: Literal["random-label", "ascent"] = "random-label"
-    alpha: float = 1.0
-    """Weight of the retain loss."""
-    target: Literal["moving", "frozen"] = "moving"
-    """Only read by random-label."""
-    kept: Literal["noise", "base"] = "noise"
-    """Only read by random-label: what the retain loss pulls to."""
-    bound: float = 1.0
-    """Only read by ascent; 0 for none."""
-
-    def objective(self) -> Objective:
-        """The objective itself; ConfigError where a value is out of range."""
-        if self.name == "ascent":
-            return GradientAscent(self.alpha, self.bound if self.bound else None)
-        return RandomLabel(self.alpha, self.target, self.kept)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class GridConfig:
     """The picture of before and after."""
 
@@ -128,10 +110,11 @@ class EraseRecipe:
     concept: str
     instead: str | None = None
     """A prompt or a name to see in its place, `next` or `any`."""
-    mask: str = "salient"
-    """`salient`, `random`, `inverse`, `all`, or a mask file."""
+    mask: str
+    """`salient`, `random`, `inverse`, `all`, or a mask file; the method's own if none is given."""
     density: float = 0.5
-    scope: str = "full"
+    scope: str
+    """Key into `erasure.scopes.SCOPES`; the method's own if none is given."""
     seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     checkpointing: bool = False
@@ -143,15 +126,22 @@ class EraseRecipe:
     allow_pickle: bool = False
     cache: str | None = None
     """Folder for drawn pictures and latents; the user's cache folder if none."""
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    code: str | None = None
+    """A method of the user's own, `module:Class` or `FILE.py:Class`."""
+    method: Method
+    """In a file, the table `[method]`: its `name` and its settings."""
     saliency: SaliencyConfig = field(default_factory=SaliencyConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
     data: DataConfig = field(default_factory=DataConfig)
     grid: GridConfig = field(default_factory=GridConfig)
 
     def __post_init__(self) -> None:
         if self.save_every < 1:
             raise ConfigError(f"save_every is {self.save_every}; give 1 or more")
+
+    @property
+    def training(self) -> TrainConfig | None:
+        """Settings of the optimiser; None where the method has none."""
+        return self.method if isinstance(self.method, TrainConfig) else None
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,17 +188,31 @@ def _defaults(canvas: bool) -> dict[str, Any]:
 def resolve(tables: Mapping[str, Any], *, canvas: bool) -> EraseRecipe:
     """The whole recipe: defaults of the model's and concept's kind, and over them what was given.
 
-    The seed of the recipe is the seed of the mask and of the training unless they name their own.
+    The seed of the recipe is the seed of the mask and of the method unless they name their own.
+
+    Raises:
+        ConfigError: see `build`; the method is unknown, or has no such setting.
     """
-    defaults = _defaults(canvas)
-    concept = tables.get("concept")
+    given, defaults = converted(tables), _defaults(canvas)
+    concept = given.get("concept")
     if canvas and isinstance(concept, str) and is_style(concept):
         defaults = merge(defaults, _shipped("defaults-canvas-style"))
-    merged = merge(defaults, tables)
-    for part in ("saliency", "train"):
-        given = merged.get(part, {})
-        if isinstance(given, Mapping):  # else `build` says what is wrong
-            merged[part] = {"seed": merged.get("seed", 0), **given}
+    known = defaults.pop("methods")
+    table, code = given.pop("method", {}), given.get("code")
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"method is {table!r}; give a table with a name")
+    if code is not None and not isinstance(code, str):
+        raise ConfigError(f"code is {code!r}; give FILE.py:Class in quotes")
+    kind = kind_of(table.get("name", _METHOD), code)
+    own = {key: value for key, value in table.items() if key != "name"}
+    merged = merge(defaults, given)
+    seed = merged.get("seed", 0)
+    merged["method"] = build_method(kind, merge(known.get(kind.name, {}), own), seed)
+    merged.setdefault("mask", kind.default_mask)
+    merged.setdefault("scope", kind.default_scope)
+    saliency = merged.get("saliency", {})
+    if isinstance(saliency, Mapping):  # else `build` says what is wrong
+        merged["saliency"] = {"seed": seed, **saliency}
     return build(EraseRecipe, merged)
 
 

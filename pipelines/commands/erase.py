@@ -37,7 +37,14 @@ def erase(
     instead: Annotated[
         str | None, typer.Option(help="A prompt or name to see in its place, next, or any.")
     ] = None,
-    objective: Annotated[str | None, typer.Option(help="random-label or ascent.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="One of `erasure methods`, or FILE.py:Class of your own."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the method, such as alpha=2; may be repeated."),
+    ] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of the retain loss.")] = None,
     target: Annotated[str | None, typer.Option(help="moving or frozen (random-label).")] = None,
     kept: Annotated[
@@ -113,6 +120,7 @@ def erase(
     """
     from erasure.errors import ConfigError
     from pipelines.erasing import prepare, run_erasure
+    from pipelines.method_table import converted, settings_of
     from pipelines.progress import Reporter
     from pipelines.settings import merge, read_recipe
 
@@ -129,26 +137,25 @@ def erase(
         cache=cache,
         checkpointing=checkpointing,
         allow_pickle=allow_pickle,
-        objective__name=objective,
-        objective__alpha=alpha,
-        objective__target=target,
-        objective__kept=kept,
-        objective__bound=bound,
+        code=method if method and ":" in method else None,
+        method__name=method if method and ":" not in method else None,
+        method__alpha=alpha,
+        method__target=target,
+        method__kept=kept,
+        method__bound=bound,
         saliency__loss=saliency_loss,
         saliency__draws=draws,
         saliency__batch_size=saliency_batch,
         saliency__offload=saliency_offload,
-        saliency__seed=seed,
-        train__steps=steps,
-        train__batch_size=batch_size,
-        train__micro_batch=micro_batch,
-        train__learning_rate=lr,
-        train__decay=decay,
-        train__optimizer=optimizer,
-        train__weight_decay=weight_decay,
-        train__moments=moments,
-        train__precision=precision,
-        train__seed=seed,
+        method__steps=steps,
+        method__batch_size=batch_size,
+        method__micro_batch=micro_batch,
+        method__learning_rate=lr,
+        method__decay=decay,
+        method__optimizer=optimizer,
+        method__weight_decay=weight_decay,
+        method__moments=moments,
+        method__precision=precision,
         data__forget__drawn=forget_drawn,
         data__forget__folder=forget_folder,
         data__forget__dataset=forget_dataset,
@@ -162,7 +169,12 @@ def erase(
         grid__drawing__batch_size=drawing_batch,
         grid__seeds=seeds,
     )
-    tables: dict[str, Any] = merge(read_recipe(recipe) if recipe else {}, given)
+    given = merge(given, {"method": settings_of(settings or ())} if settings else {})
+    tables: dict[str, Any] = merge(converted(read_recipe(recipe)) if recipe else {}, given)
+    if seed is not None:  # given here, it is that of all parts
+        for part in ("method", "saliency"):
+            if isinstance(tables.get(part), dict):
+                tables[part].pop("seed", None)
     for name in ("model", "concept"):
         if name not in tables:
             raise ConfigError(

@@ -1,18 +1,25 @@
-"""Random-label unlearning: answer to the concept as if another prompt had been given."""
+"""SalUn: answer to the concept as if another prompt had been given, by the salient weights."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 
 from erasure.denoiser import Denoiser
+from erasure.diffusion.batches import Batch
+from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
-from erasure.objectives.protocol import Batch, Loss, predict_both, retain_loss, retain_target
+from erasure.masks import MaskKind
+from erasure.methods.by_gradient import ByGradient
+from erasure.methods.protocol import Need
+from erasure.methods.retaining import predict_both, retain_loss, retain_target
+from erasure.trainer import Loss, Step
 
 
-@dataclass(frozen=True, slots=True)
-class RandomLabel:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SalUn(ByGradient):
     """|eps(x_t | forget) - sg eps(x_t | replacement)|^2 + alpha |eps(x_r | retain) - kept|^2.
 
     Source: arXiv:2310.12508, objective for image generation. As in the released code the weight
@@ -21,16 +28,23 @@ class RandomLabel:
     zero even where both prompts are equal.
     """
 
+    name: ClassVar[str] = "salun"
+    title: ClassVar[str] = "answer to the concept as to another prompt, by the salient weights"
+    source: ClassVar[str] = "arXiv:2310.12508, saliency map and objective for image generation"
+    default_mask: ClassVar[MaskKind] = "salient"
+    default_scope: ClassVar[str] = "full"
+
     alpha: float = 1.0
     """Weight of the retain loss, >= 0."""
     target: Literal["moving", "frozen"] = "moving"
-    """The model that answers to the replacement: the one in training, as released, or a copy."""
+    """The model that answers to the replacement: the one in training, as released, or the base."""
     kept: Literal["noise", "base"] = "noise"
     """What the retain term pulls to: the true noise (or velocity), as released, or what the model
     predicted before. The second has no gradient at the start and does not teach the model the
-    accidents of a small retain set; it needs a copy of the model and a pass of it."""
+    accidents of a small retain set; it needs the base's values and a pass with them."""
 
     def __post_init__(self) -> None:
+        ByGradient.__post_init__(self)
         if self.alpha < 0:
             raise ConfigError(f"alpha is {self.alpha}; give 0 or more")
         if self.target not in ("moving", "frozen"):
@@ -39,9 +53,14 @@ class RandomLabel:
             raise ConfigError(f"kept is {self.kept!r}; give 'noise' or 'base'")
 
     @property
-    def needs_frozen(self) -> bool:
-        """Only a target that does not move with the model needs the copy."""
-        return self.target == "frozen" or self.kept == "base"
+    def needs(self) -> frozenset[Need]:
+        """Only a target that does not move with the model needs the base's answers."""
+        frozen = self.target == "frozen" or self.kept == "base"
+        return frozenset({"pictures", "frozen"} if frozen else {"pictures"})
+
+    def run(self, task: Task, /) -> Iterator[Step]:
+        """Train on pictures of the concept and of what is kept."""
+        return task.train(self, task.pictures(self), self, needs_frozen="frozen" in self.needs)
 
     def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
         """Both losses of one batch; no gradient flows through the replacement's answer."""

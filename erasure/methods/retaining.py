@@ -1,55 +1,13 @@
-"""What an objective is: one batch in, one loss out."""
+"""The retain term that methods of pictures share."""
 
 # B samples, C x H x W latents.
-
-from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from erasure.denoiser import Condition, Denoiser, join
-from erasure.latents import Noised
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One step's samples."""
-
-    forget: Noised
-    replacement: Condition
-    """What each forget sample should be taken for, (B, ...)."""
-    retain: Noised | None
-    """None where there is nothing to retain; of any size."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Both parts, weighted; their sum is minimised."""
-
-    forget: Tensor
-    """()"""
-    retain: Tensor
-    """()"""
-
-    @property
-    def total(self) -> Tensor:
-        """()"""
-        return self.forget + self.retain
-
-
-class Objective(Protocol):
-    """Owns its settings, never weights or devices."""
-
-    @property
-    def needs_frozen(self) -> bool:
-        """Whether the call looks at the model as it was before the first step."""
-        ...
-
-    def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
-        """Losses that are means over samples and elements."""
-        ...
+from erasure.denoiser import Denoiser, join
+from erasure.diffusion.batches import Batch
 
 
 def predict_both(student: Denoiser, batch: Batch) -> tuple[Tensor, Tensor | None]:

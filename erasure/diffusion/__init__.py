@@ -1,0 +1,1 @@
+"""What an erasure of a diffusion model is made of: the task, samplers, and sources of batches."""

@@ -1,0 +1,224 @@
+"""Where the samples of a step come from: pictures of the concept, or the model's own rollouts.
+
+A source has an endless stream of samples. What a sample is depends on its place in the stream and
+on the seed alone, so however the stream is cut into passes, shared among processes or resumed, it
+gives the same samples.
+"""
+
+# B samples, C x H x W latents.
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from erasure.denoiser import Condition, Denoiser
+from erasure.diffusion.sample import ddim_step, ddim_times, guided_answer, step_pairs
+from erasure.errors import ConfigError
+from erasure.frozen import FrozenDenoiser
+from erasure.latents import ConceptData, Draw, Noised, noised, shuffled
+from erasure.schedule import NoiseSchedule, Schedule
+from erasure.seeds import generator_for
+
+B_co = TypeVar("B_co", covariant=True)
+
+
+class BatchSource(Protocol[B_co]):
+    """An endless stream of samples."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a sample's latents, (C, H, W)."""
+        ...
+
+    def at(self, position: int, count: int, student: Denoiser, frozen: FrozenDenoiser, /) -> B_co:
+        """The samples `position` to `position + count`, on the device of the network."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Noised pictures."""
+
+    forget: Noised
+    replacement: Condition
+    """What each forget sample should be taken for, (B, ...)."""
+    retain: Noised | None
+    """None where there is nothing to retain; of any size."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureBatches:
+    """Samples of the encoded pictures: a picture, a time and noise each."""
+
+    data: ConceptData
+    schedule: Schedule
+    seed: int
+    device: torch.device
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a sample's latents, (C, H, W)."""
+        return self.data.latent_shape
+
+    def at(self, position: int, count: int, student: Denoiser, frozen: FrozenDenoiser, /) -> Batch:
+        """As many forget as retain samples; neither network is asked anything."""
+        data, seed = self.data, self.seed
+        rows = shuffled(len(data.forget), position, count, seed, "forget order")
+        keys = [(seed, "forget", position + n) for n in range(count)]
+        forget = noised(data.forget, data.prompts, self.schedule, list(map(Draw, rows, keys)))
+        options = data.replacements.shape[1]
+        picks = [
+            int(torch.randint(options, (1,), generator=generator_for(*key, "replacement")))
+            for key in keys
+        ]
+        replacement = data.prompts[data.replacements[rows, picks]]
+        retain = None
+        if len(data.retain):
+            chosen = shuffled(len(data.retain), position, count, seed, "retain order")
+            keys = [(seed, "retain", position + n) for n in range(count)]
+            draws = list(map(Draw, chosen, keys))
+            retain = noised(data.retain, data.prompts, self.schedule, draws)
+            retain = retain.to(self.device, torch.float32)
+        return Batch(
+            forget.to(self.device, torch.float32),
+            replacement.to(self.device, torch.float32),
+            retain,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Partly denoised latents that a model drew of the concept; no picture stands behind them."""
+
+    x_t: Tensor
+    """(B, C, H, W)"""
+    t: Tensor
+    """(B,) int64, the time whose noise level `x_t` has."""
+    concept: Condition
+    """What was drawn, (B, ...)."""
+    replacement: Condition
+    """What may stand in for it, (B, ...)."""
+    empty: Condition
+    """The empty prompt, (B, ...)."""
+
+    def __len__(self) -> int:
+        return len(self.x_t)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutBatches:
+    """Samples that a network draws itself, from noise to a random step under a forget prompt.
+
+    The k of every sample is uniform on the S times of the sampler, and the sample is then at the
+    noise level of `times[k]`: that time is told with it. Released code of several methods tells a
+    later time than the latents are at.
+    """
+
+    data: ConceptData
+    """With the concept's prompts; of its pictures only the latents' shape is read."""
+    schedule: Schedule
+    seed: int
+    device: torch.device
+    steps: int = 50
+    """S, of the whole sampling."""
+    guidance: float = 3.0
+    """g of the guided prediction in e(empty) + g (e(c) - e(empty)); 1 is none."""
+    by: Literal["student", "frozen"] = "student"
+    """Who draws: the network in training, or the base."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.schedule, NoiseSchedule):
+            raise ConfigError(
+                "rollouts are drawn by DDIM, which needs a schedule of discrete betas; choose a "
+                "method that learns from pictures"
+            )
+        ddim_times(self.schedule, self.steps)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a sample's latents, (C, H, W)."""
+        return self.data.latent_shape
+
+    @torch.no_grad()
+    def at(
+        self, position: int, count: int, student: Denoiser, frozen: FrozenDenoiser, /
+    ) -> Rollout:
+        """Draw `count` samples; those with fewer steps leave the passes early."""
+        assert isinstance(self.schedule, NoiseSchedule)
+        texts, table = self.data.require_texts(), self.data.prompts
+        draws = [self._draw(position + n) for n in range(count)]
+        rows = texts.forget[[draw.prompt for draw in draws]]
+        stand_ins = texts.replacements[
+            [draw.prompt for draw in draws], [draw.replacement for draw in draws]
+        ]
+        concept = table[rows].to(self.device, torch.float32)
+        empty = table[torch.zeros(count, dtype=torch.int64)].to(self.device, torch.float32)
+        times = ddim_times(self.schedule, self.steps)
+        ends = torch.tensor([draw.end for draw in draws])
+        noise = torch.stack([draw.noise for draw in draws]).to(self.device)
+        denoise, block = (
+            (student, nullcontext()) if self.by == "student" else (frozen, frozen.held())
+        )
+        with block:
+            x_t = self._rolled(denoise, self.schedule, times, ends, noise, concept, empty)
+        return Rollout(
+            x_t,
+            times[ends].to(self.device),
+            concept,
+            table[stand_ins].to(self.device, torch.float32),
+            empty,
+        )
+
+    def _draw(self, place: int) -> "_Start":
+        """The random part of one sample, from its own stream."""
+        texts = self.data.require_texts()
+        generator = generator_for(self.seed, "rollout", place)
+        (prompt,) = shuffled(len(texts.forget), place, 1, self.seed, "rollout order")
+        options = texts.replacements.shape[1]
+        return _Start(
+            prompt,
+            int(torch.randint(options, (1,), generator=generator)),
+            int(torch.randint(self.steps, (1,), generator=generator)),
+            torch.randn(self.data.latent_shape, generator=generator),
+        )
+
+    def _rolled(
+        self,
+        denoise: Denoiser,
+        schedule: NoiseSchedule,
+        times: Tensor,
+        ends: Tensor,
+        latents: Tensor,
+        concept: Condition,
+        empty: Condition,
+    ) -> Tensor:
+        """Latents (B, C, H, W) of noise at `times[ends]`."""
+        rolled = latents.clone()
+        running = torch.arange(len(ends))
+        for step, (now, after) in enumerate(_until(times, int(ends.max()))):
+            running = running[ends[running] > step]
+            x_t, rows = rolled[running], running.to(rolled.device)
+            t = torch.full((len(rows),), now, device=rolled.device)
+            answer = guided_answer(denoise, x_t, t, concept[rows], empty[rows], self.guidance)
+            rolled[running] = ddim_step(schedule, x_t, answer.float(), now, after)
+        return rolled
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What is drawn for one rollout before the network is asked."""
+
+    prompt: int
+    replacement: int
+    end: int
+    noise: Tensor
+    """(C, H, W)"""
+
+
+def _until(times: Tensor, end: int) -> Iterator[tuple[int, int]]:
+    """The first `end` steps."""
+    yield from step_pairs(times)[:end]

@@ -1,0 +1,71 @@
+"""Keeping a training on disk while it runs, and going on with one that was cut."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from erasure.memory import is_out_of_memory
+from erasure.state_file import is_kept, settle
+from erasure.team import Team, require_same
+from erasure.trainer import MaskedTrainer, Step
+from erasure.training_state import load_state, save_state
+
+
+@dataclass(slots=True)
+class Keeper:
+    """The state file of one run; without a path, nothing is kept."""
+
+    path: Path | None = None
+    every: int = 50
+    """Steps between two saves."""
+    run: str = ""
+    """Hash of everything that makes two runs the same run."""
+    _trainer: MaskedTrainer[Any] | None = field(default=None, init=False)
+    _restored: int = field(default=0, init=False)
+    _writes: bool = field(default=True, init=False)
+
+    def begin(self, trainer: MaskedTrainer[Any], team: Team) -> Iterator[Step]:
+        """Put a fresh trainer where the run was cut, and yield the steps that it took before.
+
+        Raises:
+            TrainingError: the states are damaged or of another run, or the processes of the team
+                are not at the same step.
+        """
+        history: Sequence[Step] = ()
+        used = self.path
+        if self.path is not None and is_kept(self.path):
+            resumed = load_state(self.path, trainer, self.run)
+            history, used = resumed.history, resumed.file
+        require_same(team, trainer.done, "saved state")
+        self._writes = team.rank == 0
+        if self.path is not None and used is not None and self._writes:
+            settle(self.path, used)  # all have read it
+        self._restored = trainer.done
+        yield from history
+        self._trainer = trainer
+
+    def after(self, history: list[Step]) -> None:
+        """Save when it is time; called between two steps, where the state is whole."""
+        if self._trainer is not None and self._trainer.done % self.every == 0:
+            self.save(history)
+
+    def save(self, history: list[Step]) -> None:
+        """Save now, where there is anything that a save before does not hold."""
+        trainer = self._trainer
+        if self.path is None or trainer is None or not self._writes:
+            return
+        if trainer.done > self._restored or (trainer.done and not is_kept(self.path)):
+            save_state(self.path, trainer, history, self.run)
+
+    def rescue(self, history: list[Step]) -> None:
+        """Save after a failure, if the memory suffices."""
+        try:
+            self.save(history)
+        except (MemoryError, RuntimeError) as full:
+            if not is_out_of_memory(full):
+                raise
+
+    def end(self) -> None:
+        """Let go of the trainer; the files stay until the result is safe."""
+        self._trainer = None

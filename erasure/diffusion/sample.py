@@ -1,0 +1,91 @@
+"""Deterministic sampling in latent space, as short generators over a denoiser."""
+
+# B samples, C x H x W latents, S steps.
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from erasure.denoiser import Condition, Denoiser, join
+from erasure.errors import ConfigError
+from erasure.schedule import NoiseSchedule
+
+
+def ddim_times(schedule: NoiseSchedule, steps: int) -> Tensor:
+    """S time steps from noise to clean, (S,) int64, evenly spaced; the last of them is 1.
+
+    These are diffusers' `leading` steps with an offset of 1, as Stable Diffusion is sampled.
+
+    Raises:
+        ConfigError: more steps than the schedule has times, or none.
+    """
+    total = len(schedule.alphas_cumprod)
+    if not 1 <= steps < total:
+        raise ConfigError(f"sampling steps is {steps}; give 1 to {total - 1}")
+    return (torch.arange(steps) * (total // steps) + 1).flip(0)
+
+
+def ddim(
+    denoise: Denoiser,
+    schedule: NoiseSchedule,
+    times: Tensor,
+    latents: Tensor,
+    condition: Condition,
+    *,
+    away: Condition | None = None,
+    guidance: float = 1.0,
+) -> Iterator[Tensor]:
+    """Yield the latents before each step, and at last the clean ones: len(times) + 1 tensors.
+
+    The k-th tensor that is yielded is at the noise level of `times[k]`, which is the time to tell
+    the model with it.
+
+    Args:
+        latents: (B, C, H, W) unit normal noise.
+        condition: of B samples.
+        away: what guidance leads away from, of B samples; only read where `guidance` is not 1.
+        guidance: g of e(away) + g (e(condition) - e(away)); 1 is none.
+
+    Source: arXiv:2010.02502, eq. 12 with eta 0; guidance as arXiv:2207.12598.
+    """
+    for now, after in step_pairs(times):
+        yield latents
+        t = torch.full((len(latents),), now, device=latents.device)
+        predicted = guided_answer(denoise, latents, t, condition, away, guidance)
+        latents = ddim_step(schedule, latents, predicted, now, after)
+    yield latents
+
+
+def step_pairs(times: Tensor) -> list[tuple[int, int]]:
+    """Each time with the one it leads to; the last leads to time 0.
+
+    Stable Diffusion's own sampler ends at the level of time 0 too, not at no noise.
+    """
+    return list(pairwise([*times.tolist(), 0]))
+
+
+def ddim_step(
+    schedule: NoiseSchedule, latents: Tensor, predicted: Tensor, now: int, after: int
+) -> Tensor:
+    """The latents (B, C, H, W) of time `now` at time `after`, given the model's answer to them."""
+    t = torch.full((len(latents),), now, device=latents.device)
+    x_0, noise = schedule.split(latents, predicted.to(latents.dtype), t)
+    return schedule.add_noise(x_0, noise, torch.full_like(t, after))
+
+
+def guided_answer(
+    denoise: Denoiser,
+    x_t: Tensor,
+    t: Tensor,
+    condition: Condition,
+    away: Condition | None,
+    guidance: float,
+) -> Tensor:
+    """e(away) + g (e(condition) - e(away)), both in one pass; (B, C, H, W)."""
+    if guidance == 1 or away is None:
+        return denoise(x_t, t, condition)
+    both = denoise(torch.cat([x_t, x_t]), torch.cat([t, t]), join([away, condition]))
+    without, towards = both.chunk(2)
+    return without + guidance * (towards - without)

@@ -1,0 +1,118 @@
+"""One erasure as a method sees it: the model, the concept, the mask, and how to change weights."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.mapped import let_go
+from erasure.diffusion.batches import BatchSource, PictureBatches
+from erasure.diffusion.keeper import Keeper
+from erasure.latents import ConceptData
+from erasure.masks import SaliencyMask
+from erasure.precision import Precision
+from erasure.schedule import NoiseSchedule
+from erasure.stable_diffusion import build_unet, noise_schedule, wrap_unet
+from erasure.team import ALONE, Team
+from erasure.trainer import MaskedTrainer, Objective, Step, TrainConfig
+
+B = TypeVar("B")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a method has done so far."""
+
+    values: dict[str, Tensor] = field(default_factory=dict)
+    """Name of a weight -> its new value, of the weight's shape, in float32 or wider; values where
+    the mask does not select are not taken."""
+    precision: Precision = "fp32"
+    """Of the network that the values were read from."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What else the record should say of the run: plain JSON values."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Task:
+    """A checkpoint, what it should forget, and the weights that may move; made by `erase`."""
+
+    checkpoint: Checkpoint
+    """The base; its tensors stay as they are."""
+    data: ConceptData
+    """What the method named among its needs: pictures, prompts, or both."""
+    mask: SaliencyMask
+    """Of this checkpoint."""
+    device: torch.device
+    checkpointing: bool = False
+    """Recompute activations in backward passes."""
+    team: Team = ALONE
+    """With whom the work is shared; all are given the same task."""
+    keeper: Keeper = field(default_factory=Keeper)
+    """Where a training is kept, and what it continues from."""
+    outcome: Outcome = field(default_factory=Outcome)
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The forward process of the model."""
+        return noise_schedule(self.checkpoint.description.scheduler)
+
+    def pictures(self, settings: TrainConfig) -> PictureBatches:
+        """Batches of the encoded pictures, in an order that the settings' seed decides.
+
+        Raises:
+            ConfigError: the task has no picture to forget.
+        """
+        self.data.require_pictures()
+        return PictureBatches(self.data, self.schedule, settings.seed, self.device)
+
+    def train(
+        self,
+        settings: TrainConfig,
+        batches: BatchSource[B],
+        objective: Objective[B],
+        *,
+        needs_frozen: bool = False,
+    ) -> Iterator[Step]:
+        """Minimise an objective over the selected weights, and take the result.
+
+        A run that was cut goes on where it was: the steps that it took before come first.
+
+        Args:
+            settings: how far and how fast.
+            batches: gives the samples.
+            needs_frozen: whether `batches` or `objective` ask the base.
+
+        Raises:
+            TrainingError: see `erasure.trainer.MaskedTrainer.steps`, and where the saved states
+                are damaged or belong to another run.
+        """
+        network = build_unet(self.checkpoint).to(self.device)
+        if self.checkpointing:
+            network.enable_gradient_checkpointing()  # type: ignore[operator]
+            network.train()  # diffusers checkpoints only then; SD has no active dropout
+        trainer = MaskedTrainer(
+            network,
+            wrap_unet,
+            batches,
+            self.mask.entries,
+            objective=objective,
+            config=settings,
+            needs_frozen=needs_frozen,
+            team=self.team,
+        )
+        yield from self.keeper.begin(trainer, self.team)
+        let_go(self.checkpoint.unet.values())  # the network holds a copy, and all hashes are made
+        yield from trainer.steps()
+        trainer.widen()
+        trainer.selected.release()
+        self.keeper.end()
+        del trainer  # what is proved next needs the room of its moments and gradients
+        self.outcome.precision = settings.precision
+        self.change({k: v.detach().cpu() for k, v in network.state_dict().items()})
+
+    def change(self, values: Mapping[str, Tensor]) -> None:
+        """Take new values of weights; where the mask does not select, the base's bits stay."""
+        self.outcome.values.update(values)

@@ -1,0 +1,20 @@
+"""Every method of erasing a concept: one file each, and one line in the registry."""
+
+from erasure.methods.ascent import GradientAscent
+from erasure.methods.esd import Esd
+from erasure.methods.protocol import Method, Need
+from erasure.methods.registry import METHODS, make_method, method_kind
+from erasure.methods.salun import SalUn
+from erasure.methods.uce import Uce
+
+__all__ = [
+    "METHODS",
+    "Esd",
+    "GradientAscent",
+    "Method",
+    "Need",
+    "SalUn",
+    "Uce",
+    "make_method",
+    "method_kind",
+]

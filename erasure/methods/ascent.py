@@ -1,0 +1,63 @@
+"""Gradient ascent: make the concept's own diffusion loss worse, and keep the rest."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+
+from erasure.denoiser import Denoiser
+from erasure.diffusion.batches import Batch
+from erasure.diffusion.task import Task
+from erasure.errors import ConfigError
+from erasure.masks import MaskKind
+from erasure.methods.by_gradient import ByGradient
+from erasure.methods.protocol import Need
+from erasure.methods.retaining import predict_both, retain_loss, retain_target
+from erasure.trainer import Loss, Step
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradientAscent(ByGradient):
+    """-|eps(x_t | forget) - target|^2 + alpha |eps(x_r | retain) - target|^2.
+
+    Source: arXiv:2310.12508, the GA baseline of its release. Unbounded ascent destroys a model in
+    a few steps; with `bound`, a sample whose error has reached it stops pushing.
+    """
+
+    name: ClassVar[str] = "ascent"
+    title: ClassVar[str] = "make the concept's own loss worse, up to a bound, and keep the rest"
+    source: ClassVar[str] = "arXiv:2310.12508, the gradient-ascent baseline of its release"
+    default_mask: ClassVar[MaskKind] = "salient"
+    default_scope: ClassVar[str] = "full"
+
+    alpha: float = 1.0
+    """Weight of the retain loss, >= 0."""
+    bound: float = 1.0
+    """Largest squared error a sample is pushed to; 1 is that of predicting nothing at all, and 0
+    stands for no bound."""
+
+    def __post_init__(self) -> None:
+        ByGradient.__post_init__(self)
+        if self.alpha < 0:
+            raise ConfigError(f"alpha is {self.alpha}; give 0 or more")
+        if self.bound < 0:
+            raise ConfigError(f"bound is {self.bound}; give more than 0, or 0 for none")
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """Ascent never asks the base."""
+        return frozenset({"pictures"})
+
+    def run(self, task: Task, /) -> Iterator[Step]:
+        """Train on pictures of the concept and of what is kept."""
+        return task.train(self, task.pictures(self), self)
+
+    def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+        """Both losses of one batch."""
+        predicted, kept = predict_both(student, batch)
+        error = F.mse_loss(predicted.float(), batch.forget.target.float(), reduction="none")
+        error = error.flatten(1).mean(dim=1)  # (B,)
+        if self.bound:
+            error = error.clamp(max=self.bound)
+        return Loss(-error.mean(), retain_loss(kept, retain_target(batch), self.alpha))

@@ -1,0 +1,47 @@
+"""What a method of erasing is: its settings, what it needs, and how it changes weights."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
+
+from erasure.diffusion.task import Task
+from erasure.masks import MaskKind, SaliencyMask
+from erasure.trainer import Step
+
+Need = Literal["pictures", "prompts", "frozen"]
+"""What is made for a method before it runs: `pictures` of the concept and of what is kept, encoded;
+the concept's `prompts` and what stands in for them, encoded, without any picture; the `frozen`
+base's answers during a training."""
+NEEDS = get_args(Need)
+
+
+@runtime_checkable
+class Method(Protocol):
+    """How to erase: a frozen dataclass that owns its settings, never weights or devices.
+
+    Its fields are its settings, with a docstring below each: recipes, `--set`, the saved recipe of
+    a run and `erasure methods NAME` are made from them.
+    """
+
+    name: ClassVar[str]
+    """Key into `erasure.methods.METHODS`."""
+    title: ClassVar[str]
+    """What it does, in one line."""
+    source: ClassVar[str]
+    """Where it comes from: arXiv id and equation."""
+    default_mask: ClassVar[MaskKind]
+    """The mask where the user names none."""
+    default_scope: ClassVar[str]
+    """The weights that may be in it where the user names none: key into `SCOPES`."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What must be made for it."""
+        ...
+
+    def length(self, mask: SaliencyMask, /) -> int:
+        """How many steps `run` yields, for the progress bar."""
+        ...
+
+    def run(self, task: Task, /) -> Iterator[Step]:
+        """Change weights by `task.train` or `task.change`, yielding as it goes."""
+        ...
