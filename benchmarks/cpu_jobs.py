@@ -22,11 +22,12 @@ from torch import Tensor, nn
 
 from erasure.checkpoints.architecture import expected_weights
 from erasure.denoiser import Denoiser
+from erasure.diffusion.batches import Batch, PictureBatches
 from erasure.edit import erase as erase_checkpoint
 from erasure.edit import find_mask
 from erasure.latents import ConceptData, Draw, noised
 from erasure.masks import salient_mask
-from erasure.objectives import Batch, RandomLabel
+from erasure.methods import SalUn
 from erasure.positions import Positions
 from erasure.precision import InPrecision
 from erasure.saliency import SaliencyConfig, accumulate_gradients, forget_loss, saliency_scores
@@ -122,10 +123,9 @@ def step(chosen: argparse.Namespace) -> Measured:
     trainer = MaskedTrainer(
         network,
         wrap_unet,
-        data,
+        PictureBatches(data, shape.schedule, 0, CPU),
         selected,
-        schedule=shape.schedule,
-        objective=RandomLabel(),
+        objective=SalUn(),
         config=_training(chosen, STEPS),
     )
     clock = _clock(chosen)
@@ -166,7 +166,7 @@ def erase_from_file(chosen: argparse.Namespace) -> Measured:
     selected = find_mask(checkpoint, data, "random", density=chosen.density)
     clock = _clock(chosen)
     begun = clock()
-    edit = erase_checkpoint(checkpoint, data, selected, RandomLabel(), _training(chosen, 1))
+    edit = erase_checkpoint(checkpoint, data, selected, _training(chosen, 1))
     seconds = clock() - begun
     return Measured(seconds, peak_bytes(), f"1 step, {edit.provenance.last.moved:,} moved")
 
@@ -217,7 +217,7 @@ def _one_loss(denoise: Denoiser, data: ConceptData, schedule: NoiseSchedule) -> 
         data.prompts[data.replacements[:1, 0]],
         noised(data.retain, data.prompts, schedule, draw),
     )
-    return RandomLabel()(denoise, denoise, batch).total
+    return SalUn()(denoise, denoise, batch).total
 
 
 def _training(chosen: argparse.Namespace, steps: int) -> TrainConfig:

@@ -25,9 +25,10 @@ from random_models import (
 from torch import Tensor, nn
 
 from erasure.denoiser import Denoiser
+from erasure.diffusion.batches import PictureBatches
 from erasure.latents import ConceptData
 from erasure.masks import salient_mask
-from erasure.objectives import RandomLabel
+from erasure.methods import SalUn
 from erasure.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
 from erasure.stable_diffusion import wrap_unet
 from erasure.trainer import MaskedTrainer, TrainConfig
@@ -119,10 +120,9 @@ def _train(
     trainer = MaskedTrainer(
         network,
         lambda other: _wrapped(other, chosen),
-        data,
+        PictureBatches(data, shape.schedule, 0, where),
         mask,
-        schedule=shape.schedule,
-        objective=RandomLabel(),
+        objective=SalUn(),
         config=TrainConfig(
             steps=steps,
             batch_size=chosen.batch_size,

@@ -32,6 +32,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from erasure.diffusion.batches import PictureBatches
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from random_models import random_checkpoint, shape_of
@@ -41,7 +43,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading import read_checkpoint
 from erasure.denoiser import Condition, Denoiser
 from erasure.encoding import PromptedPixels, encode_concept
-from erasure.objectives import RandomLabel
+from erasure.methods import SalUn
 from erasure.precision import Precision
 from erasure.stable_diffusion import build_unet, noise_schedule, wrap_unet
 from erasure.trainer import MaskedTrainer, TrainConfig
@@ -80,10 +82,14 @@ class Ours:
         self.trainer = MaskedTrainer(
             self.unet,
             self._wrap,
-            work.data,
+            PictureBatches(
+                work.data,
+                noise_schedule(work.checkpoint.description.scheduler),
+                work.config.seed,
+                work.device,
+            ),
             work.mask,
-            schedule=noise_schedule(work.checkpoint.description.scheduler),
-            objective=RandomLabel(alpha=1.0),
+            objective=SalUn(alpha=1.0),
             config=replace(work.config, steps=10**6, precision=variant.precision),
         )
         self.steps = self.trainer.steps()

@@ -4,7 +4,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,23 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from safetensors import safe_open
-from tiny import assert_same_bits, outside, seeded
+from tiny import ascent, assert_same_bits, outside, salun, seeded
 from torch import Tensor, nn
 
 from erasure import edit
 from erasure.checkpoints import Checkpoint, Provenance
 from erasure.denoiser import Denoiser
+from erasure.diffusion.batches import Batch
 from erasure.edit import Edit, erase, find_mask, measure_saliency
 from erasure.errors import ConfigError, MaskError, TrainingError
 from erasure.hashing import weights_hash
 from erasure.latents import ConceptData
 from erasure.mask_file import mask_hash
 from erasure.masks import MaskKind, SaliencyMask
-from erasure.objectives import Batch, GradientAscent, Loss, RandomLabel
+from erasure.methods import Method, SalUn
 from erasure.saliency import Pass, SaliencyConfig
 from erasure.seeds import generator_for
-from erasure.trainer import Step, TrainConfig
+from erasure.trainer import Loss, Step, TrainConfig
 
 SHORT = TrainConfig(steps=4, batch_size=2, learning_rate=1e-3)
 
@@ -71,9 +72,7 @@ def test_erasing_pulls_the_answers_together_and_leaves_everything_else(
     assert before > 1e-3  # the effect is there before erasing
     config = TrainConfig(steps=12, batch_size=4, learning_rate=2e-3)
     told: list[Step] = []
-    result = erase(
-        tiny_checkpoint, tiny_data, mask, RandomLabel(alpha=0.5), config, on_step=told.append
-    )
+    result = erase(tiny_checkpoint, tiny_data, mask, salun(config, alpha=0.5), on_step=told.append)
     assert answer_gap(tiny_checkpoint, result.unet, tiny_data) < before / 4
     assert result.history[-1].forget < result.history[0].forget / 4
     assert tuple(told) == result.history
@@ -92,8 +91,7 @@ def test_the_provenance_says_what_was_done(
         tiny_checkpoint,
         tiny_data,
         mask,
-        RandomLabel(),
-        SHORT,
+        salun(SHORT),
         concept="church",
         record={"pictures": 4},
     )
@@ -105,8 +103,8 @@ def test_the_provenance_says_what_was_done(
     assert found.base_hash == tiny_checkpoint.unet_hash() == mask.info.base
     assert found.mask_hash == mask_hash(mask)
     assert found.concept == "church"
-    assert found.objective == "RandomLabel(alpha=1.0, target='moving', kept='noise')"
-    assert found.config == {"train": repr(SHORT), "pictures": 4}
+    assert found.objective == repr(salun(SHORT))
+    assert found.config == {"method": "salun", "facts": {}, "pictures": 4}
     assert found.version == edit.package_version()
     assert Provenance.from_dict(result.provenance.to_dict()) == result.provenance
 
@@ -142,7 +140,7 @@ def test_a_step_on_a_real_unet_equals_a_straight_line_implementation(
         weight.grad.mul_(mask.entries[name])
     adam.step()
     config = TrainConfig(steps=1, batch_size=2, learning_rate=1e-5)
-    result = erase(tiny_checkpoint, tiny_data, mask, RandomLabel(alpha=0.5), config)
+    result = erase(tiny_checkpoint, tiny_data, mask, salun(config, alpha=0.5))
     assert result.history[0].loss == pytest.approx(float(loss.detach()), rel=1e-5)
     for name, weight in model.state_dict().items():
         torch.testing.assert_close(result.unet[name], weight, rtol=0, atol=1e-6)
@@ -154,7 +152,7 @@ def test_a_half_precision_base_keeps_its_bytes_where_nothing_was_selected(
 ) -> None:
     half = with_unet(tiny_checkpoint, dtype)
     chosen = random_mask(half, tiny_data, density=0.3, scope="xattn")
-    result = erase(half, tiny_data, chosen, RandomLabel(), replace(SHORT, learning_rate=1e-2))
+    result = erase(half, tiny_data, chosen, salun(replace(SHORT, learning_rate=1e-2)))
     everything = {name: torch.zeros(w.shape) > 0 for name, w in half.unet.items()}
     assert_same_bits(result.unet, dict(half.unet), outside({**everything, **chosen.entries}))
     assert {weight.dtype for weight in result.unet.values()} == {dtype}
@@ -171,7 +169,7 @@ def test_bf16_passes_erase_and_keep_unselected_bits(
         tiny_checkpoint,
         tiny_data,
         mask,
-        RandomLabel(alpha=0.0),
+        SalUn(alpha=0.0),
         TrainConfig(steps=8, batch_size=4, learning_rate=2e-3, precision="bf16"),
     )
     assert_same_bits(result.unet, dict(tiny_checkpoint.unet), outside(mask.entries))
@@ -189,7 +187,7 @@ def test_gradient_checkpointing_changes_only_rounding(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = replace(SHORT, steps=2, optimizer="sgd", learning_rate=0.05)
-    plain = erase(tiny_checkpoint, tiny_data, mask, RandomLabel(), config)
+    plain = erase(tiny_checkpoint, tiny_data, mask, salun(config))
     calls, original = [], torch.utils.checkpoint.checkpoint
 
     def counted(*args: Any, **settings: Any) -> Any:  # noqa: ANN401
@@ -197,7 +195,7 @@ def test_gradient_checkpointing_changes_only_rounding(
         return original(*args, **settings)
 
     monkeypatch.setattr(torch.utils.checkpoint, "checkpoint", counted)
-    spared = erase(tiny_checkpoint, tiny_data, mask, RandomLabel(), config, checkpointing=True)
+    spared = erase(tiny_checkpoint, tiny_data, mask, salun(config), checkpointing=True)
     assert calls
     for one, two in zip(plain.history, spared.history, strict=True):
         assert two.loss == pytest.approx(one.loss, rel=1e-5)
@@ -223,25 +221,25 @@ def test_weights_outside_the_scope_have_no_gradient(
             assert weight.requires_grad == ("attn2" in name)
             assert weight.grad is None
 
-    result = erase(tiny_checkpoint, tiny_data, chosen, RandomLabel(), SHORT, on_step=look)
+    result = erase(tiny_checkpoint, tiny_data, chosen, salun(SHORT), on_step=look)
     moved = [n for n, w in tiny_checkpoint.unet.items() if not torch.equal(w, result.unet[n])]
     assert moved
     assert all("attn2" in name for name in moved)
 
 
-@pytest.mark.parametrize("objective", [RandomLabel(), GradientAscent()])
+@pytest.mark.parametrize("make", [salun, ascent])
 def test_a_velocity_model_is_erased_as_one(
     tiny_checkpoint: Checkpoint,
     tiny_data: ConceptData,
     mask: SaliencyMask,
-    objective: RandomLabel | GradientAscent,
+    make: Callable[[TrainConfig], Method],
 ) -> None:
     velocity = with_scheduler(tiny_checkpoint, prediction_type="v_prediction")
-    config = replace(SHORT, steps=2)
-    one = erase(tiny_checkpoint, tiny_data, mask, objective, config)
-    two = erase(velocity, tiny_data, mask, objective, config)
+    method = make(replace(SHORT, steps=2))
+    one = erase(tiny_checkpoint, tiny_data, mask, method)
+    two = erase(velocity, tiny_data, mask, method)
     assert abs(one.history[0].retain - two.history[0].retain) > 1e-3
-    assert (one.history[0].forget == two.history[0].forget) == isinstance(objective, RandomLabel)
+    assert (one.history[0].forget == two.history[0].forget) == isinstance(method, SalUn)
     assert two.unselected_identical is True
     scores = [
         measure_saliency(c, tiny_data, ["conv_in.weight"], SaliencyConfig())["conv_in.weight"]
@@ -291,7 +289,7 @@ def test_an_interrupted_run_ends_with_the_bytes_of_an_unbroken_one(
     settings: dict[str, Any],
 ) -> None:
     config = replace(SHORT, steps=5, **settings)
-    unbroken = erase(tiny_checkpoint, tiny_data, mask, RandomLabel(), config)
+    unbroken = erase(tiny_checkpoint, tiny_data, mask, salun(config))
     state = tmp_path / "state.safetensors"
     for stop in sorted(random.Random(seed).sample(range(1, 6), 2)):
         with pytest.raises(Stop):
@@ -299,15 +297,14 @@ def test_an_interrupted_run_ends_with_the_bytes_of_an_unbroken_one(
                 tiny_checkpoint,
                 tiny_data,
                 mask,
-                RandomLabel(),
-                config,
+                salun(config),
                 state=state,
                 on_step=stop_at(stop),
             )
         assert saved_steps(state) == stop
     told: list[Step] = []
     result = erase(
-        tiny_checkpoint, tiny_data, mask, RandomLabel(), config, state=state, on_step=told.append
+        tiny_checkpoint, tiny_data, mask, salun(config), state=state, on_step=told.append
     )
     assert_same_edit(result, unbroken)
     assert tuple(told) == unbroken.history  # also of the steps before the interruption
@@ -322,7 +319,7 @@ def test_state_is_saved_as_often_as_asked_and_a_finished_run_is_not_run_again(
         seen.append((step.index, saved_steps(state) if state.exists() else 0))
 
     def run(**settings: Any) -> Edit:  # noqa: ANN401
-        return erase(tiny_checkpoint, tiny_data, mask, RandomLabel(), SHORT, **settings)
+        return erase(tiny_checkpoint, tiny_data, mask, salun(SHORT), **settings)
 
     first = run(state=state, save_every=2, on_step=look)
     assert seen == [(1, 0), (2, 0), (3, 2), (4, 2)]
@@ -331,38 +328,46 @@ def test_state_is_saved_as_often_as_asked_and_a_finished_run_is_not_run_again(
     assert_same_edit(run(), first)
 
 
-@dataclass
-class Poisoned:
-    """Random label whose third call gives no number."""
+def poisoned(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """Let SalUn give no number in one of its calls."""
+    calls = 0
+    plain = SalUn.__call__
 
-    calls: int = 0
-    needs_frozen: bool = False
+    def give(self: SalUn, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+        nonlocal calls
+        calls += 1
+        loss = plain(self, student, frozen, batch)
+        return loss if calls != call else Loss(loss.forget * float("nan"), loss.retain)
 
-    def __repr__(self) -> str:
-        return "RandomLabel(alpha=1.0, target='moving', kept='noise')"
-
-    def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
-        self.calls += 1
-        loss = RandomLabel()(student, frozen, batch)
-        return loss if self.calls != 3 else Loss(loss.forget * float("nan"), loss.retain)
+    monkeypatch.setattr(SalUn, "__call__", give)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_saves_the_last_good_state(
-    tiny_checkpoint: Checkpoint, tiny_data: ConceptData, mask: SaliencyMask, tmp_path: Path
+    tiny_checkpoint: Checkpoint,
+    tiny_data: ConceptData,
+    mask: SaliencyMask,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     state = tmp_path / "state"
+    poisoned(monkeypatch, call=3)
     with pytest.raises(TrainingError, match=r"step 3: the loss is nan.*lower learning_rate"):
-        erase(tiny_checkpoint, tiny_data, mask, Poisoned(), SHORT, state=state)
+        erase(tiny_checkpoint, tiny_data, mask, salun(SHORT), state=state)
     assert saved_steps(state) == 2
-    result = erase(tiny_checkpoint, tiny_data, mask, RandomLabel(), SHORT, state=state)
-    assert_same_edit(result, erase(tiny_checkpoint, tiny_data, mask, RandomLabel(), SHORT))
+    result = erase(tiny_checkpoint, tiny_data, mask, salun(SHORT), state=state)
+    assert_same_edit(result, erase(tiny_checkpoint, tiny_data, mask, salun(SHORT)))
 
 
 def test_a_run_that_fails_at_once_leaves_no_state(
-    tiny_checkpoint: Checkpoint, tiny_data: ConceptData, mask: SaliencyMask, tmp_path: Path
+    tiny_checkpoint: Checkpoint,
+    tiny_data: ConceptData,
+    mask: SaliencyMask,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    poisoned(monkeypatch, call=1)
     with pytest.raises(TrainingError, match="step 1"):
-        erase(tiny_checkpoint, tiny_data, mask, Poisoned(calls=2), SHORT, state=tmp_path / "state")
+        erase(tiny_checkpoint, tiny_data, mask, salun(SHORT), state=tmp_path / "state")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -370,7 +375,7 @@ def test_the_state_of_another_run_is_refused(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, mask: SaliencyMask, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
-    run = (tiny_checkpoint, tiny_data, mask, RandomLabel(), SHORT)
+    run = (tiny_checkpoint, tiny_data, mask, salun(SHORT))
     with pytest.raises(Stop):
         erase(*run, state=state, on_step=stop_at(1))
     content = state.read_bytes()
@@ -380,10 +385,10 @@ def test_the_state_of_another_run_is_refused(
         "checkpoint": with_scheduler(tiny_checkpoint, prediction_type="v_prediction"),
         "data": replace(tiny_data, forget=replace(tiny_data.forget, mean=moved)),
         "mask": random_mask(tiny_checkpoint, tiny_data),
-        "objective": RandomLabel(alpha=0.9),
-        "config": replace(SHORT, seed=1),
+        "method": salun(SHORT, alpha=0.9),
+        "its seed": salun(replace(SHORT, seed=1)),
     }
-    for place, other in enumerate(others.values()):
+    for place, other in zip((0, 1, 2, 3, 3), others.values(), strict=True):
         with pytest.raises(TrainingError, match="another model, mask, data or settings"):
             erase(*run[:place], other, *run[place + 1 :], state=state)
     assert state.read_bytes() == content
@@ -396,11 +401,11 @@ def test_a_mask_of_another_base_is_refused(
     weights["conv_in.bias"] = weights["conv_in.bias"] + 1
     other = replace(tiny_checkpoint, components={**tiny_checkpoint.components, "unet": weights})
     with pytest.raises(MaskError):
-        erase(other, tiny_data, mask, RandomLabel(), SHORT)
+        erase(other, tiny_data, mask, salun(SHORT))
     unknown = mask.with_info(replace(mask.info, base=""))
     strange = SaliencyMask({"other.weight": torch.ones(1, dtype=torch.bool)}, unknown.info)
     with pytest.raises(MaskError):
-        erase(tiny_checkpoint, tiny_data, strange, RandomLabel(), SHORT)
+        erase(tiny_checkpoint, tiny_data, strange, salun(SHORT))
 
 
 def test_the_salient_mask_holds_the_largest_scores_of_the_whole_scope(

@@ -11,19 +11,28 @@ import pytest
 import torch
 from console import erasure
 from safetensors.torch import load_file
-from tiny import Toy, ToyDenoiser, assert_same_bits, copied, some_mask, toy_data, toy_schedule
+from tiny import (
+    Toy,
+    ToyDenoiser,
+    assert_same_bits,
+    copied,
+    salun,
+    some_mask,
+    toy_batches,
+)
 from torch import Tensor
 
 from erasure.checkpoints import Checkpoint
 from erasure.denoiser import Condition
+from erasure.diffusion.batches import Batch
 from erasure.edit import erase, find_mask
 from erasure.errors import OutOfMemoryError
 from erasure.latents import ConceptData
 from erasure.memory import is_out_of_memory, memory_errors
-from erasure.objectives import RandomLabel
+from erasure.methods import SalUn
 from erasure.trainer import MaskedTrainer, TrainConfig
 from pipelines.memory import Less, enough_memory, halved, of_saliency, of_training
-from pipelines.settings import EraseRecipe, ObjectiveConfig
+from pipelines.settings import EraseRecipe
 
 CPU = torch.device("cpu")
 ERRORS = {
@@ -59,14 +68,13 @@ class Full:
         return self.network(x_t, t, condition.tokens)
 
 
-def trainer_of(network: Toy, wrap: Callable[[Any], Any]) -> MaskedTrainer:
+def trainer_of(network: Toy, wrap: Callable[[Any], Any]) -> MaskedTrainer[Batch]:
     return MaskedTrainer(
         network,
         wrap,
-        toy_data(),
+        toy_batches(),
         some_mask(network),
-        schedule=toy_schedule(),
-        objective=RandomLabel(),
+        objective=SalUn(),
         config=TrainConfig(steps=4, batch_size=4, learning_rate=1e-2),
     )
 
@@ -127,7 +135,7 @@ def test_a_run_without_memory_keeps_its_last_whole_step(
 ) -> None:
     config = TrainConfig(steps=4, batch_size=2, learning_rate=1e-3)
     mask = find_mask(tiny_checkpoint, tiny_data, "all", density=1.0)
-    run = (tiny_checkpoint, tiny_data, mask, RandomLabel(), config)
+    run = (tiny_checkpoint, tiny_data, mask, salun(config))
     state, take = tmp_path / "state.safetensors", MaskedTrainer._accumulate
 
     def accumulate(self: MaskedTrainer, index: int) -> tuple[float, float]:
@@ -149,8 +157,8 @@ def test_a_run_without_memory_keeps_its_last_whole_step(
     assert_same_bits(again.unet, unbroken.unet)
     assert again.history == unbroken.history
     # Smaller passes are the same run: that is the advice that is given.
-    smaller = replace(config, micro_batch=1)
-    parts = erase(*run[:4], smaller, state=state)
+    smaller = salun(replace(config, micro_batch=1))
+    parts = erase(*run[:3], smaller, state=state)
     if not saving_fails:
         assert parts.history[:3] == unbroken.history[:3]  # gone on with
     losses = [[step.loss for step in edit.history] for edit in (parts, unbroken)]
@@ -159,7 +167,7 @@ def test_a_run_without_memory_keeps_its_last_whole_step(
 
 # What is told.
 
-RECIPE = EraseRecipe(concept="church")
+RECIPE = EraseRecipe(concept="church", mask="salient", scope="full", method=SalUn())
 
 
 def test_the_answer_for_training_names_every_option_with_its_value() -> None:
@@ -171,8 +179,8 @@ def test_the_answer_for_training_names_every_option_with_its_value() -> None:
 
 
 def test_what_is_at_its_least_is_not_named() -> None:
-    train = replace(RECIPE.train, micro_batch=1, precision="bf16-weights", moments="8bit")
-    least = replace(RECIPE, train=train, checkpointing=True, density=0.01)
+    method = SalUn(micro_batch=1, precision="bf16-weights", moments="8bit")
+    least = replace(RECIPE, method=method, checkpointing=True, density=0.01)
     assert of_training(least, 1).said() == (
         "begin anew with --force and --density 0.005 (now 0.01)"
     )
@@ -180,10 +188,10 @@ def test_what_is_at_its_least_is_not_named() -> None:
     assert of_training(own, 1).said() == (
         "nothing that can be set here needs less; use a device with more memory"
     )
-    frozen = replace(own, objective=ObjectiveConfig(kept="base"))
+    frozen = replace(own, method=replace(method, kept="base"))
     assert "--target moving and --kept noise" in of_training(frozen, 1).said()
     assert "--mask salient (now all)" in of_training(replace(least, mask="all"), 1).said()
-    sgd = replace(RECIPE, train=replace(RECIPE.train, optimizer="sgd", momentum=0.0))
+    sgd = replace(RECIPE, method=SalUn(optimizer="sgd", momentum=0.0))
     assert "--moments" not in of_training(sgd, 1).said()
 
 

@@ -10,13 +10,21 @@ import pytest
 import torch
 from console import erasure
 from safetensors.torch import load_file
-from tiny import assert_same_bits, copied, outside, seeded, some_mask, toy_data, toy_schedule
+from tiny import (
+    assert_same_bits,
+    copied,
+    outside,
+    seeded,
+    some_mask,
+    toy_batches,
+)
 from torch import Tensor, nn
 
 from erasure.denoiser import Condition
+from erasure.diffusion.batches import Batch
 from erasure.errors import ConfigError
+from erasure.methods import SalUn
 from erasure.moments import eight_bit_optimizer
-from erasure.objectives import RandomLabel
 from erasure.trainer import MaskedTrainer, TrainConfig
 from erasure.training_state import load_state, save_state
 
@@ -61,19 +69,18 @@ class WideDenoiser:
         return self.network(x_t, t, condition.tokens)
 
 
-def trainer_of(network: nn.Module, config: TrainConfig) -> MaskedTrainer:
+def trainer_of(network: nn.Module, config: TrainConfig) -> MaskedTrainer[Batch]:
     return MaskedTrainer(
         network,
         WideDenoiser,
-        toy_data(),
+        toy_batches(),
         some_mask(network),
-        schedule=toy_schedule(),
-        objective=RandomLabel(),
+        objective=SalUn(),
         config=config,
     )
 
 
-def state_of(trainer: MaskedTrainer) -> Iterator[tuple[str, str, Tensor]]:
+def state_of(trainer: MaskedTrainer[Batch]) -> Iterator[tuple[str, str, Tensor]]:
     for name, vector in trainer.selected.vectors.items():
         for key, value in trainer.optimizer.state[vector].items():
             if isinstance(value, Tensor):

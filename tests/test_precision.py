@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import CPU, assert_same_bits, outside
+from tiny import CPU, assert_same_bits, outside, salun
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -17,7 +17,6 @@ from erasure.edit import erase, find_mask
 from erasure.errors import ConfigError
 from erasure.latents import ConceptData
 from erasure.masks import SaliencyMask
-from erasure.objectives import RandomLabel
 from erasure.precision import InPrecision, Precision, attention_of, rounded
 from erasure.trainer import Step, TrainConfig
 
@@ -44,10 +43,9 @@ def test_the_update_is_close_to_that_of_fp32_and_unselected_bits_stay(
     precision: Precision,
     target: str,
 ) -> None:
-    objective = RandomLabel(target=target)
-    run = tiny_checkpoint, tiny_data, mask, objective
-    exact = update(tiny_checkpoint, erase(*run, EXACT).unet)
-    result = erase(*run, replace(EXACT, precision=precision))
+    run = tiny_checkpoint, tiny_data, mask
+    exact = update(tiny_checkpoint, erase(*run, salun(EXACT, target=target)).unet)
+    result = erase(*run, salun(replace(EXACT, precision=precision), target=target))
     # bf16 has 8 bits: rounding of 0.4 % a product adds up to a few percent of the gradient.
     error = (update(tiny_checkpoint, result.unet) - exact).norm() / exact.norm()
     assert 0 < error < 0.1
@@ -59,7 +57,7 @@ def test_moves_too_small_for_bf16_weights_are_kept(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, mask: SaliencyMask
 ) -> None:
     config = TrainConfig(steps=3, batch_size=2, learning_rate=1e-6, precision="bf16-weights")
-    result = erase(tiny_checkpoint, tiny_data, mask, RandomLabel(), config)
+    result = erase(tiny_checkpoint, tiny_data, mask, salun(config))
     moved = update(tiny_checkpoint, result.unet)
     # Adam's first steps are as long as the rate, far below the 0.4 % that bf16 can tell apart.
     assert 0 < moved.abs().max() < 1e-5
@@ -70,7 +68,7 @@ def test_a_run_with_bf16_weights_goes_on_where_it_was(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, mask: SaliencyMask, tmp_path: Path
 ) -> None:
     config = replace(EXACT, precision="bf16-weights")
-    run = tiny_checkpoint, tiny_data, mask, RandomLabel(), config
+    run = tiny_checkpoint, tiny_data, mask, salun(config)
 
     def stop(step: Step) -> None:
         if step.index == 2:
@@ -86,7 +84,7 @@ def test_a_run_with_bf16_weights_goes_on_where_it_was(
 def test_recomputed_passes_are_the_same_passes(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, mask: SaliencyMask, precision: Precision
 ) -> None:
-    run = tiny_checkpoint, tiny_data, mask, RandomLabel(), replace(EXACT, precision=precision)
+    run = tiny_checkpoint, tiny_data, mask, salun(replace(EXACT, precision=precision))
     assert_same_bits(erase(*run, checkpointing=True).unet, erase(*run).unet)
 
 

@@ -21,7 +21,7 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from tiny import CPU, assert_same_bits, global_seed, outside, random_pictures, seeded
+from tiny import CPU, assert_same_bits, global_seed, outside, random_pictures, salun, seeded
 from torch import Tensor, nn
 
 from erasure import edit, load_mask, read_checkpoint, verify, write_folder
@@ -32,7 +32,6 @@ from erasure.encoding import encode_concept
 from erasure.errors import ConfigError
 from erasure.latents import ConceptData
 from erasure.mask_file import mask_hash
-from erasure.objectives import RandomLabel
 from erasure.seeds import generator_for, initial_noise
 from erasure.stable_diffusion import build_pipeline, build_text_encoder
 from erasure.text_encoders import with_size
@@ -220,7 +219,7 @@ def test_a_concept_is_erased_and_the_folder_loads_in_diffusers(
     assert mask.selected == total // 2
     before = answer_gap(checkpoint, checkpoint.unet, data)
     config = TrainConfig(steps=12, batch_size=4, learning_rate=2e-3)
-    result = erase(checkpoint, data, mask, RandomLabel(alpha=0.5), config, concept="church")
+    result = erase(checkpoint, data, mask, salun(config, alpha=0.5), concept="church")
     assert before > 1e-4  # the effect is there before erasing
     assert answer_gap(checkpoint, result.unet, data) < before / 4
     assert result.unselected_identical is True
@@ -238,7 +237,7 @@ def test_the_losses_of_a_step_are_those_of_a_straight_line_implementation(
 ) -> None:
     mask = find_mask(checkpoint, data, "random")
     config = TrainConfig(steps=1, batch_size=3)
-    (step,) = erase(checkpoint, data, mask, RandomLabel(), config).history
+    (step,) = erase(checkpoint, data, mask, salun(config)).history
     forget, retain = plain_losses(checkpoint, data, 3)
     assert step.forget == pytest.approx(forget, rel=1e-4)
     assert step.retain == pytest.approx(retain, rel=1e-4)
@@ -258,8 +257,8 @@ def test_gradient_checkpointing_changes_only_rounding(
 ) -> None:
     mask = find_mask(checkpoint, data, "random", density=0.3)
     config = TrainConfig(steps=2, batch_size=2, learning_rate=0.05, optimizer="sgd")
-    plain = erase(checkpoint, data, mask, RandomLabel(), config)
-    spared = erase(checkpoint, data, mask, RandomLabel(), config, checkpointing=True)
+    plain = erase(checkpoint, data, mask, salun(config))
+    spared = erase(checkpoint, data, mask, salun(config), checkpointing=True)
     for name, weight in plain.unet.items():
         torch.testing.assert_close(spared.unet[name], weight, rtol=0, atol=1e-6)
 
@@ -430,7 +429,7 @@ def test_a_velocity_model_of_stable_diffusion_2_is_erased_and_drawn(tmp_path: Pa
     data = encoded(checkpoint)
     mask = find_mask(checkpoint, data)
     config = TrainConfig(steps=12, batch_size=4, learning_rate=2e-3)
-    result = erase(checkpoint, data, mask, RandomLabel(alpha=0.5), config)
+    result = erase(checkpoint, data, mask, salun(config, alpha=0.5))
     assert result.history[-1].forget < result.history[0].forget / 4
     assert result.unselected_identical is True
     forget, retain = plain_losses(checkpoint, data, 4)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from erasure.errors import ConfigError
-from erasure.objectives import GradientAscent, RandomLabel
-from pipelines.recipe import build, dump_toml, load_toml
+from erasure.methods import SalUn
+from pipelines.recipe import dump_toml, load_toml
 from pipelines.settings import (
     DataConfig,
     DrawingConfig,
-    EraseRecipe,
-    ObjectiveConfig,
     PicturesConfig,
     check_size,
     drawing_defaults,
@@ -39,11 +38,10 @@ def test_every_ready_recipe_resolves_and_survives_its_own_file(
     name: str, canvas: bool, tmp_path: Path
 ) -> None:
     recipe = resolve({"concept": "church", **read_recipe(name)}, canvas=canvas)
-    recipe.objective.objective()
     assert parse_seeds(recipe.grid.seeds)
     assert recipe.data.forget.drawn > 0 or recipe.data.forget.dataset is not None
     (tmp_path / "recipe.toml").write_text(dump_toml(recipe), encoding="utf-8")
-    assert build(EraseRecipe, load_toml(tmp_path / "recipe.toml")) == recipe
+    assert resolve(load_toml(tmp_path / "recipe.toml"), canvas=canvas) == recipe
 
 
 def test_the_issue_s_ready_recipes_are_there() -> None:
@@ -53,24 +51,25 @@ def test_the_issue_s_ready_recipes_are_there() -> None:
 
 def test_the_model_s_kind_chooses_the_defaults() -> None:
     canvas, general = (resolve({"concept": "church"}, canvas=c) for c in (True, False))
-    assert canvas.train.learning_rate > general.train.learning_rate
-    assert canvas.train.steps < general.train.steps
+    assert isinstance(canvas.method, SalUn)
+    assert isinstance(general.method, SalUn)
+    assert canvas.method.learning_rate > general.method.learning_rate
+    assert canvas.method.steps < general.method.steps
     assert canvas.density == general.density == 0.5
-    assert canvas.objective.name == general.objective.name == "random-label"
 
 
 def test_what_is_given_comes_before_the_defaults_and_leaves_the_rest() -> None:
     plain = resolve({"concept": "church"}, canvas=True)
-    given = resolve({"concept": "church", "train": {"steps": 7}, "scope": "xattn"}, canvas=True)
-    assert (given.train.steps, given.scope) == (7, "xattn")
-    assert given.train.learning_rate == plain.train.learning_rate
+    given = resolve({"concept": "church", "method": {"steps": 7}, "scope": "xattn"}, canvas=True)
+    assert given.scope == "xattn"
+    assert given.method == replace(plain.training, steps=7)
 
 
 def test_the_seed_of_a_recipe_is_that_of_its_parts_unless_they_have_their_own() -> None:
     one = resolve({"concept": "church", "seed": 4}, canvas=False)
-    assert (one.seed, one.saliency.seed, one.train.seed) == (4, 4, 4)
-    own = resolve({"concept": "church", "seed": 4, "train": {"seed": 9}}, canvas=False)
-    assert (own.seed, own.saliency.seed, own.train.seed) == (4, 4, 9)
+    assert (one.seed, one.saliency.seed, one.training.seed) == (4, 4, 4)
+    own = resolve({"concept": "church", "seed": 4, "method": {"seed": 9}}, canvas=False)
+    assert (own.seed, own.saliency.seed, own.training.seed) == (4, 4, 9)
 
 
 def test_a_resolved_recipe_resolves_to_itself(tmp_path: Path) -> None:
@@ -131,13 +130,6 @@ def test_spans_and_lists_of_seeds_can_be_mixed() -> None:
     assert len(parse_seeds("0-9999")) == 10_000
 
 
-def test_objectives_take_the_settings_that_are_theirs() -> None:
-    assert ObjectiveConfig(alpha=0.5, target="frozen").objective() == RandomLabel(0.5, "frozen")
-    ascent = ObjectiveConfig(name="ascent", alpha=0.0, bound=2.0).objective()
-    assert ascent == GradientAscent(0.0, 2.0)
-    assert ObjectiveConfig(name="ascent", bound=0.0).objective() == GradientAscent(1.0, None)
-
-
 def test_drawing_takes_the_defaults_of_the_model_s_kind() -> None:
     canvas = drawing_defaults({"steps": 3, "guidance": None}, canvas=True)
     assert canvas == DrawingConfig(
@@ -158,7 +150,7 @@ def test_drawing_takes_the_defaults_of_the_model_s_kind() -> None:
         (lambda: PicturesConfig(drawn=-1), "drawn is -1"),
         (lambda: PicturesConfig(limit=0), "limit is 0"),
         (lambda: DataConfig(size=60), "size is 60"),
-        (lambda: EraseRecipe(concept="church", save_every=0), "save_every is 0"),
+        (lambda: resolve({"concept": "church", "save_every": 0}, canvas=True), "save_every is 0"),
     ],
 )
 def test_values_out_of_range_are_refused(make: Callable[[], object], words: str) -> None:

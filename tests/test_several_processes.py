@@ -27,6 +27,7 @@ from tiny import (
     copied,
     outside,
     some_mask,
+    toy_batches,
     toy_data,
     toy_schedule,
 )
@@ -35,7 +36,7 @@ from torch import Tensor, nn
 from erasure import load_mask, read_checkpoint, verify
 from erasure.errors import TrainingError
 from erasure.latents import ConceptData
-from erasure.objectives import RandomLabel
+from erasure.methods import SalUn
 from erasure.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
 from erasure.team import ALONE, Team, require_same, share_of
 from erasure.trainer import MaskedTrainer, Step, TrainConfig
@@ -337,10 +338,9 @@ def trained(config: TrainConfig, data: ConceptData, team: Team) -> dict[str, Ten
     trainer = MaskedTrainer(
         network,
         ToyDenoiser,
-        data,
+        toy_batches(data, seed=config.seed),
         some_mask(network) | {"unused": torch.ones(3, dtype=torch.bool)},
-        schedule=toy_schedule(),
-        objective=RandomLabel(),
+        objective=SalUn(),
         config=config,
         team=team,
     )

@@ -16,18 +16,20 @@ from tiny import (
     copied,
     outside,
     some_mask,
+    toy_batches,
     toy_data,
     toy_schedule,
 )
 from torch import Tensor, nn
 
 from erasure.denoiser import Denoiser, join
+from erasure.diffusion.batches import Batch
 from erasure.errors import ConfigError, MaskError, TrainingError
 from erasure.latents import ConceptData
-from erasure.objectives import Batch, GradientAscent, Loss, Objective, RandomLabel
+from erasure.methods import GradientAscent, SalUn
 from erasure.schedule import NoiseSchedule
 from erasure.seeds import generator_for
-from erasure.trainer import MaskedTrainer, Step, TrainConfig
+from erasure.trainer import Loss, MaskedTrainer, Objective, Step, TrainConfig
 
 SMALL = TrainConfig(steps=4, batch_size=4, learning_rate=1e-2)
 
@@ -35,20 +37,20 @@ SMALL = TrainConfig(steps=4, batch_size=4, learning_rate=1e-2)
 def trainer_of(
     network: nn.Module,
     config: TrainConfig = SMALL,
-    objective: Objective | None = None,
+    objective: Objective[Batch] | None = None,
     *,
     data: ConceptData | None = None,
     mask: dict[str, Tensor] | None = None,
     schedule: NoiseSchedule | None = None,
-) -> MaskedTrainer:
+) -> MaskedTrainer[Batch]:
     return MaskedTrainer(
         network,
         ToyDenoiser,
-        data or toy_data(),
+        toy_batches(data, schedule, config.seed),
         mask or some_mask(network),
-        schedule=schedule or toy_schedule(),
-        objective=objective or RandomLabel(),
+        objective=objective or SalUn(),
         config=config,
+        needs_frozen=True,
     )
 
 
@@ -149,7 +151,7 @@ def test_a_step_equals_a_straight_line_implementation() -> None:
     expected, (loss,) = straight_line(config, alpha=0.5)
     network = Toy()
     start = copied(network)
-    (step,) = trainer_of(network, config, RandomLabel(alpha=0.5)).steps()
+    (step,) = trainer_of(network, config, SalUn(alpha=0.5)).steps()
     assert step.loss == pytest.approx(loss, rel=1e-5)
     for name, value in copied(network).items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-6)
@@ -160,7 +162,7 @@ def test_a_step_equals_a_straight_line_implementation() -> None:
 def test_many_steps_equal_a_straight_line_implementation() -> None:
     expected, losses = straight_line(SMALL, alpha=0.5)
     network = Toy()
-    steps = list(trainer_of(network, SMALL, RandomLabel(alpha=0.5)).steps())
+    steps = list(trainer_of(network, SMALL, SalUn(alpha=0.5)).steps())
     assert [s.loss for s in steps] == pytest.approx(losses, rel=1e-4)
     for name, value in copied(network).items():
         # Adam divides by the gradient's size, so rounding of 1e-6 becomes 1e-6 of 4 steps of 1e-2.
@@ -168,7 +170,7 @@ def test_many_steps_equal_a_straight_line_implementation() -> None:
 
 
 def test_steps_are_counted_from_one_and_add_up() -> None:
-    trainer = trainer_of(Toy(), objective=RandomLabel(alpha=0.5))
+    trainer = trainer_of(Toy(), objective=SalUn(alpha=0.5))
     steps = list(trainer.steps())
     assert [s.index for s in steps] == [1, 2, 3, 4]
     assert all(s.loss == s.forget + s.retain for s in steps)
@@ -259,7 +261,7 @@ def test_a_frozen_target_stays_where_the_model_was_and_a_moving_one_follows() ->
     histories: dict[str, list[Step]] = {}
     for target in ("moving", "frozen"):
         config = TrainConfig(steps=3, batch_size=4, learning_rate=0.05)
-        histories[target] = list(trainer_of(Toy(), config, RandomLabel(target=target)).steps())
+        histories[target] = list(trainer_of(Toy(), config, SalUn(target=target)).steps())
     moving, frozen = histories["moving"], histories["frozen"]
     assert moving[0] == frozen[0]
     assert abs(moving[1].forget - frozen[1].forget) > 1e-5
@@ -267,24 +269,22 @@ def test_a_frozen_target_stays_where_the_model_was_and_a_moving_one_follows() ->
     # The frozen copy answers as the first model did, to the bit, when all is done.
     network, kept = Toy(), []
 
-    class Watching(RandomLabel):
+    class Watching(SalUn):
         def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
             f = batch.forget
             kept.append(
                 torch.equal(frozen(f.x_t, f.t, f.condition), Toy()(f.x_t, f.t, f.condition.tokens))
             )
-            return RandomLabel.__call__(self, student, frozen, batch)
+            return SalUn.__call__(self, student, frozen, batch)
 
     list(trainer_of(network, objective=Watching(target="frozen")).steps())
     assert kept == [True] * 4
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-@pytest.mark.parametrize(
-    "objective", [RandomLabel(), RandomLabel(target="frozen"), GradientAscent()]
-)
+@pytest.mark.parametrize("objective", [SalUn(), SalUn(target="frozen"), GradientAscent()])
 def test_unselected_weights_keep_their_bits_under_every_objective_and_optimizer(
-    optimizer: str, objective: Objective
+    optimizer: str, objective: Objective[Batch]
 ) -> None:
     # Parity fact 8, through the trainer.
     network = Toy()
@@ -421,9 +421,9 @@ def test_bf16_passes_train_almost_as_fp32_and_keep_unselected_bits(target: str) 
     network = Toy()
     mask, start = some_mask(network), copied(network)
     config = TrainConfig(steps=2, batch_size=4, learning_rate=0.1, optimizer="sgd")
-    exact = trained(config, mask=mask, objective=RandomLabel(target=target))
+    exact = trained(config, mask=mask, objective=SalUn(target=target))
     rough = replace(config, precision="bf16")
-    list(trainer_of(network, rough, RandomLabel(target=target), mask=mask).steps())
+    list(trainer_of(network, rough, SalUn(target=target), mask=mask).steps())
     assert_same_bits(copied(network), start, outside(mask))
     for name, value in copied(network).items():
         assert value.dtype == torch.float32

@@ -12,15 +12,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from tiny import Toy, ToyDenoiser, assert_same_bits, copied, some_mask, toy_data, toy_schedule
+from tiny import (
+    Toy,
+    ToyDenoiser,
+    assert_same_bits,
+    copied,
+    some_mask,
+    toy_batches,
+)
 from torch import Tensor, nn
 
 from erasure.checkpoints.tensor_file import write_tensors
+from erasure.diffusion.batches import Batch
 from erasure.errors import TrainingError
-from erasure.objectives import Objective, RandomLabel
+from erasure.methods import SalUn
 from erasure.parts import part_of
 from erasure.state_file import before, drop, is_kept, settle
-from erasure.trainer import MaskedTrainer, Step, TrainConfig
+from erasure.trainer import MaskedTrainer, Objective, Step, TrainConfig
 from erasure.training_state import load_state, save_state
 
 STEPS = 7
@@ -48,21 +56,21 @@ class Run:
         return {k: v.detach() for k, v in self.trainer.selected.vectors.items()}
 
 
-def fresh(config: TrainConfig, objective: Objective | None = None) -> Run:
+def fresh(config: TrainConfig, objective: Objective[Batch] | None = None) -> Run:
     network = Toy()
     trainer = MaskedTrainer(
         network,
         ToyDenoiser,
-        toy_data(),
+        toy_batches(),
         some_mask(network),
-        schedule=toy_schedule(),
-        objective=objective or RandomLabel(),
+        objective=objective or SalUn(),
+        needs_frozen=True,
         config=config,
     )
     return Run(network, trainer, [])
 
 
-def resumed(path: Path, config: TrainConfig, objective: Objective | None = None) -> Run:
+def resumed(path: Path, config: TrainConfig, objective: Objective[Batch] | None = None) -> Run:
     run = fresh(config, objective)
     run.history = load_state(path, run.trainer, "a run").history
     return run
@@ -100,7 +108,7 @@ def test_a_run_may_break_as_often_as_it_likes(config: TrainConfig, tmp_path: Pat
 
 
 def test_a_frozen_target_is_that_of_the_first_start_after_a_resumption(tmp_path: Path) -> None:
-    objective = RandomLabel(target="frozen")
+    objective = SalUn(target="frozen")
     unbroken = fresh(CONFIG, objective).advance(STEPS)
     broken = fresh(CONFIG, objective).advance(4)
     save_state(tmp_path / "state", broken.trainer, broken.history, "a run")

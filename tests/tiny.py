@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from checkpoints.tiny_models import Size, tiny_text_encoder, tiny_tokenizer, tiny_unet, tiny_vae
@@ -11,9 +12,12 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from torch import Tensor, nn
 
 from erasure.denoiser import Condition
+from erasure.diffusion.batches import PictureBatches
 from erasure.encoding import PromptedPixels
 from erasure.latents import ConceptData, LatentSet
+from erasure.methods import GradientAscent, SalUn
 from erasure.schedule import NoiseSchedule, Prediction
+from erasure.trainer import TrainConfig
 
 CPU = torch.device("cpu")
 CHANNELS, SIDE, TOKENS, FEATURES = 2, 4, 3, 5
@@ -148,3 +152,23 @@ def random_pictures(prompts: list[str], seed: int = 0, side: int = 16) -> Prompt
     shape = (len(prompts), 3, side, side)
     pixels = torch.randint(0, 256, shape, generator=seeded(seed), dtype=torch.uint8)
     return PromptedPixels(pixels, prompts)
+
+
+def salun(config: TrainConfig, **own: Any) -> SalUn:  # noqa: ANN401
+    """SalUn with the optimiser settings of `config`."""
+    return SalUn(**optimiser_settings(config), **own)
+
+
+def ascent(config: TrainConfig, **own: Any) -> GradientAscent:  # noqa: ANN401
+    """Gradient ascent with the optimiser settings of `config`."""
+    return GradientAscent(**optimiser_settings(config), **own)
+
+
+def optimiser_settings(config: TrainConfig) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in fields(TrainConfig)}
+
+
+def toy_batches(
+    data: ConceptData | None = None, schedule: NoiseSchedule | None = None, seed: int = 0
+) -> PictureBatches:
+    return PictureBatches(data or toy_data(), schedule or toy_schedule(), seed, CPU)

@@ -22,7 +22,6 @@ class Keeper:
     run: str = ""
     """Hash of everything that makes two runs the same run."""
     _trainer: MaskedTrainer[Any] | None = field(default=None, init=False)
-    _restored: int = field(default=0, init=False)
     _writes: bool = field(default=True, init=False)
 
     def begin(self, trainer: MaskedTrainer[Any], team: Team) -> Iterator[Step]:
@@ -41,7 +40,6 @@ class Keeper:
         self._writes = team.rank == 0
         if self.path is not None and used is not None and self._writes:
             settle(self.path, used)  # all have read it
-        self._restored = trainer.done
         yield from history
         self._trainer = trainer
 
@@ -51,11 +49,9 @@ class Keeper:
             self.save(history)
 
     def save(self, history: list[Step]) -> None:
-        """Save now, where there is anything that a save before does not hold."""
+        """Save now, where a step has been taken."""
         trainer = self._trainer
-        if self.path is None or trainer is None or not self._writes:
-            return
-        if trainer.done > self._restored or (trainer.done and not is_kept(self.path)):
+        if self.path is not None and trainer is not None and trainer.done and self._writes:
             save_state(self.path, trainer, history, self.run)
 
     def rescue(self, history: list[Step]) -> None:
