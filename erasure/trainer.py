@@ -37,12 +37,15 @@ class TrainConfig:
     """Samples a pass of one process; smaller than its part of `batch_size` saves memory
     (gradient accumulation)."""
     learning_rate: float = 1e-5
+    """Of the optimiser, after the warm-up."""
     warmup: int = 0
     """Steps of linear warm-up."""
     decay: Literal["constant", "cosine"] = "constant"
     """The rate after the warm-up; a cosine falls to zero at the last step."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """That of torch by this name."""
     weight_decay: float = 0.0
+    """Of the selected weights; no other weight decays."""
     momentum: float = 0.9
     """Only read by SGD."""
     moments: Literal["fp32", "8bit"] = "fp32"
@@ -54,6 +57,7 @@ class TrainConfig:
     """Of the passes; the selected weights themselves are always float32. With `bf16` the products
     are rounded, with `bf16-weights` the network they are put into as well: half its memory."""
     seed: int = 0
+    """Of the samples: their order, times and noise."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size"):

@@ -28,6 +28,7 @@ from pipelines.commands import (
     export,
     judge,
     mask,
+    methods,
     patch,
     prompts,
     verify,
@@ -48,6 +49,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     # Name -> what it does, and an example.
     "demo": (demo.demo, "erasure demo --concept dog --out out/dog"),
     "erase": (erase.erase, "erasure erase demo --concept church --out out/church"),
+    "methods": (methods.methods, "erasure methods esd"),
     "mask": (
         mask.mask,
         "erasure mask demo --concept church --density 0.5 --out church.safetensors",

@@ -49,6 +49,15 @@ def converted(tables: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
+def refuse_code(tables: Mapping[str, Any], *, allowed: bool) -> None:
+    """Raise ConfigError where a recipe brings code of its own and nobody has allowed it."""
+    if tables.get("code") is not None and not allowed:
+        raise ConfigError(
+            f"the recipe's method is code of its own, {str(tables['code'])[:200]!r}; look at that "
+            "file, then give --allow-code to `erasure erase`"
+        )
+
+
 def kind_of(name: object, code: str | None) -> type[Method]:
     """The class of a recipe's method.
 

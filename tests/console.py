@@ -21,7 +21,7 @@ save_every = 1
 [saliency]
 draws = 1
 
-[train]
+[method]
 batch_size = 2
 warmup = 0
 

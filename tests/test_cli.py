@@ -77,7 +77,7 @@ def test_the_demo_checkpoint_is_erased_by_a_recipe_that_flags_override(tmp_path:
     }
     used = read_recipe(str(out / "recipe.toml"))
     assert used["concept"] == "church"  # the flag's, not the file's
-    assert used["train"]["steps"] == 3
+    assert used["method"]["steps"] == 3
     assert used["grid"]["drawing"]["steps"] == 2  # the file's, not the default
     assert used["train"]["learning_rate"] == 2e-4  # the default of the canvas
     assert record(out)["concept"] == "church"

@@ -328,11 +328,11 @@ def test_ascent_makes_the_forget_loss_worse_up_to_its_bound() -> None:
         bound: list(
             trainer_of(Toy(), config, GradientAscent(bound=bound), data=toy_data(retain=0)).steps()
         )
-        for bound in (3.0, None)
+        for bound in (3.0, 0.0)
     }
     assert histories[3.0][0].loss > -3
     assert histories[3.0][-1].loss == pytest.approx(-3)
-    assert histories[None][-1].loss < -10
+    assert histories[0.0][-1].loss < -10
 
 
 def test_a_velocity_model_is_trained_towards_velocities() -> None:

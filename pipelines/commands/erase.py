@@ -105,6 +105,9 @@ def erase(
     config: ConfigFolder = None,
     cache: Annotated[str | None, typer.Option(help="Folder for drawn pictures, latents.")] = None,
     allow_pickle: AllowPickle = False,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Run the method that the recipe brings as code.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was cut.")
     ] = False,
@@ -120,7 +123,7 @@ def erase(
     """
     from erasure.errors import ConfigError
     from pipelines.erasing import prepare, run_erasure
-    from pipelines.method_table import converted, settings_of
+    from pipelines.method_table import converted, refuse_code, settings_of
     from pipelines.progress import Reporter
     from pipelines.settings import merge, read_recipe
 
@@ -169,8 +172,10 @@ def erase(
         grid__drawing__batch_size=drawing_batch,
         grid__seeds=seeds,
     )
+    named = converted(read_recipe(recipe)) if recipe else {}
+    refuse_code(named, allowed=allow_code or method is not None)
     given = merge(given, {"method": settings_of(settings or ())} if settings else {})
-    tables: dict[str, Any] = merge(converted(read_recipe(recipe)) if recipe else {}, given)
+    tables: dict[str, Any] = merge(named, given)
     if seed is not None:  # given here, it is that of all parts
         for part in ("method", "saliency"):
             if isinstance(tables.get(part), dict):

@@ -76,7 +76,7 @@ def mask(
     from erasure.mask_report import mask_report
     from erasure.overlap import overlap
     from pipelines.plots import plot_density
-    from pipelines.settings import merge, read_recipe
+    from pipelines.settings import merge
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise ConfigError(f"--plot is {plot}; give a file that ends in .png")
@@ -116,7 +116,7 @@ def mask(
             saliency__seed=seed,
             data__forget__drawn=forget_drawn,
         )
-        made = _make(merge(read_recipe(recipe) if recipe else {}, given))
+        made = _make(merge(_recipe(recipe), given))
     if not is_first():
         return
     report = mask_report(made)
@@ -129,6 +129,15 @@ def mask(
         plot_density(report.blocks, plot, overall=report.whole.density)
         result["plot"] = plot
     say(result, as_json=as_json)
+
+
+def _recipe(name: str | None) -> dict[str, Any]:
+    from pipelines.method_table import converted, refuse_code
+    from pipelines.settings import read_recipe
+
+    tables = converted(read_recipe(name)) if name else {}
+    refuse_code(tables, allowed=False)
+    return tables
 
 
 def _make(tables: dict[str, Any]) -> "SaliencyMask":

@@ -1,0 +1,85 @@
+"""`erasure methods`: the methods of erasing, and the settings of each."""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.commands.options import AsJson, say
+
+if TYPE_CHECKING:
+    from erasure.methods import Method
+
+
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(help="A method, or FILE.py:Class of your own.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the methods of `erasure erase`, or show one with its settings.
+
+    A setting is given as `--set name=value`, or in the table `[method]` of a recipe.
+    """
+    from erasure.methods import METHODS
+    from pipelines.method_table import kind_of
+
+    if name is None:
+        kinds = METHODS.values()
+        if as_json:
+            say({kind.name: described(kind) for kind in kinds}, as_json=True)
+        else:
+            say({kind.name: kind.title for kind in kinds}, as_json=False)
+        return
+    kind = kind_of(name, name if ":" in name else None)
+    about = described(kind)
+    if as_json:
+        say(about, as_json=True)
+        return
+    typer.echo("\n".join(_lines(about)))
+
+
+def described(kind: "type[Method]") -> dict[str, Any]:
+    """All that is known of a method: plain JSON values."""
+    from pipelines.field_docs import default_text, field_docs
+
+    docs = field_docs(kind)
+    example = f"erasure erase demo --concept church --method {kind.name} --out out/church"
+    return {
+        "name": kind.name,
+        "title": kind.title,
+        "source": kind.source,
+        "about": _paragraphs(kind.__doc__ or ""),
+        "needs": sorted(kind().needs),
+        "mask": kind.default_mask,
+        "scope": kind.default_scope,
+        "settings": {
+            field.name: {
+                "type": _type_text(field.type),
+                "default": default_text(field),
+                "about": docs[field.name],
+            }
+            for field in fields(kind)  # type: ignore[arg-type]
+        },
+        "example": example,
+    }
+
+
+def _lines(about: dict[str, Any]) -> list[str]:
+    lines = [f"{about['name']}: {about['title']}", *about["about"]]
+    lines += [f"Source: {about['source']}", f"Needs: {', '.join(about['needs'])}"]
+    lines += [f"Mask: {about['mask']}, of the weights in scope {about['scope']}", "", "Settings:"]
+    for name, setting in about["settings"].items():
+        lines.append(f"  {name} ({setting['type']}, default {setting['default']})")
+        if setting["about"]:
+            lines.append(f"      {setting['about']}")
+    return [*lines, "", f"Example: {about['example']}"]
+
+
+def _paragraphs(doc: str) -> list[str]:
+    return [" ".join(part.split()) for part in doc.split("\n\n") if part.strip()]
+
+
+def _type_text(kind: Any) -> str:  # noqa: ANN401
+    """A field's type as one writes it."""
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")

@@ -1,0 +1,107 @@
+"""ESD: its target, its limits, and what it moves."""
+
+import pytest
+import torch
+from tiny import Toy, ToyDenoiser, seeded, toy_condition
+from torch import Tensor
+
+from erasure.checkpoints import Checkpoint
+from erasure.denoiser import Condition
+from erasure.diffusion.batches import Rollout
+from erasure.edit import erase, find_mask
+from erasure.encoding import PromptLists, encode_concept
+from erasure.errors import ConfigError
+from erasure.methods import Esd
+from erasure.methods.esd import shifted
+
+
+def rollout(rows: int = 3) -> Rollout:
+    table = toy_condition(rows=3 * rows)
+    parts = [table[torch.arange(n * rows, (n + 1) * rows)] for n in range(3)]
+    x_t = torch.randn(rows, 2, 4, 4, generator=seeded(5))
+    return Rollout(x_t, torch.tensor([1, 500, 900])[:rows], *parts)
+
+
+def answers(network: Toy, batch: Rollout, condition: Condition) -> Tensor:
+    return network(batch.x_t, batch.t, condition.tokens)
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0, 2.5])
+def test_the_loss_is_its_formula(strength: float) -> None:
+    student, base, batch = Toy(1), Toy(), rollout()
+    loss = Esd(strength=strength)(ToyDenoiser(student), ToyDenoiser(base), batch)
+    empty, concept = answers(base, batch, batch.empty), answers(base, batch, batch.concept)
+    wanted = empty - strength * (concept - empty)
+    expected = (answers(student, batch, batch.concept) - wanted).square().mean()
+    torch.testing.assert_close(loss.forget, expected)
+    assert float(loss.retain) == 0
+
+
+def test_without_strength_the_target_is_the_empty_prompt_s_answer() -> None:
+    empty, concept = torch.randn(2, 3, 2, 4, 4, generator=seeded(0))
+    assert torch.equal(shifted(empty, concept, 0.0), empty)
+
+
+def test_a_strength_of_minus_one_asks_for_what_is_already_there() -> None:
+    network, batch = Toy(), rollout()
+    loss = Esd(strength=-1.0)(ToyDenoiser(network), ToyDenoiser(network), batch)
+    assert float(loss.forget.detach()) < 1e-12
+
+
+def test_no_gradient_reaches_the_base() -> None:
+    student, base = Toy(1), Toy()
+    Esd()(ToyDenoiser(student), ToyDenoiser(base), rollout()).total.backward()
+    assert all(weight.grad is None for weight in base.parameters())
+    assert all(weight.grad is not None for weight in student.parameters())
+
+
+@pytest.mark.parametrize("by", ["student", "frozen"])
+def test_it_moves_the_scope_alone_and_goes_on_where_it_was_cut(
+    tiny_checkpoint: Checkpoint, tmp_path: object, by: str
+) -> None:
+    data = encode_concept(
+        tiny_checkpoint, None, {"a church": ["a castle"]}, prompts=PromptLists(["a church"])
+    )
+    mask = find_mask(tiny_checkpoint, data, "all", scope="xattn")
+    method = Esd(steps=3, batch_size=2, learning_rate=1e-3, rollout_steps=4, rollout=by)
+    unbroken = erase(tiny_checkpoint, data, mask, method)
+    moved = {n for n, w in tiny_checkpoint.unet.items() if not torch.equal(w, unbroken.unet[n])}
+    assert moved
+    assert moved <= set(mask.entries)
+
+    class Stop(Exception):
+        pass
+
+    def stop(step: object) -> None:
+        if getattr(step, "index", 0) == 2:
+            raise Stop
+
+    state = tmp_path / "state"  # type: ignore[operator]
+    with pytest.raises(Stop):
+        erase(tiny_checkpoint, data, mask, method, state=state, on_step=stop)
+    resumed = erase(tiny_checkpoint, data, mask, method, state=state)
+    assert resumed.history == unbroken.history
+    assert all(torch.equal(w, unbroken.unet[n]) for n, w in resumed.unet.items())
+
+
+def test_the_loss_falls(tiny_checkpoint: Checkpoint) -> None:
+    data = encode_concept(
+        tiny_checkpoint, None, {"a church": ["a castle"]}, prompts=PromptLists(["a church"])
+    )
+    mask = find_mask(tiny_checkpoint, data, "all", scope="full")
+    method = Esd(steps=12, batch_size=4, learning_rate=3e-3, rollout_steps=2, strength=3.0)
+    losses = [step.loss for step in erase(tiny_checkpoint, data, mask, method).history]
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rollout": "teacher"}, "rollout is 'teacher'"),
+        ({"rollout_steps": 0}, "rollout_steps is 0"),
+        ({"steps": 0}, "steps is 0"),
+    ],
+)
+def test_settings_of_esd_are_checked(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Esd(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,122 @@
+"""Methods from the command line and from recipes: settings, refusals, and older recipes."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from console import erasure
+
+from erasure import verify
+from erasure.errors import ConfigError
+from erasure.methods import METHODS, GradientAscent, SalUn, make_method
+from pipelines.field_docs import field_docs
+from pipelines.method_table import converted, settings_of
+from pipelines.settings import resolve
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_says_what_it_is(name: str) -> None:
+    kind = METHODS[name]
+    assert kind.name == name
+    assert kind.title
+    assert kind.source.startswith("arXiv:")
+    assert all(field_docs(kind)[field.name] for field in fields(kind)), field_docs(kind)  # type: ignore[arg-type]
+    said = erasure("methods", name)
+    assert said.code == 0
+    for field in fields(kind):  # type: ignore[arg-type]
+        assert f"  {field.name} (" in said.out
+
+
+def test_the_list_names_every_method_with_its_line() -> None:
+    said = erasure("methods")
+    for kind in METHODS.values():
+        assert kind.title in said.out
+    assert set(json.loads(erasure("methods", "--json").out)) == set(METHODS)
+
+
+@pytest.mark.parametrize("method", ["uce", "esd"])
+def test_methods_of_prompts_erase_without_a_picture(
+    tiny_folder: Path, method: str, tmp_path: Path
+) -> None:
+    more = () if method == "uce" else ("--steps", 2, "--set", "rollout_steps=3")
+    said = erasure(
+        *("erase", tiny_folder, "--concept", "church", "--method", method, "--seeds", 0, *more),
+        *("--device", "cpu", "--cache", tmp_path / "cache", "--out", tmp_path / "run", "--json"),
+    )
+    assert said.code == 0, said.err
+    told = json.loads(said.out)
+    assert told["unselected_identical"] is True
+    assert told["moved"] > 0
+    assert "draw forget pictures" not in told["seconds"]
+    assert verify(tmp_path / "run").passed
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--method", "ascent", "--target", "frozen"), "ascent: method.target is unknown"),
+        (("--method", "uce", "--steps", "5"), "uce: method.steps is unknown"),
+        (("--method", "uce", "--set", "ridg=1"), "the nearest known key is method.ridge"),
+        (("--bound", "2"), "salun: method.bound is unknown"),
+        (("--set", "alpha"), "write it as alpha=0.5"),
+        (("--set", "alpha=1", "--set", "alpha=2"), "given twice"),
+        (("--set", "alpha=high"), "method.alpha is 'high'; give a number"),
+    ],
+)
+def test_a_setting_that_the_method_has_not_is_refused(
+    options: tuple[str, ...], words: str, tiny_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    said = erasure("erase", tiny_folder, "--concept", "church", "--out", out, *options)
+    assert said.code == 2, said.err
+    assert words in said.err
+    assert not out.exists()
+
+
+def test_an_older_recipe_is_read_as_the_method_that_it_meant() -> None:
+    old = {
+        "concept": "church",
+        "objective": {"name": "random-label", "alpha": 0.25, "kept": "base", "bound": 1.0},
+        "train": {"steps": 7, "learning_rate": 1e-4},
+    }
+    recipe = resolve(old, canvas=False)
+    assert isinstance(recipe.method, SalUn)
+    assert (recipe.method.alpha, recipe.method.kept, recipe.method.steps) == (0.25, "base", 7)
+    ascent = resolve({"concept": "church", "objective": {"name": "ascent"}}, canvas=False).method
+    assert isinstance(ascent, GradientAscent)
+    assert resolve({"concept": "church", "train": {"steps": 7}}, canvas=True).training is not None
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({"method": {}, "train": {}}, "move their keys into"),
+        ({"objective": {"name": "minimax"}}, "objective.name is 'minimax'"),
+        ({"objective": 3}, "objective is 3"),
+    ],
+)
+def test_a_recipe_of_both_forms_or_of_none_is_refused(
+    tables: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        converted(tables)
+
+
+def test_values_of_set_are_numbers_lists_or_text() -> None:
+    assert settings_of(["a=1", "b=0.5", "c=true", "d=last", "batch-size=2", "e=[1, 2]"]) == {
+        "a": 1,
+        "b": 0.5,
+        "c": True,
+        "d": "last",
+        "batch_size": 2,
+        "e": [1, 2],
+    }
+
+
+def test_the_registry_makes_methods_and_names_the_nearest() -> None:
+    assert make_method("salun", alpha=2.0) == SalUn(alpha=2.0)
+    with pytest.raises(ConfigError, match="did you mean 'salun'"):
+        make_method("saluun")
+    with pytest.raises(ConfigError, match="salun has no setting 'alfa'; did you mean 'alpha'"):
+        make_method("salun", alfa=2.0)

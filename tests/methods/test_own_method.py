@@ -1,0 +1,85 @@
+"""A user's own method, as docs/extending.md shows it, from the command line."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from console import erasure
+
+from erasure import verify
+from erasure.checkpoints import read_checkpoint
+from pipelines.recipe import load_toml
+
+PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def halfway(tmp_path_factory: pytest.TempPathFactory) -> str:
+    code = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert code is not None
+    file = tmp_path_factory.mktemp("own") / "halfway.py"
+    file.write_text(code[1], encoding="utf-8")
+    return f"{file}:Halfway"
+
+
+def erased(model: Path, method: str, out: Path, *more: object) -> dict[str, Any]:
+    said = erasure(
+        *("erase", model, "--concept", "church", "--method", method, "--out", out, "--seeds", 0),
+        *("--steps", 2, "--batch-size", 2, "--lr", 1e-3, "--device", "cpu", "--json", *more),
+    )
+    assert said.code == 0, said.err
+    return json.loads(said.out)
+
+
+def test_the_page_s_method_erases_and_its_recipe_runs_again(
+    tiny_folder: Path, halfway: str, tmp_path: Path
+) -> None:
+    one = tmp_path / "one"
+    told = erased(tiny_folder, halfway, one, "--set", "share=0.7")
+    assert told["unselected_identical"] is True
+    assert 0 < told["moved"] <= told["selected"]
+    assert verify(one).passed
+    recipe = load_toml(one / "recipe.toml")
+    assert recipe["code"] == halfway
+    assert recipe["method"] | {"name": "halfway", "share": 0.7, "steps": 2} == recipe["method"]
+    assert (recipe["mask"], recipe["scope"]) == ("all", "xattn")  # the method's own
+    again = ("erase", "--recipe", one / "recipe.toml", "--out", tmp_path / "two")
+    refused = erasure(*again)
+    assert (refused.code, "--allow-code" in refused.err) == (2, True)
+    assert not (tmp_path / "two").exists()
+    assert erasure(*again, "--allow-code").code == 0
+    results = [read_checkpoint(tmp_path / run / "model").unet_hash() for run in ("one", "two")]
+    assert results[0] == results[1]
+
+
+def test_the_page_s_method_is_shown_like_any_other(halfway: str) -> None:
+    said = erasure("methods", halfway)
+    assert said.code == 0, said.err
+    assert "share (float, default 0.5)\n      s, the share of the replacement" in said.out
+    assert "learning_rate" in said.out
+    about = json.loads(erasure("methods", halfway, "--json").out)
+    assert about["needs"] == ["frozen", "prompts"]
+    assert about["settings"]["share"]["about"].startswith("s, the share")
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("nosuch.py:Mine", "there is no file nosuch.py"),
+        ("nosuchmodule:Mine", "nosuchmodule cannot be imported"),
+        ("json:JSONDecoder", "no frozen dataclass"),
+        (":Mine", "write it as FILE.py:Class"),
+        ("esdd", "did you mean 'esd'"),
+    ],
+)
+def test_what_is_no_method_is_refused(
+    tiny_folder: Path, method: str, words: str, tmp_path: Path
+) -> None:
+    said = erasure(
+        *("erase", tiny_folder, "--concept", "church", "--method", method, "--out", tmp_path / "o")
+    )
+    assert said.code == 2
+    assert words in said.err
+    assert not (tmp_path / "o").exists()

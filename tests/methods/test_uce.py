@@ -1,0 +1,153 @@
+"""UCE: its formula, its limits, and its promise under a mask."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny import assert_same_bits, outside, random_pictures
+from torch import Tensor
+
+from erasure.checkpoints import Checkpoint
+from erasure.edit import Edit, erase, find_mask
+from erasure.encoding import PromptLists, encode_concept
+from erasure.errors import ConfigError
+from erasure.latents import ConceptData
+from erasure.masks import SaliencyMask
+from erasure.methods import Uce
+from erasure.methods.uce import EditVectors, edit_vectors
+
+KEY = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
+
+
+@pytest.fixture(scope="module")
+def prompts(tiny_checkpoint: Checkpoint) -> ConceptData:
+    lists = PromptLists(["a church", "church"], ["a dog", "a truck"])
+    stand_ins = {"a church": ["a castle"], "church": ["castle"]}
+    return encode_concept(tiny_checkpoint, None, stand_ins, prompts=lists)
+
+
+@pytest.fixture(scope="module")
+def values(tiny_checkpoint: Checkpoint, prompts: ConceptData) -> SaliencyMask:
+    return find_mask(tiny_checkpoint, prompts, "all", scope="xattn-kv")
+
+
+def objective(w: Tensor, base: Tensor, v: EditVectors, method: Uce) -> Tensor:
+    """The quantity that the paper minimises, written out."""
+    w, base = w.double(), base.double()
+    erased = sum(
+        (w @ c - base @ g).square().sum() for c, g in zip(v.concept.T, v.instead.T, strict=True)
+    )
+    kept = sum((w @ p - base @ p).square().sum() for p in v.kept.T)
+    hold = (w - base).square().sum()
+    return method.erase_weight * erased + method.preserve_weight * kept + method.ridge * hold
+
+
+@pytest.mark.parametrize("tokens", ["last", "tail", "all"])
+def test_the_result_minimises_the_paper_s_objective(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask, tokens: str
+) -> None:
+    method = Uce(tokens=tokens, erase_weight=0.7, preserve_weight=0.3, ridge=0.2)
+    result = erase(tiny_checkpoint, prompts, values, method)
+    vectors = edit_vectors(prompts, method.tokens)
+    base = tiny_checkpoint.unet[KEY]
+    w = result.unet[KEY].double().requires_grad_(True)
+    (slope,) = torch.autograd.grad(objective(w, base, vectors, method), w)
+    start = base.double().requires_grad_(True)
+    (before,) = torch.autograd.grad(objective(start, base, vectors, method), start)
+    # The result is rounded to float32, 1e-7 of a weight, before its slope is taken.
+    assert float(slope.norm()) < 1e-4 * float(before.norm())
+
+
+def test_under_a_mask_it_is_the_best_edit_of_the_selected_weights(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData
+) -> None:
+    half = find_mask(tiny_checkpoint, prompts, "random", density=0.5, scope="xattn-kv")
+    everything = find_mask(tiny_checkpoint, prompts, "all", scope="xattn-kv")
+    method = Uce()
+    vectors, base = edit_vectors(prompts, method.tokens), tiny_checkpoint.unet[KEY]
+    masked = erase(tiny_checkpoint, prompts, half, method)
+    assert_same_bits(masked.unet, dict(tiny_checkpoint.unet), outside(mask_of_all(half, masked)))
+    free = half.entries[KEY]
+    w = masked.unet[KEY].double().requires_grad_(True)
+    (slope,) = torch.autograd.grad(objective(w, base, vectors, method), w)
+    start = base.double().requires_grad_(True)
+    (before,) = torch.autograd.grad(objective(start, base, vectors, method), start)
+    assert float(slope[free].norm()) < 1e-4 * float(before[free].norm())
+    whole = erase(tiny_checkpoint, prompts, everything, method).unet[KEY]
+    cut = torch.where(free, whole, base)
+    costs = [float(objective(x.detach(), base, vectors, method)) for x in (whole, w, cut, base)]
+    assert costs == sorted(costs)
+    assert costs[1] < costs[2]
+
+
+def mask_of_all(mask: SaliencyMask, edit: Edit) -> dict[str, Tensor]:
+    """The mask with an entry for every weight of the UNet."""
+    nothing = {k: torch.zeros(w.shape, dtype=torch.bool) for k, w in edit.unet.items()}
+    return {**nothing, **mask.entries}
+
+
+def test_a_concept_that_stands_in_for_itself_changes_nothing(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    texts = prompts.require_texts()
+    same = replace(prompts, texts=replace(texts, replacements=texts.forget[:, None]))
+    result = erase(tiny_checkpoint, same, values, Uce())
+    assert result.provenance.moved == 0
+
+
+def test_a_large_ridge_holds_and_a_large_weight_keeps(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    base = tiny_checkpoint.unet[KEY]
+    plain = erase(tiny_checkpoint, prompts, values, Uce(ridge=1e-2))
+    held = erase(tiny_checkpoint, prompts, values, Uce(ridge=1e9))
+    assert float((held.unet[KEY] - base).norm()) < 1e-6 * float((plain.unet[KEY] - base).norm())
+    kept = edit_vectors(prompts, "last").kept
+    moved = [
+        float(
+            ((erase(tiny_checkpoint, prompts, values, m).unet[KEY] - base).double() @ kept).norm()
+        )
+        for m in (Uce(ridge=1e-2, preserve_weight=0.0), Uce(ridge=1e-2, preserve_weight=1e4))
+    ]
+    assert moved[1] < 1e-2 * moved[0]
+
+
+def test_the_record_says_how_well_the_system_is_conditioned(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    result = erase(tiny_checkpoint, prompts, values, Uce())
+    facts = result.provenance.config["facts"]
+    assert facts["condition_number"] > 1
+    assert facts["rank"] == 2  # as many as prompts, one feature each
+    assert [step.index for step in result.history] == list(range(1, Uce().length(values) + 1))
+
+
+def test_a_mask_without_keys_and_values_is_refused(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData
+) -> None:
+    other = find_mask(tiny_checkpoint, prompts, "all", scope="selfattn")
+    with pytest.raises(ConfigError, match="--scope xattn-kv"):
+        erase(tiny_checkpoint, prompts, other, Uce())
+
+
+def test_prompts_are_needed(tiny_checkpoint: Checkpoint, values: SaliencyMask) -> None:
+    pictures = encode_concept(
+        tiny_checkpoint, random_pictures(["a church"]), {"a church": ["a castle"]}
+    )
+    with pytest.raises(ConfigError, match="prompts are not encoded"):
+        erase(tiny_checkpoint, pictures, values, Uce())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"tokens": "first"}, "tokens is 'first'"),
+        ({"ridge": 0.0}, "ridge is 0"),
+        ({"ridge": float("nan")}, "ridge is nan"),
+        ({"erase_weight": -1.0}, "erase_weight is -1"),
+        ({"preserve_weight": -0.1}, "preserve_weight is -0.1"),
+    ],
+)
+def test_settings_of_uce_are_checked(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Uce(**settings)  # type: ignore[arg-type]
