@@ -10,6 +10,7 @@ from erasure.checkpoints.provenance import FILE_NAME
 from erasure.disk import disk_errors
 from erasure.errors import CheckpointError, ConfigError, DiskError
 from erasure.state_file import drop
+from pipelines.method_table import converted
 
 RECIPE: Final = "recipe.toml"
 MASK: Final = "mask.safetensors"
@@ -27,7 +28,7 @@ _HEADING: Final = f"# {RECIPE_HEADER.splitlines()[0]}"
 """First line of a run's recipe."""
 _FREE: Final = (
     ("checkpointing",),
-    ("train", "micro_batch"),
+    ("method", "micro_batch"),
     ("saliency", "batch_size"),
     ("saliency", "offload"),
     ("data", "drawing", "batch_size"),
@@ -129,13 +130,14 @@ def _same_run(begun: str | None, recipe: str) -> bool:
     if begun is None:
         return False
     try:
-        return _fixed(tomllib.loads(begun)) == _fixed(tomllib.loads(recipe))
+        return _fixed(begun) == _fixed(recipe)
     except tomllib.TOMLDecodeError:  # cut short, or written by hand
         return False
 
 
-def _fixed(tables: dict[str, Any]) -> dict[str, Any]:
-    """A recipe without the keys that are free."""
+def _fixed(recipe: str) -> dict[str, Any]:
+    """The tables of a recipe, of an older form too, without the keys that are free."""
+    tables = converted(tomllib.loads(recipe))
     for *path, key in _FREE:
         inner: Any = tables
         for part in path:

@@ -113,7 +113,7 @@ def test_the_seed_flag_is_the_seed_of_the_whole_run(
 ) -> None:
     assert erasure("erase", "--recipe", tiny_run / "recipe.toml", "--seed", 5).code == 2
     recipe, _ = asked[0]
-    assert [recipe.seed, recipe.saliency.seed, recipe.train.seed] == [5, 5, 5]
+    assert [recipe.seed, recipe.saliency.seed, recipe.method.seed] == [5, 5, 5]
 
 
 @pytest.mark.parametrize(

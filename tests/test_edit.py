@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from erasure import edit
 from erasure.checkpoints import Checkpoint, Provenance
 from erasure.denoiser import Denoiser
+from erasure.diffusion import task
 from erasure.diffusion.batches import Batch
 from erasure.edit import Edit, erase, find_mask, measure_saliency
 from erasure.errors import ConfigError, MaskError, TrainingError
@@ -169,8 +170,7 @@ def test_bf16_passes_erase_and_keep_unselected_bits(
         tiny_checkpoint,
         tiny_data,
         mask,
-        SalUn(alpha=0.0),
-        TrainConfig(steps=8, batch_size=4, learning_rate=2e-3, precision="bf16"),
+        SalUn(alpha=0.0, steps=8, batch_size=4, learning_rate=2e-3, precision="bf16"),
     )
     assert_same_bits(result.unet, dict(tiny_checkpoint.unet), outside(mask.entries))
     assert result.unselected_identical is True
@@ -212,8 +212,8 @@ def test_weights_outside_the_scope_have_no_gradient(
         networks.append(build(checkpoint))
         return networks[0]
 
-    build = edit.build_unet
-    monkeypatch.setattr(edit, "build_unet", kept)
+    build = task.build_unet
+    monkeypatch.setattr(task, "build_unet", kept)
     chosen = random_mask(tiny_checkpoint, tiny_data, scope="xattn")
 
     def look(_: Step) -> None:

@@ -197,7 +197,7 @@ def test_what_is_at_its_least_is_not_named() -> None:
 
 def test_a_process_of_several_has_a_part_of_the_batch() -> None:
     assert "--micro-batch 1 (now 3)" in of_training(RECIPE, 3).said()
-    large = replace(RECIPE, train=replace(RECIPE.train, micro_batch=8))
+    large = replace(RECIPE, method=SalUn(micro_batch=8))
     assert "--micro-batch 2 (now 4)" in of_training(large, 2).said()
     assert "--micro-batch" not in of_training(RECIPE, 8).said()
 

@@ -90,7 +90,7 @@ def test_recomputed_passes_are_the_same_passes(
 
 def kernel(precision: Precision, side: int) -> str:
     """Which attention runs in a pass with a graph, at a latent of that side."""
-    with attention_of(precision, torch.zeros(1, 4, side, side, device=CPU)):
+    with attention_of(precision, (4, side, side), CPU):
         query = torch.ones(1, 1, 2, 8, requires_grad=True)
         made = torch.nn.functional.scaled_dot_product_attention(query, query, query)
     assert made.grad_fn is not None
