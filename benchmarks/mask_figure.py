@@ -32,12 +32,14 @@ from erasure.cache import TensorCache, content_key
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.merge import count_moved, merge_selected
 from erasure.denoiser import Condition, Denoiser
+from erasure.diffusion.batches import Batch, PictureBatches
 from erasure.edit import measure_saliency, package_version
 from erasure.masks import SaliencyMask, inverse_mask, random_mask, salient_mask
+from erasure.methods import SalUn
 from erasure.scopes import in_scope
 from erasure.seeds import generator_for
 from erasure.stable_diffusion import build_unet, noise_schedule, wrap_unet
-from erasure.trainer import MaskedTrainer, Step
+from erasure.trainer import Loss, MaskedTrainer, Step
 from eval.canvas import load_canvas_classifier, to_pixels
 from pipelines.concept_data import Gatherer
 from pipelines.erasing import plan_of, prepare
@@ -238,19 +240,21 @@ class Bench:
 
     def _trained(self, mask: SaliencyMask, rate: float) -> tuple[nn.Module, list[Step]]:
         network = build_unet(self.checkpoint)
+        method = self.recipe.method
+        assert isinstance(method, SalUn)
 
-        def wrap(module: nn.Module) -> Denoiser:
-            denoise = wrap_unet(module)
-            return denoise if module is network else Remembering(denoise, self._answers)
+        def objective(student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+            return method(student, Remembering(frozen, self._answers), batch)
 
+        schedule = noise_schedule(self.checkpoint.description.scheduler)
         trainer = MaskedTrainer(
             network,
-            wrap,
-            self.data,
+            wrap_unet,
+            PictureBatches(self.data, schedule, method.seed, torch.device("cpu")),
             mask.entries,
-            schedule=noise_schedule(self.checkpoint.description.scheduler),
-            objective=self.recipe.objective.objective(),
-            config=replace(self.recipe.train, learning_rate=rate),
+            objective=objective,
+            config=replace(method, learning_rate=rate),
+            needs_frozen="frozen" in method.needs,
         )
         return network, list(trainer.steps())
 

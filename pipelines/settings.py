@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from erasure.errors import ConfigError
-from erasure.methods import Method
+from erasure.methods import Method, SalUn
 from erasure.saliency import SaliencyConfig
 from erasure.trainer import TrainConfig
 from pipelines.method_table import build_method, converted, kind_of
@@ -17,8 +17,6 @@ from prompts.canvas_concepts import is_style
 
 _SHIPPED: Final = files("pipelines") / "recipes"
 _MOST_SEEDS: Final = 10_000
-_METHOD: Final = "salun"
-"""Where a recipe names none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,10 +108,10 @@ class EraseRecipe:
     concept: str
     instead: str | None = None
     """A prompt or a name to see in its place, `next` or `any`."""
-    mask: str
+    mask: str = SalUn.default_mask
     """`salient`, `random`, `inverse`, `all`, or a mask file; the method's own if none is given."""
     density: float = 0.5
-    scope: str
+    scope: str = SalUn.default_scope
     """Key into `erasure.scopes.SCOPES`; the method's own if none is given."""
     seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -128,7 +126,7 @@ class EraseRecipe:
     """Folder for drawn pictures and latents; the user's cache folder if none."""
     code: str | None = None
     """A method of the user's own, `module:Class` or `FILE.py:Class`."""
-    method: Method
+    method: Method = field(default_factory=SalUn)
     """In a file, the table `[method]`: its `name` and its settings."""
     saliency: SaliencyConfig = field(default_factory=SaliencyConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -203,7 +201,7 @@ def resolve(tables: Mapping[str, Any], *, canvas: bool) -> EraseRecipe:
         raise ConfigError(f"method is {table!r}; give a table with a name")
     if code is not None and not isinstance(code, str):
         raise ConfigError(f"code is {code!r}; give FILE.py:Class in quotes")
-    kind = kind_of(table.get("name", _METHOD), code)
+    kind = kind_of(table.get("name", SalUn.name), code)
     own = {key: value for key, value in table.items() if key != "name"}
     merged = merge(defaults, given)
     seed = merged.get("seed", 0)

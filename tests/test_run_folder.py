@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from erasure.errors import CheckpointError, ConfigError
+from erasure.methods import SalUn
 from pipelines.recipe import dump_toml
 from pipelines.run_folder import clear, may_write
 from pipelines.settings import EraseRecipe
@@ -36,7 +37,7 @@ def resumes(folder: Path, recipe: EraseRecipe) -> bool:
     [
         RECIPE,
         replace(RECIPE, checkpointing=True),
-        replace(RECIPE, train=replace(RECIPE.train, micro_batch=2)),
+        replace(RECIPE, method=SalUn(micro_batch=2)),
         replace(RECIPE, saliency=replace(RECIPE.saliency, batch_size=1)),
         replace(
             RECIPE,
@@ -55,9 +56,9 @@ def test_a_run_goes_on_with_settings_that_need_less_memory(
     "recipe",
     [
         replace(RECIPE, density=0.1),
-        replace(RECIPE, train=replace(RECIPE.train, batch_size=4)),
-        replace(RECIPE, train=replace(RECIPE.train, moments="8bit")),
-        replace(RECIPE, train=replace(RECIPE.train, precision="bf16")),
+        replace(RECIPE, method=SalUn(batch_size=4)),
+        replace(RECIPE, method=SalUn(moments="8bit")),
+        replace(RECIPE, method=SalUn(precision="bf16")),
     ],
 )
 def test_a_run_does_not_go_on_with_settings_that_change_its_result(
