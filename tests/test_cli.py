@@ -79,7 +79,7 @@ def test_the_demo_checkpoint_is_erased_by_a_recipe_that_flags_override(tmp_path:
     assert used["concept"] == "church"  # the flag's, not the file's
     assert used["method"]["steps"] == 3
     assert used["grid"]["drawing"]["steps"] == 2  # the file's, not the default
-    assert used["train"]["learning_rate"] == 2e-4  # the default of the canvas
+    assert used["method"]["learning_rate"] == 2e-4  # the default of the canvas
     assert record(out)["concept"] == "church"
     assert verify(out).passed
     assert read_checkpoint(out / "model").unet_hash() == record(out)["result_hash"]

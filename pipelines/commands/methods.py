@@ -17,7 +17,7 @@ def methods(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the methods of `erasure erase`, or show one with its settings.
+    """List the methods of erasing, or show one with its settings.
 
     A setting is given as `--set name=value`, or in the table `[method]` of a recipe.
     """
