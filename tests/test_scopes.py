@@ -102,7 +102,7 @@ def test_the_order_of_the_names_is_kept(names: list[str]) -> None:
 def test_an_unknown_scope_names_the_nearest_known() -> None:
     with pytest.raises(ConfigError, match="scope 'xatn' is unknown; did you mean 'xattn'"):
         in_scope(["conv_in.weight"], "xatn")
-    with pytest.raises(ConfigError, match="unknown; known are full, xattn, selfattn"):
+    with pytest.raises(ConfigError, match="unknown; known are full, xattn, xattn-kv, selfattn"):
         in_scope(["conv_in.weight"], "qqq")
 
 
