@@ -1,6 +1,7 @@
 """Influence, Fisher forgetting and dampening against the matrices they stand for."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -9,10 +10,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import seeded
-from tiny_classifiers import linear, run, samples, task, tensors
+from tiny_classifiers import linear, run, same_bytes, samples, task, tensors
 from torch import Tensor
 
-from erasure.classifiers import Batches
+from erasure.classifiers import Batches, Method, make_method, unlearn
 from erasure.classifiers.batches import joined
 from erasure.classifiers.fisher import FisherForgetting
 from erasure.classifiers.influence import Influence
@@ -216,3 +217,42 @@ def test_dampening_shrinks_what_matters_more_to_the_forget_data() -> None:
     expected = torch.where(chosen, start() * factor, start())
     torch.testing.assert_close(model.weight.detach().flatten(), expected)
     assert torch.equal(model.weight.detach().flatten()[~chosen], start()[~chosen])
+
+
+@pytest.mark.parametrize(
+    ("method", "heavy"),
+    [
+        ("fisher", "erasure.classifiers.fisher.fisher_diagonal"),
+        ("ssd", "erasure.classifiers.ssd.fisher_diagonal"),
+        ("iu", "erasure.classifiers.influence.mean_gradient"),
+    ],
+)
+def test_trials_that_share_a_memo_compute_once_and_give_the_same_bytes(
+    method: str, heavy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, forget, retain = linear(), samples(6, 1), samples(20, 2)
+    trials: list[Method] = [make_method(method, alpha=alpha) for alpha in (0.5, 2.0)]
+    alone = [unlearn(model, forget, retain, trial).model for trial in trials]
+    memo: dict[str, object] = {}
+    first = unlearn(model, forget, retain, trials[0], memo=memo).model
+
+    def never(*_: object, **__: object) -> Iterator[float]:
+        raise AssertionError("computed again")
+        yield 0.0  # So that it is a generator, which only raises where it is asked.
+
+    monkeypatch.setattr(heavy, never)
+    second = unlearn(model, forget, retain, trials[1], memo=memo).model
+    assert same_bytes(first, alone[0])
+    assert same_bytes(second, alone[1])
+    assert not same_bytes(first, second)
+    with pytest.raises(AssertionError, match="computed again"):
+        unlearn(model, forget, retain, trials[1])
+
+
+def test_a_memo_tells_apart_what_a_method_computes_it_by() -> None:
+    model, forget, retain = linear(), samples(6, 1), samples(20, 2)
+    memo: dict[str, object] = {}
+    for settings_of in ({"samples": 5}, {"samples": 9}, {"labels": "data"}):
+        trial = make_method("fisher", alpha=0.1, **settings_of)
+        found = unlearn(model, forget, retain, trial, memo=memo).model
+        assert same_bytes(found, unlearn(model, forget, retain, trial).model)
