@@ -241,6 +241,23 @@ def test_one_rule_gives_every_range_of_a_search() -> None:
                 assert middle == pytest.approx(start, rel=0.005)
 
 
+def test_the_documentation_tells_the_ranges_that_the_code_has() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "classifiers.md").read_text(encoding="utf-8")
+    told: dict[str, tuple[str, ...]] = {}
+    for line in page.splitlines():
+        cells = tuple(part.strip() for part in line.strip("| ").split(" | "))
+        if len(cells) == 4 and cells[1].startswith(("lr", "alpha")):
+            told |= dict.fromkeys(cells[0].split(", "), cells[1:])
+    rows = {row.name: row for row in load_presets() if row.search}
+    assert told.keys() == rows.keys()
+    for name, row in rows.items():
+        spans = {key: space for key, space in row.search.items() if isinstance(space, Span)}
+        ends = [
+            "; ".join(f"{getattr(s, end):g}" for s in spans.values()) for end in ("low", "high")
+        ]
+        assert told[name] == ("; ".join(spans), *ends)
+
+
 def test_every_row_that_is_ranked_is_searched_and_the_releases_label_rule_is_a_choice() -> None:
     rows = {row.name: row for row in load_presets(["all"])}
     unsearched = {name for name, row in rows.items() if not row.search}

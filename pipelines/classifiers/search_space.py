@@ -1,10 +1,10 @@
 """Where a search looks for a setting of a method: one rule for all of them.
 
 A positive number, such as a learning rate or the strength of a step, is searched over `DECADES`
-decades on a logarithmic scale, with the method's own default in their middle: as many as the
-authors of the fine-tuning baseline search for its rate, 1e-4 to 0.1 (arXiv:2310.12508, released
-code). A share of the weights is searched from 0.1 to 0.9. A variant, of which the source has
-several, is searched among all of them. No method has a range of its own.
+decades on a logarithmic scale, with the row's own start in their middle, which is the method's
+default: as many as the authors of arXiv:2310.12508 search for the rate of fine-tuning, 1e-4 to 0.1.
+A share of the weights is searched from 0.1 to 0.9. A variant, of which the source has several, is
+searched among all of them. No method has a range of its own.
 """
 
 from dataclasses import dataclass
