@@ -43,7 +43,7 @@ class TensorCache:
     def find(self, kind: str, key: str) -> dict[str, Tensor] | None:
         """What is stored under the key; None if it is not there or is damaged."""
         path = self._path(kind, key)
-        if path.exists():
+        if path.is_file():
             try:
                 return load_file(path)
             except (OSError, SafetensorError) as err:

@@ -8,6 +8,7 @@ the other metadata.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,9 +19,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from erasure.bare_names import shown
 from erasure.checkpoints.tensor_file import write_tensors
 from erasure.errors import MaskError
 from erasure.masks import MaskInfo, MaskKind, SaliencyMask
+from erasure.regular_files import require_regular
 
 FORMAT: Final = "erasure-mask 1"
 
@@ -66,7 +69,7 @@ def load_mask(path: Path) -> SaliencyMask:
     Raises:
         MaskError: the file is missing, damaged, of another format, or not what it claims to hold.
     """
-    if not path.is_file():
+    if not require_regular(path, MaskError).is_file():
         raise MaskError(f"there is no mask file {path}; {_REMEDY}")
     try:
         with safe_open(path, framework="pt") as file:
@@ -77,14 +80,19 @@ def load_mask(path: Path) -> SaliencyMask:
         raise MaskError(f"{path} is damaged, unreadable or no safetensors file; {_REMEDY}") from err
     try:
         return _mask_from(packed, metadata)
-    except (KeyError, TypeError, ValueError) as err:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as err:
         raise MaskError(f"the header of {path} is damaged ({err}); {_REMEDY}") from err
     except MaskError as err:
         raise MaskError(f"{path} is damaged: {err}; {_REMEDY}") from err
 
 
 def is_mask_file(path: Path) -> bool:
-    """Whether a file says in its header that it is a mask of ours, of any version."""
+    """Whether a file says in its header that it is a mask of ours, of any version.
+
+    Raises:
+        MaskError: it is a named pipe, a device or a socket.
+    """
+    require_regular(path, MaskError)
     try:
         with safe_open(path, framework="pt") as file:
             found: str = (file.metadata() or {}).get("format", "")
@@ -134,7 +142,9 @@ def _mask_from(packed: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Sal
     if set(shapes) != set(packed):
         raise MaskError("its header names other tensors than it holds")
     for name, shape in shapes.items():
-        size = (int(np.prod(shape, dtype=np.int64)) + 7) // 8
+        if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+            raise MaskError(f"{name} has the shape {shown(shape)}")
+        size = (math.prod(shape) + 7) // 8
         if packed[name].dtype != torch.uint8 or tuple(packed[name].shape) != (size,):
             raise MaskError(f"{name} is not {size} bytes of type uint8")
     entries = {name: unpack(packed[name], shape) for name, shape in shapes.items()}

@@ -3,14 +3,14 @@
 import stat
 from pathlib import Path
 
-from erasure.errors import CheckpointError, ErasureError
+from erasure.errors import CheckpointError
 
 
-def require_regular(path: Path, error: type[ErasureError] = CheckpointError) -> Path:
+def require_regular(path: Path, error: type[Exception] = CheckpointError) -> Path:
     """The path itself; what is not there, or is a folder, is left to the one who opens it.
 
     Raises:
-        ErasureError: it is a named pipe, a device or a socket; as `error`.
+        CheckpointError: it is a named pipe, a device or a socket; `error` names another class.
     """
     try:
         mode = path.stat().st_mode

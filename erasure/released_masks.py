@@ -5,7 +5,6 @@ writes pickles (6.9 GB for SD 1.x), which can run code when opened, so they need
 tensors in a safetensors file are read freely.
 """
 
-import pickle
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -20,6 +19,7 @@ from erasure.checkpoints.layout.unet import diffusers_names, original_names
 from erasure.checkpoints.tensor_file import write_tensors
 from erasure.errors import CheckpointError, MaskError
 from erasure.masks import MaskInfo, SaliencyMask
+from erasure.regular_files import require_regular
 
 _PREFIX: Final = re.compile(r"^(module\.|model\.diffusion_model\.)+")
 _ORIGINAL: Final = ("input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "out.")
@@ -37,7 +37,7 @@ def load_released_mask(path: Path, *, allow_pickle: bool = False, base: str = ""
     Raises:
         MaskError: the file is missing, damaged, a pickle without `allow_pickle`, or no such mask.
     """
-    if not path.is_file():
+    if not require_regular(path, MaskError).is_file():
         raise MaskError(f"there is no mask file {path}; give the path of one")
     if path.suffix.lower() not in _PICKLES:
         return from_released(_read_safetensors(path), base=base)
@@ -139,7 +139,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         values = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as err:
+    except Exception as err:  # what is damaged in a pickle may raise anything
         raise MaskError(f"{path} is damaged, or holds more than tensors") from err
     if not isinstance(values, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in values.items()

@@ -15,6 +15,7 @@ from erasure.checkpoints.tensor_file import write_tensors
 from erasure.disk import disk_errors
 from erasure.errors import TrainingError
 from erasure.parts import parts_in
+from erasure.regular_files import require_regular
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +163,7 @@ def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str
 def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
     if not path.exists():
         raise _DamagedError("is missing")
+    require_regular(path, TrainingError)
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {k: file.get_tensor(k) for k in list(file.keys())}

@@ -8,7 +8,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from erasure.state_file import before, load_last, save_run
+from erasure.errors import TrainingError
+from erasure.state_file import Found, before, load_last, save_run
 from erasure.trainer import MaskedTrainer, Step
 
 FORMAT: Final = "erasure-training-state 1"
@@ -47,9 +48,20 @@ def load_state(path: Path, trainer: MaskedTrainer[Any], run: str) -> Resumed:
     A damaged or missing state gives way to the one before it, with a warning in the log.
 
     Raises:
-        TrainingError: both are damaged, or the state belongs to a run with other settings.
+        TrainingError: both are damaged, or the state belongs to a run with other settings or
+            does not fit the trainer.
     """
-    found = load_last(path, kind=FORMAT, run=run, named=lambda told: f"of step {told['done']}")
+    found = load_last(path, kind=FORMAT, run=run, named=lambda told: f"of step {told.get('done')}")
+    try:
+        return Resumed(_restore(trainer, found), found.file)
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError) as err:
+        raise TrainingError(
+            f"{found.file} does not fit the run ({err}); start anew with --force"
+        ) from err
+
+
+def _restore(trainer: MaskedTrainer, found: Found) -> list[Step]:
+    """Put the trainer where the state was; its steps until then."""
     tensors, states = found.tensors, {}
     parts = [name.split(".", 2) for name in tensors if name.startswith("optimizer.")]
     for index, (name, vector) in enumerate(trainer.selected.vectors.items()):
@@ -61,8 +73,10 @@ def load_state(path: Path, trainer: MaskedTrainer[Any], run: str) -> Resumed:
     trainer.optimizer.load_state_dict(trainer.optimizer.state_dict() | {"state": states})
     trainer.selected.write_back()
     trainer.done = int(found.metadata["done"])
+    if trainer.done < 0:
+        raise ValueError(f"it is of step {trainer.done}")
     rows = tensors["history"].tolist()
-    return Resumed([Step(int(i), loss, f, r) for i, loss, f, r in rows], found.file)
+    return [Step(int(i), loss, f, r) for i, loss, f, r in rows]
 
 
 def _moments(trainer: MaskedTrainer[Any]) -> Iterator[tuple[str, Tensor]]:

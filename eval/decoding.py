@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from eval.errors import EvalError
+from prompts.regular_files import irregular
 
-# What Pillow raises on damaged files, by format.
-_UNDECODABLE: Final = (
+UNDECODABLE: Final = (
     OSError,  # unknown formats and cut files too
     SyntaxError,
     ValueError,
@@ -19,6 +19,7 @@ _UNDECODABLE: Final = (
     StructError,
     Image.DecompressionBombError,
 )
+"""What Pillow raises on damaged files, by format."""
 
 
 def decode(data: Path | bytes, source: str) -> Image.Image:
@@ -31,12 +32,14 @@ def decode(data: Path | bytes, source: str) -> Image.Image:
     Raises:
         EvalError: it is not there, or no picture that can be decoded.
     """
+    if isinstance(data, Path) and (kind := irregular(data)):
+        raise EvalError(f"{source} is {kind} and not a regular file; take it out")
     try:
         with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as file:
             return _rgb(ImageOps.exif_transpose(file))
     except FileNotFoundError as err:
         raise EvalError(f"there is no picture {source}; check the path") from err
-    except _UNDECODABLE as err:
+    except UNDECODABLE as err:
         # Pillow's own words for an unknown format only repeat the name.
         reason = "unknown format" if isinstance(err, UnidentifiedImageError) else err
         raise EvalError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval.errors import EvalError
+from prompts.regular_files import irregular
 
 Labels = Mapping[str, tuple[str, ...]]
 """Own label -> what stands for it; nothing where the label says it itself."""
@@ -34,6 +35,8 @@ def read_labels(given: str) -> dict[str, tuple[str, ...]]:
 
 
 def _from_file(path: Path) -> dict[str, tuple[str, ...]]:
+    if kind := irregular(path):
+        raise EvalError(f"the labels {path} are {kind} and not a regular file; write them to one")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as err:
@@ -44,7 +47,7 @@ def _from_file(path: Path) -> dict[str, tuple[str, ...]]:
         return _listed([line.strip() for line in text.splitlines() if line.strip()], str(path))
     try:
         read = json.loads(text)
-    except json.JSONDecodeError as err:
+    except (ValueError, RecursionError) as err:  # also numbers of too many digits
         raise EvalError(f"the labels {path} are not JSON: {err}") from err
     if isinstance(read, list):
         return _listed(read, str(path))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from erasure.errors import ConfigError
+from erasure.regular_files import require_regular
 from eval.picture_files import is_picture
 from prompts.phrases import tidy
 
@@ -48,6 +49,7 @@ def read_caption(path: Path) -> str:
     Raises:
         ConfigError: it is empty, or cannot be read as UTF-8.
     """
+    require_regular(path, ConfigError)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as err:

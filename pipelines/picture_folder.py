@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from erasure.errors import ConfigError
+from erasure.regular_files import require_regular
 from eval.picture_files import endings, is_picture, visible
 from pipelines import captions
 from pipelines.pictures import Picture, read_pictures, require_readable, sampled
@@ -81,6 +82,8 @@ def folder_entries(folder: Path, *, prompt: str | None = None) -> tuple[Entry, .
         require_readable([entry.path for entry in entries if is_picture(entry.path)])
     else:
         entries = _untabled(folder, [path for path in files if is_picture(path)], beside, prompt)
+    for entry in entries:
+        require_regular(entry.path, ConfigError)
     if not entries:
         raise ConfigError(f"the picture folder {folder} has no picture; add .png or .jpg files")
     used = {entry.path for entry in entries} | set(tables) | set(beside.values())
@@ -129,6 +132,7 @@ def _tell_left_out(folder: Path, files: Sequence[Path]) -> None:
 
 
 def _read_table(table: Path) -> Iterator[Entry]:
+    require_regular(table, ConfigError)
     try:
         text = table.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as err:
@@ -143,7 +147,7 @@ def _read_table(table: Path) -> Iterator[Entry]:
                 "copy the picture there"
             )
         path = table.parent / inside
-        if not path.is_file():
+        if not os.path.exists(path) or os.path.isdir(path):  # unlike Path's, for names too long
             raise ConfigError(
                 f"line {number} of {table} names {name!r}, but there is no such file; "
                 "add it or take the line out"
@@ -171,8 +175,9 @@ def _json_rows(text: str, table: Path) -> Iterator[tuple[int, Mapping[str, objec
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as err:
-            raise ConfigError(f"line {number} of {table} is not JSON: {err.msg}") from err
+        except (ValueError, RecursionError) as err:  # also numbers of too many digits
+            reason = err.msg if isinstance(err, json.JSONDecodeError) else err
+            raise ConfigError(f"line {number} of {table} is not JSON: {reason}") from err
         if not isinstance(row, dict):
             raise ConfigError(f"line {number} of {table} is no JSON object")
         yield number, row

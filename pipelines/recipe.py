@@ -16,6 +16,7 @@ import tomli_w
 from erasure.errors import ConfigError
 from erasure.local_paths import without_folders
 from erasure.methods import Method
+from erasure.regular_files import require_regular
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ def load_toml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file cannot be read, or is no TOML; then the line is named.
     """
+    require_regular(path, ConfigError)
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark
     except UnicodeDecodeError as err:

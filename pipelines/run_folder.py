@@ -131,7 +131,7 @@ def _same_run(begun: str | None, recipe: str) -> bool:
         return False
     try:
         return _fixed(begun) == _fixed(recipe)
-    except tomllib.TOMLDecodeError:  # cut short, or written by hand
+    except (ValueError, RecursionError):  # cut short, or written by hand
         return False
 
 

@@ -11,6 +11,7 @@ from typing import Final, TextIO
 
 from prompts.errors import PromptError
 from prompts.nearest import nearest
+from prompts.regular_files import irregular
 
 PROMPT: Final = "prompt"
 """The one column of a text file."""
@@ -53,6 +54,8 @@ class Table:
 
     def __iter__(self) -> Iterator[Row]:
         suffix, path = self.path.suffix.lower(), self.path
+        if kind := irregular(path):
+            raise PromptError(f"the prompt file {path} is {kind}; give a regular file")
         try:
             with path.open(encoding="utf-8-sig", newline="" if suffix == ".csv" else "\n") as file:
                 yield from _READERS[suffix](file, path)

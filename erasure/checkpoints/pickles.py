@@ -1,6 +1,5 @@
 """Weights in pickles: refused by default, since opening one can run any code it holds."""
 
-import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from erasure.checkpoints.tensor_file import TensorFile
 from erasure.errors import CheckpointError
+from erasure.regular_files import require_regular
 
 SUFFIXES: Final = (".ckpt", ".pt", ".pth", ".bin")
 _MAGIC: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x04")
@@ -20,6 +20,7 @@ def is_pickle(path: Path) -> bool:
     """By its name or, whatever the name, by its first bytes."""
     if path.suffix.lower() in SUFFIXES:
         return True
+    require_regular(path)
     with path.open("rb") as file:
         return file.read(4).startswith(_MAGIC)
 
@@ -28,7 +29,8 @@ def read_pickle(path: Path, *, allowed: bool) -> TensorFile:
     """Read the tensors, in `state_dict` or on top, with `weights_only=True` and no other way.
 
     Raises:
-        CheckpointError: not allowed, or it is damaged or holds more than tensors and plain values.
+        CheckpointError: not allowed, named as safetensors, damaged, or it holds more than tensors
+            and plain values.
     """
     if not allowed:
         raise CheckpointError(
@@ -36,11 +38,15 @@ def read_pickle(path: Path, *, allowed: bool) -> TensorFile:
             "(on the hub most repositories have one, or use its space safetensors/convert), or "
             "give --allow-pickle to read it with weights_only=True"
         )
+    if path.suffix == ".safetensors":  # torch goes by the name, and would not read a pickle in it
+        raise CheckpointError(
+            f"{path} is a pickle under the name of another format; rename it to end in .ckpt"
+        )
     try:
         found = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as err:
+    except Exception as err:  # what is damaged in a pickle may raise anything
         reason = str(err).partition("\n")[0]
         raise CheckpointError(
             f"{path} cannot be read with weights_only=True: it is damaged or holds more than "

@@ -335,7 +335,7 @@ class CertifiedHead:
             config: dict[str, Any] = {**saved.config, **saved.tensors}
             settings = Certified(**config.pop("settings"))
             return cls(settings=settings, **config)
-        except (KeyError, TypeError) as err:
+        except (KeyError, TypeError, ValueError, RuntimeError) as err:
             raise CheckpointError(f"{path} lacks a part of a head ({err}); train again") from err
 
     def _objective(self, points: Points) -> LinearObjective:

@@ -12,6 +12,7 @@ from torch import Tensor
 from erasure.checkpoints.tensor_file import read_tensors, write_tensors
 from erasure.errors import CheckpointError
 from erasure.hashing import bytes_hash
+from erasure.regular_files import require_regular
 
 FORMAT: Final = "erasure-exact 1"
 
@@ -49,7 +50,7 @@ def read_exact(path: Path, method: str | None = None) -> Saved:
     Raises:
         CheckpointError: no such file, damaged, of another format or method.
     """
-    if not path.is_file():
+    if not require_regular(path).is_file():
         raise CheckpointError(f"there is no file {path}; train with `erasure classify train`")
     opened = read_tensors(path)
     metadata, tensors = opened.metadata, opened.tensors
@@ -63,7 +64,13 @@ def read_exact(path: Path, method: str | None = None) -> Saved:
         raise CheckpointError(f"{path} is damaged: its content does not match its hash")
     if method is not None and found != method:
         raise CheckpointError(f"{path} holds a model of method {found!r}, not {method!r}")
-    return Saved(found, json.loads(text), tensors)
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise CheckpointError(f"the settings in {path} are not JSON ({err}); train again") from err
+    if not isinstance(config, dict):
+        raise CheckpointError(f"the settings in {path} are no JSON object; train again")
+    return Saved(found, config, tensors)
 
 
 def _hash(method: str, config: str, tensors: Mapping[str, Tensor]) -> str:

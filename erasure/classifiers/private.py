@@ -288,7 +288,7 @@ class PrivateModel:
                 guarantee=guarantee,
                 **config,
             )
-        except (KeyError, TypeError, RuntimeError) as err:
+        except (KeyError, TypeError, ValueError, RuntimeError) as err:
             raise CheckpointError(
                 f"{path} lacks a part of the model, or is of another network ({err})"
             ) from err

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -89,6 +89,20 @@ class Progress:
         if not self.path.exists():
             return []
         tensors, _ = load_run(self.path, kind=FORMAT, run=self.run)
+        try:
+            return self._restore(tensors, weights, model, optimizer)
+        except (KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError) as err:
+            raise TrainingError(
+                f"{self.path} does not fit the run ({err}); start anew with --force"
+            ) from err
+
+    def _restore(
+        self,
+        tensors: Mapping[str, Tensor],
+        weights: MovingWeights,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+    ) -> list[Step]:
         for name, weight in weights.tensors.items():
             weight.copy_(tensors[f"value.{name}"])
         for name, buffer in model.named_buffers():

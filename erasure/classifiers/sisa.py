@@ -26,6 +26,7 @@ from erasure.disk import disk_errors
 from erasure.errors import CheckpointError, ConfigError
 
 ENSEMBLE: Final = "ensemble.safetensors"
+_MOST_SHARDS: Final = 10_000  # that a file may name
 """The trained model in its folder, beside the checkpoints."""
 
 
@@ -253,7 +254,9 @@ class SisaModel:
                 saved.tensors["ids"],
                 saved.config["run"],
             )
-        except (KeyError, TypeError, ValueError) as err:
+            if settings.shards > _MOST_SHARDS:
+                raise ValueError(f"it names {settings.shards:,} shards")
+        except (KeyError, TypeError, ValueError, OverflowError) as err:
             raise CheckpointError(f"{path} lacks a part of SISA ({err}); train again") from err
         folder = path.parent if path.name == ENSEMBLE else None
         shards = tuple(_shard(path, start, saved.tensors, n) for n in range(settings.shards))

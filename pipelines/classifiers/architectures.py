@@ -1,5 +1,6 @@
 """Which classifier for which data: the registry, and a user's own by `module:function`."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -131,7 +132,7 @@ def _vit(facts: DataFacts, width: float, /) -> nn.Module:
 def _mlp(facts: DataFacts, width: float, /) -> nn.Module:
     if facts.kind == "text":
         raise ConfigError("mlp takes numbers, and the data are text; take text")
-    return Perceptron(int(torch.tensor(facts.shape).prod()), len(facts.classes), width)
+    return Perceptron(math.prod(facts.shape), len(facts.classes), width)
 
 
 def _text(facts: DataFacts, width: float, /) -> nn.Module:

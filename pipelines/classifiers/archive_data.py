@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from erasure.errors import ConfigError
+from erasure.regular_files import require_regular
 from pipelines.classifiers.raw_data import RawData, RawSet, images
 
 _ALLOWED: Final = frozenset(
@@ -78,6 +79,7 @@ def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
         inner = [path, *(p for p in sorted(path.iterdir()) if p.is_dir())]
         yield {file.name: file for folder in inner for file in folder.iterdir() if file.is_file()}
         return
+    require_regular(path, ConfigError)
     try:
         with tarfile.open(path) as archive:
             members = [m for m in archive.getmembers() if m.isfile()]

@@ -4,7 +4,6 @@ SISA and DP-SGD keep a folder among the models, which the other commands take to
 take a moment to train, and are trained for each cell.
 """
 
-import json
 import shutil
 import tempfile
 import time
@@ -19,6 +18,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from erasure.cache import content_key
+from erasure.checkpoints.description import read_json
 from erasure.classifiers.exact import Deletion, ExactMethod, ExactModel
 from erasure.classifiers.exact_methods import load_exact
 from erasure.classifiers.frozen_features import frozen_features
@@ -126,7 +126,7 @@ class OwnTraining:
             save_folder(folder, model, self._record(seconds))
             for state in folder.glob("*.state"):
                 state.unlink()
-        record = build(ExactRecord, json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        record = build(ExactRecord, read_json(folder / RECORD))
         # SISA's checkpoints change with a deletion.
         with tempfile.TemporaryDirectory(prefix="deleting-", dir=self.store.folder) as name:
             copy = Path(name) / _COPY

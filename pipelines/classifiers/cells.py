@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from erasure.disk import disk_errors
+from erasure.regular_files import require_regular
 from eval.unlearning_metrics import Scores
 
 log = logging.getLogger(__name__)
@@ -81,10 +82,11 @@ class CellFile:
         """Every cell of every process by key; of equal keys the last. Torn lines are left out."""
         found = {}
         for file in sorted(self.folder.glob(f"{self.name}*.jsonl")):
+            require_regular(file)
             for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
                 try:
                     cell = _cell(json.loads(line))
-                except (ValueError, TypeError, KeyError):
+                except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                     log.warning("%s, line %d is no cell and is made again", file, number)
                     continue
                 found[cell.key] = cell

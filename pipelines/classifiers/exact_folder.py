@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from erasure.checkpoints.description import read_json
 from erasure.classifiers.exact import ExactModel
 from erasure.classifiers.exact_methods import EXACT, load_exact
 from erasure.classifiers.noise_source import Noisy
@@ -59,9 +60,8 @@ def open_exact(
         ConfigError: the data are not those it was trained on.
     """
     try:
-        table = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        record = build(ExactRecord, table)
-    except (OSError, ValueError, TypeError, ConfigError) as err:
+        record = build(ExactRecord, read_json(folder / RECORD))
+    except (CheckpointError, TypeError, ConfigError) as err:
         raise CheckpointError(f"{folder / RECORD} cannot be read ({err}); train again") from err
     if record.format != FORMAT or record.method not in EXACT:
         raise CheckpointError(

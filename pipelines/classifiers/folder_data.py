@@ -6,9 +6,11 @@ from typing import Final
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from erasure.errors import ConfigError
+from erasure.regular_files import require_regular
+from eval.decoding import UNDECODABLE
 from eval.picture_files import is_picture, visible
 from pipelines.classifiers.raw_data import RawData, RawSet, images
 from pipelines.pictures import require_readable
@@ -55,9 +57,10 @@ def _read(folder: Path, classes: Sequence[str]) -> RawSet:
 
 
 def _picture(file: Path) -> np.ndarray:
+    require_regular(file, ConfigError)
     try:
         with Image.open(file) as picture:
             small = picture.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BOX)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as err:
+    except UNDECODABLE as err:
         raise ConfigError(f"{file} is no picture that can be read ({err}); remove it") from err
     return np.asarray(small)

@@ -1,6 +1,7 @@
 """Data sets in the files of MNIST: `train-images-idx3-ubyte` and its three siblings."""
 
 import gzip
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from erasure.errors import ConfigError
+from erasure.regular_files import require_regular
 from pipelines.classifiers.raw_data import RawData, RawSet, images
 
 DEBIAN_FOLDER: Final = Path("/usr/share/datasets/fashion-mnist")
@@ -27,6 +29,9 @@ FASHION_CLASSES: Final = (
     "ankle boot",
 )
 _UBYTE: Final = 0x08
+_LARGEST: Final = 1 << 30
+"""Bytes of a file once unpacked; the real ones have 47 MB."""
+_MOST_DIMENSIONS: Final = 4
 
 
 def fashion_mnist(path: Path | None, /) -> RawData:
@@ -71,9 +76,13 @@ def read_idx(path: Path) -> Tensor:
         ConfigError: the file cannot be read, is cut short or is not an idx file of bytes.
     """
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        require_regular(path, ConfigError)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            raw = file.read(_LARGEST + 1)
     except (OSError, EOFError, gzip.zlib.error) as err:  # type: ignore[attr-defined]
         raise ConfigError(f"{path} cannot be read ({err}); get the file again") from err
+    if len(raw) > _LARGEST:
+        raise ConfigError(f"{path} holds more than {_LARGEST:,} bytes; give a smaller data set")
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] != _UBYTE:
         raise ConfigError(f"{path} is no idx file of bytes; it begins with {raw[:4]!r}")
     shape = (
@@ -82,7 +91,8 @@ def read_idx(path: Path) -> Tensor:
         else []
     )
     values = np.frombuffer(raw, np.uint8, offset=4 + 4 * len(shape))
-    if len(shape) != raw[3] or len(values) != int(np.prod(shape)):
+    whole = len(shape) == raw[3] <= _MOST_DIMENSIONS and min(shape, default=0) >= 0
+    if not whole or len(values) != math.prod(shape):
         raise ConfigError(f"{path} is cut short: {len(values):,} values for the shape {shape}")
     return torch.from_numpy(values.reshape(shape).copy())
 

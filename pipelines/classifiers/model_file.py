@@ -6,15 +6,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
+from erasure.checkpoints.config_limits import building_limit
 from erasure.checkpoints.tensor_file import write_tensors
 from erasure.classifiers import TrainingRecipe
 from erasure.errors import CheckpointError, ConfigError
 from erasure.hashing import rounded_hash, weights_hash
 from erasure.local_paths import without_folders
-from pipelines.classifiers.architectures import ModelConfig, make_model, require_known
+from erasure.regular_files import require_regular
+from pipelines.classifiers.architectures import (
+    ARCHITECTURES,
+    ModelConfig,
+    make_model,
+    require_known,
+)
 from pipelines.classifiers.data import DataConfig, DataFacts
 from pipelines.recipe import build
 
@@ -98,7 +106,7 @@ def load_classifier(path: Path, *, allow_code: bool = False) -> LoadedClassifier
         CheckpointError: the file is missing, damaged, of another format, or not what it says.
         ConfigError: its architecture was a function of the user's that cannot be imported.
     """
-    if not path.is_file():
+    if not require_regular(path).is_file():
         raise CheckpointError(f"there is no file {path}; {_AGAIN}, or give another path")
     try:
         with safe_open(path, framework="pt") as file:
@@ -117,6 +125,8 @@ def load_classifier(path: Path, *, allow_code: bool = False) -> LoadedClassifier
         raise CheckpointError(f"the weights of {path} are not those its header names; {_AGAIN}")
     record = _record(path, header)
     require_known(record.model, path, allow_code=allow_code)
+    if record.model.architecture in ARCHITECTURES:
+        _require_fit(path, record, state)
     model = make_model(record.model, record.facts, seed=0)
     try:
         model.load_state_dict(state)
@@ -129,9 +139,24 @@ def load_classifier(path: Path, *, allow_code: bool = False) -> LoadedClassifier
     return LoadedClassifier(model.eval(), record, header["hash"], extra)
 
 
+def _require_fit(path: Path, record: ClassifierRecord, state: Mapping[str, Tensor]) -> None:
+    """Before memory is taken: what the header asks for is as large as what the file holds."""
+    try:
+        with torch.device("meta"), building_limit():
+            wanted = make_model(record.model, record.facts, seed=0).state_dict()
+    except ConfigError:
+        raise
+    except Exception as err:  # of torch, for sizes that no network can have
+        raise CheckpointError(f"{path} describes no such network ({err}); {_AGAIN}") from err
+    if {n: t.shape for n, t in wanted.items()} != {n: t.shape for n, t in state.items()}:
+        raise CheckpointError(
+            f"{path} does not fit the {record.model.architecture} that it names; {_AGAIN}"
+        )
+
+
 def _record(path: Path, header: Mapping[str, str]) -> ClassifierRecord:
     try:
         config: Any = json.loads(header.get("config", ""))
         return build(ClassifierRecord, config)
-    except (ValueError, TypeError, ConfigError) as err:
+    except (ValueError, TypeError, RecursionError, ConfigError) as err:
         raise CheckpointError(f"the header of {path} cannot be read ({err}); {_AGAIN}") from err

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from erasure.files import atomic
+from erasure.regular_files import require_regular
 from eval.errors import EvalError
 from eval.judge import Judge, Judgement
 from eval.pictures import read_picture
@@ -62,13 +63,14 @@ def judge_drawn(
 
 def _read(path: Path, header: Mapping[str, Any]) -> dict[str, Judgement]:
     """What is there by this judge and this protocol; nothing if it is of another, or damaged."""
+    require_regular(path, EvalError)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         if json.loads(lines[0]) != header:
             return {}
         rows = [json.loads(line) for line in lines[1:]]
         return {row["sha256"]: Judgement.from_dict(row["judgement"]) for row in rows}
-    except (OSError, ValueError, IndexError, KeyError, TypeError, EvalError):
+    except (OSError, LookupError, TypeError, ValueError, RecursionError, EvalError):
         return {}
 
 

@@ -21,6 +21,7 @@ from erasure.disk import disk_errors
 from erasure.errors import ConfigError
 from erasure.files import atomic
 from erasure.parts import parts_in
+from erasure.regular_files import require_regular
 from prompts.case import PromptCase
 
 FORMAT: Final = "diffusion-erasure pictures 1"
@@ -217,13 +218,15 @@ class Manifest:
         return self._header.exists() or has_pictures or bool(self._pieces())
 
     def _settings(self) -> dict[str, Value] | None:
+        require_regular(self._header, ConfigError)
         try:
             found = json.loads(self._header.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) else None
 
     def _is_there(self, drawn: Drawn) -> bool:
+        require_regular(self.folder / drawn.file, ConfigError)
         try:
             content = (self.folder / drawn.file).read_bytes()
         except OSError:  # none, or none that can be read; writing it will say why
@@ -246,10 +249,11 @@ def _lines(drawn: Iterable[Drawn]) -> str:
 
 def _rows(path: Path) -> list[dict[str, Any]] | None:
     """The objects of a JSONL file; None where there is none, or half of one."""
+    require_regular(path, ConfigError)
     try:
         lines = path.read_text(encoding="utf-8").split("\n")  # a prompt may hold U+2028
         rows = [json.loads(line) for line in lines if line]
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return rows if all(isinstance(row, dict) for row in rows) else None
 

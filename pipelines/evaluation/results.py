@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from erasure.files import atomic
+from erasure.regular_files import require_regular
 from eval.errors import EvalError
 from eval.intervals import Difference, Proportion
 from eval.judge import Judgement
@@ -323,6 +324,7 @@ def read_results(path: Path) -> Results:
         EvalError: it is not there, damaged, or of another format.
     """
     file = path / FILE_NAME if path.is_dir() else path
+    require_regular(file, EvalError)
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as err:

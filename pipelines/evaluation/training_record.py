@@ -38,6 +38,8 @@ def _density(path: Path) -> dict[str, float] | None:
 
 
 def _losses(path: Path) -> list[tuple[int, float]] | None:
+    if not path.is_file():
+        return None
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]

@@ -249,7 +249,7 @@ class Forest:
             trees = tuple(Tree(*parts) for parts in zip(*arrays, strict=True))
             known, features = int(saved.config["classes"]), int(saved.config["features"])
             return cls(settings, known, saved.tensors["ids"], features, trees)
-        except (KeyError, TypeError, ValueError) as err:
+        except (KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError) as err:
             raise CheckpointError(f"{path} lacks a part of a forest ({err}); train again") from err
 
     def _table(self, points: Points) -> Table:
