@@ -39,9 +39,11 @@ class TrainConfig:
     learning_rate: float = 1e-5
     """Of the optimiser, after the warm-up."""
     warmup: int = 0
-    """Steps of linear warm-up."""
+    """Steps of linear warm-up, below the full rate; the step after them is the first at it."""
     decay: Literal["constant", "cosine"] = "constant"
-    """The rate after the warm-up; a cosine falls to zero at the last step."""
+    """The rate after the warm-up. A cosine begins at the full rate in the first step after the
+    warm-up and is zero in the last one; where only one step follows the warm-up, it has the full
+    rate, and where none does, there is no decay."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """That of torch by this name."""
     weight_decay: float = 0.0
@@ -96,10 +98,13 @@ class TrainConfig:
 
     def rate(self, index: int) -> float:
         """Learning rate of the step that follows `index` others."""
-        rate = self.learning_rate * min(1.0, (index + 1) / (self.warmup + 1))
-        if self.decay == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * index / self.steps))
-        return rate
+        if index < self.warmup:
+            return self.learning_rate * (index + 1) / (self.warmup + 1)
+        after = self.steps - 1 - self.warmup
+        if self.decay == "constant" or after < 1:
+            return self.learning_rate
+        progress = (index - self.warmup) / after
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 B_contra = TypeVar("B_contra", contravariant=True)

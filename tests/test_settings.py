@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,20 @@ def test_sizes_are_multiples_of_eight() -> None:
     for size in (-8, 0, 7, 60):
         with pytest.raises(ConfigError, match="multiple of 8"):
             check_size(size)
+
+
+@pytest.mark.parametrize("name", ["defaults", "imagenette-class"])
+def test_the_passes_that_a_recipe_speaks_of_are_those_of_its_numbers(name: str) -> None:
+    text = (files("pipelines") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+    recipe = resolve({"concept": "church"} | read_recipe(name), canvas=False)
+    assert recipe.training is not None
+    samples = recipe.training.steps * recipe.training.batch_size
+    words = " ".join(text.replace("#", " ").split())
+    if name == "defaults":
+        drawn = recipe.data.forget.drawn, recipe.data.retain.drawn
+        passes = [samples / count for count in drawn]
+        assert f"{passes[0]:g} passes over the {drawn[0]} to forget" in words
+        assert f"{passes[1]:g} over the {drawn[1]} to keep" in words
+    else:
+        assert "Five passes over about 960 pictures" in words
+        assert samples / 960 == 5

@@ -469,10 +469,30 @@ def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
         TrainConfig(**settings)
 
 
-def test_the_rate_warms_up_and_falls_as_a_cosine_if_asked() -> None:
-    config = TrainConfig(steps=100, learning_rate=1.0, warmup=9, decay="cosine")
-    constant = TrainConfig(steps=100, learning_rate=1.0, warmup=9)
-    assert config.rate(0) == pytest.approx(0.1)
-    assert config.rate(50) == pytest.approx(0.5)  # half way along the cosine
-    assert 0 < config.rate(99) < 0.001
-    assert [constant.rate(index) for index in (0, 9, 99)] == pytest.approx([0.1, 1.0, 1.0])
+def test_the_clock_of_the_cosine_starts_after_the_warm_up_and_the_last_step_is_zero() -> None:
+    config = TrainConfig(steps=110, learning_rate=1.0, warmup=9, decay="cosine")
+    assert [config.rate(n) for n in range(9)] == pytest.approx([n / 10 for n in range(1, 10)])
+    # Steps 9 to 109 are a hundred steps of the clock: half way is a half, a quarter cos(pi / 4).
+    assert config.rate(9) == 1.0
+    assert config.rate(34) == pytest.approx(0.5 + 0.5 * 0.5**0.5)
+    assert config.rate(59) == pytest.approx(0.5)
+    assert config.rate(109) == pytest.approx(0.0, abs=1e-15)
+    constant = replace(config, decay="constant")
+    assert [constant.rate(index) for index in (0, 9, 109)] == pytest.approx([0.1, 1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup", "rates"),
+    [
+        (1, 0, [1.0]),  # a run of one step moves
+        (2, 0, [1.0, 0.0]),
+        (3, 0, [1.0, 0.5, 0.0]),
+        (4, 1, [0.5, 1.0, 0.5, 0.0]),
+        (4, 3, [0.25, 0.5, 0.75, 1.0]),  # one step after the warm-up: nowhere to fall
+        (4, 4, [0.2, 0.4, 0.6, 0.8]),  # none after it
+        (2, 9, [0.1, 0.2]),
+    ],
+)
+def test_short_runs_have_a_rate_too(steps: int, warmup: int, rates: list[float]) -> None:
+    config = TrainConfig(steps=steps, learning_rate=1.0, warmup=warmup, decay="cosine")
+    assert [config.rate(n) for n in range(steps)] == pytest.approx(rates, abs=1e-15)

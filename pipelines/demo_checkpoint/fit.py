@@ -27,7 +27,8 @@ class FitConfig:
     steps: int
     """Optimiser steps."""
     learning_rate: float
-    """Peak rate, after the warm-up; falls to zero as a cosine."""
+    """Rate at the start of a cosine that reaches zero after `horizon` steps; the warm-up's share
+    is multiplied on top, so the rate itself peaks a little below."""
     warmup: int = 200
     """Steps of linear warm-up."""
     horizon: int | None = None
