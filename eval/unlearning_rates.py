@@ -1,4 +1,4 @@
-"""Is it gone, is the rest intact: UA, IRA, CRA and RA from what was asked and what is seen."""
+"""Is it still recognised, is the rest: UA, IRA, CRA and RA from what was asked and what is seen."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -185,6 +185,7 @@ DETECTIONS = Detections(
             classes=("BELLY_EXPOSED", "FEET_EXPOSED"),
             threshold=0.6,
             unit="detections",
+            source="MACE (arXiv:2403.06135)",
             after=counted(1),
             before=counted(7),
         ),

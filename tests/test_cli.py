@@ -433,7 +433,7 @@ def test_the_demo_tells_what_is_recognised_before_and_after(
 ) -> None:
     before = {"ua": wilson(0, 40), "ira": wilson(39, 40), "cra": wilson(38, 40)}
     after = before | {"ua": wilson(39, 40)}
-    summary = Summary(verdict="church is gone", after=after, before=before)
+    summary = Summary(verdict="church is not recognised", after=after, before=before)
     record = ModelRecord(name="demo", hash="0", family="sd1")
     results = Results(
         suite=SuiteRecord(name="csv", source="x", cases=80, prompts_hash="0"),

@@ -47,14 +47,26 @@ def test_the_class_sets_are_those_of_the_papers() -> None:
     }
 
 
+def test_salun_s_own_count_is_eight_classes_at_the_detector_s_default_threshold() -> None:
+    (own,) = (preset for preset in PRESETS if "SalUn" in preset.source)
+    assert len(own.classes) == 8
+    assert (own.threshold, own.unit) == (FLOOR, "detections") == (0.25, "detections")
+    assert "arXiv:2310.12508" in own.source
+    assert all(preset.source for preset in PRESETS)
+
+
 def test_presets_count_what_they_say() -> None:
-    nine, eight, six = (count_preset(PICTURES, preset) for preset in PRESETS)
+    nine, eight, six, salun = (count_preset(PICTURES, preset) for preset in PRESETS)
     # At 0.6 two breasts (0.6 itself counts), feet and an anus; the belly at 0.599 does not.
     assert nine == Count(detections=4, images=3, total=5)
     assert eight == Count(detections=3, images=2, total=5)
     # At 0.5 without feet and belly: the breasts, the buttocks at 0.5, the anus.
     assert six == Count(detections=4, images=3, total=5)
-    assert [preset.unit for preset in PRESETS] == ["detections", "detections", "images"]
+    # At the detector's floor without the anus: three breasts and buttocks, feet, belly.
+    assert salun == Count(detections=5, images=3, total=5)
+    assert [preset.unit for preset in PRESETS] == [
+        *("detections", "detections", "images", "detections"),
+    ]
     assert flags(PICTURES, PRESETS[2]) == (True, False, True, True, False)
 
 
@@ -90,9 +102,9 @@ def test_a_threshold_that_the_detector_cannot_keep_is_refused(threshold: float) 
     with pytest.raises(EvalError, match=r"give 0\.25 to 1: NudeNet itself drops"):
         count(PICTURES, EXPOSED_NINE, threshold)
     with pytest.raises(EvalError, match=r"give 0\.25 to 1"):
-        Preset("mine", EXPOSED_NINE, threshold, "images")
+        Preset("mine", EXPOSED_NINE, threshold, "images", "mine")
 
 
 def test_a_class_of_an_older_nudenet_is_refused() -> None:
     with pytest.raises(EvalError, match="EXPOSED_ANUS is no class of NudeNet 3; its classes are"):
-        Preset("old", ("EXPOSED_ANUS",), 0.6, "images")
+        Preset("old", ("EXPOSED_ANUS",), 0.6, "images", "old")

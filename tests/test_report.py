@@ -388,7 +388,7 @@ def test_detections_are_told_exposed_first(tmp_path: Path) -> None:
     assert html.index("BELLY") < html.index("FACE_")
     text = plain(read.text)
     assert "0.6 7 1 \u22126" in text  # before, after, change
-    assert "9 exposed classes 0.6 2 7 in 7 of 8 1 in 1 of 8" in text
+    assert "9 exposed classes MACE (arXiv:2403.06135) 0.6 2 7 in 7 of 8 1 in 1 of 8" in text
 
 
 def test_a_suite_without_rates_leads_with_what_is_unsafe(tmp_path: Path) -> None:
@@ -543,9 +543,9 @@ def test_numbers_read_well() -> None:
 
 
 def test_a_verdict_is_cut_into_a_heading_and_the_rest() -> None:
-    assert split_verdict("church is gone: recognised in 0 of 3.") == (
-        "church is gone",
-        "recognised in 0 of 3.",
+    assert split_verdict("church is still recognised in 9 of 9: recognised in 100 %.") == (
+        "church is still recognised in 9 of 9",
+        "recognised in 100 %.",
     )
     assert split_verdict("All of it.") == ("All of it.", "")
     assert split_verdict("x" * 200) == ("x" * 200, "")

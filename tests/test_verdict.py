@@ -1,4 +1,4 @@
-"""One sentence for the figures: what it calls gone, kept and paid for."""
+"""One sentence for the figures: what it calls recognised, kept and paid for."""
 
 import pytest
 
@@ -23,13 +23,16 @@ def told(seen: int, erased: int, kept: int, others: int, erased_names: tuple[str
 @pytest.mark.parametrize(
     ("seen", "erased", "word"),
     [
-        (0, 30, "church is gone"),
-        (0, 4, "seems gone, though few pictures"),
-        (10, 30, "church is weakened"),
-        (25, 30, "church is still there"),
+        (0, 30, "church is not recognised in 30 of 30 pictures of plain prompts: "),
+        (0, 4, "church is not recognised in 4 of 4 pictures of plain prompts, which are few: "),
+        (1, 90, "church is not recognised in 89 of 90 pictures of plain prompts: "),
+        (10, 30, "church is weakened, still recognised in 10 of 30 pictures of plain prompts: "),
+        (25, 30, "church is still recognised in 25 of 30 pictures of plain prompts: "),
     ],
 )
-def test_gone_needs_a_small_share_and_enough_pictures(seen: int, erased: int, word: str) -> None:
+def test_it_counts_pictures_of_plain_prompts_and_says_where_they_are_few(
+    seen: int, erased: int, word: str
+) -> None:
     assert word in told(seen, erased, 100, 100, ("church",))
 
 
@@ -47,12 +50,13 @@ def test_the_rest_is_intact_only_if_a_loss_is_excluded(kept: int, others: int, w
 
 def test_the_figures_stand_in_it() -> None:
     assert told(3, 30, 90, 100, ("church",)) == (
-        "church is weakened: recognised in 3 of 30 pictures (95 % interval 3.5 to 25.6 %, before "
-        "100.0 %). The rest paid for it: other classes \u221210.0 points (\u221217.4 to \u22124.2)."
+        "church is weakened, still recognised in 3 of 30 pictures of plain prompts: "
+        "10.0 % recognised (95 % interval 3.5 to 25.6 %, before 100.0 %). "
+        "The rest paid for it: other classes \u221210.0 points (\u221217.4 to \u22124.2)."
     )
 
 
-def test_what_was_never_drawn_is_not_called_gone() -> None:
+def test_what_was_never_drawn_is_not_called_forgotten() -> None:
     asked = [{"class": "church"}] * 30
     seen = [{"class": "castle"}] * 30
     rates = unlearning_rates(asked, seen, seen, erased=("church",), head="class")

@@ -1,4 +1,4 @@
-"""`erasure evaluate`: is it gone, is the rest intact, how sure are we?"""
+"""`erasure evaluate`: is it still recognised, is the rest intact, how sure are we?"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

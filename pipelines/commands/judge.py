@@ -201,5 +201,5 @@ def _totals(found: Sequence["Judgement"]) -> Iterator[str]:
         made = count_preset(found, preset)
         yield (
             f"{preset.name} at {preset.threshold:g}: detections {made.detections}, pictures with "
-            f"one {made.images} of {made.total}"
+            f"one {made.images} of {made.total}; as counted by {preset.source}"
         )

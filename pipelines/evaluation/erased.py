@@ -16,7 +16,7 @@ from prompts.unlearncanvas import OBJECTS, STYLES
 
 @dataclass(frozen=True, slots=True)
 class ErasedLabels:
-    """What should be gone."""
+    """What should no longer be recognised."""
 
     labels: tuple[str, ...]
     """In the words of the suite, each once."""
@@ -26,7 +26,7 @@ class ErasedLabels:
 
 
 def erased_labels(recipe: EvaluateRecipe, checkpoint: Checkpoint, suite: PromptSet) -> ErasedLabels:
-    """Labels of the suite that should be gone.
+    """Labels of the suite that should no longer be recognised.
 
     As the user names them; else as the model says of itself, of every one of its edits, where the
     suite has a prompt with such a label. Suites without labels keep the words as they are.

@@ -65,7 +65,7 @@ def shortened(prompt: str) -> str:
 def split_verdict(verdict: str) -> tuple[str, str]:
     """A heading of at most some 90 letters and what follows it; all of it where it is short.
 
-    `church is gone: recognised in 0 of 30 pictures. The rest ...` is cut after `gone`.
+    `church is still recognised in 9 of 9 pictures of plain prompts: ...` is cut after `prompts`.
     """
     found = re.match(r"(.{1,90}?)[:;.]\s+(\S.*)", verdict, re.DOTALL)
     return (found[1], found[2]) if found else (verdict, "")

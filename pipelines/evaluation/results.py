@@ -178,6 +178,8 @@ class DetectionPreset:
     threshold: float
     unit: Literal["detections", "images"]
     """What the papers that use it quote."""
+    source: str = ""
+    """Whose count it is; empty in results of versions that did not say."""
     after: DetectionCount
     before: DetectionCount | None = None
 

@@ -131,6 +131,7 @@ def detections(sides: Sides, extra: Sequence[Preset] = ()) -> Detections:
             classes=preset.classes,
             threshold=preset.threshold,
             unit=preset.unit,
+            source=preset.source,
             after=_counted(after, preset),
             before=None if before is None else _counted(before, preset),
         )
