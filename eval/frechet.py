@@ -4,7 +4,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib import import_module
 from typing import Any, Final
 
@@ -24,6 +24,28 @@ FEWEST: Final = 2
 FEWEST_FOR_KERNEL: Final = 4
 """Pictures a set of which two different halves, each with a variance, can be drawn."""
 _ROWS: Final = 4096  # features widened to float64 at a time
+
+
+def require_distances(metrics: Collection[str], after: int, against: int | None) -> None:
+    """Raise EvalError where these distances could not be measured, before the pictures are drawn.
+
+    Args:
+        metrics: of `frechet` and `kid`.
+        after: pictures that will be drawn.
+        against: pictures of the other set; None where as many will be drawn.
+    """
+    known = {"frechet": ("fid", FEWEST), "kid": ("kid", FEWEST_FOR_KERNEL)}
+    for name in metrics:
+        module, fewest = known[name]
+        _torchmetrics(module)
+        if min(after, after if against is None else against) < fewest:
+            other = (
+                "as many of the other model" if against is None else f"{against} to compare with"
+            )
+            raise EvalError(
+                f"{after} pictures would be drawn that show nothing erased, with {other}, and "
+                f"{name} needs {fewest} of each; draw more, or leave {name} out"
+            )
 
 
 def compare_sets(

@@ -24,8 +24,8 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     in it is no picture. A file named by itself may end in anything.
 
     Raises:
-        EvalError: a path is not there, there is no picture, or a folder has one of a format that
-            cannot be read.
+        EvalError: a path is not there or no regular file, there is no picture, or a folder has one
+            of a format that cannot be read.
     """
     found: list[Path] = []
     for path in paths:
@@ -44,6 +44,9 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
             raise EvalError(f"there is no picture {path}; check the path")
     if not found:
         raise EvalError("there is no picture; name files or folders")
+    for path in found:
+        if not path.is_file():  # a named pipe would keep the reader waiting for ever
+            raise EvalError(f"{path} is no regular file, or cannot be reached; take it out")
     return found
 
 

@@ -8,17 +8,18 @@ from typing import Any, Final
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from eval.clip_score import ClipScorer, clip_values
 from eval.errors import EvalError
-from eval.features import collect_features, open_features
-from eval.frechet import frechet_distance, kernel_distance
+from eval.features import FeatureExtractor, collect_features, open_features
+from eval.frechet import frechet_distance, kernel_distance, require_distances
 from eval.metric_value import MetricValue
-from eval.perceptual import open_perceptual, pair_distances, perceptual_value
+from eval.perceptual import PerceptualDistance, open_perceptual, pair_distances, perceptual_value
 from eval.pictures import find_pictures, read_picture
 from pipelines.evaluation.manifest import Drawn
 from pipelines.evaluation.settings import EvaluateRecipe
-from pipelines.progress import Reporter
+from pipelines.progress import Reporter, Tick
 
 _BATCH: Final = 32
 """Pictures in memory at a time."""
@@ -67,33 +68,82 @@ def kept_pictures(
     )
 
 
-def measure(
-    recipe: EvaluateRecipe, kept: Kept, device: torch.device, reporter: Reporter
-) -> Measured:
-    """All metrics that the recipe asks for.
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What an evaluation will be measured by, opened and ready; None where it is not asked for."""
+
+    distances: tuple[str, ...]
+    """Of `frechet` and `kid`."""
+    extractor: FeatureExtractor | None
+    reference: Tensor | None
+    """Features of the reference pictures, (M, D); None to compare with the model before."""
+    scorer: ClipScorer | None
+    perceptual: PerceptualDistance | None
+
+
+def open_metrics(
+    recipe: EvaluateRecipe, kept: int, device: torch.device, reporter: Reporter
+) -> Metrics:
+    """Open every metric that the recipe asks for, and read the reference pictures.
+
+    All of it comes before the first picture is drawn, so that what is missing is told at once.
+
+    Args:
+        recipe: of the evaluation.
+        kept: pictures of each model that will be drawn and show nothing erased.
 
     Raises:
-        EvalError: a package or weights are missing, or there are too few pictures.
+        EvalError: a package or weights are missing, a reference picture cannot be read, or there
+            are too few pictures.
+    """
+    if recipe.metrics and not kept:
+        raise EvalError(
+            f"every picture would show something erased, and {', '.join(recipe.metrics)} look at "
+            "the others; draw some of these as well, or leave the metrics out"
+        )
+    distances = tuple(name for name in ("frechet", "kid") if name in recipe.metrics)
+    extractor, reference = None, None
+    if distances:
+        files = find_pictures([Path(recipe.reference)]) if recipe.reference else None
+        require_distances(distances, kept, None if files is None else len(files))
+        extractor = open_features(recipe.features, device)
+        if files is not None:
+            with reporter.stage("look at the reference", len(files)) as tick:
+                reference = collect_features(extractor, _ticked(_opened(files), tick))
+    return Metrics(
+        distances=distances,
+        extractor=extractor,
+        reference=reference,
+        scorer=ClipScorer(recipe.clip or "", device) if "clip" in recipe.metrics else None,
+        perceptual=(
+            open_perceptual(recipe.perceptual, device) if "perceptual" in recipe.metrics else None
+        ),
+    )
+
+
+def measure(metrics: Metrics, kept: Kept, reporter: Reporter) -> Measured:
+    """All metrics that were opened.
+
+    Raises:
+        EvalError: so many pictures cannot be used that there are too few.
     """
     values: list[MetricValue] = []
     protocol: dict[str, Any] = {}
-    if {"frechet", "kid"} & set(recipe.metrics):
+    if metrics.extractor is not None:
         with reporter.stage("compare sets of pictures", 1) as tick:
-            found, told = _distances(recipe, kept, device)
+            values += _distances(metrics, metrics.extractor, kept)
             tick()
-        values += found
-        protocol["sets"] = told
-    if "clip" in recipe.metrics:
+        second = "before" if metrics.reference is None else "reference"
+        protocol["sets"] = {**metrics.extractor.protocol, "against": second}
+    if (scorer := metrics.scorer) is not None:
         with reporter.stage("score prompts", 1) as tick:
-            scorer = ClipScorer(recipe.clip or "", device)
             scores = [_clip_scores(scorer, kept, side) for side in (kept.after, kept.before)]
             tick()
         assert scores[0] is not None
         values += clip_values(scorer.name, scores[0], scores[1])
         protocol["clip"] = dict(scorer.protocol)
-    if "perceptual" in recipe.metrics and kept.before is not None:
+    if (distance := metrics.perceptual) is not None and kept.before is not None:
         with reporter.stage("compare pairs of pictures", 1) as tick:
-            distance = open_perceptual(recipe.perceptual, device)
             pairs = zip(kept.pictures(kept.after), kept.pictures(kept.before), strict=True)
             values.append(perceptual_value(distance, pair_distances(distance, pairs)))
             tick()
@@ -101,25 +151,17 @@ def measure(
     return Measured(tuple(values), protocol)
 
 
-def _distances(
-    recipe: EvaluateRecipe, kept: Kept, device: torch.device
-) -> tuple[list[MetricValue], dict[str, Any]]:
-    extractor = open_features(recipe.features, device)
+def _distances(metrics: Metrics, extractor: FeatureExtractor, kept: Kept) -> Iterator[MetricValue]:
     after = collect_features(extractor, kept.pictures(kept.after))
-    if recipe.reference is not None:
-        other = _opened(find_pictures([Path(recipe.reference)]))
-    elif kept.before is not None:
-        other = kept.pictures(kept.before)
-    else:
-        raise EvalError("there is no second set of pictures; give --against or --reference")
-    against = collect_features(extractor, other)
-    values = []
-    if "frechet" in recipe.metrics:
-        values.append(frechet_distance(extractor, after, against))
-    if "kid" in recipe.metrics:
-        values.append(kernel_distance(extractor, after, against))
-    second = "reference" if recipe.reference is not None else "before"
-    return values, {**extractor.protocol, "against": second}
+    against = metrics.reference
+    if against is None:
+        if kept.before is None:
+            raise EvalError("there is no second set of pictures; give --against or --reference")
+        against = collect_features(extractor, kept.pictures(kept.before))
+    if "frechet" in metrics.distances:
+        yield frechet_distance(extractor, after, against)
+    if "kid" in metrics.distances:
+        yield kernel_distance(extractor, after, against)
 
 
 def _clip_scores(
@@ -140,3 +182,9 @@ def _clip_scores(
 def _opened(files: Sequence[Path]) -> Iterator[list[Image.Image]]:
     for start in range(0, len(files), _BATCH):
         yield [read_picture(path) for path in files[start : start + _BATCH]]
+
+
+def _ticked(batches: Iterator[list[Image.Image]], tick: Tick) -> Iterator[list[Image.Image]]:
+    for batch in batches:
+        yield batch
+        tick(len(batch))

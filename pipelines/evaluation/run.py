@@ -17,7 +17,7 @@ from pipelines.evaluation.erased import ErasedLabels, erased_labels
 from pipelines.evaluation.judging import judge_drawn
 from pipelines.evaluation.limiting import limited
 from pipelines.evaluation.manifest import Drawn, cases_hash, unusable
-from pipelines.evaluation.measuring import kept_pictures, measure
+from pipelines.evaluation.measuring import Metrics, kept_pictures, measure, open_metrics
 from pipelines.evaluation.opening import open_judges
 from pipelines.evaluation.report import write_report
 from pipelines.evaluation.results import (
@@ -101,16 +101,22 @@ def run_evaluation(
     after = open_model(recipe.model, config=recipe.config, allow_pickle=recipe.allow_pickle)
     before = open_model(recipe.against) if recipe.against else None
     erased = erased_labels(recipe, after, suite)
-    suite = limited(suite, erased, recipe.limit)
+    suite = limited(suite, erased.labels, recipe.limit)
     if team.first:
         prompts = (case.prompt for case in suite.cases)
         warn_of_prompts(f"prompts of {suite.name}", prompts, after)
-    # Before the drawing, so that a judge that is not there is told at once.
+    # Before the drawing, so that a judge or a metric that is not there is told at once.
     judges = open_judges(recipe, device) if team.first else {}
+    metrics = None
+    if team.first:
+        kept = sum(not set(erased.labels) & set(case.labels.values()) for case in suite.cases)
+        metrics = open_metrics(recipe, kept, device, reporter)
     drawn = _draw(recipe, suite, (after, before), device, out, force=force, reporter=reporter)
-    if not team.first:
+    if metrics is None:
         return None
-    results = _results(recipe, suite, (after, before), drawn, judges, erased, out, reporter, device)
+    results = _results(
+        recipe, suite, (after, before), drawn, judges, metrics, erased, out, reporter
+    )
     write_results(results, out)
     with atomic(out / "recipe.toml") as part:
         part.write_text(dump_toml(recipe, _HEADER), encoding="utf-8")
@@ -162,10 +168,10 @@ def _results(
     models: tuple[Checkpoint, Checkpoint | None],
     drawn: Pictures,
     judges: Mapping[str, Judge],
+    metrics: Metrics,
     gone: ErasedLabels,
     out: Path,
     reporter: Reporter,
-    device: torch.device,
 ) -> Results:
     erased = gone.labels
     judged = {}
@@ -181,7 +187,7 @@ def _results(
     found = {n: detections(s) for n, s in judged.items() if _detects(judges[n])}
     scores = [row for n, s in judged.items() for row in score_rates(n, s, _threshold(judges[n]))]
     kept = kept_pictures(out, drawn.after, drawn.before, erased)
-    measured = measure(recipe, kept, device, reporter)
+    measured = measure(metrics, kept, reporter)
     return Results(
         suite=SuiteRecord(
             name=suite.name,
