@@ -30,6 +30,8 @@ class Comparison:
     before: tuple[Image.Image, ...]
     """Prompt by prompt, seed by seed."""
     after: tuple[Image.Image, ...]
+    marked: tuple[bool, ...]
+    """For each prompt, whether it is or names what was erased."""
 
     def save_pictures(self, folder: Path) -> None:
         """Each picture as PNG: `before/003-seed7.png` is the fourth prompt's."""
@@ -83,6 +85,7 @@ def compare(
         tuple(seeds),
         tuple(drawn[0]),
         tuple(drawn[1]),
+        tuple(row.erased for row in rows),
     )
 
 

@@ -20,6 +20,7 @@ from erasure.methods import Need
 from erasure.moments import require_eight_bit
 from erasure.state_file import drop
 from erasure.trainer import Step
+from pipelines.cell_verdict import CellVerdict
 from pipelines.concept_data import Gatherer
 from pipelines.interrupts import between_steps
 from pipelines.masking import make_mask, named_mask
@@ -57,6 +58,8 @@ class Erased:
     unselected_identical: bool
     seconds: Mapping[str, float]
     """Wall time a stage."""
+    verdict: CellVerdict | None = None
+    """What a judge recognises in the grid; None in all processes but the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,12 +166,13 @@ def run_erasure(
     team.wait()
     with enough_memory("training", of_training(recipe, team.count), device):
         edit = _train(recipe, checkpoint, plan, found, mask, out / STATE, team, report)
+    verdict = None
     if team.first:
         plot_losses(edit.history, out / "loss.png")
         write_history(edit, out / "loss.csv")
         grid = of_drawing(recipe.grid.drawing.batch_size, resumes=True)
         with enough_memory("drawing the grid", grid, device):
-            write_result(recipe, checkpoint, plan, edit, out, report)
+            verdict = write_result(recipe, checkpoint, plan, edit, out, report)
         drop(out / STATE)
     team.wait()
     made = edit.provenance.last
@@ -180,6 +184,7 @@ def run_erasure(
         made.total,
         edit.unselected_identical,
         dict(report.seconds),
+        verdict,
     )
 
 

@@ -12,6 +12,7 @@ from erasure.checkpoints.inventory import FILES, files_of, sealed_record
 from erasure.checkpoints.reading import read_checkpoint
 from erasure.edit import Edit
 from erasure.files import atomic
+from pipelines.cell_verdict import CellVerdict, judge_cells
 from pipelines.comparing import compare
 from pipelines.models import pick_device
 from pipelines.progress import Reporter
@@ -38,8 +39,12 @@ def write_result(
     edit: Edit,
     out: Path,
     report: Reporter,
-) -> None:
-    """Draw the grid with the edited weights, then write the model with its card."""
+) -> CellVerdict:
+    """Draw the grid with the edited weights, then write the model with its card.
+
+    Returns:
+        What a judge recognises in the grid.
+    """
     edited = replace(checkpoint, components={**checkpoint.components, "unet": edit.unet})
     comparison = compare(
         checkpoint,
@@ -54,6 +59,7 @@ def write_result(
         title=f"{checkpoint.name} before and after erasing {plan.concept}",
     )
     comparison.grid.save(out / "grid.png")
+    verdict = judge_cells(comparison, plan, checkpoint)
     first = edit.provenance.edits[0].base
     base = "the demo checkpoint" if first == "demo" else first
     card = model_card(edit.provenance, base=base, grid="grid.png")
@@ -74,6 +80,7 @@ def write_result(
         | {
             "unselected_identical": edit.unselected_identical,
             "seconds": {name: round(spent, 3) for name, spent in report.seconds.items()},
+            "verdict": verdict.to_dict(),
             "grid": comparison.grid.described(out / "grid.png"),
             FILES: files_of(out, [path.name for path in _figures(out)]),
         }
@@ -83,6 +90,7 @@ def write_result(
             json.dumps(sealed_record(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
     read_checkpoint(out / MODEL)  # what cannot be read again must not pass for a result
+    return verdict
 
 
 def _figures(out: Path) -> list[Path]:

@@ -193,7 +193,7 @@ def erase(
     if not is_first():
         return
     made = {
-        "erased": resolved.concept,
+        "concept": resolved.concept,
         "model": erased.model,
         "grid": out / "grid.png",
         "mask": out / "mask.safetensors",
@@ -203,9 +203,12 @@ def erase(
     if as_json:
         counts = {name: getattr(erased, name) for name in ("selected", "moved", "total")}
         same = {"unselected_identical": erased.unselected_identical}
-        say({**made, **counts, **same, "seconds": dict(erased.seconds)}, as_json=True)
+        seconds = {"seconds": dict(erased.seconds)}
+        verdict = {"verdict": erased.verdict.to_dict() if erased.verdict else None}
+        say({**made, **counts, **same, **verdict, **seconds}, as_json=True)
         return
     spoken = {
+        "verdict": erased.verdict.said() if erased.verdict else "not judged",
         "selected": f"{erased.selected:,} of {erased.total:,} weights",
         "moved": f"{erased.moved:,} weights",
         "unselected": "bit-identical" if erased.unselected_identical else "MOVED",
