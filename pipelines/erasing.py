@@ -30,7 +30,7 @@ from pipelines.plots import plot_density, plot_losses
 from pipelines.processes import Processes, processes
 from pipelines.progress import Reporter
 from pipelines.prompt_checks import check_plan, warn_of_prompts
-from pipelines.recipe import build, dump_published, dump_toml
+from pipelines.recipe import build, merge
 from pipelines.run_folder import (
     MASK,
     MODEL,
@@ -41,7 +41,7 @@ from pipelines.run_folder import (
     may_write,
 )
 from pipelines.run_result import write_history, write_result
-from pipelines.settings import EraseRecipe, parse_seeds, resolve
+from pipelines.settings import EraseRecipe, parse_seeds, published_text, recipe_text, resolve
 from prompts.concepts import plan_concept
 from prompts.plan import ConceptPlan
 
@@ -71,17 +71,24 @@ class _ModelChoice:
     allow_pickle: bool = False
 
 
-def prepare(tables: Mapping[str, Any]) -> tuple[EraseRecipe, Checkpoint]:
+def prepare(
+    tables: Mapping[str, Any], under: Mapping[str, Any] | None = None
+) -> tuple[EraseRecipe, Checkpoint]:
     """Resolve a recipe and open its model; nothing is written.
+
+    Args:
+        tables: what was given.
+        under: a recipe file below it, if there is one.
 
     Raises:
         ConfigError: the recipe is wrong.
         CheckpointError: there is no such model, or it cannot be read.
     """
+    given = merge(under or {}, tables)
     known = {field.name for field in fields(_ModelChoice)}
-    chosen = build(_ModelChoice, {k: v for k, v in tables.items() if k in known})
+    chosen = build(_ModelChoice, {k: v for k, v in given.items() if k in known})
     checkpoint = open_model(chosen.model, config=chosen.config, allow_pickle=chosen.allow_pickle)
-    return resolve(tables, canvas=is_canvas(checkpoint)), checkpoint
+    return resolve(tables, canvas=is_canvas(checkpoint), under=under), checkpoint
 
 
 def cache_of(recipe: EraseRecipe) -> TensorCache:
@@ -148,7 +155,7 @@ def run_erasure(
     )
     mask = named_mask(recipe, checkpoint)
     # Whatever may be wrong with the input is known before the folder is touched.
-    text = dump_toml(recipe, RECIPE_HEADER)
+    text = recipe_text(recipe, RECIPE_HEADER)
     goes_on = may_write(out, text, recipe.model, resume=resume, force=force)
     require_space(out / MODEL, 3 * folder_size(checkpoint))
     if recipe.grid.prompts:
@@ -222,7 +229,7 @@ def _train(
             mask,
             recipe.method,
             concept=plan.concept,
-            record={"recipe": dump_published(recipe)},
+            record={"recipe": published_text(recipe)},
             device=pick_device(recipe.device),
             checkpointing=recipe.checkpointing,
             team=team,

@@ -35,13 +35,25 @@ def open_model(model: str, *, config: str | None = None, allow_pickle: bool = Fa
 
     Raises:
         CheckpointError: there is no such model, or it cannot be read.
+        ConfigError: `config` is given for a folder.
     """
+    path = find_model(model)
+    if config and path.is_dir():
+        raise ConfigError(
+            f"--config is {config!r} and would not be read, as {model} is a folder with configs of "
+            "its own; leave --config out, or give a single file"
+        )
     checkpoint = read_checkpoint(
-        find_model(model), config=Path(config) if config else None, allow_pickle=allow_pickle
+        path, config=Path(config) if config else None, allow_pickle=allow_pickle
     )
     for note in checkpoint.notes:
         log.warning("%s", note)
     return checkpoint
+
+
+def config_for(model: str, config: str | None) -> str | None:
+    """The config folder where the model is a single file; None for a folder, which has its own."""
+    return config if config and Path(os.path.expanduser(model)).is_file() else None
 
 
 def find_model(model: str) -> Path:

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -89,20 +89,59 @@ def build(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T:
         raise ConfigError(f"in [{where}]: {err}" if where else str(err)) from err
 
 
-def dump_toml(recipe: object, header: str = "A recipe of diffusion-erasure.") -> str:
+def dump_toml(
+    recipe: object,
+    header: str | None = None,
+    *,
+    without: Iterable[str] = (),
+) -> str:
     """The dataclass as TOML, fields in their order after a comment; `build` makes it again.
 
     None is left out, as TOML has no word for it, so None must be the default of such a field.
+
+    Args:
+        recipe: a dataclass of plain values.
+        header: of the comment; by default what it is.
+        without: dotted names of keys to leave out as well.
     """
-    comment = "".join(f"# {line}\n" for line in header.splitlines())
-    return f"{comment}\n{tomli_w.dumps(_plain(recipe))}"
+    heading = "A recipe of diffusion-erasure." if header is None else header
+    comment = "".join(f"# {line}\n" for line in heading.splitlines())
+    return f"{comment}\n{tomli_w.dumps(_without(as_tables(recipe), without))}"
 
 
-def dump_published(recipe: object) -> str:
+def as_tables(recipe: object) -> dict[str, Any]:
+    """The dataclass as plain tables, without what is None."""
+    tables: dict[str, Any] = _plain(recipe)
+    return tables
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables merged key by key; what is None above does not hide what is below."""
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        elif value is not None:
+            merged[key] = value
+    return merged
+
+
+def dump_published(recipe: object, *, without: Iterable[str] = ()) -> str:
     """The dataclass as TOML that others may see: paths by their last part, and neither the cache
-    nor the device, which are of this machine and decide nothing but rounding."""
-    tables = {k: v for k, v in _plain(recipe).items() if k not in ("cache", "device")}
+    nor the device, which are of this machine and decide nothing but rounding; `without` as for
+    `dump_toml`."""
+    tables = _without(as_tables(recipe), [*without, "cache", "device"])
     return f"\n{tomli_w.dumps(without_folders(tables))}"
+
+
+def _without(tables: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    for name in names:
+        *path, key = name.split(".")
+        inner: Any = tables
+        for part in path:
+            inner = inner.get(part, {})
+        inner.pop(key, None)
+    return tables
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +13,8 @@ from erasure.methods import Method, SalUn
 from erasure.saliency import SaliencyConfig
 from erasure.trainer import TrainConfig
 from pipelines.method_table import build_method, converted, kind_of
-from pipelines.recipe import build, load_toml
+from pipelines.recipe import as_tables, build, dump_published, dump_toml, load_toml, merge
+from pipelines.unread import refuse_unread, unread_by_erasure
 from prompts.canvas_concepts import is_style
 
 _SHIPPED: Final = files("pipelines") / "recipes"
@@ -142,17 +144,6 @@ class EraseRecipe:
         return self.method if isinstance(self.method, TrainConfig) else None
 
 
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables merged key by key; what is None above does not hide what is below."""
-    merged = dict(base)
-    for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = merge(merged[key], value)
-        elif value is not None:
-            merged[key] = value
-    return merged
-
-
 def shipped_recipes() -> tuple[str, ...]:
     """Names of the ready recipes, sorted."""
     names = (entry.name for entry in _SHIPPED.iterdir())
@@ -183,15 +174,34 @@ def _defaults(canvas: bool) -> dict[str, Any]:
     return _shipped("defaults-canvas" if canvas else "defaults")
 
 
-def resolve(tables: Mapping[str, Any], *, canvas: bool) -> EraseRecipe:
+def resolve(
+    tables: Mapping[str, Any], *, canvas: bool, under: Mapping[str, Any] | None = None
+) -> EraseRecipe:
     """The whole recipe: defaults of the model's and concept's kind, and over them what was given.
 
     The seed of the recipe is the seed of the mask and of the method unless they name their own.
 
+    Args:
+        tables: what was given.
+        under: a recipe file below it, if there is one.
+
     Raises:
-        ConfigError: see `build`; the method is unknown, or has no such setting.
+        ConfigError: see `build`; the method is unknown, or has no such setting; or what was given
+            would not be read, such as the density of a mask of all weights.
     """
-    given, defaults = converted(tables), _defaults(canvas)
+    over, file = converted(tables), converted(under or {})
+    made = _resolved(merge(file, over), canvas)
+    alone: dict[str, str] = {}
+    with suppress(ConfigError):  # what is wrong with the file alone may be mended over it
+        alone = unread_by_erasure(
+            as_tables(_resolved({**file, "concept": made.concept}, canvas)) if file else {}
+        )
+    refuse_unread(over, file, unread_by_erasure(as_tables(made)), alone)
+    return made
+
+
+def _resolved(tables: dict[str, Any], canvas: bool) -> EraseRecipe:
+    given, defaults = dict(tables), _defaults(canvas)
     concept = given.get("concept")
     if canvas and isinstance(concept, str) and is_style(concept):
         defaults = merge(defaults, _shipped("defaults-canvas-style"))
@@ -212,6 +222,16 @@ def resolve(tables: Mapping[str, Any], *, canvas: bool) -> EraseRecipe:
     if isinstance(saliency, Mapping):  # else `build` says what is wrong
         merged["saliency"] = {"seed": seed, **saliency}
     return build(EraseRecipe, merged)
+
+
+def recipe_text(recipe: EraseRecipe, header: str | None = None) -> str:
+    """The recipe as TOML, without the keys that the run does not read."""
+    return dump_toml(recipe, header, without=unread_by_erasure(as_tables(recipe)))
+
+
+def published_text(recipe: EraseRecipe) -> str:
+    """The same as others may see it: see `dump_published`."""
+    return dump_published(recipe, without=unread_by_erasure(as_tables(recipe)))
 
 
 def drawing_defaults(given: Mapping[str, Any], *, canvas: bool) -> DrawingConfig:

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from erasure.errors import ConfigError
 from erasure.methods import SalUn
-from pipelines.recipe import dump_toml, load_toml
+from pipelines.recipe import load_toml, merge
 from pipelines.settings import (
     DataConfig,
     DrawingConfig,
     PicturesConfig,
     check_size,
     drawing_defaults,
-    merge,
     parse_seeds,
     read_recipe,
+    recipe_text,
     resolve,
     shipped_recipes,
 )
@@ -41,7 +41,7 @@ def test_every_ready_recipe_resolves_and_survives_its_own_file(
     recipe = resolve({"concept": "church", **read_recipe(name)}, canvas=canvas)
     assert parse_seeds(recipe.grid.seeds)
     assert recipe.data.forget.drawn > 0 or recipe.data.forget.dataset is not None
-    (tmp_path / "recipe.toml").write_text(dump_toml(recipe), encoding="utf-8")
+    (tmp_path / "recipe.toml").write_text(recipe_text(recipe), encoding="utf-8")
     assert resolve(load_toml(tmp_path / "recipe.toml"), canvas=canvas) == recipe
 
 
@@ -75,7 +75,7 @@ def test_the_seed_of_a_recipe_is_that_of_its_parts_unless_they_have_their_own() 
 
 def test_a_resolved_recipe_resolves_to_itself(tmp_path: Path) -> None:
     recipe = resolve({"concept": "church", "seed": 3}, canvas=True)
-    (tmp_path / "recipe.toml").write_text(dump_toml(recipe), encoding="utf-8")
+    (tmp_path / "recipe.toml").write_text(recipe_text(recipe), encoding="utf-8")
     tables = read_recipe(str(tmp_path / "recipe.toml"))
     assert resolve(tables, canvas=True) == resolve(tables, canvas=False) == recipe
 

@@ -16,6 +16,7 @@ from pipelines.classifiers.model_file import LoadedClassifier, load_classifier
 from pipelines.classifiers.run_settings import EvaluateRun
 from pipelines.classifiers.runs import data_of
 from pipelines.classifiers.shadow import shadow_attack
+from pipelines.classifiers.unread import refuse_seed_of_class
 from pipelines.models import pick_device
 from pipelines.progress import Reporter
 
@@ -28,6 +29,11 @@ def evaluate_run(run: EvaluateRun) -> dict[str, Any]:
                 f"{run.model} forgets by a method of its own, whose claim `unlearn --audit` "
                 "checks; leave --retrained and --shadows out"
             )
+        if run.device != "auto":
+            raise ConfigError(
+                f"--device is {run.device} and would not be read, as {run.model} is scored on the "
+                "CPU; leave it out"
+            )
         found, about = evaluate_exact(run)
         return about | shown(found)
     loaded, device = (
@@ -36,6 +42,8 @@ def evaluate_run(run: EvaluateRun) -> dict[str, Any]:
     )
     data = data_of(loaded.record.data, loaded.record.fingerprint, run.data_path)
     forget = run.forget or loaded.record.forget or "10%"
+    if run.forget_seed is not None:
+        refuse_seed_of_class(forget)
     seed = loaded.record.forget_seed if run.forget_seed is None else run.forget_seed
     split = split_data(data, ForgetSetting.parse(forget), seed)
     scored = _score(loaded, data, split, device, exact=run.exact_attack)

@@ -34,7 +34,7 @@ from pipelines.classifiers.run_settings import EvaluateRun, ForgetRun, TrainRun
 from pipelines.progress import Reporter
 from pipelines.recipe import build
 
-_SEEDED: Final = ("sisa", "forest", "extra-trees")
+SEEDED: Final = ("sisa", "forest", "extra-trees")
 """Methods that take the seed of the run; the noise of the others is secret unless `--set seed`."""
 
 
@@ -60,7 +60,7 @@ def train_exact(
     kind = EXACT[method]
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     given: dict[str, Any] = {"recipe": asdict(run.training)} if "recipe" in names else {}
-    given |= {"seed": run.seed} if method in _SEEDED else {}
+    given |= {"seed": run.seed} if method in SEEDED else {}
     maker = build(kind, given | dict(settings))
     start = make_model(run.model, data.facts, run.seed) if "start" in maker.needs else None
     clear_folder(out, force=force)

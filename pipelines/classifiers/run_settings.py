@@ -17,8 +17,7 @@ from pipelines.classifiers.bench_config import BenchConfig
 from pipelines.classifiers.data import DataConfig
 from pipelines.classifiers.presets import Preset, load_presets
 from pipelines.models import pick_device
-from pipelines.recipe import build, load_toml
-from pipelines.settings import merge
+from pipelines.recipe import build, load_toml, merge
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 _DEFAULTS: Final[Mapping[str, Any]] = {"training": {"epochs": 15, "batch_size": 128}}
@@ -70,12 +69,12 @@ class EvaluateRun:
 
 def resolve_train(recipe: str | None, given: Mapping[str, Any]) -> TrainRun:
     """Defaults, a TOML file over them, and what was given over both."""
-    return build(TrainRun, _merged(recipe, given))
+    return build(TrainRun, merge(merge(_DEFAULTS, read_training(recipe)), given))
 
 
 def resolve_bench(recipe: str | None, given: Mapping[str, Any]) -> BenchConfig:
     """The same for a benchmark; `recipe` may be the name of a ready one."""
-    return build(BenchConfig, _merged(recipe, given))
+    return build(BenchConfig, merge(merge(_DEFAULTS, read_training(recipe)), given))
 
 
 def bench_device(name: str | None) -> torch.device:
@@ -85,19 +84,23 @@ def bench_device(name: str | None) -> torch.device:
     return torch.device("cuda", int(local)) if device.type == "cuda" and local else device
 
 
-def _merged(recipe: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    tables: Mapping[str, Any] = {}
-    if recipe is not None:
-        path = Path(recipe)
-        ready = sorted(file.stem for file in RECIPES.glob("*.toml"))
-        if not path.is_file():
-            path = RECIPES / f"{recipe}.toml"
-        if not path.is_file():
-            raise ConfigError(
-                f"there is no recipe {recipe!r}; give a TOML file, or one of {', '.join(ready)}"
-            )
-        tables = load_toml(path)
-    return merge(merge(_DEFAULTS, tables), given)
+def read_training(recipe: str | None) -> dict[str, Any]:
+    """The tables of a recipe file, or of a ready one by its name; none for None.
+
+    Raises:
+        ConfigError: there is no such recipe, or it is no TOML.
+    """
+    if recipe is None:
+        return {}
+    path = Path(recipe)
+    ready = sorted(file.stem for file in RECIPES.glob("*.toml"))
+    if not path.is_file():
+        path = RECIPES / f"{recipe}.toml"
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no recipe {recipe!r}; give a TOML file, or one of {', '.join(ready)}"
+        )
+    return load_toml(path)
 
 
 def preset_of(run: ForgetRun) -> Preset:
@@ -114,10 +117,20 @@ def preset_of(run: ForgetRun) -> Preset:
         make_method(run.method)  # raises, and names the nearest
         row = Preset(name=run.method, method=run.method)
     row = replace(row, settings={**row.settings, **values})
+    if "momentum" in values and row.settings.get("optimizer", "sgd") != "sgd":
+        raise ConfigError(
+            f"--set momentum={values['momentum']} would not be read, as the optimizer is "
+            f"{row.settings['optimizer']}; leave it out"
+        )
     if run.mask is not None:
         if run.mask not in ("none", "salient", "random", "inverse"):
             raise ConfigError(f"--mask is {run.mask}; give salient, random, inverse or none")
         row = replace(row, mask=run.mask)  # type: ignore[arg-type]
+    if run.density is not None and row.mask == "none":
+        raise ConfigError(
+            f"--density is {run.density:g} and would not be read, as {row.name} has no mask; give "
+            "--mask salient as well, or leave it out"
+        )
     return row if run.density is None else replace(row, density=run.density)
 
 
@@ -125,9 +138,16 @@ def settings_of(texts: Sequence[str]) -> dict[str, Any]:
     """`--set` options as names and values.
 
     Raises:
-        ConfigError: one of them has no value.
+        ConfigError: one of them has no value, or two are of one name.
     """
-    return dict(map(_setting, texts))
+    found: dict[str, Any] = {}
+    for name, value in map(_setting, texts):
+        if name in found:
+            raise ConfigError(
+                f"--set {name} is given twice, as {found[name]!r} and {value!r}; give it once"
+            )
+        found[name] = value
+    return found
 
 
 def _setting(text: str) -> tuple[str, Any]:

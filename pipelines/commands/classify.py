@@ -46,7 +46,7 @@ def train(
 ) -> None:
     """Train a classifier and write it with a record of how."""
     from erasure.errors import ConfigError
-    from pipelines.classifiers.run_settings import resolve_train, settings_of
+    from pipelines.classifiers.run_settings import read_training, resolve_train, settings_of
     from pipelines.classifiers.runs import train_run
     from pipelines.memory import Less, enough_memory, halved
     from pipelines.models import pick_device
@@ -67,12 +67,14 @@ def train(
     if method is not None:
         from erasure.classifiers.exact_methods import EXACT
         from pipelines.classifiers.exact_models import train_exact
+        from pipelines.classifiers.unread import refuse_unread_by_exact
         from prompts.nearest import nearest
 
         if method not in EXACT:
             raise ConfigError(
                 f"there is no method {method!r} of training; {nearest(method, EXACT)}"
             )
+        refuse_unread_by_exact(method, given, read_training(recipe))
         claim(out)
         result = train_exact(config, method, settings_of(settings or ()), out, force=force)
     elif settings:
@@ -127,6 +129,7 @@ def unlearn(
     from pipelines.classifiers.exact_models import forget_exact
     from pipelines.classifiers.run_settings import ForgetRun
     from pipelines.classifiers.runs import forget_run
+    from pipelines.classifiers.unread import refuse_seed_of_class
 
     run = ForgetRun(
         model=str(model),
@@ -141,9 +144,14 @@ def unlearn(
         allow_code=allow_code,
         device=device or "auto",
     )
+    if forget_seed is not None:
+        refuse_seed_of_class(forget)
     if is_exact(model):
-        if method or settings or mask or density is not None:
-            raise ConfigError(f"{model} forgets by its own method; leave the other options out")
+        if method or settings or mask or density is not None or device:
+            raise ConfigError(
+                f"{model} forgets by its own method, on the CPU; leave --method, --set, --mask, "
+                "--density and --device out"
+            )
         claim(out)
         result = forget_exact(run, out, audit=audit, force=force)
         say(result, as_json=as_json)

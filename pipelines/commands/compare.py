@@ -53,7 +53,7 @@ def compare(
     from erasure.files import atomic
     from pipelines.comparing import compare as draw_comparison
     from pipelines.memory import enough_memory, of_drawing
-    from pipelines.models import is_canvas, open_model, pick_device
+    from pipelines.models import config_for, is_canvas, open_model, pick_device
     from pipelines.progress import Reporter
     from pipelines.prompt_checks import warn_of_prompts
     from pipelines.settings import drawing_defaults, parse_seeds
@@ -72,8 +72,11 @@ def compare(
         raise ConfigError(f"--pictures {pictures} is a file; give the path of a folder")
     chosen = parse_seeds(seeds)
     where = pick_device(device or "auto")
-    one = open_model(before, config=config, allow_pickle=allow_pickle)
-    other = open_model(after, config=config, allow_pickle=allow_pickle)
+    both = config_for(before, config), config_for(after, config)
+    if config and both == (None, None):  # then the first says that it has no use for it
+        both = config, None
+    one = open_model(before, config=both[0], allow_pickle=allow_pickle)
+    other = open_model(after, config=both[1], allow_pickle=allow_pickle)
     warn_of_prompts("prompts", texts, one)
     marked = list(erased or ())
     if not marked and other.provenance is not None:

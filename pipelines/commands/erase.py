@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -125,7 +125,8 @@ def erase(
     from pipelines.erasing import prepare, run_erasure
     from pipelines.method_table import converted, refuse_code, settings_of
     from pipelines.progress import Reporter
-    from pipelines.settings import merge, read_recipe
+    from pipelines.recipe import merge
+    from pipelines.settings import read_recipe
 
     given = table(
         model=model,
@@ -175,20 +176,19 @@ def erase(
     named = converted(read_recipe(recipe)) if recipe else {}
     refuse_code(named, allowed=allow_code or method is not None)
     given = merge(given, {"method": settings_of(settings or ())} if settings else {})
-    tables: dict[str, Any] = merge(named, given)
     if seed is not None:  # given here, it is that of all parts
         for part in ("method", "saliency"):
-            if isinstance(tables.get(part), dict):
-                tables[part].pop("seed", None)
+            if isinstance(named.get(part), dict):
+                named[part].pop("seed", None)
     for name in ("model", "concept"):
-        if name not in tables:
+        if name not in given and name not in named:
             raise ConfigError(
                 f"{name} is missing; for example: erasure erase demo --concept church --out DIR"
             )
-    name = re.sub(r"[^\w-]+", "-", str(tables["concept"]).lower()).strip("-")
+    name = re.sub(r"[^\w-]+", "-", str(merge(named, given)["concept"]).lower()).strip("-")
     out = out or Path("out") / (name or "concept")
     claim(out)
-    resolved, checkpoint = prepare(tables)
+    resolved, checkpoint = prepare(given, named)
     erased = run_erasure(resolved, checkpoint, out, resume=resume, force=force, reporter=Reporter())
     if not is_first():
         return

@@ -93,12 +93,8 @@ def evaluate(
     from pipelines.models import pick_device
     from pipelines.progress import Reporter
     from pipelines.recipe import load_toml
-    from pipelines.settings import merge
 
-    if compare:
-        _compare(compare, as_json=as_json)
-        return
-    if out is None:
+    if out is None and not compare:
         raise ConfigError("there is no --out; give the folder to write the evaluation to")
     claim(out)
     given = table(
@@ -129,7 +125,17 @@ def evaluate(
         config=config,
         allow_pickle=allow_pickle,
     )
-    resolved = resolve_evaluation(merge(load_toml(recipe), given) if recipe else given)
+    if compare:
+        more = [*given, *(n for n, v in (("out", out), ("recipe", recipe), ("card", card)) if v)]
+        if more:
+            raise ConfigError(
+                f"--compare reads results that are there, and would not read {', '.join(more)}; "
+                "leave all but --compare and --json out"
+            )
+        _compare(compare, as_json=as_json)
+        return
+    assert out is not None
+    resolved = resolve_evaluation(given, load_toml(recipe) if recipe else None)
     other = ("--precision bf16 (now fp32)",) if resolved.precision == "fp32" else ()
     less = Less(halved("--batch-size", resolved.batch_size), other)
     with enough_memory("evaluating", less, pick_device(resolved.device)):

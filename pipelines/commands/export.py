@@ -51,6 +51,11 @@ def export(
         raise ConfigError("--base is for --to patch, which needs it: give both or neither")
     if to == "patch" and dtype is not None:
         raise ConfigError("a patch keeps each weight's own type; leave --dtype out")
+    if title is not None and to != "single-file":
+        raise ConfigError(
+            f"--title is {title!r}, and --to {to} writes no title; leave --title out, or give "
+            "--to single-file"
+        )
     if dtype is not None and dtype not in DTYPES:
         raise ConfigError(f"--dtype is {dtype!r}; give {', '.join(DTYPES)}, or leave it out")
     claim(out)

@@ -76,15 +76,39 @@ def mask(
     from erasure.mask_report import mask_report
     from erasure.overlap import overlap
     from pipelines.plots import plot_density
-    from pipelines.settings import merge
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise ConfigError(f"--plot is {plot}; give a file that ends in .png")
+    given = table(
+        model=model,
+        concept=concept,
+        density=density,
+        scope=scope,
+        mask=kind,
+        seed=seed,
+        device=device,
+        config=config,
+        cache=cache,
+        allow_pickle=allow_pickle,
+        saliency__loss=saliency_loss,
+        saliency__draws=draws,
+        saliency__batch_size=saliency_batch,
+        saliency__offload=saliency_offload,
+        data__drawing__batch_size=drawing_batch,
+        saliency__seed=seed,
+        data__forget__drawn=forget_drawn,
+    )
     other = None if against is None else load_mask(against)
     path = Path(model).expanduser()
     if path.is_file() and (is_mask_file(path) or not (concept or recipe)):
         if out is not None:
             raise ConfigError(f"{path} is a mask already; leave --out out to look at it")
+        more = [name for name in given if name != "model"]
+        if more or recipe:
+            raise ConfigError(
+                f"{path} is a mask already, so {', '.join(more or ['recipe'])} would not be read; "
+                "leave out what is for making one"
+            )
         claim(plot)
         refuse_taken([plot], force=force)
         made = load_mask(path)
@@ -97,26 +121,7 @@ def mask(
         plot = plot or out.with_suffix(".png")
         claim(out, plot)
         refuse_taken([out, plot], force=force)
-        given = table(
-            model=model,
-            concept=concept,
-            density=density,
-            scope=scope,
-            mask=kind,
-            seed=seed,
-            device=device,
-            config=config,
-            cache=cache,
-            allow_pickle=allow_pickle,
-            saliency__loss=saliency_loss,
-            saliency__draws=draws,
-            saliency__batch_size=saliency_batch,
-            saliency__offload=saliency_offload,
-            data__drawing__batch_size=drawing_batch,
-            saliency__seed=seed,
-            data__forget__drawn=forget_drawn,
-        )
-        made = _make(merge(_recipe(recipe), given))
+        made = _make(given, _recipe(recipe))
     if not is_first():
         return
     report = mask_report(made)
@@ -140,7 +145,7 @@ def _recipe(name: str | None) -> dict[str, Any]:
     return tables
 
 
-def _make(tables: dict[str, Any]) -> "SaliencyMask":
+def _make(given: dict[str, Any], under: dict[str, Any]) -> "SaliencyMask":
     from dataclasses import replace
 
     from pipelines.concept_data import Gatherer
@@ -152,7 +157,7 @@ def _make(tables: dict[str, Any]) -> "SaliencyMask":
     from pipelines.progress import Reporter
     from pipelines.settings import PicturesConfig
 
-    resolved, checkpoint = prepare(tables)
+    resolved, checkpoint = prepare(given, under)
     device = pick_device(resolved.device)
     team = processes(device)
     plan = plan_of(resolved, checkpoint)

@@ -43,7 +43,7 @@ from pipelines.evaluation.scoring import (
     score_rates,
     seen_labels,
 )
-from pipelines.evaluation.settings import EvaluateRecipe
+from pipelines.evaluation.settings import EvaluateRecipe, evaluation_text
 from pipelines.evaluation.training_record import read_training_record
 from pipelines.evaluation.usable import require_usable
 from pipelines.evaluation.verdict import verdict
@@ -51,7 +51,6 @@ from pipelines.models import open_model, pick_device
 from pipelines.processes import processes
 from pipelines.progress import Reporter
 from pipelines.prompt_checks import warn_of_prompts
-from pipelines.recipe import dump_toml
 from pipelines.settings import parse_seeds
 from prompts.case import PromptSet
 from prompts.suites import load_suite
@@ -119,7 +118,7 @@ def run_evaluation(
     )
     write_results(results, out)
     with atomic(out / "recipe.toml") as part:
-        part.write_text(dump_toml(recipe, _HEADER), encoding="utf-8")
+        part.write_text(evaluation_text(recipe, _HEADER), encoding="utf-8")
     record = read_training_record(recipe.model)
     write_report(results, out, density=record.density, losses=record.losses)
     return results

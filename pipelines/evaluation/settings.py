@@ -6,9 +6,10 @@ from typing import Any, Final, Literal
 
 from erasure.errors import ConfigError
 from pipelines.generation import Precision
-from pipelines.recipe import build
+from pipelines.recipe import as_tables, build, dump_toml, merge
 from pipelines.schedulers import check_scheduler
-from pipelines.settings import check_size, merge
+from pipelines.settings import check_size
+from pipelines.unread import refuse_unread, unread_by_evaluation
 
 SuiteName = Literal["imagenette", "i2p", "canvas", "unlearncanvas", "captions", "csv"]
 MetricName = Literal["frechet", "kid", "clip", "perceptual"]
@@ -100,11 +101,28 @@ class EvaluateRecipe:
             )
 
 
-def resolve_evaluation(tables: Mapping[str, Any]) -> EvaluateRecipe:
+def resolve_evaluation(
+    tables: Mapping[str, Any], under: Mapping[str, Any] | None = None
+) -> EvaluateRecipe:
     """The whole recipe: the suite's protocol, and over it what was given.
 
+    Args:
+        tables: what was given.
+        under: a recipe file below it, if there is one.
+
     Raises:
-        ConfigError: as `build`.
+        ConfigError: as `build`, or what was given would not be read, such as the features of a
+            distance that is not measured.
     """
-    protocol = PROTOCOLS.get(tables.get("suite"), {})  # type: ignore[arg-type]
-    return build(EvaluateRecipe, merge(protocol, tables))
+    file = under or {}
+    given = merge(file, tables)
+    protocol = PROTOCOLS.get(given.get("suite"), {})  # type: ignore[arg-type]
+    made = build(EvaluateRecipe, merge(protocol, given))
+    alone = unread_by_evaluation(merge(protocol, file))
+    refuse_unread(tables, file, unread_by_evaluation(as_tables(made)), alone)
+    return made
+
+
+def evaluation_text(recipe: EvaluateRecipe, header: str | None = None) -> str:
+    """The recipe as TOML, without the keys that the evaluation does not read."""
+    return dump_toml(recipe, header, without=unread_by_evaluation(as_tables(recipe)))

@@ -1,0 +1,51 @@
+"""Options of a classifier command that the chosen method would not look at."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from erasure.classifiers.exact_methods import EXACT
+from erasure.errors import ConfigError
+from pipelines.classifiers.exact_models import SEEDED
+from pipelines.classifiers.forget_setting import ForgetSetting
+
+_FLAGS: Final = {"architecture": "--arch", "batch_size": "--batch-size"}
+
+
+def refuse_unread_by_exact(
+    method: str, given: Mapping[str, Any], recipe: Mapping[str, Any]
+) -> None:
+    """Raise ConfigError for what `train --method METHOD` was given and would not read.
+
+    Args:
+        method: key into `EXACT`.
+        given: tables of the command line.
+        recipe: tables of the recipe file.
+    """
+    kind = EXACT[method]
+    needs_start = "start" in kind.needs
+    reads = {
+        "model": needs_start,
+        "training": "recipe" in {field.name for field in fields(kind)},  # type: ignore[arg-type]
+        "seed": needs_start or method in SEEDED,
+        "device": False,  # all of them train on the CPU
+    }
+    for name in (name for name, read in reads.items() if not read):
+        for tables in (given, recipe):
+            if name in tables:
+                value = tables[name]
+                inner = next(iter(value), "") if isinstance(value, Mapping) else ""
+                said = _FLAGS.get(inner, f"--{inner or name}")
+                raise ConfigError(
+                    f"{said} ({f'{name}.{inner}' if inner else name}) is given and would not be "
+                    f"read by the method {method}; leave it out"
+                )
+
+
+def refuse_seed_of_class(forget: str) -> None:
+    """Raise ConfigError where the forget set is a class, which no seed chooses."""
+    if ForgetSetting.parse(forget).label is not None:
+        raise ConfigError(
+            f"--forget-seed is given and would not be read, as {forget} is a class and no random "
+            "share; leave it out"
+        )
