@@ -13,6 +13,7 @@ from erasure.disk import require_space
 from erasure.edit import Edit, erase
 from erasure.files import atomic
 from erasure.latents import ConceptData
+from erasure.local_paths import last_part
 from erasure.mask_file import load_mask, save_mask
 from erasure.mask_report import mask_report
 from erasure.masks import SaliencyMask
@@ -68,6 +69,7 @@ class _ModelChoice:
 
     model: str = "demo"
     config: str | None = None
+    vae: str | None = None
     allow_pickle: bool = False
 
 
@@ -87,7 +89,9 @@ def prepare(
     given = merge(under or {}, tables)
     known = {field.name for field in fields(_ModelChoice)}
     chosen = build(_ModelChoice, {k: v for k, v in given.items() if k in known})
-    checkpoint = open_model(chosen.model, config=chosen.config, allow_pickle=chosen.allow_pickle)
+    checkpoint = open_model(
+        chosen.model, config=chosen.config, vae=chosen.vae, allow_pickle=chosen.allow_pickle
+    )
     return resolve(tables, canvas=is_canvas(checkpoint), under=under), checkpoint
 
 
@@ -229,7 +233,7 @@ def _train(
             mask,
             recipe.method,
             concept=plan.concept,
-            record={"recipe": published_text(recipe)},
+            record={"recipe": published_text(recipe), **_notes(recipe, checkpoint)},
             device=pick_device(recipe.device),
             checkpointing=recipe.checkpointing,
             team=team,
@@ -237,3 +241,12 @@ def _train(
             save_every=recipe.save_every,
             on_step=on_step,
         )
+
+
+def _notes(recipe: EraseRecipe, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the model did not hold, for the record, where paths are told by their last part."""
+    paths = (str(checkpoint.path), recipe.vae, recipe.config)
+    notes = list(checkpoint.notes)
+    for path in filter(None, paths):
+        notes = [note.replace(path, last_part(path)) for note in notes]
+    return {"notes": notes} if notes else {}

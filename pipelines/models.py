@@ -27,7 +27,9 @@ _HUB_TWINS: Final = ["*.fp16.*", "*.fp16-*", "*non_ema*", "vae_*/*"]
 gigabytes nobody asked for."""
 
 
-def open_model(model: str, *, config: str | None = None, allow_pickle: bool = False) -> Checkpoint:
+def open_model(
+    model: str, *, config: str | None = None, vae: str | None = None, allow_pickle: bool = False
+) -> Checkpoint:
     """Read the checkpoint that a user means.
 
     A name that exists on this machine is a path; else `owner/name` is looked up on the hub, in
@@ -44,7 +46,10 @@ def open_model(model: str, *, config: str | None = None, allow_pickle: bool = Fa
             "its own; leave --config out, or give a single file"
         )
     checkpoint = read_checkpoint(
-        path, config=Path(config) if config else None, allow_pickle=allow_pickle
+        path,
+        config=Path(config).expanduser() if config else None,
+        vae=Path(vae).expanduser() if vae else None,
+        allow_pickle=allow_pickle,
     )
     for note in checkpoint.notes:
         log.warning("%s", note)

@@ -123,6 +123,8 @@ class EraseRecipe:
     """Steps between two saves of the state."""
     config: str | None = None
     """For a single file: a diffusers folder with its configs and tokenizer."""
+    vae: str | None = None
+    """A file or folder with a VAE, in the place of the model's or where it has none."""
     allow_pickle: bool = False
     cache: str | None = None
     """Folder for drawn pictures and latents; the user's cache folder if none."""

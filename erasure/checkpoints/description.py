@@ -74,17 +74,27 @@ def encoder_of(tokenizer: str) -> str:
     return tokenizer.replace("tokenizer", "text_encoder")
 
 
-def read_description(folder: Path) -> Description:
+def read_description(
+    folder: Path, given: Mapping[str, Mapping[str, Any]] | None = None
+) -> Description:
     """Read the configs and the tokenizers of a diffusers folder.
+
+    Args:
+        folder: with `model_index.json`.
+        given: configs, by the keys of `CONFIG_FILES`, in the place of the folder's own.
 
     Raises:
         CheckpointError: a config is missing, is no JSON object or describes no model that could
             be, a component has no bare name, or a file leads out of the folder.
     """
-    index = read_model_index(folder)
+    given = given or {}
+    index = given.get("model_index") or read_model_index(folder)
     pair = has_component(index, "text_encoder_2")
     files = {n: file for n, file in CONFIG_FILES.items() if pair or n != "text_encoder_2"}
-    configs = {name: read_config(folder / file, folder) for name, file in files.items()}
+    configs = {
+        name: given[name] if name in given else read_config(folder / file, folder)
+        for name, file in files.items()
+    }
     require_plausible(configs, str(folder))
     words = {name: _read_files(folder / name, folder) for name in TOKENIZERS[: 1 + pair]}
     return Description(**configs, **words)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from erasure.checkpoints import embedded
 from erasure.checkpoints.architecture import expected_weights
+from erasure.checkpoints.bare_unet import with_prefix
 from erasure.checkpoints.checking import require_names, require_no_more, require_shapes
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import (
@@ -16,13 +17,18 @@ from erasure.checkpoints.description import (
     shipped_description,
 )
 from erasure.checkpoints.family import TITLES, Family, Part
+from erasure.checkpoints.given_vae import GivenVae
 from erasure.checkpoints.markers import told_by_markers
 from erasure.checkpoints.pickles import is_pickle, read_pickle
 from erasure.checkpoints.plain import latent_channels, require_plain
 from erasure.checkpoints.plain_unet import FIRST_CONVOLUTION, require_plain_weights
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.quantised import plain_weights, refuse_quantised
-from erasure.checkpoints.reading_folder import describe_folder
+from erasure.checkpoints.reading_folder import (
+    describe_folder,
+    has_component_weights,
+    take_component,
+)
 from erasure.checkpoints.recognise import family_of_file, prediction_type_of
 from erasure.checkpoints.tensor_file import TensorFile, read_tensors
 from erasure.checkpoints.unplaced import note_on_rest, unplaced
@@ -36,20 +42,27 @@ _REMEDY: Final = (
 
 
 def read_single_file(
-    path: Path, *, config: Path | None = None, allow_pickle: bool = False
+    path: Path,
+    *,
+    config: Path | None = None,
+    vae: GivenVae | None = None,
+    allow_pickle: bool = False,
 ) -> Checkpoint:
     """Read a `.safetensors` (or, if allowed, pickled) file in the original layout.
 
     EMA copies (`model_ema.*`) and buffers are left out; what diffusers has no place for becomes
-    `extras`.
+    `extras`. A component that the file lacks is that of the folder `config`, and of a VAE `vae`.
 
     Raises:
         CheckpointError: damaged, refused, another architecture, weights missing or of other shapes.
     """
-    found = open_file(path, allow_pickle=allow_pickle)
-    family = family_of_file(found.tensors, path)  # first: it calls others by name
+    found = with_prefix(open_file(path, allow_pickle=allow_pickle))
+    supposed = describe_folder(config)[1] if config is not None else None
+    family = family_of_file(found.tensors, path, supposed)  # first: it calls others by name
     refuse_quantised(found.tensors, found.metadata, str(path))
     description = _describe(path, found, family, config)
+    if vae is not None and vae.config is not None:
+        description = replace(description, vae=vae.config)
     description, notes = with_clip_vocabulary(description, family.key, path)
     notes += require_plain(description, family, str(config or path))
     _require_plain_unet(found, family, description, path)
@@ -58,6 +71,16 @@ def read_single_file(
     notes += more
     for part in family.parts:
         weights = family.part_of(found.tensors, part.component)
+        if part.component == "vae" and vae is not None:
+            components["vae"], told = vae.weights(family, description.vae)
+            notes += told
+            continue
+        if not weights:
+            taken = _from_config(part, path, config, allow_pickle=allow_pickle)
+            components[part.component], beside, told = taken
+            extras |= beside
+            notes += told
+            continue
         wanted = expected_weights(part.component, getattr(description, part.component))
         converted, rest = _convert(part, weights, wanted, path)
         title = TITLES[part.component]
@@ -73,6 +96,21 @@ def read_single_file(
         provenance=Provenance.from_header(found.metadata, str(path)),
         notes=notes,
     )
+
+
+def _from_config(
+    part: Part, path: Path, config: Path | None, *, allow_pickle: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[str, ...]]:
+    """A component that the file lacks, as `take_component` gives it."""
+    title = TITLES[part.component]
+    if config is None or not has_component_weights(config, part.component):
+        beside = "--vae FILE_OR_FOLDER with one, or " if part.component == "vae" else ""
+        raise CheckpointError(
+            f"{path} has no {title}; give {beside}--config FOLDER, a diffusers folder of the same "
+            f"model that has the weights of its {title}"
+        )
+    weights, extras, notes = take_component(config, part, allow_pickle=allow_pickle)
+    return weights, extras, (f"{path} has no {title}; that of {config} is used", *notes)
 
 
 def _require_plain_unet(

@@ -16,8 +16,10 @@ from erasure.checkpoints.description import (
     read_config,
     read_description,
     read_model_index,
+    shipped_description,
 )
-from erasure.checkpoints.family import Family, Part
+from erasure.checkpoints.family import TITLES, Family, Part
+from erasure.checkpoints.given_vae import CLASS, GivenVae
 from erasure.checkpoints.plain import require_plain
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.quantised import plain_weights, refuse_quantised
@@ -25,7 +27,7 @@ from erasure.checkpoints.recognise import family_of_folder
 from erasure.checkpoints.tensor_file import TensorFile, read_tensors
 from erasure.checkpoints.unplaced import note_on_rest
 from erasure.checkpoints.vocabulary import with_clip_vocabulary
-from erasure.checkpoints.weight_files import read_weights
+from erasure.checkpoints.weight_files import has_weights, read_weights
 from erasure.errors import CheckpointError
 
 EXTRAS_FILE: Final = "original_extras.safetensors"
@@ -55,8 +57,10 @@ def weights_files(components: Iterable[str]) -> set[str]:
     return {EXTRAS_FILE} | {f"{n}/{weights_file(n)}" for n in components if n in _STEMS}
 
 
-def read_folder(path: Path, *, allow_pickle: bool = False) -> Checkpoint:
-    """Read a complete pipeline folder.
+def read_folder(
+    path: Path, *, vae: GivenVae | None = None, allow_pickle: bool = False
+) -> Checkpoint:
+    """Read a complete pipeline folder; `vae` stands in for its own VAE, which may be missing.
 
     Raises:
         CheckpointError: it is no pipeline, of another family, incomplete or damaged.
@@ -66,7 +70,7 @@ def read_folder(path: Path, *, allow_pickle: bool = False) -> Checkpoint:
             f"{path} is a folder without model_index.json, so no diffusers pipeline; give the "
             "folder that save_pretrained wrote, or a single .safetensors file"
         )
-    description, family = describe_folder(path)
+    description, family = describe_folder(path, vae)
     description, notes = with_clip_vocabulary(description, family.key, path)
     notes += require_plain(description, family, str(path))
     components: dict[str, Mapping[str, Tensor]] = {}
@@ -74,13 +78,15 @@ def read_folder(path: Path, *, allow_pickle: bool = False) -> Checkpoint:
     file = inside(path / EXTRAS_FILE, path)
     extras = dict(read_tensors(file).tensors) if file.is_file() else {}
     for part in family.parts:
-        where = f"{path / part.component}"
+        if part.component == "vae" and vae is not None:
+            components["vae"], told = vae.weights(family, description.vae)
+            notes += told
+            continue
         config = getattr(description, part.component)
         found = read_component(path, part.component, allow_pickle=allow_pickle)
-        weights, rest = _checked(part, found.tensors, config, where)
-        components[part.component], widened = plain_weights(weights, where)
-        extras |= {f"{part.prefix}{name}": weight for name, weight in rest.items()}
-        notes += (*found.notes, *widened, *note_on_rest(rest, where))
+        components[part.component], more, told = _taken(part, found, config, path)
+        extras |= more
+        notes += told
         if part.component == "unet":
             metadata = found.metadata
     return Checkpoint(
@@ -95,13 +101,65 @@ def read_folder(path: Path, *, allow_pickle: bool = False) -> Checkpoint:
     )
 
 
-def describe_folder(path: Path) -> tuple[Description, Family]:
-    """The configs of a folder, and the family they belong to."""
+def describe_folder(path: Path, vae: GivenVae | None = None) -> tuple[Description, Family]:
+    """The configs of a folder, and the family they belong to; the VAE's may come with `vae`."""
     index = read_model_index(path)
+    if vae is not None:
+        index["vae"] = list(CLASS)
     text_encoder = path / "text_encoder" / "config.json"
     tower = read_config(text_encoder, path) if text_encoder.exists() else {}
     family = family_of_folder(index, tower, path)  # first: it calls others by name
-    return read_description(path), family
+    configs: dict[str, Mapping[str, Any]] = {"model_index": index}
+    if vae is not None:
+        own = (path / "vae" / "config.json").exists()
+        published = {} if own else {"vae": shipped_description(family.key).vae}
+        configs |= published if vae.config is None else {"vae": vae.config}
+    for part in family.parts:
+        if part.component not in configs and not (path / part.component).is_dir():
+            beside = "give --vae FILE_OR_FOLDER with one, or " if part.component == "vae" else ""
+            raise CheckpointError(
+                f"{path} has no {TITLES[part.component]}, no folder {part.component}; {beside}"
+                "fetch the complete model"
+            )
+    return read_description(path, configs), family
+
+
+def has_component_weights(path: Path, component: str) -> bool:
+    """Whether the folder of a pipeline has a component's weights, and not its config alone."""
+    return has_weights(path / component, _STEMS[component], _PICKLED_STEMS[component])
+
+
+def take_component(
+    path: Path, part: Part, *, allow_pickle: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[str, ...]]:
+    """One component of the folder of a pipeline.
+
+    Returns:
+        Its weights; what its model has no place for, under original names; and notes.
+
+    Raises:
+        CheckpointError: it is missing, damaged, refused or does not fit its config.
+    """
+    config = read_config(path / part.component / "config.json", path)
+    found = read_component(path, part.component, allow_pickle=allow_pickle)
+    return _taken(part, found, config, path)
+
+
+def _taken(
+    part: Part, found: TensorFile, config: Mapping[str, Any], path: Path
+) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[str, ...]]:
+    where = f"{path / part.component}"
+    weights, rest = _checked(part, found.tensors, config, where)
+    plain, widened = plain_weights(weights, where)
+    extras = {f"{part.prefix}{name}": weight for name, weight in rest.items()}
+    return plain, extras, (*found.notes, *widened, *note_on_rest(rest, where))
+
+
+def read_vae_folder(folder: Path, root: Path, *, allow_pickle: bool = False) -> TensorFile:
+    """The weights in the folder of a VAE, whatever its name, within a model's folder `root`."""
+    return read_weights(
+        folder, _STEMS["vae"], _PICKLED_STEMS["vae"], root=root, allow_pickle=allow_pickle
+    )
 
 
 def read_component(path: Path, component: str, *, allow_pickle: bool = False) -> TensorFile:

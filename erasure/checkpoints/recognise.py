@@ -34,8 +34,13 @@ _PIPELINES: Final = {
 _V_BIAS: Final = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 
 
-def family_of_file(names: Collection[str], path: Path) -> Family:
+def family_of_file(names: Collection[str], path: Path, supposed: Family | None = None) -> Family:
     """The family of a single file.
+
+    Args:
+        names: of its weights.
+        path: for the message.
+        supposed: the family of a folder that has what the file may lack; a UNet alone is of it.
 
     Raises:
         CheckpointError: it is something else; the message says what, as far as names tell.
@@ -45,9 +50,16 @@ def family_of_file(names: Collection[str], path: Path) -> Family:
             prefixes = [part.prefix for part in family.parts if part.is_text]
             if all(any(name.startswith(prefix) for name in names) for prefix in prefixes):
                 return family
+        if supposed is not None:
+            return supposed
     other = next((t for p, t in _OTHERS if any(re.match(p, name) for name in names)), None)
     if other is None and _UNET in names:
         other = "a UNet without the text encoder of Stable Diffusion"
+    if _UNET in names and (other or "").startswith(("a UNet", "only a part")):
+        raise CheckpointError(
+            f"{path} holds {other}; give --config FOLDER, a diffusers folder of the same model "
+            f"({SUPPORTED}), to take what is missing from"
+        )
     raise CheckpointError(
         f"{path} holds {other or 'no Stable Diffusion UNet'}; {SUPPORTED} checkpoints are "
         "supported: UNet, VAE and all text encoders in one file, or a diffusers folder"

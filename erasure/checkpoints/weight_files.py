@@ -65,6 +65,11 @@ def read_weights(
     raise CheckpointError(_none(folder, f"{stem}.safetensors"))
 
 
+def has_weights(folder: Path, stem: str, pickled_stem: str) -> bool:
+    """Whether `read_weights` has anything to read there."""
+    return bool(_find_sets(folder, stem, "safetensors") or _find_sets(folder, pickled_stem, "bin"))
+
+
 def _find_sets(folder: Path, stem: str, ending: str) -> dict[str, _Set]:
     """Variant -> its files; `plain` is the set without a variant in its names."""
     variant = r"(?:\.(?P<{}>[\w-]+?))?"

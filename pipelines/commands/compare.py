@@ -14,6 +14,7 @@ from pipelines.commands.options import (
     Device,
     Force,
     Out,
+    Vae,
     refuse_taken,
     say,
 )
@@ -41,6 +42,7 @@ def compare(
     ] = None,
     device: Device = None,
     config: ConfigFolder = None,
+    vae: Vae = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -75,8 +77,8 @@ def compare(
     both = config_for(before, config), config_for(after, config)
     if config and both == (None, None):  # then the first says that it has no use for it
         both = config, None
-    one = open_model(before, config=both[0], allow_pickle=allow_pickle)
-    other = open_model(after, config=both[1], allow_pickle=allow_pickle)
+    one = open_model(before, config=both[0], vae=vae, allow_pickle=allow_pickle)
+    other = open_model(after, config=both[1], vae=vae, allow_pickle=allow_pickle)
     warn_of_prompts("prompts", texts, one)
     marked = list(erased or ())
     if not marked and other.provenance is not None:

@@ -13,6 +13,7 @@ from pipelines.commands.options import (
     ConfigFolder,
     Device,
     Force,
+    Vae,
     say,
     table,
 )
@@ -103,6 +104,7 @@ def erase(
     seed: Annotated[int | None, typer.Option(help="Of the run. [default: 0]")] = None,
     device: Device = None,
     config: ConfigFolder = None,
+    vae: Vae = None,
     cache: Annotated[str | None, typer.Option(help="Folder for drawn pictures, latents.")] = None,
     allow_pickle: AllowPickle = False,
     allow_code: Annotated[
@@ -138,6 +140,7 @@ def erase(
         seed=seed,
         device=device,
         config=config,
+        vae=vae,
         cache=cache,
         checkpointing=checkpointing,
         allow_pickle=allow_pickle,

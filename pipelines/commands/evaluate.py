@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.claims import claim
-from pipelines.commands.options import AllowPickle, AsJson, ConfigFolder, Device, Force, say, table
+from pipelines.commands.options import (
+    AllowPickle,
+    AsJson,
+    ConfigFolder,
+    Device,
+    Force,
+    Vae,
+    say,
+    table,
+)
 from pipelines.one_voice import one_voice
 
 if TYPE_CHECKING:
@@ -76,6 +85,7 @@ def evaluate(
     ] = False,
     device: Device = None,
     config: ConfigFolder = None,
+    vae: Vae = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -123,6 +133,7 @@ def evaluate(
         batch_size=batch_size,
         device=device,
         config=config,
+        vae=vae,
         allow_pickle=allow_pickle,
     )
     if compare:

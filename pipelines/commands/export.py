@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pipelines.claims import claim
-from pipelines.commands.options import AllowPickle, AsJson, ConfigFolder, Force, Model, Out, say
+from pipelines.commands.options import (
+    AllowPickle,
+    AsJson,
+    ConfigFolder,
+    Force,
+    Model,
+    Out,
+    Vae,
+    say,
+)
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
@@ -27,6 +36,7 @@ def export(
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title in a single file's header.")] = None,
     config: ConfigFolder = None,
+    vae: Vae = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -60,7 +70,7 @@ def export(
         raise ConfigError(f"--dtype is {dtype!r}; give {', '.join(DTYPES)}, or leave it out")
     claim(out)
     kind: torch.dtype | None = getattr(torch, DTYPES[dtype]) if dtype else None
-    checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
+    checkpoint = open_model(model, config=config, vae=vae, allow_pickle=allow_pickle)
     if base is not None:
         before = open_model(base, allow_pickle=allow_pickle)
         say(_export_patch(before, checkpoint, out, force=force), as_json=as_json)

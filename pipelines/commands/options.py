@@ -14,6 +14,10 @@ ConfigFolder = Annotated[
     str | None,
     typer.Option("--config", help="For a single file: a diffusers folder with configs, tokenizer."),
 ]
+Vae = Annotated[
+    str | None,
+    typer.Option("--vae", help="In place of the model's VAE, or if it has none: file or folder."),
+]
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Also read .ckpt, .pt and .bin, weights only.")
 ]

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.claims import claim
-from pipelines.commands.options import AllowPickle, AsJson, ConfigFolder, Force, Model, Out, say
+from pipelines.commands.options import (
+    AllowPickle,
+    AsJson,
+    ConfigFolder,
+    Force,
+    Model,
+    Out,
+    Vae,
+    say,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +36,7 @@ def apply(
     out: Out,
     to: To = "diffusers",
     config: ConfigFolder = None,
+    vae: Vae = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -40,7 +50,7 @@ def apply(
     _require_layout(to)
     claim(out)
     found = load_patch(patch)
-    checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
+    checkpoint = open_model(model, config=config, vae=vae, allow_pickle=allow_pickle)
     unet = patched(checkpoint.unet, found)
     made = applied(checkpoint.provenance, found, unet)
     written = _write(checkpoint, unet, made, out, to, force=force)
@@ -61,6 +71,7 @@ def remove(
     out: Out,
     to: To = "diffusers",
     config: ConfigFolder = None,
+    vae: Vae = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -76,7 +87,7 @@ def remove(
     _require_layout(to)
     claim(out)
     found = load_patch(patch)
-    checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
+    checkpoint = open_model(model, config=config, vae=vae, allow_pickle=allow_pickle)
     unet = unpatched(checkpoint.unet, found)
     # What its card says is no longer true of what is written.
     carried = {k: v for k, v in checkpoint.carried.items() if k not in ("README.md", "grid.png")}
@@ -99,6 +110,7 @@ def stack(
     patches: Annotated[list[Path], typer.Argument(help="Patches of this model, two or more.")],
     out: Out,
     config: ConfigFolder = None,
+    vae: Vae = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -115,7 +127,7 @@ def stack(
     claim(out)
     refuse_existing(out, force=force)
     found = [load_patch(path) for path in patches]
-    checkpoint = open_model(model, config=config, allow_pickle=allow_pickle)
+    checkpoint = open_model(model, config=config, vae=vae, allow_pickle=allow_pickle)
     stacked = stack_patches(checkpoint.unet, found)
     save_patch(out, stacked)
     say(

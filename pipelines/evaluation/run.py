@@ -97,7 +97,9 @@ def run_evaluation(
     )
     device = pick_device(recipe.device)
     team = processes(device)
-    after = open_model(recipe.model, config=recipe.config, allow_pickle=recipe.allow_pickle)
+    after = open_model(
+        recipe.model, config=recipe.config, vae=recipe.vae, allow_pickle=recipe.allow_pickle
+    )
     before = open_model(recipe.against) if recipe.against else None
     erased = erased_labels(recipe, after, suite)
     suite = limited(suite, erased.labels, recipe.limit)

@@ -75,6 +75,8 @@ class EvaluateRecipe:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     config: str | None = None
     """For a single file: a diffusers folder with its configs and tokenizer."""
+    vae: str | None = None
+    """A file or folder with a VAE, in the place of the model's or where it has none."""
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:
