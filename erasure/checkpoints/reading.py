@@ -4,7 +4,6 @@ from pathlib import Path
 
 from erasure.checkpoints.checking import require_finite
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.config_limits import require_plausible
 from erasure.checkpoints.description import read_config
 from erasure.checkpoints.given_vae import GivenVae
 from erasure.checkpoints.reading_file import open_file, read_single_file
@@ -54,7 +53,6 @@ def open_vae(path: Path, *, allow_pickle: bool = False) -> GivenVae:
         return GivenVae(path, open_file(path, allow_pickle=allow_pickle), None)
     folder = path / "vae" if (path / "model_index.json").exists() else path
     config = read_config(folder / "config.json", path)
-    require_plausible({"vae": config}, str(folder))
     return GivenVae(path, read_vae_folder(folder, path, allow_pickle=allow_pickle), config)
 
 

@@ -12,6 +12,7 @@ from erasure.checkpoints.architecture import expected_weights
 from erasure.checkpoints.bare_unet import with_prefix
 from erasure.checkpoints.checking import require_names, require_no_more, require_shapes
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.config_limits import require_plausible
 from erasure.checkpoints.description import (
     Description,
     shipped_description,
@@ -63,6 +64,7 @@ def read_single_file(
     description = _describe(path, found, family, config)
     if vae is not None and vae.config is not None:
         description = replace(description, vae=vae.config)
+        require_plausible(description.configs(), str(vae.path))
     description, notes = with_clip_vocabulary(description, family.key, path)
     notes += require_plain(description, family, str(config or path))
     _require_plain_unet(found, family, description, path)
