@@ -129,7 +129,7 @@ BAD_MODELS: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     ),
     "no model's config": (
         _changed(lambda path: (path / "unet" / "config.json").write_text("{}", encoding="utf-8")),
-        "UNet that listens to 1280 features",
+        "sample_size of unet is None",
     ),
 }
 
