@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eval.clip_model import load_clip
 from eval.errors import EvalError
-from eval.intervals import Difference, Mean, mean_interval, paired_difference
+from eval.intervals import Mean, mean_interval, paired_difference
 from eval.metric_value import MetricValue
 from eval.picture_bytes import Pictures, rgb_pictures
 
@@ -70,9 +70,7 @@ def clip_values(
     ]
 
 
-def _value(
-    name: str, which: str, found: Mean | Difference, after_n: int, before_n: int | None
-) -> MetricValue:
+def _value(name: str, which: str, found: Mean, after_n: int, before_n: int | None) -> MetricValue:
     return MetricValue(
         name=f"clip-score-{which}",
         label=f"CLIP score {which}, {name}",

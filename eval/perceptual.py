@@ -95,6 +95,8 @@ def perceptual_value(
 ) -> MetricValue:
     """Mean over the pairs with its bootstrap interval; take it on what was to be retained.
 
+    Where all distances are equal there is no interval.
+
     Raises:
         EvalError: there is no pair.
     """

@@ -109,7 +109,7 @@ def test_settings_recipe_seeds_versions_and_failures_are_there(read: Read) -> No
         "train 120 examples",
         "weights 1,000",
         "forgetting and retraining",
-        "search 3.0 s in 6 trials",
+        "search 3.0 s in 6 runs",
     ):
         assert part in text
 

@@ -462,7 +462,9 @@ def test_a_search_of_several_seeds_takes_the_best_mean(
     best = searched(tmp_path).rows["ga"]["lr"]
     means = {lr: sum(abs(math.log(lr / w)) for w in wanted.values()) for lr in tried}
     assert means[best] == min(means.values())
-    assert "in 8 trials" in (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "best of 4, 2 seeds each</td>" in page
+    assert "in 8 runs" in page
 
 
 def test_a_search_that_was_cut_goes_on(run: Run, tmp_path: Path) -> None:
@@ -618,4 +620,4 @@ def test_the_page_counts_the_trials_of_the_present_search(run: Run, tmp_path: Pa
     run(config, budget=3)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "best of 3</td>" in page
-    assert "in 3 trials" in page
+    assert "in 3 runs" in page

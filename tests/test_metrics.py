@@ -568,6 +568,8 @@ def test_clip_values_are_after_before_and_paired_difference() -> None:
     assert [value.value for value in found] == pytest.approx([29.0, 30.0, -1.0])
     assert [(value.after_n, value.before_n) for value in found] == [(3, None), (0, 3), (3, 3)]
     assert clip_values("tiny-clip", after) == found[:1]
+    unchanged = clip_values("tiny-clip", after, after)[-1]
+    assert (unchanged.value, unchanged.low, unchanged.high) == (0.0, None, None)
     assert found[0].to_dict()["unit"] == "points"
 
 

@@ -2,10 +2,15 @@
 
 import pytest
 
-from eval.intervals import wilson
-from eval.unlearning_rates import unlearning_rates
+from eval.intervals import paired_shares, wilson
+from eval.unlearning_rates import ClassAccuracy, Compared, UnlearningRates, unlearning_rates
 from pipelines.evaluation.results import ScoreRate
 from pipelines.evaluation.verdict import verdict
+
+CLASSES = tuple(
+    ClassAccuracy(head=head, label="x", erased=False, accuracy=Compared(None))
+    for head in ("object", "style")
+)
 
 
 def told(seen: int, erased: int, kept: int, others: int, erased_names: tuple[str, ...]) -> str:
@@ -46,6 +51,16 @@ def test_it_counts_pictures_of_plain_prompts_and_says_where_they_are_few(
 )
 def test_the_rest_is_intact_only_if_a_loss_is_excluded(kept: int, others: int, word: str) -> None:
     assert word in told(0, 30, kept, others, ("church",))
+
+
+def test_a_rate_of_few_pictures_keeps_the_rest_from_being_called_intact() -> None:
+    # The styles fell by more, but surely by little; of five objects hardly anything is known.
+    few = Compared(wilson(5, 5), wilson(5, 5), paired_shares([True] * 5, [True] * 5))
+    kept = [n >= 5 for n in range(1000)]
+    many = Compared(wilson(995, 1000), wilson(1000, 1000), paired_shares([True] * 1000, kept))
+    gone = Compared(wilson(30, 30), wilson(0, 30))
+    rates = UnlearningRates(rates={"ua": gone, "ira": few, "cra": many}, classes=CLASSES)
+    assert "a larger loss cannot be excluded" in verdict(("church",), rates, {}, [])
 
 
 def test_the_figures_stand_in_it() -> None:

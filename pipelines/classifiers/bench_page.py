@@ -69,7 +69,7 @@ def write_page(bench: Bench, folder: Path) -> Path:
             failures=view.failures(bench.rows),
             charted=view.with_all,
             described=view.described,
-            tried=Counter((cell.setting, cell.row) for cell in bench.trials),
+            tried=_tried(bench.trials),
             own_training=OWN_TRAINING,
             own_note=OWN_NOTE,
             facts=list(_facts(bench)),
@@ -117,6 +117,18 @@ def _facts(bench: Bench) -> Iterator[Facts]:
     yield Facts("Wall time", tuple(_times(bench)))
 
 
+def _tried(trials: Sequence[Cell]) -> dict[tuple[str, str], str]:
+    """Setting and row -> how many trials it had, and of how many seeds each."""
+    runs = Counter((cell.setting, cell.row) for cell in trials)
+    seeds = Counter(
+        (setting, row) for setting, row, _ in {(c.setting, c.row, c.seed) for c in trials}
+    )
+    return {
+        key: f"best of {count // seeds[key]}" + (f", {seeds[key]} seeds each" * (seeds[key] > 1))
+        for key, count in runs.items()
+    }
+
+
 def _named(values: Mapping[str, object]) -> Iterator[Fact]:
     for name, value in values.items():
         yield Fact(name.replace("_", " "), str(value))
@@ -140,4 +152,4 @@ def _times(bench: Bench) -> Iterator[Fact]:
     yield Fact("attacks of membership", seconds(sum(cell.attack_seconds for cell in scored)))
     if bench.trials:
         spent = sum(cell.scores.seconds for cell in bench.trials if cell.scores is not None)
-        yield Fact("search", f"{seconds(spent)} in {len(bench.trials):,} trials")
+        yield Fact("search", f"{seconds(spent)} in {len(bench.trials):,} runs")
