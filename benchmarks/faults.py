@@ -1,6 +1,7 @@
 """Kill the commands at random moments, start them again, and compare with an unbroken run.
 
     python benchmarks/faults.py --kills 56 --seed 0
+    python benchmarks/faults.py --kills 0 --pairs 4
 
 Training, mask, drawing, evaluation and export run as processes of their own on a random pipeline
 of 50,000 weights, and are killed by SIGKILL: half of them exactly at a file operation, half some
@@ -8,22 +9,26 @@ time after one. Then the same command is given again, with `--resume` where it h
 ends. Each time every file at its own name must be what it was or what it will be; at the end the
 result must be that of an unbroken run, byte for byte but for times, and nothing else may be left.
 `--keep` keeps what is wrong, and the unbroken runs.
+
+`--pairs` starts two commands at once, within a fifth of a second: with one place to write to, where
+one must end as if it were alone and the other at once, and with one empty cache, where both must
+end as if they were alone. In some of them the first is killed on the way and given again.
 """
 
 import argparse
-import itertools
 import random
 import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from command_processes import Forks, Fresh, Workplace
 from fault_jobs import Job, chosen_jobs, different, digests, midway, prepare
+from fault_pairs import PairTally, pairs_of, pairs_table, try_pair
+from killing import Killing, Moment
 
 
 @dataclass
@@ -35,50 +40,6 @@ class Tally:
     forced: int = 0
     """Starts that refused to replace what an earlier one had finished, and needed --force."""
     problems: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Moment:
-    """When to kill: at file operation `at`, or a share of the time to the next one after it."""
-
-    at: int
-    share: float | None
-
-
-@dataclass
-class Killing:
-    """Runs commands and kills them."""
-
-    place: Workplace
-    where: Path
-    """Folder of the command."""
-    keep: Path | None = None
-    """Where to copy what is wrong."""
-    log: Path = field(init=False)
-    """One line a file operation, its time first."""
-
-    def __post_init__(self) -> None:
-        self.log = self.place.folder / "log"
-
-    def run(self, arguments: tuple[str, ...], moment: Moment | None, gaps: list[float]) -> int:
-        """Run a command, or kill it; returns the exit code, negative for a signal."""
-        self.log.write_bytes(b"")
-        stop_at = moment.at if moment is not None and moment.share is None else -1
-        running = self.place.start(self.where, arguments, log=str(self.log), stop_at=stop_at)
-        while (code := running.code()) is None:
-            if moment is not None and self.log.read_bytes().count(b"\n") >= moment.at:
-                if moment.share is not None:
-                    time.sleep(moment.share * gaps[min(moment.at, len(gaps)) - 1])
-                if running.code() is None:
-                    running.kill()
-                    return -signal.SIGKILL
-            time.sleep(0.002)
-        return code
-
-    def gaps(self) -> list[float]:
-        """Seconds from each noted operation of the last run to the next."""
-        times = [float(line.split()[0]) for line in self.log.read_text().splitlines()]
-        return [after - before for before, after in itertools.pairwise(times)] or [0.0]
 
 
 def broken(killing: Killing, name: str, job: Job, kills: int, draw: random.Random) -> Tally:
@@ -148,11 +109,9 @@ def trial(
     yield from (f"{wrong} after {history}" for wrong in different(digests(where), wanted))
 
 
-def markdown(tallies: Mapping[str, Tally], command: str) -> str:
-    """The table, and below it what is wrong."""
+def markdown(tallies: Mapping[str, Tally]) -> list[str]:
+    """Lines of the table."""
     lines = [
-        f"`python {command}`",
-        "",
         "| job | kills | starts | of them with --force | problems |",
         "| --- | --- | --- | --- | --- |",
     ]
@@ -163,34 +122,51 @@ def markdown(tallies: Mapping[str, Tally], command: str) -> str:
     kills, starts, forced = (
         sum(getattr(t, n) for t in every) for n in ("kills", "starts", "forced")
     )
-    problems = [f"{name}: {problem}" for name, t in tallies.items() for problem in t.problems]
-    lines.append(f"| all | {kills} | {starts} | {forced} | {len(problems)} |")
-    return "\n\n".join(["\n".join(lines), *problems])
+    wrong = sum(len(t.problems) for t in every)
+    lines.append(f"| all | {kills} | {starts} | {forced} | {wrong} |")
+    return lines
 
 
 def main() -> None:
     """Print the table; exit code 1 where anything is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=56, help="in all")
+    parser.add_argument("--pairs", type=int, default=0, help="trials of each pair")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", nargs="+", help="beginnings of their names; all if none")
+    parser.add_argument("--jobs", nargs="+", help="beginnings of names, of pairs too; all if none")
     parser.add_argument("--model", type=Path, help="a diffusers folder; a tiny one if none")
     parser.add_argument(
         "--keep", type=Path, help="folder for the unbroken runs and what went wrong"
     )
     parser.add_argument("--fork", action="store_true", help="import once, fork for each command")
     chosen = parser.parse_args()
+    starter = Forks if chosen.fork else Fresh
+    tallies: dict[str, Tally] = {}
+    pairs: dict[str, PairTally] = {}
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        place = Workplace(Path(folder), Forks() if chosen.fork else Fresh())
+        place = Workplace(Path(folder), starter())
         killing = Killing(place, place.folder / "work", chosen.keep)
-        jobs = chosen_jobs(place, chosen.model, chosen.jobs)
-        tallies = {}
-        for number, (name, job) in enumerate(jobs.items()):
-            kills = chosen.kills * (number + 1) // len(jobs) - chosen.kills * number // len(jobs)
-            draw = random.Random(f"{chosen.seed} {name}")
-            tallies[name] = broken(killing, name, job, kills, draw)
-    print(markdown(tallies, " ".join(sys.argv)))
-    sys.exit(any(tally.problems for tally in tallies.values()))
+        if chosen.kills:
+            jobs = chosen_jobs(place, chosen.model, chosen.jobs)
+            for number, (name, job) in enumerate(jobs.items()):
+                before, after = (chosen.kills * n // len(jobs) for n in (number, number + 1))
+                draw = random.Random(f"{chosen.seed} {name}")
+                tallies[name] = broken(killing, name, job, after - before, draw)
+        if chosen.pairs:
+            second = Workplace(place.folder / "second", starter())
+            second.folder.mkdir()
+            workers = killing, Killing(second, killing.where)
+            for name, pair in pairs_of(chosen_jobs(place, chosen.model, None)).items():
+                if chosen.jobs is None or name.startswith(tuple(chosen.jobs)):
+                    draw = random.Random(f"{chosen.seed} {name}")
+                    pairs[name] = try_pair(name, pair, workers, chosen.pairs, draw)
+    tables = [markdown(tallies)] if tallies else []
+    tables += [pairs_table(pairs)] if pairs else []
+    wrong = {n: t.problems for n, t in (*tallies.items(), *pairs.items())}
+    problems = [f"{name}: {problem}" for name, found in wrong.items() for problem in found]
+    told = [f"`python {' '.join(sys.argv)}`", *map("\n".join, tables), *problems]
+    print("\n\n".join(told))
+    sys.exit(bool(problems))
 
 
 if __name__ == "__main__":

@@ -94,6 +94,14 @@ def test_killed_twice_an_export_is_whole(tiny_folder: Path) -> None:
     assert (kills, problems) == ("2", "0")
 
 
+def test_of_two_exports_to_one_file_one_is_refused(tiny_folder: Path) -> None:
+    pair = "one place: export to a file"
+    jobs = ("--kills", 0, "--pairs", 1, "--jobs", pair, "--fork", "--model", tiny_folder)
+    said = command(BENCHMARKS / "faults.py", *jobs)
+    assert said.code == 0, said.out + said.err
+    assert cells(said.out)[pair] == ["1", "0", "1", "1", "0"]
+
+
 def test_a_mask_is_whole_whichever_write_finds_no_space(tiny_folder: Path) -> None:
     jobs = ("--jobs", "mask", "--every", 9, "--fork", "--model", tiny_folder)
     said = command(BENCHMARKS / "full_disk.py", *jobs)
