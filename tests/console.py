@@ -1,6 +1,7 @@
 """The command line as a test calls it: in this process, or as one of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -10,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 import typer.main
 
 from pipelines.cli import main
@@ -41,6 +43,8 @@ seeds = "0"
 steps = 2
 """
 """As little of everything as a run can have."""
+PATIENCE = 300.0
+"""Seconds that a test waits for another process, on a machine that is busy too."""
 
 
 _built = cache(typer.main.get_command)
@@ -70,16 +74,33 @@ def erasure(*arguments: object) -> Said:
     return Said(code, out.getvalue(), err.getvalue())
 
 
-def command(*arguments: object) -> Said:
-    """Run Python with these arguments, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        capture_output=True,
+def command(*arguments: object, seconds: float = PATIENCE, **environment: object) -> Said:
+    """Run Python with these arguments, in a process of its own.
+
+    Fails where it does not end in time, and ends it then with all that it has started: a launcher
+    whose process hangs would wait for ever.
+    """
+    line = [sys.executable, *map(str, arguments)]
+    more = {name: str(value) for name, value in environment.items()}
+    process = subprocess.Popen(
+        line,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | more,
+        start_new_session=True,
     )
-    return Said(done.returncode, done.stdout, done.stderr)
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        pytest.fail(f"{line} did not end in {seconds} s; it said:\n{out}\n{err}")
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return Said(process.returncode, out, err)
 
 
 def quick_recipe(folder: Path, **more: object) -> Path:

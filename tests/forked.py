@@ -11,13 +11,14 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from console import ROOT, Said
+from console import PATIENCE, ROOT, Said
 
 _IMPORTED = ["hypothesis", "pytest", "tiny", "pipelines.erasing", "pipelines.evaluation.run"]
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -30,7 +31,7 @@ def forked(
     """Call a function of an importable module in `count` processes of one thread each.
 
     Several are told of each other as by torchrun. Where one of them fails, the others are ended,
-    and the code is that of the one that failed.
+    and the code is that of the one that failed. So are all that do not end in time.
     """
     with tempfile.TemporaryDirectory() as folder:
         streams = {"FORKED_OUT": f"{folder}/out", "FORKED_ERR": f"{folder}/err"}
@@ -92,10 +93,15 @@ def _begin(
 
 
 def _ended(team: list[BaseProcess]) -> int:
-    """Wait for all of them, and end all once one has failed."""
-    code = 0
+    """Wait for all of them, and end all once one has failed, or the time is over."""
+    code, end = 0, time.monotonic() + PATIENCE
     while alive := [process for process in team if process.is_alive()]:
-        wait([process.sentinel for process in alive])
+        left = end - time.monotonic()
+        if left <= 0:
+            for process in alive:
+                process.kill()
+            pytest.fail(f"{len(alive)} of {len(team)} processes did not end in {PATIENCE} s")
+        wait([process.sentinel for process in alive], timeout=left)
         failed = [process.exitcode for process in team if process.exitcode]
         if failed and not code:
             code = failed[0]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console import erasure
+from console import command, erasure
 from forked import forked
 from refusals import assert_told, tree
 
@@ -120,8 +120,7 @@ def is_locked(lock: Path) -> bool:
         "import fcntl, os, sys; "
         "fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)"
     )
-    done = subprocess.run([sys.executable, "-Sc", program, lock], capture_output=True, check=False)
-    return b"BlockingIOError" in done.stderr
+    return "BlockingIOError" in command("-Sc", program, lock).err
 
 
 def test_a_link_to_a_folder_is_the_folder(tmp_path: Path) -> None:
@@ -219,20 +218,29 @@ def test_where_there_are_no_locks_that_is_said_and_the_work_goes_on(
 # Races
 
 
-def try_once(path: str, start: float) -> None:
-    """Claim at a moment, hold on until all have tried, and print what became of it."""
-    while time.time() < start:
-        pass
+def try_once(path: str) -> None:
+    """Claim when all are ready, hold on until all have tried, and print what became of it."""
+    meet(Path(path).with_name("ready"))
     try:
         with claimed(Path(path)):
-            time.sleep(0.5)
-        print("won", flush=True)
+            print("won", flush=True)
+            meet(Path(path).with_name("tried"))
     except CheckpointError as err:
         print("refused" if "in use" in str(err) else err, flush=True)
+        meet(Path(path).with_name("tried"))
+
+
+def meet(folder: Path) -> None:
+    """Return when all processes have come here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / os.environ["RANK"]).touch()
+    while len(list(folder.iterdir())) < int(os.environ["WORLD_SIZE"]):
+        pass
 
 
 def try_often(path: str, seconds: float) -> None:
     """Claim and let go for a while; fails where another process is in at the same time."""
+    meet(Path(f"{path}-ready"))
     inside, end, wins = Path(f"{path}-inside"), time.time() + seconds, 0
     while time.time() < end:
         try:
@@ -246,8 +254,7 @@ def try_often(path: str, seconds: float) -> None:
 
 
 def test_of_several_that_start_at_the_same_moment_one_wins(tmp_path: Path) -> None:
-    forked(enter, tmp_path / "run")  # the server is there, so that the moment can be near
-    said = forked(try_once, str(tmp_path / "a" / "run"), time.time() + 0.6, count=4)
+    said = forked(try_once, str(tmp_path / "run"), count=4)
     assert said.code == 0, said.err
     assert sorted(said.out.split()) == ["refused"] * 3 + ["won"]
 
@@ -256,7 +263,7 @@ def test_a_lock_that_comes_and_goes_never_lets_two_in(tmp_path: Path) -> None:
     said = forked(try_often, str(tmp_path / "a" / "run"), 1.0, count=3)
     assert said.code == 0, said.err
     assert all(int(wins) > 0 for wins in said.out.split())
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not list(tmp_path.rglob("*run")) + list(tmp_path.rglob("*.lock"))
 
 
 # ---------------------------------------------------------------------------------------------

@@ -1,8 +1,6 @@
 """Finding a mask and erasing, from a checkpoint to a checkpoint, on a random tiny pipeline."""
 
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from console import command
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from safetensors import safe_open
 from tiny import ascent, assert_same_bits, outside, salun, seeded
@@ -495,6 +494,5 @@ def test_the_package_is_imported_without_diffusers() -> None:
         "assert not {'diffusers', 'transformers'} & set(sys.modules)\n"
         "assert all(hasattr(erasure, name) for name in erasure.__all__)"
     )
-    root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    said = command("-c", code)
+    assert (said.code, said.err) == (0, "")

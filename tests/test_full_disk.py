@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from checkpoints.tiny_models import SMALL, write_pipeline
-from console import ROOT, erasure
+from console import PATIENCE, ROOT, erasure
 from tiny import seeded
 
 from erasure.cache import TensorCache
@@ -160,6 +160,7 @@ def test_a_full_disk_behind_stdout_is_one_sentence_too() -> None:
             text=True,
             cwd=ROOT,
             check=False,
+            timeout=PATIENCE,
         )
     assert done.returncode == 1
     assert done.stderr == (

@@ -5,8 +5,6 @@ The processes are real ones, connected by gloo. Torchrun starts those of the who
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from console import ROOT, Said, erasure
+from console import ROOT, Said, command, erasure
 from forked import forked, run_line
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,17 +80,10 @@ steps = 2
 
 def launch(count: int, *arguments: object, **environment: object) -> Said:
     """Let torchrun run Python with these arguments in `count` processes of one thread each."""
-    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
-    more = {name: str(value) for name, value in environment.items()}
+    environment |= {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests")))}
+    environment |= {"OMP_NUM_THREADS": 1}
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count))
-    done = subprocess.run(
-        [sys.executable, *torchrun, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | more,
-        check=False,
-    )
-    return Said(done.returncode, done.stdout, done.stderr)
+    return command(*torchrun, *arguments, **environment)
 
 
 # ---------------------------------------------------------------------------------------------
