@@ -103,8 +103,8 @@ def unlearning_rates(
         the erased label count for IRA and CRA; arXiv:2310.12508 for UA and RA of classes. The
         shares are over pictures, the released ones over classes: the same if each label is asked
         for equally often and every picture can be used. CRA is not that of the released script,
-        `accuracy.py`: it averages the other head over all pictures, those asked for the erased
-        label and those of the seed images without a style among them.
+        `accuracy.py`: where a style is erased it averages each object over all themes, the erased
+        one and the seed images, which have none, among them.
     """
     sides = [after] if before is None else [after, before]
     if any(len(side) != len(asked) for side in sides):
