@@ -177,9 +177,13 @@ def _check_weights(
 
 def _erased(provenance: Provenance, unet: str) -> Check:
     """A UNet from before an edit must not stand under the record of that edit."""
-    wanted = "after its edits"
+    wanted = "not the base of any"
     undone = [e.concept for e in provenance.edits if e.moved and e.base_hash == unet]
-    return Check("UNet", wanted, f"the one before {undone[0]} was erased" if undone else wanted)
+    return Check(
+        "UNet after its edits",
+        wanted,
+        f"the one before {undone[0]} was erased" if undone else wanted,
+    )
 
 
 def _check_words(found: _Findings, words: Mapping[str, str], name: str) -> None:

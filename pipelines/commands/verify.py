@@ -69,7 +69,7 @@ def _for_people(found: "Verification") -> dict[str, str]:
             result["erased" if len(made.edits) == 1 else f"erased {number}"] = _told(edit)
         if made.restored is not None:
             gone = ", ".join(made.restored.concepts)
-            result["restored"] = f"{gone} was taken out again; this is the base of that edit"
+            result["restored"] = f"the base again, as before the erasure of {gone}"
     if made is None or not made.edits:
         result["erased"] = "nothing"
     return result

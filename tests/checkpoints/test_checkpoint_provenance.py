@@ -141,7 +141,7 @@ def test_what_was_written_verifies_in_every_form(
         assert found.provenance == written.provenance
     names = [check.name for check in verify(file).checks]
     weights = [f"{name} weights" for name in start.components]
-    assert names == [*weights, "values", "UNet", "file data", "header words"]
+    assert names == [*weights, "values", "UNet after its edits", "file data", "header words"]
     assert not verify(file).unchecked
     assert verify(tmp_path / "run").passed
 
