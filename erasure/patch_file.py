@@ -17,6 +17,7 @@ from torch import Tensor
 
 from erasure.checkpoints.tensor_file import read_tensors, write_tensors
 from erasure.errors import PatchError
+from erasure.json_text import parsed
 from erasure.patch import BITS, Patch, PatchEntry, PatchInfo
 
 FORMAT: Final = "erasure-patch 2"
@@ -76,13 +77,13 @@ def load_patch(path: Path) -> Patch:
         raise PatchError(f"{path} is damaged: it does not match its checksum; {_REMEDY}")
     try:
         return Patch(dict(_entries(stated, file.tensors)), _info(stated))
-    except (KeyError, TypeError, ValueError, RecursionError) as err:
+    except (KeyError, TypeError, ValueError) as err:
         raise PatchError(f"the header of {path} is damaged ({err}); {_REMEDY}") from err
 
 
 def _info(metadata: Mapping[str, str]) -> PatchInfo:
-    provenance: Any = json.loads(metadata["provenance"])
-    concepts: Any = json.loads(metadata["concepts"])
+    provenance: Any = parsed(metadata["provenance"])
+    concepts: Any = parsed(metadata["concepts"])
     if not isinstance(provenance, dict):
         raise TypeError("its provenance is no JSON object")
     if not isinstance(concepts, list) or not all(isinstance(word, str) for word in concepts):
@@ -100,7 +101,7 @@ def _entries(
     metadata: Mapping[str, str], tensors: Mapping[str, Tensor]
 ) -> Iterator[tuple[str, PatchEntry]]:
     names = set()
-    for name, shape, kind in json.loads(metadata["weights"]):
+    for name, shape, kind in parsed(metadata["weights"]):
         dtype, difference = _TYPES[kind], tensors[f"{name}.difference"]
         if difference.dtype != BITS[dtype.itemsize]:
             raise ValueError(f"{name} has differences of type {difference.dtype} for {dtype}")

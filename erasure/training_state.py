@@ -60,7 +60,7 @@ def load_state(path: Path, trainer: MaskedTrainer[Any], run: str) -> Resumed:
         ) from err
 
 
-def _restore(trainer: MaskedTrainer, found: Found) -> list[Step]:
+def _restore(trainer: MaskedTrainer[Any], found: Found) -> list[Step]:
     """Put the trainer where the state was; its steps until then."""
     tensors, states = found.tensors, {}
     parts = [name.split(".", 2) for name in tensors if name.startswith("optimizer.")]

@@ -212,6 +212,8 @@ def _wanted(hint: Any) -> str:  # noqa: ANN401
         return f"a list of {len(options)}: {', '.join(map(_wanted, options))}"
     if hint in _SCALARS:
         return _SCALARS[hint][1]
+    if not is_dataclass(hint):
+        return "a table"
     return f"a table with the keys {', '.join(field.name for field in fields(hint) if field.init)}"
 
 

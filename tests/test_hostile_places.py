@@ -182,6 +182,7 @@ def test_an_index_of_shards_names_bare_files(
         ("model_index.json", '{"a":' * 50_000, "cannot be read as JSON"),
         ("vae/config.json", "{" + " " * 300_000 + "}", "more than 256,000 bytes"),
         ("vae/config.json", b"\xff\xfe", "cannot be read as JSON"),
+        ("vae/config.json", '{"a": "\\ud800"}', "half a surrogate pair"),
         ("scheduler/scheduler_config.json", "[1]", "not an object"),
     ],
 )

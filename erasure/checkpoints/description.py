@@ -1,6 +1,5 @@
 """Everything of a pipeline that is not weights: its configs and its tokenizer's files."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from erasure.bare_names import require_bare
 from erasure.checkpoints.config_limits import require_plausible
 from erasure.checkpoints.containment import inside
 from erasure.errors import CheckpointError
+from erasure.json_text import parsed
 from erasure.regular_files import require_regular
 
 CONFIG_FILES: Final = {
@@ -160,12 +160,12 @@ def read_json(path: Path, *, limit: int = 16_000_000) -> dict[str, Any]:
             content = file.read(limit + 1)
         if len(content) > limit:
             raise ValueError(f"it has more than {limit:,} bytes")
-        found = json.loads(content.decode("utf-8"))
+        found = parsed(content)
     except FileNotFoundError as err:
         raise CheckpointError(
             f"{path.parent} has no {path.name}; a complete diffusers folder is needed"
         ) from err
-    except (OSError, ValueError, RecursionError) as err:
+    except (OSError, ValueError) as err:
         raise CheckpointError(f"{path} cannot be read as JSON: {err}") from err
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} holds a JSON {type(found).__name__}, not an object")

@@ -20,6 +20,7 @@ from erasure.checkpoints.description import (
 )
 from erasure.checkpoints.vocabulary import CLIP_SIZE
 from erasure.errors import CheckpointError
+from erasure.json_text import parsed
 from erasure.local_paths import json_without_origin, without_origin
 
 CONFIGS_KEY: Final = "erasure.configs"
@@ -72,7 +73,7 @@ def from_header(metadata: Mapping[str, str], source: str) -> Description | None:
         configs = _configs(metadata[CONFIGS_KEY])
         words = {n: _unpack(metadata.get(f"{TOKENIZER_KEY}{n}", "")) for n in TOKENIZERS}
         description = Description(**configs, **words)
-    except (ValueError, TypeError, KeyError, zlib.error, RecursionError) as err:
+    except (ValueError, TypeError, KeyError, zlib.error) as err:
         raise CheckpointError(
             f"{source} has damaged configs in its header ({err}); give --config FOLDER"
         ) from err
@@ -87,13 +88,16 @@ def _configs(text: str) -> dict[str, Mapping[str, Any]]:
     """The configs by the keys of `CONFIG_FILES`; other keys are left out."""
     if len(text) > _LARGEST:
         raise ValueError(f"{CONFIGS_KEY} has {len(text):,} characters, at most {_LARGEST:,} fit")
-    found = json.loads(text)
+    found = parsed(text)
     if not isinstance(found, dict):
         raise TypeError(f"{CONFIGS_KEY} is a JSON {type(found).__name__}, not an object")
     configs = {name: config for name, config in found.items() if name in CONFIG_FILES}
     for name, config in configs.items():
         if not isinstance(config, dict):
             raise TypeError(f"{name} is a JSON {type(config).__name__}, not an object")
+    for name in CONFIG_FILES:
+        if not configs.get(name) and name != "text_encoder_2":
+            raise ValueError(f"{CONFIGS_KEY} says nothing of {name}")
     return configs
 
 
@@ -109,7 +113,7 @@ def _unpack(packed: str) -> dict[str, bytes]:
         return {}
     if len(packed) > _LARGEST:
         raise ValueError(f"a tokenizer of {len(packed):,} characters, at most {_LARGEST:,} fit")
-    files = json.loads(_decompressed(base64.b85decode(packed)))
+    files = parsed(_decompressed(base64.b85decode(packed)))
     if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
         raise TypeError("a tokenizer's entry is no JSON object of file names and their contents")
     return {name: content.encode("latin-1") for name, content in files.items()}

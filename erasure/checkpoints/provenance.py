@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.errors import CheckpointError
+from erasure.json_text import parsed
 
 FORMAT: Final = "erasure-checkpoint 2"
 FIRST_FORMAT: Final = "erasure-checkpoint 1"
@@ -118,8 +119,8 @@ def header_json(value: object) -> str:
 def json_entry(metadata: Mapping[str, str], key: str, source: str) -> Any:  # noqa: ANN401
     """A header entry that is JSON; CheckpointError where it is not."""
     try:
-        return json.loads(metadata[key])
-    except (ValueError, RecursionError) as err:
+        return parsed(metadata[key])
+    except ValueError as err:
         raise CheckpointError(
             f"{source}: {key} is not JSON: {metadata[key][:60]!r}; get the file again from its "
             "source"
