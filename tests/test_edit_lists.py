@@ -13,6 +13,7 @@ from erasure import read_checkpoint, verify
 from erasure.checkpoints import EditRecord, Provenance, model_card
 from erasure.checkpoints.modelspec import default_title
 from erasure.checkpoints.provenance import edits_of
+from erasure.errors import CheckpointError
 from erasure.patch import make_patch
 from erasure.patch_edits import edits_since
 from erasure.patch_file import load_patch
@@ -183,6 +184,9 @@ def test_patches_of_older_versions_are_read() -> None:
     assert [e.concept for e in edits_of(one, "it")] == ["church"]
     assert [e.concept for e in edits_of({"stacked": [one, other]}, "it")] == ["church", "dog"]
     assert edits_of({}, "it") == ()
+    for damaged in ("church", 3, [1]):
+        with pytest.raises(CheckpointError, match="stacked edits that are no list"):
+            edits_of({"stacked": damaged}, "it")
 
 
 def test_a_title_names_the_base_and_what_is_gone(twice: Path, tiny_folder: Path) -> None:

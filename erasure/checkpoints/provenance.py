@@ -134,8 +134,12 @@ def edits_of(values: Mapping[str, Any], source: str) -> tuple[EditRecord, ...]:
     Raises:
         CheckpointError: as `Provenance.from_dict`.
     """
-    stacked = values.get("stacked")
-    if isinstance(stacked, Sequence) and not isinstance(stacked, str):
+    stacked = values.get("stacked", ())
+    if not isinstance(stacked, Sequence) or not all(isinstance(one, Mapping) for one in stacked):
+        raise CheckpointError(
+            f"{source} has stacked edits that are no list of records; get it again from its source"
+        )
+    if stacked:
         return tuple(edit for one in stacked for edit in edits_of(one, source))
     return Provenance.from_dict(values, source).edits if "format" in values else ()
 
