@@ -100,6 +100,7 @@ _OPENCLIP: Final = Part(
     to_original=openclip.to_original,
     to_diffusers=openclip.to_diffusers,
     tidy_diffusers=clip.with_prefix,
+    tidy_original=openclip.usual_names,
 )
 
 SD1: Final = Family(

@@ -153,6 +153,41 @@ def test_a_file_of_another_tool_is_read_and_what_only_it_has_is_kept(
     assert_same(load_file(tmp_path / "again.safetensors"), {**tensors, LOGIT_SCALE: scale})
 
 
+PROJECTION = "conditioner.embedders.1.model.text_projection"
+
+
+def test_the_projection_of_the_script_of_diffusers_is_read_as_it_stands(
+    start: Checkpoint, folder: Path, file: Path, tmp_path: Path
+) -> None:
+    tensors = load_file(file)
+    linear = start.components["text_encoder_2"]["text_projection.weight"]
+    assert not torch.equal(linear, linear.t())
+    torch.testing.assert_close(tensors[PROJECTION], linear.t(), rtol=0, atol=0)
+    script = {name: w for name, w in tensors.items() if name != PROJECTION}
+    script[f"{PROJECTION}.weight"] = linear.contiguous()
+    both = {**script, PROJECTION: tensors[PROJECTION]}
+    for name, weights in (("script", script), ("both", both)):
+        save_file(weights, tmp_path / f"{name}.safetensors")
+        found = read_checkpoint(tmp_path / f"{name}.safetensors", config=folder)
+        assert_equal_checkpoints(start, found)
+        assert found.extras == {}
+        write_single_file(found, tmp_path / "again.safetensors", force=True)
+        assert_same(load_file(tmp_path / "again.safetensors"), tensors)
+
+
+def test_two_projections_that_differ_are_refused(folder: Path, file: Path, tmp_path: Path) -> None:
+    tensors = load_file(file)
+    tensors[f"{PROJECTION}.weight"] = tensors[PROJECTION]  # the transpose of what it should be
+    save_file({n: w.clone() for n, w in tensors.items()}, tmp_path / "two.safetensors")
+    with pytest.raises(CheckpointError, match=r"both text_projection and text_projection\.weight"):
+        read_checkpoint(tmp_path / "two.safetensors", config=folder)
+    del tensors[PROJECTION]
+    tensors[f"{PROJECTION}.weight"] = torch.zeros(4)
+    save_file(tensors, tmp_path / "flat.safetensors")
+    with pytest.raises(CheckpointError, match=r"has the shape \[4\], not two dimensions"):
+        read_checkpoint(tmp_path / "flat.safetensors", config=folder)
+
+
 def test_the_header_names_the_architecture(file: Path) -> None:
     with safe_open(file, framework="pt") as opened:
         found = opened.metadata()

@@ -16,11 +16,13 @@ from erasure.checkpoints.layout.clip import with_prefix
 from erasure.checkpoints.layout.renaming import inverse, renamed
 from erasure.errors import CheckpointError
 
+_MATRIX: Final = "text_projection"
+_LINEAR: Final = "text_projection.weight"
 _SHARED: Final = {
     "text_model.embeddings.token_embedding": "token_embedding",
     "text_model.embeddings.position_embedding.weight": "positional_embedding",
     "text_model.final_layer_norm": "ln_final",
-    "text_projection.weight": "text_projection",
+    _LINEAR: _MATRIX,
     "logit_scale": "logit_scale",
 }
 _LAYER: Final = {
@@ -49,9 +51,7 @@ def to_original(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             parts = [_sibling(weights, name, letter) for letter in "qkv"]
             done[f"transformer.resblocks.{found[1]}.attn.in_proj_{found[3]}"] = torch.cat(parts)
         else:
-            done[renamed(name, modules)] = (
-                weight.t() if name == "text_projection.weight" else weight
-            )
+            done[renamed(name, modules)] = weight.t() if name == _LINEAR else weight
     return done
 
 
@@ -65,8 +65,35 @@ def to_diffusers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             for letter, part in zip("qkv", weight.chunk(3), strict=True):
                 done[f"{layer}.{letter}_proj.{found[2]}"] = part
         else:
-            done[renamed(name, modules)] = weight.t() if name == "text_projection" else weight
+            done[renamed(name, modules)] = weight.t() if name == _MATRIX else weight
     return done
+
+
+def usual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Original names with `text_projection` in place of `text_projection.weight`.
+
+    diffusers' own script for SD XL leaves the linear layer of transformers as it is, so what has
+    that longer name is the transpose of what has the shorter one.
+
+    Raises:
+        CheckpointError: both names are there and differ.
+    """
+    weights = dict(weights)
+    linear = weights.pop(_LINEAR, None)
+    if linear is None:
+        return weights
+    if linear.dim() != 2:
+        raise CheckpointError(
+            f"{_LINEAR} of the text encoder has the shape {list(linear.shape)}, not two "
+            "dimensions; fetch the file again"
+        )
+    other = weights.get(_MATRIX)
+    if other is not None and not torch.equal(other, linear.t()):
+        raise CheckpointError(
+            f"the text encoder has both {_MATRIX} and {_LINEAR}, and one is not the transpose of "
+            "the other; take out the one that is wrong"
+        )
+    return {_MATRIX: linear.t(), **weights}
 
 
 def _sibling(weights: Mapping[str, Tensor], query: str, letter: str) -> Tensor:
