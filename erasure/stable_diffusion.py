@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from erasure.bare_names import require_bare
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.family import SDXL
+from erasure.checkpoints.scheduler import noise_schedule_of
 from erasure.denoiser import Condition, Denoiser
 from erasure.errors import CheckpointError
 from erasure.latent_scale import latent_scale
@@ -46,23 +47,13 @@ def wrap_unet(network: nn.Module) -> Denoiser:
 
 
 def noise_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
-    """The forward process that any diffusers scheduler config describes.
+    """The forward process that a diffusers scheduler config describes.
 
     Raises:
-        CheckpointError: the model predicts something else than noise or velocity.
+        CheckpointError: the scheduler is of another kind, or the model predicts something else
+            than noise or velocity.
     """
-    from diffusers import DDPMScheduler
-
-    prediction = config.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction"):
-        raise CheckpointError(
-            f"the scheduler's prediction_type is {prediction!r}; models that predict 'epsilon' or "
-            "'v_prediction' can be edited"
-        )
-    names = {"num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"}
-    names |= {"rescale_betas_zero_snr"}
-    scheduler: Any = DDPMScheduler(**{k: v for k, v in config.items() if k in names})
-    return NoiseSchedule(scheduler.alphas_cumprod.float(), prediction)
+    return noise_schedule_of(config)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from erasure.latent_scale import latent_scale
 from erasure.seeds import initial_noise
 from erasure.stable_diffusion import build_pipeline, text_encoder_of, wrap_unet
 from erasure.text_encoders import with_size
-from pipelines.schedulers import DEFAULT, build_scheduler
+from pipelines.schedulers import DEFAULT, begin_sampling, build_scheduler
 from pipelines.settings import DrawingConfig, check_size
 
 T = TypeVar("T")
@@ -63,12 +63,13 @@ class Painter:
         precision: Precision = "fp32",
     ) -> None:
         """ConfigError where `size`, pixels a side, is none that can be drawn, or the scheduler is
-        unknown."""
+        unknown or cannot take so many steps."""
         width, height = own_size(checkpoint) if size is None else (size, size)
         self._default = Request("", 0, config.guidance, width, height)
         check_size(width)
         check_size(height)
         self._scheduler = build_scheduler(scheduler, checkpoint.description.scheduler)
+        begin_sampling(self._scheduler, config.steps)
         self._config, self._device, self._dtype = config, device, _DTYPES[precision]
         pipeline = build_pipeline(checkpoint, self._dtype).to(device)
         self._denoise, self._vae = wrap_unet(pipeline.unet), pipeline.vae
@@ -138,7 +139,7 @@ class Painter:
         told = self._told(requests, guided)
         scales = [request.guidance or 0.0 for request in requests]
         scale = torch.tensor(scales, device=noise.device)[:, None, None, None]
-        self._scheduler.set_timesteps(self._config.steps, device=self._device)
+        begin_sampling(self._scheduler, self._config.steps, self._device)
         latents: Tensor = noise * self._scheduler.init_noise_sigma
         for t in self._scheduler.timesteps:
             seen = torch.cat([latents] * 2) if guided else latents

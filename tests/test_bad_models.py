@@ -91,6 +91,17 @@ def _of_class(name: str) -> Callable[[Path], object]:
     return change
 
 
+def _scheduler(**settings: object) -> Callable[[Path], object]:
+    """Change a folder's scheduler config, and leave out what is None."""
+
+    def change(path: Path) -> None:
+        file = path / "scheduler" / "scheduler_config.json"
+        config = json.loads(file.read_text(encoding="utf-8")) | settings
+        file.write_text(json.dumps(config), encoding="utf-8")
+
+    return change
+
+
 def _half(path: Path) -> None:
     file = path / UNET
     file.write_bytes(file.read_bytes()[:1000])
@@ -127,6 +138,9 @@ BAD_MODELS: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
         _changed(lambda path: (path / "unet" / "config.json").write_text("{", encoding="utf-8")),
         "JSON",
     ),
+    "edm": (_changed(_scheduler(_class_name="EDMEulerScheduler")), "continuous levels of EDM"),
+    "unknown schedule": (_changed(_scheduler(beta_schedule="wild")), "beta_schedule is 'wild'"),
+    "no number": (_changed(_scheduler(beta_end=float("nan"))), "beta_end is nan"),
     "no model's config": (
         _changed(lambda path: (path / "unet" / "config.json").write_text("{}", encoding="utf-8")),
         "sample_size of unet is None",

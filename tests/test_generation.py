@@ -16,7 +16,7 @@ from PIL import Image
 from tiny import CPU
 
 from erasure.checkpoints import Checkpoint
-from erasure.errors import ConfigError, TrainingError
+from erasure.errors import CheckpointError, ConfigError, TrainingError
 from erasure.seeds import initial_noise
 from erasure.stable_diffusion import TextEncoder, build_pipeline
 from pipelines import generation
@@ -171,6 +171,50 @@ def test_a_scheduler_whose_package_is_missing_names_it(monkeypatch: pytest.Monke
     monkeypatch.setattr(diffusers, "LMSDiscreteScheduler", Missing)
     with pytest.raises(ConfigError, match="'lms' needs scipy, which is not installed; pip install"):
         build_scheduler("lms", {})
+
+
+def with_scheduler(checkpoint: Checkpoint, **settings: object) -> Checkpoint:
+    scheduler = {**checkpoint.description.scheduler, **settings}
+    return replace(checkpoint, description=replace(checkpoint.description, scheduler=scheduler))
+
+
+@old_array
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_scheduler_rescales_or_says_that_it_cannot(
+    tiny_checkpoint: Checkpoint, name: str
+) -> None:
+    pytest.importorskip("scipy") if name == "lms" else None
+    told = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    all_noise = with_scheduler(tiny_checkpoint, timestep_spacing="trailing", **told)
+    config = DrawingConfig(steps=3)
+    if name in ("ddim", "euler", "dpm++", "unipc"):
+        painter = Painter(all_noise, config, CPU, scheduler=name)
+        assert float(painter._scheduler.alphas_cumprod[-1]) <= 2**-24
+        assert all(picture.finite for picture in painter.paint([Request("a church", 1)]))
+    else:
+        with pytest.raises(ConfigError, match=r"cannot begin at noise alone.*take ddim, euler"):
+            Painter(all_noise, config, CPU, scheduler=name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "says"),
+    [
+        ({"num_train_timesteps": 20}, 21, "steps is 21, which the scheduler refuses"),
+        ({"steps_offset": 900}, 25, "leads to the time step 1860 of 999"),
+        ({"steps_offset": 1}, 1000, "leads to the time step 1000 of 999"),
+        ({"timestep_spacing": "wide"}, 25, "steps is 25, which the scheduler refuses .wide"),
+    ],
+)
+def test_steps_that_the_model_was_not_trained_with_are_refused(
+    tiny_checkpoint: Checkpoint, settings: dict[str, object], steps: int, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Painter(with_scheduler(tiny_checkpoint, **settings), DrawingConfig(steps=steps), CPU)
+
+
+def test_a_config_that_a_scheduler_rejects_is_one_sentence() -> None:
+    with pytest.raises(CheckpointError, match=r"'dpm\+\+' cannot be made of .* mend that config"):
+        build_scheduler("dpm++", {"solver_type": "wild", "beta_schedule": "linear"})
 
 
 def test_each_picture_may_have_its_own_guidance_and_size(tiny_checkpoint: Checkpoint) -> None:

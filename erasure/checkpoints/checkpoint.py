@@ -11,6 +11,7 @@ from erasure.checkpoints.description import Description, encoder_of
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.family import Family
 from erasure.checkpoints.provenance import Provenance
+from erasure.checkpoints.training_kind import TrainingKind
 from erasure.checkpoints.vocabulary import missing_vocabulary
 from erasure.hashing import weights_hash
 
@@ -40,6 +41,8 @@ class Checkpoint:
     """What was done to it, where an erasure wrote it."""
     notes: tuple[str, ...] = ()
     """What the model did not hold and was taken from elsewhere: a sentence each, to be shown."""
+    kind: TrainingKind = field(default_factory=TrainingKind)
+    """Who says what the UNet predicts and at which noise levels."""
 
     @property
     def edits(self) -> tuple[EditRecord, ...]:

@@ -1,33 +1,25 @@
-"""Empty tensors that tell other tools how a single SD XL file was trained; SD 1 and 2 have none.
+"""Empty tensors that tell other tools how the UNet of a single file was trained.
 
-Source: the detection of ComfyUI, which writes them too: `v_pred` for a UNet that predicts velocity,
-`ztsnr` beside it where the last time step is noise alone (arXiv:2305.08891). A model that predicts
-noise has neither.
+ComfyUI reads them in files of SD XL alone, Forge and its kin in others too. Files of SD 2.x are
+told apart by a bias, so they get none unless they were trained to zero terminal SNR. A model that
+predicts noise has none.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from erasure.checkpoints.family import SDXL, Family
-
-_VELOCITY: Final = "v_pred"
-_ALL_NOISE: Final = "ztsnr"
-
-
-def told_by_markers(family: Family, names: Collection[str]) -> dict[str, Any]:
-    """What the names of a single file say of its scheduler's config."""
-    if family is not SDXL or _VELOCITY not in names:
-        return {}
-    all_noise = {"rescale_betas_zero_snr": True} if _ALL_NOISE in names else {}
-    return {"prediction_type": "v_prediction", **all_noise}
+from erasure.checkpoints.family import SD2, Family
+from erasure.checkpoints.statements import ALL_NOISE_KEY, VELOCITY_KEY
 
 
 def markers(family: Family, scheduler: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors to write beside the weights."""
-    if family is not SDXL or scheduler.get("prediction_type") != "v_prediction":
+    if scheduler.get("prediction_type") != "v_prediction":
         return {}
     all_noise = bool(scheduler.get("rescale_betas_zero_snr"))
-    return {name: torch.empty(0) for name in (_VELOCITY, _ALL_NOISE)[: 1 + all_noise]}
+    if family is SD2 and not all_noise:
+        return {}
+    return {name: torch.empty(0) for name in (VELOCITY_KEY, ALL_NOISE_KEY)[: 1 + all_noise]}

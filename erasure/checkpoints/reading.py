@@ -9,6 +9,7 @@ from erasure.checkpoints.given_vae import GivenVae
 from erasure.checkpoints.reading_file import open_file, read_single_file
 from erasure.checkpoints.reading_folder import read_folder, read_vae_folder
 from erasure.errors import CheckpointError
+from erasure.schedule import Prediction
 
 
 def read_checkpoint(
@@ -17,6 +18,7 @@ def read_checkpoint(
     config: Path | None = None,
     vae: Path | None = None,
     allow_pickle: bool = False,
+    prediction: Prediction | None = None,
 ) -> Checkpoint:
     """Read and check a Stable Diffusion 1.x, 2.x or XL checkpoint.
 
@@ -28,13 +30,14 @@ def read_checkpoint(
         vae: a VAE in the place of the model's, or for a model without: a file with one, or the
             folder of one or of a pipeline.
         allow_pickle: also read `.ckpt`, `.pt` and `.bin`, with `weights_only=True`.
+        prediction: what its UNet predicts, where it cannot be told from the checkpoint.
 
     Raises:
-        CheckpointError: missing, damaged, incomplete, refused, another architecture, or with
-            weights that are NaN or infinite.
+        CheckpointError: missing, damaged, incomplete, refused, another architecture, with weights
+            that are NaN or infinite, or contradicted by itself or by `prediction`.
     """
     given = None if vae is None else open_vae(vae, allow_pickle=allow_pickle)
-    checkpoint = _read(path, config, given, allow_pickle=allow_pickle)
+    checkpoint = _read(path, config, given, allow_pickle=allow_pickle, prediction=prediction)
     require_finite(checkpoint.components, path)
     return checkpoint
 
@@ -57,14 +60,21 @@ def open_vae(path: Path, *, allow_pickle: bool = False) -> GivenVae:
 
 
 def _read(
-    path: Path, config: Path | None, vae: GivenVae | None, *, allow_pickle: bool
+    path: Path,
+    config: Path | None,
+    vae: GivenVae | None,
+    *,
+    allow_pickle: bool,
+    prediction: Prediction | None,
 ) -> Checkpoint:
     if config is not None and not (config / "model_index.json").is_file():
         raise CheckpointError(f"config {config} is no diffusers folder: it has no model_index.json")
     if path.is_dir():
-        return read_folder(path, vae=vae, allow_pickle=allow_pickle)
+        return read_folder(path, vae=vae, allow_pickle=allow_pickle, prediction=prediction)
     if not path.exists():
         raise CheckpointError(
             f"{path} does not exist; give a diffusers folder or a .safetensors file"
         )
-    return read_single_file(path, config=config, vae=vae, allow_pickle=allow_pickle)
+    return read_single_file(
+        path, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
+    )

@@ -1,7 +1,6 @@
 """Read an original single file: find its family and configs, check it, give it diffusers names."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +16,10 @@ from erasure.checkpoints.description import (
     Description,
     shipped_description,
 )
-from erasure.checkpoints.family import TITLES, Family, Part
+from erasure.checkpoints.family import SD2, TITLES, Family, Part
 from erasure.checkpoints.given_vae import GivenVae
-from erasure.checkpoints.markers import told_by_markers
+from erasure.checkpoints.ldm_config import read_beside
+from erasure.checkpoints.level_buffer import BUFFER
 from erasure.checkpoints.pickles import is_pickle, read_pickle
 from erasure.checkpoints.plain import latent_channels, require_plain
 from erasure.checkpoints.plain_unet import FIRST_CONVOLUTION, require_plain_weights
@@ -28,13 +28,17 @@ from erasure.checkpoints.quantised import plain_weights, refuse_quantised
 from erasure.checkpoints.reading_folder import (
     describe_folder,
     has_component_weights,
+    settled,
     take_component,
 )
-from erasure.checkpoints.recognise import family_of_file, prediction_type_of
+from erasure.checkpoints.recognise import family_of_file, seems_velocity
+from erasure.checkpoints.statements import Statement, from_header, from_keys
 from erasure.checkpoints.tensor_file import TensorFile, read_tensors
+from erasure.checkpoints.training_kind import SchedulerSource, TrainingKind
 from erasure.checkpoints.unplaced import note_on_rest, unplaced
 from erasure.checkpoints.vocabulary import with_clip_vocabulary
 from erasure.errors import CheckpointError
+from erasure.schedule import Prediction
 
 _REMEDY: Final = (
     "it is incomplete, fetch it again; or, if its model has sizes of its own, "
@@ -48,6 +52,7 @@ def read_single_file(
     config: Path | None = None,
     vae: GivenVae | None = None,
     allow_pickle: bool = False,
+    prediction: Prediction | None = None,
 ) -> Checkpoint:
     """Read a `.safetensors` (or, if allowed, pickled) file in the original layout.
 
@@ -61,7 +66,7 @@ def read_single_file(
     supposed = describe_folder(config)[1] if config is not None else None
     family = family_of_file(found.tensors, path, supposed)  # first: it calls others by name
     refuse_quantised(found.tensors, found.metadata, str(path))
-    description = _describe(path, found, family, config)
+    description, kind = _describe(path, found, family, config, prediction)
     if vae is not None and vae.config is not None:
         description = replace(description, vae=vae.config)
         require_plausible(description.configs(), str(vae.path))
@@ -70,7 +75,7 @@ def read_single_file(
     _require_plain_unet(found, family, description, path)
     components: dict[str, Mapping[str, Tensor]] = {}
     extras, more = unplaced(found.tensors, family, path)
-    notes += more
+    notes += (*more, *kind.notices)
     for part in family.parts:
         weights = family.part_of(found.tensors, part.component)
         if part.component == "vae" and vae is not None:
@@ -97,6 +102,7 @@ def read_single_file(
         extras=extras,
         provenance=Provenance.from_header(found.metadata, str(path)),
         notes=notes,
+        kind=kind,
     )
 
 
@@ -131,7 +137,14 @@ def open_file(path: Path, *, allow_pickle: bool = False) -> TensorFile:
     return read_tensors(path)
 
 
-def _describe(path: Path, found: TensorFile, family: Family, config: Path | None) -> Description:
+def _describe(
+    path: Path,
+    found: TensorFile,
+    family: Family,
+    config: Path | None,
+    prediction: Prediction | None,
+) -> tuple[Description, TrainingKind]:
+    statements = _statements(path, found)
     if config is not None:
         description, theirs = describe_folder(config)
         if theirs is not family:
@@ -139,18 +152,51 @@ def _describe(path: Path, found: TensorFile, family: Family, config: Path | None
                 f"{path} is {family.title}, but config {config} is {theirs.title}; "
                 "give the folder of the same model"
             )
-        return description
-    return embedded.from_header(found.metadata, str(path)) or _published(family, found)
-
-
-def _published(family: Family, found: TensorFile) -> Description:
-    """The shipped configs, with what the file tells of its scheduler."""
-    prediction = prediction_type_of(family, found.tensors, found.metadata)
-    told = told_by_markers(family, found.tensors)
-    description = shipped_description(
-        family.key, prediction_type=told.get("prediction_type", prediction)
+        name, own, guess = f"--config {config.name}", False, ""
+    else:
+        embedded_description = embedded.from_header(found.metadata, str(path))
+        name, own, guess = "the configs in its header", embedded_description is not None, ""
+        if embedded_description is not None:
+            description = embedded_description
+        else:
+            name = f"the published config of {family.title}, as the file does not say"
+            description, guess = _published(family, found, statements, prediction)
+    source = SchedulerSource(
+        config=description.scheduler,
+        model_index=description.model_index,
+        name=name,
+        own=own,
+        fallback=config is None and not own,
+        guess=guess,
     )
-    return replace(description, scheduler={**description.scheduler, **told})
+    buffer = found.tensors.get(BUFFER)
+    return settled(description, source, statements, str(path), prediction=prediction, buffer=buffer)
+
+
+def _statements(path: Path, found: TensorFile) -> list[Statement]:
+    """What the file says of how it was trained, but for the configs in its header."""
+    spoken = from_keys(found.tensors, str(path)) + from_header(found.metadata, str(path))
+    neighbour = read_beside(path)
+    return spoken if neighbour is None else [*spoken, neighbour]
+
+
+def _published(
+    family: Family,
+    found: TensorFile,
+    statements: Sequence[Statement],
+    prediction: Prediction | None,
+) -> tuple[Description, str]:
+    """The shipped configs, and who says what is predicted where the family does not."""
+    spoken = {one.prediction for one in statements} - {None}
+    said = spoken.pop() if len(spoken) == 1 else prediction  # which decides between two
+    if said is not None or family is not SD2:
+        return shipped_description(family.key, prediction_type=said), ""
+    seems = seems_velocity(found.tensors)
+    if seems is None:
+        return shipped_description(family.key, prediction_type="epsilon"), ""
+    guessed = "v_prediction" if seems else "epsilon"
+    description = shipped_description(family.key, prediction_type=guessed)
+    return description, "the spread of one bias (ComfyUI's rule), as the file does not say"
 
 
 def _convert(

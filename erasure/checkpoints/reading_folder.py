@@ -1,6 +1,7 @@
 """Read a diffusers folder: one, several (sharded) or variant weights files for each component."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +25,15 @@ from erasure.checkpoints.plain import require_plain
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.quantised import plain_weights, refuse_quantised
 from erasure.checkpoints.recognise import family_of_folder
+from erasure.checkpoints.scheduler import CONFIG_FILE
+from erasure.checkpoints.statements import Statement, from_header
 from erasure.checkpoints.tensor_file import TensorFile, read_tensors
+from erasure.checkpoints.training_kind import SchedulerSource, TrainingKind, settle
 from erasure.checkpoints.unplaced import note_on_rest
 from erasure.checkpoints.vocabulary import with_clip_vocabulary
 from erasure.checkpoints.weight_files import has_weights, read_weights
 from erasure.errors import CheckpointError
+from erasure.schedule import Prediction
 
 EXTRAS_FILE: Final = "original_extras.safetensors"
 """Weights only the single-file layout has a place for, kept beside the components."""
@@ -58,9 +63,16 @@ def weights_files(components: Iterable[str]) -> set[str]:
 
 
 def read_folder(
-    path: Path, *, vae: GivenVae | None = None, allow_pickle: bool = False
+    path: Path,
+    *,
+    vae: GivenVae | None = None,
+    allow_pickle: bool = False,
+    prediction: Prediction | None = None,
 ) -> Checkpoint:
     """Read a complete pipeline folder; `vae` stands in for its own VAE, which may be missing.
+
+    Args:
+        prediction: what its UNet predicts, where its scheduler config does not say.
 
     Raises:
         CheckpointError: it is no pipeline, of another family, incomplete or damaged.
@@ -89,6 +101,14 @@ def read_folder(
         notes += told
         if part.component == "unet":
             metadata = found.metadata
+    source = SchedulerSource(
+        config=description.scheduler,
+        model_index=description.model_index,
+        name=f"its {CONFIG_FILE}",
+        own=True,
+    )
+    spoken = from_header(metadata, str(path))
+    description, kind = settled(description, source, spoken, str(path), prediction=prediction)
     return Checkpoint(
         family=family,
         path=path,
@@ -97,7 +117,8 @@ def read_folder(
         extras=extras,
         carried=dict(_carried(path, description.model_index)),
         provenance=Provenance.from_header(metadata, str(path)),
-        notes=notes,
+        notes=(*notes, *kind.notices),
+        kind=kind,
     )
 
 
@@ -160,6 +181,28 @@ def read_vae_folder(folder: Path, root: Path, *, allow_pickle: bool = False) -> 
     return read_weights(
         folder, _STEMS["vae"], _PICKLED_STEMS["vae"], root=root, allow_pickle=allow_pickle
     )
+
+
+def settled(
+    description: Description,
+    source: SchedulerSource,
+    statements: Sequence[Statement],
+    where: str,
+    *,
+    prediction: Prediction | None = None,
+    buffer: Tensor | None = None,
+) -> tuple[Description, TrainingKind]:
+    """The description with a complete scheduler config, and where that is from.
+
+    Raises:
+        CheckpointError: as `settle`.
+    """
+    scheduler, kind = settle(source, statements, where, wanted=prediction, buffer=buffer)
+    index = description.model_index
+    entry = ["diffusers", scheduler["_class_name"]]
+    if index.get("scheduler") != entry and "scheduler" in index:
+        index = {**index, "scheduler": entry}
+    return replace(description, scheduler=scheduler, model_index=index), kind
 
 
 def read_component(path: Path, component: str, *, allow_pickle: bool = False) -> TensorFile:

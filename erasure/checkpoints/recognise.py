@@ -31,7 +31,7 @@ _PIPELINES: Final = {
     "StableDiffusion3": "a Stable Diffusion 3 pipeline",
     "Flux": "a Flux pipeline",
 }
-_V_BIAS: Final = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
+VELOCITY_BIAS: Final = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 
 
 def family_of_file(names: Collection[str], path: Path, supposed: Family | None = None) -> Family:
@@ -91,17 +91,16 @@ def family_of_folder(
     return SD1 if text_encoder.get("hidden_act", "quick_gelu") == "quick_gelu" else SD2
 
 
-def prediction_type_of(
-    family: Family, weights: Mapping[str, Tensor], metadata: Mapping[str, str]
-) -> str:
-    """What the UNet of a single file predicts: `epsilon` or `v_prediction`.
+def seems_velocity(weights: Mapping[str, Tensor]) -> bool | None:
+    """Whether one bias of an SD 2.x UNet spreads as in one that predicts velocity.
 
-    The header tells it in files of ours and of newer tools. Without it SD 1.x is epsilon; SD 2.x
-    is v-prediction where one bias spreads by more than 0.09, the rule ComfyUI uses.
+    Args:
+        weights: original names, with their prefix.
+
+    Returns:
+        None where that bias is not there.
+
+    Source: the detection of ComfyUI, which asks whether its standard deviation exceeds 0.09.
     """
-    told = metadata.get("modelspec.prediction_type") or metadata.get("modelspec.predict_key")
-    if told:
-        return "v_prediction" if told.startswith("v") else "epsilon"
-    if family is not SD2 or _V_BIAS not in weights:
-        return "epsilon"
-    return "v_prediction" if float(weights[_V_BIAS].float().std()) > 0.09 else "epsilon"
+    bias = weights.get(VELOCITY_BIAS)
+    return None if bias is None else float(bias.float().std()) > 0.09

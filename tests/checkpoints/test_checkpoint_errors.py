@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +22,6 @@ from erasure.checkpoints import (
     write_folder,
     write_single_file,
 )
-from erasure.checkpoints.family import SD1, SD2
-from erasure.checkpoints.recognise import prediction_type_of
 from erasure.errors import CheckpointError, DiskError
 
 
@@ -154,6 +153,29 @@ def test_other_pipelines_are_called_by_their_name(folder: Path, kind: str, says:
         read_checkpoint(folder)
 
 
+def test_a_scheduler_of_another_kind_is_refused_wherever_it_stands(
+    file: Path, folder: Path, loaded: Checkpoint, tmp_path: Path
+) -> None:
+    says = "is 'FlowMatchEulerDiscreteScheduler', which is of flow matching"
+    scheduler = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
+    for path, config in ((folder, None), (file, folder)):
+        with pytest.raises(CheckpointError, match=says):
+            read_checkpoint(path, config=config)
+    flow = replace(loaded, description=replace(loaded.description, scheduler=scheduler))
+    write_single_file(flow, tmp_path / "own.safetensors")  # its header holds that config
+    with pytest.raises(CheckpointError, match=says):
+        read_checkpoint(tmp_path / "own.safetensors")
+
+
+def test_what_a_scheduler_config_leaves_out_is_that_of_its_class(folder: Path) -> None:
+    path = folder / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({"_class_name": "DDIMScheduler", "beta_schedule": "linear"}))
+    found = read_checkpoint(folder).description.scheduler
+    assert (found["beta_start"], found["beta_end"]) == (1e-4, 0.02)
+    assert (found["num_train_timesteps"], found["prediction_type"]) == (1000, "epsilon")
+
+
 def test_missing_weights_are_counted_and_a_few_are_named(file: Path, folder: Path) -> None:
     tensors = load_file(file)
     for name in [n for n in tensors if ".input_blocks.3." in n or "middle_block.0" in n]:
@@ -245,16 +267,6 @@ def test_a_file_without_a_vocabulary_is_read_but_makes_no_folder(
     with pytest.raises(CheckpointError, match=r"has no tokenizer.*--config FOLDER"):
         write_folder(found, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
-
-
-def test_what_the_unet_predicts_is_told_by_the_header_or_one_bias() -> None:
-    bias = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
-    wide, narrow = {bias: torch.tensor([-1.0, 1.0])}, {bias: torch.tensor([0.0, 0.01])}
-    assert prediction_type_of(SD2, wide, {}) == "v_prediction"
-    assert prediction_type_of(SD2, narrow, {}) == "epsilon"
-    assert prediction_type_of(SD1, wide, {}) == "epsilon"
-    assert prediction_type_of(SD1, narrow, {"modelspec.prediction_type": "v"}) == "v_prediction"
-    assert prediction_type_of(SD2, wide, {"modelspec.predict_key": "epsilon"}) == "epsilon"
 
 
 # Writing

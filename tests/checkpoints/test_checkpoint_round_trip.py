@@ -19,6 +19,7 @@ from erasure.checkpoints import (
     write_single_file,
 )
 from erasure.checkpoints.layout import clip
+from erasure.stable_diffusion import noise_schedule
 
 KINDS = ("sd1", "sd2", "small")
 
@@ -121,11 +122,12 @@ def test_ema_copy_and_buffers_are_lost_and_what_only_the_original_has_is_kept(
     }
     assert len(extras) == 14
     assert f"{last}.attn.in_proj_weight" in extras
+    levels = noise_schedule(read_checkpoint(folders["sd2"]).description.scheduler).alphas_cumprod
     dropped = {
         "model_ema.decay": torch.tensor(0.9999),
         "model_ema.num_updates": torch.tensor(5, dtype=torch.int32),
         "model_ema.diffusion_modelconv_inweight": torch.zeros(3),
-        "alphas_cumprod": torch.ones(1000),
+        "alphas_cumprod": levels,
     }
     save_file({**tensors, **extras, **dropped}, tmp_path / "full.safetensors")
 

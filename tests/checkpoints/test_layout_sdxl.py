@@ -25,9 +25,7 @@ from erasure.checkpoints import (
 from erasure.checkpoints.architecture import expected_weights
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.layout import clip
-from erasure.checkpoints.reading_file import _published
 from erasure.checkpoints.recognise import family_of_file, family_of_folder
-from erasure.checkpoints.tensor_file import TensorFile
 from erasure.errors import CheckpointError
 
 COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2")
@@ -209,25 +207,6 @@ def test_a_velocity_model_is_marked_as_other_tools_mark_it(
     assert set(found) - set(load_file(file)) == marks
     assert all(found[name].numel() == 0 for name in marks)
     assert read_checkpoint(tmp_path / "v.safetensors").description.scheduler == scheduler
-
-
-@pytest.mark.parametrize(
-    ("names", "wanted"),
-    [
-        ((), {"prediction_type": "epsilon"}),
-        (("v_pred",), {"prediction_type": "v_prediction"}),
-        (
-            ("v_pred", "ztsnr"),
-            {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
-        ),
-    ],
-)
-def test_the_marks_of_other_tools_decide_what_the_unet_predicts(
-    names: tuple[str, ...], wanted: dict[str, object]
-) -> None:
-    found = _published(SDXL, TensorFile({name: torch.empty(0) for name in names}, {})).scheduler
-    assert {key: found.get(key) for key in wanted} == wanted
-    assert ("rescale_betas_zero_snr" in found) == ("ztsnr" in names)
 
 
 # Bad input
