@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from erasure.cache import TensorCache
 from erasure.checkpoints.checkpoint import Checkpoint
@@ -70,6 +70,7 @@ class _ModelChoice:
     model: str = "demo"
     config: str | None = None
     vae: str | None = None
+    prediction: Literal["epsilon", "v"] | None = None
     allow_pickle: bool = False
 
 
@@ -90,7 +91,11 @@ def prepare(
     known = {field.name for field in fields(_ModelChoice)}
     chosen = build(_ModelChoice, {k: v for k, v in given.items() if k in known})
     checkpoint = open_model(
-        chosen.model, config=chosen.config, vae=chosen.vae, allow_pickle=chosen.allow_pickle
+        chosen.model,
+        config=chosen.config,
+        vae=chosen.vae,
+        allow_pickle=chosen.allow_pickle,
+        prediction=chosen.prediction,
     )
     return resolve(tables, canvas=is_canvas(checkpoint), under=under), checkpoint
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading import read_checkpoint
 from erasure.errors import CheckpointError, ConfigError
+from erasure.schedule import Prediction
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +22,8 @@ DEMO: Final = "demo"
 DEMO_FOLDER: Final = Path(__file__).parent / "assets" / "demo"
 CANVAS_NAME: Final = "diffusion-erasure-canvas"
 """`_name_or_path` in the model index of the embedded checkpoint and of all made from it."""
+PREDICTIONS: Final[Mapping[str, Prediction]] = {"epsilon": "epsilon", "v": "v_prediction"}
+"""What a user calls what a UNet predicts -> what diffusers calls it."""
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _FILES: Final = (".safetensors", ".ckpt", ".pt", ".bin", ".gguf")
 _HUB_FILES: Final = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
@@ -29,17 +33,27 @@ gigabytes nobody asked for."""
 
 
 def open_model(
-    model: str, *, config: str | None = None, vae: str | None = None, allow_pickle: bool = False
+    model: str,
+    *,
+    config: str | None = None,
+    vae: str | None = None,
+    allow_pickle: bool = False,
+    prediction: str | None = None,
 ) -> Checkpoint:
     """Read the checkpoint that a user means.
 
     A name that exists on this machine is a path; else `owner/name` is looked up on the hub, in
     its cache first. What it does not hold and was taken from elsewhere is logged as a warning.
 
+    Args:
+        prediction: a key of `PREDICTIONS`, where the model itself does not say.
+
     Raises:
-        CheckpointError: there is no such model, or it cannot be read.
-        ConfigError: `config` is given for a folder.
+        CheckpointError: there is no such model, it cannot be read, or it says otherwise.
+        ConfigError: `config` is given for a folder, or `prediction` is none.
     """
+    if prediction is not None and prediction not in PREDICTIONS:
+        raise ConfigError(f"prediction is {prediction!r}; give {' or '.join(PREDICTIONS)}")
     path = find_model(model)
     if config and path.is_dir():
         raise ConfigError(
@@ -51,6 +65,7 @@ def open_model(
         config=Path(config).expanduser() if config else None,
         vae=Path(vae).expanduser() if vae else None,
         allow_pickle=allow_pickle,
+        prediction=None if prediction is None else PREDICTIONS[prediction],
     )
     for note in checkpoint.notes:
         log.warning("%s", note)

@@ -14,6 +14,7 @@ from erasure.edit import Edit
 from erasure.files import atomic
 from pipelines.cell_verdict import CellVerdict, judge_cells
 from pipelines.comparing import compare
+from pipelines.model_facts import facts_of
 from pipelines.models import pick_device
 from pipelines.progress import Reporter
 from pipelines.run_folder import MODEL, RECORD
@@ -79,6 +80,7 @@ def write_result(
         | made.to_dict()
         | {
             "unselected_identical": edit.unselected_identical,
+            "base_read_as": facts_of(checkpoint),
             "seconds": {name: round(spent, 3) for name, spent in report.seconds.items()},
             "verdict": verdict.to_dict(),
             "grid": comparison.grid.described(out / "grid.png"),

@@ -125,6 +125,8 @@ class EraseRecipe:
     """For a single file: a diffusers folder with its configs and tokenizer."""
     vae: str | None = None
     """A file or folder with a VAE, in the place of the model's or where it has none."""
+    prediction: Literal["epsilon", "v"] | None = None
+    """What the UNet predicts, where the model itself does not say."""
     allow_pickle: bool = False
     cache: str | None = None
     """Folder for drawn pictures and latents; the user's cache folder if none."""

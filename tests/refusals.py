@@ -11,7 +11,8 @@ from console import Said, erasure
 from safetensors.torch import load_file, save_file
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
-PROGRESS = re.compile(r"[a-z ]+: \d+ in [\d.]+ s")
+PROGRESS = re.compile(r"[a-z ]+: \d+ in [\d.]+ s|(model|before|after): .+; predicts .+; noise .+")
+"""A stage that ended, or what a model was read as."""
 CHURCH = ("--concept", "church")
 
 LINES = [

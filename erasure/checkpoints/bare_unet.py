@@ -7,6 +7,7 @@ from typing import Final
 from erasure.checkpoints.family import SD1
 from erasure.checkpoints.layout import unet
 from erasure.checkpoints.plain_unet import FIRST_CONVOLUTION
+from erasure.checkpoints.statements import MARKS
 from erasure.checkpoints.tensor_file import TensorFile
 
 _PREFIX: Final = SD1.part("unet").prefix
@@ -16,13 +17,14 @@ _IN_DIFFUSERS: Final = ("conv_in.weight", "time_embedding.linear_1.weight", "con
 
 def with_prefix(found: TensorFile) -> TensorFile:
     """The UNet's weights under the names of a whole single file; any other file as it is."""
-    if _holds(found.tensors, _IN_ORIGINAL):
-        named = dict(found.tensors)
-    elif _holds(found.tensors, _IN_DIFFUSERS):
-        named = unet.to_original(found.tensors)
-    else:
+    marks = {name: mark for name, mark in found.tensors.items() if name in MARKS}
+    named = {name: weight for name, weight in found.tensors.items() if name not in MARKS}
+    if _holds(named, _IN_DIFFUSERS):
+        named = unet.to_original(named)
+    elif not _holds(named, _IN_ORIGINAL):
         return found
-    return replace(found, tensors={f"{_PREFIX}{name}": weight for name, weight in named.items()})
+    prefixed = {f"{_PREFIX}{name}": weight for name, weight in named.items()}
+    return replace(found, tensors={**prefixed, **marks})
 
 
 def _holds(names: Collection[str], wanted: Collection[str]) -> bool:

@@ -1,6 +1,7 @@
 """Read an original single file: find its family and configs, check it, give it diffusers names."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 

@@ -12,6 +12,8 @@ from erasure.schedule import Prediction
 VELOCITY_KEY: Final = "v_pred"
 ALL_NOISE_KEY: Final = "ztsnr"
 _EDM_KEYS: Final = ("edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min")
+MARKS: Final = frozenset({VELOCITY_KEY, ALL_NOISE_KEY, *_EDM_KEYS})
+"""The keys that are no weights."""
 _HEADER_FIELDS: Final = ("modelspec.prediction_type", "modelspec.predict_key")
 _BETA_SETTINGS: Final = ("beta_start", "beta_end", "beta_schedule", "num_train_timesteps")
 _ARCHITECTURE_FIELD: Final = "modelspec.architecture"

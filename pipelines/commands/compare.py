@@ -14,6 +14,7 @@ from pipelines.commands.options import (
     Device,
     Force,
     Out,
+    Prediction,
     Vae,
     refuse_taken,
     say,
@@ -43,6 +44,7 @@ def compare(
     device: Device = None,
     config: ConfigFolder = None,
     vae: Vae = None,
+    prediction: Prediction = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -55,6 +57,7 @@ def compare(
     from erasure.files import atomic
     from pipelines.comparing import compare as draw_comparison
     from pipelines.memory import enough_memory, of_drawing
+    from pipelines.model_facts import tell_model
     from pipelines.models import config_for, is_canvas, open_model, pick_device
     from pipelines.progress import Reporter
     from pipelines.prompt_checks import warn_of_prompts
@@ -77,8 +80,11 @@ def compare(
     both = config_for(before, config), config_for(after, config)
     if config and both == (None, None):  # then the first says that it has no use for it
         both = config, None
-    one = open_model(before, config=both[0], vae=vae, allow_pickle=allow_pickle)
-    other = open_model(after, config=both[1], vae=vae, allow_pickle=allow_pickle)
+    one, other = (
+        open_model(model, config=own, vae=vae, allow_pickle=allow_pickle, prediction=prediction)
+        for model, own in zip((before, after), both, strict=True)
+    )
+    read_as = {"before": tell_model(one, "before"), "after": tell_model(other, "after")}
     warn_of_prompts("prompts", texts, one)
     marked = list(erased or ())
     if not marked and other.provenance is not None:
@@ -101,7 +107,8 @@ def compare(
         )
     files = comparison.grid.save(out)
     with atomic(record) as part:
-        text = json.dumps(comparison.grid.described(out), indent=2, ensure_ascii=False)
+        described = {**comparison.grid.described(out), "models": read_as}
+        text = json.dumps(described, indent=2, ensure_ascii=False)
         part.write_text(text + "\n", encoding="utf-8")
     if pictures is not None:
         comparison.save_pictures(pictures)

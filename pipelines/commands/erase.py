@@ -13,6 +13,7 @@ from pipelines.commands.options import (
     ConfigFolder,
     Device,
     Force,
+    Prediction,
     Vae,
     say,
     table,
@@ -105,6 +106,7 @@ def erase(
     device: Device = None,
     config: ConfigFolder = None,
     vae: Vae = None,
+    prediction: Prediction = None,
     cache: Annotated[str | None, typer.Option(help="Folder for drawn pictures, latents.")] = None,
     allow_pickle: AllowPickle = False,
     allow_code: Annotated[
@@ -126,6 +128,7 @@ def erase(
     from erasure.errors import ConfigError
     from pipelines.erasing import prepare, run_erasure
     from pipelines.method_table import converted, refuse_code, settings_of
+    from pipelines.model_facts import tell_model
     from pipelines.progress import Reporter
     from pipelines.recipe import merge
     from pipelines.settings import read_recipe
@@ -141,6 +144,7 @@ def erase(
         device=device,
         config=config,
         vae=vae,
+        prediction=prediction,
         cache=cache,
         checkpointing=checkpointing,
         allow_pickle=allow_pickle,
@@ -192,6 +196,7 @@ def erase(
     out = out or Path("out") / (name or "concept")
     claim(out)
     resolved, checkpoint = prepare(given, named)
+    facts = tell_model(checkpoint)
     erased = run_erasure(resolved, checkpoint, out, resume=resume, force=force, reporter=Reporter())
     if not is_first():
         return
@@ -208,7 +213,7 @@ def erase(
         same = {"unselected_identical": erased.unselected_identical}
         seconds = {"seconds": dict(erased.seconds)}
         verdict = {"verdict": erased.verdict.to_dict() if erased.verdict else None}
-        say({**made, **counts, **same, **verdict, **seconds}, as_json=True)
+        say({**made, **counts, **same, "base_read_as": facts, **verdict, **seconds}, as_json=True)
         return
     spoken = {
         "verdict": erased.verdict.said() if erased.verdict else "not judged",

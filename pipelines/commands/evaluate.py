@@ -12,6 +12,7 @@ from pipelines.commands.options import (
     ConfigFolder,
     Device,
     Force,
+    Prediction,
     Vae,
     say,
     table,
@@ -86,6 +87,7 @@ def evaluate(
     device: Device = None,
     config: ConfigFolder = None,
     vae: Vae = None,
+    prediction: Prediction = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -134,6 +136,7 @@ def evaluate(
         device=device,
         config=config,
         vae=vae,
+        prediction=prediction,
         allow_pickle=allow_pickle,
     )
     if compare:

@@ -13,6 +13,7 @@ from pipelines.commands.options import (
     Force,
     Model,
     Out,
+    Prediction,
     Vae,
     say,
 )
@@ -37,6 +38,7 @@ def export(
     title: Annotated[str | None, typer.Option(help="Title in a single file's header.")] = None,
     config: ConfigFolder = None,
     vae: Vae = None,
+    prediction: Prediction = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -51,8 +53,10 @@ def export(
     from erasure.checkpoints.card import model_card
     from erasure.checkpoints.folder import write_folder
     from erasure.checkpoints.modelspec import ModelSpec
+    from erasure.checkpoints.other_readers import misread_by
     from erasure.checkpoints.single_file import write_single_file
     from erasure.errors import ConfigError
+    from pipelines.model_facts import notice, tell_model
     from pipelines.models import open_model
 
     if to not in ("diffusers", "single-file", "patch"):
@@ -70,19 +74,28 @@ def export(
         raise ConfigError(f"--dtype is {dtype!r}; give {', '.join(DTYPES)}, or leave it out")
     claim(out)
     kind: torch.dtype | None = getattr(torch, DTYPES[dtype]) if dtype else None
-    checkpoint = open_model(model, config=config, vae=vae, allow_pickle=allow_pickle)
+    checkpoint = open_model(
+        model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
+    )
+    facts = tell_model(checkpoint)
     if base is not None:
-        before = open_model(base, allow_pickle=allow_pickle)
+        before = open_model(base, allow_pickle=allow_pickle, prediction=prediction)
         say(_export_patch(before, checkpoint, out, force=force), as_json=as_json)
         return
+    misread: tuple[str, ...] = ()
     if to == "diffusers":
         made, edits = checkpoint.provenance, checkpoint.edits
         card = model_card(made, base=edits[0].base or checkpoint.name) if made and edits else None
         written = write_folder(checkpoint, out, dtype=kind, card=card, force=force)
     else:
+        misread = misread_by(checkpoint, dtype=kind)
         spec = ModelSpec(title=title) if title else None
         written = write_single_file(checkpoint, out, dtype=kind, spec=spec, force=force)
-    say({"written": written.path, "UNet": written.unet_hash}, as_json=as_json)
+    notice([f"notice: {sentence}" for sentence in misread])
+    result: dict[str, Any] = {"written": written.path, "UNet": written.unet_hash}
+    if as_json:
+        result |= {"read_as": facts, "notices": list(misread)}
+    say(result, as_json=as_json)
 
 
 def _export_patch(

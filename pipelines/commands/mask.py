@@ -12,6 +12,7 @@ from pipelines.commands.options import (
     ConfigFolder,
     Device,
     Force,
+    Prediction,
     Vae,
     refuse_taken,
     say,
@@ -63,6 +64,7 @@ def mask(
     device: Device = None,
     config: ConfigFolder = None,
     vae: Vae = None,
+    prediction: Prediction = None,
     cache: Annotated[str | None, typer.Option(help="Folder for drawn pictures, latents.")] = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
@@ -91,6 +93,7 @@ def mask(
         device=device,
         config=config,
         vae=vae,
+        prediction=prediction,
         cache=cache,
         allow_pickle=allow_pickle,
         saliency__loss=saliency_loss,
@@ -102,6 +105,7 @@ def mask(
         data__forget__drawn=forget_drawn,
     )
     other = None if against is None else load_mask(against)
+    facts: dict[str, Any] = {}
     path = Path(model).expanduser()
     if path.is_file() and (is_mask_file(path) or not (concept or recipe)):
         if out is not None:
@@ -124,12 +128,14 @@ def mask(
         plot = plot or out.with_suffix(".png")
         claim(out, plot)
         refuse_taken([out, plot], force=force)
-        made = _make(given, _recipe(recipe))
+        made, facts = _make(given, _recipe(recipe))
     if not is_first():
         return
     report = mask_report(made)
     shared = None if other is None else overlap(made, other).whole
     result = (_for_machines if as_json else _for_people)(made, report, shared)
+    if as_json and facts:
+        result["base_read_as"] = facts
     if out is not None:
         save_mask(out, made)
         result["mask"] = out
@@ -148,25 +154,28 @@ def _recipe(name: str | None) -> dict[str, Any]:
     return tables
 
 
-def _make(given: dict[str, Any], under: dict[str, Any]) -> "SaliencyMask":
+def _make(given: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask, dict[str, Any]]":
+    """The mask, and what its model was read as."""
     from dataclasses import replace
 
     from pipelines.concept_data import Gatherer
     from pipelines.erasing import cache_of, plan_of, prepare
     from pipelines.masking import make_mask, named_mask
     from pipelines.memory import enough_memory, of_saliency
+    from pipelines.model_facts import tell_model
     from pipelines.models import pick_device
     from pipelines.processes import processes
     from pipelines.progress import Reporter
     from pipelines.settings import PicturesConfig
 
     resolved, checkpoint = prepare(given, under)
+    facts = tell_model(checkpoint)
     device = pick_device(resolved.device)
     team = processes(device)
     plan = plan_of(resolved, checkpoint)
     named = named_mask(resolved, checkpoint)
     if named is not None:
-        return named
+        return named, facts
     reporter = Reporter(quiet=not team.first)
     gatherer = Gatherer(
         checkpoint=checkpoint,
@@ -182,7 +191,7 @@ def _make(given: dict[str, Any], under: dict[str, Any]) -> "SaliencyMask":
     with enough_memory("measuring the mask", of_saliency(resolved, device), device):
         made = make_mask(resolved, checkpoint, data, team=team, reporter=reporter)
     team.wait()  # all have seen that the file is not there
-    return made
+    return made, facts
 
 
 def _for_people(

@@ -21,6 +21,12 @@ Vae = Annotated[
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Also read .ckpt, .pt and .bin, weights only.")
 ]
+Prediction = Annotated[
+    str | None,
+    typer.Option(
+        "--prediction", help="epsilon or v: what the UNet predicts, where a model does not say."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Device = Annotated[

@@ -13,6 +13,7 @@ from pipelines.commands.options import (
     Force,
     Model,
     Out,
+    Prediction,
     Vae,
     say,
 )
@@ -37,6 +38,7 @@ def apply(
     to: To = "diffusers",
     config: ConfigFolder = None,
     vae: Vae = None,
+    prediction: Prediction = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -50,7 +52,9 @@ def apply(
     _require_layout(to)
     claim(out)
     found = load_patch(patch)
-    checkpoint = open_model(model, config=config, vae=vae, allow_pickle=allow_pickle)
+    checkpoint = open_model(
+        model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
+    )
     unet = patched(checkpoint.unet, found)
     made = applied(checkpoint.provenance, found, unet)
     written = _write(checkpoint, unet, made, out, to, force=force)
@@ -72,6 +76,7 @@ def remove(
     to: To = "diffusers",
     config: ConfigFolder = None,
     vae: Vae = None,
+    prediction: Prediction = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -87,7 +92,9 @@ def remove(
     _require_layout(to)
     claim(out)
     found = load_patch(patch)
-    checkpoint = open_model(model, config=config, vae=vae, allow_pickle=allow_pickle)
+    checkpoint = open_model(
+        model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
+    )
     unet = unpatched(checkpoint.unet, found)
     # What its card says is no longer true of what is written.
     carried = {k: v for k, v in checkpoint.carried.items() if k not in ("README.md", "grid.png")}
@@ -111,6 +118,7 @@ def stack(
     out: Out,
     config: ConfigFolder = None,
     vae: Vae = None,
+    prediction: Prediction = None,
     allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -127,7 +135,9 @@ def stack(
     claim(out)
     refuse_existing(out, force=force)
     found = [load_patch(path) for path in patches]
-    checkpoint = open_model(model, config=config, vae=vae, allow_pickle=allow_pickle)
+    checkpoint = open_model(
+        model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
+    )
     stacked = stack_patches(checkpoint.unet, found)
     save_patch(out, stacked)
     say(
@@ -159,9 +169,12 @@ def _write(
 ) -> "Written":
     from erasure.checkpoints.card import model_card
     from erasure.checkpoints.folder import write_folder
+    from erasure.checkpoints.other_readers import misread_by
     from erasure.checkpoints.single_file import write_single_file
+    from pipelines.model_facts import notice
 
     if to == "single-file":
+        notice([f"notice: {sentence}" for sentence in misread_by(checkpoint, unet)])
         return write_single_file(checkpoint, out, unet=unet, provenance=provenance, force=force)
     edits = provenance.edits if provenance else ()
     base = edits[0].base if edits else ""

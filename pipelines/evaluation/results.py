@@ -45,6 +45,8 @@ class ModelRecord:
     """The same one by one, oldest first."""
     provenance: Mapping[str, Any] | None = None
     """As `erasure.json` holds it."""
+    read_as: Mapping[str, Any] | None = None
+    """Prediction, noise levels and number types, and who says so; none in older results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

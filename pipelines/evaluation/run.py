@@ -47,6 +47,7 @@ from pipelines.evaluation.settings import EvaluateRecipe, evaluation_text
 from pipelines.evaluation.training_record import read_training_record
 from pipelines.evaluation.usable import require_usable
 from pipelines.evaluation.verdict import verdict
+from pipelines.model_facts import facts_of, tell_model
 from pipelines.models import open_model, pick_device
 from pipelines.processes import processes
 from pipelines.progress import Reporter
@@ -98,9 +99,16 @@ def run_evaluation(
     device = pick_device(recipe.device)
     team = processes(device)
     after = open_model(
-        recipe.model, config=recipe.config, vae=recipe.vae, allow_pickle=recipe.allow_pickle
+        recipe.model,
+        config=recipe.config,
+        vae=recipe.vae,
+        allow_pickle=recipe.allow_pickle,
+        prediction=recipe.prediction,
     )
-    before = open_model(recipe.against) if recipe.against else None
+    before = open_model(recipe.against, prediction=recipe.prediction) if recipe.against else None
+    tell_model(after)
+    if before is not None:
+        tell_model(before, "before")
     erased = erased_labels(recipe, after, suite)
     suite = limited(suite, erased.labels, recipe.limit)
     if team.first:
@@ -267,6 +275,7 @@ def _model_record(checkpoint: Checkpoint) -> ModelRecord:
         concept=", ".join(concepts) or None,
         concepts=concepts,
         provenance=made.to_dict() if made else None,
+        read_as=facts_of(checkpoint),
     )
 
 

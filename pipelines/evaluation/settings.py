@@ -77,6 +77,8 @@ class EvaluateRecipe:
     """For a single file: a diffusers folder with its configs and tokenizer."""
     vae: str | None = None
     """A file or folder with a VAE, in the place of the model's or where it has none."""
+    prediction: Literal["epsilon", "v"] | None = None
+    """What the UNets predict, where the models themselves do not say."""
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:
