@@ -1,4 +1,4 @@
-"""JSON from a file: nested without end it may be, or hold text that no file can be written with."""
+"""JSON from a file, which may nest without end or hold text that cannot be written again."""
 
 import json
 from typing import Any

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from erasure.bare_names import require_bare
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.description import encoder_of
 from erasure.checkpoints.family import SDXL
 from erasure.checkpoints.scheduler import noise_schedule_of
 from erasure.denoiser import Condition, Denoiser
@@ -196,7 +197,17 @@ def _build_tokenizer(checkpoint: Checkpoint, name: str) -> Any:  # noqa: ANN401
         for file, content in files.items():
             place = Path(folder) / require_bare(file, f"the tokenizer of {checkpoint.path}")
             place.write_bytes(content)
-        return CLIPTokenizer.from_pretrained(folder)
+        try:
+            tokenizer: Any = CLIPTokenizer.from_pretrained(folder)
+        except Exception as err:  # what the libraries raise on damaged files has no common class
+            reason = str(err).strip().partition("\n")[0][:200]
+            raise CheckpointError(
+                f"the tokenizer of {checkpoint.path} cannot be read ({reason}); fetch it again"
+            ) from err
+    # Prompts are padded to its length, and a file may name one that no memory holds.
+    window = getattr(checkpoint.description, encoder_of(name)).get("max_position_embeddings", 77)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, window)
+    return tokenizer
 
 
 def _build(

@@ -182,3 +182,23 @@ def test_bare_names_are_told_from_places() -> None:
         assert is_bare(name)
     for name in ("", ".", "..", "a/b", "/a", "a\\b", "C:a", "a\0", "a\nb", 5, None):
         assert not is_bare(name)
+
+
+def test_a_tokenizer_pads_to_no_more_than_its_encoder_reads(tiny_checkpoint: Checkpoint) -> None:
+    description = tiny_checkpoint.description
+    options = json.loads(description.tokenizer["tokenizer_config.json"])
+    endless = json.dumps(options | {"model_max_length": 10**12}).encode()
+    words = {**description.tokenizer, "tokenizer_config.json": endless}
+    checkpoint = replace(tiny_checkpoint, description=replace(description, tokenizer=words))
+    assert build_text_encoder(checkpoint)(["a church"]).tokens.shape[1] == 77
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"model": 5}'])
+def test_a_tokenizer_that_cannot_be_read_is_told(
+    content: bytes, tiny_checkpoint: Checkpoint
+) -> None:
+    description = tiny_checkpoint.description
+    words = {**description.tokenizer, "tokenizer.json": content}
+    checkpoint = replace(tiny_checkpoint, description=replace(description, tokenizer=words))
+    with pytest.raises(CheckpointError, match=r"the tokenizer of .* cannot be read"):
+        build_text_encoder(checkpoint)
