@@ -183,8 +183,14 @@ def _less_memory(known: Container[str], given: Mapping[str, Any]) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"erasure: {message}", file=sys.stderr)
+    print(f"erasure: {_on_one_line(message)}", file=sys.stderr)
     sys.exit(code)
+
+
+def _on_one_line(message: str) -> str:
+    """A message may repeat a name from a file: what would move the cursor of a terminal, or change
+    its colours, is escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
 
 
 def _disk_is_full(path: Any) -> None:  # noqa: ANN401

@@ -253,3 +253,13 @@ def test_a_picture_that_is_none_is_told_in_one_sentence() -> None:
     for content in (b"", whole.getvalue()[:40], b"\x89PNG\r\n\x1a\n" + bytes(100)):
         with pytest.raises(EvalError, match="is no picture"):
             decode(content, "it")
+
+
+def test_what_a_file_says_does_not_steer_the_terminal(
+    tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    row = json.dumps({"\x1b[2J\nerasure: all is well\u202e": "a.png"})
+    (tmp_path / "pictures" / "metadata.jsonl").write_text(row)
+    line = ("erase", "demo", *CHURCH, "--forget-folder", tmp_path / "pictures")
+    refused((*line, "--out", tmp_path / "run"), r"\x1b[2J\nerasure: all is well\u202e")
