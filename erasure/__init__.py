@@ -1,17 +1,21 @@
 """Remove a concept from a diffusion model: saliency, objectives, masked training, checkpoints."""
 
-from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.folder import write_folder
-from erasure.checkpoints.reading import read_checkpoint
-from erasure.checkpoints.single_file import write_single_file
-from erasure.checkpoints.verify import verify
-from erasure.edit import Edit, erase, find_mask
-from erasure.encoding import PromptedPixels, encode_concept
-from erasure.mask_file import load_mask, save_mask
-from erasure.masks import SaliencyMask
-from erasure.methods import METHODS, Esd, GradientAscent, Method, SalUn, Uce, make_method
-from erasure.saliency import SaliencyConfig
-from erasure.trainer import Step, TrainConfig
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from erasure.checkpoints.checkpoint import Checkpoint
+    from erasure.checkpoints.folder import write_folder
+    from erasure.checkpoints.reading import read_checkpoint
+    from erasure.checkpoints.single_file import write_single_file
+    from erasure.checkpoints.verify import verify
+    from erasure.edit import Edit, erase, find_mask
+    from erasure.encoding import PromptedPixels, encode_concept
+    from erasure.mask_file import load_mask, save_mask
+    from erasure.masks import SaliencyMask
+    from erasure.methods import METHODS, Esd, GradientAscent, Method, SalUn, Uce, make_method
+    from erasure.saliency import SaliencyConfig
+    from erasure.trainer import Step, TrainConfig
 
 __all__ = [
     "METHODS",
@@ -38,3 +42,43 @@ __all__ = [
     "write_folder",
     "write_single_file",
 ]
+
+_HOMES = {
+    "Checkpoint": "erasure.checkpoints.checkpoint",
+    "write_folder": "erasure.checkpoints.folder",
+    "read_checkpoint": "erasure.checkpoints.reading",
+    "write_single_file": "erasure.checkpoints.single_file",
+    "verify": "erasure.checkpoints.verify",
+    "Edit": "erasure.edit",
+    "erase": "erasure.edit",
+    "find_mask": "erasure.edit",
+    "PromptedPixels": "erasure.encoding",
+    "encode_concept": "erasure.encoding",
+    "load_mask": "erasure.mask_file",
+    "save_mask": "erasure.mask_file",
+    "SaliencyMask": "erasure.masks",
+    "METHODS": "erasure.methods",
+    "Esd": "erasure.methods",
+    "GradientAscent": "erasure.methods",
+    "Method": "erasure.methods",
+    "SalUn": "erasure.methods",
+    "Uce": "erasure.methods",
+    "make_method": "erasure.methods",
+    "SaliencyConfig": "erasure.saliency",
+    "Step": "erasure.trainer",
+    "TrainConfig": "erasure.trainer",
+}
+"""Public name -> its module, imported when the name is first asked for: torch, which they need,
+takes seconds, and a command that refuses its input needs the errors alone."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -15,17 +14,15 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading import read_checkpoint
 from erasure.errors import CheckpointError, ConfigError
 from erasure.schedule import Prediction
+from pipelines.early import DEMO, require_model_name
 
 log = logging.getLogger(__name__)
 
-DEMO: Final = "demo"
 DEMO_FOLDER: Final = Path(__file__).parent / "assets" / "demo"
 CANVAS_NAME: Final = "diffusion-erasure-canvas"
 """`_name_or_path` in the model index of the embedded checkpoint and of all made from it."""
 PREDICTIONS: Final[Mapping[str, Prediction]] = {"epsilon": "epsilon", "v": "v_prediction"}
 """What a user calls what a UNet predicts -> what diffusers calls it."""
-_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_FILES: Final = (".safetensors", ".ckpt", ".pt", ".bin", ".gguf")
 _HUB_FILES: Final = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
 _HUB_TWINS: Final = ["*.fp16.*", "*.fp16-*", "*non_ema*", "vae_*/*"]
 """The same weights again, in a smaller type or before averaging, and SD XL's other autoencoders:
@@ -85,11 +82,7 @@ def find_model(model: str) -> Path:
     if os.path.exists(path):  # unlike Path.exists, False for a name that is too long
         inner = path / "model"  # in the folder of a run
         return inner if inner.is_dir() and not (path / "model_index.json").exists() else path
-    if not _HUB_ID.fullmatch(model) or model.endswith(_FILES):
-        raise CheckpointError(
-            f"there is no model {model!r}; give a diffusers folder, a .safetensors file, "
-            f"a hub id such as owner/name, or the word {DEMO}"
-        )
+    require_model_name(model)
     try:
         folder = Path(
             snapshot_download(model, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_TWINS)

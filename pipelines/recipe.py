@@ -1,7 +1,5 @@
 """Recipes: TOML files that are checked as they become frozen dataclasses, and written back."""
 
-import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
@@ -16,7 +14,9 @@ import tomli_w
 from erasure.errors import ConfigError
 from erasure.local_paths import without_folders
 from erasure.methods import Method
-from erasure.regular_files import require_regular
+from pipelines.recipe_files import load_toml, merge
+
+__all__ = ["as_tables", "build", "dump_published", "dump_toml", "load_toml", "merge"]
 
 T = TypeVar("T")
 
@@ -28,33 +28,6 @@ _SCALARS: dict[type, tuple[tuple[type, ...], str]] = {
     str: ((str,), "text in quotes"),
     Path: ((str, Path), "a path in quotes"),
 }
-
-
-def load_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file into plain tables.
-
-    Raises:
-        ConfigError: the file cannot be read, or is no TOML; then the line is named.
-    """
-    require_regular(path, ConfigError)
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark
-    except UnicodeDecodeError as err:
-        raise ConfigError(f"{path} is not UTF-8 text; a recipe is a TOML file") from err
-    except OSError as err:
-        raise ConfigError(f"{path} cannot be read ({err.strerror}); name a TOML file") from err
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as err:
-        lines = text.splitlines() or [""]
-        found = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(err))
-        number = min(int(found[2]), len(lines)) if found else len(lines)
-        raise ConfigError(
-            f"{path}, line {number} is not TOML: {lines[number - 1].strip()[:80]!r} "
-            f"({found[1] if found else err}); correct it, for example: steps = 150"
-        ) from err
-    except (ValueError, RecursionError) as err:  # a number of 5,000 digits, brackets 1,000 deep
-        raise ConfigError(f"{path} cannot be read as TOML ({err}); simplify it") from err
 
 
 def build(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T:
@@ -113,17 +86,6 @@ def as_tables(recipe: object) -> dict[str, Any]:
     """The dataclass as plain tables, without what is None."""
     tables: dict[str, Any] = _plain(recipe)
     return tables
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables merged key by key; what is None above does not hide what is below."""
-    merged = dict(base)
-    for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = merge(merged[key], value)
-        elif value is not None:
-            merged[key] = value
-    return merged
 
 
 def dump_published(recipe: object, *, without: Iterable[str] = ()) -> str:

@@ -1,11 +1,8 @@
 """What one erasure is told: a recipe, resolved from defaults, a file and the command line."""
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from erasure.errors import ConfigError
@@ -13,11 +10,11 @@ from erasure.methods import Method, SalUn
 from erasure.saliency import SaliencyConfig
 from erasure.trainer import TrainConfig
 from pipelines.method_table import build_method, converted, kind_of
-from pipelines.recipe import as_tables, build, dump_published, dump_toml, load_toml, merge
+from pipelines.recipe import as_tables, build, dump_published, dump_toml, merge
+from pipelines.recipe_files import shipped
 from pipelines.unread import refuse_unread, unread_by_erasure
 from prompts.canvas_concepts import is_style
 
-_SHIPPED: Final = files("pipelines") / "recipes"
 _MOST_SEEDS: Final = 10_000
 
 
@@ -148,34 +145,8 @@ class EraseRecipe:
         return self.method if isinstance(self.method, TrainConfig) else None
 
 
-def shipped_recipes() -> tuple[str, ...]:
-    """Names of the ready recipes, sorted."""
-    names = (entry.name for entry in _SHIPPED.iterdir())
-    return tuple(sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml")))
-
-
-def read_recipe(name: str) -> dict[str, Any]:
-    """The tables of a recipe file, or of a ready recipe by its name.
-
-    Raises:
-        ConfigError: no such file or name, or the file is no TOML.
-    """
-    if os.path.isfile(name):
-        return load_toml(Path(name))
-    if name not in shipped_recipes():
-        raise ConfigError(
-            f"there is no recipe {name!r}; give a TOML file, or one of "
-            f"{', '.join(shipped_recipes())}"
-        )
-    return _shipped(name)
-
-
-def _shipped(name: str) -> dict[str, Any]:
-    return load_toml(Path(str(_SHIPPED / f"{name}.toml")))
-
-
 def _defaults(canvas: bool) -> dict[str, Any]:
-    return _shipped("defaults-canvas" if canvas else "defaults")
+    return shipped("defaults-canvas" if canvas else "defaults")
 
 
 def resolve(
@@ -208,7 +179,7 @@ def _resolved(tables: dict[str, Any], canvas: bool) -> EraseRecipe:
     given, defaults = dict(tables), _defaults(canvas)
     concept = given.get("concept")
     if canvas and isinstance(concept, str) and is_style(concept):
-        defaults = merge(defaults, _shipped("defaults-canvas-style"))
+        defaults = merge(defaults, shipped("defaults-canvas-style"))
     known = defaults.pop("methods")
     table, code = given.pop("method", {}), given.get("code")
     if not isinstance(table, Mapping):

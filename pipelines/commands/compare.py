@@ -53,6 +53,11 @@ def compare(
 
     Writes a labelled grid, and beside it what was drawn as JSON.
     """
+    from pipelines.early import require_model_name
+
+    require_model_name(before)
+    require_model_name(after)
+
     from erasure.errors import ConfigError
     from erasure.files import atomic
     from pipelines.comparing import compare as draw_comparison

@@ -126,12 +126,7 @@ def erase(
     `torchrun --nproc_per_node 2 -m pipelines.cli erase ...`, shares the work among processes.
     """
     from erasure.errors import ConfigError
-    from pipelines.erasing import prepare, run_erasure
-    from pipelines.method_table import converted, refuse_code, settings_of
-    from pipelines.model_facts import tell_model
-    from pipelines.progress import Reporter
-    from pipelines.recipe import merge
-    from pipelines.settings import read_recipe
+    from pipelines.early import refuse_early
 
     given = table(
         model=model,
@@ -180,6 +175,14 @@ def erase(
         grid__drawing__batch_size=drawing_batch,
         grid__seeds=seeds,
     )
+    refuse_early(given, recipe)
+    from pipelines.erasing import prepare, run_erasure
+    from pipelines.method_table import converted, refuse_code, settings_of
+    from pipelines.model_facts import tell_model
+    from pipelines.progress import Reporter
+    from pipelines.recipe import merge
+    from pipelines.settings import read_recipe
+
     named = converted(read_recipe(recipe)) if recipe else {}
     refuse_code(named, allowed=allow_code or method is not None)
     given = merge(given, {"method": settings_of(settings or ())} if settings else {})

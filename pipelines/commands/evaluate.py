@@ -99,12 +99,8 @@ def evaluate(
     `torchrun --nproc_per_node 2 -m pipelines.cli evaluate ...`, shares the drawing among processes.
     """
     from erasure.errors import ConfigError
-    from pipelines.evaluation.run import run_evaluation
-    from pipelines.evaluation.settings import resolve_evaluation
-    from pipelines.memory import Less, enough_memory, halved
-    from pipelines.models import pick_device
-    from pipelines.progress import Reporter
-    from pipelines.recipe import load_toml
+    from pipelines.early import require_model_name
+    from pipelines.recipe_files import load_toml
 
     if out is None and not compare:
         raise ConfigError("there is no --out; give the folder to write the evaluation to")
@@ -149,7 +145,17 @@ def evaluate(
         _compare(compare, as_json=as_json)
         return
     assert out is not None
-    resolved = resolve_evaluation(given, load_toml(recipe) if recipe else None)
+    under = load_toml(recipe) if recipe else {}
+    for name in (model or under.get("model"), against or under.get("against")):
+        if isinstance(name, str):
+            require_model_name(name)
+    from pipelines.evaluation.run import run_evaluation
+    from pipelines.evaluation.settings import resolve_evaluation
+    from pipelines.memory import Less, enough_memory, halved
+    from pipelines.models import pick_device
+    from pipelines.progress import Reporter
+
+    resolved = resolve_evaluation(given, under)
     other = ("--precision bf16 (now fp32)",) if resolved.precision == "fp32" else ()
     less = Less(halved("--batch-size", resolved.batch_size), other)
     with enough_memory("evaluating", less, pick_device(resolved.device)):

@@ -48,6 +48,11 @@ def export(
     A single file has the layout that ComfyUI, A1111 and others read. A patch holds the weights that
     moved since --base; `erasure patch apply` and `remove` turn one model into the other, exactly.
     """
+    from pipelines.early import require_model_name
+
+    require_model_name(model)
+    require_model_name(base or model)
+
     import torch
 
     from erasure.checkpoints.card import model_card

@@ -76,10 +76,7 @@ def mask(
     -m pipelines.cli mask ...`, shares the samples among processes.
     """
     from erasure.errors import ConfigError
-    from erasure.mask_file import is_mask_file, load_mask, save_mask
-    from erasure.mask_report import mask_report
-    from erasure.overlap import overlap
-    from pipelines.plots import plot_density
+    from pipelines.early import refuse_early
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise ConfigError(f"--plot is {plot}; give a file that ends in .png")
@@ -104,9 +101,16 @@ def mask(
         saliency__seed=seed,
         data__forget__drawn=forget_drawn,
     )
-    other = None if against is None else load_mask(against)
     facts: dict[str, Any] = {}
     path = Path(model).expanduser()
+    if not path.is_file():
+        refuse_early(given, recipe)
+    from erasure.mask_file import is_mask_file, load_mask, save_mask
+    from erasure.mask_report import mask_report
+    from erasure.overlap import overlap
+    from pipelines.plots import plot_density
+
+    other = None if against is None else load_mask(against)
     if path.is_file() and (is_mask_file(path) or not (concept or recipe)):
         if out is not None:
             raise ConfigError(f"{path} is a mask already; leave --out out to look at it")

@@ -1,0 +1,63 @@
+"""What can be refused before torch is imported, which takes seconds: names, files, choices."""
+
+import os
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+from erasure.errors import CheckpointError, ConfigError
+from pipelines.recipe_files import merge, read_recipe
+
+DEMO: Final = "demo"
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "device": ("auto", "cpu", "cuda", "mps"),
+    "saliency.loss": ("guided", "plain"),
+    "method.target": ("moving", "frozen"),
+    "method.kept": ("noise", "base"),
+    "method.decay": ("constant", "cosine"),
+    "method.optimizer": ("adam", "adamw", "sgd"),
+    "method.moments": ("fp32", "8bit"),
+    "method.precision": ("fp32", "bf16", "bf16-weights"),
+}
+"""Key of a recipe -> the values that its field allows."""
+
+
+def require_model_name(model: str) -> None:
+    """Raise CheckpointError unless `model` is `demo`, a path here, or looks like a hub id."""
+    if model == DEMO or os.path.exists(os.path.expanduser(model)):
+        return
+    if not _HUB_ID.fullmatch(model) or model.endswith(
+        (".safetensors", ".ckpt", ".pt", ".bin", ".gguf")
+    ):
+        raise CheckpointError(
+            f"there is no model {model!r}; give a diffusers folder, a .safetensors file, "
+            f"a hub id such as owner/name, or the word {DEMO}"
+        )
+
+
+def refuse_early(given: Mapping[str, Any], recipe: str | None) -> None:
+    """Refuse what needs no torch to be seen as wrong; what passes is checked again in full.
+
+    Args:
+        given: tables of the command line.
+        recipe: a recipe's file or name.
+
+    Raises:
+        ConfigError: there is no such recipe, it is no TOML, or a value is none of its choices.
+        CheckpointError: there is no such model.
+    """
+    tables = merge(read_recipe(recipe) if recipe else {}, given)
+    for key, choices in CHOICES.items():
+        *path, name = key.split(".")
+        inner: Any = tables
+        for part in path:
+            inner = inner.get(part) if isinstance(inner, Mapping) else None
+        value = inner.get(name) if isinstance(inner, Mapping) else None
+        if isinstance(value, str) and value not in choices and tables.get("code") is None:
+            close = get_close_matches(value, choices, 1)
+            hint = f"; the nearest is {close[0]!r}" if close else ""
+            raise ConfigError(f"{key} is {value!r}; give one of {', '.join(choices)}{hint}")
+    if isinstance(model := tables.get("model"), str):
+        require_model_name(model)
