@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from erasure import mask_file  # whole, as it imports this package in turn
 from erasure.checkpoints.description import read_json
 from erasure.checkpoints.inventory import CHECKSUM, FILES, checksum, file_hash, stated_files
 from erasure.checkpoints.provenance import FILE_NAME, Provenance
 from erasure.checkpoints.reading_folder import weights_files
 from erasure.errors import MaskError
-from erasure.mask_file import load_mask, mask_hash
 
 MASK: Final = "mask.safetensors"
 CARD: Final = "README.md"
@@ -86,8 +86,8 @@ def check_mask(
         unchecked[MASK] = "no edit in the record names a mask"
         return
     try:
-        mask = load_mask(run / MASK)
-        found = mask_hash(mask)
+        mask = mask_file.load_mask(run / MASK)
+        found = mask_file.mask_hash(mask)
         if mask.info.base not in ("", edit.base_hash):
             found = f"made for the base {mask.info.base[:12]}"
     except MaskError as err:
