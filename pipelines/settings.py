@@ -11,7 +11,9 @@ from erasure.saliency import SaliencyConfig
 from erasure.trainer import TrainConfig
 from pipelines.method_table import build_method, converted, kind_of
 from pipelines.recipe import as_tables, build, dump_published, dump_toml, merge
+from pipelines.recipe_files import read_recipe as read_recipe
 from pipelines.recipe_files import shipped
+from pipelines.recipe_files import shipped_recipes as shipped_recipes
 from pipelines.unread import refuse_unread, unread_by_erasure
 from prompts.canvas_concepts import is_style
 
