@@ -43,7 +43,7 @@ def test_an_option_of_one_value_given_twice_is_refused_in_every_command(
             f"erasure: {name} is given 2 times, as 'one' and 'two', and takes one value; "
             f"give {name} once"
         )
-    assert single or path == ("verify",)
+    assert single or path in (("verify",), ("methods",))  # which have switches alone
 
 
 def test_options_that_collect_values_and_switches_may_stand_twice() -> None:
