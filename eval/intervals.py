@@ -213,5 +213,5 @@ def _widening(count: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92_160,
     )
-    student = z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+    student: float = z + sum(term / freedom**power for power, term in enumerate(terms, 1))
     return math.sqrt(count / freedom) * student / z

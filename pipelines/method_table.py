@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from erasure.errors import ConfigError
 from erasure.methods import METHODS, Method, method_kind
@@ -109,8 +109,7 @@ def load_method(code: str) -> type[Method]:
     except (ImportError, SyntaxError) as err:
         raise ConfigError(f"{place} cannot be imported ({err}); correct it") from err
     kind = getattr(module, name, None)
-    _require_method(kind, code)
-    return kind  # type: ignore[no-any-return]
+    return _checked_method(kind, code)
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -126,8 +125,8 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def _require_method(kind: object, code: str) -> None:
-    if not inspect.isclass(kind) or not is_dataclass(kind):
+def _checked_method(kind: Any, code: str) -> type[Method]:  # noqa: ANN401
+    if not (inspect.isclass(kind) and is_dataclass(kind)):
         raise ConfigError(f"{code} is no frozen dataclass; see docs/extending.md for what it needs")
     names = ("name", "title", "source", "default_mask", "default_scope", "needs", "length", "run")
     missing = [name for name in names if not hasattr(kind, name)]
@@ -135,6 +134,7 @@ def _require_method(kind: object, code: str) -> None:
         raise ConfigError(
             f"{code} has no {', '.join(missing)}; a method needs them, see docs/extending.md"
         )
+    return cast(type[Method], kind)
 
 
 def settings_of(texts: Sequence[str]) -> dict[str, Any]:

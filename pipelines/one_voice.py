@@ -66,7 +66,7 @@ def one_voice() -> Iterator[None]:
 
 def _speaks_first() -> bool:
     """Whether no process of this run has asked before, as far as the launcher's store knows."""
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     try:
         store = TCPStore(

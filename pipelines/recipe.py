@@ -13,7 +13,6 @@ import tomli_w
 
 from erasure.errors import ConfigError
 from erasure.local_paths import without_folders
-from erasure.methods import Method
 from pipelines.recipe_files import load_toml, merge
 
 __all__ = ["as_tables", "build", "dump_published", "dump_toml", "load_toml", "merge"]
@@ -196,8 +195,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
             lost = getattr(value, field.name) is None and field.default is not None
             assert not lost, f"{field.name} is None, which is not its default: TOML cannot say so"
         items = [(f.name, getattr(value, f.name)) for f in fields(value) if f.init]
-        if isinstance(value, Method):
-            items.insert(0, ("name", value.name))
+        if hasattr(value, "default_mask"):  # a method, whose table begins with its name
+            items.insert(0, ("name", str(value.name)))
         return {name: _plain(item) for name, item in items if item is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]

@@ -49,7 +49,7 @@ def unread_by_erasure(tables: Tables) -> dict[str, str]:
 def unread_by_evaluation(tables: Tables) -> dict[str, str]:
     """The same for the recipe of an evaluation."""
     metrics = set(tables.get("metrics") or ())
-    found = {}
+    found: dict[str, str] = {}
     if not metrics & {"frechet", "kid"}:
         found |= dict.fromkeys(("features", "reference"), "neither frechet nor kid is measured")
     for name in ("clip", "perceptual"):

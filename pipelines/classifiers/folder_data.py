@@ -44,7 +44,8 @@ def _read(folder: Path, classes: Sequence[str]) -> RawSet:
     unknown = sorted({p.name for p in folder.iterdir() if p.is_dir()} - set(classes))
     if unknown:
         raise ConfigError(f"{folder / unknown[0]} is a class that train/ lacks; remove or add it")
-    pixels, labels = [], []
+    pixels: list[np.ndarray] = []
+    labels: list[int] = []
     for label, name in enumerate(classes):
         inside = folder / name
         files = [file for file in visible(inside) if is_picture(file)]

@@ -90,4 +90,5 @@ def _papers(count: int, generator: torch.Generator) -> Tensor:
     base, other = torch.rand(2, count, 3, 1, 1, generator=generator)
     clouds = torch.rand(count, 1, 4, 4, generator=generator)
     clouds = F.interpolate(clouds, size=SIZE, mode="bilinear", align_corners=False)
-    return base + (other - base) * clouds
+    mixed: Tensor = base + (other - base) * clouds
+    return mixed

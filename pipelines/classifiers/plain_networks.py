@@ -32,7 +32,8 @@ class VGG(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) -> logits (B, K)."""
-        return self.head(self.features(pixels).mean(dim=(2, 3)))
+        logits: Tensor = self.head(self.features(pixels).mean(dim=(2, 3)))
+        return logits
 
 
 class Perceptron(nn.Module):
@@ -48,4 +49,5 @@ class Perceptron(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """(B, F) or pictures (B, C, H, W) -> logits (B, K)."""
         hidden = torch.relu(self.first(values.flatten(1)))
-        return self.head(torch.relu(self.second(hidden)))
+        logits: Tensor = self.head(torch.relu(self.second(hidden)))
+        return logits

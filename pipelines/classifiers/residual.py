@@ -62,7 +62,8 @@ class ResNet(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W) -> logits (B, K)."""
-        return self.head(self.stages(self.stem(pixels)).mean(dim=(2, 3)))
+        logits: Tensor = self.head(self.stages(self.stem(pixels)).mean(dim=(2, 3)))
+        return logits
 
 
 def _stages(widths: Sequence[int], blocks: Sequence[int], deep: bool) -> list[nn.Module]:
@@ -93,7 +94,8 @@ class Projection(nn.Sequential):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x[..., :: self.stride, :: self.stride])
+        shortened: Tensor = super().forward(x[..., :: self.stride, :: self.stride])  # type: ignore[no-untyped-call]
+        return shortened
 
 
 def _shortcut(inner: int, outer: int, stride: int) -> nn.Module:

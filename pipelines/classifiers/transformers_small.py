@@ -35,7 +35,8 @@ class Block(nn.Module):
         q, k, v = parts.view(count, tokens, 3, _HEADS, -1).permute(2, 0, 3, 1, 4)
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, heads, T, D / heads)
         x = x + self.project_out(seen.transpose(1, 2).reshape(count, tokens, width))
-        return x + self.narrow(F.gelu(self.widen(self.norm_network(x))))
+        widened: Tensor = self.narrow(F.gelu(self.widen(self.norm_network(x))))
+        return x + widened
 
 
 class VisionTransformer(nn.Module):
@@ -55,7 +56,8 @@ class VisionTransformer(nn.Module):
         x = x + _placed(self.places, x)
         for block in self.blocks:
             x = block(x)
-        return self.head(self.norm(x).mean(dim=1))
+        logits: Tensor = self.head(self.norm(x).mean(dim=1))
+        return logits
 
 
 class TextTransformer(nn.Module):
@@ -77,7 +79,9 @@ class TextTransformer(nn.Module):
         for block in self.blocks:
             x = block(x, there[:, None, None, :])
         weight = there.unsqueeze(-1).to(x.dtype)
-        return self.head((self.norm(x) * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1))
+        mean = (self.norm(x) * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+        logits: Tensor = self.head(mean)
+        return logits
 
 
 def _multiple(width: float) -> int:
@@ -88,4 +92,5 @@ def _multiple(width: float) -> int:
 def _placed(places: nn.Embedding, x: Tensor) -> Tensor:
     """Position vectors, small against the rest, for each example, (B, T, D)."""
     index = torch.arange(x.shape[1], device=x.device).expand(x.shape[0], -1)
-    return 0.02 * places(index)
+    vectors: Tensor = places(index)
+    return 0.02 * vectors

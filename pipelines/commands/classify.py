@@ -1,5 +1,6 @@
 """`erasure classify train | unlearn | evaluate | bench`: forgetting in classifiers."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -173,7 +174,7 @@ def _require_safetensors(out: Path) -> None:
         raise ConfigError(f"--out is {out}; give a file whose name ends in .safetensors")
 
 
-COMMANDS = {
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     # Name -> what it does, and an example.
     "train": (train, "erasure classify train --data fashion-mnist --out clothes.safetensors"),
     "unlearn": (

@@ -1,9 +1,10 @@
 """Put the trained parts together as a diffusers folder in half precision."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
 from erasure.checkpoints.folder import write_folder
@@ -15,17 +16,27 @@ from pipelines.models import CANVAS_NAME
 
 
 def assemble(
-    model: TextToLatent, vae: AutoencoderKL, factor: float, tokenizer: CLIPTokenizer, folder: Path
+    model: TextToLatent,
+    vae: Any,  # noqa: ANN401
+    factor: float,
+    tokenizer: CLIPTokenizer,
+    folder: Path,
 ) -> None:
-    """Write the pipeline; `factor` scales latents to unit deviation."""
+    """Write the pipeline of a UNet with its text encoder and an AutoencoderKL.
+
+    Args:
+        factor: scales latents to unit deviation.
+    """
+    unet: Any = model.unet
+    text_encoder: Any = model.text_encoder
     vae.register_to_config(scaling_factor=factor)
     tokenizer.backend_tokenizer.no_padding()  # its last call left them on
     tokenizer.backend_tokenizer.no_truncation()
-    pipeline = StableDiffusionPipeline(
+    pipeline: Any = StableDiffusionPipeline(
         vae=vae.to(torch.float16),
-        text_encoder=model.text_encoder.to(torch.float16),
+        text_encoder=text_encoder.to(torch.float16),
         tokenizer=tokenizer,
-        unet=model.unet.to(torch.float16),
+        unet=unet.to(torch.float16),
         scheduler=noise_schedule(),
         safety_checker=None,
         feature_extractor=None,

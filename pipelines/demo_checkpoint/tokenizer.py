@@ -45,6 +45,6 @@ def build_tokenizer(folder: Path) -> CLIPTokenizer:
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(
         vocab={token: index for index, token in enumerate(tokens)},
-        merges=[tuple(merge.split()) for merge in merges],
+        merges=[tuple(merge.split()) for merge in merges],  # type: ignore[misc]
         model_max_length=LENGTH,
     )

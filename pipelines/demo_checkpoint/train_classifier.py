@@ -31,7 +31,8 @@ def train_classifier(pictures: Tensor, state: Path) -> CanvasClassifier:
     """Train on augmentations of `pictures`, see `drawings.prepare`."""
     with torch.random.fork_rng():
         torch.manual_seed(CLASSIFIER_CONFIG.seed)
-        network = CanvasClassifier().to(memory_format=torch.channels_last)
+        network = CanvasClassifier()
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     pairs = pictures.shape[0] * pictures.shape[1]
 
     def loss(generator: torch.Generator) -> Tensor:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +91,7 @@ def build_unet() -> UNet2DConditionModel:
 
 
 @torch.no_grad()
-def encode_pictures(vae: AutoencoderKL, pictures: Tensor, seed: int) -> Latents:
+def encode_pictures(vae: Any, pictures: Tensor, seed: int) -> Latents:  # noqa: ANN401
     """Encode `PICTURES_PER_PAIR` augmentations of every pair."""
     pairs = pictures.shape[0] * pictures.shape[1]
     generator = torch.Generator().manual_seed(seed)
@@ -142,7 +142,8 @@ class PromptTable:
             # Half of all prompts use the first wording, the one that users see in the README.
             late = int((wording - 0.5) * 2 * len(options)) if wording >= 0.5 else 0
             rows.append(0 if prompt < NO_PROMPT else options[late])
-        return self.ids[torch.tensor(rows)]
+        ids: Tensor = self.ids[torch.tensor(rows)]
+        return ids
 
 
 class TextToLatent(nn.Module):
@@ -162,8 +163,10 @@ def train_unet(
     """Train the two networks; returns them and the latents' scaling factor."""
     latents = load_latents(vae, pictures, state.with_name("latents.safetensors"))
     prompts = PromptTable(tokenizer)
-    model = TextToLatent(tokenizer).to(memory_format=torch.channels_last)
-    alphas = noise_schedule().alphas_cumprod
+    model = TextToLatent(tokenizer)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    scheduler: Any = noise_schedule()
+    alphas = scheduler.alphas_cumprod
     weight = (SNR_CAP * (1 - alphas) / alphas).clamp(max=1.0)
 
     def loss(generator: torch.Generator) -> Tensor:
@@ -176,9 +179,11 @@ def train_unet(
         level = alphas[t].view(-1, 1, 1, 1)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
         words = model.text_encoder(prompts.choose(pairs, generator)).last_hidden_state
-        predicted = model.unet(noisy, t, words).sample
+        unet: Any = model.unet
+        predicted = unet(noisy, t, words).sample
         error = F.mse_loss(predicted, noise, reduction="none").mean(dim=(1, 2, 3))
-        return (weight[t] * error).mean()
+        weighted: Tensor = (weight[t] * error).mean()
+        return weighted
 
     for config, path in (
         (UNET_CONFIG, state),

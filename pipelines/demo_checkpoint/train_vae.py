@@ -1,7 +1,7 @@
 """The autoencoder of the embedded checkpoint: 64x64x3 pictures to 8x8x16 latents."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +52,8 @@ def picture_loss(drawn: Tensor, wanted: Tensor, colour_weight: float) -> Tensor:
 
 def train_vae(pictures: Tensor, folder: Path) -> AutoencoderKL:
     """Train on endless augmentations of `pictures`, see `drawings.prepare`; three stages."""
-    vae = build_vae().to(memory_format=torch.channels_last)
+    vae: Any = build_vae()
+    vae.to(memory_format=torch.channels_last)
     pairs = pictures.shape[0] * pictures.shape[1]
     for stage, config in enumerate((SHAPES, COLOURS, DECODER)):
         kl_weight, colour_weight = KL_WEIGHTS[stage], COLOUR_WEIGHTS[stage]
@@ -72,8 +73,10 @@ def train_vae(pictures: Tensor, folder: Path) -> AutoencoderKL:
                 )
                 drawn = vae.decode(latents).sample
             divergence = posterior.kl().mean() / latents[0].numel()
-            return picture_loss(drawn.float(), wanted, colour) + kl * divergence
+            loss: Tensor = picture_loss(drawn.float(), wanted, colour) + kl * divergence
+            return loss
 
         average = fit(vae, loss, config, folder / f"vae-{stage + 1}.safetensors")
         vae.load_state_dict(average.state_dict())
-    return vae.eval()
+    trained: AutoencoderKL = vae.eval()
+    return trained

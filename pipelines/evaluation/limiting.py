@@ -51,8 +51,8 @@ def _spread(cases: Sequence[PromptCase], count: int) -> Sequence[PromptCase]:
     before: Counter[str | None] = Counter()
     turns = []
     for case in mixed:
-        label = case.labels.get(head)
-        turns.append(before[label])
-        before[label] += 1
+        shown = case.labels.get(head)
+        turns.append(before[shown])
+        before[shown] += 1
     order = sorted(range(len(mixed)), key=turns.__getitem__)
     return [mixed[n] for n in order[:count]]

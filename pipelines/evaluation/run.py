@@ -12,6 +12,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.files import atomic
 from erasure.local_paths import shown_path
 from eval.judge import Judge, Judgement
+from eval.metric_value import MetricValue
 from pipelines.evaluation.drawing import RunConfig, draw_cases
 from pipelines.evaluation.erased import ErasedLabels, erased_labels
 from pipelines.evaluation.judging import judge_drawn
@@ -216,7 +217,7 @@ def _results(
         prompts=prompt_rates(cases, seen),
         detections=found,
         scores=tuple(scores),
-        metrics=tuple(MetricRecord(**value.to_dict()) for value in measured.values),
+        metrics=tuple(_metric_record(value) for value in measured.values),
         unusable=UnusableImages(
             after=Unusable(**unusable(drawn.after)),
             before=Unusable(**unusable(drawn.before)) if drawn.before is not None else None,
@@ -313,3 +314,17 @@ def _seeds(seeds: Sequence[int]) -> str:
     if known[-1] - known[0] == len(known) - 1 and len(known) < len(seeds):
         return f"{known[0]}-{known[-1]}"
     return ",".join(map(str, known)) if len(known) < min(11, len(seeds)) else _PER_PROMPT
+
+
+def _metric_record(value: MetricValue) -> MetricRecord:
+    return MetricRecord(
+        name=value.name,
+        label=value.label,
+        value=value.value,
+        low=value.low,
+        high=value.high,
+        unit=value.unit,
+        after_n=value.after_n,
+        before_n=value.before_n,
+        better=value.better,
+    )

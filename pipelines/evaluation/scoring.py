@@ -48,8 +48,8 @@ def seen_labels(heads: Sequence[str], judged: Mapping[str, Sides]) -> Seen:
     owners: dict[str, str] = {}
     for judge, sides in judged.items():
         found = next((j for j in sides.after if j is not None), None)
-        for head in heads if found is not None else ():
-            if found.guesses.get(head):
+        for head in heads:
+            if found is not None and found.guesses.get(head):
                 owners.setdefault(head, judge)
     if not owners:
         return Seen([], None, {})
