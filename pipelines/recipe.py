@@ -195,9 +195,10 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
             lost = getattr(value, field.name) is None and field.default is not None
             assert not lost, f"{field.name} is None, which is not its default: TOML cannot say so"
         items = [(f.name, getattr(value, f.name)) for f in fields(value) if f.init]
-        if hasattr(value, "default_mask"):  # a method, whose table begins with its name
-            items.insert(0, ("name", str(value.name)))
-        return {name: _plain(item) for name, item in items if item is not None}
+        name = getattr(value, "name", None) if hasattr(value, "default_mask") else None
+        if name is not None:  # the table of a method begins with its name
+            items.insert(0, ("name", str(name)))
+        return {key: _plain(item) for key, item in items if item is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
