@@ -20,21 +20,26 @@ from random_models import (
 )
 from torch import Tensor, nn
 
+from erasure.architectures.stable_diffusion import wrap_unet
 from erasure.checkpoints.architecture import expected_weights
-from erasure.denoiser import Denoiser
 from erasure.diffusion.batches import Batch, PictureBatches
-from erasure.edit import erase as erase_checkpoint
-from erasure.edit import find_mask
-from erasure.latents import ConceptData, Draw, noised
-from erasure.masks import salient_mask
+from erasure.diffusion.denoiser import Denoiser
+from erasure.diffusion.edit import erase as erase_checkpoint
+from erasure.diffusion.edit import find_mask
+from erasure.diffusion.latents import ConceptData, Draw, noised
+from erasure.diffusion.precision import InPrecision
+from erasure.diffusion.saliency import (
+    SaliencyConfig,
+    accumulate_gradients,
+    forget_loss,
+    saliency_scores,
+)
+from erasure.diffusion.schedule import NoiseSchedule
+from erasure.masks.masks import salient_mask
+from erasure.masks.positions import Positions
+from erasure.masks.selection import top_fractions
 from erasure.methods import SalUn
-from erasure.positions import Positions
-from erasure.precision import InPrecision
-from erasure.saliency import SaliencyConfig, accumulate_gradients, forget_loss, saliency_scores
-from erasure.schedule import NoiseSchedule
-from erasure.selection import top_fractions
-from erasure.stable_diffusion import wrap_unet
-from erasure.trainer import MaskedTrainer, TrainConfig
+from erasure.training.trainer import MaskedTrainer, TrainConfig
 
 CPU = torch.device("cpu")
 DENSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -64,7 +69,7 @@ def mask(chosen: argparse.Namespace) -> Measured:
     }
     begun = clock()
     scores = saliency_scores(network, dict(network.named_parameters()))
-    del network  # as when `erasure.edit.measure_saliency` returns
+    del network  # as when `erasure.diffusion.edit.measure_saliency` returns
     found = salient_mask(scores, chosen.density)
     seconds = passes + clock() - begun
     held["after the weights are gone: mask"] = _bytes(found.entries.values())

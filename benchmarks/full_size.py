@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from measuring import Measured, in_child, machine, tell
 
-from pipelines.heap import give_back_large_blocks
+from pipelines.process.heap import give_back_large_blocks
 
 HERE = Path(__file__).resolve().parent
 GB = 1e9

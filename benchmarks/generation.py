@@ -26,13 +26,13 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.reading import read_checkpoint
+from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.seeds import initial_noise
 from pipelines.evaluation.drawing import RunConfig, draw_cases
-from pipelines.models import DEMO_FOLDER
-from pipelines.progress import Reporter
+from pipelines.process.progress import Reporter
+from pipelines.run.models import DEMO_FOLDER
 from prompts.canvas import OBJECTS, STYLES, canvas_prompt
-from prompts.case import PromptCase
+from prompts.suites.case import PromptCase
 
 Draw = Callable[[Sequence[PromptCase], Path], None]
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
-from eval.intervals import Proportion
-from pipelines.erasing import prepare, run_erasure
-from pipelines.evaluation.results import Results
+from eval.rates.intervals import Proportion
+from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.run import run_evaluation
 from pipelines.evaluation.settings import resolve_evaluation
-from pipelines.progress import Reporter
+from pipelines.process.progress import Reporter
+from pipelines.run.erasing import prepare, run_erasure
 
 MASKS = ("salient", "random", "inverse", "all")
 

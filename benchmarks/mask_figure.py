@@ -28,26 +28,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from erasure.cache import TensorCache, content_key
+from erasure.architectures.scopes import in_scope
+from erasure.architectures.stable_diffusion import build_unet, noise_schedule, wrap_unet
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.merge import count_moved, merge_selected
-from erasure.denoiser import Condition, Denoiser
 from erasure.diffusion.batches import Batch, PictureBatches
-from erasure.edit import measure_saliency, package_version
-from erasure.masks import SaliencyMask, inverse_mask, random_mask, salient_mask
+from erasure.diffusion.denoiser import Condition, Denoiser
+from erasure.diffusion.edit import measure_saliency, package_version
+from erasure.masks.masks import SaliencyMask, inverse_mask, random_mask, salient_mask
 from erasure.methods import SalUn
-from erasure.scopes import in_scope
 from erasure.seeds import generator_for
-from erasure.stable_diffusion import build_unet, noise_schedule, wrap_unet
-from erasure.trainer import Loss, MaskedTrainer, Step
-from eval.canvas import load_canvas_classifier, to_pixels
-from pipelines.concept_data import Gatherer
-from pipelines.erasing import plan_of, prepare
-from pipelines.generation import Request, draw_all
-from pipelines.processes import processes
-from pipelines.progress import Reporter
-from pipelines.recipe import dump_toml
-from pipelines.settings import DrawingConfig
+from erasure.storage.cache import TensorCache, content_key
+from erasure.training.trainer import Loss, MaskedTrainer, Step
+from eval.judges.canvas import load_canvas_classifier, to_pixels
+from pipelines.data.concept_data import Gatherer
+from pipelines.drawing.generation import Request, draw_all
+from pipelines.process.processes import processes
+from pipelines.process.progress import Reporter
+from pipelines.run.erasing import plan_of, prepare
+from pipelines.run.recipe import dump_toml
+from pipelines.run.settings import DrawingConfig
 from prompts.canvas import OBJECTS, SEEDS, STYLES, canvas_prompt
 
 CONCEPTS: Final = ("church", "guitar")

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from erasure.files import atomic
-from pipelines.sheets import ACCENT, INK, LINE, MUTED, PAPER
+from erasure.storage.files import atomic
+from pipelines.drawing.sheets import ACCENT, INK, LINE, MUTED, PAPER
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -21,15 +21,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from measuring import Measured, peak_bytes, tell
 
+from erasure.architectures.stable_diffusion import noise_schedule
 from erasure.checkpoints.architecture import expected_weights
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.family import FAMILIES
-from erasure.checkpoints.vocabulary import byte_letters
-from erasure.denoiser import Condition
-from erasure.latents import ConceptData, LatentSet
-from erasure.schedule import NoiseSchedule
-from erasure.stable_diffusion import noise_schedule
+from erasure.checkpoints.reading.vocabulary import byte_letters
+from erasure.diffusion.denoiser import Condition
+from erasure.diffusion.latents import ConceptData, LatentSet
+from erasure.diffusion.schedule import NoiseSchedule
 
 Scale = Literal["tiny", "half", "full"]
 TOKENS = 77
@@ -172,7 +172,7 @@ def random_mask(network: nn.Module, density: float, seed: int = 0) -> dict[str, 
 
 def write_unet(shape: Shape, path: Path) -> None:
     """A fp32 UNet in the safetensors layout of a diffusers folder."""
-    from erasure.checkpoints.tensor_file import write_tensors
+    from erasure.storage.tensor_file import write_tensors
 
     network = random_unet(shape, torch.float32, torch.device("cpu"))
     write_tensors(path, dict(network.named_parameters()), {})
@@ -180,7 +180,7 @@ def write_unet(shape: Shape, path: Path) -> None:
 
 def file_checkpoint(shape: Shape, path: Path) -> Checkpoint:
     """A checkpoint of that UNet alone, mapped from the disk as `read_checkpoint` does."""
-    from erasure.checkpoints.tensor_file import read_tensors
+    from erasure.storage.tensor_file import read_tensors
 
     return Checkpoint(
         family=FAMILIES[shape.family],

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from measuring import peak_bytes
 
-from erasure.selection import top_fraction, top_fractions
+from erasure.masks.selection import top_fraction, top_fractions
 
 LAYERS = 20
 

@@ -1,7 +1,7 @@
 """One training step as the paper's release takes it, straight on; nothing comes from the trainer.
 
 Source: `random_label.py` of the released code of arXiv:2310.12508, told in our own words: what a
-step does is followed, what it draws comes from the streams of `erasure.trainer`.
+step does is followed, what it draws comes from the streams of `erasure.training.trainer`.
 """
 
 # B samples, H x W pixels, C x h x w latents, L tokens, D text features.
@@ -14,16 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.latents import ConceptData, shuffled
-from erasure.seeds import generator_for
-from erasure.stable_diffusion import (
+from erasure.architectures.stable_diffusion import (
     build_image_encoder,
     build_text_encoder,
     build_unet,
     noise_schedule,
 )
-from erasure.trainer import TrainConfig
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.latents import ConceptData, shuffled
+from erasure.seeds import generator_for
+from erasure.training.trainer import TrainConfig
 
 FORGET, INSTEAD, KEEP = "an image of a church", "an image of a castle", "an image of a dog"
 PICTURES = 16

@@ -7,8 +7,8 @@ the VAE and the text encoder three times, the pass for the replacement keeps its
 is fp32, a dense int64 mask is multiplied onto all gradients, and Adam walks over all weights. Its
 pause of 0.1 s is left out, and its recomputing of activations is a row of its own.
 
-All ways see the same samples (streams as in `erasure.trainer`), so they must move the weights
-alike: the table says how far apart they end. They take turns in one process, and a ratio is that
+All ways see the same samples (streams as in `erasure.training.trainer`), so they must move the
+weights alike: the table says how far apart they end. They take turns in one process, and a ratio is that
 of one round; the median is shown. With `--parts` the changes are made to the straight line one
 after the other; `--tried` adds what did not pay. A ratio against the row that recomputes is
 shown too where there is one.
@@ -39,15 +39,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from random_models import random_checkpoint, shape_of
 from released_step import FORGET, INSTEAD, KEEP, PICTURES, SEED, Line, StraightLine, Work
 
+from erasure.architectures.stable_diffusion import build_unet, noise_schedule, wrap_unet
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.reading import read_checkpoint
-from erasure.denoiser import Condition, Denoiser
-from erasure.encoding import PromptedPixels, encode_concept
+from erasure.checkpoints.reading.reading import read_checkpoint
+from erasure.diffusion.denoiser import Condition, Denoiser
+from erasure.diffusion.encoding import PromptedPixels, encode_concept
+from erasure.diffusion.precision import Precision
 from erasure.methods import SalUn
-from erasure.precision import Precision
-from erasure.stable_diffusion import build_unet, noise_schedule, wrap_unet
-from erasure.trainer import MaskedTrainer, TrainConfig
-from pipelines.models import DEMO_FOLDER
+from erasure.training.trainer import MaskedTrainer, TrainConfig
+from pipelines.run.models import DEMO_FOLDER
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
-    from erasure.checkpoints.folder import write_folder
-    from erasure.checkpoints.reading import read_checkpoint
-    from erasure.checkpoints.single_file import write_single_file
+    from erasure.checkpoints.reading.reading import read_checkpoint
     from erasure.checkpoints.verify import verify
-    from erasure.edit import Edit, erase, find_mask
-    from erasure.encoding import PromptedPixels, encode_concept
-    from erasure.mask_file import load_mask, save_mask
-    from erasure.masks import SaliencyMask
+    from erasure.checkpoints.writing.folder import write_folder
+    from erasure.checkpoints.writing.single_file import write_single_file
+    from erasure.diffusion.edit import Edit, erase, find_mask
+    from erasure.diffusion.encoding import PromptedPixels, encode_concept
+    from erasure.diffusion.saliency import SaliencyConfig
+    from erasure.masks.mask_file import load_mask, save_mask
+    from erasure.masks.masks import SaliencyMask
     from erasure.methods import METHODS, Esd, GradientAscent, Method, SalUn, Uce, make_method
-    from erasure.saliency import SaliencyConfig
-    from erasure.trainer import Step, TrainConfig
+    from erasure.training.trainer import Step, TrainConfig
 
 __all__ = [
     "METHODS",
@@ -45,18 +45,18 @@ __all__ = [
 
 _HOMES = {
     "Checkpoint": "erasure.checkpoints.checkpoint",
-    "write_folder": "erasure.checkpoints.folder",
-    "read_checkpoint": "erasure.checkpoints.reading",
-    "write_single_file": "erasure.checkpoints.single_file",
+    "write_folder": "erasure.checkpoints.writing.folder",
+    "read_checkpoint": "erasure.checkpoints.reading.reading",
+    "write_single_file": "erasure.checkpoints.writing.single_file",
     "verify": "erasure.checkpoints.verify",
-    "Edit": "erasure.edit",
-    "erase": "erasure.edit",
-    "find_mask": "erasure.edit",
-    "PromptedPixels": "erasure.encoding",
-    "encode_concept": "erasure.encoding",
-    "load_mask": "erasure.mask_file",
-    "save_mask": "erasure.mask_file",
-    "SaliencyMask": "erasure.masks",
+    "Edit": "erasure.diffusion.edit",
+    "erase": "erasure.diffusion.edit",
+    "find_mask": "erasure.diffusion.edit",
+    "PromptedPixels": "erasure.diffusion.encoding",
+    "encode_concept": "erasure.diffusion.encoding",
+    "load_mask": "erasure.masks.mask_file",
+    "save_mask": "erasure.masks.mask_file",
+    "SaliencyMask": "erasure.masks.masks",
     "METHODS": "erasure.methods",
     "Esd": "erasure.methods",
     "GradientAscent": "erasure.methods",
@@ -64,9 +64,9 @@ _HOMES = {
     "SalUn": "erasure.methods",
     "Uce": "erasure.methods",
     "make_method": "erasure.methods",
-    "SaliencyConfig": "erasure.saliency",
-    "Step": "erasure.trainer",
-    "TrainConfig": "erasure.trainer",
+    "SaliencyConfig": "erasure.diffusion.saliency",
+    "Step": "erasure.training.trainer",
+    "TrainConfig": "erasure.training.trainer",
 }
 """Public name -> its module, imported when the name is first asked for: torch, which they need,
 takes seconds, and a command that refuses its input needs the errors alone."""

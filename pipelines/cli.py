@@ -18,7 +18,6 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.claims import claiming
 from pipelines.commands import (
     classify,
     compare,
@@ -33,8 +32,9 @@ from pipelines.commands import (
     prompts,
     verify,
 )
-from pipelines.given_once import GivenOnce
-from pipelines.heap import give_back_large_blocks
+from pipelines.process.given_once import GivenOnce
+from pipelines.process.heap import give_back_large_blocks
+from pipelines.run.claims import claiming
 
 app = typer.Typer(
     name="erasure",

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from prompts.case import LazyCases, PromptCase, PromptSet, file_stem
+from prompts.suites.case import LazyCases, PromptCase, PromptSet, file_stem
 
 OBJECTS: Final = (
     # The first ten stand in for the ImageNette classes, in ImageNette's order.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prompts.errors import PromptError
-from prompts.tables import PROMPT, Table, require_column
+from prompts.suites.tables import PROMPT, Table, require_column
 
 
 def read_prompts(path: Path) -> tuple[str, ...]:

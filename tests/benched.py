@@ -6,13 +6,13 @@ import torch
 from torch.utils.data import TensorDataset
 
 from erasure.classifiers import TrainingRecipe
-from eval.unlearning_metrics import Scores
-from pipelines.classifiers.architectures import ModelConfig
-from pipelines.classifiers.bench_config import BenchConfig
-from pipelines.classifiers.bench_page import Bench
-from pipelines.classifiers.bench_table import table
-from pipelines.classifiers.cells import Cell, DeletionFacts
-from pipelines.classifiers.data import ClassifierData, DataConfig, DataFacts
+from eval.rates.unlearning_metrics import Scores
+from pipelines.classifiers.bench.bench_config import BenchConfig
+from pipelines.classifiers.bench.bench_page import Bench
+from pipelines.classifiers.bench.bench_table import table
+from pipelines.classifiers.bench.cells import Cell, DeletionFacts
+from pipelines.classifiers.data.data import ClassifierData, DataConfig, DataFacts
+from pipelines.classifiers.networks.architectures import ModelConfig
 
 SETTING = "digits 120/mlp 0.05/10%"
 RETRAINED = {"ua": 5.0, "ra": 100.0, "ta": 94.0, "mia": 13.0}

@@ -7,9 +7,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from eval.intervals import Difference, Proportion, wilson
-from eval.judge import Detection, Guess, Judgement
-from pipelines.evaluation.results import (
+from eval.judges.judge import Detection, Guess, Judgement
+from eval.rates.intervals import Difference, Proportion, wilson
+from pipelines.evaluation.outcome.results import (
     ClassRate,
     DetectionClass,
     DetectionCount,

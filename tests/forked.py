@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 from console import PATIENCE, ROOT, Said
 
-_IMPORTED = ["hypothesis", "pytest", "tiny", "pipelines.erasing", "pipelines.evaluation.run"]
+_IMPORTED = ["hypothesis", "pytest", "tiny", "pipelines.run.erasing", "pipelines.evaluation.run"]
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([*_IMPORTED, "prompts.suites"])
+_CONTEXT.set_forkserver_preload([*_IMPORTED, "prompts.suites.suites"])
 
 
 def forked(

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from erasure.parts import part_of
+from erasure.storage.parts import part_of
 
 _NOBODY = 4_194_305
 """Above the largest number that Linux gives a process."""

@@ -13,21 +13,21 @@ import torch
 
 from erasure.classifiers import TrainingRecipe
 from erasure.errors import ConfigError
-from eval.unlearning_metrics import Scores
-from pipelines.classifiers import bench as bench_module
-from pipelines.classifiers import presets as preset_module
-from pipelines.classifiers.architectures import ModelConfig
-from pipelines.classifiers.bench_config import BenchConfig
-from pipelines.classifiers.bench_layout import panel
-from pipelines.classifiers.bench_own import OwnTraining
-from pipelines.classifiers.bench_run import run_bench
-from pipelines.classifiers.bench_table import Row, table, to_csv, to_markdown
-from pipelines.classifiers.cells import Cell, DeletionFacts
-from pipelines.classifiers.data import DataConfig
+from eval.rates.unlearning_metrics import Scores
+from pipelines.classifiers.bench import bench as bench_module
+from pipelines.classifiers.bench import presets as preset_module
+from pipelines.classifiers.bench.bench_config import BenchConfig
+from pipelines.classifiers.bench.bench_layout import panel
+from pipelines.classifiers.bench.bench_own import OwnTraining
+from pipelines.classifiers.bench.bench_run import run_bench
+from pipelines.classifiers.bench.bench_table import Row, table, to_csv, to_markdown
+from pipelines.classifiers.bench.cells import Cell, DeletionFacts
+from pipelines.classifiers.bench.presets import Preset, load_presets
+from pipelines.classifiers.data.data import DataConfig
 from pipelines.classifiers.exact_folder import is_exact, open_exact
-from pipelines.classifiers.presets import Preset, load_presets
+from pipelines.classifiers.networks.architectures import ModelConfig
 from pipelines.classifiers.run_settings import ForgetRun, preset_of
-from pipelines.progress import Reporter
+from pipelines.process.progress import Reporter
 
 pytest.importorskip("sklearn")
 
@@ -144,7 +144,9 @@ def test_trees_are_left_out_where_they_do_not_apply_unless_they_are_named(
     monkeypatch.setattr(Preset, "applies_to", lambda self, _: self.method != "forest")
     cheap = {"ft", "certified", "forest"}
     shown = [row for row in load_presets() if row.name in cheap]
-    monkeypatch.setattr("pipelines.classifiers.bench_run.load_presets", lambda *_, **__: shown)
+    monkeypatch.setattr(
+        "pipelines.classifiers.bench.bench_run.load_presets", lambda *_, **__: shown
+    )
     assert [row.method for row in run()] == ["retrain", "ft", "certified"]
     rows = run("forest")
     assert rows[-1].failures[0].startswith("does not apply: forest takes tables of numbers")

@@ -9,8 +9,8 @@ import pytest
 from benched import bench
 from contrast import CONTRAST
 
-from pipelines.classifiers.bench_page import write_page
-from pipelines.classifiers.bench_table import table
+from pipelines.classifiers.bench.bench_page import write_page
+from pipelines.classifiers.bench.bench_table import table
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

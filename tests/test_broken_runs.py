@@ -20,17 +20,17 @@ from refusals import (
 )
 from safetensors.torch import load_file
 
-from pipelines import concept_data
+from pipelines.data import concept_data
 
 
 @pytest.mark.parametrize(
     ("parts", "place"),
     [
-        (LINES[0], "pipelines.erasing.Gatherer.gather"),
-        (LINES[1], "erasure.checkpoints.single_file.write_tensors"),
-        (LINES[2], "erasure.checkpoints.folder._write_json"),
-        (LINES[3], "erasure.mask_file.write_tensors"),
-        (LINES[4], "pipelines.comparing.draw_all"),
+        (LINES[0], "pipelines.run.erasing.Gatherer.gather"),
+        (LINES[1], "erasure.checkpoints.writing.single_file.write_tensors"),
+        (LINES[2], "erasure.checkpoints.writing.folder._write_json"),
+        (LINES[3], "erasure.masks.mask_file.write_tensors"),
+        (LINES[4], "pipelines.run.comparing.draw_all"),
     ],
 )
 def test_ctrl_c_leaves_nothing_half_written(

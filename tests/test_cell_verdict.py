@@ -11,12 +11,12 @@ from console import erasure
 from PIL import Image
 
 from erasure import read_checkpoint
-from eval.judge import Guess, Judgement
-from pipelines import cell_verdict
-from pipelines.cell_verdict import CellVerdict, judge_cells
-from pipelines.comparing import Comparison
-from pipelines.models import DEMO_FOLDER
-from prompts.concepts import plan_concept
+from eval.judges.judge import Guess, Judgement
+from pipelines.run import cell_verdict
+from pipelines.run.cell_verdict import CellVerdict, judge_cells
+from pipelines.run.comparing import Comparison
+from pipelines.run.models import DEMO_FOLDER
+from prompts.concepts.concepts import plan_concept
 
 
 @dataclass

@@ -18,8 +18,8 @@ from console import command, erasure
 from forked import forked
 from refusals import assert_told, tree
 
-from erasure.claims import claimed
 from erasure.errors import CheckpointError, DiskError
+from erasure.storage.claims import claimed
 
 HOLD = """
 import fcntl, os, socket, sys
@@ -331,7 +331,7 @@ def test_a_run_has_its_folder_to_itself_while_it_draws(
         seen.append(is_locked(tmp_path / ".run.lock"))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.concept_data.Gatherer.gather", draw)
+    monkeypatch.setattr("pipelines.data.concept_data.Gatherer.gather", draw)
     said = erasure("erase", "--recipe", tiny_recipe, "--out", tmp_path / "run")
     assert (said.code, seen) == (1, [True])
     assert list(tmp_path.iterdir()) == []

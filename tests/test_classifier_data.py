@@ -18,20 +18,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from erasure.classifiers.batches import logits_of
+from erasure.classifiers.data.batches import logits_of
 from erasure.errors import ConfigError
-from pipelines.classifiers import hub_data, icon_data, text_data
-from pipelines.classifiers.architectures import ARCHITECTURES, ModelConfig, make_model
-from pipelines.classifiers.archive_data import read_cifar
-from pipelines.classifiers.data import DataConfig, DataFacts, batches, load_data
-from pipelines.classifiers.folder_data import picture_folder
-from pipelines.classifiers.forget_setting import ForgetSetting
-from pipelines.classifiers.hub_data import HUB_SOURCES
-from pipelines.classifiers.icon_pictures import draw_pictures
-from pipelines.classifiers.idx_data import fashion_mnist, mnist, read_idx
-from pipelines.classifiers.raw_data import images
-from pipelines.classifiers.table_data import TABLES
-from pipelines.classifiers.text_data import LENGTH, encode, fortunes, words
+from pipelines.classifiers.data import hub_data, icon_data, text_data
+from pipelines.classifiers.data.archive_data import read_cifar
+from pipelines.classifiers.data.data import DataConfig, DataFacts, batches, load_data
+from pipelines.classifiers.data.folder_data import picture_folder
+from pipelines.classifiers.data.forget_setting import ForgetSetting
+from pipelines.classifiers.data.hub_data import HUB_SOURCES
+from pipelines.classifiers.data.icon_pictures import draw_pictures
+from pipelines.classifiers.data.idx_data import fashion_mnist, mnist, read_idx
+from pipelines.classifiers.data.raw_data import images
+from pipelines.classifiers.data.table_data import TABLES
+from pipelines.classifiers.data.text_data import LENGTH, encode, fortunes, words
+from pipelines.classifiers.networks.architectures import ARCHITECTURES, ModelConfig, make_model
 
 
 def idx(values: np.ndarray[Any, Any]) -> bytes:

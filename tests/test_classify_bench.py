@@ -15,27 +15,34 @@ import pytest
 import torch
 
 from erasure.classifiers import METHODS, TrainingRecipe, make_method
-from erasure.classifiers.exact_methods import EXACT
+from erasure.classifiers.exact.exact_methods import EXACT
 from erasure.errors import CheckpointError, ConfigError
-from eval.unlearning_metrics import Scores
-from pipelines.classifiers import bench as bench_module
-from pipelines.classifiers import tuning
-from pipelines.classifiers.architectures import ModelConfig
-from pipelines.classifiers.bench import worlds
-from pipelines.classifiers.bench_config import BenchConfig
-from pipelines.classifiers.bench_layout import place_labels
-from pipelines.classifiers.bench_models import ModelStore
-from pipelines.classifiers.bench_plot import plot_gap_against_time
-from pipelines.classifiers.bench_run import Share, run_bench
-from pipelines.classifiers.bench_table import table, to_csv, to_json, to_markdown
-from pipelines.classifiers.cells import Cell, CellFile, DeletionFacts
-from pipelines.classifiers.data import DataConfig, load_data
-from pipelines.classifiers.presets import Preset, load_presets
+from eval.rates.unlearning_metrics import Scores
+from pipelines.classifiers.bench import bench as bench_module
+from pipelines.classifiers.bench import tuning
+from pipelines.classifiers.bench.bench import worlds
+from pipelines.classifiers.bench.bench_config import BenchConfig
+from pipelines.classifiers.bench.bench_layout import place_labels
+from pipelines.classifiers.bench.bench_models import ModelStore
+from pipelines.classifiers.bench.bench_plot import plot_gap_against_time
+from pipelines.classifiers.bench.bench_run import Share, run_bench
+from pipelines.classifiers.bench.bench_table import table, to_csv, to_json, to_markdown
+from pipelines.classifiers.bench.cells import Cell, CellFile, DeletionFacts
+from pipelines.classifiers.bench.presets import Preset, load_presets
+from pipelines.classifiers.bench.search_space import (
+    DECADES,
+    HIGHEST,
+    LOWEST,
+    Choice,
+    Span,
+    space_of,
+)
+from pipelines.classifiers.bench.tuned_values import Searched, TunedFor, TunedValues
+from pipelines.classifiers.bench.tuning import trials
+from pipelines.classifiers.data.data import DataConfig, load_data
+from pipelines.classifiers.networks.architectures import ModelConfig
 from pipelines.classifiers.run_settings import RECIPES, resolve_bench
-from pipelines.classifiers.search_space import DECADES, HIGHEST, LOWEST, Choice, Span, space_of
-from pipelines.classifiers.tuned_values import Searched, TunedFor, TunedValues
-from pipelines.classifiers.tuning import trials
-from pipelines.progress import Reporter
+from pipelines.process.progress import Reporter
 
 pytest.importorskip("sklearn")
 

@@ -18,15 +18,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from erasure import load_mask, read_checkpoint, verify
-from erasure.checkpoints.tensor_file import data_hash
 from erasure.errors import ConfigError
-from erasure.mask_file import mask_hash
-from erasure.trainer import MaskedTrainer, Step
-from eval.intervals import wilson
+from erasure.masks.mask_file import mask_hash
+from erasure.storage.tensor_file import data_hash
+from erasure.training.trainer import MaskedTrainer, Step
+from eval.rates.intervals import wilson
 from pipelines.cli import _COMMANDS, _GROUPS
-from pipelines.demo import Demo
-from pipelines.erasing import Erased
-from pipelines.evaluation.results import (
+from pipelines.evaluation.outcome.results import (
     EvaluationProtocol,
     ModelRecord,
     Models,
@@ -36,7 +34,9 @@ from pipelines.evaluation.results import (
     Unusable,
     UnusableImages,
 )
-from pipelines.settings import EraseRecipe, read_recipe
+from pipelines.run.demo import Demo
+from pipelines.run.erasing import Erased
+from pipelines.run.settings import EraseRecipe, read_recipe
 
 UNET = Path("model/unet/diffusion_pytorch_model.safetensors")
 RUN_FILES = {
@@ -104,7 +104,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EraseRecipe, Path]]:
         seen.append((recipe, out))
         raise ConfigError("enough was seen")
 
-    monkeypatch.setattr("pipelines.erasing.run_erasure", note)
+    monkeypatch.setattr("pipelines.run.erasing.run_erasure", note)
     return seen
 
 
@@ -456,7 +456,7 @@ def test_the_demo_tells_what_is_recognised_before_and_after(
     )
     erased = Erased(tmp_path, tmp_path / "model", 5, 4, 10, True, {"train": 1.0})
     made = Demo(erased, results, {"grid": tmp_path / "grid.png"})
-    monkeypatch.setattr("pipelines.demo.run_demo", lambda *_, **__: made)
+    monkeypatch.setattr("pipelines.run.demo.run_demo", lambda *_, **__: made)
     said = erasure("demo", "--out", tmp_path, *(["--json"] if as_json else []))
     assert said.code == 0, said.err
     if as_json:

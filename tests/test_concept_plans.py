@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prompts import nudity
 from prompts.canvas import OBJECTS, STYLES, WEAPONS, canvas_prompt, wordings
-from prompts.concepts import ConceptPlan, plan_concept
+from prompts.concepts import nudity
+from prompts.concepts.concepts import ConceptPlan, plan_concept
+from prompts.concepts.general import GENERAL
+from prompts.concepts.general_concepts import OBJECT_TEMPLATES, STYLE_SUBJECTS, STYLE_TEMPLATES
 from prompts.errors import PromptError
-from prompts.general import GENERAL
-from prompts.general_concepts import OBJECT_TEMPLATES, STYLE_SUBJECTS, STYLE_TEMPLATES
-from prompts.imagenette import CLASSES
+from prompts.suites.imagenette import CLASSES
 
 
 def canvas(concept: str, instead: str | None = None) -> ConceptPlan:

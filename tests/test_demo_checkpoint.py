@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
 from erasure import read_checkpoint
-from eval.canvas import WEIGHTS, judge_canvas, load_canvas_classifier
 from eval.errors import EvalError
-from pipelines.generation import Request, draw_all
-from pipelines.models import DEMO_FOLDER, is_canvas
-from pipelines.settings import resolve
+from eval.judges.canvas import WEIGHTS, judge_canvas, load_canvas_classifier
+from pipelines.drawing.generation import Request, draw_all
+from pipelines.run.models import DEMO_FOLDER, is_canvas
+from pipelines.run.settings import resolve
 from prompts.canvas import canvas_set
-from prompts.case import PromptCase
+from prompts.suites.case import PromptCase
 
 DRAWING = resolve({"concept": "church"}, canvas=True).grid.drawing
 CPU = torch.device("cpu")

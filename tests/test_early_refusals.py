@@ -7,11 +7,11 @@ import pytest
 from console import command, erasure
 
 import erasure as package
+from erasure.diffusion.saliency import SaliencyConfig
 from erasure.methods import SalUn
-from erasure.saliency import SaliencyConfig
-from erasure.trainer import TrainConfig
+from erasure.training.trainer import TrainConfig
 from pipelines.early import CHOICES
-from pipelines.settings import EraseRecipe
+from pipelines.run.settings import EraseRecipe
 
 LINES = [
     ["erase", "nosuch", "--concept", "x"],

@@ -14,21 +14,20 @@ from safetensors import safe_open
 from tiny import ascent, assert_same_bits, outside, salun, seeded
 from torch import Tensor, nn
 
-from erasure import edit
 from erasure.checkpoints import Checkpoint, Provenance
-from erasure.denoiser import Denoiser
-from erasure.diffusion import task
+from erasure.diffusion import edit, task
 from erasure.diffusion.batches import Batch
-from erasure.edit import Edit, erase, find_mask, measure_saliency
+from erasure.diffusion.denoiser import Denoiser
+from erasure.diffusion.edit import Edit, erase, find_mask, measure_saliency
+from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.saliency import Pass, SaliencyConfig
 from erasure.errors import ConfigError, MaskError, TrainingError
-from erasure.hashing import weights_hash
-from erasure.latents import ConceptData
-from erasure.mask_file import mask_hash
-from erasure.masks import MaskKind, SaliencyMask
+from erasure.masks.mask_file import mask_hash
+from erasure.masks.masks import MaskKind, SaliencyMask
 from erasure.methods import Method, SalUn
-from erasure.saliency import Pass, SaliencyConfig
 from erasure.seeds import generator_for
-from erasure.trainer import Loss, Step, TrainConfig
+from erasure.storage.hashing import weights_hash
+from erasure.training.trainer import Loss, Step, TrainConfig
 
 SHORT = TrainConfig(steps=4, batch_size=2, learning_rate=1e-3)
 

@@ -11,13 +11,13 @@ from safetensors import safe_open
 
 from erasure import read_checkpoint, verify
 from erasure.checkpoints import EditRecord, Provenance, model_card
-from erasure.checkpoints.modelspec import default_title
 from erasure.checkpoints.provenance import edits_of
+from erasure.checkpoints.writing.modelspec import default_title
 from erasure.errors import CheckpointError
-from erasure.patch import make_patch
-from erasure.patch_edits import edits_since
-from erasure.patch_file import load_patch
-from erasure.patch_stack import stack_patches
+from erasure.patches.patch import make_patch
+from erasure.patches.patch_edits import edits_since
+from erasure.patches.patch_file import load_patch
+from erasure.patches.patch_stack import stack_patches
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from tiny import random_pictures
 
-from erasure import encoding
-from erasure.cache import TensorCache
 from erasure.checkpoints import Checkpoint
-from erasure.encoding import PromptedPixels, encode_concept
+from erasure.diffusion import encoding
+from erasure.diffusion.encoding import PromptedPixels, encode_concept
+from erasure.diffusion.latents import ConceptData
 from erasure.errors import ConfigError, OutOfMemoryError
-from erasure.hashing import weights_hash
-from erasure.latents import ConceptData
+from erasure.storage.cache import TensorCache
+from erasure.storage.hashing import weights_hash
 
 FORGET = random_pictures(["a church", "a chapel", "a church"])
 RETAIN = random_pictures(["a dog", "a castle"], seed=1)

@@ -23,14 +23,14 @@ from tiny import CPU
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.errors import ConfigError, DiskError, TrainingError
 from eval.errors import EvalError
-from pipelines import generation
+from pipelines.drawing import generation
 from pipelines.evaluation import drawing
 from pipelines.evaluation.drawing import RunConfig, draw_cases
 from pipelines.evaluation.manifest import Drawn, cases_hash, unusable
 from pipelines.evaluation.usable import require_usable
-from pipelines.processes import Processes, processes
-from pipelines.progress import Reporter
-from prompts.case import LazyCases, PromptCase
+from pipelines.process.processes import Processes, processes
+from pipelines.process.progress import Reporter
+from prompts.suites.case import LazyCases, PromptCase
 
 QUIET = Reporter(quiet=True)
 CONFIG = RunConfig(steps=2, guidance=3.0, batch_size=2)
@@ -404,7 +404,7 @@ def test_processes_that_do_not_share_the_folder_are_an_error(
 MEET = """
 import atexit
 import torch
-from pipelines.processes import processes
+from pipelines.process.processes import processes
 # What is registered first is called last.
 atexit.register(lambda: print("connected:", torch.distributed.is_initialized()))
 team = processes(torch.device("cpu"))

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.evaluation.limiting import limited
 from prompts.canvas import canvas_set
-from prompts.case import LazyCases, PromptCase, PromptSet
+from prompts.suites.case import LazyCases, PromptCase, PromptSet
 
 
 def test_half_of_a_limited_suite_is_of_what_was_erased() -> None:

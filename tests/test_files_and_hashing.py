@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from tiny import seeded
 from torch import Tensor
 
-from erasure.cache import TensorCache, content_key
-from erasure.checkpoints.tensor_file import write_tensors
 from erasure.errors import DiskError
-from erasure.files import atomic
-from erasure.hashing import rounded_hash, weights_hash
+from erasure.storage.cache import TensorCache, content_key
+from erasure.storage.files import atomic
+from erasure.storage.hashing import rounded_hash, weights_hash
+from erasure.storage.tensor_file import write_tensors
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from checkpoints.tiny_models import SMALL, write_pipeline
 from console import PATIENCE, ROOT, erasure
 from tiny import seeded
 
-from erasure.cache import TensorCache
 from erasure.checkpoints import read_checkpoint, write_folder, write_single_file
 from erasure.errors import DiskError
-from erasure.mask_file import load_mask, save_mask
-from erasure.masks import random_mask
-from erasure.patch import make_patch
-from erasure.patch_file import save_patch
+from erasure.masks.mask_file import load_mask, save_mask
+from erasure.masks.masks import random_mask
+from erasure.patches.patch import make_patch
+from erasure.patches.patch_file import save_patch
+from erasure.storage.cache import TensorCache
 
 Filling = Callable[[Path, Callable[[int, str], bool]], AbstractContextManager[Any]]
 WEIGHTS = {"a": torch.randn(3, 4, generator=seeded()), "b": torch.randn(5, generator=seeded(1))}
@@ -110,7 +110,9 @@ def test_a_model_is_whole_or_the_one_before_whichever_write_finds_no_space(
 ) -> None:
     checkpoint = read_checkpoint(model)
     # Without it a file differs from one that was written a second earlier.
-    monkeypatch.setattr("erasure.checkpoints.single_file.utc_now", lambda: "2026-01-01T00:00:00Z")
+    monkeypatch.setattr(
+        "erasure.checkpoints.writing.single_file.utc_now", lambda: "2026-01-01T00:00:00Z"
+    )
     path = tmp_path / ("model" if as_folder else "model.safetensors")
     write: Any = write_folder if as_folder else write_single_file
     write(checkpoint, path)

@@ -20,24 +20,26 @@ from hypothesis import strategies as st
 from refusals import tree
 from safetensors.torch import load_file, save_file
 
-from erasure import mask_file, patch_file, state_file
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
-from erasure.checkpoints.embedded import from_header
 from erasure.checkpoints.provenance import Provenance
-from erasure.checkpoints.tensor_file import read_tensors
+from erasure.checkpoints.reading.embedded import from_header
 from erasure.checkpoints.verify import verify
 from erasure.errors import ErasureError
-from erasure.mask_file import load_mask, save_mask
-from erasure.masks import all_mask
-from erasure.patch import apply_patch, make_patch
-from erasure.patch_file import load_patch, save_patch
-from erasure.state_file import load_run, save_run
+from erasure.masks import mask_file
+from erasure.masks.mask_file import load_mask, save_mask
+from erasure.masks.masks import all_mask
+from erasure.patches import patch_file
+from erasure.patches.patch import apply_patch, make_patch
+from erasure.patches.patch_file import load_patch, save_patch
+from erasure.storage import state_file
+from erasure.storage.state_file import load_run, save_run
+from erasure.storage.tensor_file import read_tensors
 from eval.errors import EvalError
-from eval.labels import read_labels
-from pipelines.evaluation.results import read_results
-from pipelines.picture_folder import folder_entries
-from pipelines.recipe import build, load_toml
-from pipelines.settings import EraseRecipe
+from eval.judges.labels import read_labels
+from pipelines.data.picture_folder import folder_entries
+from pipelines.evaluation.outcome.results import read_results
+from pipelines.run.recipe import build, load_toml
+from pipelines.run.settings import EraseRecipe
 from prompts.errors import PromptError
 from prompts.files import read_prompts
 

@@ -10,7 +10,7 @@ from refusals import single_file
 from safetensors.torch import load_file, save_file
 
 from erasure.checkpoints import read_checkpoint
-from erasure.hashing import weights_hash
+from erasure.storage.hashing import weights_hash
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from console import command
 SCRIPT = """
 import ctypes, sys
 from pathlib import Path
-from pipelines.heap import LARGE, give_back_large_blocks
+from pipelines.process.heap import LARGE, give_back_large_blocks
 
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()

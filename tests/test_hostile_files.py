@@ -14,21 +14,21 @@ from refusals import CHURCH
 from safetensors.torch import save_file
 from torch import Tensor
 
-from erasure import patch_file
 from erasure.errors import CheckpointError, ConfigError, ErasureError, MaskError, PatchError
-from erasure.mask_file import load_mask, save_mask
-from erasure.masks import all_mask
-from erasure.patch import apply_patch, make_patch
-from erasure.patch_file import load_patch, save_patch
-from erasure.state_file import load_run
-from eval.decoding import decode
+from erasure.masks.mask_file import load_mask, save_mask
+from erasure.masks.masks import all_mask
+from erasure.patches import patch_file
+from erasure.patches.patch import apply_patch, make_patch
+from erasure.patches.patch_file import load_patch, save_patch
+from erasure.storage.state_file import load_run
 from eval.errors import EvalError
-from eval.labels import read_labels
+from eval.judges.labels import read_labels
+from eval.pictures.decoding import decode
+from pipelines.classifiers.data.idx_data import read_idx
 from pipelines.classifiers.exact_folder import open_exact
-from pipelines.classifiers.idx_data import read_idx
-from pipelines.evaluation.results import read_results
-from pipelines.picture_folder import folder_entries
-from pipelines.recipe import load_toml
+from pipelines.data.picture_folder import folder_entries
+from pipelines.evaluation.outcome.results import read_results
+from pipelines.run.recipe import load_toml
 from prompts.errors import PromptError
 from prompts.files import read_prompts
 
@@ -130,7 +130,7 @@ def test_a_patch_that_is_as_it_was_written_still_works(patch: Path) -> None:
     ids=lambda shapes: shapes[:40],
 )
 def test_a_mask_of_a_shape_that_cannot_be_is_refused(shapes: str, tmp_path: Path) -> None:
-    from erasure import mask_file
+    from erasure.masks import mask_file
 
     path = tmp_path / "m.safetensors"
     save_mask(path, all_mask({"w": torch.zeros(4)}))
@@ -235,7 +235,7 @@ def test_an_idx_file_that_unpacks_to_more_than_any_has_is_refused(
 ) -> None:
     import gzip
 
-    from pipelines.classifiers import idx_data
+    from pipelines.classifiers.data import idx_data
 
     monkeypatch.setattr(idx_data, "_LARGEST", 10_000)
     (tmp_path / "x.gz").write_bytes(gzip.compress(bytes(20_000)))

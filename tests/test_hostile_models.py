@@ -14,11 +14,11 @@ from refusals import LINES, line_of
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from erasure.bare_names import is_bare
+from erasure.architectures.stable_diffusion import build_text_encoder
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
-from erasure.checkpoints.embedded import TOKENIZER_FILES
+from erasure.checkpoints.reading.embedded import TOKENIZER_FILES
 from erasure.errors import CheckpointError
-from erasure.stable_diffusion import build_text_encoder
+from erasure.storage.bare_names import is_bare
 
 NAMES = ["/ABSOLUTE/owned.pth", "../../../owned", "..\\owned", "C:owned", "owned.pth", "..", "a\0b"]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from erasure.checkpoints import config_limits, read_checkpoint, write_folder
+from erasure.checkpoints import read_checkpoint, write_folder
+from erasure.checkpoints.checks import config_limits
 from erasure.errors import CheckpointError
 
 UNET = "unet/diffusion_pytorch_model.safetensors"

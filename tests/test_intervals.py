@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.errors import EvalError
-from eval.intervals import _widening, mean_interval, paired_difference, paired_shares, wilson
+from eval.rates.intervals import _widening, mean_interval, paired_difference, paired_shares, wilson
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from console import erasure
 from PIL import Image
 
-from eval.judge import Detection, Guess, Judgement
-from eval.judges import JUDGES
+from eval.judges.judge import Detection, Guess, Judgement
+from eval.judges.judges import JUDGES
 
 
 class Scripted:

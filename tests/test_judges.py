@@ -10,20 +10,20 @@ import pytest
 import torch
 from PIL import Image
 
-from eval.canvas import judge_canvas, load_canvas_classifier
-from eval.efficientnet import read_published
 from eval.errors import EvalError
-from eval.hashing import file_sha256
-from eval.imagenet import ImageNetJudge, imagenet_labels
-from eval.judge import Detection, Guess, Judge, Judgement
-from eval.judges import JUDGES, has_option, open_judge
-from eval.nudenet import NudeNet
-from eval.nudity import PRESETS, count_preset
-from eval.opennsfw import OpenNsfw
-from eval.pictures import find_pictures, read_picture
-from eval.ranking import best_guesses
+from eval.judges.canvas import judge_canvas, load_canvas_classifier
+from eval.judges.efficientnet import read_published
+from eval.judges.imagenet import ImageNetJudge, imagenet_labels
+from eval.judges.judge import Detection, Guess, Judge, Judgement
+from eval.judges.judges import JUDGES, has_option, open_judge
+from eval.judges.nudenet import NudeNet
+from eval.judges.nudity import PRESETS, count_preset
+from eval.judges.opennsfw import OpenNsfw
+from eval.pictures.pictures import find_pictures, read_picture
+from eval.rates.ranking import best_guesses
+from eval.weights.hashing import file_sha256
 from prompts.canvas import OBJECTS, STYLES
-from prompts.imagenette import CLASSES
+from prompts.suites.imagenette import CLASSES
 
 ROOT = Path(__file__).parents[1]
 BLACK = Image.new("RGB", (320, 200))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from eval import kernel_variance as module
-from eval.kernel_variance import kernel_variance
+from eval.metrics import kernel_variance as module
+from eval.metrics.kernel_variance import kernel_variance
 
 
 def distance(x: Tensor, y: Tensor) -> float:

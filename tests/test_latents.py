@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import CHANNELS, SIDE, seeded, toy_condition, toy_data, toy_latents, toy_schedule
 
-from erasure.denoiser import Condition, join
+from erasure.diffusion.denoiser import Condition, join
+from erasure.diffusion.latents import ConceptData, Draw, LatentSet, noised, shuffled
+from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import ConfigError
-from erasure.latents import ConceptData, Draw, LatentSet, noised, shuffled
-from erasure.schedule import NoiseSchedule
 from erasure.seeds import derived_seed, generator_for, initial_noise
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,8 @@ ALLOWED: dict[str, set[str]] = {
 NOT_IN_ERASURE = {"PIL", "datasets", "matplotlib", "rich", "typer"}
 DYNAMIC = {"__import__", "import_module", "importorskip", "find_spec"}
 SOURCES = [path for package in ALLOWED for path in sorted((ROOT / package).rglob("*.py"))]
+MOST_MODULES = 16
+"""In one folder: where a newcomer still finds what he looks for."""
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 
@@ -71,20 +74,81 @@ def dotted(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=dotted)
-def test_imports_point_one_way(path: Path) -> None:
-    assert breaches(path.read_text(encoding="utf-8"), dotted(path)) == []
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=dotted)
-def test_nothing_hides_the_builtin_eval(path: Path) -> None:
-    assert not hides_builtin_eval(path.read_text(encoding="utf-8"))
+def test_imports_point_one_way() -> None:
+    assert [b for path in SOURCES for b in breaches(text_of(path), dotted(path))] == []
 
 
-@pytest.mark.parametrize("package", sorted(ALLOWED))
-def test_each_package_is_there_and_typed(package: str) -> None:
-    assert (ROOT / package / "__init__.py").is_file()
-    assert (ROOT / package / "py.typed").is_file()
+def test_nothing_hides_the_builtin_eval() -> None:
+    assert [path for path in (*SOURCES, *TESTS) if hides_builtin_eval(text_of(path))] == []
+
+
+def test_each_package_is_there_and_typed() -> None:
+    for package in ALLOWED:
+        assert (ROOT / package / "__init__.py").is_file()
+        assert (ROOT / package / "py.typed").is_file()
+
+
+def eager(source: str, module: str) -> set[str]:
+    """What a file imports when it is itself imported: not within functions, not for types alone."""
+    body = ast.parse(source)
+    body.body = [
+        node
+        for node in body.body
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+    ]
+    return {name for name, _ in imports(ast.unparse(body), module)}
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Groups of modules that import each other, by Tarjan's strongly connected components."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    groups: list[set[str]] = []
+
+    def visit(module: str) -> None:
+        order[module] = low[module] = len(order)
+        stack.append(module)
+        for other in graph[module]:
+            if other not in order:
+                visit(other)
+            if other in stack:
+                low[module] = min(low[module], low[other])
+        if low[module] == order[module]:
+            group = set(stack[stack.index(module) :])
+            del stack[stack.index(module) :]
+            if len(group) > 1:
+                groups.append(group)
+
+    for module in graph:
+        if module not in order:
+            visit(module)
+    return groups
+
+
+def test_no_import_goes_round() -> None:
+    names = {dotted(path) for path in SOURCES if path.name != "__init__.py"}
+    graph = {
+        dotted(path): eager(text_of(path), dotted(path)) & names
+        for path in SOURCES
+        if path.name != "__init__.py"
+    }
+    assert sum(map(len, graph.values())) > 500  # the graph is there
+    assert circles(graph) == []
+
+
+def test_a_circle_is_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == [{"b", "c"}]
+
+
+def test_no_room_is_crowded() -> None:
+    rooms = Counter(path.parent for path in SOURCES if path.name != "__init__.py")
+    assert {str(room): count for room, count in rooms.items() if count > MOST_MODULES} == {}
 
 
 def closure(needs: list[str]) -> set[str]:

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from erasure.mask_report import DensityRow, mask_report
-from erasure.masks import SaliencyMask
-from erasure.unet_names import KINDS, block_of, kind_of
+from erasure.architectures.unet_names import KINDS, block_of, kind_of
+from erasure.masks.mask_report import DensityRow, mask_report
+from erasure.masks.masks import SaliencyMask
 
 ATTENTION = "attentions.0.transformer_blocks.0"
 

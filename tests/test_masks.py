@@ -14,9 +14,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from erasure import uniform_subset
 from erasure.errors import ConfigError, MaskError
-from erasure.mask_file import (
+from erasure.masks import uniform_subset
+from erasure.masks.mask_file import (
     is_mask_file,
     load_mask,
     mask_hash,
@@ -25,7 +25,7 @@ from erasure.mask_file import (
     save_mask,
     unpack,
 )
-from erasure.masks import (
+from erasure.masks.masks import (
     MaskInfo,
     SaliencyMask,
     all_mask,
@@ -34,7 +34,7 @@ from erasure.masks import (
     require_weights,
     salient_mask,
 )
-from erasure.overlap import Shared, overlap
+from erasure.masks.overlap import Shared, overlap
 
 INFO = MaskInfo(
     kind="random",

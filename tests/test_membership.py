@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sklearn.svm import SVC
 
 from eval.errors import EvalError
-from eval.likelihood_ratio import likelihood_ratio, report, scaled_confidence
-from eval.membership import (
+from eval.rates.likelihood_ratio import likelihood_ratio, report, scaled_confidence
+from eval.rates.membership import (
     GRID,
     SIGNALS,
     confidence,
@@ -22,7 +22,7 @@ from eval.membership import (
     membership_efficacy,
     modified_entropy,
 )
-from eval.predictions import Predictions, predictions_of
+from eval.rates.predictions import Predictions, predictions_of
 
 
 def answers(p: list[list[float]], labels: list[int]) -> Predictions:

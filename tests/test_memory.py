@@ -23,16 +23,16 @@ from tiny import (
 from torch import Tensor
 
 from erasure.checkpoints import Checkpoint
-from erasure.denoiser import Condition
 from erasure.diffusion.batches import Batch
-from erasure.edit import erase, find_mask
+from erasure.diffusion.denoiser import Condition
+from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.latents import ConceptData
 from erasure.errors import OutOfMemoryError
-from erasure.latents import ConceptData
 from erasure.memory import is_out_of_memory, memory_errors
 from erasure.methods import SalUn
-from erasure.trainer import MaskedTrainer, TrainConfig
-from pipelines.memory import Less, enough_memory, halved, of_saliency, of_training
-from pipelines.settings import EraseRecipe
+from erasure.training.trainer import MaskedTrainer, TrainConfig
+from pipelines.run.memory import Less, enough_memory, halved, of_saliency, of_training
+from pipelines.run.settings import EraseRecipe
 
 CPU = torch.device("cpu")
 ERRORS = {
@@ -149,7 +149,7 @@ def test_a_run_without_memory_keeps_its_last_whole_step(
     with monkeypatch.context() as patch:
         patch.setattr(MaskedTrainer, "_accumulate", accumulate)
         if saving_fails:
-            patch.setattr("erasure.training_state.save_run", no_room)
+            patch.setattr("erasure.training.training_state.save_run", no_room)
         with pytest.raises(OutOfMemoryError, match="in step 4 of 4"):
             erase(*run, state=state)
     assert state.exists() != saving_fails
@@ -285,22 +285,22 @@ def test_an_optimiser_without_memory_leaves_the_state_of_the_save_before(
     ("place", "words"),
     [
         (
-            "pipelines.concept_data.encode_concept",
+            "pipelines.data.concept_data.encode_concept",
             "while encoding pictures; what was finished is kept: begin anew with --force and "
             "data.size 16 in the recipe (now 32)",
         ),
         (
-            "pipelines.generation.Painter.paint",
+            "pipelines.drawing.generation.Painter.paint",
             "while drawing pictures; what was finished is kept: go on with --resume and "
             "--drawing-batch 2 (now 4)",
         ),
         (
-            "erasure.saliency.forget_loss",
+            "erasure.diffusion.saliency.forget_loss",
             "while measuring the mask; what was finished is kept: go on with --resume and "
             "--saliency-batch 4 (now 8), or begin anew with --force and --saliency-loss plain",
         ),
         (
-            "pipelines.run_result.compare",
+            "pipelines.run.run_result.compare",
             "while drawing the grid; what was finished is kept: go on with --resume and "
             "--drawing-batch 2 (now 4)",
         ),
@@ -324,17 +324,17 @@ def test_every_part_of_an_erasure_names_its_own_options(
     [
         (
             ("mask", "MODEL", "--concept", "church", "--forget-drawn", 1),
-            "pipelines.generation.Painter.paint",
+            "pipelines.drawing.generation.Painter.paint",
             "while drawing pictures: give --drawing-batch ",
         ),
         (
             ("compare", "MODEL", "MODEL", "--prompt", "x", "--batch-size", 6),
-            "pipelines.generation.Painter.paint",
+            "pipelines.drawing.generation.Painter.paint",
             "while drawing pictures: give --batch-size 3 (now 6)",
         ),
         (
             ("evaluate", "MODEL", "--suite", "canvas", "--limit", 2, "--batch-size", 2),
-            "pipelines.generation.Painter.paint",
+            "pipelines.drawing.generation.Painter.paint",
             "while evaluating: give --batch-size 1 (now 2), or for another result --precision bf16",
         ),
         (
@@ -349,7 +349,7 @@ def test_every_part_of_an_erasure_names_its_own_options(
         ),
         (
             ("export", "MODEL"),
-            "erasure.checkpoints.single_file.write_tensors",
+            "erasure.checkpoints.writing.single_file.write_tensors",
             "out of memory; use a machine with more memory",
         ),
     ],

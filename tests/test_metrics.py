@@ -19,16 +19,16 @@ from tiny import global_seed, seeded
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eval import frechet, inception, lpips
-from eval.clip_score import ClipScorer, clip_values
 from eval.errors import EvalError
-from eval.features import FeatureExtractor, collect_features, open_features
-from eval.frechet import compare_sets, frechet_distance, kernel_distance
-from eval.kernel_variance import kernel_variance
-from eval.lpips import BACKBONES, LpipsDistance
-from eval.metric_value import MetricValue
-from eval.perceptual import open_perceptual, pair_distances, perceptual_value
-from eval.picture_bytes import Pictures, rgb_pictures
+from eval.metrics import frechet, inception, lpips
+from eval.metrics.clip_score import ClipScorer, clip_values
+from eval.metrics.features import FeatureExtractor, collect_features, open_features
+from eval.metrics.frechet import compare_sets, frechet_distance, kernel_distance
+from eval.metrics.kernel_variance import kernel_variance
+from eval.metrics.lpips import BACKBONES, LpipsDistance
+from eval.metrics.metric_value import MetricValue
+from eval.metrics.perceptual import open_perceptual, pair_distances, perceptual_value
+from eval.pictures.picture_bytes import Pictures, rgb_pictures
 
 
 class Colours:

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.checkpoints.architecture import expected_weights
 from erasure.checkpoints.description import shipped_description
+from erasure.checkpoints.facts.other_readers import misread_by
 from erasure.checkpoints.family import SD1, SD2, SDXL, Family
-from erasure.checkpoints.other_readers import misread_by
 
 BIAS = "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias"
 V_LINE = "predicts v (from its key v_pred)"

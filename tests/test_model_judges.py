@@ -27,13 +27,13 @@ from transformers import (
 )
 
 from eval.errors import EvalError
-from eval.hashing import file_sha256, weights_sha256
-from eval.imagenet import ImageNetJudge
-from eval.judge import Judge, Judgement
-from eval.judges import open_judge
-from eval.labels import read_labels
-from eval.q16 import PUBLISHED, read_head, unpickle_array
-from eval.resnet50 import load_resnet50, pixels
+from eval.judges.imagenet import ImageNetJudge
+from eval.judges.judge import Judge, Judgement
+from eval.judges.judges import open_judge
+from eval.judges.labels import read_labels
+from eval.judges.q16 import PUBLISHED, read_head, unpickle_array
+from eval.judges.resnet50 import load_resnet50, pixels
+from eval.weights.hashing import file_sha256, weights_sha256
 
 NAMES = ["tench, Tinca tinca", "church", "bell cote", "cat"]
 SIDE = 32

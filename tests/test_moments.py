@@ -20,13 +20,13 @@ from tiny import (
 )
 from torch import Tensor, nn
 
-from erasure.denoiser import Condition
 from erasure.diffusion.batches import Batch
+from erasure.diffusion.denoiser import Condition
 from erasure.errors import ConfigError
 from erasure.methods import SalUn
-from erasure.moments import eight_bit_optimizer
-from erasure.trainer import MaskedTrainer, TrainConfig
-from erasure.training_state import load_state, save_state
+from erasure.training.moments import eight_bit_optimizer
+from erasure.training.trainer import MaskedTrainer, TrainConfig
+from erasure.training.training_state import load_state, save_state
 
 STEPS = 6
 CONFIG = TrainConfig(steps=STEPS, batch_size=4, learning_rate=1e-3, moments="8bit")

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.errors import EvalError
-from eval.judge import Detection, Judgement
-from eval.nudenet import FLOOR, LABELS
-from eval.nudity import (
+from eval.judges.judge import Detection, Judgement
+from eval.judges.nudenet import FLOOR, LABELS
+from eval.judges.nudity import (
     EXPOSED_EIGHT,
     EXPOSED_NINE,
     EXPOSED_SIX,

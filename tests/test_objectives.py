@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from tiny import Toy, ToyDenoiser, toy_data, toy_schedule
 from torch import Tensor, nn
 
-from erasure.denoiser import Condition
 from erasure.diffusion.batches import Batch
+from erasure.diffusion.denoiser import Condition
+from erasure.diffusion.latents import Draw, Noised, noised
 from erasure.errors import ConfigError
-from erasure.latents import Draw, Noised, noised
 from erasure.methods import GradientAscent, SalUn
-from erasure.trainer import Loss
+from erasure.training.trainer import Loss
 
 
 def told(*values: float) -> Condition:

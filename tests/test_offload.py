@@ -8,11 +8,11 @@ from tiny import Toy, ToyDenoiser, toy_data, toy_schedule
 from torch import Tensor, nn
 
 from erasure.checkpoints import Checkpoint
-from erasure.edit import find_mask, measure_saliency
-from erasure.latents import ConceptData
-from erasure.mask_file import mask_hash
-from erasure.offload import OffloadedGradients
-from erasure.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
+from erasure.diffusion.edit import find_mask, measure_saliency
+from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.offload import OffloadedGradients
+from erasure.diffusion.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
+from erasure.masks.mask_file import mask_hash
 
 
 def test_the_scores_have_the_same_bits_and_no_gradient_stays() -> None:

@@ -12,13 +12,13 @@ import torch
 from forked import forked
 from leftovers import left_by_the_dead
 
-from erasure import parts
-from erasure.cache import TensorCache
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.folder import write_folder
+from erasure.checkpoints.writing.folder import write_folder
 from erasure.errors import DiskError
-from erasure.files import atomic
-from erasure.parts import part_of, remove_leftovers
+from erasure.storage import parts
+from erasure.storage.cache import TensorCache
+from erasure.storage.files import atomic
+from erasure.storage.parts import part_of, remove_leftovers
 
 
 def test_of_two_writers_of_one_file_each_has_its_own_bytes_and_the_last_wins(

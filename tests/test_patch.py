@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from erasure.errors import PatchError
-from erasure.hashing import rounded_hash
-from erasure.patch import Patch, apply_patch, make_patch, patched, remove_patch, unpatched
-from erasure.patch_file import load_patch, save_patch
-from erasure.patch_stack import overlap, stack_patches
+from erasure.patches.patch import Patch, apply_patch, make_patch, patched, remove_patch, unpatched
+from erasure.patches.patch_file import load_patch, save_patch
+from erasure.patches.patch_stack import overlap, stack_patches
+from erasure.storage.hashing import rounded_hash
 
 Weights = dict[str, Tensor]
 

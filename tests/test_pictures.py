@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from erasure.errors import ConfigError
-from pipelines.picture_dataset import CONVERTED, DatasetSource, dataset_pictures
-from pipelines.picture_folder import folder_entries, folder_pictures
-from pipelines.pictures import decode, square, to_tensor
-from prompts.imagenette import label_prompts
+from pipelines.data.picture_dataset import CONVERTED, DatasetSource, dataset_pictures
+from pipelines.data.picture_folder import folder_entries, folder_pictures
+from pipelines.drawing.pictures import decode, square, to_tensor
+from prompts.suites.imagenette import label_prompts
 
 
 def stored(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:  # noqa: ANN401

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
 
-from erasure.mask_report import DensityRow
-from erasure.trainer import Step
-from pipelines import plots
+from erasure.masks.mask_report import DensityRow
+from erasure.training.trainer import Step
+from pipelines.drawing import plots
 
 ROWS = [DensityRow("in", 9, 10), DensityRow("mid", 250, 1000), DensityRow("out", 0, 0)]
 

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import erasure.positions
-from erasure.positions import FEW, Positions, positions_of_bits
-from erasure.selected import SelectedWeights
+import erasure.masks.positions
+from erasure.masks.positions import FEW, Positions, positions_of_bits
+from erasure.training.selected import SelectedWeights
 
 CPU = torch.device("cpu")
 
@@ -19,14 +19,14 @@ def drawn(size: int, density: float, seed: int = 0) -> torch.Tensor:
 @given(size=st.integers(1, 300), density=st.floats(0.0, 1.0), few=st.sampled_from([0, FEW]))
 def test_positions_are_those_of_the_mask(size: int, density: float, few: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(erasure.positions, "FEW", few)
+        patch.setattr(erasure.masks.positions, "FEW", few)
         chosen = drawn(size, density)
         found = Positions.of(chosen, CPU).indices()
     assert found.tolist() == chosen.nonzero().flatten().tolist()
 
 
 def test_other_devices_read_the_bits_as_the_cpu_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasure.positions, "FEW", 0)
+    monkeypatch.setattr(erasure.masks.positions, "FEW", 0)
     kept = Positions.of(drawn(1003, 0.5), CPU)
     assert torch.equal(positions_of_bits(kept.kept, 1003), kept.indices())
 
@@ -45,7 +45,7 @@ def test_weights_selected_by_bits_move_as_those_selected_by_indices(
         return network.weight.detach()
 
     by_indices = trained()
-    monkeypatch.setattr(erasure.positions, "FEW", 0)
+    monkeypatch.setattr(erasure.masks.positions, "FEW", 0)
     assert torch.equal(trained(), by_indices)
     assert not torch.equal(by_indices, torch.full((30, 40), 0.5))
 

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.denoiser import Condition
-from erasure.edit import erase, find_mask
+from erasure.diffusion.denoiser import Condition
+from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.precision import InPrecision, Precision, attention_of, rounded
 from erasure.errors import ConfigError
-from erasure.latents import ConceptData
-from erasure.masks import SaliencyMask
-from erasure.precision import InPrecision, Precision, attention_of, rounded
-from erasure.trainer import Step, TrainConfig
+from erasure.masks.masks import SaliencyMask
+from erasure.training.trainer import Step, TrainConfig
 
 EXACT = TrainConfig(steps=3, batch_size=2, learning_rate=0.05, optimizer="sgd")
 REDUCED: list[Precision] = ["bf16", "bf16-weights"]

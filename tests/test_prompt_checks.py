@@ -11,10 +11,10 @@ from PIL import Image
 from refusals import CHURCH
 
 from erasure.checkpoints import Checkpoint
-from erasure.token_window import token_window
-from prompts.concepts import plan_concept
+from erasure.diffusion.token_window import token_window
+from prompts.concepts.concepts import plan_concept
+from prompts.concepts.syntax import foreign_syntax
 from prompts.errors import PromptError
-from prompts.syntax import foreign_syntax
 
 LONG = " ".join(["church"] * 90)
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from prompts import nudity
 from prompts.canvas import OBJECTS, STYLES, wordings
-from prompts.general import GENERAL
-from prompts.imagenette import CLASSES, find_label, label_prompts, next_label
+from prompts.concepts import nudity
+from prompts.concepts.general import GENERAL
+from prompts.concepts.phrases import mentions, noun_phrase, swap
 from prompts.nearest import nearest
-from prompts.phrases import mentions, noun_phrase, swap
+from prompts.suites.imagenette import CLASSES, find_label, label_prompts, next_label
 
 
 def test_the_ten_classes_stand_in_the_order_of_the_data_set() -> None:

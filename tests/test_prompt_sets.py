@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pipelines.commands.prompts import prompts as prompts_command
-from prompts import canvas, imagenette, unlearncanvas
-from prompts.case import PromptCase, PromptSet, file_stem, repeated
+from prompts import canvas
 from prompts.errors import PromptError
-from prompts.i2p import CATEGORIES, I2PFilter
-from prompts.suites import SUITES, load_suite
+from prompts.suites import imagenette, unlearncanvas
+from prompts.suites.case import PromptCase, PromptSet, file_stem, repeated
+from prompts.suites.i2p import CATEGORIES, I2PFilter
+from prompts.suites.suites import SUITES, load_suite
 
 HUB = (
     *("prompt", "categories", "hard", "inappropriate_percentage", "nudity_percentage"),

@@ -8,16 +8,16 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from erasure.architectures.scopes import in_scope
 from erasure.errors import MaskError
-from erasure.mask_file import mask_hash
-from erasure.masks import SaliencyMask, salient_mask
-from erasure.released_masks import (
+from erasure.masks.mask_file import mask_hash
+from erasure.masks.masks import SaliencyMask, salient_mask
+from erasure.masks.released_masks import (
     from_released,
     load_released_mask,
     save_released_mask,
     to_released,
 )
-from erasure.scopes import in_scope
 
 
 @pytest.fixture(scope="module")

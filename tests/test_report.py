@@ -30,21 +30,8 @@ from evaluated import (
 )
 from PIL import Image
 
-from eval.judge import Judgement
-from pipelines.evaluation import report_pairs, report_rows
-from pipelines.evaluation.report import write_report
-from pipelines.evaluation.report_charts import loss_curve
-from pipelines.evaluation.report_format import (
-    interval,
-    number,
-    percent,
-    seconds,
-    signed,
-    split_verdict,
-)
-from pipelines.evaluation.report_marks import Marks, marks
-from pipelines.evaluation.report_pairs import choose
-from pipelines.evaluation.results import (
+from eval.judges.judge import Judgement
+from pipelines.evaluation.outcome.results import (
     ImageRecord,
     PromptRate,
     Results,
@@ -52,6 +39,19 @@ from pipelines.evaluation.results import (
     Unusable,
     UnusableImages,
 )
+from pipelines.evaluation.report import report_pairs, report_rows
+from pipelines.evaluation.report.report import write_report
+from pipelines.evaluation.report.report_charts import loss_curve
+from pipelines.evaluation.report.report_format import (
+    interval,
+    number,
+    percent,
+    seconds,
+    signed,
+    split_verdict,
+)
+from pipelines.evaluation.report.report_marks import Marks, marks
+from pipelines.evaluation.report.report_pairs import choose
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 

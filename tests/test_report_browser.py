@@ -9,7 +9,7 @@ import pytest
 from contrast import CONTRAST
 from evaluated import CHURCH, DETECTIONS, DOG, MARKUP, evaluation, exposed, image
 
-from pipelines.evaluation.report import write_report
+from pipelines.evaluation.report.report import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

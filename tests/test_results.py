@@ -14,10 +14,10 @@ from rich.console import Console
 
 from erasure.errors import DiskError
 from eval.errors import EvalError
-from eval.judge import Guess, Judgement
-from pipelines.evaluation import results as schema
-from pipelines.evaluation.comparison import ComparedResults, compare_results
-from pipelines.evaluation.results import (
+from eval.judges.judge import Guess, Judgement
+from pipelines.evaluation.outcome import results as schema
+from pipelines.evaluation.outcome.comparison import ComparedResults, compare_results
+from pipelines.evaluation.outcome.results import (
     FORMAT,
     ClassRate,
     PromptRate,
@@ -26,7 +26,7 @@ from pipelines.evaluation.results import (
     read_results,
     write_results,
 )
-from pipelines.evaluation.results_csv import safe_cell
+from pipelines.evaluation.outcome.results_csv import safe_cell
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 from tiny import CPU, Toy, ToyDenoiser, copied, seeded, toy_data, toy_schedule
 from torch import Tensor, nn
 
-from erasure.denoiser import Condition
-from erasure.errors import ConfigError, TrainingError
-from erasure.latents import ConceptData, Draw, LatentSet, Noised, noised
-from erasure.masks import salient_mask
-from erasure.saliency import (
+from erasure.diffusion.denoiser import Condition
+from erasure.diffusion.latents import ConceptData, Draw, LatentSet, Noised, noised
+from erasure.diffusion.saliency import (
     Pass,
     SaliencyConfig,
     accumulate_gradients,
@@ -22,7 +20,9 @@ from erasure.saliency import (
     guided,
     saliency_scores,
 )
-from erasure.schedule import NoiseSchedule
+from erasure.diffusion.schedule import NoiseSchedule
+from erasure.errors import ConfigError, TrainingError
+from erasure.masks.masks import salient_mask
 
 PLAIN = SaliencyConfig(loss="plain")
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import seeded
 
-from erasure.checkpoints.scheduler import CLASSES, check_scheduler_config
-from erasure.checkpoints.scheduler_values import SETTINGS
+from erasure.architectures.stable_diffusion import noise_schedule
+from erasure.checkpoints.facts.scheduler import CLASSES, check_scheduler_config
+from erasure.checkpoints.facts.scheduler_values import SETTINGS
+from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import CheckpointError
-from erasure.schedule import NoiseSchedule
-from erasure.stable_diffusion import noise_schedule
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SD = {**BETAS, "_class_name": "DDPMScheduler"}

@@ -3,8 +3,8 @@
 import pytest
 from diffusers import UNet2DConditionModel
 
+from erasure.architectures.scopes import SCOPES, in_scope
 from erasure.errors import ConfigError
-from erasure.scopes import SCOPES, in_scope
 
 RESNET = (
     *("norm1.weight", "norm1.bias", "conv1.weight", "conv1.bias"),

@@ -24,21 +24,22 @@ from diffusers import (
 from tiny import CPU, assert_same_bits, global_seed, outside, random_pictures, salun, seeded
 from torch import Tensor, nn
 
-from erasure import edit, load_mask, read_checkpoint, verify, write_folder
-from erasure.cache import TensorCache
+from erasure import load_mask, read_checkpoint, verify, write_folder
+from erasure.architectures.stable_diffusion import build_pipeline, build_text_encoder
+from erasure.architectures.text_encoders import with_size
 from erasure.checkpoints import SD2, SDXL, Checkpoint
-from erasure.edit import erase, find_mask
-from erasure.encoding import encode_concept
+from erasure.diffusion import edit
+from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.encoding import encode_concept
+from erasure.diffusion.latents import ConceptData
 from erasure.errors import ConfigError
-from erasure.latents import ConceptData
-from erasure.mask_file import mask_hash
+from erasure.masks.mask_file import mask_hash
 from erasure.seeds import generator_for, initial_noise
-from erasure.stable_diffusion import build_pipeline, build_text_encoder
-from erasure.text_encoders import with_size
-from erasure.trainer import TrainConfig
-from pipelines.generation import Painter, Request, own_size
-from pipelines.schedulers import build_scheduler
-from pipelines.settings import DrawingConfig
+from erasure.storage.cache import TensorCache
+from erasure.training.trainer import TrainConfig
+from pipelines.drawing.generation import Painter, Request, own_size
+from pipelines.drawing.schedulers import build_scheduler
+from pipelines.run.settings import DrawingConfig
 
 TEXTS = ["", "a church", "a castle", "a dog", "a truck"]
 UNET = Path("unet/diffusion_pytorch_model.safetensors")

@@ -11,7 +11,7 @@ from tiny import Toy, assert_same_bits, copied, outside, seeded, some_mask
 from torch import Tensor, nn
 
 from erasure.errors import MaskError
-from erasure.selected import SelectedWeights, moved_outside
+from erasure.training.selected import SelectedWeights, moved_outside
 
 Optimizer = Callable[..., torch.optim.Optimizer]
 KINDS: dict[str, tuple[Optimizer, dict[str, Any]]] = {

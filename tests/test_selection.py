@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from erasure import selection
 from erasure.errors import ConfigError, MaskError
-from erasure.selection import selected_count, top_counts, top_fraction, top_fractions
+from erasure.masks import selection
+from erasure.masks.selection import selected_count, top_counts, top_fraction, top_fractions
 
 
 def reference(scores: dict[str, Tensor], density: float) -> dict[str, Tensor]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from erasure.errors import ConfigError
 from erasure.methods import SalUn
-from pipelines.recipe import load_toml, merge
-from pipelines.settings import (
+from pipelines.run.recipe import load_toml, merge
+from pipelines.run.settings import (
     DataConfig,
     DrawingConfig,
     PicturesConfig,

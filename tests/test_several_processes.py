@@ -32,13 +32,13 @@ from tiny import (
 from torch import Tensor, nn
 
 from erasure import load_mask, read_checkpoint, verify
+from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
 from erasure.errors import TrainingError
-from erasure.latents import ConceptData
 from erasure.methods import SalUn
-from erasure.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
 from erasure.team import ALONE, Team, require_same, share_of
-from erasure.trainer import MaskedTrainer, Step, TrainConfig
-from pipelines.processes import Processes, processes
+from erasure.training.trainer import MaskedTrainer, Step, TrainConfig
+from pipelines.process.processes import Processes, processes
 
 RECIPE = """
 model = {model!r}

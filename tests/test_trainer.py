@@ -22,14 +22,14 @@ from tiny import (
 )
 from torch import Tensor, nn
 
-from erasure.denoiser import Denoiser, join
 from erasure.diffusion.batches import Batch
+from erasure.diffusion.denoiser import Denoiser, join
+from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import ConfigError, MaskError, TrainingError
-from erasure.latents import ConceptData
 from erasure.methods import GradientAscent, SalUn
-from erasure.schedule import NoiseSchedule
 from erasure.seeds import generator_for
-from erasure.trainer import Loss, MaskedTrainer, Objective, Step, TrainConfig
+from erasure.training.trainer import Loss, MaskedTrainer, Objective, Step, TrainConfig
 
 SMALL = TrainConfig(steps=4, batch_size=4, learning_rate=1e-2)
 

@@ -22,14 +22,14 @@ from tiny import (
 )
 from torch import Tensor, nn
 
-from erasure.checkpoints.tensor_file import write_tensors
 from erasure.diffusion.batches import Batch
 from erasure.errors import TrainingError
 from erasure.methods import SalUn
-from erasure.parts import part_of
-from erasure.state_file import before, drop, is_kept, settle
-from erasure.trainer import MaskedTrainer, Objective, Step, TrainConfig
-from erasure.training_state import load_state, save_state
+from erasure.storage.parts import part_of
+from erasure.storage.state_file import before, drop, is_kept, settle
+from erasure.storage.tensor_file import write_tensors
+from erasure.training.trainer import MaskedTrainer, Objective, Step, TrainConfig
+from erasure.training.training_state import load_state, save_state
 
 STEPS = 7
 CONFIG = TrainConfig(steps=STEPS, batch_size=4, learning_rate=1e-2, warmup=2)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from eval.errors import EvalError
-from eval.predictions import Predictions, predictions_of
-from eval.unlearning_metrics import (
+from eval.rates.predictions import Predictions, predictions_of
+from eval.rates.unlearning_metrics import (
     Scores,
     average_gap,
     mean_scores,

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.errors import EvalError
-from eval.intervals import Proportion, wilson
-from eval.unlearning_rates import Labels, UnlearningRates, head_of, unlearning_rates
+from eval.rates.intervals import Proportion, wilson
+from eval.rates.unlearning_rates import Labels, UnlearningRates, head_of, unlearning_rates
 
 KNOWN = {"object": ("church", "dog"), "style": ("sketch", "flat")}
 # Two churches, two dogs, in both styles.

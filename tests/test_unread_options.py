@@ -8,13 +8,13 @@ import pytest
 from console import erasure
 
 from erasure.errors import ConfigError
-from eval.judges import JUDGES
+from eval.judges.judges import JUDGES
 from pipelines.classifiers.run_settings import ForgetRun, preset_of, settings_of
 from pipelines.evaluation.settings import evaluation_text, resolve_evaluation
-from pipelines.models import DEMO_FOLDER
-from pipelines.recipe import load_toml
-from pipelines.settings import read_recipe, recipe_text, resolve, shipped_recipes
-from pipelines.unread import JUDGE_NAMES
+from pipelines.run.models import DEMO_FOLDER
+from pipelines.run.recipe import load_toml
+from pipelines.run.settings import read_recipe, recipe_text, resolve, shipped_recipes
+from pipelines.run.unread import JUDGE_NAMES
 
 ASCENT = {"method": {"name": "ascent"}}
 CHURCH = {"concept": "church"}

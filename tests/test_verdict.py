@@ -2,10 +2,10 @@
 
 import pytest
 
-from eval.intervals import paired_shares, wilson
-from eval.unlearning_rates import ClassAccuracy, Compared, UnlearningRates, unlearning_rates
-from pipelines.evaluation.results import ScoreRate
-from pipelines.evaluation.verdict import verdict
+from eval.rates.intervals import paired_shares, wilson
+from eval.rates.unlearning_rates import ClassAccuracy, Compared, UnlearningRates, unlearning_rates
+from pipelines.evaluation.outcome.results import ScoreRate
+from pipelines.evaluation.outcome.verdict import verdict
 
 CLASSES = tuple(
     ClassAccuracy(head=head, label="x", erased=False, accuracy=Compared(None))

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from erasure import read_checkpoint, verify, write_folder, write_single_file
-from erasure.checkpoints.inventory import sealed_record
-from erasure.checkpoints.tensor_file import write_tensors
+from erasure.checkpoints.writing.inventory import sealed_record
 from erasure.errors import CheckpointError
-from erasure.hashing import weights_hash
+from erasure.storage.hashing import weights_hash
+from erasure.storage.tensor_file import write_tensors
 
 UNET = Path("unet/diffusion_pytorch_model.safetensors")
 VAE = Path("vae/diffusion_pytorch_model.safetensors")

@@ -11,13 +11,13 @@ from checkpoints.tiny_models import Size, tiny_text_encoder, tiny_tokenizer, tin
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from torch import Tensor, nn
 
-from erasure.denoiser import Condition
 from erasure.diffusion.batches import PictureBatches
-from erasure.encoding import PromptedPixels
-from erasure.latents import ConceptData, LatentSet
+from erasure.diffusion.denoiser import Condition
+from erasure.diffusion.encoding import PromptedPixels
+from erasure.diffusion.latents import ConceptData, LatentSet
+from erasure.diffusion.schedule import NoiseSchedule, Prediction
 from erasure.methods import GradientAscent, SalUn
-from erasure.schedule import NoiseSchedule, Prediction
-from erasure.trainer import TrainConfig
+from erasure.training.trainer import TrainConfig
 
 CPU = torch.device("cpu")
 CHANNELS, SIDE, TOKENS, FEATURES = 2, 4, 3, 5

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from erasure.checkpoints.config_limits import building_limit
+from erasure.checkpoints.checks.config_limits import building_limit
 from erasure.checkpoints.layout.clip import with_prefix
 from erasure.errors import CheckpointError
 

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from erasure.checkpoints.description import Description, encoder_of
 from erasure.checkpoints.edit_record import EditRecord
+from erasure.checkpoints.facts.training_kind import TrainingKind
 from erasure.checkpoints.family import Family
 from erasure.checkpoints.provenance import Provenance
-from erasure.checkpoints.training_kind import TrainingKind
-from erasure.checkpoints.vocabulary import missing_vocabulary
-from erasure.hashing import weights_hash
+from erasure.checkpoints.reading.vocabulary import missing_vocabulary
+from erasure.storage.hashing import weights_hash
 
 _HUB_FOLDER: Final = "models--"
 """How the hub's cache begins the name of a model's folder: `models--owner--name/snapshots/HASH`."""

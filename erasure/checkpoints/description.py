@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from erasure.bare_names import require_bare
-from erasure.checkpoints.config_limits import require_plausible
-from erasure.checkpoints.containment import inside
+from erasure.checkpoints.checks.config_limits import require_plausible
+from erasure.checkpoints.checks.containment import inside
 from erasure.errors import CheckpointError
-from erasure.json_text import parsed
-from erasure.regular_files import require_regular
+from erasure.storage.bare_names import require_bare
+from erasure.storage.json_text import parsed
+from erasure.storage.regular_files import require_regular
 
 CONFIG_FILES: Final = {
     "model_index": "model_index.json",

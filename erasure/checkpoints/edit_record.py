@@ -24,7 +24,7 @@ class EditRecord:
     base: str = ""
     """What the model before is called: an id on the hub, or the last part of its path."""
     base_hash: str
-    """`erasure.hashing.weights_hash` of the UNet before, as stored."""
+    """`erasure.storage.hashing.weights_hash` of the UNet before, as stored."""
     result_hash: str = ""
     """The same of the UNet after, as the edit left it; filled in when that is first written. A
     copy in a narrower type has another, which stands beside the edits."""

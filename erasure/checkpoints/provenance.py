@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.errors import CheckpointError
-from erasure.json_text import parsed
+from erasure.storage.json_text import parsed
 
 FORMAT: Final = "erasure-checkpoint 2"
 FIRST_FORMAT: Final = "erasure-checkpoint 1"

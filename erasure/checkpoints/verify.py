@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.finite import not_finite
-from erasure.checkpoints.inventory import CHECKSUM, EXTRAS, checksum, stated_weights
-from erasure.checkpoints.pickles import is_pickle
+from erasure.checkpoints.checks.finite import not_finite
 from erasure.checkpoints.provenance import HEADER, Provenance
-from erasure.checkpoints.reading_file import open_file, read_single_file
-from erasure.checkpoints.reading_folder import read_component, read_folder
-from erasure.checkpoints.tensor_file import DATA_HASH, data_hash
+from erasure.checkpoints.reading.reading_file import open_file, read_single_file
+from erasure.checkpoints.reading.reading_folder import read_component, read_folder
 from erasure.checkpoints.verify_records import (
     MASK,
     NOT_RECORDED,
@@ -22,8 +19,11 @@ from erasure.checkpoints.verify_records import (
     check_record,
     read_record,
 )
+from erasure.checkpoints.writing.inventory import CHECKSUM, EXTRAS, checksum, stated_weights
 from erasure.errors import CheckpointError
-from erasure.hashing import rounded_hash, weights_hash
+from erasure.storage.hashing import rounded_hash, weights_hash
+from erasure.storage.pickles import is_pickle
+from erasure.storage.tensor_file import DATA_HASH, data_hash
 
 _RUN_MODEL: Final = "model"
 _FINITE: Final = "all finite"

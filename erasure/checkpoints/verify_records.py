@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from erasure import mask_file  # whole, as it imports this package in turn
 from erasure.checkpoints.description import read_json
-from erasure.checkpoints.inventory import CHECKSUM, FILES, checksum, file_hash, stated_files
 from erasure.checkpoints.provenance import FILE_NAME, Provenance
-from erasure.checkpoints.reading_folder import weights_files
+from erasure.checkpoints.reading.reading_folder import weights_files
+from erasure.checkpoints.writing.inventory import CHECKSUM, FILES, checksum, file_hash, stated_files
 from erasure.errors import MaskError
 
 MASK: Final = "mask.safetensors"

@@ -1,11 +1,11 @@
 """Let a classifier forget some of its training data: methods, masks, exact and approximate."""
 
-from erasure.classifiers.batches import Batch, Batches
-from erasure.classifiers.methods import METHODS, make_method
+from erasure.classifiers.data.batches import Batch, Batches
+from erasure.classifiers.data.recipe import TrainingRecipe, train_classifier
+from erasure.classifiers.data.saliency import classifier_saliency
+from erasure.classifiers.methods.registry import METHODS, make_method
 from erasure.classifiers.progress import Step
 from erasure.classifiers.protocol import Method, Task, Unlearned
-from erasure.classifiers.recipe import TrainingRecipe, train_classifier
-from erasure.classifiers.saliency import classifier_saliency
 from erasure.classifiers.unlearn import unlearn
 
 __all__ = [

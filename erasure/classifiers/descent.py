@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from erasure.classifiers.progress import Progress, Step
 from erasure.classifiers.weights import BatchNormPolicy, MovingWeights, training_mode
 from erasure.errors import ConfigError, TrainingError
-from erasure.masks import SaliencyMask
+from erasure.masks.masks import SaliencyMask
 from erasure.seeds import seeded_torch
 
 OPTIMIZERS: Final[Mapping[str, type[torch.optim.Optimizer]]] = {

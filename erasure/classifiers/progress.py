@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from erasure.classifiers.weights import MovingWeights
 from erasure.errors import TrainingError
-from erasure.hashing import bytes_hash
-from erasure.state_file import load_run, save_run
+from erasure.storage.hashing import bytes_hash
+from erasure.storage.state_file import load_run, save_run
 
 FORMAT: Final = "erasure-classifier-state 1"
 

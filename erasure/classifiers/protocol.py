@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from erasure.classifiers.batches import Batch, Batches, logits_of
+from erasure.classifiers.data.batches import Batch, Batches, logits_of
+from erasure.classifiers.data.recipe import TrainingRecipe
 from erasure.classifiers.descent import Descent, Losses, descend
 from erasure.classifiers.progress import Progress, Step
-from erasure.classifiers.recipe import TrainingRecipe
 from erasure.classifiers.weights import BatchNormPolicy
-from erasure.masks import SaliencyMask
+from erasure.masks.masks import SaliencyMask
 
 T = TypeVar("T")
 Need = Literal["recipe", "per-sample-gradients", "own-training"]

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from erasure.classifiers.batches import Batches, Loader, logits_of
+from erasure.classifiers.data.batches import Batches, Loader, logits_of
+from erasure.classifiers.data.recipe import TrainingRecipe
 from erasure.classifiers.progress import Progress, Step, run_hash
 from erasure.classifiers.protocol import MaskMaking, Method, Task, Unlearned
-from erasure.classifiers.recipe import TrainingRecipe
 from erasure.classifiers.weights import BATCHNORM_POLICIES, BatchNormPolicy, evaluating
 from erasure.errors import ConfigError, TrainingError
-from erasure.mask_file import mask_hash
-from erasure.masks import SaliencyMask, require_weights
-from erasure.selected import differing, moved_outside
+from erasure.masks.mask_file import mask_hash
+from erasure.masks.masks import SaliencyMask, require_weights
+from erasure.training.selected import differing, moved_outside
 
 
 def unlearn(

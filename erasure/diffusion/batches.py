@@ -15,13 +15,13 @@ from typing import Literal, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from erasure.denoiser import Condition, Denoiser
+from erasure.diffusion.denoiser import Condition, Denoiser
+from erasure.diffusion.latents import ConceptData, Draw, Noised, noised, shuffled
 from erasure.diffusion.sample import ddim_step, ddim_times, guided_answer, step_pairs
+from erasure.diffusion.schedule import NoiseSchedule, Schedule
 from erasure.errors import ConfigError
-from erasure.frozen import FrozenDenoiser
-from erasure.latents import ConceptData, Draw, Noised, noised, shuffled
-from erasure.schedule import NoiseSchedule, Schedule
 from erasure.seeds import generator_for
+from erasure.training.frozen import FrozenDenoiser
 
 B_co = TypeVar("B_co", covariant=True)
 

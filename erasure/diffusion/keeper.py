@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from erasure.memory import is_out_of_memory
-from erasure.state_file import is_kept, settle
+from erasure.storage.state_file import is_kept, settle
 from erasure.team import Team, require_same
-from erasure.trainer import MaskedTrainer, Step
-from erasure.training_state import load_state, save_state
+from erasure.training.trainer import MaskedTrainer, Step
+from erasure.training.training_state import load_state, save_state
 
 
 @dataclass(slots=True)

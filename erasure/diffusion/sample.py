@@ -8,9 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from erasure.denoiser import Condition, Denoiser, join
+from erasure.diffusion.denoiser import Condition, Denoiser, join
+from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import ConfigError
-from erasure.schedule import NoiseSchedule
 
 
 def ddim_times(schedule: NoiseSchedule, steps: int) -> Tensor:

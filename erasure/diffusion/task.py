@@ -7,17 +7,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from erasure.architectures.stable_diffusion import build_unet, noise_schedule, wrap_unet
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.mapped import let_go
 from erasure.diffusion.batches import BatchSource, PictureBatches
 from erasure.diffusion.keeper import Keeper
-from erasure.latents import ConceptData
-from erasure.masks import SaliencyMask
-from erasure.precision import Precision
-from erasure.schedule import NoiseSchedule
-from erasure.stable_diffusion import build_unet, noise_schedule, wrap_unet
+from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.precision import Precision
+from erasure.diffusion.schedule import NoiseSchedule
+from erasure.masks.masks import SaliencyMask
+from erasure.storage.mapped import let_go
 from erasure.team import ALONE, Team
-from erasure.trainer import MaskedTrainer, Objective, Step, TrainConfig
+from erasure.training.trainer import MaskedTrainer, Objective, Step, TrainConfig
 
 B = TypeVar("B")
 
@@ -86,8 +86,8 @@ class Task:
             needs_frozen: whether `batches` or `objective` ask the base.
 
         Raises:
-            TrainingError: see `erasure.trainer.MaskedTrainer.steps`, and where the saved states
-                are damaged or belong to another run.
+            TrainingError: see `erasure.training.trainer.MaskedTrainer.steps`, and where the saved
+                states are damaged or belong to another run.
         """
         network = build_unet(self.checkpoint).to(self.device)
         if self.checkpointing:

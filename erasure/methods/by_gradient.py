@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from erasure.masks import SaliencyMask
-from erasure.trainer import TrainConfig
+from erasure.masks.masks import SaliencyMask
+from erasure.training.trainer import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from erasure.denoiser import Denoiser, join
 from erasure.diffusion.batches import Rollout, RolloutBatches
+from erasure.diffusion.denoiser import Denoiser, join
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
-from erasure.masks import MaskKind
+from erasure.masks.masks import MaskKind
 from erasure.methods.by_gradient import ByGradient
 from erasure.methods.protocol import Need
-from erasure.trainer import Loss, Step
+from erasure.training.trainer import Loss, Step
 
 
 def shifted(empty: Tensor, concept: Tensor, strength: float) -> Tensor:

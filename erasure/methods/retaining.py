@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from erasure.denoiser import Denoiser, join
 from erasure.diffusion.batches import Batch
+from erasure.diffusion.denoiser import Denoiser, join
 
 
 def predict_both(student: Denoiser, batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -7,15 +7,15 @@ from typing import ClassVar, Literal
 import torch
 import torch.nn.functional as F
 
-from erasure.denoiser import Denoiser
 from erasure.diffusion.batches import Batch
+from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
-from erasure.masks import MaskKind
+from erasure.masks.masks import MaskKind
 from erasure.methods.by_gradient import ByGradient
 from erasure.methods.protocol import Need
 from erasure.methods.retaining import predict_both, retain_loss, retain_target
-from erasure.trainer import Loss, Step
+from erasure.training.trainer import Loss, Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

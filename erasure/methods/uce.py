@@ -9,14 +9,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from erasure.architectures.scopes import xattn_kv
+from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
-from erasure.latents import ConceptData
-from erasure.masks import MaskKind, SaliencyMask
+from erasure.masks.masks import MaskKind, SaliencyMask
 from erasure.methods.protocol import Need
 from erasure.methods.row_solve import solve_rows
-from erasure.scopes import xattn_kv
-from erasure.trainer import Step
+from erasure.training.trainer import Step
 
 Tokens = Literal["last", "tail", "all"]
 

@@ -6,19 +6,19 @@ from typing import Any
 import torch
 
 from erasure.errors import ConfigError
-from eval.unlearning_metrics import average_gap
-from pipelines.classifiers.data import ClassifierData
+from eval.rates.unlearning_metrics import average_gap
+from pipelines.classifiers.data.data import ClassifierData
+from pipelines.classifiers.data.forget_setting import ForgetSetting
 from pipelines.classifiers.exact_folder import is_exact
 from pipelines.classifiers.exact_models import evaluate_exact
-from pipelines.classifiers.forget_setting import ForgetSetting
 from pipelines.classifiers.measuring import Measured, Split, measure, split_data
 from pipelines.classifiers.model_file import LoadedClassifier, load_classifier
 from pipelines.classifiers.run_settings import EvaluateRun
 from pipelines.classifiers.runs import data_of
 from pipelines.classifiers.shadow import shadow_attack
 from pipelines.classifiers.unread import refuse_seed_of_class
-from pipelines.models import pick_device
-from pipelines.progress import Reporter
+from pipelines.process.progress import Reporter
+from pipelines.run.models import pick_device
 
 
 def evaluate_run(run: EvaluateRun) -> dict[str, Any]:

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Final
 
 from erasure.checkpoints.description import read_json
-from erasure.classifiers.exact import ExactModel
-from erasure.classifiers.exact_methods import EXACT, load_exact
-from erasure.classifiers.noise_source import Noisy
-from erasure.disk import disk_errors, refuse_existing
+from erasure.classifiers.exact.exact import ExactModel
+from erasure.classifiers.exact.exact_methods import EXACT, load_exact
+from erasure.classifiers.exact.noise_source import Noisy
 from erasure.errors import CheckpointError, ConfigError
-from erasure.files import atomic
 from erasure.local_paths import without_folders
-from pipelines.classifiers.architectures import ModelConfig, make_model, require_known
-from pipelines.classifiers.data import ClassifierData, DataConfig
+from erasure.storage.disk import disk_errors, refuse_existing
+from erasure.storage.files import atomic
+from pipelines.classifiers.data.data import ClassifierData, DataConfig
+from pipelines.classifiers.networks.architectures import ModelConfig, make_model, require_known
 from pipelines.classifiers.runs import data_of
-from pipelines.recipe import build
+from pipelines.run.recipe import build
 
 FORMAT: Final = "erasure-exact-run 1"
 WEIGHTS: Final = "ensemble.safetensors"

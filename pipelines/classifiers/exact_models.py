@@ -13,13 +13,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from erasure.classifiers.exact import ExactModel
-from erasure.classifiers.exact_methods import EXACT
-from erasure.classifiers.points import Points
-from erasure.disk import disk_errors
+from erasure.classifiers.exact.exact import ExactModel
+from erasure.classifiers.exact.exact_methods import EXACT
+from erasure.classifiers.exact.points import Points
 from erasure.errors import ConfigError
-from pipelines.classifiers.architectures import make_model
-from pipelines.classifiers.data import ClassifierData, batches, load_data
+from erasure.storage.disk import disk_errors
+from pipelines.classifiers.data.data import ClassifierData, batches, load_data
+from pipelines.classifiers.data.forget_setting import ForgetSetting
 from pipelines.classifiers.exact_folder import (
     ExactRecord,
     clear_folder,
@@ -28,11 +28,11 @@ from pipelines.classifiers.exact_folder import (
     open_exact,
     save_folder,
 )
-from pipelines.classifiers.forget_setting import ForgetSetting
 from pipelines.classifiers.measuring import Measured, Split, measure, split_data
+from pipelines.classifiers.networks.architectures import make_model
 from pipelines.classifiers.run_settings import EvaluateRun, ForgetRun, TrainRun
-from pipelines.progress import Reporter
-from pipelines.recipe import build
+from pipelines.process.progress import Reporter
+from pipelines.run.recipe import build
 
 SEEDED: Final = ("sisa", "forest", "extra-trees")
 """Methods that take the seed of the run; the noise of the others is secret unless `--set seed`."""

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from erasure.classifiers.batches import logits_of
-from eval.membership import GRID, SIGNALS, load_machine, membership_efficacy
-from eval.predictions import Predictions, predictions_of
-from eval.unlearning_metrics import Scores, unlearning_scores
-from pipelines.classifiers.data import ClassifierData, batches
-from pipelines.classifiers.forget_setting import ForgetSetting
+from erasure.classifiers.data.batches import logits_of
+from eval.rates.membership import GRID, SIGNALS, load_machine, membership_efficacy
+from eval.rates.predictions import Predictions, predictions_of
+from eval.rates.unlearning_metrics import Scores, unlearning_scores
+from pipelines.classifiers.data.data import ClassifierData, batches
+from pipelines.classifiers.data.forget_setting import ForgetSetting
 
 _BATCH = 500
 

@@ -10,21 +10,21 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from erasure.checkpoints.config_limits import building_limit
-from erasure.checkpoints.tensor_file import write_tensors
+from erasure.checkpoints.checks.config_limits import building_limit
 from erasure.classifiers import TrainingRecipe
 from erasure.errors import CheckpointError, ConfigError
-from erasure.hashing import rounded_hash, weights_hash
 from erasure.local_paths import without_folders
-from erasure.regular_files import require_regular
-from pipelines.classifiers.architectures import (
+from erasure.storage.hashing import rounded_hash, weights_hash
+from erasure.storage.regular_files import require_regular
+from erasure.storage.tensor_file import write_tensors
+from pipelines.classifiers.data.data import DataConfig, DataFacts
+from pipelines.classifiers.networks.architectures import (
     ARCHITECTURES,
     ModelConfig,
     make_model,
     require_known,
 )
-from pipelines.classifiers.data import DataConfig, DataFacts
-from pipelines.recipe import build
+from pipelines.run.recipe import build
 
 FORMAT: Final = "erasure-classifier 1"
 _HASHES: Final = "2"

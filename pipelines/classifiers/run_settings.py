@@ -10,14 +10,14 @@ from typing import Any, Final
 import torch
 
 from erasure.classifiers import TrainingRecipe, make_method
-from erasure.classifiers.exact_methods import EXACT
+from erasure.classifiers.exact.exact_methods import EXACT
 from erasure.errors import ConfigError
-from pipelines.classifiers.architectures import ModelConfig
-from pipelines.classifiers.bench_config import BenchConfig
-from pipelines.classifiers.data import DataConfig
-from pipelines.classifiers.presets import Preset, load_presets
-from pipelines.models import pick_device
-from pipelines.recipe import build, load_toml, merge
+from pipelines.classifiers.bench.bench_config import BenchConfig
+from pipelines.classifiers.bench.presets import Preset, load_presets
+from pipelines.classifiers.data.data import DataConfig
+from pipelines.classifiers.networks.architectures import ModelConfig
+from pipelines.run.models import pick_device
+from pipelines.run.recipe import build, load_toml, merge
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 _DEFAULTS: Final[Mapping[str, Any]] = {"training": {"epochs": 15, "batch_size": 128}}

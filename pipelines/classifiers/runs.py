@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from erasure.errors import CheckpointError, ConfigError
-from pipelines.classifiers.data import ClassifierData, DataConfig, load_data
-from pipelines.classifiers.forget_setting import ForgetSetting
+from pipelines.classifiers.data.data import ClassifierData, DataConfig, load_data
+from pipelines.classifiers.data.forget_setting import ForgetSetting
 from pipelines.classifiers.measuring import answers, split_data
 from pipelines.classifiers.model_file import load_classifier, save_classifier
 from pipelines.classifiers.run_settings import ForgetRun, TrainRun, preset_of
 from pipelines.classifiers.training import forget_data, steps_of_training, train_original
-from pipelines.models import pick_device
-from pipelines.progress import Reporter
+from pipelines.process.progress import Reporter
+from pipelines.run.models import pick_device
 
 
 def train_run(run: TrainRun, out: Path) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from erasure.classifiers import Batches, train_classifier
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
-from eval.likelihood_ratio import likelihood_ratio, report, scaled_confidence
-from pipelines.classifiers.architectures import make_model
-from pipelines.classifiers.data import ClassifierData
+from eval.rates.likelihood_ratio import likelihood_ratio, report, scaled_confidence
+from pipelines.classifiers.data.data import ClassifierData
 from pipelines.classifiers.measuring import Split, answers
 from pipelines.classifiers.model_file import LoadedClassifier
+from pipelines.classifiers.networks.architectures import make_model
 from pipelines.classifiers.training import steps_of_training
-from pipelines.progress import Reporter
+from pipelines.process.progress import Reporter
 
 
 def shadow_attack(

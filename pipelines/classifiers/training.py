@@ -20,14 +20,14 @@ from erasure.classifiers import (
     train_classifier,
     unlearn,
 )
-from erasure.hashing import weights_hash
-from erasure.masks import SaliencyMask, inverse_mask, random_mask, salient_mask
+from erasure.masks.masks import SaliencyMask, inverse_mask, random_mask, salient_mask
 from erasure.seeds import generator_for
-from pipelines.classifiers.architectures import ModelConfig, make_model
-from pipelines.classifiers.data import ClassifierData, batches
+from erasure.storage.hashing import weights_hash
+from pipelines.classifiers.bench.presets import MaskKind
+from pipelines.classifiers.data.data import ClassifierData, batches
 from pipelines.classifiers.measuring import Split
 from pipelines.classifiers.model_file import ClassifierRecord
-from pipelines.classifiers.presets import MaskKind
+from pipelines.classifiers.networks.architectures import ModelConfig, make_model
 
 OnStep = Callable[[Step], None]
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from erasure.classifiers.exact_methods import EXACT
+from erasure.classifiers.exact.exact_methods import EXACT
 from erasure.errors import ConfigError
+from pipelines.classifiers.data.forget_setting import ForgetSetting
 from pipelines.classifiers.exact_models import SEEDED
-from pipelines.classifiers.forget_setting import ForgetSetting
 
 _FLAGS: Final = {"architecture": "--arch", "batch_size": "--batch-size"}
 

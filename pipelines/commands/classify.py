@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from pipelines.claims import claim
 from pipelines.commands.classify_bench import bench
 from pipelines.commands.classify_evaluate import evaluate
 from pipelines.commands.classify_options import AllowCode, DataPath, Settings
 from pipelines.commands.options import AsJson, Device, Force, Out, refuse_taken, say, table
+from pipelines.run.claims import claim
 
 
 def train(
@@ -49,8 +49,8 @@ def train(
     from erasure.errors import ConfigError
     from pipelines.classifiers.run_settings import read_training, resolve_train, settings_of
     from pipelines.classifiers.runs import train_run
-    from pipelines.memory import Less, enough_memory, halved
-    from pipelines.models import pick_device
+    from pipelines.run.memory import Less, enough_memory, halved
+    from pipelines.run.models import pick_device
 
     given = table(
         seed=seed,
@@ -66,7 +66,7 @@ def train(
     )
     config = resolve_train(recipe, given)
     if method is not None:
-        from erasure.classifiers.exact_methods import EXACT
+        from erasure.classifiers.exact.exact_methods import EXACT
         from pipelines.classifiers.exact_models import train_exact
         from pipelines.classifiers.unread import refuse_unread_by_exact
         from prompts.nearest import nearest

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.claims import claim
 from pipelines.commands.options import AsJson, Device, Out, say, table
+from pipelines.run.claims import claim
 
 
 def bench(
@@ -47,11 +47,11 @@ def bench(
     another one adds to it. `accelerate launch -m pipelines.cli classify bench ...` shares the work.
     """
     from erasure.errors import ConfigError
-    from pipelines.classifiers.bench_run import Share, run_bench
-    from pipelines.classifiers.bench_table import to_markdown
+    from pipelines.classifiers.bench.bench_run import Share, run_bench
+    from pipelines.classifiers.bench.bench_table import to_markdown
     from pipelines.classifiers.run_settings import bench_device, resolve_bench
-    from pipelines.progress import Reporter
-    from pipelines.settings import parse_seeds
+    from pipelines.process.progress import Reporter
+    from pipelines.run.settings import parse_seeds
 
     for option, needed, missing in (
         ("--data-path", "--data", data_path is not None and data is None),

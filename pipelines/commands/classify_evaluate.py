@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from pipelines.claims import claim
 from pipelines.commands.classify_options import AllowCode, DataPath
 from pipelines.commands.options import AsJson, Device, Force, refuse_taken, say
+from pipelines.run.claims import claim
 
 
 def evaluate(
@@ -34,7 +34,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """UA, RA, TA, MIA of a classifier, and its gap to the retrained one."""
-    from erasure.files import atomic
+    from erasure.storage.files import atomic
     from pipelines.classifiers.evaluation import evaluate_run
     from pipelines.classifiers.run_settings import EvaluateRun
 

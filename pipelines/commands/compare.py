@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from pipelines.claims import claim
 from pipelines.commands.options import (
     AllowPickle,
     AsJson,
@@ -19,6 +18,7 @@ from pipelines.commands.options import (
     refuse_taken,
     say,
 )
+from pipelines.run.claims import claim
 
 
 def compare(
@@ -59,14 +59,14 @@ def compare(
     require_model_name(after)
 
     from erasure.errors import ConfigError
-    from erasure.files import atomic
-    from pipelines.comparing import compare as draw_comparison
-    from pipelines.memory import enough_memory, of_drawing
-    from pipelines.model_facts import tell_model
-    from pipelines.models import config_for, is_canvas, open_model, pick_device
-    from pipelines.progress import Reporter
-    from pipelines.prompt_checks import warn_of_prompts
-    from pipelines.settings import drawing_defaults, parse_seeds
+    from erasure.storage.files import atomic
+    from pipelines.data.prompt_checks import warn_of_prompts
+    from pipelines.process.progress import Reporter
+    from pipelines.run.comparing import compare as draw_comparison
+    from pipelines.run.memory import enough_memory, of_drawing
+    from pipelines.run.model_facts import tell_model
+    from pipelines.run.models import config_for, is_canvas, open_model, pick_device
+    from pipelines.run.settings import drawing_defaults, parse_seeds
     from prompts.errors import PromptError
     from prompts.files import read_prompts
 

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.claims import claim
 from pipelines.commands.options import AsJson, Force, say
+from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from eval.intervals import Proportion
-    from pipelines.evaluation.results import Results
+    from eval.rates.intervals import Proportion
+    from pipelines.evaluation.outcome.results import Results
 
 
 def demo(
@@ -28,8 +28,8 @@ def demo(
     from rich.console import Console
     from rich.table import Table
 
-    from pipelines.demo import run_demo
-    from pipelines.progress import Reporter
+    from pipelines.process.progress import Reporter
+    from pipelines.run.demo import run_demo
 
     claim(out)
     reporter = Reporter()

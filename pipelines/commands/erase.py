@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from pipelines.claims import claim
 from pipelines.commands.options import (
     AllowPickle,
     AsJson,
@@ -18,7 +17,8 @@ from pipelines.commands.options import (
     say,
     table,
 )
-from pipelines.one_voice import is_first, one_voice
+from pipelines.process.one_voice import is_first, one_voice
+from pipelines.run.claims import claim
 
 
 @one_voice()
@@ -176,12 +176,12 @@ def erase(
         grid__seeds=seeds,
     )
     refuse_early(given, recipe)
-    from pipelines.erasing import prepare, run_erasure
-    from pipelines.method_table import converted, refuse_code, settings_of
-    from pipelines.model_facts import tell_model
-    from pipelines.progress import Reporter
-    from pipelines.recipe import merge
-    from pipelines.settings import read_recipe
+    from pipelines.process.progress import Reporter
+    from pipelines.run.erasing import prepare, run_erasure
+    from pipelines.run.method_table import converted, refuse_code, settings_of
+    from pipelines.run.model_facts import tell_model
+    from pipelines.run.recipe import merge
+    from pipelines.run.settings import read_recipe
 
     named = converted(read_recipe(recipe)) if recipe else {}
     refuse_code(named, allowed=allow_code or method is not None)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.claims import claim
 from pipelines.commands.options import (
     AllowPickle,
     AsJson,
@@ -17,10 +16,11 @@ from pipelines.commands.options import (
     say,
     table,
 )
-from pipelines.one_voice import one_voice
+from pipelines.process.one_voice import one_voice
+from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.results import Results
+    from pipelines.evaluation.outcome.results import Results
 
 
 @one_voice()
@@ -100,7 +100,7 @@ def evaluate(
     """
     from erasure.errors import ConfigError
     from pipelines.early import require_model_name
-    from pipelines.recipe_files import load_toml
+    from pipelines.run.recipe_files import load_toml
 
     if out is None and not compare:
         raise ConfigError("there is no --out; give the folder to write the evaluation to")
@@ -151,9 +151,9 @@ def evaluate(
             require_model_name(name)
     from pipelines.evaluation.run import run_evaluation
     from pipelines.evaluation.settings import resolve_evaluation
-    from pipelines.memory import Less, enough_memory, halved
-    from pipelines.models import pick_device
-    from pipelines.progress import Reporter
+    from pipelines.process.progress import Reporter
+    from pipelines.run.memory import Less, enough_memory, halved
+    from pipelines.run.models import pick_device
 
     resolved = resolve_evaluation(given, under)
     other = ("--precision bf16 (now fp32)",) if resolved.precision == "fp32" else ()
@@ -173,7 +173,7 @@ def _compare(folders: list[Path], *, as_json: bool) -> None:
 
     from rich.console import Console
 
-    from pipelines.evaluation.comparison import compare_results
+    from pipelines.evaluation.outcome.comparison import compare_results
 
     compared = compare_results(folders)
     if as_json:
@@ -183,8 +183,8 @@ def _compare(folders: list[Path], *, as_json: bool) -> None:
 
 
 def _tell(results: "Results", out: Path, model: str, *, card: bool, as_json: bool) -> None:
-    from pipelines.evaluation.card import write_card
-    from pipelines.models import find_model
+    from pipelines.evaluation.outcome.card import write_card
+    from pipelines.run.models import find_model
 
     told: dict[str, Any] = {"verdict": results.summary.verdict}
     told |= _each_erased(results)
@@ -202,7 +202,7 @@ def _tell(results: "Results", out: Path, model: str, *, card: bool, as_json: boo
 def _each_erased(results: "Results") -> dict[str, str]:
     """Where several things were erased, how often each is still recognised; and what of it the
     suite does not draw, so that nothing is said of that."""
-    from pipelines.evaluation.report_format import interval, percent
+    from pipelines.evaluation.report.report_format import interval, percent
 
     told = {}
     if len(results.erased) + len(results.not_drawn) > 1:
@@ -219,7 +219,7 @@ def _each_erased(results: "Results") -> dict[str, str]:
 
 def _figures(results: "Results") -> dict[str, str]:
     """Rate -> share with its interval, and what it was before."""
-    from pipelines.evaluation.report_format import interval, percent
+    from pipelines.evaluation.report.report_format import interval, percent
 
     before = results.summary.before or {}
     told = {}

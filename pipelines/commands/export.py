@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pipelines.claims import claim
 from pipelines.commands.options import (
     AllowPickle,
     AsJson,
@@ -17,6 +16,7 @@ from pipelines.commands.options import (
     Vae,
     say,
 )
+from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
@@ -55,14 +55,14 @@ def export(
 
     import torch
 
-    from erasure.checkpoints.card import model_card
-    from erasure.checkpoints.folder import write_folder
-    from erasure.checkpoints.modelspec import ModelSpec
-    from erasure.checkpoints.other_readers import misread_by
-    from erasure.checkpoints.single_file import write_single_file
+    from erasure.checkpoints.facts.other_readers import misread_by
+    from erasure.checkpoints.writing.card import model_card
+    from erasure.checkpoints.writing.folder import write_folder
+    from erasure.checkpoints.writing.modelspec import ModelSpec
+    from erasure.checkpoints.writing.single_file import write_single_file
     from erasure.errors import ConfigError
-    from pipelines.model_facts import notice, tell_model
-    from pipelines.models import open_model
+    from pipelines.run.model_facts import notice, tell_model
+    from pipelines.run.models import open_model
 
     if to not in ("diffusers", "single-file", "patch"):
         raise ConfigError(f"--to is {to!r}; give diffusers, single-file or patch")
@@ -107,10 +107,10 @@ def _export_patch(
     before: "Checkpoint", after: "Checkpoint", out: Path, *, force: bool
 ) -> dict[str, Any]:
     from erasure.checkpoints.provenance import Provenance
-    from erasure.disk import refuse_existing
-    from erasure.patch import make_patch
-    from erasure.patch_edits import edits_since
-    from erasure.patch_file import save_patch
+    from erasure.patches.patch import make_patch
+    from erasure.patches.patch_edits import edits_since
+    from erasure.patches.patch_file import save_patch
+    from erasure.storage.disk import refuse_existing
 
     refuse_existing(out, force=force)
     made = Provenance(edits=edits_since(after.edits, before.edits, before.unet_hash()))

@@ -12,7 +12,7 @@ import typer
 from pipelines.commands.options import Device
 
 if TYPE_CHECKING:
-    from eval.judge import Judge, Judgement
+    from eval.judges.judge import Judge, Judgement
 
 _AT_A_TIME: Final = 16
 _WIDE: Final = 160
@@ -54,10 +54,10 @@ def judge(
 
     A picture that cannot be read is named and left out; the exit code is then 2.
     """
-    from eval.judges import has_option, open_judge
-    from eval.pictures import find_pictures
-    from pipelines.models import pick_device
-    from pipelines.progress import Reporter
+    from eval.judges.judges import has_option, open_judge
+    from eval.pictures.pictures import find_pictures
+    from pipelines.process.progress import Reporter
+    from pipelines.run.models import pick_device
 
     files = find_pictures(paths)
     _check(name, threshold)
@@ -90,8 +90,8 @@ def judge(
 
 def _check(name: str, threshold: float | None) -> None:
     """Refuse, before anything is read, a threshold that the judge's numbers cannot have."""
-    from eval.nudity import check_threshold
-    from eval.thresholds import checked_share
+    from eval.judges.nudity import check_threshold
+    from eval.judges.thresholds import checked_share
 
     if threshold is None or name == "safety-checker":  # its margins may be below zero
         return
@@ -106,7 +106,7 @@ def _judged(
 ) -> Iterator[tuple[Path, "Judgement"]]:
     """What the judge says of each picture; says of the others why not in `unreadable`."""
     from eval.errors import EvalError
-    from eval.pictures import read_picture
+    from eval.pictures.pictures import read_picture
 
     for start in range(0, len(files), _AT_A_TIME):
         pictures = {}
@@ -195,7 +195,7 @@ def _told(judging: "Judge", found: "Judgement") -> str:
 
 def _totals(found: Sequence["Judgement"]) -> Iterator[str]:
     """The counts that papers give, from all detections, whatever is shown."""
-    from eval.nudity import PRESETS, count_preset
+    from eval.judges.nudity import PRESETS, count_preset
 
     for preset in PRESETS:
         made = count_preset(found, preset)

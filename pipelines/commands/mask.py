@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.claims import claim
 from pipelines.commands.options import (
     AllowPickle,
     AsJson,
@@ -18,12 +17,13 @@ from pipelines.commands.options import (
     say,
     table,
 )
-from pipelines.one_voice import is_first, one_voice
+from pipelines.process.one_voice import is_first, one_voice
+from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
-    from erasure.mask_report import MaskReport
-    from erasure.masks import SaliencyMask
-    from erasure.overlap import Shared
+    from erasure.masks.mask_report import MaskReport
+    from erasure.masks.masks import SaliencyMask
+    from erasure.masks.overlap import Shared
 
 
 @one_voice()
@@ -105,10 +105,10 @@ def mask(
     path = Path(model).expanduser()
     if not path.is_file():
         refuse_early(given, recipe)
-    from erasure.mask_file import is_mask_file, load_mask, save_mask
-    from erasure.mask_report import mask_report
-    from erasure.overlap import overlap
-    from pipelines.plots import plot_density
+    from erasure.masks.mask_file import is_mask_file, load_mask, save_mask
+    from erasure.masks.mask_report import mask_report
+    from erasure.masks.overlap import overlap
+    from pipelines.drawing.plots import plot_density
 
     other = None if against is None else load_mask(against)
     if path.is_file() and (is_mask_file(path) or not (concept or recipe)):
@@ -150,8 +150,8 @@ def mask(
 
 
 def _recipe(name: str | None) -> dict[str, Any]:
-    from pipelines.method_table import converted, refuse_code
-    from pipelines.settings import read_recipe
+    from pipelines.run.method_table import converted, refuse_code
+    from pipelines.run.settings import read_recipe
 
     tables = converted(read_recipe(name)) if name else {}
     refuse_code(tables, allowed=False)
@@ -162,15 +162,15 @@ def _make(given: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask, 
     """The mask, and what its model was read as."""
     from dataclasses import replace
 
-    from pipelines.concept_data import Gatherer
-    from pipelines.erasing import cache_of, plan_of, prepare
-    from pipelines.masking import make_mask, named_mask
-    from pipelines.memory import enough_memory, of_saliency
-    from pipelines.model_facts import tell_model
-    from pipelines.models import pick_device
-    from pipelines.processes import processes
-    from pipelines.progress import Reporter
-    from pipelines.settings import PicturesConfig
+    from pipelines.data.concept_data import Gatherer
+    from pipelines.process.processes import processes
+    from pipelines.process.progress import Reporter
+    from pipelines.run.erasing import cache_of, plan_of, prepare
+    from pipelines.run.masking import make_mask, named_mask
+    from pipelines.run.memory import enough_memory, of_saliency
+    from pipelines.run.model_facts import tell_model
+    from pipelines.run.models import pick_device
+    from pipelines.run.settings import PicturesConfig
 
     resolved, checkpoint = prepare(given, under)
     facts = tell_model(checkpoint)

@@ -51,7 +51,7 @@ def table(**values: Any) -> dict[str, Any]:  # noqa: ANN401
 
 def refuse_taken(files: Iterable[Path | None], *, force: bool) -> None:
     """Raise CheckpointError where one of the files is there and `force` is not set."""
-    from erasure.disk import refuse_existing
+    from erasure.storage.disk import refuse_existing
 
     for file in files:
         if file is not None:

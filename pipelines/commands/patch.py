@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.claims import claim
 from pipelines.commands.options import (
     AllowPickle,
     AsJson,
@@ -17,6 +16,7 @@ from pipelines.commands.options import (
     Vae,
     say,
 )
+from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from erasure.checkpoints.checkpoint import Checkpoint
     from erasure.checkpoints.provenance import Provenance
-    from erasure.checkpoints.writing import Written
+    from erasure.checkpoints.writing.writing import Written
 
 PatchFile = Annotated[Path, typer.Argument(help="A file that `erasure export --to patch` wrote.")]
 To = Annotated[str, typer.Option(help="diffusers or single-file.")]
@@ -44,10 +44,10 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Write MODEL with the edit of PATCH: exactly the edited weights."""
-    from erasure.patch import patched
-    from erasure.patch_edits import applied
-    from erasure.patch_file import load_patch
-    from pipelines.models import open_model
+    from erasure.patches.patch import patched
+    from erasure.patches.patch_edits import applied
+    from erasure.patches.patch_file import load_patch
+    from pipelines.run.models import open_model
 
     _require_layout(to)
     claim(out)
@@ -84,10 +84,10 @@ def remove(
     """Write MODEL without the edit of PATCH: the weights before it."""
     from dataclasses import replace
 
-    from erasure.patch import unpatched
-    from erasure.patch_edits import removed
-    from erasure.patch_file import load_patch
-    from pipelines.models import open_model
+    from erasure.patches.patch import unpatched
+    from erasure.patches.patch_edits import removed
+    from erasure.patches.patch_file import load_patch
+    from pipelines.run.models import open_model
 
     _require_layout(to)
     claim(out)
@@ -127,10 +127,10 @@ def stack(
 
     MODEL is the base that all of them were made for. Evaluate what comes out.
     """
-    from erasure.disk import refuse_existing
-    from erasure.patch_file import load_patch, save_patch
-    from erasure.patch_stack import overlap, stack_patches
-    from pipelines.models import open_model
+    from erasure.patches.patch_file import load_patch, save_patch
+    from erasure.patches.patch_stack import overlap, stack_patches
+    from erasure.storage.disk import refuse_existing
+    from pipelines.run.models import open_model
 
     claim(out)
     refuse_existing(out, force=force)
@@ -167,11 +167,11 @@ def _write(
     *,
     force: bool,
 ) -> "Written":
-    from erasure.checkpoints.card import model_card
-    from erasure.checkpoints.folder import write_folder
-    from erasure.checkpoints.other_readers import misread_by
-    from erasure.checkpoints.single_file import write_single_file
-    from pipelines.model_facts import notice
+    from erasure.checkpoints.facts.other_readers import misread_by
+    from erasure.checkpoints.writing.card import model_card
+    from erasure.checkpoints.writing.folder import write_folder
+    from erasure.checkpoints.writing.single_file import write_single_file
+    from pipelines.run.model_facts import notice
 
     if to == "single-file":
         notice([f"notice: {sentence}" for sentence in misread_by(checkpoint, unet)])

@@ -9,7 +9,7 @@ import typer
 from pipelines.commands.options import AsJson, say
 
 if TYPE_CHECKING:
-    from prompts.case import PromptCase, PromptSet
+    from prompts.suites.case import PromptCase, PromptSet
 
 _SHOWN = 5
 _WIDEST = 100
@@ -41,7 +41,7 @@ def prompts(
 ) -> None:
     """List the prompt sets, or show the first cases of one."""
     from prompts.errors import PromptError
-    from prompts.suites import load_suite
+    from prompts.suites.suites import load_suite
 
     if suite is None:
         given = (prompts, limit, category, min_nudity, seeds, samples)
@@ -62,13 +62,13 @@ def prompts(
 
 
 def _parsed(seeds: str) -> tuple[int, ...]:
-    from pipelines.settings import parse_seeds
+    from pipelines.run.settings import parse_seeds
 
     return parse_seeds(seeds)
 
 
 def _list_suites(*, as_json: bool) -> None:
-    from prompts.suites import SUITES
+    from prompts.suites.suites import SUITES
 
     if as_json:
         rows = {

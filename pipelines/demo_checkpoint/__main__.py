@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from eval.canvas import WEIGHTS
+from eval.judges.canvas import WEIGHTS
 from pipelines.demo_checkpoint.assemble import assemble, save_classifier
 from pipelines.demo_checkpoint.check import check, write_card
 from pipelines.demo_checkpoint.drawings import prepare
@@ -18,7 +18,7 @@ from pipelines.demo_checkpoint.tokenizer import build_tokenizer
 from pipelines.demo_checkpoint.train_classifier import train_classifier
 from pipelines.demo_checkpoint.train_unet import train_unet
 from pipelines.demo_checkpoint.train_vae import train_vae
-from pipelines.models import DEMO_FOLDER
+from pipelines.run.models import DEMO_FOLDER
 
 
 def main() -> None:

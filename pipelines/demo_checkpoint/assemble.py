@@ -7,12 +7,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from erasure.checkpoints.folder import write_folder
-from erasure.checkpoints.reading import read_checkpoint
-from erasure.checkpoints.tensor_file import write_tensors
-from eval.canvas import CanvasClassifier
+from erasure.checkpoints.reading.reading import read_checkpoint
+from erasure.checkpoints.writing.folder import write_folder
+from erasure.storage.tensor_file import write_tensors
+from eval.judges.canvas import CanvasClassifier
 from pipelines.demo_checkpoint.train_unet import TextToLatent, noise_schedule
-from pipelines.models import CANVAS_NAME
+from pipelines.run.models import CANVAS_NAME
 
 
 def assemble(

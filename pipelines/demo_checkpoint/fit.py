@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from erasure.checkpoints.tensor_file import write_tensors
+from erasure.storage.tensor_file import write_tensors
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eval.canvas import CanvasClassifier
+from eval.judges.canvas import CanvasClassifier
 from pipelines.demo_checkpoint.drawings import draw
 from pipelines.demo_checkpoint.fit import FitConfig, fit
 

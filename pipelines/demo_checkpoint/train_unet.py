@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from erasure.checkpoints.tensor_file import write_tensors
+from erasure.storage.tensor_file import write_tensors
 from pipelines.demo_checkpoint.drawings import draw
 from pipelines.demo_checkpoint.fit import FitConfig, fit
 from pipelines.demo_checkpoint.tokenizer import LENGTH

@@ -17,23 +17,16 @@ from PIL import Image
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError
-from erasure.hashing import weights_hash
+from erasure.storage.hashing import weights_hash
 from eval.errors import EvalError
+from pipelines.drawing.generation import Painter, Precision, Request, in_batches, own_size, shape_of
+from pipelines.drawing.schedulers import DEFAULT, check_scheduler
 from pipelines.evaluation.manifest import Drawn, Manifest, State, Value, cases_hash, unusable
 from pipelines.evaluation.usable import require_numbers
-from pipelines.generation import (
-    Painter,
-    Precision,
-    Request,
-    in_batches,
-    own_size,
-    shape_of,
-)
-from pipelines.processes import processes
-from pipelines.progress import Reporter
-from pipelines.schedulers import DEFAULT, check_scheduler
-from pipelines.settings import DrawingConfig, check_size
-from prompts.case import PromptCase
+from pipelines.process.processes import processes
+from pipelines.process.progress import Reporter
+from pipelines.run.settings import DrawingConfig, check_size
+from prompts.suites.case import PromptCase
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +36,7 @@ class RunConfig:
     """How the pictures of an evaluation are drawn."""
 
     scheduler: str = DEFAULT
-    """A key of `pipelines.schedulers.SCHEDULERS`."""
+    """A key of `pipelines.drawing.schedulers.SCHEDULERS`."""
     steps: int = 25
     guidance: float = 7.5
     """Of cases that have none of their own; 1 is none."""

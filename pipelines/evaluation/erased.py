@@ -6,12 +6,12 @@ from typing import Final
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from pipelines.evaluation.settings import EvaluateRecipe
-from prompts.canvas_concepts import canvas_names
-from prompts.case import PromptSet
+from prompts.concepts.canvas_concepts import canvas_names
+from prompts.concepts.phrases import tidy
 from prompts.errors import PromptError
-from prompts.imagenette import CLASSES, find_label
-from prompts.phrases import tidy
-from prompts.unlearncanvas import OBJECTS, STYLES
+from prompts.suites.case import PromptSet
+from prompts.suites.imagenette import CLASSES, find_label
+from prompts.suites.unlearncanvas import OBJECTS, STYLES
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from erasure.files import atomic
-from erasure.regular_files import require_regular
+from erasure.storage.files import atomic
+from erasure.storage.regular_files import require_regular
 from eval.errors import EvalError
-from eval.judge import Judge, Judgement
-from eval.pictures import read_picture
+from eval.judges.judge import Judge, Judgement
+from eval.pictures.pictures import read_picture
 from pipelines.evaluation.manifest import Drawn
-from pipelines.progress import Reporter
+from pipelines.process.progress import Reporter
 
 FORMAT: Final = "diffusion-erasure judgements 1"
 _BATCH: Final = 64

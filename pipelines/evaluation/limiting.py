@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from prompts.case import PromptCase, PromptSet
+from prompts.suites.case import PromptCase, PromptSet
 
 _ERASED_SHARE: Final = 0.5
 

@@ -17,12 +17,12 @@ from typing import Any, Final, Literal, get_args
 
 from PIL import Image
 
-from erasure.disk import disk_errors
 from erasure.errors import ConfigError
-from erasure.files import atomic
-from erasure.parts import parts_in
-from erasure.regular_files import require_regular
-from prompts.case import PromptCase
+from erasure.storage.disk import disk_errors
+from erasure.storage.files import atomic
+from erasure.storage.parts import parts_in
+from erasure.storage.regular_files import require_regular
+from prompts.suites.case import PromptCase
 
 FORMAT: Final = "diffusion-erasure pictures 1"
 State = Literal["ok", "nan", "black"]

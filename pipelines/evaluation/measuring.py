@@ -10,16 +10,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from eval.clip_score import ClipScorer, clip_values
 from eval.errors import EvalError
-from eval.features import FeatureExtractor, collect_features, open_features
-from eval.frechet import frechet_distance, kernel_distance, require_distances
-from eval.metric_value import MetricValue
-from eval.perceptual import PerceptualDistance, open_perceptual, pair_distances, perceptual_value
-from eval.pictures import find_pictures, read_picture
+from eval.metrics.clip_score import ClipScorer, clip_values
+from eval.metrics.features import FeatureExtractor, collect_features, open_features
+from eval.metrics.frechet import frechet_distance, kernel_distance, require_distances
+from eval.metrics.metric_value import MetricValue
+from eval.metrics.perceptual import (
+    PerceptualDistance,
+    open_perceptual,
+    pair_distances,
+    perceptual_value,
+)
+from eval.pictures.pictures import find_pictures, read_picture
 from pipelines.evaluation.manifest import Drawn
 from pipelines.evaluation.settings import EvaluateRecipe
-from pipelines.progress import Reporter, Tick
+from pipelines.process.progress import Reporter, Tick
 
 _BATCH: Final = 32
 """Pictures in memory at a time."""

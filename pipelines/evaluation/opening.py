@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from eval.errors import EvalError
-from eval.imagenet import ImageNetJudge
-from eval.judge import Guess, Judge, Judgement
-from eval.judges import JUDGES, open_judge
+from eval.judges.imagenet import ImageNetJudge
+from eval.judges.judge import Guess, Judge, Judgement
+from eval.judges.judges import JUDGES, open_judge
 from pipelines.evaluation.settings import EvaluateRecipe
-from prompts.imagenette import CLASSES
+from prompts.suites.imagenette import CLASSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from typing import Any, Final
 import torch
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.files import atomic
 from erasure.local_paths import shown_path
-from eval.judge import Judge, Judgement
-from eval.metric_value import MetricValue
+from erasure.storage.files import atomic
+from eval.judges.judge import Judge, Judgement
+from eval.metrics.metric_value import MetricValue
+from pipelines.data.prompt_checks import warn_of_prompts
 from pipelines.evaluation.drawing import RunConfig, draw_cases
 from pipelines.evaluation.erased import ErasedLabels, erased_labels
 from pipelines.evaluation.judging import judge_drawn
@@ -20,8 +21,7 @@ from pipelines.evaluation.limiting import limited
 from pipelines.evaluation.manifest import Drawn, cases_hash, unusable
 from pipelines.evaluation.measuring import Metrics, kept_pictures, measure, open_metrics
 from pipelines.evaluation.opening import open_judges
-from pipelines.evaluation.report import write_report
-from pipelines.evaluation.results import (
+from pipelines.evaluation.outcome.results import (
     DrawnImage,
     EvaluationProtocol,
     ImageRecord,
@@ -35,6 +35,9 @@ from pipelines.evaluation.results import (
     UnusableImages,
     write_results,
 )
+from pipelines.evaluation.outcome.training_record import read_training_record
+from pipelines.evaluation.outcome.verdict import verdict
+from pipelines.evaluation.report.report import write_report
 from pipelines.evaluation.scoring import (
     Sides,
     class_rates,
@@ -45,17 +48,14 @@ from pipelines.evaluation.scoring import (
     seen_labels,
 )
 from pipelines.evaluation.settings import EvaluateRecipe, evaluation_text
-from pipelines.evaluation.training_record import read_training_record
 from pipelines.evaluation.usable import require_usable
-from pipelines.evaluation.verdict import verdict
-from pipelines.model_facts import facts_of, tell_model
-from pipelines.models import open_model, pick_device
-from pipelines.processes import processes
-from pipelines.progress import Reporter
-from pipelines.prompt_checks import warn_of_prompts
-from pipelines.settings import parse_seeds
-from prompts.case import PromptSet
-from prompts.suites import load_suite
+from pipelines.process.processes import processes
+from pipelines.process.progress import Reporter
+from pipelines.run.model_facts import facts_of, tell_model
+from pipelines.run.models import open_model, pick_device
+from pipelines.run.settings import parse_seeds
+from prompts.suites.case import PromptSet
+from prompts.suites.suites import load_suite
 
 _THRESHOLD: Final = 0.5
 """From this score up a picture counts as flagged, where the judge names no threshold."""

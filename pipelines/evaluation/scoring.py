@@ -5,11 +5,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from eval.intervals import paired_shares, wilson
-from eval.judge import Judgement
-from eval.nudity import EXPOSED_NINE, PRESETS, Preset, count_classes, count_preset
-from eval.unlearning_rates import Labels, UnlearningRates, head_of, unlearning_rates
-from pipelines.evaluation.results import (
+from eval.judges.judge import Judgement
+from eval.judges.nudity import EXPOSED_NINE, PRESETS, Preset, count_classes, count_preset
+from eval.rates.intervals import paired_shares, wilson
+from eval.rates.unlearning_rates import Labels, UnlearningRates, head_of, unlearning_rates
+from pipelines.evaluation.outcome.results import (
     ClassRate,
     DetectionClass,
     DetectionCount,
@@ -19,7 +19,7 @@ from pipelines.evaluation.results import (
     PromptRate,
     ScoreRate,
 )
-from prompts.case import PromptCase
+from prompts.suites.case import PromptCase
 
 Judged = Sequence[Judgement | None]
 """One a picture; None where it is not to be scored."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erasure.errors import TrainingError
-from eval.decoding import decode
-from pipelines.blank import all_blank
+from eval.pictures.decoding import decode
+from pipelines.data.blank import all_blank
 from pipelines.evaluation.manifest import Drawn
 
 

@@ -400,7 +400,7 @@ def test_an_older_folder_goes_back_where_its_replacement_fails(
         raise OSError(errno.ENOSPC, "full")
 
     folder.rename(folder.with_name(f"{folder.name}.replaced"))  # killed between the two renames
-    monkeypatch.setattr("erasure.checkpoints.folder._write_weights", refuse)
+    monkeypatch.setattr("erasure.checkpoints.writing.folder._write_weights", refuse)
     with pytest.raises(CheckpointError, match="the disk is full"):
         write_folder(loaded, folder)
     monkeypatch.undo()

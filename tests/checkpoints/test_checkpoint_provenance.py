@@ -21,9 +21,9 @@ from erasure.checkpoints import (
     write_single_file,
 )
 from erasure.checkpoints.provenance import Restored
-from erasure.checkpoints.tensor_file import data_hash, read_tensors
 from erasure.errors import CheckpointError
-from erasure.hashing import weights_hash
+from erasure.storage.hashing import weights_hash
+from erasure.storage.tensor_file import data_hash, read_tensors
 
 CHURCH = EditRecord(
     base="SD 1.5",

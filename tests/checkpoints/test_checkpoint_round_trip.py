@@ -10,6 +10,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 from tiny_models import assert_same
 
+from erasure.architectures.stable_diffusion import noise_schedule
 from erasure.checkpoints import (
     SD1,
     SD2,
@@ -19,7 +20,6 @@ from erasure.checkpoints import (
     write_single_file,
 )
 from erasure.checkpoints.layout import clip
-from erasure.stable_diffusion import noise_schedule
 
 KINDS = ("sd1", "sd2", "small")
 

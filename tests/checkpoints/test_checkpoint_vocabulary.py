@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_sdxl import write_sdxl
 
+from erasure.architectures.stable_diffusion import build_text_encoder
+from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.description import encoder_of, shipped_tokenizer_settings
-from erasure.checkpoints.vocabulary import CLIP_SIZE, clip_vocabulary, missing_vocabulary
-from erasure.stable_diffusion import build_text_encoder
-from erasure.text_encoders import TextEncoder, TextEncoderPair
+from erasure.checkpoints.reading.vocabulary import CLIP_SIZE, clip_vocabulary, missing_vocabulary
 
 KNOWN = {
     # Ids as CLIP's published tokenizer gives them; the first is that of many tutorials.

@@ -12,7 +12,7 @@ from torch import Tensor
 from erasure.checkpoints import FAMILIES
 from erasure.checkpoints.architecture import expected_weights
 from erasure.checkpoints.description import shipped_description
-from erasure.checkpoints.recognise import family_of_folder
+from erasure.checkpoints.reading.recognise import family_of_folder
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -25,7 +25,7 @@ from erasure.checkpoints import (
 from erasure.checkpoints.architecture import expected_weights
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.layout import clip
-from erasure.checkpoints.recognise import family_of_file, family_of_folder
+from erasure.checkpoints.reading.recognise import family_of_file, family_of_folder
 from erasure.errors import CheckpointError
 
 COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from erasure.checkpoints.mapped import let_go
-from erasure.checkpoints.tensor_file import read_tensors, write_tensors
+from erasure.storage.mapped import let_go
+from erasure.storage.tensor_file import read_tensors, write_tensors
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about Linux")
 WEIGHTS = 1_000_000

@@ -10,14 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_sdxl import write_sdxl
 
-from erasure.checkpoints import (
-    Checkpoint,
-    read_checkpoint,
-    write_folder,
-    write_single_file,
-)
+from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.errors import CheckpointError
-from erasure.hashing import weights_hash
+from erasure.storage.hashing import weights_hash
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 

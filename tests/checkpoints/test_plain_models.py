@@ -13,15 +13,15 @@ from safetensors.torch import load_file, save_file
 from tiny_models import Size, tiny_vae
 from tiny_sdxl import write_sdxl
 
+from erasure.architectures.stable_diffusion import build_image_encoder, build_pipeline
 from erasure.checkpoints import read_checkpoint, write_single_file
 from erasure.checkpoints.architecture import default_settings
+from erasure.checkpoints.checks.plain import require_plain
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.family import FAMILIES
-from erasure.checkpoints.plain import require_plain
 from erasure.errors import CheckpointError
-from erasure.stable_diffusion import build_image_encoder, build_pipeline
-from pipelines.generation import Painter, Request
-from pipelines.settings import DrawingConfig
+from pipelines.drawing.generation import Painter, Request
+from pipelines.run.settings import DrawingConfig
 
 CPU = torch.device("cpu")
 

@@ -11,21 +11,15 @@ import torch
 from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 
-from erasure.checkpoints import (
-    SDXL,
-    Checkpoint,
-    read_checkpoint,
-    write_folder,
-    write_single_file,
-)
+from erasure.architectures.stable_diffusion import noise_schedule
+from erasure.checkpoints import SDXL, Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.description import Description
+from erasure.checkpoints.facts.training_kind import TrainingKind
 from erasure.checkpoints.family import FAMILIES, SD1, SD2, Family
-from erasure.checkpoints.reading_file import _describe
-from erasure.checkpoints.recognise import VELOCITY_BIAS
-from erasure.checkpoints.tensor_file import TensorFile
-from erasure.checkpoints.training_kind import TrainingKind
+from erasure.checkpoints.reading.reading_file import _describe
+from erasure.checkpoints.reading.recognise import VELOCITY_BIAS
 from erasure.errors import CheckpointError
-from erasure.stable_diffusion import noise_schedule
+from erasure.storage.tensor_file import TensorFile
 
 EMPTY = torch.empty(0)
 LDM = "model:\n  target: ldm.LatentDiffusion\n  params:\n    linear_start: 0.00085\n"

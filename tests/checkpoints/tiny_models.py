@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from erasure.checkpoints.vocabulary import byte_letters
+from erasure.checkpoints.reading.vocabulary import byte_letters
 
 
 @dataclass(frozen=True)

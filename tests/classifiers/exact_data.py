@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from erasure.classifiers.batches import Batches
-from erasure.classifiers.points import Points
+from erasure.classifiers.data.batches import Batches
+from erasure.classifiers.exact.points import Points
 
 
 def blobs(count: int, *, classes: int = 3, features: int = 5, seed: int = 0) -> Points:

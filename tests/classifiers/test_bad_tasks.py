@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from erasure.classifiers import Batches, make_method, unlearn
-from erasure.classifiers.fine_tune import FineTune
+from erasure.classifiers.methods.fine_tune import FineTune
 from erasure.errors import ConfigError, ErasureError, MaskError, TrainingError
-from erasure.masks import SaliencyMask
+from erasure.masks.masks import SaliencyMask
 
 CASE = CASES["mlp"]
 DATA = TensorDataset(torch.rand(10, 6), torch.arange(10) % 3)

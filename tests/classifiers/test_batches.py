@@ -22,7 +22,7 @@ from torch.utils.data import (
 )
 
 from erasure.classifiers import Batch, Batches
-from erasure.classifiers.batches import joined
+from erasure.classifiers.data.batches import joined
 from erasure.errors import ConfigError
 
 TABLE = TensorDataset(torch.arange(20.0).view(10, 2), torch.arange(10) % 3)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mpmath import mp
 from torch import Tensor
 
-from erasure.classifiers.certified import Certified, CertifiedHead
-from erasure.classifiers.frozen_features import frozen_features
-from erasure.classifiers.linear_objective import LinearObjective, LossName
+from erasure.classifiers.exact.certified import Certified, CertifiedHead
+from erasure.classifiers.exact.frozen_features import frozen_features
+from erasure.classifiers.exact.linear_objective import LinearObjective, LossName
 from erasure.errors import CheckpointError, ConfigError, TrainingError
 
 SEEDED = Certified(seed=0, l2=0.05)
@@ -321,7 +321,7 @@ def test_saving_and_loading_is_the_identity(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_method_is_refused(tmp_path: Path) -> None:
-    from erasure.classifiers.trees import RandomForest
+    from erasure.classifiers.exact.trees import RandomForest
 
     RandomForest(trees=1).fit(blobs(20)).save(tmp_path / "forest.safetensors")
     with pytest.raises(CheckpointError, match="method 'forest', not 'certified'"):

@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 
 from erasure.classifiers import Batches, classifier_saliency
 from erasure.errors import ConfigError, TrainingError
-from erasure.masks import salient_mask
+from erasure.masks.masks import salient_mask
 
 
 def test_the_score_is_the_size_of_the_summed_gradient_worked_out_by_hand() -> None:

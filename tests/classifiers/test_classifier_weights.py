@@ -8,9 +8,9 @@ from torch import nn
 
 from erasure.classifiers import make_method, unlearn
 from erasure.classifiers.weights import MovingWeights, assign, evaluating, training_mode
-from erasure.masks import SaliencyMask
+from erasure.masks.masks import SaliencyMask
 from erasure.seeds import seeded_torch
-from erasure.selected import SelectedWeights, differing
+from erasure.training.selected import SelectedWeights, differing
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from erasure.classifiers import METHODS, Unlearned, classifier_saliency, make_method, unlearn
 from erasure.classifiers.descent import Descent
 from erasure.errors import ConfigError
-from erasure.masks import SaliencyMask, all_mask, inverse_mask, random_mask, salient_mask
+from erasure.masks.masks import SaliencyMask, all_mask, inverse_mask, random_mask, salient_mask
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "retrain": {},

@@ -7,15 +7,15 @@ import pytest
 import torch
 from exact_data import blobs, network, table_of
 
-from erasure.classifiers.certified import Certified
-from erasure.classifiers.exact import Cost, ExactMethod, compared
-from erasure.classifiers.exact_file import read_exact, save_exact
-from erasure.classifiers.exact_methods import EXACT, load_exact
-from erasure.classifiers.points import Points
-from erasure.classifiers.private import PrivateTraining
-from erasure.classifiers.recipe import TrainingRecipe
-from erasure.classifiers.sisa import Sisa
-from erasure.classifiers.trees import ExtraTrees, RandomForest
+from erasure.classifiers.data.recipe import TrainingRecipe
+from erasure.classifiers.exact.certified import Certified
+from erasure.classifiers.exact.dp_sgd.private import PrivateTraining
+from erasure.classifiers.exact.exact import Cost, ExactMethod, compared
+from erasure.classifiers.exact.exact_file import read_exact, save_exact
+from erasure.classifiers.exact.exact_methods import EXACT, load_exact
+from erasure.classifiers.exact.points import Points
+from erasure.classifiers.exact.sisa.sisa import Sisa
+from erasure.classifiers.exact.trees import ExtraTrees, RandomForest
 from erasure.errors import CheckpointError, ConfigError
 
 RECIPE = TrainingRecipe(epochs=2, lr=0.1, batch_size=8)

@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from tiny_classifiers import CASES, Mlp
 from torch import Tensor, nn
 
-from erasure.classifiers import Batches, make_method, per_sample, unlearn
-from erasure.classifiers.batches import logits_of
-from erasure.classifiers.per_sample import fisher_diagonal, in_pieces, per_sample_gradients
+from erasure.classifiers import Batches, make_method, unlearn
+from erasure.classifiers.data.batches import logits_of
+from erasure.classifiers.methods import per_sample
+from erasure.classifiers.methods.per_sample import fisher_diagonal, in_pieces, per_sample_gradients
 from erasure.classifiers.weights import trainable
 from erasure.errors import TrainingError
 

@@ -14,23 +14,23 @@ from exact_data import blobs, network, points_of, table_of
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from erasure.classifiers.exact import compared
-from erasure.classifiers.points import Points
-from erasure.classifiers.privacy_guarantee import Guarantee
-from erasure.classifiers.private import PrivateModel, PrivateTraining
-from erasure.classifiers.private_accounting import (
+from erasure.classifiers.data.recipe import TrainingRecipe
+from erasure.classifiers.exact.dp_sgd.privacy_guarantee import Guarantee
+from erasure.classifiers.exact.dp_sgd.private import PrivateModel, PrivateTraining
+from erasure.classifiers.exact.dp_sgd.private_accounting import (
     Accountant,
     Sampling,
     epsilon_of,
     noise_for,
     quiet_opacus,
 )
-from erasure.classifiers.private_training import train_privately, trainable_privately
+from erasure.classifiers.exact.dp_sgd.private_training import train_privately, trainable_privately
+from erasure.classifiers.exact.exact import compared
+from erasure.classifiers.exact.points import Points
 from erasure.classifiers.progress import Progress
-from erasure.classifiers.recipe import TrainingRecipe
 from erasure.errors import CheckpointError, ConfigError, TrainingError
-from pipelines.classifiers.architectures import ModelConfig, make_model
-from pipelines.classifiers.data import DataFacts
+from pipelines.classifiers.data.data import DataFacts
+from pipelines.classifiers.networks.architectures import ModelConfig, make_model
 
 pytest.importorskip("opacus")
 
@@ -120,7 +120,7 @@ def train(points: Points, model: nn.Module, **chosen: float | None) -> nn.Module
 
 def plain(points: Points, model: nn.Module, clip: float) -> None:
     """The same, sample by sample, without noise: arXiv:1607.00133, algorithm 1."""
-    from erasure.classifiers.stable_draws import key_of, uniforms
+    from erasure.classifiers.exact.stable_draws import key_of, uniforms
 
     inputs, labels = table_of(points)
     sampling = Sampling(len(points), RECIPE.batch_size, RECIPE.epochs)

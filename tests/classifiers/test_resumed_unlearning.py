@@ -18,7 +18,7 @@ from erasure.classifiers import (
 )
 from erasure.classifiers.descent import Descent
 from erasure.errors import TrainingError
-from erasure.masks import salient_mask
+from erasure.masks.masks import salient_mask
 
 EPOCHS = 3
 DESCENTS = [name for name, kind in METHODS.items() if issubclass(kind, Descent)]

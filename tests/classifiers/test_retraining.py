@@ -9,14 +9,8 @@ import torch.nn.functional as F
 from tiny_classifiers import CASES, RECIPE, Mlp, same_bytes
 from torch import Tensor, nn
 
-from erasure.classifiers import (
-    Batches,
-    TrainingRecipe,
-    make_method,
-    train_classifier,
-    unlearn,
-)
-from erasure.classifiers.fresh import fresh_model
+from erasure.classifiers import Batches, TrainingRecipe, make_method, train_classifier, unlearn
+from erasure.classifiers.data.fresh import fresh_model
 from erasure.errors import ConfigError
 
 

@@ -11,9 +11,9 @@ from tiny_classifiers import CASES, linear, run, same_bytes, samples, task
 from torch import Tensor
 
 from erasure.classifiers import classifier_saliency, unlearn
-from erasure.classifiers.random_label import RandomLabel
-from erasure.classifiers.salun import SalUn, SalUnSoft, soft_threshold
-from erasure.masks import all_mask, random_mask, salient_mask
+from erasure.classifiers.methods.random_label import RandomLabel
+from erasure.classifiers.methods.salun import SalUn, SalUnSoft, soft_threshold
+from erasure.masks.masks import all_mask, random_mask, salient_mask
 
 PLAIN: dict[str, Any] = {"epochs": 3, "lr": 0.05, "momentum": 0.9, "weight_decay": 0.0}
 

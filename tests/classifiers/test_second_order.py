@@ -14,13 +14,17 @@ from tiny_classifiers import linear, run, same_bytes, samples, task, tensors
 from torch import Tensor
 
 from erasure.classifiers import Batches, Method, make_method, unlearn
-from erasure.classifiers.batches import joined
-from erasure.classifiers.fisher import FisherForgetting
-from erasure.classifiers.influence import Influence
-from erasure.classifiers.inverse_hessian import conjugate_gradients, hessian_product, woodfisher
-from erasure.classifiers.per_sample import fisher_diagonal
-from erasure.classifiers.ssd import SelectiveDampening
-from erasure.masks import SaliencyMask
+from erasure.classifiers.data.batches import joined
+from erasure.classifiers.methods.fisher import FisherForgetting
+from erasure.classifiers.methods.influence import Influence
+from erasure.classifiers.methods.inverse_hessian import (
+    conjugate_gradients,
+    hessian_product,
+    woodfisher,
+)
+from erasure.classifiers.methods.per_sample import fisher_diagonal
+from erasure.classifiers.methods.ssd import SelectiveDampening
+from erasure.masks.masks import SaliencyMask
 from erasure.seeds import generator_for
 
 
@@ -222,9 +226,9 @@ def test_dampening_shrinks_what_matters_more_to_the_forget_data() -> None:
 @pytest.mark.parametrize(
     ("method", "heavy"),
     [
-        ("fisher", "erasure.classifiers.fisher.fisher_diagonal"),
-        ("ssd", "erasure.classifiers.ssd.fisher_diagonal"),
-        ("iu", "erasure.classifiers.influence.mean_gradient"),
+        ("fisher", "erasure.classifiers.methods.fisher.fisher_diagonal"),
+        ("ssd", "erasure.classifiers.methods.ssd.fisher_diagonal"),
+        ("iu", "erasure.classifiers.methods.influence.mean_gradient"),
     ],
 )
 def test_trials_that_share_a_memo_compute_once_and_give_the_same_bytes(

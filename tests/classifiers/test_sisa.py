@@ -15,13 +15,13 @@ from leftovers import left_by_the_dead
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from erasure.classifiers.batches import Batches
-from erasure.classifiers.exact import compared
-from erasure.classifiers.points import Points
-from erasure.classifiers.recipe import TrainingRecipe
-from erasure.classifiers.sisa import ENSEMBLE, Sisa, SisaModel
-from erasure.classifiers.sisa_ensemble import ShardEnsemble
-from erasure.classifiers.sisa_plan import Plan, stage_epochs
+from erasure.classifiers.data.batches import Batches
+from erasure.classifiers.data.recipe import TrainingRecipe
+from erasure.classifiers.exact.exact import compared
+from erasure.classifiers.exact.points import Points
+from erasure.classifiers.exact.sisa.sisa import ENSEMBLE, Sisa, SisaModel
+from erasure.classifiers.exact.sisa.sisa_ensemble import ShardEnsemble
+from erasure.classifiers.exact.sisa.sisa_plan import Plan, stage_epochs
 from erasure.errors import CheckpointError, ConfigError, TrainingError
 
 RECIPE = TrainingRecipe(epochs=2, lr=0.1, batch_size=8, schedule="constant")

@@ -13,10 +13,10 @@ from tiny_classifiers import linear, run, samples, task, tensors
 from torch import Tensor
 
 from erasure.classifiers import Batches
-from erasure.classifiers.bad_teacher import BadTeacher
-from erasure.classifiers.distillation import divergence
-from erasure.classifiers.fresh import fresh_model
-from erasure.classifiers.scrub import Scrub
+from erasure.classifiers.data.fresh import fresh_model
+from erasure.classifiers.methods.bad_teacher import BadTeacher
+from erasure.classifiers.methods.distillation import divergence
+from erasure.classifiers.methods.scrub import Scrub
 
 PLAIN: dict[str, Any] = {"epochs": 1, "lr": 0.5, "momentum": 0.0, "weight_decay": 0.0}
 

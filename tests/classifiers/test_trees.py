@@ -10,12 +10,17 @@ from exact_data import blobs, points_of, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from erasure.classifiers.exact import OnProgress
-from erasure.classifiers.points import Points
-from erasure.classifiers.stable_draws import hashed, key_of, poisson, uniforms
-from erasure.classifiers.trees import ExtraTrees, Forest, RandomForest
-from erasure.classifiers.trees.splits import Rows, best_drawn, best_midpoint, stable_thresholds
-from erasure.classifiers.trees.tree import Tree
+from erasure.classifiers.exact.exact import OnProgress
+from erasure.classifiers.exact.points import Points
+from erasure.classifiers.exact.stable_draws import hashed, key_of, poisson, uniforms
+from erasure.classifiers.exact.trees import ExtraTrees, Forest, RandomForest
+from erasure.classifiers.exact.trees.splits import (
+    Rows,
+    best_drawn,
+    best_midpoint,
+    stable_thresholds,
+)
+from erasure.classifiers.exact.trees.tree import Tree
 from erasure.errors import CheckpointError, ConfigError
 
 KINDS = (RandomForest, ExtraTrees)
@@ -149,7 +154,7 @@ def test_wide_nodes_are_judged_in_parts_with_the_same_result(
     rng = np.random.default_rng(0)
     rows = Rows(rng.normal(size=(30, 7)), np.eye(2)[rng.integers(0, 2, 30)], 1)
     whole = best_midpoint(rows)
-    monkeypatch.setattr("erasure.classifiers.trees.splits._CHUNK", 1)
+    monkeypatch.setattr("erasure.classifiers.exact.trees.splits._CHUNK", 1)
     assert best_midpoint(rows) == whole
 
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 from tiny import CPU, Toy, ToyDenoiser, some_mask, toy_data, toy_schedule
 
-from erasure.denoiser import Condition
 from erasure.diffusion.batches import Rollout, RolloutBatches
+from erasure.diffusion.denoiser import Condition
+from erasure.diffusion.latents import PromptRows
 from erasure.diffusion.sample import ddim, ddim_times
+from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import ConfigError
-from erasure.frozen import FrozenDenoiser
-from erasure.latents import PromptRows
-from erasure.schedule import RectifiedFlow
 from erasure.seeds import generator_for
-from erasure.selected import SelectedWeights
+from erasure.training.frozen import FrozenDenoiser
+from erasure.training.selected import SelectedWeights
 
 TEXTS = PromptRows(
     torch.tensor([1, 2]), torch.tensor([[3, 4], [4, 5]]), torch.tensor([3]), torch.ones(6).long()

@@ -6,8 +6,8 @@ from diffusers import DDIMScheduler
 from tiny import Toy, ToyDenoiser, seeded, toy_condition, toy_schedule
 
 from erasure.diffusion.sample import ddim, ddim_times, guided_answer
+from erasure.diffusion.schedule import NoiseSchedule, Prediction
 from erasure.errors import ConfigError
-from erasure.schedule import NoiseSchedule, Prediction
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])

@@ -6,10 +6,10 @@ from tiny import Toy, ToyDenoiser, seeded, toy_condition
 from torch import Tensor
 
 from erasure.checkpoints import Checkpoint
-from erasure.denoiser import Condition
 from erasure.diffusion.batches import Rollout
-from erasure.edit import erase, find_mask
-from erasure.encoding import PromptLists, encode_concept
+from erasure.diffusion.denoiser import Condition
+from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.errors import ConfigError
 from erasure.methods import Esd
 from erasure.methods.esd import shifted

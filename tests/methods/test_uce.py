@@ -8,11 +8,11 @@ from tiny import assert_same_bits, outside, random_pictures
 from torch import Tensor
 
 from erasure.checkpoints import Checkpoint
-from erasure.edit import Edit, erase, find_mask
-from erasure.encoding import PromptLists, encode_concept
+from erasure.diffusion.edit import Edit, erase, find_mask
+from erasure.diffusion.encoding import PromptLists, encode_concept
+from erasure.diffusion.latents import ConceptData
 from erasure.errors import ConfigError
-from erasure.latents import ConceptData
-from erasure.masks import SaliencyMask
+from erasure.masks.masks import SaliencyMask
 from erasure.methods import Uce
 from erasure.methods.uce import EditVectors, edit_vectors
 

@@ -1,0 +1,1 @@
+"""Families of models: networks, codecs, text encoders, scopes."""

@@ -1,0 +1,1 @@
+"""What a checkpoint must be and must not be; each refusal says what was found."""

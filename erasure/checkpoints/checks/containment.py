@@ -1,0 +1,46 @@
+"""Links in a model's folder: they may lead to a place in it, or into the hub cache it is part of.
+
+A folder from elsewhere could hold a link to any file of this machine, and an export would copy that
+file's content into what is published.
+
+Source: the hub's cache keeps `blobs/HASH` beside `snapshots/REVISION`, whose files are links.
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from erasure.errors import CheckpointError
+from erasure.storage.regular_files import require_regular
+
+_HASH: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+"""SHA-1 of git, or SHA-256 of a large file."""
+
+
+def inside(path: Path, root: Path) -> Path:
+    """`path`, which may be missing; nothing of it was read before.
+
+    Args:
+        path: of a file or folder below `root`.
+        root: the model's folder.
+
+    Raises:
+        CheckpointError: it leads out of the folder, in a circle, or to what is no regular file.
+    """
+    try:
+        there, home = path.resolve(), root.resolve()
+    except (OSError, RuntimeError, ValueError) as err:  # RuntimeError: links in a circle
+        raise CheckpointError(f"{path} cannot be followed to a file: {err}") from err
+    if not there.is_relative_to(home) and not _is_blob(there, home):
+        raise CheckpointError(
+            f"{path} is a link out of the model's folder, to {there}; copy the file in its place "
+            "if it belongs to the model, or take the link out"
+        )
+    return require_regular(path)
+
+
+def _is_blob(there: Path, home: Path) -> bool:
+    """Whether a place is a blob of the cache that holds the snapshot in which `home` lies."""
+    snapshots = (folder for folder in home.parents if folder.name == "snapshots")
+    caches = [folder.parent / "blobs" for folder in snapshots]
+    return there.parent in caches and _HASH.fullmatch(there.name) is not None

@@ -1,0 +1,67 @@
+"""Values that no model can use: NaN, infinity, and what a narrower type would turn into it."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from erasure.checkpoints.wording import few
+from erasure.errors import CheckpointError
+from erasure.storage.casting import dtype_after
+
+
+def not_finite(
+    components: Mapping[str, Mapping[str, Tensor]], dtype: torch.dtype | None = None
+) -> str:
+    """Which weights are not finite, or would not be in `dtype`; empty where all are.
+
+    Args:
+        components: component -> name -> weight, of any types.
+        dtype: type that floating point weights are to be stored in; None keeps each one's own.
+
+    Returns:
+        The first three by component and name, and how many more there are.
+    """
+    found = list(_found(components, dtype))
+    return few(found) if found else ""
+
+
+def require_storable(
+    components: Mapping[str, Mapping[str, Tensor]], where: str, dtype: torch.dtype | None = None
+) -> None:
+    """Raise CheckpointError, before anything is written, where `not_finite` finds weights."""
+    found = list(_found(components, dtype))
+    if not found:
+        return
+    own = list(_found(components, None))
+    remedy = "give a model whose weights are whole, or fetch it again"
+    if not own:
+        remedy = "store it in a wider type: --dtype bf16 or fp32, or none to keep each weight's own"
+    raise CheckpointError(f"{where} cannot be written: {few(found)}; {remedy}")
+
+
+def _found(
+    components: Mapping[str, Mapping[str, Tensor]], dtype: torch.dtype | None
+) -> Iterator[str]:
+    for component, weights in components.items():
+        for name, weight in weights.items():
+            if told := _told(weight, dtype):
+                yield f"{name} of {component} {told}"
+
+
+def _told(weight: Tensor, dtype: torch.dtype | None) -> str:
+    if not (weight.is_floating_point() or weight.is_complex()) or not weight.numel():
+        return ""
+    kind = dtype_after(weight, dtype)
+    # One look at the whole; a type of eight bits has no operations of its own.
+    values = weight.float() if weight.element_size() == 1 else weight
+    bad = int((~torch.isfinite(values)).count_nonzero())
+    if bad:
+        return f"has {bad:,} of {weight.numel():,} values that are NaN or infinite"
+    stored = values.to(kind)
+    lost = ~torch.isfinite(stored.float() if stored.element_size() == 1 else stored)
+    if lost.any():
+        largest = values[lost].abs().max().item()
+        name = str(kind).removeprefix("torch.")
+        return f"reaches {largest:g}, which {name} turns into infinity"
+    return ""

@@ -1,0 +1,1 @@
+"""What a checkpoint says of its training, and who reads it how."""

@@ -1,0 +1,104 @@
+"""What other tools take a single file for, where its format cannot tell them the truth.
+
+Source: the detection of ComfyUI, the single-file loader of diffusers and the config files of
+A1111, as read in 2026; `docs` of none of them promises it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.description import shipped_description
+from erasure.checkpoints.facts.scheduler import describe_betas
+from erasure.checkpoints.facts.statements import SHORT
+from erasure.checkpoints.family import SD2, SDXL
+from erasure.checkpoints.reading.recognise import VELOCITY_BIAS, seems_velocity
+from erasure.diffusion.schedule import Prediction
+
+_NODE: Final = "its node ModelSamplingDiscrete"
+
+
+def misread_by(
+    checkpoint: Checkpoint,
+    unet: Mapping[str, Tensor] | None = None,
+    dtype: torch.dtype | None = None,
+) -> tuple[str, ...]:
+    """A sentence for each tool that will take the single file for another kind of model.
+
+    Args:
+        checkpoint: what is written.
+        unet: the edited UNet, diffusers names; None for the checkpoint's own.
+        dtype: type of the weights as written; None for each tensor's own.
+    """
+    scheduler = checkpoint.description.scheduler
+    published = shipped_description(checkpoint.family.key).scheduler
+    said = (
+        _comfyui(checkpoint, unet or checkpoint.unet, dtype),
+        _diffusers(scheduler, published),
+        _noise_levels(scheduler, published),
+    )
+    return tuple(sentence for sentence in said if sentence)
+
+
+def _comfyui(checkpoint: Checkpoint, unet: Mapping[str, Tensor], dtype: torch.dtype | None) -> str:
+    """It reads marks in SD XL, one bias in SD 2.x, and takes SD 1.x to predict noise."""
+    family, scheduler = checkpoint.family, checkpoint.description.scheduler
+    ours: Prediction = scheduler["prediction_type"]
+    if family is SDXL:
+        return ""
+    theirs: Prediction = "epsilon"
+    reason = f"no mark in a file of {family.title} is read there"
+    if family is SD2:
+        prefix = family.part("unet").prefix
+        names = {f"{prefix}{n}": w for n, w in family.part("unet").to_original(unet).items()}
+        bias = names.get(VELOCITY_BIAS)
+        written = {} if bias is None else {VELOCITY_BIAS: bias if dtype is None else bias.to(dtype)}
+        theirs = "v_prediction" if seems_velocity(written) else "epsilon"
+        if bias is not None:
+            spread = float(written[VELOCITY_BIAS].float().std())
+            reason = f"it goes by the spread of one bias, {spread:.3f}, and takes v above 0.09"
+    if theirs != ours:
+        return (
+            f"ComfyUI will take this file for a model that predicts {SHORT[theirs]}, but it "
+            f"predicts {SHORT[ours]} ({reason}); there {_NODE} with "
+            f"{'v_prediction' if ours == 'v_prediction' else 'eps'} mends it, in A1111 a .yaml "
+            "beside the file"
+        )
+    if scheduler.get("rescale_betas_zero_snr"):
+        return (
+            f"ComfyUI will draw this file without zero terminal SNR, to which it was trained "
+            f"({reason}); there {_NODE} with zsnr mends it"
+        )
+    return ""
+
+
+def _diffusers(scheduler: Mapping[str, Any], published: Mapping[str, Any]) -> str:
+    """It takes the published scheduler, and reads no mark."""
+    differ = [f"predicts {SHORT[scheduler['prediction_type']]}"]
+    if scheduler["prediction_type"] == published["prediction_type"]:
+        differ = []
+    if scheduler.get("rescale_betas_zero_snr"):
+        differ.append("was trained to zero terminal SNR")
+    if not differ:
+        return ""
+    return (
+        "the single-file loader of diffusers will take this file for a model that predicts "
+        f"{SHORT[published['prediction_type']]}, but it {' and '.join(differ)}; give "
+        "from_single_file the folder of `erasure export --to diffusers` as its config"
+    )
+
+
+def _noise_levels(scheduler: Mapping[str, Any], published: Mapping[str, Any]) -> str:
+    ours, theirs = (
+        describe_betas({**config, "rescale_betas_zero_snr": False})
+        for config in (scheduler, published)
+    )
+    if ours == theirs:
+        return ""
+    return (
+        f"tools that read single files take the published noise levels ({theirs}), but this "
+        f"model was trained with others ({ours}); only a diffusers folder tells them"
+    )

@@ -1,0 +1,75 @@
+"""Compare what a checkpoint holds with what its config asks for."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from erasure.checkpoints.wording import counted, few
+from erasure.errors import CheckpointError
+from erasure.storage.mapped import let_go
+
+
+def require_names(
+    found: Collection[str],
+    wanted: Collection[str],
+    where: str,
+    *,
+    remedy: str = "it is incomplete, fetch it again",
+) -> None:
+    """Raise CheckpointError where names of `wanted` are not in `found`."""
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise CheckpointError(
+            f"{where} lacks {len(missing)} of {len(wanted)} weights ({few(missing)}); {remedy}"
+        )
+
+
+def require_no_more(found: Collection[str], wanted: Collection[str], where: str) -> None:
+    """Raise CheckpointError where `found` has names that are not in `wanted`."""
+    surplus = sorted(set(found) - set(wanted))
+    if surplus:
+        raise CheckpointError(
+            f"{where} has {counted(len(surplus))} its architecture has no place for "
+            f"({few(surplus)}); only plain Stable Diffusion 1.x, 2.x and XL are supported"
+        )
+
+
+def require_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
+    """Raise CheckpointError where a weight has not the shape its config asks for."""
+    wrong = [name for name in wanted if found[name].shape != wanted[name].shape]
+    if wrong:
+        name = wrong[0]
+        raise CheckpointError(
+            f"{where} has {counted(len(wrong))} of another shape than the config says ({name} is "
+            f"{list(found[name].shape)}, not {list(wanted[name].shape)}); for a model with its own "
+            "sizes give --config FOLDER with its diffusers configs"
+        )
+
+
+def require_finite(components: Mapping[str, Mapping[str, Tensor]], path: Path) -> None:
+    """Raise CheckpointError where a weight is NaN or infinite, naming component and tensor.
+
+    Each weight is read once and not copied. Pages of mapped files that were read for it are let go,
+    so that a model which is only looked at does not fill the memory.
+    """
+    for component, weights in components.items():
+        broken = [name for name, weight in weights.items() if not is_finite(weight)]
+        if broken:
+            raise CheckpointError(
+                f"the {component} of {path} has NaN or infinite values in {counted(len(broken))} "
+                f"({few(broken)}), so it can neither draw nor be trained; fetch it again, or make "
+                "it again in a wider type"
+            )
+        let_go(weights.values())
+
+
+def is_finite(weight: Tensor) -> bool:
+    """Whether all values are finite; the least and the largest tell, as NaN goes into both."""
+    if not weight.is_floating_point() or not weight.numel():
+        return True
+    if weight.element_size() == 1:  # torch finds no extremes of 8-bit floats
+        weight = weight.float()
+    least, largest = torch.aminmax(weight)
+    return bool(least.isfinite() and largest.isfinite())

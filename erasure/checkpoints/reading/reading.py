@@ -1,0 +1,80 @@
+"""Read a checkpoint from this machine: a diffusers folder or an original single file."""
+
+from pathlib import Path
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.description import read_config
+from erasure.checkpoints.facts.given_vae import GivenVae
+from erasure.checkpoints.reading.checking import require_finite
+from erasure.checkpoints.reading.reading_file import open_file, read_single_file
+from erasure.checkpoints.reading.reading_folder import read_folder, read_vae_folder
+from erasure.diffusion.schedule import Prediction
+from erasure.errors import CheckpointError
+
+
+def read_checkpoint(
+    path: Path,
+    *,
+    config: Path | None = None,
+    vae: Path | None = None,
+    allow_pickle: bool = False,
+    prediction: Prediction | None = None,
+) -> Checkpoint:
+    """Read and check a Stable Diffusion 1.x, 2.x or XL checkpoint.
+
+    Args:
+        path: a folder with `model_index.json`, or a file.
+        config: for a single file, a diffusers folder with its configs and tokenizer; of its weights
+            only those of components that the file lacks are read. Default: what the file's header
+            holds, else the published configs and CLIP's vocabulary.
+        vae: a VAE in the place of the model's, or for a model without: a file with one, or the
+            folder of one or of a pipeline.
+        allow_pickle: also read `.ckpt`, `.pt` and `.bin`, with `weights_only=True`.
+        prediction: what its UNet predicts, where it cannot be told from the checkpoint.
+
+    Raises:
+        CheckpointError: missing, damaged, incomplete, refused, another architecture, with weights
+            that are NaN or infinite, or contradicted by itself or by `prediction`.
+    """
+    given = None if vae is None else open_vae(vae, allow_pickle=allow_pickle)
+    checkpoint = _read(path, config, given, allow_pickle=allow_pickle, prediction=prediction)
+    require_finite(checkpoint.components, path)
+    return checkpoint
+
+
+def open_vae(path: Path, *, allow_pickle: bool = False) -> GivenVae:
+    """Find the weights of a VAE.
+
+    Raises:
+        CheckpointError: there are none, or they are damaged or refused.
+    """
+    if not path.exists():
+        raise CheckpointError(
+            f"there is no VAE {path}; give a .safetensors file, or the folder of a VAE or pipeline"
+        )
+    if not path.is_dir():
+        return GivenVae(path, open_file(path, allow_pickle=allow_pickle), None)
+    folder = path / "vae" if (path / "model_index.json").exists() else path
+    config = read_config(folder / "config.json", path)
+    return GivenVae(path, read_vae_folder(folder, path, allow_pickle=allow_pickle), config)
+
+
+def _read(
+    path: Path,
+    config: Path | None,
+    vae: GivenVae | None,
+    *,
+    allow_pickle: bool,
+    prediction: Prediction | None,
+) -> Checkpoint:
+    if config is not None and not (config / "model_index.json").is_file():
+        raise CheckpointError(f"config {config} is no diffusers folder: it has no model_index.json")
+    if path.is_dir():
+        return read_folder(path, vae=vae, allow_pickle=allow_pickle, prediction=prediction)
+    if not path.exists():
+        raise CheckpointError(
+            f"{path} does not exist; give a diffusers folder or a .safetensors file"
+        )
+    return read_single_file(
+        path, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
+    )

@@ -1,0 +1,218 @@
+"""Read an original single file: find its family and configs, check it, give it diffusers names."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from torch import Tensor
+
+from erasure.checkpoints.architecture import expected_weights
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.checks.config_limits import require_plausible
+from erasure.checkpoints.checks.plain import latent_channels, require_plain
+from erasure.checkpoints.checks.plain_unet import FIRST_CONVOLUTION, require_plain_weights
+from erasure.checkpoints.checks.quantised import plain_weights, refuse_quantised
+from erasure.checkpoints.checks.unplaced import note_on_rest, unplaced
+from erasure.checkpoints.description import Description, shipped_description
+from erasure.checkpoints.facts.bare_unet import with_prefix
+from erasure.checkpoints.facts.given_vae import GivenVae
+from erasure.checkpoints.facts.ldm_config import read_beside
+from erasure.checkpoints.facts.level_buffer import BUFFER
+from erasure.checkpoints.facts.statements import Statement, from_header, from_keys
+from erasure.checkpoints.facts.training_kind import SchedulerSource, TrainingKind
+from erasure.checkpoints.family import SD2, TITLES, Family, Part
+from erasure.checkpoints.provenance import Provenance
+from erasure.checkpoints.reading import embedded
+from erasure.checkpoints.reading.checking import require_names, require_no_more, require_shapes
+from erasure.checkpoints.reading.reading_folder import (
+    describe_folder,
+    has_component_weights,
+    settled,
+    take_component,
+)
+from erasure.checkpoints.reading.recognise import family_of_file, seems_velocity
+from erasure.checkpoints.reading.vocabulary import with_clip_vocabulary
+from erasure.diffusion.schedule import Prediction
+from erasure.errors import CheckpointError
+from erasure.storage.pickles import is_pickle, read_pickle
+from erasure.storage.tensor_file import TensorFile, read_tensors
+
+_REMEDY: Final = (
+    "it is incomplete, fetch it again; or, if its model has sizes of its own, "
+    "give --config FOLDER with its diffusers configs"
+)
+
+
+def read_single_file(
+    path: Path,
+    *,
+    config: Path | None = None,
+    vae: GivenVae | None = None,
+    allow_pickle: bool = False,
+    prediction: Prediction | None = None,
+) -> Checkpoint:
+    """Read a `.safetensors` (or, if allowed, pickled) file in the original layout.
+
+    EMA copies (`model_ema.*`) and buffers are left out; what diffusers has no place for becomes
+    `extras`. A component that the file lacks is that of the folder `config`, and of a VAE `vae`.
+
+    Raises:
+        CheckpointError: damaged, refused, another architecture, weights missing or of other shapes.
+    """
+    found = with_prefix(open_file(path, allow_pickle=allow_pickle))
+    supposed = describe_folder(config)[1] if config is not None else None
+    family = family_of_file(found.tensors, path, supposed)  # first: it calls others by name
+    refuse_quantised(found.tensors, found.metadata, str(path))
+    description, kind = _describe(path, found, family, config, prediction)
+    if vae is not None and vae.config is not None:
+        description = replace(description, vae=vae.config)
+        require_plausible(description.configs(), str(vae.path))
+    description, notes = with_clip_vocabulary(description, family.key, path)
+    notes += require_plain(description, family, str(config or path))
+    _require_plain_unet(found, family, description, path)
+    components: dict[str, Mapping[str, Tensor]] = {}
+    extras, more = unplaced(found.tensors, family, path)
+    notes += (*more, *kind.notices)
+    for part in family.parts:
+        weights = family.part_of(found.tensors, part.component)
+        if part.component == "vae" and vae is not None:
+            components["vae"], told = vae.weights(family, description.vae)
+            notes += told
+            continue
+        if not weights:
+            taken = _from_config(part, path, config, allow_pickle=allow_pickle)
+            components[part.component], beside, told = taken
+            extras |= beside
+            notes += told
+            continue
+        wanted = expected_weights(part.component, getattr(description, part.component))
+        converted, rest = _convert(part, weights, wanted, path)
+        title = TITLES[part.component]
+        components[part.component], widened = plain_weights(converted, f"{path}: the {title}")
+        extras |= {f"{part.prefix}{name}": weight for name, weight in rest.items()}
+        notes += (*widened, *note_on_rest(rest, f"{path}: the {title}"))
+    return Checkpoint(
+        family=family,
+        path=path,
+        components=components,
+        description=description,
+        extras=extras,
+        provenance=Provenance.from_header(found.metadata, str(path)),
+        notes=notes,
+        kind=kind,
+    )
+
+
+def _from_config(
+    part: Part, path: Path, config: Path | None, *, allow_pickle: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[str, ...]]:
+    """A component that the file lacks, as `take_component` gives it."""
+    title = TITLES[part.component]
+    if config is None or not has_component_weights(config, part.component):
+        beside = "--vae FILE_OR_FOLDER with one, or " if part.component == "vae" else ""
+        raise CheckpointError(
+            f"{path} has no {title}; give {beside}--config FOLDER, a diffusers folder of the same "
+            f"model that has the weights of its {title}"
+        )
+    weights, extras, notes = take_component(config, part, allow_pickle=allow_pickle)
+    return weights, extras, (f"{path} has no {title}; that of {config} is used", *notes)
+
+
+def _require_plain_unet(
+    found: TensorFile, family: Family, description: Description, path: Path
+) -> None:
+    unet = family.part_of(found.tensors, "unet")
+    first = unet[FIRST_CONVOLUTION]
+    inputs = first.shape[1] if first.ndim == 4 else None
+    require_plain_weights(unet, inputs, latent_channels(description), family, str(path))
+
+
+def open_file(path: Path, *, allow_pickle: bool = False) -> TensorFile:
+    """The tensors of a single file under the names they are stored with."""
+    if path.is_file() and is_pickle(path):
+        return read_pickle(path, allowed=allow_pickle)
+    return read_tensors(path)
+
+
+def _describe(
+    path: Path,
+    found: TensorFile,
+    family: Family,
+    config: Path | None,
+    prediction: Prediction | None,
+) -> tuple[Description, TrainingKind]:
+    statements = _statements(path, found)
+    if config is not None:
+        description, theirs = describe_folder(config)
+        if theirs is not family:
+            raise CheckpointError(
+                f"{path} is {family.title}, but config {config} is {theirs.title}; "
+                "give the folder of the same model"
+            )
+        name, own, guess = f"--config {config.name}", False, ""
+    else:
+        embedded_description = embedded.from_header(found.metadata, str(path))
+        name, own, guess = "the configs in its header", embedded_description is not None, ""
+        if embedded_description is not None:
+            description = embedded_description
+        else:
+            name = f"the published config of {family.title}, as the file does not say"
+            description, guess = _published(family, found, statements, prediction)
+    source = SchedulerSource(
+        config=description.scheduler,
+        model_index=description.model_index,
+        name=name,
+        own=own,
+        fallback=config is None and not own,
+        guess=guess,
+    )
+    buffer = found.tensors.get(BUFFER)
+    return settled(description, source, statements, str(path), prediction=prediction, buffer=buffer)
+
+
+def _statements(path: Path, found: TensorFile) -> list[Statement]:
+    """What the file says of how it was trained, but for the configs in its header."""
+    spoken = from_keys(found.tensors, str(path)) + from_header(found.metadata, str(path))
+    neighbour = read_beside(path)
+    return spoken if neighbour is None else [*spoken, neighbour]
+
+
+def _published(
+    family: Family,
+    found: TensorFile,
+    statements: Sequence[Statement],
+    prediction: Prediction | None,
+) -> tuple[Description, str]:
+    """The shipped configs, and who says what is predicted where the family does not."""
+    spoken = {one.prediction for one in statements} - {None}
+    said = spoken.pop() if len(spoken) == 1 else prediction  # which decides between two
+    if said is not None or family is not SD2:
+        return shipped_description(family.key, prediction_type=said), ""
+    seems = seems_velocity(found.tensors)
+    if seems is None:
+        return shipped_description(family.key, prediction_type="epsilon"), ""
+    guessed = "v_prediction" if seems else "epsilon"
+    description = shipped_description(family.key, prediction_type=guessed)
+    return description, "the spread of one bias (ComfyUI's rule), as the file does not say"
+
+
+def _convert(
+    part: Part, weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """diffusers weights, and what is left over of the original ones."""
+    weights = part.tidy_original(weights)
+    names = part.to_original(wanted)
+    require_names(
+        {f"{part.prefix}{name}" for name in weights},
+        [f"{part.prefix}{name}" for name in names],
+        str(path),
+        remedy=_REMEDY,
+    )
+    if part.component == "unet":
+        require_no_more(weights, names, str(path))
+    rest = {name: w for name, w in weights.items() if name not in names}
+    converted = part.to_diffusers({name: weights[name] for name in names})
+    require_shapes(converted, wanted, str(path))
+    kept = {n: w for n, w in rest.items() if not n.endswith("position_ids")}
+    return converted, kept

@@ -1,0 +1,1 @@
+"""From a checkpoint in memory to folders and single files that others load."""

@@ -1,0 +1,70 @@
+"""Write the original single-file layout that ComfyUI, A1111 and others read."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.edit_record import utc_now
+from erasure.checkpoints.facts.markers import markers
+from erasure.checkpoints.provenance import Provenance
+from erasure.checkpoints.reading import embedded
+from erasure.checkpoints.writing.modelspec import ModelSpec, default_title
+from erasure.checkpoints.writing.writing import Written, outgoing
+from erasure.errors import CheckpointError
+from erasure.storage.disk import refuse_existing
+from erasure.storage.tensor_file import write_tensors
+
+
+def write_single_file(
+    checkpoint: Checkpoint,
+    path: Path,
+    *,
+    unet: Mapping[str, Tensor] | None = None,
+    provenance: Provenance | None = None,
+    dtype: torch.dtype | None = None,
+    spec: ModelSpec | None = None,
+    force: bool = False,
+) -> Written:
+    """Write UNet, VAE and text encoders under their original names.
+
+    Needs no tokenizer. Holds no EMA copy and no buffers; beyond the input it needs memory for one
+    fused attention matrix per text layer (SD 2.x, SD XL) and for one tensor in a new type.
+
+    Args:
+        checkpoint: where all but the UNet comes from.
+        path: ends in `.safetensors`.
+        unet: the edited UNet, diffusers names; None writes the checkpoint's own.
+        provenance: what was done to it; the last edit's `result_hash` is filled in.
+        dtype: type of the floating point weights; None keeps each tensor's own.
+        spec: title, author and so on for the header; by default the title names the base and what
+            was erased from it.
+        force: replace what is there.
+
+    Raises:
+        CheckpointError: wrong ending, path in the way, another UNet, a weight that is not finite
+            in its type, disk full or read-only.
+    """
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"{path} must end in .safetensors, so that other tools read it")
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; give the path of a file")
+    refuse_existing(path, force=force)
+    out = outgoing(checkpoint, path, unet, provenance, dtype)
+    spec = spec or ModelSpec()
+    edits = out.provenance.edits if out.provenance else ()
+    date = spec.date or (edits[-1].created if edits else "") or utc_now()
+    title = spec.title or default_title(checkpoint, out.provenance)
+    metadata = {
+        **replace(spec, date=date, title=title).to_header(checkpoint),
+        **embedded.to_header(checkpoint.description),
+    }
+    tensors = checkpoint.family.to_original({**checkpoint.components, "unet": out.unet})
+    marked = markers(checkpoint.family, checkpoint.description.scheduler)
+    write_tensors(
+        path, {**tensors, **checkpoint.extras, **marked}, out.header(metadata), dtype=dtype
+    )
+    return Written(path, out.unet_hash, out.provenance)

@@ -1,0 +1,86 @@
+"""What both outputs share: which weights go out, under which provenance, with which hashes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.checks.finite import require_storable
+from erasure.checkpoints.provenance import Provenance
+from erasure.checkpoints.reading.checking import require_names, require_no_more, require_shapes
+from erasure.checkpoints.writing.inventory import EXTRAS, sealed_header, weights_of
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What came out."""
+
+    path: Path
+    unet_hash: str
+    """`weights_hash` of the UNet as written, in its written type."""
+    provenance: Provenance | None
+    """What the header says, with the last edit's `result_hash` filled in; None where nothing was
+    done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Weights about to be written."""
+
+    unet: Mapping[str, Tensor]
+    weights: Mapping[str, str]
+    """Component -> `weights_hash` as written."""
+    provenance: Provenance | None
+
+    @property
+    def unet_hash(self) -> str:
+        """Of the UNet as written."""
+        return self.weights["unet"]
+
+    def header(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """All words of a header: `more`, the edits, the hashes, and the checksum of the whole."""
+        told = (self.provenance or Provenance()).to_header()
+        return sealed_header({**(more or {}), **told}, self.weights)
+
+
+def outgoing(
+    checkpoint: Checkpoint,
+    path: Path,
+    unet: Mapping[str, Tensor] | None,
+    provenance: Provenance | None,
+    dtype: torch.dtype | None,
+) -> Outgoing:
+    """The UNet to write and its provenance, with hashes of all values as written.
+
+    Without a new UNet the checkpoint's own goes out, with the provenance it came with.
+
+    Raises:
+        CheckpointError: the new UNet has other names or shapes than the checkpoint's, or a weight
+            is not finite in the type it is to be stored in.
+    """
+    if unet is None:
+        unet, provenance = checkpoint.unet, provenance or checkpoint.provenance
+    require_names(unet, checkpoint.unet, "the new UNet")
+    require_no_more(unet, checkpoint.unet, "the new UNet")
+    require_shapes(unet, checkpoint.unet, "the new UNet")
+    components = {**checkpoint.components, "unet": unet}
+    require_storable({**components, EXTRAS: checkpoint.extras}, str(path), dtype)
+    weights = weights_of(components, checkpoint.extras, dtype)
+    return Outgoing(unet, weights, _completed(provenance, weights["unet"]))
+
+
+def _completed(provenance: Provenance | None, result: str) -> Provenance | None:
+    """With the hash of what the last edit made, where it is written for the first time. A record
+    that the base is restored stays only with the base's very values."""
+    if provenance is None:
+        return None
+    edits = provenance.edits
+    if edits and not edits[-1].result_hash:
+        edits = (*edits[:-1], replace(edits[-1], result_hash=result))
+    restored = provenance.restored
+    if restored is not None and restored.base_hash != result:
+        restored = None
+    return Provenance(edits=edits, restored=restored) if edits or restored else None

@@ -1,0 +1,1 @@
+"""Batches, samples and recipes of classifier training."""

@@ -1,0 +1,1 @@
+"""Models that forget exactly, or with a bound."""

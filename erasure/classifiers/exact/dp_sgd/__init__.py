@@ -1,0 +1,1 @@
+"""DP-SGD: training whose guarantee covers deletions."""

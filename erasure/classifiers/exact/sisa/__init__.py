@@ -1,0 +1,1 @@
+"""SISA: retrain the shards that saw what is forgotten."""

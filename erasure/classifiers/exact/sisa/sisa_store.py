@@ -1,0 +1,117 @@
+"""SISA's checkpoints on disk: one file for each shard and slice, and none for what must go."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from erasure.classifiers.exact.exact_file import read_exact, save_exact
+from erasure.classifiers.exact.sisa.sisa_plan import Stage
+from erasure.errors import CheckpointError
+from erasure.storage.disk import disk_errors
+
+METHOD: Final = "sisa checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class SisaStore:
+    """`folder/shard-000/slice-00.safetensors` and so on."""
+
+    folder: Path
+    run: str
+    """Hash of the settings and first weights; files of others are refused."""
+
+    def path(self, stage: Stage) -> Path:
+        """The state after a stage."""
+        return self._shard(stage.shard) / f"slice-{stage.part:02d}.safetensors"
+
+    def partial(self, stage: Stage) -> Path:
+        """The last whole epoch of a stage in training.
+
+        The points that take part are in its name, so that it is not continued with others.
+        """
+        name = f"slice-{stage.part:02d}.{stage.lineage[:16]}.partial"
+        return self._shard(stage.shard) / name
+
+    def drop_stale(self, stages: Sequence[Stage]) -> int:
+        """Delete every file of a shard in which other points had a part.
+
+        Args:
+            stages: all of the shard.
+
+        Returns:
+            How many stages, from the first, are done and stay.
+
+        Raises:
+            CheckpointError: a file belongs to other settings; nothing is deleted then.
+            DiskError: the disk refuses.
+        """
+        done = 0
+        while done < len(stages) and self._lineage(stages[done]) == stages[done].lineage:
+            done += 1
+        stay = {self.path(stage) for stage in stages[:done]}
+        stay |= {self.partial(stage) for stage in stages[done : done + 1]}
+        for path in self._files(stages[0].shard):
+            if path not in stay:
+                with disk_errors(path):
+                    path.unlink()
+        return done
+
+    def save(self, stage: Stage, state: Mapping[str, Tensor]) -> None:
+        """Write the state after a stage atomically; the file of its epochs goes."""
+        tensors = {name: value.detach().cpu() for name, value in state.items()}
+        config = {"run": self.run, "lineage": stage.lineage}
+        save_exact(self.path(stage), METHOD, config, tensors)
+        self.partial(stage).unlink(missing_ok=True)
+
+    def load(self, stage: Stage) -> Mapping[str, Tensor]:
+        """The state after a stage.
+
+        Raises:
+            CheckpointError: the file is damaged, or belongs to other settings or points.
+        """
+        saved = read_exact(self.path(stage), METHOD)
+        if saved.config != {"run": self.run, "lineage": stage.lineage}:
+            raise CheckpointError(f"{self.path(stage)} belongs to other points; train again")
+        return saved.tensors
+
+    def everything(self, stages: Sequence[Stage]) -> dict[str, Tensor]:
+        """Every file of a shard by name, none left out, and its tensors if it can be read."""
+        known = {self.path(stage): stage for stage in stages}
+        found: dict[str, Tensor] = {}
+        for path in self._files(stages[0].shard):
+            label = f"{path.parent.name}/{path.name}"
+            found[label] = torch.zeros(0)
+            state: Mapping[str, Tensor] = {}
+            if path in known:
+                with suppress(CheckpointError):
+                    state = self.load(known[path])
+            found |= {f"{label} {name}": value for name, value in state.items()}
+        return found
+
+    def _shard(self, shard: int) -> Path:
+        return self.folder / f"shard-{shard:03d}"
+
+    def _files(self, shard: int) -> list[Path]:
+        folder = self._shard(shard)
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+
+    def _lineage(self, stage: Stage) -> str | None:
+        """What a stage's file says; None without a file or where it is damaged."""
+        path = self.path(stage)
+        if not path.exists():
+            return None
+        try:
+            config: Mapping[str, Any] = read_exact(path, METHOD).config
+        except CheckpointError:
+            return None
+        if config.get("run") != self.run:
+            raise CheckpointError(
+                f"{path} belongs to a training with other settings or first weights; give another "
+                "folder, or the settings of that training"
+            )
+        return str(config.get("lineage"))

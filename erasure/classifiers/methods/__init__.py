@@ -1,0 +1,1 @@
+"""Methods of forgetting by gradients or closed form; one file each."""

@@ -1,5 +1,0 @@
-"""Tree ensembles that forget exactly."""
-
-from erasure.classifiers.trees.forest import ExtraTrees, Forest, RandomForest
-
-__all__ = ["ExtraTrees", "Forest", "RandomForest"]

@@ -1,0 +1,293 @@
+"""Erase a concept from a checkpoint: find the mask, move the selected weights, prove the rest."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from erasure.architectures.scopes import in_scope
+from erasure.architectures.stable_diffusion import build_unet, noise_schedule, wrap_unet
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.edit_record import EditRecord
+from erasure.checkpoints.merge import count_moved, merge_selected
+from erasure.checkpoints.provenance import Provenance
+from erasure.diffusion.keeper import Keeper
+from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.offload import OffloadedGradients
+from erasure.diffusion.precision import rounded
+from erasure.diffusion.saliency import Pass, SaliencyConfig, accumulate_gradients, saliency_scores
+from erasure.diffusion.task import Task
+from erasure.errors import ConfigError, TrainingError
+from erasure.masks.mask_file import mask_hash, require_base
+from erasure.masks.masks import (
+    MASK_KINDS,
+    MaskKind,
+    SaliencyMask,
+    all_mask,
+    inverse_mask,
+    random_mask,
+    require_weights,
+    salient_mask,
+)
+from erasure.masks.selection import check_density
+from erasure.methods.protocol import Method
+from erasure.seeds import generator_for
+from erasure.storage.cache import content_key
+from erasure.storage.hashing import weights_hash
+from erasure.storage.mapped import let_go
+from erasure.team import ALONE, Team, require_same
+from erasure.training.selected import moved_outside
+from erasure.training.trainer import Step, TrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A UNet that has unlearned a concept."""
+
+    unet: Mapping[str, Tensor]
+    """diffusers name -> weight in the base's stored type; the base's own tensor if not selected."""
+    provenance: Provenance
+    """The edits that the checkpoint came with, and this one behind them."""
+    history: tuple[Step, ...]
+    unselected_identical: bool
+    """Whether every unselected weight kept its bits, in training and in `unet`: always true, as
+    an edit that is not raises an error; said here so that a result can state it."""
+
+
+def find_mask(
+    checkpoint: Checkpoint,
+    data: ConceptData,
+    kind: MaskKind = "salient",
+    *,
+    density: float = 0.5,
+    scope: str = "full",
+    concept: str = "",
+    config: SaliencyConfig | None = None,
+    device: torch.device | None = None,
+    team: Team = ALONE,
+    on_pass: Callable[[Pass], None] = lambda _: None,
+) -> SaliencyMask:
+    """Choose the weights that may move.
+
+    Args:
+        kind: `salient` or a control; `random` and `all` need no gradient and draw none.
+        density: share of the weights in scope, ranked together, in (0, 1].
+        scope: key into `erasure.architectures.scopes.SCOPES`; only these weights are candidates.
+        concept: noted in the mask.
+        team: shares the samples; all are given the same and get the same mask.
+        on_pass: told of progress.
+
+    Raises:
+        ConfigError: an unknown kind or scope, a density out of range.
+    """
+    settings = config or SaliencyConfig()
+    if kind not in MASK_KINDS:
+        raise ConfigError(f"mask is {kind!r}; give {', '.join(MASK_KINDS)} or a mask file")
+    check_density(density)
+    names = in_scope(checkpoint.unet, scope)
+    if kind == "random":
+        candidates = {name: checkpoint.unet[name] for name in names}
+        mask = random_mask(candidates, density, generator_for(settings.seed, "random mask"))
+    elif kind == "all":
+        mask = all_mask({name: checkpoint.unet[name] for name in names})
+    else:
+        scores = measure_saliency(
+            checkpoint, data, names, settings, device=device, team=team, on_pass=on_pass
+        )
+        mask = salient_mask(scores, density) if kind == "salient" else inverse_mask(scores, density)
+    info = replace(
+        mask.info,
+        scope=scope,
+        loss=settings.loss if kind in ("salient", "inverse") else "",
+        seed=settings.seed,
+        concept=concept,
+        base=checkpoint.unet_hash(),
+    )
+    return mask.with_info(info)
+
+
+def measure_saliency(
+    checkpoint: Checkpoint,
+    data: ConceptData,
+    names: list[str],
+    config: SaliencyConfig,
+    *,
+    device: torch.device | None = None,
+    team: Team = ALONE,
+    on_pass: Callable[[Pass], None] = lambda _: None,
+) -> dict[str, Tensor]:
+    """|sum of forget gradients| of the named weights, by name, float32 on `device`, or in main
+    memory where `config` offloads them."""
+    data.require_pictures()
+    where = device or torch.device("cpu")
+    network = build_unet(checkpoint).to(where)
+    let_go(checkpoint.unet.values())  # the network holds a copy
+    weights = {k: w for k, w in network.named_parameters() if k in set(names)}
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    offloaded = OffloadedGradients(weights) if config.offload else None
+    schedule = noise_schedule(checkpoint.description.scheduler)
+    for progress in accumulate_gradients(
+        wrap_unet(network), data, schedule, config, device=where, team=team
+    ):
+        on_pass(progress)
+    return offloaded.scores(team) if offloaded else saliency_scores(network, weights, team)
+
+
+def erase(
+    checkpoint: Checkpoint,
+    data: ConceptData,
+    mask: SaliencyMask,
+    method: Method,
+    *,
+    concept: str = "",
+    record: Mapping[str, Any] | None = None,
+    device: torch.device | None = None,
+    checkpointing: bool = False,
+    team: Team = ALONE,
+    state: Path | None = None,
+    save_every: int = 50,
+    on_step: Callable[[Step], None] = lambda _: None,
+) -> Edit:
+    """Move selected weights of the UNet so that it forgets.
+
+    Args:
+        data: what the method names among its needs: pictures, prompts, or both.
+        mask: made from this checkpoint.
+        method: how to erase, with all its settings.
+        record: further settings to note in the provenance; plain JSON values.
+        checkpointing: recompute activations in the backward pass; less memory, more time.
+        team: shares every batch; all are given the same and get the same edit.
+        state: file to keep a training in and to continue from where it exists; None keeps nothing.
+            The state before the last is kept beside it, with `.old` behind the name, and is used
+            where the last is damaged. Both stay when the run ends or is interrupted; call
+            `erasure.storage.state_file.drop` when the result is safe. On a team all read them, the
+            first writes them, and they fit a team of any size.
+        save_every: steps between two saves.
+        on_step: told of each step; what it raises stops the run with its state saved.
+
+    Raises:
+        MaskError: the mask belongs to another base.
+        ConfigError: the data lack what the method needs.
+        TrainingError: the loss is not finite, the memory is not enough or another process is gone
+            (the last good state is saved), the states are damaged or belong to another run, or the
+            processes are not at the same run.
+    """
+    require_base(mask.info, checkpoint.unet_hash())
+    require_weights(mask, checkpoint.unet)
+    run = _run_key(checkpoint, data, mask, method)
+    require_same(team, int(run[:15], 16), "model, mask, pictures or settings")
+    task = Task(
+        checkpoint=checkpoint,
+        data=data,
+        mask=mask,
+        device=device or torch.device("cpu"),
+        checkpointing=checkpointing,
+        team=team,
+        keeper=Keeper(state, save_every, run),
+    )
+    history: list[Step] = []
+    _run(method.run(task), history, on_step, task.keeper)
+    return _finish(task, method, concept, record, history)
+
+
+def _run(
+    steps: Iterator[Step], history: list[Step], on_step: Callable[[Step], None], keeper: Keeper
+) -> None:
+    """All steps. State is saved between steps alone, where it is whole: a step that failed was not
+    taken, and whoever wants to stop raises from `on_step`."""
+    try:
+        for step in steps:
+            history.append(step)
+            try:
+                on_step(step)
+            except BaseException:
+                keeper.save(history)
+                raise
+            keeper.after(history)
+    except TrainingError:
+        keeper.rescue(history)
+        raise
+
+
+def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, method: Method) -> str:
+    """What makes two runs the same run; all of it decides the result, beyond rounding."""
+    tensors = {
+        "forget.mean": data.forget.mean,
+        "forget.std": data.forget.std,
+        "forget.prompt": data.forget.prompt,
+        "replacements": data.replacements,
+        "retain.mean": data.retain.mean,
+        "retain.std": data.retain.std,
+        "retain.prompt": data.retain.prompt,
+        "prompts": data.prompts.tokens,
+    }
+    tensors |= {f"added.{k}": v for k, v in data.prompts.added.items()}
+    if data.texts is not None:
+        texts = data.texts
+        tensors |= {"texts.forget": texts.forget, "texts.replacements": texts.replacements}
+        tensors |= {"texts.retain": texts.retain, "texts.last": texts.last}
+    fixed = method
+    if isinstance(method, TrainConfig):
+        fixed = replace(method, micro_batch=None)
+    return content_key(
+        base=checkpoint.unet_hash(),
+        unet=dict(checkpoint.description.unet),
+        scheduler=dict(checkpoint.description.scheduler),
+        data=weights_hash(tensors),
+        mask=mask_hash(mask),
+        method=f"{method.name} {fixed!r}",
+    )
+
+
+def _finish(
+    task: Task,
+    method: Method,
+    concept: str,
+    record: Mapping[str, Any] | None,
+    history: list[Step],
+) -> Edit:
+    """Put the new values into the base, and prove that no other weight moved."""
+    checkpoint, mask, outcome = task.checkpoint, task.mask, task.outcome
+    strays: list[str] = []
+    after = dict(checkpoint.unet)
+    for name, weight in checkpoint.unet.items():  # rounded all at once they would be a model more
+        if name in outcome.values:
+            before = rounded({name: weight}, outcome.precision)
+            after[name] = outcome.values[name]
+            strays += moved_outside(before, {name: after[name].float()}, mask.entries)
+    merged = merge_selected(checkpoint.unet, after, mask.entries)
+    strays += moved_outside(checkpoint.unet, merged, mask.entries)
+    if strays:
+        raise TrainingError(
+            f"unselected weights moved in {len(strays)} tensors, {strays[0]} first; this is a "
+            "fault of this program, so the result is not written; please report it"
+        )
+    made = EditRecord(
+        base=checkpoint.name,
+        base_hash=checkpoint.unet_hash(),
+        result_hash=weights_hash(merged),
+        mask_hash=mask_hash(mask),
+        concept=concept,
+        objective=repr(method),
+        config={"method": method.name, "facts": dict(outcome.facts), **(record or {})},
+        density=mask.info.density,
+        selected=mask.selected,
+        moved=count_moved(checkpoint.unet, merged),
+        total=sum(v.numel() for v in checkpoint.unet.values()),
+        version=package_version(),
+    )
+    provenance = Provenance(edits=(*checkpoint.edits, made))
+    return Edit(merged, provenance, tuple(history), not strays)
+
+
+def package_version() -> str:
+    """Of the installed distribution."""
+    try:
+        return version("diffusion-erasure")
+    except PackageNotFoundError:
+        return "0+source"

@@ -1,0 +1,233 @@
+"""From pictures and prompts to what an erasure reads, through the checkpoint's own encoders."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from erasure.architectures.stable_diffusion import (
+    ImageEncoder,
+    build_image_encoder,
+    build_text_encoder,
+)
+from erasure.architectures.text_encoders import with_size
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.description import encoder_of
+from erasure.checkpoints.family import SDXL
+from erasure.diffusion.denoiser import Condition, join
+from erasure.diffusion.latents import ConceptData, LatentSet, PromptRows
+from erasure.errors import ConfigError, OutOfMemoryError
+from erasure.memory import memory_errors
+from erasure.storage.cache import TensorCache, content_key
+from erasure.storage.hashing import weights_hash
+
+_PIXELS: Final = 2**20
+"""Of the pictures encoded in one pass, which has activations of 512 bytes a pixel and layer."""
+_PICTURES: Final = 8
+"""In one pass, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptedPixels:
+    """Pictures of one size with their prompts."""
+
+    pixels: Tensor
+    """(N, 3, H, W) uint8; kept as bytes, since float pictures of 512 pixels fill a memory."""
+    prompts: Sequence[str]
+    """N prompts."""
+
+    def __post_init__(self) -> None:
+        if len(self.pixels) != len(self.prompts):
+            raise ConfigError(
+                f"{len(self.pixels)} pictures have {len(self.prompts)} prompts; give one each"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLists:
+    """The prompts of a concept, for methods that work with prompts alone."""
+
+    forget: Sequence[str]
+    """Prompts that show it; each has its replacements."""
+    retain: Sequence[str] = ()
+    """Prompts that must go on working."""
+
+
+def encode_concept(
+    checkpoint: Checkpoint,
+    forget: PromptedPixels | None,
+    replacements: Mapping[str, Sequence[str]],
+    retain: PromptedPixels | None = None,
+    *,
+    prompts: PromptLists | None = None,
+    size: int | None = None,
+    device: torch.device | None = None,
+    cache: TensorCache | None = None,
+) -> ConceptData:
+    """Encode everything once; both encoders are gone when it returns.
+
+    Args:
+        checkpoint: whose encoders are used, in float32.
+        forget: pictures that show the concept; None where `prompts` are all that is needed.
+        replacements: forget prompt -> prompts that may stand in for it. Where their numbers
+            differ, shorter rows repeat in turn.
+        retain: pictures of all else; None for none.
+        prompts: the concept's own prompts, for methods that need prompts.
+        size: pixels a side where there are no pictures; the model's own if none.
+        device: where to encode; CPU if none.
+        cache: keeps results by the content of pictures, prompts and encoders.
+
+    Raises:
+        ConfigError: a forget prompt has no replacement, or is its own, or there is neither a
+            picture nor a prompt to forget.
+        OutOfMemoryError: not even one picture a pass fits.
+    """
+    where = device or torch.device("cpu")
+    if prompts is None and (forget is None or not len(forget.prompts)):
+        raise ConfigError("there is no picture to forget; give at least one")
+    if retain is not None and not len(retain.prompts):
+        retain = None  # no encoder takes an empty batch
+    shown = list(forget.prompts) if forget is not None else []
+    kept = list(retain.prompts) if retain is not None else []
+    named = list(prompts.forget) if prompts is not None else []
+    also = list(prompts.retain) if prompts is not None else []
+    missing = sorted({p for p in (*shown, *named) if not replacements.get(p)})
+    if missing:
+        raise ConfigError(f"{missing[0]!r} has no replacement prompt; give at least one")
+    stand_ins = [text for p in (*shown, *named) for text in replacements[p]]
+    texts = list(dict.fromkeys(["", *shown, *named, *stand_ins, *kept, *also]))
+    row = {text: index for index, text in enumerate(texts)}
+
+    def rows_of(chosen: Sequence[str]) -> Tensor:
+        return torch.tensor([row[p] for p in chosen], dtype=torch.int64)
+
+    def stand_ins_of(chosen: Sequence[str]) -> Tensor:
+        width = max((len(replacements[p]) for p in chosen), default=1)
+        table = [
+            [row[replacements[p][k % len(replacements[p])]] for k in range(width)] for p in chosen
+        ]
+        return torch.tensor(table, dtype=torch.int64).reshape(len(chosen), width)
+
+    sets = [part.pixels for part in (forget, retain) if part is not None]
+    posteriors = iter(_encode_pictures(checkpoint, sets, where, cache))
+    nothing = torch.zeros(0, *_latent_shape(checkpoint, sets, size))
+
+    def latents_of(part: PromptedPixels | None, chosen: Sequence[str]) -> LatentSet:
+        mean, std = (nothing, nothing) if part is None else next(posteriors)
+        return LatentSet(mean, std, rows_of(chosen))
+
+    table, last = _encode_prompts(checkpoint, texts, where, cache)
+    return ConceptData(
+        latents_of(forget, shown),
+        stand_ins_of(shown),
+        latents_of(retain, kept),
+        with_size(table, *_one_size(checkpoint, sets, size)),
+        None
+        if prompts is None
+        else PromptRows(rows_of(named), stand_ins_of(named), rows_of(also), last),
+    )
+
+
+def _encode_pictures(
+    checkpoint: Checkpoint,
+    sets: Sequence[Tensor],
+    device: torch.device,
+    cache: TensorCache | None,
+) -> list[tuple[Tensor, Tensor]]:
+    # The config too: the same weights with another scaling factor give other latents.
+    model = [weights_hash(checkpoint.components["vae"]), dict(checkpoint.description.vae)]
+
+    def encode(pixels: Tensor) -> dict[str, Tensor]:
+        encoder = build_image_encoder(checkpoint)
+        encoder.network.to(device)
+        mean, std = _in_passes(encoder, pixels)
+        return {"mean": mean, "std": std}
+
+    results = []
+    for pixels in sets:
+        digest = hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
+        key = content_key(model=model, pixels=digest, shape=list(pixels.shape))
+
+        def make(chosen: Tensor = pixels) -> dict[str, Tensor]:
+            return encode(chosen)
+
+        found = cache.get("latents", key, make) if cache else make()
+        results.append((found["mean"], found["std"]))
+    return results
+
+
+def _in_passes(encoder: ImageEncoder, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Scaled mean and deviation, (N, C, h, w), of bytes; fewer at a time where memory is short."""
+    size = max(1, min(_PICTURES, _PIXELS // (pixels.shape[2] * pixels.shape[3])))
+    means, stds, start = [], [], 0
+    while start < len(pixels):
+        try:
+            with memory_errors("with one picture a pass"):
+                mean, std = encoder(pixels[start : start + size].float() / 127.5 - 1)
+        except OutOfMemoryError:
+            if size == 1:
+                raise
+            size //= 2
+            continue
+        means.append(mean)
+        stds.append(std)
+        start += size
+    return torch.cat(means), torch.cat(stds)
+
+
+def _encode_prompts(
+    checkpoint: Checkpoint, texts: Sequence[str], device: torch.device, cache: TensorCache | None
+) -> tuple[Condition, Tensor]:
+    """The prompts, the first of them the empty one, as the model is told it without guidance; and
+    the place of each one's last word."""
+
+    def make() -> dict[str, Tensor]:
+        encoder = build_text_encoder(checkpoint).to(device)
+        encoded = encoder(texts)
+        first, others = encoded[torch.tensor([0])], encoded[torch.arange(1, len(texts))]
+        encoded = join([encoder.unguided(first), others])
+        added = {f"added.{k}": v for k, v in encoded.added.items()}
+        return {"tokens": encoded.tokens, "last": encoder.last_words(texts)} | added
+
+    made = cache.get("prompts", _prompts_key(checkpoint, texts), make) if cache else make()
+    prefix = "added."
+    added = {k.removeprefix(prefix): v for k, v in made.items() if k.startswith(prefix)}
+    return Condition(made["tokens"], added), made["last"]
+
+
+def _prompts_key(checkpoint: Checkpoint, texts: Sequence[str]) -> str:
+    """All that decides how the prompts are encoded."""
+    encoders = []
+    for name, config in checkpoint.description.tokenizers().items():
+        files = checkpoint.tokenizer_files(name)
+        words = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+        weights = weights_hash(checkpoint.components[encoder_of(name)])
+        encoders.append([weights, dict(config), words])
+    zeros = checkpoint.description.model_index.get("force_zeros_for_empty_prompt")
+    return content_key(encoders=encoders, zeros=zeros, texts=list(texts), last=True)
+
+
+def _one_size(checkpoint: Checkpoint, sets: Sequence[Tensor], size: int | None) -> tuple[int, int]:
+    """Height and width of all pictures, which SD XL is told; the others may mix them."""
+    sizes = {(pixels.shape[2], pixels.shape[3]) for pixels in sets}
+    if len(sizes) > 1 and checkpoint.family is SDXL:
+        named = " and ".join(f"{width} x {height}" for height, width in sorted(sizes))
+        raise ConfigError(f"the pictures are {named} pixels; {SDXL.title} needs one size for all")
+    if not sets:
+        side = size or checkpoint.description.resolution
+        return side, side
+    height, width = sets[0].shape[2:]
+    return height, width
+
+
+def _latent_shape(
+    checkpoint: Checkpoint, sets: Sequence[Tensor], size: int | None
+) -> tuple[int, int, int]:
+    """(C, h, w) of the latents of one picture."""
+    height, width = _one_size(checkpoint, sets[:1], size)
+    description = checkpoint.description
+    factor = 2 ** (len(description.vae["block_out_channels"]) - 1)
+    return int(description.vae["latent_channels"]), height // factor, width // factor

@@ -1,0 +1,170 @@
+"""Encoded pictures with their prompts: what is forgotten and what is kept, drawn by seed."""
+
+# N pictures, P prompts, K replacements, B samples, C x H x W latents.
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from erasure.diffusion.denoiser import Condition
+from erasure.diffusion.schedule import Schedule
+from erasure.errors import ConfigError
+from erasure.seeds import generator_for
+
+
+@dataclass(frozen=True, slots=True)
+class LatentSet:
+    """Posteriors of encoded pictures; samples are drawn from them, pixels are gone."""
+
+    mean: Tensor
+    """(N, C, H, W), scaled as the model wants it."""
+    std: Tensor
+    """(N, C, H, W), scaled likewise."""
+    prompt: Tensor
+    """(N,) int64 row of each picture's prompt in the prompt table."""
+
+    def __post_init__(self) -> None:
+        if not len(self.mean) == len(self.std) == len(self.prompt):
+            raise ConfigError(
+                f"{len(self.mean)} means, {len(self.std)} deviations and {len(self.prompt)} "
+                "prompts; give one of each a picture"
+            )
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRows:
+    """The concept's own prompts, apart from any picture: rows of the prompt table."""
+
+    forget: Tensor
+    """(F,) int64 prompts that show the concept."""
+    replacements: Tensor
+    """(F, K) int64 prompts that may stand in for each of them."""
+    retain: Tensor
+    """(R,) int64 prompts that must go on working; may be empty."""
+    last: Tensor
+    """(P,) int64 place of every prompt's last word among its tokens; 0 for the empty prompt."""
+
+    def __post_init__(self) -> None:
+        if not len(self.forget):
+            raise ConfigError("there is no prompt to forget; give at least one")
+        if self.replacements.shape[:1] != self.forget.shape:
+            raise ConfigError(
+                f"replacements have shape {tuple(self.replacements.shape)}; give one row for each "
+                f"of the {len(self.forget)} prompts to forget"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptData:
+    """All that an erasure reads: no image and no text, so both encoders can leave memory."""
+
+    forget: LatentSet
+    """May be empty where no picture is needed; its tensors then still have the latents' shape."""
+    replacements: Tensor
+    """(N, K) int64 rows of the prompts that may replace each forget prompt."""
+    retain: LatentSet
+    """May be empty."""
+    prompts: Condition
+    """(P, ...) every prompt once; row 0 is the empty prompt."""
+    texts: PromptRows | None = None
+    """Where a method works with prompts alone."""
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """(C, H, W)"""
+        return tuple(self.forget.mean.shape[1:])
+
+    def require_pictures(self) -> None:
+        """Raise ConfigError where there is no picture to forget."""
+        if not len(self.forget):
+            raise ConfigError("there is no picture to forget; give at least one")
+
+    def require_texts(self) -> PromptRows:
+        """The concept's prompts; ConfigError where they were not encoded."""
+        if self.texts is None:
+            raise ConfigError("the concept's prompts are not encoded; give them with the pictures")
+        return self.texts
+
+    def __post_init__(self) -> None:
+        if not len(self.forget) and self.texts is None:
+            self.require_pictures()
+        if self.replacements.shape[:1] != self.forget.prompt.shape:
+            raise ConfigError(
+                f"replacements have shape {tuple(self.replacements.shape)}; give one row for each "
+                f"of the {len(self.forget)} forget pictures"
+            )
+        if (self.replacements == self.forget.prompt[:, None]).any():
+            raise ConfigError(
+                "a forget prompt is among its own replacements, so nothing would be forgotten; "
+                "choose another replacement"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Noised:
+    """Noisy latents, what the model is told about them, and what it should answer."""
+
+    x_t: Tensor
+    """(B, C, H, W)"""
+    t: Tensor
+    """(B,) time, in the numbers that the model takes."""
+    target: Tensor
+    """(B, C, H, W) noise or velocity."""
+    condition: Condition
+
+    def __len__(self) -> int:
+        return len(self.x_t)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Noised":
+        """Moved and cast."""
+        return Noised(
+            self.x_t.to(device, dtype),
+            self.t.to(device),
+            self.target.to(device, dtype),
+            self.condition.to(device, dtype),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The random part of one sample."""
+
+    picture: int
+    """Row of the latent set."""
+    key: tuple[int | str, ...]
+    """Names the stream of its random numbers."""
+
+
+def noised(
+    latents: LatentSet, prompts: Condition, schedule: Schedule, draws: Sequence[Draw]
+) -> Noised:
+    """Sample posterior, time step and noise of every draw, each from its own stream.
+
+    Order of the numbers within a stream: time step, posterior, noise.
+    """
+    times, clean, noise = [], [], []
+    for draw in draws:
+        generator = generator_for(*draw.key)
+        times.append(schedule.draw(generator))
+        mean, std = latents.mean[draw.picture].float(), latents.std[draw.picture].float()
+        clean.append(mean + std * torch.randn(mean.shape, generator=generator))
+        noise.append(torch.randn(mean.shape, generator=generator))
+    t, x_0, eps = torch.cat(times), torch.stack(clean), torch.stack(noise)
+    rows = latents.prompt[[draw.picture for draw in draws]]
+    return Noised(schedule.add_noise(x_0, eps, t), t, schedule.target(x_0, eps, t), prompts[rows])
+
+
+def shuffled(n: int, start: int, count: int, *key: int | str) -> list[int]:
+    """Positions start..start+count of an endless row of shuffled passes over range(n)."""
+    rows: list[int] = []
+    for position in range(start, start + count):
+        epoch, offset = divmod(position, n)
+        if not rows or offset == 0:
+            order = torch.randperm(n, generator=generator_for(*key, epoch)).tolist()
+        rows.append(order[offset])
+    return rows

@@ -1,0 +1,154 @@
+"""Which weights carry a concept: the size of the summed gradient of the forget loss."""
+
+# B samples, C x H x W latents.
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from erasure.diffusion.denoiser import Condition, Denoiser, join
+from erasure.diffusion.latents import ConceptData, Draw, Noised, noised
+from erasure.diffusion.schedule import NoiseSchedule
+from erasure.errors import ConfigError, TrainingError
+from erasure.team import ALONE, Team, share_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SaliencyConfig:
+    """How the forget loss is measured."""
+
+    loss: Literal["guided", "plain"] = "guided"
+    """Error of the guided prediction, as in the paper's release, or of the plain one."""
+    guidance: float = 7.5
+    """w of the guided prediction."""
+    draws: int = 1
+    """(time step, noise) pairs for each forget picture."""
+    batch_size: int = 8
+    """Samples a pass; changes memory and speed, the result only by rounding."""
+    offload: bool = False
+    """Add up the gradients in main memory: 4 bytes a weight less on the device, and slower."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.loss not in ("guided", "plain"):
+            raise ConfigError(f"the saliency loss is {self.loss!r}; give 'guided' or 'plain'")
+        if self.draws < 1 or self.batch_size < 1:
+            raise ConfigError(
+                f"draws is {self.draws} and batch_size {self.batch_size}; give 1 or more of both"
+            )
+
+
+def guided(conditional: Tensor, unconditional: Tensor, guidance: float) -> Tensor:
+    """(1 + w) e(c) - w e(empty), arXiv:2207.12598, eq. 6; shapes as given."""
+    return (1 + guidance) * conditional - guidance * unconditional
+
+
+def forget_loss(
+    denoise: Denoiser, batch: Noised, empty: Condition, config: SaliencyConfig
+) -> Tensor:
+    """Squared error of the prediction, mean over elements, one value a sample.
+
+    Args:
+        batch: forget samples.
+        empty: the empty prompt, one row; only read by the guided loss.
+
+    Returns:
+        (B,), float32. The release puts a minus in front, which the absolute value of the score
+        undoes.
+
+    Source: arXiv:2310.12508, saliency map, with the guided prediction of its released code.
+    """
+    if config.loss == "plain":
+        predicted = denoise(batch.x_t, batch.t, batch.condition)
+    else:
+        nothing = empty[torch.zeros(len(batch), dtype=torch.int64, device=batch.t.device)]
+        both = denoise(
+            torch.cat([batch.x_t, batch.x_t]),
+            torch.cat([batch.t, batch.t]),
+            join([batch.condition, nothing]),
+        )
+        conditional, unconditional = both.float().chunk(2)
+        predicted = guided(conditional, unconditional, config.guidance)
+    error = F.mse_loss(predicted.float(), batch.target.float(), reduction="none")
+    return error.flatten(1).mean(dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Progress of the gradient pass."""
+
+    done: int
+    """Samples so far; on a team, as many as if all were as far as this process."""
+    total: int
+    loss: float
+    """Mean over the last batch."""
+
+
+def accumulate_gradients(
+    denoise: Denoiser,
+    data: ConceptData,
+    schedule: NoiseSchedule,
+    config: SaliencyConfig,
+    *,
+    device: torch.device,
+    autocast: AbstractContextManager[object] | None = None,
+    team: Team = ALONE,
+) -> Iterator[Pass]:
+    """Sum the signed gradient over all forget samples into `.grad` of the weights behind `denoise`.
+
+    Every (picture, draw) has its own seeded time step and noise. Clear the gradients first; no
+    weight moves. On a team the sum is that over this process's share of the samples, and
+    `saliency_scores` adds up the shares.
+    """
+    rows = [(n, k) for k in range(config.draws) for n in range(len(data.forget))]
+    empty = data.prompts[torch.zeros(1, dtype=torch.int64)].to(device, torch.float32)
+    mine = share_of(team, len(rows))
+    for start in mine[:: config.batch_size]:
+        part = rows[start : min(start + config.batch_size, mine.stop)]
+        draws = [Draw(n, (config.seed, "saliency", n, k)) for n, k in part]
+        batch = noised(data.forget, data.prompts, schedule, draws).to(device, torch.float32)
+        with autocast or nullcontext():
+            losses = forget_loss(denoise, batch, empty, config)
+        torch.autograd.backward(losses.sum() / len(rows))
+        loss = float(losses.detach().mean())
+        if not torch.isfinite(losses).all():
+            raise TrainingError(
+                f"the forget loss is {loss} on sample {start}; check the checkpoint and the "
+                "pictures, or use fp32"
+            )
+        done = (start + len(part) - mine.start) * len(rows) // len(mine)
+        yield Pass(done, len(rows), loss)
+
+
+def saliency_scores(
+    network: nn.Module, names: Mapping[str, nn.Parameter], team: Team = ALONE
+) -> dict[str, Tensor]:
+    """Take the accumulated gradients as scores: |sum of gradients|, by name, float32.
+
+    The gradients themselves become the scores, so nothing is copied where they are float32; the
+    network is left without gradients. A weight without one never mattered and scores zero. On a
+    team the gradients of all processes are added up first, parameter by parameter, in place.
+
+    Source: arXiv:2310.12508; the absolute value comes after the sum over the forget data, so
+        gradients that cancel do not count.
+    """
+    scores = {}
+    for name, weight in names.items():
+        gradient, weight.grad = weight.grad, None
+        if gradient is None:
+            scores[name] = torch.zeros_like(weight, dtype=torch.float32)
+        else:
+            scores[name] = gradient.float()
+    team.sum_(scores.values())
+    for score in scores.values():
+        score.abs_()
+    network.zero_grad(set_to_none=True)
+    return scores

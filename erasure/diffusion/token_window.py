@@ -1,0 +1,60 @@
+"""How much of a prompt the text encoders read; what comes after they never see."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from erasure.architectures.stable_diffusion import build_tokenizers
+from erasure.checkpoints.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Overlong:
+    """A prompt whose end is cut off."""
+
+    prompt: str
+    tokens: int
+    """How many it has, with the marks at its beginning and end."""
+    window: int
+    """How many the text encoder reads, with these marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenWindow:
+    """Counts the tokens of prompts."""
+
+    encoders: Sequence[tuple[Any, int]]
+    """CLIPTokenizer and the number of tokens that its text encoder reads, one pair a text
+    encoder."""
+
+    def overlong(self, prompts: Iterable[str]) -> list[Overlong]:
+        """The prompts that are longer than the window of a text encoder, each once, in order."""
+        return [found for prompt in dict.fromkeys(prompts) if (found := self._measured(prompt))]
+
+    def _measured(self, prompt: str) -> Overlong | None:
+        for tokenizer, window in self.encoders:
+            if prompt.isascii() and len(prompt) + 2 <= window:  # a token is a letter or more
+                continue
+            count = len(tokenizer(prompt, truncation=False, verbose=False).input_ids)
+            if count > window:
+                return Overlong(prompt, count, window)
+        return None
+
+
+def token_window(checkpoint: Checkpoint) -> TokenWindow:
+    """That of a checkpoint.
+
+    Raises:
+        CheckpointError: it has no vocabulary.
+    """
+    configs = checkpoint.description.tokenizers().values()
+    pairs = zip(build_tokenizers(checkpoint), configs, strict=True)
+    return TokenWindow(
+        [(one, min(int(one.model_max_length), _positions(config))) for one, config in pairs]
+    )
+
+
+def _positions(config: Mapping[str, Any]) -> int:
+    """Of a text encoder; CLIP's own number where its config does not say."""
+    told = config.get("max_position_embeddings")
+    return told if isinstance(told, int) else 77

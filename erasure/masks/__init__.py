@@ -1,0 +1,1 @@
+"""Which weights may move: selection, masks, their files and their overlap."""

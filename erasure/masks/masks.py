@@ -1,0 +1,133 @@
+"""Which weights may move: the mask, what it was made from, and the controls to hold it against."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from erasure.errors import ConfigError, MaskError
+from erasure.masks.selection import check_density, selected_count, top_counts, top_fraction
+from erasure.masks.uniform_subset import uniform_subset
+
+MaskKind = Literal["salient", "random", "inverse", "all"]
+MASK_KINDS: Final = get_args(MaskKind)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaskInfo:
+    """What a mask was made from; empty text and `None` stand for not known."""
+
+    kind: MaskKind = "salient"
+    """How the weights were chosen."""
+    density: float = 0.5
+    """Share that was asked for, in (0, 1], of the weights in scope."""
+    scope: str = "full"
+    """Key into `erasure.architectures.scopes.SCOPES`."""
+    loss: str = ""
+    """Name of the forget loss that the scores are gradients of."""
+    seed: int | None = None
+    """Seed of the draws behind the scores, or of a random mask."""
+    concept: str = ""
+    """What is to be forgotten."""
+    base: str = ""
+    """`erasure.storage.hashing.weights_hash` of the UNet that the mask belongs to."""
+
+    def __post_init__(self) -> None:
+        check_density(self.density)
+        if self.kind not in MASK_KINDS:
+            raise ConfigError(f"mask kind is {self.kind!r}; known are {', '.join(MASK_KINDS)}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SaliencyMask:
+    """Name -> bool tensor of that parameter's shape, True where the weight may move.
+
+    Parameters that are not named do not move at all. Two masks are equal when
+    `erasure.masks.mask_file.mask_hash` says so.
+    """
+
+    entries: Mapping[str, Tensor]
+    info: MaskInfo = field(default_factory=MaskInfo)
+
+    def __post_init__(self) -> None:
+        for name, entry in self.entries.items():
+            if entry.dtype != torch.bool:
+                raise MaskError(f"the mask of {name} has type {entry.dtype}, not torch.bool")
+        if self.total < 1:
+            raise MaskError("the mask covers no weights; give at least one")
+
+    @property
+    def total(self) -> int:
+        """How many weights the mask covers."""
+        return sum(entry.numel() for entry in self.entries.values())
+
+    @property
+    def selected(self) -> int:
+        """How many of them may move; counted anew at each call."""
+        return sum(self.counts().values())
+
+    @property
+    def density(self) -> float:
+        """Share of the covered weights that may move."""
+        return self.selected / self.total
+
+    def counts(self) -> dict[str, int]:
+        """How many weights of each parameter may move."""
+        # count_nonzero, as the sum of a bool tensor makes an int64 copy of it first.
+        return {name: int(torch.count_nonzero(entry)) for name, entry in self.entries.items()}
+
+    def with_info(self, info: MaskInfo) -> "SaliencyMask":
+        """The same weights, described anew."""
+        return replace(self, info=info)
+
+
+def salient_mask(scores: Mapping[str, Tensor], density: float) -> SaliencyMask:
+    """The `max(1, int(density * N))` weights with the largest scores; see `top_fraction`."""
+    return SaliencyMask(top_fraction(scores, density), MaskInfo(kind="salient", density=density))
+
+
+def inverse_mask(scores: Mapping[str, Tensor], density: float) -> SaliencyMask:
+    """The `max(1, int(density * N))` weights with the smallest scores.
+
+    It is the complement of the N - k most salient, so among equal scores the later weight wins,
+    and where k + k' = N this mask and the salient one share no weight and leave none out.
+    """
+    total = sum(value.numel() for value in scores.values())
+    kept = top_counts(scores, [total - selected_count(total, density)])[0]
+    entries = {name: entry.logical_not_() for name, entry in kept.items()}
+    return SaliencyMask(entries, MaskInfo(kind="inverse", density=density))
+
+
+def random_mask(
+    like: Mapping[str, Tensor], density: float, generator: torch.Generator
+) -> SaliencyMask:
+    """`max(1, int(density * N))` weights drawn uniformly without replacement.
+
+    Args:
+        like: tensors of the shapes to cover (weights or scores); values do not matter.
+        density: share to select, in (0, 1].
+        generator: of the CPU, for the same mask on every device.
+    """
+    total = sum(value.numel() for value in like.values())
+    entries = uniform_subset(like, selected_count(total, density), generator)
+    return SaliencyMask(entries, MaskInfo(kind="random", density=density))
+
+
+def all_mask(like: Mapping[str, Tensor]) -> SaliencyMask:
+    """Every weight may move: what erasing without a mask means."""
+    entries = {name: torch.ones_like(value, dtype=torch.bool) for name, value in like.items()}
+    return SaliencyMask(entries, MaskInfo(kind="all", density=1.0))
+
+
+def require_weights(mask: SaliencyMask, weights: Mapping[str, Tensor]) -> None:
+    """Raises MaskError unless every entry has a weight of its name and shape."""
+    for name, entry in mask.entries.items():
+        if name not in weights:
+            raise MaskError(f"the mask covers {name}, which this model lacks; make a new mask")
+        if entry.shape != weights[name].shape:
+            raise MaskError(
+                f"the mask of {name} has shape {tuple(entry.shape)}, the model's weight "
+                f"{tuple(weights[name].shape)}; make a new mask"
+            )

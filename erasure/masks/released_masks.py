@@ -1,0 +1,148 @@
+"""Masks of the paper's released code: name -> int64 tensor of 0 and 1, CompVis UNet names.
+
+Names may carry `module.` or `model.diffusion_model.`; diffusers names are read too. The release
+writes pickles (6.9 GB for SD 1.x), which can run code when opened, so they need a yes; the same
+tensors in a safetensors file are read freely.
+"""
+
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from erasure.checkpoints.layout.unet import diffusers_names, original_names
+from erasure.errors import CheckpointError, MaskError
+from erasure.masks.masks import MaskInfo, SaliencyMask
+from erasure.storage.regular_files import require_regular
+from erasure.storage.tensor_file import write_tensors
+
+_PREFIX: Final = re.compile(r"^(module\.|model\.diffusion_model\.)+")
+_ORIGINAL: Final = ("input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "out.")
+_PICKLES: Final = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+
+
+def load_released_mask(path: Path, *, allow_pickle: bool = False, base: str = "") -> SaliencyMask:
+    """Read a mask file of the released code, or its tensors stored as safetensors.
+
+    Args:
+        path: `.safetensors`, or a pickle (`.pt`, `.pth`, `.bin`, `.ckpt`, `.pkl`).
+        allow_pickle: read pickles, with `weights_only=True`, which opens tensors alone.
+        base: hash of the model the caller says it belongs to; the file itself does not tell.
+
+    Raises:
+        MaskError: the file is missing, damaged, a pickle without `allow_pickle`, or no such mask.
+    """
+    if not require_regular(path, MaskError).is_file():
+        raise MaskError(f"there is no mask file {path}; give the path of one")
+    if path.suffix.lower() not in _PICKLES:
+        return from_released(_read_safetensors(path), base=base)
+    if not allow_pickle:
+        raise MaskError(
+            f"{path} is a pickle, which can run code when opened; if you trust it, pass "
+            "--allow-pickle (allow_pickle=True), or save its tensors as .safetensors first"
+        )
+    return from_released(_read_pickle(path), base=base)
+
+
+def from_released(values: Mapping[str, Tensor], *, base: str = "") -> SaliencyMask:
+    """A mask under diffusers names from tensors of 0 and 1 of any number type.
+
+    The release ranks the whole UNet, so names of a whole UNet are wanted, and its density is
+    taken to be the share of ones.
+
+    Raises:
+        MaskError: a value is neither 0 nor 1, or the names are not those of one UNet.
+    """
+    entries = {}
+    for name, new in _new_names(values).items():
+        entry = values[name] == 1
+        if torch.count_nonzero(entry) != torch.count_nonzero(values[name]):
+            raise MaskError(f"{name} holds values other than 0 and 1; this is no mask")
+        entries[new] = entry
+    mask = SaliencyMask(entries, MaskInfo(base=base))
+    if not mask.selected:
+        raise MaskError("the mask selects no weight; make another")
+    return mask.with_info(MaskInfo(density=mask.density, base=base))
+
+
+def to_released(
+    mask: SaliencyMask, like: Mapping[str, Tensor] | None = None, *, prefix: str = ""
+) -> dict[str, Tensor]:
+    """The same mask as the released code wants it: int64, 8 bytes a weight, CompVis names.
+
+    Args:
+        mask: under diffusers names.
+        like: all weights of the UNet; needed where the mask covers only a part, as the released
+            code looks up every weight. Those not covered get 0.
+        prefix: put before each name, such as `module.`.
+
+    Raises:
+        MaskError: the names are not those of one whole UNet of the Stable Diffusion layout.
+    """
+    try:
+        names = original_names(mask.entries if like is None else like)
+    except CheckpointError as err:
+        raise MaskError(f"the mask has no released form: {err}") from err
+    if lost := [name for name in mask.entries if name not in names]:
+        raise MaskError(f"the mask covers {lost[0]}, which the given UNet lacks")
+    values = {}
+    for name, new in names.items():
+        entry = mask.entries.get(name)
+        if entry is None:
+            assert like is not None, "without `like`, the names are the mask's own"
+            entry = torch.zeros(like[name].shape, dtype=torch.bool)
+        values[prefix + new] = entry.to(torch.int64)
+    return values
+
+
+def save_released_mask(
+    path: Path, mask: SaliencyMask, like: Mapping[str, Tensor] | None = None, *, prefix: str = ""
+) -> None:
+    """Write `to_released` as safetensors, atomically; `safetensors.torch.load_file` gives the dict
+    that the released code expects from `torch.load`.
+    """
+    write_tensors(path, to_released(mask, like, prefix=prefix), {"format": "pt"})
+
+
+def _new_names(names: Iterable[str]) -> dict[str, str]:
+    """Name in the file -> diffusers name."""
+    in_file = list(names)
+    plain = [_PREFIX.sub("", name) for name in in_file]
+    if len(set(plain)) < len(plain):
+        raise MaskError("two names of the mask differ only in their prefix; keep one of them")
+    try:
+        if any(name.startswith(_ORIGINAL) for name in plain):
+            new = diffusers_names(plain)
+            return {old: new[name] for old, name in zip(in_file, plain, strict=True)}
+        original_names(plain)  # Only to refuse names of another architecture.
+    except CheckpointError as err:
+        raise MaskError(f"this is no mask of a Stable Diffusion UNet: {err}") from err
+    return dict(zip(in_file, plain, strict=True))
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as err:
+        raise MaskError(f"{path} is damaged, unreadable or no safetensors file") from err
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        # Mapped, so that 6.9 GB of int64 need not fit in memory; only zip files can be.
+        values = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
+    except Exception as err:  # what is damaged in a pickle may raise anything
+        raise MaskError(f"{path} is damaged, or holds more than tensors") from err
+    if not isinstance(values, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in values.items()
+    ):
+        raise MaskError(f"{path} is no dict of tensors, so no mask of the released code")
+    return values

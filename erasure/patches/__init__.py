@@ -1,0 +1,1 @@
+"""An edit as a sparse, reversible file."""

@@ -1,0 +1,292 @@
+"""The edit as a sparse, reversible patch: which weights moved, and by which bits.
+
+A difference is the exclusive or of the stored bits before and after. Applying it twice gives back
+the first bits, so one operation both applies and removes, exactly, in any floating point type.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from erasure.errors import PatchError
+from erasure.masks.mask_file import pack, unpack
+from erasure.storage.hashing import rounded_hash, weights_hash
+
+BITS: Final = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Bytes of a weight -> the integer type that holds its bits."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchInfo:
+    """What a patch belongs to."""
+
+    base: str
+    """`erasure.storage.hashing.weights_hash` of the weights it applies to."""
+    result: str
+    """The same of what comes out."""
+    concepts: tuple[str, ...] = ()
+    """What is gone once it is applied."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """How the edits were made: `Provenance.to_dict`, empty where it is not known."""
+    rounded: bool = False
+    """Whether the hashes are of an older file: `erasure.storage.hashing.rounded_hash`."""
+
+    def hash(self, weights: Mapping[str, Tensor]) -> str:
+        """The hash of weights as this patch has its own."""
+        return rounded_hash(weights) if self.rounded else weights_hash(weights)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchEntry:
+    """The weights of one parameter that moved."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    """In which the weights are stored."""
+    where: Tensor
+    """Flat positions of the k moved weights: int32 (k,), or one bit a weight, uint8 (n / 8,)."""
+    difference: Tensor
+    """Exclusive or of their bits, (k,), an integer as wide as the weight."""
+
+    def positions(self, device: torch.device) -> Tensor:
+        """Index into the flat parameter: int64 (k,), or bool (n,)."""
+        if self.where.dtype == torch.int32:
+            return self.where.to(device, torch.int64)
+        return unpack(self.where, [_size(self.shape)]).to(device)
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Parameter name -> the weights of it that moved; what is not named did not."""
+
+    entries: Mapping[str, PatchEntry]
+    info: PatchInfo
+
+    @property
+    def moved(self) -> int:
+        """How many weights differ."""
+        return sum(entry.difference.numel() for entry in self.entries.values())
+
+
+def bits_of(weight: Tensor) -> Tensor:
+    """The stored bits of a weight as integers, flat, on CPU.
+
+    Raises:
+        PatchError: its type is narrower than 16 bits.
+    """
+    flat = weight.detach().cpu().contiguous().reshape(-1)
+    if flat.element_size() not in BITS:
+        raise PatchError(f"weights of type {weight.dtype} cannot be patched; give fp16 or wider")
+    return flat.view(BITS[flat.element_size()])
+
+
+def make_patch(
+    base: Mapping[str, Tensor],
+    edited: Mapping[str, Tensor],
+    *,
+    concepts: tuple[str, ...] = (),
+    provenance: Mapping[str, Any] | None = None,
+) -> Patch:
+    """What turns `base` into `edited`; both name -> weight, of the same names, shapes and types.
+
+    Positions are kept as a list or as packed bits, whichever is smaller for the parameter.
+
+    Raises:
+        PatchError: names, shapes or types differ.
+    """
+    _require_alike(base, edited)
+    entries = {}
+    for name, before in base.items():
+        old, new = bits_of(before), bits_of(edited[name])
+        moved = old != new
+        count = int(moved.count_nonzero())
+        if count:
+            listed = moved.nonzero().squeeze(1).to(torch.int32)
+            where = listed if 32 * count < moved.numel() else pack(moved)
+            difference = old[moved] ^ new[moved]
+            entries[name] = PatchEntry(tuple(before.shape), before.dtype, where, difference)
+    info = PatchInfo(
+        base=weights_hash(base),
+        result=weights_hash(edited),
+        concepts=concepts,
+        provenance=provenance or {},
+    )
+    return Patch(entries, info)
+
+
+def apply_patch(weights: Mapping[str, Tensor], patch: Patch, *, check: bool = True) -> None:
+    """Turn the base into the edited weights, in place: `apply_patch(unet.state_dict(), patch)`.
+
+    Needs memory for one parameter. The weights may lie on any device and in a wider type than the
+    patch was made in, since widening keeps the value.
+
+    Args:
+        check: hash the weights as they are and as they would be, and refuse another base and
+            another outcome. Two passes over all of them.
+
+    Raises:
+        PatchError: they are not the base, or would not become what the patch says it leads to;
+            then nothing was changed.
+    """
+    _in_place(weights, patch, "base" if check else None)
+
+
+def remove_patch(weights: Mapping[str, Tensor], patch: Patch, *, check: bool = True) -> None:
+    """Turn the edited weights into the base again, in place and to the bit; see `apply_patch`.
+
+    Raises:
+        PatchError: they are not what the patch leads to, or do not become its base; then they are
+            as they were.
+    """
+    _in_place(weights, patch, "result" if check else None)
+
+
+def patched(weights: Mapping[str, Tensor], patch: Patch) -> dict[str, Tensor]:
+    """The edited weights; those that moved are copies, the others are `weights`' own.
+
+    Raises:
+        PatchError: as `apply_patch`.
+    """
+    return _copied(weights, patch, "base")
+
+
+def unpatched(weights: Mapping[str, Tensor], patch: Patch) -> dict[str, Tensor]:
+    """The base weights; see `patched`."""
+    return _copied(weights, patch, "result")
+
+
+def require_base(weights: Mapping[str, Tensor], patch: Patch, state: str = "base") -> None:
+    """Raise PatchError unless the weights are the patch's base, or its result.
+
+    Args:
+        weights: name -> weight.
+        patch: to be applied or removed.
+        state: `base` or `result`.
+    """
+    wanted = patch.info.base if state == "base" else patch.info.result
+    found = patch.info.hash(weights)
+    if found != wanted:
+        hint = ""
+        if found == patch.info.result:
+            hint = "; the patch is applied already"
+        elif found == patch.info.base:
+            hint = "; the patch is not applied"
+        raise PatchError(
+            f"the patch needs weights {wanted[:12]}, but these are {found[:12]}{hint}; "
+            "give the model it was made for"
+        )
+
+
+def _require_outcome(weights: Mapping[str, Tensor], patch: Patch, state: str = "result") -> None:
+    """Raise PatchError unless a patch leads to what its header names; nothing is changed.
+
+    A patch whose moved weights were cut out or exchanged, under a checksum made anew, would pass
+    for the erasure that its header describes.
+
+    Args:
+        weights: name -> weight, before the patch is applied or removed.
+        patch: to be applied or removed.
+        state: what it leads to: `result` when applied, `base` when removed.
+    """
+    wanted = patch.info.result if state == "result" else patch.info.base
+    found = patch.info.hash(_Flipped(weights, patch))
+    if found != wanted:
+        raise PatchError(
+            f"the patch leads to weights {found[:12]}, but its header names {wanted[:12]}, so its "
+            "content is not what it says; get the patch again from its source"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Flipped(Mapping[str, Tensor]):
+    """The weights as the patch makes them, one parameter at a time, when asked for."""
+
+    weights: Mapping[str, Tensor]
+    patch: Patch
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.patch.entries:
+            return self.weights[name]
+        alone = {name: self.weights[name].detach().clone()}
+        _flip(alone, {name: self.patch.entries[name]})
+        return alone[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+
+def require_applies(weights: Mapping[str, Tensor], patch: Patch, state: str = "base") -> None:
+    """Raise PatchError unless a patch fits the weights, belongs to them, and leads to what its
+    header names; nothing is changed.
+
+    Args:
+        weights: name -> weight, before the patch is applied or removed.
+        patch: to be applied or removed.
+        state: what the weights must be: `base` for applying, `result` for removing.
+    """
+    for name, entry in patch.entries.items():
+        _require_fits(name, weights.get(name), entry)
+    require_base(weights, patch, state)
+    _require_outcome(weights, patch, "base" if state == "result" else "result")
+
+
+def _copied(weights: Mapping[str, Tensor], patch: Patch, state: str) -> dict[str, Tensor]:
+    require_applies(weights, patch, state)
+    flipped = _Flipped(weights, patch)
+    return {name: flipped[name] for name in weights}
+
+
+def _in_place(weights: Mapping[str, Tensor], patch: Patch, state: str | None) -> None:
+    if state is not None:
+        require_applies(weights, patch, state)
+    for name, entry in patch.entries.items():
+        _require_fits(name, weights.get(name), entry)
+    _flip(weights, patch.entries)
+
+
+@torch.no_grad()
+def _flip(weights: Mapping[str, Tensor], entries: Mapping[str, PatchEntry]) -> None:
+    for name, entry in entries.items():
+        weight = weights[name].detach()
+        flat = weight.reshape(-1)  # a copy where the weight is not contiguous
+        at = entry.positions(flat.device)
+        bits = flat[at].to(entry.dtype).view(entry.difference.dtype)
+        flat[at] = (bits ^ entry.difference.to(flat.device)).view(entry.dtype).to(flat.dtype)
+        if flat.data_ptr() != weight.data_ptr():
+            weight.copy_(flat.view(weight.shape))
+
+
+def _require_fits(name: str, weight: Tensor | None, entry: PatchEntry) -> None:
+    if weight is None or tuple(weight.shape) != entry.shape:
+        found = "it is not there" if weight is None else f"its shape is {tuple(weight.shape)}"
+        raise PatchError(
+            f"the patch changes {name} of shape {entry.shape}, but {found}; "
+            "give the model it was made for"
+        )
+    if torch.promote_types(weight.dtype, entry.dtype) != weight.dtype:
+        raise PatchError(
+            f"the patch is for {name} in {entry.dtype}, but it is in {weight.dtype}; load the "
+            "model in the type it is stored in"
+        )
+
+
+def _require_alike(base: Mapping[str, Tensor], edited: Mapping[str, Tensor]) -> None:
+    if odd := sorted(set(base) ^ set(edited)):
+        raise PatchError(f"only one of the two models has {odd[0]}; give two of one architecture")
+    for name, before in base.items():
+        after = edited[name]
+        if before.shape != after.shape or before.dtype != after.dtype:
+            raise PatchError(
+                f"{name} is {before.dtype} {tuple(before.shape)} in the base and {after.dtype} "
+                f"{tuple(after.shape)} in the other; give two models of one architecture and type"
+            )
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(torch.Size(shape).numel())

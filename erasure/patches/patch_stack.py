@@ -1,0 +1,82 @@
+"""Several patches of one base as one.
+
+A weight that one patch moves takes that patch's value. Where several move the same weight, their
+changes add up: base + sum of (edited - base), in float64, rounded once to the weight's type. The
+order of the patches does not matter.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from erasure.checkpoints.provenance import Provenance
+from erasure.errors import PatchError
+from erasure.patches.patch import Patch, bits_of, make_patch, require_applies
+from erasure.patches.patch_edits import edits_of_patch
+
+
+def stack_patches(base: Mapping[str, Tensor], patches: Sequence[Patch]) -> Patch:
+    """One patch that does what all of them do, and on overlaps the sum of it; it carries the edits
+    of all.
+
+    The result is a good edit only as far as the changes do not disturb each other; evaluate it.
+
+    Args:
+        base: the weights that all patches were made for.
+        patches: at least one.
+
+    Raises:
+        CheckpointError: the record of an edit in one of them is damaged.
+        PatchError: no patch, one that was made for another base, or one whose content leads
+            elsewhere than its header says.
+    """
+    if not patches:
+        raise PatchError("there is no patch to stack; give at least one")
+    for patch in patches:
+        require_applies(base, patch)
+    edits = [edit for patch in patches for edit in edits_of_patch(patch, base)]
+    edited = dict(base)
+    for name in dict.fromkeys(name for patch in patches for name in patch.entries):
+        edited[name] = _stacked(base[name], [p for p in patches if name in p.entries], name)
+    return make_patch(
+        base,
+        edited,
+        concepts=tuple(dict.fromkeys(c for patch in patches for c in patch.info.concepts)),
+        provenance=Provenance(edits=tuple(edits)).to_dict(),
+    )
+
+
+def overlap(patches: Sequence[Patch]) -> int:
+    """How many weights more than one of the patches moves."""
+    shared = 0
+    for name in dict.fromkeys(name for patch in patches for name in patch.entries):
+        entries = [patch.entries[name] for patch in patches if name in patch.entries]
+        touched = torch.zeros(torch.Size(entries[0].shape).numel(), dtype=torch.uint8)
+        for entry in entries:
+            touched[entry.positions(touched.device)] += 1
+        shared += int((touched > 1).count_nonzero())
+    return shared
+
+
+def _stacked(weight: Tensor, patches: Sequence[Patch], name: str) -> Tensor:
+    before = bits_of(weight)
+    edited = [_edited(before, patch, name) for patch in patches]
+    moved = torch.stack([bits != before for bits in edited]).sum(0)
+    out = before.clone()
+    for bits in edited:  # alone, a value is taken as it is, not as a rounded sum
+        alone = (bits != before) & (moved == 1)
+        out[alone] = bits[alone]
+    shared = moved > 1
+    exact = before[shared].view(weight.dtype).double()
+    change = sum((bits[shared].view(weight.dtype).double() - exact for bits in edited), 0 * exact)
+    out[shared] = (exact + change).to(weight.dtype).view(before.dtype)
+    return out.view(weight.dtype).view(weight.shape)
+
+
+def _edited(before: Tensor, patch: Patch, name: str) -> Tensor:
+    """Bits of the parameter with one patch applied."""
+    entry = patch.entries[name]
+    bits, at = before.clone(), entry.positions(before.device)
+    bits[at] ^= entry.difference
+    return bits

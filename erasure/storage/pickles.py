@@ -1,0 +1,61 @@
+"""Weights in pickles: refused by default, since opening one can run any code it holds."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from erasure.errors import CheckpointError
+from erasure.storage.regular_files import require_regular
+from erasure.storage.tensor_file import TensorFile
+
+SUFFIXES: Final = (".ckpt", ".pt", ".pth", ".bin")
+_MAGIC: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x04")
+
+
+def is_pickle(path: Path) -> bool:
+    """By its name or, whatever the name, by its first bytes."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    require_regular(path)
+    with path.open("rb") as file:
+        return file.read(4).startswith(_MAGIC)
+
+
+def read_pickle(path: Path, *, allowed: bool) -> TensorFile:
+    """Read the tensors, in `state_dict` or on top, with `weights_only=True` and no other way.
+
+    Raises:
+        CheckpointError: not allowed, named as safetensors, damaged, or it holds more than tensors
+            and plain values.
+    """
+    if not allowed:
+        raise CheckpointError(
+            f"{path} is a pickle, which can run code when it is opened; convert it to .safetensors "
+            "(on the hub most repositories have one, or use its space safetensors/convert), or "
+            "give --allow-pickle to read it with weights_only=True"
+        )
+    if path.suffix == ".safetensors":  # torch goes by the name, and would not read a pickle in it
+        raise CheckpointError(
+            f"{path} is a pickle under the name of another format; rename it to end in .ckpt"
+        )
+    try:
+        found = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
+    except Exception as err:  # what is damaged in a pickle may raise anything
+        reason = str(err).partition("\n")[0]
+        raise CheckpointError(
+            f"{path} cannot be read with weights_only=True: it is damaged or holds more than "
+            f"tensors ({reason}); convert it to .safetensors"
+        ) from err
+    if isinstance(found, Mapping):
+        found = found.get("state_dict", found)
+    tensors = dict(found) if isinstance(found, Mapping) else {}
+    tensors = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise CheckpointError(f"{path} holds no named tensors; give a Stable Diffusion checkpoint")
+    return TensorFile(tensors, {})

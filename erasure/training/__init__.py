@@ -1,0 +1,1 @@
+"""Steps of an optimiser over selected weights, kept and continued."""

@@ -1,0 +1,282 @@
+"""The masked trainer: steps that move the selected weights and no other."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from erasure.diffusion.batches import BatchSource
+from erasure.diffusion.denoiser import Denoiser
+from erasure.diffusion.precision import (
+    PRECISIONS,
+    InPrecision,
+    Precision,
+    attention_of,
+    autocast_of,
+)
+from erasure.errors import ConfigError, TrainingError
+from erasure.memory import memory_errors
+from erasure.team import ALONE, Team, share_of
+from erasure.training.frozen import FrozenDenoiser
+from erasure.training.moments import eight_bit_optimizer
+from erasure.training.selected import SelectedWeights
+
+OPTIMIZERS: Final[Mapping[str, Callable[..., torch.optim.Optimizer]]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How far and how fast the selected weights move."""
+
+    steps: int = 600
+    """Optimiser steps, not epochs."""
+    batch_size: int = 8
+    """Forget samples a step, and as many retain samples; of all processes together."""
+    micro_batch: int | None = None
+    """Samples a pass of one process; smaller than its part of `batch_size` saves memory
+    (gradient accumulation)."""
+    learning_rate: float = 1e-5
+    """Of the optimiser, after the warm-up."""
+    warmup: int = 0
+    """Steps of linear warm-up, below the full rate; the step after them is the first at it."""
+    decay: Literal["constant", "cosine"] = "constant"
+    """The rate after the warm-up. A cosine begins at the full rate in the first step after the
+    warm-up and is zero in the last one; where only one step follows the warm-up, it has the full
+    rate, and where none does, there is no decay."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """That of torch by this name."""
+    weight_decay: float = 0.0
+    """Of the selected weights; no other weight decays."""
+    momentum: float = 0.9
+    """Only read by SGD."""
+    moments: Literal["fp32", "8bit"] = "fp32"
+    """Of the optimiser's state; 8bit takes 2 bytes a selected weight, not 8, and needs
+    bitsandbytes."""
+    clip_norm: float | None = None
+    """Largest norm of the selected gradients together."""
+    precision: Precision = "fp32"
+    """Of the passes; the selected weights themselves are always float32. With `bf16` the products
+    are rounded, with `bf16-weights` the network they are put into as well: half its memory."""
+    seed: int = 0
+    """Of the samples: their order, times and noise."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate is {self.learning_rate}; give more than 0")
+        for name in ("warmup", "weight_decay", "momentum"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ConfigError(f"clip_norm is {self.clip_norm}; give more than 0, or none")
+        if self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch_size:
+            raise ConfigError(
+                f"micro_batch is {self.micro_batch}; give 1 to {self.batch_size}, the batch_size"
+            )
+        for name, known in (
+            ("optimizer", tuple(OPTIMIZERS)),
+            ("precision", PRECISIONS),
+            ("moments", ("fp32", "8bit")),
+            ("decay", ("constant", "cosine")),
+        ):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; give one of {known}")
+        if self.moments == "8bit":
+            self._check_eight_bit()
+
+    def _check_eight_bit(self) -> None:
+        if self.optimizer == "sgd" and not self.momentum:
+            raise ConfigError("moments is '8bit', but SGD without momentum has none; give 'fp32'")
+        if self.optimizer == "adam" and self.weight_decay:
+            raise ConfigError(
+                f"moments is '8bit' and weight_decay {self.weight_decay}: the 8-bit Adam decays "
+                "weights as AdamW does, so give optimizer 'adamw', or moments 'fp32'"
+            )
+
+    def rate(self, index: int) -> float:
+        """Learning rate of the step that follows `index` others."""
+        if index < self.warmup:
+            return self.learning_rate * (index + 1) / (self.warmup + 1)
+        after = self.steps - 1 - self.warmup
+        if self.decay == "constant" or after < 1:
+            return self.learning_rate
+        progress = (index - self.warmup) / after
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+B_contra = TypeVar("B_contra", contravariant=True)
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Both parts, weighted; their sum is minimised."""
+
+    forget: Tensor
+    """()"""
+    retain: Tensor
+    """()"""
+
+    @property
+    def total(self) -> Tensor:
+        """()"""
+        return self.forget + self.retain
+
+
+class Objective(Protocol[B_contra]):
+    """What a step minimises; owns its settings, never weights or devices."""
+
+    def __call__(self, student: Denoiser, frozen: Denoiser, batch: B_contra, /) -> Loss:
+        """Losses that are means over samples and elements.
+
+        Args:
+            student: the network in training.
+            frozen: the base's answers, to be asked before the student's pass with a gradient.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step of the optimiser did."""
+
+    index: int
+    """From 1 to `steps`."""
+    loss: float
+    """forget + retain."""
+    forget: float
+    retain: float
+    """Weighted by alpha."""
+
+
+class MaskedTrainer(Generic[B]):
+    """Moves the selected weights of one network; a generator of steps.
+
+    On a team, each process takes its part of every batch and the gradients of the selected weights
+    are added up, so that all take the same step. What a sample looks like depends on its place in
+    the whole stream alone, so the steps are those of one process, but for rounding.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        wrap: Callable[[nn.Module], Denoiser],
+        batches: BatchSource[B],
+        mask: Mapping[str, Tensor],
+        *,
+        objective: Objective[B],
+        config: TrainConfig,
+        needs_frozen: bool = False,
+        team: Team = ALONE,
+    ) -> None:
+        """Prepare; nothing moves yet.
+
+        Args:
+            network: whose parameters the mask names; trained in place, on its own device.
+            wrap: makes a denoiser of a network of this kind.
+            batches: gives the samples of each pass.
+            mask: bool tensors by parameter name.
+            needs_frozen: whether the objective or the batches ask the base; its values of the
+                selected weights are then kept.
+            team: with whom the batches are shared; all are given the same.
+
+        Raises:
+            MaskError: the mask does not fit the network.
+        """
+        self.config, self._team = config, team
+        self._batches, self._objective = batches, objective
+        self._denoise = InPrecision(wrap(network), config.precision)
+        self._network, self._device = network, next(network.parameters()).device
+        self.selected = SelectedWeights(network, mask)
+        self._frozen = FrozenDenoiser(self._denoise, self.selected, needed=needs_frozen)
+        if config.precision == "bf16-weights":  # the selected weights have been read unrounded
+            nn.Module.to(network, torch.bfloat16)  # that of diffusers warns
+        self.optimizer = self._make_optimizer()
+        self.done = 0
+        """Steps taken so far."""
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        config = self.config
+        settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        if config.optimizer == "sgd":
+            settings["momentum"] = config.momentum
+        vectors = self.selected.vectors.values()
+        if config.moments == "8bit":
+            return eight_bit_optimizer(config.optimizer, vectors, **settings)
+        return OPTIMIZERS[config.optimizer](vectors, fused=True, **settings)
+
+    @torch.no_grad()
+    def widen(self) -> nn.Module:
+        """The network in float32, the selected weights unrounded; no step may follow."""
+        if self.config.precision == "bf16-weights":
+            self._network.float()
+            self.selected.write_back()
+        return self._network
+
+    def steps(self) -> Iterator[Step]:
+        """Take the remaining steps, yielding after each; the caller may stop at any time.
+
+        Raises:
+            TrainingError: the loss or a gradient is not finite, the passes do not fit into the
+                memory, or another process is gone; no weight has moved in that step.
+        """
+        while self.done < self.config.steps:
+            yield self._step(self.done)
+
+    def _step(self, index: int) -> Step:
+        config = self.config
+        self.optimizer.zero_grad(set_to_none=True)
+        # What fails below may leave half a step: it must not look like a step that was not taken.
+        with memory_errors(f"in step {index + 1} of {config.steps}"):
+            forget, retain = self._accumulate(index)
+        norm = float(self.selected.gradient_norm())
+        step = Step(index + 1, forget + retain, forget, retain)
+        if not torch.tensor([step.loss, norm]).isfinite().all():
+            raise TrainingError(
+                f"step {step.index}: the loss is {step.loss} and the gradient norm {norm}, so the "
+                "step was not taken; lower learning_rate, bound the ascent, or use fp32"
+            )
+        if config.clip_norm is not None and norm > config.clip_norm:
+            for vector in self.selected.vectors.values():
+                if vector.grad is not None:
+                    vector.grad.mul_(config.clip_norm / norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.rate(index)
+        self.optimizer.step()
+        self.selected.write_back()
+        self.done = index + 1
+        return step
+
+    def _accumulate(self, index: int) -> tuple[float, float]:
+        """Gradients and losses, forget and retain, of one batch of the whole team.
+
+        Every pass counts by its share of the batch, however the batch is cut, so sums are means.
+        """
+        config = self.config
+        mine = share_of(self._team, config.batch_size)
+        size = config.micro_batch or config.batch_size
+        losses = torch.zeros(2, dtype=torch.float64)
+        for start in mine[::size]:
+            count = min(size, mine.stop - start)
+            share = count / config.batch_size
+            with autocast_of(config.precision, self._device):
+                place = index * config.batch_size + start
+                batch = self._batches.at(place, count, self._denoise, self._frozen)
+                loss = self._objective(self._denoise, self._frozen, batch)
+            attention = attention_of(config.precision, self._batches.shape, self._device)
+            with attention:  # where passes are recomputed
+                torch.autograd.backward(share * loss.total)
+            losses[0] += share * float(loss.forget.detach())
+            losses[1] += share * float(loss.retain.detach())
+        self._team.sum_([losses])
+        self.selected.sum_gradients(self._team)
+        return float(losses[0]), float(losses[1])

@@ -1,0 +1,1 @@
+"""Detectors and classifiers that say what a picture shows."""

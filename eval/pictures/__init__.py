@@ -1,0 +1,1 @@
+"""Pictures as judges and metrics take them."""

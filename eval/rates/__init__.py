@@ -1,0 +1,1 @@
+"""Shares, intervals and rates of unlearning."""

@@ -1,0 +1,1 @@
+"""Weights of judges: found, checked, never fetched in silence."""

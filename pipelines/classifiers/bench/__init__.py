@@ -1,0 +1,1 @@
+"""The benchmark of all classifier methods."""

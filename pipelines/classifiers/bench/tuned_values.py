@@ -1,0 +1,109 @@
+"""What a search has found, kept with all that it was found for, and used for nothing else."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from erasure.classifiers import TrainingRecipe
+from erasure.errors import ConfigError
+from erasure.storage.cache import content_key
+from erasure.storage.files import atomic
+from pipelines.classifiers.bench.search_space import Value
+from pipelines.classifiers.networks.architectures import ModelConfig
+from pipelines.run.recipe import build, dump_toml, load_toml
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TunedFor:
+    """All that decides which settings are the best; two that differ in any share no values."""
+
+    data: str
+    """Name of the data set."""
+    examples: int
+    """In its training part."""
+    fingerprint: str
+    """Of the training part, `ClassifierData.fingerprint`."""
+    model: ModelConfig
+    training: TrainingRecipe
+    """Of the original and the retrained model."""
+    forget: str
+    """Such as `10%`."""
+    unlearn_epochs: int | None = None
+    """Most epochs of a method."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Searched:
+    """How it was searched."""
+
+    trials: int
+    """Of each method."""
+    seeds: int
+    """That judged each trial."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TunedValues:
+    """The file of one setting."""
+
+    found_for: TunedFor
+    search: Searched
+    rows: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    """Name of the row -> setting -> value."""
+
+    def write(self, folder: Path) -> Path:
+        """Write the file, whose name is of the setting, and return its path."""
+        known = self.found_for
+        words = f"{known.data}-{known.model.architecture}-{known.forget}"
+        slug = re.sub(r"[^A-Za-z0-9.]+", "-", words).strip("-")
+        path = folder / f"{slug}-{content_key(**asdict(known))[:8]}.toml"
+        header = (
+            "Found by `erasure classify bench --tune`, and used where all of [found_for] is the "
+            "same."
+        )
+        with atomic(path) as part:
+            part.write_text(dump_toml(self, header), encoding="utf-8")
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> "TunedValues":
+        """Read such a file.
+
+        Raises:
+            ConfigError: it is no such file; the one of an older search does not say what its
+                values were found for.
+        """
+        table = load_toml(path)
+        if "found_for" not in table:
+            raise ConfigError(
+                f"{path} does not say what its values were found for; search them again with "
+                "`erasure classify bench --tune`"
+            )
+        rows = table.pop("rows", {})
+        _require_rows(path, rows)
+        try:
+            known = build(_Head, table)
+        except ConfigError as err:
+            raise ConfigError(f"{path}: {err}") from err
+        return cls(found_for=known.found_for, search=known.search, rows=rows)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Head:
+    found_for: TunedFor
+    search: Searched
+
+
+def _require_rows(path: Path, rows: Any) -> None:  # noqa: ANN401
+    tables = rows.values() if isinstance(rows, Mapping) else [rows]
+    for table in tables:
+        values = table.values() if isinstance(table, Mapping) else [table]
+        if not isinstance(table, Mapping) or not all(
+            isinstance(value, (int, float, str, bool)) for value in values
+        ):
+            raise ConfigError(
+                f"{path}: rows holds {str(table)[:80]}; give a table of settings for each method, "
+                "each a number or a word"
+            )

@@ -1,0 +1,1 @@
+"""Pictures and prompts of a run: drawn, read, captioned, checked."""

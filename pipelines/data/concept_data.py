@@ -1,0 +1,237 @@
+"""The pictures of one erasure: drawn by the checkpoint, from a folder, from a data set.
+
+Where several processes share the run, all of them draw and the first does the rest.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.encoding import PromptedPixels, PromptLists, encode_concept
+from erasure.diffusion.latents import ConceptData, shuffled
+from erasure.errors import ConfigError
+from erasure.methods import Need
+from erasure.seeds import derived_seed
+from erasure.storage.cache import TensorCache, content_key
+from erasure.storage.hashing import weights_hash
+from pipelines.data.blank import require_content
+from pipelines.data.picture_dataset import DatasetSource, dataset_pictures
+from pipelines.data.picture_folder import folder_pictures
+from pipelines.data.prompt_checks import warn_of_prompts
+from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.pictures import Picture
+from pipelines.process.processes import Processes
+from pipelines.process.progress import Reporter, Tick
+from pipelines.run.memory import enough_memory, of_drawing, of_encoding
+from pipelines.run.settings import DataConfig, PicturesConfig
+from prompts.concepts.plan import ConceptPlan
+from prompts.suites.imagenette import CLASSES, find_label, label_prompts
+
+Role = Literal["forget", "retain"]
+_MOST_PROMPTS: Final = 1024
+"""Of either list, for methods that work with prompts: 240 MB of features at Stable Diffusion 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gatherer:
+    """Makes the data of one erasure."""
+
+    checkpoint: Checkpoint
+    plan: ConceptPlan
+    config: DataConfig
+    seed: int
+    device: torch.device
+    cache: TensorCache
+    """Only the first process reads and writes it."""
+    team: Processes
+    reporter: Reporter
+    needs: frozenset[Need] = frozenset({"pictures"})
+    """What to make: pictures, the concept's prompts, or both."""
+    resumes: bool = False
+    """Whether the command has `--resume`, which an answer to too little memory then names."""
+
+    def gather(self) -> ConceptData:
+        """Draw or read all pictures of the plan and encode them; the same in all processes.
+
+        Raises:
+            ConfigError: a source has no picture, or one that cannot be read.
+            OutOfMemoryError: drawing or encoding needs less.
+            TrainingError: the model draws one colour alone or what is not finite, or another
+                process is gone.
+        """
+        if "pictures" not in self.needs:
+            return self.team.told(lambda: self._encoded(None, None))
+        forget_source, retain_source = self.config.forget, self.config.retain
+        # The user's own first: what is wrong with them is told before any picture is drawn.
+        own = list(self._read("forget", forget_source))
+        kept = list(self._read("retain", retain_source))
+        captions = [text for part in (*own, *kept) for text in part.prompts]
+        if captions:
+            warn_of_prompts("captions", captions, self.checkpoint)
+        forget = _joined([*self._drawn("forget", self.plan.forget, forget_source.drawn), *own])
+        if forget is None and self.team.first:
+            raise ConfigError(
+                "there is nothing to forget from; set data.forget.drawn, folder or dataset"
+            )
+        retain = _joined([*self._drawn("retain", self.plan.retain, retain_source.drawn), *kept])
+        return self.team.told(lambda: self._encoded(forget, retain))
+
+    def _encoded(self, forget: PromptedPixels | None, retain: PromptedPixels | None) -> ConceptData:
+        replacement = dict(self.plan.replacement)
+        stand_ins = next(iter(replacement.values()))
+        for prompt in forget.prompts if forget else ():  # those of the user's own pictures
+            replacement.setdefault(prompt, stand_ins)
+        prompts = self._prompts() if "prompts" in self.needs else None
+        less = of_encoding(self._size, resumes=self.resumes)
+        stage = "encode pictures" if forget else "encode prompts"
+        with (
+            self.reporter.stage(stage, len(forget.pixels) if forget else len(self.plan.forget)),
+            enough_memory("encoding pictures", less, self.device),
+        ):
+            return encode_concept(
+                self.checkpoint,
+                forget,
+                replacement,
+                retain,
+                prompts=prompts,
+                size=self.config.size,
+                device=self.device,
+                cache=self.cache,
+            )
+
+    def _prompts(self) -> PromptLists:
+        """The concept's prompts; of long lists, as many as `_MOST_PROMPTS`, drawn by the seed."""
+        lists = []
+        for role, prompts in (("forget", self.plan.forget), ("retain", self.plan.retain)):
+            count = min(len(prompts), _MOST_PROMPTS)
+            rows = sorted(shuffled(len(prompts), 0, count, self.seed, role, "texts"))
+            lists.append([prompts[row] for row in rows])
+        return PromptLists(*lists)
+
+    @property
+    def _size(self) -> int:
+        return self.config.size or self.checkpoint.description.resolution
+
+    def _drawn(self, role: Role, prompts: Sequence[str], count: int) -> Iterator[PromptedPixels]:
+        """Pictures that the checkpoint draws itself, as the paper does for nudity; they come in the
+        first process alone."""
+        if not count or not prompts:
+            return
+        rows = shuffled(len(prompts), 0, count, self.seed, role, "prompts")
+        requests = [
+            Request(prompts[row], derived_seed(self.seed, role, "picture", n) % 2**32)
+            for n, row in enumerate(rows)
+        ]
+        drawing = self.config.drawing
+        key = content_key(
+            model={name: weights_hash(w) for name, w in self.checkpoint.components.items()},
+            scheduler=dict(self.checkpoint.description.scheduler),
+            requests=[[request.prompt, request.seed] for request in requests],
+            steps=drawing.steps,
+            guidance=drawing.guidance,
+            size=self._size,
+        )
+
+        kept = self.cache.find("pictures", key) if self.team.first else None
+        if not self.team.any(kept is not None):
+            less = of_drawing(drawing.batch_size, resumes=self.resumes)
+            with (
+                self.reporter.stage(f"draw {role} pictures", count) as tick,
+                enough_memory("drawing pictures", less, self.device),
+            ):
+                kept = {"pixels": self._draw(requests, tick)}
+            if self.team.first:
+                self.cache.keep("pictures", key, kept)
+        if self.team.first:
+            assert kept is not None
+            first = kept["pixels"][: drawing.batch_size]  # of a cache that knew no better
+            require_content([_image(pixels) for pixels in first], "the model")
+            yield PromptedPixels(kept["pixels"], [request.prompt for request in requests])
+
+    def _draw(self, requests: Sequence[Request], tick: Tick) -> Tensor:
+        """(N, 3, H, W) uint8; whole batches are shared out, as a picture depends on its batch."""
+        pixels = torch.zeros(len(requests), 3, self._size, self._size, dtype=torch.uint8)
+        painter: Painter | None = None
+        size = self.config.drawing.batch_size
+        for number, start in enumerate(range(0, len(requests), size)):
+            part = requests[start : start + size]
+            if self.team.has(number):
+                painter = painter or Painter(
+                    self.checkpoint, self.config.drawing, self.device, self._size
+                )
+                images = list(painter.draw(part))
+                if number == 0:  # before hours go into more of them
+                    require_content(images, "the model")
+                pixels[start : start + size] = torch.stack([_bytes(image) for image in images])
+            tick(len(part))  # what others draw meanwhile counts too: the bar shows the whole
+        self.team.sum_([pixels])
+        return pixels
+
+    def _read(self, role: Role, source: PicturesConfig) -> Iterator[PromptedPixels]:
+        """The user's own pictures, in the first process alone."""
+        if not self.team.first:
+            return
+        if source.folder is not None:
+            yield _prompted(
+                folder_pictures(
+                    Path(source.folder),
+                    size=self._size,
+                    prompt=source.prompt,
+                    limit=source.limit,
+                    seed=self.seed,
+                )
+            )
+        if source.dataset is not None:
+            data = DatasetSource(
+                name=source.dataset,
+                config=source.dataset_config,
+                split=source.dataset_split,
+                prompt=source.prompt,
+                label_prompts=None if source.prompt else self._labels(role, source.dataset),
+                limit=source.limit,
+                seed=self.seed,
+            )
+            yield _prompted(dataset_pictures(data, size=self._size))
+
+    def _labels(self, role: Role, dataset: str) -> dict[int, str]:
+        """ImageNette's class to forget, or all the others to retain."""
+        label = find_label(self.plan.concept)
+        if label is None:
+            raise ConfigError(
+                f"{self.plan.concept!r} is no class of ImageNette, so the labels of {dataset} say "
+                f"nothing of it; set data.{role}.prompt"
+            )
+        if role == "forget":
+            return label_prompts([label])
+        return label_prompts(n for n in range(len(CLASSES)) if n != label)
+
+
+def _joined(parts: Sequence[PromptedPixels]) -> PromptedPixels | None:
+    if not parts:
+        return None
+    pixels = torch.cat([part.pixels for part in parts])
+    return PromptedPixels(pixels, [prompt for part in parts for prompt in part.prompts])
+
+
+def _prompted(pictures: Iterable[Picture]) -> PromptedPixels:
+    taken = list(pictures)
+    if not taken:
+        raise ConfigError("a source has no pictures; check data.forget and data.retain")
+    return PromptedPixels(
+        torch.stack([_bytes(picture.image) for picture in taken]), [p.prompt for p in taken]
+    )
+
+
+def _bytes(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, H, W) uint8
+
+
+def _image(pixels: Tensor) -> Image.Image:
+    return Image.fromarray(pixels.permute(1, 2, 0).numpy())  # of (3, H, W) uint8

@@ -1,0 +1,139 @@
+"""Pictures from a data set of the hub, read with the package `datasets`."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from erasure.errors import ConfigError
+from pipelines.drawing.pictures import Picture, read_pictures, sampled
+from prompts.concepts.phrases import tidy
+from prompts.nearest import nearest
+
+CONVERTED = "refs/convert/parquet"
+"""The hub's own copy, without code, of a data set that comes as a script."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetSource:
+    """Which pictures of which data set, and their prompts: by text, by label, or one for all."""
+
+    name: str
+    """Id on the hub, such as `frgfm/imagenette`, or a local folder that `datasets` reads."""
+    config: str | None = None
+    """Its configuration, such as `160px`."""
+    split: str = "train"
+    image_column: str = "image"
+    label_column: str = "label"
+    text_column: str | None = None
+    label_prompts: Mapping[int, str] | None = None
+    """Label -> prompt; rows of other labels are left out."""
+    prompt: str | None = None
+    """One for all."""
+    limit: int | None = None
+    """Most pictures to take, chosen by `seed`; all if none."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise ConfigError("the data set has no name; give its id, such as `frgfm/imagenette`")
+        given = (self.text_column, self.label_prompts, self.prompt)
+        if sum(value is not None for value in given) != 1:
+            raise ConfigError(
+                f"the data set {self.name} needs exactly one of text_column, label_prompts and "
+                "prompt to say what its pictures show"
+            )
+
+
+def dataset_pictures(source: DatasetSource, *, size: int) -> Iterator[Picture]:
+    """Squares of `size` pixels from a data set, one by one.
+
+    Raises:
+        ConfigError: `datasets` is not installed, the data set cannot be loaded, has not the
+            columns wanted, has no row with such a label, or (as it is read) a bad picture.
+    """
+    package = _package()
+    rows = _load(package, source)
+    label = source.label_column if source.label_prompts is not None else None
+    for column in (source.image_column, label, source.text_column):
+        if column is not None and column not in rows.features:
+            raise ConfigError(
+                f"the data set {source.name} has no column {column!r}; "
+                f"{nearest(column, rows.features)}"
+            )
+    if not isinstance(rows.features[source.image_column], package.Image):
+        raise ConfigError(
+            f"the column {source.image_column} of the data set {source.name} holds no pictures; "
+            f"name the one of {', '.join(rows.features)} that does"
+        )
+    # Decoded here, not there: by the same rules as files, and only the rows that are wanted.
+    undecoded = rows.cast_column(source.image_column, package.Image(decode=False))
+    return read_pictures(sampled(_listed(undecoded, source), source.limit, source.seed), size)
+
+
+def _package() -> ModuleType:
+    try:
+        return import_module("datasets")
+    except ImportError as err:
+        raise ConfigError(
+            "reading a data set by its id needs the package `datasets`, which is not installed; "
+            "run `pip install 'diffusion-erasure[data]'` or give a folder of pictures"
+        ) from err
+
+
+def _load(package: ModuleType, source: DatasetSource) -> Any:  # noqa: ANN401
+    """The split, map-style: downloaded once, its rows read as they are asked for."""
+    try:
+        try:
+            return package.load_dataset(source.name, source.config, split=source.split)
+        except RuntimeError as err:
+            if "scripts are no longer supported" not in str(err):
+                raise
+        # As `frgfm/imagenette` was published; its copy has a folder a configuration.
+        return package.load_dataset(
+            source.name,
+            data_dir=source.config or "default",
+            split=source.split,
+            revision=CONVERTED,
+        )
+    except (OSError, ValueError, RuntimeError, package.exceptions.DatasetsError) as err:
+        config = f" ({source.config})" if source.config else ""
+        raise ConfigError(
+            f"the {source.split} split of the data set {source.name}{config} cannot be loaded: "
+            f"{tidy(str(err)) or type(err).__name__}"
+        ) from err
+
+
+def _listed(
+    rows: Iterable[Mapping[str, Any]], source: DatasetSource
+) -> Iterator[tuple[Path | bytes, str, str]]:
+    """Content, prompt and name of each picture that is wanted."""
+    found = False
+    for number, row in enumerate(rows):
+        place = f"row {number} of {source.name}"
+        if source.label_prompts is None:
+            prompt = row[source.text_column] if source.text_column else source.prompt
+        else:
+            prompt = source.label_prompts.get(row[source.label_column])
+            if prompt is None:
+                continue
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise ConfigError(f"{place} has no text in {source.text_column} but {prompt!r}")
+        found = True
+        yield _content(row[source.image_column], place), prompt, place
+    if not found:
+        raise ConfigError(
+            f"the {source.split} split of {source.name} has no picture that is wanted; "
+            "check the split and the labels"
+        )
+
+
+def _content(image: Mapping[str, Any] | None, place: str) -> bytes | Path:
+    """Of an undecoded picture: its bytes, or the file they are in."""
+    if image and image.get("bytes"):
+        return bytes(image["bytes"])
+    if image and image.get("path"):
+        return Path(image["path"])
+    raise ConfigError(f"{place} has no picture; choose another split or data set")

@@ -1,0 +1,71 @@
+"""What of a prompt the model would not see or not understand: refused, or counted and told."""
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.token_window import token_window
+from erasure.errors import ConfigError
+from prompts.concepts.plan import ConceptPlan
+from prompts.concepts.syntax import foreign_syntax
+
+_log = logging.getLogger(__name__)
+
+
+def check_plan(plan: ConceptPlan, checkpoint: Checkpoint) -> None:
+    """Refuse a plan with a prompt whose end the text encoder does not read; hint at foreign syntax.
+
+    Raises:
+        ConfigError: a prompt to forget, to see in its place or to retain is too long.
+    """
+    stand_ins = [text for texts in plan.replacement.values() for text in texts]
+    roles = {"to forget": plan.forget, "to see instead": stand_ins, "to retain": plan.retain}
+    window = token_window(checkpoint)
+    for role, prompts in roles.items():
+        if found := window.overlong(prompts):
+            one = found[0]
+            raise ConfigError(
+                f"the prompt {role} {_short(one.prompt)} has {one.tokens} tokens, and the text "
+                f"encoder reads {one.window} with the marks at both ends; shorten it, since what "
+                "comes after is never seen"
+            )
+    _hint("prompts of this erasure", [*plan.forget, *stand_ins, *plan.retain])
+
+
+def warn_of_prompts(whose: str, prompts: Iterable[str], checkpoint: Checkpoint) -> None:
+    """Count the prompts whose end is not read, and hint at foreign syntax; nothing is refused.
+
+    Args:
+        whose: what the message calls them, such as `captions`.
+        prompts: read once.
+        checkpoint: whose text encoders read them.
+    """
+    texts = list(dict.fromkeys(prompts))
+    if found := token_window(checkpoint).overlong(texts):
+        _log.warning(
+            "%d of %d %s are longer than the text encoder reads (%d tokens), and their ends are "
+            "not seen: %s has %d",
+            len(found),
+            len(texts),
+            whose,
+            found[0].window,
+            _short(found[0].prompt),
+            found[0].tokens,
+        )
+    _hint(whose, texts)
+
+
+def _hint(whose: str, prompts: Sequence[str]) -> None:
+    found = [(prompt, syntax) for prompt in prompts if (syntax := foreign_syntax(prompt))]
+    if found:
+        _log.warning(
+            "%d of %d %s hold syntax of other programs, which is read here as plain characters: %s",
+            len(found),
+            len(prompts),
+            whose,
+            found[0][1],
+        )
+
+
+def _short(prompt: str) -> str:
+    return repr(prompt if len(prompt) <= 60 else f"{prompt[:57]}...")

@@ -1,0 +1,1 @@
+"""Pictures from models, and the grids, sheets and charts made of them."""

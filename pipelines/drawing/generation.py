@@ -1,0 +1,226 @@
+"""Draw pictures from prompts and seeds; a seed's picture is the same in any batch."""
+
+# B pictures, C x h x w latents, H x W pixels.
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final, Literal, TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from erasure.architectures.stable_diffusion import build_pipeline, text_encoder_of, wrap_unet
+from erasure.architectures.text_encoders import with_size
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.denoiser import Condition, join
+from erasure.diffusion.latent_scale import latent_scale
+from erasure.errors import TrainingError
+from erasure.seeds import initial_noise
+from pipelines.drawing.schedulers import DEFAULT, begin_sampling, build_scheduler
+from pipelines.run.settings import DrawingConfig, check_size
+
+T = TypeVar("T")
+Precision = Literal["fp32", "bf16"]
+_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_ENCODED: Final = 1024
+"""Prompts whose encoding is kept: 240 MB at the size of Stable Diffusion 1, 650 MB at XL's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One picture to draw; what is None is the painter's own."""
+
+    prompt: str
+    seed: int
+    guidance: float | None = None
+    width: int | None = None
+    """Pixels."""
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What was drawn."""
+
+    image: Image.Image
+    """Black where the model drew values that are not finite."""
+    finite: bool
+
+
+class Painter:
+    """A checkpoint ready to draw; each prompt is encoded once."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        config: DrawingConfig,
+        device: torch.device,
+        size: int | None = None,
+        *,
+        scheduler: str = DEFAULT,
+        precision: Precision = "fp32",
+    ) -> None:
+        """ConfigError where `size`, pixels a side, is none that can be drawn, or the scheduler is
+        unknown or cannot take so many steps."""
+        width, height = own_size(checkpoint) if size is None else (size, size)
+        self._default = Request("", 0, config.guidance, width, height)
+        check_size(width)
+        check_size(height)
+        self._scheduler = build_scheduler(scheduler, checkpoint.description.scheduler)
+        begin_sampling(self._scheduler, config.steps)
+        self._config, self._device, self._dtype = config, device, _DTYPES[precision]
+        pipeline = build_pipeline(checkpoint, self._dtype).to(device)
+        self._denoise, self._vae = wrap_unet(pipeline.unet), pipeline.vae
+        self._scale = latent_scale(checkpoint.description.vae)
+        self._channels: int = pipeline.unet.config.in_channels
+        self._factor: int = pipeline.vae_scale_factor
+        encode = text_encoder_of(pipeline)
+        # One at a time: the last bits must not depend on which prompts came together. Nothing here
+        # may refer to `self`: a cycle would keep the model until the collector comes.
+        self._encoded = lru_cache(_ENCODED)(lambda prompt: encode([prompt]))
+        self._unguided = encode.unguided
+
+    def draw(
+        self, requests: Sequence[Request], on_drawn: Callable[[int], None] = lambda _: None
+    ) -> Iterator[Image.Image]:
+        """Yield a picture a request, in order; `on_drawn` hears how many each batch drew.
+
+        Raises:
+            ConfigError: a request's size is none that can be drawn.
+            TrainingError: the model draws values that are not finite.
+        """
+        whole = [completed(request, self._default) for request in requests]
+        ready: dict[int, Image.Image] = {}
+        turn = 0
+        for part in in_batches(
+            enumerate(whole), lambda job: shape_of(job[1]), self._config.batch_size
+        ):
+            pictures = self.paint([request for _, request in part])
+            for (index, request), picture in zip(part, pictures, strict=True):
+                if not picture.finite:
+                    raise TrainingError(
+                        f"the model draws values that are not finite for {request.prompt!r}; "
+                        "it was damaged, perhaps by too high a learning rate"
+                    )
+                ready[index] = picture.image
+            on_drawn(len(part))
+            while turn in ready:
+                yield ready.pop(turn)
+                turn += 1
+
+    @torch.inference_mode()
+    def paint(self, requests: Sequence[Request]) -> list[Picture]:
+        """Draw one batch; all its requests have the same `shape_of`.
+
+        Raises:
+            ConfigError: the size is none that can be drawn.
+        """
+        whole = [completed(request, self._default) for request in requests]
+        ((width, height, guided),) = {shape_of(request) for request in whole}
+        shape = (self._channels, height // self._factor, width // self._factor)
+        noise = initial_noise([request.seed for request in whole], shape)
+        latents = self._denoised(noise.to(self._device), whole, guided)
+        latents = self._scale.decodable(latents).to(self._dtype)
+        drawn = self._vae.decode(latents, return_dict=False)[0].float()  # (B, 3, H, W)
+        finite = drawn.isfinite().flatten(1).all(1)  # (B,)
+        drawn[~finite] = -1.0
+        pixels = ((drawn * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+        arrays = pixels.permute(0, 2, 3, 1).cpu().numpy()
+        return [
+            Picture(Image.fromarray(array), whether)
+            for array, whether in zip(arrays, finite.tolist(), strict=True)
+        ]
+
+    def _denoised(self, noise: Tensor, requests: Sequence[Request], guided: bool) -> Tensor:
+        """Noise -> latents, (B, C, h, w) both. The solver runs in float32 whatever the model's
+        type."""
+        told = self._told(requests, guided)
+        scales = [request.guidance or 0.0 for request in requests]
+        scale = torch.tensor(scales, device=noise.device)[:, None, None, None]
+        begin_sampling(self._scheduler, self._config.steps, self._device)
+        latents: Tensor = noise * self._scheduler.init_noise_sigma
+        for t in self._scheduler.timesteps:
+            seen = torch.cat([latents] * 2) if guided else latents
+            seen = self._scheduler.scale_model_input(seen, t).to(self._dtype)
+            output = self._denoise(seen, t.expand(len(seen)), told).float()
+            if guided:
+                without, towards = output.chunk(2)
+                output = without + scale * (towards - without)
+            latents = self._scheduler.step(output, t, latents, return_dict=False)[0]
+        return latents
+
+    def _told(self, requests: Sequence[Request], guided: bool) -> Condition:
+        """What the UNet is told of B pictures: of 2 B, the unguided ones first, where `guided`."""
+        told = [self._encoded(request.prompt) for request in requests]
+        if guided:
+            told = [self._unguided(self._encoded(""))] * len(requests) + told
+        (height,) = {request.height for request in requests}
+        (width,) = {request.width for request in requests}
+        assert height is not None
+        assert width is not None
+        return with_size(join(told), height, width).to(self._device, self._dtype)
+
+
+def own_size(checkpoint: Checkpoint) -> tuple[int, int]:
+    """Width and height, in pixels, that a checkpoint was trained to draw."""
+    sample = checkpoint.description.unet.get("sample_size") or 64
+    height, width = (sample, sample) if isinstance(sample, int) else sample
+    factor = 2 ** (len(checkpoint.description.vae["block_out_channels"]) - 1)
+    return width * factor, height * factor
+
+
+def completed(request: Request, default: Request) -> Request:
+    """The request with nothing left open; ConfigError where its size is none that can be drawn."""
+    for size in (request.width, request.height):
+        if size is not None:
+            check_size(size)
+    return replace(
+        request,
+        guidance=default.guidance if request.guidance is None else request.guidance,
+        width=request.width or default.width,
+        height=request.height or default.height,
+    )
+
+
+def shape_of(request: Request) -> tuple[int, int, bool]:
+    """What the pictures of a batch share: width, height, and whether they are guided at all.
+
+    A guidance of 1 or less is none, as in diffusers; those above 1 may differ within a batch.
+    """
+    assert request.guidance is not None
+    assert request.width is not None
+    assert request.height is not None
+    return request.width, request.height, request.guidance > 1
+
+
+def in_batches(
+    items: Iterable[T], key: Callable[[T], Hashable], size: int
+) -> Iterator[Sequence[T]]:
+    """Cut into batches of `size` items of equal key; which go together depends on `items` alone.
+
+    A batch comes as soon as it is full. Those that never fill come last, in the order of their
+    first items.
+    """
+    waiting: dict[Hashable, list[T]] = {}
+    for item in items:
+        kind = key(item)
+        batch = waiting.setdefault(kind, [])
+        batch.append(item)
+        if len(batch) == size:
+            yield waiting.pop(kind)
+    yield from waiting.values()
+
+
+def draw_all(
+    checkpoint: Checkpoint,
+    requests: Sequence[Request],
+    config: DrawingConfig,
+    device: torch.device,
+    *,
+    size: int | None = None,
+    on_drawn: Callable[[int], None] = lambda _: None,
+) -> list[Image.Image]:
+    """All pictures of one checkpoint, which is freed when they are there."""
+    return list(Painter(checkpoint, config, device, size).draw(requests, on_drawn))

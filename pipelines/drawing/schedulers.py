@@ -1,0 +1,130 @@
+"""Samplers by name, each built from the scheduler config of the model itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from erasure.checkpoints.facts.scheduler import CLASSES
+from erasure.errors import CheckpointError, ConfigError
+from prompts.nearest import nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """One way from noise to latents that draws no numbers itself: a seed has one picture."""
+
+    title: str
+    kind: str
+    """Name of the class in diffusers."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Stand over the model's config."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Stand where the model's config is silent, in place of the class's own defaults."""
+    needs: str = ""
+    """A package that diffusers wants for it."""
+
+
+SCHEDULERS: Final[Mapping[str, Sampler]] = {
+    "ddim": Sampler(
+        "DDIM, eta 0 (arXiv:2010.02502)",
+        "DDIMScheduler",
+        {"clip_sample": False},  # a bound on pixels, not on latents
+        {"set_alpha_to_one": False},
+    ),
+    "lms": Sampler("linear multistep, as in SalUn's script", "LMSDiscreteScheduler", needs="scipy"),
+    "pndm": Sampler(
+        "PLMS, the default of Stable Diffusion 1 (arXiv:2202.09778)",
+        "PNDMScheduler",
+        defaults={"skip_prk_steps": True},
+    ),
+    "euler": Sampler("Euler (arXiv:2206.00364)", "EulerDiscreteScheduler"),
+    "heun": Sampler("Heun, two looks a step (arXiv:2206.00364)", "HeunDiscreteScheduler"),
+    "dpm++": Sampler(
+        "DPM-Solver++ 2M (arXiv:2211.01095)",
+        "DPMSolverMultistepScheduler",
+        {"algorithm_type": "dpmsolver++"},
+    ),
+    "unipc": Sampler("UniPC (arXiv:2302.04867)", "UniPCMultistepScheduler"),
+}
+DEFAULT: Final = "ddim"
+_REJECTED: Final = (
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What diffusers raises where it is given a value that it cannot use."""
+
+
+def check_scheduler(name: str) -> None:
+    """Raise ConfigError, which names the nearest, unless `name` is a key of `SCHEDULERS`."""
+    if name not in SCHEDULERS:
+        raise ConfigError(f"there is no scheduler {name!r}; {nearest(name, SCHEDULERS)}")
+
+
+def build_scheduler(name: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """The diffusers scheduler of that name with the noise schedule of `config`.
+
+    Args:
+        config: the model's `scheduler_config.json`.
+
+    Raises:
+        ConfigError: the name is unknown, a package that it needs is not installed, or it cannot
+            begin at noise alone where the model was trained to.
+        CheckpointError: diffusers cannot make it of that config.
+    """
+    check_scheduler(name)
+    import diffusers
+
+    sampler = SCHEDULERS[name]
+    silent = {key: value for key, value in sampler.defaults.items() if key not in config}
+    settings = {key: value for key, value in config.items() if not key.startswith("_")}
+    kind = getattr(diffusers, sampler.kind)
+    if settings.get("rescale_betas_zero_snr") and not CLASSES[sampler.kind].all_noise:
+        able = [other for other, one in SCHEDULERS.items() if CLASSES[one.kind].all_noise]
+        raise ConfigError(
+            f"the scheduler {name!r} cannot begin at noise alone, as this model was trained to "
+            f"(rescale_betas_zero_snr); take {', '.join(able[:-1])} or {able[-1]}"
+        )
+    try:
+        return kind.from_config(settings, **{**silent, **sampler.settings})
+    except ImportError as err:
+        raise ConfigError(
+            f"the scheduler {name!r} needs {sampler.needs}, which is not installed; "
+            f"pip install {sampler.needs}, or take {DEFAULT!r}"
+        ) from err
+    except _REJECTED as err:
+        raise CheckpointError(
+            f"the scheduler {name!r} cannot be made of the model's scheduler config "
+            f"({_line(err)}); mend that config, or take another scheduler"
+        ) from err
+
+
+def begin_sampling(scheduler: Any, steps: int, device: Any = None) -> None:  # noqa: ANN401
+    """Set the time steps of a scheduler, and check that the model was trained at each of them.
+
+    Raises:
+        ConfigError: more steps than there were in training, or an offset that leads beyond them.
+    """
+    last = int(scheduler.config.num_train_timesteps) - 1
+    try:
+        scheduler.set_timesteps(steps, device=device)
+        reached = [float(t) for t in (scheduler.timesteps.min(), scheduler.timesteps.max())]
+    except _REJECTED as err:
+        raise ConfigError(
+            f"steps is {steps}, which the scheduler refuses ({_line(err)}); the model was trained "
+            f"with {last + 1} steps, so give fewer, or mend its scheduler config"
+        ) from err
+    if not (0 <= reached[0] and reached[1] <= last):
+        raise ConfigError(
+            f"steps is {steps}, which with the model's scheduler config leads to the time step "
+            f"{reached[1]:g} of {last}; give fewer steps, or mend its steps_offset"
+        )
+
+
+def _line(err: Exception) -> str:
+    return " ".join(str(err).split())

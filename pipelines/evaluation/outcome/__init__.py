@@ -1,0 +1,1 @@
+"""What an evaluation found: records, tables, verdicts, cards."""

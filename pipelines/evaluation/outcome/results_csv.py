@@ -1,0 +1,118 @@
+"""Results as CSV for spreadsheets: one row an image, one row a class."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from erasure.storage.files import atomic
+from eval.judges.judge import Judgement
+
+if TYPE_CHECKING:
+    from pipelines.evaluation.outcome.results import ClassRate, DrawnImage, ImageRecord
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
+"""What a spreadsheet takes for the start of a formula, the full-width forms too."""
+
+
+def safe_cell(value: object) -> object:
+    """Text that a spreadsheet would run as a formula gets an apostrophe before it; numbers stay.
+
+    Source: OWASP, CSV injection.
+    """
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value
+
+
+def write_images(images: Sequence["ImageRecord"], path: Path) -> None:
+    """Two rows a case where there is a model before.
+
+    Columns of labels and judges are those that occur: `label.object`, `canvas.object` and
+    `canvas.object.score` for the first guess, `nudenet.detections` as `LABEL 0.71; LABEL 0.55`,
+    `opennsfw.nsfw`.
+
+    Raises:
+        DiskError: the disk refuses.
+    """
+    rows = [
+        _image_row(image, side, drawn)
+        for image in images
+        for side, drawn in (("after", image.after), ("before", image.before))
+        if drawn is not None
+    ]
+    given = list(dict.fromkeys(key for row in rows for key in row))
+    first = [key for key in given if "." not in key]
+    _write(path, first + sorted(key for key in given if "." in key), rows)
+
+
+def write_classes(classes: Sequence["ClassRate"], path: Path) -> None:
+    """One row a class: shares with their Wilson intervals, the difference with its own.
+
+    Raises:
+        DiskError: the disk refuses.
+    """
+    sides = [f"{side}.{key}" for side in ("after", "before") for key in _RATE]
+    difference = [f"difference.{key}" for key in _DIFFERENCE]
+    _write(
+        path, ["judge", "head", "label", "erased", *sides, *difference], map(_class_row, classes)
+    )
+
+
+_RATE: Final = ("share", "low", "high", "count", "total")
+_DIFFERENCE: Final = ("value", "low", "high", "pairs")
+
+
+def _image_row(image: "ImageRecord", side: str, drawn: "DrawnImage") -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "case": image.case,
+        "side": side,
+        "prompt": image.prompt,
+        "seed": image.seed,
+        "guidance": image.guidance,
+        "width": image.width,
+        "height": image.height,
+        "file": drawn.file,
+        "sha256": drawn.sha256,
+        "state": drawn.state,
+    }
+    row |= {f"label.{head}": label for head, label in image.labels.items()}
+    for judge, judgement in drawn.judgements.items():
+        row |= {f"{judge}.{key}": value for key, value in _judged(judgement)}
+    return row
+
+
+def _judged(judgement: Judgement) -> Iterator[tuple[str, object]]:
+    for head, guesses in judgement.guesses.items():
+        if guesses:
+            yield head, guesses[0].label
+            yield f"{head}.score", round(guesses[0].score, 6)
+    if judgement.detections or not (judgement.guesses or judgement.scores):  # a detector
+        found = sorted(judgement.detections, key=lambda one: -one.score)
+        yield "detections", "; ".join(f"{one.label} {one.score:.3f}" for one in found)
+    yield from judgement.scores.items()
+
+
+def _class_row(rate: "ClassRate") -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "judge": rate.judge,
+        "head": rate.head,
+        "label": rate.label,
+        "erased": int(rate.erased),
+    }
+    for side, found in (("after", rate.after), ("before", rate.before)):
+        if found is not None:
+            row |= {f"{side}.{key}": getattr(found, key) for key in _RATE}
+    if rate.difference is not None:
+        row |= {f"difference.{key}": getattr(rate.difference, key) for key in _DIFFERENCE}
+    return row
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    with (
+        atomic(path) as part,
+        part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.writer(file)  # ends lines as RFC 4180 does, so that a lone \r is quoted too
+        writer.writerow([safe_cell(column) for column in columns])
+        writer.writerows([safe_cell(row.get(column, "")) for column in columns] for row in rows)

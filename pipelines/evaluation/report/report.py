@@ -1,0 +1,70 @@
+"""The page of an evaluation: one file that holds its pictures, styles and script, no network."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from erasure.storage.files import atomic
+from pipelines.evaluation.outcome.results import Results
+from pipelines.evaluation.report import report_format as shown
+from pipelines.evaluation.report.report_charts import loss_curve
+from pipelines.evaluation.report.report_facts import provenance
+from pipelines.evaluation.report.report_figures import class_groups, figures, heat_tables
+from pipelines.evaluation.report.report_page import FILE_NAME, asset, environment, policy
+from pipelines.evaluation.report.report_pairs import gallery
+from pipelines.evaluation.report.report_rows import prompt_rows
+
+
+def write_report(
+    results: Results,
+    folder: Path,
+    *,
+    density: Mapping[str, float] | None = None,
+    losses: Sequence[tuple[int, float]] | None = None,
+) -> Path:
+    """Write `report.html` into the folder of an evaluation.
+
+    Pictures are read from the folder, made small and inlined, at most `report_pairs.MAX_PAIRS`
+    cases and some `MAX_BYTES`; the page says how many of how many it shows and names those that
+    are missing. Unsafe ones are blurred until clicked. The page stays below some 20 MB.
+
+    Args:
+        results: what to show.
+        folder: where the pictures lie, and where the page goes.
+        density: block of the UNet -> share of its weights in the mask, in the order to draw.
+        losses: (step, loss) of the training; losses that are not finite leave gaps.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DiskError: the disk refuses.
+    """
+    style, script = (asset(name) for name in ("report.css", "report.js"))
+    headline, lead = shown.split_verdict(results.summary.verdict)
+    page = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            results=results,
+            headline=headline,
+            lead=lead,
+            style=Markup(style),
+            script=Markup(script),
+            policy=policy(script),
+            gallery=gallery(results, folder),
+            figures=list(figures(results)),
+            table=prompt_rows(results),
+            groups=class_groups(results.classes),
+            heat=heat_tables(results),
+            density=dict(density or {}),
+            curve=loss_curve(losses or ()),
+            facts=provenance(results),
+        )
+    )
+    path = folder / FILE_NAME
+    with atomic(path) as part:
+        # Half a surrogate pair, which JSONL may bring in, has no place in UTF-8.
+        part.write_text(page, encoding="utf-8", errors="replace")
+    return path

@@ -1,0 +1,1 @@
+"""One run of erasing from a recipe to its folder."""

@@ -1,0 +1,89 @@
+"""What a judge at hand says of a run's own grid: whether the concept is still recognised in it.
+
+A few cells of plain prompts are no measurement, but a run after which all of them still show the
+concept has not erased it, and its last words must not say that it has.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from eval.judges.canvas import open_canvas
+from eval.judges.judge import Judgement
+from pipelines.run.comparing import Comparison
+from pipelines.run.models import is_canvas
+from prompts.concepts.plan import ConceptPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellVerdict:
+    """How many cells of the grid that were asked for the concept show it."""
+
+    concept: str
+    judge: str
+    """Name of the judge that looked; empty where none was at hand."""
+    cells: int = 0
+    """Cells with a prompt of the concept, of each model."""
+    before: int = 0
+    """Those of them in which the judge recognises the concept, before the erasure."""
+    after: int = 0
+
+    def said(self) -> str:
+        """One sentence with its counts."""
+        if not self.judge or not self.cells:
+            why = "no judge was at hand" if self.cells else "no cell of the grid asks for it"
+            return (
+                f"whether {self.concept} is still recognised was not judged, as {why}; "
+                "`erasure evaluate` measures it"
+            )
+        was = f"before in {self.before}, judge: {self.judge}"
+        if self.after:
+            return (
+                f"{self.concept} is still recognised in {self.after} of {self.cells} cells ({was})"
+            )
+        return f"{self.concept} is not recognised in {self.cells} of {self.cells} cells ({was})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; the counts are null where no judge looked."""
+        judged = bool(self.judge and self.cells)
+        return {
+            "judge": self.judge or None,
+            "cells": self.cells,
+            "recognised_before": self.before if judged else None,
+            "recognised_after": self.after if judged else None,
+            "sentence": self.said(),
+        }
+
+
+def judge_cells(comparison: Comparison, plan: ConceptPlan, checkpoint: Checkpoint) -> CellVerdict:
+    """Let the judge of the model's kind look at the cells that were asked for the concept.
+
+    The canvas has its own classifier, which is shipped and takes a moment. For other models none
+    is at hand: their judges are packages and downloads of their own.
+    """
+    seeds = len(comparison.seeds)
+    asked = [n for n in range(len(comparison.before)) if comparison.marked[n // seeds]]
+    if not asked or not is_canvas(checkpoint):
+        return CellVerdict(concept=plan.concept, judge="", cells=len(asked))
+    judge = open_canvas()
+    counts = [
+        _recognised(judge([images[n] for n in asked]), plan.erased)
+        for images in (comparison.before, comparison.after)
+    ]
+    return CellVerdict(
+        concept=plan.concept,
+        judge=judge.name,
+        cells=len(asked),
+        before=counts[0],
+        after=counts[1],
+    )
+
+
+def _recognised(judged: Sequence[Judgement], erased: Sequence[str]) -> int:
+    """Pictures of which some head's first guess is one of the names."""
+    names = set(erased)
+    return sum(
+        any(guesses and guesses[0].label in names for guesses in one.guesses.values())
+        for one in judged
+    )

@@ -1,0 +1,97 @@
+"""Two checkpoints side by side: same prompts, same seeds, same initial noise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.storage.files import atomic
+from eval.judges.canvas import judge_canvas, load_canvas_classifier
+from pipelines.data.blank import require_content
+from pipelines.drawing.generation import Request, draw_all
+from pipelines.drawing.grid import Grid, draw_grid
+from pipelines.drawing.grid_layout import Pair, Row
+from pipelines.process.progress import Reporter
+from pipelines.run.models import is_canvas
+from pipelines.run.settings import DrawingConfig
+from prompts.concepts.phrases import mentions
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What was drawn."""
+
+    grid: Grid
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    before: tuple[Image.Image, ...]
+    """Prompt by prompt, seed by seed."""
+    after: tuple[Image.Image, ...]
+    marked: tuple[bool, ...]
+    """For each prompt, whether it is or names what was erased."""
+
+    def save_pictures(self, folder: Path) -> None:
+        """Each picture as PNG: `before/003-seed7.png` is the fourth prompt's."""
+        for name, images in (("before", self.before), ("after", self.after)):
+            keys = ((row, seed) for row in range(len(self.prompts)) for seed in self.seeds)
+            for (row, seed), image in zip(keys, images, strict=True):
+                with atomic(folder / name / f"{row:03d}-seed{seed}.png") as part:
+                    image.save(part, format="PNG")
+
+
+def compare(
+    before: Checkpoint,
+    after: Checkpoint,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    erased: Sequence[str] = (),
+    drawing: DrawingConfig,
+    device: torch.device,
+    reporter: Reporter,
+    size: int | None = None,
+    title: str = "",
+) -> Comparison:
+    """Draw every prompt with every seed by both.
+
+    Args:
+        erased: prompts or concepts; rows that are or name one are marked.
+        size: pixels a side; the model's own if none.
+
+    Raises:
+        TrainingError: one of them draws nothing but one colour, or what is not finite.
+    """
+    requests = [Request(prompt, seed) for prompt in prompts for seed in seeds]
+    drawn = []
+    for name, checkpoint in (("before", before), ("after", after)):
+        with reporter.stage(f"draw {name}", len(requests)) as tick:
+            drawn.append(draw_all(checkpoint, requests, drawing, device, size=size, on_drawn=tick))
+        require_content(drawn[-1], f"the model {name}")
+    captions = [_captions(images, before) for images in drawn]
+    rows = []
+    for index, prompt in enumerate(prompts):
+        pairs = []
+        for offset, seed in enumerate(seeds):
+            n = index * len(seeds) + offset
+            pairs.append(Pair(seed, drawn[0][n], drawn[1][n], captions[0][n], captions[1][n]))
+        marked = any(prompt == name or mentions(prompt, name) for name in erased)
+        rows.append(Row(prompt, marked, tuple(pairs)))
+    return Comparison(
+        draw_grid(rows, title=title),
+        tuple(prompts),
+        tuple(seeds),
+        tuple(drawn[0]),
+        tuple(drawn[1]),
+        tuple(row.erased for row in rows),
+    )
+
+
+def _captions(images: Sequence[Image.Image], checkpoint: Checkpoint) -> list[str]:
+    """What the canvas classifier sees, where the pictures are of the canvas."""
+    if not is_canvas(checkpoint):
+        return [""] * len(images)
+    verdicts = judge_canvas(images, load_canvas_classifier())
+    return [f"{v.style} {v.obj}" for v in verdicts]

@@ -1,0 +1,249 @@
+"""One erasure from end to end: data, mask, training, checkpoint, pictures, provenance."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.writing.folder import folder_size
+from erasure.diffusion.edit import Edit, erase
+from erasure.diffusion.latents import ConceptData
+from erasure.local_paths import last_part
+from erasure.masks.mask_file import load_mask, save_mask
+from erasure.masks.mask_report import mask_report
+from erasure.masks.masks import SaliencyMask
+from erasure.methods import Need
+from erasure.storage.cache import TensorCache
+from erasure.storage.disk import require_space
+from erasure.storage.files import atomic
+from erasure.storage.state_file import drop
+from erasure.training.moments import require_eight_bit
+from erasure.training.trainer import Step
+from pipelines.data.concept_data import Gatherer
+from pipelines.data.prompt_checks import check_plan, warn_of_prompts
+from pipelines.drawing.plots import plot_density, plot_losses
+from pipelines.process.interrupts import between_steps
+from pipelines.process.processes import Processes, processes
+from pipelines.process.progress import Reporter
+from pipelines.run.cell_verdict import CellVerdict
+from pipelines.run.masking import make_mask, named_mask
+from pipelines.run.memory import enough_memory, of_drawing, of_saliency, of_training
+from pipelines.run.models import is_canvas, open_model, pick_device
+from pipelines.run.recipe import build, merge
+from pipelines.run.run_folder import MASK, MODEL, RECIPE, RECIPE_HEADER, STATE, clear, may_write
+from pipelines.run.run_result import write_history, write_result
+from pipelines.run.settings import EraseRecipe, parse_seeds, published_text, recipe_text, resolve
+from prompts.concepts.concepts import plan_concept
+from prompts.concepts.plan import ConceptPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What a run left behind."""
+
+    folder: Path
+    model: Path
+    selected: int
+    moved: int
+    total: int
+    unselected_identical: bool
+    seconds: Mapping[str, float]
+    """Wall time a stage."""
+    verdict: CellVerdict | None = None
+    """What a judge recognises in the grid; None in all processes but the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ModelChoice:
+    """The part of a recipe that must be known before its defaults are."""
+
+    model: str = "demo"
+    config: str | None = None
+    vae: str | None = None
+    prediction: Literal["epsilon", "v"] | None = None
+    allow_pickle: bool = False
+
+
+def prepare(
+    tables: Mapping[str, Any], under: Mapping[str, Any] | None = None
+) -> tuple[EraseRecipe, Checkpoint]:
+    """Resolve a recipe and open its model; nothing is written.
+
+    Args:
+        tables: what was given.
+        under: a recipe file below it, if there is one.
+
+    Raises:
+        ConfigError: the recipe is wrong.
+        CheckpointError: there is no such model, or it cannot be read.
+    """
+    given = merge(under or {}, tables)
+    known = {field.name for field in fields(_ModelChoice)}
+    chosen = build(_ModelChoice, {k: v for k, v in given.items() if k in known})
+    checkpoint = open_model(
+        chosen.model,
+        config=chosen.config,
+        vae=chosen.vae,
+        allow_pickle=chosen.allow_pickle,
+        prediction=chosen.prediction,
+    )
+    return resolve(tables, canvas=is_canvas(checkpoint), under=under), checkpoint
+
+
+def cache_of(recipe: EraseRecipe) -> TensorCache:
+    """Where drawn pictures and latents are kept."""
+    folder = recipe.cache or os.environ.get("ERASURE_CACHE")
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return TensorCache(Path(folder) if folder else home / "diffusion-erasure")
+
+
+def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint) -> ConceptPlan:
+    """The prompts of the recipe's concept; ConfigError where the model would not read one whole."""
+    plan = plan_concept(
+        recipe.concept,
+        family="canvas" if is_canvas(checkpoint) else "general",
+        instead=recipe.instead,
+        prompts=recipe.data.forget_prompts or None,
+        retain=recipe.data.retain_prompts,
+    )
+    check_plan(plan, checkpoint)
+    return plan
+
+
+def needs_of(recipe: EraseRecipe) -> frozenset[Need]:
+    """What must be made before the method runs: what it needs, and pictures for a measured mask."""
+    measured = recipe.mask in ("salient", "inverse")
+    return recipe.method.needs | (frozenset({"pictures"}) if measured else frozenset())
+
+
+def run_erasure(
+    recipe: EraseRecipe,
+    checkpoint: Checkpoint,
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    reporter: Reporter | None = None,
+) -> Erased:
+    """Do what the recipe says and write the run's folder.
+
+    Started by a launcher, the processes share the work, and the first writes.
+
+    Raises:
+        ErasureError: see the parts; what was finished stays, for `resume`.
+    """
+    device = pick_device(recipe.device)
+    team = processes(device)
+    report = reporter if reporter and team.first else Reporter(quiet=True)
+    training = recipe.training
+    if training is not None and training.moments == "8bit":
+        require_eight_bit(training.optimizer, device)
+    parse_seeds(recipe.grid.seeds)
+    plan = plan_of(recipe, checkpoint)
+    data = Gatherer(
+        checkpoint=checkpoint,
+        plan=plan,
+        config=recipe.data,
+        seed=recipe.seed,
+        device=device,
+        cache=cache_of(recipe),
+        team=team,
+        reporter=report,
+        needs=needs_of(recipe),
+        resumes=True,
+    )
+    mask = named_mask(recipe, checkpoint)
+    # Whatever may be wrong with the input is known before the folder is touched.
+    text = recipe_text(recipe, RECIPE_HEADER)
+    goes_on = may_write(out, text, recipe.model, resume=resume, force=force)
+    require_space(out / MODEL, 3 * folder_size(checkpoint))
+    if recipe.grid.prompts:
+        warn_of_prompts("prompts of the grid", recipe.grid.prompts, checkpoint)
+    found = data.gather()
+    if goes_on and (out / MASK).exists():
+        mask = load_mask(out / MASK)  # as it was, whatever device measured it
+    with enough_memory("measuring the mask", of_saliency(recipe, device, resumes=True), device):
+        mask = mask or make_mask(recipe, checkpoint, found, team=team, reporter=report)
+    team.wait()  # all have looked before one writes
+    if team.first:
+        if not goes_on:
+            clear(out)
+        _begin(text, mask, out)
+    team.wait()
+    with enough_memory("training", of_training(recipe, team.count), device):
+        edit = _train(recipe, checkpoint, plan, found, mask, out / STATE, team, report)
+    verdict = None
+    if team.first:
+        plot_losses(edit.history, out / "loss.png")
+        write_history(edit, out / "loss.csv")
+        grid = of_drawing(recipe.grid.drawing.batch_size, resumes=True)
+        with enough_memory("drawing the grid", grid, device):
+            verdict = write_result(recipe, checkpoint, plan, edit, out, report)
+        drop(out / STATE)
+    team.wait()
+    made = edit.provenance.last
+    return Erased(
+        out,
+        out / MODEL,
+        made.selected,
+        made.moved,
+        made.total,
+        edit.unselected_identical,
+        dict(report.seconds),
+        verdict,
+    )
+
+
+def _begin(recipe: str, mask: SaliencyMask, out: Path) -> None:
+    """Write what a run can go on from."""
+    with atomic(out / RECIPE) as part:
+        part.write_text(recipe, encoding="utf-8")
+    save_mask(out / MASK, mask)
+    rows = mask_report(mask)
+    plot_density(rows.blocks, out / "density.png", overall=rows.whole.density)
+
+
+def _train(
+    recipe: EraseRecipe,
+    checkpoint: Checkpoint,
+    plan: ConceptPlan,
+    data: ConceptData,
+    mask: SaliencyMask,
+    state: Path,
+    team: Processes,
+    report: Reporter,
+) -> Edit:
+    stage = "train" if recipe.training else "solve"
+    length = recipe.method.length(mask)
+    with report.stage(stage, length) as tick, between_steps() as stopping:
+
+        def on_step(step: Step) -> None:
+            tick(1, f"loss {step.loss:.4f}")
+            if team.any(stopping()):  # all after the same step
+                raise KeyboardInterrupt
+
+        return erase(
+            checkpoint,
+            data,
+            mask,
+            recipe.method,
+            concept=plan.concept,
+            record={"recipe": published_text(recipe), **_notes(recipe, checkpoint)},
+            device=pick_device(recipe.device),
+            checkpointing=recipe.checkpointing,
+            team=team,
+            state=state,
+            save_every=recipe.save_every,
+            on_step=on_step,
+        )
+
+
+def _notes(recipe: EraseRecipe, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the model did not hold, for the record, where paths are told by their last part."""
+    paths = (str(checkpoint.path), recipe.vae, recipe.config)
+    notes = list(checkpoint.notes)
+    for path in filter(None, paths):
+        notes = [note.replace(path, last_part(path)) for note in notes]
+    return {"notes": notes} if notes else {}

@@ -1,0 +1,81 @@
+"""The mask of a recipe: read from the file it names, or made of the kind it names."""
+
+import os
+from pathlib import Path
+
+from erasure.architectures.scopes import in_scope
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.edit import find_mask
+from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.saliency import Pass
+from erasure.errors import ConfigError
+from erasure.masks.mask_file import is_mask_file, load_mask, require_base
+from erasure.masks.masks import MASK_KINDS, SaliencyMask, require_weights
+from erasure.masks.released_masks import load_released_mask
+from erasure.masks.selection import check_density
+from pipelines.process.processes import Processes
+from pipelines.process.progress import Reporter
+from pipelines.run.models import pick_device
+from pipelines.run.settings import EraseRecipe
+
+
+def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint) -> SaliencyMask | None:
+    """Read the mask file that the recipe names; None where it names a kind, to be made.
+
+    Raises:
+        MaskError: a mask file of another base.
+        ConfigError: neither a kind of mask nor a file, an unknown scope, or a density out of range.
+    """
+    if recipe.mask in MASK_KINDS:
+        check_density(recipe.density)
+        in_scope(checkpoint.unet, recipe.scope)
+        return None
+    path = Path(recipe.mask)
+    if not os.path.isfile(path):
+        raise ConfigError(
+            f"mask is {recipe.mask!r}; give {', '.join(MASK_KINDS)}, or a file that exists"
+        )
+    base = checkpoint.unet_hash()
+    if is_mask_file(path):
+        mask = load_mask(path)
+    else:
+        mask = load_released_mask(path, allow_pickle=recipe.allow_pickle, base=base)
+    require_base(mask.info, base)
+    require_weights(mask, checkpoint.unet)
+    return mask
+
+
+def make_mask(
+    recipe: EraseRecipe,
+    checkpoint: Checkpoint,
+    data: ConceptData,
+    *,
+    team: Processes,
+    reporter: Reporter,
+) -> SaliencyMask:
+    """Make a mask of the kind that the recipe names, the same in all processes.
+
+    Raises:
+        TrainingError: the forget loss is not finite, or another process is gone.
+    """
+    total = len(data.forget) * recipe.saliency.draws
+    with reporter.stage("find the mask", total) as tick:
+        done = 0
+
+        def on_pass(progress: Pass) -> None:
+            nonlocal done
+            tick(progress.done - done, f"forget loss {progress.loss:.4f}")
+            done = progress.done
+
+        return find_mask(
+            checkpoint,
+            data,
+            recipe.mask,  # type: ignore[arg-type]
+            density=recipe.density,
+            scope=recipe.scope,
+            concept=recipe.concept,
+            config=recipe.saliency,
+            device=pick_device(recipe.device),
+            team=team,
+            on_pass=on_pass,
+        )

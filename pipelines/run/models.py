@@ -1,0 +1,125 @@
+"""From what a user calls a model to a checkpoint: the demo, a folder, a file, a hub id."""
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.reading.reading import read_checkpoint
+from erasure.diffusion.schedule import Prediction
+from erasure.errors import CheckpointError, ConfigError
+from pipelines.early import DEMO, require_model_name
+
+log = logging.getLogger(__name__)
+
+DEMO_FOLDER: Final = Path(__file__).parents[1] / "assets" / "demo"
+CANVAS_NAME: Final = "diffusion-erasure-canvas"
+"""`_name_or_path` in the model index of the embedded checkpoint and of all made from it."""
+PREDICTIONS: Final[Mapping[str, Prediction]] = {"epsilon": "epsilon", "v": "v_prediction"}
+"""What a user calls what a UNet predicts -> what diffusers calls it."""
+_HUB_FILES: Final = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
+_HUB_TWINS: Final = ["*.fp16.*", "*.fp16-*", "*non_ema*", "vae_*/*"]
+"""The same weights again, in a smaller type or before averaging, and SD XL's other autoencoders:
+gigabytes nobody asked for."""
+
+
+def open_model(
+    model: str,
+    *,
+    config: str | None = None,
+    vae: str | None = None,
+    allow_pickle: bool = False,
+    prediction: str | None = None,
+) -> Checkpoint:
+    """Read the checkpoint that a user means.
+
+    A name that exists on this machine is a path; else `owner/name` is looked up on the hub, in
+    its cache first. What it does not hold and was taken from elsewhere is logged as a warning.
+
+    Args:
+        prediction: a key of `PREDICTIONS`, where the model itself does not say.
+
+    Raises:
+        CheckpointError: there is no such model, it cannot be read, or it says otherwise.
+        ConfigError: `config` is given for a folder, or `prediction` is none.
+    """
+    if prediction is not None and prediction not in PREDICTIONS:
+        raise ConfigError(f"prediction is {prediction!r}; give {' or '.join(PREDICTIONS)}")
+    path = find_model(model)
+    if config and path.is_dir():
+        raise ConfigError(
+            f"--config is {config!r} and would not be read, as {model} is a folder with configs of "
+            "its own; leave --config out, or give a single file"
+        )
+    checkpoint = read_checkpoint(
+        path,
+        config=Path(config).expanduser() if config else None,
+        vae=Path(vae).expanduser() if vae else None,
+        allow_pickle=allow_pickle,
+        prediction=None if prediction is None else PREDICTIONS[prediction],
+    )
+    for note in checkpoint.notes:
+        log.warning("%s", note)
+    return checkpoint
+
+
+def config_for(model: str, config: str | None) -> str | None:
+    """The config folder where the model is a single file; None for a folder, which has its own."""
+    return config if config and Path(os.path.expanduser(model)).is_file() else None
+
+
+def find_model(model: str) -> Path:
+    """The folder or file of a model, downloaded if need be."""
+    if model == DEMO:
+        return DEMO_FOLDER
+    path = Path(os.path.expanduser(model))
+    if os.path.exists(path):  # unlike Path.exists, False for a name that is too long
+        inner = path / "model"  # in the folder of a run
+        return inner if inner.is_dir() and not (path / "model_index.json").exists() else path
+    require_model_name(model)
+    try:
+        folder = Path(
+            snapshot_download(model, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_TWINS)
+        )
+        parts = ("unet", "vae", "text_encoder")
+        if not all(any((folder / part).glob("*.safetensors")) for part in parts):  # twins alone
+            folder = Path(snapshot_download(model, allow_patterns=_HUB_FILES))
+        return folder
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as err:
+        reason = str(err).splitlines()[0][:160] if str(err) else type(err).__name__
+        raise CheckpointError(
+            f"{model!r} is neither a path here nor could it be had from the hub ({reason}); "
+            "check the name and the network, or give a local folder"
+        ) from err
+
+
+def is_canvas(checkpoint: Checkpoint) -> bool:
+    """Whether it understands the prompts of the canvas: the embedded checkpoint and its edits."""
+    return checkpoint.description.model_index.get("_name_or_path") == CANVAS_NAME
+
+
+def pick_device(name: str) -> torch.device:
+    """The device asked for; `auto` takes an accelerator where there is one.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(device for device, available in there.items() if available)
+    if not there.get(name, False):
+        raise ConfigError(
+            f"device {name!r} was asked for and is not there; leave --device out, or use "
+            f"{' or '.join(d for d, available in there.items() if available)}"
+        )
+    return torch.device(name)

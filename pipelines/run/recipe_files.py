@@ -1,0 +1,79 @@
+"""Recipe files: found by path or by name, read into plain tables, merged; without torch."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from erasure.errors import ConfigError
+from erasure.storage.regular_files import require_regular
+
+_SHIPPED: Final = files("pipelines") / "recipes"
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file into plain tables.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no TOML; then the line is named.
+    """
+    require_regular(path, ConfigError)
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a byte order mark
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"{path} is not UTF-8 text; a recipe is a TOML file") from err
+    except OSError as err:
+        raise ConfigError(f"{path} cannot be read ({err.strerror}); name a TOML file") from err
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as err:
+        lines = text.splitlines() or [""]
+        found = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(err))
+        number = min(int(found[2]), len(lines)) if found else len(lines)
+        raise ConfigError(
+            f"{path}, line {number} is not TOML: {lines[number - 1].strip()[:80]!r} "
+            f"({found[1] if found else err}); correct it, for example: steps = 150"
+        ) from err
+    except (ValueError, RecursionError) as err:  # a number of 5,000 digits, brackets 1,000 deep
+        raise ConfigError(f"{path} cannot be read as TOML ({err}); simplify it") from err
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables merged key by key; what is None above does not hide what is below."""
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        elif value is not None:
+            merged[key] = value
+    return merged
+
+
+def shipped_recipes() -> tuple[str, ...]:
+    """Names of the ready recipes, sorted."""
+    names = (entry.name for entry in _SHIPPED.iterdir())
+    return tuple(sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml")))
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """The tables of a recipe file, or of a ready recipe by its name.
+
+    Raises:
+        ConfigError: no such file or name, or the file is no TOML.
+    """
+    if os.path.isfile(name):
+        return load_toml(Path(name))
+    if name not in shipped_recipes():
+        raise ConfigError(
+            f"there is no recipe {name!r}; give a TOML file, or one of "
+            f"{', '.join(shipped_recipes())}"
+        )
+    return shipped(name)
+
+
+def shipped(name: str) -> dict[str, Any]:
+    """The tables of a ready recipe or of defaults."""
+    return load_toml(Path(str(_SHIPPED / f"{name}.toml")))

@@ -1,0 +1,156 @@
+"""The folder of a run: whether it may be written, and what may be removed from it."""
+
+import os
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from erasure.checkpoints.provenance import FILE_NAME
+from erasure.errors import CheckpointError, ConfigError, DiskError
+from erasure.storage.disk import disk_errors
+from erasure.storage.state_file import drop
+from pipelines.run.method_table import converted
+
+RECIPE: Final = "recipe.toml"
+MASK: Final = "mask.safetensors"
+STATE: Final = "state.safetensors"
+RECORD: Final = FILE_NAME
+MODEL: Final = "model"
+_WRITTEN: Final = (MASK, RECORD, "density.png", "loss.png", "loss.csv", "grid.png")
+"""Files, beside the recipe and the state."""
+RECIPE_HEADER: Final = (
+    "A recipe of diffusion-erasure.\n"
+    "Paths stand here as they were given, as --resume needs them; leave this file out of what you "
+    "publish."
+)
+_HEADING: Final = f"# {RECIPE_HEADER.splitlines()[0]}"
+"""First line of a run's recipe."""
+_FREE: Final = (
+    ("checkpointing",),
+    ("method", "micro_batch"),
+    ("saliency", "batch_size"),
+    ("saliency", "offload"),
+    ("data", "drawing", "batch_size"),
+    ("grid", "drawing", "batch_size"),
+)
+"""Keys of a recipe that may be other ones when a run goes on: they decide how much memory it needs,
+and the result by rounding alone."""
+
+
+def may_write(out: Path, recipe: str, model: str, *, resume: bool, force: bool) -> bool:
+    """Check that a run may be written to `out`, before the work begins.
+
+    Nothing is touched, but for a state that a finished run was killed over before it could drop it.
+
+    Args:
+        recipe: of the run, as TOML.
+        model: that is erased from; it must not lie where `force` removes an older result.
+        resume: go on with a run that was cut; where there is none, begin one. What decides how
+            much memory it needs may be set anew.
+        force: replace an older run, but no folder of any other kind.
+
+    Returns:
+        Whether there is a run to go on with.
+
+    Raises:
+        ConfigError: the run there has other settings.
+        CheckpointError: the folder is in use, or the run in it is finished.
+        DiskError: nothing can be written there.
+    """
+    with disk_errors(out):
+        _require_writable(out)
+        if not out.exists() or all(path.suffix == ".part" for path in out.iterdir()):
+            return False
+        begun = _recipe_of(out)
+        if resume and not force:
+            _require_same(out, begun, recipe)
+        if resume and _same_run(begun, recipe) and not (out / RECORD).exists():
+            return True
+    if not force:
+        hint = "--resume to continue it, " if begun and not (out / RECORD).exists() else ""
+        raise CheckpointError(f"{out} exists; give another path, {hint}or --force to replace it")
+    if begun is None:
+        raise CheckpointError(f"{out} is not empty and no run of erasure; give another path")
+    if (out / MODEL).exists() and not (out / MODEL / RECORD).exists():
+        raise CheckpointError(f"{out / MODEL} is no result of erasure; give another path for --out")
+    if os.path.exists(model) and Path(model).resolve().is_relative_to(out.resolve()):
+        raise CheckpointError(
+            f"the model {model} lies in {out}, which --force would replace; give another path"
+        )
+    return False
+
+
+def clear(out: Path) -> None:
+    """Remove an older run that `may_write` let pass, and nothing that no run wrote.
+
+    Raises:
+        DiskError: the disk refuses.
+    """
+    model, leaving = out / MODEL, out / f"{MODEL}.old"
+    with disk_errors(out):
+        # Killed at any point, what is left still looks like a run, and can be cleared again.
+        if leaving.exists():
+            shutil.rmtree(leaving)
+        if model.exists():
+            model.replace(leaving)
+            shutil.rmtree(leaving)
+        drop(out / STATE)
+        for path in (*(out / name for name in _WRITTEN), *out.glob("grid-*.png"), out / RECIPE):
+            path.unlink(missing_ok=True)
+
+
+def _recipe_of(out: Path) -> str | None:
+    """The recipe of the run in a folder; None where it holds no run."""
+    file = out / RECIPE
+    if not file.is_file():
+        return None
+    text = file.read_text(encoding="utf-8-sig", errors="replace")
+    return text if text.startswith(_HEADING) else None
+
+
+def _require_same(out: Path, begun: str | None, recipe: str) -> None:
+    if begun is None:
+        raise CheckpointError(f"{out} holds no run to resume; give another path")
+    if (out / RECORD).exists():
+        drop(out / STATE)
+        raise CheckpointError(
+            f"{out} is finished, so there is nothing to resume; give another path, or --force "
+            "without --resume to replace it"
+        )
+    if not _same_run(begun, recipe):
+        raise ConfigError(
+            f"{out} was begun with other settings; give those of its {RECIPE} "
+            f"(--recipe {out / RECIPE}), or start anew with --force"
+        )
+
+
+def _same_run(begun: str | None, recipe: str) -> bool:
+    """Whether the one recipe goes on with a run of the other."""
+    if begun is None:
+        return False
+    try:
+        return _fixed(begun) == _fixed(recipe)
+    except (ValueError, RecursionError):  # cut short, or written by hand
+        return False
+
+
+def _fixed(recipe: str) -> dict[str, Any]:
+    """The tables of a recipe, of an older form too, without the keys that are free."""
+    tables = converted(tomllib.loads(recipe))
+    for *path, key in _FREE:
+        inner: Any = tables
+        for part in path:
+            inner = inner.get(part, {}) if isinstance(inner, dict) else {}
+        if isinstance(inner, dict):
+            inner.pop(key, None)
+    return tables
+
+
+def _require_writable(out: Path) -> None:
+    """Told at once, not after the pictures are drawn."""
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise CheckpointError(f"cannot write {out}: {there} is a file; give the path of a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise DiskError(f"cannot write {out}: {there} cannot be written to; write elsewhere")

@@ -1,0 +1,111 @@
+"""What a run leaves behind: losses, grid, model with its card, record."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.reading.reading import read_checkpoint
+from erasure.checkpoints.writing.card import model_card
+from erasure.checkpoints.writing.folder import write_folder
+from erasure.checkpoints.writing.inventory import FILES, files_of, sealed_record
+from erasure.diffusion.edit import Edit
+from erasure.storage.files import atomic
+from pipelines.process.progress import Reporter
+from pipelines.run.cell_verdict import CellVerdict, judge_cells
+from pipelines.run.comparing import compare
+from pipelines.run.model_facts import facts_of
+from pipelines.run.models import pick_device
+from pipelines.run.run_folder import MODEL, RECORD
+from pipelines.run.settings import EraseRecipe, parse_seeds
+from prompts.concepts.plan import ConceptPlan
+
+_GRID_ROWS: Final = (3, 5)
+"""Forgotten and kept prompts in the grid."""
+
+
+def write_history(edit: Edit, path: Path) -> None:
+    """The loss of every step as CSV."""
+    lines = ["step,loss,forget,retain"]
+    lines += [f"{s.index},{s.loss!r},{s.forget!r},{s.retain!r}" for s in edit.history]
+    with atomic(path) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_result(
+    recipe: EraseRecipe,
+    checkpoint: Checkpoint,
+    plan: ConceptPlan,
+    edit: Edit,
+    out: Path,
+    report: Reporter,
+) -> CellVerdict:
+    """Draw the grid with the edited weights, then write the model with its card.
+
+    Returns:
+        What a judge recognises in the grid.
+    """
+    edited = replace(checkpoint, components={**checkpoint.components, "unet": edit.unet})
+    comparison = compare(
+        checkpoint,
+        edited,
+        recipe.grid.prompts or _grid_prompts(plan),
+        parse_seeds(recipe.grid.seeds),
+        erased=(*plan.forget, *plan.erased),
+        drawing=recipe.grid.drawing,
+        device=pick_device(recipe.device),
+        reporter=report,
+        size=recipe.data.size,
+        title=f"{checkpoint.name} before and after erasing {plan.concept}",
+    )
+    comparison.grid.save(out / "grid.png")
+    verdict = judge_cells(comparison, plan, checkpoint)
+    first = edit.provenance.edits[0].base
+    base = "the demo checkpoint" if first == "demo" else first
+    card = model_card(edit.provenance, base=base, grid="grid.png")
+    carried = {**edited.carried, "grid.png": out / "grid.png"}
+    written = write_folder(
+        replace(edited, carried=carried),
+        out / MODEL,
+        unet=edit.unet,
+        provenance=edit.provenance,
+        card=card,
+        force=True,
+    )
+    made = written.provenance
+    assert made is not None
+    record = (
+        made.last.to_dict()
+        | made.to_dict()
+        | {
+            "unselected_identical": edit.unselected_identical,
+            "base_read_as": facts_of(checkpoint),
+            "seconds": {name: round(spent, 3) for name, spent in report.seconds.items()},
+            "verdict": verdict.to_dict(),
+            "grid": comparison.grid.described(out / "grid.png"),
+            FILES: files_of(out, [path.name for path in _figures(out)]),
+        }
+    )
+    with atomic(out / RECORD) as part:
+        part.write_text(
+            json.dumps(sealed_record(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+    read_checkpoint(out / MODEL)  # what cannot be read again must not pass for a result
+    return verdict
+
+
+def _figures(out: Path) -> list[Path]:
+    """Files of a run that are there before its record, but for the mask, which has a hash of its
+    own."""
+    kinds = (".png", ".csv", ".toml")
+    return [path for path in out.iterdir() if path.is_file() and path.suffix in kinds]
+
+
+def _grid_prompts(plan: ConceptPlan) -> tuple[str, ...]:
+    """Forgotten prompts first, then kept ones, spread over their lists."""
+    rows: list[str] = []
+    for prompts, count in zip((plan.forget, plan.retain), _GRID_ROWS, strict=True):
+        step = max(1, len(prompts) // count)
+        rows += list(prompts[::step][:count])
+    return tuple(rows)

@@ -1,0 +1,241 @@
+"""What one erasure is told: a recipe, resolved from defaults, a file and the command line."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from erasure.diffusion.saliency import SaliencyConfig
+from erasure.errors import ConfigError
+from erasure.methods import Method, SalUn
+from erasure.training.trainer import TrainConfig
+from pipelines.run.method_table import build_method, converted, kind_of
+from pipelines.run.recipe import as_tables, build, dump_published, dump_toml, merge
+from pipelines.run.recipe_files import read_recipe as read_recipe
+from pipelines.run.recipe_files import shipped
+from pipelines.run.recipe_files import shipped_recipes as shipped_recipes
+from pipelines.run.unread import refuse_unread, unread_by_erasure
+from prompts.concepts.canvas_concepts import is_style
+
+_MOST_SEEDS: Final = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrawingConfig:
+    """How pictures are drawn."""
+
+    steps: int = 25
+    """DDIM steps."""
+    guidance: float = 7.5
+    """Of classifier-free guidance; 1 is none."""
+    batch_size: int = 16
+    """Pictures at a time; changes speed and memory only."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise ConfigError(
+                f"steps is {self.steps} and batch_size {self.batch_size}; give 1 or more of both"
+            )
+        if self.steps > 1000:
+            raise ConfigError(f"steps is {self.steps}; give at most 1000, as many as in training")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PicturesConfig:
+    """Where one set of pictures comes from; all sources that are given are mixed."""
+
+    drawn: int = 0
+    """How many the checkpoint itself draws from the prompts of the concept."""
+    folder: str | None = None
+    """A folder of pictures with `metadata.jsonl`, or with `prompt` for all."""
+    dataset: str | None = None
+    """Id of a data set on the hub, such as `frgfm/imagenette`."""
+    dataset_config: str | None = None
+    dataset_split: str = "train"
+    prompt: str | None = None
+    """One prompt for all pictures of the folder or the data set."""
+    limit: int | None = None
+    """Most pictures to take from the folder and from the data set."""
+
+    def __post_init__(self) -> None:
+        if self.drawn < 0:
+            raise ConfigError(f"drawn is {self.drawn}; give 0 or more")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"limit is {self.limit}; give 1 or more, or none")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """What is forgotten and what is kept."""
+
+    forget: PicturesConfig = field(default_factory=lambda: PicturesConfig(drawn=200))
+    retain: PicturesConfig = field(default_factory=lambda: PicturesConfig(drawn=400))
+    forget_prompts: tuple[str, ...] = ()
+    """Further prompts that show the concept."""
+    retain_prompts: tuple[str, ...] | None = None
+    """In place of the concept's known neighbours."""
+    size: int | None = None
+    """Pixels a side; the model's own if none."""
+    drawing: DrawingConfig = field(default_factory=DrawingConfig)
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            check_size(self.size)
+
+
+def check_size(size: int) -> None:
+    """Raise ConfigError unless pictures of `size` pixels a side have whole latents."""
+    if size < 8 or size % 8:
+        raise ConfigError(f"size is {size}; give a multiple of 8")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GridConfig:
+    """The picture of before and after."""
+
+    prompts: tuple[str, ...] = ()
+    """In place of a choice of forgotten and kept prompts."""
+    seeds: str = "0-3"
+    """Such as `0-4` or `1,5,9`."""
+    drawing: DrawingConfig = field(default_factory=DrawingConfig)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EraseRecipe:
+    """All settings of one erasure; equal recipes give equal results."""
+
+    model: str = "demo"
+    """A hub id, a folder, a file, or `demo`."""
+    concept: str
+    instead: str | None = None
+    """A prompt or a name to see in its place, `next` or `any`."""
+    mask: str = SalUn.default_mask
+    """`salient`, `random`, `inverse`, `all`, or a mask file; the method's own if none is given."""
+    density: float = 0.5
+    scope: str = SalUn.default_scope
+    """Key into `erasure.architectures.scopes.SCOPES`; the method's own if none is given."""
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    checkpointing: bool = False
+    """Gradient checkpointing."""
+    save_every: int = 50
+    """Steps between two saves of the state."""
+    config: str | None = None
+    """For a single file: a diffusers folder with its configs and tokenizer."""
+    vae: str | None = None
+    """A file or folder with a VAE, in the place of the model's or where it has none."""
+    prediction: Literal["epsilon", "v"] | None = None
+    """What the UNet predicts, where the model itself does not say."""
+    allow_pickle: bool = False
+    cache: str | None = None
+    """Folder for drawn pictures and latents; the user's cache folder if none."""
+    code: str | None = None
+    """A method of the user's own, `module:Class` or `FILE.py:Class`."""
+    method: Method = field(default_factory=SalUn)
+    """In a file, the table `[method]`: its `name` and its settings."""
+    saliency: SaliencyConfig = field(default_factory=SaliencyConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    grid: GridConfig = field(default_factory=GridConfig)
+
+    def __post_init__(self) -> None:
+        if self.save_every < 1:
+            raise ConfigError(f"save_every is {self.save_every}; give 1 or more")
+
+    @property
+    def training(self) -> TrainConfig | None:
+        """Settings of the optimiser; None where the method has none."""
+        return self.method if isinstance(self.method, TrainConfig) else None
+
+
+def _defaults(canvas: bool) -> dict[str, Any]:
+    return shipped("defaults-canvas" if canvas else "defaults")
+
+
+def resolve(
+    tables: Mapping[str, Any], *, canvas: bool, under: Mapping[str, Any] | None = None
+) -> EraseRecipe:
+    """The whole recipe: defaults of the model's and concept's kind, and over them what was given.
+
+    The seed of the recipe is the seed of the mask and of the method unless they name their own.
+
+    Args:
+        tables: what was given.
+        under: a recipe file below it, if there is one.
+
+    Raises:
+        ConfigError: see `build`; the method is unknown, or has no such setting; or what was given
+            would not be read, such as the density of a mask of all weights.
+    """
+    over, file = converted(tables), converted(under or {})
+    made = _resolved(merge(file, over), canvas)
+    alone: dict[str, str] = {}
+    with suppress(ConfigError):  # what is wrong with the file alone may be mended over it
+        alone = unread_by_erasure(
+            as_tables(_resolved({**file, "concept": made.concept}, canvas)) if file else {}
+        )
+    refuse_unread(over, file, unread_by_erasure(as_tables(made)), alone)
+    return made
+
+
+def _resolved(tables: dict[str, Any], canvas: bool) -> EraseRecipe:
+    given, defaults = dict(tables), _defaults(canvas)
+    concept = given.get("concept")
+    if canvas and isinstance(concept, str) and is_style(concept):
+        defaults = merge(defaults, shipped("defaults-canvas-style"))
+    known = defaults.pop("methods")
+    table, code = given.pop("method", {}), given.get("code")
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"method is {table!r}; give a table with a name")
+    if code is not None and not isinstance(code, str):
+        raise ConfigError(f"code is {code!r}; give FILE.py:Class in quotes")
+    kind = kind_of(table.get("name", SalUn.name), code)
+    own = {key: value for key, value in table.items() if key != "name"}
+    merged = merge(defaults, given)
+    seed = merged.get("seed", 0)
+    merged["method"] = build_method(kind, merge(known.get(kind.name, {}), own), seed)
+    merged.setdefault("mask", kind.default_mask)
+    merged.setdefault("scope", kind.default_scope)
+    saliency = merged.get("saliency", {})
+    if isinstance(saliency, Mapping):  # else `build` says what is wrong
+        merged["saliency"] = {"seed": seed, **saliency}
+    return build(EraseRecipe, merged)
+
+
+def recipe_text(recipe: EraseRecipe, header: str | None = None) -> str:
+    """The recipe as TOML, without the keys that the run does not read."""
+    return dump_toml(recipe, header, without=unread_by_erasure(as_tables(recipe)))
+
+
+def published_text(recipe: EraseRecipe) -> str:
+    """The same as others may see it: see `dump_published`."""
+    return dump_published(recipe, without=unread_by_erasure(as_tables(recipe)))
+
+
+def drawing_defaults(given: Mapping[str, Any], *, canvas: bool) -> DrawingConfig:
+    """How the grid of the model's kind is drawn; what is given and not None comes first.
+
+    Raises:
+        ConfigError: as `DrawingConfig`.
+    """
+    return build(DrawingConfig, merge(_defaults(canvas)["grid"]["drawing"], given))
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """`0-4` or `1,5,9` or both -> seeds, in order, each once.
+
+    Raises:
+        ConfigError: another form, a seed of 2**63 or more, or more than 10,000 seeds.
+    """
+    seeds: dict[int, None] = {}
+    try:
+        for part in text.split(","):
+            first, dash, last = part.strip().partition("-")
+            low, high = int(first), int(last if dash else first)
+            if not 0 <= low <= high < 2**63 or high - low >= _MOST_SEEDS - len(seeds):
+                raise ValueError(part)
+            seeds.update(dict.fromkeys(range(low, high + 1)))
+    except ValueError as err:
+        raise ConfigError(
+            f"seeds is {text!r}; give numbers such as 0-4 or 1,5,9, at most {_MOST_SEEDS:,}"
+        ) from err
+    return tuple(seeds)

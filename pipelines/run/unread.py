@@ -1,0 +1,126 @@
+"""Settings that a run would not look at, refused by name where they were given.
+
+A recipe file stands below the command line. What is not read because of an option over the file is
+no fault of the file: `--mask random` makes a control of any run. What the file itself makes
+useless, or the command line, is refused.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from erasure.errors import ConfigError
+
+Tables = Mapping[str, Any]
+
+_KINDS: Final = ("salient", "random", "inverse", "all")
+"""Of masks; anything else is the path of a mask file."""
+JUDGE_NAMES: Final = frozenset(
+    ("canvas", "imagenet", "nudenet", "opennsfw", "q16", "resnet50", "safety-checker")
+)
+"""Of `eval.judges.judges.JUDGES`, without what that needs to be imported."""
+_SALIENCY: Final = ("loss", "guidance", "draws", "batch_size", "offload")
+_FLAGS: Final = {
+    "saliency.loss": "--saliency-loss",
+    "saliency.draws": "--draws",
+    "saliency.batch_size": "--saliency-batch",
+    "saliency.offload": "--saliency-offload",
+    "density": "--density",
+    "scope": "--scope",
+    "data.forget.prompt": "--forget-prompt",
+    "data.retain.prompt": "--retain-prompt",
+    "labels": "--labels",
+    "features": "--features",
+    "reference": "--reference",
+    "clip": "--clip",
+    "perceptual": "--perceptual",
+}
+"""Key of a recipe -> its flag; the others have none."""
+
+
+def unread_by_erasure(tables: Tables) -> dict[str, str]:
+    """Key of an erasure's recipe, with dots -> why it would not be read.
+
+    Args:
+        tables: the whole recipe; what is missing has its default.
+    """
+    return dict(_of_mask(tables)) | dict(_of_rest(tables))
+
+
+def unread_by_evaluation(tables: Tables) -> dict[str, str]:
+    """The same for the recipe of an evaluation."""
+    metrics = set(tables.get("metrics") or ())
+    found: dict[str, str] = {}
+    if not metrics & {"frechet", "kid"}:
+        found |= dict.fromkeys(("features", "reference"), "neither frechet nor kid is measured")
+    for name in ("clip", "perceptual"):
+        if name not in metrics:
+            found[name] = f"{name} is not among the metrics"
+    if not any(_is_model(str(judge)) for judge in tables.get("judges") or ()):
+        found["labels"] = "no judge is a model given by folder or hub id"
+    return found
+
+
+def refuse_unread(
+    over: Tables, under: Tables, unread: Mapping[str, str], alone: Mapping[str, str]
+) -> None:
+    """Raise ConfigError for a key that was given and would not be read.
+
+    Args:
+        over: what the command line gives, or a Python caller.
+        under: a recipe file below it.
+        unread: of both together: key -> why.
+        alone: of the recipe file by itself.
+    """
+    for key, why in unread.items():
+        name = ""
+        if (value := _at(over, key)) is not None:
+            name = _FLAGS.get(key, key)
+        elif key in alone and (value := _at(under, key)) is not None:
+            name = f"{key} of the recipe"
+        if name:
+            raise ConfigError(
+                f"{name} is {str(value)[:80]!r} and would not be read, as {why}; leave it out"
+            )
+
+
+def _of_mask(tables: Tables) -> Iterator[tuple[str, str]]:
+    mask = tables.get("mask") or "salient"
+    why = f"the mask is {mask}" if mask in _KINDS else f"the mask is the file {mask}"
+    if mask not in ("salient", "inverse"):
+        yield from ((f"saliency.{key}", f"{why} and measures no gradient") for key in _SALIENCY)
+    elif _at(tables, "saliency.loss") == "plain":
+        yield "saliency.guidance", "the saliency loss is plain"
+    if mask == "all" or mask not in _KINDS:
+        yield "density", why
+    if mask not in _KINDS:
+        yield "scope", why
+
+
+def _of_rest(tables: Tables) -> Iterator[tuple[str, str]]:
+    optimizer = _at(tables, "method.optimizer")
+    if optimizer not in (None, "sgd"):
+        yield "method.momentum", f"the optimizer is {optimizer}"
+    for role in ("forget", "retain"):
+        folder, dataset = (_at(tables, f"data.{role}.{key}") for key in ("folder", "dataset"))
+        if folder is None and dataset is None:
+            why = f"the pictures to {role} come from no folder and no data set"
+            yield from ((f"data.{role}.{key}", why) for key in ("prompt", "limit"))
+        if dataset is None:
+            why = f"the pictures to {role} come from no data set"
+            yield from ((f"data.{role}.{key}", why) for key in ("dataset_config", "dataset_split"))
+    if 0 == _at(tables, "data.forget.drawn") == _at(tables, "data.retain.drawn"):
+        why = "no pictures are drawn to forget or to retain"
+        yield from ((f"data.drawing.{key}", why) for key in ("steps", "guidance"))
+
+
+def _is_model(judge: str) -> bool:
+    """Whether a judge is given by folder or hub id, and so takes labels."""
+    return judge.rpartition("=")[2] not in JUDGE_NAMES
+
+
+def _at(tables: Tables, key: str) -> Any:  # noqa: ANN401
+    """The value of a dotted key; None where there is none."""
+    value: Any = tables
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

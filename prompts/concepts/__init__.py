@@ -1,0 +1,1 @@
+"""From a concept's name to the prompts that erase it."""

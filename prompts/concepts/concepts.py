@@ -1,0 +1,60 @@
+"""From a concept's name to the prompts that erase it."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from prompts.concepts.canvas_concepts import plan_canvas
+from prompts.concepts.general_concepts import plan_general
+from prompts.concepts.phrases import tidy
+from prompts.concepts.plan import ConceptPlan
+from prompts.concepts.syntax import require_plain
+from prompts.errors import PromptError
+
+__all__ = ["ConceptPlan", "plan_concept"]
+
+
+def plan_concept(
+    concept: str,
+    *,
+    family: Literal["canvas", "general"],
+    instead: str | None = None,
+    prompts: Sequence[str] | None = None,
+    retain: Sequence[str] | None = None,
+) -> ConceptPlan:
+    """Choose what to forget, what stands in for it, and what to retain.
+
+    Args:
+        concept: any word or phrase the model knows, in any case. On the canvas an object, a
+            style, or `weapon`; in general an ImageNette class, `nudity`, a style
+            (`Van Gogh style`, `in the style of Van Gogh`), or any other thing.
+        family: `canvas` for the embedded checkpoint and others trained on its prompts, `general`
+            for all others.
+        instead: what stands in for the concept. None for the default: on the canvas and for
+            ImageNette the next name, for nudity the paper's clothed person, for a style the same
+            subject without it, else `an object`. `next` and `any` (uniformly any other name, for
+            each sample anew) need a set of names. A name of that set, or on the canvas a prompt
+            that names one without a style, keeps each prompt's wording; any other text, the empty
+            prompt too, stands in for all prompts as it is.
+        prompts: further prompts to forget; what stands in for the concept takes its place in
+            them where they name it, else they get the concept's first replacement.
+        retain: prompts to retain in place of the known neighbours; an empty list for none.
+
+    Raises:
+        PromptError: the concept is empty or the canvas does not know it, `instead` fits it not,
+            one of both is written in the prompt syntax of another program, or a prompt is to be
+            forgotten and also to stand in or to be retained.
+
+    Source: arXiv:2310.12508 and its released code for classes and nudity; the rest is ours.
+    """
+    named = tidy(concept)
+    if not named:
+        raise PromptError("the concept is empty; name what to erase, such as `church`")
+    require_plain(named, "the concept")
+    require_plain(instead or "", "instead")
+    plan = plan_canvas if family == "canvas" else plan_general
+    return plan(
+        named,
+        instead=instead,
+        extra=tuple(map(tidy, prompts or ())),
+        retain=None if retain is None else tuple(map(tidy, retain)),
+    )

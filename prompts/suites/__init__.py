@@ -1,0 +1,1 @@
+"""Prompt suites: cases with what each should show."""
