@@ -41,13 +41,13 @@ from erasure.seeds import generator_for
 from erasure.storage.cache import TensorCache, content_key
 from erasure.training.trainer import Loss, MaskedTrainer, Step
 from eval.judges.canvas import load_canvas_classifier, to_pixels
+from pipelines.configs.recipe import dump_toml
+from pipelines.configs.settings import DrawingConfig
 from pipelines.data.concept_data import Gatherer
 from pipelines.drawing.generation import Request, draw_all
 from pipelines.process.processes import processes
 from pipelines.process.progress import Reporter
 from pipelines.run.erasing import plan_of, prepare
-from pipelines.run.recipe import dump_toml
-from pipelines.run.settings import DrawingConfig
 from prompts.canvas import OBJECTS, SEEDS, STYLES, canvas_prompt
 
 CONCEPTS: Final = ("church", "guitar")

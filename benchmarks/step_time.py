@@ -8,9 +8,9 @@ is fp32, a dense int64 mask is multiplied onto all gradients, and Adam walks ove
 pause of 0.1 s is left out, and its recomputing of activations is a row of its own.
 
 All ways see the same samples (streams as in `erasure.training.trainer`), so they must move the
-weights alike: the table says how far apart they end. They take turns in one process, and a ratio is that
-of one round; the median is shown. With `--parts` the changes are made to the straight line one
-after the other; `--tried` adds what did not pay. A ratio against the row that recomputes is
+weights alike: the table says how far apart they end. They take turns in one process, and a ratio
+is that of one round; the median is shown. With `--parts` the changes are made to the straight line
+one after the other; `--tried` adds what did not pay. A ratio against the row that recomputes is
 shown too where there is one.
 """
 

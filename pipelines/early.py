@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from erasure.errors import CheckpointError, ConfigError
-from pipelines.run.recipe_files import merge, read_recipe
+from pipelines.configs.recipe_files import merge, read_recipe
 
 DEMO: Final = "demo"
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

@@ -10,7 +10,7 @@ import torch
 from console import erasure
 from refusals import CHURCH, assert_told
 
-from pipelines.run.settings import shipped_recipes
+from pipelines.configs.settings import shipped_recipes
 
 BAD_SETTINGS = [
     ("--density", 0, "density"),

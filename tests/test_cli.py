@@ -24,6 +24,7 @@ from erasure.storage.tensor_file import data_hash
 from erasure.training.trainer import MaskedTrainer, Step
 from eval.rates.intervals import wilson
 from pipelines.cli import _COMMANDS, _GROUPS
+from pipelines.configs.settings import EraseRecipe, read_recipe
 from pipelines.evaluation.outcome.results import (
     EvaluationProtocol,
     ModelRecord,
@@ -36,7 +37,6 @@ from pipelines.evaluation.outcome.results import (
 )
 from pipelines.run.demo import Demo
 from pipelines.run.erasing import Erased
-from pipelines.run.settings import EraseRecipe, read_recipe
 
 UNET = Path("model/unet/diffusion_pytorch_model.safetensors")
 RUN_FILES = {

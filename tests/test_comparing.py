@@ -12,10 +12,10 @@ from tiny import CPU
 
 from erasure.checkpoints import Checkpoint
 from erasure.errors import DiskError
+from pipelines.configs.settings import DrawingConfig
 from pipelines.process.progress import Reporter
 from pipelines.run.comparing import Comparison, compare
 from pipelines.run.models import CANVAS_NAME
-from pipelines.run.settings import DrawingConfig
 
 PROMPTS = ("an image of a church", "an image of a dog")
 SEEDS = (4, 1)

@@ -12,9 +12,9 @@ from transformers import CLIPTokenizer
 from erasure import read_checkpoint
 from eval.errors import EvalError
 from eval.judges.canvas import WEIGHTS, judge_canvas, load_canvas_classifier
+from pipelines.configs.settings import resolve
 from pipelines.drawing.generation import Request, draw_all
 from pipelines.run.models import DEMO_FOLDER, is_canvas
-from pipelines.run.settings import resolve
 from prompts.canvas import canvas_set
 from prompts.suites.case import PromptCase
 

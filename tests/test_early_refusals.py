@@ -10,8 +10,8 @@ import erasure as package
 from erasure.diffusion.saliency import SaliencyConfig
 from erasure.methods import SalUn
 from erasure.training.trainer import TrainConfig
+from pipelines.configs.settings import EraseRecipe
 from pipelines.early import CHOICES
-from pipelines.run.settings import EraseRecipe
 
 LINES = [
     ["erase", "nosuch", "--concept", "x"],

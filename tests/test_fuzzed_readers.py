@@ -36,10 +36,10 @@ from erasure.storage.state_file import load_run, save_run
 from erasure.storage.tensor_file import read_tensors
 from eval.errors import EvalError
 from eval.judges.labels import read_labels
+from pipelines.configs.recipe import build, load_toml
+from pipelines.configs.settings import EraseRecipe
 from pipelines.data.picture_folder import folder_entries
 from pipelines.evaluation.outcome.results import read_results
-from pipelines.run.recipe import build, load_toml
-from pipelines.run.settings import EraseRecipe
 from prompts.errors import PromptError
 from prompts.files import read_prompts
 

@@ -19,10 +19,10 @@ from erasure.architectures.stable_diffusion import TextEncoder, build_pipeline
 from erasure.checkpoints import Checkpoint
 from erasure.errors import CheckpointError, ConfigError, TrainingError
 from erasure.seeds import initial_noise
+from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing import generation
 from pipelines.drawing.generation import Painter, Request, draw_all, in_batches, own_size
 from pipelines.drawing.schedulers import SCHEDULERS, build_scheduler
-from pipelines.run.settings import DrawingConfig
 
 REQUESTS = [
     Request("a church", 3),

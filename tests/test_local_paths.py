@@ -10,8 +10,8 @@ from safetensors import safe_open
 
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.local_paths import is_local, last_part, shown_path, without_folders
-from pipelines.run.recipe import dump_published
-from pipelines.run.settings import EraseRecipe
+from pipelines.configs.recipe import dump_published
+from pipelines.configs.settings import EraseRecipe
 
 FEW = ("--steps", 1, "--device", "cpu")
 SUITE = ("--suite", "csv", "--judge", "canvas", "--prompts")

@@ -31,8 +31,8 @@ from erasure.errors import OutOfMemoryError
 from erasure.memory import is_out_of_memory, memory_errors
 from erasure.methods import SalUn
 from erasure.training.trainer import MaskedTrainer, TrainConfig
+from pipelines.configs.settings import EraseRecipe
 from pipelines.run.memory import Less, enough_memory, halved, of_saliency, of_training
-from pipelines.run.settings import EraseRecipe
 
 CPU = torch.device("cpu")
 ERRORS = {

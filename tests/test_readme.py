@@ -26,7 +26,7 @@ def test_the_quickstart_runs_and_its_result_verifies(
 
 def test_the_readme_names_every_command_and_recipe() -> None:
     from pipelines.cli import _COMMANDS
-    from pipelines.run.settings import shipped_recipes
+    from pipelines.configs.settings import shipped_recipes
 
     for name in _COMMANDS:
         assert f"erasure {name}" in README

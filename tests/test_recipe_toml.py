@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from erasure.errors import ConfigError
-from pipelines.run.recipe import build, dump_toml, load_toml
+from pipelines.configs.recipe import build, dump_toml, load_toml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

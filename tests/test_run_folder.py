@@ -9,9 +9,9 @@ import pytest
 
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import SalUn
-from pipelines.run.recipe import dump_toml
+from pipelines.configs.recipe import dump_toml
+from pipelines.configs.settings import EraseRecipe
 from pipelines.run.run_folder import clear, may_write
-from pipelines.run.settings import EraseRecipe
 
 RECIPE = EraseRecipe(concept="church")
 

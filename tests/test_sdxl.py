@@ -37,9 +37,9 @@ from erasure.masks.mask_file import mask_hash
 from erasure.seeds import generator_for, initial_noise
 from erasure.storage.cache import TensorCache
 from erasure.training.trainer import TrainConfig
+from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter, Request, own_size
 from pipelines.drawing.schedulers import build_scheduler
-from pipelines.run.settings import DrawingConfig
 
 TEXTS = ["", "a church", "a castle", "a dog", "a truck"]
 UNET = Path("unet/diffusion_pytorch_model.safetensors")

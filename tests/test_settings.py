@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from erasure.errors import ConfigError
 from erasure.methods import SalUn
-from pipelines.run.recipe import load_toml, merge
-from pipelines.run.settings import (
+from pipelines.configs.recipe import load_toml, merge
+from pipelines.configs.settings import (
     DataConfig,
     DrawingConfig,
     PicturesConfig,

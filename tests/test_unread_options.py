@@ -10,11 +10,11 @@ from console import erasure
 from erasure.errors import ConfigError
 from eval.judges.judges import JUDGES
 from pipelines.classifiers.run_settings import ForgetRun, preset_of, settings_of
+from pipelines.configs.recipe import load_toml
+from pipelines.configs.settings import read_recipe, recipe_text, resolve, shipped_recipes
+from pipelines.configs.unread import JUDGE_NAMES
 from pipelines.evaluation.settings import evaluation_text, resolve_evaluation
 from pipelines.run.models import DEMO_FOLDER
-from pipelines.run.recipe import load_toml
-from pipelines.run.settings import read_recipe, recipe_text, resolve, shipped_recipes
-from pipelines.run.unread import JUDGE_NAMES
 
 ASCENT = {"method": {"name": "ascent"}}
 CHURCH = {"concept": "church"}

@@ -17,7 +17,7 @@ from erasure.storage.files import atomic
 from pipelines.classifiers.data.data import ClassifierData, DataConfig
 from pipelines.classifiers.networks.architectures import ModelConfig, make_model, require_known
 from pipelines.classifiers.runs import data_of
-from pipelines.run.recipe import build
+from pipelines.configs.recipe import build
 
 FORMAT: Final = "erasure-exact-run 1"
 WEIGHTS: Final = "ensemble.safetensors"

@@ -31,8 +31,8 @@ from pipelines.classifiers.exact_folder import (
 from pipelines.classifiers.measuring import Measured, Split, measure, split_data
 from pipelines.classifiers.networks.architectures import make_model
 from pipelines.classifiers.run_settings import EvaluateRun, ForgetRun, TrainRun
+from pipelines.configs.recipe import build
 from pipelines.process.progress import Reporter
-from pipelines.run.recipe import build
 
 SEEDED: Final = ("sisa", "forest", "extra-trees")
 """Methods that take the seed of the run; the noise of the others is secret unless `--set seed`."""

@@ -24,7 +24,7 @@ from pipelines.classifiers.networks.architectures import (
     make_model,
     require_known,
 )
-from pipelines.run.recipe import build
+from pipelines.configs.recipe import build
 
 FORMAT: Final = "erasure-classifier 1"
 _HASHES: Final = "2"

@@ -16,8 +16,8 @@ from pipelines.classifiers.bench.bench_config import BenchConfig
 from pipelines.classifiers.bench.presets import Preset, load_presets
 from pipelines.classifiers.data.data import DataConfig
 from pipelines.classifiers.networks.architectures import ModelConfig
+from pipelines.configs.recipe import build, load_toml, merge
 from pipelines.run.models import pick_device
-from pipelines.run.recipe import build, load_toml, merge
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 _DEFAULTS: Final[Mapping[str, Any]] = {"training": {"epochs": 15, "batch_size": 128}}

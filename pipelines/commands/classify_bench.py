@@ -50,8 +50,8 @@ def bench(
     from pipelines.classifiers.bench.bench_run import Share, run_bench
     from pipelines.classifiers.bench.bench_table import to_markdown
     from pipelines.classifiers.run_settings import bench_device, resolve_bench
+    from pipelines.configs.settings import parse_seeds
     from pipelines.process.progress import Reporter
-    from pipelines.run.settings import parse_seeds
 
     for option, needed, missing in (
         ("--data-path", "--data", data_path is not None and data is None),

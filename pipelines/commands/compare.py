@@ -60,13 +60,13 @@ def compare(
 
     from erasure.errors import ConfigError
     from erasure.storage.files import atomic
+    from pipelines.configs.settings import drawing_defaults, parse_seeds
     from pipelines.data.prompt_checks import warn_of_prompts
     from pipelines.process.progress import Reporter
     from pipelines.run.comparing import compare as draw_comparison
     from pipelines.run.memory import enough_memory, of_drawing
     from pipelines.run.model_facts import tell_model
     from pipelines.run.models import config_for, is_canvas, open_model, pick_device
-    from pipelines.run.settings import drawing_defaults, parse_seeds
     from prompts.errors import PromptError
     from prompts.files import read_prompts
 

@@ -176,12 +176,12 @@ def erase(
         grid__seeds=seeds,
     )
     refuse_early(given, recipe)
+    from pipelines.configs.method_table import converted, refuse_code, settings_of
+    from pipelines.configs.recipe import merge
+    from pipelines.configs.settings import read_recipe
     from pipelines.process.progress import Reporter
     from pipelines.run.erasing import prepare, run_erasure
-    from pipelines.run.method_table import converted, refuse_code, settings_of
     from pipelines.run.model_facts import tell_model
-    from pipelines.run.recipe import merge
-    from pipelines.run.settings import read_recipe
 
     named = converted(read_recipe(recipe)) if recipe else {}
     refuse_code(named, allowed=allow_code or method is not None)

@@ -99,8 +99,8 @@ def evaluate(
     `torchrun --nproc_per_node 2 -m pipelines.cli evaluate ...`, shares the drawing among processes.
     """
     from erasure.errors import ConfigError
+    from pipelines.configs.recipe_files import load_toml
     from pipelines.early import require_model_name
-    from pipelines.run.recipe_files import load_toml
 
     if out is None and not compare:
         raise ConfigError("there is no --out; give the folder to write the evaluation to")

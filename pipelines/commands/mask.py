@@ -150,8 +150,8 @@ def mask(
 
 
 def _recipe(name: str | None) -> dict[str, Any]:
-    from pipelines.run.method_table import converted, refuse_code
-    from pipelines.run.settings import read_recipe
+    from pipelines.configs.method_table import converted, refuse_code
+    from pipelines.configs.settings import read_recipe
 
     tables = converted(read_recipe(name)) if name else {}
     refuse_code(tables, allowed=False)
@@ -162,6 +162,7 @@ def _make(given: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask, 
     """The mask, and what its model was read as."""
     from dataclasses import replace
 
+    from pipelines.configs.settings import PicturesConfig
     from pipelines.data.concept_data import Gatherer
     from pipelines.process.processes import processes
     from pipelines.process.progress import Reporter
@@ -170,7 +171,6 @@ def _make(given: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask, 
     from pipelines.run.memory import enough_memory, of_saliency
     from pipelines.run.model_facts import tell_model
     from pipelines.run.models import pick_device
-    from pipelines.run.settings import PicturesConfig
 
     resolved, checkpoint = prepare(given, under)
     facts = tell_model(checkpoint)

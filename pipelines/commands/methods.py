@@ -22,7 +22,7 @@ def methods(
     A setting is given as `--set name=value`, or in the table `[method]` of a recipe.
     """
     from erasure.methods import METHODS
-    from pipelines.run.method_table import kind_of
+    from pipelines.configs.method_table import kind_of
 
     if name is None:
         kinds = METHODS.values()
@@ -41,7 +41,7 @@ def methods(
 
 def described(kind: "type[Method]") -> dict[str, Any]:
     """All that is known of a method: plain JSON values."""
-    from pipelines.run.field_docs import default_text, field_docs
+    from pipelines.configs.field_docs import default_text, field_docs
 
     docs = field_docs(kind)
     example = f"erasure erase demo --concept church --method {kind.name} --out out/church"

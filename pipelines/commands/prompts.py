@@ -62,7 +62,7 @@ def prompts(
 
 
 def _parsed(seeds: str) -> tuple[int, ...]:
-    from pipelines.run.settings import parse_seeds
+    from pipelines.configs.settings import parse_seeds
 
     return parse_seeds(seeds)
 

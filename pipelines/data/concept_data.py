@@ -21,6 +21,7 @@ from erasure.methods import Need
 from erasure.seeds import derived_seed
 from erasure.storage.cache import TensorCache, content_key
 from erasure.storage.hashing import weights_hash
+from pipelines.configs.settings import DataConfig, PicturesConfig
 from pipelines.data.blank import require_content
 from pipelines.data.picture_dataset import DatasetSource, dataset_pictures
 from pipelines.data.picture_folder import folder_pictures
@@ -30,7 +31,6 @@ from pipelines.drawing.pictures import Picture
 from pipelines.process.processes import Processes
 from pipelines.process.progress import Reporter, Tick
 from pipelines.run.memory import enough_memory, of_drawing, of_encoding
-from pipelines.run.settings import DataConfig, PicturesConfig
 from prompts.concepts.plan import ConceptPlan
 from prompts.suites.imagenette import CLASSES, find_label, label_prompts
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from erasure.checkpoints.reading.reading import read_checkpoint
 from eval.judges.canvas import Verdict, judge_canvas, load_canvas_classifier
+from pipelines.configs.settings import DrawingConfig
 from pipelines.demo_checkpoint.icons import ICON_SETS
 from pipelines.demo_checkpoint.train_classifier import measure_classifier
 from pipelines.drawing.contact_sheet import contact_sheet
 from pipelines.drawing.generation import Request, draw_all
-from pipelines.run.settings import DrawingConfig
 from prompts.canvas import OBJECTS, STYLES, canvas_prompt, wordings
 
 log = logging.getLogger(__name__)

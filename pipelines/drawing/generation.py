@@ -18,8 +18,8 @@ from erasure.diffusion.denoiser import Condition, join
 from erasure.diffusion.latent_scale import latent_scale
 from erasure.errors import TrainingError
 from erasure.seeds import initial_noise
+from pipelines.configs.settings import DrawingConfig, check_size
 from pipelines.drawing.schedulers import DEFAULT, begin_sampling, build_scheduler
-from pipelines.run.settings import DrawingConfig, check_size
 
 T = TypeVar("T")
 Precision = Literal["fp32", "bf16"]

@@ -13,6 +13,7 @@ from erasure.local_paths import shown_path
 from erasure.storage.files import atomic
 from eval.judges.judge import Judge, Judgement
 from eval.metrics.metric_value import MetricValue
+from pipelines.configs.settings import parse_seeds
 from pipelines.data.prompt_checks import warn_of_prompts
 from pipelines.evaluation.drawing import RunConfig, draw_cases
 from pipelines.evaluation.erased import ErasedLabels, erased_labels
@@ -53,7 +54,6 @@ from pipelines.process.processes import processes
 from pipelines.process.progress import Reporter
 from pipelines.run.model_facts import facts_of, tell_model
 from pipelines.run.models import open_model, pick_device
-from pipelines.run.settings import parse_seeds
 from prompts.suites.case import PromptSet
 from prompts.suites.suites import load_suite
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from erasure.errors import ConfigError
+from pipelines.configs.recipe import as_tables, build, dump_toml, merge
+from pipelines.configs.settings import check_size
+from pipelines.configs.unread import refuse_unread, unread_by_evaluation
 from pipelines.drawing.generation import Precision
 from pipelines.drawing.schedulers import check_scheduler
-from pipelines.run.recipe import as_tables, build, dump_toml, merge
-from pipelines.run.settings import check_size
-from pipelines.run.unread import refuse_unread, unread_by_evaluation
 
 SuiteName = Literal["imagenette", "i2p", "canvas", "unlearncanvas", "captions", "csv"]
 MetricName = Literal["frechet", "kid", "clip", "perceptual"]

@@ -10,13 +10,13 @@ from PIL import Image
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.storage.files import atomic
 from eval.judges.canvas import judge_canvas, load_canvas_classifier
+from pipelines.configs.settings import DrawingConfig
 from pipelines.data.blank import require_content
 from pipelines.drawing.generation import Request, draw_all
 from pipelines.drawing.grid import Grid, draw_grid
 from pipelines.drawing.grid_layout import Pair, Row
 from pipelines.process.progress import Reporter
 from pipelines.run.models import is_canvas
-from pipelines.run.settings import DrawingConfig
 from prompts.concepts.phrases import mentions
 
 

@@ -21,6 +21,14 @@ from erasure.storage.files import atomic
 from erasure.storage.state_file import drop
 from erasure.training.moments import require_eight_bit
 from erasure.training.trainer import Step
+from pipelines.configs.recipe import build, merge
+from pipelines.configs.settings import (
+    EraseRecipe,
+    parse_seeds,
+    published_text,
+    recipe_text,
+    resolve,
+)
 from pipelines.data.concept_data import Gatherer
 from pipelines.data.prompt_checks import check_plan, warn_of_prompts
 from pipelines.drawing.plots import plot_density, plot_losses
@@ -31,10 +39,8 @@ from pipelines.run.cell_verdict import CellVerdict
 from pipelines.run.masking import make_mask, named_mask
 from pipelines.run.memory import enough_memory, of_drawing, of_saliency, of_training
 from pipelines.run.models import is_canvas, open_model, pick_device
-from pipelines.run.recipe import build, merge
 from pipelines.run.run_folder import MASK, MODEL, RECIPE, RECIPE_HEADER, STATE, clear, may_write
 from pipelines.run.run_result import write_history, write_result
-from pipelines.run.settings import EraseRecipe, parse_seeds, published_text, recipe_text, resolve
 from prompts.concepts.concepts import plan_concept
 from prompts.concepts.plan import ConceptPlan
 

@@ -13,10 +13,10 @@ from erasure.masks.mask_file import is_mask_file, load_mask, require_base
 from erasure.masks.masks import MASK_KINDS, SaliencyMask, require_weights
 from erasure.masks.released_masks import load_released_mask
 from erasure.masks.selection import check_density
+from pipelines.configs.settings import EraseRecipe
 from pipelines.process.processes import Processes
 from pipelines.process.progress import Reporter
 from pipelines.run.models import pick_device
-from pipelines.run.settings import EraseRecipe
 
 
 def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint) -> SaliencyMask | None:

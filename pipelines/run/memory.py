@@ -9,7 +9,7 @@ import torch
 from erasure.errors import OutOfMemoryError
 from erasure.memory import is_out_of_memory
 from erasure.methods import Method, SalUn
-from pipelines.run.settings import EraseRecipe
+from pipelines.configs.settings import EraseRecipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from erasure.checkpoints.provenance import FILE_NAME
 from erasure.errors import CheckpointError, ConfigError, DiskError
 from erasure.storage.disk import disk_errors
 from erasure.storage.state_file import drop
-from pipelines.run.method_table import converted
+from pipelines.configs.method_table import converted
 
 RECIPE: Final = "recipe.toml"
 MASK: Final = "mask.safetensors"

@@ -12,13 +12,13 @@ from erasure.checkpoints.writing.folder import write_folder
 from erasure.checkpoints.writing.inventory import FILES, files_of, sealed_record
 from erasure.diffusion.edit import Edit
 from erasure.storage.files import atomic
+from pipelines.configs.settings import EraseRecipe, parse_seeds
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_verdict import CellVerdict, judge_cells
 from pipelines.run.comparing import compare
 from pipelines.run.model_facts import facts_of
 from pipelines.run.models import pick_device
 from pipelines.run.run_folder import MODEL, RECORD
-from pipelines.run.settings import EraseRecipe, parse_seeds
 from prompts.concepts.plan import ConceptPlan
 
 _GRID_ROWS: Final = (3, 5)

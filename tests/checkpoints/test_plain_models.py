@@ -20,8 +20,8 @@ from erasure.checkpoints.checks.plain import require_plain
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.family import FAMILIES
 from erasure.errors import CheckpointError
+from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter, Request
-from pipelines.run.settings import DrawingConfig
 
 CPU = torch.device("cpu")
 

@@ -7,9 +7,13 @@ from tiny_classifiers import CASES, Mlp
 from torch import Tensor, nn
 
 from erasure.classifiers import Batches, make_method, unlearn
+from erasure.classifiers.curvature import per_sample
+from erasure.classifiers.curvature.per_sample import (
+    fisher_diagonal,
+    in_pieces,
+    per_sample_gradients,
+)
 from erasure.classifiers.data.batches import logits_of
-from erasure.classifiers.methods import per_sample
-from erasure.classifiers.methods.per_sample import fisher_diagonal, in_pieces, per_sample_gradients
 from erasure.classifiers.weights import trainable
 from erasure.errors import TrainingError
 

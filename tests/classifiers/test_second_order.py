@@ -14,15 +14,15 @@ from tiny_classifiers import linear, run, same_bytes, samples, task, tensors
 from torch import Tensor
 
 from erasure.classifiers import Batches, Method, make_method, unlearn
-from erasure.classifiers.data.batches import joined
-from erasure.classifiers.methods.fisher import FisherForgetting
-from erasure.classifiers.methods.influence import Influence
-from erasure.classifiers.methods.inverse_hessian import (
+from erasure.classifiers.curvature.inverse_hessian import (
     conjugate_gradients,
     hessian_product,
     woodfisher,
 )
-from erasure.classifiers.methods.per_sample import fisher_diagonal
+from erasure.classifiers.curvature.per_sample import fisher_diagonal
+from erasure.classifiers.data.batches import joined
+from erasure.classifiers.methods.fisher import FisherForgetting
+from erasure.classifiers.methods.influence import Influence
 from erasure.classifiers.methods.ssd import SelectiveDampening
 from erasure.masks.masks import SaliencyMask
 from erasure.seeds import generator_for

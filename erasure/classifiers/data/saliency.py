@@ -17,8 +17,8 @@ def classifier_saliency(model: nn.Module, forget: Loader | Batches) -> dict[str,
 
     The loss is the cross-entropy, summed over the samples, in evaluation mode; the minus sign of
     ascent goes with the absolute value. Give the scores to `erasure.masks.masks.salient_mask`
-    (largest), `inverse_mask` (smallest), or `random_mask` (only the shapes are read). The model keeps its
-    weights and modes; its gradients are cleared.
+    (largest), `inverse_mask` (smallest), or `random_mask` (only the shapes are read). The model
+    keeps its weights and modes; its gradients are cleared.
 
     Raises:
         TrainingError: the loss is not finite.

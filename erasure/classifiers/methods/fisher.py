@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from erasure.classifiers.methods.per_sample import fisher_diagonal
+from erasure.classifiers.curvature.per_sample import fisher_diagonal
 from erasure.classifiers.progress import Step, numbered
 from erasure.classifiers.protocol import Need, Task
 from erasure.classifiers.weights import assign, trainable

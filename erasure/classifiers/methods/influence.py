@@ -11,15 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from erasure.classifiers.data.batches import Batches
-from erasure.classifiers.methods.inverse_hessian import (
+from erasure.classifiers.curvature.inverse_hessian import (
     conjugate_gradients,
     flat,
     hessian_product,
     shaped,
     woodfisher,
 )
-from erasure.classifiers.methods.per_sample import in_pieces, per_sample_gradients
+from erasure.classifiers.curvature.per_sample import in_pieces, per_sample_gradients
+from erasure.classifiers.data.batches import Batches
 from erasure.classifiers.progress import Step, numbered, require_finite
 from erasure.classifiers.protocol import Need, Task
 from erasure.classifiers.weights import assign, trainable

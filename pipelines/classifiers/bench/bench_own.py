@@ -35,8 +35,8 @@ from pipelines.classifiers.data.data import ClassifierData, batches
 from pipelines.classifiers.exact_folder import RECORD, WEIGHTS, ExactRecord, is_exact, save_folder
 from pipelines.classifiers.exact_models import Answering
 from pipelines.classifiers.networks.architectures import ModelConfig, make_model
+from pipelines.configs.recipe import build
 from pipelines.process.progress import Tick
-from pipelines.run.recipe import build
 
 FEATURES_STAY: Final = (
     "; the features are those of the original, which was trained on the points and keeps them"

@@ -20,10 +20,10 @@ from pipelines.classifiers.bench.bench_config import BenchConfig
 from pipelines.classifiers.bench.bench_table import OWN_NOTE, OWN_TRAINING, Row
 from pipelines.classifiers.bench.cells import Cell
 from pipelines.classifiers.data.data import ClassifierData
+from pipelines.configs.recipe import dump_published
 from pipelines.evaluation.report.report_facts import Fact, Facts
 from pipelines.evaluation.report.report_format import seconds
 from pipelines.evaluation.report.report_page import FILE_NAME, asset, environment, policy
-from pipelines.run.recipe import dump_published
 
 _HERE: Final = Path(__file__).parents[1]
 _PACKAGES: Final = ("diffusion-erasure", "torch", "numpy", "scikit-learn", "opacus")

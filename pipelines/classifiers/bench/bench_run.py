@@ -30,8 +30,8 @@ from pipelines.classifiers.bench.presets import RETRAIN, Preset, load_presets
 from pipelines.classifiers.bench.tuned_values import TunedValues
 from pipelines.classifiers.bench.tuning import trials, tune, tuned_values, tuning_seeds
 from pipelines.classifiers.data.data import load_data
+from pipelines.configs.recipe import dump_toml
 from pipelines.process.progress import Reporter
-from pipelines.run.recipe import dump_toml
 
 CONFIG: Final = "bench.toml"
 TUNED: Final = "tuned"

@@ -16,7 +16,7 @@ from erasure.errors import ConfigError
 from pipelines.classifiers.bench.search_space import Space, Value, space_of
 from pipelines.classifiers.bench.tuned_values import TunedFor, TunedValues
 from pipelines.classifiers.data.raw_data import Kind
-from pipelines.run.recipe import build, load_toml
+from pipelines.configs.recipe import build, load_toml
 from prompts.nearest import nearest
 
 FOLDER: Final = Path(__file__).parents[1] / "presets"

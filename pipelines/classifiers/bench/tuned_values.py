@@ -12,7 +12,7 @@ from erasure.storage.cache import content_key
 from erasure.storage.files import atomic
 from pipelines.classifiers.bench.search_space import Value
 from pipelines.classifiers.networks.architectures import ModelConfig
-from pipelines.run.recipe import build, dump_toml, load_toml
+from pipelines.configs.recipe import build, dump_toml, load_toml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,12 +9,12 @@ from erasure.diffusion.saliency import SaliencyConfig
 from erasure.errors import ConfigError
 from erasure.methods import Method, SalUn
 from erasure.training.trainer import TrainConfig
-from pipelines.run.method_table import build_method, converted, kind_of
-from pipelines.run.recipe import as_tables, build, dump_published, dump_toml, merge
-from pipelines.run.recipe_files import read_recipe as read_recipe
-from pipelines.run.recipe_files import shipped
-from pipelines.run.recipe_files import shipped_recipes as shipped_recipes
-from pipelines.run.unread import refuse_unread, unread_by_erasure
+from pipelines.configs.method_table import build_method, converted, kind_of
+from pipelines.configs.recipe import as_tables, build, dump_published, dump_toml, merge
+from pipelines.configs.recipe_files import read_recipe as read_recipe
+from pipelines.configs.recipe_files import shipped
+from pipelines.configs.recipe_files import shipped_recipes as shipped_recipes
+from pipelines.configs.unread import refuse_unread, unread_by_erasure
 from prompts.concepts.canvas_concepts import is_style
 
 _MOST_SEEDS: Final = 10_000

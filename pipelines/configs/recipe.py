@@ -13,7 +13,7 @@ import tomli_w
 
 from erasure.errors import ConfigError
 from erasure.local_paths import without_folders
-from pipelines.run.recipe_files import load_toml, merge
+from pipelines.configs.recipe_files import load_toml, merge
 
 __all__ = ["as_tables", "build", "dump_published", "dump_toml", "load_toml", "merge"]
 

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from erasure.errors import ConfigError
 from erasure.methods import METHODS, Method, method_kind
-from pipelines.run.recipe import build
+from pipelines.configs.recipe import build
 
 _OLD_NAMES: Final = {"random-label": "salun", "ascent": "ascent"}
 """What the table `[objective]` of older recipes called the methods."""

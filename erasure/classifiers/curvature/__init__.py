@@ -1,0 +1,1 @@
+"""Second derivatives and gradients of single samples."""
