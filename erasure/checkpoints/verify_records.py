@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from erasure import mask_file  # whole, as it imports this package in turn
+from erasure.masks import mask_file  # whole, as it imports this package in turn
 from erasure.checkpoints.description import read_json
 from erasure.checkpoints.provenance import FILE_NAME, Provenance
 from erasure.checkpoints.reading.reading_folder import weights_files
