@@ -123,7 +123,7 @@ def chosen_jobs(
 def tiny_pipeline(folder: Path) -> Path:
     """The random pipeline of the tests."""
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
-    from tiny import write_tiny_pipeline  # type: ignore[import-not-found]
+    from support.tiny import write_tiny_pipeline  # type: ignore[import-not-found]
 
     write_tiny_pipeline(folder)
     return folder

@@ -69,7 +69,7 @@ def _offline() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random pipeline of 50,000 weights, written by diffusers; do not write into it."""
-    from tiny import write_tiny_pipeline
+    from support.tiny import write_tiny_pipeline
 
     return write_tiny_pipeline(tmp_path_factory.mktemp("tiny") / "model")
 
@@ -85,7 +85,7 @@ def tiny_checkpoint(tiny_folder: Path) -> "Checkpoint":
 @pytest.fixture(scope="session")
 def tiny_data(tiny_checkpoint: "Checkpoint") -> "ConceptData":
     """Random pictures of a church and of other things, encoded by the tiny pipeline."""
-    from tiny import random_pictures
+    from support.tiny import random_pictures
 
     from erasure.diffusion.encoding import encode_concept
 
@@ -100,7 +100,7 @@ def tiny_data(tiny_checkpoint: "Checkpoint") -> "ConceptData":
 @pytest.fixture(scope="session")
 def tiny_recipe(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe that erases `church` from the tiny pipeline in a second, all runs with one cache."""
-    from console import quick_recipe
+    from support.console import quick_recipe
 
     folder = tmp_path_factory.mktemp("tiny-recipe")
     model, cache = str(tiny_folder), str(folder / "cache")
@@ -110,7 +110,7 @@ def tiny_recipe(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of that recipe; do not write into it."""
-    from console import erasure
+    from support.console import erasure
 
     out = tmp_path_factory.mktemp("tiny-run") / "church"
     said = erasure("erase", "--recipe", tiny_recipe, "--steps", 3, "--out", out)
@@ -162,8 +162,8 @@ def opened(browser: "Browser", report: Path) -> "Iterator[Callable[..., Page]]":
 def refused(tmp_path: Path) -> Iterator[Callable[..., None]]:
     """Run a command line that must fail and leave the test's folder as it was."""
 
-    from console import erasure
-    from refusals import assert_told, tree
+    from support.console import erasure
+    from support.refusals import assert_told, tree
 
     def run(arguments: tuple[Any, ...], *words: object, code: int = 2) -> None:
         before = tree(tmp_path)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from console import ROOT, command
+from support.console import ROOT, command
 
 pytestmark = pytest.mark.slow
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from erasure.masks import mask_file  # whole, as it imports this package in turn
 from erasure.checkpoints.description import read_json
 from erasure.checkpoints.provenance import FILE_NAME, Provenance
 from erasure.checkpoints.reading.reading_folder import weights_files
 from erasure.checkpoints.writing.inventory import CHECKSUM, FILES, checksum, file_hash, stated_files
 from erasure.errors import MaskError
+from erasure.masks import mask_file  # whole, as it imports this package in turn
 
 MASK: Final = "mask.safetensors"
 CARD: Final = "README.md"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tiny_models import SD1_LIKE, SD2_LIKE, SMALL, write_pipeline
+from support.tiny_models import SD1_LIKE, SD2_LIKE, SMALL, write_pipeline
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
-from tiny_models import assert_same
+from support.tiny_models import assert_same
 
 from erasure.architectures.stable_diffusion import noise_schedule
 from erasure.checkpoints import (

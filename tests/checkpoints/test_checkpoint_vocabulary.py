@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_sdxl import write_sdxl
+from support.tiny_sdxl import write_sdxl
 
 from erasure.architectures.stable_diffusion import build_text_encoder
 from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair

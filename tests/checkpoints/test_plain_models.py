@@ -10,8 +10,8 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionXLImg2ImgPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
-from tiny_models import Size, tiny_vae
-from tiny_sdxl import write_sdxl
+from support.tiny_models import Size, tiny_vae
+from support.tiny_sdxl import write_sdxl
 
 from erasure.architectures.stable_diffusion import build_image_encoder, build_pipeline
 from erasure.checkpoints import read_checkpoint, write_single_file

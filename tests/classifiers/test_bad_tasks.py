@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_classifiers import CASES, RECIPE, Cnn, Mlp, loader
+from support.tiny_classifiers import CASES, RECIPE, Cnn, Mlp, loader
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_classifiers import CASES, Named, labels, loader
+from support.tiny_classifiers import CASES, Named, labels, loader
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,

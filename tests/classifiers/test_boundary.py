@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_classifiers import CASES, CLASSES, Mlp, linear, run, samples, task, tensors
+from support.tiny_classifiers import CASES, CLASSES, Mlp, linear, run, samples, task, tensors
 from torch import Tensor, nn
 
 from erasure.classifiers import Batch, make_method, unlearn

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import copied
-from tiny_classifiers import CASES, linear, samples, tensors
+from support.tiny import copied
+from support.tiny_classifiers import CASES, linear, samples, tensors
 from torch import Tensor
 from torch.utils.data import TensorDataset
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from tiny import some_mask
-from tiny_classifiers import CASES, linear
+from support.tiny import some_mask
+from support.tiny_classifiers import CASES, linear
 from torch import nn
 
 from erasure.classifiers import make_method, unlearn

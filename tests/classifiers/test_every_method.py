@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import copied, seeded
-from tiny_classifiers import CASES, CLASSES, RECIPE, Case, buffers, same_bytes
+from support.tiny import copied, seeded
+from support.tiny_classifiers import CASES, CLASSES, RECIPE, Case, buffers, same_bytes
 from torch.utils.data import DataLoader, TensorDataset
 
 from erasure.classifiers import METHODS, Unlearned, classifier_saliency, make_method, unlearn

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from exact_data import blobs, network, table_of
+from support.exact_data import blobs, network, table_of
 
 from erasure.classifiers.data.recipe import TrainingRecipe
 from erasure.classifiers.exact.certified import Certified

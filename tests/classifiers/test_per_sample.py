@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_classifiers import CASES, Mlp
+from support.tiny_classifiers import CASES, Mlp
 from torch import Tensor, nn
 
 from erasure.classifiers import Batches, make_method, unlearn

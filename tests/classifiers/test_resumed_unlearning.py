@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_classifiers import CASES, RECIPE, Case, same_bytes
+from support.tiny_classifiers import CASES, RECIPE, Case, same_bytes
 
 from erasure.classifiers import (
     METHODS,

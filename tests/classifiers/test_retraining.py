@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_classifiers import CASES, RECIPE, Mlp, same_bytes
+from support.tiny_classifiers import CASES, RECIPE, Mlp, same_bytes
 from torch import Tensor, nn
 
 from erasure.classifiers import Batches, TrainingRecipe, make_method, train_classifier, unlearn

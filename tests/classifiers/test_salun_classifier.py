@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import seeded
-from tiny_classifiers import CASES, linear, run, same_bytes, samples, task
+from support.tiny import seeded
+from support.tiny_classifiers import CASES, linear, run, same_bytes, samples, task
 from torch import Tensor
 
 from erasure.classifiers import classifier_saliency, unlearn

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import seeded
-from tiny_classifiers import linear, run, same_bytes, samples, task, tensors
+from support.tiny import seeded
+from support.tiny_classifiers import linear, run, same_bytes, samples, task, tensors
 from torch import Tensor
 
 from erasure.classifiers import Batches, Method, make_method, unlearn

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from exact_data import blobs, network, points_of, table_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from leftovers import left_by_the_dead
+from support.exact_data import blobs, network, points_of, table_of
+from support.leftovers import left_by_the_dead
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 

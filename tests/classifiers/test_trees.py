@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exact_data import blobs, points_of, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.exact_data import blobs, points_of, table_of
 
 from erasure.classifiers.exact.exact import OnProgress
 from erasure.classifiers.exact.points import Points

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import seeded
-from tiny_classifiers import linear, run, samples, task, tensors
+from support.tiny import seeded
+from support.tiny_classifiers import linear, run, samples, task, tensors
 from torch import Tensor, nn
 
 from erasure.classifiers import Batches

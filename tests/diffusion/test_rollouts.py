@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import CPU, Toy, ToyDenoiser, some_mask, toy_data, toy_schedule
+from support.tiny import CPU, Toy, ToyDenoiser, some_mask, toy_data, toy_schedule
 
 from erasure.diffusion.batches import Rollout, RolloutBatches
 from erasure.diffusion.denoiser import Condition

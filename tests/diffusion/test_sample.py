@@ -3,7 +3,7 @@
 import pytest
 import torch
 from diffusers import DDIMScheduler
-from tiny import Toy, ToyDenoiser, seeded, toy_condition, toy_schedule
+from support.tiny import Toy, ToyDenoiser, seeded, toy_condition, toy_schedule
 
 from erasure.diffusion.sample import ddim, ddim_times, guided_answer
 from erasure.diffusion.schedule import NoiseSchedule, Prediction

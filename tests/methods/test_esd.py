@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import Toy, ToyDenoiser, seeded, toy_condition
+from support.tiny import Toy, ToyDenoiser, seeded, toy_condition
 from torch import Tensor
 
 from erasure.checkpoints import Checkpoint

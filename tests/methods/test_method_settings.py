@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from console import erasure
+from support.console import erasure
 
 from erasure import verify
 from erasure.errors import ConfigError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from console import erasure
+from support.console import erasure
 
 from erasure import verify
 from erasure.checkpoints import read_checkpoint

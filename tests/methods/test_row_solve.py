@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import seeded
+from support.tiny import seeded
 from torch import Tensor
 
 from erasure.errors import ConfigError

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import assert_same_bits, outside, random_pictures
+from support.tiny import assert_same_bits, outside, random_pictures
 from torch import Tensor
 
 from erasure.checkpoints import Checkpoint

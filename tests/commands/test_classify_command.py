@@ -1,0 +1,368 @@
+"""`erasure classify train`, `unlearn`, `evaluate` and `bench`, as they are typed."""
+
+import json
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from support.console import command
+
+from pipelines.cli import _spoken
+from pipelines.commands.classify import COMMANDS
+
+pytest.importorskip("sklearn")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+def classify(*arguments: object) -> Said:
+    """Run one command of the group in this process, with the errors and codes of the real one."""
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    for name, (function, _) in COMMANDS.items():
+        app.command(name)(_spoken(function))
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            app(list(map(str, arguments)))
+            code = 0
+        except SystemExit as left:
+            code = int(left.code or 0)
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+QUICK = ("--data", "digits", "--arch", "mlp", "--width", 0.1, "--epochs", 3, "--examples", 300)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small original; do not write beside it."""
+    path = tmp_path_factory.mktemp("classify") / "digits.safetensors"
+    said = classify("train", *QUICK, "--out", path, "--device", "cpu")
+    assert said.code == 0, said.err
+    return path
+
+
+@pytest.fixture(scope="module")
+def forgotten(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Its copies that forgot a tenth, by method."""
+    folder = tmp_path_factory.mktemp("forgotten")
+    paths = {name: folder / f"{name}.safetensors" for name in ("salun", "retrain")}
+    for name, path in paths.items():
+        said = classify("unlearn", trained, "--method", name, "--out", path)
+        assert said.code == 0, said.err
+    return paths
+
+
+def header(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        found: dict[str, str] = file.metadata()
+        return found
+
+
+def test_training_writes_a_file_that_says_how_it_was_made(trained: Path) -> None:
+    found = header(trained)
+    assert found["format"] == "erasure-classifier 1"
+    config = json.loads(found["config"])
+    assert config["data"]["name"] == "digits"
+    assert config["training"]["epochs"] == 3
+    assert config["facts"]["classes"] == list("0123456789")
+    assert found["base"] == ""
+    assert len(found["hash"]) == 64
+
+
+def test_training_again_gives_the_same_bytes_and_another_seed_others(
+    trained: Path, tmp_path: Path
+) -> None:
+    hashes = []
+    for seed in (0, 1):
+        out = tmp_path / f"{seed}.safetensors"
+        said = classify("train", *QUICK, "--seed", seed, "--out", out, "--json")
+        hashes.append(said.json["hash"])
+        assert said.json["examples"] == 300
+    assert hashes[0] == header(trained)["hash"]
+    assert hashes[1] != hashes[0]
+
+
+def test_a_recipe_says_what_options_do_not(tmp_path: Path) -> None:
+    recipe = tmp_path / "run.toml"
+    recipe.write_text(
+        'seed = 3\n[data]\nname = "digits"\ntrain = 100\n[model]\narchitecture = "mlp"\n'
+        "width = 0.1\n[training]\nepochs = 9\n"
+    )
+    out = tmp_path / "model.safetensors"
+    said = classify("train", "--recipe", recipe, "--epochs", 1, "--out", out, "--json")
+    assert said.json["examples"] == 100
+    config = json.loads(header(out)["config"])
+    assert (config["seed"], config["training"]["epochs"]) == (3, 1)
+    assert config["training"]["batch_size"] == 128
+
+
+def test_forgetting_keeps_the_unselected_weights_and_names_its_base(
+    trained: Path, forgotten: dict[str, Path]
+) -> None:
+    before, after = load_file(trained), load_file(forgotten["salun"])
+    moved = sum(int((before[k] != after[k]).sum()) for k in before)
+    total = sum(v.numel() for k, v in before.items() if k.startswith("network"))
+    config = json.loads(header(forgotten["salun"])["config"])
+    assert 0 < moved == config["moved"] <= total // 2
+    assert header(forgotten["salun"])["base"] == header(trained)["hash"]
+    assert (config["method"], config["forget"], config["forget_seed"]) == ("salun", "10%", 0)
+    assert json.loads(config["settings"])["density"] == 0.5
+
+
+def test_settings_masks_and_seeds_reach_the_method(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "forgot.safetensors"
+    said = classify(
+        *("unlearn", trained, "--out", out, "--method", "ft", "--forget", "class:3", "--json"),
+        *("--set", "lr=0.05", "--set", "epochs=1", "--set", "schedule=cosine"),
+        *("--mask", "random", "--density", 0.25, "--seed", 4),
+    )
+    assert said.code == 0, said.err
+    settings = said.json["settings"]
+    assert (settings["lr"], settings["epochs"], settings["schedule"]) == (0.05, 1, "cosine")
+    assert (settings["mask"], settings["density"]) == ("random", 0.25)
+    assert said.json["unselected identical"] is True
+    assert said.json["forgotten"] + said.json["retained"] == 300
+
+
+def test_evaluation_gives_four_scores_and_the_gap(
+    forgotten: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "scores.json"
+    said = classify(
+        *("evaluate", forgotten["salun"], "--retrained", forgotten["retrain"]),
+        *("--out", out, "--json"),
+    )
+    assert said.code == 0, said.err
+    found = said.json
+    gaps = [abs(found[name] - found["retrained"][name]) for name in ("UA", "RA", "TA", "MIA")]
+    assert found["Avg Gap"] == pytest.approx(sum(gaps) / 4, abs=1e-3)
+    assert {"MIA by entropy", "MIA by correctness", "MIA by modified-entropy"} <= set(found)
+    assert json.loads(out.read_text()) == found
+
+
+def test_an_original_is_evaluated_on_the_set_that_is_named(trained: Path) -> None:
+    said = classify("evaluate", trained, "--forget", "class:0", "--exact-attack", "--json")
+    assert (said.code, said.json["method"], said.json["forget"]) == (0, "none", "class:0")
+
+
+def test_shadow_models_attack_each_example(forgotten: dict[str, Path]) -> None:
+    said = classify("evaluate", forgotten["salun"], "--shadows", 4, "--json")
+    assert said.code == 0, said.err
+    attack = said.json["likelihood ratio"]
+    assert attack["shadow models"] == 4
+    assert 0 <= attack["AUC, online"] <= 100
+    said = classify("evaluate", forgotten["salun"], "--shadows", 2)
+    assert (said.code, "give 4 or more" in said.err) == (2, True)
+
+
+def test_a_benchmark_prints_its_table(tmp_path: Path) -> None:
+    said = classify(
+        *("bench", "--data", "digits", "--arch", "mlp", "--width", 0.1, "--epochs", 2),
+        *("--forget", "10%", "--methods", "ft,ga", "--seeds", "0", "--out", tmp_path / "bench"),
+    )
+    assert said.code == 0, said.err
+    assert "### digits 1151/mlp 0.1/10%" in said.out
+    assert (tmp_path / "bench" / "gap.png").is_file()
+    again = classify(
+        *("bench", "--recipe", tmp_path / "bench" / "bench.toml", "--json"),
+        *("--out", tmp_path / "bench"),
+    )
+    assert [row["method"] for row in again.json["rows"]] == ["retrain", "ft", "ga"]
+
+
+@pytest.mark.parametrize("method", ["certified", "extra-trees", "sisa"])
+def test_exact_methods_train_forget_and_are_checked(method: str, tmp_path: Path) -> None:
+    settings: dict[str, tuple[object, ...]] = {
+        "certified": ("--set", "seed=0"),  # drawn noise spends the whole budget now and then
+        "extra-trees": ("--set", "trees=3", "--set", "max_depth=4"),
+        "sisa": ("--set", "shards=2", "--set", "slices=1"),
+    }
+    base, out = tmp_path / "base", tmp_path / "out"
+    said = classify("train", *QUICK, "--method", method, *settings[method], "--out", base)
+    assert said.code == 0, said.err
+    noisy = method == "certified"
+    assert ("not cryptographically secure" in said.out) == noisy
+    record = json.loads((base / "record.json").read_text(encoding="utf-8"))
+    assert ("from a seed that was given" in record["noise"]) == noisy
+    before = {path.name: path.read_bytes() for path in base.rglob("*") if path.is_file()}
+    said = classify("unlearn", base, "--forget", "2%", "--out", out, "--audit", "--json")
+    assert said.code == 0, said.err
+    assert said.json["forgotten"] == 6
+    assert said.json["audit passed"] is True
+    assert {path.name: path.read_bytes() for path in base.rglob("*") if path.is_file()} == before
+    said = classify("evaluate", out, "--json")
+    assert (said.code, said.json["forget"]) == (0, "2%")
+
+
+def test_help_needs_no_torch() -> None:
+    script = "import sys; import pipelines.commands.classify; assert 'torch' not in sys.modules"
+    assert command("-c", script).code == 0
+
+
+# Bad input
+
+
+def test_what_is_there_is_kept_without_force(trained: Path) -> None:
+    for arguments in (("train", *QUICK), ("unlearn", trained)):
+        said = classify(*arguments, "--out", trained)
+        assert (said.code, "--force" in said.err) == (2, True)
+    assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--data", "digit", "--out", "x.safetensors"], "the nearest is digits"),
+        (["train", "--data", "digits", "--out", "x.safetensors"], "take mlp"),
+        (["train", *QUICK, "--lr", "0", "--out", "x.safetensors"], "lr is 0"),
+        (["train", *QUICK, "--out", "x.pt"], "ends in .safetensors"),
+        (["train", *QUICK, "--set", "a=1", "--out", "x.safetensors"], "give --method"),
+        (["train", *QUICK, "--method", "sissa", "--out", "x"], "the nearest is sisa"),
+        (["train", *QUICK, "--method", "sisa", "--set", "shard=1", "--out", "x"], "shards"),
+        (["unlearn", "none.safetensors", "--out", "x.safetensors"], "there is no file"),
+        (["evaluate", "none.safetensors"], "there is no file"),
+        (["bench", "--recipe", "large", "--out", "x"], "there is no recipe 'large'"),
+        (["bench", "--methods", "salum", "--out", "x"], "the nearest"),
+        (["bench", "--seeds", "one", "--out", "x"], "seeds is 'one'"),
+        (["bench", "--width", "0.5", "--out", "x"], "--width is given without --arch"),
+        (["bench", "--data-path", "y", "--out", "x"], "--data-path is given without --data"),
+        (["bench", "--tune-seeds", "2", "--out", "x"], "--tune-seeds is given without --tune"),
+    ],
+)
+def test_wrong_input_is_one_clear_sentence(
+    arguments: list[object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = classify(*arguments)
+    assert said.code == 2
+    assert message in said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "salum"], "did you mean 'salun'"),
+        (["--set", "lr"], "write it as lr=0.01"),
+        (["--set", "rate=1"], "no setting 'rate'"),
+        (["--set", "lr=-1"], "lr is -1"),
+        (["--forget", "100%"], "between 0% and 100%"),
+        (["--forget", "class:cat"], "no class 'cat'"),
+        (["--mask", "some"], "give salient, random"),
+        (["--audit"], "--audit is of the exact methods"),
+        (["--data-path", "somewhere"], "comes with scikit-learn"),
+    ],
+)
+def test_forgetting_that_makes_no_sense_is_refused(
+    arguments: list[object], message: str, trained: Path, tmp_path: Path
+) -> None:
+    said = classify("unlearn", trained, *arguments, "--out", tmp_path / "x.safetensors")
+    assert (said.code, message in said.err) == (2, True), said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_has_forgotten_is_not_made_to_again(
+    forgotten: dict[str, Path], tmp_path: Path
+) -> None:
+    said = classify("unlearn", forgotten["salun"], "--out", tmp_path / "x.safetensors")
+    assert (said.code, "give the original" in said.err) == (2, True)
+
+
+def test_gaps_to_the_wrong_model_are_refused(trained: Path, forgotten: dict[str, Path]) -> None:
+    said = classify("evaluate", forgotten["salun"], "--retrained", trained)
+    assert (said.code, "give one of retrain" in said.err) == (2, True)
+    said = classify(
+        *("evaluate", forgotten["salun"], "--forget", "class:1"),
+        *("--retrained", forgotten["retrain"]),
+    )
+    assert (said.code, "seed 0; give one of retrain, class:1" in said.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "has the format 'other'"),
+        ({"hash": "0" * 64}, "not those its header names"),
+        ({"config": "{"}, "cannot be read"),
+        ({"config": "{}"}, "cannot be read"),
+    ],
+)
+def test_damaged_files_are_refused(
+    change: dict[str, str], message: str, trained: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "damaged.safetensors"
+    save_file(load_file(trained), path, header(trained) | change)
+    said = classify("evaluate", path)
+    assert (said.code, message in said.err) == (2, True), said.err
+
+
+def test_a_function_that_a_file_names_is_run_only_where_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_network.py").write_text(
+        "from torch import nn\n"
+        "def make(facts, width):\n"
+        "    return nn.Linear(facts.shape[0], len(facts.classes))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "own.safetensors"
+    said = classify(
+        *("train", "--data", "digits", "--arch", "own_network:make", "--epochs", 1, "--out", path)
+    )
+    assert said.code == 0, said.err
+    said = classify("evaluate", path)
+    assert (said.code, "if you trust the file" in said.err) == (2, True)
+    assert classify("evaluate", path, "--allow-code").code == 0
+
+
+def test_a_cut_file_is_refused(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(trained.read_bytes()[:1000])
+    said = classify("evaluate", path)
+    assert (said.code, "damaged or no safetensors file" in said.err) == (2, True)
+
+
+def test_other_data_than_the_model_was_trained_on_are_refused(
+    trained: Path, tmp_path: Path
+) -> None:
+    config = json.loads(header(trained)["config"])
+    config["data"]["seed"] = 7
+    path = tmp_path / "other.safetensors"
+    save_file(load_file(trained), path, header(trained) | {"config": json.dumps(config)})
+    said = classify("evaluate", path)
+    assert (said.code, "not those the model was trained on" in said.err) == (2, True)
+
+
+def test_a_run_that_breaks_is_a_failure_and_leaves_nothing(trained: Path, tmp_path: Path) -> None:
+    said = classify(
+        *("unlearn", trained, "--method", "ga", "--set", "lr=1e30", "--set", "epochs=50"),
+        *("--out", tmp_path / "x.safetensors"),
+    )
+    assert (said.code, len(said.err.strip().splitlines())) == (1, 1), said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_weights_are_read_on_any_machine(trained: Path) -> None:
+    assert {v.dtype for v in load_file(trained).values()} == {torch.float32}

@@ -1,0 +1,80 @@
+"""What holds for every command: options given twice, the version, recipes as editors save them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from support.console import erasure
+
+from pipelines.cli import app
+
+
+def every_command(group: Any = None, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:  # noqa: ANN401
+    group = group or typer.main.get_command(app)
+    found = []
+    for name, inner in group.commands.items():
+        deeper = hasattr(inner, "commands")
+        found += every_command(inner, (*path, name)) if deeper else [(*path, name)]
+    return found
+
+
+def options_of(path: tuple[str, ...]) -> list[Any]:
+    command: Any = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]
+    return [param for param in command.params if param.param_type_name == "option"]
+
+
+COMMANDS = every_command()
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_an_option_of_one_value_given_twice_is_refused_in_every_command(
+    path: tuple[str, ...],
+) -> None:
+    single = [o for o in options_of(path) if not (o.is_flag or o.multiple)]
+    for option in single:
+        name = option.opts[-1]
+        said = erasure(*path, name, "one", f"{name}=two")
+        assert said.code == 2
+        assert said.err.splitlines()[-1] == (
+            f"erasure: {name} is given 2 times, as 'one' and 'two', and takes one value; "
+            f"give {name} once"
+        )
+    assert single or path in (("verify",), ("methods",))  # which have switches alone
+
+
+def test_options_that_collect_values_and_switches_may_stand_twice() -> None:
+    said = erasure("evaluate", "--judge", "a", "--judge", "b", "--json", "--json", "--force")
+    assert said.code == 2
+    assert "there is no --out" in said.err
+    assert erasure("erase", "--help", "--concept", "a").code == 0
+
+
+def test_the_version_is_told() -> None:
+    said = erasure("--version")
+    assert (said.code, said.out) == (0, "erasure 0.1.0\n")
+    assert "--version" in erasure("--help").out
+
+
+def test_a_recipe_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    recipe = tmp_path / "run.toml"
+    recipe.write_text('model = "nosuch"\nconcept = "x"\n', encoding="utf-8-sig")
+    said = erasure("erase", "--recipe", recipe, "--out", tmp_path / "out")
+    assert said.code == 2
+    assert "there is no model 'nosuch'" in said.err
+
+
+def test_the_rows_of_a_mask_for_people_are_those_for_machines(tiny_run: Path) -> None:
+    file = tiny_run / "mask.safetensors"
+    told = json.loads(erasure("mask", file, "--json").out)
+    lines = erasure("mask", file).out.splitlines()
+    shown = {line.split("  ")[0]: line.split("(")[-1] for line in lines if " of " in line}
+    shared = {row["part"] for row in told["blocks"]} & {row["part"] for row in told["kinds"]}
+    assert {"in", "out"} <= shared  # the names that one table once took from the other
+    for name, rows in (("block", told["blocks"]), ("layers", told["kinds"])):
+        for row in rows:
+            count = f"{row['selected']:,} of {row['total']:,})"
+            assert shown[f"{name} {row['part']}"] == count

@@ -1,0 +1,173 @@
+"""What a run would not look at is refused by name, wherever it was given."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.console import erasure
+
+from erasure.errors import ConfigError
+from eval.judges.judges import JUDGES
+from pipelines.classifiers.run_settings import ForgetRun, preset_of, settings_of
+from pipelines.configs.recipe import load_toml
+from pipelines.configs.settings import read_recipe, recipe_text, resolve, shipped_recipes
+from pipelines.configs.unread import JUDGE_NAMES
+from pipelines.evaluation.settings import evaluation_text, resolve_evaluation
+from pipelines.run.models import DEMO_FOLDER
+
+ASCENT = {"method": {"name": "ascent"}}
+CHURCH = {"concept": "church"}
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({"method": {"momentum": 0.9}}, "method.momentum .* as the optimizer is adam"),
+        ({"method": {"momentum": 0.9, "optimizer": "adamw"}}, "as the optimizer is adamw"),
+        ({"mask": "all", "density": 0.5}, "--density .* as the mask is all"),
+        ({"mask": "m.safetensors", "density": 0.5}, "as the mask is the file m.safetensors"),
+        ({"mask": "m.safetensors", "scope": "full"}, "--scope .* the file m.safetensors"),
+        ({"mask": "random", "saliency": {"loss": "plain"}}, "--saliency-loss .* no gradient"),
+        ({"mask": "all", "saliency": {"draws": 2}}, "--draws"),
+        ({"mask": "random", "saliency": {"offload": True}}, "--saliency-offload"),
+        ({"saliency": {"loss": "plain", "guidance": 3.0}}, "the saliency loss is plain"),
+        ({"data": {"forget": {"prompt": "x"}}}, "--forget-prompt .* no folder and no data set"),
+        ({"data": {"retain": {"limit": 9}}}, "data.retain.limit"),
+        ({"data": {"forget": {"folder": "f", "dataset_split": "train"}}}, "dataset_split"),
+        (
+            {
+                "data": {
+                    "forget": {"drawn": 0, "folder": "f"},
+                    "retain": {"drawn": 0},
+                    "drawing": {"steps": 9},
+                }
+            },
+            "data.drawing.steps .* no pictures are drawn",
+        ),
+    ],
+)
+def test_a_setting_that_would_not_be_read_is_refused(tables: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        resolve(CHURCH | tables, canvas=False)
+    with pytest.raises(ConfigError, match="of the recipe"):
+        resolve(CHURCH, canvas=False, under=tables)
+
+
+def test_what_the_choice_does_read_is_taken() -> None:
+    for tables in (
+        {"method": {"name": "ascent", "bound": 2.0}},
+        {"method": {"target": "frozen", "kept": "base"}},
+        {"method": {"optimizer": "sgd", "momentum": 0.5}},
+        {"mask": "inverse", "density": 0.3, "saliency": {"draws": 2, "guidance": 3.0}},
+        {"mask": "random", "density": 0.3, "scope": "xattn"},
+        {"data": {"forget": {"folder": "f", "prompt": "x", "limit": 3}}},
+    ):
+        resolve(CHURCH | tables, canvas=True)
+
+
+def test_an_option_over_a_recipe_may_leave_keys_of_the_recipe_unread() -> None:
+    file = {"saliency": {"draws": 2}, "density": 0.3}
+    assert resolve(CHURCH | {"mask": "all"}, canvas=False, under=file).mask == "all"
+    momentum = {"method": {"momentum": 0.5}}
+    over = CHURCH | {"method": {"optimizer": "sgd"}}
+    training = resolve(over, canvas=False, under=momentum).training
+    assert training is not None
+    assert training.momentum == 0.5
+    with pytest.raises(ConfigError, match=r"of the recipe .* the mask is all"):
+        resolve(CHURCH | ASCENT, canvas=False, under=file | {"mask": "all"})
+
+
+@pytest.mark.parametrize("name", [n for n in shipped_recipes() if not n.startswith("defaults")])
+def test_a_ready_recipe_holds_nothing_unread(name: str) -> None:
+    assert resolve(CHURCH, canvas=name.startswith("demo"), under=read_recipe(name))
+
+
+@pytest.mark.parametrize("tables", [{}, ASCENT, {"mask": "all"}, {"mask": "m.safetensors"}])
+@pytest.mark.parametrize("canvas", [True, False])
+def test_a_run_s_own_recipe_is_taken_again(
+    tables: dict[str, Any], canvas: bool, tmp_path: Path
+) -> None:
+    made = resolve(CHURCH | tables, canvas=canvas)
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe_text(made), encoding="utf-8")
+    again = resolve({}, canvas=canvas, under=load_toml(path))
+    assert recipe_text(again) == recipe_text(made)
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({"features": "inception"}, "--features .* neither frechet nor kid is measured"),
+        ({"reference": "real"}, "--reference .* neither frechet nor kid"),
+        ({"clip": "a/b"}, "--clip .* clip is not among the metrics"),
+        ({"perceptual": "lpips-alex"}, "--perceptual .* not among the metrics"),
+        ({"labels": "a,b"}, "--labels .* no judge is a model"),
+    ],
+)
+def test_an_option_of_a_metric_or_judge_that_is_not_asked_for_is_refused(
+    tables: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    plain = {"model": "demo", "suite": "canvas"}
+    with pytest.raises(ConfigError, match=words):
+        resolve_evaluation(plain | tables)
+    path = tmp_path / "recipe.toml"
+    path.write_text(evaluation_text(resolve_evaluation(plain)), encoding="utf-8")
+    assert resolve_evaluation({}, load_toml(path)) == resolve_evaluation(plain)
+
+
+def test_the_judges_known_by_name_are_those_there_are() -> None:
+    assert JUDGE_NAMES == set(JUDGES)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (("erase", "demo", "--concept", "church", "--bound", 2), "bound"),
+        (
+            ("erase", "demo", "--concept", "church", "--method", "ascent", "--target", "frozen"),
+            "target",
+        ),
+        (("erase", "demo", "--concept", "church", "--mask", "all", "--density", 0.3), "--density"),
+        (("export", "demo", "--to", "diffusers", "--title", "x"), "--to diffusers writes no title"),
+        (("export", "demo", "--config", "DEMO"), "demo is a folder with configs of its own"),
+        (("compare", "demo", "demo", "--prompt", "x", "--config", "DEMO"), "--config is"),
+        (("evaluate", "demo", "--compare", "a", "--compare", "b"), "would not read model, out"),
+        (("evaluate", "demo", "--suite", "imagenette", "--category", "hate"), "--category"),
+        (("evaluate", "demo", "--suite", "canvas", "--features", "inception"), "--features"),
+        (("classify", "train", "--method", "forest", "--epochs", 3), "by the method forest"),
+        (("classify", "train", "--method", "forest", "--arch", "mlp"), "--arch"),
+        (("classify", "train", "--method", "sisa", "--device", "cpu"), "--device"),
+        (
+            ("classify", "unlearn", "no.safetensors", "--forget", "class:3", "--forget-seed", 1),
+            "class:3 is a class and no random share",
+        ),
+    ],
+)
+def test_a_command_refuses_what_it_would_not_read(
+    line: tuple[object, ...], words: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.png" if line[0] == "compare" else tmp_path / "out"
+    filled = [DEMO_FOLDER if part == "DEMO" else part for part in line]
+    said = erasure(*filled, "--out", out)
+    assert said.code == 2
+    assert words in said.err
+    assert not out.exists()
+
+
+def test_a_mask_that_is_looked_at_refuses_what_is_for_making_one(tiny_run: Path) -> None:
+    said = erasure("mask", tiny_run / "mask.safetensors", "--density", 0.3)
+    assert said.code == 2
+    assert "is a mask already, so density would not be read" in said.err
+
+
+def test_settings_of_a_method_that_it_does_not_read_are_refused() -> None:
+    run = ForgetRun(model="m", forget="10%", method="ft")
+    with pytest.raises(ConfigError, match=r"momentum=0.5 .* the optimizer is adam"):
+        preset_of(replace(run, settings=("optimizer=adam", "momentum=0.5")))
+    assert preset_of(replace(run, settings=("momentum=0.5",))).settings["momentum"] == 0.5
+    with pytest.raises(ConfigError, match=r"lr is given twice, as 0.1 and 0.2"):
+        settings_of(["lr=0.1", "lr=0.2"])
+    with pytest.raises(ConfigError, match=r"density is 0.3 .* has no mask"):
+        preset_of(replace(run, density=0.3))
+    assert preset_of(replace(run, density=0.3, mask="salient")).density == 0.3

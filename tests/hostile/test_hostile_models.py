@@ -1,0 +1,204 @@
+"""Models whose files would write elsewhere: every command refuses them and leaves all as it was."""
+
+import base64
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from support.refusals import LINES, line_of
+
+from erasure.architectures.stable_diffusion import build_text_encoder
+from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
+from erasure.checkpoints.reading.embedded import TOKENIZER_FILES
+from erasure.errors import CheckpointError
+from erasure.storage.bare_names import is_bare
+
+NAMES = ["/ABSOLUTE/owned.pth", "../../../owned", "..\\owned", "C:owned", "owned.pth", "..", "a\0b"]
+
+
+def _header(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata())
+
+
+@pytest.fixture(scope="module")
+def good(tiny_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A single file to copy."""
+    place = tmp_path_factory.mktemp("good") / "sd.safetensors"
+    return write_single_file(tiny_checkpoint, place).path
+
+
+@pytest.fixture
+def file(good: Path, tmp_path: Path) -> Path:
+    """A single file to spoil."""
+    return Path(shutil.copy(good, tmp_path))
+
+
+def _with_header(path: Path, **changed: str) -> Path:
+    entries = {f"erasure.{key}": value for key, value in changed.items()}
+    save_file(load_file(path), path, _header(path) | entries)
+    return path
+
+
+def _packed(files: object) -> str:
+    return base64.b85encode(gzip.compress(json.dumps(files).encode())).decode()
+
+
+def _poisoned(path: Path, name: str) -> Path:
+    words = json.loads(gzip.decompress(base64.b85decode(_header(path)["erasure.tokenizer"])))
+    return _with_header(path, tokenizer=_packed(words | {name: "attacker"}))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tokenizers_file_in_a_header_has_a_known_name(name: str, file: Path) -> None:
+    name = name.replace("/ABSOLUTE", str(file.parent))
+    with pytest.raises(CheckpointError, match="no tokenizer has"):
+        read_checkpoint(_poisoned(file, name))
+
+
+@pytest.mark.parametrize("parts", LINES, ids=lambda parts: parts[0])
+def test_no_command_writes_a_file_that_a_header_names(
+    parts: tuple[Any, ...], file: Path, tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    model = _poisoned(file, f"{tmp_path}/owned.pth")
+    line = line_of(parts, model, tmp_path, tmp_path / "cache")
+    refused(line, "erasure.tokenizer", "owned.pth")
+
+
+def test_evaluate_writes_no_file_that_a_header_names(
+    file: Path, tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    model = _poisoned(file, f"{tmp_path}/owned.pth")
+    line = ("evaluate", model, "--suite", "canvas", "--erased", "church", "--limit", 1)
+    refused((*line, "--out", tmp_path / "out"), "erasure.tokenizer", "owned.pth")
+
+
+def test_a_file_that_would_write_elsewhere_is_not_verified(
+    file: Path, tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    refused(("verify", _poisoned(file, "../owned.pth")), "erasure.tokenizer", "../owned.pth")
+
+
+def test_a_tokenizer_that_unpacks_to_more_than_any_has_is_refused(
+    file: Path, tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    bomb = _packed({"vocab.json": "0" * 40_000_000})
+    assert len(bomb) < 100_000
+    _with_header(file, tokenizer=bomb)
+    refused(("export", file, "--out", tmp_path / "o.safetensors"), "more than 32,000,000 bytes")
+
+
+@pytest.mark.parametrize(
+    ("packed", "words"),
+    [
+        ("!!", "damaged configs"),
+        (_packed([]), "no JSON object"),
+        (_packed({"vocab.json": 5}), "no JSON object"),
+        (_packed({"vocab.json": "{}"})[:-10], "damaged configs"),
+        ("0" * 4_000_001, "at most 4,000,000 fit"),
+    ],
+    ids=["no base85", "list", "number", "cut short", "long"],
+)
+def test_a_tokenizer_that_is_none_is_refused(
+    packed: str, words: str, file: Path, tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    model = _with_header(file, tokenizer=packed)
+    refused(("export", model, "--out", tmp_path / "o.safetensors"), words)
+
+
+@pytest.mark.parametrize("key", ["../payload", "/ABSOLUTE", "..", "a/b", "a\\b", ""])
+def test_a_component_in_a_model_index_has_a_bare_name(
+    key: str, tiny_folder: Path, tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    model = Path(shutil.copytree(tiny_folder, tmp_path / "repo" / "model"))
+    (tmp_path / "repo" / "payload").mkdir()
+    (tmp_path / "repo" / "payload" / "authorized_keys").write_text("attacker")
+    (tmp_path / "home" / "payload").mkdir(parents=True)
+    (tmp_path / "home" / "payload" / "authorized_keys").write_text("owner")
+    index = json.loads((model / "model_index.json").read_text())
+    index[key.replace("/ABSOLUTE", f"{tmp_path}/repo/payload")] = ["diffusers", "X"]
+    (model / "model_index.json").write_text(json.dumps(index))
+    for form in ("diffusers", "single-file"):
+        out = tmp_path / "home" / ("out" if form == "diffusers" else "out.safetensors")
+        refused(("export", model, "--to", form, "--out", out), "not a bare name")
+    line = ("erase", model, "--concept", "church", "--out", tmp_path / "home" / "run")
+    refused(line, "not a bare name")
+
+
+def test_a_model_index_in_a_header_has_bare_names(
+    file: Path, tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    configs = json.loads(_header(file)["erasure.configs"])
+    configs["model_index"]["../payload"] = ["diffusers", "X"]
+    _with_header(file, configs=json.dumps(configs))
+    refused(("export", file, "--to", "diffusers", "--out", tmp_path / "out"), "not a bare name")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "owned.pth"])
+def test_no_writer_takes_a_name_that_leaves_its_folder(
+    name: str, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    name = name.replace("/ABSOLUTE", str(tmp_path))
+    description = tiny_checkpoint.description
+    words = replace(description, tokenizer={**description.tokenizer, name: b"attacker"})
+    index = replace(description, model_index={**description.model_index, name: ["x", "Y"]})
+    carried = {name: tmp_path / "no such file"}
+    poisoned = [
+        replace(tiny_checkpoint, description=words),
+        replace(tiny_checkpoint, description=index),
+        replace(tiny_checkpoint, carried=carried),
+    ]
+    for checkpoint in poisoned:
+        with pytest.raises(CheckpointError, match="not a bare name"):
+            write_folder(checkpoint, tmp_path / "a" / "b" / "out")
+    with pytest.raises(CheckpointError, match="not a bare name"):
+        write_single_file(poisoned[1], tmp_path / "out.safetensors")
+    with pytest.raises(CheckpointError, match="not a bare name"):
+        build_text_encoder(poisoned[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_header_takes_of_a_tokenizer_what_can_be_read_back(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    description = tiny_checkpoint.description
+    words = {**description.tokenizer, "notes.txt": b"of a folder"}
+    more = replace(tiny_checkpoint, description=replace(description, tokenizer=words))
+    path = write_single_file(more, tmp_path / "out.safetensors").path
+    again = read_checkpoint(path).description.tokenizer
+    assert again == {k: v for k, v in description.tokenizer.items() if k in TOKENIZER_FILES}
+    assert "tokenizer.json" in again
+
+
+def test_bare_names_are_told_from_places() -> None:
+    for name in ("vocab.json", "unet", "_class_name", "a b", ".hidden", "a..b"):
+        assert is_bare(name)
+    for name in ("", ".", "..", "a/b", "/a", "a\\b", "C:a", "a\0", "a\nb", 5, None):
+        assert not is_bare(name)
+
+
+def test_a_tokenizer_pads_to_no_more_than_its_encoder_reads(tiny_checkpoint: Checkpoint) -> None:
+    description = tiny_checkpoint.description
+    options = json.loads(description.tokenizer["tokenizer_config.json"])
+    endless = json.dumps(options | {"model_max_length": 10**12}).encode()
+    words = {**description.tokenizer, "tokenizer_config.json": endless}
+    checkpoint = replace(tiny_checkpoint, description=replace(description, tokenizer=words))
+    assert build_text_encoder(checkpoint)(["a church"]).tokens.shape[1] == 77
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"model": 5}'])
+def test_a_tokenizer_that_cannot_be_read_is_told(
+    content: bytes, tiny_checkpoint: Checkpoint
+) -> None:
+    description = tiny_checkpoint.description
+    words = {**description.tokenizer, "tokenizer.json": content}
+    checkpoint = replace(tiny_checkpoint, description=replace(description, tokenizer=words))
+    with pytest.raises(CheckpointError, match=r"the tokenizer of .* cannot be read"):
+        build_text_encoder(checkpoint)

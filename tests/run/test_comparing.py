@@ -1,0 +1,98 @@
+"""Two checkpoints side by side."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.tiny import CPU
+
+from erasure.checkpoints import Checkpoint
+from erasure.errors import DiskError
+from pipelines.configs.settings import DrawingConfig
+from pipelines.process.progress import Reporter
+from pipelines.run.comparing import Comparison, compare
+from pipelines.run.models import CANVAS_NAME
+
+PROMPTS = ("an image of a church", "an image of a dog")
+SEEDS = (4, 1)
+
+
+def compared(
+    before: Checkpoint, after: Checkpoint, erased: Sequence[str] = ("church",)
+) -> Comparison:
+    return compare(
+        before,
+        after,
+        PROMPTS,
+        SEEDS,
+        erased=erased,
+        drawing=DrawingConfig(steps=1, guidance=2.0),
+        device=CPU,
+        reporter=Reporter(quiet=True),
+        title="before | after",
+    )
+
+
+def cells(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
+    told = comparison.grid.described(folder / "grid.png")["cells"]
+    assert isinstance(told, list)
+    return told
+
+
+@pytest.fixture(scope="module")
+def other(tiny_checkpoint: Checkpoint) -> Checkpoint:
+    """The tiny checkpoint with another last layer."""
+    unet = {**tiny_checkpoint.unet}
+    unet["conv_out.weight"] = torch.flip(unet["conv_out.weight"], (0,))
+    return replace(tiny_checkpoint, components={**tiny_checkpoint.components, "unet": unet})
+
+
+def test_a_model_is_like_itself_and_unlike_another(
+    tiny_checkpoint: Checkpoint, other: Checkpoint
+) -> None:
+    same = compared(tiny_checkpoint, tiny_checkpoint)
+    assert [image.tobytes() for image in same.before] == [image.tobytes() for image in same.after]
+    unlike = compared(tiny_checkpoint, other)
+    assert [image.tobytes() for image in unlike.before] == [im.tobytes() for im in same.before]
+    for one, two in zip(unlike.before, unlike.after, strict=True):
+        assert not np.array_equal(np.asarray(one), np.asarray(two))
+
+
+def test_rows_are_prompts_and_those_that_name_the_concept_are_marked(
+    tiny_checkpoint: Checkpoint, other: Checkpoint, tmp_path: Path
+) -> None:
+    for erased in (("church",), ("an image of a church",)):
+        told = cells(compared(tiny_checkpoint, other, erased), tmp_path)
+        marked = {cell["prompt"]: cell["erased"] for cell in told}
+        assert marked == dict(zip(PROMPTS, (True, False), strict=True))
+        assert {cell["seed"] for cell in told} == set(SEEDS)
+
+
+def test_pictures_are_saved_by_prompt_and_seed(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    comparison = compared(tiny_checkpoint, tiny_checkpoint)
+    comparison.save_pictures(tmp_path / "new" / "pictures")
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
+    assert found == [
+        f"new/pictures/{side}/{row:03d}-seed{seed}.png"
+        for side in ("after", "before")
+        for row in range(2)
+        for seed in sorted(SEEDS)
+    ]
+    (tmp_path / "file").touch()
+    with pytest.raises(DiskError, match="cannot write"):
+        comparison.save_pictures(tmp_path / "file")
+
+
+def test_pictures_of_the_canvas_say_what_the_classifier_sees(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    index = {**tiny_checkpoint.description.model_index, "_name_or_path": CANVAS_NAME}
+    description = replace(tiny_checkpoint.description, model_index=index)
+    canvas = replace(tiny_checkpoint, description=description)
+    for checkpoint, filled in ((tiny_checkpoint, False), (canvas, True)):
+        told = cells(compared(checkpoint, checkpoint), tmp_path)
+        assert all(bool(cell["caption"]) is filled for cell in told)

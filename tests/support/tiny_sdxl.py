@@ -1,0 +1,104 @@
+"""A random Stable Diffusion XL pipeline of a few thousand weights, written by diffusers itself."""
+
+from pathlib import Path
+from typing import Any
+
+from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from torch import nn
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
+
+from support.tiny_models import Size, randomise, tiny_tokenizer, tiny_vae
+
+WIDTHS = (8, 12)
+"""Of the two text encoders; unlike, so that no exchange goes unseen."""
+_TIME = 4
+
+
+def tiny_sdxl_unet(
+    blocks: tuple[int, ...] = (4, 8, 8),
+    sample_size: int = 8,
+    *,
+    layers: int = 2,
+    transformers: tuple[int, ...] = (1, 2, 3),
+) -> nn.Module:
+    return UNet2DConditionModel(
+        sample_size=sample_size,
+        block_out_channels=blocks,
+        layers_per_block=layers,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=transformers,
+        attention_head_dim=(1, 2, 4),
+        cross_attention_dim=sum(WIDTHS),
+        norm_num_groups=2,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=_TIME,
+        projection_class_embeddings_input_dim=6 * _TIME + WIDTHS[1],
+    )
+
+
+def tiny_towers(vocab_size: int) -> tuple[nn.Module, nn.Module]:
+    configs = [
+        CLIPTextConfig(
+            hidden_size=width,
+            intermediate_size=2 * width,
+            projection_dim=width,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            vocab_size=vocab_size,
+            max_position_embeddings=77,
+            hidden_act=activation,
+            bos_token_id=vocab_size - 2,
+            eos_token_id=vocab_size - 1,
+            pad_token_id=pad,
+        )
+        for width, layers, activation, pad in zip(
+            WIDTHS, (2, 3), ("quick_gelu", "gelu"), (vocab_size - 1, 0), strict=True
+        )
+    ]
+    return CLIPTextModel(configs[0]), CLIPTextModelWithProjection(configs[1])
+
+
+def tiny_tokenizers(folder: Path) -> tuple[CLIPTokenizer, CLIPTokenizer]:
+    """The second pads with `!`, as that of SDXL does."""
+    first = tiny_tokenizer(folder)
+    second = CLIPTokenizer.from_pretrained(folder, model_max_length=77, pad_token="!")
+    return first, second
+
+
+def write_sdxl(folder: Path, parts: dict[str, Any] | None = None, **settings: object) -> Path:
+    """Write it; `parts` replace the ones made here, `settings` are the scheduler's."""
+    tokenizer, second = tiny_tokenizers(folder.with_name(f"{folder.name}-tokenizer"))
+    towers = tiny_towers(len(tokenizer))
+    vae = tiny_vae(Size())
+    vae.register_to_config(scaling_factor=0.13025, force_upcast=True)
+    made: dict[str, Any] = {
+        "unet": tiny_sdxl_unet(),
+        "vae": vae,
+        "text_encoder": towers[0],
+        "text_encoder_2": towers[1],
+    }
+    for seed, model in enumerate(made.values()):
+        randomise(model, seed)
+    scheduler: dict[str, Any] = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "steps_offset": 1,
+        "timestep_spacing": "leading",
+        **settings,
+    }
+    StableDiffusionXLPipeline(
+        **{**made, **(parts or {})},
+        tokenizer=tokenizer,
+        tokenizer_2=second,
+        scheduler=EulerDiscreteScheduler(**scheduler),
+        add_watermarker=False,
+    ).save_pretrained(folder)
+    return folder
