@@ -37,6 +37,15 @@ def require_model_name(model: str) -> None:
         )
 
 
+def refuse_both(*, resume: bool, force: bool) -> None:
+    """Raise ConfigError where a run is both to go on and to be replaced."""
+    if resume and force:
+        raise ConfigError(
+            "--resume (resume=True) goes on with a run and --force (force=True) replaces it; give "
+            "one of the two"
+        )
+
+
 def refuse_early(given: Mapping[str, Any], recipe: str | None) -> None:
     """Refuse what needs no torch to be seen as wrong; what passes is checked again in full.
 

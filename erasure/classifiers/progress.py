@@ -93,7 +93,7 @@ class Progress:
             return self._restore(tensors, weights, model, optimizer)
         except (KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError) as err:
             raise TrainingError(
-                f"{self.path} does not fit the run ({err}); start anew with --force"
+                f"{self.path} does not fit the run ({err}); delete it to start anew"
             ) from err
 
     def _restore(

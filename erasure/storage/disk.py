@@ -59,7 +59,9 @@ def require_space(path: Path, size: int) -> None:
 def refuse_existing(path: Path, *, force: bool) -> None:
     """Raise CheckpointError where `path` exists and `force` is not set."""
     if not force and (path.exists() or path.is_symlink()):
-        raise CheckpointError(f"{path} exists; give another path, or --force to replace it")
+        raise CheckpointError(
+            f"{path} exists; give another path, or --force (force=True) to replace it"
+        )
 
 
 def _megabytes(size: int) -> str:

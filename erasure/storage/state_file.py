@@ -85,7 +85,7 @@ def load_run(path: Path, *, kind: str, run: str) -> tuple[dict[str, Tensor], Map
     try:
         return _load(path, kind, run)
     except _DamagedError as err:
-        raise TrainingError(f"{path} {err}; start anew with --force") from err
+        raise TrainingError(f"{path} {err}; delete it to start anew") from err
 
 
 def load_last(
@@ -105,12 +105,12 @@ def load_last(
     except _DamagedError as err:
         wrong = f"{path} {err}"
         if not older.exists():
-            raise TrainingError(f"{wrong}; start anew with --force") from err
+            raise TrainingError(f"{wrong}; delete it to start anew") from err
     try:
         found = Found(*_load(older, kind, run), older)
     except _DamagedError as err:
         raise TrainingError(
-            f"{wrong}, and the one before it, {older.name}, {err}; start anew with --force"
+            f"{wrong}, and the one before it, {older.name}, {err}; delete both to start anew"
         ) from err
     log.warning("%s, so the one before it, %s, is used", wrong, named(found.metadata))
     return found
@@ -136,7 +136,7 @@ def _load(path: Path, kind: str, run: str) -> tuple[dict[str, Tensor], Mapping[s
     if found != kind:
         if whole:
             raise TrainingError(
-                f"{path} has format {found!r}, not {kind!r}; start anew with --force"
+                f"{path} has format {found!r}, not {kind!r}; delete it to start anew"
             )
         raise _DamagedError(f"has format {found!r}, not {kind!r}")
     if not whole:
@@ -144,7 +144,7 @@ def _load(path: Path, kind: str, run: str) -> tuple[dict[str, Tensor], Mapping[s
     if metadata.get("run") != run:
         raise TrainingError(
             f"{path} belongs to a run with another model, mask, data or settings; continue with "
-            "the settings of its recipe.toml, or start anew with --force"
+            "the settings of its recipe.toml, or delete the state to start anew"
         )
     return tensors, metadata
 

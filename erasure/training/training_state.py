@@ -56,7 +56,7 @@ def load_state(path: Path, trainer: MaskedTrainer[Any], run: str) -> Resumed:
         return Resumed(_restore(trainer, found), found.file)
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError) as err:
         raise TrainingError(
-            f"{found.file} does not fit the run ({err}); start anew with --force"
+            f"{found.file} does not fit the run ({err}); delete it to start anew"
         ) from err
 
 

@@ -126,8 +126,9 @@ def erase(
     `torchrun --nproc_per_node 2 -m pipelines.cli erase ...`, shares the work among processes.
     """
     from erasure.errors import ConfigError
-    from pipelines.early import refuse_early
+    from pipelines.early import refuse_both, refuse_early
 
+    refuse_both(resume=resume, force=force)
     given = table(
         model=model,
         concept=concept,

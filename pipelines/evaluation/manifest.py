@@ -108,7 +108,7 @@ class Manifest:
         if found is None:
             raise ConfigError(
                 f"{self.folder} holds pictures and no whole {self._header.name} that says how they "
-                "were drawn; give another --out, or --force to draw them anew"
+                "were drawn; give another --out, or --force (force=True) to draw them anew"
             )
         wanted = _with_format(settings)
         other = [
@@ -119,7 +119,7 @@ class Manifest:
         if other:
             raise ConfigError(
                 f"{self.folder} holds pictures drawn with {', '.join(other)}; "
-                "give another --out, or --force to draw them anew"
+                "give another --out, or --force (force=True) to draw them anew"
             )
 
     def begin(self, settings: Mapping[str, Value]) -> None:

@@ -11,6 +11,7 @@ from erasure.errors import CheckpointError, ConfigError, DiskError
 from erasure.storage.disk import disk_errors
 from erasure.storage.state_file import drop
 from pipelines.configs.method_table import converted
+from pipelines.early import refuse_both
 
 RECIPE: Final = "recipe.toml"
 MASK: Final = "mask.safetensors"
@@ -54,29 +55,32 @@ def may_write(out: Path, recipe: str, model: str, *, resume: bool, force: bool) 
         Whether there is a run to go on with.
 
     Raises:
-        ConfigError: the run there has other settings.
+        ConfigError: the run there has other settings, or both `resume` and `force` are given.
         CheckpointError: the folder is in use, or the run in it is finished.
         DiskError: nothing can be written there.
     """
+    refuse_both(resume=resume, force=force)
     with disk_errors(out):
         _require_writable(out)
         if not out.exists() or all(path.suffix == ".part" for path in out.iterdir()):
             return False
         begun = _recipe_of(out)
-        if resume and not force:
+        if resume:
             _require_same(out, begun, recipe)
-        if resume and _same_run(begun, recipe) and not (out / RECORD).exists():
             return True
     if not force:
         hint = "--resume to continue it, " if begun and not (out / RECORD).exists() else ""
-        raise CheckpointError(f"{out} exists; give another path, {hint}or --force to replace it")
+        raise CheckpointError(
+            f"{out} exists; give another path, {hint}or --force (force=True) to replace it"
+        )
     if begun is None:
         raise CheckpointError(f"{out} is not empty and no run of erasure; give another path")
     if (out / MODEL).exists() and not (out / MODEL / RECORD).exists():
         raise CheckpointError(f"{out / MODEL} is no result of erasure; give another path for --out")
     if os.path.exists(model) and Path(model).resolve().is_relative_to(out.resolve()):
         raise CheckpointError(
-            f"the model {model} lies in {out}, which --force would replace; give another path"
+            f"the model {model} lies in {out}, which --force (force=True) would replace; give "
+            "another path"
         )
     return False
 
@@ -116,19 +120,17 @@ def _require_same(out: Path, begun: str | None, recipe: str) -> None:
         drop(out / STATE)
         raise CheckpointError(
             f"{out} is finished, so there is nothing to resume; give another path, or --force "
-            "without --resume to replace it"
+            "(force=True) without --resume to replace it"
         )
     if not _same_run(begun, recipe):
         raise ConfigError(
             f"{out} was begun with other settings; give those of its {RECIPE} "
-            f"(--recipe {out / RECIPE}), or start anew with --force"
+            f"(--recipe {out / RECIPE}), or start anew with --force (force=True)"
         )
 
 
-def _same_run(begun: str | None, recipe: str) -> bool:
+def _same_run(begun: str, recipe: str) -> bool:
     """Whether the one recipe goes on with a run of the other."""
-    if begun is None:
-        return False
     try:
         return _fixed(begun) == _fixed(recipe)
     except (ValueError, RecursionError):  # cut short, or written by hand

@@ -62,7 +62,7 @@ def test_force_deletes_no_folder_that_is_no_run(
     (home / "recipe.toml").write_text("flour = 200", encoding="utf-8")
     shutil.copytree(tiny_folder, model)
     for out in (home, model):
-        for flags in ((), ("--force",), ("--resume",), ("--force", "--resume")):
+        for flags in ((), ("--force",), ("--resume",)):
             refused(("erase", "--recipe", tiny_recipe, "--out", out, *flags), out)
     refused(("export", tiny_run, "--to", "diffusers", "--out", home, "--force"), home)
     refused(

@@ -158,7 +158,7 @@ def refused(path: Path, run: str = "a run") -> str:
 def test_a_state_of_another_run_is_refused(saved: Path) -> None:
     message = refused(saved, "another run")
     assert "belongs to a run with another model, mask, data or settings" in message
-    assert "--force" in message
+    assert message.endswith("delete the state to start anew")
 
 
 @settings(max_examples=60)
@@ -270,7 +270,7 @@ def test_two_damaged_states_are_told_in_one_sentence(how: str, older: str, two: 
     assert message.startswith(f"{two} {DAMAGE[how][1]}")
     if older != "missing":
         assert f"and the one before it, {two.name}.old, {DAMAGE[older][1]}" in message
-    assert message.endswith("; start anew with --force")
+    assert message.endswith("; delete both to start anew")
 
 
 def test_a_state_of_another_run_is_no_damaged_one(two: Path) -> None:
