@@ -30,6 +30,8 @@ class GradientAscent(ByGradient):
     source: ClassVar[str] = "arXiv:2310.12508, the gradient-ascent baseline of its release"
     default_mask: ClassVar[MaskKind] = "salient"
     default_scope: ClassVar[str] = "full"
+    reads_instead: ClassVar[bool] = False
+    """Nothing is put in the concept's place."""
 
     alpha: float = 1.0
     """Weight of the retain loss, >= 0."""

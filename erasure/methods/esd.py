@@ -43,6 +43,8 @@ class Esd(ByGradient):
     source: ClassVar[str] = "arXiv:2303.07345, eq. 7"
     default_mask: ClassVar[MaskKind] = "all"
     default_scope: ClassVar[str] = "xattn"
+    reads_instead: ClassVar[bool] = False
+    """Nothing is put in the concept's place."""
 
     steps: int = 1000
     """Optimiser steps."""

@@ -162,6 +162,7 @@ def _make(given: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask, 
     """The mask, and what its model was read as."""
     from dataclasses import replace
 
+    from erasure.errors import ConfigError
     from pipelines.configs.settings import PicturesConfig
     from pipelines.data.concept_data import Gatherer
     from pipelines.process.processes import processes
@@ -177,6 +178,12 @@ def _make(given: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask, 
     device = pick_device(resolved.device)
     team = processes(device)
     plan = plan_of(resolved, checkpoint)
+    measured = resolved.mask in ("salient", "inverse")
+    if not measured and "data" in given:
+        raise ConfigError(
+            f"the mask {resolved.mask} measures no pictures, so --forget-drawn and --drawing-batch "
+            "would not be read; leave them out"
+        )
     named = named_mask(resolved, checkpoint)
     if named is not None:
         return named, facts
@@ -190,6 +197,7 @@ def _make(given: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask, 
         cache=cache_of(resolved),
         team=team,
         reporter=reporter,
+        needs=frozenset({"pictures" if measured else "prompts"}),
     )
     data = gatherer.gather()
     with enough_memory("measuring the mask", of_saliency(resolved, device), device):

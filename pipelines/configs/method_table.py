@@ -17,15 +17,22 @@ from pipelines.configs.recipe import build
 
 _OLD_NAMES: Final = {"random-label": "salun", "ascent": "ascent"}
 """What the table `[objective]` of older recipes called the methods."""
-_OF_OTHERS: Final = {"random-label": {"bound"}, "ascent": {"target", "kept"}}
-"""Keys of `[objective]` that older recipes carried for the method that was not chosen."""
+_OF_OTHERS: Final[Mapping[str, Mapping[str, object]]] = {
+    "random-label": {"bound": 1.0},
+    "ascent": {"target": "moving", "kept": "noise"},
+}
+"""Keys of `[objective]` that older recipes carried for the method that was not chosen, with their
+defaults."""
+_WHOLE: Final = {"name", "alpha", "target", "kept", "bound"}
+"""Keys of an `[objective]` that the program wrote; the canvas's default of `kept` was `base`."""
 
 
 def converted(tables: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe with `[method]`, where an older one has `[objective]` and `[train]`.
 
     Raises:
-        ConfigError: it has both forms, or an objective that never was.
+        ConfigError: it has both forms, an objective that never was, or a value that its
+            objective did not read and that is not the old default.
     """
     new = dict(tables)
     objective, train = new.pop("objective", None), new.pop("train", None)
@@ -39,13 +46,20 @@ def converted(tables: Mapping[str, Any]) -> dict[str, Any]:
         if table is not None and not isinstance(table, Mapping):
             raise ConfigError(f"{name} is {table!r}; give a table, and call it [method]")
     objective, train = dict(objective or {}), dict(train or {})
+    whole = objective.keys() >= _WHOLE
     old = objective.pop("name", "random-label")
     if old not in _OLD_NAMES:
         raise ConfigError(
             f"objective.name is {old!r}; give [method] with a name of {', '.join(METHODS)}"
         )
-    own = {key: value for key, value in objective.items() if key not in _OF_OTHERS[old]}
-    new["method"] = {"name": _OLD_NAMES[old], **own, **train}
+    for key, default in _OF_OTHERS[old].items():
+        value = objective.pop(key, default)
+        if value != default and not (whole and (key, value) == ("kept", "base")):
+            raise ConfigError(
+                f"objective.{key} is {str(value)[:80]!r} and would not be read, as the objective "
+                f"is {old}; leave it out"
+            )
+    new["method"] = {"name": _OLD_NAMES[old], **objective, **train}
     return new
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from erasure.diffusion.saliency import SaliencyConfig
 from erasure.errors import ConfigError
-from erasure.methods import Method, SalUn
+from erasure.methods import Method, Need, SalUn
 from erasure.training.trainer import TrainConfig
 from pipelines.configs.method_table import build_method, converted, kind_of
 from pipelines.configs.recipe import as_tables, build, dump_published, dump_toml, merge
@@ -146,6 +146,12 @@ class EraseRecipe:
         """Settings of the optimiser; None where the method has none."""
         return self.method if isinstance(self.method, TrainConfig) else None
 
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What is made before the method runs: its own needs, and a measured mask's pictures."""
+        measured = self.mask in ("salient", "inverse")
+        return self.method.needs | (frozenset({"pictures"}) if measured else frozenset())
+
 
 def _defaults(canvas: bool) -> dict[str, Any]:
     return shipped("defaults-canvas" if canvas else "defaults")
@@ -170,11 +176,18 @@ def resolve(
     made = _resolved(merge(file, over), canvas)
     alone: dict[str, str] = {}
     with suppress(ConfigError):  # what is wrong with the file alone may be mended over it
-        alone = unread_by_erasure(
-            as_tables(_resolved({**file, "concept": made.concept}, canvas)) if file else {}
-        )
-    refuse_unread(over, file, unread_by_erasure(as_tables(made)), alone)
+        alone = _unread(_resolved({**file, "concept": made.concept}, canvas)) if file else {}
+    refuse_unread(over, file, _unread(made), alone)
     return made
+
+
+def _unread(recipe: EraseRecipe) -> dict[str, str]:
+    """Key that the run of a recipe would not read -> why."""
+    return unread_by_erasure(
+        as_tables(recipe),
+        pictures="pictures" in recipe.needs,
+        instead=getattr(recipe.method, "reads_instead", True),  # one of the user's own may
+    )
 
 
 def _resolved(tables: dict[str, Any], canvas: bool) -> EraseRecipe:
@@ -203,12 +216,12 @@ def _resolved(tables: dict[str, Any], canvas: bool) -> EraseRecipe:
 
 def recipe_text(recipe: EraseRecipe, header: str | None = None) -> str:
     """The recipe as TOML, without the keys that the run does not read."""
-    return dump_toml(recipe, header, without=unread_by_erasure(as_tables(recipe)))
+    return dump_toml(recipe, header, without=_unread(recipe))
 
 
 def published_text(recipe: EraseRecipe) -> str:
     """The same as others may see it: see `dump_published`."""
-    return dump_published(recipe, without=unread_by_erasure(as_tables(recipe)))
+    return dump_published(recipe, without=_unread(recipe))
 
 
 def drawing_defaults(given: Mapping[str, Any], *, canvas: bool) -> DrawingConfig:

@@ -19,6 +19,22 @@ JUDGE_NAMES: Final = frozenset(
 )
 """Of `eval.judges.judges.JUDGES`, without what that needs to be imported."""
 _SALIENCY: Final = ("loss", "guidance", "draws", "batch_size", "offload")
+_SOURCE: Final = (
+    "drawn",
+    "folder",
+    "dataset",
+    "dataset_config",
+    "dataset_split",
+    "prompt",
+    "limit",
+)
+_PICTURES: Final = (
+    *(f"data.{role}.{key}" for role in ("forget", "retain") for key in _SOURCE),
+    "data.drawing.steps",
+    "data.drawing.guidance",
+)
+"""What says which pictures to forget and to retain. The batch of the drawing is not among these, as
+one option sets that of the grid with it."""
 _FLAGS: Final = {
     "saliency.loss": "--saliency-loss",
     "saliency.draws": "--draws",
@@ -27,7 +43,14 @@ _FLAGS: Final = {
     "density": "--density",
     "scope": "--scope",
     "data.forget.prompt": "--forget-prompt",
+    "data.forget.drawn": "--forget-drawn",
+    "data.forget.folder": "--forget-folder",
+    "data.forget.dataset": "--forget-dataset",
     "data.retain.prompt": "--retain-prompt",
+    "data.retain.drawn": "--retain-drawn",
+    "data.retain.folder": "--retain-folder",
+    "data.retain.dataset": "--retain-dataset",
+    "instead": "--instead",
     "labels": "--labels",
     "features": "--features",
     "reference": "--reference",
@@ -37,13 +60,24 @@ _FLAGS: Final = {
 """Key of a recipe -> its flag; the others have none."""
 
 
-def unread_by_erasure(tables: Tables) -> dict[str, str]:
+def unread_by_erasure(
+    tables: Tables, *, pictures: bool = True, instead: bool = True
+) -> dict[str, str]:
     """Key of an erasure's recipe, with dots -> why it would not be read.
 
     Args:
         tables: the whole recipe; what is missing has its default.
+        pictures: whether the method or the mask needs any.
+        instead: whether the method reads what is to be seen in the concept's place.
     """
-    return dict(_of_mask(tables)) | dict(_of_rest(tables))
+    unread = dict(_of_mask(tables)) | dict(_of_rest(tables))
+    method, mask = _at(tables, "method.name"), tables.get("mask")
+    if not pictures:
+        why = f"neither the method {method} nor the mask {mask} needs pictures"
+        unread |= dict.fromkeys(_PICTURES, why)
+    if not instead:
+        unread["instead"] = f"the method {method} puts nothing in the concept's place"
+    return unread
 
 
 def unread_by_evaluation(tables: Tables) -> dict[str, str]:

@@ -14,7 +14,6 @@ from erasure.local_paths import last_part
 from erasure.masks.mask_file import load_mask, save_mask
 from erasure.masks.mask_report import mask_report
 from erasure.masks.masks import SaliencyMask
-from erasure.methods import Need
 from erasure.storage.cache import TensorCache
 from erasure.storage.disk import require_space
 from erasure.storage.files import atomic
@@ -118,12 +117,6 @@ def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint) -> ConceptPlan:
     return plan
 
 
-def needs_of(recipe: EraseRecipe) -> frozenset[Need]:
-    """What must be made before the method runs: what it needs, and pictures for a measured mask."""
-    measured = recipe.mask in ("salient", "inverse")
-    return recipe.method.needs | (frozenset({"pictures"}) if measured else frozenset())
-
-
 def run_erasure(
     recipe: EraseRecipe,
     checkpoint: Checkpoint,
@@ -157,7 +150,7 @@ def run_erasure(
         cache=cache_of(recipe),
         team=team,
         reporter=report,
-        needs=needs_of(recipe),
+        needs=recipe.needs,
         resumes=True,
     )
     mask = named_mask(recipe, checkpoint)

@@ -16,8 +16,11 @@ from pipelines.configs.unread import JUDGE_NAMES
 from pipelines.evaluation.settings import evaluation_text, resolve_evaluation
 from pipelines.run.models import DEMO_FOLDER
 
+ESD = {"method": {"name": "esd"}}
 ASCENT = {"method": {"name": "ascent"}}
 CHURCH = {"concept": "church"}
+DRAWN = "--forget-drawn is '5' and would not be read, as neither the method esd nor the mask all"
+KEPT = "--retain-folder is 'f' and would not be read"
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,8 @@ def test_what_the_choice_does_read_is_taken() -> None:
         {"mask": "inverse", "density": 0.3, "saliency": {"draws": 2, "guidance": 3.0}},
         {"mask": "random", "density": 0.3, "scope": "xattn"},
         {"data": {"forget": {"folder": "f", "prompt": "x", "limit": 3}}},
+        {"method": {"name": "esd"}, "mask": "salient", "data": {"forget": {"drawn": 5}}},
+        {"method": {"name": "uce"}, "instead": "dog"},
     ):
         resolve(CHURCH | tables, canvas=True)
 
@@ -83,7 +88,7 @@ def test_a_ready_recipe_holds_nothing_unread(name: str) -> None:
     assert resolve(CHURCH, canvas=name.startswith("demo"), under=read_recipe(name))
 
 
-@pytest.mark.parametrize("tables", [{}, ASCENT, {"mask": "all"}, {"mask": "m.safetensors"}])
+@pytest.mark.parametrize("tables", [{}, ASCENT, ESD, {"mask": "all"}, {"mask": "m.safetensors"}])
 @pytest.mark.parametrize("canvas", [True, False])
 def test_a_run_s_own_recipe_is_taken_again(
     tables: dict[str, Any], canvas: bool, tmp_path: Path
@@ -129,6 +134,20 @@ def test_the_judges_known_by_name_are_those_there_are() -> None:
             "target",
         ),
         (("erase", "demo", "--concept", "church", "--mask", "all", "--density", 0.3), "--density"),
+        (("erase", "demo", "--concept", "church", "--method", "esd", "--forget-drawn", 5), DRAWN),
+        (("erase", "demo", "--concept", "church", "--method", "uce", "--retain-folder", "f"), KEPT),
+        (
+            ("erase", "demo", "--concept", "church", "--method", "esd", "--instead", "dog"),
+            "--instead is 'dog' and would not be read, as the method esd puts nothing in",
+        ),
+        (
+            ("erase", "demo", "--concept", "church", "--method", "esd", "--draws", 2),
+            "--draws is '2' and would not be read, as the mask is all",
+        ),
+        (
+            ("erase", "demo", "--concept", "church", "--resume", "--force"),
+            "--resume (resume=True) goes on with a run and --force (force=True) replaces it",
+        ),
         (("export", "demo", "--to", "diffusers", "--title", "x"), "--to diffusers writes no title"),
         (("export", "demo", "--config", "DEMO"), "demo is a folder with configs of its own"),
         (("compare", "demo", "demo", "--prompt", "x", "--config", "DEMO"), "--config is"),
@@ -153,6 +172,20 @@ def test_a_command_refuses_what_it_would_not_read(
     assert said.code == 2
     assert words in said.err
     assert not out.exists()
+
+
+def test_a_mask_that_measures_nothing_draws_nothing_and_refuses_what_is_drawn(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    line = ("mask", tiny_folder, "--concept", "church", "--kind", "random", "--cache", tmp_path)
+    out = tmp_path / "m.safetensors"
+    said = erasure(*line, "--forget-drawn", 2, "--out", out)
+    assert said.code == 2
+    assert "the mask random measures no pictures, so --forget-drawn" in said.err
+    said = erasure(*line, "--out", out)
+    assert said.code == 0, said.err
+    assert "draw forget pictures" not in said.err
+    assert out.exists()
 
 
 def test_a_mask_that_is_looked_at_refuses_what_is_for_making_one(tiny_run: Path) -> None:

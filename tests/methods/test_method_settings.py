@@ -85,6 +85,10 @@ def test_an_older_recipe_is_read_as_the_method_that_it_meant() -> None:
     assert (recipe.method.alpha, recipe.method.kept, recipe.method.steps) == (0.25, "base", 7)
     ascent = resolve({"concept": "church", "objective": {"name": "ascent"}}, canvas=False).method
     assert isinstance(ascent, GradientAscent)
+    written = {"alpha": 3.0, "target": "moving", "kept": "base", "bound": 2.0}
+    assert converted({"objective": {"name": "ascent", **written}}) == {
+        "method": {"name": "ascent", "alpha": 3.0, "bound": 2.0}
+    }
     assert resolve({"concept": "church", "train": {"steps": 7}}, canvas=True).training is not None
 
 
@@ -94,6 +98,12 @@ def test_an_older_recipe_is_read_as_the_method_that_it_meant() -> None:
         ({"method": {}, "train": {}}, "move their keys into"),
         ({"objective": {"name": "minimax"}}, "objective.name is 'minimax'"),
         ({"objective": 3}, "objective is 3"),
+        (
+            {"objective": {"name": "ascent", "target": "frozen"}},
+            "objective.target is 'frozen' and would not be read, as the objective is ascent",
+        ),
+        ({"objective": {"name": "ascent", "kept": "base"}}, "objective.kept is 'base'"),
+        ({"objective": {"bound": 2.0}}, "objective.bound is '2.0' .* is random-label"),
     ],
 )
 def test_a_recipe_of_both_forms_or_of_none_is_refused(

@@ -20,7 +20,7 @@ LINES = [
     ("erase", "MODEL", *CHURCH, "--mask", "all", "--forget-drawn", 1, "--retain-drawn", 0),
     ("export", "MODEL"),
     ("export", "MODEL", "--to", "diffusers"),
-    ("mask", "MODEL", *CHURCH, "--kind", "all", "--forget-drawn", 1),
+    ("mask", "MODEL", *CHURCH, "--kind", "all"),
     ("compare", "MODEL", "MODEL", "--prompt", "x", "--seeds", 0, "--steps", 1),
 ]
 """One of each command that writes; `line_of` fills them in."""
