@@ -57,7 +57,13 @@ def measure(concept: str, mask: str, train: dict[str, Any], out: Path) -> dict[s
     """One cell: erase, draw, judge."""
     reporter = Reporter()
     recipe, checkpoint = prepare(
-        {"model": "demo", "concept": concept, "mask": mask, "method": {"name": "salun", **train}, "grid": {"seeds": "0"}}
+        {
+            "model": "demo",
+            "concept": concept,
+            "mask": mask,
+            "method": {"name": "salun", **train},
+            "grid": {"seeds": "0"},
+        }
     )
     folder = out / f"{concept}-{mask}"
     run = run_erasure(recipe, checkpoint, folder, force=True, reporter=reporter)
