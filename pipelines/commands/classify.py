@@ -164,7 +164,12 @@ def unlearn(
     _require_safetensors(out)
     claim(out)
     refuse_taken([out], force=force)
-    say(forget_run(run, out), as_json=as_json)
+    result = forget_run(run, out)
+    if not as_json:
+        same = result.pop("unselected identical")
+        words = {True: "bit-identical", False: "MOVED", None: "none, as there is no mask"}
+        result["unselected"] = words[same]
+    say(result, as_json=as_json)
 
 
 def _require_safetensors(out: Path) -> None:

@@ -1,11 +1,12 @@
 """`erasure classify bench`: one fair table of the methods of forgetting."""
 
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pipelines.commands.options import AsJson, Device, Out, say, table
+from pipelines.commands.options import AsJson, Device, Out, say, table, terminal_width
 from pipelines.run.claims import claim
 
 
@@ -88,9 +89,33 @@ def bench(
         report = str(out / "report.html")
         say({"out": str(out), "report": report, "rows": rows_as_json(rows)}, as_json=True)
     else:
-        typer.echo(to_markdown(rows))
+        _print_table(to_markdown(rows))
         made = {"table": "table.md", "plot": "gap.png", "report": "report.html"}
         say({name: out / file for name, file in made.items()}, as_json=False)
+
+
+def _print_table(markdown: str) -> None:
+    """As it is into a file; for a terminal drawn in its width, with no figure cut."""
+    if terminal_width() is None:
+        typer.echo(markdown)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for is_table, lines in groupby(markdown.splitlines(), lambda line: line.startswith("|")):
+        if not is_table:
+            for line in lines:
+                console.print(Text(line))
+            continue
+        head, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+        drawn = Table()
+        for name in head:
+            drawn.add_column(Text(name), overflow="fold")
+        for row in rows:
+            drawn.add_row(*map(Text, row))
+        console.print(drawn)
 
 
 def rows_as_json(rows: list[Any]) -> list[dict[str, Any]]:

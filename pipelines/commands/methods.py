@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.options import AsJson, say
+from pipelines.commands.options import AsJson, fitted, say
 
 if TYPE_CHECKING:
     from erasure.methods import Method
@@ -36,7 +36,8 @@ def methods(
     if as_json:
         say(about, as_json=True)
         return
-    typer.echo("\n".join(_lines(about)))
+    for line in _lines(about):
+        typer.echo(fitted(line, 6 if line.startswith(" ") else 0))
 
 
 def described(kind: "type[Method]") -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Options that several commands share."""
 
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,10 +62,41 @@ def refuse_taken(files: Iterable[Path | None], *, force: bool) -> None:
 
 
 def say(result: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print a result: JSON for machines, else one line a value."""
+    """Print a result: JSON for machines, else one line a value, folded to a terminal's width."""
     if as_json:
         typer.echo(json.dumps(result, indent=2, ensure_ascii=False, default=str))
         return
     width = max(map(len, result))
     for name, value in result.items():
-        typer.echo(f"{name:<{width}}  {value}")
+        typer.echo(fitted(f"{name:<{width}}  {_plain(value)}", width + 2))
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout is; None where it is a file or another program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def fitted(line: str, indent: int = 0) -> str:
+    """The line, folded between words where stdout is a terminal of fewer columns.
+
+    Args:
+        indent: columns before what goes on in a further line.
+    """
+    width = terminal_width()
+    if width is None or len(line) <= width:
+        return line
+    beyond = " " * min(indent, width // 2)
+    return textwrap.fill(
+        line, width, subsequent_indent=beyond, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _plain(value: Any) -> str:  # noqa: ANN401
+    """A value as a person reads it: a table as its keys with their values."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value)) or "none"
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return str(value)

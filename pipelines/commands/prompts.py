@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.options import AsJson, say
+from pipelines.commands.options import AsJson, fitted, say
 
 if TYPE_CHECKING:
     from prompts.suites.case import PromptCase, PromptSet
@@ -97,7 +97,7 @@ def _show(loaded: "PromptSet", *, as_json: bool) -> None:
         say(result | {"heads": loaded.heads, "cases": cases}, as_json=True)
         return
     for line in _lines(loaded.cases):
-        typer.echo(line)
+        typer.echo(fitted(line, 4))
 
 
 def _lines(cases: Iterable["PromptCase"]) -> Iterable[str]:

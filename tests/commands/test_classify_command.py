@@ -129,6 +129,18 @@ def test_forgetting_keeps_the_unselected_weights_and_names_its_base(
     assert json.loads(config["settings"])["density"] == 0.5
 
 
+def test_what_was_forgotten_is_told_in_words(trained: Path, tmp_path: Path) -> None:
+    for mask, words in ((), "none, as there is no mask"), (("--mask", "random"), "bit-identical"):
+        line = ("unlearn", trained, "--method", "ft", "--set", "epochs=1", *mask)
+        said = classify(*line, "--out", tmp_path / f"{len(mask)}.safetensors")
+        assert said.code == 0, said.err
+        rows = dict(line.split(maxsplit=1) for line in said.out.splitlines())
+        assert rows["unselected"] == words
+        assert "epochs 1" in rows["settings"]
+        assert not {"{", "'"} & set(said.out)
+        assert "None" not in said.out
+
+
 def test_settings_masks_and_seeds_reach_the_method(trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "forgot.safetensors"
     said = classify(
