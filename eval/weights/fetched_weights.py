@@ -28,7 +28,7 @@ def fetch_weights(url: str, digest: str, *, otherwise: str) -> Path:
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
     if path.is_file():
         return path
-    logger.info("fetching %s into %s", url, path.parent)
+    logger.warning("fetching %s into %s, which may take a while", url, path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=False)

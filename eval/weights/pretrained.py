@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 
 from eval.errors import EvalError
+from prompts.hub import announce_hub
 
 _UNREADABLE: Final = (
     OSError,  # not there, not to be downloaded, damaged config
@@ -35,6 +36,7 @@ def load_part(kind: Any, source: str, **options: Any) -> Any:  # noqa: ANN401
     Raises:
         EvalError: it cannot be had or read; names the offline choice.
     """
+    announce_hub(source)
     try:
         return kind.from_pretrained(_path(source), **options)
     except _UNREADABLE as err:
@@ -55,6 +57,7 @@ def load_network(kind: Any, source: str, **options: Any) -> Any:  # noqa: ANN401
     Raises:
         EvalError: it cannot be had or read, or some of its weights are not there.
     """
+    announce_hub(source)
     try:
         network, found = kind.from_pretrained(
             _path(source), output_loading_info=True, dtype=torch.float32, **options

@@ -10,6 +10,7 @@ from typing import Any
 from erasure.errors import ConfigError
 from pipelines.drawing.pictures import Picture, read_pictures, sampled
 from prompts.concepts.phrases import tidy
+from prompts.hub import announce_hub
 from prompts.nearest import nearest
 
 CONVERTED = "refs/convert/parquet"
@@ -85,6 +86,7 @@ def _package() -> ModuleType:
 
 def _load(package: ModuleType, source: DatasetSource) -> Any:  # noqa: ANN401
     """The split, map-style: downloaded once, its rows read as they are asked for."""
+    announce_hub(source.name)
     try:
         try:
             return package.load_dataset(source.name, source.config, split=source.split)

@@ -15,6 +15,7 @@ from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.diffusion.schedule import Prediction
 from erasure.errors import CheckpointError, ConfigError
 from pipelines.early import DEMO, require_model_name
+from prompts.hub import announce_hub
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ def find_model(model: str) -> Path:
         inner = path / "model"  # in the folder of a run
         return inner if inner.is_dir() and not (path / "model_index.json").exists() else path
     require_model_name(model)
+    announce_hub(model)
     try:
         folder = Path(
             snapshot_download(model, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_TWINS)

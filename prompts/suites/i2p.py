@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from prompts.concepts.phrases import tidy
 from prompts.errors import PromptError
+from prompts.hub import announce_hub
 from prompts.nearest import nearest
 from prompts.suites.case import LazyCases, PromptCase, PromptSet
 from prompts.suites.case_files import COLUMNS, Read, read_case, read_cases
@@ -173,6 +174,7 @@ class _HubRows:
 
 def _load() -> Any:  # noqa: ANN401
     package = _package()
+    announce_hub(DATASET)
     try:
         return package.load_dataset(DATASET, split="train")
     except (OSError, ValueError, RuntimeError, package.exceptions.DatasetsError) as err:

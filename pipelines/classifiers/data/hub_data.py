@@ -14,6 +14,7 @@ from PIL import Image
 from erasure.errors import ConfigError
 from pipelines.classifiers.data.archive_data import read_cifar
 from pipelines.classifiers.data.raw_data import RawData, RawSet, Source, images
+from prompts.hub import announce_hub
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class HubSource:
     def _load(self, package: ModuleType, split: str, path: Path | None) -> Any:  # noqa: ANN401
         where = str(path) if path is not None else self.name
         config = None if path is not None else self.config
+        announce_hub(where)
         try:
             return package.load_dataset(where, config, split=split)
         except (OSError, ValueError, RuntimeError, package.exceptions.DatasetsError) as err:
