@@ -137,7 +137,7 @@ def test_weights_of_no_part_are_kept_and_said(file: Path, folder: Path, tmp_path
         "first_stage_model.loss.logvar": torch.zeros(()),
         "cond_stage_model.transformer.adapter.weight": torch.ones(3),
     }
-    changed(file, {**more, "alphas_cumprod": torch.ones(10)})
+    changed(file, {**more, "betas": torch.ones(10)})
     found = read_checkpoint(file, config=folder)
     named = {n.replace("transformer.adapter", "transformer.text_model.adapter") for n in more}
     assert set(found.extras) == named
@@ -156,7 +156,7 @@ def test_an_averaged_copy_is_left_out_and_said(file: Path, folder: Path) -> None
 
 
 def test_the_buffers_of_a_published_file_are_nothing_to_say(file: Path, folder: Path) -> None:
-    buffers = ["betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod"]
+    buffers = ["betas", "alphas_cumprod_prev", "sqrt_alphas_cumprod"]
     buffers += ["sqrt_one_minus_alphas_cumprod", "log_one_minus_alphas_cumprod"]
     buffers += ["sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "posterior_variance"]
     buffers += ["posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2"]

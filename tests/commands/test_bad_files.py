@@ -30,7 +30,7 @@ def test_picture_folders_that_cannot_be_used_are_refused_before_any_picture_is_d
     cache = ("--cache", tmp_path / "cache", "--out", tmp_path / "run")
     line = ("erase", tiny_folder, *CHURCH, f"--{role}-folder", folder, *cache)
     prompt = (f"--{role}-prompt", "a church")
-    refused(line, "no prompt is given")
+    refused(line, "has no picture")
     refused((*line, *prompt), "has no picture")
     (folder / "cat.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     refused((*line, *prompt), folder / "cat.png", "no picture that can be decoded")

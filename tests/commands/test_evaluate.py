@@ -190,7 +190,7 @@ def test_bad_input_is_one_sentence_before_anything_is_drawn(
     said = erasure("evaluate", tiny_folder, *options, "--out", tmp_path / "out")
     assert said.code == 2, said.err
     assert wanted in said.err
-    assert said.err.count("\n") == 1
+    assert_told(said, 2, wanted)
     assert not (tmp_path / "out").exists()
 
 

@@ -92,7 +92,7 @@ def test_a_concept_that_stands_in_for_itself_changes_nothing(
     texts = prompts.require_texts()
     same = replace(prompts, texts=replace(texts, replacements=texts.forget[:, None]))
     result = erase(tiny_checkpoint, same, values, Uce())
-    assert result.provenance.moved == 0
+    assert result.provenance.last.moved == 0
 
 
 def test_a_large_ridge_holds_and_a_large_weight_keeps(
@@ -116,7 +116,7 @@ def test_the_record_says_how_well_the_system_is_conditioned(
     tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
 ) -> None:
     result = erase(tiny_checkpoint, prompts, values, Uce())
-    facts = result.provenance.config["facts"]
+    facts = result.provenance.last.config["facts"]
     assert facts["condition_number"] > 1
     assert facts["rank"] == 2  # as many as prompts, one feature each
     assert [step.index for step in result.history] == list(range(1, Uce().length(values) + 1))

@@ -273,7 +273,7 @@ CHURCH = ("--concept", "church")
 SUITE = ("--suite", "csv", "--prompts", "none.csv")
 TRAIN = ("classify", "train", "--data", "digits", "--arch", "mlp")
 LINES = {
-    # What is written, or the last of it, is `OUT`; no model or patch is there to be opened.
+    # What is written, or the last of it, is `OUT`; the model `none` is an empty folder.
     "erase": ("erase", "none", *CHURCH, "--out", "OUT"),
     "erase --resume": ("erase", "none", *CHURCH, "--resume", "--out", "OUT"),
     "erase --force": ("erase", "none", *CHURCH, "--force", "--out", "OUT"),
@@ -307,6 +307,7 @@ def test_a_second_command_is_refused_before_it_opens_anything(
     refused: Callable[..., None],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("none").mkdir()  # there, and nothing in it that could be opened
     name = next(word for word in line if word.startswith("OUT"))
     with holder(tmp_path / f".{name}.lock") as other:
         refused(line, f"{name} is in use by another run (process {other.pid})")
