@@ -1,6 +1,6 @@
 """What was erased, in the words of the suite's labels."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +9,7 @@ from pipelines.evaluation.settings import EvaluateRecipe
 from prompts.concepts.canvas_concepts import canvas_names
 from prompts.concepts.phrases import tidy
 from prompts.errors import PromptError
+from prompts.nearest import nearest
 from prompts.suites.case import PromptSet
 from prompts.suites.imagenette import CLASSES, find_label
 from prompts.suites.unlearncanvas import OBJECTS, STYLES
@@ -30,13 +31,16 @@ def erased_labels(recipe: EvaluateRecipe, checkpoint: Checkpoint, suite: PromptS
 
     As the user names them; else as the model says of itself, of every one of its edits, where the
     suite has a prompt with such a label. Suites without labels keep the words as they are.
+
+    Raises:
+        PromptError: no prompt of the suite shows what the user names.
     """
     given = recipe.erased
-    if given:
-        words = [label for word in given for label in _labels(word, suite)]
-        return ErasedLabels(tuple(dict.fromkeys(words)))
     concepts = checkpoint.provenance.concepts if checkpoint.provenance else ()
-    asked = _asked_for(suite) if concepts else set()
+    asked = _asked_for(suite) if given or concepts else set()
+    if given:
+        words = [label for word in given for label in _shown(word, suite, asked)]
+        return ErasedLabels(tuple(dict.fromkeys(words)))
     labels: list[str] = []
     missing: list[str] = []
     for concept in concepts:
@@ -51,6 +55,17 @@ def erased_labels(recipe: EvaluateRecipe, checkpoint: Checkpoint, suite: PromptS
 
 def _asked_for(suite: PromptSet) -> set[str]:
     return {label for case in suite.cases for label in case.labels.values()}
+
+
+def _shown(word: str, suite: PromptSet, asked: Collection[str]) -> tuple[str, ...]:
+    """The labels of a word; PromptError where the suite has labels and no prompt shows one."""
+    labels = _labels(word, suite)
+    if suite.heads and not set(labels) & set(asked):
+        raise PromptError(
+            f"no prompt of the suite {suite.name} shows {word!r}, so nothing could be said of it; "
+            f"{nearest(labels[0], sorted(asked))}"
+        )
+    return labels
 
 
 def _labels(word: str, suite: PromptSet) -> tuple[str, ...]:

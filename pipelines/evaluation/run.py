@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +54,7 @@ from pipelines.evaluation.usable import require_usable
 from pipelines.process.processes import processes
 from pipelines.process.progress import Reporter
 from pipelines.run.model_facts import facts_of, tell_model
-from pipelines.run.models import open_model, pick_device
+from pipelines.run.models import config_for, open_model, pick_device
 from prompts.suites.case import PromptSet
 from prompts.suites.suites import load_suite
 
@@ -99,17 +100,7 @@ def run_evaluation(
     )
     device = pick_device(recipe.device)
     team = processes(device)
-    after = open_model(
-        recipe.model,
-        config=recipe.config,
-        vae=recipe.vae,
-        allow_pickle=recipe.allow_pickle,
-        prediction=recipe.prediction,
-    )
-    before = open_model(recipe.against, prediction=recipe.prediction) if recipe.against else None
-    tell_model(after)
-    if before is not None:
-        tell_model(before, "before")
+    after, before = _opened(recipe)
     erased = erased_labels(recipe, after, suite)
     suite = limited(suite, erased.labels, recipe.limit)
     if team.first:
@@ -121,6 +112,9 @@ def run_evaluation(
     if team.first:
         kept = sum(not set(erased.labels) & set(case.labels.values()) for case in suite.cases)
         metrics = open_metrics(recipe, kept, device, reporter)
+    tell_model(after)
+    if before is not None:
+        tell_model(before, "before")
     drawn = _draw(recipe, suite, (after, before), device, out, force=force, reporter=reporter)
     if metrics is None:
         return None
@@ -133,6 +127,22 @@ def run_evaluation(
     record = read_training_record(recipe.model)
     write_report(results, out, density=record.density, losses=record.losses)
     return results
+
+
+def _opened(recipe: EvaluateRecipe) -> tuple[Checkpoint, Checkpoint | None]:
+    """The model and, where there is one, that before the erasure, both by the same options."""
+    own = config_for(recipe.model, recipe.config)
+    other = config_for(recipe.against, recipe.config) if recipe.against else None
+    if own is None and other is None:
+        own = recipe.config  # then the first says that it has no use for it
+    open_one = partial(
+        open_model,
+        vae=recipe.vae,
+        allow_pickle=recipe.allow_pickle,
+        prediction=recipe.prediction,
+    )
+    after = open_one(recipe.model, config=own)
+    return after, open_one(recipe.against, config=other) if recipe.against else None
 
 
 def _draw(

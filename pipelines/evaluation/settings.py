@@ -76,7 +76,7 @@ class EvaluateRecipe:
     config: str | None = None
     """For a single file: a diffusers folder with its configs and tokenizer."""
     vae: str | None = None
-    """A file or folder with a VAE, in the place of the model's or where it has none."""
+    """A file or folder with a VAE, in the place of the models' or where they have none."""
     prediction: Literal["epsilon", "v"] | None = None
     """What the UNets predict, where the models themselves do not say."""
     allow_pickle: bool = False

@@ -178,6 +178,10 @@ def test_results_of_one_protocol_stand_in_one_table(
         (("--suite", "canvas", "--metric", "kid"), "--against or --reference"),
         (("--suite", "canvas", "--metric", "perceptual"), "--against"),
         (("--suite", "canvas", "--erased", "churh"), "church"),
+        (
+            ("--suite", "imagenette", "--judge", "canvas", "--erased", "cat"),
+            "no prompt of the suite imagenette shows 'cat'",
+        ),
         (("--suite", "canvas", "--steps", 0), "steps is 0"),
         (("--suite", "canvas", "--scheduler", "dim"), "ddim"),
         (("--suite", "canvas", "--seeds", "x"), "0-4"),

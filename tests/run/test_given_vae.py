@@ -45,6 +45,10 @@ def test_an_erasure_from_a_file_without_a_vae(
     [
         ("export", "MODEL", "--out", "out.safetensors"),
         (
+            *("evaluate", "MODEL", "--against", "MODEL", "--suite", "canvas", "--limit", 1),
+            *("--steps", 1, "--device", "cpu", "--out", "evaluated"),
+        ),
+        (
             "compare",
             "MODEL",
             "MODEL",
