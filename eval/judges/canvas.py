@@ -132,6 +132,8 @@ class CanvasJudge:
     protocol: Mapping[str, str | int | float]
     batch_size: int = 64
     name: str = "canvas"
+    labels: tuple[str, ...] = (*OBJECTS, *STYLES)
+    """Of both heads."""
 
     def __call__(self, images: Sequence[Image.Image], /) -> list[Judgement]:
         """The best five objects and styles of each picture."""

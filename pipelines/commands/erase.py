@@ -101,6 +101,13 @@ def erase(
         Path | None, typer.Option(help="File of prompts to keep, one a line.")
     ] = None,
     drawing_batch: Annotated[int | None, typer.Option(help="Pictures drawn at a time.")] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(help="Who looks at the grid at the end, as --with of `erasure judge`."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Of a judge that is a model: a list, or a file.")
+    ] = None,
     seeds: Annotated[str | None, typer.Option(help="Of the grid, such as 0-4.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the run. [default: 0]")] = None,
     device: Device = None,
@@ -142,6 +149,8 @@ def erase(
         vae=vae,
         prediction=prediction,
         cache=cache,
+        judge=judge,
+        labels=labels,
         checkpointing=checkpointing,
         allow_pickle=allow_pickle,
         code=method if method and ":" in method else None,

@@ -129,6 +129,11 @@ class EraseRecipe:
     allow_pickle: bool = False
     cache: str | None = None
     """Folder for drawn pictures and latents; the user's cache folder if none."""
+    judge: str | None = None
+    """Who looks at the grid when the run is done: a name of `eval.judges.judges.JUDGES`, or the
+    folder or hub id of an image classifier or a CLIP; the canvas has its own."""
+    labels: str | None = None
+    """For a judge that is a model: a file, or a list with commas."""
     code: str | None = None
     """A method of the user's own, `module:Class` or `FILE.py:Class`."""
     method: Method = field(default_factory=SalUn)

@@ -71,6 +71,8 @@ def unread_by_erasure(
         instead: whether the method reads what is to be seen in the concept's place.
     """
     unread = dict(_of_mask(tables)) | dict(_of_rest(tables))
+    if (judge := tables.get("judge")) is None or not _is_model(str(judge)):
+        unread["labels"] = "the judge is no model given by folder or hub id"
     method, mask = _at(tables, "method.name"), tables.get("mask")
     if not pictures:
         why = f"neither the method {method} nor the mask {mask} needs pictures"

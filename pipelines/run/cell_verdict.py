@@ -4,15 +4,11 @@ A few cells of plain prompts are no measurement, but a run after which all of th
 concept has not erased it, and its last words must not say that it has.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from erasure.checkpoints.checkpoint import Checkpoint
-from eval.judges.canvas import open_canvas
-from eval.judges.judge import Judgement
+from pipelines.run.cell_judge import CellJudge
 from pipelines.run.comparing import Comparison
-from pipelines.run.models import is_canvas
 from prompts.concepts.plan import ConceptPlan
 
 
@@ -56,19 +52,14 @@ class CellVerdict:
         }
 
 
-def judge_cells(comparison: Comparison, plan: ConceptPlan, checkpoint: Checkpoint) -> CellVerdict:
-    """Let the judge of the model's kind look at the cells that were asked for the concept.
-
-    The canvas has its own classifier, which is shipped and takes a moment. For other models none
-    is at hand: their judges are packages and downloads of their own.
-    """
+def judge_cells(comparison: Comparison, plan: ConceptPlan, judge: CellJudge | None) -> CellVerdict:
+    """Let a judge, where there is one, look at the cells that were asked for the concept."""
     seeds = len(comparison.seeds)
     asked = [n for n in range(len(comparison.before)) if comparison.marked[n // seeds]]
-    if not asked or not is_canvas(checkpoint):
+    if not asked or judge is None:
         return CellVerdict(concept=plan.concept, judge="", cells=len(asked))
-    judge = open_canvas()
     counts = [
-        _recognised(judge([images[n] for n in asked]), plan.erased)
+        sum(map(judge.recognises, judge.judge([images[n] for n in asked])))
         for images in (comparison.before, comparison.after)
     ]
     return CellVerdict(
@@ -77,13 +68,4 @@ def judge_cells(comparison: Comparison, plan: ConceptPlan, checkpoint: Checkpoin
         cells=len(asked),
         before=counts[0],
         after=counts[1],
-    )
-
-
-def _recognised(judged: Sequence[Judgement], erased: Sequence[str]) -> int:
-    """Pictures of which some head's first guess is one of the names."""
-    names = set(erased)
-    return sum(
-        any(guesses and guesses[0].label in names for guesses in one.guesses.values())
-        for one in judged
     )

@@ -34,6 +34,7 @@ from pipelines.drawing.plots import plot_density, plot_losses
 from pipelines.process.interrupts import between_steps
 from pipelines.process.processes import Processes, processes
 from pipelines.process.progress import Reporter
+from pipelines.run.cell_judge import cell_judge
 from pipelines.run.cell_verdict import CellVerdict
 from pipelines.run.masking import make_mask, named_mask
 from pipelines.run.memory import enough_memory, of_drawing, of_saliency, of_training
@@ -141,6 +142,8 @@ def run_erasure(
         require_eight_bit(training.optimizer, device)
     parse_seeds(recipe.grid.seeds)
     plan = plan_of(recipe, checkpoint)
+    # Before the drawing, so that a judge that is not there or knows no such thing is told at once.
+    judge = cell_judge(recipe, plan, canvas=is_canvas(checkpoint)) if team.first else None
     data = Gatherer(
         checkpoint=checkpoint,
         plan=plan,
@@ -179,7 +182,7 @@ def run_erasure(
         write_history(edit, out / "loss.csv")
         grid = of_drawing(recipe.grid.drawing.batch_size, resumes=True)
         with enough_memory("drawing the grid", grid, device):
-            verdict = write_result(recipe, checkpoint, plan, edit, out, report)
+            verdict = write_result(recipe, checkpoint, plan, edit, out, report, judge)
         drop(out / STATE)
     team.wait()
     made = edit.provenance.last

@@ -14,6 +14,7 @@ from erasure.diffusion.edit import Edit
 from erasure.storage.files import atomic
 from pipelines.configs.settings import EraseRecipe, parse_seeds
 from pipelines.process.progress import Reporter
+from pipelines.run.cell_judge import CellJudge
 from pipelines.run.cell_verdict import CellVerdict, judge_cells
 from pipelines.run.comparing import compare
 from pipelines.run.model_facts import facts_of
@@ -40,6 +41,7 @@ def write_result(
     edit: Edit,
     out: Path,
     report: Reporter,
+    judge: CellJudge | None,
 ) -> CellVerdict:
     """Draw the grid with the edited weights, then write the model with its card.
 
@@ -60,7 +62,7 @@ def write_result(
         title=f"{checkpoint.name} before and after erasing {plan.concept}",
     )
     comparison.grid.save(out / "grid.png")
-    verdict = judge_cells(comparison, plan, checkpoint)
+    verdict = judge_cells(comparison, plan, judge)
     first = edit.provenance.edits[0].base
     base = "the demo checkpoint" if first == "demo" else first
     card = model_card(edit.provenance, base=base, grid="grid.png")

