@@ -2,11 +2,14 @@
 
 # B samples, T time steps.
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
+
+from erasure.errors import ConfigError
 
 Prediction = Literal["epsilon", "v_prediction"]
 
@@ -76,6 +79,10 @@ class RectifiedFlow:
 
     shift: float = 1.0
     """m of s' = m s / (1 + (m - 1) s), which moves the times towards noise; 1 moves none."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.shift < math.inf:
+            raise ConfigError(f"shift is {self.shift}; give a finite number above 0")
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """A time s in (0, 1), (1,) float32."""
