@@ -145,15 +145,16 @@ def random_prompts(shape: Shape, pixels: int, draw: torch.Generator) -> Conditio
     width = int(shape.unet["cross_attention_dim"])
     tokens = torch.randn(PROMPTS, TOKENS, width, generator=draw)
     if shape.unet.get("addition_embed_type") != "text_time":
-        return Condition(tokens)
+        return Condition({"tokens": tokens})
     inputs = int(shape.unet["projection_class_embeddings_input_dim"])
     pooled = inputs - 6 * int(shape.unet["addition_time_embed_dim"])
     sizes = torch.tensor([[pixels, pixels, 0, 0, pixels, pixels]]).float()
-    added = {
+    told = {
+        "tokens": tokens,
         "text_embeds": torch.randn(PROMPTS, pooled, generator=draw),
         "time_ids": sizes.repeat(PROMPTS, 1),
     }
-    return Condition(tokens, added)
+    return Condition(told)
 
 
 def weights_of(network: nn.Module) -> int:

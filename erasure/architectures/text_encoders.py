@@ -3,17 +3,17 @@
 # B samples, L tokens, D text features, P pooled ones.
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from erasure.diffusion.denoiser import Condition, join
+from erasure.diffusion.denoiser import TOKENS, Condition, join
 
 POOLED: Final = "text_embeds"
 TIME_IDS: Final = "time_ids"
-"""Names in `Condition.added` of what SD XL is told besides tokens, as its UNet calls them."""
+"""Names in a condition of what SD XL is told besides tokens, as its UNet calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class TextEncoder:
             if getattr(self.network.config, "use_attention_mask", False):
                 mask = tokens.attention_mask.to(self.network.device)
             parts.append(self.network(ids, attention_mask=mask).last_hidden_state.float().cpu())
-        return Condition(torch.cat(parts))
+        return Condition({TOKENS: torch.cat(parts)})
 
     def last_words(self, prompts: Sequence[str]) -> Tensor:
         """Place of each prompt's last word piece among its tokens, (len(prompts),) int64."""
@@ -82,7 +82,7 @@ class TextEncoderPair:
                 output = network(ids.to(network.device), output_hidden_states=True)
                 told.append(output.hidden_states[-2].float().cpu())
             pooled = output.text_embeds.float().cpu()
-            parts.append(Condition(torch.cat(told, dim=-1), {POOLED: pooled}))
+            parts.append(Condition({TOKENS: torch.cat(told, dim=-1), POOLED: pooled}))
         return join(parts)
 
     def last_words(self, prompts: Sequence[str]) -> Tensor:
@@ -96,8 +96,7 @@ class TextEncoderPair:
         """What guidance leads away from, given the encoded empty prompt: zeros, or that prompt."""
         if not self.zeros_unguided:
             return empty
-        zeros = {name: torch.zeros_like(value) for name, value in empty.added.items()}
-        return Condition(torch.zeros_like(empty.tokens), zeros)
+        return Condition({n: torch.zeros_like(value) for n, value in empty.tensors.items()})
 
     def to(self, device: torch.device) -> "TextEncoderPair":
         """Moved, in place."""
@@ -111,11 +110,11 @@ def with_size(condition: Condition, height: int, width: int) -> Condition:
 
     Source: arXiv:2307.01952, section 2.2: original size, upper left corner of the crop, size.
     """
-    if POOLED not in condition.added:
+    if POOLED not in condition.tensors:
         return condition
-    ids = torch.tensor([height, width, 0, 0, height, width]).to(condition.added[POOLED])
+    ids = torch.tensor([height, width, 0, 0, height, width]).to(condition.tensors[POOLED])
     ids = ids.repeat(len(condition), 1)  # (B, 6)
-    return replace(condition, added={**condition.added, TIME_IDS: ids})
+    return condition.having(**{TIME_IDS: ids})
 
 
 def _tokenize(tokenizer: Any, prompts: Sequence[str]) -> Any:  # noqa: ANN401

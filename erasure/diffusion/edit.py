@@ -15,6 +15,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.merge import count_moved, merge_selected
 from erasure.checkpoints.provenance import Provenance
+from erasure.diffusion.denoiser import TOKENS
 from erasure.diffusion.keeper import Keeper
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.offload import OffloadedGradients
@@ -224,9 +225,10 @@ def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, meth
         "retain.mean": data.retain.mean,
         "retain.std": data.retain.std,
         "retain.prompt": data.retain.prompt,
-        "prompts": data.prompts.tokens,
     }
-    tensors |= {f"added.{k}": v for k, v in data.prompts.added.items()}
+    # The names under which conditions have been hashed since the first saved states.
+    for name, value in data.prompts.tensors.items():
+        tensors["prompts" if name == TOKENS else f"added.{name}"] = value
     if data.texts is not None:
         texts = data.texts
         tensors |= {"texts.forget": texts.forget, "texts.replacements": texts.replacements}

@@ -17,7 +17,7 @@ from erasure.architectures.text_encoders import with_size
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import encoder_of
 from erasure.checkpoints.family import SDXL
-from erasure.diffusion.denoiser import Condition, join
+from erasure.diffusion.denoiser import TOKENS, Condition, join
 from erasure.diffusion.latents import ConceptData, LatentSet, PromptRows
 from erasure.errors import ConfigError, OutOfMemoryError
 from erasure.memory import memory_errors
@@ -28,6 +28,8 @@ _PIXELS: Final = 2**20
 """Of the pictures encoded in one pass, which has activations of 512 bytes a pixel and layer."""
 _PICTURES: Final = 8
 """In one pass, at most."""
+_ADDED: Final = "added."
+"""What the names of a condition's tensors begin with in the cache, but for the tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +191,17 @@ def _encode_prompts(
         encoded = encoder(texts)
         first, others = encoded[torch.tensor([0])], encoded[torch.arange(1, len(texts))]
         encoded = join([encoder.unguided(first), others])
-        added = {f"added.{k}": v for k, v in encoded.added.items()}
-        return {"tokens": encoded.tokens, "last": encoder.last_words(texts)} | added
+        stored = {_stored(name): value for name, value in encoded.tensors.items()}
+        return {**stored, "last": encoder.last_words(texts)}
 
     made = cache.get("prompts", _prompts_key(checkpoint, texts), make) if cache else make()
-    prefix = "added."
-    added = {k.removeprefix(prefix): v for k, v in made.items() if k.startswith(prefix)}
-    return Condition(made["tokens"], added), made["last"]
+    last = made.pop("last")
+    return Condition({name.removeprefix(_ADDED): value for name, value in made.items()}), last
+
+
+def _stored(name: str) -> str:
+    """The name in the cache of a condition's tensor; `last` is taken."""
+    return name if name == TOKENS else f"{_ADDED}{name}"
 
 
 def _prompts_key(checkpoint: Checkpoint, texts: Sequence[str]) -> str:

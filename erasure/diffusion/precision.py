@@ -66,7 +66,7 @@ class InPrecision:
         if self.precision == "bf16-weights":
             x_t = x_t.to(torch.bfloat16)
             # Sizes, which SDXL is told beside the tokens, would not be whole in bf16.
-            condition = Condition(condition.tokens.to(torch.bfloat16), condition.added)
+            condition = condition.having(tokens=condition.tokens.to(torch.bfloat16))
         attention = attention_of(self.precision, x_t.shape[1:], x_t.device)
         with attention if torch.is_grad_enabled() else nullcontext():
             return self.denoise(x_t, t, condition)

@@ -107,18 +107,51 @@ def test_half_precision_latents_are_sampled_in_float32() -> None:
     assert batch.x_t.dtype == batch.target.dtype == torch.float32
 
 
-def test_conditions_are_indexed_joined_and_moved_with_all_that_was_added() -> None:
+def test_conditions_are_indexed_joined_and_moved_tensor_by_tensor() -> None:
     tokens = torch.randn(3, 2, 2, generator=seeded())
     size = torch.arange(3.0)[:, None]
-    condition = Condition(tokens, {"size": size})
+    condition = Condition({"tokens": tokens, "size": size})
     picked = condition[torch.tensor([2, 0])]
     assert len(picked) == 2
-    assert torch.equal(picked.added["size"], size[[2, 0]])
+    assert torch.equal(picked.tensors["size"], size[[2, 0]])
     both = join([condition, picked])
     assert torch.equal(both.tokens, tokens[[0, 1, 2, 2, 0]])
-    assert torch.equal(both.added["size"], size[[0, 1, 2, 2, 0]])
+    assert torch.equal(both.tensors["size"], size[[0, 1, 2, 2, 0]])
+    assert both.added.keys() == {"size"}
     cast = both.to(torch.device("cpu"), torch.float64)
-    assert cast.tokens.dtype == cast.added["size"].dtype == torch.float64
+    assert cast.tokens.dtype == cast.tensors["size"].dtype == torch.float64
+
+
+def test_a_model_of_labels_needs_no_tokens_and_labels_are_never_cast() -> None:
+    # bf16 has no 257, so a label that is cast names another class.
+    labels = Condition({"labels": torch.tensor([257, 3, 5]), "drop": torch.tensor([True] * 3)})
+    for dtype in (torch.bfloat16, torch.float64):
+        moved = join([labels[torch.tensor([0, 2])], labels]).to(torch.device("cpu"), dtype)
+        assert moved.tensors["labels"].tolist() == [257, 5, 257, 3, 5]
+        assert moved.tensors["labels"].dtype == torch.int64
+        assert moved.tensors["drop"].dtype == torch.bool
+    with pytest.raises(ConfigError, match="has labels, drop and no tokens"):
+        _ = labels.tokens
+
+
+def test_samples_of_a_model_of_labels_are_drawn_as_any_other() -> None:
+    labels = Condition({"labels": torch.arange(6)})
+    batch = noised(toy_latents(2, [4, 5], 0), labels, toy_schedule(), draws([0, 1]))
+    moved = batch.to(torch.device("cpu"), torch.bfloat16)
+    assert moved.condition.tensors["labels"].tolist() == [4, 5]
+    assert moved.condition.tensors["labels"].dtype == torch.int64
+
+
+def test_conditions_that_do_not_fit_are_refused() -> None:
+    tokens, other = torch.zeros(3, 2, 2), torch.zeros(2, 1)
+    with pytest.raises(ConfigError, match="'tokens': 3, 'size': 2"):
+        Condition({"tokens": tokens, "size": other})
+    with pytest.raises(ConfigError, match="a condition has no tensor"):
+        Condition({})
+    whole = Condition({"tokens": tokens, "size": torch.zeros(3, 1)})
+    for pair in ([whole, Condition({"tokens": tokens})], [Condition({"tokens": tokens}), whole]):
+        with pytest.raises(ConfigError, match="cannot be joined"):
+            join(pair)
 
 
 def test_moving_a_batch_keeps_its_time_steps_whole_numbers() -> None:

@@ -41,7 +41,7 @@ class Linear(nn.Module):
 
 
 def told(*values: float) -> Condition:
-    return Condition(torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1))
+    return Condition({"tokens": torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1)})
 
 
 def a_batch(target: list[float], condition: Condition) -> Noised:

@@ -18,7 +18,7 @@ from erasure.training.trainer import Loss
 
 
 def told(*values: float) -> Condition:
-    return Condition(torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1))
+    return Condition({"tokens": torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1)})
 
 
 def linear(a: Tensor) -> Callable[[Tensor, Tensor, Condition], Tensor]:

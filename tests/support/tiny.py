@@ -67,7 +67,7 @@ def toy_schedule(prediction: Prediction = "epsilon", steps: int = 1000) -> Noise
 
 
 def toy_condition(seed: int = 0, rows: int = PROMPTS) -> Condition:
-    return Condition(torch.randn(rows, TOKENS, FEATURES, generator=seeded(seed)))
+    return Condition({"tokens": torch.randn(rows, TOKENS, FEATURES, generator=seeded(seed))})
 
 
 def toy_latents(n: int, prompts: list[int], seed: int) -> LatentSet:
