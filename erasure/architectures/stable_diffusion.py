@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from erasure.diffusion.latent_scale import latent_scale
 from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import CheckpointError
 from erasure.storage.bare_names import require_bare
+
+CLIP_WINDOW: Final = 77
+"""Tokens that CLIP's text encoder reads, where its config does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +208,9 @@ def _build_tokenizer(checkpoint: Checkpoint, name: str) -> Any:  # noqa: ANN401
                 f"the tokenizer of {checkpoint.path} cannot be read ({reason}); fetch it again"
             ) from err
     # Prompts are padded to its length, and a file may name one that no memory holds.
-    window = getattr(checkpoint.description, encoder_of(name)).get("max_position_embeddings", 77)
+    window = getattr(checkpoint.description, encoder_of(name)).get("max_position_embeddings")
+    if not isinstance(window, int):
+        window = CLIP_WINDOW
     tokenizer.model_max_length = min(tokenizer.model_max_length, window)
     return tokenizer
 

@@ -164,7 +164,7 @@ def test_a_pipe_in_place_of_a_model_is_refused(
         ({"w": ["a"]}, "not a bare name"),
         ({}, "has no weight_map"),
         (["w"], "has no weight_map"),
-        ({"w": "none.safetensors"}, "does not exist"),
+        ({"w": "none.safetensors"}, "lacks 1 of the 1 files of its weights (none.safetensors)"),
     ],
 )
 def test_an_index_of_shards_names_bare_files(

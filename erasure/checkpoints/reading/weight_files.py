@@ -83,8 +83,8 @@ def _find_sets(folder: Path, stem: str, ending: str) -> dict[str, _Set]:
     sets: dict[str, _Set] = {}
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
         found = name.fullmatch(file.name)
-        if found is None or not file.is_file():
-            continue
+        if found is None or file.is_dir():
+            continue  # what is no regular file is refused by name when it is read
         one = sets.setdefault(found["a"] or found["b"] or found["c"] or _PLAIN, _Set())
         if found["index"]:
             one.index = file
