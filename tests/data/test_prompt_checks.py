@@ -150,7 +150,7 @@ def test_kohyas_folders_are_trained_on(
         f"[data.forget]\ndrawn = 0\nfolder = {json.dumps(str(tmp_path / 'own'))}\n",
         encoding="utf-8",
     )
-    line = ("mask", tiny_folder, *CHURCH, "--kind", "all", "--recipe", recipe, "--out", out)
+    line = ("mask", tiny_folder, *CHURCH, "--draws", 1, "--recipe", recipe, "--out", out)
     said = erasure(*line, "--cache", tmp_path / "cache")
     assert said.code == 0, said.err
     assert "captions read (first line of each): 2" in caplog.text
