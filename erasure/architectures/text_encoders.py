@@ -1,19 +1,36 @@
-"""From prompts to conditions, through one text encoder or the two of Stable Diffusion XL."""
+"""From prompts to conditions, through one text encoder or the two of Stable Diffusion XL.
 
-# B samples, L tokens, D text features, P pooled ones.
+The way has three steps, `tokenize`, `embed` and `encode`, so that a caller may put other
+embeddings in the place of those that the words have. None of them switches gradients off; a
+caller that needs none does so itself.
+"""
 
-from collections.abc import Sequence
+# B samples, L tokens, E embedding features, D text features, P pooled ones.
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from erasure.diffusion.denoiser import TOKENS, Condition, join
+from erasure.errors import ConfigError
 
 POOLED: Final = "text_embeds"
 TIME_IDS: Final = "time_ids"
 """Names in a condition of what SD XL is told besides tokens, as its UNet calls them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIds:
+    """B prompts as the tokenizer of one text encoder cuts them."""
+
+    ids: Tensor
+    """(B, L) int64, cut to the tokenizer's length or filled up to it."""
+    attended: Tensor
+    """(B, L) int64, 0 where it was filled up, else 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +42,39 @@ class TextEncoder:
     network: Any
     """CLIPTextModel"""
 
-    @torch.no_grad()
     def __call__(self, prompts: Sequence[str], batch_size: int = 64) -> Condition:
         """Prompts, cut to the tokenizer's length -> (len(prompts), L, D), float32 on CPU."""
-        parts = []
-        for start in range(0, len(prompts), batch_size):
-            tokens = _tokenize(self.tokenizer, prompts[start : start + batch_size])
-            ids = tokens.input_ids.to(self.network.device)
-            mask = None
-            if getattr(self.network.config, "use_attention_mask", False):
-                mask = tokens.attention_mask.to(self.network.device)
-            parts.append(self.network(ids, attention_mask=mask).last_hidden_state.float().cpu())
-        return Condition({TOKENS: torch.cat(parts)})
+        return _in_parts(self, prompts, batch_size)
+
+    def tokenize(self, prompts: Sequence[str]) -> tuple[TokenIds]:
+        """Of B prompts, on CPU."""
+        return (_tokenize(self.tokenizer, prompts),)
+
+    def embed(self, tokens: Sequence[TokenIds]) -> tuple[Tensor]:
+        """What the network reads at each token, before it adds the place: (B, L, E)."""
+        (words,) = tokens
+        return (_embed(self.network, words),)
+
+    def encode(
+        self, tokens: Sequence[TokenIds], embeddings: Sequence[Tensor] | None = None
+    ) -> Condition:
+        """The condition of B prompts, float32 on the network's device.
+
+        Args:
+            embeddings: what to read in the place of `embed(tokens)`; gradients reach it. The
+                tokens still say where a prompt ends.
+
+        Raises:
+            ConfigError: the embeddings have another shape than `embed(tokens)`.
+        """
+        (words,) = tokens
+        (instead,) = (None,) if embeddings is None else embeddings
+        mask = None
+        if getattr(self.network.config, "use_attention_mask", False):
+            mask = words.attended.to(self.network.device)
+        with _reading(self.network, instead):
+            output = self.network(words.ids.to(self.network.device), attention_mask=mask)
+        return Condition({TOKENS: output.last_hidden_state.float()})
 
     def last_words(self, prompts: Sequence[str]) -> Tensor:
         """Place of each prompt's last word piece among its tokens, (len(prompts),) int64."""
@@ -70,20 +108,42 @@ class TextEncoderPair:
     zeros_unguided: bool = True
     """`force_zeros_for_empty_prompt`: guidance leads away from zeros, not from the empty prompt."""
 
-    @torch.no_grad()
     def __call__(self, prompts: Sequence[str], batch_size: int = 64) -> Condition:
         """Prompts, cut to the tokenizers' length -> tokens (len(prompts), L, D) and `text_embeds`
         (len(prompts), P), float32 on CPU."""
-        parts = []
-        for start in range(0, len(prompts), batch_size):
-            told = []
-            for tokenizer, network in zip(self.tokenizers, self.networks, strict=True):
-                ids = _tokenize(tokenizer, prompts[start : start + batch_size]).input_ids
-                output = network(ids.to(network.device), output_hidden_states=True)
-                told.append(output.hidden_states[-2].float().cpu())
-            pooled = output.text_embeds.float().cpu()
-            parts.append(Condition({TOKENS: torch.cat(told, dim=-1), POOLED: pooled}))
-        return join(parts)
+        return _in_parts(self, prompts, batch_size)
+
+    def tokenize(self, prompts: Sequence[str]) -> tuple[TokenIds, TokenIds]:
+        """Of B prompts, on CPU; the two fill them up with different tokens."""
+        first, second = self.tokenizers
+        return _tokenize(first, prompts), _tokenize(second, prompts)
+
+    def embed(self, tokens: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
+        """What each network reads at each token, before it adds the place: (B, L, E) twice."""
+        one, other = tokens
+        return _embed(self.networks[0], one), _embed(self.networks[1], other)
+
+    def encode(
+        self, tokens: Sequence[TokenIds], embeddings: Sequence[Tensor] | None = None
+    ) -> Condition:
+        """The condition of B prompts, float32 on the networks' device.
+
+        Args:
+            embeddings: what to read in the place of `embed(tokens)`, one for each network;
+                gradients reach both. The tokens still say where a prompt ends.
+
+        Raises:
+            ConfigError: the embeddings have other shapes than `embed(tokens)`.
+        """
+        features = []
+        for network, words, instead in zip(
+            self.networks, tokens, embeddings or (None, None), strict=True
+        ):
+            with _reading(network, instead):
+                output = network(words.ids.to(network.device), output_hidden_states=True)
+            features.append(output.hidden_states[-2].float())
+        pooled = output.text_embeds.float()
+        return Condition({TOKENS: torch.cat(features, dim=-1), POOLED: pooled})
 
     def last_words(self, prompts: Sequence[str]) -> Tensor:
         """Place of each prompt's last word piece among its tokens, (len(prompts),) int64.
@@ -117,8 +177,48 @@ def with_size(condition: Condition, height: int, width: int) -> Condition:
     return condition.having(**{TIME_IDS: ids})
 
 
-def _tokenize(tokenizer: Any, prompts: Sequence[str]) -> Any:  # noqa: ANN401
-    return tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
+def _in_parts(
+    encoder: TextEncoder | TextEncoderPair, prompts: Sequence[str], size: int
+) -> Condition:
+    """All prompts, `size` in a pass; float32 on CPU."""
+    cpu = torch.device("cpu")
+    parts = []
+    for start in range(0, len(prompts), size):
+        tokens = encoder.tokenize(prompts[start : start + size])
+        parts.append(encoder.encode(tokens).to(cpu, torch.float32))
+    return join(parts)
+
+
+def _tokenize(tokenizer: Any, prompts: Sequence[str]) -> TokenIds:  # noqa: ANN401
+    made = tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
+    return TokenIds(made.input_ids, made.attention_mask)
+
+
+def _embed(network: Any, words: TokenIds) -> Tensor:  # noqa: ANN401
+    made: Tensor = network.get_input_embeddings()(words.ids.to(network.device))
+    return made
+
+
+@contextmanager
+def _reading(network: Any, instead: Tensor | None) -> Iterator[None]:  # noqa: ANN401
+    """Let the network read other embeddings, (B, L, E), than those of its table, in a block."""
+    if instead is None:
+        yield
+        return
+
+    def replaced(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if instead.shape != output.shape:
+            raise ConfigError(
+                f"embeddings have shape {tuple(instead.shape)}; give {tuple(output.shape)}, as "
+                "`embed` does for these tokens"
+            )
+        return instead.to(output)
+
+    handle = network.get_input_embeddings().register_forward_hook(replaced)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _last_words(tokenizer: Any, prompts: Sequence[str]) -> Tensor:  # noqa: ANN401

@@ -186,6 +186,7 @@ def _encode_prompts(
     """The prompts, the first of them the empty one, as the model is told it without guidance; and
     the place of each one's last word."""
 
+    @torch.no_grad()
     def make() -> dict[str, Tensor]:
         encoder = build_text_encoder(checkpoint).to(device)
         encoded = encoder(texts)
