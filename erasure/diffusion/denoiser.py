@@ -15,7 +15,7 @@ TOKENS: Final = "tokens"
 """Name of the text features, (B, L, D), in the families that are told any."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Condition:
     """What the model is told about each sample: tensors by the names that its family uses."""
 

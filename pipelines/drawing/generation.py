@@ -1,4 +1,4 @@
-"""Draw pictures from prompts and seeds; a seed's picture is the same in any batch."""
+"""Draw pictures from prompts or conditions, and seeds; a seed's picture is the same in any batch."""
 
 # B pictures, C x h x w latents, H x W pixels.
 
@@ -16,7 +16,7 @@ from erasure.architectures.text_encoders import with_size
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.denoiser import Condition, join
 from erasure.diffusion.latent_scale import latent_scale
-from erasure.errors import TrainingError
+from erasure.errors import ConfigError, TrainingError
 from erasure.seeds import initial_noise
 from pipelines.configs.settings import DrawingConfig, check_size
 from pipelines.drawing.schedulers import DEFAULT, begin_sampling, build_scheduler
@@ -32,7 +32,9 @@ _ENCODED: Final = 1024
 class Request:
     """One picture to draw; what is None is the painter's own."""
 
-    prompt: str
+    prompt: str | Condition
+    """Words, or what the model is told in their place: one row, as the checkpoint's text encoder
+    makes it. The size of the picture is told with it, whatever size the condition has."""
     seed: int
     guidance: float | None = None
     width: int | None = None
@@ -88,7 +90,8 @@ class Painter:
         """Yield a picture a request, in order; `on_drawn` hears how many each batch drew.
 
         Raises:
-            ConfigError: a request's size is none that can be drawn.
+            ConfigError: a request's size is none that can be drawn, or its condition is not of one
+                picture of this model.
             TrainingError: the model draws values that are not finite.
         """
         whole = [completed(request, self._default) for request in requests]
@@ -101,7 +104,7 @@ class Painter:
             for (index, request), picture in zip(part, pictures, strict=True):
                 if not picture.finite:
                     raise TrainingError(
-                        f"the model draws values that are not finite for {request.prompt!r}; "
+                        f"the model draws values that are not finite for {_named(request)}; "
                         "it was damaged, perhaps by too high a learning rate"
                     )
                 ready[index] = picture.image
@@ -115,7 +118,8 @@ class Painter:
         """Draw one batch; all its requests have the same `shape_of`.
 
         Raises:
-            ConfigError: the size is none that can be drawn.
+            ConfigError: the size is none that can be drawn, or a condition is not of one picture of
+                this model.
         """
         whole = [completed(request, self._default) for request in requests]
         ((width, height, guided),) = {shape_of(request) for request in whole}
@@ -153,14 +157,38 @@ class Painter:
 
     def _told(self, requests: Sequence[Request], guided: bool) -> Condition:
         """What the UNet is told of B pictures: of 2 B, the unguided ones first, where `guided`."""
-        told = [self._encoded(request.prompt) for request in requests]
-        if guided:
-            told = [self._unguided(self._encoded(""))] * len(requests) + told
         (height,) = {request.height for request in requests}
         (width,) = {request.width for request in requests}
         assert height is not None
         assert width is not None
-        return with_size(join(told), height, width).to(self._device, self._dtype)
+        told = [self._condition_of(request, height, width) for request in requests]
+        if guided:
+            away = with_size(self._unguided(self._encoded("")), height, width)
+            told = [away] * len(requests) + told
+        return join([one.to(self._device, self._dtype) for one in told])
+
+    def _condition_of(self, request: Request, height: int, width: int) -> Condition:
+        """Of one picture of that size. Words are encoded once; a condition is never kept."""
+        if isinstance(request.prompt, str):
+            return with_size(self._encoded(request.prompt), height, width)
+        told = with_size(request.prompt, height, width)
+        wanted = _shapes(with_size(self._encoded(""), height, width))
+        if _shapes(told) != wanted:
+            raise ConfigError(
+                f"a condition to draw has {_shapes(told)}, but this model is told {wanted} of a "
+                "picture; encode it with the text encoder of this checkpoint, one row a picture"
+            )
+        return told
+
+
+def _shapes(condition: Condition) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of a condition's tensors."""
+    return {name: tuple(value.shape) for name, value in sorted(condition.tensors.items())}
+
+
+def _named(request: Request) -> str:
+    """What a sentence calls the prompt of a request."""
+    return repr(request.prompt) if isinstance(request.prompt, str) else "a condition"
 
 
 def own_size(checkpoint: Checkpoint) -> tuple[int, int]:

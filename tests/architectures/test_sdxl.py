@@ -120,6 +120,20 @@ def test_prompts_are_told_as_the_pipeline_tells_them(
     assert torch.equal(prompts.added["time_ids"], ids.expand(5, -1))
 
 
+def test_a_condition_draws_the_picture_of_its_prompt_whatever_size_it_names(
+    checkpoint: Checkpoint,
+) -> None:
+    painter = Painter(checkpoint, DrawingConfig(steps=2, guidance=5.0), CPU)
+    plain = build_text_encoder(checkpoint)(["a church"])
+    prompts = ["a church", plain, with_size(plain, 512, 512)]
+    images = [
+        np.asarray(image)
+        for image in painter.draw([Request(prompt, 3, width=48, height=16) for prompt in prompts])
+    ]
+    assert np.array_equal(images[0], images[1])
+    assert np.array_equal(images[0], images[2])
+
+
 def test_the_size_is_told_as_height_before_width(checkpoint: Checkpoint) -> None:
     told = with_size(build_text_encoder(checkpoint)(["a dog"]), 24, 40)
     assert told.added["time_ids"].tolist() == [[24, 40, 0, 0, 24, 40]]

@@ -15,8 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from support.tiny import CPU
 
-from erasure.architectures.stable_diffusion import TextEncoder, build_pipeline
+from erasure.architectures.stable_diffusion import (
+    TextEncoder,
+    build_pipeline,
+    build_text_encoder,
+)
 from erasure.checkpoints import Checkpoint
+from erasure.diffusion.denoiser import Condition
 from erasure.errors import CheckpointError, ConfigError, TrainingError
 from erasure.seeds import initial_noise
 from pipelines.configs.settings import DrawingConfig
@@ -84,6 +89,53 @@ def test_pictures_come_as_they_are_drawn_and_are_counted(tiny_checkpoint: Checkp
 
 def test_no_requests_draw_nothing(tiny_checkpoint: Checkpoint) -> None:
     assert draw_all(tiny_checkpoint, [], DrawingConfig(steps=1), CPU) == []
+
+
+@pytest.mark.parametrize("guidance", [1.0, 7.5])
+def test_a_condition_draws_the_picture_of_its_prompt_to_the_byte(
+    tiny_checkpoint: Checkpoint, guidance: float
+) -> None:
+    painter = Painter(tiny_checkpoint, DrawingConfig(steps=2, guidance=guidance), CPU)
+    encode = build_text_encoder(tiny_checkpoint)
+    told = {prompt: encode([prompt]) for prompt in ("a church", "a dog", "")}
+    pictures = [
+        [np.asarray(image) for image in painter.draw([Request(one, 3) for one in prompts])]
+        for prompts in (told.keys(), told.values(), ["a church", told["a dog"], ""])
+    ]
+    for same in zip(*pictures, strict=True):
+        assert np.array_equal(same[0], same[1])
+        assert np.array_equal(same[0], same[2])
+    assert not np.array_equal(pictures[0][0], pictures[0][1])
+
+
+def test_a_condition_that_is_changed_draws_anew_and_prompts_stay_what_they_were(
+    tiny_checkpoint: Checkpoint,
+) -> None:
+    # Nothing of a condition is kept: the same object with other values gives another picture.
+    painter = Painter(tiny_checkpoint, DrawingConfig(steps=2, guidance=7.5), CPU)
+    condition = build_text_encoder(tiny_checkpoint)(["a church"])
+
+    def drawn_of(prompt: str | Condition) -> NDArray[np.uint8]:
+        (image,) = painter.draw([Request(prompt, 3)])
+        return np.asarray(image)
+
+    words, plain = drawn_of("a church"), drawn_of(condition)
+    condition.tokens.neg_()
+    assert not np.array_equal(drawn_of(condition), plain)
+    assert np.array_equal(drawn_of("a church"), words)
+
+
+def test_a_condition_of_another_model_or_of_two_pictures_is_refused(
+    tiny_checkpoint: Checkpoint,
+) -> None:
+    painter = Painter(tiny_checkpoint, DrawingConfig(steps=1), CPU)
+    own = build_text_encoder(tiny_checkpoint)(["a church", "a dog"])
+    narrow = Condition({"tokens": own.tokens[:1, :, :4]})
+    labels = Condition({"labels": torch.tensor([1])})
+    more = own[torch.tensor([0])].having(labels=torch.tensor([1]))
+    for condition in (own, narrow, labels, more):
+        with pytest.raises(ConfigError, match="a condition to draw has .* one row a picture"):
+            list(painter.draw([Request(condition, 0)]))
 
 
 def test_a_guidance_of_one_does_not_look_at_the_empty_prompt(tiny_checkpoint: Checkpoint) -> None:
