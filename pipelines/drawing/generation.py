@@ -1,4 +1,4 @@
-"""Draw pictures from prompts or conditions, and seeds; a seed's picture is the same in any batch."""
+"""Draw pictures from prompts or conditions; a seed's picture is the same in any batch."""
 
 # B pictures, C x h x w latents, H x W pixels.
 

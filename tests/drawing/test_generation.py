@@ -134,7 +134,7 @@ def test_a_condition_of_another_model_or_of_two_pictures_is_refused(
     labels = Condition({"labels": torch.tensor([1])})
     more = own[torch.tensor([0])].having(labels=torch.tensor([1]))
     for condition in (own, narrow, labels, more):
-        with pytest.raises(ConfigError, match="a condition to draw has .* one row a picture"):
+        with pytest.raises(ConfigError, match=r"a condition to draw has .* one row a picture"):
             list(painter.draw([Request(condition, 0)]))
 
 
