@@ -7,19 +7,14 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from erasure.errors import CheckpointError, ConfigError
+from pipelines.configs.everyday import ERASE, ERASE_RECIPE, flags
 from pipelines.configs.recipe_files import merge, read_recipe
+from pipelines.configs.source_fields import source_field
 
 DEMO: Final = "demo"
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "device": ("auto", "cpu", "cuda", "mps"),
-    "saliency.loss": ("guided", "plain"),
-    "method.target": ("moving", "frozen"),
-    "method.kept": ("noise", "base"),
-    "method.decay": ("constant", "cosine"),
-    "method.optimizer": ("adam", "adamw", "sgd"),
-    "method.moments": ("fp32", "8bit"),
-    "method.precision": ("fp32", "bf16", "bf16-weights"),
+    path: choices for path in flags(ERASE) if (choices := source_field(ERASE_RECIPE, path).choices)
 }
 """Key of a recipe -> the values that its field allows."""
 

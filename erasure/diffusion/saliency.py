@@ -26,16 +26,19 @@ class SaliencyConfig:
     """How the forget loss is measured."""
 
     loss: Literal["guided", "plain"] = "guided"
-    """Error of the guided prediction, as in the paper's release, or of the plain one."""
+    """What the mask takes the gradient of: the error of the guided prediction, as in the paper's
+    release, or of the plain one."""
     guidance: float = 7.5
     """w of the guided prediction."""
     draws: int = 1
-    """(time step, noise) pairs for each forget picture."""
+    """Draws of the mask for each forget picture: pairs of a time step and noise."""
     batch_size: int = 8
-    """Samples a pass; changes memory and speed, the result only by rounding."""
+    """Samples a pass of the mask; changes memory and speed, the result only by rounding."""
     offload: bool = False
-    """Add up the gradients in main memory: 4 bytes a weight less on the device, and slower."""
+    """Add up the mask's gradients in main memory: 4 bytes a weight less on the device, and
+    slower."""
     seed: int = 0
+    """Seed of the draws."""
 
     def __post_init__(self) -> None:
         if self.loss not in ("guided", "plain"):

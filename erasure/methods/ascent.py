@@ -36,8 +36,8 @@ class GradientAscent(ByGradient):
     alpha: float = 1.0
     """Weight of the retain loss, >= 0."""
     bound: float = 1.0
-    """Largest squared error a sample is pushed to; 1 is that of predicting nothing at all, and 0
-    stands for no bound."""
+    """Largest squared error that ascent pushes a sample to; 1 is that of predicting nothing at
+    all, and 0 stands for no bound."""
 
     def __post_init__(self) -> None:
         ByGradient.__post_init__(self)

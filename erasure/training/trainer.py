@@ -40,32 +40,32 @@ class TrainConfig:
     batch_size: int = 8
     """Forget samples a step, and as many retain samples; of all processes together."""
     micro_batch: int | None = None
-    """Samples a pass of one process; smaller than its part of `batch_size` saves memory
-    (gradient accumulation)."""
+    """Samples a pass of one process: less memory, same result. Gradients are accumulated where it
+    is smaller than the process's part of `batch_size`."""
     learning_rate: float = 1e-5
-    """Of the optimiser, after the warm-up."""
+    """Learning rate of the optimiser, after the warm-up."""
     warmup: int = 0
     """Steps of linear warm-up, below the full rate; the step after them is the first at it."""
     decay: Literal["constant", "cosine"] = "constant"
-    """The rate after the warm-up. A cosine begins at the full rate in the first step after the
-    warm-up and is zero in the last one; where only one step follows the warm-up, it has the full
-    rate, and where none does, there is no decay."""
+    """What the rate does after the warm-up. A cosine begins at the full rate in the first step
+    after the warm-up and is zero in the last one; where only one step follows the warm-up, it has
+    the full rate, and where none does, there is no decay."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    """That of torch by this name."""
+    """The optimiser of torch by this name."""
     weight_decay: float = 0.0
-    """Of the selected weights; no other weight decays."""
+    """Weight decay of the selected weights; no other weight decays."""
     momentum: float = 0.9
     """Only read by SGD."""
     moments: Literal["fp32", "8bit"] = "fp32"
-    """Of the optimiser's state; 8bit takes 2 bytes a selected weight, not 8, and needs
+    """Numbers of the optimiser's state; 8bit takes 2 bytes a selected weight, not 8, and needs
     bitsandbytes."""
     clip_norm: float | None = None
     """Largest norm of the selected gradients together."""
     precision: Precision = "fp32"
-    """Of the passes; the selected weights themselves are always float32. With `bf16` the products
+    """Precision of the passes; the selected weights are always float32. With `bf16` the products
     are rounded, with `bf16-weights` the network they are put into as well: half its memory."""
     seed: int = 0
-    """Of the samples: their order, times and noise."""
+    """Seed of the samples: their order, times and noise."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size"):

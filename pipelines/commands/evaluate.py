@@ -5,18 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.options import (
-    AllowPickle,
-    AsJson,
-    ConfigFolder,
-    Device,
-    Force,
-    Prediction,
-    Vae,
-    say,
-    table,
-)
+from pipelines.commands.options import AsJson, Force, say
+from pipelines.configs.everyday import EVALUATE, EVALUATE_RECIPE
 from pipelines.process.one_voice import one_voice
+from pipelines.process.recipe_options import recipe_options
 from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
@@ -24,71 +16,18 @@ if TYPE_CHECKING:
 
 
 @one_voice()
+@recipe_options(EVALUATE_RECIPE, EVALUATE, own_after="erased")
 def evaluate(
-    model: Annotated[
-        str | None, typer.Argument(help="A model as for erase, or the folder of a run.")
-    ] = None,
-    against: Annotated[
-        str | None, typer.Option(help="The model before the erasure, on the same seeds.")
-    ] = None,
-    suite: Annotated[
-        str | None, typer.Option(help="One that `erasure prompts` lists, such as canvas or i2p.")
-    ] = None,
-    prompts: Annotated[Path | None, typer.Option(help="A CSV or JSONL file of prompts.")] = None,
-    erased: Annotated[
-        list[str] | None,
-        typer.Option(help="What was erased, if the model does not say; again for more."),
-    ] = None,
+    given: dict[str, Any],
     out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file of these settings.")] = None,
     compare: Annotated[
         list[Path] | None,
         typer.Option(help="Put results side by side; give it once for each folder."),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Most pictures to draw, half of them of what was erased.")
-    ] = None,
-    seeds: Annotated[str | None, typer.Option(help="Such as 0-4, in place of the suite's.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Pictures a prompt.")] = None,
-    category: Annotated[list[str] | None, typer.Option(help="Of I2P; again for more.")] = None,
-    min_nudity: Annotated[
-        float | None, typer.Option(help="Of I2P: least nudity percentage.")
-    ] = None,
-    judge: Annotated[
-        list[str] | None,
-        typer.Option(help="As --with of `erasure judge`, or HEAD=MODEL; again for more."),
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Of a judge that is a model: a list, or a file.")
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(help="frechet, kid, clip or perceptual; again for more."),
-    ] = None,
-    features: Annotated[
-        str | None, typer.Option(help="Of frechet and kid: inception, a model or a file.")
-    ] = None,
-    clip: Annotated[str | None, typer.Option(help="CLIP for clip: a hub id or a folder.")] = None,
-    perceptual: Annotated[
-        str | None, typer.Option(help="Of perceptual: lpips-alex or efficientnet-lite0.")
-    ] = None,
-    reference: Annotated[
-        Path | None, typer.Option(help="Folder of real pictures for frechet and kid.")
-    ] = None,
-    scheduler: Annotated[str | None, typer.Option(help="ddim, lms, pndm, euler, dpm++ ...")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of the scheduler.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Where a prompt has none.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
-    size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures at a time.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file of these settings.")] = None,
     card: Annotated[
         bool, typer.Option("--card", help="Also write the figures into the model's card.")
     ] = False,
-    device: Device = None,
-    config: ConfigFolder = None,
-    vae: Vae = None,
-    prediction: Prediction = None,
-    allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -99,42 +38,12 @@ def evaluate(
     `torchrun --nproc_per_node 2 -m pipelines.cli evaluate ...`, shares the drawing among processes.
     """
     from erasure.errors import ConfigError
-    from pipelines.configs.recipe_files import load_toml
+    from pipelines.configs.recipe_files import load_toml, merge
     from pipelines.early import require_model_name
 
     if out is None and not compare:
         raise ConfigError("there is no --out; give the folder to write the evaluation to")
     claim(out)
-    given = table(
-        model=model,
-        against=against,
-        suite=suite,
-        prompts=_text(prompts),
-        erased=erased,
-        limit=limit,
-        seeds=seeds,
-        samples=samples,
-        categories=category,
-        min_nudity=min_nudity,
-        judges=judge,
-        labels=labels,
-        metrics=metric,
-        features=features,
-        clip=clip,
-        perceptual=perceptual,
-        reference=_text(reference),
-        scheduler=scheduler,
-        steps=steps,
-        guidance=guidance,
-        precision=precision,
-        size=size,
-        batch_size=batch_size,
-        device=device,
-        config=config,
-        vae=vae,
-        prediction=prediction,
-        allow_pickle=allow_pickle,
-    )
     if compare:
         more = [*given, *(n for n, v in (("out", out), ("recipe", recipe), ("card", card)) if v)]
         if more:
@@ -146,7 +55,7 @@ def evaluate(
         return
     assert out is not None
     under = load_toml(recipe) if recipe else {}
-    for name in (model or under.get("model"), against or under.get("against")):
+    for name in (merge(under, given).get(role) for role in ("model", "against")):
         if isinstance(name, str):
             require_model_name(name)
     from pipelines.evaluation.run import run_evaluation
@@ -162,10 +71,6 @@ def evaluate(
         results = run_evaluation(resolved, out, force=force, reporter=Reporter())
     if results is not None:
         _tell(results, out, resolved.model, card=card, as_json=as_json)
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def _compare(folders: list[Path], *, as_json: bool) -> None:

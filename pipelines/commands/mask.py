@@ -5,19 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.options import (
-    AllowPickle,
-    AsJson,
-    ConfigFolder,
-    Device,
-    Force,
-    Prediction,
-    Vae,
-    refuse_taken,
-    say,
-    table,
-)
+from pipelines.commands.options import AsJson, Force, refuse_taken, say
+from pipelines.configs.everyday import ERASE_RECIPE, MASK
 from pipelines.process.one_voice import is_first, one_voice
+from pipelines.process.recipe_options import recipe_options
 from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
@@ -27,33 +18,13 @@ if TYPE_CHECKING:
 
 
 @one_voice()
+@recipe_options(ERASE_RECIPE, MASK, own_after="concept")
 def mask(
+    given: dict[str, Any],
     model: Annotated[
         str, typer.Argument(help="A model to make a mask for, or a mask file to look at.")
     ],
-    concept: Annotated[str | None, typer.Option(help="What is to be forgotten.")] = None,
     out: Annotated[Path | None, typer.Option(help="Mask file to write, .safetensors.")] = None,
-    density: Annotated[float | None, typer.Option(help="Share of weights to select.")] = None,
-    scope: Annotated[
-        str | None, typer.Option(help="full, xattn, selfattn, noxattn, notime...")
-    ] = None,
-    kind: Annotated[
-        str | None, typer.Option(help="salient, random, inverse or all. [default: salient]")
-    ] = None,
-    saliency_loss: Annotated[str | None, typer.Option(help="guided or plain.")] = None,
-    draws: Annotated[int | None, typer.Option(help="Draws a forget picture.")] = None,
-    saliency_batch: Annotated[
-        int | None, typer.Option(help="Samples a pass; less memory, same result.")
-    ] = None,
-    saliency_offload: Annotated[
-        bool,
-        typer.Option("--saliency-offload", help="Sum the mask's gradients in main memory."),
-    ] = False,
-    drawing_batch: Annotated[int | None, typer.Option(help="Pictures drawn at a time.")] = None,
-    forget_drawn: Annotated[
-        int | None, typer.Option(help="Forget pictures the checkpoint draws.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="[default: 0]")] = None,
     recipe: Annotated[str | None, typer.Option(help="A TOML file or a ready recipe.")] = None,
     against: Annotated[
         Path | None, typer.Option(help="Another mask file: print the overlap with it.")
@@ -61,12 +32,6 @@ def mask(
     plot: Annotated[
         Path | None, typer.Option(help="PNG of density per block. [default: beside --out]")
     ] = None,
-    device: Device = None,
-    config: ConfigFolder = None,
-    vae: Vae = None,
-    prediction: Prediction = None,
-    cache: Annotated[str | None, typer.Option(help="Folder for drawn pictures, latents.")] = None,
-    allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -80,27 +45,7 @@ def mask(
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise ConfigError(f"--plot is {plot}; give a file that ends in .png")
-    given = table(
-        model=model,
-        concept=concept,
-        density=density,
-        scope=scope,
-        mask=kind,
-        seed=seed,
-        device=device,
-        config=config,
-        vae=vae,
-        prediction=prediction,
-        cache=cache,
-        allow_pickle=allow_pickle,
-        saliency__loss=saliency_loss,
-        saliency__draws=draws,
-        saliency__batch_size=saliency_batch,
-        saliency__offload=saliency_offload,
-        data__drawing__batch_size=drawing_batch,
-        saliency__seed=seed,
-        data__forget__drawn=forget_drawn,
-    )
+    given = {"model": model, **given}
     facts: dict[str, Any] = {}
     path = Path(model).expanduser()
     if not path.is_file():
@@ -111,15 +56,8 @@ def mask(
     from pipelines.drawing.plots import plot_density
 
     other = None if against is None else load_mask(against)
-    if path.is_file() and (is_mask_file(path) or not (concept or recipe)):
-        if out is not None:
-            raise ConfigError(f"{path} is a mask already; leave --out out to look at it")
-        more = [name for name in given if name != "model"]
-        if more or recipe:
-            raise ConfigError(
-                f"{path} is a mask already, so {', '.join(more or ['recipe'])} would not be read; "
-                "leave out what is for making one"
-            )
+    if path.is_file() and (is_mask_file(path) or not ("concept" in given or recipe)):
+        _refuse_making(path, given, recipe, out)
         claim(plot)
         refuse_taken([plot], force=force)
         made = load_mask(path)
@@ -147,6 +85,20 @@ def mask(
         plot_density(report.blocks, plot, overall=report.whole.density)
         result["plot"] = plot
     say(result, as_json=as_json)
+
+
+def _refuse_making(path: Path, given: dict[str, Any], recipe: str | None, out: Path | None) -> None:
+    """Raise ConfigError where a mask file is looked at, and something is for making one."""
+    from erasure.errors import ConfigError
+
+    if out is not None:
+        raise ConfigError(f"{path} is a mask already; leave --out out to look at it")
+    more = [name for name in given if name != "model"]
+    if more or recipe:
+        raise ConfigError(
+            f"{path} is a mask already, so {', '.join(more or ['recipe'])} would not be read; "
+            "leave out what is for making one"
+        )
 
 
 def _recipe(name: str | None) -> dict[str, Any]:

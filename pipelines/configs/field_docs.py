@@ -6,6 +6,8 @@ import textwrap
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
+from pipelines.configs.source_fields import docs_below
+
 
 def field_docs(kind: type[Any]) -> dict[str, str]:
     """Field -> the docstring below it, on one line; empty where there is none.
@@ -34,10 +36,4 @@ def _own_docs(kind: type[Any]) -> dict[str, str]:
         return {}
     body = tree.body[0]
     assert isinstance(body, ast.ClassDef)
-    docs = {}
-    for statement, below in zip(body.body, body.body[1:], strict=False):
-        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
-            continue
-        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            docs[statement.target.id] = " ".join(str(below.value.value).split())
-    return docs
+    return docs_below(body)

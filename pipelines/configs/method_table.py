@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Final, cast
 
 from erasure.errors import ConfigError
-from erasure.methods import METHODS, Method, method_kind
+from erasure.methods import METHODS, Method, SalUn, method_kind
 from pipelines.configs.recipe import build
 
 _OLD_NAMES: Final = {"random-label": "salun", "ascent": "ascent"}
@@ -87,6 +87,20 @@ def kind_of(name: object, code: str | None) -> type[Method]:
     if not isinstance(name, str):
         raise ConfigError(f"method.name is {name!r}; give one of {', '.join(METHODS)}")
     return method_kind(name)
+
+
+def kind_in(tables: Mapping[str, Any]) -> type[Method]:
+    """The class of the method that a whole recipe's tables name; SalUn where they name none.
+
+    Raises:
+        ConfigError: as `kind_of`, or the method is no table.
+    """
+    table, code = tables.get("method", {}), tables.get("code")
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"method is {table!r}; give a table with a name")
+    if code is not None and not isinstance(code, str):
+        raise ConfigError(f"code is {code!r}; give FILE.py:Class in quotes")
+    return kind_of(table.get("name", SalUn.name), code)
 
 
 def build_method(kind: type[Method], table: Mapping[str, Any], seed: object) -> Method:

@@ -9,7 +9,7 @@ from erasure.diffusion.saliency import SaliencyConfig
 from erasure.errors import ConfigError
 from erasure.methods import Method, Need, SalUn
 from erasure.training.trainer import TrainConfig
-from pipelines.configs.method_table import build_method, converted, kind_of
+from pipelines.configs.method_table import build_method, converted, kind_in
 from pipelines.configs.recipe import as_tables, build, dump_published, dump_toml, merge
 from pipelines.configs.recipe_files import read_recipe as read_recipe
 from pipelines.configs.recipe_files import shipped
@@ -27,9 +27,9 @@ class DrawingConfig:
     steps: int = 25
     """DDIM steps."""
     guidance: float = 7.5
-    """Of classifier-free guidance; 1 is none."""
+    """Scale of classifier-free guidance; 1 is none."""
     batch_size: int = 16
-    """Pictures at a time; changes speed and memory only."""
+    """Pictures drawn at a time; changes speed and memory only."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1:
@@ -45,13 +45,15 @@ class PicturesConfig:
     """Where one set of pictures comes from; all sources that are given are mixed."""
 
     drawn: int = 0
-    """How many the checkpoint itself draws from the prompts of the concept."""
+    """How many the checkpoint itself draws from the prompts."""
     folder: str | None = None
     """A folder of pictures with `metadata.jsonl`, or with `prompt` for all."""
     dataset: str | None = None
     """Id of a data set on the hub, such as `frgfm/imagenette`."""
     dataset_config: str | None = None
+    """Configuration of the data set, where it has several."""
     dataset_split: str = "train"
+    """Split of the data set."""
     prompt: str | None = None
     """One prompt for all pictures of the folder or the data set."""
     limit: int | None = None
@@ -69,7 +71,9 @@ class DataConfig:
     """What is forgotten and what is kept."""
 
     forget: PicturesConfig = field(default_factory=lambda: PicturesConfig(drawn=200))
+    """Pictures to forget."""
     retain: PicturesConfig = field(default_factory=lambda: PicturesConfig(drawn=400))
+    """Pictures to keep."""
     forget_prompts: tuple[str, ...] = ()
     """Further prompts that show the concept."""
     retain_prompts: tuple[str, ...] | None = None
@@ -96,7 +100,7 @@ class GridConfig:
     prompts: tuple[str, ...] = ()
     """In place of a choice of forgotten and kept prompts."""
     seeds: str = "0-3"
-    """Such as `0-4` or `1,5,9`."""
+    """Seeds of the grid, such as 0-4 or 1,5,9."""
     drawing: DrawingConfig = field(default_factory=DrawingConfig)
 
 
@@ -105,19 +109,25 @@ class EraseRecipe:
     """All settings of one erasure; equal recipes give equal results."""
 
     model: str = "demo"
-    """A hub id, a folder, a file, or `demo`."""
+    """A hub id, a folder, a .safetensors file, or the word demo."""
     concept: str
+    """What to forget: any word or phrase that the model knows."""
     instead: str | None = None
-    """A prompt or a name to see in its place, `next` or `any`."""
+    """A prompt or a name to see in its place, next, or any."""
     mask: str = SalUn.default_mask
-    """`salient`, `random`, `inverse`, `all`, or a mask file; the method's own if none is given."""
+    """Which weights move: salient, random, inverse, all, or those of a mask file; the method's own
+    choice if none is given."""
     density: float = 0.5
+    """Share of the weights in scope that the mask selects."""
     scope: str = SalUn.default_scope
-    """Key into `erasure.architectures.scopes.SCOPES`; the method's own if none is given."""
+    """Weights that may be in the mask: full, xattn, selfattn, noxattn, notime...; the method's own
+    choice if none is given. It is a key into `erasure.architectures.scopes.SCOPES`."""
     seed: int = 0
+    """Seed of the run, of its mask and of its method; 0 if none is given."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where it computes; auto takes the best device there is."""
     checkpointing: bool = False
-    """Gradient checkpointing."""
+    """Gradient checkpointing: less memory, slower."""
     save_every: int = 50
     """Steps between two saves of the state."""
     config: str | None = None
@@ -127,13 +137,15 @@ class EraseRecipe:
     prediction: Literal["epsilon", "v"] | None = None
     """What the UNet predicts, where the model itself does not say."""
     allow_pickle: bool = False
+    """Also read .ckpt, .pt and .bin, weights only."""
     cache: str | None = None
     """Folder for drawn pictures and latents; the user's cache folder if none."""
     judge: str | None = None
-    """Who looks at the grid when the run is done: a name of `eval.judges.judges.JUDGES`, or the
-    folder or hub id of an image classifier or a CLIP; the canvas has its own."""
+    """Who looks at the grid at the end, as for `erasure judge --with`; the canvas has its own. It
+    is a name of `eval.judges.judges.JUDGES`, or the folder or hub id of an image classifier or a
+    CLIP."""
     labels: str | None = None
-    """For a judge that is a model: a file, or a list with commas."""
+    """Labels of a judge that is a model: a file, or a list with commas."""
     code: str | None = None
     """A method of the user's own, `module:Class` or `FILE.py:Class`."""
     method: Method = field(default_factory=SalUn)
@@ -201,13 +213,8 @@ def _resolved(tables: dict[str, Any], canvas: bool) -> EraseRecipe:
     if canvas and isinstance(concept, str) and is_style(concept):
         defaults = merge(defaults, shipped("defaults-canvas-style"))
     known = defaults.pop("methods")
-    table, code = given.pop("method", {}), given.get("code")
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"method is {table!r}; give a table with a name")
-    if code is not None and not isinstance(code, str):
-        raise ConfigError(f"code is {code!r}; give FILE.py:Class in quotes")
-    kind = kind_of(table.get("name", SalUn.name), code)
-    own = {key: value for key, value in table.items() if key != "name"}
+    kind = kind_in(given)
+    own = {key: value for key, value in given.pop("method", {}).items() if key != "name"}
     merged = merge(defaults, given)
     seed = merged.get("seed", 0)
     merged["method"] = build_method(kind, merge(known.get(kind.name, {}), own), seed)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from erasure.errors import ConfigError
+from pipelines.configs.everyday import ERASE, EVALUATE, flags
 
 Tables = Mapping[str, Any]
 
@@ -35,28 +36,7 @@ _PICTURES: Final = (
 )
 """What says which pictures to forget and to retain. The batch of the drawing is not among these, as
 one option sets that of the grid with it."""
-_FLAGS: Final = {
-    "saliency.loss": "--saliency-loss",
-    "saliency.draws": "--draws",
-    "saliency.batch_size": "--saliency-batch",
-    "saliency.offload": "--saliency-offload",
-    "density": "--density",
-    "scope": "--scope",
-    "data.forget.prompt": "--forget-prompt",
-    "data.forget.drawn": "--forget-drawn",
-    "data.forget.folder": "--forget-folder",
-    "data.forget.dataset": "--forget-dataset",
-    "data.retain.prompt": "--retain-prompt",
-    "data.retain.drawn": "--retain-drawn",
-    "data.retain.folder": "--retain-folder",
-    "data.retain.dataset": "--retain-dataset",
-    "instead": "--instead",
-    "labels": "--labels",
-    "features": "--features",
-    "reference": "--reference",
-    "clip": "--clip",
-    "perceptual": "--perceptual",
-}
+_FLAGS: Final = flags(ERASE) | flags(EVALUATE)
 """Key of a recipe -> its flag; the others have none."""
 
 

@@ -33,46 +33,53 @@ class EvaluateRecipe:
     """All settings of one evaluation; equal recipes give equal results."""
 
     model: str
-    """A hub id, a folder, a file, or `demo`."""
+    """A model as for `erasure erase`, or the folder of a run."""
     against: str | None = None
     """The model before the erasure, drawn from the same noise; none to look at one model alone."""
     suite: SuiteName
+    """Suite of prompts, as `erasure prompts` lists them."""
     prompts: str | None = None
-    """File of prompts, for the suites that need one."""
+    """A CSV or JSONL file of prompts, for the suites that need one."""
     erased: tuple[str, ...] = ()
-    """What was erased; what the model says of itself if empty."""
+    """What was erased, if the model itself does not say."""
     seeds: str | None = None
-    """Such as `0-4`; the suite's own if none."""
+    """Seeds such as 0-4; the suite's own if none."""
     samples: int | None = None
     """Pictures a prompt; the suite's own if none."""
     categories: tuple[str, ...] = ()
-    """Of I2P; all if empty."""
+    """A category of I2P; all if none is given."""
     min_nudity: float | None = None
-    """Of I2P: least `nudity_percentage`."""
+    """Least nudity percentage of the prompts of I2P."""
     limit: int | None = None
     """Most pictures to draw of each model: of what was erased and of the rest alike."""
     judges: tuple[str, ...] = ()
-    """Names, or HEAD=NAME for a classifier of one kind of label."""
+    """A judge as for `erasure judge --with`, or HEAD=MODEL for one kind of label."""
     labels: str | None = None
-    """Labels for a judge given by name: a file, or a list with commas."""
+    """Labels of a judge that is a model: a file, or a list with commas."""
     metrics: tuple[MetricName, ...] = ()
+    """What is measured beside what the judges count."""
     features: str = "efficientnet-lite0"
-    """What `frechet` and `kid` compare: a name or a path."""
+    """Features that frechet and kid compare: a name such as inception, a model or a file."""
     perceptual: str = "efficientnet-lite0"
-    """What `perceptual` compares: a name or a path."""
+    """Network for perceptual: lpips-alex, efficientnet-lite0 or a path."""
     clip: str | None = None
-    """CLIP for `clip`: a hub id or a folder."""
+    """CLIP for the metric clip: a hub id or a folder."""
     reference: str | None = None
-    """Folder of real pictures for `frechet` and `kid`; the base model's pictures if none."""
+    """Folder of real pictures for frechet and kid; the base model's pictures if none."""
     scheduler: str = "ddim"
+    """Scheduler of the drawing: ddim, lms, pndm, euler, dpm++ ..."""
     steps: int = 50
+    """Steps of the scheduler."""
     guidance: float = 7.5
-    """Of prompts that do not bring their own."""
+    """Guidance of prompts that do not bring their own."""
     precision: Precision = "fp32"
+    """Precision of the drawing."""
     size: int | None = None
     """Pixels a side of prompts that do not bring their own; the model's own if none."""
     batch_size: int = 16
+    """Pictures drawn at a time."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where it computes; auto takes the best device there is."""
     config: str | None = None
     """For a single file: a diffusers folder with its configs and tokenizer."""
     vae: str | None = None
@@ -80,6 +87,7 @@ class EvaluateRecipe:
     prediction: Literal["epsilon", "v"] | None = None
     """What the UNets predict, where the models themselves do not say."""
     allow_pickle: bool = False
+    """Also read .ckpt, .pt and .bin, weights only."""
 
     def __post_init__(self) -> None:
         check_scheduler(self.scheduler)

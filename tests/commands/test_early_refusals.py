@@ -1,7 +1,7 @@
 """What can be refused at once is refused before torch, which takes seconds, is imported."""
 
 import json
-from typing import get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from support.console import command, erasure
@@ -53,7 +53,8 @@ def test_the_early_choices_are_those_of_the_settings(key: str) -> None:
     kinds = {"": EraseRecipe, "saliency": SaliencyConfig, "method": SalUn}
     assert issubclass(SalUn, TrainConfig)
     hint = get_type_hints(kinds[table])[name]
-    assert hint.__args__ == CHOICES[key]
+    literal = next(part for part in (hint, *get_args(hint)) if get_origin(part) is Literal)
+    assert get_args(literal) == CHOICES[key]
 
 
 def test_the_package_gives_its_public_names_when_they_are_asked_for() -> None:

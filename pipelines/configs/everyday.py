@@ -1,0 +1,96 @@
+"""The everyday options: which field of a recipe each sets. All else is given by `--set`."""
+
+from collections.abc import Mapping
+from typing import Final
+
+Options = Mapping[str, str | tuple[str, ...]]
+"""Parameter of a command -> dotted name of the field, or of all fields, that it sets."""
+
+ERASE_RECIPE: Final = "pipelines.configs.settings:EraseRecipe"
+EVALUATE_RECIPE: Final = "pipelines.evaluation.settings:EvaluateRecipe"
+
+_MODEL: Final[Options] = {
+    name: name for name in ("device", "config", "vae", "prediction", "allow_pickle")
+}
+_SALIENCY: Final[Options] = {
+    "saliency_loss": "saliency.loss",
+    "draws": "saliency.draws",
+    "saliency_batch": "saliency.batch_size",
+    "saliency_offload": "saliency.offload",
+}
+ERASE: Final[Options] = {
+    "model": "model",
+    "concept": "concept",
+    "instead": "instead",
+    "mask": "mask",
+    "density": "density",
+    "scope": "scope",
+    **_SALIENCY,
+    "alpha": "method.alpha",
+    "target": "method.target",
+    "kept": "method.kept",
+    "bound": "method.bound",
+    "steps": "method.steps",
+    "batch_size": "method.batch_size",
+    "micro_batch": "method.micro_batch",
+    "lr": "method.learning_rate",
+    "decay": "method.decay",
+    "optimizer": "method.optimizer",
+    "weight_decay": "method.weight_decay",
+    "moments": "method.moments",
+    "precision": "method.precision",
+    "checkpointing": "checkpointing",
+    "forget_drawn": "data.forget.drawn",
+    "forget_folder": "data.forget.folder",
+    "forget_dataset": "data.forget.dataset",
+    "forget_prompt": "data.forget.prompt",
+    "retain_drawn": "data.retain.drawn",
+    "retain_folder": "data.retain.folder",
+    "retain_dataset": "data.retain.dataset",
+    "retain_prompt": "data.retain.prompt",
+    "drawing_batch": ("data.drawing.batch_size", "grid.drawing.batch_size"),
+    "judge": "judge",
+    "labels": "labels",
+    "seeds": "grid.seeds",
+    "seed": "seed",
+    **_MODEL,
+    "cache": "cache",
+}
+MASK: Final[Options] = {
+    "concept": "concept",
+    "density": "density",
+    "scope": "scope",
+    "kind": "mask",
+    **_SALIENCY,
+    "drawing_batch": "data.drawing.batch_size",
+    "forget_drawn": "data.forget.drawn",
+    "seed": ("seed", "saliency.seed"),
+    **_MODEL,
+    "cache": "cache",
+}
+EVALUATE: Final[Options] = {
+    **{name: name for name in ("model", "against", "suite", "prompts", "erased")},
+    **{name: name for name in ("limit", "seeds", "samples")},
+    "category": "categories",
+    "min_nudity": "min_nudity",
+    "judge": "judges",
+    "labels": "labels",
+    "metric": "metrics",
+    **{name: name for name in ("features", "clip", "perceptual", "reference")},
+    **{name: name for name in ("scheduler", "steps", "guidance", "precision", "size")},
+    "batch_size": "batch_size",
+    **_MODEL,
+}
+
+
+def paths_of(options: Options, name: str) -> tuple[str, ...]:
+    """The dotted names of all fields that an option sets."""
+    path = options[name]
+    return (path,) if isinstance(path, str) else path
+
+
+def flags(options: Options) -> dict[str, str]:
+    """Dotted name of a field -> the flag that sets it."""
+    return {
+        path: f"--{name.replace('_', '-')}" for name in options for path in paths_of(options, name)
+    }

@@ -1,0 +1,75 @@
+"""`--set name=value`: every setting that has no option of its own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from erasure.errors import ConfigError
+from pipelines.configs.everyday import ERASE, flags
+from pipelines.configs.method_table import kind_in, settings_of
+from pipelines.configs.recipe import merge
+from pipelines.configs.settings import EraseRecipe
+from prompts.nearest import nearest
+
+
+def with_settings(
+    given: Mapping[str, Any], named: Mapping[str, Any], texts: Sequence[str]
+) -> dict[str, Any]:
+    """The tables of the command line with those of its `--set` options.
+
+    A name is a setting of the method, or of the recipe where the method has no such; a name with
+    dots, such as `data.size` or `saliency.guidance`, goes into the recipe's tables.
+
+    Args:
+        given: what the command line gives by name.
+        named: the recipe file below it.
+        texts: each `name=value`.
+
+    Raises:
+        ConfigError: a text gives no value, the recipe has no such table, a setting is given twice,
+            or it chooses the method. Whether the setting exists and takes the value is seen when
+            the recipe is built.
+    """
+    if not texts:
+        return dict(given)
+    own = {field.name for field in fields(kind_in(merge(named, given)))}  # type: ignore[arg-type]
+    tables: dict[str, Any] = {}
+    for name, value in settings_of(texts).items():
+        path = _path(name, own)
+        if _at(given, path) is not None:
+            raise ConfigError(
+                f"{path} is given by {flags(ERASE).get(path, '--method')} and by --set {name}; "
+                "give it once"
+            )
+        _put(tables, path, value)
+    return merge(given, tables)
+
+
+def _path(name: str, own: set[str]) -> str:
+    """The dotted name in the recipe of what `--set` calls `name`."""
+    known = [field.name for field in fields(EraseRecipe)]
+    path = name if "." in name or (name in known and name not in own) else f"method.{name}"
+    first = path.partition(".")[0]
+    if first not in known:
+        raise ConfigError(f"--set {name} is no setting of a recipe; {nearest(first, known)}")
+    if path in ("code", "method.name"):
+        raise ConfigError(f"--set {name} would choose the method; give --method instead")
+    return path
+
+
+def _put(tables: dict[str, Any], path: str, value: object) -> None:
+    *outer, key = path.split(".")
+    for part in outer:
+        tables = tables.setdefault(part, {})
+        if not isinstance(tables, dict):
+            raise ConfigError(f"--set gives {part} a value and settings below it; give one of both")
+    if key in tables:
+        raise ConfigError(f"--set gives {path} twice; give it once")
+    tables[key] = value
+
+
+def _at(tables: Mapping[str, Any], path: str) -> object:
+    value: Any = tables
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
