@@ -161,9 +161,14 @@ def _encode_pictures(
     return results
 
 
+def pictures_a_pass(height: int, width: int) -> int:
+    """How many pictures of that many pixels are encoded at a time, where memory is not short."""
+    return max(1, min(_PICTURES, _PIXELS // (height * width)))
+
+
 def _in_passes(encoder: ImageEncoder, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Scaled mean and deviation, (N, C, h, w), of bytes; fewer at a time where memory is short."""
-    size = max(1, min(_PICTURES, _PIXELS // (pixels.shape[2] * pixels.shape[3])))
+    size = pictures_a_pass(pixels.shape[2], pixels.shape[3])
     means, stds, start = [], [], 0
     while start < len(pixels):
         try:

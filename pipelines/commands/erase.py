@@ -13,6 +13,7 @@ from pipelines.process.recipe_options import recipe_options
 from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
+    from pipelines.run.bill_words import Told
     from pipelines.run.erasing import Erased
 
 
@@ -44,6 +45,13 @@ def erase(
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the method that the recipe brings as code.")
     ] = False,
+    fit: Annotated[
+        str | None,
+        typer.Option(help="8gb, 12gb, 24gb, or auto: choose settings that fit that memory."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print memory, time and disk, and do nothing.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was cut.")
     ] = False,
@@ -65,16 +73,25 @@ def erase(
     refuse_early(given, recipe)
     from pipelines.configs.set_options import with_settings
     from pipelines.process.progress import Reporter
+    from pipelines.run import planning
     from pipelines.run.erasing import prepare, run_erasure
-    from pipelines.run.model_facts import tell_model
+    from pipelines.run.model_facts import notice, tell_model
 
     named = _named(recipe, given, allow_code=allow_code or method is not None)
     given = with_settings(given, named, settings or ())
     concept = _concept(merge(named, given))
     out = out or Path("out") / (re.sub(r"[^\w-]+", "-", concept.lower()).strip("-") or "concept")
-    claim(out)
+    if not dry_run:
+        claim(out)
     resolved, checkpoint = prepare(given, named)
     facts = tell_model(checkpoint)
+    if fit is not None:
+        made_to_fit = planning.fit(resolved, checkpoint, merge(named, given), fit)
+        resolved, facts = made_to_fit.recipe, {**facts, "fit": list(made_to_fit.said)}
+        notice(list(made_to_fit.said))
+    if dry_run:
+        _tell_bill(planning.told_before(resolved, checkpoint), facts, as_json=as_json)
+        return
     erased = run_erasure(resolved, checkpoint, out, resume=resume, force=force, reporter=Reporter())
     if is_first():
         _tell(erased, out, resolved.concept, facts, as_json=as_json)
@@ -116,6 +133,13 @@ def _concept(tables: dict[str, Any]) -> str:
                 f"{name} is missing; for example: erasure erase demo --concept church --out DIR"
             )
     return str(tables["concept"])
+
+
+def _tell_bill(told: "Told", facts: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        say({**told.to_dict(), "base_read_as": facts}, as_json=True)
+    elif is_first():
+        typer.echo("\n".join(told.page()))
 
 
 def _tell(

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -34,6 +34,11 @@ class Reporter:
     quiet: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     """Stage -> wall time; a stage that comes twice adds up."""
+
+    def tell(self, lines: Sequence[str]) -> None:
+        """Lines on stderr, unless quiet."""
+        if not self.quiet:
+            print(*lines, sep="\n", file=sys.stderr)
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Tick]:

@@ -34,6 +34,8 @@ from pipelines.drawing.plots import plot_density, plot_losses
 from pipelines.process.interrupts import between_steps
 from pipelines.process.processes import Processes, processes
 from pipelines.process.progress import Reporter
+from pipelines.run.bill import Planner
+from pipelines.run.bill_words import Told
 from pipelines.run.cell_judge import cell_judge
 from pipelines.run.cell_verdict import CellVerdict
 from pipelines.run.masking import make_mask, named_mask
@@ -163,6 +165,15 @@ def run_erasure(
     require_space(out / MODEL, 3 * folder_size(checkpoint))
     if recipe.grid.prompts:
         warn_of_prompts("prompts of the grid", recipe.grid.prompts, checkpoint)
+    if report is reporter:
+        planner = Planner(
+            checkpoint=checkpoint,
+            plan=plan,
+            mask=mask,
+            apart=device.type == "cuda",
+            processes=team.count,
+        )
+        report.tell(Told.here(planner.bill(recipe), device).lines())
     found = data.gather()
     if goes_on and (out / MASK).exists():
         mask = load_mask(out / MASK)  # as it was, whatever device measured it

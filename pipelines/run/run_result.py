@@ -52,7 +52,7 @@ def write_result(
     comparison = compare(
         checkpoint,
         edited,
-        recipe.grid.prompts or _grid_prompts(plan),
+        recipe.grid.prompts or grid_prompts(plan),
         parse_seeds(recipe.grid.seeds),
         erased=(*plan.forget, *plan.erased),
         drawing=recipe.grid.drawing,
@@ -104,7 +104,7 @@ def _figures(out: Path) -> list[Path]:
     return [path for path in out.iterdir() if path.is_file() and path.suffix in kinds]
 
 
-def _grid_prompts(plan: ConceptPlan) -> tuple[str, ...]:
+def grid_prompts(plan: ConceptPlan) -> tuple[str, ...]:
     """Forgotten prompts first, then kept ones, spread over their lists."""
     rows: list[str] = []
     for prompts, count in zip((plan.forget, plan.retain), _GRID_ROWS, strict=True):

@@ -1,0 +1,275 @@
+"""What a pass of a network costs in memory and products, counted on tensors without contents.
+
+Networks are built on torch's `meta` device, so neither their weights nor their activations take any
+memory, and a count takes seconds at the size of Stable Diffusion XL. Counts are of float32: a
+network in bf16 has half of the bytes.
+"""
+
+# C x h x w latents, L tokens, D text features.
+
+import json
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from erasure.architectures.scopes import in_scope
+
+_META: Final = torch.device("meta")
+
+
+@dataclass(frozen=True, slots=True)
+class PassCost:
+    """What a pass of one sample or picture costs; that of several is as many times as much."""
+
+    live: int
+    """Most bytes of activations at one time where no gradient is wanted."""
+    flops: int
+    """Of the pass forward; a product and a sum are two."""
+    saved: int = 0
+    """Bytes of activations that the backward pass needs."""
+    checkpointed: int = 0
+    """Those of them that are kept under gradient checkpointing."""
+    block: int = 0
+    """Those of the block that needs most, which is made again in the backward pass."""
+    loose: int = 0
+    """Weights outside of all such blocks."""
+    block_weights: int = 0
+    """Weights of the block that has most."""
+
+
+def unet_cost(
+    config: Mapping[str, Any], size: tuple[int, int], *, tokens: int = 77, scope: str = "full"
+) -> PassCost:
+    """A pass of a UNet.
+
+    Args:
+        config: of diffusers.
+        size: h and w of the latents.
+        tokens: L, that the network is told.
+        scope: key into `erasure.architectures.scopes.SCOPES`; gradients of other weights are not
+            wanted, and what they alone would need is not kept.
+    """
+    return _unet_cost(_text(config), size, tokens, scope)
+
+
+def decoder_cost(config: Mapping[str, Any], size: tuple[int, int]) -> PassCost:
+    """A VAE's pass from latents of h x w to a picture, without a gradient."""
+    return _vae_cost(_text(config), size, "decode")
+
+
+def encoder_cost(config: Mapping[str, Any], size: tuple[int, int]) -> PassCost:
+    """A VAE's pass from a picture of so many pixels, height and width, without a gradient."""
+    return _vae_cost(_text(config), size, "encode")
+
+
+@lru_cache
+def _unet_cost(config: str, size: tuple[int, int], tokens: int, scope: str) -> PassCost:
+    from diffusers import UNet2DConditionModel
+
+    told = json.loads(config)
+    with _META:
+        network: Any = UNet2DConditionModel.from_config(told)
+        x_t = torch.empty(1, int(told["in_channels"]), *size)
+        t = torch.empty(1, dtype=torch.int64)
+        given = torch.empty(1, tokens, int(told["cross_attention_dim"]))
+        added = _added(told)
+    network.requires_grad_(False)
+    parameters = dict(network.named_parameters())
+    for name in in_scope(parameters, scope):
+        parameters[name].requires_grad_(True)
+
+    def run() -> Tensor:
+        made: Tensor = network(x_t, t, encoder_hidden_states=given, added_cond_kwargs=added).sample
+        return made
+
+    live, flops = _forward(run, parameters.values())
+    saved = _Saved(parameters.values())
+    network.enable_gradient_checkpointing(saved.block)
+    network.train()  # diffusers checkpoints only then
+    with torch.autograd.graph.saved_tensors_hooks(saved.note, _never), _FusedAttention():
+        error = F.mse_loss(run(), torch.empty_like(x_t))
+    del error
+    weights = sum(weight.numel() for weight in parameters.values())
+    return PassCost(
+        live,
+        flops,
+        saved.all(),
+        saved.kept(),
+        saved.largest(),
+        weights - sum(saved.weights),
+        max(saved.weights, default=0),
+    )
+
+
+def _added(config: Mapping[str, Any]) -> dict[str, Tensor] | None:
+    """What SD XL is told besides tokens."""
+    if config.get("addition_embed_type") != "text_time":
+        return None
+    inputs = int(config["projection_class_embeddings_input_dim"])
+    pooled = inputs - 6 * int(config["addition_time_embed_dim"])
+    return {"text_embeds": torch.empty(1, pooled), "time_ids": torch.empty(1, 6)}
+
+
+@lru_cache
+def _vae_cost(config: str, size: tuple[int, int], way: str) -> PassCost:
+    from diffusers import AutoencoderKL
+
+    told = json.loads(config)
+    channels = int(told["latent_channels"] if way == "decode" else told["in_channels"])
+    with _META:
+        network: Any = AutoencoderKL.from_config(told)
+        given = torch.empty(1, channels, *size)
+    network.eval()
+    return PassCost(
+        *_forward(lambda: getattr(network, way)(given, return_dict=False), network.parameters())
+    )
+
+
+def _text(config: Mapping[str, Any]) -> str:
+    return json.dumps({k: v for k, v in config.items() if not k.startswith("_")}, sort_keys=True)
+
+
+def _never(_: object) -> Tensor:
+    raise AssertionError("a count has no backward pass")
+
+
+@torch.no_grad()
+def _forward(run: Callable[[], object], weights: Iterable[Tensor]) -> tuple[int, int]:
+    """Most bytes alive at one time, and products, of a pass without a gradient."""
+    live, counter = _Live(weights), FlopCounterMode(display=False)
+    with _FusedAttention() as attention, counter, live:
+        run()
+    return live.most, counter.get_total_flops() + attention.flops
+
+
+class _Attention(torch.autograd.Function):
+    """Keeps what fused attention keeps: queries, keys, values and the result, and no scores."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ANN401
+        *outer, heads, places, _ = query.shape
+        # As the kernels lay it: heads side by side, so that joining them again copies nothing.
+        made = query.new_empty(*outer, places, heads, value.shape[-1]).transpose(-2, -3)
+        ctx.save_for_backward(query, key, value, made)
+        return made
+
+
+class _FusedAttention(TorchFunctionMode):
+    """On `meta`, torch takes attention apart and would keep the scores of all pairs of places."""
+
+    flops = 0
+
+    def __torch_function__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **(kwargs or {}))
+        query, key, value = args[:3]
+        self.flops += 4 * key.shape[-2] * query.numel()  # scores, and their sums of values
+        return _Attention.apply(query, key, value)
+
+
+class _Live(TorchDispatchMode):
+    """Counts the bytes of what the operations made and nobody has let go yet."""
+
+    def __init__(self, weights: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.most = self._now = 0
+        self._known = {weight.untyped_storage()._cdata for weight in weights}
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: Any,  # noqa: ANN401
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor):
+                self._add(tensor.untyped_storage())
+        return made
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        place, size = storage._cdata, storage.nbytes()
+        if place in self._known:
+            return
+        self._known.add(place)
+        self._now += size
+        self.most = max(self.most, self._now)
+        weakref.finalize(storage, self._drop, place, size)
+
+    def _drop(self, place: int, size: int) -> None:
+        self._known.discard(place)
+        self._now -= size
+
+
+class _Saved:
+    """Sorts what a pass saves for its backward pass by the blocks that checkpointing cuts."""
+
+    def __init__(self, weights: Iterable[Tensor]) -> None:
+        self._weights = {weight.untyped_storage()._cdata for weight in weights}
+        # Storages are held, so that no address comes twice.
+        self._outside: dict[int, torch.UntypedStorage] = {}
+        self._inside: list[dict[int, torch.UntypedStorage]] = []
+        self._now = self._outside
+        self.weights: list[int] = []
+        """Of each block."""
+
+    def note(self, tensor: Tensor) -> None:
+        """For `saved_tensors_hooks`."""
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._weights:
+            self._now[storage._cdata] = storage
+
+    def block(self, module: nn.Module | Callable[..., Any], *inputs: Any) -> Any:  # noqa: ANN401
+        """In the place of diffusers' checkpointing: its inputs are kept, the rest is inside."""
+        for tensor in tree_leaves(inputs):
+            if isinstance(tensor, Tensor):
+                self.note(tensor)
+        owner = module if isinstance(module, nn.Module) else getattr(module, "__self__", None)
+        parameters = owner.parameters() if isinstance(owner, nn.Module) else ()
+        self.weights.append(sum(weight.numel() for weight in parameters))
+        self._inside.append({})
+        self._now = self._inside[-1]
+        try:
+            return module(*inputs)
+        finally:
+            self._now = self._outside
+
+    def all(self) -> int:
+        """Bytes without checkpointing; what is kept as a block's input alone is kept then too, as
+        it is the result of another operation that saves it."""
+        every = dict(self._outside)
+        for inside in self._inside:
+            every |= inside
+        return _bytes(every)
+
+    def kept(self) -> int:
+        """Bytes with it."""
+        return _bytes(self._outside)
+
+    def largest(self) -> int:
+        """Bytes of the largest block, without what is kept anyway."""
+        return max(
+            (_bytes({k: v for k, v in b.items() if k not in self._outside}) for b in self._inside),
+            default=0,
+        )
+
+
+def _bytes(storages: Mapping[int, torch.UntypedStorage]) -> int:
+    return sum(storage.nbytes() for storage in storages.values())

@@ -1,0 +1,280 @@
+"""What a run of a recipe will hold in memory, stage by stage, how much it computes and writes."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from erasure.architectures.scopes import in_scope
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.writing.folder import folder_size
+from erasure.diffusion.encoding import pictures_a_pass
+from erasure.masks.masks import SaliencyMask
+from erasure.masks.selection import selected_count
+from erasure.memory_bill import (
+    PROCESS,
+    Chosen,
+    Held,
+    Stage,
+    chosen_weights,
+    mask_stages,
+    merging_stage,
+    moment_bytes,
+    training_stages,
+)
+from erasure.methods import Esd, GradientAscent
+from erasure.pass_costs import PassCost, decoder_cost, encoder_cost, unet_cost
+from eval.pictures.picture_files import is_picture, visible
+from pipelines.configs.settings import DrawingConfig, EraseRecipe, PicturesConfig, parse_seeds
+from pipelines.run.run_result import grid_prompts
+from prompts.concepts.plan import ConceptPlan
+
+DRAW: Final = "draw pictures"
+GRID: Final = "draw the grid"
+MASK: Final = ("find the mask", "rank the weights")
+TRAIN: Final = ("train", "end of training")
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """An estimate; the parts are told in docs/memory.md."""
+
+    stages: tuple[Stage, ...]
+    disk: Mapping[str, int]
+    """What -> bytes."""
+    notes: tuple[str, ...]
+    """What was taken for granted, a sentence each."""
+    apart: bool
+    """Whether the device has a memory of its own."""
+
+    def device(self, stage: Stage) -> int | None:
+        """Bytes on a device with a memory of its own."""
+        return stage.device + PROCESS if self.apart else None
+
+    def main(self, stage: Stage) -> int:
+        """Bytes of main memory."""
+        return stage.main + PROCESS + (0 if self.apart else stage.device)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planner:
+    """Makes the bill of a recipe; what it counts once serves other settings of the same run."""
+
+    checkpoint: Checkpoint
+    plan: ConceptPlan
+    mask: SaliencyMask | None
+    """That of a mask file; None where one is still to be made."""
+    apart: bool
+    """Whether the device has a memory of its own."""
+    processes: int = 1
+
+    def bill(self, recipe: EraseRecipe) -> Bill:
+        """The whole bill.
+
+        Raises:
+            ConfigError: the recipe's scope or seeds are wrong.
+        """
+        count = _Count(self, recipe)
+        return Bill(tuple(count.stages()), count.disk(), tuple(count.notes()), self.apart)
+
+
+class _Count:
+    """The numbers of one recipe."""
+
+    def __init__(self, planner: Planner, recipe: EraseRecipe) -> None:
+        self.planner, self.recipe = planner, recipe
+        described = planner.checkpoint.description
+        self.side = recipe.data.size or described.resolution
+        factor = 2 ** (len(described.vae["block_out_channels"]) - 1)
+        self.latents = (self.side // factor, self.side // factor)
+        self.tokens = int(described.text_encoder.get("max_position_embeddings", 77))
+        self.chosen = _chosen(planner, recipe)
+        self.measured = planner.mask is None and recipe.mask in ("salient", "inverse")
+        pictures = "pictures" in recipe.needs
+        self.drawn, self.own = (0, 0), (0, 0)
+        if pictures:
+            sources = recipe.data.forget, recipe.data.retain
+            self.drawn = sources[0].drawn, sources[1].drawn
+            self.own = _own(sources[0]), _own(sources[1])
+        self.forget, self.retain = (a + b for a, b in zip(self.drawn, self.own, strict=True))
+        self.mask_in_main = not (self.measured and not recipe.saliency.offload)
+
+    def stages(self) -> Iterator[Stage]:
+        """In their order."""
+        recipe = self.recipe
+        if sum(self.drawn):
+            pixels = Held("pictures", 3 * self.side**2 * sum(self.drawn), main=True)
+            batch = min(recipe.data.drawing.batch_size, max(self.drawn))
+            yield self._drawing(DRAW, recipe.data.drawing, batch, sum(self.drawn), (pixels,))
+        yield from self._encoding()
+        if self.measured:
+            yield from self._mask()
+        yield from self._method()
+        yield merging_stage(self.chosen, self._stored())
+        pairs = self._pairs()
+        kept = (
+            Held("merged, as stored", self._stored(), main=True),
+            Held("mask", self.chosen.covered, main=True),
+        )
+        batch = min(recipe.grid.drawing.batch_size, pairs)
+        yield self._drawing(GRID, recipe.grid.drawing, batch, 2 * pairs, kept)
+
+    def _drawing(
+        self,
+        name: str,
+        config: DrawingConfig,
+        batch: int,
+        total: int,
+        more: tuple[Held, ...],
+    ) -> Stage:
+        """The whole pipeline in float32; the UNet's passes and the decoder's follow each other."""
+        unet, decoder = self._unet("full"), decoder_cost(self._config("vae"), self.latents)
+        each = 2 if config.guidance > 1 else 1
+        active = batch * max(each * unet.live, decoder.live)
+        weights = 4 * sum(map(self._weights, self.planner.checkpoint.components))
+        held = (
+            Held("UNet, VAE and text encoders, fp32", weights),
+            Held("activations", active),
+            *more,
+        )
+        passes = total * config.steps * each
+        flops = passes * unet.flops + total * decoder.flops
+        return Stage(name, held).working(*self._shared(passes, flops))
+
+    def _encoding(self) -> Iterator[Stage]:
+        total = self.forget + self.retain
+        pixels = Held("pictures", 3 * self.side**2 * total, main=True)
+        if total:
+            cost = encoder_cost(self._config("vae"), (self.side, self.side))
+            at_once = min(pictures_a_pass(self.side, self.side), total)
+            held = (
+                Held("VAE, fp32", 4 * self._weights("vae")),
+                Held("activations", at_once * cost.live),
+                pixels,
+            )
+            yield Stage("encode pictures", held).working(total, total * cost.flops)
+        components = self.planner.checkpoint.components
+        text = sum(self._weights(name) for name in components if name.startswith("text_encoder"))
+        yield Stage("encode prompts", (Held("text encoders, fp32", 4 * text), pixels))
+
+    def _mask(self) -> Iterator[Stage]:
+        saliency, unet = self.recipe.saliency, self._unet(self.recipe.scope)
+        total = self.forget * saliency.draws
+        each = 2 if saliency.loss == "guided" else 1
+        samples = each * min(saliency.batch_size, -(-total // self.planner.processes))
+        found, ranked = mask_stages(self.chosen, unet, samples=samples, offload=saliency.offload)
+        yield found.working(*self._shared(total * each, 3 * total * each * unet.flops))
+        yield ranked
+
+    def _method(self) -> Iterator[Stage]:
+        recipe, training = self.recipe, self.recipe.training
+        if training is None:  # a closed form: one weight at a time, results in float64
+            held = Held("new weights, fp64", 8 * self.chosen.covered, main=True)
+            yield Stage("solve", (held, Held("mask", self.chosen.covered, main=True)))
+            return
+        each = -(-training.batch_size // self.planner.processes)
+        learned, asked = self._passes()
+        scope = self.recipe.scope if self.planner.mask is None else "full"
+        unet = self._unet(scope)
+        steps, *end = training_stages(
+            self.chosen,
+            unet,
+            training,
+            samples=learned * min(training.micro_batch or each, each),
+            frozen="frozen" in recipe.method.needs,
+            checkpointing=recipe.checkpointing,
+            mask_in_main=self.mask_in_main,
+        )
+        samples = training.steps * training.batch_size
+        times = (3 + recipe.checkpointing) * learned + asked  # a backward pass costs two forward
+        passes, flops = self._shared(samples * (learned + asked), samples * times * unet.flops)
+        yield steps.working(passes, flops, half=training.precision != "fp32")
+        yield from end
+
+    def _passes(self) -> tuple[int, int]:
+        """For a forget sample: passes with a gradient, and those without."""
+        method = self.recipe.method
+        if isinstance(method, Esd):  # half of the sampling on average, two passes each
+            return 1, 2 + method.rollout_steps
+        learned = 2 if self.retain else 1
+        if isinstance(method, GradientAscent):
+            return learned, 0
+        kept = getattr(method, "kept", "noise") == "base" and self.retain
+        return learned, 2 if kept else 1
+
+    def disk(self) -> dict[str, int]:
+        """What is written -> bytes."""
+        training, height = self.recipe.training, self.latents[0]
+        channels = int(self._config("vae")["latent_channels"])
+        latents = 8 * channels * height**2 * (self.forget + self.retain)  # means and deviations
+        pixels = 3 * self.side**2
+        states = 0
+        if training is not None:
+            states = 4 * self.chosen.selected + moment_bytes(training, self.chosen.selected)
+        return {
+            "cache: pictures and latents": pixels * sum(self.drawn) + latents,
+            "mask": -(-self.chosen.covered // 8),
+            "states of the training, three while one is written": 3 * states,
+            "model": folder_size(self.planner.checkpoint),
+            "grid, at most": 2 * self._pairs() * pixels,
+        }
+
+    def notes(self) -> Iterator[str]:
+        """What was taken for granted."""
+        for role in ("forget", "retain"):
+            source: PicturesConfig = getattr(self.recipe.data, role)
+            if "pictures" in self.recipe.needs and source.dataset and source.limit is None:
+                yield (
+                    f"how many pictures to {role} {source.dataset} holds is not known before it is "
+                    "read, so none of them is counted"
+                )
+        if sum(self.drawn):
+            yield "pictures that the cache already holds are not drawn again"
+        if self.recipe.code is not None:
+            yield "the passes of a method of your own are taken to be those of salun"
+
+    def _pairs(self) -> int:
+        """Pictures of the grid, each before and after."""
+        prompts = self.recipe.grid.prompts or grid_prompts(self.planner.plan)
+        return len(prompts) * len(parse_seeds(self.recipe.grid.seeds))
+
+    def _shared(self, passes: int, flops: int) -> tuple[int, int]:
+        """One process's part."""
+        count = self.planner.processes
+        return -(-passes // count), -(-flops // count)
+
+    def _unet(self, scope: str) -> PassCost:
+        return unet_cost(self._config("unet"), self.latents, tokens=self.tokens, scope=scope)
+
+    def _config(self, part: str) -> Mapping[str, object]:
+        config: Mapping[str, object] = getattr(self.planner.checkpoint.description, part)
+        return config
+
+    def _weights(self, component: str) -> int:
+        return sum(w.numel() for w in self.planner.checkpoint.components[component].values())
+
+    def _stored(self) -> int:
+        return sum(weight.nbytes for weight in self.planner.checkpoint.unet.values())
+
+
+def _chosen(planner: Planner, recipe: EraseRecipe) -> Chosen:
+    """What the mask file chooses, or what a mask is expected to: of each parameter alike."""
+    unet = planner.checkpoint.unet
+    if planner.mask is not None:
+        counts = {name: int(entry.sum()) for name, entry in planner.mask.entries.items()}
+        return chosen_weights(unet, counts)
+    sizes = {name: unet[name].numel() for name in in_scope(unet, recipe.scope)}
+    if recipe.mask == "all":
+        return chosen_weights(unet, sizes)
+    share = selected_count(sum(sizes.values()), recipe.density) / sum(sizes.values())
+    return chosen_weights(unet, {name: round(size * share) for name, size in sizes.items()})
+
+
+def _own(source: PicturesConfig) -> int:
+    """The user's pictures as far as they can be counted before they are read."""
+    count = source.limit or 0 if source.dataset else 0
+    if source.folder is None or not os.path.isdir(source.folder):
+        return count  # a folder that is not there is refused when it is read
+    there = sum(map(is_picture, visible(Path(source.folder))))
+    return count + min(there, source.limit or there)

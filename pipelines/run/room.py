@@ -1,0 +1,51 @@
+"""How much memory is free, and how fast a device multiplies matrices."""
+
+import re
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import torch
+
+_MEMINFO: Final = Path("/proc/meminfo")
+_SECONDS: Final = 0.15
+"""Of a probe."""
+REACHED: Final = {"cpu": 0.6, "cuda": 0.4, "mps": 0.4}
+"""Share of the rate of large products that whole passes reach: on a CPU as measured (see
+docs/memory.md), elsewhere a guess."""
+
+
+def free_main() -> int | None:
+    """Bytes of main memory that new programs may take; None where the system does not say."""
+    if not _MEMINFO.exists():
+        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", _MEMINFO.read_text(encoding="ascii"), re.M)
+    return int(found[1]) * 1024 if found else None
+
+
+def free_on(device: torch.device) -> int | None:
+    """Bytes free on a device with a memory of its own; None for others."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+@lru_cache
+def products_a_second(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of square products, probed for a moment."""
+    side = 512 if device.type == "cpu" else 4096
+    matrix = torch.ones(side, side, device=device, dtype=dtype)
+    matrix @ matrix  # the first one sets libraries up
+    _wait(device)
+    begun, count = time.perf_counter(), 0
+    while (spent := time.perf_counter() - begun) < _SECONDS:
+        matrix @ matrix
+        _wait(device)
+        count += 1
+    return 2 * side**3 * count / spent
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

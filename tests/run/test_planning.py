@@ -1,0 +1,177 @@
+"""What a run tells of memory before it begins, and settings that fit a card."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from support.console import erasure
+
+from erasure.checkpoints.architecture import expected_weights
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.description import shipped_description
+from erasure.checkpoints.family import FAMILIES
+from erasure.errors import ConfigError
+from erasure.memory_bill import PROCESS
+from pipelines.configs.settings import EraseRecipe, recipe_text, resolve
+from pipelines.run import fit
+from pipelines.run.bill import Bill, Planner
+from pipelines.run.bill_words import Told
+from pipelines.run.erasing import plan_of, prepare
+from pipelines.run.fit import Budget, fitted
+from prompts.concepts.concepts import plan_concept
+
+CPU = torch.device("cpu")
+STAGES = [
+    "draw pictures",
+    "encode pictures",
+    "encode prompts",
+    "find the mask",
+    "rank the weights",
+    "train",
+    "check and merge",
+    "draw the grid",
+]
+
+
+def planner_of(recipe: EraseRecipe, checkpoint: Checkpoint, *, apart: bool = False) -> Planner:
+    return Planner(
+        checkpoint=checkpoint,
+        plan=plan_of(recipe, checkpoint),
+        mask=None,
+        apart=apart,
+    )
+
+
+def demo(**more: object) -> tuple[EraseRecipe, Planner]:
+    recipe, checkpoint = prepare({"model": "demo", "concept": "church", **more})
+    return recipe, planner_of(recipe, checkpoint)
+
+
+def peak(bill: Bill, *names: str) -> int:
+    return max(bill.main(stage) for stage in bill.stages if stage.name in names)
+
+
+def settle(
+    recipe: EraseRecipe, planner: Planner, size: int, given: Mapping[str, Any] | None = None
+) -> tuple[EraseRecipe, tuple[str, ...]]:
+    found = fitted(recipe, given or {}, planner.bill, Budget("8gb", size), CPU)
+    return found.recipe, found.said
+
+
+def test_a_dry_run_tells_memory_passes_time_and_disk_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = erasure(
+        *("erase", "demo", "--concept", "church", "--dry-run", "--json", "--device", "cpu"),
+        *("--cache", tmp_path / "cache"),
+    )
+    assert said.code == 0, said.err
+    assert list(tmp_path.iterdir()) == []
+    told = json.loads(said.out)
+    assert [stage["name"] for stage in told["stages"]] == STAGES
+    train = told["stages"][5]
+    assert train["device"] is None
+    assert train["main"] == sum(train["held"].values()) + PROCESS
+    # 150 steps of 8: a forget and a retain sample with a gradient, and two answers without.
+    assert train["passes"] == 150 * 8 * 4
+    drawn = told["stages"][0]
+    assert drawn["passes"] == (96 + 288) * 16 * 2
+    assert drawn["minutes"] > 0
+    assert told["disk"]["mask"] == pytest.approx(7.2e6 / 8, rel=0.05)
+
+
+def test_a_run_tells_its_bill_before_the_first_picture_is_drawn(tmp_path: Path) -> None:
+    place = "pipelines.run.erasing.Gatherer.gather"
+    with patch(place, side_effect=ConfigError("here it would draw")):
+        said = erasure("erase", "demo", "--concept", "church", "--out", tmp_path / "run")
+    assert said.code == 2
+    before, _, after = said.err.partition("here it would draw")
+    assert "find the mask" in before
+    assert "disk: about" in before
+    assert "memory" not in after
+
+
+def test_a_stage_that_needs_more_than_is_free_is_warned_of() -> None:
+    recipe, planner = demo()
+    bill = planner.bill(recipe)
+    most = peak(bill, *STAGES)
+    assert Told(bill, CPU, None, most).warnings() == []
+    assert len(Told(bill, CPU, None, most - 1).warnings()) == 1
+    assert len(Told(bill, CPU, None, 0).warnings()) == len(STAGES)
+
+
+def test_what_fits_is_left_as_it_is() -> None:
+    recipe, planner = demo()
+    assert settle(recipe, planner, 10**12) == (recipe, ())
+
+
+def test_a_smaller_memory_makes_smaller_passes_and_no_more_than_it_must() -> None:
+    recipe, planner = demo()
+    small, said = settle(recipe, planner, PROCESS + 170_000_000)
+    assert peak(planner.bill(small), *STAGES) <= PROCESS + 170_000_000
+    training = small.training
+    assert training is not None
+    assert training.micro_batch is not None
+    assert training.micro_batch < training.batch_size
+    twice = replace(small, method=replace(small.method, micro_batch=2 * training.micro_batch))
+    assert peak(planner.bill(twice), "train") > PROCESS + 170_000_000
+    assert (training.precision, training.moments) == ("fp32", "fp32")
+    assert small.saliency.batch_size < recipe.saliency.batch_size
+    assert f"micro_batch = {training.micro_batch}" in recipe_text(small)
+    assert any("method.micro_batch" in line and "needed" in line for line in said)
+
+
+def test_what_was_given_is_never_changed_and_the_contradiction_names_both() -> None:
+    recipe, planner = demo(data={"drawing": {"batch_size": 48}})
+    given = {"data": {"drawing": {"batch_size": 48}}}
+    with pytest.raises(ConfigError, match=r"--fit 8gb allows .* --drawing-batch 48 as given"):
+        settle(recipe, planner, PROCESS + 150_000_000, given)
+
+
+def test_what_no_setting_helps_is_refused_by_the_stage_s_name() -> None:
+    recipe, planner = demo()
+    with pytest.raises(ConfigError, match=r"draw pictures needs .* whatever is set"):
+        settle(recipe, planner, PROCESS + 1_000_000)
+
+
+def test_the_command_refuses_a_contradiction_and_an_unknown_size(tmp_path: Path) -> None:
+    line = ["erase", "demo", "--concept", "church", "--device", "cpu", "--out", tmp_path / "run"]
+    with patch.dict(fit.CARDS, {"8gb": int((PROCESS + 150_000_000) / 0.92)}):
+        said = erasure(*line, "--fit", "8gb", "--drawing-batch", "48")
+    assert said.code == 2
+    assert "--fit 8gb" in said.err
+    assert "--drawing-batch 48" in said.err
+    assert erasure(*line, "--fit", "9gb").code == 2
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_stable_diffusion_1_fits_a_card_of_8_gb() -> None:
+    description = shipped_description("sd1")
+    parts = ("unet", "vae", "text_encoder")
+    checkpoint = Checkpoint(
+        family=FAMILIES["sd1"],
+        path=Path("sd1"),
+        components={part: expected_weights(part, getattr(description, part)) for part in parts},
+        description=description,
+    )
+    recipe = resolve({"model": "sd1", "concept": "church"}, canvas=False)
+    planner = Planner(
+        checkpoint=checkpoint,
+        plan=plan_concept("church", family="general"),
+        mask=None,
+        apart=True,
+    )
+    budget = fit.budget_of("8gb", CPU)
+    before = planner.bill(recipe)
+    assert max(before.device(stage) or 0 for stage in before.stages) > budget.size
+    found = fitted(recipe, {}, planner.bill, budget, CPU)
+    after = planner.bill(found.recipe)
+    assert max(after.device(stage) or 0 for stage in after.stages) <= budget.size
+    assert found.recipe.saliency.offload
