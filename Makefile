@@ -12,19 +12,22 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.ready-run
 DEV := $(VENV)/.ready-dev
 DRAW := $(VENV)/.ready-demo-checkpoint
+# A second environment, with the lowest versions that pyproject.toml allows.
+OLD := .venv-lowest
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types pytest demo-checkpoint setup setup-dev clean
+.PHONY: help demo test test-lowest lint types pytest demo-checkpoint setup setup-dev clean
 
 help:
 	@echo "make demo             set up and run the main job on the embedded checkpoint"
 	@echo "make test             set up, lint, check types, run the tests"
+	@echo "make test-lowest      run the tests with the lowest versions, in $(OLD)"
 	@echo "make demo-checkpoint  train the embedded checkpoint again (needs npm; hours)"
 	@echo "make setup            only install what running needs, into $(VENV)"
 	@echo "make setup-dev        only install what testing needs, into $(VENV)"
-	@echo "make clean            remove $(VENV), build output and caches"
+	@echo "make clean            remove $(VENV), $(OLD), build output and caches"
 
 demo: $(RUN)
 	$(BIN)/erasure demo $(ARGS)
@@ -42,6 +45,9 @@ types: $(DEV)
 
 pytest: $(DEV)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-lowest: $(OLD)/.ready
+	$(OLD)/bin/python -m pytest $(ARGS)
 
 demo-checkpoint: $(DRAW)
 	$(BIN)/python -m pipelines.demo_checkpoint $(ARGS)
@@ -74,6 +80,12 @@ $(DRAW): $(VENV)/.created pyproject.toml
 	$(INSTALL) -e '.[demo-checkpoint]'
 	@touch $(RUN) $@
 
+$(OLD)/.ready: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(OLD)
+	$(OLD)/bin/python -m pip install --disable-pip-version-check $(PIP_FLAGS) \
+	  -c constraints-lowest.txt -e '.[dev,8bit]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLD) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find erasure eval pipelines prompts tests -name __pycache__ -type d -prune -exec rm -rf {} +
