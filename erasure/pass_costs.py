@@ -180,14 +180,14 @@ class _FusedAttention(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         query, key, value = args[:3]
         self.flops += 4 * key.shape[-2] * query.numel()  # scores, and their sums of values
-        return _Attention.apply(query, key, value)
+        return _Attention.apply(query, key, value)  # type: ignore[no-untyped-call]
 
 
 class _Live(TorchDispatchMode):
     """Counts the bytes of what the operations made and nobody has let go yet."""
 
     def __init__(self, weights: Iterable[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.most = self._now = 0
         self._known = {weight.untyped_storage()._cdata for weight in weights}
 

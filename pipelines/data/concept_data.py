@@ -153,7 +153,7 @@ class Gatherer:
             assert kept is not None
             first = kept["pixels"][: drawing.batch_size]  # of a cache that knew no better
             require_content([_image(pixels) for pixels in first], "the model")
-            yield PromptedPixels(kept["pixels"], [request.prompt for request in requests])
+            yield PromptedPixels(kept["pixels"], [prompts[row] for row in rows])
 
     def _draw(self, requests: Sequence[Request], tick: Tick) -> Tensor:
         """(N, 3, H, W) uint8; whole batches are shared out, as a picture depends on its batch."""

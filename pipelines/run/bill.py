@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from erasure.architectures.scopes import in_scope
 from erasure.checkpoints.checkpoint import Checkpoint
@@ -247,8 +247,8 @@ class _Count:
     def _unet(self, scope: str) -> PassCost:
         return unet_cost(self._config("unet"), self.latents, tokens=self.tokens, scope=scope)
 
-    def _config(self, part: str) -> Mapping[str, object]:
-        config: Mapping[str, object] = getattr(self.planner.checkpoint.description, part)
+    def _config(self, part: str) -> Mapping[str, Any]:
+        config: Mapping[str, Any] = getattr(self.planner.checkpoint.description, part)
         return config
 
     def _weights(self, component: str) -> int:
