@@ -13,7 +13,7 @@ from pipelines.process.recipe_options import recipe_options
 from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
-    from pipelines.run.bill_words import Told
+    from pipelines.planning.bill_words import Told
     from pipelines.run.erasing import Erased
 
 

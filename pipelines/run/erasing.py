@@ -31,11 +31,11 @@ from pipelines.configs.settings import (
 from pipelines.data.concept_data import Gatherer
 from pipelines.data.prompt_checks import check_plan, warn_of_prompts
 from pipelines.drawing.plots import plot_density, plot_losses
+from pipelines.planning.bill import Planner
+from pipelines.planning.bill_words import Told
 from pipelines.process.interrupts import between_steps
 from pipelines.process.processes import Processes, processes
 from pipelines.process.progress import Reporter
-from pipelines.run.bill import Planner
-from pipelines.run.bill_words import Told
 from pipelines.run.cell_judge import cell_judge
 from pipelines.run.cell_verdict import CellVerdict
 from pipelines.run.masking import make_mask, named_mask

@@ -12,8 +12,8 @@ import torch
 from erasure.errors import ConfigError
 from erasure.training.moments import require_eight_bit
 from pipelines.configs.settings import EraseRecipe
-from pipelines.run.bill import DRAW, GRID, MASK, TRAIN, Bill
-from pipelines.run.room import free_main, free_on
+from pipelines.planning.bill import DRAW, GRID, MASK, TRAIN, Bill
+from pipelines.planning.room import free_main, free_on
 
 CARDS: Final[Mapping[str, int]] = {f"{size}gb": size * 2**30 for size in (8, 12, 24)}
 """Names of `--fit` -> bytes of the card."""

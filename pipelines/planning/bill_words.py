@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from erasure.memory_bill import Stage
-from pipelines.run.bill import Bill
-from pipelines.run.room import REACHED, free_main, free_on, products_a_second
+from pipelines.planning.bill import Bill
+from pipelines.planning.room import REACHED, free_main, free_on, products_a_second
 
 GB = 1e9
 

@@ -7,10 +7,10 @@ from typing import Any
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError
 from pipelines.configs.settings import EraseRecipe
-from pipelines.run.bill import Planner
-from pipelines.run.bill_words import Told
+from pipelines.planning.bill import Planner
+from pipelines.planning.bill_words import Told
+from pipelines.planning.fit import Fitted, budget_of, fitted
 from pipelines.run.erasing import plan_of
-from pipelines.run.fit import Fitted, budget_of, fitted
 from pipelines.run.masking import named_mask
 from pipelines.run.models import pick_device
 
@@ -33,7 +33,7 @@ def fit(recipe: EraseRecipe, checkpoint: Checkpoint, given: Mapping[str, Any], n
         given: tables of the command line and the recipe file; their settings stay.
 
     Raises:
-        ConfigError: see `pipelines.run.fit.fitted`, or several processes would each look at what is
+        ConfigError: see `pipelines.planning.fit.fitted`, or several processes would each look at what is
             free.
     """
     if name == "auto" and _processes() > 1:
