@@ -72,8 +72,8 @@ def erase(
     given = merge(given, _of_own_options(method, retain_prompts))
     refuse_early(given, recipe)
     from pipelines.configs.set_options import with_settings
+    from pipelines.planning import planning
     from pipelines.process.progress import Reporter
-    from pipelines.run import planning
     from pipelines.run.erasing import prepare, run_erasure
     from pipelines.run.model_facts import notice, tell_model
 

@@ -33,8 +33,8 @@ def fit(recipe: EraseRecipe, checkpoint: Checkpoint, given: Mapping[str, Any], n
         given: tables of the command line and the recipe file; their settings stay.
 
     Raises:
-        ConfigError: see `pipelines.planning.fit.fitted`, or several processes would each look at what is
-            free.
+        ConfigError: see `pipelines.planning.fit.fitted`, or several processes would each look at
+            what is free.
     """
     if name == "auto" and _processes() > 1:
         raise ConfigError(

@@ -18,10 +18,10 @@ from erasure.checkpoints.family import FAMILIES
 from erasure.errors import ConfigError
 from erasure.memory_bill import PROCESS
 from pipelines.configs.settings import EraseRecipe, recipe_text, resolve
+from pipelines.planning import fit
 from pipelines.planning.bill import Bill, Planner
 from pipelines.planning.bill_words import Told
 from pipelines.planning.fit import Budget, fitted
-from pipelines.run import fit
 from pipelines.run.erasing import plan_of, prepare
 from prompts.concepts.concepts import plan_concept
 
