@@ -270,7 +270,8 @@ def test_two_damaged_states_are_told_in_one_sentence(how: str, older: str, two: 
     assert message.startswith(f"{two} {DAMAGE[how][1]}")
     if older != "missing":
         assert f"and the one before it, {two.name}.old, {DAMAGE[older][1]}" in message
-    assert message.endswith("; delete both to start anew")
+    both = "it" if older == "missing" else "both"
+    assert message.endswith(f"; delete {both} to start anew")
 
 
 def test_a_state_of_another_run_is_no_damaged_one(two: Path) -> None:
