@@ -407,7 +407,7 @@ def test_a_run_whose_states_are_both_damaged_is_told_so(
     told = said.err.splitlines()[-1]
     assert told.startswith(f"erasure: {cut / 'state.safetensors'} is damaged (its checksum")
     assert "and the one before it, state.safetensors.old, is not a training state" in told
-    assert told.endswith("or start anew with --force (force=True)")
+    assert told.endswith("; delete both to start anew")
     assert erasure(*line, "--force").code == 0
     assert names(cut) == RUN_FILES
 

@@ -108,7 +108,7 @@ def test_a_cache_of_pictures_of_one_colour_is_not_trained_on(
 ) -> None:
     broken = changed_part(tiny_folder, tmp_path / "flat", "vae", "decoder.conv_out.bias", -1e6)
     few = ("--recipe", few_steps(tmp_path), "--cache", tmp_path / "cache", "--forget-drawn", 2)
-    line = ("mask", broken, *CHURCH, "--kind", "all", *few, "--out")
+    line = ("mask", broken, *CHURCH, "--draws", 1, *few, "--out")
     with monkeypatch.context() as patch:
         patch.setattr(concept_data, "require_content", lambda images, whose: None)
         erasure(*line, tmp_path / "old.safetensors")  # as versions did that did not look

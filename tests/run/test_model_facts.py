@@ -51,7 +51,7 @@ def test_every_command_says_what_it_read_and_from_where(
     assert "says epsilon and was not followed" in "".join(facts["notes"])
 
     out = tmp_path / "mask.safetensors"
-    concept = ("--concept", "church", "--kind", "all", "--forget-drawn", 1, "--cache", cache)
+    concept = ("--concept", "church", "--kind", "all", "--cache", cache)
     said = erasure("mask", *given, *concept, "--json", "--out", out)
     assert told(said)["base_read_as"] == facts
     assert V_LINE in said.err

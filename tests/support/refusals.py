@@ -12,8 +12,12 @@ from safetensors.torch import load_file, save_file
 from support.console import Said, erasure
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
-PROGRESS = re.compile(r"[a-z ]+: \d+ in [\d.]+ s|(model|before|after): .+; predicts .+; noise .+")
-"""A stage that ended, or what a model was read as."""
+PROGRESS = re.compile(
+    r"[a-z ]+: \d+ in [\d.]+ s"
+    r"|(model|before|after): .+; predicts .+; noise .+"
+    r"|memory of .+ is free|time: .+; disk: .+|note: .+"
+)
+"""A stage that ended, what a model was read as, or what the run will take."""
 CHURCH = ("--concept", "church")
 
 LINES = [
