@@ -31,7 +31,7 @@ class BatchSource(Protocol[B_co]):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a sample's latents, (C, H, W)."""
+        """The shape of a sample's latents, (C, H, W)."""
         ...
 
     def at(self, position: int, count: int, student: Denoiser, frozen: FrozenDenoiser, /) -> B_co:
@@ -61,7 +61,7 @@ class PictureBatches:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a sample's latents, (C, H, W)."""
+        """The shape of a sample's latents, (C, H, W)."""
         return self.data.latent_shape
 
     def at(self, position: int, count: int, student: Denoiser, frozen: FrozenDenoiser, /) -> Batch:
@@ -140,7 +140,7 @@ class RolloutBatches:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a sample's latents, (C, H, W)."""
+        """The shape of a sample's latents, (C, H, W)."""
         return self.data.latent_shape
 
     @torch.no_grad()
