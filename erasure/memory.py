@@ -16,7 +16,8 @@ _WORDS: Final = (
     "not enough memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
-"""Of a RuntimeError: CPU, Metal and what CUDA's libraries raise beside `torch.OutOfMemoryError`."""
+"""Words by which a RuntimeError says so: the CPU's, Metal's, and those of CUDA's libraries, which
+do not raise `torch.OutOfMemoryError`."""
 
 
 def is_out_of_memory(err: BaseException) -> bool:

@@ -67,7 +67,7 @@ class Chosen:
     weights: int
     """N"""
     covered: int
-    """Of the parameters that the mask names."""
+    """Weights in the parameters that the mask names."""
     selected: int
     """s"""
     positions: int

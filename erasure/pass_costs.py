@@ -34,7 +34,7 @@ class PassCost:
     live: int
     """Most bytes of activations at one time where no gradient is wanted."""
     flops: int
-    """Of the pass forward; a product and a sum are two."""
+    """Floating-point operations of the pass forward; a product and a sum are two."""
     saved: int = 0
     """Bytes of activations that the backward pass needs."""
     checkpointed: int = 0
@@ -228,7 +228,7 @@ class _Saved:
         self._inside: list[dict[int, torch.UntypedStorage]] = []
         self._now = self._outside
         self.weights: list[int] = []
-        """Of each block."""
+        """How many weights each block has."""
 
     def note(self, tensor: Tensor) -> None:
         """For `saved_tensors_hooks`."""

@@ -47,7 +47,7 @@ class TextEncoder:
         return _in_parts(self, prompts, batch_size)
 
     def tokenize(self, prompts: Sequence[str]) -> tuple[TokenIds]:
-        """Of B prompts, on CPU."""
+        """Look up the tokens of B prompts, on CPU."""
         return (_tokenize(self.tokenizer, prompts),)
 
     def embed(self, tokens: Sequence[TokenIds]) -> tuple[Tensor]:
@@ -114,7 +114,7 @@ class TextEncoderPair:
         return _in_parts(self, prompts, batch_size)
 
     def tokenize(self, prompts: Sequence[str]) -> tuple[TokenIds, TokenIds]:
-        """Of B prompts, on CPU; the two fill them up with different tokens."""
+        """Look up the tokens of B prompts, on CPU; each tokenizer fills up with its own token."""
         first, second = self.tokenizers
         return _tokenize(first, prompts), _tokenize(second, prompts)
 

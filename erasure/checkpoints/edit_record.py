@@ -42,7 +42,7 @@ class EditRecord:
     total: int
     """Weights of the UNet."""
     version: str
-    """Of this package."""
+    """The version of this package that made the edit."""
     created: str = field(default_factory=utc_now)
     """ISO 8601."""
 

@@ -11,7 +11,7 @@ from erasure.storage.json_text import parsed
 
 FORMAT: Final = "erasure-checkpoint 2"
 FIRST_FORMAT: Final = "erasure-checkpoint 1"
-"""Of a single edit, whose fields stand without a list; still read."""
+"""The format of a single edit, whose fields stand without a list; it is still read."""
 FILE_NAME: Final = "erasure.json"
 HEADER: Final = "erasure."
 """How all entries of ours in a header begin."""

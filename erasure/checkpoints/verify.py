@@ -40,8 +40,8 @@ class Verification:
     unchecked: Mapping[str, str] = field(default_factory=dict)
     """Part -> why it was not looked at."""
     unet_hash: str = ""
-    """Of the UNet as found: to be held against one from a source that is trusted, as whoever can
-    write a file can write its hashes too."""
+    """Hash of the UNet's weights as they are. Hold it against one from a source that you trust:
+    whoever can write a file can write its hashes too."""
 
     @property
     def passed(self) -> bool:
@@ -159,7 +159,7 @@ def _check_weights(
     for name, part in parts.items():
         if name in stated:
             if old and rounded_hash(part) == stated[name]:
-                hashes[name] = stated[name]  # of values rounded to float32, as hashes once were
+                hashes[name] = stated[name]  # hashed after rounding to float32, as once was done
             found.checks.append(Check(f"{name} weights", stated[name], hashes[name]))
         else:
             found.unchecked[f"{name} weights"] = NOT_RECORDED

@@ -34,7 +34,7 @@ class Descent:
     """Only read by SGD."""
     weight_decay: float = 5e-4
     schedule: Literal["constant", "cosine", "step"] = "constant"
-    """Of the rate over the epochs: "step" divides it by 10 after 1/2 and again after 3/4."""
+    """Course of the rate over the epochs: "step" divides it by 10 after 1/2 and after 3/4."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1:

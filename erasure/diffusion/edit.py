@@ -288,7 +288,7 @@ def _finish(
 
 
 def package_version() -> str:
-    """Of the installed distribution."""
+    """Version of the installed distribution, or `0+source` where none is installed."""
     try:
         return version("diffusion-erasure")
     except PackageNotFoundError:

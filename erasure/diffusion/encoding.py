@@ -25,9 +25,9 @@ from erasure.storage.cache import TensorCache, content_key
 from erasure.storage.hashing import weights_hash
 
 _PIXELS: Final = 2**20
-"""Of the pictures encoded in one pass, which has activations of 512 bytes a pixel and layer."""
+"""Most pixels encoded in one pass, which has activations of 512 bytes a pixel and layer."""
 _PICTURES: Final = 8
-"""In one pass, at most."""
+"""Most pictures encoded in one pass."""
 _ADDED: Final = "added."
 """What the names of a condition's tensors begin with in the cache, but for the tokens."""
 

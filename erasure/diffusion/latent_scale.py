@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 DEFAULT_FACTOR = 0.18215
-"""Of `AutoencoderKL` where its config has no `scaling_factor`."""
+"""The factor that `AutoencoderKL` takes where its config has no `scaling_factor`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class Outcome:
     """Name of a weight -> its new value, of the weight's shape, in float32 or wider; values where
     the mask does not select are not taken."""
     precision: Precision = "fp32"
-    """Of the network that the values were read from."""
+    """Type of the network that the values were read from."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What else the record should say of the run: plain JSON values."""
 
@@ -44,7 +44,7 @@ class Task:
     data: ConceptData
     """What the method named among its needs: pictures, prompts, or both."""
     mask: SaliencyMask
-    """Of this checkpoint."""
+    """Which weights of this checkpoint may change."""
     device: torch.device
     checkpointing: bool = False
     """Recompute activations in backward passes."""

@@ -55,6 +55,6 @@ def token_window(checkpoint: Checkpoint) -> TokenWindow:
 
 
 def _positions(config: Mapping[str, Any]) -> int:
-    """Of a text encoder; CLIP's own number where its config does not say."""
+    """Tokens that a text encoder has places for; CLIP's number where its config says none."""
     told = config.get("max_position_embeddings")
     return told if isinstance(told, int) else 77

@@ -31,7 +31,7 @@ class Positions:
 
     @classmethod
     def of(cls, chosen: Tensor, device: torch.device) -> "Positions":
-        """Of a bool tensor of any shape, to be kept on `device`."""
+        """Note the True entries of a bool tensor of any shape, on `device`."""
         size, count = chosen.numel(), int(torch.count_nonzero(chosen))
         if count > FEW and 32 * count > size:
             return cls(pack(chosen).to(device), size)

@@ -72,7 +72,7 @@ def _stored(value: Tensor) -> bytes:
 
 def _gives_back(single: Tensor, value: Tensor) -> bool:
     """Whether the float32 values become the stored ones again, to the bit."""
-    if value.dtype in (torch.float32, torch.bfloat16):  # of the latter they are the upper half
+    if value.dtype in (torch.float32, torch.bfloat16):  # a bfloat16 is the upper half
         return True
     if value.dtype == torch.float16:  # every number of it is one of float32; a NaN may lose bits
         return not bool(torch.isnan(single).any())

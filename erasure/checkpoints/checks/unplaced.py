@@ -12,14 +12,14 @@ from erasure.checkpoints.wording import counted, few
 
 _AVERAGED: Final = "model_ema."
 _BUFFERS: Final = re.compile(
-    # Of the original training code, which derives them from the noise schedule.
+    # The original training code stores these; it derives them from the noise schedule.
     r"(log_|sqrt_)?(one_minus_|recip_|recipm1_)?(alphas_cumprod|betas)(_prev)?"
     r"|posterior_(variance|log_variance_clipped|mean_coef[12])|lvlb_weights|logvar"
     r"|(denoiser\.)?sigmas|model_ema\.(decay|num_updates)"
     r"|v_pred|ztsnr"  # markers, which are written anew
 )
 _EXPECTED: Final = re.compile(
-    # Of the published text encoders, which diffusers cuts short: last layer, projection, scale.
+    # The published text encoders hold these; diffusers leaves out last layer, projection, scale.
     r"(transformer\.resblocks|text_model\.encoder\.layers)\.\d+\..*"
     r"|text_projection(\.weight)?|logit_scale"
 )

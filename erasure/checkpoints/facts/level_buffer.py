@@ -11,7 +11,7 @@ from erasure.errors import CheckpointError
 
 BUFFER: Final = "alphas_cumprod"
 _LEAST: Final = 1e-4
-"""Of the tolerance: other code sums the betas in another order and precision."""
+"""The tolerance is never below it, as other code sums the betas in another order and precision."""
 
 
 def all_noise_of_buffer(buffer: Tensor, config: Mapping[str, Any], where: str) -> bool:

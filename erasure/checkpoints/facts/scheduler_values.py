@@ -7,7 +7,7 @@ from typing import Any, Final
 from erasure.errors import CheckpointError
 
 MOST_STEPS: Final = 10_000
-"""Of training; published models have 1,000, a few older ones 4,000."""
+"""Most training steps that are read; published models have 1,000, a few older ones 4,000."""
 
 
 def _is_number(value: object) -> bool:

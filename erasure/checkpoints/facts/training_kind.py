@@ -32,7 +32,7 @@ class TrainingKind:
 
     prediction_from: str = ""
     levels_from: str = ""
-    """Of the noise levels."""
+    """What said which noise levels the model was trained with."""
     notices: tuple[str, ...] = ()
     """What was not followed, each a sentence."""
 

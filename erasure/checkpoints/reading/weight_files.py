@@ -35,7 +35,7 @@ class _Set:
     shards: dict[int, Path] = field(default_factory=dict)
     """Number -> file."""
     count: int = 0
-    """Of shards, as their names tell."""
+    """How many shards there should be, as their names say."""
 
 
 def read_weights(

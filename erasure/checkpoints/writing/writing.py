@@ -37,7 +37,7 @@ class Outgoing:
 
     @property
     def unet_hash(self) -> str:
-        """Of the UNet as written."""
+        """Hash of the UNet's weights as they were written."""
         return self.weights["unet"]
 
     def header(self, more: Mapping[str, str] | None = None) -> dict[str, str]:

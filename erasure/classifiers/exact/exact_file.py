@@ -74,6 +74,6 @@ def read_exact(path: Path, method: str | None = None) -> Saved:
 
 
 def _hash(method: str, config: str, tensors: Mapping[str, Tensor]) -> str:
-    """Of everything that is read again."""
+    """Hash everything that is read again."""
     words = repr((method, config, bytes_hash(tensors)))
     return hashlib.sha256(words.encode()).hexdigest()

@@ -59,7 +59,7 @@ class LinearObjective:
         return self.data_gradient(w) + self.l2 * len(self.x) * w + self.b
 
     def hessian(self, w: Tensor, output: int) -> Tensor:
-        """Of one output, (D, D); outputs do not interact."""
+        """The second derivatives of one output's loss, (D, D); outputs do not interact."""
         rows = self.x
         if self.loss == "logistic":
             p = torch.sigmoid(self.x @ w[output])

@@ -62,7 +62,7 @@ class SalUnSoft(RandomLabel):
     source: ClassVar[str] = "arXiv:2310.12508, soft-thresholding SalUn"
     lr: float = 5e-4
     share: float = 0.1
-    """Of the moving weights, those that go back to where they were after the first steps."""
+    """Share of the moving weights that go back to where they were after the first steps."""
 
     def __post_init__(self) -> None:
         RandomLabel.__post_init__(self)

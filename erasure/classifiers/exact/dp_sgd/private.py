@@ -64,9 +64,9 @@ class PrivateTraining:
     batchnorm: Literal["refuse", "replace"] = "refuse"
     """Whether opacus may put GroupNorm in the place of BatchNorm."""
     seed: int | None = None
-    """Of batches and noise; None draws 62 secret bits from the operating system. Either way the
-    numbers come from torch's ordinary generator, not from a cryptographically secure one. Whoever
-    knows the seed can take the noise away, and the bound does not hold against them."""
+    """Seed of batches and noise; None draws 62 secret bits from the operating system. Either way
+    the numbers come from torch's ordinary generator, not from a cryptographically secure one.
+    Whoever knows the seed can take the noise away, and the bound does not hold against them."""
 
     def __post_init__(self) -> None:
         for name in ("epsilon", "clip"):

@@ -95,7 +95,7 @@ def best_drawn(rows: Rows, thresholds: Floats) -> int | None:
 
 
 def _scores(left: Floats, total: Floats) -> Floats:
-    """Of class counts (..., C) on the left and (C,) in all."""
+    """Score each split from its class counts, (..., C) on the left and (C,) in all."""
     right = total - left
     with np.errstate(invalid="ignore"):  # A side may be empty where it is not allowed anyway.
         score: Floats = (left**2).sum(-1) / left.sum(-1) + (right**2).sum(-1) / right.sum(-1)
