@@ -137,7 +137,7 @@ def _spoken(command: Callable[..., None]) -> Callable[..., None]:
             if _is_out_of_memory(err):
                 _fail(f"out of memory; {_less_memory(known, options)}", 1)
             if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT):
-                _disk_is_full(err.filename)  # of a temporary file, or of stdout
+                _disk_is_full(err.filename)  # it names a temporary file, or stdout
             if not isinstance(err, OSError) or err.filename is None:
                 raise  # no path that was given: not the user's to mend
             reason = f"{err.strerror or err}; check the path and its permissions"

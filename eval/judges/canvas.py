@@ -133,7 +133,7 @@ class CanvasJudge:
     batch_size: int = 64
     name: str = "canvas"
     labels: tuple[str, ...] = (*OBJECTS, *STYLES)
-    """Of both heads."""
+    """The labels of both heads, objects first."""
 
     def __call__(self, images: Sequence[Image.Image], /) -> list[Judgement]:
         """The best five objects and styles of each picture."""
@@ -167,7 +167,7 @@ def open_canvas(*, batch_size: int = 64) -> CanvasJudge:
 def _probabilities(
     images: Sequence[Image.Image], network: CanvasClassifier, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of the objects (B, O) and of the styles (B, S), batch by batch."""
+    """Yield the probabilities of objects (B, O) and styles (B, S), batch by batch."""
     for start in range(0, len(images), batch_size):
         objects, styles = network(to_pixels(images[start : start + batch_size]))
         yield objects.softmax(1), styles.softmax(1)

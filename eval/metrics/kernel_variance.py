@@ -24,7 +24,7 @@ class _Block:
     columns: Tensor
     """(M,)"""
     squares: float
-    """Of all values."""
+    """Sum of the squares of all values."""
 
 
 def kernel_variance(after: Tensor, before: Tensor, *, seed: int = 0) -> float:

@@ -28,7 +28,7 @@ class Proportion:
     high: float
 
     def complement(self) -> "Proportion":
-        """Of the other pictures: share forgotten from share recognised."""
+        """Return the proportion of the other pictures: forgotten ones, if these are recognised."""
         rest = self.total - self.count
         return Proportion(rest, self.total, rest / self.total, 1 - self.high, 1 - self.low)
 

@@ -38,7 +38,7 @@ class ExactRecord:
     """What left last, as `10%`; empty before anything did."""
     forget_seed: int = 0
     seconds: float = 0.0
-    """Of training, or of the last forgetting."""
+    """What training took, or the last forgetting."""
     noise: str = ""
     """Where the noise of its bound came from, in words; empty for a method without."""
     format: str = FORMAT

@@ -35,7 +35,7 @@ class Measured:
 
     scores: Scores
     attack_seconds: float
-    """Of the membership attack alone; it should stay below the forgetting's."""
+    """What the membership attack alone took; it should take less than the forgetting."""
     others: Mapping[str, float] = field(default_factory=dict)
     """The attack on other signals, per cent."""
 

@@ -40,15 +40,15 @@ class ClassifierRecord:
     model: ModelConfig
     facts: DataFacts
     training: TrainingRecipe
-    """Of the original."""
+    """How the original was trained."""
     fingerprint: str
-    """Of the training examples, `ClassifierData.fingerprint`."""
+    """`ClassifierData.fingerprint`, the hash of the training examples."""
     seed: int
-    """Of this run."""
+    """The seed of this run."""
     method: str = ""
     """Key into `METHODS`; empty for an original."""
     settings: str = "{}"
-    """Of the method, JSON."""
+    """The method's settings, as JSON."""
     forget: str = ""
     """What is forgotten, as `10%` or `class:3`; empty for an original."""
     forget_seed: int = 0
@@ -146,7 +146,7 @@ def _require_fit(path: Path, record: ClassifierRecord, state: Mapping[str, Tenso
             wanted = make_model(record.model, record.facts, seed=0).state_dict()
     except ConfigError:
         raise
-    except Exception as err:  # of torch, for sizes that no network can have
+    except Exception as err:  # torch raises it for sizes that no network can have
         raise CheckpointError(f"{path} describes no such network ({err}); {_AGAIN}") from err
     if {n: t.shape for n, t in wanted.items()} != {n: t.shape for n, t in state.items()}:
         raise CheckpointError(

@@ -31,7 +31,7 @@ class SourceField:
     kind: type[Any] | None
     """bool, int, float, str or Path, of a value or of each of several; None for a table."""
     choices: tuple[str, ...] = ()
-    """Of a Literal."""
+    """The values that a Literal allows."""
     several: bool = False
     """Whether it holds any number of values."""
     table: str = ""

@@ -14,11 +14,11 @@ from pipelines.configs.everyday import ERASE, EVALUATE, flags
 Tables = Mapping[str, Any]
 
 _KINDS: Final = ("salient", "random", "inverse", "all")
-"""Of masks; anything else is the path of a mask file."""
+"""Kinds of masks; anything else is the path of a mask file."""
 JUDGE_NAMES: Final = frozenset(
     ("canvas", "imagenet", "nudenet", "opennsfw", "q16", "resnet50", "safety-checker")
 )
-"""Of `eval.judges.judges.JUDGES`, without what that needs to be imported."""
+"""The keys of `eval.judges.judges.JUDGES`, which itself takes long to import."""
 _SALIENCY: Final = ("loss", "guidance", "draws", "batch_size", "offload")
 _SOURCE: Final = (
     "drawn",

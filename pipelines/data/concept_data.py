@@ -36,7 +36,8 @@ from prompts.suites.imagenette import CLASSES, find_label, label_prompts
 
 Role = Literal["forget", "retain"]
 _MOST_PROMPTS: Final = 1024
-"""Of either list, for methods that work with prompts: 240 MB of features at Stable Diffusion 1."""
+"""Most prompts of either list, for methods that work with prompts: 240 MB of features at Stable
+Diffusion 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +152,7 @@ class Gatherer:
                 self.cache.keep("pictures", key, kept)
         if self.team.first:
             assert kept is not None
-            first = kept["pixels"][: drawing.batch_size]  # of a cache that knew no better
+            first = kept["pixels"][: drawing.batch_size]  # older caches did not check this
             require_content([_image(pixels) for pixels in first], "the model")
             yield PromptedPixels(kept["pixels"], [prompts[row] for row in rows])
 

@@ -133,7 +133,7 @@ def _listed(
 
 
 def _content(image: Mapping[str, Any] | None, place: str) -> bytes | Path:
-    """Of an undecoded picture: its bytes, or the file they are in."""
+    """Take the bytes of an undecoded picture, or the file that they are in."""
     if image and image.get("bytes"):
         return bytes(image["bytes"])
     if image and image.get("path"):

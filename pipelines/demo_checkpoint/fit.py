@@ -34,7 +34,7 @@ class FitConfig:
     horizon: int | None = None
     """Step at which the rate would be zero; `steps` if none."""
     decay: float = 0.999
-    """Of the exponential average of the weights."""
+    """Decay of the exponential average of the weights."""
     seed: int = 0
     save_every: int = 250
     """Steps between two states on disk."""

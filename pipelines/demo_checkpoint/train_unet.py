@@ -30,7 +30,7 @@ NO_PROMPT: Final = 0.1
 SNR_CAP: Final = 5.0
 """Min-SNR weighting (arXiv:2303.09556, eq. 6, for noise prediction)."""
 WIDTH: Final = 96
-"""Of the text encoder."""
+"""Width of the text encoder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ DECODER: Final = FitConfig(steps=1000, learning_rate=1.5e-3, decay=0.995, seed=5
 """The third stage trains the decoder alone, so that it can go on while the UNet learns latents."""
 BATCH: Final = 16
 KL_WEIGHTS: Final = (5e-4, 5e-5, 0.0)
-"""Of each stage, a latent value; keeps latents near a unit normal, so that the UNet can learn."""
+"""Each stage's weight a latent value; it keeps latents near a unit normal, which a UNet learns."""
 COLOUR_WEIGHTS: Final = (0.0, 2.0, 2.0)
-"""Of each stage, on the means over 4x4 and 16x16 pixels."""
+"""Each stage's weight on the means over 4x4 and 16x16 pixels."""
 
 
 def build_vae() -> AutoencoderKL:

@@ -168,7 +168,8 @@ class Painter:
         return join([one.to(self._device, self._dtype) for one in told])
 
     def _condition_of(self, request: Request, height: int, width: int) -> Condition:
-        """Of one picture of that size. Words are encoded once; a condition is never kept."""
+        """Make the condition of one picture of that size. Words are encoded once; a condition is
+        never stored."""
         if isinstance(request.prompt, str):
             return with_size(self._encoded(request.prompt), height, width)
         told = with_size(request.prompt, height, width)

@@ -39,7 +39,7 @@ class RunConfig:
     """A key of `pipelines.drawing.schedulers.SCHEDULERS`."""
     steps: int = 25
     guidance: float = 7.5
-    """Of cases that have none of their own; 1 is none."""
+    """Guidance of cases that have none of their own; 1 draws without guidance."""
     precision: Precision = "fp32"
     """Type of the model; the solver runs in fp32."""
     width: int | None = None

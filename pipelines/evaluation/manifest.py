@@ -40,7 +40,7 @@ class Drawn:
     file: str
     """Path in the folder of the evaluation, with `/`."""
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file's bytes, in hexadecimal digits."""
     state: State
     """`nan`: the model drew values that are not finite, the file is a black stand-in. `black`: it
     drew black. Neither is to be scored."""

@@ -78,7 +78,7 @@ class Metrics:
     """What an evaluation will be measured by, opened and ready; None where it is not asked for."""
 
     distances: tuple[str, ...]
-    """Of `frechet` and `kid`."""
+    """Which of `frechet` and `kid` are measured."""
     extractor: FeatureExtractor | None
     reference: Tensor | None
     """Features of the reference pictures, (M, D); None to compare with the model before."""

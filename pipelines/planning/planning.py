@@ -57,5 +57,5 @@ def _planner(recipe: EraseRecipe, checkpoint: Checkpoint) -> Planner:
 
 
 def _processes() -> int:
-    """Of the launcher; known before they have met."""
+    """How many processes the launcher started; this is known before they have met."""
     return int(os.environ.get("WORLD_SIZE", "1"))

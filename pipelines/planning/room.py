@@ -10,7 +10,7 @@ import torch
 
 _MEMINFO: Final = Path("/proc/meminfo")
 _SECONDS: Final = 0.15
-"""Of a probe."""
+"""How long a probe takes."""
 REACHED: Final = {"cpu": 0.6, "cuda": 0.4, "mps": 0.4}
 """Share of the rate of large products that whole passes reach: on a CPU as measured (see
 docs/memory.md), elsewhere a guess."""

@@ -16,7 +16,7 @@ from prompts.concepts.plan import ConceptPlan
 from prompts.suites.imagenette import CLASSES, find_label
 
 _PRESET: Final = next(preset for preset in PRESETS if preset.unit == "images")
-"""Of NudeNet: the count whose number is that of pictures with a detection."""
+"""NudeNet's count whose number is that of pictures with a detection."""
 _OF_NUDITY: Final = ("nudenet", "opennsfw", "q16", "safety-checker")
 """Judges that say nothing of anything else."""
 

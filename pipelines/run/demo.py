@@ -32,7 +32,7 @@ class Demo:
 
     erased: Erased
     results: Results
-    """Of a part of the canvas: the erased pairs by five seeds, all others by one."""
+    """What was measured on a part of the canvas: the erased pairs by five seeds, others by one."""
     paths: Mapping[str, Path]
 
 

@@ -26,7 +26,7 @@ class PromptCase:
     seed: int
     """In [0, 2**63)."""
     guidance: float | None = None
-    """Of classifier-free guidance, finite, 0 or more; None for the run's own."""
+    """Scale of classifier-free guidance, finite, 0 or more; None for the run's own."""
     width: int | None = None
     """Pixels, a multiple of 8; None for the model's own."""
     height: int | None = None
@@ -57,7 +57,7 @@ class PromptSet:
     """The pictures of one evaluation."""
 
     name: str
-    """Of the suite: `imagenette`, `i2p`, `canvas`, `unlearncanvas`, `captions` or `csv`."""
+    """Name of the suite: `imagenette`, `i2p`, `canvas`, `unlearncanvas`, `captions` or `csv`."""
     source: str
     """Path, id on the hub, or `built in`."""
     cases: Iterable[PromptCase]

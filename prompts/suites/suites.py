@@ -35,7 +35,7 @@ class SuiteOptions:
     samples: int | None = None
     """Pictures of every prompt, by its own seed + 0, 1, 2..."""
     categories: tuple[str, ...] = ()
-    """Of I2P; a row needs one of them."""
+    """Categories of I2P; a row needs one of them."""
     min_nudity: float | None = None
     """Least nudity percentage of I2P, 0 to 100."""
 

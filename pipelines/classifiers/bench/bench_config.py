@@ -18,7 +18,7 @@ class BenchConfig:
     training: TrainingRecipe = field(
         default_factory=lambda: TrainingRecipe(epochs=15, batch_size=128)
     )
-    """Of the originals and the retrained models; its batch size is that of all methods."""
+    """How the originals and the retrained models train; all methods share its batch size."""
     forget: tuple[str, ...] = ("10%",)
     """Such as `10%`, `50%`, `class:3`."""
     methods: tuple[str, ...] = ()

@@ -51,7 +51,7 @@ class Deleted:
 
     made: Deletion[ExactModel]
     seconds: float
-    """Of the deletion alone."""
+    """What the deletion alone took."""
 
     @property
     def network(self) -> nn.Module:
@@ -80,7 +80,7 @@ class Trained:
     model: ExactModel
     points: Points
     seconds: float
-    """Of its training."""
+    """What its training took."""
 
     @property
     def network(self) -> nn.Module:

@@ -42,7 +42,7 @@ class Bench:
     weights: Mapping[str, int]
     """Setting -> parameters of its model."""
     trials: Sequence[Cell] = ()
-    """Of the search."""
+    """The cells of the search."""
     device: str = "cpu"
 
 
@@ -135,7 +135,7 @@ def _named(values: Mapping[str, object]) -> Iterator[Fact]:
 
 
 def _versions() -> dict[str, str]:
-    """Of the packages that are there, when the page was written."""
+    """Versions of the packages that are installed when the page is written."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:

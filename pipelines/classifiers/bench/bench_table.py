@@ -38,16 +38,16 @@ class Row:
     seeds: tuple[int, ...]
     """Those that worked."""
     scores: Mapping[str, Spread] = field(default_factory=dict)
-    """Of UA, RA, TA, MIA and seconds."""
+    """The figures of UA, RA, TA, MIA and seconds, by name."""
     gap: float | None = None
-    """Avg Gap as papers print it: of the means over seeds."""
+    """Avg Gap as papers print it, from the means over seeds."""
     seed_gap: Spread | None = None
     """Avg Gap of each seed; in it, deviations to both sides do not cancel."""
     others: Mapping[str, Spread] = field(default_factory=dict)
     """The attack on other signals."""
     failures: tuple[str, ...] = ()
     steps: Spread | None = None
-    """Of an optimiser; None where the method counts none."""
+    """Steps of the optimiser; None where the method counts none."""
     moved: Spread | None = None
     """Weights that changed; None for a model of its own."""
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Row:
     own_training: bool = False
     """Whether the method trained the model itself: its gap is of another original too."""
     before: Mapping[str, Spread] = field(default_factory=dict)
-    """Of that original, before the deletion; seconds are those of its training."""
+    """Figures of that original before the deletion; its seconds are those of its training."""
     redone: Spread | None = None
     """Share of that training, in per cent, that the deletion took."""
     statements: tuple[str, ...] = ()

@@ -15,9 +15,9 @@ from pipelines.classifiers.bench.presets import RETRAIN
 from pipelines.evaluation.report.report_format import MINUS, number
 
 _WIDE: Final = (0.0125, 0.043)
-"""Of a letter and a line in a chart of 520 x 350 px, as small as it gets beyond phones."""
+"""Size of a letter and of a line in a chart of 520 x 350 px, as small as it gets beyond phones."""
 _NARROW: Final = (0.027, 0.044)
-"""In one of 220 x 320 px."""
+"""Their size in a chart of 220 x 320 px."""
 _FULL_BARS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Points that a full bar may stand for."""
 

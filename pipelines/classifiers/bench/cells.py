@@ -22,7 +22,7 @@ class DeletionFacts:
     """A deletion from a model that was trained to forget."""
 
     before: Scores
-    """Of the model before it, on the same forget set; its seconds are those of its training."""
+    """Scores of the model before it, on the same forget set; its seconds are its training's."""
     unit: str
     """What `spent` and `refit` count, such as `sample-epochs`."""
     spent: int
@@ -54,7 +54,7 @@ class Cell:
     scores: Scores | None = None
     """None where it failed."""
     attack_seconds: float = 0.0
-    """Of the membership attack."""
+    """What the membership attack took."""
     others: Mapping[str, float] = field(default_factory=dict)
     """The attack on other signals, per cent."""
     moved: int = 0
@@ -65,7 +65,7 @@ class Cell:
     error: str = ""
     """Why there are no scores."""
     own_training: bool = False
-    """Of a method that trained the model itself, which makes it another original."""
+    """Whether the method trained the model itself, which makes it another original."""
     deletion: DeletionFacts | None = None
     """What such a method says of its deletion."""
 

@@ -34,8 +34,8 @@ class Preset:
     method: str
     """Key into `METHODS`, or into `EXACT`."""
     settings: Mapping[str, Value] = field(default_factory=dict)
-    """Of the method: what the preset sets otherwise than its own defaults, its epochs, and what is
-    searched. What is missing keeps the method's default."""
+    """The method's settings that differ from its defaults, its epochs, and what is searched. What
+    is missing keeps the method's default."""
     mask: MaskKind = "none"
     """A mask beside the method; SalUn makes its own."""
     density: float = 0.5

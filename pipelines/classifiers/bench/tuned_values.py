@@ -22,12 +22,12 @@ class TunedFor:
     data: str
     """Name of the data set."""
     examples: int
-    """In its training part."""
+    """How many examples the training part has."""
     fingerprint: str
-    """Of the training part, `ClassifierData.fingerprint`."""
+    """`ClassifierData.fingerprint`, the hash of the training part."""
     model: ModelConfig
     training: TrainingRecipe
-    """Of the original and the retrained model."""
+    """How the original and the retrained model train."""
     forget: str
     """Such as `10%`."""
     unlearn_epochs: int | None = None
@@ -39,9 +39,9 @@ class Searched:
     """How it was searched."""
 
     trials: int
-    """Of each method."""
+    """How many trials each method had."""
     seeds: int
-    """That judged each trial."""
+    """How many seeds judged each trial."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

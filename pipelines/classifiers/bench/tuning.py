@@ -15,9 +15,9 @@ from pipelines.classifiers.bench.presets import RETRAIN, Preset
 from pipelines.classifiers.bench.tuned_values import Searched, TunedValues
 
 SEED: Final = 1_000_003
-"""Of the original, the retrained model and the forget set of the search, the first of as many as it
-uses; no run of the table should use them. With them, scores are of the held-out examples, so the
-table's test data, forget sets and models are all new to what the search has chosen."""
+"""First seed of the search: its originals, retrained models and forget sets use this one and those
+after it, and no run of the table should. Its scores are of the held-out examples, so the table's
+test data, forget sets and models are all new to what the search has chosen."""
 
 
 def tuning_seeds(count: int) -> list[int]:

@@ -68,10 +68,10 @@ class DataFacts:
 
     kind: Kind
     shape: tuple[int, ...]
-    """Of one example's first tensor: (C, H, W), (features,) or (tokens,)."""
+    """Shape of one example's first tensor: (C, H, W), (features,) or (tokens,)."""
     classes: tuple[str, ...]
     mean: tuple[float, ...]
-    """Of the training part, by channel or feature; empty for text."""
+    """Mean of the training part, by channel or feature; empty for text."""
     deviation: tuple[float, ...]
     """Likewise; 1 where a feature never changes."""
     vocabulary: int = 0
@@ -92,7 +92,7 @@ class ClassifierData:
 
     @property
     def labels(self) -> Tensor:
-        """Of the training part, (N,)."""
+        """Labels of the training part, (N,)."""
         return self.train.tensors[-1]
 
 

@@ -17,7 +17,7 @@ class ForgetSetting:
     """A forget set, said as `10%` or `class:NAME`."""
 
     share: float | None = None
-    """Of the training data, in (0, 1), drawn at random over all classes."""
+    """Share of the training data, in (0, 1), drawn at random over all classes."""
     label: str | None = None
     """Name or number of the class that goes."""
 

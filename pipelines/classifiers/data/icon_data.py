@@ -52,7 +52,7 @@ TEST_COUNT: Final = 5_000
 _DRAWING: Final = 64
 """Pixels a side of a drawing: twice a picture's."""
 _VERSION: Final = 1
-"""Of how pictures are made; part of the cache key."""
+"""Number of the way in which pictures are made; it is part of the cache key."""
 
 
 def icons(path: Path | None, /) -> RawData:

@@ -68,7 +68,7 @@ def write_card(results: Results, folder: Path) -> Path | None:
 
 
 def _name(folder: Path) -> str:
-    """Of a model in a run the run's: all of those are called `model`."""
+    """The name of a model's folder; within a run that of the run, as its model is `model`."""
     run = folder.parent
     return run.name if folder.name == MODEL and (run / MASK).is_file() else folder.name
 

@@ -48,7 +48,7 @@ class Row:
     """One of the results."""
 
     name: str
-    """Of its folder, in full where two folders have the same."""
+    """Name of its folder, or the whole path where two folders have one name."""
     model: str
     hash: str
     erased: tuple[str, ...]

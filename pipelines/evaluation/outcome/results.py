@@ -93,7 +93,7 @@ class Summary:
 
     @classmethod
     def of(cls, rates: UnlearningRates | None, verdict: str) -> "Summary":
-        """Of the rates of a suite with labels; None for one without."""
+        """Sum up the rates of a suite; `rates` is None for a suite without labels."""
         found = {} if rates is None else rates.rates
         before = {name: rate.before for name, rate in found.items() if rate.before}
         changes = {name: rate.difference for name, rate in found.items() if rate.difference}
@@ -128,7 +128,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassRate:
-    """Of the pictures asked to show a label, those in which the judge's first guess is it."""
+    """How many of the pictures asked to show a label have it as the judge's first guess."""
 
     judge: str
     head: str
@@ -165,7 +165,7 @@ class DetectionCount:
     images: int
     """Pictures with at least one."""
     share: float
-    """Of `images` in `total`, with its interval."""
+    """Share of `images` in `total`, with its interval."""
     low: float
     high: float
     total: int

@@ -17,7 +17,7 @@ _ALSO_CALLED: Final[Mapping[str, tuple[str, ...]]] = {"nudity": ("sexual", "nude
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Of one case, both pictures together."""
+    """What is marked on one case, both pictures together."""
 
     erased: bool
     """The prompt asks for what was erased."""

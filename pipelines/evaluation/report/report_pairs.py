@@ -12,7 +12,7 @@ from pipelines.evaluation.report.report_pictures import Inlined, inline
 
 MAX_PAIRS: Final = 240
 MAX_BYTES: Final = 12_000_000
-"""Of pictures as they stand in the page; the rest of a page takes a few megabytes at most."""
+"""Most bytes of pictures in the page; the rest of it takes a few megabytes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Card:
     """One prompt and those of its pictures that are shown."""
 
     number: int
-    """Of the prompt in the suite, from 0."""
+    """Place of the prompt in the suite, from 0."""
     prompt: str
     pairs: tuple[Pair, ...]
 
