@@ -179,16 +179,16 @@ class Bench:
             team=processes(device),
             reporter=reporter,
         ).gather()
-        key = content_key(base=self.checkpoint.unet_hash(), recipe=dump_toml(self.recipe))
+        key = content_key(base=self.checkpoint.network_hash(), recipe=dump_toml(self.recipe))
         with reporter.stage("measure the saliency", 1):
             self.scores = cache.get("saliency", key, self._saliency)
-        key = content_key(base=self.checkpoint.unet_hash(), concept=concept)
+        key = content_key(base=self.checkpoint.network_hash(), concept=concept)
         with reporter.stage("draw the base's pictures", len(self._requests())):
             self.before = cache.get("base", key, lambda: {"pixels": self._drawn(self.checkpoint)})
         self._answers: dict[bytes, Tensor] = {}
 
     def _saliency(self) -> dict[str, Tensor]:
-        names = in_scope(self.checkpoint.unet, "full")
+        names = in_scope(self.checkpoint.network, "full")
         return measure_saliency(self.checkpoint, self.data, names, self.recipe.saliency)
 
     def _requests(self) -> list[Request]:
@@ -223,7 +223,7 @@ class Bench:
         mask = self.mask(cell)
         network, history = self._trained(mask, cell.rate)
         trained = {name: value.detach() for name, value in network.state_dict().items()}
-        merged = merge_selected(self.checkpoint.unet, trained, mask.entries)
+        merged = merge_selected(self.checkpoint.network, trained, mask.entries)
         components = {**self.checkpoint.components, "unet": merged}
         after = self._drawn(replace(self.checkpoint, components=components))
         return {
@@ -232,7 +232,7 @@ class Bench:
             "forget_loss": float(np.mean([step.forget for step in history[-LAST:]])),
             "retain_loss": float(np.mean([step.retain for step in history[-LAST:]])),
             "selected": mask.selected,
-            "moved": count_moved(self.checkpoint.unet, merged),
+            "moved": count_moved(self.checkpoint.network, merged),
             "version": package_version(),
             "cpu_seconds": round(time.process_time() - busy, 1),
             "seconds": round(time.monotonic() - wall, 1),

@@ -208,7 +208,7 @@ def prepared(checkpoint: Checkpoint, pixels: int, batch: int, device: torch.devi
         PromptedPixels(pictures[PICTURES:], [KEEP] * PICTURES),
         device=device,
     )
-    mask = {n: torch.rand(w.shape, generator=draw) < 0.5 for n, w in checkpoint.unet.items()}
+    mask = {n: torch.rand(w.shape, generator=draw) < 0.5 for n, w in checkpoint.network.items()}
     config = TrainConfig(batch_size=batch, learning_rate=1e-5, seed=SEED)
     return Work(checkpoint, pictures, data, mask, config, device)
 
@@ -234,7 +234,7 @@ def apart(work: Work, way: nn.Module, other: nn.Module) -> float:
     """Distance of two updates of the selected weights over the length of the second."""
     ends = dict(way.named_parameters()), dict(other.named_parameters())
     square = length = 0.0
-    for name, base in work.checkpoint.unet.items():
+    for name, base in work.checkpoint.network.items():
         chosen = work.mask[name]
         mine, theirs = ((end[name].detach().cpu() - base.float())[chosen] for end in ends)
         square += float((mine - theirs).square().sum())

@@ -84,7 +84,7 @@ def build_unet(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> nn
     checkpoint as it is."""
     from diffusers import UNet2DConditionModel
 
-    weights = {k: v.to(dtype, copy=True) for k, v in checkpoint.unet.items()}
+    weights = {k: v.to(dtype, copy=True) for k, v in checkpoint.network.items()}
     network: nn.Module = _build(UNet2DConditionModel, checkpoint.description.unet, weights, "unet")
     return network
 

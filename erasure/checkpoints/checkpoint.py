@@ -61,13 +61,13 @@ class Checkpoint:
         return above.resolve().name if in_run else place.name
 
     @property
-    def unet(self) -> Mapping[str, Tensor]:
-        """diffusers name -> weight of the UNet."""
-        return self.components["unet"]
+    def network(self) -> Mapping[str, Tensor]:
+        """diffusers name -> weight of the family's main component, which edits change."""
+        return self.components[self.family.main]
 
-    def unet_hash(self) -> str:
-        """`weights_hash` of the UNet as stored."""
-        return weights_hash(self.unet)
+    def network_hash(self) -> str:
+        """`weights_hash` of the main component as stored."""
+        return weights_hash(self.network)
 
     def tokenizer_files(self, tokenizer: str = "tokenizer") -> Mapping[str, bytes]:
         """Name -> content of one of `TOKENIZERS`; CheckpointError where there is none."""

@@ -47,6 +47,8 @@ class Family:
     title: str
     pipeline: str
     """Class in `model_index.json`."""
+    main: str
+    """The component that denoises: it is measured, edited and hashed. It is one of `parts`."""
     parts: tuple[Part, ...]
     architectures: Mapping[str, str]
     """`prediction_type` -> `modelspec.architecture`."""
@@ -107,6 +109,7 @@ SD1: Final = Family(
     key="sd1",
     title="Stable Diffusion 1.x",
     pipeline="StableDiffusionPipeline",
+    main="unet",
     parts=(_UNET, _VAE, _CLIP),
     architectures={"epsilon": "stable-diffusion-v1", "v_prediction": "stable-diffusion-v1"},
 )
@@ -114,6 +117,7 @@ SD2: Final = Family(
     key="sd2",
     title="Stable Diffusion 2.x",
     pipeline="StableDiffusionPipeline",
+    main="unet",
     parts=(_UNET, _VAE, _OPENCLIP),
     architectures={
         "epsilon": "stable-diffusion-v2-512",
@@ -124,6 +128,7 @@ SDXL: Final = Family(
     key="sdxl",
     title="Stable Diffusion XL",
     pipeline="StableDiffusionXLPipeline",
+    main="unet",
     parts=(
         _UNET,
         _VAE,

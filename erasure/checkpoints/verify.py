@@ -39,9 +39,9 @@ class Verification:
     checks: tuple[Check, ...]
     unchecked: Mapping[str, str] = field(default_factory=dict)
     """Part -> why it was not looked at."""
-    unet_hash: str = ""
-    """Hash of the UNet's weights as they are. Hold it against one from a source that you trust:
-    whoever can write a file can write its hashes too."""
+    network_hash: str = ""
+    """Hash of the main component's weights as they are. Hold it against one from a source that you
+    trust: whoever can write a file can write its hashes too."""
 
     @property
     def passed(self) -> bool:
@@ -137,7 +137,7 @@ def _verify_run(path: Path) -> Verification:
     else:
         check_mask(found.checks, found.unchecked, inner.provenance, path)
     return Verification(
-        path, inner.provenance, tuple(found.checks), found.unchecked, inner.unet_hash
+        path, inner.provenance, tuple(found.checks), found.unchecked, inner.network_hash
     )
 
 

@@ -47,15 +47,15 @@ from erasure.training.trainer import Step, TrainConfig
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A UNet that has unlearned a concept."""
+    """The main component of a model, which has unlearned a concept."""
 
-    unet: Mapping[str, Tensor]
+    network: Mapping[str, Tensor]
     """diffusers name -> weight in the base's stored type; the base's own tensor if not selected."""
     provenance: Provenance
     """The edits that the checkpoint came with, and this one behind them."""
     history: tuple[Step, ...]
     unselected_identical: bool
-    """Whether every unselected weight kept its bits, in training and in `unet`: always true, as
+    """Whether every unselected weight kept its bits, in training and in `network`: always true, as
     an edit that is not raises an error; said here so that a result can state it."""
 
 
@@ -89,12 +89,12 @@ def find_mask(
     if kind not in MASK_KINDS:
         raise ConfigError(f"mask is {kind!r}; give {', '.join(MASK_KINDS)} or a mask file")
     check_density(density)
-    names = in_scope(checkpoint.unet, scope)
+    names = in_scope(checkpoint.network, scope)
     if kind == "random":
-        candidates = {name: checkpoint.unet[name] for name in names}
+        candidates = {name: checkpoint.network[name] for name in names}
         mask = random_mask(candidates, density, generator_for(settings.seed, "random mask"))
     elif kind == "all":
-        mask = all_mask({name: checkpoint.unet[name] for name in names})
+        mask = all_mask({name: checkpoint.network[name] for name in names})
     else:
         scores = measure_saliency(
             checkpoint, data, names, settings, device=device, team=team, on_pass=on_pass
@@ -106,7 +106,7 @@ def find_mask(
         loss=settings.loss if kind in ("salient", "inverse") else "",
         seed=settings.seed,
         concept=concept,
-        base=checkpoint.unet_hash(),
+        base=checkpoint.network_hash(),
     )
     return mask.with_info(info)
 
@@ -126,7 +126,7 @@ def measure_saliency(
     data.require_pictures()
     where = device or torch.device("cpu")
     network = build_unet(checkpoint).to(where)
-    let_go(checkpoint.unet.values())  # the network holds a copy
+    let_go(checkpoint.network.values())  # the network holds a copy
     weights = {k: w for k, w in network.named_parameters() if k in set(names)}
     for weight in weights.values():
         weight.requires_grad_(True)
@@ -178,8 +178,8 @@ def erase(
             (the last good state is saved), the states are damaged or belong to another run, or the
             processes are not at the same run.
     """
-    require_base(mask.info, checkpoint.unet_hash())
-    require_weights(mask, checkpoint.unet)
+    require_base(mask.info, checkpoint.network_hash())
+    require_weights(mask, checkpoint.network)
     run = _run_key(checkpoint, data, mask, method)
     require_same(team, int(run[:15], 16), "model, mask, pictures or settings")
     task = Task(
@@ -237,7 +237,7 @@ def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, meth
     if isinstance(method, TrainConfig):
         fixed = replace(method, micro_batch=None)
     return content_key(
-        base=checkpoint.unet_hash(),
+        base=checkpoint.network_hash(),
         unet=dict(checkpoint.description.unet),
         scheduler=dict(checkpoint.description.scheduler),
         data=weights_hash(tensors),
@@ -256,14 +256,17 @@ def _finish(
     """Put the new values into the base, and prove that no other weight moved."""
     checkpoint, mask, outcome = task.checkpoint, task.mask, task.outcome
     strays: list[str] = []
-    after = dict(checkpoint.unet)
-    for name, weight in checkpoint.unet.items():  # rounded all at once they would be a model more
+    after = dict(checkpoint.network)
+    for (
+        name,
+        weight,
+    ) in checkpoint.network.items():  # rounded all at once they would be a model more
         if name in outcome.values:
             before = rounded({name: weight}, outcome.precision)
             after[name] = outcome.values[name]
             strays += moved_outside(before, {name: after[name].float()}, mask.entries)
-    merged = merge_selected(checkpoint.unet, after, mask.entries)
-    strays += moved_outside(checkpoint.unet, merged, mask.entries)
+    merged = merge_selected(checkpoint.network, after, mask.entries)
+    strays += moved_outside(checkpoint.network, merged, mask.entries)
     if strays:
         raise TrainingError(
             f"unselected weights moved in {len(strays)} tensors, {strays[0]} first; this is a "
@@ -271,7 +274,7 @@ def _finish(
         )
     made = EditRecord(
         base=checkpoint.name,
-        base_hash=checkpoint.unet_hash(),
+        base_hash=checkpoint.network_hash(),
         result_hash=weights_hash(merged),
         mask_hash=mask_hash(mask),
         concept=concept,
@@ -279,8 +282,8 @@ def _finish(
         config={"method": method.name, "facts": dict(outcome.facts), **(record or {})},
         density=mask.info.density,
         selected=mask.selected,
-        moved=count_moved(checkpoint.unet, merged),
-        total=sum(v.numel() for v in checkpoint.unet.values()),
+        moved=count_moved(checkpoint.network, merged),
+        total=sum(v.numel() for v in checkpoint.network.values()),
         version=package_version(),
     )
     provenance = Provenance(edits=(*checkpoint.edits, made))

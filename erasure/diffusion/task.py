@@ -104,7 +104,9 @@ class Task:
             team=self.team,
         )
         yield from self.keeper.begin(trainer, self.team)
-        let_go(self.checkpoint.unet.values())  # the network holds a copy, and all hashes are made
+        let_go(
+            self.checkpoint.network.values()
+        )  # the network holds a copy, and all hashes are made
         yield from trainer.steps()
         trainer.widen()
         trainer.selected.release()

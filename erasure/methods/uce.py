@@ -85,7 +85,7 @@ class Uce:
         task.outcome.facts["condition_number"] = float(torch.linalg.cond(system))
         task.outcome.facts["rank"] = int(torch.linalg.matrix_rank(shift))
         for index, name in enumerate(names):
-            base = task.checkpoint.unet[name].double()  # (o, d)
+            base = task.checkpoint.network[name].double()  # (o, d)
             free = task.mask.entries[name]
             change = solve_rows(system, base @ shift, None if free.all() else free)
             task.change({name: base + change})

@@ -97,7 +97,7 @@ def export(
         spec = ModelSpec(title=title) if title else None
         written = write_single_file(checkpoint, out, dtype=kind, spec=spec, force=force)
     notice([f"notice: {sentence}" for sentence in misread])
-    result: dict[str, Any] = {"written": written.path, "UNet": written.unet_hash}
+    result: dict[str, Any] = {"written": written.path, "UNet": written.network_hash}
     if as_json:
         result |= {"read_as": facts, "notices": list(misread)}
     say(result, as_json=as_json)
@@ -113,10 +113,10 @@ def _export_patch(
     from erasure.storage.disk import refuse_existing
 
     refuse_existing(out, force=force)
-    made = Provenance(edits=edits_since(after.edits, before.edits, before.unet_hash()))
+    made = Provenance(edits=edits_since(after.edits, before.edits, before.network_hash()))
     patch = make_patch(
-        before.unet,
-        after.unet,
+        before.network,
+        after.network,
         concepts=made.concepts,
         provenance=made.to_dict() if made.edits else None,
     )

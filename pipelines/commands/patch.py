@@ -55,13 +55,13 @@ def apply(
     checkpoint = open_model(
         model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
     )
-    unet = patched(checkpoint.unet, found)
-    made = applied(checkpoint.provenance, found, unet)
-    written = _write(checkpoint, unet, made, out, to, force=force)
+    network = patched(checkpoint.network, found)
+    made = applied(checkpoint.provenance, found, network)
+    written = _write(checkpoint, network, made, out, to, force=force)
     say(
         {
             "written": written.path,
-            "UNet": written.unet_hash,
+            "UNet": written.network_hash,
             "moved": found.moved,
             "erased": ", ".join(made.concepts),
         },
@@ -95,16 +95,16 @@ def remove(
     checkpoint = open_model(
         model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
     )
-    unet = unpatched(checkpoint.unet, found)
+    network = unpatched(checkpoint.network, found)
     # What its card says is no longer true of what is written.
     carried = {k: v for k, v in checkpoint.carried.items() if k not in ("README.md", "grid.png")}
     plain = replace(checkpoint, provenance=None, carried=carried)
-    made = removed(checkpoint.provenance, found, unet)
-    written = _write(plain, unet, made, out, to, force=force)
+    made = removed(checkpoint.provenance, found, network)
+    written = _write(plain, network, made, out, to, force=force)
     say(
         {
             "written": written.path,
-            "UNet": written.unet_hash,
+            "UNet": written.network_hash,
             "taken out": ", ".join(made.restored.concepts) if made.restored else "",
             "still erased": ", ".join(made.concepts) or "nothing",
         },
@@ -138,7 +138,7 @@ def stack(
     checkpoint = open_model(
         model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
     )
-    stacked = stack_patches(checkpoint.unet, found)
+    stacked = stack_patches(checkpoint.network, found)
     save_patch(out, stacked)
     say(
         {
@@ -160,7 +160,7 @@ def _require_layout(to: str) -> None:
 
 def _write(
     checkpoint: "Checkpoint",
-    unet: "Mapping[str, Tensor]",
+    network: "Mapping[str, Tensor]",
     provenance: "Provenance | None",
     out: Path,
     to: str,
@@ -174,9 +174,13 @@ def _write(
     from pipelines.run.model_facts import notice
 
     if to == "single-file":
-        notice([f"notice: {sentence}" for sentence in misread_by(checkpoint, unet)])
-        return write_single_file(checkpoint, out, unet=unet, provenance=provenance, force=force)
+        notice([f"notice: {sentence}" for sentence in misread_by(checkpoint, network)])
+        return write_single_file(
+            checkpoint, out, network=network, provenance=provenance, force=force
+        )
     edits = provenance.edits if provenance else ()
     base = edits[0].base if edits else ""
     card = model_card(provenance, base=base or checkpoint.name) if provenance and edits else None
-    return write_folder(checkpoint, out, unet=unet, provenance=provenance, card=card, force=force)
+    return write_folder(
+        checkpoint, out, network=network, provenance=provenance, card=card, force=force
+    )

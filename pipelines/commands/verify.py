@@ -43,7 +43,7 @@ def _for_machines(found: "Verification") -> dict[str, Any]:
         "verified": found.passed,
         "checked": {check.name: "ok" if check.passed else "DIFFERS" for check in found.checks},
         "not_checked": dict(found.unchecked),
-        "UNet": found.unet_hash,
+        "UNet": found.network_hash,
         "edits": [edit.to_dict() for edit in made.edits] if made else [],
         "restored": made.to_dict().get("restored") if made else None,
     }
@@ -62,7 +62,7 @@ def _for_people(found: "Verification") -> dict[str, str]:
     }
     result |= {check.name: "ok" if check.passed else "DIFFERS" for check in found.checks}
     result |= {name: f"not checked: {why}" for name, why in found.unchecked.items()}
-    result["UNet hash"] = found.unet_hash
+    result["UNet hash"] = found.network_hash
     made = found.provenance
     if made is not None:
         for number, edit in enumerate(made.edits, 1):

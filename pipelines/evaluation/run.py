@@ -281,7 +281,7 @@ def _model_record(checkpoint: Checkpoint) -> ModelRecord:
     concepts = made.concepts if made else ()
     return ModelRecord(
         name=checkpoint.name,
-        hash=checkpoint.unet_hash(),
+        hash=checkpoint.network_hash(),
         family=checkpoint.family.key,
         concept=", ".join(concepts) or None,
         concepts=concepts,

@@ -255,12 +255,12 @@ class _Count:
         return sum(w.numel() for w in self.planner.checkpoint.components[component].values())
 
     def _stored(self) -> int:
-        return sum(weight.nbytes for weight in self.planner.checkpoint.unet.values())
+        return sum(weight.nbytes for weight in self.planner.checkpoint.network.values())
 
 
 def _chosen(planner: Planner, recipe: EraseRecipe) -> Chosen:
     """What the mask file chooses, or what a mask is expected to: of each parameter alike."""
-    unet = planner.checkpoint.unet
+    unet = planner.checkpoint.network
     if planner.mask is not None:
         counts = {name: int(entry.sum()) for name, entry in planner.mask.entries.items()}
         return chosen_weights(unet, counts)

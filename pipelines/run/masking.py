@@ -28,20 +28,20 @@ def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint) -> SaliencyMask | No
     """
     if recipe.mask in MASK_KINDS:
         check_density(recipe.density)
-        in_scope(checkpoint.unet, recipe.scope)
+        in_scope(checkpoint.network, recipe.scope)
         return None
     path = Path(recipe.mask)
     if not os.path.isfile(path):
         raise ConfigError(
             f"mask is {recipe.mask!r}; give {', '.join(MASK_KINDS)}, or a file that exists"
         )
-    base = checkpoint.unet_hash()
+    base = checkpoint.network_hash()
     if is_mask_file(path):
         mask = load_mask(path)
     else:
         mask = load_released_mask(path, allow_pickle=recipe.allow_pickle, base=base)
     require_base(mask.info, base)
-    require_weights(mask, checkpoint.unet)
+    require_weights(mask, checkpoint.network)
     return mask
 
 

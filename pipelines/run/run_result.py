@@ -48,7 +48,9 @@ def write_result(
     Returns:
         What a judge recognises in the grid.
     """
-    edited = replace(checkpoint, components={**checkpoint.components, "unet": edit.unet})
+    edited = replace(
+        checkpoint, components={**checkpoint.components, checkpoint.family.main: edit.network}
+    )
     comparison = compare(
         checkpoint,
         edited,
@@ -70,7 +72,7 @@ def write_result(
     written = write_folder(
         replace(edited, carried=carried),
         out / MODEL,
-        unet=edit.unet,
+        network=edit.network,
         provenance=edit.provenance,
         card=card,
         force=True,

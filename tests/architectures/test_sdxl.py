@@ -193,7 +193,7 @@ def answer_gap(checkpoint: Checkpoint, unet: Mapping[str, Tensor], data: Concept
 def plain_losses(checkpoint: Checkpoint, data: ConceptData, batch: int) -> tuple[float, float]:
     """Forget and retain loss of the first step, one sample at a time, by diffusers alone."""
     model = UNet2DConditionModel.from_config(dict(checkpoint.description.unet)).eval()
-    model.load_state_dict(dict(checkpoint.unet))
+    model.load_state_dict(dict(checkpoint.network))
     config = checkpoint.description.scheduler
     scheduler = DDPMScheduler.from_config(dict(config))
 
@@ -230,21 +230,21 @@ def test_a_concept_is_erased_and_the_folder_loads_in_diffusers(
 ) -> None:
     assert checkpoint.family is SDXL
     mask = find_mask(checkpoint, data, density=0.5, concept="church")
-    total = sum(weight.numel() for weight in checkpoint.unet.values())
+    total = sum(weight.numel() for weight in checkpoint.network.values())
     assert mask.selected == total // 2
-    before = answer_gap(checkpoint, checkpoint.unet, data)
+    before = answer_gap(checkpoint, checkpoint.network, data)
     config = TrainConfig(steps=12, batch_size=4, learning_rate=2e-3)
     result = erase(checkpoint, data, mask, salun(config, alpha=0.5), concept="church")
     assert before > 1e-4  # the effect is there before erasing
-    assert answer_gap(checkpoint, result.unet, data) < before / 4
+    assert answer_gap(checkpoint, result.network, data) < before / 4
     assert result.unselected_identical is True
-    assert_same_bits(result.unet, dict(checkpoint.unet), outside(mask.entries))
+    assert_same_bits(result.network, dict(checkpoint.network), outside(mask.entries))
 
     out = tmp_path / "erased"
-    write_folder(checkpoint, out, unet=result.unet, provenance=result.provenance)
+    write_folder(checkpoint, out, network=result.network, provenance=result.provenance)
     assert verify(out).passed
     loaded = StableDiffusionXLPipeline.from_pretrained(out, add_watermarker=False)
-    assert_same_bits(loaded.unet.state_dict(), result.unet)
+    assert_same_bits(loaded.unet.state_dict(), result.network)
 
 
 def test_the_losses_of_a_step_are_those_of_a_straight_line_implementation(
@@ -261,7 +261,7 @@ def test_the_losses_of_a_step_are_those_of_a_straight_line_implementation(
 def test_every_weight_that_reads_the_added_condition_has_a_score(
     checkpoint: Checkpoint, data: ConceptData
 ) -> None:
-    names = [name for name in checkpoint.unet if name.startswith("add_embedding.")]
+    names = [name for name in checkpoint.network if name.startswith("add_embedding.")]
     assert len(names) == 4
     scores = edit.measure_saliency(checkpoint, data, names, edit.SaliencyConfig())
     assert all(float(scores[name].max()) > 0 for name in names)
@@ -274,8 +274,8 @@ def test_gradient_checkpointing_changes_only_rounding(
     config = TrainConfig(steps=2, batch_size=2, learning_rate=0.05, optimizer="sgd")
     plain = erase(checkpoint, data, mask, salun(config))
     spared = erase(checkpoint, data, mask, salun(config), checkpointing=True)
-    for name, weight in plain.unet.items():
-        torch.testing.assert_close(spared.unet[name], weight, rtol=0, atol=1e-6)
+    for name, weight in plain.network.items():
+        torch.testing.assert_close(spared.network[name], weight, rtol=0, atol=1e-6)
 
 
 # Drawing
@@ -357,7 +357,7 @@ def test_erase_takes_the_family_from_the_checkpoint(run: Path) -> None:
     record = json.loads((run / "erasure.json").read_text(encoding="utf-8"))
     found = read_checkpoint(run / "model")
     assert found.family is SDXL
-    assert found.unet_hash() == record["result_hash"]
+    assert found.network_hash() == record["result_hash"]
     assert 0 < record["moved"] <= record["selected"] == record["total"] // 2
     loaded = StableDiffusionXLPipeline.from_pretrained(run / "model", add_watermarker=False)
     assert loaded.unet.config.addition_embed_type == "text_time"
@@ -404,7 +404,7 @@ def test_a_patch_takes_the_base_to_the_edit(folder: Path, run: Path, tmp_path: P
     assert said.code == 0, said.err
     said = erasure("patch", "apply", folder, patch, "--out", out)
     assert said.code == 0, said.err
-    assert read_checkpoint(out).unet_hash() == read_checkpoint(run / "model").unet_hash()
+    assert read_checkpoint(out).network_hash() == read_checkpoint(run / "model").network_hash()
 
 
 # Stable Diffusion 2 that predicts velocity
@@ -452,7 +452,7 @@ def test_a_velocity_model_of_stable_diffusion_2_is_erased_and_drawn(tmp_path: Pa
     assert result.history[0].retain == pytest.approx(0.5 * retain, rel=1e-4)
 
     out = tmp_path / "erased"
-    write_folder(checkpoint, out, unet=result.unet, provenance=result.provenance)
+    write_folder(checkpoint, out, network=result.network, provenance=result.provenance)
     pipeline = StableDiffusionPipeline.from_pretrained(out, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     assert pipeline.scheduler.config.prediction_type == "v_prediction"

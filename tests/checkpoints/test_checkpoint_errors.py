@@ -220,7 +220,7 @@ def test_pickles_are_refused_and_read_only_on_request(
     with pytest.raises(CheckpointError, match=r"is a pickle.*convert it to \.safetensors"):
         read_checkpoint(pickled, config=folder)
     found = read_checkpoint(pickled, config=folder, allow_pickle=True)
-    assert found.unet_hash() == read_checkpoint(file).unet_hash()
+    assert found.network_hash() == read_checkpoint(file).network_hash()
 
 
 class Harmful(NamedTuple):
@@ -244,11 +244,11 @@ def test_a_pickle_with_code_is_refused_even_on_request(tmp_path: Path) -> None:
 def test_pickled_weights_in_a_folder(folder: Path) -> None:
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     torch.save(load_file(weights), weights.with_suffix(".bin"))
-    wanted = read_checkpoint(folder).unet_hash()
+    wanted = read_checkpoint(folder).network_hash()
     weights.unlink()
     with pytest.raises(CheckpointError, match="is a pickle"):
         read_checkpoint(folder)
-    assert read_checkpoint(folder, allow_pickle=True).unet_hash() == wanted
+    assert read_checkpoint(folder, allow_pickle=True).network_hash() == wanted
 
 
 def test_damaged_configs_in_our_header(file: Path) -> None:
@@ -292,9 +292,9 @@ def test_existing_output_is_kept_unless_forced(
 
 
 def test_a_checkpoint_can_replace_itself(folder: Path) -> None:
-    wanted = read_checkpoint(folder).unet_hash()
+    wanted = read_checkpoint(folder).network_hash()
     write_folder(read_checkpoint(folder), folder, force=True)
-    assert read_checkpoint(folder).unet_hash() == wanted
+    assert read_checkpoint(folder).network_hash() == wanted
 
 
 def test_force_does_not_remove_what_is_no_model(loaded: Checkpoint, tmp_path: Path) -> None:
@@ -314,13 +314,13 @@ def test_force_does_not_remove_what_is_no_model(loaded: Checkpoint, tmp_path: Pa
 
 
 def test_a_unet_of_another_model_is_refused(loaded: Checkpoint, tmp_path: Path) -> None:
-    fewer = dict(loaded.unet)
+    fewer = dict(loaded.network)
     fewer.pop("conv_in.bias")
     with pytest.raises(CheckpointError, match=r"the new UNet lacks 1 of \d+ weights"):
-        write_single_file(loaded, tmp_path / "x.safetensors", unet=fewer)
-    other = {**loaded.unet, "conv_in.bias": torch.zeros(1)}
+        write_single_file(loaded, tmp_path / "x.safetensors", network=fewer)
+    other = {**loaded.network, "conv_in.bias": torch.zeros(1)}
     with pytest.raises(CheckpointError, match="the new UNet has 1 weight of another shape"):
-        write_folder(loaded, tmp_path / "x", unet=other)
+        write_folder(loaded, tmp_path / "x", network=other)
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,7 @@ def test_what_a_killed_replacement_left_is_no_obstacle(
     if not new_in_place:
         shutil.rmtree(folder)
     write_folder(loaded, folder, force=True)
-    assert read_checkpoint(folder).unet_hash() == loaded.unet_hash()
+    assert read_checkpoint(folder).network_hash() == loaded.network_hash()
     assert left_over(tmp_path) == []
 
 
@@ -404,7 +404,7 @@ def test_an_older_folder_goes_back_where_its_replacement_fails(
     with pytest.raises(CheckpointError, match="the disk is full"):
         write_folder(loaded, folder)
     monkeypatch.undo()
-    assert read_checkpoint(folder).unet_hash() == loaded.unet_hash()
+    assert read_checkpoint(folder).network_hash() == loaded.network_hash()
 
 
 def test_what_is_said_names_the_folder_that_was_asked_for(

@@ -99,7 +99,7 @@ def test_the_header_of_a_single_file(sd1: Path, tmp_path: Path) -> None:
     written = write_single_file(
         start,
         file,
-        unet=edited(dict(start.unet)),
+        network=edited(dict(start.network)),
         provenance=SOME,
         spec=ModelSpec(title="No church", license="other"),
     )
@@ -127,15 +127,15 @@ def test_what_was_written_verifies_in_every_form(
     kind: str, dtype: torch.dtype | None, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     start = read_checkpoint(folders[kind])
-    unet = edited(dict(start.unet))
+    unet = edited(dict(start.network))
     file, folder = tmp_path / "one.safetensors", tmp_path / "run" / "model"
     for written in (
-        write_single_file(start, file, unet=unet, provenance=SOME, dtype=dtype),
-        write_folder(start, folder, unet=unet, provenance=SOME, dtype=dtype),
+        write_single_file(start, file, network=unet, provenance=SOME, dtype=dtype),
+        write_folder(start, folder, network=unet, provenance=SOME, dtype=dtype),
     ):
         stored = {n: w.to(dtype or w.dtype) for n, w in unet.items()}
-        assert written.unet_hash == weights_hash(stored)
-        assert written.provenance == with_result(SOME, written.unet_hash)
+        assert written.network_hash == weights_hash(stored)
+        assert written.provenance == with_result(SOME, written.network_hash)
         found = verify(written.path)
         assert found.passed
         assert found.provenance == written.provenance
@@ -152,7 +152,7 @@ def test_what_was_written_verifies_in_every_form(
     assert verify(again.path).passed
     assert again.provenance is not None
     assert again.provenance == verify(folder).provenance
-    assert again.unet_hash != again.provenance.last.result_hash or dtype is torch.bfloat16
+    assert again.network_hash != again.provenance.last.result_hash or dtype is torch.bfloat16
 
 
 def test_a_changed_byte_is_found(sd1: Path, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_stored_types_are_kept_and_can_be_changed(sd1: Path, tmp_path: Path) -> 
     write_single_file(start, tmp_path / "own.safetensors")
     own = read_checkpoint(tmp_path / "own.safetensors")
     assert_same(dict(own.components["vae"]), half)
-    assert own.unet["conv_in.weight"].dtype == torch.float32
+    assert own.network["conv_in.weight"].dtype == torch.float32
 
     write_folder(own, tmp_path / "bf16", dtype=torch.bfloat16)
     changed = read_checkpoint(tmp_path / "bf16")

@@ -112,7 +112,7 @@ def test_plain_eight_bit_floats_are_read_exactly_and_said(
     wanted = {name: weight.float() for name, weight in small.items()}
     assert weights_hash(found.family.to_original(found.components)) == weights_hash(wanted)
     write_folder(found, tmp_path / "out")
-    assert read_checkpoint(tmp_path / "out").unet_hash() == found.unet_hash()
+    assert read_checkpoint(tmp_path / "out").network_hash() == found.network_hash()
 
 
 @pytest.mark.parametrize("kind", FLOATS)

@@ -100,12 +100,12 @@ def test_a_missing_shard_is_named(spelling: str, index: bool, folder: Path) -> N
 
 def test_which_of_several_sets_is_taken_is_said(folder: Path) -> None:
     file = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    plain = read_checkpoint(folder).unet_hash()
+    plain = read_checkpoint(folder).network_hash()
     other = {name: weight + 1 for name, weight in load_file(file).items()}
     for variant in ("bf16", "fp16", "non_ema"):
         save_file(other, file.with_name(f"diffusion_pytorch_model.{variant}.safetensors"))
     found = read_checkpoint(folder)
-    assert found.unet_hash() == plain
+    assert found.network_hash() == plain
     assert found.notes == (
         f"{folder / 'unet'} holds several sets of weights, bf16, fp16, non_ema and plain; plain is "
         "taken",

@@ -82,7 +82,7 @@ def test_the_demo_checkpoint_is_erased_by_a_recipe_that_flags_override(tmp_path:
     assert used["method"]["learning_rate"] == 2e-4  # the default of the canvas
     assert record(out)["concept"] == "church"
     assert verify(out).passed
-    assert read_checkpoint(out / "model").unet_hash() == record(out)["result_hash"]
+    assert read_checkpoint(out / "model").network_hash() == record(out)["result_hash"]
     assert {path.name for path in (tmp_path / "cache").iterdir()} >= {"pictures"}
 
 
@@ -216,7 +216,7 @@ def test_exports_hold_the_type_asked_for_and_verify(
     with safe_open(file, framework="pt") as opened:
         assert {opened.get_slice(name).get_dtype() for name in opened.keys()} == {wanted}
         assert opened.metadata()["erasure.concept"] == "church"
-    assert read_checkpoint(out).unet_hash() == told["UNet"]
+    assert read_checkpoint(out).network_hash() == told["UNet"]
     checked = erasure("verify", out, "--json")
     assert checked.code == 0, checked.err
     assert json.loads(checked.out)["verified"] is True

@@ -254,10 +254,10 @@ def test_no_export_writes_what_is_not_finite_or_overflows(
 
 def test_an_edit_that_is_not_finite_is_not_written(tiny_folder: Path, tmp_path: Path) -> None:
     start = read_checkpoint(tiny_folder)
-    unet = dict(start.unet) | {"conv_in.bias": start.unet["conv_in.bias"] * float("inf")}
+    unet = dict(start.network) | {"conv_in.bias": start.network["conv_in.bias"] * float("inf")}
     for write, out in ((write_folder, "out"), (write_single_file, "out.safetensors")):
         with pytest.raises(CheckpointError, match=r"conv_in\.bias of unet has 8 of 8 values"):
-            write(start, tmp_path / out, unet=unet)
+            write(start, tmp_path / out, network=unet)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -42,7 +42,7 @@ def random_mask(checkpoint: Checkpoint, data: ConceptData, **settings: Any) -> S
 
 
 def with_unet(checkpoint: Checkpoint, dtype: torch.dtype) -> Checkpoint:
-    unet = {name: weight.to(dtype) for name, weight in checkpoint.unet.items()}
+    unet = {name: weight.to(dtype) for name, weight in checkpoint.network.items()}
     return replace(checkpoint, components={**checkpoint.components, "unet": unet})
 
 
@@ -67,17 +67,17 @@ def test_erasing_pulls_the_answers_together_and_leaves_everything_else(
 ) -> None:
     files = {path: path.read_bytes() for path in tiny_folder.rglob("*") if path.is_file()}
     hashes = {part: weights_hash(w) for part, w in tiny_checkpoint.components.items()}
-    before = answer_gap(tiny_checkpoint, tiny_checkpoint.unet, tiny_data)
+    before = answer_gap(tiny_checkpoint, tiny_checkpoint.network, tiny_data)
     assert before > 1e-3  # the effect is there before erasing
     config = TrainConfig(steps=12, batch_size=4, learning_rate=2e-3)
     told: list[Step] = []
     result = erase(tiny_checkpoint, tiny_data, mask, salun(config, alpha=0.5), on_step=told.append)
-    assert answer_gap(tiny_checkpoint, result.unet, tiny_data) < before / 4
+    assert answer_gap(tiny_checkpoint, result.network, tiny_data) < before / 4
     assert result.history[-1].forget < result.history[0].forget / 4
     assert tuple(told) == result.history
     assert [step.index for step in result.history] == list(range(1, 13))
     assert result.unselected_identical is True
-    assert_same_bits(result.unet, dict(tiny_checkpoint.unet), outside(mask.entries))
+    assert_same_bits(result.network, dict(tiny_checkpoint.network), outside(mask.entries))
     # The base, in memory and on disk, its autoencoder and its text encoder are as they were.
     assert {part: weights_hash(w) for part, w in tiny_checkpoint.components.items()} == hashes
     assert {path: path.read_bytes() for path in files} == files
@@ -94,12 +94,12 @@ def test_the_provenance_says_what_was_done(
         concept="church",
         record={"pictures": 4},
     )
-    found, total = result.provenance.last, sum(w.numel() for w in tiny_checkpoint.unet.values())
-    moved = sum(int((result.unet[n] != w).sum()) for n, w in tiny_checkpoint.unet.items())
+    found, total = result.provenance.last, sum(w.numel() for w in tiny_checkpoint.network.values())
+    moved = sum(int((result.network[n] != w).sum()) for n, w in tiny_checkpoint.network.items())
     assert (found.total, found.selected, found.density) == (total, total // 2, 0.5)
     assert found.moved == moved
     assert 0.99 * found.selected < moved <= found.selected
-    assert found.base_hash == tiny_checkpoint.unet_hash() == mask.info.base
+    assert found.base_hash == tiny_checkpoint.network_hash() == mask.info.base
     assert found.mask_hash == mask_hash(mask)
     assert found.concept == "church"
     assert found.objective == repr(salun(SHORT))
@@ -113,7 +113,7 @@ def test_a_step_on_a_real_unet_equals_a_straight_line_implementation(
 ) -> None:
     # Parity fact 9, by diffusers and torch alone: Adam at 1e-5, masked gradients, restoration.
     model = UNet2DConditionModel.from_config(dict(tiny_checkpoint.description.unet)).eval()
-    model.load_state_dict(dict(tiny_checkpoint.unet))
+    model.load_state_dict(dict(tiny_checkpoint.network))
     scheduler = DDPMScheduler.from_config(dict(tiny_checkpoint.description.scheduler))
     adam = torch.optim.Adam(model.parameters(), lr=1e-5)
 
@@ -142,7 +142,7 @@ def test_a_step_on_a_real_unet_equals_a_straight_line_implementation(
     result = erase(tiny_checkpoint, tiny_data, mask, salun(config, alpha=0.5))
     assert result.history[0].loss == pytest.approx(float(loss.detach()), rel=1e-5)
     for name, weight in model.state_dict().items():
-        torch.testing.assert_close(result.unet[name], weight, rtol=0, atol=1e-6)
+        torch.testing.assert_close(result.network[name], weight, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -152,11 +152,11 @@ def test_a_half_precision_base_keeps_its_bytes_where_nothing_was_selected(
     half = with_unet(tiny_checkpoint, dtype)
     chosen = random_mask(half, tiny_data, density=0.3, scope="xattn")
     result = erase(half, tiny_data, chosen, salun(replace(SHORT, learning_rate=1e-2)))
-    everything = {name: torch.zeros(w.shape) > 0 for name, w in half.unet.items()}
-    assert_same_bits(result.unet, dict(half.unet), outside({**everything, **chosen.entries}))
-    assert {weight.dtype for weight in result.unet.values()} == {dtype}
-    untouched = [name for name in half.unet if "attn2" not in name]
-    assert all(result.unet[name] is half.unet[name] for name in untouched)
+    everything = {name: torch.zeros(w.shape) > 0 for name, w in half.network.items()}
+    assert_same_bits(result.network, dict(half.network), outside({**everything, **chosen.entries}))
+    assert {weight.dtype for weight in result.network.values()} == {dtype}
+    untouched = [name for name in half.network if "attn2" not in name]
+    assert all(result.network[name] is half.network[name] for name in untouched)
     assert 0 < result.provenance.last.moved <= chosen.selected
     assert result.unselected_identical is True
 
@@ -170,11 +170,11 @@ def test_bf16_passes_erase_and_keep_unselected_bits(
         mask,
         SalUn(alpha=0.0, steps=8, batch_size=4, learning_rate=2e-3, precision="bf16"),
     )
-    assert_same_bits(result.unet, dict(tiny_checkpoint.unet), outside(mask.entries))
+    assert_same_bits(result.network, dict(tiny_checkpoint.network), outside(mask.entries))
     assert result.unselected_identical is True
     assert result.history[-1].forget < result.history[0].forget / 2
     # Every tensor got a gradient, or Adam would not have moved it.
-    still = [n for n, w in tiny_checkpoint.unet.items() if torch.equal(w, result.unet[n])]
+    still = [n for n, w in tiny_checkpoint.network.items() if torch.equal(w, result.network[n])]
     assert [name for name in still if mask.entries[name].any()] == []
 
 
@@ -197,8 +197,8 @@ def test_gradient_checkpointing_changes_only_rounding(
     assert calls
     for one, two in zip(plain.history, spared.history, strict=True):
         assert two.loss == pytest.approx(one.loss, rel=1e-5)
-    for name, weight in plain.unet.items():
-        torch.testing.assert_close(spared.unet[name], weight, rtol=0, atol=1e-6)
+    for name, weight in plain.network.items():
+        torch.testing.assert_close(spared.network[name], weight, rtol=0, atol=1e-6)
 
 
 def test_weights_outside_the_scope_have_no_gradient(
@@ -220,7 +220,7 @@ def test_weights_outside_the_scope_have_no_gradient(
             assert weight.grad is None
 
     result = erase(tiny_checkpoint, tiny_data, chosen, salun(SHORT), on_step=look)
-    moved = [n for n, w in tiny_checkpoint.unet.items() if not torch.equal(w, result.unet[n])]
+    moved = [n for n, w in tiny_checkpoint.network.items() if not torch.equal(w, result.network[n])]
     assert moved
     assert all("attn2" in name for name in moved)
 
@@ -264,7 +264,7 @@ def saved_steps(path: Path) -> int:
 
 
 def assert_same_edit(one: Edit, other: Edit) -> None:
-    assert_same_bits(one.unet, other.unet)
+    assert_same_bits(one.network, other.network)
     assert one.history == other.history
     created = {"created": "then"}
     assert replace(one.provenance.last, **created) == replace(other.provenance.last, **created)
@@ -395,7 +395,7 @@ def test_the_state_of_another_run_is_refused(
 def test_a_mask_of_another_base_is_refused(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, mask: SaliencyMask
 ) -> None:
-    weights = dict(tiny_checkpoint.unet)
+    weights = dict(tiny_checkpoint.network)
     weights["conv_in.bias"] = weights["conv_in.bias"] + 1
     other = replace(tiny_checkpoint, components={**tiny_checkpoint.components, "unet": weights})
     with pytest.raises(MaskError):
@@ -414,7 +414,7 @@ def test_the_salient_mask_holds_the_largest_scores_of_the_whole_scope(
     left = torch.cat([scores[name][~chosen] for name, chosen in mask.entries.items()])
     assert float(inside.min()) >= float(left.max())
     assert len(inside) == len(left) == mask.total // 2
-    assert list(mask.entries) == list(tiny_checkpoint.unet)
+    assert list(mask.entries) == list(tiny_checkpoint.network)
 
 
 def test_the_inverse_mask_is_the_other_half(
@@ -457,11 +457,11 @@ def test_only_weights_in_scope_are_candidates(
         config=SaliencyConfig(loss="plain", seed=3, batch_size=3),
         on_pass=passes.append,
     )
-    assert list(found.entries) == [name for name in tiny_checkpoint.unet if "attn2" in name]
+    assert list(found.entries) == [name for name in tiny_checkpoint.network if "attn2" in name]
     assert found.selected == (found.total if kind == "all" else int(0.1 * found.total))
     info = found.info
     assert (info.scope, info.concept, info.seed) == ("xattn", "church", 3)
-    assert info.base == tiny_checkpoint.unet_hash()
+    assert info.base == tiny_checkpoint.network_hash()
     measured = kind in ("salient", "inverse")
     assert info.loss == ("plain" if measured else "")
     assert [p.done for p in passes] == ([3, 4] if measured else [])

@@ -84,7 +84,7 @@ def test_a_mask_is_the_same_with_and_without(
 def test_on_a_device_the_sums_lie_in_main_memory(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData
 ) -> None:
-    names = list(tiny_checkpoint.unet)
+    names = list(tiny_checkpoint.network)
     scores = [
         measure_saliency(
             tiny_checkpoint,

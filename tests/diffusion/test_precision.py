@@ -31,7 +31,7 @@ def mask(tiny_checkpoint: Checkpoint, tiny_data: ConceptData) -> SaliencyMask:
 
 def update(checkpoint: Checkpoint, unet: Mapping[str, Tensor]) -> Tensor:
     """All that moved, as one vector."""
-    return torch.cat([(unet[name] - base).flatten() for name, base in checkpoint.unet.items()])
+    return torch.cat([(unet[name] - base).flatten() for name, base in checkpoint.network.items()])
 
 
 @pytest.mark.parametrize("precision", REDUCED)
@@ -44,12 +44,12 @@ def test_the_update_is_close_to_that_of_fp32_and_unselected_bits_stay(
     target: str,
 ) -> None:
     run = tiny_checkpoint, tiny_data, mask
-    exact = update(tiny_checkpoint, erase(*run, salun(EXACT, target=target)).unet)
+    exact = update(tiny_checkpoint, erase(*run, salun(EXACT, target=target)).network)
     result = erase(*run, salun(replace(EXACT, precision=precision), target=target))
     # bf16 has 8 bits: rounding of 0.4 % a product adds up to a few percent of the gradient.
-    error = (update(tiny_checkpoint, result.unet) - exact).norm() / exact.norm()
+    error = (update(tiny_checkpoint, result.network) - exact).norm() / exact.norm()
     assert 0 < error < 0.1
-    assert_same_bits(result.unet, dict(tiny_checkpoint.unet), outside(mask.entries))
+    assert_same_bits(result.network, dict(tiny_checkpoint.network), outside(mask.entries))
     assert result.unselected_identical is True
 
 
@@ -58,7 +58,7 @@ def test_moves_too_small_for_bf16_weights_are_kept(
 ) -> None:
     config = TrainConfig(steps=3, batch_size=2, learning_rate=1e-6, precision="bf16-weights")
     result = erase(tiny_checkpoint, tiny_data, mask, salun(config))
-    moved = update(tiny_checkpoint, result.unet)
+    moved = update(tiny_checkpoint, result.network)
     # Adam's first steps are as long as the rate, far below the 0.4 % that bf16 can tell apart.
     assert 0 < moved.abs().max() < 1e-5
     assert int((moved != 0).sum()) > 0.5 * mask.selected
@@ -77,7 +77,7 @@ def test_a_run_with_bf16_weights_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         erase(*run, state=tmp_path / "state", on_step=stop)
     resumed = erase(*run, state=tmp_path / "state")
-    assert_same_bits(resumed.unet, erase(*run).unet)
+    assert_same_bits(resumed.network, erase(*run).network)
 
 
 @pytest.mark.parametrize("precision", REDUCED)
@@ -85,7 +85,7 @@ def test_recomputed_passes_are_the_same_passes(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, mask: SaliencyMask, precision: Precision
 ) -> None:
     run = tiny_checkpoint, tiny_data, mask, salun(replace(EXACT, precision=precision))
-    assert_same_bits(erase(*run, checkpointing=True).unet, erase(*run).unet)
+    assert_same_bits(erase(*run, checkpointing=True).network, erase(*run).network)
 
 
 def kernel(precision: Precision, side: int) -> str:

@@ -151,7 +151,7 @@ def test_a_guidance_of_one_does_not_look_at_the_empty_prompt(tiny_checkpoint: Ch
 def test_a_model_whose_pictures_are_not_finite_is_an_error(
     tiny_checkpoint: Checkpoint, value: float
 ) -> None:
-    unet = {**tiny_checkpoint.unet}
+    unet = {**tiny_checkpoint.network}
     unet["conv_in.bias"] = torch.full_like(unet["conv_in.bias"], value)
     broken = replace(tiny_checkpoint, components={**tiny_checkpoint.components, "unet": unet})
     with pytest.raises(TrainingError, match="not finite for 'a church'"):
@@ -308,7 +308,7 @@ def test_bfloat16_draws_nearly_the_same_picture(tiny_checkpoint: Checkpoint) -> 
 
 
 def test_a_picture_that_is_not_finite_is_black_and_says_so(tiny_checkpoint: Checkpoint) -> None:
-    unet = {**tiny_checkpoint.unet}
+    unet = {**tiny_checkpoint.network}
     unet["conv_in.bias"] = torch.full_like(unet["conv_in.bias"], float("nan"))
     broken = replace(tiny_checkpoint, components={**tiny_checkpoint.components, "unet": unet})
     (picture,) = Painter(broken, DrawingConfig(steps=1), CPU).paint([Request("a church", 3)])

@@ -98,7 +98,7 @@ def test_links_within_the_folder_are_followed(model: Path, tmp_path: Path) -> No
     (model / UNET).rename(model / "unet" / "weights" / "one.safetensors")
     _link(model / UNET, Path("weights/one.safetensors"))
     _link(tmp_path / "name", model)
-    assert read_checkpoint(tmp_path / "name").unet
+    assert read_checkpoint(tmp_path / "name").network
 
 
 @pytest.mark.parametrize("blob", ["a" * 40, "0" * 64, "key.json", "elsewhere"])

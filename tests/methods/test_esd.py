@@ -65,7 +65,9 @@ def test_it_moves_the_scope_alone_and_goes_on_where_it_was_cut(
     mask = find_mask(tiny_checkpoint, data, "all", scope="xattn")
     method = Esd(steps=3, batch_size=2, learning_rate=1e-3, rollout_steps=4, rollout=by)
     unbroken = erase(tiny_checkpoint, data, mask, method)
-    moved = {n for n, w in tiny_checkpoint.unet.items() if not torch.equal(w, unbroken.unet[n])}
+    moved = {
+        n for n, w in tiny_checkpoint.network.items() if not torch.equal(w, unbroken.network[n])
+    }
     assert moved
     assert moved <= set(mask.entries)
 
@@ -81,7 +83,7 @@ def test_it_moves_the_scope_alone_and_goes_on_where_it_was_cut(
         erase(tiny_checkpoint, data, mask, method, state=state, on_step=stop)
     resumed = erase(tiny_checkpoint, data, mask, method, state=state)
     assert resumed.history == unbroken.history
-    assert all(torch.equal(w, unbroken.unet[n]) for n, w in resumed.unet.items())
+    assert all(torch.equal(w, unbroken.network[n]) for n, w in resumed.network.items())
 
 
 def test_the_loss_falls(tiny_checkpoint: Checkpoint) -> None:

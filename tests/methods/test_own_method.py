@@ -50,7 +50,7 @@ def test_the_page_s_method_erases_and_its_recipe_runs_again(
     assert (refused.code, "--allow-code" in refused.err) == (2, True)
     assert not (tmp_path / "two").exists()
     assert erasure(*again, "--allow-code").code == 0
-    results = [read_checkpoint(tmp_path / run / "model").unet_hash() for run in ("one", "two")]
+    results = [read_checkpoint(tmp_path / run / "model").network_hash() for run in ("one", "two")]
     assert results[0] == results[1]
 
 

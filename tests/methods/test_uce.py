@@ -49,8 +49,8 @@ def test_the_result_minimises_the_paper_s_objective(
     method = Uce(tokens=tokens, erase_weight=0.7, preserve_weight=0.3, ridge=0.2)
     result = erase(tiny_checkpoint, prompts, values, method)
     vectors = edit_vectors(prompts, method.tokens)
-    base = tiny_checkpoint.unet[KEY]
-    w = result.unet[KEY].double().requires_grad_(True)
+    base = tiny_checkpoint.network[KEY]
+    w = result.network[KEY].double().requires_grad_(True)
     (slope,) = torch.autograd.grad(objective(w, base, vectors, method), w)
     start = base.double().requires_grad_(True)
     (before,) = torch.autograd.grad(objective(start, base, vectors, method), start)
@@ -64,16 +64,18 @@ def test_under_a_mask_it_is_the_best_edit_of_the_selected_weights(
     half = find_mask(tiny_checkpoint, prompts, "random", density=0.5, scope="xattn-kv")
     everything = find_mask(tiny_checkpoint, prompts, "all", scope="xattn-kv")
     method = Uce()
-    vectors, base = edit_vectors(prompts, method.tokens), tiny_checkpoint.unet[KEY]
+    vectors, base = edit_vectors(prompts, method.tokens), tiny_checkpoint.network[KEY]
     masked = erase(tiny_checkpoint, prompts, half, method)
-    assert_same_bits(masked.unet, dict(tiny_checkpoint.unet), outside(mask_of_all(half, masked)))
+    assert_same_bits(
+        masked.network, dict(tiny_checkpoint.network), outside(mask_of_all(half, masked))
+    )
     free = half.entries[KEY]
-    w = masked.unet[KEY].double().requires_grad_(True)
+    w = masked.network[KEY].double().requires_grad_(True)
     (slope,) = torch.autograd.grad(objective(w, base, vectors, method), w)
     start = base.double().requires_grad_(True)
     (before,) = torch.autograd.grad(objective(start, base, vectors, method), start)
     assert float(slope[free].norm()) < 1e-4 * float(before[free].norm())
-    whole = erase(tiny_checkpoint, prompts, everything, method).unet[KEY]
+    whole = erase(tiny_checkpoint, prompts, everything, method).network[KEY]
     cut = torch.where(free, whole, base)
     costs = [float(objective(x.detach(), base, vectors, method)) for x in (whole, w, cut, base)]
     assert costs == sorted(costs)
@@ -82,7 +84,7 @@ def test_under_a_mask_it_is_the_best_edit_of_the_selected_weights(
 
 def mask_of_all(mask: SaliencyMask, edit: Edit) -> dict[str, Tensor]:
     """The mask with an entry for every weight of the UNet."""
-    nothing = {k: torch.zeros(w.shape, dtype=torch.bool) for k, w in edit.unet.items()}
+    nothing = {k: torch.zeros(w.shape, dtype=torch.bool) for k, w in edit.network.items()}
     return {**nothing, **mask.entries}
 
 
@@ -98,14 +100,18 @@ def test_a_concept_that_stands_in_for_itself_changes_nothing(
 def test_a_large_ridge_holds_and_a_large_weight_keeps(
     tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
 ) -> None:
-    base = tiny_checkpoint.unet[KEY]
+    base = tiny_checkpoint.network[KEY]
     plain = erase(tiny_checkpoint, prompts, values, Uce(ridge=1e-2))
     held = erase(tiny_checkpoint, prompts, values, Uce(ridge=1e9))
-    assert float((held.unet[KEY] - base).norm()) < 1e-6 * float((plain.unet[KEY] - base).norm())
+    assert float((held.network[KEY] - base).norm()) < 1e-6 * float(
+        (plain.network[KEY] - base).norm()
+    )
     kept = edit_vectors(prompts, "last").kept
     moved = [
         float(
-            ((erase(tiny_checkpoint, prompts, values, m).unet[KEY] - base).double() @ kept).norm()
+            (
+                (erase(tiny_checkpoint, prompts, values, m).network[KEY] - base).double() @ kept
+            ).norm()
         )
         for m in (Uce(ridge=1e-2, preserve_weight=0.0), Uce(ridge=1e-2, preserve_weight=1e4))
     ]

@@ -110,7 +110,7 @@ def test_a_model_that_a_patch_was_removed_from_is_recognised_as_its_base(
     tiny_run: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
     patch = exported(tmp_path / "church.patch", tiny_run, "--to", "patch", "--base", tiny_folder)
-    base = read_checkpoint(tiny_folder).unet_hash()
+    base = read_checkpoint(tiny_folder).network_hash()
     for name, kind in (("base", "diffusers"), ("base.safetensors", "single-file")):
         out = tmp_path / name
         line = ("patch", "remove", tiny_run, patch, "--to", kind, "--out", out)

@@ -148,7 +148,7 @@ def assert_same_run(a: Path, b: Path, base: Path) -> None:
     """Equal but for rounding: the updates, not the weights, set the scale."""
     assert {path.name for path in a.iterdir()} == {path.name for path in b.iterdir()}
     assert overlap(a, b) >= 0.9999
-    first, second, start = unet(a), unet(b), read_checkpoint(base).unet
+    first, second, start = unet(a), unet(b), read_checkpoint(base).network
     moved = max(float((first[name] - start[name]).abs().max()) for name in start)
     assert moved > 1e-3
     for name in start:

@@ -46,7 +46,7 @@ def cells(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def other(tiny_checkpoint: Checkpoint) -> Checkpoint:
     """The tiny checkpoint with another last layer."""
-    unet = {**tiny_checkpoint.unet}
+    unet = {**tiny_checkpoint.network}
     unet["conv_out.weight"] = torch.flip(unet["conv_out.weight"], (0,))
     return replace(tiny_checkpoint, components={**tiny_checkpoint.components, "unet": unet})
 

@@ -154,7 +154,7 @@ def test_a_run_without_memory_keeps_its_last_whole_step(
             erase(*run, state=state)
     assert state.exists() != saving_fails
     unbroken, again = erase(*run), erase(*run, state=state)
-    assert_same_bits(again.unet, unbroken.unet)
+    assert_same_bits(again.network, unbroken.network)
     assert again.history == unbroken.history
     # Smaller passes are the same run: that is the advice that is given.
     smaller = salun(replace(config, micro_batch=1))

@@ -23,20 +23,20 @@ _NODE: Final = "its node ModelSamplingDiscrete"
 
 def misread_by(
     checkpoint: Checkpoint,
-    unet: Mapping[str, Tensor] | None = None,
+    network: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
 ) -> tuple[str, ...]:
     """A sentence for each tool that will take the single file for another kind of model.
 
     Args:
         checkpoint: what is written.
-        unet: the edited UNet, diffusers names; None for the checkpoint's own.
+        network: the edited main component, diffusers names; None for the checkpoint's own.
         dtype: type of the weights as written; None for each tensor's own.
     """
     scheduler = checkpoint.description.scheduler
     published = shipped_description(checkpoint.family.key).scheduler
     said = (
-        _comfyui(checkpoint, unet or checkpoint.unet, dtype),
+        _comfyui(checkpoint, network or checkpoint.network, dtype),
         _diffusers(scheduler, published),
         _noise_levels(scheduler, published),
     )

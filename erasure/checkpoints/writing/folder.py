@@ -31,7 +31,7 @@ def write_folder(
     checkpoint: Checkpoint,
     path: Path,
     *,
-    unet: Mapping[str, Tensor] | None = None,
+    network: Mapping[str, Tensor] | None = None,
     provenance: Provenance | None = None,
     dtype: torch.dtype | None = None,
     card: str | None = None,
@@ -40,23 +40,23 @@ def write_folder(
     """Write what `from_pretrained` of the family's diffusers pipeline loads.
 
     Args:
-        checkpoint: where all but the UNet comes from.
+        checkpoint: where all but the main component comes from.
         path: the folder; it must not exist, or be a diffusers folder or empty and `force` be set.
-        unet: the edited UNet, diffusers names; None writes the checkpoint's own.
+        network: the edited main component, diffusers names; None writes the checkpoint's own.
         provenance: what was done to it; the last edit's `result_hash` is filled in. Goes into the
-            header of the UNet's file and into `erasure.json`, with hashes of all that is written.
+            header of its file and into `erasure.json`, with hashes of all that is written.
         dtype: type of the floating point weights; None keeps each tensor's own.
         card: text of `README.md`.
         force: replace what is there.
 
     Raises:
-        CheckpointError: no tokenizer, path in the way or in use by another process, another UNet,
-            a name that would leave the folder, a weight that is not finite in its type, disk full
-            or read-only.
+        CheckpointError: no tokenizer, path in the way or in use by another process, another
+            network, a name that would leave the folder, a weight that is not finite in its type,
+            disk full or read-only.
     """
     refuse_existing(path, force=force)
     _require_replaceable(path)
-    out = outgoing(checkpoint, path, unet, provenance, dtype)
+    out = outgoing(checkpoint, path, network, provenance, dtype)
     names = checkpoint.description.tokenizers()
     tokenizers = {name: checkpoint.tokenizer_files(name) for name in names}
     _require_places(checkpoint, tokenizers)
@@ -74,7 +74,7 @@ def write_folder(
         _write_record(folder, out)
         if card is not None:
             _write_bytes(folder / "README.md", card.encode())
-    return Written(path, out.unet_hash, out.provenance)
+    return Written(path, out.network_hash, out.provenance)
 
 
 def folder_size(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> int:
@@ -100,10 +100,10 @@ def _write_weights(
     checkpoint: Checkpoint, out: Outgoing, folder: Path, dtype: torch.dtype | None
 ) -> None:
     for component, weights in checkpoint.components.items():
-        edited = component == "unet"
+        edited = component == checkpoint.family.main
         write_tensors(
             folder / component / weights_file(component),
-            out.unet if edited else weights,
+            out.network if edited else weights,
             out.header() if edited else {},  # the record of all, in the file that was edited
             dtype=dtype,
         )

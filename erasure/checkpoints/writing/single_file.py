@@ -23,21 +23,21 @@ def write_single_file(
     checkpoint: Checkpoint,
     path: Path,
     *,
-    unet: Mapping[str, Tensor] | None = None,
+    network: Mapping[str, Tensor] | None = None,
     provenance: Provenance | None = None,
     dtype: torch.dtype | None = None,
     spec: ModelSpec | None = None,
     force: bool = False,
 ) -> Written:
-    """Write UNet, VAE and text encoders under their original names.
+    """Write all components under their original names.
 
     Needs no tokenizer. Holds no EMA copy and no buffers; beyond the input it needs memory for one
     fused attention matrix per text layer (SD 2.x, SD XL) and for one tensor in a new type.
 
     Args:
-        checkpoint: where all but the UNet comes from.
+        checkpoint: where all but the main component comes from.
         path: ends in `.safetensors`.
-        unet: the edited UNet, diffusers names; None writes the checkpoint's own.
+        network: the edited main component, diffusers names; None writes the checkpoint's own.
         provenance: what was done to it; the last edit's `result_hash` is filled in.
         dtype: type of the floating point weights; None keeps each tensor's own.
         spec: title, author and so on for the header; by default the title names the base and what
@@ -45,7 +45,7 @@ def write_single_file(
         force: replace what is there.
 
     Raises:
-        CheckpointError: wrong ending, path in the way, another UNet, a weight that is not finite
+        CheckpointError: wrong ending, path in the way, another network, a weight that is not finite
             in its type, disk full or read-only.
     """
     if path.suffix != ".safetensors":
@@ -53,7 +53,7 @@ def write_single_file(
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; give the path of a file")
     refuse_existing(path, force=force)
-    out = outgoing(checkpoint, path, unet, provenance, dtype)
+    out = outgoing(checkpoint, path, network, provenance, dtype)
     spec = spec or ModelSpec()
     edits = out.provenance.edits if out.provenance else ()
     date = spec.date or (edits[-1].created if edits else "") or utc_now()
@@ -62,9 +62,11 @@ def write_single_file(
         **replace(spec, date=date, title=title).to_header(checkpoint),
         **embedded.to_header(checkpoint.description),
     }
-    tensors = checkpoint.family.to_original({**checkpoint.components, "unet": out.unet})
+    tensors = checkpoint.family.to_original(
+        {**checkpoint.components, checkpoint.family.main: out.network}
+    )
     marked = markers(checkpoint.family, checkpoint.description.scheduler)
     write_tensors(
         path, {**tensors, **checkpoint.extras, **marked}, out.header(metadata), dtype=dtype
     )
-    return Written(path, out.unet_hash, out.provenance)
+    return Written(path, out.network_hash, out.provenance)

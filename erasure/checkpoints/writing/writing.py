@@ -9,6 +9,7 @@ from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.finite import require_storable
+from erasure.checkpoints.family import TITLES
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading.checking import require_names, require_no_more, require_shapes
 from erasure.checkpoints.writing.inventory import EXTRAS, sealed_header, weights_of
@@ -19,8 +20,8 @@ class Written:
     """What came out."""
 
     path: Path
-    unet_hash: str
-    """`weights_hash` of the UNet as written, in its written type."""
+    network_hash: str
+    """`weights_hash` of the main component as written, in its written type."""
     provenance: Provenance | None
     """What the header says, with the last edit's `result_hash` filled in; None where nothing was
     done."""
@@ -30,15 +31,17 @@ class Written:
 class Outgoing:
     """Weights about to be written."""
 
-    unet: Mapping[str, Tensor]
+    network: Mapping[str, Tensor]
     weights: Mapping[str, str]
     """Component -> `weights_hash` as written."""
+    main: str
+    """The component of `network`."""
     provenance: Provenance | None
 
     @property
-    def unet_hash(self) -> str:
-        """Hash of the UNet's weights as they were written."""
-        return self.weights["unet"]
+    def network_hash(self) -> str:
+        """Hash of the main component's weights as they were written."""
+        return self.weights[self.main]
 
     def header(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """All words of a header: `more`, the edits, the hashes, and the checksum of the whole."""
@@ -49,27 +52,28 @@ class Outgoing:
 def outgoing(
     checkpoint: Checkpoint,
     path: Path,
-    unet: Mapping[str, Tensor] | None,
+    network: Mapping[str, Tensor] | None,
     provenance: Provenance | None,
     dtype: torch.dtype | None,
 ) -> Outgoing:
-    """The UNet to write and its provenance, with hashes of all values as written.
+    """The main component to write and its provenance, with hashes of all values as written.
 
-    Without a new UNet the checkpoint's own goes out, with the provenance it came with.
+    Without a new one the checkpoint's own goes out, with the provenance it came with.
 
     Raises:
-        CheckpointError: the new UNet has other names or shapes than the checkpoint's, or a weight
-            is not finite in the type it is to be stored in.
+        CheckpointError: the new one has other names or shapes than the checkpoint's, or a weight is
+            not finite in the type it is to be stored in.
     """
-    if unet is None:
-        unet, provenance = checkpoint.unet, provenance or checkpoint.provenance
-    require_names(unet, checkpoint.unet, "the new UNet")
-    require_no_more(unet, checkpoint.unet, "the new UNet")
-    require_shapes(unet, checkpoint.unet, "the new UNet")
-    components = {**checkpoint.components, "unet": unet}
+    main, title = checkpoint.family.main, TITLES[checkpoint.family.main]
+    if network is None:
+        network, provenance = checkpoint.network, provenance or checkpoint.provenance
+    require_names(network, checkpoint.network, f"the new {title}")
+    require_no_more(network, checkpoint.network, f"the new {title}")
+    require_shapes(network, checkpoint.network, f"the new {title}")
+    components = {**checkpoint.components, main: network}
     require_storable({**components, EXTRAS: checkpoint.extras}, str(path), dtype)
     weights = weights_of(components, checkpoint.extras, dtype)
-    return Outgoing(unet, weights, _completed(provenance, weights["unet"]))
+    return Outgoing(network, weights, main, _completed(provenance, weights[main]))
 
 
 def _completed(provenance: Provenance | None, result: str) -> Provenance | None:
