@@ -1,0 +1,1 @@
+"""Attacks that take no gradient: they only draw."""

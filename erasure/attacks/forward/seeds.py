@@ -1,0 +1,48 @@
+"""Plain prompts by many seeds: what best-of-n finds where nothing is searched."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from erasure.attacks.payload import Attempt, Cost, Payload
+from erasure.attacks.protocol import Access, Need
+from erasure.attacks.settings import require_positive
+from erasure.attacks.target import Target
+from erasure.attacks.trials import drawing_cost, within
+from erasure.seeds import derived_seed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seeds:
+    """Draw each plain prompt by further seeds, in turn, without changing anything else.
+
+    It is the control of every attack that draws often and counts any hit.
+
+    Source: the `seed_search` attacker of the released code of arXiv:2310.11868.
+    """
+
+    name: ClassVar[str] = "seeds"
+    title: ClassVar[str] = "plain prompts by many seeds, the control of best-of-n"
+    source: ClassVar[str] = "seed search of arXiv:2310.11868, released code"
+    needs: ClassVar[frozenset[Need]] = frozenset({"seeds"})
+    access: ClassVar[Access] = "seeds"
+
+    draws: int = 60
+    """Pictures."""
+
+    def __post_init__(self) -> None:
+        require_positive("draws", self.draws)
+
+    def estimate(self, target: Target, /) -> Cost:
+        return drawing_cost(target, min(self.draws, target.budget.draws))
+
+    def run(self, target: Target, /) -> Iterator[Attempt]:
+        yield from within(target, self._tries(target))
+
+    def _tries(self, target: Target) -> Iterator[Attempt]:
+        for number in range(self.draws):
+            case = target.cases[number % len(target.cases)]
+            seed = derived_seed(target.seed, self.name, number)
+            yield Attempt(
+                case=case, payload=Payload(prompt=case.prompt), arm="plain prompt", seed=seed
+            )

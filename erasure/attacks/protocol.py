@@ -1,0 +1,75 @@
+"""What an attack is: its settings, what it needs, what it will cost, and the attempts it makes."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Final, Literal, Protocol, get_args, runtime_checkable
+
+from erasure.attacks.payload import Attempt, Cost
+from erasure.attacks.target import Target
+
+Need = Literal["words", "seeds", "start-noise", "picture", "gradient", "base", "weights"]
+"""What an attacker must be able to do: choose the `words`, the `seeds` or the `start-noise`; show a
+`picture` of the concept; take a `gradient`; have the `base`; change the `weights`."""
+NEEDS: Final = get_args(Need)
+
+Access = Literal[
+    "words",
+    "seeds",
+    "rounding",
+    "tuning on other data",
+    "picture",
+    "prefix by gradient",
+    "vector",
+    "tuning on the concept",
+    "base or patch",
+    "diagnostic",
+]
+"""From what anybody has to what brings the concept along; an audit names the first that revived it.
+A `diagnostic` revives nothing and is never named."""
+ACCESS: Final[tuple[Access, ...]] = get_args(Access)
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """How to look for the concept: a frozen dataclass of settings, each with a docstring below it.
+
+    It owns no weights, devices or judges. The same value attacks every model of an audit.
+    """
+
+    name: ClassVar[str]
+    """Key into `erasure.attacks.ATTACKS`."""
+    title: ClassVar[str]
+    """What it does, in one line."""
+    source: ClassVar[str]
+    """Where it comes from: arXiv id, and where it differs."""
+    needs: ClassVar[frozenset[Need]]
+    """Where one is not met, the audit skips the attack and says why."""
+    access: ClassVar[Access]
+    """Where it stands in the order of threats."""
+
+    def estimate(self, target: Target, /) -> Cost:
+        """What `run` will ask for, search and drawing of its attempts, known before it starts.
+
+        `seconds` may stay 0: the runner measures a pass and a drawing. Nothing is computed.
+        """
+        ...
+
+    def run(self, target: Target, /) -> Iterator[Attempt]:
+        """Search, and yield what to draw; as the budget says, and `plain` cases at a budget of 0.
+
+        Two runs on equal targets yield equal attempts, in the same order. It ends at its budget and
+        not at the first hit, which it does not hear of.
+
+        Raises:
+            TrainingError: the search cannot go on, as its loss is not finite. The audit goes on
+                with the next attack.
+        """
+        ...
+
+
+def lacking(attack: Attack | type[Attack], target: Target) -> str:
+    """Why an attack cannot be run on a target, in a sentence; empty where it can."""
+    if "picture" in attack.needs and not (target.pictures and len(target.pictures)):
+        return "there is no picture of the concept"
+    if "base" in attack.needs and target.base is None:
+        return "there is no base at hand"
+    return ""

@@ -1,0 +1,25 @@
+"""What the runs of all attacks share: the budget, and what a drawing costs."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from erasure.attacks.payload import Attempt, Cost, plain
+from erasure.attacks.target import Target
+
+
+def within(target: Target, attempts: Iterable[Attempt]) -> Iterator[Attempt]:
+    """The attempts up to the budget; at a budget of 0 the plain ones, and nothing is searched."""
+    if target.budget.draws == 0:
+        yield from map(plain, target.cases)
+        return
+    yield from islice(attempts, target.budget.draws)
+
+
+def drawing_cost(target: Target, draws: int, share: float = 1.0) -> Cost:
+    """What so many drawings take, each over a share of the sampling steps; at a budget of 0 what
+    the plain ones take."""
+    if target.budget.draws == 0:
+        draws, share = len(target.cases), 1.0
+    passes = 2 if target.guidance > 1 else 1
+    steps = round(target.steps * share)
+    return Cost(forwards=draws * steps * passes, draws=draws, judged=draws)
