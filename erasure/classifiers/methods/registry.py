@@ -1,7 +1,5 @@
 """Every method by name; a new one is one file and one line here."""
 
-import dataclasses
-import difflib
 from typing import Any, Final
 
 from erasure.classifiers.methods.ascent import GradientAscent
@@ -18,7 +16,7 @@ from erasure.classifiers.methods.salun import SalUn, SalUnSoft
 from erasure.classifiers.methods.scrub import Scrub
 from erasure.classifiers.methods.ssd import SelectiveDampening
 from erasure.classifiers.protocol import Method
-from erasure.errors import ConfigError
+from erasure.known_names import looked_up, made_with
 
 METHODS: Final[dict[str, type[Method]]] = {
     "retrain": Retrain,
@@ -44,18 +42,4 @@ def make_method(name: str, **settings: Any) -> Method:  # noqa: ANN401
     Raises:
         ConfigError: no method or setting has such a name, or a value is outside its range.
     """
-    kind: Any = METHODS.get(name)
-    if kind is None:
-        raise ConfigError(f"method {name!r} is unknown; {_known(name, list(METHODS))}")
-    fields = [field.name for field in dataclasses.fields(kind)]
-    for setting in settings:
-        if setting not in fields:
-            raise ConfigError(f"{name} has no setting {setting!r}; {_known(setting, fields)}")
-    method: Method = kind(**settings)
-    return method
-
-
-def _known(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}known are {', '.join(names) or 'none'}"
+    return made_with(looked_up("method", name, METHODS), name, settings)
