@@ -44,7 +44,7 @@ from erasure.training.trainer import MaskedTrainer, TrainConfig
 CPU = torch.device("cpu")
 DENSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
 PICTURES = 2
-"""Of a mask; more would take longer and no more memory."""
+"""Pictures behind a mask; more would take longer and no more memory."""
 STEPS = 2
 """The first makes the moments, the second has them from its first pass on."""
 
@@ -204,7 +204,7 @@ def saved_bytes(run: Callable[[], Tensor], weights: Iterable[Tensor]) -> int:
 
 
 def _saved_by_the_mask(network: nn.Module, data: ConceptData, schedule: NoiseSchedule) -> int:
-    """Of a pass of one picture, which is two samples: with and without its prompt."""
+    """Bytes saved by a pass of one picture, which is two samples: with its prompt and without."""
     batch = noised(data.forget, data.prompts, schedule, [Draw(0, ("bill",))])
     empty = data.prompts[torch.zeros(1, dtype=torch.int64)]
 
@@ -215,7 +215,7 @@ def _saved_by_the_mask(network: nn.Module, data: ConceptData, schedule: NoiseSch
 
 
 def _one_loss(denoise: Denoiser, data: ConceptData, schedule: NoiseSchedule) -> Tensor:
-    """Of a micro-batch of one, as the trainer makes it."""
+    """The loss of a micro-batch of one, as the trainer makes it."""
     draw = [Draw(0, ("bill",))]
     batch = Batch(
         noised(data.forget, data.prompts, schedule, draw),

@@ -192,7 +192,7 @@ def _mean(rows: Rows, name: str) -> float:
 
 
 def _share(rows: Rows) -> float:
-    """Of the concept's pictures, recognised after all."""
+    """Share of the concept's pictures that are recognised after all."""
     return _mean(rows, "left") / rows[0]["of"]
 
 

@@ -17,7 +17,7 @@ class Measured:
     """What a job tells of itself."""
 
     seconds: float
-    """Of the part that counts."""
+    """What the part that counts took."""
     peak: int
     """Bytes: the most memory the process held at any time, or of the device where it has one."""
     note: str = ""

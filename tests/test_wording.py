@@ -21,7 +21,7 @@ def spoken(source: str, *, help_too: bool = False) -> Iterator[str]:
     docstrings = {
         id(node.value)
         for inner in ast.walk(tree)
-        if isinstance(body := getattr(inner, "body", None), list)  # of a lambda it is no list
+        if isinstance(body := getattr(inner, "body", None), list)  # a lambda's is no list
         for node in body
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }

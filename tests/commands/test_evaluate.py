@@ -109,7 +109,7 @@ def test_killed_half_way_and_restarted_it_finds_the_same(
     evaluated: Path, tiny_run: Path, tiny_folder: Path, prompts: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "cut"
-    # Of three batches of pictures the first is there, and the second not in the list yet.
+    # The first of three batches of pictures is there; the second is not in the list yet.
     died = forked(run_and_die, ".jsonl", 2, *arguments(tiny_run, tiny_folder, prompts, out))
     assert died.code == -signal.SIGKILL, died.err
     assert list(out.glob("manifest/after/0*.jsonl"))

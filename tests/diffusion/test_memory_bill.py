@@ -24,7 +24,7 @@ from erasure.pass_costs import PassCost, decoder_cost, unet_cost
 from erasure.training.trainer import TrainConfig
 
 PIXELS = 256
-"""Of the measurements in docs/full-size.md."""
+"""Pixels a side in the measurements of docs/full-size.md."""
 GB = 1e9
 
 

@@ -44,7 +44,7 @@ CASES = [
     PromptCase(case="g", prompt="a dog", seed=9),
 ]
 BATCHES = ["ab", "cf", "dg", "e"]
-"""Of two: those of one size that are guided go together, those that never fill come last."""
+"""Batches of two: guided cases of one size go together, and those that never fill come last."""
 
 
 def draw(

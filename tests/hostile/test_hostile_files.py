@@ -37,7 +37,7 @@ Change = dict[str, str]
 
 @pytest.fixture
 def patch(tmp_path: Path) -> Path:
-    """Of two weights: one with its positions listed, one with a bit for each."""
+    """A patch of two weights: one lists its positions, the other has a bit for each."""
     base = {"a": torch.zeros(100), "b": torch.zeros(3, 3)}
     edited = {"a": base["a"].clone(), "b": torch.ones(3, 3)}
     edited["a"][5] = 1.0

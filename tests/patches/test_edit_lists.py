@@ -31,7 +31,7 @@ def twice(tiny_run: Path, tiny_recipe: Path, tmp_path_factory: pytest.TempPathFa
 
 
 def concepts(path: Path) -> list[str]:
-    """Of each edit, with the record checked against the weights."""
+    """The concept of each edit, once the record was checked against the weights."""
     said = erasure("verify", path, "--json")
     assert said.code == 0, said.err
     found: dict[str, Any] = json.loads(said.out)

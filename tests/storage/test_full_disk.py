@@ -30,7 +30,7 @@ MASK = random_mask(WEIGHTS, 0.5, seeded())
 
 @pytest.fixture
 def filling(monkeypatch: pytest.MonkeyPatch) -> Filling:
-    """Of `benchmarks/filling.py`."""
+    """The function `filling` of `benchmarks/filling.py`."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     found: Filling = importlib.import_module("filling").filling
     return found

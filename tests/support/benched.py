@@ -44,7 +44,7 @@ def cell(
 
 
 def own_cell(seed: int = 0) -> Cell:
-    """Of SISA."""
+    """A cell of SISA."""
     told = DeletionFacts(
         before=Scores(ua=3.0, ra=97.0, ta=91.0, mia=8.0, seconds=60.0),
         unit="sample-epochs",

@@ -101,7 +101,7 @@ def images(folder: Path) -> tuple[ImageRecord, ...]:
 
 
 def rate(label: str, after: int, *, erased: bool = False) -> ClassRate:
-    """Of two pictures; before, both were recognised."""
+    """The rate of two pictures; before, both were recognised."""
     return ClassRate(
         judge="canvas",
         head="object",

@@ -15,7 +15,7 @@ from transformers import (
 from support.tiny_models import Size, randomise, tiny_tokenizer, tiny_vae
 
 WIDTHS = (8, 12)
-"""Of the two text encoders; unlike, so that no exchange goes unseen."""
+"""Widths of the two text encoders; they differ, so that no exchange goes unseen."""
 _TIME = 4
 
 
