@@ -111,7 +111,8 @@ def test_the_provenance_says_what_was_done(
 def test_a_step_on_a_real_unet_equals_a_straight_line_implementation(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, mask: SaliencyMask
 ) -> None:
-    # Parity fact 9, by diffusers and torch alone: Adam at 1e-5, masked gradients, restoration.
+    # The same step is written with diffusers and torch alone: Adam at 1e-5 on masked gradients,
+    # after which the weights outside the mask are put back.
     model = UNet2DConditionModel.from_config(dict(tiny_checkpoint.description.unet)).eval()
     model.load_state_dict(dict(tiny_checkpoint.network))
     scheduler = DDPMScheduler.from_config(dict(tiny_checkpoint.description.scheduler))

@@ -56,7 +56,8 @@ def run(network: nn.Module, data: ConceptData, config: SaliencyConfig) -> dict[s
 
 
 def test_the_guided_loss_equals_its_formula_and_its_gradient_flows_through_both_passes() -> None:
-    # Parity fact 5, w = 7.5, a = 2, c = 3, empty = 1: prediction 8.5 * 6 - 7.5 * 2 = 36, noise 10.
+    # The loss is mean((noise - ((1 + w) e_c - w e_0))^2). With w = 7.5, a = 2, c = 3 and empty = 1
+    # the prediction is 8.5 * 6 - 7.5 * 2 = 36; the noise is 10.
     model = Linear(2.0)
     loss = forget_loss(model, a_batch([10.0], told(3.0)), told(1.0), SaliencyConfig())
     torch.testing.assert_close(loss, torch.tensor([26.0**2]))
@@ -66,7 +67,7 @@ def test_the_guided_loss_equals_its_formula_and_its_gradient_flows_through_both_
 
 
 def test_without_guidance_the_guided_loss_is_the_plain_one() -> None:
-    # Parity fact 5, w = 0.
+    # With w = 0 the guided prediction (1 + w) e_c - w e_0 is e_c.
     network, data = Toy(), toy_data()
     draws = [Draw(n, (0, n)) for n in range(5)]
     batch = noised(data.forget, data.prompts, toy_schedule(), draws)
@@ -97,7 +98,8 @@ def opposite_pictures(n: int) -> tuple[ConceptData, NoiseSchedule]:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_batches_with_opposite_gradients_cancel(batch_size: int) -> None:
-    # Parity fact 2. At a = 0 the gradient is -2 c mean(target), opposite for opposite targets.
+    # Gradients are summed before their absolute value is taken, so opposite ones score nothing.
+    # At a = 0 the gradient is -2 c mean(target), opposite for opposite targets.
     model = Linear(0.0)
     config = SaliencyConfig(loss="plain", batch_size=batch_size)
     size = 0.0
@@ -113,7 +115,8 @@ def test_batches_with_opposite_gradients_cancel(batch_size: int) -> None:
 
 
 def test_scores_are_the_absolute_summed_gradients_of_a_slow_loop() -> None:
-    # Parity facts 2 and 5 together, one sample a pass, without any of our functions.
+    # The guided loss and the absolute value of the summed gradient are written out here, one sample
+    # a pass.
     network, data, schedule = Toy(), toy_data(), toy_schedule()
     config = SaliencyConfig(draws=2, batch_size=3, seed=4)
     total = {name: torch.zeros_like(w) for name, w in network.named_parameters()}
@@ -132,7 +135,7 @@ def test_scores_are_the_absolute_summed_gradients_of_a_slow_loop() -> None:
 
 
 def test_loss_and_its_negative_give_the_same_mask() -> None:
-    # Parity fact 3: the release minimises the negative.
+    # The release takes the gradient of the negative loss; the absolute value undoes that.
     masks = []
     for sign in (1, -1):
         network, data = Toy(), toy_data()

@@ -48,7 +48,7 @@ def draw(steps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_noising_equals_the_scheduler_of_diffusers(config: dict[str, object]) -> None:
-    # Parity fact 7: q_sample is the scheduler's add_noise, for the published betas and others.
+    # The release's `q_sample` is the scheduler's `add_noise`, for the published betas and others.
     scheduler = DDPMScheduler(**config)
     x_0, noise, t = draw(scheduler.config.num_train_timesteps)
     schedule = noise_schedule({**config, "_class_name": "DDPMScheduler"})

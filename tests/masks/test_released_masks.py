@@ -65,7 +65,8 @@ def test_known_names_are_translated(mask: SaliencyMask) -> None:
     "prefix", ["", "module.", "model.diffusion_model.", "module.model.diffusion_model."]
 )
 def test_from_released_and_back_is_the_identity(mask: SaliencyMask, prefix: str) -> None:
-    # Parity fact 12; and 11, as the number of selected weights survives the renaming.
+    # A mask in the release's names comes back without a loss, and the renaming keeps the number of
+    # selected weights.
     values = to_released(mask, prefix=prefix)
     assert all(name.startswith(prefix) for name in values)
     ours = from_released(values, base="ab")

@@ -97,7 +97,7 @@ def test_other_number_types_are_ranked_as_float32(dtype: torch.dtype) -> None:
 
 
 def test_the_ranking_is_global_not_per_layer() -> None:
-    # Parity fact 4: scaling one layer by 1e6 puts all of it in.
+    # A layer whose scores are scaled by 1e6 is selected whole.
     draw = torch.Generator().manual_seed(0)
     scores = {n: torch.rand(10, generator=draw) + 0.01 for n in "abcd"}
     assert not top_fraction(scores, 0.25)["c"].all()
@@ -106,7 +106,7 @@ def test_the_ranking_is_global_not_per_layer() -> None:
 
 
 def test_the_sign_of_the_loss_does_not_matter() -> None:
-    # Parity facts 2 and 3: the score is the absolute value of the signed sum.
+    # The score is the absolute value of the signed sum, so opposite gradients cancel in it.
     first, second = torch.tensor([1.0, -3.0, 2.0, 0.5]), torch.tensor([1.0, 3.0, -5.0, 0.0])
     total = first + second
     assert (first + -first).abs().eq(0).all()

@@ -60,7 +60,8 @@ class Counting:
 
 
 def test_random_label_equals_its_formula_on_a_linear_denoiser() -> None:
-    # Parity fact 6: a = 2; forget (6 - 4)^2 and (2 - 8)^2; retain 0.5 * (10 - 1)^2.
+    # The loss is mean((e_c - e_p)^2) + alpha mean((e_r - n_r)^2). With a = 2 and alpha = 0.5 it has
+    # (6 - 4)^2 and (2 - 8)^2 to forget, and 0.5 * (10 - 1)^2 to retain.
     a = torch.tensor(2.0, requires_grad=True)
     loss = SalUn(alpha=0.5)(linear(a), linear(a), hand_made([3, 1], [2, 4], [5]))
     torch.testing.assert_close(loss.forget, torch.tensor((4 + 36) / 2))
@@ -76,7 +77,8 @@ def test_random_label_equals_its_formula_on_a_linear_denoiser() -> None:
 
 @pytest.mark.parametrize("target", ["moving", "frozen"])
 def test_no_gradient_flows_through_the_answer_to_the_replacement(target: str) -> None:
-    # Parity fact 6: value and gradient on a network with every kind of weight.
+    # Value and gradient are those of mean((e_c - e_p)^2) where e_p is a constant, on a network with
+    # every kind of weight.
     student, other, batch = Toy(seed=1), Toy(seed=2), toy_batch()
     loss = SalUn(alpha=0.3, target=target)(ToyDenoiser(student), ToyDenoiser(other), batch)
     f, r = batch.forget, batch.retain
@@ -94,8 +96,8 @@ def test_no_gradient_flows_through_the_answer_to_the_replacement(target: str) ->
 
 @pytest.mark.parametrize("retain", [False, True])
 def test_nothing_is_forgotten_where_the_replacement_is_the_prompt_itself(retain: bool) -> None:
-    # Parity fact 6. Zero, as both passes see the same x_t; the release draws two posterior
-    # samples, so there it is not.
+    # The loss is zero, as both passes see the same x_t. The release draws two posterior samples
+    # of a picture, so its loss is above zero here.
     network, batch = Toy(), toy_batch(retain=retain)
     same = replace(batch, replacement=batch.forget.condition)
     loss = SalUn()(ToyDenoiser(network), ToyDenoiser(network), same)

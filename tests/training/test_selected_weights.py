@@ -67,7 +67,7 @@ def train_dense(
 def test_selected_weights_move_as_under_a_dense_optimizer_and_the_others_keep_their_bits(
     kind: str, share: float
 ) -> None:
-    # Parity fact 8: mask the gradients, step, restore.
+    # The dense way masks the gradients, takes a step, and puts the other weights back.
     ours, dense = Toy(), Toy()
     mask, start = some_mask(ours, share), copied(ours)
     train_selected(ours, mask, kind)
@@ -82,7 +82,7 @@ def test_selected_weights_move_as_under_a_dense_optimizer_and_the_others_keep_th
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_masked_gradients_alone_do_not_hold_weights_under_weight_decay(kind: str) -> None:
-    # Parity fact 8: why the restoration is needed at all.
+    # Weight decay moves a weight whose gradient is zero, so the others have to be put back.
     dense = Toy()
     mask, start = some_mask(dense), copied(dense)
     train_dense(dense, mask, kind, restore=False)
