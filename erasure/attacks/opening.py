@@ -1,6 +1,6 @@
 """The parts of a checkpoint as attacks use them, and the same with random weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -8,10 +8,9 @@ from torch import nn
 
 from erasure.architectures.stable_diffusion import (
     ImageEncoder,
-    build_image_encoder,
-    build_text_encoder,
-    build_unet,
+    build_pipeline,
     noise_schedule,
+    text_encoder_of,
 )
 from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
 from erasure.checkpoints.checkpoint import Checkpoint
@@ -40,31 +39,43 @@ def open_parts(checkpoint: Checkpoint, size: tuple[int, int], device: torch.devi
     Args:
         size: height and width of the pictures, in pixels.
     """
-    description = checkpoint.description
-    factor = 2 ** (len(description.vae["block_out_channels"]) - 1)
-    codec = build_image_encoder(checkpoint)
-    codec.network.to(device)
-    return Parts(
-        network=build_unet(checkpoint).to(device),
-        schedule=noise_schedule(description.scheduler),
-        text=build_text_encoder(checkpoint).to(device),
-        codec=codec,
-        latent_shape=(
-            int(description.vae["latent_channels"]),
-            size[0] // factor,
-            size[1] // factor,
-        ),
-    )
+    return parts_of(build_pipeline(checkpoint).to(device), checkpoint, size)
 
 
-def random_network(checkpoint: Checkpoint, seed: int) -> nn.Module:
-    """The UNet of a checkpoint's config with the first weights of its layers, frozen, on CPU.
+def random_weights(checkpoint: Checkpoint, seed: int) -> Checkpoint:
+    """The same checkpoint with the first weights that the layers of its UNet have in training.
 
-    It knows nothing of any concept, so what an attack finds in it comes from the attack.
+    Such a network knows nothing of any concept, so what an attack finds in it comes from the
+    attack.
     """
     from diffusers import UNet2DConditionModel
 
     config = {k: v for k, v in checkpoint.description.unet.items() if not k.startswith("_")}
     with seeded_torch(torch.device("cpu"), seed, "random network"):
-        network: nn.Module = UNet2DConditionModel.from_config(config)  # type: ignore[no-untyped-call]
-    return network.eval().requires_grad_(False)
+        network: nn.Module = UNet2DConditionModel.from_config(config)
+    weights = {name: value.detach() for name, value in network.state_dict().items()}
+    return replace(
+        checkpoint,
+        components={**checkpoint.components, checkpoint.family.main: weights},
+        provenance=None,
+    )
+
+
+def parts_of(
+    pipeline: Any,  # noqa: ANN401
+    checkpoint: Checkpoint,
+    size: tuple[int, int],
+) -> Parts:
+    """The parts of a diffusers pipeline of the checkpoint, shared with it and frozen."""
+    factor = 2 ** (len(checkpoint.description.vae["block_out_channels"]) - 1)
+    return Parts(
+        network=pipeline.unet.eval().requires_grad_(False),
+        schedule=noise_schedule(checkpoint.description.scheduler),
+        text=text_encoder_of(pipeline),
+        codec=ImageEncoder(pipeline.vae),
+        latent_shape=(
+            int(checkpoint.description.vae["latent_channels"]),
+            size[0] // factor,
+            size[1] // factor,
+        ),
+    )

@@ -2,7 +2,8 @@
 
 # B pictures, C x h x w latents, H x W pixels.
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Literal, TypeVar
@@ -13,12 +14,14 @@ from torch import Tensor
 
 from erasure.architectures.stable_diffusion import build_pipeline, text_encoder_of, wrap_unet
 from erasure.architectures.text_encoders import with_size
+from erasure.attacks.payload import Start
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.denoiser import Condition, join
 from erasure.diffusion.latent_scale import latent_scale
 from erasure.errors import ConfigError, TrainingError
 from erasure.seeds import initial_noise
 from pipelines.configs.settings import DrawingConfig, check_size
+from pipelines.drawing.course import Beginning, Course, beginning_of
 from pipelines.drawing.schedulers import DEFAULT, begin_sampling, build_scheduler
 
 T = TypeVar("T")
@@ -40,6 +43,10 @@ class Request:
     width: int | None = None
     """Pixels."""
     height: int | None = None
+    start: Start | None = None
+    """Where to begin in the place of the seed's noise."""
+    eta: float = 0.0
+    """Share of fresh noise a step; 0 for none, 1 for that of DDPM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,8 @@ class Painter:
         begin_sampling(self._scheduler, config.steps)
         self._config, self._device, self._dtype = config, device, _DTYPES[precision]
         pipeline = build_pipeline(checkpoint, self._dtype).to(device)
+        self.pipeline = pipeline
+        """Of diffusers; what is changed in it is changed in the drawings."""
         self._denoise, self._vae = wrap_unet(pipeline.unet), pipeline.vae
         self._scale = latent_scale(checkpoint.description.vae)
         self._channels: int = pipeline.unet.config.in_channels
@@ -122,7 +131,7 @@ class Painter:
                 this model.
         """
         whole = [completed(request, self._default) for request in requests]
-        ((width, height, guided),) = {shape_of(request) for request in whole}
+        ((width, height, guided, _),) = {shape_of(request) for request in whole}
         shape = (self._channels, height // self._factor, width // self._factor)
         noise = initial_noise([request.seed for request in whole], shape)
         latents = self._denoised(noise.to(self._device), whole, guided)
@@ -144,16 +153,45 @@ class Painter:
         scales = [request.guidance or 0.0 for request in requests]
         scale = torch.tensor(scales, device=noise.device)[:, None, None, None]
         begin_sampling(self._scheduler, self._config.steps, self._device)
-        latents: Tensor = noise * self._scheduler.init_noise_sigma
-        for t in self._scheduler.timesteps:
-            seen = torch.cat([latents] * 2) if guided else latents
+        starts = [request.start for request in requests]
+        seeds = [request.seed for request in requests]
+        course = Course(self._scheduler, noise, starts, seeds, requests[0].eta)
+        for t in course.times:
+            seen = torch.cat([course.latents] * 2) if guided else course.latents
             seen = self._scheduler.scale_model_input(seen, t).to(self._dtype)
             output = self._denoise(seen, t.expand(len(seen)), told).float()
             if guided:
                 without, towards = output.chunk(2)
                 output = without + scale * (towards - without)
-            latents = self._scheduler.step(output, t, latents, return_dict=False)[0]
-        return latents
+            course.step(output, t)
+        return course.latents
+
+    @contextmanager
+    def weighing(self, values: Mapping[str, Tensor] | None) -> Iterator[None]:
+        """Draw with other values of some weights of the UNet in a block; then its own are back.
+
+        Raises:
+            ConfigError: a name or a shape is none of this network.
+        """
+        own: dict[str, Tensor] = dict(self.pipeline.unet.named_parameters())
+        saved: dict[str, Tensor] = {}
+        try:
+            with torch.no_grad():
+                for name in values or ():
+                    assert values is not None
+                    value = values[name]
+                    if name not in own or value.shape != own[name].shape:
+                        raise ConfigError(
+                            f"the weight {name!r} of shape {tuple(value.shape)} is none of this "
+                            "model; make the payload for a model of this architecture"
+                        )
+                    saved[name] = own[name].clone()
+                    own[name].copy_(value)
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in saved.items():
+                    own[name].copy_(value)
 
     def _told(self, requests: Sequence[Request], guided: bool) -> Condition:
         """What the UNet is told of B pictures: of 2 B, the unguided ones first, where `guided`."""
@@ -213,15 +251,17 @@ def completed(request: Request, default: Request) -> Request:
     )
 
 
-def shape_of(request: Request) -> tuple[int, int, bool]:
-    """What the pictures of a batch share: width, height, and whether they are guided at all.
+def shape_of(request: Request) -> tuple[int, int, bool, Beginning]:
+    """What the pictures of a batch share: width, height, whether they are guided at all, and how
+    they begin.
 
     A guidance of 1 or less is none, as in diffusers; those above 1 may differ within a batch.
     """
     assert request.guidance is not None
     assert request.width is not None
     assert request.height is not None
-    return request.width, request.height, request.guidance > 1
+    beginning = beginning_of(request.start, request.eta)
+    return request.width, request.height, request.guidance > 1, beginning
 
 
 def in_batches(
