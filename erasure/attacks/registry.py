@@ -5,12 +5,28 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Final
 
+from erasure.attacks.forward.add_back import AddBack
+from erasure.attacks.forward.completion import Completion
+from erasure.attacks.forward.eta import Eta
+from erasure.attacks.forward.inpainting import Inpainting
+from erasure.attacks.forward.prefixes import Prefixes
+from erasure.attacks.forward.pruning import Pruning
+from erasure.attacks.forward.rounding import Rounding
 from erasure.attacks.forward.seeds import Seeds
+from erasure.attacks.forward.words import Words
 from erasure.attacks.protocol import Attack
 from erasure.errors import ConfigError
 
 ATTACKS: Final[dict[str, type[Attack]]] = {
+    "words": Words,
     "seeds": Seeds,
+    "prefixes": Prefixes,
+    "eta": Eta,
+    "rounding": Rounding,
+    "pruning": Pruning,
+    "completion": Completion,
+    "inpainting": Inpainting,
+    "add-back": AddBack,
 }
 
 

@@ -8,7 +8,7 @@ from support.attacked import same, tiny_checkpoint, tiny_target, weights_of
 
 from erasure.attacks import ATTACKS, Budget, Payload, Rows, Start, Target, make_attack
 from erasure.attacks.payload import Cost
-from erasure.attacks.protocol import ACCESS, NEEDS, Attack, lacking
+from erasure.attacks.protocol import ACCESS, NEEDS, Attack
 from erasure.attacks.target import Ledger, embedded
 from erasure.errors import ConfigError
 
@@ -104,17 +104,6 @@ def test_a_ledger_counts_samples_and_gives_out_each_once(target: Target) -> None
     ledger.backwards += 3
     assert ledger.since() == Cost(forwards=3, backwards=3)
     assert ledger.since() == Cost()
-
-
-def test_what_an_attack_lacks_is_named(target: Target) -> None:
-    fields = {name: getattr(target, name) for name in target.__dataclass_fields__}
-    bare = Target(**{**fields, "pictures": None, "base": None})
-    assert lacking(ATTACKS["seeds"], bare) == ""
-
-    class Needy(ATTACKS["seeds"]):  # type: ignore[misc]
-        needs = frozenset({"picture"})
-
-    assert lacking(Needy, bare) == "there is no picture of the concept"
 
 
 def test_a_budget_below_zero_is_refused() -> None:

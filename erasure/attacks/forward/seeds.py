@@ -34,9 +34,11 @@ class Seeds:
         require_positive("draws", self.draws)
 
     def estimate(self, target: Target, /) -> Cost:
+        """The drawings."""
         return drawing_cost(target, min(self.draws, target.budget.draws))
 
     def run(self, target: Target, /) -> Iterator[Attempt]:
+        """Each case in turn, by another seed each time."""
         yield from within(target, self._tries(target))
 
     def _tries(self, target: Target) -> Iterator[Attempt]:

@@ -1,0 +1,88 @@
+"""Half-noised pictures of the concept: does the model finish what it is shown?"""
+
+# N pictures, C x h x w latents.
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from erasure.attacks.payload import Attempt, Cost, Payload, Start
+from erasure.attacks.protocol import Access, Need
+from erasure.attacks.settings import require_shares
+from erasure.attacks.target import Target
+from erasure.attacks.trials import drawing_cost, within
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completion:
+    """Add noise to a picture of the concept up to a level, and let the model take it away again.
+
+    Under the empty prompt it is told nothing and must know; under the concept's own prompt with
+    guidance it is image-to-image, which many users have. At a low level any network gives the
+    picture back, one with random weights too, so only the distance to such a floor counts.
+
+    Source: partial diffusion of arXiv:2505.17013; there the noisy latents are those of the base.
+    """
+
+    name: ClassVar[str] = "completion"
+    title: ClassVar[str] = "half-noised pictures of the concept, finished without and with words"
+    source: ClassVar[str] = "partial diffusion, as arXiv:2505.17013"
+    needs: ClassVar[frozenset[Need]] = frozenset({"picture", "start-noise"})
+    access: ClassVar[Access] = "picture"
+
+    levels: tuple[float, ...] = (0.2, 0.36, 0.52, 0.68, 0.8, 0.88, 0.96)
+    """Noise levels, as shares of the time steps of training; each is an arm under each prompt."""
+    null: bool = True
+    """Whether to try the empty prompt without guidance."""
+    prompted: bool = True
+    """Whether to try the concept's own prompt with guidance."""
+
+    def __post_init__(self) -> None:
+        require_shares("levels", *self.levels)
+
+    def estimate(self, target: Target, /) -> Cost:
+        """The later parts of the drawings."""
+        arms = (self.null + self.prompted) * len(self.levels)
+        draws = min(arms * len(target.cases), target.budget.draws)
+        cost = drawing_cost(target, draws, sum(self.levels) / len(self.levels))
+        return cost + Cost(pictures=len(target.pictures or ()))
+
+    def run(self, target: Target, /) -> Iterator[Attempt]:
+        """All levels and prompts of one case, then of the next."""
+        yield from within(target, self._tries(target))
+
+    def _tries(self, target: Target) -> Iterator[Attempt]:
+        assert target.pictures is not None
+        last = len(target.schedule.alphas_cumprod) - 1
+        for number, case in enumerate(target.cases):
+            picture = number % len(target.pictures)
+            for level in self.levels:
+                start = Start(target.pictures.mean[picture], round(level * last), clean=True)
+                yield from finished(
+                    Attempt(case=case, payload=Payload(prompt=case.prompt, start=start)),
+                    arm=f"t {start.time}",
+                    null=self.null,
+                    prompted=self.prompted,
+                    first_look=number < len(target.pictures) and level == self.levels[0],
+                )
+
+
+def finished(
+    tried: Attempt, *, arm: str, null: bool, prompted: bool, first_look: bool
+) -> Iterator[Attempt]:
+    """A start under the empty prompt without guidance, and under its own prompt with guidance.
+
+    Args:
+        first_look: whether its picture is shown for the first time, which costs a picture seen.
+    """
+    cost = Cost(pictures=int(first_look))
+    start = tried.payload.start
+    assert start is not None
+    replay = {"time": start.time, "picture": tried.case.name}
+    if null:
+        payload = Payload(prompt="", start=start, guidance=1.0, replay=replay)
+        yield Attempt(case=tried.case, payload=payload, arm=f"{arm}, null text", cost=cost)
+        cost = Cost()
+    if prompted:
+        payload = Payload(prompt=tried.payload.prompt, start=start, replay=replay)
+        yield Attempt(case=tried.case, payload=payload, arm=f"{arm}, prompt", cost=cost)

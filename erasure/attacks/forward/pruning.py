@@ -1,0 +1,67 @@
+"""Setting the smallest weights to zero, as a compression does that knows of no concept."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from erasure.attacks.forward.lazy_weights import LazyWeights, matrices
+from erasure.attacks.payload import Attempt, Cost, Payload
+from erasure.attacks.protocol import Access, Need
+from erasure.attacks.settings import require_shares
+from erasure.attacks.target import Target
+from erasure.attacks.trials import drawing_cost, within
+
+
+def pruned(weight: Tensor, share: float) -> Tensor:
+    """The weight with a share of its values, rounded down, at zero: those nearest to it.
+
+    Of equal sizes the earlier value goes first, so that the number is exact.
+    """
+    count = int(share * weight.numel())
+    order = weight.detach().abs().flatten().sort(stable=True).indices[:count]
+    flat = weight.detach().clone().flatten()
+    flat[order] = 0
+    return flat.view_as(weight)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pruning:
+    """Prune each matrix and convolution by magnitude, then draw plain prompts.
+
+    Source: magnitude pruning, layer by layer; attacks by pruning are of arXiv:2603.06640, which has
+        the pruned places instead.
+    """
+
+    name: ClassVar[str] = "pruning"
+    title: ClassVar[str] = "the smallest weights set to zero"
+    source: ClassVar[str] = "magnitude pruning, layer by layer"
+    needs: ClassVar[frozenset[Need]] = frozenset({"weights"})
+    access: ClassVar[Access] = "rounding"
+
+    shares: tuple[float, ...] = (0.1, 0.3)
+    """Shares of a matrix that go, each an arm."""
+
+    def __post_init__(self) -> None:
+        require_shares("shares", *self.shares)
+
+    def estimate(self, target: Target, /) -> Cost:
+        """The drawings."""
+        return drawing_cost(target, min(len(self.shares) * len(target.cases), target.budget.draws))
+
+    def run(self, target: Target, /) -> Iterator[Attempt]:
+        """All shares of one case, then of the next."""
+        yield from within(target, self._tries(target))
+
+    def _tries(self, target: Target) -> Iterator[Attempt]:
+        own = target.weights
+        made = {share: _lazily(own, share) for share in self.shares}
+        for case in target.cases:
+            for share, weights in made.items():
+                payload = Payload(prompt=case.prompt, weights=weights, replay={"share": share})
+                yield Attempt(case=case, payload=payload, arm=f"{share:.0%} pruned")
+
+
+def _lazily(own: Mapping[str, Tensor], share: float) -> LazyWeights:
+    return LazyWeights(own, matrices(own), lambda _, value: pruned(value, share))
