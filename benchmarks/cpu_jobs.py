@@ -149,7 +149,7 @@ def step(chosen: argparse.Namespace) -> Measured:
             if isinstance(value, Tensor)
         ),
         "selected gradients, fp32": _bytes(vector.grad for vector in vectors),
-        "their positions": _bytes(Positions.of(m, CPU).kept for m in selected.values()),
+        "their positions": _bytes(Positions.of(m, CPU).places for m in selected.values()),
         "the mask": _bytes(selected.values()),
         "activations of a pass": saved_bytes(
             lambda: _one_loss(

@@ -99,12 +99,12 @@ def _in_words(key: object, item: object) -> bool:
     return key in _WORDS or (listed and isinstance(key, str) and key.endswith("prompts"))
 
 
-def _shown_entry(found: re.Match[str]) -> str:
-    key, quoted = found.groups()
+def _shown_entry(match: re.Match[str]) -> str:
+    key, quoted = match.groups()
     try:
         text = json.loads(quoted)
     except ValueError:  # an escape that only TOML has
-        return found[0]
+        return match[0]
     if key in _WORDS or not is_local(text):
-        return found[0]
+        return match[0]
     return f"{key} = {json.dumps(last_part(text), ensure_ascii=False)}"

@@ -209,8 +209,8 @@ def activation_bytes(
     made for the product: 2 bytes a weight, under checkpointing those of one block alone.
     """
     saved = cost.checkpointed + cost.block if checkpointing else cost.saved
-    kept = samples * max(saved, cost.live)
+    size = samples * max(saved, cost.live)
     if precision == "fp32":
-        return kept
+        return size
     copied = cost.loose + cost.block_weights if checkpointing else weights
-    return kept // 2 + (2 * copied if precision == "bf16" else 0)
+    return size // 2 + (2 * copied if precision == "bf16" else 0)

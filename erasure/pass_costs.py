@@ -76,20 +76,22 @@ def encoder_cost(config: Mapping[str, Any], size: tuple[int, int]) -> PassCost:
 def _unet_cost(config: str, size: tuple[int, int], tokens: int, scope: str) -> PassCost:
     from diffusers import UNet2DConditionModel
 
-    told = json.loads(config)
+    values = json.loads(config)
     with _META:
-        network: Any = UNet2DConditionModel.from_config(told)
-        x_t = torch.empty(1, int(told["in_channels"]), *size)
+        network: Any = UNet2DConditionModel.from_config(values)
+        x_t = torch.empty(1, int(values["in_channels"]), *size)
         t = torch.empty(1, dtype=torch.int64)
-        given = torch.empty(1, tokens, int(told["cross_attention_dim"]))
-        added = _added(told)
+        context = torch.empty(1, tokens, int(values["cross_attention_dim"]))
+        added = _added(values)
     network.requires_grad_(False)
     parameters = dict(network.named_parameters())
     for name in in_scope(parameters, scope):
         parameters[name].requires_grad_(True)
 
     def run() -> Tensor:
-        made: Tensor = network(x_t, t, encoder_hidden_states=given, added_cond_kwargs=added).sample
+        made: Tensor = network(
+            x_t, t, encoder_hidden_states=context, added_cond_kwargs=added
+        ).sample
         return made
 
     live, flops = _forward(run, parameters.values())
@@ -104,7 +106,7 @@ def _unet_cost(config: str, size: tuple[int, int], tokens: int, scope: str) -> P
         live,
         flops,
         saved.all(),
-        saved.kept(),
+        saved.checkpointed(),
         saved.largest(),
         weights - sum(saved.weights),
         max(saved.weights, default=0),
@@ -124,14 +126,14 @@ def _added(config: Mapping[str, Any]) -> dict[str, Tensor] | None:
 def _vae_cost(config: str, size: tuple[int, int], way: str) -> PassCost:
     from diffusers import AutoencoderKL
 
-    told = json.loads(config)
-    channels = int(told["latent_channels"] if way == "decode" else told["in_channels"])
+    values = json.loads(config)
+    channels = int(values["latent_channels"] if way == "decode" else values["in_channels"])
     with _META:
-        network: Any = AutoencoderKL.from_config(told)
-        given = torch.empty(1, channels, *size)
+        network: Any = AutoencoderKL.from_config(values)
+        inputs = torch.empty(1, channels, *size)
     network.eval()
     return PassCost(
-        *_forward(lambda: getattr(network, way)(given, return_dict=False), network.parameters())
+        *_forward(lambda: getattr(network, way)(inputs, return_dict=False), network.parameters())
     )
 
 
@@ -259,7 +261,7 @@ class _Saved:
             every |= inside
         return _bytes(every)
 
-    def kept(self) -> int:
+    def checkpointed(self) -> int:
         """Bytes with it."""
         return _bytes(self._outside)
 

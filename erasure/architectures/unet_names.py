@@ -33,8 +33,8 @@ KINDS: Final = (
 
 def block_of(name: str) -> str:
     """`down_blocks.0.resnets...` -> `down.0`; also `in`, `time`, `mid`, `up.3`, `out`, `other`."""
-    if found := _BLOCK.match(name):
-        return f"{found[1]}.{found[2]}"
+    if match := _BLOCK.match(name):
+        return f"{match[1]}.{match[2]}"
     return _SIMPLE_BLOCKS.get(name.partition(".")[0], "other")
 
 

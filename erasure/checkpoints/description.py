@@ -60,8 +60,8 @@ class Description:
 
     def configs(self) -> dict[str, Mapping[str, Any]]:
         """The parts that are JSON, by the keys of `CONFIG_FILES`."""
-        found = {name: getattr(self, name) for name in CONFIG_FILES}
-        return {name: config for name, config in found.items() if config}
+        configs = {name: getattr(self, name) for name in CONFIG_FILES}
+        return {name: config for name, config in configs.items() if config}
 
     def tokenizers(self) -> dict[str, Mapping[str, Any]]:
         """Each of `TOKENIZERS` that the family has -> config of the text encoder it feeds."""
@@ -75,7 +75,7 @@ def encoder_of(tokenizer: str) -> str:
 
 
 def read_description(
-    folder: Path, given: Mapping[str, Mapping[str, Any]] | None = None
+    folder: Path, own: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Description:
     """Read the configs and the tokenizers of a diffusers folder.
 
@@ -87,12 +87,12 @@ def read_description(
         CheckpointError: a config is missing, is no JSON object or describes no model that could
             be, a component has no bare name, or a file leads out of the folder.
     """
-    given = given or {}
-    index = given.get("model_index") or read_model_index(folder)
+    own = own or {}
+    index = own.get("model_index") or read_model_index(folder)
     pair = has_component(index, "text_encoder_2")
     files = {n: file for n, file in CONFIG_FILES.items() if pair or n != "text_encoder_2"}
     configs = {
-        name: given[name] if name in given else read_config(folder / file, folder)
+        name: own[name] if name in own else read_config(folder / file, folder)
         for name, file in files.items()
     }
     require_plausible(configs, str(folder))
@@ -120,8 +120,8 @@ def require_component_names(model_index: Mapping[str, Any], where: str) -> None:
 
 def has_component(model_index: Mapping[str, Any], name: str) -> bool:
     """Whether a `model_index.json` names a class for that component."""
-    found = model_index.get(name)
-    return isinstance(found, list) and None not in found
+    entry = model_index.get(name)
+    return isinstance(entry, list) and None not in entry
 
 
 def shipped_description(key: str, *, prediction_type: str | None = None) -> Description:
@@ -132,13 +132,13 @@ def shipped_description(key: str, *, prediction_type: str | None = None) -> Desc
         prediction_type: None keeps the family's own. SD 2 with `epsilon` is the 512-pixel base.
     """
     folder = _SHIPPED / key
-    found = replace(read_description(folder), tokenizer={}, tokenizer_2={})
-    if prediction_type in (None, found.prediction_type):
-        return found
-    scheduler = {**found.scheduler, "prediction_type": prediction_type}
+    shipped = replace(read_description(folder), tokenizer={}, tokenizer_2={})
+    if prediction_type in (None, shipped.prediction_type):
+        return shipped
+    scheduler = {**shipped.scheduler, "prediction_type": prediction_type}
     base = key == "sd2" and prediction_type == "epsilon"
-    unet = {**found.unet, "sample_size": 64} if base else found.unet
-    return replace(found, scheduler=scheduler, unet=unet)
+    unet = {**shipped.unet, "sample_size": 64} if base else shipped.unet
+    return replace(shipped, scheduler=scheduler, unet=unet)
 
 
 def shipped_tokenizer_settings(key: str, tokenizer: str = "tokenizer") -> dict[str, bytes]:
@@ -160,16 +160,16 @@ def read_json(path: Path, *, limit: int = 16_000_000) -> dict[str, Any]:
             content = file.read(limit + 1)
         if len(content) > limit:
             raise ValueError(f"it has more than {limit:,} bytes")
-        found = parsed(content)
+        values = parsed(content)
     except FileNotFoundError as err:
         raise CheckpointError(
             f"{path.parent} has no {path.name}; a complete diffusers folder is needed"
         ) from err
     except (OSError, ValueError) as err:
         raise CheckpointError(f"{path} cannot be read as JSON: {err}") from err
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds a JSON {type(found).__name__}, not an object")
-    return found
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} holds a JSON {type(values).__name__}, not an object")
+    return values
 
 
 def _read_files(folder: Path, root: Path) -> dict[str, bytes]:

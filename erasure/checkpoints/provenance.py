@@ -53,8 +53,8 @@ class Provenance:
             "edits": [edit.to_dict() for edit in self.edits],
         }
         if self.restored is not None:
-            told = {"concepts": [*self.restored.concepts], "base_hash": self.restored.base_hash}
-            values["restored"] = told
+            restored = {"concepts": [*self.restored.concepts], "base_hash": self.restored.base_hash}
+            values["restored"] = restored
         return values
 
     def to_header(self) -> dict[str, str]:
@@ -74,12 +74,12 @@ class Provenance:
         Raises:
             CheckpointError: another format, or an entry is missing or of the wrong type.
         """
-        found = values.get("format")
-        if found == FIRST_FORMAT:
+        format_name = values.get("format")
+        if format_name == FIRST_FORMAT:
             return cls(edits=(EditRecord.from_dict(values, source),))
-        if found != FORMAT:
+        if format_name != FORMAT:
             raise CheckpointError(
-                f"{source} has provenance format {found!r:.60}, not {FORMAT!r}; "
+                f"{source} has provenance format {format_name!r:.60}, not {FORMAT!r}; "
                 "read it with the version of erasure that wrote it"
             )
         listed = values.get("edits")
@@ -95,16 +95,16 @@ class Provenance:
         Raises:
             CheckpointError: as `from_dict`, or an entry is not JSON.
         """
-        found = metadata.get(f"{HEADER}format")
-        if found is None:
+        format_name = metadata.get(f"{HEADER}format")
+        if format_name is None:
             return None
         text = ("concept", "base_hash", "result_hash", "mask_hash", "objective", "version")
-        plain = ("format", "created", *(text if found == FIRST_FORMAT else ()))
+        plain = ("format", "created", *(text if format_name == FIRST_FORMAT else ()))
         numbers = ("config", "density", "selected", "moved", "total")
         values: dict[str, Any] = {
             n: metadata[f"{HEADER}{n}"] for n in plain if f"{HEADER}{n}" in metadata
         }
-        for name in numbers if found == FIRST_FORMAT else ("edits", "restored"):
+        for name in numbers if format_name == FIRST_FORMAT else ("edits", "restored"):
             if f"{HEADER}{name}" in metadata:
                 values[name] = json_entry(metadata, f"{HEADER}{name}", source)
         made = cls.from_dict(values, source)

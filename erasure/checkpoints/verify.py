@@ -93,14 +93,14 @@ def _verify_file(path: Path) -> Verification:
     if provenance is None and DATA_HASH not in words:
         raise _states_nothing(path)
     checkpoint = read_single_file(path)
-    found = _Findings()
-    unet = _check_weights(found, checkpoint, words, provenance)
+    findings = _Findings()
+    unet = _check_weights(findings, checkpoint, words, provenance)
     if DATA_HASH in words:
-        found.checks.append(Check("file data", words[DATA_HASH].lower(), data_hash(path)))
+        findings.checks.append(Check("file data", words[DATA_HASH].lower(), data_hash(path)))
     else:
-        found.unchecked["file data"] = NOT_RECORDED
-    _check_words(found, words, "header words")
-    return Verification(path, provenance, tuple(found.checks), found.unchecked, unet)
+        findings.unchecked["file data"] = NOT_RECORDED
+    _check_words(findings, words, "header words")
+    return Verification(path, provenance, tuple(findings.checks), findings.unchecked, unet)
 
 
 def _verify_folder(path: Path) -> Verification:
@@ -109,40 +109,40 @@ def _verify_folder(path: Path) -> Verification:
     record = read_record(path)
     if provenance is None and not stated_weights(words, str(path)) and record is None:
         raise _states_nothing(path)
-    found = _Findings()
-    unet = _check_weights(found, read_folder(path), words, provenance)
-    _check_words(found, words, "words in the UNet's header")
+    findings = _Findings()
+    unet = _check_weights(findings, read_folder(path), words, provenance)
+    _check_words(findings, words, "words in the UNet's header")
     if record is None:
-        found.unchecked["configs, tokenizers and other files"] = "there is no erasure.json"
+        findings.unchecked["configs, tokenizers and other files"] = "there is no erasure.json"
     else:
-        check_record(found.checks, record, provenance, path)
-        check_files(found.checks, found.unchecked, record, path)
-    return Verification(path, provenance, tuple(found.checks), found.unchecked, unet)
+        check_record(findings.checks, record, provenance, path)
+        check_files(findings.checks, findings.unchecked, record, path)
+    return Verification(path, provenance, tuple(findings.checks), findings.unchecked, unet)
 
 
 def _verify_run(path: Path) -> Verification:
     inner = _verify_folder(path / _RUN_MODEL)
-    found = _Findings(
-        [Check(f"{_RUN_MODEL}: {c.name}", c.stated, c.found) for c in inner.checks],
+    findings = _Findings(
+        [Check(f"{_RUN_MODEL}: {c.name}", c.stated, c.actual) for c in inner.checks],
         {f"{_RUN_MODEL}: {name}": why for name, why in inner.unchecked.items()},
     )
     record = read_record(path)
     if record is None:
-        found.unchecked["the run itself"] = "there is no erasure.json beside the model"
+        findings.unchecked["the run itself"] = "there is no erasure.json beside the model"
     else:
-        check_record(found.checks, record, inner.provenance, path)
-        check_files(found.checks, found.unchecked, record, path)
+        check_record(findings.checks, record, inner.provenance, path)
+        check_files(findings.checks, findings.unchecked, record, path)
     if record is None and not (path / MASK).exists():
-        found.unchecked[MASK] = "there is none beside the model"
+        findings.unchecked[MASK] = "there is none beside the model"
     else:
-        check_mask(found.checks, found.unchecked, inner.provenance, path)
+        check_mask(findings.checks, findings.unchecked, inner.provenance, path)
     return Verification(
-        path, inner.provenance, tuple(found.checks), found.unchecked, inner.network_hash
+        path, inner.provenance, tuple(findings.checks), findings.unchecked, inner.network_hash
     )
 
 
 def _check_weights(
-    found: _Findings,
+    findings: _Findings,
     checkpoint: Checkpoint,
     words: Mapping[str, str],
     provenance: Provenance | None,
@@ -160,18 +160,18 @@ def _check_weights(
         if name in stated:
             if old and rounded_hash(part) == stated[name]:
                 hashes[name] = stated[name]  # hashed after rounding to float32, as once was done
-            found.checks.append(Check(f"{name} weights", stated[name], hashes[name]))
+            findings.checks.append(Check(f"{name} weights", stated[name], hashes[name]))
         else:
-            found.unchecked[f"{name} weights"] = NOT_RECORDED
+            findings.unchecked[f"{name} weights"] = NOT_RECORDED
     for name in sorted(set(stated) - set(parts)):
-        found.checks.append(Check(f"{name} weights", stated[name], "not there"))
+        findings.checks.append(Check(f"{name} weights", stated[name], "not there"))
     bad = not_finite(parts)
-    found.checks.append(Check("values", _FINITE, bad or _FINITE))
+    findings.checks.append(Check("values", _FINITE, bad or _FINITE))
     if provenance is not None and provenance.edits:
-        found.checks.append(_erased(provenance, hashes["unet"]))
+        findings.checks.append(_erased(provenance, hashes["unet"]))
     if provenance is not None and provenance.restored is not None:
         base = provenance.restored.base_hash
-        found.checks.append(Check("restored base", base, hashes["unet"]))
+        findings.checks.append(Check("restored base", base, hashes["unet"]))
     return hashes["unet"]
 
 
@@ -186,12 +186,12 @@ def _erased(provenance: Provenance, unet: str) -> Check:
     )
 
 
-def _check_words(found: _Findings, words: Mapping[str, str], name: str) -> None:
+def _check_words(findings: _Findings, words: Mapping[str, str], name: str) -> None:
     key = f"{HEADER}{CHECKSUM}"
     if key in words:
-        found.checks.append(Check(name, words[key], checksum(words)))
+        findings.checks.append(Check(name, words[key], checksum(words)))
     else:
-        found.unchecked[name] = NOT_RECORDED
+        findings.unchecked[name] = NOT_RECORDED
 
 
 def _states_nothing(path: Path) -> CheckpointError:

@@ -26,12 +26,12 @@ class Check:
 
     name: str
     stated: str
-    found: str
+    actual: str
 
     @property
     def passed(self) -> bool:
         """What was found is what was stated."""
-        return self.stated == self.found
+        return self.stated == self.actual
 
 
 def read_record(folder: Path) -> Mapping[str, Any] | None:
@@ -48,10 +48,10 @@ def check_record(
     if CHECKSUM in record:
         checks.append(Check(f"words of {FILE_NAME}", str(record[CHECKSUM]), checksum(record)))
     agreed = "as in the header"
-    told, known = Provenance.from_dict(record, file), provenance or Provenance()
-    one, other = told.to_dict(), known.to_dict()
+    own, known = Provenance.from_dict(record, file), provenance or Provenance()
+    one, other = own.to_dict(), known.to_dict()
     odd = sorted(key for key in {**one, **other} if one.get(key) != other.get(key))
-    if odd == ["edits"] and len(told.edits) == len(known.edits):
+    if odd == ["edits"] and len(own.edits) == len(known.edits):
         pairs = zip(one["edits"], other["edits"], strict=True)
         odd = list(dict.fromkeys(k for a, b in pairs for k in a if a[k] != b.get(k)))
     checks.append(
@@ -87,12 +87,12 @@ def check_mask(
         return
     try:
         mask = mask_file.load_mask(run / MASK)
-        found = mask_file.mask_hash(mask)
+        actual = mask_file.mask_hash(mask)
         if mask.info.base not in ("", edit.base_hash):
-            found = f"made for the base {mask.info.base[:12]}"
+            actual = f"made for the base {mask.info.base[:12]}"
     except MaskError as err:
-        found = str(err)
-    checks.append(Check(MASK, edit.mask_hash, found))
+        actual = str(err)
+    checks.append(Check(MASK, edit.mask_hash, actual))
 
 
 def _hash_within(folder: Path, name: str) -> str:

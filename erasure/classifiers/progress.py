@@ -71,8 +71,8 @@ class Progress:
         tensors |= {f"buffer.{name}": value.detach() for name, value in model.named_buffers()}
         names = list(weights.tensors)
         for index, values in optimizer.state_dict()["state"].items():
-            kept = {key: value for key, value in values.items() if value is not None}
-            tensors |= {f"optimizer.{key}.{names[index]}": value for key, value in kept.items()}
+            moments = {key: value for key, value in values.items() if value is not None}
+            tensors |= {f"optimizer.{key}.{names[index]}": value for key, value in moments.items()}
         rows = [[step.index, step.loss, step.epoch] for step in history]
         tensors["history"] = torch.tensor(rows, dtype=torch.float64).reshape(-1, 3)
         save_run(self.path, tensors, kind=FORMAT, run=self.run)

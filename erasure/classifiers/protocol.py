@@ -58,8 +58,8 @@ class Task:
             return (yield from make)
         if key not in self.memo:
             self.memo[key] = yield from make
-        found: T = self.memo[key]
-        return found
+        value: T = self.memo[key]
+        return value
 
     def logits(self, batch: Batch) -> Tensor:
         """The model's answers, (B, classes), float32 or wider."""

@@ -109,14 +109,16 @@ def _task(model: nn.Module, forget: Batches, retain: Batches, classes: int | Non
         if not bool(value.isfinite().all()):
             raise TrainingError(f"{name} of the model holds NaN or infinity; give a sound model")
     forget, retain = (replace(part, device=parameter.device) for part in (forget, retain))
-    found = _outputs(model, forget)
-    if classes is not None and classes != found:
-        raise ConfigError(f"classes is {classes} and the model has {found} outputs; give {found}")
+    outputs = _outputs(model, forget)
+    if classes is not None and classes != outputs:
+        raise ConfigError(
+            f"classes is {classes} and the model has {outputs} outputs; give {outputs}"
+        )
     return Task(
         model=model,
-        forget=replace(forget, classes=found),
-        retain=replace(retain, classes=found),
-        classes=found,
+        forget=replace(forget, classes=outputs),
+        retain=replace(retain, classes=outputs),
+        classes=outputs,
         device=parameter.device,
     )
 

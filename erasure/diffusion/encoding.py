@@ -93,14 +93,14 @@ def encode_concept(
     if retain is not None and not len(retain.prompts):
         retain = None  # no encoder takes an empty batch
     shown = list(forget.prompts) if forget is not None else []
-    kept = list(retain.prompts) if retain is not None else []
+    retained = list(retain.prompts) if retain is not None else []
     named = list(prompts.forget) if prompts is not None else []
     also = list(prompts.retain) if prompts is not None else []
     missing = sorted({p for p in (*shown, *named) if not replacements.get(p)})
     if missing:
         raise ConfigError(f"{missing[0]!r} has no replacement prompt; give at least one")
     stand_ins = [text for p in (*shown, *named) for text in replacements[p]]
-    texts = list(dict.fromkeys(["", *shown, *named, *stand_ins, *kept, *also]))
+    texts = list(dict.fromkeys(["", *shown, *named, *stand_ins, *retained, *also]))
     row = {text: index for index, text in enumerate(texts)}
 
     def rows_of(chosen: Sequence[str]) -> Tensor:
@@ -125,7 +125,7 @@ def encode_concept(
     return ConceptData(
         latents_of(forget, shown),
         stand_ins_of(shown),
-        latents_of(retain, kept),
+        latents_of(retain, retained),
         with_size(table, *_one_size(checkpoint, sets, size)),
         None
         if prompts is None
@@ -156,8 +156,8 @@ def _encode_pictures(
         def make(chosen: Tensor = pixels) -> dict[str, Tensor]:
             return encode(chosen)
 
-        found = cache.get("latents", key, make) if cache else make()
-        results.append((found["mean"], found["std"]))
+        moments = cache.get("latents", key, make) if cache else make()
+        results.append((moments["mean"], moments["std"]))
     return results
 
 

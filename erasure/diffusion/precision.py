@@ -27,8 +27,8 @@ def wide(value: Tensor) -> Tensor:
 
 def rounded(weights: Mapping[str, Tensor], precision: Precision) -> dict[str, Tensor]:
     """Name -> the values that a network of this precision holds, float32."""
-    kept = torch.bfloat16 if precision == "bf16-weights" else torch.float32
-    return {name: weight.to(kept).float() for name, weight in weights.items()}
+    dtype = torch.bfloat16 if precision == "bf16-weights" else torch.float32
+    return {name: weight.to(dtype).float() for name, weight in weights.items()}
 
 
 def autocast_of(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

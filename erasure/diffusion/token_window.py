@@ -29,7 +29,7 @@ class TokenWindow:
 
     def overlong(self, prompts: Iterable[str]) -> list[Overlong]:
         """The prompts that are longer than the window of a text encoder, each once, in order."""
-        return [found for prompt in dict.fromkeys(prompts) if (found := self._measured(prompt))]
+        return [excess for prompt in dict.fromkeys(prompts) if (excess := self._measured(prompt))]
 
     def _measured(self, prompt: str) -> Overlong | None:
         for tokenizer, window in self.encoders:
@@ -56,5 +56,5 @@ def token_window(checkpoint: Checkpoint) -> TokenWindow:
 
 def _positions(config: Mapping[str, Any]) -> int:
     """Tokens that a text encoder has places for; CLIP's number where its config says none."""
-    told = config.get("max_position_embeddings")
-    return told if isinstance(told, int) else 77
+    places = config.get("max_position_embeddings")
+    return places if isinstance(places, int) else 77

@@ -95,10 +95,10 @@ def is_mask_file(path: Path) -> bool:
     require_regular(path, MaskError)
     try:
         with safe_open(path, framework="pt") as file:
-            found: str = (file.metadata() or {}).get("format", "")
+            format_name: str = (file.metadata() or {}).get("format", "")
     except (SafetensorError, OSError):
         return False
-    return found.split(" ")[0] == FORMAT.split(" ")[0]
+    return format_name.split(" ")[0] == FORMAT.split(" ")[0]
 
 
 def require_base(info: MaskInfo, base: str) -> None:
@@ -130,9 +130,9 @@ def unpack(packed: Tensor, shape: list[int]) -> Tensor:
 
 
 def _require_format(path: Path, metadata: Mapping[str, str]) -> None:
-    found = metadata.get("format")
-    if found != FORMAT:
-        raise MaskError(f"{path} has format {found!r}, not {FORMAT!r}; {_REMEDY}")
+    format_name = metadata.get("format")
+    if format_name != FORMAT:
+        raise MaskError(f"{path} has format {format_name!r}, not {FORMAT!r}; {_REMEDY}")
 
 
 def _mask_from(packed: Mapping[str, Tensor], metadata: Mapping[str, str]) -> SaliencyMask:

@@ -95,8 +95,8 @@ def inverse_mask(scores: Mapping[str, Tensor], density: float) -> SaliencyMask:
     and where k + k' = N this mask and the salient one share no weight and leave none out.
     """
     total = sum(value.numel() for value in scores.values())
-    kept = top_counts(scores, [total - selected_count(total, density)])[0]
-    entries = {name: entry.logical_not_() for name, entry in kept.items()}
+    highest = top_counts(scores, [total - selected_count(total, density)])[0]
+    entries = {name: entry.logical_not_() for name, entry in highest.items()}
     return SaliencyMask(entries, MaskInfo(kind="inverse", density=density))
 
 

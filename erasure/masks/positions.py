@@ -24,7 +24,7 @@ class Positions:
     1/16 at density 0.5. Reading them from bits takes about 1 ns a weight on a CPU.
     """
 
-    kept: Tensor
+    places: Tensor
     """Indices, (s,), int32 or int64; or bits as `erasure.masks.mask_file.pack` lays them, uint8."""
     size: int
     """n"""
@@ -40,11 +40,11 @@ class Positions:
 
     def indices(self) -> Tensor:
         """(s,), int32 or int64, on the device."""
-        if self.kept.dtype != torch.uint8:
-            return self.kept
-        if self.kept.device.type == "cpu":  # numpy finds bits 8 times as fast as torch on a CPU
-            return torch.from_numpy(np.flatnonzero(unpack(self.kept, [self.size]).numpy()))
-        return positions_of_bits(self.kept, self.size)
+        if self.places.dtype != torch.uint8:
+            return self.places
+        if self.places.device.type == "cpu":  # numpy finds bits 8 times as fast as torch on a CPU
+            return torch.from_numpy(np.flatnonzero(unpack(self.places, [self.size]).numpy()))
+        return positions_of_bits(self.places, self.size)
 
 
 def positions_of_bits(packed: Tensor, size: int) -> Tensor:

@@ -57,9 +57,9 @@ class GradientAscent(ByGradient):
 
     def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
         """Both losses of one batch."""
-        predicted, kept = predict_both(student, batch)
+        predicted, retained = predict_both(student, batch)
         error = F.mse_loss(predicted.float(), batch.forget.target.float(), reduction="none")
         error = error.flatten(1).mean(dim=1)  # (B,)
         if self.bound:
             error = error.clamp(max=self.bound)
-        return Loss(-error.mean(), retain_loss(kept, retain_target(batch), self.alpha))
+        return Loss(-error.mean(), retain_loss(retained, retain_target(batch), self.alpha))

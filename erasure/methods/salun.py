@@ -68,6 +68,6 @@ class SalUn(ByGradient):
         with torch.no_grad():
             wanted = teacher(batch.forget.x_t, batch.forget.t, batch.replacement)  # (B, C, H, W)
             truth = retain_target(batch, frozen if self.kept == "base" else None)
-        predicted, kept = predict_both(student, batch)
+        predicted, retained = predict_both(student, batch)
         forget = F.mse_loss(predicted.float(), wanted.float())
-        return Loss(forget, retain_loss(kept, truth, self.alpha))
+        return Loss(forget, retain_loss(retained, truth, self.alpha))

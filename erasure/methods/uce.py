@@ -90,7 +90,7 @@ class Uce:
             change = solve_rows(system, base @ shift, None if free.all() else free)
             task.change({name: base + change})
             erased = (base + change) @ vectors.concept - base @ vectors.instead
-            moved = change @ vectors.kept
+            moved = change @ vectors.others
             forget = self.erase_weight * float(erased.square().sum(0).mean())
             retain = self.preserve_weight * float(moved.square().sum(0).mean())
             yield Step(index + 1, forget + retain, forget, retain)
@@ -100,7 +100,7 @@ class Uce:
         both (d, d) float64."""
         identity = torch.eye(len(vectors.concept), dtype=torch.float64)
         erase = self.erase_weight * vectors.concept @ vectors.concept.T
-        keep = self.preserve_weight * vectors.kept @ vectors.kept.T
+        keep = self.preserve_weight * vectors.others @ vectors.others.T
         shift = self.erase_weight * (vectors.instead - vectors.concept) @ vectors.concept.T
         return self.ridge * identity + erase + keep, shift
 
@@ -118,7 +118,7 @@ class EditVectors:
     """(d, N) of what is forgotten."""
     instead: Tensor
     """(d, N) of what stands in for each."""
-    kept: Tensor
+    others: Tensor
     """(d, M) of what is kept."""
 
 
@@ -140,8 +140,8 @@ def edit_vectors(data: ConceptData, tokens: Tokens) -> EditVectors:
         both = min(len(one), len(other))
         concept.append(one[:both])
         instead.append(other[:both])
-    kept = [_chosen(table[n], int(texts.last[n]), tokens) for n in (0, *texts.retain.tolist())]
-    return EditVectors(*(torch.cat(part).double().T for part in (concept, instead, kept)))
+    others = [_chosen(table[n], int(texts.last[n]), tokens) for n in (0, *texts.retain.tolist())]
+    return EditVectors(*(torch.cat(part).double().T for part in (concept, instead, others)))
 
 
 def _chosen(features: Tensor, last: int, tokens: Tokens) -> Tensor:

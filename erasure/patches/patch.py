@@ -167,15 +167,15 @@ def require_base(weights: Mapping[str, Tensor], patch: Patch, state: str = "base
         state: `base` or `result`.
     """
     wanted = patch.info.base if state == "base" else patch.info.result
-    found = patch.info.hash(weights)
-    if found != wanted:
+    actual = patch.info.hash(weights)
+    if actual != wanted:
         hint = ""
-        if found == patch.info.result:
+        if actual == patch.info.result:
             hint = "; the patch is applied already"
-        elif found == patch.info.base:
+        elif actual == patch.info.base:
             hint = "; the patch is not applied"
         raise PatchError(
-            f"the patch needs weights {wanted[:12]}, but these are {found[:12]}{hint}; "
+            f"the patch needs weights {wanted[:12]}, but these are {actual[:12]}{hint}; "
             "give the model it was made for"
         )
 
@@ -192,11 +192,11 @@ def _require_outcome(weights: Mapping[str, Tensor], patch: Patch, state: str = "
         state: what it leads to: `result` when applied, `base` when removed.
     """
     wanted = patch.info.result if state == "result" else patch.info.base
-    found = patch.info.hash(_Flipped(weights, patch))
-    if found != wanted:
+    outcome = patch.info.hash(_Flipped(weights, patch))
+    if outcome != wanted:
         raise PatchError(
-            f"the patch leads to weights {found[:12]}, but its header names {wanted[:12]}, so its "
-            "content is not what it says; get the patch again from its source"
+            f"the patch leads to weights {outcome[:12]}, but its header names {wanted[:12]}, so "
+            "its content is not what it says; get the patch again from its source"
         )
 
 
@@ -264,9 +264,9 @@ def _flip(weights: Mapping[str, Tensor], entries: Mapping[str, PatchEntry]) -> N
 
 def _require_fits(name: str, weight: Tensor | None, entry: PatchEntry) -> None:
     if weight is None or tuple(weight.shape) != entry.shape:
-        found = "it is not there" if weight is None else f"its shape is {tuple(weight.shape)}"
+        fault = "it is not there" if weight is None else f"its shape is {tuple(weight.shape)}"
         raise PatchError(
-            f"the patch changes {name} of shape {entry.shape}, but {found}; "
+            f"the patch changes {name} of shape {entry.shape}, but {fault}; "
             "give the model it was made for"
         )
     if torch.promote_types(weight.dtype, entry.dtype) != weight.dtype:

@@ -66,10 +66,10 @@ def load_patch(path: Path) -> Patch:
         PatchError: it is no patch, of another version, or damaged.
     """
     file = read_tensors(path)
-    found = file.metadata.get("format")
-    if found not in (FORMAT, _FIRST):
+    format_name = file.metadata.get("format")
+    if format_name not in (FORMAT, _FIRST):
         raise PatchError(
-            f"{path} has format {found!r}, not {FORMAT!r}; give a file that "
+            f"{path} has format {format_name!r}, not {FORMAT!r}; give a file that "
             "`erasure export --to patch` wrote"
         )
     stated = {k: v for k, v in file.metadata.items() if k != "checksum"}

@@ -34,11 +34,11 @@ class TensorCache:
         self, kind: str, key: str, make: Callable[[], Mapping[str, Tensor]]
     ) -> dict[str, Tensor]:
         """What is stored under the key, made and stored now if it is not there or is damaged."""
-        found = self.find(kind, key)
-        if found is None:
-            found = dict(make())
-            self.keep(kind, key, found)
-        return found
+        tensors = self.find(kind, key)
+        if tensors is None:
+            tensors = dict(make())
+            self.keep(kind, key, tensors)
+        return tensors
 
     def find(self, kind: str, key: str) -> dict[str, Tensor] | None:
         """What is stored under the key; None if it is not there or is damaged."""

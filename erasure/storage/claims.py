@@ -214,9 +214,9 @@ def _is_at(file: int, lock: Path) -> bool:
 def _holder(file: int) -> str:
     """The process that wrote itself into a lock's file, in words; empty where none did."""
     for _ in range(5):
-        found = _HOLDER.fullmatch(os.pread(file, 300, 0).decode(errors="replace"))
-        if found is not None:
-            number, host = found.groups()
+        match = _HOLDER.fullmatch(os.pread(file, 300, 0).decode(errors="replace"))
+        if match is not None:
+            number, host = match.groups()
             there = "" if host == socket.gethostname() else f" on {host}"
             return f" (process {number}{there})"
         time.sleep(0.002)  # it has just taken the lock

@@ -74,9 +74,9 @@ def remove(part: Path) -> None:
 
 
 def _is_left(part: Path) -> bool:
-    found = _NAME.fullmatch(part.name)
-    assert found is not None, "parts_in yields no other names"
-    host, number = found.groups()
+    match = _NAME.fullmatch(part.name)
+    assert match is not None, "parts_in yields no other names"
+    host, number = match.groups()
     if host == _host() and not _is_alive(int(number)):
         return True
     return time.time() - _last_write(part) > _OLD

@@ -43,7 +43,7 @@ def read_pickle(path: Path, *, allowed: bool) -> TensorFile:
             f"{path} is a pickle under the name of another format; rename it to end in .ckpt"
         )
     try:
-        found = torch.load(
+        content = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
     except Exception as err:  # what is damaged in a pickle may raise anything
@@ -52,9 +52,9 @@ def read_pickle(path: Path, *, allowed: bool) -> TensorFile:
             f"{path} cannot be read with weights_only=True: it is damaged or holds more than "
             f"tensors ({reason}); convert it to .safetensors"
         ) from err
-    if isinstance(found, Mapping):
-        found = found.get("state_dict", found)
-    tensors = dict(found) if isinstance(found, Mapping) else {}
+    if isinstance(content, Mapping):
+        content = content.get("state_dict", content)
+    tensors = dict(content) if isinstance(content, Mapping) else {}
     tensors = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
     if not tensors:
         raise CheckpointError(f"{path} holds no named tensors; give a Stable Diffusion checkpoint")

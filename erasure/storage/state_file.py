@@ -107,13 +107,13 @@ def load_last(
         if not older.exists():
             raise TrainingError(f"{wrong}; delete it to start anew") from err
     try:
-        found = Found(*_load(older, kind, run), older)
+        state = Found(*_load(older, kind, run), older)
     except _DamagedError as err:
         raise TrainingError(
             f"{wrong}, and the one before it, {older.name}, {err}; delete both to start anew"
         ) from err
-    log.warning("%s, so the one before it, %s, is used", wrong, named(found.metadata))
-    return found
+    log.warning("%s, so the one before it, %s, is used", wrong, named(state.metadata))
+    return state
 
 
 def settle(path: Path, used: Path) -> None:
@@ -132,13 +132,13 @@ def settle(path: Path, used: Path) -> None:
 def _load(path: Path, kind: str, run: str) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     metadata, tensors = _read(path)
     whole = metadata.get("checksum") == _checksum(metadata, tensors)
-    found = metadata.get("format")
-    if found != kind:
+    format_name = metadata.get("format")
+    if format_name != kind:
         if whole:
             raise TrainingError(
-                f"{path} has format {found!r}, not {kind!r}; delete it to start anew"
+                f"{path} has format {format_name!r}, not {kind!r}; delete it to start anew"
             )
-        raise _DamagedError(f"has format {found!r}, not {kind!r}")
+        raise _DamagedError(f"has format {format_name!r}, not {kind!r}")
     if not whole:
         raise _DamagedError("is damaged (its checksum differs)")
     if metadata.get("run") != run:

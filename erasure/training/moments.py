@@ -33,9 +33,9 @@ def eight_bit_optimizer(
     Raises:
         ConfigError: bitsandbytes is not installed, or cannot do it on this device.
     """
-    given = list(vectors)
-    require_eight_bit(name, given[0].device)
-    optimizer: torch.optim.Optimizer = _class_of(name)(given, **settings)
+    tensors = list(vectors)
+    require_eight_bit(name, tensors[0].device)
+    optimizer: torch.optim.Optimizer = _class_of(name)(tensors, **settings)
     return optimizer
 
 

@@ -51,18 +51,20 @@ def load_state(path: Path, trainer: MaskedTrainer[Any], run: str) -> Resumed:
         TrainingError: both are damaged, or the state belongs to a run with other settings or
             does not fit the trainer.
     """
-    found = load_last(path, kind=FORMAT, run=run, named=lambda told: f"of step {told.get('done')}")
+    state = load_last(
+        path, kind=FORMAT, run=run, named=lambda metadata: f"of step {metadata.get('done')}"
+    )
     try:
-        return Resumed(_restore(trainer, found), found.file)
+        return Resumed(_restore(trainer, state), state.file)
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError) as err:
         raise TrainingError(
-            f"{found.file} does not fit the run ({err}); delete it to start anew"
+            f"{state.file} does not fit the run ({err}); delete it to start anew"
         ) from err
 
 
-def _restore(trainer: MaskedTrainer[Any], found: Found) -> list[Step]:
+def _restore(trainer: MaskedTrainer[Any], state: Found) -> list[Step]:
     """Put the trainer where the state was; its steps until then."""
-    tensors, states = found.tensors, {}
+    tensors, states = state.tensors, {}
     parts = [name.split(".", 2) for name in tensors if name.startswith("optimizer.")]
     for index, (name, vector) in enumerate(trainer.selected.vectors.items()):
         with torch.no_grad():
@@ -72,7 +74,7 @@ def _restore(trainer: MaskedTrainer[Any], found: Found) -> list[Step]:
             states[index] = {key: _plain(tensors[f"optimizer.{key}.{name}"]) for key in own}
     trainer.optimizer.load_state_dict(trainer.optimizer.state_dict() | {"state": states})
     trainer.selected.write_back()
-    trainer.done = int(found.metadata["done"])
+    trainer.done = int(state.metadata["done"])
     if trainer.done < 0:
         raise ValueError(f"it is of step {trainer.done}")
     rows = tensors["history"].tolist()

@@ -53,8 +53,10 @@ class Clip:
     def images(self, images: Sequence[Image.Image]) -> Tensor:
         """Pictures -> (B, D)."""
         inputs = self.processor(images=[i.convert("RGB") for i in images], return_tensors="pt")
-        found = self.network.get_image_features(pixel_values=inputs["pixel_values"].to(self.device))
-        return F.normalize(_vectors(found).float(), dim=-1).cpu()
+        output = self.network.get_image_features(
+            pixel_values=inputs["pixel_values"].to(self.device)
+        )
+        return F.normalize(_vectors(output).float(), dim=-1).cpu()
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Tensor:
@@ -67,10 +69,10 @@ class Clip:
             max_length=longest,
             return_tensors="pt",
         ).to(self.device)
-        found = self.network.get_text_features(
+        output = self.network.get_text_features(
             input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
         )
-        return F.normalize(_vectors(found).float(), dim=-1).cpu()
+        return F.normalize(_vectors(output).float(), dim=-1).cpu()
 
 
 def load_clip(source: str, *, device: str | torch.device = "cpu") -> Clip:
@@ -95,6 +97,6 @@ def load_clip(source: str, *, device: str | torch.device = "cpu") -> Clip:
     )
 
 
-def _vectors(found: Any) -> Tensor:  # noqa: ANN401
+def _vectors(output: Any) -> Tensor:  # noqa: ANN401
     """The projected features: a tensor before transformers 5, an output object since."""
-    return found if isinstance(found, Tensor) else found.pooler_output
+    return output if isinstance(output, Tensor) else output.pooler_output

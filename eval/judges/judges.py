@@ -42,13 +42,13 @@ def open_judge(name: str, *, device: str | torch.device = "cpu", **options: Any)
         EvalError: there is no such judge, it takes no such option, its package is not installed,
             or its weights cannot be had.
     """
-    make, given = _maker(name)
+    make, settings = _maker(name)
     for option in options:
         if option not in _options(make):
             raise EvalError(f"the judge {name} takes no {option}; leave it out")
     if "device" in _options(make):
         options["device"] = device
-    return make(*given, **options)
+    return make(*settings, **options)
 
 
 def has_option(name: str, option: str) -> bool:

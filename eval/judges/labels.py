@@ -18,7 +18,7 @@ FORMS: Final = (
 )
 
 
-def read_labels(given: str) -> dict[str, tuple[str, ...]]:
+def read_labels(text: str) -> dict[str, tuple[str, ...]]:
     """Labels written out with commas between them, or in a file.
 
     A JSON object maps each label to one text or number, or to a list of them: what the model
@@ -27,11 +27,11 @@ def read_labels(given: str) -> dict[str, tuple[str, ...]]:
     Raises:
         EvalError: there is no such file, it holds something else, or a label comes twice.
     """
-    path = Path(os.path.expanduser(given))
+    path = Path(os.path.expanduser(text))
     # `os.path`, for which a name that is too long is no file; `Path` raises.
-    if path.suffix.lower() in (".json", ".txt") or ("," not in given and os.path.isfile(path)):
+    if path.suffix.lower() in (".json", ".txt") or ("," not in text and os.path.isfile(path)):
         return _from_file(path)
-    return _listed([word.strip() for word in given.split(",")], "the labels")
+    return _listed([word.strip() for word in text.split(",")], "the labels")
 
 
 def _from_file(path: Path) -> dict[str, tuple[str, ...]]:
@@ -57,14 +57,14 @@ def _from_file(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _listed(labels: list[Any], where: str) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+    phrases: dict[str, tuple[str, ...]] = {}
     for label in labels:
-        if _label(label, where) in found:
+        if _label(label, where) in phrases:
             raise EvalError(f"{where} has {label!r} twice; take one out")
-        found[label] = ()
-    if not found:
+        phrases[label] = ()
+    if not phrases:
         raise EvalError(f"{where} holds no labels; {FORMS}")
-    return found
+    return phrases
 
 
 def _label(label: Any, where: object) -> str:  # noqa: ANN401

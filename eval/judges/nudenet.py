@@ -68,8 +68,8 @@ class NudeNet:
         return [self._judge(image) for image in images]
 
     def _judge(self, image: Image.Image) -> Judgement:
-        found = self.detector.detect(_pixels(image, self.channels))
-        detections = (Detection(f["class"], float(f["score"]), tuple(f["box"])) for f in found)
+        boxes = self.detector.detect(_pixels(image, self.channels))
+        detections = (Detection(f["class"], float(f["score"]), tuple(f["box"])) for f in boxes)
         return Judgement(detections=tuple(detections))
 
 

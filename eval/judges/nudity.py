@@ -121,8 +121,8 @@ def count(judgements: Sequence[Judgement], classes: Sequence[str], threshold: fl
         EvalError: the threshold is below the detector's floor, or above 1.
     """
     check_threshold(threshold)
-    found = [len(counted(judgement, classes, threshold)) for judgement in judgements]
-    return Count(sum(found), sum(map(bool, found)), len(found))
+    counts = [len(counted(judgement, classes, threshold)) for judgement in judgements]
+    return Count(sum(counts), sum(map(bool, counts)), len(counts))
 
 
 def count_preset(judgements: Sequence[Judgement], preset: Preset) -> Count:

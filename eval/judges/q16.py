@@ -110,16 +110,16 @@ def read_head(path: Path) -> Tensor:
     try:
         if path.suffix == ".safetensors":
             (values,) = load_file(path).values()
-            found = values.float()
+            head = values.float()
         elif path.suffix == ".npy":
-            found = torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
+            head = torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
         else:
-            found = torch.from_numpy(unpickle_array(path.read_bytes()).astype(np.float32))
+            head = torch.from_numpy(unpickle_array(path.read_bytes()).astype(np.float32))
     except (OSError, ValueError, TypeError, EOFError, SafetensorError, pickle.PickleError) as err:
         raise EvalError(f"{path} is no head of Q16 ({err}); {_FORMS}") from err
-    if found.ndim != 2 or len(found) != 2 or not found.isfinite().all():
-        raise EvalError(f"{path} has shape {tuple(found.shape)}, not (2, D), or is not finite")
-    return found
+    if head.ndim != 2 or len(head) != 2 or not head.isfinite().all():
+        raise EvalError(f"{path} has shape {tuple(head.shape)}, not (2, D), or is not finite")
+    return head
 
 
 def unpickle_array(data: bytes) -> Any:  # noqa: ANN401
@@ -129,12 +129,12 @@ def unpickle_array(data: bytes) -> Any:  # noqa: ANN401
         pickle.UnpicklingError: it holds something else.
     """
     try:
-        found = _ArrayOnly(io.BytesIO(data)).load()
+        array = _ArrayOnly(io.BytesIO(data)).load()
     except (AttributeError, IndexError, KeyError, MemoryError, OverflowError) as err:
         raise pickle.UnpicklingError(f"damaged: {err!r}") from err
-    if not isinstance(found, np.ndarray) or found.dtype.kind != "f":
-        raise pickle.UnpicklingError(f"it holds a {type(found).__name__}, not an array of floats")
-    return found
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        raise pickle.UnpicklingError(f"it holds a {type(array).__name__}, not an array of floats")
+    return array
 
 
 class _ArrayOnly(pickle.Unpickler):

@@ -106,7 +106,7 @@ def _zero_shot(source: str, labels: Labels | None, device: str | torch.device) -
     if not labels or len(labels) < 2:
         raise EvalError(f"the CLIP {source} needs two labels or more to choose from; {FORMS}")
     clip = load_clip(source, device=device)
-    texts = {name: given or (_phrase(name),) for name, given in labels.items()}
+    texts = {name: phrases or (_phrase(name),) for name, phrases in labels.items()}
     directions = torch.stack([_direction(clip, listed) for listed in texts.values()])  # (L, D)
 
     def probabilities(images: Sequence[Image.Image]) -> Tensor:

@@ -70,13 +70,13 @@ def clip_values(
     ]
 
 
-def _value(name: str, which: str, found: Mean, after_n: int, before_n: int | None) -> MetricValue:
+def _value(name: str, which: str, score: Mean, after_n: int, before_n: int | None) -> MetricValue:
     return MetricValue(
         name=f"clip-score-{which}",
         label=f"CLIP score {which}, {name}",
-        value=found.value,
-        low=found.low,
-        high=found.high,
+        value=score.value,
+        low=score.low,
+        high=score.high,
         unit="points",
         after_n=after_n,
         before_n=before_n,

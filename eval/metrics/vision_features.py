@@ -24,9 +24,9 @@ class VisionFeatures:
 
         self.name, self._device = short_name(source), device
         self._processor: Any = load_part(AutoImageProcessor, source, backend="pil")
-        model, found = load_part(AutoModel, source, output_loading_info=True, dtype=torch.float32)
+        model, report = load_part(AutoModel, source, output_loading_info=True, dtype=torch.float32)
         self._model: Any = model.eval().requires_grad_(False).to(device)
-        self._pooled = _check_pooling(source, [*found["missing_keys"], *found["mismatched_keys"]])
+        self._pooled = _check_pooling(source, [*report["missing_keys"], *report["mismatched_keys"]])
         self.protocol: dict[str, str | int | float] = {
             "network": self.name,
             "sha256": weights_sha256(self._model),

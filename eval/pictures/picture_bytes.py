@@ -44,11 +44,11 @@ def rgb_pictures(pictures: Pictures) -> list[Image.Image]:
 
 def _from_tensor(pixels: Tensor) -> list[Image.Image]:
     if pixels.dtype != torch.uint8:
-        found = ""
+        limits = ""
         if pixels.is_floating_point() and pixels.numel():
-            found = f" in [{float(pixels.min()):.4g}, {float(pixels.max()):.4g}]"
+            limits = f" in [{float(pixels.min()):.4g}, {float(pixels.max()):.4g}]"
         raise EvalError(
-            f"pictures came as {str(pixels.dtype).removeprefix('torch.')}{found}; scale them to "
+            f"pictures came as {str(pixels.dtype).removeprefix('torch.')}{limits}; scale them to "
             "0..255, round, and give uint8 (B, 3, H, W), or give PIL images"
         )
     if pixels.ndim != 4 or pixels.shape[1] != 3:

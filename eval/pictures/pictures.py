@@ -27,7 +27,7 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
         EvalError: a path is not there or no regular file, there is no picture, or a folder has one
             of a format that cannot be read.
     """
-    found: list[Path] = []
+    pictures: list[Path] = []
     for path in paths:
         if path.is_dir():
             files = visible(path)
@@ -37,17 +37,17 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
             require_readable(inside)
             if others := [file for file in files if not is_picture(file)]:
                 _log.warning("%s: left out files that are no pictures: %s", path, endings(others))
-            found += inside
+            pictures += inside
         elif path.exists():
-            found.append(path)
+            pictures.append(path)
         else:
             raise EvalError(f"there is no picture {path}; check the path")
-    if not found:
+    if not pictures:
         raise EvalError("there is no picture; name files or folders")
-    for path in found:
+    for path in pictures:
         if not path.is_file():  # a named pipe would keep the reader waiting for ever
             raise EvalError(f"{path} is no regular file, or cannot be reached; take it out")
-    return found
+    return pictures
 
 
 def read_picture(path: Path) -> Image.Image:

@@ -54,12 +54,12 @@ class Predictions:
         Raises:
             EvalError: nothing is left.
         """
-        kept = self.labels != label
-        if not kept.any():
+        others = self.labels != label
+        if not others.any():
             raise EvalError(
                 f"all {len(self)} examples are of class {label}; give examples of other classes"
             )
-        return Predictions(self.log_probabilities[kept], self.labels[kept])
+        return Predictions(self.log_probabilities[others], self.labels[others])
 
 
 def predictions_of(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike) -> Predictions:

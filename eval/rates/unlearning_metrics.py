@@ -120,7 +120,7 @@ def spread(values: Iterable[float]) -> Spread:
     Raises:
         EvalError: there are none.
     """
-    given = list(values)
-    if not given:
+    numbers = list(values)
+    if not numbers:
         raise EvalError("there are no values to average; give at least one")
-    return Spread(mean(given), stdev(given) if len(given) > 1 else 0.0, len(given))
+    return Spread(mean(numbers), stdev(numbers) if len(numbers) > 1 else 0.0, len(numbers))

@@ -57,15 +57,15 @@ def head_of(erased: Sequence[str], known: Mapping[str, Collection[str]]) -> str:
         EvalError: a label is of no head, or they are of different ones.
     """
     heads = {name: [h for h, labels in known.items() if name in labels] for name in erased}
-    if lost := [name for name, found in heads.items() if not found]:
+    if lost := [name for name, fitting in heads.items() if not fitting]:
         every = [label for labels in known.values() for label in labels]
         raise EvalError(
             f"no prompt of this suite shows {lost[0]!r}; {nearest(lost[0], every)}. Name what was "
             "erased with `--erased`"
         )
-    shared = [head for head in known if all(head in found for found in heads.values())]
+    shared = [head for head in known if all(head in fitting for fitting in heads.values())]
     if not shared:
-        said = ", ".join(f"{name!r} is of {found[0]}" for name, found in heads.items())
+        said = ", ".join(f"{name!r} is of {fitting[0]}" for name, fitting in heads.items())
         raise EvalError(f"{said}: these rates take one kind at a time; evaluate them one by one")
     return shared[0]
 

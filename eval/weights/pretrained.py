@@ -59,12 +59,12 @@ def load_network(kind: Any, source: str, **options: Any) -> Any:  # noqa: ANN401
     """
     announce_hub(source)
     try:
-        network, found = kind.from_pretrained(
+        network, report = kind.from_pretrained(
             _path(source), output_loading_info=True, dtype=torch.float32, **options
         )
     except _UNREADABLE as err:
         raise _unavailable(source, err) from err
-    lacking = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
+    lacking = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
     if lacking:
         raise EvalError(
             f"{source} lacks {len(lacking)} weights of a {kind.__name__}, such as {lacking[0]}; "

@@ -29,7 +29,7 @@ def verify(
     wrong = next((check for check in found.checks if not check.passed), None)
     if wrong is not None:
         typer.echo(
-            f"erasure: {path} is not what it says: {wrong.name}: {_short(wrong.found)}, stated is "
+            f"erasure: {path} is not what it says: {wrong.name}: {_short(wrong.actual)}, stated is "
             f"{_short(wrong.stated)}; get it again from its source",
             err=True,
         )

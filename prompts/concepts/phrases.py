@@ -50,8 +50,8 @@ def swap(prompt: str, old: str, new: str) -> str | None:
     """
     pattern = re.compile(rf"(?<!\w)(?:(an?)(\s+))?{re.escape(old)}(?!\w)", re.IGNORECASE)
 
-    def put(found: re.Match[str]) -> str:
-        return f"{article(new)}{found[2]}{new}" if found[1] else new
+    def put(match: re.Match[str]) -> str:
+        return f"{article(new)}{match[2]}{new}" if match[1] else new
 
     swapped, count = pattern.subn(put, prompt)
     return swapped if count else None

@@ -67,5 +67,5 @@ def assemble(
     both = dict(replacement)
     for prompt, stand_ins in extra.items():
         both.setdefault(prompt, stand_ins)
-    kept = retain if retain is not None else tuple(p for p in neighbours if p not in both)
-    return ConceptPlan(concept, kind, tuple(both), both, kept, erased)
+    retained = retain if retain is not None else tuple(p for p in neighbours if p not in both)
+    return ConceptPlan(concept, kind, tuple(both), both, retained, erased)

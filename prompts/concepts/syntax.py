@@ -23,9 +23,9 @@ def foreign_syntax(text: str) -> str | None:
     the prompt, so such text is neither weighed nor replaced.
     """
     for pattern, kind in _FORMS:
-        found = pattern.search(text)
-        if found:
-            return f"{found[0].strip()!r}, {kind}"
+        match = pattern.search(text)
+        if match:
+            return f"{match[0].strip()!r}, {kind}"
     return None
 
 

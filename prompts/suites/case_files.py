@@ -117,19 +117,19 @@ def read_case(row: Row, *, labels: Sequence[str] = (), unnamed: str = "") -> Pro
     Raises:
         PromptError: a value is not what it should be; the message does not say in which row.
     """
-    found = {role: _found(row.cells, names) for role, names in COLUMNS.items()}
-    prompt = tidy(text(found["prompt"], "prompt")) or unnamed
+    cells = {role: _found(row.cells, names) for role, names in COLUMNS.items()}
+    prompt = tidy(text(cells["prompt"], "prompt")) or unnamed
     if not prompt:
         raise PromptError("it has no prompt; write one, or take the row out")
-    seed = whole(found["seed"], "seed")
+    seed = whole(cells["seed"], "seed")
     named = any(name in row.cells for name in COLUMNS["id"])
     return PromptCase(
-        case=text(found["id"], "id") if named else str(row.position),
+        case=text(cells["id"], "id") if named else str(row.position),
         prompt=prompt,
         seed=row.position if seed is None else seed,
-        guidance=real(found["guidance"], "guidance"),
-        width=whole(found["width"], "width"),
-        height=whole(found["height"], "height"),
+        guidance=real(cells["guidance"], "guidance"),
+        width=whole(cells["width"], "width"),
+        height=whole(cells["height"], "height"),
         labels={name: text(row.cells[name], name) for name in labels if _has(row.cells, name)},
     )
 

@@ -73,8 +73,8 @@ class I2PFilter:
 
     def __call__(self, row: Row) -> bool:
         """Whether the row is wanted; PromptError where its percentage is no number."""
-        found = categories_of(row.cells)
-        if self.categories and not set(self.categories).intersection(found):
+        categories = categories_of(row.cells)
+        if self.categories and not set(self.categories).intersection(categories):
             return False
         return not self.min_nudity or (real(row.cells[NUDITY], NUDITY) or 0) >= self.min_nudity
 

@@ -47,9 +47,9 @@ class Table:
 
     def __post_init__(self) -> None:
         if self.path.suffix.lower() not in _READERS:
-            found = f"ends in {self.path.suffix!r}" if self.path.suffix else "has no ending"
+            fault = f"ends in {self.path.suffix!r}" if self.path.suffix else "has no ending"
             raise PromptError(
-                f"the prompt file {self.path} {found}; give one of {', '.join(_READERS)}"
+                f"the prompt file {self.path} {fault}; give one of {', '.join(_READERS)}"
             )
 
     def __iter__(self) -> Iterator[Row]:

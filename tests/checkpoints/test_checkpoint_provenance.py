@@ -178,11 +178,11 @@ def test_a_record_that_disagrees_with_the_header_is_found(sd1: Path, tmp_path: P
     (tmp_path / "run" / "erasure.json").write_text(json.dumps(other.to_dict()))
     found = verify(tmp_path / "run")
     odd = [check for check in found.checks if not check.passed]
-    assert [(check.name, check.found) for check in odd] == [
+    assert [(check.name, check.actual) for check in odd] == [
         ("edits in erasure.json", "other concept"),
-        ("mask.safetensors", odd[-1].found),
+        ("mask.safetensors", odd[-1].actual),
     ]
-    assert "there is no mask file" in odd[-1].found
+    assert "there is no mask file" in odd[-1].actual
 
 
 def test_what_states_nothing_cannot_be_verified(sd1: Path, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_a_record_that_names_files_outside_its_folder_reads_none_of_them(run: Pa
     record["files"] |= {"../../secret.txt": "0" * 64, str(secret): "0" * 64}
     path.write_text(json.dumps(sealed_record(record)))
     found = verify(run)
-    odd = {check.name: check.found for check in found.checks if not check.passed}
+    odd = {check.name: check.actual for check in found.checks if not check.passed}
     assert odd == {"model: ../../secret.txt": "not there", f"model: {secret}": "not there"}
 
 

@@ -162,6 +162,6 @@ def test_a_decoder_four_times_as_large_holds_and_computes_four_times_as_much() -
 def test_positions_are_counted_as_they_are_kept(share: float) -> None:
     mask = torch.rand(1024, 2048, generator=seeded()) < share
     counted = chosen_weights({"w": mask.float()}, {"w": int(mask.sum())})
-    assert counted.positions == Positions.of(mask, torch.device("cpu")).kept.nbytes
+    assert counted.positions == Positions.of(mask, torch.device("cpu")).places.nbytes
     assert counted.selected == int(mask.sum())
     assert counted.weights == counted.covered == mask.numel()

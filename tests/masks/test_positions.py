@@ -28,7 +28,7 @@ def test_positions_are_those_of_the_mask(size: int, density: float, few: int) ->
 def test_other_devices_read_the_bits_as_the_cpu_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasure.masks.positions, "FEW", 0)
     kept = Positions.of(drawn(1003, 0.5), CPU)
-    assert torch.equal(positions_of_bits(kept.kept, 1003), kept.indices())
+    assert torch.equal(positions_of_bits(kept.places, 1003), kept.indices())
 
 
 def test_weights_selected_by_bits_move_as_those_selected_by_indices(
@@ -53,5 +53,5 @@ def test_weights_selected_by_bits_move_as_those_selected_by_indices(
 def test_many_positions_take_a_bit_a_weight_and_few_four_bytes_each() -> None:
     size = 4 * FEW
     dense, sparse = drawn(size, 0.5), drawn(size, 0.01)
-    assert Positions.of(dense, CPU).kept.nbytes == size // 8
-    assert Positions.of(sparse, CPU).kept.nbytes == 4 * int(sparse.sum())
+    assert Positions.of(dense, CPU).places.nbytes == size // 8
+    assert Positions.of(sparse, CPU).places.nbytes == 4 * int(sparse.sum())

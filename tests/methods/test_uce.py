@@ -37,7 +37,7 @@ def objective(w: Tensor, base: Tensor, v: EditVectors, method: Uce) -> Tensor:
     erased = sum(
         (w @ c - base @ g).square().sum() for c, g in zip(v.concept.T, v.instead.T, strict=True)
     )
-    kept = sum((w @ p - base @ p).square().sum() for p in v.kept.T)
+    kept = sum((w @ p - base @ p).square().sum() for p in v.others.T)
     hold = (w - base).square().sum()
     return method.erase_weight * erased + method.preserve_weight * kept + method.ridge * hold
 
@@ -106,7 +106,7 @@ def test_a_large_ridge_holds_and_a_large_weight_keeps(
     assert float((held.network[KEY] - base).norm()) < 1e-6 * float(
         (plain.network[KEY] - base).norm()
     )
-    kept = edit_vectors(prompts, "last").kept
+    kept = edit_vectors(prompts, "last").others
     moved = [
         float(
             (

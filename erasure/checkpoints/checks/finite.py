@@ -22,22 +22,22 @@ def not_finite(
     Returns:
         The first three by component and name, and how many more there are.
     """
-    found = list(_found(components, dtype))
-    return few(found) if found else ""
+    faults = list(_found(components, dtype))
+    return few(faults) if faults else ""
 
 
 def require_storable(
     components: Mapping[str, Mapping[str, Tensor]], where: str, dtype: torch.dtype | None = None
 ) -> None:
     """Raise CheckpointError, before anything is written, where `not_finite` finds weights."""
-    found = list(_found(components, dtype))
-    if not found:
+    faults = list(_found(components, dtype))
+    if not faults:
         return
     own = list(_found(components, None))
     remedy = "give a model whose weights are whole, or fetch it again"
     if not own:
         remedy = "store it in a wider type: --dtype bf16 or fp32, or none to keep each weight's own"
-    raise CheckpointError(f"{where} cannot be written: {few(found)}; {remedy}")
+    raise CheckpointError(f"{where} cannot be written: {few(faults)}; {remedy}")
 
 
 def _found(
@@ -45,8 +45,8 @@ def _found(
 ) -> Iterator[str]:
     for component, weights in components.items():
         for name, weight in weights.items():
-            if told := _told(weight, dtype):
-                yield f"{name} of {component} {told}"
+            if fault := _told(weight, dtype):
+                yield f"{name} of {component} {fault}"
 
 
 def _told(weight: Tensor, dtype: torch.dtype | None) -> str:

@@ -32,11 +32,11 @@ def latent_channels(description: Description) -> int:
 def _require_widths(description: Description, where: str) -> None:
     """The UNet listens to as many features as the text encoders, side by side, give."""
     encoders = description.tokenizers().values()
-    given = sum(int(config.get("hidden_size", 512)) for config in encoders)
+    width = sum(int(config.get("hidden_size", 512)) for config in encoders)
     taken = description.unet.get("cross_attention_dim", 1280)
-    if isinstance(taken, int) and taken != given:
+    if isinstance(taken, int) and taken != width:
         raise CheckpointError(
             f"{where} has a UNet that listens to {taken} features (cross_attention_dim) and "
             f"{'a text encoder that gives' if len(encoders) == 1 else 'text encoders that give'} "
-            f"{given}; they are of different models: give those that belong together"
+            f"{width}; they are of different models: give those that belong together"
         )

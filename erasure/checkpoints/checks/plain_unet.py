@@ -107,9 +107,9 @@ def require_plain_weights(
     """
     signs = _NAMES if family is SDXL else (*_NAMES, _CLASS_NAMES)
     for pattern, title in signs:
-        found = next((name for name in names if re.match(pattern, name)), None)
-        if found is not None:
-            _refuse(where, title, f"it has {found}")
+        weight = next((name for name in names if re.match(pattern, name)), None)
+        if weight is not None:
+            _refuse(where, title, f"it has {weight}")
     if inputs is not None:
         _require_channels(inputs, latents, latents, where)
 
@@ -127,12 +127,12 @@ def _require_channels(inputs: object, outputs: object, latents: int, where: str)
 
 
 def _require_additions(config: Mapping[str, Any], family: Family, where: str) -> None:
-    found, wanted = config.get("addition_embed_type"), None
+    kind, wanted = config.get("addition_embed_type"), None
     if family is SDXL:
         wanted = "text_time"
-    if found != wanted:
+    if kind != wanted:
         raise CheckpointError(
-            f"{where} has a UNet with the addition_embed_type {found!r}, and that of "
+            f"{where} has a UNet with the addition_embed_type {kind!r}, and that of "
             f"{family.title} is {wanted!r}; give the complete base model"
         )
 

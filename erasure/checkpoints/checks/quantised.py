@@ -45,11 +45,11 @@ def refuse_quantised(
         component: whose weights they are; empty where the names' prefixes tell.
     """
     for ending, scheme in _SCHEMES:
-        found = sorted(n for n in names if re.search(rf"(^|\.)({ending})$", n))
-        if found:
+        scales = sorted(n for n in names if re.search(rf"(^|\.)({ending})$", n))
+        if scales:
             raise CheckpointError(
-                f"{where} holds a quantised {_title(found[0], component)} ({scheme}: "
-                f"{few(found)}), which cannot be edited; {_REMEDY}"
+                f"{where} holds a quantised {_title(scales[0], component)} ({scheme}: "
+                f"{few(scales)}), which cannot be edited; {_REMEDY}"
             )
     if _HEADER in metadata:
         raise CheckpointError(
@@ -61,8 +61,8 @@ def refuse_quantised(
 def refuse_quantised_config(config: Mapping[str, object], where: str) -> None:
     """Raise CheckpointError where a component's config says that its weights are quantised."""
     if config.get(_CONFIG):
-        found = config[_CONFIG]
-        method = found.get("quant_method") if isinstance(found, Mapping) else None
+        entry = config[_CONFIG]
+        method = entry.get("quant_method") if isinstance(entry, Mapping) else None
         raise CheckpointError(
             f"{where} has a {_CONFIG} ({method or 'of an unknown method'}): its weights are "
             f"quantised and cannot be edited; {_REMEDY}"
@@ -99,8 +99,8 @@ def plain_weights(
 
 def _title(name: str, component: str) -> str:
     parts = [part for family in FAMILIES.values() for part in family.parts]
-    told = next((part.component for part in parts if name.startswith(part.prefix)), "")
-    return TITLES.get(component or told, "component")
+    owner = next((part.component for part in parts if name.startswith(part.prefix)), "")
+    return TITLES.get(component or owner, "component")
 
 
 def _type(weight: Tensor) -> str:

@@ -37,19 +37,19 @@ def unplaced(
     prefixes = tuple(part.prefix for part in family.parts)
     outside = [n for n in tensors if not n.startswith(prefixes) and not _BUFFERS.fullmatch(n)]
     averaged = [name for name in outside if name.startswith(_AVERAGED)]
-    kept = {name: tensors[name] for name in outside if name not in set(averaged)}
+    extras = {name: tensors[name] for name in outside if name not in set(averaged)}
     notes = []
     if averaged:
         notes.append(
             f"{path} holds an averaged copy of the UNet too ({_AVERAGED}*); it is left out, since "
             "it would bring back what is erased"
         )
-    if kept:
+    if extras:
         notes.append(
-            f"{path} has {counted(len(kept))} that are of no part of {family.title} "
-            f"({few(sorted(kept))}); they are not used, and kept for a single file"
+            f"{path} has {counted(len(extras))} that are of no part of {family.title} "
+            f"({few(sorted(extras))}); they are not used, and kept for a single file"
         )
-    return kept, tuple(notes)
+    return extras, tuple(notes)
 
 
 def note_on_rest(rest: Collection[str], where: str) -> tuple[str, ...]:

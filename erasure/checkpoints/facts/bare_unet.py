@@ -15,16 +15,16 @@ _IN_ORIGINAL: Final = (FIRST_CONVOLUTION, "time_embed.0.weight", "out.2.weight")
 _IN_DIFFUSERS: Final = ("conv_in.weight", "time_embedding.linear_1.weight", "conv_out.weight")
 
 
-def with_prefix(found: TensorFile) -> TensorFile:
+def with_prefix(file: TensorFile) -> TensorFile:
     """The UNet's weights under the names of a whole single file; any other file as it is."""
-    marks = {name: mark for name, mark in found.tensors.items() if name in MARKS}
-    named = {name: weight for name, weight in found.tensors.items() if name not in MARKS}
+    marks = {name: mark for name, mark in file.tensors.items() if name in MARKS}
+    named = {name: weight for name, weight in file.tensors.items() if name not in MARKS}
     if _holds(named, _IN_DIFFUSERS):
         named = unet.to_original(named)
     elif not _holds(named, _IN_ORIGINAL):
-        return found
+        return file
     prefixed = {f"{_PREFIX}{name}": weight for name, weight in named.items()}
-    return replace(found, tensors={**prefixed, **marks})
+    return replace(file, tensors={**prefixed, **marks})
 
 
 def _holds(names: Collection[str], wanted: Collection[str]) -> bool:

@@ -27,7 +27,7 @@ class GivenVae:
     """Its weights as stored, and where they lie."""
 
     path: Path
-    found: TensorFile
+    file: TensorFile
     config: Mapping[str, Any] | None
     """None for a file alone; it then has the shape and the scale of the model's own VAE."""
 
@@ -44,8 +44,8 @@ class GivenVae:
             CheckpointError: they are quantised, incomplete, too many or of other shapes.
         """
         where = f"the VAE {self.path}"
-        refuse_quantised(self.found.tensors, self.found.metadata, where, "vae")
-        bare = family.part_of(self.found.tensors, "vae") or dict(self.found.tensors)
+        refuse_quantised(self.file.tensors, self.file.metadata, where, "vae")
+        bare = family.part_of(self.file.tensors, "vae") or dict(self.file.tensors)
         bare = {name: w for name, w in bare.items() if not name.startswith(_TRAINING)}
         if any(name.startswith(_IN_DIFFUSERS) for name in bare):
             weights = vae.modern_names(bare)
@@ -60,4 +60,4 @@ class GivenVae:
             weights, wanted = vae.to_diffusers(weights), expected_weights("vae", config)
         require_shapes(weights, wanted, where)
         plain, notes = plain_weights(weights, where)
-        return plain, (f"the VAE of {self.path} is used", *self.found.notes, *notes)
+        return plain, (f"the VAE of {self.path} is used", *self.file.notes, *notes)

@@ -61,14 +61,14 @@ def _parameters(file: Path) -> Mapping[str, Any]:
             content = opened.read(_LARGEST + 1)
         if len(content) > _LARGEST:
             raise ValueError(f"it has more than {_LARGEST:,} bytes")
-        found = yaml.load(content, Loader=_Loader)
+        document = yaml.load(content, Loader=_Loader)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as err:
         reason = " ".join(str(err).split())[:160]
         raise CheckpointError(
             f"{file}, which stands beside the checkpoint, cannot be read as YAML ({reason}); "
             "mend it, or move it away"
         ) from err
-    model = found.get("model") if isinstance(found, Mapping) else None
+    model = document.get("model") if isinstance(document, Mapping) else None
     parameters = model.get("params") if isinstance(model, Mapping) else None
     if not isinstance(parameters, Mapping):
         raise CheckpointError(
@@ -119,16 +119,16 @@ def _of_sgm(denoiser: Mapping[str, Any], file: Path, source: str) -> Statement:
 
 
 def _betas(parameters: Mapping[str, Any], file: Path, steps: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    betas: dict[str, Any] = {}
     for theirs, ours in (("linear_start", "beta_start"), ("linear_end", "beta_end")):
         text = _text(parameters, theirs, file)
         if text is not None:
-            found[ours] = _number(text, theirs, file)
+            betas[ours] = _number(text, theirs, file)
     text = _text(parameters, steps, file)
     if text is not None:
         number = _number(text, steps, file)
-        found["num_train_timesteps"] = int(number) if number.is_integer() else number
-    return found
+        betas["num_train_timesteps"] = int(number) if number.is_integer() else number
+    return betas
 
 
 def _all_noise(parameters: Mapping[str, Any], file: Path) -> bool | None:
@@ -148,20 +148,20 @@ def _class(part: Mapping[str, Any], file: Path) -> str:
 
 
 def _mapping(part: Mapping[str, Any], name: str, file: Path) -> Mapping[str, Any]:
-    found = part.get(name)
-    if not isinstance(found, Mapping):
-        raise _unknown(file, name, found, "a mapping")
-    return found
+    value = part.get(name)
+    if not isinstance(value, Mapping):
+        raise _unknown(file, name, value, "a mapping")
+    return value
 
 
 def _text(part: Mapping[str, Any], name: str, file: Path) -> str | None:
     """A text; None where it is absent or null."""
-    found = part.get(name)
-    if found is None or (isinstance(found, str) and found.lower() in _SILENT):
+    value = part.get(name)
+    if value is None or (isinstance(value, str) and value.lower() in _SILENT):
         return None
-    if not isinstance(found, str):
-        raise _unknown(file, name, found, "one value")
-    return found
+    if not isinstance(value, str):
+        raise _unknown(file, name, value, "one value")
+    return value
 
 
 def _number(text: str, name: str, file: Path) -> float:

@@ -64,12 +64,12 @@ def from_keys(names: Collection[str], where: str) -> list[Statement]:
             "with the continuous noise levels of EDM; models that noise by betas in discrete "
             "steps can be treated"
         )
-    found = []
+    statements = []
     if VELOCITY_KEY in names:
-        found.append(Statement(source=f"its key {VELOCITY_KEY}", prediction="v_prediction"))
+        statements.append(Statement(source=f"its key {VELOCITY_KEY}", prediction="v_prediction"))
     if ALL_NOISE_KEY in names:
-        found.append(Statement(source=f"its key {ALL_NOISE_KEY}", all_noise=True))
-    return found
+        statements.append(Statement(source=f"its key {ALL_NOISE_KEY}", all_noise=True))
+    return statements
 
 
 def from_header(metadata: Mapping[str, str], where: str) -> list[Statement]:
@@ -78,7 +78,7 @@ def from_header(metadata: Mapping[str, str], where: str) -> list[Statement]:
     Raises:
         CheckpointError: a prediction that cannot be trained on.
     """
-    found = []
+    statements = []
     for name in _HEADER_FIELDS:
         text = metadata.get(name, "")
         if not text.strip():
@@ -89,12 +89,12 @@ def from_header(metadata: Mapping[str, str], where: str) -> list[Statement]:
                 f"{where} says in its header that {name} is {short(text)}; models that predict "
                 "epsilon or v can be edited"
             )
-        found.append(Statement(source=f"its header's {name}", prediction=prediction))
+        statements.append(Statement(source=f"its header's {name}", prediction=prediction))
     if metadata.get(_ARCHITECTURE_FIELD, "").startswith("stable-diffusion-v2-768-v"):
-        found.append(
+        statements.append(
             Statement(source=f"its header's {_ARCHITECTURE_FIELD}", prediction="v_prediction")
         )
-    return found
+    return statements
 
 
 def from_config(config: Mapping[str, Any], source: str) -> Statement:

@@ -142,22 +142,22 @@ def _betas(
     where: str,
 ) -> tuple[dict[str, Any], str]:
     """The settings that statements name, and who says what the noise levels are."""
-    found: dict[str, Any] = {}
+    betas: dict[str, Any] = {}
     by: dict[str, str] = {}
     for one in statements:
         for setting, value in one.betas.items():
-            if setting in found and not _same(found[setting], value):
+            if setting in betas and not _same(betas[setting], value):
                 raise CheckpointError(
-                    f"{where} contradicts itself: its {setting} is {found[setting]} by "
+                    f"{where} contradicts itself: its {setting} is {betas[setting]} by "
                     f"{by[setting]} and {value} by {one.source}; set the wrong one right"
                 )
-            found.setdefault(setting, value)
+            betas.setdefault(setting, value)
             by.setdefault(setting, one.source)
-    missing = [n for n in checked.assumed if n != "prediction_type" and n not in found]
-    places = listed(dict.fromkeys(by.values())) if found else source.name
+    missing = [n for n in checked.assumed if n != "prediction_type" and n not in betas]
+    places = listed(dict.fromkeys(by.values())) if betas else source.name
     if missing:
         places += f" and, for {listed(missing)}, the defaults of {checked.kind}"
-    return found, places
+    return betas, places
 
 
 def _all_noise(source: SchedulerSource, statements: Iterable[Statement], where: str) -> str:

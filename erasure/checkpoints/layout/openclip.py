@@ -45,11 +45,11 @@ def to_original(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     modules = _modules(weights)
     done: dict[str, Tensor] = {}
     for name, weight in weights.items():
-        if found := _PROJECTION.fullmatch(name):
-            if found[2] != "q":
+        if match := _PROJECTION.fullmatch(name):
+            if match[2] != "q":
                 continue  # taken with its query
             parts = [_sibling(weights, name, letter) for letter in "qkv"]
-            done[f"transformer.resblocks.{found[1]}.attn.in_proj_{found[3]}"] = torch.cat(parts)
+            done[f"transformer.resblocks.{match[1]}.attn.in_proj_{match[3]}"] = torch.cat(parts)
         else:
             done[renamed(name, modules)] = weight.t() if name == _LINEAR else weight
     return done
@@ -60,10 +60,10 @@ def to_diffusers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     modules = inverse(_modules(weights))
     done: dict[str, Tensor] = {}
     for name, weight in weights.items():
-        if found := _FUSED.fullmatch(name):
-            layer = f"text_model.encoder.layers.{found[1]}.self_attn"
+        if match := _FUSED.fullmatch(name):
+            layer = f"text_model.encoder.layers.{match[1]}.self_attn"
             for letter, part in zip("qkv", weight.chunk(3), strict=True):
-                done[f"{layer}.{letter}_proj.{found[2]}"] = part
+                done[f"{layer}.{letter}_proj.{match[2]}"] = part
         else:
             done[renamed(name, modules)] = weight.t() if name == _MATRIX else weight
     return done
@@ -105,7 +105,7 @@ def _sibling(weights: Mapping[str, Tensor], query: str, letter: str) -> Tensor:
 
 def _modules(weights: Mapping[str, Tensor]) -> dict[str, str]:
     """Every module path but the fused ones, transformers -> open_clip."""
-    layers = {int(found[1]) for name in weights if (found := _NUMBER.match(name))}
+    layers = {int(match[1]) for name in weights if (match := _NUMBER.match(name))}
     return dict(_SHARED) | {
         f"text_model.encoder.layers.{n}.{old}": f"transformer.resblocks.{n}.{new}"
         for n in sorted(layers)

@@ -18,9 +18,9 @@ def renamed(name: str, modules: Mapping[str, str]) -> str:
     """
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
-        found = modules.get(".".join(parts[:end]))
-        if found is not None:
-            return ".".join([found, *parts[end:]])
+        module = modules.get(".".join(parts[:end]))
+        if module is not None:
+            return ".".join([module, *parts[end:]])
     raise CheckpointError(
         f"weight {name!r} has no place in the Stable Diffusion 1.x, 2.x and XL layout"
     )

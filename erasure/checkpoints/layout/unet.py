@@ -79,14 +79,14 @@ def diffusers_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def _read_diffusers(names: Iterable[str]) -> Structure:
-    found: dict[str, dict[int, dict[str, int]]] = {"down": {}, "up": {}}
+    layers: dict[str, dict[int, dict[str, int]]] = {"down": {}, "up": {}}
     for name in names:
         if layer := _LAYER.match(name):
-            kinds = found[layer[1]].setdefault(int(layer[2]), {})
+            kinds = layers[layer[1]].setdefault(int(layer[2]), {})
             kinds[layer[3]] = max(kinds.get(layer[3], 0), int(layer[4]) + 1)
 
     def blocks(side: str) -> tuple[Block, ...]:
-        per_block = found[side]
+        per_block = layers[side]
         missing = set(range(len(per_block))) - set(per_block)
         if missing or any("resnets" not in kinds for kinds in per_block.values()):
             raise CheckpointError(

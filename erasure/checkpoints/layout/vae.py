@@ -61,9 +61,9 @@ def _as_linear(original_name: str, weight: Tensor) -> Tensor:
 
 def _modules(names: Iterable[str]) -> dict[str, str]:
     """Every module path, diffusers -> original, as many as the `names` of either layout show."""
-    numbers = [found for name in names if (found := _NUMBERS.search(name))]
-    levels = max((int(found[1]) + 1 for found in numbers), default=0)
-    layers = max((int(found[2] or 0) + 1 for found in numbers), default=0)
+    numbers = [match for name in names if (match := _NUMBERS.search(name))]
+    levels = max((int(match[1]) + 1 for match in numbers), default=0)
+    layers = max((int(match[2] or 0) + 1 for match in numbers), default=0)
     modules = {"quant_conv": "quant_conv", "post_quant_conv": "post_quant_conv"}
 
     def resnet(old: str, new: str) -> None:

@@ -12,23 +12,23 @@ from erasure.storage.mapped import let_go
 
 
 def require_names(
-    found: Collection[str],
+    names: Collection[str],
     wanted: Collection[str],
     where: str,
     *,
     remedy: str = "it is incomplete, fetch it again",
 ) -> None:
     """Raise CheckpointError where names of `wanted` are not in `found`."""
-    missing = [name for name in wanted if name not in found]
+    missing = [name for name in wanted if name not in names]
     if missing:
         raise CheckpointError(
             f"{where} lacks {len(missing)} of {len(wanted)} weights ({few(missing)}); {remedy}"
         )
 
 
-def require_no_more(found: Collection[str], wanted: Collection[str], where: str) -> None:
+def require_no_more(names: Collection[str], wanted: Collection[str], where: str) -> None:
     """Raise CheckpointError where `found` has names that are not in `wanted`."""
-    surplus = sorted(set(found) - set(wanted))
+    surplus = sorted(set(names) - set(wanted))
     if surplus:
         raise CheckpointError(
             f"{where} has {counted(len(surplus))} its architecture has no place for "
@@ -36,15 +36,15 @@ def require_no_more(found: Collection[str], wanted: Collection[str], where: str)
         )
 
 
-def require_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
+def require_shapes(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
     """Raise CheckpointError where a weight has not the shape its config asks for."""
-    wrong = [name for name in wanted if found[name].shape != wanted[name].shape]
+    wrong = [name for name in wanted if weights[name].shape != wanted[name].shape]
     if wrong:
         name = wrong[0]
         raise CheckpointError(
             f"{where} has {counted(len(wrong))} of another shape than the config says ({name} is "
-            f"{list(found[name].shape)}, not {list(wanted[name].shape)}); for a model with its own "
-            "sizes give --config FOLDER with its diffusers configs"
+            f"{list(weights[name].shape)}, not {list(wanted[name].shape)}); for a model with its "
+            "own sizes give --config FOLDER with its diffusers configs"
         )
 
 

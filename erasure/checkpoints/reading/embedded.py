@@ -88,10 +88,10 @@ def _configs(text: str) -> dict[str, Mapping[str, Any]]:
     """The configs by the keys of `CONFIG_FILES`; other keys are left out."""
     if len(text) > _LARGEST:
         raise ValueError(f"{CONFIGS_KEY} has {len(text):,} characters, at most {_LARGEST:,} fit")
-    found = parsed(text)
-    if not isinstance(found, dict):
-        raise TypeError(f"{CONFIGS_KEY} is a JSON {type(found).__name__}, not an object")
-    configs = {name: config for name, config in found.items() if name in CONFIG_FILES}
+    values = parsed(text)
+    if not isinstance(values, dict):
+        raise TypeError(f"{CONFIGS_KEY} is a JSON {type(values).__name__}, not an object")
+    configs = {name: config for name, config in values.items() if name in CONFIG_FILES}
     for name, config in configs.items():
         if not isinstance(config, dict):
             raise TypeError(f"{name} is a JSON {type(config).__name__}, not an object")

@@ -36,8 +36,8 @@ def read_checkpoint(
         CheckpointError: missing, damaged, incomplete, refused, another architecture, with weights
             that are NaN or infinite, or contradicted by itself or by `prediction`.
     """
-    given = None if vae is None else open_vae(vae, allow_pickle=allow_pickle)
-    checkpoint = _read(path, config, given, allow_pickle=allow_pickle, prediction=prediction)
+    own_vae = None if vae is None else open_vae(vae, allow_pickle=allow_pickle)
+    checkpoint = _read(path, config, own_vae, allow_pickle=allow_pickle, prediction=prediction)
     require_finite(checkpoint.components, path)
     return checkpoint
 

@@ -60,31 +60,31 @@ def read_single_file(
     Raises:
         CheckpointError: damaged, refused, another architecture, weights missing or of other shapes.
     """
-    found = with_prefix(open_file(path, allow_pickle=allow_pickle))
+    file = with_prefix(open_file(path, allow_pickle=allow_pickle))
     supposed = describe_folder(config)[1] if config is not None else None
-    family = family_of_file(found.tensors, path, supposed)  # first: it calls others by name
-    refuse_quantised(found.tensors, found.metadata, str(path))
-    description, kind = _describe(path, found, family, config, prediction)
+    family = family_of_file(file.tensors, path, supposed)  # first: it calls others by name
+    refuse_quantised(file.tensors, file.metadata, str(path))
+    description, kind = _describe(path, file, family, config, prediction)
     if vae is not None and vae.config is not None:
         description = replace(description, vae=vae.config)
         require_plausible(description.configs(), str(vae.path))
     description, notes = with_clip_vocabulary(description, family.key, path)
     notes += require_plain(description, family, str(config or path))
-    _require_plain_unet(found, family, description, path)
+    _require_plain_unet(file, family, description, path)
     components: dict[str, Mapping[str, Tensor]] = {}
-    extras, more = unplaced(found.tensors, family, path)
+    extras, more = unplaced(file.tensors, family, path)
     notes += (*more, *kind.notices)
     for part in family.parts:
-        weights = family.part_of(found.tensors, part.component)
+        weights = family.part_of(file.tensors, part.component)
         if part.component == "vae" and vae is not None:
-            components["vae"], told = vae.weights(family, description.vae)
-            notes += told
+            components["vae"], remarks = vae.weights(family, description.vae)
+            notes += remarks
             continue
         if not weights:
             taken = _from_config(part, path, config, allow_pickle=allow_pickle)
-            components[part.component], beside, told = taken
+            components[part.component], beside, remarks = taken
             extras |= beside
-            notes += told
+            notes += remarks
             continue
         wanted = expected_weights(part.component, getattr(description, part.component))
         converted, rest = _convert(part, weights, wanted, path)
@@ -98,7 +98,7 @@ def read_single_file(
         components=components,
         description=description,
         extras=extras,
-        provenance=Provenance.from_header(found.metadata, str(path)),
+        provenance=Provenance.from_header(file.metadata, str(path)),
         notes=notes,
         kind=kind,
     )
@@ -120,9 +120,9 @@ def _from_config(
 
 
 def _require_plain_unet(
-    found: TensorFile, family: Family, description: Description, path: Path
+    file: TensorFile, family: Family, description: Description, path: Path
 ) -> None:
-    unet = family.part_of(found.tensors, "unet")
+    unet = family.part_of(file.tensors, "unet")
     first = unet[FIRST_CONVOLUTION]
     inputs = first.shape[1] if first.ndim == 4 else None
     require_plain_weights(unet, inputs, latent_channels(description), family, str(path))
@@ -137,12 +137,12 @@ def open_file(path: Path, *, allow_pickle: bool = False) -> TensorFile:
 
 def _describe(
     path: Path,
-    found: TensorFile,
+    file: TensorFile,
     family: Family,
     config: Path | None,
     prediction: Prediction | None,
 ) -> tuple[Description, TrainingKind]:
-    statements = _statements(path, found)
+    statements = _statements(path, file)
     if config is not None:
         description, theirs = describe_folder(config)
         if theirs is not family:
@@ -152,13 +152,13 @@ def _describe(
             )
         name, own, guess = f"--config {config.name}", False, ""
     else:
-        embedded_description = embedded.from_header(found.metadata, str(path))
+        embedded_description = embedded.from_header(file.metadata, str(path))
         name, own, guess = "the configs in its header", embedded_description is not None, ""
         if embedded_description is not None:
             description = embedded_description
         else:
             name = f"the published config of {family.title}, as the file does not say"
-            description, guess = _published(family, found, statements, prediction)
+            description, guess = _published(family, file, statements, prediction)
     source = SchedulerSource(
         config=description.scheduler,
         model_index=description.model_index,
@@ -167,20 +167,20 @@ def _describe(
         fallback=config is None and not own,
         guess=guess,
     )
-    buffer = found.tensors.get(BUFFER)
+    buffer = file.tensors.get(BUFFER)
     return settled(description, source, statements, str(path), prediction=prediction, buffer=buffer)
 
 
-def _statements(path: Path, found: TensorFile) -> list[Statement]:
+def _statements(path: Path, file: TensorFile) -> list[Statement]:
     """What the file says of how it was trained, but for the configs in its header."""
-    spoken = from_keys(found.tensors, str(path)) + from_header(found.metadata, str(path))
+    spoken = from_keys(file.tensors, str(path)) + from_header(file.metadata, str(path))
     neighbour = read_beside(path)
     return spoken if neighbour is None else [*spoken, neighbour]
 
 
 def _published(
     family: Family,
-    found: TensorFile,
+    file: TensorFile,
     statements: Sequence[Statement],
     prediction: Prediction | None,
 ) -> tuple[Description, str]:
@@ -189,7 +189,7 @@ def _published(
     said = spoken.pop() if len(spoken) == 1 else prediction  # which decides between two
     if said is not None or family is not SD2:
         return shipped_description(family.key, prediction_type=said), ""
-    seems = seems_velocity(found.tensors)
+    seems = seems_velocity(file.tensors)
     if seems is None:
         return shipped_description(family.key, prediction_type="epsilon"), ""
     guessed = "v_prediction" if seems else "epsilon"
@@ -214,5 +214,5 @@ def _convert(
     rest = {name: w for name, w in weights.items() if name not in names}
     converted = part.to_diffusers({name: weights[name] for name in names})
     require_shapes(converted, wanted, str(path))
-    kept = {n: w for n, w in rest.items() if not n.endswith("position_ids")}
-    return converted, kept
+    extras = {n: w for n, w in rest.items() if not n.endswith("position_ids")}
+    return converted, extras

@@ -91,16 +91,16 @@ def read_folder(
     extras = dict(read_tensors(file).tensors) if file.is_file() else {}
     for part in family.parts:
         if part.component == "vae" and vae is not None:
-            components["vae"], told = vae.weights(family, description.vae)
-            notes += told
+            components["vae"], remarks = vae.weights(family, description.vae)
+            notes += remarks
             continue
         config = getattr(description, part.component)
-        found = read_component(path, part.component, allow_pickle=allow_pickle)
-        components[part.component], more, told = _taken(part, found, config, path)
+        weight_file = read_component(path, part.component, allow_pickle=allow_pickle)
+        components[part.component], more, remarks = _taken(part, weight_file, config, path)
         extras |= more
-        notes += told
+        notes += remarks
         if part.component == "unet":
-            metadata = found.metadata
+            metadata = weight_file.metadata
     source = SchedulerSource(
         config=description.scheduler,
         model_index=description.model_index,
@@ -162,18 +162,18 @@ def take_component(
         CheckpointError: it is missing, damaged, refused or does not fit its config.
     """
     config = read_config(path / part.component / "config.json", path)
-    found = read_component(path, part.component, allow_pickle=allow_pickle)
-    return _taken(part, found, config, path)
+    file = read_component(path, part.component, allow_pickle=allow_pickle)
+    return _taken(part, file, config, path)
 
 
 def _taken(
-    part: Part, found: TensorFile, config: Mapping[str, Any], path: Path
+    part: Part, file: TensorFile, config: Mapping[str, Any], path: Path
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[str, ...]]:
     where = f"{path / part.component}"
-    weights, rest = _checked(part, found.tensors, config, where)
+    weights, rest = _checked(part, file.tensors, config, where)
     plain, widened = plain_weights(weights, where)
     extras = {f"{part.prefix}{name}": weight for name, weight in rest.items()}
-    return plain, extras, (*found.notes, *widened, *note_on_rest(rest, where))
+    return plain, extras, (*file.notes, *widened, *note_on_rest(rest, where))
 
 
 def read_vae_folder(folder: Path, root: Path, *, allow_pickle: bool = False) -> TensorFile:
@@ -213,9 +213,9 @@ def read_component(path: Path, component: str, *, allow_pickle: bool = False) ->
     """
     folder = path / component
     stem, pickled = _STEMS[component], _PICKLED_STEMS[component]
-    found = read_weights(folder, stem, pickled, root=path, allow_pickle=allow_pickle)
-    refuse_quantised(found.tensors, found.metadata, str(folder), component)
-    return found
+    file = read_weights(folder, stem, pickled, root=path, allow_pickle=allow_pickle)
+    refuse_quantised(file.tensors, file.metadata, str(folder), component)
+    return file
 
 
 def _checked(

@@ -60,8 +60,8 @@ def read_weights(
         sets = _find_sets(folder, start, ending)
         if sets:
             variant = min(sets, key=lambda name: (name in _LAST, name != _PLAIN, name != "fp16"))
-            found = _read_set(folder, sets[variant], root, allow_pickle=allow_pickle)
-            return replace(found, notes=_several(folder, sets, variant))
+            weights = _read_set(folder, sets[variant], root, allow_pickle=allow_pickle)
+            return replace(weights, notes=_several(folder, sets, variant))
     raise CheckpointError(_none(folder, f"{stem}.safetensors"))
 
 
@@ -82,15 +82,15 @@ def _find_sets(folder: Path, stem: str, ending: str) -> dict[str, _Set]:
     )
     sets: dict[str, _Set] = {}
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-        found = name.fullmatch(file.name)
-        if found is None or file.is_dir():
+        match = name.fullmatch(file.name)
+        if match is None or file.is_dir():
             continue  # what is no regular file is refused by name when it is read
-        one = sets.setdefault(found["a"] or found["b"] or found["c"] or _PLAIN, _Set())
-        if found["index"]:
+        one = sets.setdefault(match["a"] or match["b"] or match["c"] or _PLAIN, _Set())
+        if match["index"]:
             one.index = file
-        elif found["number"]:
-            one.shards[int(found["number"])] = file
-            one.count = max(one.count, int(found["count"]))
+        elif match["number"]:
+            one.shards[int(match["number"])] = file
+            one.count = max(one.count, int(match["count"]))
         else:
             one.whole = file
     return sets

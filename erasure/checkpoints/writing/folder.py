@@ -92,8 +92,8 @@ def _write_record(folder: Path, out: Outgoing) -> None:
     names = [path.relative_to(folder).as_posix() for path in files]
     others = [name for name in names if name not in weights_files(out.weights)]
     record = (out.provenance or Provenance()).to_dict()
-    told = {**record, WEIGHTS: dict(out.weights), FILES: files_of(folder, others)}
-    _write_json(folder / FILE_NAME, sealed_record(told))
+    words = {**record, WEIGHTS: dict(out.weights), FILES: files_of(folder, others)}
+    _write_json(folder / FILE_NAME, sealed_record(words))
 
 
 def _write_weights(

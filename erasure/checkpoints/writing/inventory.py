@@ -54,15 +54,15 @@ def checksum(words: Mapping[str, Any]) -> str:
     """SHA-256 of a record or of a header's words, but for the checksum itself, `format` = `pt`,
     which the file's kind asks for, and the data hash, which is compared with the data."""
     own = (CHECKSUM, f"{HEADER}{CHECKSUM}", DATA_HASH, "format")
-    told = {name: value for name, value in words.items() if name not in own}
-    text = json.dumps(told, sort_keys=True, ensure_ascii=False)
+    covered = {name: value for name, value in words.items() if name not in own}
+    text = json.dumps(covered, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def sealed_header(metadata: Mapping[str, str], weights: Mapping[str, str]) -> dict[str, str]:
     """Header words with the hashes of the weights and, last, the checksum of all of them."""
-    told = {**metadata, f"{HEADER}{WEIGHTS}": header_json(dict(weights))}
-    return {**told, f"{HEADER}{CHECKSUM}": checksum(told)}
+    header = {**metadata, f"{HEADER}{WEIGHTS}": header_json(dict(weights))}
+    return {**header, f"{HEADER}{CHECKSUM}": checksum(header)}
 
 
 def sealed_record(record: Mapping[str, Any]) -> dict[str, Any]:

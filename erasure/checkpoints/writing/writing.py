@@ -45,8 +45,8 @@ class Outgoing:
 
     def header(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """All words of a header: `more`, the edits, the hashes, and the checksum of the whole."""
-        told = (self.provenance or Provenance()).to_header()
-        return sealed_header({**(more or {}), **told}, self.weights)
+        edits = (self.provenance or Provenance()).to_header()
+        return sealed_header({**(more or {}), **edits}, self.weights)
 
 
 def outgoing(

@@ -64,9 +64,9 @@ def logits_of(model: Callable[..., Any], inputs: Inputs) -> Tensor:
         answer = model(*inputs)
     logits = answer if isinstance(answer, Tensor) else getattr(answer, "logits", None)
     if not isinstance(logits, Tensor) or logits.dim() != 2:
-        found = type(answer).__name__ if logits is None else f"shape {tuple(logits.shape)}"
+        kind = type(answer).__name__ if logits is None else f"shape {tuple(logits.shape)}"
         raise TrainingError(
-            f"the model answers with {found}; it should give logits of shape (batch, classes), "
+            f"the model answers with {kind}; it should give logits of shape (batch, classes), "
             "or an object with such `.logits`"
         )
     return wide(logits)

@@ -177,23 +177,23 @@ class CertifiedHead:
             TrainingError: the budget does not suffice, and `when_spent` says refuse.
         """
         held = points.only(self.ids)
-        kept = held.without(gone)
-        stays = torch.isin(held.ids, kept.ids)
+        rest = held.without(gone)
+        stays = torch.isin(held.ids, rest.ids)
         everything = self._objective(held)
         remaining, leaving = everything.restricted(stays), everything.restricted(~stays)
         gram = self.gram - leaving.x.T @ leaving.x
         step = self._step(remaining, leaving, gram)
         bound = self.spent + self._left_by(step, remaining, gram)
         if bound > self.settings.budget and self.settings.loss != "squared":
-            return self._refitted(kept, len(leaving.x), bound, on_progress)
+            return self._refitted(rest, len(leaving.x), bound, on_progress)
         if on_progress is not None:
             on_progress(1, 1)
-        reads = len(leaving.x) + (0 if self.settings.loss == "squared" else len(kept))
-        head = replace(self, ids=kept.ids, weight=self.weight + step, gram=gram, spent=bound)
+        reads = len(leaving.x) + (0 if self.settings.loss == "squared" else len(rest))
+        head = replace(self, ids=rest.ids, weight=self.weight + step, gram=gram, spent=bound)
         return Deletion(
             head,
             len(leaving.x),
-            Cost("rows read", reads, self.passes * len(kept)),
+            Cost("rows read", reads, self.passes * len(rest)),
             head.statement(),
             {"gradient_bound": bound, "budget": self.settings.budget},
         )
@@ -220,7 +220,7 @@ class CertifiedHead:
         return 0.5 * CURVATURE_CHANGE[self.settings.loss] * float(each.norm())
 
     def _refitted(
-        self, kept: Points, forgotten: int, bound: float, on_progress: OnProgress | None
+        self, rest: Points, forgotten: int, bound: float, on_progress: OnProgress | None
     ) -> "Deletion[CertifiedHead]":
         budget = self.settings.budget
         if self.settings.when_spent == "refuse":
@@ -230,15 +230,15 @@ class CertifiedHead:
                 f"the noise hides {budget:.3g}; train again without (when_spent = 'refit'), or "
                 "begin with more noise or a larger epsilon"
             )
-        head = self.settings.trained(kept, self.classes, self.refits + 1)
+        head = self.settings.trained(rest, self.classes, self.refits + 1)
         if on_progress is not None:
             on_progress(1, 1)
-        reads = head.passes * len(kept)
+        reads = head.passes * len(rest)
         return Deletion(
             head,
             forgotten,
             Cost("rows read", reads, reads),
-            f"the budget was spent, so the head was trained again on the remaining {len(kept):,} "
+            f"the budget was spent, so the head was trained again on the remaining {len(rest):,} "
             "points, with new noise",
             {"gradient_bound": head.spent, "budget": budget},
         )

@@ -66,7 +66,7 @@ class Audit:
         return f"{'passed' if self.passed else 'FAILED'}: {self.statement}"
 
 
-def compared(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], points: int) -> Audit:
+def compared(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], points: int) -> Audit:
     """Compare names, types, shapes and bytes of what is there and of what training again gave.
 
     Args:
@@ -74,14 +74,14 @@ def compared(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], points: 
     """
     differing = tuple(
         name
-        for name in sorted({*found, *wanted})
-        if name not in found or name not in wanted or not _same(found[name], wanted[name])
+        for name in sorted({*weights, *wanted})
+        if name not in weights or name not in wanted or not _same(weights[name], wanted[name])
     )
     if not differing:
         return Audit(
             True,
             f"equal to training on the remaining {points:,} points alone, byte for byte "
-            f"(SHA-256 {bytes_hash(found)[:16]})",
+            f"(SHA-256 {bytes_hash(weights)[:16]})",
         )
     shown = ", ".join(differing[:3]) + (", ..." if len(differing) > 3 else "")
     return Audit(

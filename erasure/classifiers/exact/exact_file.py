@@ -59,18 +59,18 @@ def read_exact(path: Path, method: str | None = None) -> Saved:
             f"{path} has format {metadata.get('format')!r}, not {FORMAT!r}; give a file written by "
             "`erasure classify train` with a method that unlearns exactly"
         )
-    found, text = metadata.get("method", ""), metadata.get("config", "")
-    if metadata.get("hash") != _hash(found, text, tensors):
+    stored, text = metadata.get("method", ""), metadata.get("config", "")
+    if metadata.get("hash") != _hash(stored, text, tensors):
         raise CheckpointError(f"{path} is damaged: its content does not match its hash")
-    if method is not None and found != method:
-        raise CheckpointError(f"{path} holds a model of method {found!r}, not {method!r}")
+    if method is not None and stored != method:
+        raise CheckpointError(f"{path} holds a model of method {stored!r}, not {method!r}")
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as err:
         raise CheckpointError(f"the settings in {path} are not JSON ({err}); train again") from err
     if not isinstance(config, dict):
         raise CheckpointError(f"the settings in {path} are no JSON object; train again")
-    return Saved(found, config, tensors)
+    return Saved(stored, config, tensors)
 
 
 def _hash(method: str, config: str, tensors: Mapping[str, Tensor]) -> str:

@@ -149,8 +149,8 @@ class Points:
             )
         return Table(features, torch.cat(labels).numpy(), self.ids.numpy())
 
-    def _where(self, kept: Tensor) -> "Points":
-        places = kept.nonzero().flatten()
+    def _where(self, chosen: Tensor) -> "Points":
+        places = chosen.nonzero().flatten()
         return replace(self, samples=self.samples.subset(places), ids=self.ids[places])
 
 

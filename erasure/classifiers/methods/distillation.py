@@ -16,5 +16,5 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Te
     Source: arXiv:1503.02531; the square keeps the size of the gradients.
     """
     wanted = F.log_softmax(teacher.detach() / temperature, dim=1)
-    found = F.log_softmax(student / temperature, dim=1)
-    return temperature**2 * F.kl_div(found, wanted, reduction="batchmean", log_target=True)
+    answer = F.log_softmax(student / temperature, dim=1)
+    return temperature**2 * F.kl_div(answer, wanted, reduction="batchmean", log_target=True)

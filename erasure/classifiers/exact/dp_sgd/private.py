@@ -184,16 +184,16 @@ class PrivateModel:
         Raises:
             ConfigError: an id is unknown, none is given, or no point would be left.
         """
-        kept = points.only(self.ids).without(gone)
-        left = len(self.ids) - len(kept)
-        model = replace(self, ids=kept.ids, forgotten=self.forgotten + left)
+        rest = points.only(self.ids).without(gone)
+        left = len(self.ids) - len(rest)
+        model = replace(self, ids=rest.ids, forgotten=self.forgotten + left)
         bound = self.guarantee.for_group(model.forgotten)
         if on_progress is not None:
             on_progress(1, 1)
         return Deletion(
             model,
             left,
-            Cost("sample-epochs", 0, self.settings.recipe.epochs * len(kept)),
+            Cost("sample-epochs", 0, self.settings.recipe.epochs * len(rest)),
             self.guarantee.statement(model.forgotten),
             {"epsilon": bound.epsilon, "delta": bound.delta, "forgotten": model.forgotten},
         )

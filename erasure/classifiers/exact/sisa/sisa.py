@@ -135,18 +135,18 @@ class SisaModel:
             TrainingError: a loss is not finite.
         """
         held = points.only(self.ids)
-        kept = held.without(gone)
-        left = held.ids[~torch.isin(held.ids, kept.ids)]
+        rest = held.without(gone)
+        left = held.ids[~torch.isin(held.ids, rest.ids)]
         hit = sorted(set(self.settings.plan.shard_of(left).tolist()))
-        model, spent = self.trained(kept, hit, on_progress)
+        model, spent = self.trained(rest, hit, on_progress)
         numbers = {"shards_trained": len(hit), "shards": self.settings.shards}
         return Deletion(
             model,
             len(left),
-            Cost("sample-epochs", spent, self.settings.plan.cost(kept.ids)),
+            Cost("sample-epochs", spent, self.settings.plan.cost(rest.ids)),
             f"{len(hit)} of {self.settings.shards} shards were trained again, and every shard is "
-            f"what training on the remaining {len(kept):,} points gives",
-            numbers | {"one_network": self.settings.recipe.epochs * len(kept)},
+            f"what training on the remaining {len(rest):,} points gives",
+            numbers | {"one_network": self.settings.recipe.epochs * len(rest)},
         )
 
     def trained(
@@ -202,10 +202,10 @@ class SisaModel:
         Raises:
             ConfigError: `points` lacks some that the model holds.
         """
-        kept = points.only(self.ids)
+        rest = points.only(self.ids)
         with tempfile.TemporaryDirectory() as name:
-            again = self.refit(kept, on_progress, None if self.folder is None else Path(name))
-            return compared(self._everything(), again._everything(), len(kept))
+            again = self.refit(rest, on_progress, None if self.folder is None else Path(name))
+            return compared(self._everything(), again._everything(), len(rest))
 
     def predict_proba(self, inputs: Inputs, /) -> Tensor:
         """Mean of the shards' probabilities, or shares of their votes; (B, classes), float64."""
@@ -274,18 +274,18 @@ class SisaModel:
 
     def _everything(self) -> dict[str, Tensor]:
         """What an audit compares."""
-        found, store = self.weights(), self._store()
+        tensors, store = self.weights(), self._store()
         if store is None or self.folder is None:
-            return found
+            return tensors
         for shard in range(self.settings.shards):
-            found |= store.everything(self.settings.plan.stages(self.ids, shard))
+            tensors |= store.everything(self.settings.plan.stages(self.ids, shard))
         path = self.folder / ENSEMBLE
         try:
-            tensors = read_exact(path, self.settings.name).tensors
+            ensemble = read_exact(path, self.settings.name).tensors
         except CheckpointError:  # An audit says so by what is missing.
-            tensors = {}
-        found |= {f"{ENSEMBLE} {name}": value for name, value in tensors.items()}
-        return found
+            ensemble = {}
+        tensors |= {f"{ENSEMBLE} {name}": value for name, value in ensemble.items()}
+        return tensors
 
 
 def _shard(

@@ -31,8 +31,8 @@ class ShardEnsemble(nn.Module):
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
         """(B, C); what a shard's network takes."""
-        given: Inputs = named or (inputs[0] if len(inputs) == 1 else inputs)
-        total = torch.stack([self._answer(shard, given) for shard in self.shards]).mean(0)
+        batch: Inputs = named or (inputs[0] if len(inputs) == 1 else inputs)
+        total = torch.stack([self._answer(shard, batch) for shard in self.shards]).mean(0)
         return total.clamp(min=torch.finfo(total.dtype).tiny).log()
 
     def _answer(self, shard: nn.Module, inputs: Inputs) -> Tensor:

@@ -82,16 +82,16 @@ class SisaStore:
     def everything(self, stages: Sequence[Stage]) -> dict[str, Tensor]:
         """Every file of a shard by name, none left out, and its tensors if it can be read."""
         known = {self.path(stage): stage for stage in stages}
-        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         for path in self._files(stages[0].shard):
             label = f"{path.parent.name}/{path.name}"
-            found[label] = torch.zeros(0)
+            tensors[label] = torch.zeros(0)
             state: Mapping[str, Tensor] = {}
             if path in known:
                 with suppress(CheckpointError):
                     state = self.load(known[path])
-            found |= {f"{label} {name}": value for name, value in state.items()}
-        return found
+            tensors |= {f"{label} {name}": value for name, value in state.items()}
+        return tensors
 
     def _shard(self, shard: int) -> Path:
         return self.folder / f"shard-{shard:03d}"

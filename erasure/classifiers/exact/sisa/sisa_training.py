@@ -74,10 +74,11 @@ def require_outputs(model: nn.Module, samples: Batches, classes: int) -> None:
     device = next(model.parameters()).device
     first = replace(samples.subset(torch.zeros(1, dtype=torch.int64)), device=device)
     probe = copy.deepcopy(model).eval()
-    found = logits_of(probe, next(first.ordered()).inputs).shape[1]
-    if found < classes:
+    outputs = logits_of(probe, next(first.ordered()).inputs).shape[1]
+    if outputs < classes:
         raise ConfigError(
-            f"the network has {found} outputs and there are {classes} classes; give as many outputs"
+            f"the network has {outputs} outputs and there are {classes} classes; give as many "
+            "outputs"
         )
 
 

@@ -152,15 +152,15 @@ class Forest:
         Raises:
             ConfigError: an id is unknown, none is given, or no point would be left.
         """
-        kept = points.only(self.ids).without(gone)
-        table, done = self._table(kept), counted(on_progress, len(self.trees))
+        rest = points.only(self.ids).without(gone)
+        table, done = self._table(rest), counted(on_progress, len(self.trees))
         revisions = []
         for number, tree in enumerate(self.trees):
             growth = self.settings.growth(table, self.classes, number)
             revisions.append(revise(tree, growth, key_of(self.settings.seed, "tree", number)))
             done()
         trees = tuple(revision.tree for revision in revisions)
-        left = len(self.ids) - len(kept)
+        left = len(self.ids) - len(rest)
         details = {
             "nodes": sum(len(tree.feature) for tree in trees),
             "nodes_decided": sum(revision.decided for revision in revisions),
@@ -171,10 +171,10 @@ class Forest:
         spent = sum(revision.examined for revision in revisions)
         cost = Cost("rows examined", spent, sum(int(tree.rows.sum()) for tree in trees))
         return Deletion(
-            replace(self, ids=kept.ids, trees=trees),
+            replace(self, ids=rest.ids, trees=trees),
             left,
             cost,
-            f"every node is what growing on the remaining {len(kept):,} points gives; "
+            f"every node is what growing on the remaining {len(rest):,} points gives; "
             f"{details['nodes_rebuilt']:,} of {details['nodes']:,} nodes were grown anew",
             details,
         )
@@ -190,8 +190,8 @@ class Forest:
         Raises:
             ConfigError: `points` lacks some of them.
         """
-        kept = points.only(self.ids)
-        return compared(self.weights(), self.refit(kept, on_progress).weights(), len(kept))
+        rest = points.only(self.ids)
+        return compared(self.weights(), self.refit(rest, on_progress).weights(), len(rest))
 
     def predict_proba(self, inputs: Inputs, /) -> Tensor:
         """Mean over the trees of the class shares in the leaf, (B, C), float64."""

@@ -69,8 +69,8 @@ class Growth:
 
     def _best(self, rows: Rows, features: NDArray[np.intp], key: Bits) -> Split | None:
         if self.thresholds == "midpoint":
-            found = best_midpoint(rows)
-            return None if found is None else Split(int(features[found[0]]), found[1])
+            midpoint = best_midpoint(rows)
+            return None if midpoint is None else Split(int(features[midpoint[0]]), midpoint[1])
         keys = hashed(hashed(key, _THRESHOLD), features)
         drawn = stable_thresholds(rows.values.min(0), rows.values.max(0), keys)
         column = best_drawn(rows, drawn)

@@ -52,9 +52,9 @@ def best_midpoint(rows: Rows) -> tuple[int, float] | None:
     width = max(1, _CHUNK // (n * rows.counts.shape[1]))
     best: tuple[float, int, float] | None = None
     for first in range(0, m, width):
-        found = _best_of_columns(rows, rows.values[:, first : first + width])
-        if found is not None and (best is None or found[0] > best[0]):
-            best = (found[0], first + found[1], found[2])
+        candidate = _best_of_columns(rows, rows.values[:, first : first + width])
+        if candidate is not None and (best is None or candidate[0] > best[0]):
+            best = (candidate[0], first + candidate[1], candidate[2])
     return None if best is None else best[1:]
 
 
@@ -122,17 +122,17 @@ def stable_thresholds(low: Floats, high: Floats, key: Bits) -> Floats:
     _, exponent = np.frexp(np.maximum(np.abs(low), np.abs(high)))
     end = np.ldexp(1.0, exponent)
     start = np.where(low < 0, -end, 0.0)
-    found = np.where(low < high, np.nan, 0.0)
+    thresholds = np.where(low < high, np.nan, 0.0)
     first = 0
-    while (missing := np.isnan(found)).any():
+    while (missing := np.isnan(thresholds)).any():
         for shares in uniforms(key, np.arange(first, first + _DRAWS)[:, None]):
             drawn = start + (end - start) * shares
             below, above = drawn < low, drawn >= high
             np.copyto(start, drawn, where=below)
             np.copyto(end, drawn, where=above)
             hit = missing & ~(below | above)
-            found[hit] = drawn[hit]
+            thresholds[hit] = drawn[hit]
             missing &= ~hit
         first += _DRAWS
-    found[low >= high] = np.nan
-    return found
+    thresholds[low >= high] = np.nan
+    return thresholds
