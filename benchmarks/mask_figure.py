@@ -39,7 +39,8 @@ from erasure.masks.masks import SaliencyMask, inverse_mask, random_mask, salient
 from erasure.methods import SalUn
 from erasure.seeds import generator_for
 from erasure.storage.cache import TensorCache, content_key
-from erasure.training.trainer import Loss, MaskedTrainer, Step
+from erasure.training.step import Step
+from erasure.training.trainer import Loss, MaskedTrainer
 from eval.judges.canvas import load_canvas_classifier, to_pixels
 from pipelines.configs.recipe import dump_toml
 from pipelines.configs.settings import DrawingConfig

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from erasure.masks.mask_file import load_mask, save_mask
     from erasure.masks.masks import SaliencyMask
     from erasure.methods import METHODS, Esd, GradientAscent, Method, SalUn, Uce, make_method
-    from erasure.training.trainer import Step, TrainConfig
+    from erasure.training.step import Step
+    from erasure.training.trainer import TrainConfig
 
 __all__ = [
     "METHODS",
@@ -65,7 +66,7 @@ _HOMES = {
     "Uce": "erasure.methods",
     "make_method": "erasure.methods",
     "SaliencyConfig": "erasure.diffusion.saliency",
-    "Step": "erasure.training.trainer",
+    "Step": "erasure.training.step",
     "TrainConfig": "erasure.training.trainer",
 }
 """Public name -> its module, imported when the name is first asked for: torch, which they need,

@@ -4,9 +4,9 @@ from erasure.classifiers.data.batches import Batch, Batches
 from erasure.classifiers.data.recipe import TrainingRecipe, train_classifier
 from erasure.classifiers.data.saliency import classifier_saliency
 from erasure.classifiers.methods.registry import METHODS, make_method
-from erasure.classifiers.progress import Step
 from erasure.classifiers.protocol import Method, Task, Unlearned
 from erasure.classifiers.unlearn import unlearn
+from erasure.training.step import Step
 
 __all__ = [
     "METHODS",

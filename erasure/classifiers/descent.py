@@ -4,22 +4,21 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
 
-from erasure.classifiers.progress import Progress, Step
+from erasure.classifiers.progress import Progress
 from erasure.classifiers.weights import BatchNormPolicy, MovingWeights, training_mode
 from erasure.errors import ConfigError, TrainingError
 from erasure.masks.masks import SaliencyMask
 from erasure.seeds import seeded_torch
+from erasure.training.clock import cosine, stairs
+from erasure.training.optimizers import make_optimizer, require_optimizer
+from erasure.training.step import Step
+from erasure.training.update import take_step
 
-OPTIMIZERS: Final[Mapping[str, type[torch.optim.Optimizer]]] = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-}
 SCHEDULES: Final = ("constant", "cosine", "step")
 
 
@@ -39,33 +38,21 @@ class Descent:
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise ConfigError(f"epochs is {self.epochs}; give 1 or more")
-        if not 0 < self.lr < math.inf:
-            raise ConfigError(f"lr is {self.lr}; give more than 0")
-        for name, value in (("momentum", self.momentum), ("weight_decay", self.weight_decay)):
-            if not 0 <= value < math.inf:
-                raise ConfigError(f"{name} is {value}; give 0 or more")
-        if self.optimizer not in OPTIMIZERS:
-            raise ConfigError(f"optimizer is {self.optimizer!r}; give one of {tuple(OPTIMIZERS)}")
+        require_optimizer(self, rate="lr")
         if self.schedule not in SCHEDULES:
             raise ConfigError(f"schedule is {self.schedule!r}; give one of {SCHEDULES}")
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
         if self.schedule == "cosine":
-            return self.lr * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+            return cosine(self.lr, math.pi * epoch / self.epochs)
         if self.schedule == "step":
-            passed = (2 * epoch >= self.epochs) + (4 * epoch >= 3 * self.epochs)
-            return self.lr * 0.1**passed
+            return stairs(self.lr, epoch, self.epochs)
         return self.lr
 
     def optimizer_of(self, weights: MovingWeights) -> torch.optim.Optimizer:
         """A fresh optimiser of these weights."""
-        kind: Any = OPTIMIZERS[self.optimizer]
-        extra = {"momentum": self.momentum} if self.optimizer == "sgd" else {}
-        optimizer: torch.optim.Optimizer = kind(
-            weights.tensors.values(), lr=self.lr, weight_decay=self.weight_decay, **extra
-        )
-        return optimizer
+        return make_optimizer(self, weights.tensors.values(), self.lr)
 
 
 Losses = Callable[[int], Iterator[Tensor]]
@@ -113,35 +100,32 @@ def descend(
             if loss is None:
                 return None
             torch.autograd.backward(loss)
-        _require_finite(len(history) + 1, float(loss.detach()), float(weights.gradient_norm()))
         return float(loss.detach())
 
     try:
         yield from tuple(history)
         for epoch in range(history[-1].epoch if history else 0, settings.epochs):
-            for group in optimizer.param_groups:
-                group["lr"] = settings.rate(epoch)
             stream = losses(epoch)
             while (loss := next_loss(stream)) is not None:
-                optimizer.step()
+                index = len(history) + 1
+                take_step(
+                    optimizer,
+                    weights.tensors.values(),
+                    index=index,
+                    loss=loss,
+                    rate=settings.rate(epoch),
+                    remedy="lower lr, or look for NaN in the data and the weights",
+                )
                 with torch.no_grad():
                     if after_step is not None:
                         after_step(weights.tensors, epoch)
                     weights.write_back()
-                history.append(Step(len(history) + 1, loss, epoch + 1))
+                history.append(Step(index, loss, epoch=epoch + 1))
                 yield history[-1]
             if progress is not None:
                 progress.save(weights, model, optimizer, history)
     finally:
         weights.release()
-
-
-def _require_finite(index: int, loss: float, norm: float) -> None:
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        raise TrainingError(
-            f"step {index}: the loss is {loss} and the gradient norm {norm}, so the step was not "
-            "taken; lower lr, or look for NaN in the data and the weights"
-        )
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from erasure.classifiers.data.batches import Batch, Batches, logits_of
 from erasure.classifiers.data.recipe import TrainingRecipe
 from erasure.classifiers.descent import Descent, Losses, descend
-from erasure.classifiers.progress import Progress, Step
+from erasure.classifiers.progress import Progress
 from erasure.classifiers.weights import BatchNormPolicy
 from erasure.masks.masks import SaliencyMask
+from erasure.training.step import Step
 
 T = TypeVar("T")
 Need = Literal["recipe", "per-sample-gradients", "own-training"]

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from erasure.classifiers.data.batches import Batches, Loader, logits_of
 from erasure.classifiers.data.recipe import TrainingRecipe
-from erasure.classifiers.progress import Progress, Step, run_hash
+from erasure.classifiers.progress import Progress, run_hash
 from erasure.classifiers.protocol import MaskMaking, Method, Task, Unlearned
 from erasure.classifiers.weights import BATCHNORM_POLICIES, BatchNormPolicy, evaluating
 from erasure.errors import ConfigError, TrainingError
 from erasure.masks.mask_file import mask_hash
 from erasure.masks.masks import SaliencyMask, require_weights
 from erasure.training.selected import differing, moved_outside
+from erasure.training.step import Step
 
 
 def unlearn(

@@ -105,12 +105,6 @@ class MovingWeights:
         if self._selected is not None:
             self._selected.write_back()
 
-    def gradient_norm(self) -> Tensor:
-        """Euclidean norm of all gradients, ()."""
-        norms = [t.grad.norm() for t in self.tensors.values() if t.grad is not None]
-        total: Tensor = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
-        return total
-
     def release(self) -> None:
         """Let go of the model and its gradients; it keeps its values."""
         for tensor in self.tensors.values():

@@ -42,7 +42,8 @@ from erasure.storage.hashing import weights_hash
 from erasure.storage.mapped import let_go
 from erasure.team import ALONE, Team, require_same
 from erasure.training.selected import moved_outside
-from erasure.training.trainer import Step, TrainConfig
+from erasure.training.step import Step
+from erasure.training.trainer import TrainConfig
 
 
 @dataclass(frozen=True, slots=True)

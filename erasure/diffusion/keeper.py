@@ -8,7 +8,8 @@ from typing import Any
 from erasure.memory import is_out_of_memory
 from erasure.storage.state_file import is_kept, settle
 from erasure.team import Team, require_same
-from erasure.training.trainer import MaskedTrainer, Step
+from erasure.training.step import Step
+from erasure.training.trainer import MaskedTrainer
 from erasure.training.training_state import load_state, save_state
 
 

@@ -17,7 +17,8 @@ from erasure.diffusion.schedule import NoiseSchedule
 from erasure.masks.masks import SaliencyMask
 from erasure.storage.mapped import let_go
 from erasure.team import ALONE, Team
-from erasure.training.trainer import MaskedTrainer, Objective, Step, TrainConfig
+from erasure.training.step import Step
+from erasure.training.trainer import MaskedTrainer, Objective, TrainConfig
 
 B = TypeVar("B")
 

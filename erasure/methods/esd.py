@@ -17,7 +17,8 @@ from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.by_gradient import ByGradient
 from erasure.methods.protocol import Need
-from erasure.training.trainer import Loss, Step
+from erasure.training.step import Step
+from erasure.training.trainer import Loss
 
 
 def shifted(empty: Tensor, concept: Tensor, strength: float) -> Tensor:

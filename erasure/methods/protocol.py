@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 from erasure.diffusion.task import Task
 from erasure.masks.masks import MaskKind, SaliencyMask
-from erasure.training.trainer import Step
+from erasure.training.step import Step
 
 Need = Literal["pictures", "prompts", "frozen"]
 """What is made for a method before it runs: `pictures` of the concept and of what is kept, encoded;

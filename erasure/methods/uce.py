@@ -16,7 +16,7 @@ from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind, SaliencyMask
 from erasure.methods.protocol import Need
 from erasure.methods.row_solve import solve_rows
-from erasure.training.trainer import Step
+from erasure.training.step import Step
 
 Tokens = Literal["last", "tail", "all"]
 

@@ -107,14 +107,6 @@ class SelectedWeights:
                 gradients.append(vector.grad)
         team.sum_(gradients)
 
-    def gradient_norm(self) -> Tensor:
-        """Euclidean norm of all selected gradients, (), float32."""
-        norms = [v.grad.norm() for v in self.vectors.values() if v.grad is not None]
-        if not norms:
-            return torch.zeros(())
-        total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-        return total
-
     def release(self) -> None:
         """Take the hooks off; the network keeps its values."""
         for hook in self._hooks:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +17,15 @@ from erasure.diffusion.precision import (
     attention_of,
     autocast_of,
 )
-from erasure.errors import ConfigError, TrainingError
+from erasure.errors import ConfigError
 from erasure.memory import memory_errors
 from erasure.team import ALONE, Team, share_of
+from erasure.training.clock import cosine, warming
 from erasure.training.frozen import FrozenDenoiser
-from erasure.training.moments import eight_bit_optimizer
+from erasure.training.optimizers import make_optimizer, require_optimizer
 from erasure.training.selected import SelectedWeights
-
-OPTIMIZERS: Final[Mapping[str, Callable[..., torch.optim.Optimizer]]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
+from erasure.training.step import Step
+from erasure.training.update import take_step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,11 +68,9 @@ class TrainConfig:
         for name in ("steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"learning_rate is {self.learning_rate}; give more than 0")
-        for name in ("warmup", "weight_decay", "momentum"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more")
+        require_optimizer(self, rate="learning_rate")
+        if not self.warmup >= 0:
+            raise ConfigError(f"warmup is {self.warmup}; give 0 or more")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ConfigError(f"clip_norm is {self.clip_norm}; give more than 0, or none")
         if self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch_size:
@@ -83,7 +78,6 @@ class TrainConfig:
                 f"micro_batch is {self.micro_batch}; give 1 to {self.batch_size}, the batch_size"
             )
         for name, known in (
-            ("optimizer", tuple(OPTIMIZERS)),
             ("precision", PRECISIONS),
             ("moments", ("fp32", "8bit")),
             ("decay", ("constant", "cosine")),
@@ -105,12 +99,12 @@ class TrainConfig:
     def rate(self, index: int) -> float:
         """Learning rate of the step that follows `index` others."""
         if index < self.warmup:
-            return self.learning_rate * (index + 1) / (self.warmup + 1)
+            return warming(self.learning_rate, index, self.warmup)
         after = self.steps - 1 - self.warmup
         if self.decay == "constant" or after < 1:
             return self.learning_rate
         progress = (index - self.warmup) / after
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        return cosine(self.learning_rate, math.pi * progress)
 
 
 B_contra = TypeVar("B_contra", contravariant=True)
@@ -143,19 +137,6 @@ class Objective(Protocol[B_contra]):
             frozen: the base's answers, to be asked before the student's pass with a gradient.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one step of the optimiser did."""
-
-    index: int
-    """From 1 to `steps`."""
-    loss: float
-    """forget + retain."""
-    forget: float
-    retain: float
-    """Weighted by alpha."""
 
 
 class MaskedTrainer(Generic[B]):
@@ -200,19 +181,10 @@ class MaskedTrainer(Generic[B]):
         self._frozen = FrozenDenoiser(self._denoise, self.selected, needed=needs_frozen)
         if config.precision == "bf16-weights":  # the selected weights have been read unrounded
             nn.Module.to(network, torch.bfloat16)  # that of diffusers warns
-        self.optimizer = self._make_optimizer()
+        vectors, rate = self.selected.vectors.values(), config.learning_rate
+        self.optimizer = make_optimizer(config, vectors, rate, fused=True, moments=config.moments)
         self.done = 0
         """Steps taken so far."""
-
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        config = self.config
-        settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-        if config.optimizer == "sgd":
-            settings["momentum"] = config.momentum
-        vectors = self.selected.vectors.values()
-        if config.moments == "8bit":
-            return eight_bit_optimizer(config.optimizer, vectors, **settings)
-        return OPTIMIZERS[config.optimizer](vectors, fused=True, **settings)
 
     @torch.no_grad()
     def widen(self) -> nn.Module:
@@ -238,20 +210,16 @@ class MaskedTrainer(Generic[B]):
         # What fails below may leave half a step: it must not look like a step that was not taken.
         with memory_errors(f"in step {index + 1} of {config.steps}"):
             forget, retain = self._accumulate(index)
-        norm = float(self.selected.gradient_norm())
         step = Step(index + 1, forget + retain, forget, retain)
-        if not torch.tensor([step.loss, norm]).isfinite().all():
-            raise TrainingError(
-                f"step {step.index}: the loss is {step.loss} and the gradient norm {norm}, so the "
-                "step was not taken; lower learning_rate, bound the ascent, or use fp32"
-            )
-        if config.clip_norm is not None and norm > config.clip_norm:
-            for vector in self.selected.vectors.values():
-                if vector.grad is not None:
-                    vector.grad.mul_(config.clip_norm / norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.rate(index)
-        self.optimizer.step()
+        take_step(
+            self.optimizer,
+            self.selected.vectors.values(),
+            index=step.index,
+            loss=step.loss,
+            rate=config.rate(index),
+            remedy="lower learning_rate, bound the ascent, or use fp32",
+            clip_norm=config.clip_norm,
+        )
         self.selected.write_back()
         self.done = index + 1
         return step

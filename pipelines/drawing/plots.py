@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from erasure.masks.mask_report import DensityRow
 from erasure.storage.files import atomic
-from erasure.training.trainer import Step
+from erasure.training.step import Step
 from pipelines.drawing.sheets import ACCENT, INK, LINE, MUTED, PAPER
 
 _BLUE: Final = "#2f6f9f"
@@ -44,6 +44,8 @@ def plot_losses(history: Sequence[Step], path: Path) -> None:
     }
     shown = []
     for name, (colour, raw) in parts.items():
+        if name != "total" and np.isnan(raw).all():
+            continue
         raw[~np.isfinite(raw)] = np.nan
         smooth = smoothed(raw, max(1, len(raw) // 10))
         style = "--" if name == "total" else "-"

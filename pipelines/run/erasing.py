@@ -19,7 +19,7 @@ from erasure.storage.disk import require_space
 from erasure.storage.files import atomic
 from erasure.storage.state_file import drop
 from erasure.training.moments import require_eight_bit
-from erasure.training.trainer import Step
+from erasure.training.step import Step
 from pipelines.configs.recipe import build, merge
 from pipelines.configs.settings import (
     EraseRecipe,

@@ -27,9 +27,11 @@ _GRID_ROWS: Final = (3, 5)
 
 
 def write_history(edit: Edit, path: Path) -> None:
-    """The loss of every step as CSV."""
+    """The loss of every step as CSV; a part that the loss has not is left empty."""
     lines = ["step,loss,forget,retain"]
-    lines += [f"{s.index},{s.loss!r},{s.forget!r},{s.retain!r}" for s in edit.history]
+    for step in edit.history:
+        forget, retain = ("" if part is None else repr(part) for part in (step.forget, step.retain))
+        lines.append(f"{step.index},{step.loss!r},{forget},{retain}")
     with atomic(path) as part:
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

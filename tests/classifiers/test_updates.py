@@ -17,12 +17,12 @@ from support.tiny_classifiers import linear, run, samples, task, tensors
 from torch import Tensor, nn
 
 from erasure.classifiers import Batches
-from erasure.classifiers.descent import OPTIMIZERS
 from erasure.classifiers.methods.ascent import GradientAscent
 from erasure.classifiers.methods.fine_tune import FineTune
 from erasure.classifiers.methods.l1_sparse import L1Sparse
 from erasure.classifiers.methods.random_label import RandomLabel, label_turns
 from erasure.masks.masks import SaliencyMask
+from erasure.training.optimizers import OPTIMIZERS
 
 PLAIN: dict[str, Any] = {"epochs": 1, "lr": 0.5, "momentum": 0.0, "weight_decay": 0.0}
 

@@ -21,7 +21,8 @@ from erasure import load_mask, read_checkpoint, verify
 from erasure.errors import ConfigError
 from erasure.masks.mask_file import mask_hash
 from erasure.storage.tensor_file import data_hash
-from erasure.training.trainer import MaskedTrainer, Step
+from erasure.training.step import Step
+from erasure.training.trainer import MaskedTrainer
 from eval.rates.intervals import wilson
 from pipelines.cli import _COMMANDS, _GROUPS
 from pipelines.configs.settings import EraseRecipe, read_recipe

@@ -27,7 +27,8 @@ from erasure.masks.masks import MaskKind, SaliencyMask
 from erasure.methods import Method, SalUn
 from erasure.seeds import generator_for
 from erasure.storage.hashing import weights_hash
-from erasure.training.trainer import Loss, Step, TrainConfig
+from erasure.training.step import Step
+from erasure.training.trainer import Loss, TrainConfig
 
 SHORT = TrainConfig(steps=4, batch_size=2, learning_rate=1e-3)
 

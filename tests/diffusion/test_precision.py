@@ -18,7 +18,8 @@ from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.precision import InPrecision, Precision, attention_of, rounded
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
-from erasure.training.trainer import Step, TrainConfig
+from erasure.training.step import Step
+from erasure.training.trainer import TrainConfig
 
 EXACT = TrainConfig(steps=3, batch_size=2, learning_rate=0.05, optimizer="sgd")
 REDUCED: list[Precision] = ["bf16", "bf16-weights"]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from erasure.masks.mask_report import DensityRow
-from erasure.training.trainer import Step
+from erasure.training.step import Step
 from pipelines.drawing import plots
 
 ROWS = [DensityRow("in", 9, 10), DensityRow("mid", 250, 1000), DensityRow("out", 0, 0)]

@@ -37,7 +37,8 @@ from erasure.diffusion.saliency import SaliencyConfig, accumulate_gradients, sal
 from erasure.errors import TrainingError
 from erasure.methods import SalUn
 from erasure.team import ALONE, Team, require_same, share_of
-from erasure.training.trainer import MaskedTrainer, Step, TrainConfig
+from erasure.training.step import Step
+from erasure.training.trainer import MaskedTrainer, TrainConfig
 from pipelines.process.processes import Processes, processes
 
 RECIPE = """

@@ -29,7 +29,8 @@ from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import ConfigError, MaskError, TrainingError
 from erasure.methods import GradientAscent, SalUn
 from erasure.seeds import generator_for
-from erasure.training.trainer import Loss, MaskedTrainer, Objective, Step, TrainConfig
+from erasure.training.step import Step
+from erasure.training.trainer import Loss, MaskedTrainer, Objective, TrainConfig
 
 SMALL = TrainConfig(steps=4, batch_size=4, learning_rate=1e-2)
 

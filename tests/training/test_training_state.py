@@ -28,7 +28,8 @@ from erasure.methods import SalUn
 from erasure.storage.parts import part_of
 from erasure.storage.state_file import before, drop, is_kept, settle
 from erasure.storage.tensor_file import write_tensors
-from erasure.training.trainer import MaskedTrainer, Objective, Step, TrainConfig
+from erasure.training.step import Step
+from erasure.training.trainer import MaskedTrainer, Objective, TrainConfig
 from erasure.training.training_state import load_state, save_state
 
 STEPS = 7

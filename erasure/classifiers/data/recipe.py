@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from erasure.classifiers.data.batches import Batches, logits_of
 from erasure.classifiers.descent import Descent, descend
-from erasure.classifiers.progress import Progress, Step, run_hash
+from erasure.classifiers.progress import Progress, run_hash
 from erasure.errors import ConfigError
+from erasure.training.step import Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,10 +12,10 @@ from erasure.classifiers.data.batches import joined, logits_of
 from erasure.classifiers.data.fresh import fresh_model
 from erasure.classifiers.descent import Descent
 from erasure.classifiers.methods.distillation import divergence
-from erasure.classifiers.progress import Step
 from erasure.classifiers.protocol import Need, Task
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
+from erasure.training.step import Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from erasure.classifiers.data.batches import Batch
 from erasure.classifiers.descent import Descent
-from erasure.classifiers.progress import Step
 from erasure.classifiers.protocol import Need, Task
 from erasure.errors import TrainingError
 from erasure.seeds import seeded_torch
+from erasure.training.step import Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from erasure.classifiers.data.batches import Batch, logits_of
 from erasure.classifiers.descent import Descent
-from erasure.classifiers.progress import Step
 from erasure.classifiers.protocol import Need, Task
 from erasure.errors import ConfigError, TrainingError
+from erasure.training.step import Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

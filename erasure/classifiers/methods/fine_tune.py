@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from erasure.classifiers.descent import Descent
-from erasure.classifiers.progress import Step
 from erasure.classifiers.protocol import Need, Task
+from erasure.training.step import Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,12 +20,13 @@ from erasure.classifiers.curvature.inverse_hessian import (
 )
 from erasure.classifiers.curvature.per_sample import in_pieces, per_sample_gradients
 from erasure.classifiers.data.batches import Batches
-from erasure.classifiers.progress import Step, numbered, require_finite
+from erasure.classifiers.progress import numbered, require_finite
 from erasure.classifiers.protocol import Need, Task
 from erasure.classifiers.weights import assign, trainable
 from erasure.diffusion.precision import wide
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
+from erasure.training.step import Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from erasure.classifiers.data.batches import joined
 from erasure.classifiers.descent import Descent
-from erasure.classifiers.progress import Step
 from erasure.classifiers.protocol import Need, Task
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
+from erasure.training.step import Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

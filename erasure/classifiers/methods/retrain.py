@@ -7,9 +7,9 @@ from typing import ClassVar
 from erasure.classifiers.data.fresh import fresh_model
 from erasure.classifiers.data.recipe import training_losses
 from erasure.classifiers.descent import descend
-from erasure.classifiers.progress import Step
 from erasure.classifiers.protocol import Need, Task
 from erasure.errors import ConfigError
+from erasure.training.step import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from erasure.classifiers.data.saliency import classifier_saliency
 from erasure.classifiers.methods.random_label import RandomLabel
-from erasure.classifiers.progress import Step
 from erasure.classifiers.protocol import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask, salient_mask
 from erasure.masks.selection import check_density
+from erasure.training.step import Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

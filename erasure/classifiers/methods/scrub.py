@@ -12,9 +12,9 @@ from torch import Tensor
 from erasure.classifiers.data.batches import logits_of
 from erasure.classifiers.descent import Descent
 from erasure.classifiers.methods.distillation import divergence
-from erasure.classifiers.progress import Step
 from erasure.classifiers.protocol import Need, Task
 from erasure.errors import ConfigError
+from erasure.training.step import Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

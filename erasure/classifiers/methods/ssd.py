@@ -7,10 +7,11 @@ from typing import ClassVar
 import torch
 
 from erasure.classifiers.curvature.per_sample import fisher_diagonal
-from erasure.classifiers.progress import Step, numbered
+from erasure.classifiers.progress import numbered
 from erasure.classifiers.protocol import Need, Task
 from erasure.classifiers.weights import assign, trainable
 from erasure.errors import ConfigError
+from erasure.training.step import Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

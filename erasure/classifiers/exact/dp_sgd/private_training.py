@@ -23,10 +23,12 @@ from erasure.classifiers.exact.dp_sgd.private_accounting import (
 )
 from erasure.classifiers.exact.points import Points
 from erasure.classifiers.exact.stable_draws import key_of, uniforms
-from erasure.classifiers.progress import Progress, Step
+from erasure.classifiers.progress import Progress
 from erasure.classifiers.weights import MovingWeights
 from erasure.errors import ConfigError, TrainingError
 from erasure.seeds import derived_seed, seeded_torch
+from erasure.training.step import Step
+from erasure.training.update import set_rate
 
 
 def trainable_privately(model: nn.Module, batchnorm: Literal["refuse", "replace"]) -> nn.Module:
@@ -103,8 +105,7 @@ def train_privately(
     try:
         for index in range(len(history), sampling.steps):
             epoch = index // sampling.steps_per_epoch
-            for group in inner.param_groups:
-                group["lr"] = recipe.rate(epoch)
+            set_rate(inner, recipe.rate(epoch))
             drawn = uniforms(key_of(seed, "dp-sgd batch", index), points.ids.numpy())
             batch = samples.subset(torch.from_numpy(np.flatnonzero(drawn < sampling.rate)))
             optimizer.generator = torch.Generator(device).manual_seed(
@@ -119,7 +120,7 @@ def train_privately(
                 raise TrainingError(
                     f"step {index + 1}: the loss is {loss}; lower lr, or look for NaN in the data"
                 )
-            history.append(Step(index + 1, loss, epoch + 1))
+            history.append(Step(index + 1, loss, epoch=epoch + 1))
             yield history[-1]
             if progress is not None and (index + 1) % sampling.steps_per_epoch == 0:
                 progress.save(weights, model, inner, history)
