@@ -10,6 +10,8 @@ from eval.errors import EvalError
 
 DIGITS: Final = 6
 """Decimals of a score in JSON."""
+NOTHING: Final = "none of these"
+"""The label by which a judge rejects a picture: it shows nothing that the head knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,12 @@ class Judge(Protocol):
     def __call__(self, images: Sequence[Image.Image], /) -> list[Judgement]:
         """One judgement a picture, in order."""
         ...
+
+
+def rejecting_heads(judge: Judge) -> Mapping[str, tuple[str, ...]]:
+    """Heads that may answer `NOTHING`, each with the labels that it knows; none for most judges."""
+    heads: Mapping[str, tuple[str, ...]] = getattr(judge, "rejecting", {})
+    return heads
 
 
 def _box(values: Sequence[Any]) -> tuple[int, int, int, int]:
