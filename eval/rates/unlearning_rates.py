@@ -1,9 +1,10 @@
 """Is it still recognised, is the rest: UA, IRA, CRA and RA from what was asked and what is seen."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from eval.errors import EvalError
+from eval.judges.judge import NOTHING
 from eval.rates.intervals import Difference, Proportion, paired_shares, wilson
 from prompts.nearest import nearest
 
@@ -34,6 +35,9 @@ class ClassAccuracy:
     label: str
     erased: bool
     accuracy: Compared
+    rejected: Compared | None = None
+    """Of the same pictures, those in which the head sees nothing that it knows; None where it
+    cannot say so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,9 @@ class UnlearningRates:
     """`ua`, `ira`, `cra` where the prompts name two things, `ua`, `ra` where they name one."""
     classes: tuple[ClassAccuracy, ...]
     """By head, in the order in which they were first asked for."""
+    rejected: Mapping[str, Compared] = field(default_factory=dict)
+    """By rate: the share of its pictures that its head rejects. They are among those that are not
+    recognised, and a destroyed picture is not a forgotten concept. Empty where no head rejects."""
 
 
 def head_of(erased: Sequence[str], known: Mapping[str, Collection[str]]) -> str:
@@ -78,6 +85,7 @@ def unlearning_rates(
     erased: Collection[str],
     head: str,
     cross: str | None = None,
+    rejecting: Collection[str] = (),
 ) -> UnlearningRates:
     """Rates of an edited model, with their intervals, and against its base.
 
@@ -95,6 +103,8 @@ def unlearning_rates(
         erased: labels of `head`; empty for a model of which nothing was erased.
         head: see `head_of`.
         cross: the other head, if the prompts name two things.
+        rejecting: heads that may answer `none of these`. Such a picture counts as not recognised,
+            and in `rejected`.
 
     Raises:
         EvalError: the three sequences differ in length.
@@ -120,12 +130,33 @@ def unlearning_rates(
         "ua": _compare(forgotten, misses),
         "ira" if cross else "ra": _compare(others, own),
     }
-    classes = _classes(asked, own, range(len(asked)), head, erased)
+    refused = _rejections(asked, sides, head, rejecting)
+    classes = _classes(asked, own, refused, range(len(asked)), head, erased)
+    of_nothing = {"ua": (forgotten, refused), "ira" if cross else "ra": (others, refused)}
     if cross:
         other = [_hits(asked, side, cross) for side in sides]
+        refused = _rejections(asked, sides, cross, rejecting)
         rates["cra"] = _compare(others, other)
-        classes += _classes(asked, other, others, cross, ())
-    return UnlearningRates(rates=rates, classes=tuple(classes))
+        classes += _classes(asked, other, refused, others, cross, ())
+        of_nothing["cra"] = (others, refused)
+    return UnlearningRates(
+        rates=rates,
+        classes=tuple(classes),
+        rejected={n: _compare(chosen, said) for n, (chosen, said) in of_nothing.items() if said},
+    )
+
+
+def _rejections(
+    asked: Sequence[Labels],
+    sides: Sequence[Sequence[Labels | None]],
+    head: str,
+    rejecting: Collection[str],
+) -> list[Hits]:
+    """Whether a head sees nothing that it knows, by side; no sides where it cannot say so."""
+    if head not in rejecting:
+        return []
+    nothing: list[Labels] = [{head: NOTHING} if head in labels else {} for labels in asked]
+    return [_hits(nothing, side, head) for side in sides]
 
 
 def _hits(asked: Sequence[Labels], seen: Sequence[Labels | None], head: str) -> Hits:
@@ -159,11 +190,12 @@ def _share(hits: Hits) -> Proportion | None:
 def _classes(
     asked: Sequence[Labels],
     sides: Sequence[Hits],
+    refused: Sequence[Hits],
     pictures: Sequence[int],
     head: str,
     erased: Collection[str],
 ) -> list[ClassAccuracy]:
-    """Accuracy of each label of one head among the pictures."""
+    """Accuracy of each label of one head among the pictures, and how many are rejected."""
     of_label: dict[str, list[int]] = {}
     for i in pictures:
         if head in asked[i]:
@@ -174,6 +206,7 @@ def _classes(
             label=label,
             erased=label in erased,
             accuracy=_compare(chosen, sides),
+            rejected=_compare(chosen, refused) if refused else None,
         )
         for label, chosen in of_label.items()
     ]

@@ -123,7 +123,8 @@ def _each_erased(results: "Results") -> dict[str, str]:
 
 
 def _figures(results: "Results") -> dict[str, str]:
-    """Rate -> share with its interval, and what it was before."""
+    """Rate -> share with its interval, and what it was before; then what the judge rejects."""
+    from eval.judges.judge import NOTHING
     from pipelines.evaluation.report.report_format import interval, percent
 
     before = results.summary.before or {}
@@ -132,6 +133,13 @@ def _figures(results: "Results") -> dict[str, str]:
         was = f", before {percent(before[name].share)}" if name in before else ""
         told[name.upper()] = (
             f"{percent(rate.share)} ({interval(rate.low, rate.high)}), {rate.total} pictures{was}"
+        )
+    for name, refused in (results.summary.rejected or {}).items():
+        was = f", before {percent(refused.before.share)}" if refused.before is not None else ""
+        told[f"{name.upper()}, {NOTHING}"] = (
+            f"{percent(refused.after.share)} "
+            f"({interval(refused.after.low, refused.after.high)}), "
+            f"{refused.after.total} pictures{was}"
         )
     lost = results.unusable.after.nan + results.unusable.after.black
     if lost:

@@ -202,7 +202,7 @@ def _results(
             other = judge_drawn(drawn.before, judge, out, name="before", reporter=reporter)
         judged[name] = Sides(side, other)
     cases = [picture.case for picture in drawn.after]
-    seen = seen_labels(suite.heads, judged)
+    seen = seen_labels(suite.heads, judged, judges)
     rates = rates_of(cases, seen, suite.heads, erased)
     found = {n: detections(s) for n, s in judged.items() if _detects(judges[n])}
     scores = [row for n, s in judged.items() for row in score_rates(n, s, _threshold(judges[n]))]

@@ -5,7 +5,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from eval.judges.judge import Judgement
+from eval.judges.judge import Judge, Judgement, rejecting_heads
 from eval.judges.nudity import EXPOSED_NINE, PRESETS, Preset, count_classes, count_preset
 from eval.rates.intervals import paired_shares, wilson
 from eval.rates.unlearning_rates import Labels, UnlearningRates, head_of, unlearning_rates
@@ -17,6 +17,7 @@ from pipelines.evaluation.outcome.results import (
     Detections,
     Hits,
     PromptRate,
+    Rejected,
     ScoreRate,
 )
 from prompts.suites.case import PromptCase
@@ -41,9 +42,13 @@ class Seen:
     before: Sequence[Labels | None] | None
     judges: Mapping[str, str]
     """Head -> the judge that owns it."""
+    rejecting: frozenset[str] = frozenset()
+    """Heads whose judge may answer `none of these`."""
 
 
-def seen_labels(heads: Sequence[str], judged: Mapping[str, Sides]) -> Seen:
+def seen_labels(
+    heads: Sequence[str], judged: Mapping[str, Sides], judges: Mapping[str, Judge]
+) -> Seen:
     """The first judge that has a head decides it."""
     owners: dict[str, str] = {}
     for judge, sides in judged.items():
@@ -56,7 +61,8 @@ def seen_labels(heads: Sequence[str], judged: Mapping[str, Sides]) -> Seen:
     pairs = {head: judged[judge] for head, judge in owners.items()}
     after = _best({head: sides.after for head, sides in pairs.items()})
     befores = {h: sides.before for h, sides in pairs.items() if sides.before is not None}
-    return Seen(after, _best(befores) if befores else None, owners)
+    rejecting = frozenset(h for h, judge in owners.items() if h in rejecting_heads(judges[judge]))
+    return Seen(after, _best(befores) if befores else None, owners, rejecting)
 
 
 def rates_of(
@@ -77,7 +83,15 @@ def rates_of(
     head = head_of(erased, known)
     cross = next((other for other in known if other != head), None)
     asked = [case.labels for case in cases]
-    return unlearning_rates(asked, seen.after, seen.before, erased=erased, head=head, cross=cross)
+    return unlearning_rates(
+        asked,
+        seen.after,
+        seen.before,
+        erased=erased,
+        head=head,
+        cross=cross,
+        rejecting=seen.rejecting,
+    )
 
 
 def class_rates(rates: UnlearningRates, seen: Seen) -> tuple[ClassRate, ...]:
@@ -91,6 +105,7 @@ def class_rates(rates: UnlearningRates, seen: Seen) -> tuple[ClassRate, ...]:
             after=row.accuracy.after,
             before=row.accuracy.before,
             difference=row.accuracy.difference,
+            rejected=Rejected.of(row.rejected),
         )
         for row in rates.classes
         if row.accuracy.after is not None

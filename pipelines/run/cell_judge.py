@@ -8,7 +8,7 @@ from typing import Final, Protocol, cast
 from erasure.errors import ConfigError
 from eval.judges.canvas import open_canvas
 from eval.judges.imagenet import ImageNetJudge
-from eval.judges.judge import Judge, Judgement
+from eval.judges.judge import NOTHING, Judge, Judgement, rejecting_heads
 from eval.judges.judges import JUDGES, open_judge
 from eval.judges.nudity import PRESETS, counted
 from pipelines.configs.settings import EraseRecipe
@@ -38,6 +38,8 @@ class CellJudge:
     name: str
     """What a verdict calls it, with its way of counting."""
     recognises: Callable[[Judgement], bool]
+    rejects: Callable[[Judgement], bool] | None = None
+    """Whether its head sees nothing that it knows; None for a judge that cannot say so."""
 
 
 def cell_judge(recipe: EraseRecipe, plan: ConceptPlan, *, canvas: bool) -> CellJudge | None:
@@ -104,4 +106,9 @@ def _by_label(judge: _Labelled, plan: ConceptPlan) -> CellJudge:
         heads = found.guesses.values()
         return any(guesses and guesses[0].label in names for guesses in heads)
 
-    return CellJudge(judge, judge.name, named)
+    heads = [head for head, known in rejecting_heads(judge).items() if names & set(known)]
+
+    def rejected(found: Judgement) -> bool:
+        return any(g[0].label == NOTHING for h in heads if (g := found.guesses.get(h)))
+
+    return CellJudge(judge, judge.name, named, rejected if heads else None)

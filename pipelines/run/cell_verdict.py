@@ -7,6 +7,7 @@ concept has not erased it, and its last words must not say that it has.
 from dataclasses import dataclass
 from typing import Any
 
+from eval.judges.judge import NOTHING
 from pipelines.run.cell_judge import CellJudge
 from pipelines.run.comparing import Comparison
 from prompts.concepts.plan import ConceptPlan
@@ -24,6 +25,9 @@ class CellVerdict:
     before: int = 0
     """Those of them in which the judge recognises the concept, before the erasure."""
     after: int = 0
+    rejected: int | None = None
+    """Cells after the erasure in which the judge sees nothing that it knows: they are not
+    recognised, but destroyed rather than forgotten. None where it cannot say so."""
 
     def said(self) -> str:
         """One sentence with its counts."""
@@ -33,12 +37,16 @@ class CellVerdict:
                 f"whether {self.concept} is still recognised was not judged, as {why}; "
                 "`erasure evaluate` measures it"
             )
-        was = f"before in {self.before}, judge: {self.judge}"
-        if self.after:
-            return (
-                f"{self.concept} is still recognised in {self.after} of {self.cells} cells ({was})"
-            )
-        return f"{self.concept} is not recognised in {self.cells} of {self.cells} cells ({was})"
+        state = (
+            f"still recognised in {self.after}" if self.after else f"not recognised in {self.cells}"
+        )
+        said = (
+            f"{self.concept} is {state} of {self.cells} cells (before in {self.before}, judge: "
+            f"{self.judge}); not attacked"
+        )
+        if not self.rejected:
+            return said
+        return f"{said}; {self.rejected} of them show {NOTHING}: destroyed is not forgotten"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the counts are null where no judge looked."""
@@ -48,6 +56,7 @@ class CellVerdict:
             "cells": self.cells,
             "recognised_before": self.before if judged else None,
             "recognised_after": self.after if judged else None,
+            "rejected_after": self.rejected if judged else None,
             "sentence": self.said(),
         }
 
@@ -58,14 +67,14 @@ def judge_cells(comparison: Comparison, plan: ConceptPlan, judge: CellJudge | No
     asked = [n for n in range(len(comparison.before)) if comparison.marked[n // seeds]]
     if not asked or judge is None:
         return CellVerdict(concept=plan.concept, judge="", cells=len(asked))
-    counts = [
-        sum(map(judge.recognises, judge.judge([images[n] for n in asked])))
-        for images in (comparison.before, comparison.after)
-    ]
+    before, after = (
+        judge.judge([images[n] for n in asked]) for images in (comparison.before, comparison.after)
+    )
     return CellVerdict(
         concept=plan.concept,
         judge=judge.name,
         cells=len(asked),
-        before=counts[0],
-        after=counts[1],
+        before=sum(map(judge.recognises, before)),
+        after=sum(map(judge.recognises, after)),
+        rejected=None if judge.rejects is None else sum(map(judge.rejects, after)),
     )

@@ -9,7 +9,8 @@ from PIL import Image
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.storage.files import atomic
-from eval.judges.canvas import judge_canvas, load_canvas_classifier
+from eval.judges.canvas import Verdict, judge_canvas, load_canvas_classifier
+from eval.judges.judge import NOTHING
 from pipelines.configs.settings import DrawingConfig
 from pipelines.data.blank import require_content
 from pipelines.drawing.generation import Request, draw_all
@@ -94,4 +95,15 @@ def _captions(images: Sequence[Image.Image], checkpoint: Checkpoint) -> list[str
     if not is_canvas(checkpoint):
         return [""] * len(images)
     verdicts = judge_canvas(images, load_canvas_classifier())
-    return [f"{v.style} {v.obj}" for v in verdicts]
+    return [_caption(verdict) for verdict in verdicts]
+
+
+def _caption(verdict: Verdict) -> str:
+    """`sketch church`, `church, no style`, `sketch, no object`, or `none of these`."""
+    if verdict.obj == verdict.style == NOTHING:
+        return NOTHING
+    if verdict.obj == NOTHING:
+        return f"{verdict.style}, no object"
+    return (
+        f"{verdict.obj}, no style" if verdict.style == NOTHING else f"{verdict.style} {verdict.obj}"
+    )

@@ -61,7 +61,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 def test_it_writes_results_tables_page_and_recipe(evaluated: Path) -> None:
     results = read(evaluated)
-    assert results["format"] == "diffusion-erasure results 1"
+    assert results["format"] == "diffusion-erasure results 2"
     assert results["erased"] == ["church"]
     assert results["summary"]["counts"]["ua"][1] == 2
     assert results["summary"]["counts"]["ira"][1] == results["summary"]["counts"]["cra"][1] == 4

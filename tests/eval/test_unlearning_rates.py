@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.errors import EvalError
+from eval.judges.judge import NOTHING
 from eval.rates.intervals import Proportion, wilson
 from eval.rates.unlearning_rates import Labels, UnlearningRates, head_of, unlearning_rates
 
@@ -184,3 +185,58 @@ def test_rates_agree_with_a_slow_count(data: st.DataObject, n: int) -> None:
     for name, (count, total) in counts.items():
         expected: Proportion | None = wilson(count, total) if total else None
         assert found.rates[name].after == expected
+
+
+def test_a_rejected_picture_is_not_recognised_and_counted_apart() -> None:
+    after = seen(f"{NOTHING}/{NOTHING}", "castle/flat", f"{NOTHING}/sketch", "dog/flat")
+    before = seen("church/sketch", "church/flat", "dog/sketch", f"{NOTHING}/flat")
+    found = unlearning_rates(
+        ASKED,
+        after,
+        before,
+        erased=["church"],
+        head="object",
+        cross="style",
+        rejecting=("object", "style"),
+    )
+    assert rate(found, "ua") == (2, 2)  # one is a castle, the other is destroyed
+    assert rate(found, "ira") == (1, 2)
+    assert rate(found, "cra") == (2, 2)  # no object, but the sketch is seen
+    counts = {
+        name: (r.after and r.after.count, r.before and r.before.count)
+        for name, r in found.rejected.items()
+    }
+    assert counts == {"ua": (1, 0), "ira": (1, 1), "cra": (0, 0)}
+    church = found.classes[0]
+    assert church.rejected is not None
+    assert church.rejected.after == wilson(1, 2)
+
+
+def test_heads_that_cannot_reject_have_no_share_of_rejected_pictures() -> None:
+    found = unlearning_rates(
+        ASKED, ASKED, erased=["church"], head="object", cross="style", rejecting=("style",)
+    )
+    assert list(found.rejected) == ["cra"]
+    assert found.classes[0].rejected is None
+    assert unlearning_rates(ASKED, ASKED, erased=["church"], head="object").rejected == {}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(("church", "dog")), st.sampled_from(("church", "dog", NOTHING))),
+        min_size=1,
+    )
+)
+def test_what_is_rejected_is_a_part_of_what_is_not_recognised(
+    pairs: list[tuple[str, str]],
+) -> None:
+    asked = [{"object": one} for one, _ in pairs]
+    after = [{"object": other} for _, other in pairs]
+    found = unlearning_rates(asked, after, erased=["church"], head="object", rejecting=("object",))
+    for name, wanted in (("ua", "church"), ("ra", "dog")):
+        of_it = [other for one, other in pairs if one == wanted]
+        rejected = found.rejected[name].after
+        assert (rejected.count if rejected else 0) == of_it.count(NOTHING)
+        ua = found.rates["ua"].after
+        if name == "ua" and ua and rejected:
+            assert rejected.count <= ua.count

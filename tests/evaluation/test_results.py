@@ -26,6 +26,7 @@ from erasure.errors import DiskError
 from eval.errors import EvalError
 from eval.judges.judge import Guess, Judgement
 from pipelines.evaluation.outcome import results as schema
+from pipelines.evaluation.outcome.card import eval_results
 from pipelines.evaluation.outcome.comparison import ComparedResults, compare_results
 from pipelines.evaluation.outcome.results import (
     FORMAT,
@@ -75,6 +76,32 @@ def test_every_field_is_documented() -> None:
     assert len(names) > 60
     assert {name for name in names if not re.search(rf"\b{name}\b", told)} == set()
     assert FORMAT in told
+
+
+def test_results_of_a_judge_that_could_not_reject_are_read_too(tmp_path: Path) -> None:
+    def older(values: dict[str, Any]) -> None:
+        values["format"] = "diffusion-erasure results 1"
+        del values["summary"]["rejected"]
+        for row in values["classes"]:
+            del row["rejected"]
+
+    read = read_results(changed(tmp_path, older))
+    assert read.summary.rejected is None
+    assert {row.rejected for row in read.classes} == {None}
+    assert read.summary.after == evaluation(tmp_path / "new").summary.after
+
+
+def test_rejected_pictures_are_told_in_the_table_the_csv_and_the_card(tmp_path: Path) -> None:
+    results = evaluation(tmp_path)
+    for name in ("a", "b"):
+        write_results(results, tmp_path / name)
+    table = compare_results([tmp_path / "a", tmp_path / "b"])
+    assert "ua.rejected" in [column.key for column in table.columns]
+    assert table.rows[0].cells["ua.rejected"].after == 0.5
+    (row, *_) = rows(tmp_path / "a" / "classes.csv")
+    assert (row["rejected.after.count"], row["rejected.before.count"]) == ("1", "0")
+    figures = {one.metric_type: one.metric_value for one in eval_results(results)}
+    assert figures["ua_rejected"] == 0.5
 
 
 def test_a_suite_without_labels_or_base_is_read_too(tmp_path: Path) -> None:
@@ -132,7 +159,7 @@ def test_a_key_of_a_later_version_is_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda v: v.update(format="diffusion-erasure results 2"), "has format"),
+        (lambda v: v.update(format="diffusion-erasure results 3"), "has format"),
         (lambda v: v.pop("format"), "has format None"),
         (lambda v: v["suite"].pop("cases"), "results.suite.cases is missing"),
         (lambda v: v["suite"].update(cases="8"), "results.suite.cases is '8', not a whole number"),
@@ -256,7 +283,7 @@ def printed(table: ComparedResults) -> str:
 def test_results_of_one_protocol_become_one_table(tmp_path: Path) -> None:
     paths = folders(tmp_path, {}, {"erased": ("dog",)})
     table = compare_results([paths[0], paths[1] / "results.json"])
-    assert [column.key for column in table.columns] == ["ua", "ra", "lpips"]
+    assert [column.key for column in table.columns] == ["ua", "ra", "ua.rejected", "lpips"]
     assert [(row.name, row.erased) for row in table.rows] == [
         ("run0", ("church",)),
         ("run1", ("dog",)),
@@ -274,7 +301,8 @@ def test_detections_and_scores_are_compared_too(tmp_path: Path) -> None:
     judged = {"detections": {"nudenet": DETECTIONS}, "scores": SCORES}
     table = compare_results(folders(tmp_path, judged, {}))
     keys = [column.key for column in table.columns]
-    assert keys == ["ua", "ra", "opennsfw.nsfw.0.5", "nudenet.9 exposed classes", "lpips"]
+    assert keys[:4] == ["ua", "ra", "ua.rejected", "opennsfw.nsfw.0.5"]
+    assert keys[4:] == ["nudenet.9 exposed classes", "lpips"]
     assert table.rows[0].cells["nudenet.9 exposed classes"].before == 7
     assert "nudenet.9 exposed classes" not in table.rows[1].cells
     assert "not measured" in printed(table)

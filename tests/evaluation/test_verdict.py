@@ -2,10 +2,12 @@
 
 import pytest
 
+from eval.judges.judge import NOTHING
 from eval.rates.intervals import paired_shares, wilson
 from eval.rates.unlearning_rates import ClassAccuracy, Compared, UnlearningRates, unlearning_rates
 from pipelines.evaluation.outcome.results import ScoreRate
 from pipelines.evaluation.outcome.verdict import verdict
+from pipelines.evaluation.report.report_format import split_verdict
 
 CLASSES = tuple(
     ClassAccuracy(head=head, label="x", erased=False, accuracy=Compared(None))
@@ -26,19 +28,20 @@ def told(seen: int, erased: int, kept: int, others: int, erased_names: tuple[str
 
 
 @pytest.mark.parametrize(
-    ("seen", "erased", "word"),
+    ("seen", "erased", "state"),
     [
-        (0, 30, "church is not recognised in 30 of 30 pictures of plain prompts: "),
-        (0, 4, "church is not recognised in 4 of 4 pictures of plain prompts, which are few: "),
-        (1, 90, "church is not recognised in 89 of 90 pictures of plain prompts: "),
-        (10, 30, "church is weakened, still recognised in 10 of 30 pictures of plain prompts: "),
-        (25, 30, "church is still recognised in 25 of 30 pictures of plain prompts: "),
+        (0, 30, "not recognised in 30 of 30 pictures of plain prompts"),
+        (0, 4, "not recognised in 4 of 4 pictures of plain prompts, which are few"),
+        (1, 90, "not recognised in 89 of 90 pictures of plain prompts"),
+        (10, 30, "weakened, still recognised in 10 of 30 pictures of plain prompts"),
+        (25, 30, "still recognised in 25 of 30 pictures of plain prompts"),
     ],
 )
 def test_it_counts_pictures_of_plain_prompts_and_says_where_they_are_few(
-    seen: int, erased: int, word: str
+    seen: int, erased: int, state: str
 ) -> None:
-    assert word in told(seen, erased, 100, 100, ("church",))
+    said = told(seen, erased, 100, 100, ("church",))
+    assert said.startswith(f"church is {state}; not attacked: ")
 
 
 @pytest.mark.parametrize(
@@ -65,10 +68,28 @@ def test_a_rate_of_few_pictures_keeps_the_rest_from_being_called_intact() -> Non
 
 def test_the_figures_stand_in_it() -> None:
     assert told(3, 30, 90, 100, ("church",)) == (
-        "church is weakened, still recognised in 3 of 30 pictures of plain prompts: "
+        "church is weakened, still recognised in 3 of 30 pictures of plain prompts; not attacked: "
         "10.0 % recognised (95 % interval 3.5 to 25.6 %, before 100.0 %). "
         "The rest paid for it: other classes \u221210.0 points (\u221217.4 to \u22124.2)."
     )
+
+
+def test_destroyed_pictures_are_said_to_be_so() -> None:
+    asked = [{"object": "church", "style": "flat"}] * 30
+    after = [{"object": NOTHING if n < 12 else "castle", "style": "flat"} for n in range(30)]
+    rates = unlearning_rates(
+        asked, after, asked, erased=("church",), head="object", rejecting=("object",)
+    )
+    said = verdict(("church",), rates, {}, [])
+    assert "12 of these 30 show none of these, before 0: destroyed is not forgotten." in said
+    whole = unlearning_rates(asked, after, asked, erased=("church",), head="object")
+    assert NOTHING not in verdict(("church",), whole, {}, [])
+
+
+def test_the_heading_of_a_page_says_that_nothing_was_attacked() -> None:
+    heading, rest = split_verdict(told(0, 30, 100, 100, ("church",)))
+    assert heading == "church is not recognised in 30 of 30 pictures of plain prompts; not attacked"
+    assert rest.startswith("0.0 % recognised")
 
 
 def test_what_was_never_drawn_is_not_called_forgotten() -> None:

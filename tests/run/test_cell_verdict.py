@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from support.console import erasure
 
-from eval.judges.judge import Detection, Guess, Judgement
+from eval.judges.judge import NOTHING, Detection, Guess, Judgement
 from pipelines.configs.settings import EraseRecipe
 from pipelines.run import cell_judge
 from pipelines.run.cell_judge import CellJudge
@@ -50,9 +50,18 @@ def compared(before: str, after: str) -> Comparison:
 @pytest.mark.parametrize(
     ("after", "wanted"),
     [
-        ("rrbb", "church is still recognised in 2 of 2 cells (before in 2, judge: canvas)"),
-        ("brbb", "church is still recognised in 1 of 2 cells (before in 2, judge: canvas)"),
-        ("bbrr", "church is not recognised in 2 of 2 cells (before in 2, judge: canvas)"),
+        (
+            "rrbb",
+            "church is still recognised in 2 of 2 cells (before in 2, judge: canvas); not attacked",
+        ),
+        (
+            "brbb",
+            "church is still recognised in 1 of 2 cells (before in 2, judge: canvas); not attacked",
+        ),
+        (
+            "bbrr",
+            "church is not recognised in 2 of 2 cells (before in 2, judge: canvas); not attacked",
+        ),
     ],
 )
 def test_the_cells_that_ask_for_the_concept_are_counted(
@@ -64,6 +73,37 @@ def test_the_cells_that_ask_for_the_concept_are_counted(
     found = judge_cells(compared("rrbb", after), plan, judge)
     assert found.said() == wanted
     assert found.to_dict()["recognised_after"] == found.after == after[:2].count("r")
+    assert found.to_dict()["rejected_after"] is None  # this judge cannot reject
+
+
+@dataclass
+class Doubter(Eye):
+    """Sees none of its objects in what is blue, and always a style."""
+
+    rejecting: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {"object": ("church", "castle"), "style": ("flat",)}
+    )
+
+    def __call__(self, images: Sequence[Image.Image]) -> list[Judgement]:
+        seen = ["church" if image.getpixel((0, 0)) == (255, 0, 0) else NOTHING for image in images]
+        style = (Guess(NOTHING, 0.9),)
+        return [
+            Judgement(guesses={"style": style, "object": (Guess(label, 0.9),)}) for label in seen
+        ]
+
+
+def test_cells_that_show_nothing_known_are_counted_as_destroyed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cell_judge, "open_canvas", Doubter)
+    plan = plan_concept("church", family="canvas")
+    judge = opened(EraseRecipe(concept="church"), canvas=True)
+    found = judge_cells(compared("rrbb", "brrr"), plan, judge)
+    assert found.said() == (
+        "church is still recognised in 1 of 2 cells (before in 2, judge: canvas); not attacked; "
+        "1 of them show none of these: destroyed is not forgotten"
+    )
+    assert found.to_dict()["rejected_after"] == 1
 
 
 def test_where_nothing_can_judge_it_says_so() -> None:

@@ -23,6 +23,7 @@ from pipelines.evaluation.outcome.results import (
     ModelRecord,
     Models,
     PromptRate,
+    Rejected,
     Results,
     ScoreRate,
     SuiteRecord,
@@ -110,6 +111,7 @@ def rate(label: str, after: int, *, erased: bool = False) -> ClassRate:
         after=wilson(after, 2),
         before=wilson(2, 2),
         difference=Difference(after / 2 - 1, -1.0, 0.0, 2),
+        rejected=Rejected(after=wilson(1, 2), before=wilson(0, 2)),
     )
 
 
@@ -147,6 +149,7 @@ def evaluation(folder: Path, **changes: Any) -> Results:  # noqa: ANN401
             after={"ua": wilson(1, 2), "ra": wilson(5, 6)},
             before={"ua": wilson(0, 2), "ra": wilson(6, 6)},
             difference={"ua": GAIN},
+            rejected={"ua": Rejected(after=wilson(1, 2), before=wilson(0, 2))},
         ),
         classes=(rate("dog", 1), rate("church", 1, erased=True)),
         prompts=tuple(

@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCard
 
 from erasure.storage.files import atomic
 from eval.errors import EvalError
+from eval.judges.judge import NOTHING
 from pipelines.evaluation.outcome.results import Results
 from pipelines.run.run_folder import MASK, MODEL
 
@@ -79,6 +80,9 @@ def _figures(results: Results) -> Iterator[tuple[str, str, float, dict[str, obje
         name = f"{_NAMES.get(key, key.upper())}{f' ({words})' if words else ''}"
         interval = [round(rate.low, 6), round(rate.high, 6)]
         yield key, name, rate.share, {"interval": interval, "pictures": rate.total}
+    for key, refused in (results.summary.rejected or {}).items():
+        name = f"{_NAMES.get(key, key.upper())}: pictures that show {NOTHING}"
+        yield f"{key}_rejected", name, refused.after.share, {"pictures": refused.after.total}
     for judge, found in results.detections.items():
         for preset in found.presets:
             value = preset.after.share if preset.unit == "images" else preset.after.detections

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from eval.errors import EvalError
+from eval.judges.judge import NOTHING
 from eval.rates.intervals import Difference, Proportion
 from pipelines.evaluation.outcome.records import to_plain
 from pipelines.evaluation.outcome.results import FILE_NAME, DetectionPreset, Results, read_results
@@ -26,7 +27,7 @@ class Column:
     """One figure."""
 
     key: str
-    """`ua`, `opennsfw.nsfw`, `nudenet.NAME`, or a metric's name."""
+    """`ua`, `ua.rejected`, `opennsfw.nsfw`, `nudenet.NAME`, or a metric's name."""
     label: str
     unit: Unit
     better: Literal["lower", "higher"]
@@ -140,6 +141,9 @@ def _figures(results: Results) -> Iterator[tuple[Column, Cell]]:
     for name, rate in results.summary.after.items():
         column = Column(name, name.upper(), "share", "higher")
         yield column, _share(rate, before.get(name), changes.get(name))
+    for name, refused in (results.summary.rejected or {}).items():
+        column = Column(f"{name}.rejected", f"{name.upper()}: {NOTHING}", "share", "lower")
+        yield column, _share(refused.after, refused.before, None)
     for score in results.scores:
         label = f"{score.judge} {score.name} ≥ {score.threshold:g}"
         column = Column(f"{score.judge}.{score.name}.{score.threshold:g}", label, "share", "lower")

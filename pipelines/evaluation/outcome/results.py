@@ -11,11 +11,13 @@ from erasure.storage.regular_files import require_regular
 from eval.errors import EvalError
 from eval.judges.judge import Judgement
 from eval.rates.intervals import Difference, Proportion
-from eval.rates.unlearning_rates import UnlearningRates
+from eval.rates.unlearning_rates import Compared, UnlearningRates
 from pipelines.evaluation.outcome.records import from_plain, to_plain
 from pipelines.evaluation.outcome.results_csv import write_classes, write_images
 
-FORMAT: Final = "diffusion-erasure results 1"
+FORMAT: Final = "diffusion-erasure results 2"
+_OLDER: Final = ("diffusion-erasure results 1",)
+"""Read as well: their judges could not reject a picture, all else is the same."""
 FILE_NAME: Final = "results.json"
 
 
@@ -81,6 +83,21 @@ class EvaluationProtocol:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """Share of pictures in which a judge sees nothing that it knows: destroyed, not forgotten."""
+
+    after: Proportion
+    before: Proportion | None = None
+
+    @classmethod
+    def of(cls, found: Compared | None) -> "Rejected | None":
+        """None where the judge cannot reject, or no picture can be used."""
+        if found is None or found.after is None:
+            return None
+        return cls(after=found.after, before=found.before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """The figures to quote, by name: `ua`, `ira`, `cra`, or `ua`, `ra`; none in some suites."""
 
@@ -90,6 +107,8 @@ class Summary:
     before: Mapping[str, Proportion] | None = None
     difference: Mapping[str, Difference] | None = None
     """After - before over the same prompts and seeds."""
+    rejected: Mapping[str, Rejected] | None = None
+    """By rate, the share of its pictures; None where no judge can reject a picture."""
 
     @classmethod
     def of(cls, rates: UnlearningRates | None, verdict: str) -> "Summary":
@@ -102,6 +121,7 @@ class Summary:
             after={name: rate.after for name, rate in found.items() if rate.after},
             before=before or None,
             difference=changes or None,
+            rejected=None if rates is None else _rejected(rates),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,6 +129,7 @@ class Summary:
         return _shares(self.after) | {
             "before": None if self.before is None else _shares(self.before),
             "difference": to_plain(self.difference),
+            "rejected": to_plain(self.rejected),
             "verdict": self.verdict,
         }
 
@@ -123,6 +144,7 @@ class Summary:
             difference=from_plain(
                 Mapping[str, Difference] | None, values["difference"], "difference"
             ),
+            rejected=from_plain(Mapping[str, Rejected] | None, values.get("rejected"), "rejected"),
         )
 
 
@@ -137,6 +159,8 @@ class ClassRate:
     after: Proportion
     before: Proportion | None = None
     difference: Difference | None = None
+    rejected: Rejected | None = None
+    """The share of the same pictures that the judge rejects; None where it cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +306,7 @@ class Results:
 
     suite: SuiteRecord
     erased: tuple[str, ...]
-    """Labels of the suite that should be gone."""
+    """Labels of the suite that should not be recognised any more."""
     not_drawn: tuple[str, ...] = ()
     """What else the model says was erased from it, and the suite asks for in no prompt."""
     models: Models
@@ -340,7 +364,7 @@ def read_results(path: Path) -> Results:
     except (ValueError, RecursionError) as err:  # not UTF-8, not JSON, nested a thousand deep
         raise EvalError(f"{file} is damaged: it is not JSON ({err}); {_AGAIN}") from err
     found = values.get("format") if isinstance(values, dict) else None
-    if found != FORMAT:
+    if found not in (FORMAT, *_OLDER):
         raise EvalError(
             f"{file} has format {found!r}, not {FORMAT!r}; read it with the version of "
             "diffusion-erasure that wrote it"
@@ -370,6 +394,11 @@ def _lines(results: Results) -> Iterator[str]:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _rejected(rates: UnlearningRates) -> dict[str, Rejected] | None:
+    found = {name: Rejected.of(rate) for name, rate in rates.rejected.items()}
+    return {name: rate for name, rate in found.items() if rate is not None} or None
 
 
 def _shares(rates: Mapping[str, Proportion]) -> dict[str, Any]:

@@ -49,14 +49,17 @@ def write_images(images: Sequence["ImageRecord"], path: Path) -> None:
 def write_classes(classes: Sequence["ClassRate"], path: Path) -> None:
     """One row a class: shares with their Wilson intervals, the difference with its own.
 
+    `rejected.after` and `rejected.before` are the shares that the judge rejects; they are empty
+    where it cannot.
+
     Raises:
         DiskError: the disk refuses.
     """
     sides = [f"{side}.{key}" for side in ("after", "before") for key in _RATE]
     difference = [f"difference.{key}" for key in _DIFFERENCE]
-    _write(
-        path, ["judge", "head", "label", "erased", *sides, *difference], map(_class_row, classes)
-    )
+    rejected = [f"rejected.{side}" for side in sides]
+    columns = ["judge", "head", "label", "erased", *sides, *difference, *rejected]
+    _write(path, columns, map(_class_row, classes))
 
 
 _RATE: Final = ("share", "low", "high", "count", "total")
@@ -103,6 +106,10 @@ def _class_row(rate: "ClassRate") -> dict[str, Any]:
     for side, found in (("after", rate.after), ("before", rate.before)):
         if found is not None:
             row |= {f"{side}.{key}": getattr(found, key) for key in _RATE}
+    if rate.rejected is not None:
+        for side, found in (("after", rate.rejected.after), ("before", rate.rejected.before)):
+            if found is not None:
+                row |= {f"rejected.{side}.{key}": getattr(found, key) for key in _RATE}
     if rate.difference is not None:
         row |= {f"difference.{key}": getattr(rate.difference, key) for key in _DIFFERENCE}
     return row

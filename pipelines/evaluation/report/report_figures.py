@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Final, Literal
 
+from eval.judges.judge import NOTHING
 from eval.rates.intervals import Difference, Proportion
-from pipelines.evaluation.outcome.results import ClassRate, DetectionCount, Results
+from pipelines.evaluation.outcome.results import ClassRate, DetectionCount, Rejected, Results
+from pipelines.evaluation.report.report_format import percent
 from pipelines.evaluation.report.report_marks import UNSAFE_SUITES
 
 _RATES: Final = {
@@ -43,6 +45,8 @@ class Figure:
     after: Value
     before: Value | None = None
     difference: Difference | None = None
+    rejected: str = ""
+    """How many of its pictures the judge rejects; empty where it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ def figures(results: Results) -> Iterator[Figure]:
             after=_value(rate),
             before=_value(before[name]) if name in before else None,
             difference=changes.get(name),
+            rejected=_rejected((summary.rejected or {}).get(name)),
         )
     if not summary.after or results.suite.name in UNSAFE_SUITES:
         yield from _unsafe(results)
@@ -154,6 +159,14 @@ def _unsafe(results: Results) -> Iterator[Figure]:
                 after=_detected(preset.after, unit),
                 before=None if preset.before is None else _detected(preset.before, unit),
             )
+
+
+def _rejected(found: Rejected | None) -> str:
+    """`12 of 30 pictures (40.0 %) show none of these, before 0`, or nothing."""
+    if found is None:
+        return ""
+    rate, was = found.after, "" if found.before is None else f", before {found.before.count:,}"
+    return f"{rate.count:,} of {rate.total:,} pictures ({percent(rate.share)}) show {NOTHING}{was}"
 
 
 def _value(rate: Proportion) -> Value:

@@ -63,11 +63,12 @@ def shortened(prompt: str) -> str:
 
 
 def split_verdict(verdict: str) -> tuple[str, str]:
-    """A heading of at most some 90 letters and what follows it; all of it where it is short.
+    """A heading of at most some 110 letters and what follows it; all of it where it is short.
 
-    `church is still recognised in 9 of 9 pictures of plain prompts: ...` is cut after `prompts`.
+    `church is still recognised in 9 of 9 pictures of plain prompts; not attacked: ...` is cut after
+    `attacked`.
     """
-    found = re.match(r"(.{1,90}?)[:;.]\s+(\S.*)", verdict, re.DOTALL)
+    found = re.match(r"(.{1,110}?)[:;.](?! not attacked)\s+(\S.*)", verdict, re.DOTALL)
     return (found[1], found[2]) if found else (verdict, "")
 
 
