@@ -1,7 +1,7 @@
 """Erase a concept from a checkpoint: find the mask, move the selected weights, prove the rest."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from erasure.masks.masks import (
 from erasure.masks.selection import check_density
 from erasure.methods.protocol import Method
 from erasure.seeds import generator_for
+from erasure.solving.factors import Factors
 from erasure.storage.cache import content_key
 from erasure.storage.hashing import weights_hash
 from erasure.storage.mapped import let_go
@@ -58,6 +59,9 @@ class Edit:
     unselected_identical: bool
     """Whether every unselected weight kept its bits, in training and in `network`: always true, as
     an edit that is not raises an error; said here so that a result can state it."""
+    factors: Mapping[str, Factors] = field(default_factory=dict)
+    """Name of a weight -> its change as a thin product, of a closed form's weights that were free
+    in full; before rounding to the stored type, so a LoRA of it loses nothing."""
 
 
 def find_mask(
@@ -234,6 +238,8 @@ def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, meth
         texts = data.texts
         tensors |= {"texts.forget": texts.forget, "texts.replacements": texts.replacements}
         tensors |= {"texts.retain": texts.retain, "texts.last": texts.last}
+        if texts.concepts is not None:
+            tensors["texts.concepts"] = texts.concepts
     fixed = method
     if isinstance(method, TrainConfig):
         fixed = replace(method, micro_batch=None)
@@ -288,7 +294,7 @@ def _finish(
         version=package_version(),
     )
     provenance = Provenance(edits=(*checkpoint.edits, made))
-    return Edit(merged, provenance, tuple(history), not strays)
+    return Edit(merged, provenance, tuple(history), not strays, dict(outcome.factors))
 
 
 def package_version() -> str:

@@ -56,6 +56,8 @@ class PromptLists:
     """Prompts that show it; each has its replacements."""
     retain: Sequence[str] = ()
     """Prompts that must go on working."""
+    concepts: Sequence[int] = ()
+    """Which of several concepts each prompt to forget shows; empty for a single one."""
 
 
 def encode_concept(
@@ -129,7 +131,14 @@ def encode_concept(
         with_size(table, *_one_size(checkpoint, sets, size)),
         None
         if prompts is None
-        else PromptRows(rows_of(named), stand_ins_of(named), rows_of(also), last),
+        else PromptRows(
+            rows_of(named),
+            stand_ins_of(named),
+            rows_of(also),
+            last,
+            torch.tensor(prompts.concepts, dtype=torch.int64) if prompts.concepts else None,
+            texts,
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 # N pictures, P prompts, K replacements, B samples, C x H x W latents.
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -48,6 +48,19 @@ class PromptRows:
     """(R,) int64 prompts that must go on working; may be empty."""
     last: Tensor
     """(P,) int64 place of every prompt's last word among its tokens; 0 for the empty prompt."""
+    concepts: Tensor | None = None
+    """(F,) int64 which of several concepts each prompt to forget shows; None for a single one."""
+    words: Sequence[str] = field(default=(), compare=False)
+    """The P prompts as text, for messages alone; empty where they are not known."""
+
+    @property
+    def concept_count(self) -> int:
+        """How many concepts are forgotten together."""
+        return 1 if self.concepts is None else len(self.concepts.unique())
+
+    def word(self, row: int) -> str:
+        """What a message calls the prompt of a row."""
+        return repr(self.words[row]) if self.words else f"prompt {row}"
 
     def __post_init__(self) -> None:
         if not len(self.forget):
@@ -56,6 +69,11 @@ class PromptRows:
             raise ConfigError(
                 f"replacements have shape {tuple(self.replacements.shape)}; give one row for each "
                 f"of the {len(self.forget)} prompts to forget"
+            )
+        if self.concepts is not None and self.concepts.shape != self.forget.shape:
+            raise ConfigError(
+                f"concepts have shape {tuple(self.concepts.shape)}; give one number for each of "
+                f"the {len(self.forget)} prompts to forget"
             )
 
 

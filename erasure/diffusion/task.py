@@ -15,6 +15,7 @@ from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.precision import Precision
 from erasure.diffusion.schedule import NoiseSchedule
 from erasure.masks.masks import SaliencyMask
+from erasure.solving.factors import Factors
 from erasure.storage.mapped import let_go
 from erasure.team import ALONE, Team
 from erasure.training.step import Step
@@ -32,6 +33,8 @@ class Outcome:
     the mask does not select are not taken."""
     precision: Precision = "fp32"
     """Type of the network that the values were read from."""
+    factors: dict[str, Factors] = field(default_factory=dict)
+    """Name of a weight -> its change as a thin product, of weights that are free in full."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What else the record should say of the run: plain JSON values."""
 

@@ -158,13 +158,20 @@ def _tell(
         same = {"unselected_identical": erased.unselected_identical}
         seconds = {"seconds": dict(erased.seconds)}
         verdict = {"verdict": erased.verdict.to_dict() if erased.verdict else None}
-        say({**made, **counts, **same, "base_read_as": facts, **verdict, **seconds}, as_json=True)
+        told = {"base_read_as": facts, "facts": dict(erased.facts)}
+        say({**made, **counts, **same, **told, **verdict, **seconds}, as_json=True)
         return
     spoken = {
         "verdict": erased.verdict.said() if erased.verdict else "not judged",
         "selected": f"{erased.selected:,} of {erased.total:,} weights",
         "moved": f"{erased.moved:,} weights",
         "unselected": "bit-identical" if erased.unselected_identical else "MOVED",
+        **{name.replace("_", " "): _shown(value) for name, value in erased.facts.items()},
         "seconds": round(sum(erased.seconds.values()), 1),
     }
     say({**made, **spoken}, as_json=False)
+
+
+def _shown(fact: object) -> str:
+    """A fact of a method in a few characters."""
+    return f"{fact:.3g}" if isinstance(fact, float) else str(fact)

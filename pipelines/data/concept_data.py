@@ -114,7 +114,7 @@ class Gatherer:
             count = min(len(prompts), _MOST_PROMPTS)
             rows = sorted(shuffled(len(prompts), 0, count, self.seed, role, "texts"))
             lists.append([prompts[row] for row in rows])
-        return PromptLists(*lists)
+        return PromptLists(lists[0], lists[1])
 
     @property
     def _size(self) -> int:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,6 +59,8 @@ class Erased:
     unselected_identical: bool
     seconds: Mapping[str, float]
     """Wall time a stage."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the method says of its run; plain JSON values."""
     verdict: CellVerdict | None = None
     """What a judge recognises in the grid; None in all processes but the first."""
 
@@ -205,6 +207,7 @@ def run_erasure(
         made.total,
         edit.unselected_identical,
         dict(report.seconds),
+        made.config["facts"],
         verdict,
     )
 

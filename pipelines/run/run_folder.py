@@ -17,8 +17,9 @@ RECIPE: Final = "recipe.toml"
 MASK: Final = "mask.safetensors"
 STATE: Final = "state.safetensors"
 RECORD: Final = FILE_NAME
+FACTORS: Final = "factors.safetensors"
 MODEL: Final = "model"
-_WRITTEN: Final = (MASK, RECORD, "density.png", "loss.png", "loss.csv", "grid.png")
+_WRITTEN: Final = (MASK, RECORD, FACTORS, "density.png", "loss.png", "loss.csv", "grid.png")
 """Files, beside the recipe and the state."""
 RECIPE_HEADER: Final = (
     "A recipe of diffusion-erasure.\n"

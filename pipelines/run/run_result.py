@@ -11,6 +11,7 @@ from erasure.checkpoints.writing.card import model_card
 from erasure.checkpoints.writing.folder import write_folder
 from erasure.checkpoints.writing.inventory import FILES, files_of, sealed_record
 from erasure.diffusion.edit import Edit
+from erasure.solving.factor_file import save_factors
 from erasure.storage.files import atomic
 from pipelines.configs.settings import EraseRecipe, parse_seeds
 from pipelines.process.progress import Reporter
@@ -19,7 +20,7 @@ from pipelines.run.cell_verdict import CellVerdict, judge_cells
 from pipelines.run.comparing import compare
 from pipelines.run.model_facts import facts_of
 from pipelines.run.models import pick_device
-from pipelines.run.run_folder import MODEL, RECORD
+from pipelines.run.run_folder import FACTORS, MODEL, RECORD
 from prompts.concepts.plan import ConceptPlan
 
 _GRID_ROWS: Final = (3, 5)
@@ -81,6 +82,9 @@ def write_result(
     )
     made = written.provenance
     assert made is not None
+    if edit.factors:
+        last = made.last
+        save_factors(out / FACTORS, edit.factors, base=last.base_hash, result=last.result_hash)
     record = (
         made.last.to_dict()
         | made.to_dict()
@@ -105,7 +109,11 @@ def _figures(out: Path) -> list[Path]:
     """Files of a run that are there before its record, but for the mask, which has a hash of its
     own."""
     kinds = (".png", ".csv", ".toml")
-    return [path for path in out.iterdir() if path.is_file() and path.suffix in kinds]
+    return [
+        path
+        for path in out.iterdir()
+        if path.is_file() and (path.suffix in kinds or path.name == FACTORS)
+    ]
 
 
 def grid_prompts(plan: ConceptPlan) -> tuple[str, ...]:

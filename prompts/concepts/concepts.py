@@ -5,7 +5,7 @@ from typing import Literal
 
 from prompts.concepts.canvas_concepts import plan_canvas
 from prompts.concepts.general_concepts import plan_general
-from prompts.concepts.phrases import tidy
+from prompts.concepts.phrases import mentions, tidy
 from prompts.concepts.plan import ConceptPlan
 from prompts.concepts.syntax import require_plain
 from prompts.errors import PromptError
@@ -41,8 +41,8 @@ def plan_concept(
 
     Raises:
         PromptError: the concept is empty or the canvas does not know it, `instead` fits it not,
-            one of both is written in the prompt syntax of another program, or a prompt is to be
-            forgotten and also to stand in or to be retained.
+            one of both is written in the prompt syntax of another program, a prompt is to be
+            forgotten and also to stand in or to be retained, or one of `retain` names the concept.
 
     Source: arXiv:2310.12508 and its released code for classes and nudity; the rest is ours.
     """
@@ -52,9 +52,23 @@ def plan_concept(
     require_plain(named, "the concept")
     require_plain(instead or "", "instead")
     plan = plan_canvas if family == "canvas" else plan_general
-    return plan(
+    made = plan(
         named,
         instead=instead,
         extra=tuple(map(tidy, prompts or ())),
         retain=None if retain is None else tuple(map(tidy, retain)),
     )
+    if retain is not None:
+        _refuse_named(made)
+    return made
+
+
+def _refuse_named(plan: ConceptPlan) -> None:
+    """Raise PromptError where a prompt to retain names what is erased."""
+    for prompt in plan.retain:
+        for name in plan.erased:
+            if mentions(prompt, name):
+                raise PromptError(
+                    f"{prompt!r} is to be retained but names {name!r}, which is to be forgotten; "
+                    "take it out of the list of prompts to retain"
+                )

@@ -2,7 +2,7 @@
 
 import re
 
-_DETERMINED = re.compile(r"(?:an?|the|some|my|his|her|their|two|three|many)\s", re.IGNORECASE)
+_DETERMINED = re.compile(r"\A(?:an?|the|some|my|his|her|their|two|three|many)\s", re.IGNORECASE)
 _PLURAL = re.compile(r"[^saiu]s$", re.IGNORECASE)
 # Vowels that sound like a consonant, and consonants that are not heard.
 _SOUNDS_LIKE_A = re.compile(r"(?:uni|use|usu|eu|one\b|ufo)", re.IGNORECASE)

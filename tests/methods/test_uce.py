@@ -14,7 +14,7 @@ from erasure.diffusion.latents import ConceptData
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
 from erasure.methods import Uce
-from erasure.methods.uce import EditVectors, edit_vectors
+from erasure.solving.vectors import EditVectors, edit_vectors
 
 KEY = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
 
@@ -148,7 +148,7 @@ def test_prompts_are_needed(tiny_checkpoint: Checkpoint, values: SaliencyMask) -
     ("settings", "words"),
     [
         ({"tokens": "first"}, "tokens is 'first'"),
-        ({"ridge": 0.0}, "ridge is 0"),
+        ({"ridge": -0.5}, "ridge is -0.5"),
         ({"ridge": float("nan")}, "ridge is nan"),
         ({"erase_weight": -1.0}, "erase_weight is -1"),
         ({"preserve_weight": -0.1}, "preserve_weight is -0.1"),
@@ -157,3 +157,69 @@ def test_prompts_are_needed(tiny_checkpoint: Checkpoint, values: SaliencyMask) -
 def test_settings_of_uce_are_checked(settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Uce(**settings)  # type: ignore[arg-type]
+
+
+def test_ridge_zero_asks_for_independent_vectors(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    texts = prompts.require_texts()
+    twice = replace(
+        prompts,
+        texts=replace(
+            texts,
+            forget=texts.forget[[0, 0]],
+            replacements=texts.replacements[[0, 0]],
+        ),
+    )
+    with pytest.raises(ConfigError, match=r"token \d of 'a church' and token \d of 'a church'"):
+        erase(tiny_checkpoint, twice, values, Uce(ridge=0.0))
+
+
+def test_the_factors_of_an_edit_give_its_weights_to_the_last_bit_but_one(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    result = erase(tiny_checkpoint, prompts, values, Uce())
+    assert result.factors.keys() == values.entries.keys()
+    for name, one in result.factors.items():
+        assert one.up.shape[1] == 2  # as many as prompts, one feature each
+        rebuilt = (tiny_checkpoint.network[name].double() + one.change()).float()
+        assert torch.equal(rebuilt, result.network[name])
+
+
+def test_weights_that_are_free_in_part_have_no_factors(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData
+) -> None:
+    half = find_mask(tiny_checkpoint, prompts, "random", density=0.5, scope="xattn-kv")
+    assert erase(tiny_checkpoint, prompts, half, Uce()).factors == {}
+
+
+def test_a_prompt_to_forget_among_those_kept_is_refused(
+    tiny_checkpoint: Checkpoint, values: SaliencyMask
+) -> None:
+    lists = PromptLists(["a church", "church"], ["a dog", "church"])
+    stand_ins = {"a church": ["a castle"], "church": ["castle"]}
+    data = encode_concept(tiny_checkpoint, None, stand_ins, prompts=lists)
+    with pytest.raises(ConfigError, match="'church' is both to be forgotten and to be kept"):
+        erase(tiny_checkpoint, data, values, Uce())
+
+
+def test_prompts_of_many_concepts_are_solved_together_and_too_many_warned_of(
+    tiny_checkpoint: Checkpoint, values: SaliencyMask, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["church", "dog", "truck", "castle", "cat", "tree", "boat", "car", "cup", "hat", "pen"]
+    forget = [f"a {word}" for word in words]
+    stand_ins = {prompt: ["a thing"] for prompt in forget}
+    for count in (10, 11):
+        caplog.clear()
+        lists = PromptLists(forget[:count], ["a house"], concepts=range(count))
+        data = encode_concept(tiny_checkpoint, None, stand_ins, prompts=lists)
+        result = erase(tiny_checkpoint, data, values, Uce())
+        assert result.provenance.last.config["facts"]["concepts"] == count
+        vectors = edit_vectors(data, "last")
+        base = tiny_checkpoint.network[KEY]
+        w = result.network[KEY].double().requires_grad_(True)
+        (slope,) = torch.autograd.grad(objective(w, base, vectors, Uce()), w)
+        start = base.double().requires_grad_(True)
+        (before,) = torch.autograd.grad(objective(start, base, vectors, Uce()), start)
+        assert float(slope.norm()) < 1e-4 * float(before.norm())
+        assert ("FID on COCO was 106.6" in caplog.text) == (count == 11)

@@ -11,6 +11,7 @@ from prompts.concepts import nudity
 from prompts.concepts.concepts import ConceptPlan, plan_concept
 from prompts.concepts.general import GENERAL
 from prompts.concepts.general_concepts import OBJECT_TEMPLATES, STYLE_SUBJECTS, STYLE_TEMPLATES
+from prompts.concepts.phrases import bare, mentions
 from prompts.errors import PromptError
 from prompts.suites.imagenette import CLASSES
 
@@ -262,3 +263,25 @@ def test_a_prompt_both_to_forget_and_to_retain_is_refused() -> None:
 def test_the_empty_prompt_cannot_be_forgotten() -> None:
     with pytest.raises(PromptError, match="a prompt to forget is empty"):
         plan_concept("church", family="general", prompts=[" "])
+
+
+@pytest.mark.parametrize(
+    ("concept", "family", "prompt", "name"),
+    [
+        ("church", "canvas", "two churches", "church"),
+        ("sketch", "canvas", "a sketch of two dogs", "sketch"),
+        ("teapot", "general", "a table with a Teapot on it", "teapot"),
+        ("Van Gogh style", "general", "a field by Van Gogh", "Van Gogh"),
+        ("nudity", "general", "some nudity", "nudity"),
+    ],
+)
+def test_a_prompt_to_retain_that_names_the_concept_is_refused(
+    concept: str, family: Literal["canvas", "general"], prompt: str, name: str
+) -> None:
+    with pytest.raises(PromptError, match=f"{prompt!r} is to be retained but names {name!r}"):
+        plan_concept(concept, family=family, retain=["a dog", prompt])
+
+
+def test_an_article_is_none_within_a_name() -> None:
+    assert mentions("a field by Van Gogh", "Van Gogh")
+    assert bare("the moon") == "moon"

@@ -8,7 +8,7 @@ from support.tiny import seeded
 from torch import Tensor
 
 from erasure.errors import ConfigError
-from erasure.methods.row_solve import solve_rows
+from erasure.solving.rows import solve_rows
 
 
 def system_of(width: int, seed: int) -> Tensor:

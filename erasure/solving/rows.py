@@ -39,7 +39,7 @@ def solve_rows(system: Tensor, wanted: Tensor, free: Tensor | None = None) -> Te
         change[whole] = torch.cholesky_solve(wanted[whole].T, factor(system)).T
     if free is None:
         return change
-    for rows in _chunks((~whole & free.any(1)).nonzero().flatten(), len(system)):
+    for rows in chunks((~whole & free.any(1)).nonzero().flatten(), len(system) ** 2):
         chosen = free[rows]  # (R, d)
         pairs = chosen[:, :, None] & chosen[:, None, :]
         identity = torch.diag_embed((~chosen).to(system))
@@ -51,8 +51,7 @@ def solve_rows(system: Tensor, wanted: Tensor, free: Tensor | None = None) -> Te
 
 def factor(systems: Tensor) -> Tensor:
     """Lower Cholesky factors of (..., d, d); ConfigError where one is singular."""
-    lower: Tensor
-    lower, failed = torch.linalg.cholesky_ex(systems)
+    lower, failed = lower_factor(systems)
     if failed.any():
         raise ConfigError(
             "the closed form has no single solution, as its vectors leave directions open; give a "
@@ -61,7 +60,14 @@ def factor(systems: Tensor) -> Tensor:
     return lower
 
 
-def _chunks(rows: Tensor, width: int) -> Iterator[Tensor]:
-    size = max(1, _CHUNK // width**2)
+def lower_factor(systems: Tensor) -> tuple[Tensor, Tensor]:
+    """Lower Cholesky factors of (..., d, d), and where there is none: (...) bool."""
+    lower, failed = torch.linalg.cholesky_ex(systems)
+    return lower, failed > 0
+
+
+def chunks(rows: Tensor, each: int) -> Iterator[Tensor]:
+    """The rows in parts whose working arrays, of `each` numbers a row, fit 256 MiB together."""
+    size = max(1, _CHUNK // each)
     for start in range(0, len(rows), size):
         yield rows[start : start + size]

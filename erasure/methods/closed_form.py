@@ -1,0 +1,102 @@
+"""The family of methods that solve for cross-attention keys and values, with no training."""
+
+# o x d a key or value weight, N edited vectors, r the rank of a change.
+
+import logging
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from erasure.architectures.scopes import xattn_kv
+from erasure.diffusion.task import Task
+from erasure.errors import ConfigError
+from erasure.masks.masks import MaskKind, SaliencyMask
+from erasure.methods.protocol import Need
+from erasure.solving.factors import Factors
+from erasure.solving.quadratic import Quadratic
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClosedForm:
+    """What such methods have in common; each adds its settings."""
+
+    name: ClassVar[str]
+    default_mask: ClassVar[MaskKind] = "all"
+    default_scope: ClassVar[str] = "xattn-kv"
+    bears: ClassVar[int] = 10
+    """How many concepts it is known to bear in one solve."""
+    beyond: ClassVar[str] = ""
+    """What was published of it at more concepts."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """Encoded prompts alone."""
+        return frozenset({"prompts"})
+
+    def length(self, mask: SaliencyMask, /) -> int:
+        """Weights to solve for."""
+        return len(_chosen(mask))
+
+    def solved(self, task: Task) -> list[str]:
+        """The key and value weights of which the mask selects any; warns of too many concepts.
+
+        Raises:
+            ConfigError: the mask selects none.
+        """
+        names = _chosen(task.mask)
+        if not names:
+            raise ConfigError(
+                "the mask selects no key or value weight of the cross-attention, the only ones "
+                f"that {self.name} changes; make it with --scope xattn-kv"
+            )
+        count = task.data.require_texts().concept_count
+        task.outcome.facts["concepts"] = count
+        if count > self.bears:
+            _log.warning(
+                "%s solves for %d concepts at once and is known to bear about %d: %s; look at what "
+                "is kept, or erase fewer",
+                self.name,
+                count,
+                self.bears,
+                self.beyond,
+            )
+        return names
+
+
+def apply(
+    task: Task, name: str, problem: Quadratic, residual: Tensor, thin: Factors | None = None
+) -> Tensor:
+    """Change a weight by the solution of a problem, and keep its factors where it is free in full.
+
+    Args:
+        residual: (o, N), weighted as the problem's vectors are.
+        thin: `residual @ problem.down` as factors, where the caller has them.
+
+    Returns:
+        The change, (o, d) float64, zero where the mask does not select.
+    """
+    free = task.mask.entries[name]
+    base = task.checkpoint.network[name].double()
+    if thin is not None and bool(free.all()):
+        change = thin.change()
+        task.outcome.factors[name] = thin
+    else:
+        change = problem.change(residual, free)
+    task.change({name: base + change})
+    note_change(task, name, change)
+    return change
+
+
+def note_change(task: Task, name: str, change: Tensor) -> None:
+    """Note the largest change of a weight relative to its norm, and of which weight it is."""
+    base = task.checkpoint.network[name].double()
+    share = float(change.norm() / base.norm().clamp(min=1e-300))
+    if share >= task.outcome.facts.get("largest_change", -1.0):
+        task.outcome.facts |= {"largest_change": share, "largest_change_of": name}
+
+
+def _chosen(mask: SaliencyMask) -> list[str]:
+    return [name for name, entry in mask.entries.items() if xattn_kv(name) and entry.any()]

@@ -1,0 +1,1 @@
+"""Least squares over the rows of weights: what the methods in closed form share."""

@@ -1,0 +1,94 @@
+"""Which text features a closed form rewrites, with what, and which it keeps."""
+
+# P prompts, L tokens, d text features, N and M vectors.
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+
+from erasure.diffusion.latents import ConceptData, PromptRows
+from erasure.errors import ConfigError
+
+Tokens = Literal["last", "tail", "all"]
+"""Which features of a prompt: of its last word, of all tokens from there on, or of all tokens."""
+TOKEN_CHOICES: Final[tuple[Tokens, ...]] = ("last", "tail", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class EditVectors:
+    """Text features as columns, float64."""
+
+    concept: Tensor
+    """(d, N) of what is forgotten."""
+    instead: Tensor
+    """(d, N) of what stands in for each."""
+    others: Tensor
+    """(d, M) of what is kept."""
+    names: Sequence[str] = field(default=(), compare=False)
+    """What messages call the N + M vectors; empty where nobody named them."""
+
+
+def check_tokens(tokens: str) -> None:
+    """Raise ConfigError where it is no choice of tokens."""
+    if tokens not in TOKEN_CHOICES:
+        raise ConfigError(f"tokens is {tokens!r}; give 'last', 'tail' or 'all'")
+
+
+def edit_vectors(data: ConceptData, tokens: Tokens) -> EditVectors:
+    """Features of the concepts' prompts, of their first stand-ins and of what is kept.
+
+    Args:
+        data: with the prompts of one concept or of several encoded.
+        tokens: `last` takes one feature a prompt; `tail` all from the last word on, aligned with
+            those of the stand-in as far as both go; `all` every token, aligned by place.
+
+    Raises:
+        ConfigError: the prompts are not encoded, or a prompt of a concept is among those that are
+            kept.
+    """
+    texts, table = data.require_texts(), data.prompts.tokens  # (P, L, d)
+    _refuse_kept(texts)
+    concept: list[Tensor] = []
+    instead: list[Tensor] = []
+    others: list[Tensor] = []
+    names: list[str] = []
+    for row, stand_in in zip(texts.forget.tolist(), texts.replacements[:, 0].tolist(), strict=True):
+        one, other = (_chosen(table[n], int(texts.last[n]), tokens) for n in (row, stand_in))
+        both = min(len(one), len(other))
+        concept.append(one[:both])
+        instead.append(other[:both])
+        names += _named(texts, row, int(texts.last[row]), both, tokens)
+    for row in (0, *texts.retain.tolist()):
+        others.append(_chosen(table[row], int(texts.last[row]), tokens))
+        names += _named(texts, row, int(texts.last[row]), len(others[-1]), tokens)
+    return EditVectors(_columns(concept), _columns(instead), _columns(others), names)
+
+
+def _columns(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts).double().T  # (d, N)
+
+
+def _refuse_kept(texts: PromptRows) -> None:
+    both = set(texts.forget.tolist()) & set(texts.retain.tolist())
+    if both:
+        raise ConfigError(
+            f"{texts.word(min(both))} is both to be forgotten and to be kept; take it out of one "
+            "list"
+        )
+
+
+def _named(texts: PromptRows, row: int, last: int, count: int, tokens: Tokens) -> Iterator[str]:
+    """What the features of a prompt are called, in their order."""
+    first = 0 if tokens == "all" else last
+    for place in range(first, first + count):
+        yield f"token {place} of {texts.word(row)}"
+
+
+def _chosen(features: Tensor, last: int, tokens: Tokens) -> Tensor:
+    """(L, d) -> (n, d)"""
+    if tokens == "all":
+        return features
+    return features[last:] if tokens == "tail" else features[last : last + 1]
