@@ -79,6 +79,7 @@ class Task:
         objective: Objective[B],
         *,
         needs_frozen: bool = False,
+        average_decay: float = 1.0,
     ) -> Iterator[Step]:
         """Minimise an objective over the selected weights, and take the result.
 
@@ -88,6 +89,8 @@ class Task:
             settings: how far and how fast.
             batches: gives the samples.
             needs_frozen: whether `batches` or `objective` ask the base.
+            average_decay: below 1, a moving average of the selected weights answers in the base's
+                place, and is the result.
 
         Raises:
             TrainingError: see `erasure.training.trainer.MaskedTrainer.steps`, and where the saved
@@ -105,6 +108,7 @@ class Task:
             objective=objective,
             config=settings,
             needs_frozen=needs_frozen,
+            average_decay=average_decay,
             team=self.team,
         )
         yield from self.keeper.begin(trainer, self.team)

@@ -5,6 +5,7 @@ from erasure.methods.esd import Esd
 from erasure.methods.protocol import Method, Need
 from erasure.methods.registry import METHODS, make_method, method_kind
 from erasure.methods.salun import SalUn
+from erasure.methods.sdd import Sdd
 from erasure.methods.uce import Uce
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Method",
     "Need",
     "SalUn",
+    "Sdd",
     "Uce",
     "make_method",
     "method_kind",

@@ -1,7 +1,11 @@
-"""The family of methods that train the selected weights by gradient."""
+"""The families of methods that train the selected weights by gradient."""
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
+from erasure.diffusion.batches import RolloutBatches
+from erasure.diffusion.task import Task
+from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
 from erasure.training.trainer import TrainConfig
 
@@ -13,3 +17,44 @@ class ByGradient(TrainConfig):
     def length(self, mask: SaliencyMask, /) -> int:
         """Steps of the optimiser."""
         return self.steps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ByRollout(ByGradient):
+    """Settings of methods that learn from latents which a network draws itself."""
+
+    drawn: ClassVar[int] = 1
+    """Rollouts a sample."""
+    learned: ClassVar[int] = 1
+    """Passes a sample with a gradient."""
+    asked: ClassVar[int] = 2
+    """Passes a sample without one, beside the rollouts."""
+
+    batch_size: int = 1
+    """Rollouts a step; of all processes together."""
+    rollout_steps: int = 50
+    """Steps of the whole sampling, of which a rollout takes a random number."""
+    rollout_guidance: float = 3.0
+    """g of e(empty) + g (e(c) - e(empty)) in the rollouts; 1 is none."""
+
+    def __post_init__(self) -> None:
+        ByGradient.__post_init__(self)
+        if self.rollout_steps < 1:
+            raise ConfigError(f"rollout_steps is {self.rollout_steps}; give 1 or more")
+
+    def rollouts(self, task: Task, by: Literal["student", "frozen"]) -> RolloutBatches:
+        """Samples of the concept's prompts.
+
+        Args:
+            task: whose data hold the prompts.
+            by: who draws, the network in training or the one that `frozen` asks.
+        """
+        return RolloutBatches(
+            task.data,
+            task.schedule,
+            self.seed,
+            task.device,
+            steps=self.rollout_steps,
+            guidance=self.rollout_guidance,
+            by=by,
+        )

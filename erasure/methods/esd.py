@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from erasure.diffusion.batches import Rollout, RolloutBatches
+from erasure.diffusion.batches import Rollout
 from erasure.diffusion.denoiser import Denoiser, join
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
-from erasure.methods.by_gradient import ByGradient
+from erasure.methods.by_gradient import ByRollout
 from erasure.methods.protocol import Need
 from erasure.training.step import Step
 from erasure.training.trainer import Loss
@@ -27,7 +27,7 @@ def shifted(empty: Tensor, concept: Tensor, strength: float) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Esd(ByGradient):
+class Esd(ByRollout):
     """|e(x_t | c) - (e0(x_t | empty) - n (e0(x_t | c) - e0(x_t | empty)))|^2, e0 being the base.
 
     Scopes make its variants: `xattn` is ESD-x, `xattn-kv` is ESD-x-strict, `noxattn` is ESD-u. The
@@ -49,23 +49,15 @@ class Esd(ByGradient):
 
     steps: int = 1000
     """Optimiser steps."""
-    batch_size: int = 1
-    """Rollouts a step; of all processes together."""
     strength: float = 1.0
     """n, how far beyond the empty prompt's prediction the target lies; 0 is that prediction."""
     rollout: Literal["student", "frozen"] = "student"
     """Who draws the latents: the network in training, or the base."""
-    rollout_steps: int = 50
-    """Steps of the whole sampling, of which a rollout takes a random number."""
-    rollout_guidance: float = 3.0
-    """g of e(empty) + g (e(c) - e(empty)) in the rollouts; 1 is none."""
 
     def __post_init__(self) -> None:
-        ByGradient.__post_init__(self)
+        ByRollout.__post_init__(self)
         if self.rollout not in ("student", "frozen"):
             raise ConfigError(f"rollout is {self.rollout!r}; give 'student' or 'frozen'")
-        if self.rollout_steps < 1:
-            raise ConfigError(f"rollout_steps is {self.rollout_steps}; give 1 or more")
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -74,16 +66,7 @@ class Esd(ByGradient):
 
     def run(self, task: Task, /) -> Iterator[Step]:
         """Train on rollouts."""
-        batches = RolloutBatches(
-            task.data,
-            task.schedule,
-            self.seed,
-            task.device,
-            steps=self.rollout_steps,
-            guidance=self.rollout_guidance,
-            by=self.rollout,
-        )
-        return task.train(self, batches, self, needs_frozen=True)
+        return task.train(self, self.rollouts(task, self.rollout), self, needs_frozen=True)
 
     def __call__(self, student: Denoiser, frozen: Denoiser, batch: Rollout, /) -> Loss:
         """The loss of one batch; no gradient flows through the base's answers."""

@@ -7,12 +7,14 @@ from erasure.methods.ascent import GradientAscent
 from erasure.methods.esd import Esd
 from erasure.methods.protocol import Method
 from erasure.methods.salun import SalUn
+from erasure.methods.sdd import Sdd
 from erasure.methods.uce import Uce
 
 METHODS: Final[dict[str, type[Method]]] = {
     "salun": SalUn,
     "ascent": GradientAscent,
     "esd": Esd,
+    "sdd": Sdd,
     "uce": Uce,
 }
 

@@ -1,8 +1,8 @@
-"""The network as it was before the first step, without a second network."""
+"""A second network without a second network: the base, or an average that follows the training."""
 
 # B samples, C x H x W latents.
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -14,29 +14,50 @@ from erasure.training.selected import SelectedWeights
 
 
 class FrozenDenoiser:
-    """Answers of the base: the network in training with the selected weights put back for a call.
+    """Answers of the network in training with other values of the selected weights for a call.
 
-    Its memory is that of the selected values alone. Ask it before the student's pass with a
-    gradient, not between that pass and its backward pass: torch refuses the latter, as the weights
-    behind the graph have changed.
+    These are those of the base, or a moving average that starts there. Its memory is that of the
+    selected values alone. Ask it before the student's pass with a gradient, not between that pass
+    and its backward pass: torch refuses the latter, as the weights behind the graph have changed.
     """
 
-    def __init__(self, denoise: Denoiser, selected: SelectedWeights, *, needed: bool) -> None:
+    def __init__(
+        self, denoise: Denoiser, selected: SelectedWeights, *, needed: bool, decay: float = 1.0
+    ) -> None:
         """Remember the base's values.
 
         Args:
             denoise: of the network that `selected` moves, before its first step.
             needed: whether it will be asked; without, it remembers nothing and refuses to answer.
+            decay: share that the values keep of themselves in each step, in (0, 1]; the rest is
+                the student's. With 1 they are the base's for ever.
+
+        Raises:
+            ConfigError: the decay is out of range.
         """
-        self._denoise, self._selected = denoise, selected
+        if not 0 < decay <= 1:
+            raise ConfigError(f"the decay of the average is {decay}; give more than 0, at most 1")
+        self._denoise, self._selected, self._decay = denoise, selected, decay
         self._base: dict[str, Tensor] | None = None
         if needed:
             self._base = {k: v.detach().clone() for k, v in selected.vectors.items()}
         self._depth = 0
 
+    @property
+    def average(self) -> Mapping[str, Tensor]:
+        """The moving average of each selected vector, to be read and restored; empty where the
+        values stay the base's."""
+        return self._base if self._base is not None and self._decay < 1 else {}
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move the average towards the student, after a step of the optimiser."""
+        for name, value in self.average.items():
+            value.lerp_(self._selected.vectors[name].detach(), 1 - self._decay)
+
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep the base's values in the network for a block with several calls."""
+        """Keep the other values in the network for a block with several calls."""
         if self._base is None:
             raise ConfigError(
                 "the base's answers were asked for by a method that does not name 'frozen' among "

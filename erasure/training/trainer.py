@@ -157,6 +157,7 @@ class MaskedTrainer(Generic[B]):
         objective: Objective[B],
         config: TrainConfig,
         needs_frozen: bool = False,
+        average_decay: float = 1.0,
         team: Team = ALONE,
     ) -> None:
         """Prepare; nothing moves yet.
@@ -168,6 +169,8 @@ class MaskedTrainer(Generic[B]):
             mask: bool tensors by parameter name.
             needs_frozen: whether the objective or the batches ask the base; its values of the
                 selected weights are then kept.
+            average_decay: below 1, the base's values follow the student as a moving average,
+                which is then what comes out.
             team: with whom the batches are shared; all are given the same.
 
         Raises:
@@ -178,7 +181,9 @@ class MaskedTrainer(Generic[B]):
         self._denoise = InPrecision(wrap(network), config.precision)
         self._network, self._device = network, next(network.parameters()).device
         self.selected = SelectedWeights(network, mask)
-        self._frozen = FrozenDenoiser(self._denoise, self.selected, needed=needs_frozen)
+        self.frozen = FrozenDenoiser(
+            self._denoise, self.selected, needed=needs_frozen, decay=average_decay
+        )
         if config.precision == "bf16-weights":  # the selected weights have been read unrounded
             nn.Module.to(network, torch.bfloat16)  # that of diffusers warns
         vectors, rate = self.selected.vectors.values(), config.learning_rate
@@ -188,10 +193,12 @@ class MaskedTrainer(Generic[B]):
 
     @torch.no_grad()
     def widen(self) -> nn.Module:
-        """The network in float32, the selected weights unrounded; no step may follow."""
+        """The network in float32, the selected weights unrounded, or their average where one is
+        kept; no step may follow."""
         if self.config.precision == "bf16-weights":
             self._network.float()
             self.selected.write_back()
+        self.selected.write(self.frozen.average)
         return self._network
 
     def steps(self) -> Iterator[Step]:
@@ -221,6 +228,7 @@ class MaskedTrainer(Generic[B]):
             clip_norm=config.clip_norm,
         )
         self.selected.write_back()
+        self.frozen.follow()
         self.done = index + 1
         return step
 
@@ -238,8 +246,8 @@ class MaskedTrainer(Generic[B]):
             share = count / config.batch_size
             with autocast_of(config.precision, self._device):
                 place = index * config.batch_size + start
-                batch = self._batches.at(place, count, self._denoise, self._frozen)
-                loss = self._objective(self._denoise, self._frozen, batch)
+                batch = self._batches.at(place, count, self._denoise, self.frozen)
+                loss = self._objective(self._denoise, self.frozen, batch)
             attention = attention_of(config.precision, self._batches.shape, self._device)
             with attention:  # where passes are recomputed
                 torch.autograd.backward(share * loss.total)

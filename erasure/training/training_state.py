@@ -35,6 +35,7 @@ def save_state(path: Path, trainer: MaskedTrainer[Any], history: Sequence[Step],
     """
     vectors = trainer.selected.vectors
     tensors = state_tensors(vectors, trainer.optimizer, history, _COLUMNS)
+    tensors |= {f"average.{name}": value for name, value in trainer.frozen.average.items()}
     keep, done = before(path), str(trainer.done)
     save_run(path, tensors, kind=FORMAT, run=run, keep=keep, done=done)
 
@@ -54,6 +55,8 @@ def load_state(path: Path, trainer: MaskedTrainer[Any], run: str) -> Resumed:
     with fitting(state.file):
         vectors = trainer.selected.vectors
         history = restore(state.tensors, vectors, trainer.optimizer, _COLUMNS)
+        for name, value in trainer.frozen.average.items():
+            value.copy_(state.tensors[f"average.{name}"])
         trainer.selected.write_back()
         trainer.done = int(state.metadata["done"])
         if trainer.done < 0:

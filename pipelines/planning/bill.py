@@ -23,7 +23,8 @@ from erasure.memory_bill import (
     moment_bytes,
     training_stages,
 )
-from erasure.methods import Esd, GradientAscent
+from erasure.methods import GradientAscent
+from erasure.methods.by_gradient import ByRollout
 from erasure.pass_costs import PassCost, decoder_cost, encoder_cost, unet_cost
 from eval.pictures.picture_files import is_picture, visible
 from pipelines.configs.settings import DrawingConfig, EraseRecipe, PicturesConfig, parse_seeds
@@ -195,8 +196,8 @@ class _Count:
     def _passes(self) -> tuple[int, int]:
         """For a forget sample: passes with a gradient, and those without."""
         method = self.recipe.method
-        if isinstance(method, Esd):  # half of the sampling on average, two passes each
-            return 1, 2 + method.rollout_steps
+        if isinstance(method, ByRollout):  # half of the sampling on average, two passes each
+            return method.learned, method.asked + method.drawn * method.rollout_steps
         learned = 2 if self.retain else 1
         if isinstance(method, GradientAscent):
             return learned, 0

@@ -2,28 +2,15 @@
 
 import pytest
 import torch
-from support.tiny import Toy, ToyDenoiser, seeded, toy_condition
-from torch import Tensor
+from support.rolled import answers, rollout
+from support.tiny import Toy, ToyDenoiser, seeded
 
 from erasure.checkpoints import Checkpoint
-from erasure.diffusion.batches import Rollout
-from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.edit import erase, find_mask
 from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.errors import ConfigError
 from erasure.methods import Esd
 from erasure.methods.esd import shifted
-
-
-def rollout(rows: int = 3) -> Rollout:
-    table = toy_condition(rows=3 * rows)
-    parts = [table[torch.arange(n * rows, (n + 1) * rows)] for n in range(3)]
-    x_t = torch.randn(rows, 2, 4, 4, generator=seeded(5))
-    return Rollout(x_t, torch.tensor([1, 500, 900])[:rows], *parts)
-
-
-def answers(network: Toy, batch: Rollout, condition: Condition) -> Tensor:
-    return network(batch.x_t, batch.t, condition.tokens)
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0, 2.5])
