@@ -1,14 +1,14 @@
 """One erasure as a record keeps it: which concept, of which weights, to which weights, and how."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Final, get_type_hints
+from typing import Any
 
 from erasure.errors import CheckpointError
 from erasure.local_paths import without_folders
-
-_CHECKED: Final[Mapping[Any, tuple[type, ...]]] = {str: (str,), int: (int,), float: (float, int)}
+from erasure.storage.tables import read_record
 
 
 def utc_now() -> str:
@@ -48,29 +48,23 @@ class EditRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; no path of this machine, whatever the settings are."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {"config": without_folders(self.config)}
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], source: str) -> "EditRecord":
-        """The inverse; keys this version does not know are left out.
 
-        Raises:
-            CheckpointError: an entry is missing or of the wrong type.
-        """
-        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        try:
-            record = cls(**known)
-        except TypeError as err:
-            raise CheckpointError(
-                f"{source} has an incomplete record of an edit ({err}); get it again from its "
-                "source"
-            ) from err
-        for name, kind in get_type_hints(cls).items():
-            value, wanted = getattr(record, name), _CHECKED.get(kind, (Mapping,))
-            if not isinstance(value, wanted) or isinstance(value, bool):
-                names = " or ".join(t.__name__ for t in wanted)
-                raise CheckpointError(
-                    f"{source}: {name} is {value!r:.60}, not {names}; get it again from its source"
-                )
-        return record
+def read_edit(values: Mapping[str, Any], source: str) -> EditRecord:
+    """What `EditRecord.to_dict` wrote; keys that this version does not know are left out.
+
+    Args:
+        source: of the record, for messages.
+
+    Raises:
+        CheckpointError: an entry is missing or of the wrong type, or the density is no number.
+    """
+    try:
+        record: EditRecord = read_record(EditRecord, values, "edit", CheckpointError)
+        if not math.isfinite(record.density):
+            raise CheckpointError(f"edit.density is {values['density']}, not a number")
+    except CheckpointError as err:
+        raise CheckpointError(f"{source}: {err}; get it again from its source") from err
+    return record

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from erasure.checkpoints.edit_record import EditRecord
+from erasure.checkpoints.edit_record import EditRecord, read_edit
 from erasure.errors import CheckpointError
 from erasure.storage.json_text import parsed
 
@@ -76,7 +76,7 @@ class Provenance:
         """
         format_name = values.get("format")
         if format_name == FIRST_FORMAT:
-            return cls(edits=(EditRecord.from_dict(values, source),))
+            return cls(edits=(read_edit(values, source),))
         if format_name != FORMAT:
             raise CheckpointError(
                 f"{source} has provenance format {format_name!r:.60}, not {FORMAT!r}; "
@@ -85,7 +85,7 @@ class Provenance:
         listed = values.get("edits")
         if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
             raise CheckpointError(f"{source} has no list of edits; get it again from its source")
-        edits = tuple(EditRecord.from_dict(one, source) for one in listed)
+        edits = tuple(read_edit(one, source) for one in listed)
         return cls(edits=edits, restored=_restored(values.get("restored"), source))
 
     @classmethod

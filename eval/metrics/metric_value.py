@@ -1,7 +1,7 @@
 """One number that says how two sets of pictures compare, with how sure it is."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from eval.errors import EvalError
@@ -33,7 +33,3 @@ class MetricValue:
                 f"{self.label} is {self.value} in [{self.low}, {self.high}]; a picture or the "
                 "weights of the metric hold values that are not finite"
             )
-
-    def to_dict(self) -> dict[str, str | float | int | None]:
-        """Plain values, as `results.json` keeps them."""
-        return asdict(self)

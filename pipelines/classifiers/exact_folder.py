@@ -14,10 +14,10 @@ from erasure.errors import CheckpointError, ConfigError
 from erasure.local_paths import without_folders
 from erasure.storage.disk import disk_errors, refuse_existing
 from erasure.storage.files import atomic
+from erasure.storage.tables import build
 from pipelines.classifiers.data.data import ClassifierData, DataConfig
 from pipelines.classifiers.networks.architectures import ModelConfig, make_model, require_known
 from pipelines.classifiers.runs import data_of
-from pipelines.configs.recipe import build
 
 FORMAT: Final = "erasure-exact-run 1"
 WEIGHTS: Final = "ensemble.safetensors"

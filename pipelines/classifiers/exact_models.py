@@ -18,6 +18,7 @@ from erasure.classifiers.exact.exact_methods import EXACT
 from erasure.classifiers.exact.points import Points
 from erasure.errors import ConfigError
 from erasure.storage.disk import disk_errors
+from erasure.storage.tables import build
 from pipelines.classifiers.data.data import ClassifierData, batches, load_data
 from pipelines.classifiers.data.forget_setting import ForgetSetting
 from pipelines.classifiers.exact_folder import (
@@ -31,7 +32,6 @@ from pipelines.classifiers.exact_folder import (
 from pipelines.classifiers.measuring import Measured, Split, measure, split_data
 from pipelines.classifiers.networks.architectures import make_model
 from pipelines.classifiers.run_settings import EvaluateRun, ForgetRun, TrainRun
-from pipelines.configs.recipe import build
 from pipelines.process.progress import Reporter
 
 SEEDED: Final = ("sisa", "forest", "extra-trees")

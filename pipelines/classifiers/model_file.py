@@ -16,6 +16,7 @@ from erasure.errors import CheckpointError, ConfigError
 from erasure.local_paths import without_folders
 from erasure.storage.hashing import rounded_hash, weights_hash
 from erasure.storage.regular_files import require_regular
+from erasure.storage.tables import build
 from erasure.storage.tensor_file import write_tensors
 from pipelines.classifiers.data.data import DataConfig, DataFacts
 from pipelines.classifiers.networks.architectures import (
@@ -24,7 +25,6 @@ from pipelines.classifiers.networks.architectures import (
     make_model,
     require_known,
 )
-from pipelines.configs.recipe import build
 
 FORMAT: Final = "erasure-classifier 1"
 _HASHES: Final = "2"

@@ -12,11 +12,12 @@ import torch
 from erasure.classifiers import TrainingRecipe, make_method
 from erasure.classifiers.exact.exact_methods import EXACT
 from erasure.errors import ConfigError
+from erasure.storage.tables import build
 from pipelines.classifiers.bench.bench_config import BenchConfig
 from pipelines.classifiers.bench.presets import Preset, load_presets
 from pipelines.classifiers.data.data import DataConfig
 from pipelines.classifiers.networks.architectures import ModelConfig
-from pipelines.configs.recipe import build, load_toml, merge
+from pipelines.configs.recipe_files import load_toml, merge
 from pipelines.run.models import pick_device
 
 RECIPES: Final = Path(__file__).parent / "recipes"

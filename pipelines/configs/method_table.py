@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from erasure.errors import ConfigError
 from erasure.methods import METHODS, Method, SalUn, method_kind
-from pipelines.configs.recipe import build
+from erasure.storage.tables import build
 
 _OLD_NAMES: Final = {"random-label": "salun", "ascent": "ascent"}
 """What the table `[objective]` of older recipes called the methods."""

@@ -7,7 +7,7 @@ from typing import Any
 from erasure.errors import ConfigError
 from pipelines.configs.everyday import ERASE, flags
 from pipelines.configs.method_table import kind_in, settings_of
-from pipelines.configs.recipe import merge
+from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import EraseRecipe
 from prompts.nearest import nearest
 

@@ -8,11 +8,12 @@ from typing import Any, Final, Literal
 from erasure.diffusion.saliency import SaliencyConfig
 from erasure.errors import ConfigError
 from erasure.methods import Method, Need, SalUn
+from erasure.storage.tables import build
 from erasure.training.trainer import TrainConfig
 from pipelines.configs.method_table import build_method, converted, kind_in
-from pipelines.configs.recipe import as_tables, build, dump_published, dump_toml, merge
+from pipelines.configs.recipe import as_tables, dump_published, dump_toml
+from pipelines.configs.recipe_files import merge, shipped
 from pipelines.configs.recipe_files import read_recipe as read_recipe
-from pipelines.configs.recipe_files import shipped
 from pipelines.configs.recipe_files import shipped_recipes as shipped_recipes
 from pipelines.configs.unread import refuse_unread, unread_by_erasure
 from prompts.concepts.canvas_concepts import is_style

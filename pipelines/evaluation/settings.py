@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from erasure.errors import ConfigError
-from pipelines.configs.recipe import as_tables, build, dump_toml, merge
+from erasure.storage.tables import build
+from pipelines.configs.recipe import as_tables, dump_toml
+from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import check_size
 from pipelines.configs.unread import refuse_unread, unread_by_evaluation
 from pipelines.drawing.generation import Precision

@@ -18,9 +18,10 @@ from erasure.storage.cache import TensorCache
 from erasure.storage.disk import require_space
 from erasure.storage.files import atomic
 from erasure.storage.state_file import drop
+from erasure.storage.tables import build
 from erasure.training.moments import require_eight_bit
 from erasure.training.step import Step
-from pipelines.configs.recipe import build, merge
+from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import (
     EraseRecipe,
     parse_seeds,

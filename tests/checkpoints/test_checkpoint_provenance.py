@@ -81,10 +81,12 @@ def test_what_versions_with_one_edit_wrote_is_a_list_of_one() -> None:
 def test_other_formats_and_damage_are_refused() -> None:
     with pytest.raises(CheckpointError, match="format 'erasure-checkpoint 9', not"):
         Provenance.from_dict({**SOME.to_dict(), "format": "erasure-checkpoint 9"})
-    with pytest.raises(CheckpointError, match=r"incomplete record.*base_hash"):
+    with pytest.raises(CheckpointError, match=r"edit\.concept is missing; get it again"):
         Provenance.from_dict({"format": "erasure-checkpoint 1"})
-    with pytest.raises(CheckpointError, match="moved is 'many', not int"):
+    with pytest.raises(CheckpointError, match=r"edit\.moved is 'many', not a whole number; get it"):
         Provenance.from_dict({**OLD, "moved": "many"})
+    with pytest.raises(CheckpointError, match=r"edit\.density is None, not a number; get it"):
+        Provenance.from_dict({**OLD, "density": None})
     with pytest.raises(CheckpointError, match="no list of edits"):
         Provenance.from_dict({**SOME.to_dict(), "edits": {"a": 1}})
     with pytest.raises(CheckpointError, match="restored is"):

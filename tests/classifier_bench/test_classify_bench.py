@@ -351,8 +351,6 @@ def test_a_file_of_tuned_values_that_serves_no_setting_is_refused(run: Run, tmp_
             "does not say what its values were found",
         ),
         ("[found_for]\ndata = 'x'\n[search]\ntrials = 8\nseeds = 2\n", "is missing"),
-        ("rows = 3\n[found_for]\n", "rows holds 3"),
-        ("[found_for]\n[rows]\nga = [1]\n", "rows holds"),
     ],
 )
 def test_files_that_hold_no_tuned_values_are_refused(
@@ -362,6 +360,24 @@ def test_files_that_hold_no_tuned_values_are_refused(
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_presets(["ga"], tuned=[path])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("rows = 3\n", "rows is 3; give a table"),
+        ("rows.ga = [1]\n", r"rows.ga is \[1\]; give a table"),
+        ("rows.ga.lr = [1]\n", r"rows.ga.lr is \[1\]; give a whole number or a number or text"),
+        ("row = 1\n", "row is unknown; the nearest known key is rows"),
+    ],
+)
+def test_rows_of_tuned_values_are_checked_key_by_key(
+    tmp_path: Path, rows: str, message: str
+) -> None:
+    path = tuned_file(tmp_path, FOUND_FOR)
+    path.write_text(rows + path.read_text().replace("[rows]\n", ""))
+    with pytest.raises(ConfigError, match=f"{path.name}: {message}"):
+        TunedValues.read(path)
 
 
 def test_networks_of_two_widths_and_data_of_two_sizes_have_rows_of_their_own(run: Run) -> None:

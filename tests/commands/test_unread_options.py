@@ -10,7 +10,7 @@ from support.console import erasure
 from erasure.errors import ConfigError
 from eval.judges.judges import JUDGES
 from pipelines.classifiers.run_settings import ForgetRun, preset_of, settings_of
-from pipelines.configs.recipe import load_toml
+from pipelines.configs.recipe_files import load_toml
 from pipelines.configs.settings import read_recipe, recipe_text, resolve, shipped_recipes
 from pipelines.configs.unread import JUDGE_NAMES
 from pipelines.evaluation.settings import evaluation_text, resolve_evaluation

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from erasure.errors import ConfigError
-from pipelines.configs.recipe import build, dump_toml, load_toml
+from erasure.storage.tables import build
+from pipelines.configs.recipe import dump_toml
+from pipelines.configs.recipe_files import load_toml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from erasure.errors import ConfigError
 from erasure.methods import SalUn
-from pipelines.configs.recipe import load_toml, merge
+from pipelines.configs.recipe_files import load_toml, merge
 from pipelines.configs.settings import (
     DataConfig,
     DrawingConfig,

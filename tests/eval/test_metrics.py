@@ -570,7 +570,7 @@ def test_clip_values_are_after_before_and_paired_difference() -> None:
     assert clip_values("tiny-clip", after) == found[:1]
     unchanged = clip_values("tiny-clip", after, after)[-1]
     assert (unchanged.value, unchanged.low, unchanged.high) == (0.0, None, None)
-    assert found[0].to_dict()["unit"] == "points"
+    assert found[0].unit == "points"
 
 
 def test_a_vision_model_extracts_the_features_that_it_pools(clip_folder: Path) -> None:

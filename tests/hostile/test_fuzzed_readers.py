@@ -33,10 +33,11 @@ from erasure.patches.patch import apply_patch, make_patch
 from erasure.patches.patch_file import load_patch, save_patch
 from erasure.storage import state_file
 from erasure.storage.state_file import load_run, save_run
+from erasure.storage.tables import build
 from erasure.storage.tensor_file import read_tensors
 from eval.errors import EvalError
 from eval.judges.labels import read_labels
-from pipelines.configs.recipe import build, load_toml
+from pipelines.configs.recipe_files import load_toml
 from pipelines.configs.settings import EraseRecipe
 from pipelines.data.picture_folder import folder_entries
 from pipelines.evaluation.outcome.results import read_results

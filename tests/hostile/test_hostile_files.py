@@ -26,7 +26,7 @@ from eval.judges.labels import read_labels
 from eval.pictures.decoding import decode
 from pipelines.classifiers.data.idx_data import read_idx
 from pipelines.classifiers.exact_folder import open_exact
-from pipelines.configs.recipe import load_toml
+from pipelines.configs.recipe_files import load_toml
 from pipelines.data.picture_folder import folder_entries
 from pipelines.evaluation.outcome.results import read_results
 from prompts.errors import PromptError

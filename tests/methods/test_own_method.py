@@ -10,7 +10,7 @@ from support.console import erasure
 
 from erasure import verify
 from erasure.checkpoints import read_checkpoint
-from pipelines.configs.recipe import load_toml
+from pipelines.configs.recipe_files import load_toml
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
 

@@ -27,6 +27,7 @@ from erasure.classifiers.exact.points import Points
 from erasure.classifiers.exact.sisa.sisa import SisaModel
 from erasure.storage.cache import content_key
 from erasure.storage.disk import disk_errors
+from erasure.storage.tables import build
 from eval.rates.unlearning_metrics import Scores
 from pipelines.classifiers.bench.bench_models import ModelStore
 from pipelines.classifiers.bench.cells import DeletionFacts
@@ -35,7 +36,6 @@ from pipelines.classifiers.data.data import ClassifierData, batches
 from pipelines.classifiers.exact_folder import RECORD, WEIGHTS, ExactRecord, is_exact, save_folder
 from pipelines.classifiers.exact_models import Answering
 from pipelines.classifiers.networks.architectures import ModelConfig, make_model
-from pipelines.configs.recipe import build
 from pipelines.process.progress import Tick
 
 FEATURES_STAY: Final = (

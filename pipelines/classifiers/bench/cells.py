@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from erasure.errors import ConfigError
 from erasure.storage.disk import disk_errors
 from erasure.storage.regular_files import require_regular
+from erasure.storage.tables import read_record
 from eval.rates.unlearning_metrics import Scores
 
 log = logging.getLogger(__name__)
@@ -85,8 +87,8 @@ class CellFile:
             require_regular(file)
             for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
                 try:
-                    cell = _cell(json.loads(line))
-                except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                    cell: Cell = read_record(Cell, json.loads(line), "cell", ConfigError)
+                except (ValueError, RecursionError):
                     log.warning("%s, line %d is no cell and is made again", file, number)
                     continue
                 found[cell.key] = cell
@@ -111,11 +113,3 @@ class CellFile:
                 file.write(json.dumps(asdict(cell), sort_keys=True).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
-
-
-def _cell(table: dict[str, Any]) -> Cell:
-    scores, deletion = table.pop("scores"), table.pop("deletion", None)
-    if deletion is not None:
-        deletion = DeletionFacts(before=Scores(**deletion.pop("before")), **deletion)
-    found = None if scores is None else Scores(**scores)
-    return Cell(scores=found, deletion=deletion, **table)

@@ -13,10 +13,11 @@ from erasure.classifiers import METHODS, Method, TrainingRecipe, make_method
 from erasure.classifiers.exact.exact import ExactMethod
 from erasure.classifiers.exact.exact_methods import EXACT
 from erasure.errors import ConfigError
+from erasure.storage.tables import build
 from pipelines.classifiers.bench.search_space import Space, Value, space_of
 from pipelines.classifiers.bench.tuned_values import TunedFor, TunedValues
 from pipelines.classifiers.data.raw_data import Kind
-from pipelines.configs.recipe import build, load_toml
+from pipelines.configs.recipe_files import load_toml
 from prompts.nearest import nearest
 
 FOLDER: Final = Path(__file__).parents[1] / "presets"

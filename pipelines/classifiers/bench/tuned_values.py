@@ -4,15 +4,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from erasure.classifiers import TrainingRecipe
 from erasure.errors import ConfigError
 from erasure.storage.cache import content_key
 from erasure.storage.files import atomic
+from erasure.storage.tables import build
 from pipelines.classifiers.bench.search_space import Value
 from pipelines.classifiers.networks.architectures import ModelConfig
-from pipelines.configs.recipe import build, dump_toml, load_toml
+from pipelines.configs.recipe import dump_toml
+from pipelines.configs.recipe_files import load_toml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,29 +82,7 @@ class TunedValues:
                 f"{path} does not say what its values were found for; search them again with "
                 "`erasure classify bench --tune`"
             )
-        rows = table.pop("rows", {})
-        _require_rows(path, rows)
         try:
-            known = build(_Head, table)
+            return build(cls, table)
         except ConfigError as err:
             raise ConfigError(f"{path}: {err}") from err
-        return cls(found_for=known.found_for, search=known.search, rows=rows)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Head:
-    found_for: TunedFor
-    search: Searched
-
-
-def _require_rows(path: Path, rows: Any) -> None:  # noqa: ANN401
-    tables = rows.values() if isinstance(rows, Mapping) else [rows]
-    for table in tables:
-        values = table.values() if isinstance(table, Mapping) else [table]
-        if not isinstance(table, Mapping) or not all(
-            isinstance(value, (int, float, str, bool)) for value in values
-        ):
-            raise ConfigError(
-                f"{path}: rows holds {str(table)[:80]}; give a table of settings for each method, "
-                "each a number or a word"
-            )

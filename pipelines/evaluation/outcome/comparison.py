@@ -9,10 +9,10 @@ from typing import Any, Final, Literal
 from rich.markup import escape
 from rich.table import Table
 
+from erasure.storage.tables import to_table
 from eval.errors import EvalError
 from eval.judges.judge import NOTHING
 from eval.rates.intervals import Difference, Proportion
-from pipelines.evaluation.outcome.records import to_plain
 from pipelines.evaluation.outcome.results import FILE_NAME, DetectionPreset, Results, read_results
 from pipelines.evaluation.report.report_format import measure, signed
 
@@ -73,7 +73,7 @@ class ComparedResults:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         names = ("suite", "pictures", "columns", "rows", "notes")
-        return {name: to_plain(getattr(self, name)) for name in names}
+        return {name: to_table(getattr(self, name)) for name in names}
 
     def to_table(self) -> Table:
         """For a terminal: the figure with its interval, below it the one before and the change."""
@@ -197,7 +197,7 @@ def _require_same(path: Path, one: Results, other_path: Path, other: Results) ->
 
 def _protocol(results: Results) -> Iterator[tuple[str, Any]]:
     yield "suite.name", results.suite.name
-    protocol = to_plain(results.protocol)
+    protocol = to_table(results.protocol)
     for name, value in protocol.items():
         if name not in _NOT_COMPARED:
             yield from _flat(name, value)

@@ -8,11 +8,11 @@ from typing import Any, Final, Literal
 
 from erasure.storage.files import atomic
 from erasure.storage.regular_files import require_regular
+from erasure.storage.tables import read_record, to_table
 from eval.errors import EvalError
 from eval.judges.judge import Judgement
 from eval.rates.intervals import Difference, Proportion
 from eval.rates.unlearning_rates import Compared, UnlearningRates
-from pipelines.evaluation.outcome.records import from_plain, to_plain
 from pipelines.evaluation.outcome.results_csv import write_classes, write_images
 
 FORMAT: Final = "diffusion-erasure results 2"
@@ -128,8 +128,8 @@ class Summary:
         """Shares first, their intervals and counts beside them."""
         return _shares(self.after) | {
             "before": None if self.before is None else _shares(self.before),
-            "difference": to_plain(self.difference),
-            "rejected": to_plain(self.rejected),
+            "difference": to_table(self.difference),
+            "rejected": to_table(self.rejected),
             "verdict": self.verdict,
         }
 
@@ -138,13 +138,11 @@ class Summary:
         """The inverse of `to_dict`."""
         before = values["before"]
         return cls(
-            verdict=from_plain(str, values["verdict"], "verdict"),
+            verdict=_read(str, values["verdict"], "verdict"),
             after=_proportions(values),
             before=None if before is None else _proportions(before),
-            difference=from_plain(
-                Mapping[str, Difference] | None, values["difference"], "difference"
-            ),
-            rejected=from_plain(Mapping[str, Rejected] | None, values.get("rejected"), "rejected"),
+            difference=_read(Mapping[str, Difference] | None, values["difference"], "difference"),
+            rejected=_read(Mapping[str, Rejected] | None, values.get("rejected"), "rejected"),
         )
 
 
@@ -370,7 +368,7 @@ def read_results(path: Path) -> Results:
             "diffusion-erasure that wrote it"
         )
     try:
-        read: Results = from_plain(Results, values, "results")
+        read: Results = _read(Results, values, "results")
     except EvalError as err:
         raise EvalError(f"{file} is damaged: {err}; {_AGAIN}") from err
     return read
@@ -379,11 +377,15 @@ def read_results(path: Path) -> Results:
 _AGAIN: Final = "evaluate again into that folder, finished images are kept"
 
 
+def _read(kind: Any, value: Any, where: str) -> Any:  # noqa: ANN401
+    return read_record(kind, value, where, EvalError)
+
+
 def _lines(results: Results) -> Iterator[str]:
     """JSON with a row of a list on each line: quick to search, and two files can be compared."""
     yield f'{{\n"format": {_json(FORMAT)}'
     for f in fields(results):
-        value = to_plain(getattr(results, f.name))
+        value = to_table(getattr(results, f.name))
         yield f',\n"{f.name}": '
         if isinstance(value, list) and value and isinstance(value[0], dict):
             yield "[\n" + ",\n".join(map(_json, value)) + "\n]"
@@ -402,16 +404,16 @@ def _rejected(rates: UnlearningRates) -> dict[str, Rejected] | None:
 
 
 def _shares(rates: Mapping[str, Proportion]) -> dict[str, Any]:
-    plain: dict[str, Any] = {name: to_plain(rate.share) for name, rate in rates.items()}
-    plain["intervals"] = {name: to_plain((r.low, r.high)) for name, r in rates.items()}
+    plain: dict[str, Any] = {name: to_table(rate.share) for name, rate in rates.items()}
+    plain["intervals"] = {name: to_table((r.low, r.high)) for name, r in rates.items()}
     plain["counts"] = {name: [rate.count, rate.total] for name, rate in rates.items()}
     return plain
 
 
 def _proportions(values: Mapping[str, Any]) -> dict[str, Proportion]:
-    counts = from_plain(Mapping[str, tuple[int, int]], values["counts"], "counts")
-    intervals = from_plain(Mapping[str, tuple[float, float]], values["intervals"], "intervals")
-    shares = {name: from_plain(float, values[name], name) for name in counts}
+    counts = _read(Mapping[str, tuple[int, int]], values["counts"], "counts")
+    intervals = _read(Mapping[str, tuple[float, float]], values["intervals"], "intervals")
+    shares = {name: _read(float, values[name], name) for name in counts}
     return {
         name: Proportion(count, total, shares[name], *intervals[name])
         for name, (count, total) in counts.items()
