@@ -1,0 +1,142 @@
+"""Prompts with open places, which hold no word but vectors or words that a search chooses."""
+
+# P prompts, M rows of them, L tokens, E embedding features, D text features, k open places.
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from erasure.architectures.text_encoders import (
+    POOLED,
+    TextEncoder,
+    TextEncoderPair,
+    TokenIds,
+    with_size,
+)
+from erasure.attacks.search.vocabulary import Vocabulary, towers_of
+from erasure.diffusion.denoiser import Condition
+from erasure.errors import ConfigError
+
+OPEN: Final = "{}"
+"""Where a template's open places are."""
+
+
+def opened(prompt: str, name: str) -> str:
+    """The prompt with its open places where it names the concept, in any case and number.
+
+    A prompt that does not name it has them at its front.
+    """
+    found = re.compile(rf"\b{re.escape(name)}(?:s|es)?\b", re.IGNORECASE) if name else None
+    if found is None or not found.search(prompt):
+        return f"{OPEN} {prompt}".strip()
+    return found.sub(OPEN, prompt, count=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slots:
+    """Prompts that are cut into tokens once, and the places in them that are open."""
+
+    text: TextEncoder | TextEncoderPair
+    prompts: tuple[str, ...]
+    """P texts with a stand-in word at each open place: what is drawn with vectors in its place."""
+    tokens: tuple[TokenIds, ...]
+    """One (P, L) for each text encoder."""
+    places: Tensor
+    """(P, k) int64, where the open places are among the tokens."""
+    ends: Tensor
+    """(P,) int64, place of the mark that ends each prompt."""
+    size: tuple[int, int]
+    """Height and width of the pictures in pixels, which SD XL is told."""
+
+    def told(self, rows: Sequence[Tensor], which: Tensor) -> Condition:
+        """What the model is told of some prompts with vectors at their open places.
+
+        Args:
+            rows: one (M, k, E) for each text encoder; gradients reach them.
+            which: (M,) int64 rows of the prompts.
+
+        Returns:
+            The condition of M samples on the text encoder's device.
+        """
+        tokens = [TokenIds(part.ids[which], part.attended[which]) for part in self.tokens]
+        places = self.places[which]  # (M, k)
+        embeddings = []
+        for words, vectors in zip(self.text.embed(tokens), rows, strict=True):
+            at = places.to(words.device)[..., None].expand(-1, -1, words.shape[-1])
+            embeddings.append(words.scatter(1, at, vectors.to(words)))
+        return with_size(self.text.encode(tokens, embeddings), *self.size)
+
+    def filled(self, vocabulary: Vocabulary, chosen: Tensor, which: Tensor) -> Condition:
+        """The same with words of a vocabulary, whose rows `chosen` are: (M, k) int64."""
+        rows = [table[chosen.to(table.device)] for table in vocabulary.tables]
+        return self.told(rows, which)
+
+    def pooled(self, condition: Condition, which: Tensor) -> Tensor:
+        """The features at the end mark, (M, D), and for SD XL the projected ones beside them."""
+        at = self.ends[which].to(condition.tokens.device)
+        last = condition.tokens[torch.arange(len(which), device=at.device), at]
+        if POOLED not in condition.tensors:
+            return last
+        return torch.cat([last, condition.tensors[POOLED]], dim=-1)
+
+
+def slots_of(
+    text: TextEncoder | TextEncoderPair,
+    templates: Sequence[str],
+    count: int,
+    vocabulary: Vocabulary,
+    *,
+    size: tuple[int, int] = (512, 512),
+) -> Slots:
+    """Cut templates into tokens.
+
+    Args:
+        templates: P texts, each with one `{}`, behind which the prompt's end may be cut off.
+        count: k, open places at each `{}`; 0 or more.
+        vocabulary: gives the stand-in word.
+
+    Raises:
+        ConfigError: a template has no `{}` or more than one, its open places lie behind what the
+            text encoder reads, or the vocabulary has no word that could stand in.
+    """
+    for template in templates:
+        if template.count(OPEN) != 1:
+            raise ConfigError(
+                f"template {template!r} has {template.count(OPEN)} open places; give one {OPEN}"
+            )
+    word, number = _stand_in(vocabulary, templates)
+    filling = " ".join([word] * count)
+    prompts = tuple(" ".join(t.replace(OPEN, f" {filling} ").split()) for t in templates)
+    tokens = tuple(text.tokenize(prompts))
+    places = []
+    for template, ids in zip(templates, tokens[0].ids, strict=True):
+        found = (ids == number).nonzero().flatten().tolist()
+        if len(found) != count:
+            raise ConfigError(
+                f"template {template!r} leaves {len(found)} of {count} open places inside the "
+                f"{len(ids)} tokens that the text encoder reads; shorten what stands before them"
+            )
+        places.append(found)
+    ends = torch.tensor([len(row) - 1 for row in _cut(towers_of(text)[0][0], prompts)])
+    at = torch.tensor(places, dtype=torch.int64).reshape(len(prompts), count)
+    return Slots(text, prompts, tokens, at, ends, size)
+
+
+def _stand_in(vocabulary: Vocabulary, templates: Sequence[str]) -> tuple[str, int]:
+    """A word of one piece that no template has, with its number."""
+    used = {number for template in templates for number in vocabulary.cut(template)}
+    for word, number in zip(vocabulary.words, vocabulary.ids.tolist(), strict=True):
+        alone = word.isalpha() and number not in used
+        if alone and vocabulary.cut(f"{word} {word}") == [number] * 2:
+            return word, number
+    raise ConfigError("the vocabulary has no word that could stand at an open place; give 'words'")
+
+
+def _cut(tokenizer: object, prompts: Sequence[str]) -> list[list[int]]:
+    """Token numbers of each prompt with both marks, cut to the window and not filled up."""
+    made = tokenizer(list(prompts), truncation=True)  # type: ignore[operator]
+    return [list(row) for row in made.input_ids]

@@ -1,0 +1,112 @@
+"""The words that a search may put into a prompt, and how they become text again."""
+
+# V pieces of the tokenizers, A of them allowed, E embedding features, k places.
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
+from erasure.errors import ConfigError
+
+Pieces = Literal["words", "all"]
+_SHORTEST: int = 3
+"""Letters of a name from which on every word that contains it counts as naming the concept."""
+
+
+def towers_of(text: TextEncoder | TextEncoderPair) -> tuple[tuple[Any, Any], ...]:
+    """The tokenizer and the network of each text encoder."""
+    if isinstance(text, TextEncoder):
+        return ((text.tokenizer, text.network),)
+    return tuple(zip(text.tokenizers, text.networks, strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vocabulary:
+    """The allowed pieces, the same ones for every text encoder of the model."""
+
+    ids: Tensor
+    """(A,) int64, what the tokenizers call them; on CPU."""
+    words: tuple[str, ...]
+    """A texts, each as it is written in a prompt."""
+    tables: tuple[Tensor, ...]
+    """(A, E) embeddings of them for each text encoder, float32, on its device."""
+    tokenizer: Any
+    """The first of the model."""
+    whole: bool
+    """Whether each is a word of its own, so that text made of them is cut into them again."""
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def text(self, rows: Sequence[int]) -> str:
+        """The pieces of some rows of the vocabulary as a text."""
+        if self.whole:
+            return " ".join(self.words[row] for row in rows)
+        return str(self.tokenizer.decode(self.ids[list(rows)].tolist())).strip()
+
+    def cut(self, prompt: str) -> list[int]:
+        """What the tokenizer makes of a text, without its marks at both ends."""
+        return list(self.tokenizer(prompt, truncation=False, verbose=False).input_ids)[1:-1]
+
+    def comes_back(self, rows: Sequence[int], prompt: str) -> bool:
+        """Whether a prompt that begins with `text(rows)` is cut into these pieces first.
+
+        A prompt is drawn as text, so where this is False the search looked at other pieces than
+        those that the model reads.
+        """
+        wanted = self.ids[list(rows)].tolist()
+        return self.cut(prompt)[: len(wanted)] == wanted
+
+
+def vocabulary_of(
+    text: TextEncoder | TextEncoderPair, *, pieces: Pieces = "words", without: Sequence[str] = ()
+) -> Vocabulary:
+    """The vocabulary of a model's text encoders.
+
+    Args:
+        pieces: `words` are those that, written alone, are cut into themselves; `all` are all but
+            the marks of beginning, end and filling.
+        without: names whose pieces, and the words that contain them, are left out.
+
+    Raises:
+        ConfigError: nothing is left.
+    """
+    towers = towers_of(text)
+    tokenizer = towers[0][0]
+    own = dict(tokenizer.get_vocab())
+    for other, _ in towers[1:]:
+        theirs = other.get_vocab()
+        own = {piece: number for piece, number in own.items() if theirs.get(piece) == number}
+    size = min(len(network.get_input_embeddings().weight) for _, network in towers)
+    marks = set(tokenizer.all_special_ids)
+    banned = {n for name in without for n in _pieces_of(tokenizer, name)}
+    numbers = sorted(n for n in own.values() if n < size and n not in marks and n not in banned)
+    words = [str(tokenizer.decode([number])).strip() for number in numbers]
+    kept = [k for k, word in enumerate(words) if not _names(word, without)]
+    if pieces == "words":
+        kept = [k for k in kept if words[k]]
+        alone = tokenizer([words[k] for k in kept]).input_ids if kept else []
+        kept = [k for k, ids in zip(kept, alone, strict=True) if list(ids)[1:-1] == [numbers[k]]]
+    if not kept:
+        raise ConfigError("the vocabulary has no word that a search may use; give pieces 'all'")
+    ids = torch.tensor([numbers[k] for k in kept])
+    tables = tuple(
+        network.get_input_embeddings().weight.detach()[ids.to(network.device)].float()
+        for _, network in towers
+    )
+    return Vocabulary(ids, tuple(words[k] for k in kept), tables, tokenizer, pieces == "words")
+
+
+def _pieces_of(tokenizer: Any, name: str) -> set[int]:  # noqa: ANN401
+    """The pieces of a name, alone and in the plural."""
+    found = tokenizer([name, f"{name}s"]).input_ids
+    return {number for ids in found for number in list(ids)[1:-1]}
+
+
+def _names(word: str, names: Sequence[str]) -> bool:
+    low = word.casefold()
+    return any(len(name) >= _SHORTEST and name.casefold() in low for name in names)
