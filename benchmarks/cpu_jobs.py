@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from measuring import Measured, peak_bytes
 from random_models import (
+    Shape,
     file_checkpoint,
     random_data,
     random_mask,
@@ -20,8 +21,8 @@ from random_models import (
 )
 from torch import Tensor, nn
 
-from erasure.architectures.stable_diffusion import wrap_unet
-from erasure.checkpoints.architecture import expected_weights
+from erasure.architectures.registry import ARCHITECTURES
+from erasure.checkpoints.expected_weights import expected_weights
 from erasure.diffusion.batches import Batch, PictureBatches
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.edit import erase as erase_checkpoint
@@ -58,14 +59,15 @@ def mask(chosen: argparse.Namespace) -> Measured:
     config = SaliencyConfig(batch_size=1)
     clock = _clock(chosen)
     begun = clock()
-    for _ in accumulate_gradients(wrap_unet(network), data, shape.schedule, config, device=CPU):
+    denoise = ARCHITECTURES[shape.family].denoiser(network)
+    for _ in accumulate_gradients(denoise, data, shape.schedule, config, device=CPU):
         pass
     passes = clock() - begun
 
     held = {
         "weights, fp32": _bytes(network.parameters()),
         "summed gradients, fp32": _bytes(w.grad for w in network.parameters()),
-        "activations of a pass": _saved_by_the_mask(network, data, shape.schedule),
+        "activations of a pass": _saved_by_the_mask(network, data, shape),
     }
     begun = clock()
     scores = saliency_scores(network, dict(network.named_parameters()))
@@ -102,9 +104,10 @@ def rank_often(chosen: argparse.Namespace) -> Measured:
 def _rank(chosen: argparse.Namespace, densities: Iterable[float]) -> Measured:
     shape = shape_of(chosen.family, chosen.scale)
     draw = torch.Generator().manual_seed(0)
+    main = ARCHITECTURES[shape.family].main_part
     scores = {
         name: torch.rand(weight.shape, generator=draw)
-        for name, weight in expected_weights("unet", dict(shape.unet)).items()
+        for name, weight in expected_weights(main, dict(shape.unet)).items()
     }
     clock = _clock(chosen)
     begun = clock()
@@ -127,7 +130,7 @@ def step(chosen: argparse.Namespace) -> Measured:
     data = random_data(shape, chosen.pixels)
     trainer = MaskedTrainer(
         network,
-        wrap_unet,
+        ARCHITECTURES[shape.family].denoiser,
         PictureBatches(data, shape.schedule, 0, CPU),
         selected,
         objective=SalUn(),
@@ -153,7 +156,9 @@ def step(chosen: argparse.Namespace) -> Measured:
         "the mask": _bytes(selected.values()),
         "activations of a pass": saved_bytes(
             lambda: _one_loss(
-                InPrecision(wrap_unet(network), "bf16-weights"), data, shape.schedule
+                InPrecision(ARCHITECTURES[shape.family].denoiser(network), "bf16-weights"),
+                data,
+                shape.schedule,
             ),
             network.parameters(),
         ),
@@ -203,13 +208,14 @@ def saved_bytes(run: Callable[[], Tensor], weights: Iterable[Tensor]) -> int:
     return sum(kept.values())
 
 
-def _saved_by_the_mask(network: nn.Module, data: ConceptData, schedule: NoiseSchedule) -> int:
+def _saved_by_the_mask(network: nn.Module, data: ConceptData, shape: Shape) -> int:
     """Bytes saved by a pass of one picture, which is two samples: with its prompt and without."""
-    batch = noised(data.forget, data.prompts, schedule, [Draw(0, ("bill",))])
+    batch = noised(data.forget, data.prompts, shape.schedule, [Draw(0, ("bill",))])
+    denoise = ARCHITECTURES[shape.family].denoiser(network)
     empty = data.prompts[torch.zeros(1, dtype=torch.int64)]
 
     def loss() -> Tensor:
-        return forget_loss(wrap_unet(network), batch, empty, SaliencyConfig())
+        return forget_loss(denoise, batch, empty, SaliencyConfig())
 
     return saved_bytes(loss, network.parameters())
 

@@ -24,7 +24,7 @@ from random_models import (
 )
 from torch import Tensor, nn
 
-from erasure.architectures.stable_diffusion import wrap_unet
+from erasure.architectures.registry import ARCHITECTURES
 from erasure.diffusion.batches import PictureBatches
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.latents import ConceptData
@@ -147,7 +147,7 @@ def _wrapped(network: nn.Module, chosen: argparse.Namespace) -> Denoiser:
         network.enable_gradient_checkpointing()  # type: ignore[operator]
         network.train()  # diffusers recomputes in training mode alone
     called: Any = torch.compile(network) if chosen.compile else network
-    return wrap_unet(called)
+    return ARCHITECTURES[chosen.family].denoiser(called)
 
 
 def forward_flops(shape: Shape, pixels: int) -> float:

@@ -28,8 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from erasure.architectures.scopes import in_scope
-from erasure.architectures.stable_diffusion import build_unet, noise_schedule, wrap_unet
+from erasure.architectures.building import build_network, schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.merge import count_moved, merge_selected
 from erasure.diffusion.batches import Batch, PictureBatches
@@ -189,7 +188,7 @@ class Bench:
         self._answers: dict[bytes, Tensor] = {}
 
     def _saliency(self) -> dict[str, Tensor]:
-        names = in_scope(self.checkpoint.network, "full")
+        names = self.checkpoint.architecture.candidates(self.checkpoint.network, "full")
         return measure_saliency(self.checkpoint, self.data, names, self.recipe.saliency)
 
     def _requests(self) -> list[Request]:
@@ -240,17 +239,17 @@ class Bench:
         }
 
     def _trained(self, mask: SaliencyMask, rate: float) -> tuple[nn.Module, list[Step]]:
-        network = build_unet(self.checkpoint)
+        network = build_network(self.checkpoint)
         method = self.recipe.method
         assert isinstance(method, SalUn)
 
         def objective(student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
             return method(student, Remembering(frozen, self._answers), batch)
 
-        schedule = noise_schedule(self.checkpoint.description.scheduler)
+        schedule = schedule_of(self.checkpoint)
         trainer = MaskedTrainer(
             network,
-            wrap_unet,
+            self.checkpoint.architecture.denoiser,
             PictureBatches(self.data, schedule, method.seed, torch.device("cpu")),
             mask.entries,
             objective=objective,

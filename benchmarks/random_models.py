@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from measuring import Measured, peak_bytes, tell
 
-from erasure.architectures.stable_diffusion import noise_schedule
-from erasure.checkpoints.architecture import expected_weights
+from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import shipped_description
-from erasure.checkpoints.family import FAMILIES
+from erasure.checkpoints.expected_weights import expected_weights
+from erasure.checkpoints.facts.scheduler import noise_schedule_of
 from erasure.checkpoints.reading.vocabulary import byte_letters
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.latents import ConceptData, LatentSet
@@ -43,7 +43,7 @@ class Shape:
     """The UNet of a family, whole or narrower."""
 
     family: str
-    """Key into `erasure.checkpoints.family.FAMILIES`."""
+    """Key into `erasure.architectures.registry.ARCHITECTURES`."""
     unet: Mapping[str, Any]
     """diffusers config."""
     schedule: NoiseSchedule
@@ -51,12 +51,12 @@ class Shape:
 
 def shape_of(family: str, scale: Scale = "full") -> Shape:
     """The published configuration; `half` has half the channels, `tiny` a hundredth."""
-    if family not in FAMILIES:
-        raise SystemExit(f"there is no family {family!r}; give one of {', '.join(FAMILIES)}")
+    if family not in ARCHITECTURES:
+        raise SystemExit(f"there is no family {family!r}; give one of {', '.join(ARCHITECTURES)}")
     description = shipped_description(family)
     config = {k: v for k, v in description.unet.items() if not k.startswith("_")}
     config |= _narrowed(config, {"full": 1, "half": 2, "tiny": 80}[scale])
-    return Shape(family, config, noise_schedule(description.scheduler))
+    return Shape(family, config, noise_schedule_of(description.scheduler))
 
 
 def _narrowed(config: Mapping[str, Any], by: int) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def fill(weights: Mapping[str, Tensor], seed: int = 0) -> None:
 
 def random_checkpoint(shape: Shape) -> Checkpoint:
     """All parts in fp32, with a tokenizer that knows letters; for SD 1.x and 2.x."""
-    family = FAMILIES[shape.family]
+    family = ARCHITECTURES[shape.family]
     description = shipped_description(shape.family)
     letters = list(byte_letters())
     tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
@@ -117,12 +117,12 @@ def random_checkpoint(shape: Shape) -> Checkpoint:
     description = replace(description, unet=shape.unet, tokenizer=tokenizer)
     components = {}
     for part in ("unet", "vae", "text_encoder"):
-        known = expected_weights(part, getattr(description, part))
+        known = expected_weights(family.part(part), getattr(description, part))
         weights = {name: torch.empty(w.shape) for name, w in known.items()}
         fill(weights)
         components[part] = weights
     return Checkpoint(
-        family=family, path=Path("random"), components=components, description=description
+        architecture=family, path=Path("random"), components=components, description=description
     )
 
 
@@ -184,7 +184,7 @@ def file_checkpoint(shape: Shape, path: Path) -> Checkpoint:
     from erasure.storage.tensor_file import read_tensors
 
     return Checkpoint(
-        family=FAMILIES[shape.family],
+        architecture=ARCHITECTURES[shape.family],
         path=path.parent,
         components={"unet": read_tensors(path).tensors},
         description=replace(shipped_description(shape.family), unet=shape.unet),

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from erasure.architectures.stable_diffusion import (
-    build_image_encoder,
+from erasure.architectures.building import (
+    build_codec,
+    build_network,
     build_text_encoder,
-    build_unet,
-    noise_schedule,
+    schedule_of,
 )
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.latents import ConceptData, shuffled
@@ -68,15 +68,15 @@ class StraightLine:
     def __init__(self, work: Work, line: Line) -> None:
         self.work, self.line = work, line
         where = work.device
-        self.unet = build_unet(work.checkpoint).to(where).requires_grad_(True)
+        self.unet = build_network(work.checkpoint).to(where).requires_grad_(True)
         if line.recomputed:
             self.unet.enable_gradient_checkpointing()  # type: ignore[operator]
             self.unet.train()  # diffusers recomputes in training mode alone
-        self.schedule = noise_schedule(work.checkpoint.description.scheduler)
-        self.vae = build_image_encoder(work.checkpoint)
-        self.vae.network.to(where)
+        self.schedule = schedule_of(work.checkpoint)
+        self.vae = build_codec(work.checkpoint)
+        self.vae.to(where)
         self.text: Any = build_text_encoder(work.checkpoint)
-        self.text.network.to(where)
+        self.text.to(where)
         kind = torch.bool if line.resident else torch.int64
         place = where if line.resident else torch.device("cpu")
         self.mask = {name: chosen.to(place, kind) for name, chosen in work.mask.items()}
@@ -141,5 +141,5 @@ class StraightLine:
             return latents.mean[rows], latents.std[rows], tokens
         start = 0 if part == "forget" else PICTURES
         pixels = self.work.pixels[[start + row for row in rows]]
-        mean, std = self.vae(pixels.float() / 127.5 - 1)
+        mean, std = self.vae.encode(pixels.float() / 127.5 - 1)
         return mean, std, self.text([prompt] * len(rows)).tokens

@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from random_models import random_checkpoint, shape_of
 from released_step import FORGET, INSTEAD, KEEP, PICTURES, SEED, Line, StraightLine, Work
 
-from erasure.architectures.stable_diffusion import build_unet, noise_schedule, wrap_unet
+from erasure.architectures.building import build_network, schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.diffusion.denoiser import Condition, Denoiser
@@ -70,7 +70,7 @@ class Ours:
 
     def __init__(self, work: Work, variant: Variant) -> None:
         self.variant = variant
-        self.unet = build_unet(work.checkpoint).to(work.device)
+        self.unet = build_network(work.checkpoint).to(work.device)
         if variant.channels_last:
             self.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if variant.attention == "diffusers":
@@ -84,7 +84,7 @@ class Ours:
             self._wrap,
             PictureBatches(
                 work.data,
-                noise_schedule(work.checkpoint.description.scheduler),
+                schedule_of(work.checkpoint),
                 work.config.seed,
                 work.device,
             ),
@@ -96,7 +96,7 @@ class Ours:
 
     def _wrap(self, network: nn.Module) -> Denoiser:
         called: Any = torch.compile(network) if self.variant.compiled else network
-        denoise = wrap_unet(called)
+        denoise = self.work.checkpoint.architecture.denoiser(called)
         if self.variant.attention != "fused":
             return denoise
 

@@ -22,7 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from erasure.architectures.scopes import in_scope
+from erasure.architectures.architecture import Architecture
+from erasure.architectures.autoencoder import autoencoder_of
 
 _META: Final = torch.device("meta")
 
@@ -47,19 +48,25 @@ class PassCost:
     """Weights of the block that has most."""
 
 
-def unet_cost(
-    config: Mapping[str, Any], size: tuple[int, int], *, tokens: int = 77, scope: str = "full"
+def network_cost(
+    architecture: Architecture,
+    config: Mapping[str, Any],
+    size: tuple[int, int],
+    *,
+    tokens: int = 77,
+    scope: str = "full",
 ) -> PassCost:
-    """A pass of a UNet.
+    """Count a pass of the main component.
 
     Args:
-        config: of diffusers.
+        architecture: of the model.
+        config: of the main component.
         size: h and w of the latents.
         tokens: L, that the network is told.
-        scope: key into `erasure.architectures.scopes.SCOPES`; gradients of other weights are not
-            wanted, and what they alone would need is not kept.
+        scope: key into the architecture's `scopes`; gradients of other weights are not wanted, and
+            what they alone would need is not kept.
     """
-    return _unet_cost(_text(config), size, tokens, scope)
+    return _network_cost(architecture, _text(config), size, tokens, scope)
 
 
 def decoder_cost(config: Mapping[str, Any], size: tuple[int, int]) -> PassCost:
@@ -73,26 +80,21 @@ def encoder_cost(config: Mapping[str, Any], size: tuple[int, int]) -> PassCost:
 
 
 @lru_cache
-def _unet_cost(config: str, size: tuple[int, int], tokens: int, scope: str) -> PassCost:
-    from diffusers import UNet2DConditionModel
-
+def _network_cost(
+    architecture: Architecture, config: str, size: tuple[int, int], tokens: int, scope: str
+) -> PassCost:
     values = json.loads(config)
     with _META:
-        network: Any = UNet2DConditionModel.from_config(values)
-        x_t = torch.empty(1, int(values["in_channels"]), *size)
-        t = torch.empty(1, dtype=torch.int64)
-        context = torch.empty(1, tokens, int(values["cross_attention_dim"]))
-        added = _added(values)
+        network: Any = architecture.main_part.build(values)
+        x_t, t, condition = architecture.sample(values, size, tokens)
+    denoise = architecture.denoiser(network)
     network.requires_grad_(False)
     parameters = dict(network.named_parameters())
-    for name in in_scope(parameters, scope):
+    for name in architecture.candidates(parameters, scope):
         parameters[name].requires_grad_(True)
 
     def run() -> Tensor:
-        made: Tensor = network(
-            x_t, t, encoder_hidden_states=context, added_cond_kwargs=added
-        ).sample
-        return made
+        return denoise(x_t, t, condition)
 
     live, flops = _forward(run, parameters.values())
     saved = _Saved(parameters.values())
@@ -113,23 +115,12 @@ def _unet_cost(config: str, size: tuple[int, int], tokens: int, scope: str) -> P
     )
 
 
-def _added(config: Mapping[str, Any]) -> dict[str, Tensor] | None:
-    """What SD XL is told besides tokens."""
-    if config.get("addition_embed_type") != "text_time":
-        return None
-    inputs = int(config["projection_class_embeddings_input_dim"])
-    pooled = inputs - 6 * int(config["addition_time_embed_dim"])
-    return {"text_embeds": torch.empty(1, pooled), "time_ids": torch.empty(1, 6)}
-
-
 @lru_cache
 def _vae_cost(config: str, size: tuple[int, int], way: str) -> PassCost:
-    from diffusers import AutoencoderKL
-
     values = json.loads(config)
     channels = int(values["latent_channels"] if way == "decode" else values["in_channels"])
     with _META:
-        network: Any = AutoencoderKL.from_config(values)
+        network: Any = autoencoder_of(values)
         inputs = torch.empty(1, channels, *size)
     network.eval()
     return PassCost(

@@ -1,91 +1,29 @@
-"""Which parameters of a diffusers UNet may be selected at all, by the names papers use.
-
-Source: the `train_method` choices of ESD (arXiv:2303.07345), as the released SalUn code carries
-them: substring rules on CompVis names, translated here to diffusers names.
-"""
+"""Which weights may be selected at all: an architecture names its scopes, and this looks one up."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from erasure.errors import ConfigError
 
 Predicate = Callable[[str], bool]
 
 
-def _is_output(name: str) -> bool:
-    return name.startswith(("conv_norm_out.", "conv_out."))  # CompVis `out.`
-
-
-def _is_time(name: str) -> bool:
-    # CompVis `time_embed`. Each resnet's `time_emb_proj` is `emb_layers` there, so it stays.
-    return name.startswith("time_embedding.")
-
-
-def full(name: str) -> bool:
-    """Every weight of the UNet."""
-    return True
-
-
-def xattn(name: str) -> bool:
-    """Cross-attention: where the prompt enters."""
-    return "attn2" in name
-
-
-def xattn_kv(name: str) -> bool:
-    """Keys and values of cross-attention, which alone read the prompt (ESD-x-strict)."""
-    return name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))
-
-
-def selfattn(name: str) -> bool:
-    """Self-attention."""
-    return "attn1" in name
-
-
-def noxattn(name: str) -> bool:
-    """All but cross-attention, the output layers and the shared time embedding."""
-    return not (_is_output(name) or _is_time(name) or xattn(name))
-
-
-def notime(name: str) -> bool:
-    """All but the output layers and the shared time embedding."""
-    return not (_is_output(name) or _is_time(name))
-
-
-def xlayer(name: str) -> bool:
-    """Cross-attention of two decoder layers (CompVis `output_blocks.6` and `.8`)."""
-    layers = ("up_blocks.2.attentions.0.", "up_blocks.2.attentions.2.")
-    return xattn(name) and name.startswith(layers)
-
-
-def selflayer(name: str) -> bool:
-    """Self-attention of two encoder layers (CompVis `input_blocks.4` and `.7`)."""
-    layers = ("down_blocks.1.attentions.0.", "down_blocks.2.attentions.0.")
-    return selfattn(name) and name.startswith(layers)
-
-
-SCOPES: dict[str, Predicate] = {
-    "full": full,
-    "xattn": xattn,
-    "xattn-kv": xattn_kv,
-    "selfattn": selfattn,
-    "noxattn": noxattn,
-    "notime": notime,
-    "xlayer": xlayer,
-    "selflayer": selflayer,
-}
-
-
-def in_scope(names: Iterable[str], scope: str) -> list[str]:
+def in_scope(names: Iterable[str], scope: str, scopes: Mapping[str, Predicate]) -> list[str]:
     """The names that `scope` lets in, in the given order.
+
+    Args:
+        names: of weights.
+        scope: key into `scopes`.
+        scopes: those of the architecture that the weights are of.
 
     Raises:
         ConfigError: `scope` is unknown, or lets in none of the names.
     """
-    if scope not in SCOPES:
-        near = difflib.get_close_matches(scope, SCOPES, n=1, cutoff=0.5)
+    if scope not in scopes:
+        near = difflib.get_close_matches(scope, scopes, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"scope {scope!r} is unknown; {hint}known are {', '.join(SCOPES)}")
-    chosen = [name for name in names if SCOPES[scope](name)]
+        raise ConfigError(f"scope {scope!r} is unknown; {hint}known are {', '.join(scopes)}")
+    chosen = [name for name in names if scopes[scope](name)]
     if not chosen:
         raise ConfigError(
             f"scope {scope!r} selects none of this model's parameters; use 'full' or another scope"

@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from erasure.architectures.layer_names import LayerNames
+
 _BLOCK: Final = re.compile(r"(down|up)_blocks\.(\d+)\.")
 _SIMPLE_BLOCKS: Final = {
     "conv_in": "in",
@@ -66,3 +68,7 @@ def kind_of(name: str) -> str:
         return "resample"
     block = block_of(name)
     return block if block in ("in", "out") else "other"
+
+
+UNET_LAYERS: Final = LayerNames(block_of, block_order, kind_of, KINDS)
+"""The blocks and kinds above, as an architecture names them."""

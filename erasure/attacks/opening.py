@@ -6,12 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from erasure.architectures.stable_diffusion import (
-    ImageEncoder,
-    build_pipeline,
-    noise_schedule,
-    text_encoder_of,
-)
+from erasure.architectures.architecture import Architecture, Codec
+from erasure.architectures.building import DrawingParts, build_parts, schedule_of
 from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.schedule import NoiseSchedule
@@ -22,10 +18,11 @@ from erasure.seeds import seeded_torch
 class Parts:
     """What of a `Target` comes from its checkpoint; the fields have the same names."""
 
+    architecture: Architecture
     network: nn.Module
     schedule: NoiseSchedule
     text: TextEncoder | TextEncoderPair
-    codec: ImageEncoder
+    codec: Codec
     latent_shape: tuple[int, int, int]
 
     def fields(self) -> dict[str, Any]:
@@ -39,43 +36,35 @@ def open_parts(checkpoint: Checkpoint, size: tuple[int, int], device: torch.devi
     Args:
         size: height and width of the pictures, in pixels.
     """
-    return parts_of(build_pipeline(checkpoint).to(device), checkpoint, size)
+    return parts_of(build_parts(checkpoint, torch.float32, device), checkpoint, size)
 
 
 def random_weights(checkpoint: Checkpoint, seed: int) -> Checkpoint:
-    """The same checkpoint with the first weights that the layers of its UNet have in training.
+    """The same checkpoint with the first weights that the layers of its network have in training.
 
     Such a network knows nothing of any concept, so what an attack finds in it comes from the
     attack.
     """
-    from diffusers import UNet2DConditionModel
-
-    config = {k: v for k, v in checkpoint.description.unet.items() if not k.startswith("_")}
+    part = checkpoint.architecture.main_part
+    config = getattr(checkpoint.description, part.component)
     with seeded_torch(torch.device("cpu"), seed, "random network"):
-        network: nn.Module = UNet2DConditionModel.from_config(config)
+        network = part.build({k: v for k, v in config.items() if not k.startswith("_")})
     weights = {name: value.detach() for name, value in network.state_dict().items()}
     return replace(
         checkpoint,
-        components={**checkpoint.components, checkpoint.family.main: weights},
+        components={**checkpoint.components, part.component: weights},
         provenance=None,
     )
 
 
-def parts_of(
-    pipeline: Any,  # noqa: ANN401
-    checkpoint: Checkpoint,
-    size: tuple[int, int],
-) -> Parts:
-    """The parts of a diffusers pipeline of the checkpoint, shared with it and frozen."""
-    factor = 2 ** (len(checkpoint.description.vae["block_out_channels"]) - 1)
+def parts_of(parts: DrawingParts, checkpoint: Checkpoint, size: tuple[int, int]) -> Parts:
+    """Share what draws the checkpoint's pictures, frozen."""
+    text: Any = parts.text
     return Parts(
-        network=pipeline.unet.eval().requires_grad_(False),
-        schedule=noise_schedule(checkpoint.description.scheduler),
-        text=text_encoder_of(pipeline),
-        codec=ImageEncoder(pipeline.vae),
-        latent_shape=(
-            int(checkpoint.description.vae["latent_channels"]),
-            size[0] // factor,
-            size[1] // factor,
-        ),
+        architecture=checkpoint.architecture,
+        network=parts.network.eval().requires_grad_(False),
+        schedule=schedule_of(checkpoint),
+        text=text,
+        codec=parts.codec,
+        latent_shape=checkpoint.architecture.latent_shape(checkpoint.description, *size),
     )

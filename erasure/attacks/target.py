@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from erasure.architectures.stable_diffusion import ImageEncoder, wrap_unet
-from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair, with_size
+from erasure.architectures.architecture import Architecture, Codec
+from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
 from erasure.attacks.payload import Case, Cost, Payload, Rows
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.schedule import NoiseSchedule
@@ -88,13 +88,15 @@ class Target:
 
     name: str
     """`audited`, `base`, `random`, `retrained-1`, `kept-castle`..."""
+    architecture: Architecture
     network: nn.Module
-    """The UNet in evaluation mode, no weight of it wants a gradient. An attack changes none."""
+    """The main component in evaluation mode; no weight wants a gradient, and no attack changes
+    one."""
     schedule: NoiseSchedule
     text: TextEncoder | TextEncoderPair
     """Frozen; gradients reach embeddings through `encode`."""
-    codec: ImageEncoder
-    """Pixels (N, 3, H, W) in [-1, 1] -> scaled mean and deviation of latents."""
+    codec: Codec
+    """Its `encode` takes pixels (N, 3, H, W) in [-1, 1]."""
     latent_shape: tuple[int, int, int]
     """(C, h, w)"""
     size: tuple[int, int]
@@ -125,7 +127,7 @@ class Target:
     @property
     def denoise(self) -> Denoiser:
         """The network as objectives call it; gradients reach the conditions."""
-        return wrap_unet(self.network)
+        return self.architecture.denoiser(self.network)
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -140,14 +142,14 @@ class Target:
         """What the network is told of B prompts, without gradients, on the device."""
         with torch.no_grad():
             made = self.text.encode(self.text.tokenize(prompts))
-        return with_size(made, *self.size).to(self.device, torch.float32)
+        return self.architecture.with_size(made, *self.size).to(self.device, torch.float32)
 
     def away(self, count: int) -> Condition:
         """What guidance leads away from, for `count` samples."""
         with torch.no_grad():
             empty = self.text.unguided(self.text.encode(self.text.tokenize([""])))
         rows = torch.zeros(count, dtype=torch.int64, device=self.device)
-        return with_size(empty, *self.size).to(self.device, torch.float32)[rows]
+        return self.architecture.with_size(empty, *self.size).to(self.device, torch.float32)[rows]
 
     def embedded(self, prompt: str, rows: Rows | None) -> Condition:
         """What the network is told of one prompt with other embeddings at some places.

@@ -7,10 +7,10 @@ from typing import Final
 
 from torch import Tensor
 
+from erasure.architectures.architecture import Architecture
 from erasure.checkpoints.description import Description, encoder_of
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.facts.training_kind import TrainingKind
-from erasure.checkpoints.family import Family
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading.vocabulary import missing_vocabulary
 from erasure.storage.hashing import weights_hash
@@ -27,7 +27,7 @@ class Checkpoint:
     used; do not change them in place.
     """
 
-    family: Family
+    architecture: Architecture
     path: Path
     components: Mapping[str, Mapping[str, Tensor]]
     """`unet`, `vae`, `text_encoder` and, in SD XL, `text_encoder_2` -> diffusers name -> weight.
@@ -62,8 +62,8 @@ class Checkpoint:
 
     @property
     def network(self) -> Mapping[str, Tensor]:
-        """diffusers name -> weight of the family's main component, which edits change."""
-        return self.components[self.family.main]
+        """diffusers name -> weight of the main component, which edits change."""
+        return self.components[self.architecture.main]
 
     def network_hash(self) -> str:
         """`weights_hash` of the main component as stored."""

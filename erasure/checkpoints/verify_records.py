@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.description import read_json
 from erasure.checkpoints.provenance import FILE_NAME, Provenance
 from erasure.checkpoints.reading.reading_folder import weights_files
@@ -17,7 +18,7 @@ CARD: Final = "README.md"
 _CARD: Final = "a card that people and `evaluate --card` write into"
 NOT_RECORDED: Final = "not recorded by the version that wrote it"
 _STRANGE: Final = "not in the record; it was put there later"
-_COMPONENTS: Final = ("unet", "vae", "text_encoder", "text_encoder_2")
+_COMPONENTS: Final = {p.component for one in ARCHITECTURES.values() for p in one.parts}
 
 
 @dataclass(frozen=True, slots=True)

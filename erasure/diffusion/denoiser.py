@@ -56,10 +56,21 @@ class Condition:
         Raises:
             ConfigError: the condition has none, as that of a model of labels.
         """
-        if TOKENS not in self.tensors:
-            named = ", ".join(self.tensors)
-            raise ConfigError(f"the condition has {named} and no tokens; encode prompts for it")
-        return self.tensors[TOKENS]
+        return self.named(TOKENS)
+
+    def named(self, name: str) -> Tensor:
+        """One of the tensors, (B, ...).
+
+        Raises:
+            ConfigError: the condition has none of that name.
+        """
+        if name not in self.tensors:
+            held = ", ".join(self.tensors)
+            raise ConfigError(
+                f"the condition has {held} and no {name}; encode prompts for it with the text "
+                "encoder of the model that is told it"
+            )
+        return self.tensors[name]
 
     @property
     def added(self) -> Mapping[str, Tensor]:

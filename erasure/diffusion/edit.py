@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from erasure.architectures.scopes import in_scope
-from erasure.architectures.stable_diffusion import build_unet, noise_schedule, wrap_unet
+from erasure.architectures.building import build_network, schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.merge import count_moved, merge_selected
@@ -82,7 +81,7 @@ def find_mask(
     Args:
         kind: `salient` or a control; `random` and `all` need no gradient and draw none.
         density: share of the weights in scope, ranked together, in (0, 1].
-        scope: key into `erasure.architectures.scopes.SCOPES`; only these weights are candidates.
+        scope: one of `checkpoint.architecture.scopes`; only these weights are candidates.
         concept: noted in the mask.
         team: shares the samples; all are given the same and get the same mask.
         on_pass: told of progress.
@@ -94,7 +93,7 @@ def find_mask(
     if kind not in MASK_KINDS:
         raise ConfigError(f"mask is {kind!r}; give {', '.join(MASK_KINDS)} or a mask file")
     check_density(density)
-    names = in_scope(checkpoint.network, scope)
+    names = checkpoint.architecture.candidates(checkpoint.network, scope)
     if kind == "random":
         candidates = {name: checkpoint.network[name] for name in names}
         mask = random_mask(candidates, density, generator_for(settings.seed, "random mask"))
@@ -130,15 +129,15 @@ def measure_saliency(
     memory where `config` offloads them."""
     data.require_pictures()
     where = device or torch.device("cpu")
-    network = build_unet(checkpoint).to(where)
+    network = build_network(checkpoint).to(where)
     let_go(checkpoint.network.values())  # the network holds a copy
     weights = {k: w for k, w in network.named_parameters() if k in set(names)}
     for weight in weights.values():
         weight.requires_grad_(True)
     offloaded = OffloadedGradients(weights) if config.offload else None
-    schedule = noise_schedule(checkpoint.description.scheduler)
+    schedule = schedule_of(checkpoint)
     for progress in accumulate_gradients(
-        wrap_unet(network), data, schedule, config, device=where, team=team
+        checkpoint.architecture.denoiser(network), data, schedule, config, device=where, team=team
     ):
         on_pass(progress)
     return offloaded.scores(team) if offloaded else saliency_scores(network, weights, team)

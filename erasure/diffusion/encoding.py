@@ -8,15 +8,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from erasure.architectures.stable_diffusion import (
-    ImageEncoder,
-    build_image_encoder,
-    build_text_encoder,
-)
-from erasure.architectures.text_encoders import with_size
+from erasure.architectures.architecture import Codec
+from erasure.architectures.building import build_codec, build_text_encoder
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import encoder_of
-from erasure.checkpoints.family import SDXL
 from erasure.diffusion.denoiser import TOKENS, Condition, join
 from erasure.diffusion.latents import ConceptData, LatentSet, PromptRows
 from erasure.errors import ConfigError, OutOfMemoryError
@@ -128,7 +123,7 @@ def encode_concept(
         latents_of(forget, shown),
         stand_ins_of(shown),
         latents_of(retain, retained),
-        with_size(table, *_one_size(checkpoint, sets, size)),
+        checkpoint.architecture.with_size(table, *_one_size(checkpoint, sets, size)),
         None
         if prompts is None
         else PromptRows(
@@ -152,9 +147,7 @@ def _encode_pictures(
     model = [weights_hash(checkpoint.components["vae"]), dict(checkpoint.description.vae)]
 
     def encode(pixels: Tensor) -> dict[str, Tensor]:
-        encoder = build_image_encoder(checkpoint)
-        encoder.network.to(device)
-        mean, std = _in_passes(encoder, pixels)
+        mean, std = _in_passes(build_codec(checkpoint).to(device), pixels)
         return {"mean": mean, "std": std}
 
     results = []
@@ -175,14 +168,14 @@ def pictures_a_pass(height: int, width: int) -> int:
     return max(1, min(_PICTURES, _PIXELS // (height * width)))
 
 
-def _in_passes(encoder: ImageEncoder, pixels: Tensor) -> tuple[Tensor, Tensor]:
+def _in_passes(codec: Codec, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Scaled mean and deviation, (N, C, h, w), of bytes; fewer at a time where memory is short."""
     size = pictures_a_pass(pixels.shape[2], pixels.shape[3])
     means, stds, start = [], [], 0
     while start < len(pixels):
         try:
             with memory_errors("with one picture a pass"):
-                mean, std = encoder(pixels[start : start + size].float() / 127.5 - 1)
+                mean, std = codec.encode(pixels[start : start + size].float() / 127.5 - 1)
         except OutOfMemoryError:
             if size == 1:
                 raise
@@ -232,11 +225,12 @@ def _prompts_key(checkpoint: Checkpoint, texts: Sequence[str]) -> str:
 
 
 def _one_size(checkpoint: Checkpoint, sets: Sequence[Tensor], size: int | None) -> tuple[int, int]:
-    """Height and width of all pictures, which SD XL is told; the others may mix them."""
+    """Height and width of all pictures, which some models are told; the others may mix them."""
     sizes = {(pixels.shape[2], pixels.shape[3]) for pixels in sets}
-    if len(sizes) > 1 and checkpoint.family is SDXL:
+    if len(sizes) > 1 and checkpoint.architecture.one_size:
         named = " and ".join(f"{width} x {height}" for height, width in sorted(sizes))
-        raise ConfigError(f"the pictures are {named} pixels; {SDXL.title} needs one size for all")
+        title = checkpoint.architecture.title
+        raise ConfigError(f"the pictures are {named} pixels; {title} needs one size for all")
     if not sets:
         side = size or checkpoint.description.resolution
         return side, side
@@ -249,6 +243,4 @@ def _latent_shape(
 ) -> tuple[int, int, int]:
     """(C, h, w) of the latents of one picture."""
     height, width = _one_size(checkpoint, sets[:1], size)
-    description = checkpoint.description
-    factor = 2 ** (len(description.vae["block_out_channels"]) - 1)
-    return int(description.vae["latent_channels"]), height // factor, width // factor
+    return checkpoint.architecture.latent_shape(checkpoint.description, height, width)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from erasure.architectures.stable_diffusion import build_unet, noise_schedule, wrap_unet
+from erasure.architectures.building import build_network, schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.batches import BatchSource, PictureBatches
 from erasure.diffusion.keeper import Keeper
@@ -61,7 +61,7 @@ class Task:
     @property
     def schedule(self) -> NoiseSchedule:
         """The forward process of the model."""
-        return noise_schedule(self.checkpoint.description.scheduler)
+        return schedule_of(self.checkpoint)
 
     def pictures(self, settings: TrainConfig) -> PictureBatches:
         """Batches of the encoded pictures, in an order that the settings' seed decides.
@@ -96,13 +96,13 @@ class Task:
             TrainingError: see `erasure.training.trainer.MaskedTrainer.steps`, and where the saved
                 states are damaged or belong to another run.
         """
-        network = build_unet(self.checkpoint).to(self.device)
+        network = build_network(self.checkpoint).to(self.device)
         if self.checkpointing:
             network.enable_gradient_checkpointing()  # type: ignore[operator]
             network.train()  # diffusers checkpoints only then; SD has no active dropout
         trainer = MaskedTrainer(
             network,
-            wrap_unet,
+            self.checkpoint.architecture.denoiser,
             batches,
             self.mask.entries,
             objective=objective,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from erasure.architectures.stable_diffusion import build_tokenizers
+from erasure.architectures.building import build_tokenizers
 from erasure.checkpoints.checkpoint import Checkpoint
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from erasure.architectures.unet_names import KINDS, block_of, block_order, kind_of
+from erasure.architectures.registry import layers_of
 from erasure.masks.masks import SaliencyMask
 
 
@@ -29,18 +29,18 @@ class MaskReport:
     blocks: tuple[DensityRow, ...]
     """`in`, `time`, `down.0`, ..., `mid`, `up.0`, ..., `out`, in the order of the signal."""
     kinds: tuple[DensityRow, ...]
-    """Kinds of layer, in the order of `erasure.architectures.unet_names.KINDS`."""
+    """Kinds of layer, in the order of the `LayerNames` of its architecture."""
 
 
 def mask_report(mask: SaliencyMask) -> MaskReport:
     """Count the mask's weights by block and by kind; parts that the mask does not cover are left
-    out. Names are those of a diffusers UNet, and other names come under `other`.
+    out. Names that no architecture knows come under `other`.
     """
-    counts = mask.counts()
+    counts, layers = mask.counts(), layers_of(mask.entries)
     return MaskReport(
         whole=DensityRow("all", sum(counts.values()), mask.total),
-        blocks=_rows(mask, counts, block_of, block_order),
-        kinds=_rows(mask, counts, kind_of, lambda kind: (KINDS.index(kind), 0)),
+        blocks=_rows(mask, counts, layers.block_of, layers.block_order),
+        kinds=_rows(mask, counts, layers.kind_of, lambda kind: (layers.kinds.index(kind), 0)),
     )
 
 

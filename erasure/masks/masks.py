@@ -24,7 +24,7 @@ class MaskInfo:
     density: float = 0.5
     """Share that was asked for, in (0, 1], of the weights in scope."""
     scope: str = "full"
-    """Key into `erasure.architectures.scopes.SCOPES`."""
+    """Key into the `scopes` of the architecture."""
     loss: str = ""
     """Name of the forget loss that the scores are gradients of."""
     seed: int | None = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from erasure.architectures.unet_names import block_of, block_order
+from erasure.architectures.registry import layers_of
 from erasure.errors import MaskError
 from erasure.masks.masks import SaliencyMask
 
@@ -15,7 +15,7 @@ class Shared:
     """Counts of weights that masks a and b select in one part of the model."""
 
     part: str
-    """Block of the UNet, as `erasure.architectures.unet_names.block_of` names it, or `all`."""
+    """Block of the network, as its architecture names it, or `all`."""
     a: int
     b: int
     intersection: int
@@ -52,11 +52,14 @@ def overlap(a: SaliencyMask, b: SaliencyMask) -> MaskOverlap:
         MaskError: the masks share no parameter, or one has another shape.
     """
     counts_a, counts_b, both = a.counts(), b.counts(), _intersections(a, b)
+    layers = layers_of((*counts_a, *counts_b))
     sums: tuple[Counter[str], ...] = (Counter(), Counter(), Counter())
     for total, counts in zip(sums, (counts_a, counts_b, both), strict=True):
         for name, count in counts.items():
-            total[block_of(name)] += count
-    blocks = sorted({block_of(name) for name in (*counts_a, *counts_b)}, key=block_order)
+            total[layers.block_of(name)] += count
+    blocks = sorted(
+        {layers.block_of(name) for name in (*counts_a, *counts_b)}, key=layers.block_order
+    )
     return MaskOverlap(
         whole=Shared("all", *(sum(total.values()) for total in sums)),
         blocks=tuple(Shared(block, *(total[block] for total in sums)) for block in blocks),

@@ -122,7 +122,7 @@ class EraseRecipe:
     """Share of the weights in scope that the mask selects."""
     scope: str = SalUn.default_scope
     """Weights that may be in the mask: full, xattn, selfattn, noxattn, notime...; the method's own
-    choice if none is given. It is a key into `erasure.architectures.scopes.SCOPES`."""
+    choice if none is given. It is a key into the `scopes` of the model's architecture."""
     seed: int = 0
     """Seed of the run, of its mask and of its method; 0 if none is given."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

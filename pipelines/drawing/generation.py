@@ -5,19 +5,17 @@
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Literal, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from erasure.architectures.stable_diffusion import build_pipeline, text_encoder_of, wrap_unet
-from erasure.architectures.text_encoders import with_size
+from erasure.architectures.building import build_parts, own_size
 from erasure.attacks.payload import Start
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.denoiser import Condition, join
-from erasure.diffusion.latent_scale import latent_scale
 from erasure.errors import ConfigError, TrainingError
 from erasure.seeds import initial_noise
 from pipelines.configs.settings import DrawingConfig, check_size
@@ -80,14 +78,13 @@ class Painter:
         self._scheduler = build_scheduler(scheduler, checkpoint.description.scheduler)
         begin_sampling(self._scheduler, config.steps)
         self._config, self._device, self._dtype = config, device, _DTYPES[precision]
-        pipeline = build_pipeline(checkpoint, self._dtype).to(device)
-        self.pipeline = pipeline
-        """Of diffusers; what is changed in it is changed in the drawings."""
-        self._denoise, self._vae = wrap_unet(pipeline.unet), pipeline.vae
-        self._scale = latent_scale(checkpoint.description.vae)
-        self._channels: int = pipeline.unet.config.in_channels
-        self._factor: int = pipeline.vae_scale_factor
-        encode = text_encoder_of(pipeline)
+        self.parts = build_parts(checkpoint, self._dtype, device)
+        """What draws; what is changed in it is changed in the drawings."""
+        family = checkpoint.architecture
+        self._denoise = family.denoiser(self.parts.network)
+        self._shape = partial(family.latent_shape, checkpoint.description)
+        self._with_size = family.with_size
+        encode = self.parts.text
         # One at a time: the last bits must not depend on which prompts came together. Nothing here
         # may refer to `self`: a cycle would keep the model until the collector comes.
         self._encoded = lru_cache(_ENCODED)(lambda prompt: encode([prompt]))
@@ -132,11 +129,9 @@ class Painter:
         """
         whole = [completed(request, self._default) for request in requests]
         ((width, height, guided, _),) = {shape_of(request) for request in whole}
-        shape = (self._channels, height // self._factor, width // self._factor)
-        noise = initial_noise([request.seed for request in whole], shape)
+        noise = initial_noise([request.seed for request in whole], self._shape(height, width))
         latents = self._denoised(noise.to(self._device), whole, guided)
-        latents = self._scale.decodable(latents).to(self._dtype)
-        drawn = self._vae.decode(latents, return_dict=False)[0].float()  # (B, 3, H, W)
+        drawn = self.parts.codec.decode(latents)  # (B, 3, H, W)
         finite = drawn.isfinite().flatten(1).all(1)  # (B,)
         drawn[~finite] = -1.0
         pixels = ((drawn * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
@@ -168,12 +163,12 @@ class Painter:
 
     @contextmanager
     def weighing(self, values: Mapping[str, Tensor] | None) -> Iterator[None]:
-        """Draw with other values of some weights of the UNet in a block; then its own are back.
+        """Draw with other values of some weights of the network in a block; then its own are back.
 
         Raises:
             ConfigError: a name or a shape is none of this network.
         """
-        own: dict[str, Tensor] = dict(self.pipeline.unet.named_parameters())
+        own: dict[str, Tensor] = dict(self.parts.network.named_parameters())
         saved: dict[str, Tensor] = {}
         try:
             with torch.no_grad():
@@ -194,14 +189,14 @@ class Painter:
                     own[name].copy_(value)
 
     def _told(self, requests: Sequence[Request], guided: bool) -> Condition:
-        """What the UNet is told of B pictures: of 2 B, the unguided ones first, where `guided`."""
+        """What the model is told of B pictures: of 2 B, the unguided ones first, where `guided`."""
         (height,) = {request.height for request in requests}
         (width,) = {request.width for request in requests}
         assert height is not None
         assert width is not None
         told = [self._condition_of(request, height, width) for request in requests]
         if guided:
-            away = with_size(self._unguided(self._encoded("")), height, width)
+            away = self._with_size(self._unguided(self._encoded("")), height, width)
             told = [away] * len(requests) + told
         return join([one.to(self._device, self._dtype) for one in told])
 
@@ -209,9 +204,9 @@ class Painter:
         """Make the condition of one picture of that size. Words are encoded once; a condition is
         never stored."""
         if isinstance(request.prompt, str):
-            return with_size(self._encoded(request.prompt), height, width)
-        told = with_size(request.prompt, height, width)
-        wanted = _shapes(with_size(self._encoded(""), height, width))
+            return self._with_size(self._encoded(request.prompt), height, width)
+        told = self._with_size(request.prompt, height, width)
+        wanted = _shapes(self._with_size(self._encoded(""), height, width))
         if _shapes(told) != wanted:
             raise ConfigError(
                 f"a condition to draw has {_shapes(told)}, but this model is told {wanted} of a "
@@ -228,14 +223,6 @@ def _shapes(condition: Condition) -> dict[str, tuple[int, ...]]:
 def _named(request: Request) -> str:
     """What a sentence calls the prompt of a request."""
     return repr(request.prompt) if isinstance(request.prompt, str) else "a condition"
-
-
-def own_size(checkpoint: Checkpoint) -> tuple[int, int]:
-    """Width and height, in pixels, that a checkpoint was trained to draw."""
-    sample = checkpoint.description.unet.get("sample_size") or 64
-    height, width = (sample, sample) if isinstance(sample, int) else sample
-    factor = 2 ** (len(checkpoint.description.vae["block_out_channels"]) - 1)
-    return width * factor, height * factor
 
 
 def completed(request: Request, default: Request) -> Request:

@@ -15,12 +15,13 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from erasure.architectures.building import own_size
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError
 from erasure.storage.hashing import weights_hash
 from eval.errors import EvalError
 from pipelines.configs.settings import DrawingConfig, check_size
-from pipelines.drawing.generation import Painter, Precision, Request, in_batches, own_size, shape_of
+from pipelines.drawing.generation import Painter, Precision, Request, in_batches, shape_of
 from pipelines.drawing.schedulers import DEFAULT, check_scheduler
 from pipelines.evaluation.manifest import Drawn, Manifest, State, Value, cases_hash, unusable
 from pipelines.evaluation.usable import require_numbers

@@ -282,7 +282,7 @@ def _model_record(checkpoint: Checkpoint) -> ModelRecord:
     return ModelRecord(
         name=checkpoint.name,
         hash=checkpoint.network_hash(),
-        family=checkpoint.family.key,
+        family=checkpoint.architecture.key,
         concept=", ".join(concepts) or None,
         concepts=concepts,
         provenance=made.to_dict() if made else None,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from erasure.architectures.scopes import in_scope
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.writing.folder import folder_size
 from erasure.diffusion.encoding import pictures_a_pass
@@ -25,7 +24,7 @@ from erasure.memory_bill import (
 )
 from erasure.methods import GradientAscent
 from erasure.methods.by_gradient import ByRollout
-from erasure.pass_costs import PassCost, decoder_cost, encoder_cost, unet_cost
+from erasure.pass_costs import PassCost, decoder_cost, encoder_cost, network_cost
 from eval.pictures.picture_files import is_picture, visible
 from pipelines.configs.settings import DrawingConfig, EraseRecipe, PicturesConfig, parse_seeds
 from pipelines.run.run_result import grid_prompts
@@ -87,8 +86,8 @@ class _Count:
         self.planner, self.recipe = planner, recipe
         described = planner.checkpoint.description
         self.side = recipe.data.size or described.resolution
-        factor = 2 ** (len(described.vae["block_out_channels"]) - 1)
-        self.latents = (self.side // factor, self.side // factor)
+        shape = planner.checkpoint.architecture.latent_shape(described, self.side, self.side)
+        self.latents = shape[1:]
         self.tokens = int(described.text_encoder.get("max_position_embeddings", 77))
         self.chosen = _chosen(planner, recipe)
         self.measured = planner.mask is None and recipe.mask in ("salient", "inverse")
@@ -129,10 +128,10 @@ class _Count:
         total: int,
         more: tuple[Held, ...],
     ) -> Stage:
-        """The whole pipeline in float32; the UNet's passes and the decoder's follow each other."""
-        unet, decoder = self._unet("full"), decoder_cost(self._config("vae"), self.latents)
+        """The whole pipeline in float32; the network's passes come before the decoder's."""
+        network, decoder = self._network("full"), decoder_cost(self._config("vae"), self.latents)
         each = 2 if config.guidance > 1 else 1
-        active = batch * max(each * unet.live, decoder.live)
+        active = batch * max(each * network.live, decoder.live)
         weights = 4 * sum(map(self._weights, self.planner.checkpoint.components))
         held = (
             Held("UNet, VAE and text encoders, fp32", weights),
@@ -140,7 +139,7 @@ class _Count:
             *more,
         )
         passes = total * config.steps * each
-        flops = passes * unet.flops + total * decoder.flops
+        flops = passes * network.flops + total * decoder.flops
         return Stage(name, held).working(*self._shared(passes, flops))
 
     def _encoding(self) -> Iterator[Stage]:
@@ -160,12 +159,12 @@ class _Count:
         yield Stage("encode prompts", (Held("text encoders, fp32", 4 * text), pixels))
 
     def _mask(self) -> Iterator[Stage]:
-        saliency, unet = self.recipe.saliency, self._unet(self.recipe.scope)
+        saliency, network = self.recipe.saliency, self._network(self.recipe.scope)
         total = self.forget * saliency.draws
         each = 2 if saliency.loss == "guided" else 1
         samples = each * min(saliency.batch_size, -(-total // self.planner.processes))
-        found, ranked = mask_stages(self.chosen, unet, samples=samples, offload=saliency.offload)
-        yield found.working(*self._shared(total * each, 3 * total * each * unet.flops))
+        found, ranked = mask_stages(self.chosen, network, samples=samples, offload=saliency.offload)
+        yield found.working(*self._shared(total * each, 3 * total * each * network.flops))
         yield ranked
 
     def _method(self) -> Iterator[Stage]:
@@ -177,10 +176,10 @@ class _Count:
         each = -(-training.batch_size // self.planner.processes)
         learned, asked = self._passes()
         scope = self.recipe.scope if self.planner.mask is None else "full"
-        unet = self._unet(scope)
+        network = self._network(scope)
         steps, *end = training_stages(
             self.chosen,
-            unet,
+            network,
             training,
             samples=learned * min(training.micro_batch or each, each),
             frozen="frozen" in recipe.method.needs,
@@ -189,7 +188,7 @@ class _Count:
         )
         samples = training.steps * training.batch_size
         times = (3 + recipe.checkpointing) * learned + asked  # a backward pass costs two forward
-        passes, flops = self._shared(samples * (learned + asked), samples * times * unet.flops)
+        passes, flops = self._shared(samples * (learned + asked), samples * times * network.flops)
         yield steps.working(passes, flops, half=training.precision != "fp32")
         yield from end
 
@@ -245,8 +244,10 @@ class _Count:
         count = self.planner.processes
         return -(-passes // count), -(-flops // count)
 
-    def _unet(self, scope: str) -> PassCost:
-        return unet_cost(self._config("unet"), self.latents, tokens=self.tokens, scope=scope)
+    def _network(self, scope: str) -> PassCost:
+        family = self.planner.checkpoint.architecture
+        config = self._config(family.main)
+        return network_cost(family, config, self.latents, tokens=self.tokens, scope=scope)
 
     def _config(self, part: str) -> Mapping[str, Any]:
         config: Mapping[str, Any] = getattr(self.planner.checkpoint.description, part)
@@ -261,15 +262,18 @@ class _Count:
 
 def _chosen(planner: Planner, recipe: EraseRecipe) -> Chosen:
     """What the mask file chooses, or what a mask is expected to: of each parameter alike."""
-    unet = planner.checkpoint.network
+    network = planner.checkpoint.network
     if planner.mask is not None:
         counts = {name: int(entry.sum()) for name, entry in planner.mask.entries.items()}
-        return chosen_weights(unet, counts)
-    sizes = {name: unet[name].numel() for name in in_scope(unet, recipe.scope)}
+        return chosen_weights(network, counts)
+    sizes = {
+        name: network[name].numel()
+        for name in planner.checkpoint.architecture.candidates(network, recipe.scope)
+    }
     if recipe.mask == "all":
-        return chosen_weights(unet, sizes)
+        return chosen_weights(network, sizes)
     share = selected_count(sum(sizes.values()), recipe.density) / sum(sizes.values())
-    return chosen_weights(unet, {name: round(size * share) for name, size in sizes.items()})
+    return chosen_weights(network, {name: round(size * share) for name, size in sizes.items()})
 
 
 def _own(source: PicturesConfig) -> int:

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-from erasure.architectures.scopes import in_scope
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.edit import find_mask
 from erasure.diffusion.latents import ConceptData
@@ -28,7 +27,7 @@ def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint) -> SaliencyMask | No
     """
     if recipe.mask in MASK_KINDS:
         check_density(recipe.density)
-        in_scope(checkpoint.network, recipe.scope)
+        checkpoint.architecture.candidates(checkpoint.network, recipe.scope)
         return None
     path = Path(recipe.mask)
     if not os.path.isfile(path):

@@ -16,7 +16,7 @@ def facts_of(checkpoint: Checkpoint) -> dict[str, Any]:
     scheduler, kind = checkpoint.description.scheduler, checkpoint.kind
     prediction = scheduler["prediction_type"]
     return {
-        "family": checkpoint.family.title,
+        "family": checkpoint.architecture.title,
         "prediction": SHORT.get(prediction, prediction),
         "prediction_from": kind.prediction_from,
         "noise": describe_betas(scheduler),

@@ -52,7 +52,7 @@ def write_result(
         What a judge recognises in the grid.
     """
     edited = replace(
-        checkpoint, components={**checkpoint.components, checkpoint.family.main: edit.network}
+        checkpoint, components={**checkpoint.components, checkpoint.architecture.main: edit.network}
     )
     comparison = compare(
         checkpoint,

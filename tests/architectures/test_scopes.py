@@ -3,7 +3,8 @@
 import pytest
 from diffusers import UNet2DConditionModel
 
-from erasure.architectures.scopes import SCOPES, in_scope
+from erasure.architectures.scopes import in_scope
+from erasure.architectures.unet_scopes import UNET_SCOPES
 from erasure.errors import ConfigError
 
 RESNET = (
@@ -67,12 +68,12 @@ def names() -> list[str]:
 def test_a_scope_of_a_tiny_unet_is_the_listed_one(
     names: list[str], scope: str, wanted: set[str]
 ) -> None:
-    assert set(in_scope(names, scope)) == wanted
+    assert set(in_scope(names, scope, UNET_SCOPES)) == wanted
 
 
 @pytest.mark.parametrize("scope", ["noxattn", "notime"])
 def test_the_time_projection_of_each_resnet_stays(names: list[str], scope: str) -> None:
-    kept = in_scope(names, scope)
+    kept = in_scope(names, scope, UNET_SCOPES)
     assert sum("time_emb_proj.weight" in name for name in kept) == 5
     assert not any(name.startswith("time_embedding") for name in kept)
 
@@ -86,27 +87,28 @@ def test_the_two_layer_scopes_follow_the_full_size_names() -> None:
         for attention in ("attn1", "attn2")
     ]
     tail = "transformer_blocks.0"
-    assert in_scope(names, "xlayer") == [
+    assert in_scope(names, "xlayer", UNET_SCOPES) == [
         f"up_blocks.2.attentions.{j}.{tail}.attn2.to_q.weight" for j in (0, 2)
     ]
-    assert in_scope(names, "selflayer") == [
+    assert in_scope(names, "selflayer", UNET_SCOPES) == [
         f"down_blocks.{i}.attentions.0.{tail}.attn1.to_q.weight" for i in (1, 2)
     ]
 
 
 def test_the_order_of_the_names_is_kept(names: list[str]) -> None:
-    assert in_scope(names, "full") == names
-    assert in_scope(reversed(names), "xattn") == in_scope(names, "xattn")[::-1]
+    assert in_scope(names, "full", UNET_SCOPES) == names
+    backwards = in_scope(reversed(names), "xattn", UNET_SCOPES)
+    assert backwards == in_scope(names, "xattn", UNET_SCOPES)[::-1]
 
 
 def test_an_unknown_scope_names_the_nearest_known() -> None:
     with pytest.raises(ConfigError, match="scope 'xatn' is unknown; did you mean 'xattn'"):
-        in_scope(["conv_in.weight"], "xatn")
+        in_scope(["conv_in.weight"], "xatn", UNET_SCOPES)
     with pytest.raises(ConfigError, match="unknown; known are full, xattn, xattn-kv, selfattn"):
-        in_scope(["conv_in.weight"], "qqq")
+        in_scope(["conv_in.weight"], "qqq", UNET_SCOPES)
 
 
-@pytest.mark.parametrize("scope", sorted(set(SCOPES) - {"full", "noxattn", "notime"}))
+@pytest.mark.parametrize("scope", sorted(set(UNET_SCOPES) - {"full", "noxattn", "notime"}))
 def test_a_scope_that_selects_nothing_is_refused(scope: str) -> None:
     with pytest.raises(ConfigError, match="selects none"):
-        in_scope(["conv_in.weight"], scope)
+        in_scope(["conv_in.weight"], scope, UNET_SCOPES)

@@ -25,9 +25,11 @@ from support.tiny_sdxl import WIDTHS, tiny_sdxl_unet, tiny_towers, write_sdxl
 from torch import Tensor, nn
 
 from erasure import load_mask, read_checkpoint, verify, write_folder
-from erasure.architectures.stable_diffusion import build_pipeline, build_text_encoder
+from erasure.architectures.building import build_pipeline, build_text_encoder, own_size
+from erasure.architectures.sd2 import SD2
+from erasure.architectures.sdxl import SDXL
 from erasure.architectures.text_encoders import with_size
-from erasure.checkpoints import SD2, SDXL, Checkpoint
+from erasure.checkpoints import Checkpoint
 from erasure.diffusion import edit
 from erasure.diffusion.edit import erase, find_mask
 from erasure.diffusion.encoding import encode_concept
@@ -38,7 +40,7 @@ from erasure.seeds import generator_for, initial_noise
 from erasure.storage.cache import TensorCache
 from erasure.training.trainer import TrainConfig
 from pipelines.configs.settings import DrawingConfig
-from pipelines.drawing.generation import Painter, Request, own_size
+from pipelines.drawing.generation import Painter, Request
 from pipelines.drawing.schedulers import build_scheduler
 
 TEXTS = ["", "a church", "a castle", "a dog", "a truck"]
@@ -228,7 +230,7 @@ def plain_losses(checkpoint: Checkpoint, data: ConceptData, batch: int) -> tuple
 def test_a_concept_is_erased_and_the_folder_loads_in_diffusers(
     checkpoint: Checkpoint, data: ConceptData, tmp_path: Path
 ) -> None:
-    assert checkpoint.family is SDXL
+    assert checkpoint.architecture is SDXL
     mask = find_mask(checkpoint, data, density=0.5, concept="church")
     total = sum(weight.numel() for weight in checkpoint.network.values())
     assert mask.selected == total // 2
@@ -356,7 +358,7 @@ def run(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_erase_takes_the_family_from_the_checkpoint(run: Path) -> None:
     record = json.loads((run / "erasure.json").read_text(encoding="utf-8"))
     found = read_checkpoint(run / "model")
-    assert found.family is SDXL
+    assert found.architecture is SDXL
     assert found.network_hash() == record["result_hash"]
     assert 0 < record["moved"] <= record["selected"] == record["total"] // 2
     loaded = StableDiffusionXLPipeline.from_pretrained(run / "model", add_watermarker=False)
@@ -395,7 +397,7 @@ def test_a_single_file_is_exported_verified_and_erased_from(
     line = ["--recipe", recipe, "--concept", "dog", "--mask", "random", "--steps", 1]
     said = erasure("erase", file, *line, "--out", again)
     assert said.code == 0, said.err
-    assert read_checkpoint(again / "model").family is SDXL
+    assert read_checkpoint(again / "model").architecture is SDXL
 
 
 def test_a_patch_takes_the_base_to_the_edit(folder: Path, run: Path, tmp_path: Path) -> None:
@@ -440,7 +442,7 @@ def write_velocity(folder: Path) -> Path:
 @old_array
 def test_a_velocity_model_of_stable_diffusion_2_is_erased_and_drawn(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(write_velocity(tmp_path / "sd2"))
-    assert checkpoint.family is SD2
+    assert checkpoint.architecture is SD2
     data = encoded(checkpoint)
     mask = find_mask(checkpoint, data)
     config = TrainConfig(steps=12, batch_size=4, learning_rate=2e-3)

@@ -10,15 +10,10 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 from support.tiny_models import assert_same
 
-from erasure.architectures.stable_diffusion import noise_schedule
-from erasure.checkpoints import (
-    SD1,
-    SD2,
-    Checkpoint,
-    read_checkpoint,
-    write_folder,
-    write_single_file,
-)
+from erasure.architectures.sd1 import SD1
+from erasure.architectures.sd2 import SD2
+from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
+from erasure.checkpoints.facts.scheduler import noise_schedule_of
 from erasure.checkpoints.layout import clip
 
 KINDS = ("sd1", "sd2", "small")
@@ -48,7 +43,7 @@ def test_folder_to_file_to_folder_is_the_identity(
     write_single_file(start, tmp_path / "one.safetensors")
     middle = read_checkpoint(tmp_path / "one.safetensors")  # no --config: the header has it all
     write_folder(middle, tmp_path / "back")
-    assert middle.family is (SD2 if kind == "sd2" else SD1)
+    assert middle.architecture is (SD2 if kind == "sd2" else SD1)
     assert_equal_checkpoints(start, middle)
     assert_equal_checkpoints(start, read_checkpoint(tmp_path / "back"))
 
@@ -122,7 +117,7 @@ def test_ema_copy_and_buffers_are_lost_and_what_only_the_original_has_is_kept(
     }
     assert len(extras) == 14
     assert f"{last}.attn.in_proj_weight" in extras
-    levels = noise_schedule(read_checkpoint(folders["sd2"]).description.scheduler).alphas_cumprod
+    levels = noise_schedule_of(read_checkpoint(folders["sd2"]).description.scheduler).alphas_cumprod
     dropped = {
         "model_ema.decay": torch.tensor(0.9999),
         "model_ema.num_updates": torch.tensor(5, dtype=torch.int32),

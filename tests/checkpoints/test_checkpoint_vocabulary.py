@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.tiny_sdxl import write_sdxl
 
-from erasure.architectures.stable_diffusion import build_text_encoder
+from erasure.architectures.building import build_text_encoder
 from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.description import encoder_of, shipped_tokenizer_settings

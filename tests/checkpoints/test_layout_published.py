@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from erasure.checkpoints import FAMILIES
-from erasure.checkpoints.architecture import expected_weights
+from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.description import shipped_description
+from erasure.checkpoints.expected_weights import expected_weights
 from erasure.checkpoints.reading.recognise import family_of_folder
 
 Shapes = dict[str, tuple[int, ...]]
@@ -40,7 +40,10 @@ def published(key: str) -> Published:
 
 def model_weights(key: str) -> dict[str, dict[str, Tensor]]:
     configs = shipped_description(key).configs()
-    return {c: expected_weights(c, configs[c]) for c in ("unet", "vae", "text_encoder")}
+    return {
+        c: expected_weights(ARCHITECTURES[key].part(c), configs[c])
+        for c in ("unet", "vae", "text_encoder")
+    }
 
 
 def shapes_of(weights: dict[str, Tensor]) -> Shapes:
@@ -57,13 +60,13 @@ def test_the_table_itself_has_the_published_number_of_tensors(
 
 @pytest.mark.parametrize("key", ["sd1", "sd2"])
 def test_the_diffusers_models_become_exactly_the_published_tensors(key: str) -> None:
-    original = FAMILIES[key].to_original(model_weights(key))
+    original = ARCHITECTURES[key].to_original(model_weights(key))
     assert shapes_of(original) == published(key).required()
 
 
 @pytest.mark.parametrize("key", ["sd1", "sd2"])
 def test_the_published_tensors_become_exactly_the_diffusers_models(key: str) -> None:
-    table, family, models = published(key), FAMILIES[key], model_weights(key)
+    table, family, models = published(key), ARCHITECTURES[key], model_weights(key)
     file = {name: torch.empty(shape, device="meta") for name, shape in table.required().items()}
     for part in family.parts:
         found = part.to_diffusers(family.part_of(file, part.component))
@@ -72,7 +75,7 @@ def test_the_published_tensors_become_exactly_the_diffusers_models(key: str) -> 
 
 @pytest.mark.parametrize("key", ["sd1", "sd2"])
 def test_there_and_back_covers_the_optional_tensors_too(key: str) -> None:
-    table, family = published(key), FAMILIES[key]
+    table, family = published(key), ARCHITECTURES[key]
     file = {name: torch.empty(shape, device="meta") for name, shape in table.shapes.items()}
     components = {
         part.component: part.to_diffusers(family.part_of(file, part.component))
@@ -99,4 +102,4 @@ def test_the_shipped_configs_are_those_of_the_published_models(
     assert found.tokenizer == {}
     scheduler = getattr(diffusers, found.scheduler["_class_name"]).from_config(found.scheduler)
     assert scheduler.config.prediction_type == prediction_type
-    assert family_of_folder(found.model_index, found.text_encoder, Path()) is FAMILIES[key]
+    assert family_of_folder(found.model_index, found.text_encoder, Path()) is ARCHITECTURES[key]

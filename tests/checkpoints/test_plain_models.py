@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 from support.tiny_models import Size, tiny_vae
 from support.tiny_sdxl import write_sdxl
 
-from erasure.architectures.stable_diffusion import build_image_encoder, build_pipeline
+from erasure.architectures.building import build_codec, build_pipeline
+from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints import read_checkpoint, write_single_file
-from erasure.checkpoints.architecture import default_settings
 from erasure.checkpoints.checks.plain import require_plain
 from erasure.checkpoints.description import shipped_description
-from erasure.checkpoints.family import FAMILIES
+from erasure.checkpoints.reading.settings_of import default_settings
 from erasure.errors import CheckpointError
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter, Request
@@ -87,9 +87,9 @@ def test_a_unet_of_xl_must_be_told_the_size(sdxl: Path, tmp_path: Path) -> None:
         read_checkpoint(folder)
 
 
-@pytest.mark.parametrize("key", FAMILIES)
+@pytest.mark.parametrize("key", ARCHITECTURES)
 def test_the_published_models_are_plain(key: str) -> None:
-    assert require_plain(shipped_description(key), FAMILIES[key], key) == ()
+    assert require_plain(shipped_description(key), ARCHITECTURES[key], key) == ()
 
 
 def test_settings_of_averaged_weights_mean_nothing(sd1: Path, tmp_path: Path) -> None:
@@ -107,9 +107,9 @@ def test_the_whole_config_that_diffusers_writes_is_plain(
     description = shipped_description("sd1")
     with torch.device("meta"):
         full = dict(kind.from_config(dict(getattr(description, component))).config)
-    assert set(default_settings(component)) <= set(full)
+    assert set(default_settings(kind.__name__)) <= set(full)
     whole = replace(description, **{component: full})
-    assert require_plain(whole, FAMILIES["sd1"], "sd1") == ()
+    assert require_plain(whole, ARCHITECTURES["sd1"], "sd1") == ()
 
 
 FIRST = "model.diffusion_model.input_blocks.0.0.weight"
@@ -185,7 +185,7 @@ def test_a_missing_scaling_factor_is_that_of_diffusers_and_said(sd1: Path, tmp_p
     assert "without scaling_factor; diffusers' 0.18215 is used" in found.notes[0]
     assert AutoencoderKL().config.scaling_factor == 0.18215
     pixels = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    ours, plain = (build_image_encoder(c)(pixels) for c in (found, read_checkpoint(sd1)))
+    ours, plain = (build_codec(c).encode(pixels) for c in (found, read_checkpoint(sd1)))
     assert torch.equal(ours[0], plain[0])
 
 
@@ -225,7 +225,7 @@ def test_training_pictures_are_shifted_and_stretched_as_the_pipeline_does(shifte
         generator=torch.Generator().manual_seed(5),
         add_noise=False,
     )
-    mean, std = build_image_encoder(checkpoint)(pixels)
+    mean, std = build_codec(checkpoint).encode(pixels)
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(5))
     torch.testing.assert_close(mean + std * noise, wanted)
 
@@ -238,7 +238,7 @@ def test_a_vae_without_quant_convolutions_is_read_drawn_and_exported(tmp_path: P
     pixels = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         posterior = vae.eval().encode(pixels).latent_dist
-    mean, std = build_image_encoder(checkpoint)(pixels)
+    mean, std = build_codec(checkpoint).encode(pixels)
     torch.testing.assert_close(mean, posterior.mean * vae.config.scaling_factor)
     torch.testing.assert_close(std, posterior.std * vae.config.scaling_factor)
     again = read_checkpoint(write_single_file(checkpoint, tmp_path / "bare.safetensors").path)

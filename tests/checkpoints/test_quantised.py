@@ -110,7 +110,7 @@ def test_plain_eight_bit_floats_are_read_exactly_and_said(
         assert {weight.dtype for weight in weights.values()} == {torch.float16}, component
     assert len([note for note in found.notes if "without scales" in note]) == 3
     wanted = {name: weight.float() for name, weight in small.items()}
-    assert weights_hash(found.family.to_original(found.components)) == weights_hash(wanted)
+    assert weights_hash(found.architecture.to_original(found.components)) == weights_hash(wanted)
     write_folder(found, tmp_path / "out")
     assert read_checkpoint(tmp_path / "out").network_hash() == found.network_hash()
 

@@ -11,11 +11,15 @@ import torch
 from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 
-from erasure.architectures.stable_diffusion import noise_schedule
-from erasure.checkpoints import SDXL, Checkpoint, read_checkpoint, write_folder, write_single_file
+from erasure.architectures.architecture import Architecture
+from erasure.architectures.registry import ARCHITECTURES
+from erasure.architectures.sd1 import SD1
+from erasure.architectures.sd2 import SD2
+from erasure.architectures.sdxl import SDXL
+from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.description import Description
+from erasure.checkpoints.facts.scheduler import noise_schedule_of
 from erasure.checkpoints.facts.training_kind import TrainingKind
-from erasure.checkpoints.family import FAMILIES, SD1, SD2, Family
 from erasure.checkpoints.reading.reading_file import _describe
 from erasure.checkpoints.reading.recognise import VELOCITY_BIAS
 from erasure.errors import CheckpointError
@@ -66,7 +70,7 @@ def rescheduled(folder: Path, gone: tuple[str, ...] = (), **settings: object) ->
 
 
 def published(
-    family: Family,
+    family: Architecture,
     tmp_path: Path,
     *,
     tensors: dict[str, torch.Tensor] | None = None,
@@ -85,7 +89,7 @@ def published(
 # A file that says it
 
 
-@pytest.mark.parametrize("key", FAMILIES)
+@pytest.mark.parametrize("key", ARCHITECTURES)
 @pytest.mark.parametrize(
     ("place", "source"),
     [
@@ -104,20 +108,20 @@ def test_every_mark_decides_in_every_family(
         "comfy": {"header": {"modelspec.predict_key": "v_prediction"}},
         "yaml": {"beside": V_YAML[key]},
     }[place]
-    description, kind = published(FAMILIES[key], tmp_path, **told)
+    description, kind = published(ARCHITECTURES[key], tmp_path, **told)
     assert description.prediction_type == "v_prediction"
     assert kind.prediction_from == source
-    again, kind = published(FAMILIES[key], tmp_path, **told, prediction="v_prediction")
+    again, kind = published(ARCHITECTURES[key], tmp_path, **told, prediction="v_prediction")
     assert again == description
     with pytest.raises(
         CheckpointError, match=rf"--prediction is epsilon, but .* predicts v .*{source}"
     ):
-        published(FAMILIES[key], tmp_path, **told, prediction="epsilon")
+        published(ARCHITECTURES[key], tmp_path, **told, prediction="epsilon")
 
 
 @pytest.mark.parametrize("family", [SD1, SDXL])
 def test_a_file_that_says_nothing_is_as_published_and_that_is_said(
-    family: Family, tmp_path: Path
+    family: Architecture, tmp_path: Path
 ) -> None:
     description, kind = published(family, tmp_path)
     assert description.prediction_type == "epsilon"
@@ -141,11 +145,13 @@ def test_one_bias_of_sd2_decides_where_nobody_speaks(tmp_path: Path) -> None:
         assert (description.prediction_type, description.unet["sample_size"]) == ("epsilon", 64)
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_zero_terminal_snr_is_trained_and_drawn_as_such(family: Family, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ARCHITECTURES.values(), ids=ARCHITECTURES)
+def test_zero_terminal_snr_is_trained_and_drawn_as_such(
+    family: Architecture, tmp_path: Path
+) -> None:
     description, kind = published(family, tmp_path, tensors={"v_pred": EMPTY, "ztsnr": EMPTY})
     scheduler = description.scheduler
-    ours = noise_schedule(scheduler)
+    ours = noise_schedule_of(scheduler)
     theirs = DDPMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -177,12 +183,12 @@ def test_noise_alone_says_nothing_to_a_model_that_predicts_noise(tmp_path: Path)
     assert description.scheduler["rescale_betas_zero_snr"] is True
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+@pytest.mark.parametrize("family", ARCHITECTURES.values(), ids=ARCHITECTURES)
 @pytest.mark.parametrize(
     "names", [("edm_mean", "edm_std"), ("edm_vpred.sigma_max",), ("edm_vpred.sigma_min", "v_pred")]
 )
 def test_the_marks_of_edm_are_refused_by_name(
-    family: Family, names: tuple[str, ...], tmp_path: Path
+    family: Architecture, names: tuple[str, ...], tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match=rf"{names[0]}.* continuous noise levels of EDM"):
         published(family, tmp_path, tensors=dict.fromkeys(names, torch.ones(1)))
@@ -318,7 +324,7 @@ def test_our_own_header_and_a_mark_that_differ_are_refused(folder: Path, tmp_pat
     ],
 )
 def test_a_config_beside_the_file_is_read(text: str, prediction: str, tmp_path: Path) -> None:
-    for family in FAMILIES.values():
+    for family in ARCHITECTURES.values():
         description, kind = published(family, tmp_path, beside=text)
         assert description.prediction_type == prediction
         assert kind.prediction_from == "one.yaml beside it"
@@ -335,7 +341,7 @@ def test_noise_levels_of_the_config_beside_the_file_are_taken(bare: Path, folder
         rescale_betas_zero_snr=True,
         prediction_type="v_prediction",
     )
-    ours = noise_schedule(found.description.scheduler)
+    ours = noise_schedule_of(found.description.scheduler)
     assert torch.equal(ours.alphas_cumprod, theirs.alphas_cumprod)
     assert found.kind.levels_from == "bare.yaml beside it"
     assert any(
@@ -401,7 +407,7 @@ def test_only_a_file_is_a_config_beside_a_file(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("family", [SD1, SD2])
 def test_a_buffer_of_the_published_levels_says_nothing_new(
-    family: Family, dtype: torch.dtype, tmp_path: Path
+    family: Architecture, dtype: torch.dtype, tmp_path: Path
 ) -> None:
     # As the code of latent diffusion has it: in float64.
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2

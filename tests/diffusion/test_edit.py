@@ -212,8 +212,8 @@ def test_weights_outside_the_scope_have_no_gradient(
         networks.append(build(checkpoint))
         return networks[0]
 
-    build = task.build_unet
-    monkeypatch.setattr(task, "build_unet", kept)
+    build = task.build_network
+    monkeypatch.setattr(task, "build_network", kept)
     chosen = random_mask(tiny_checkpoint, tiny_data, scope="xattn")
 
     def look(_: Step) -> None:
@@ -431,7 +431,7 @@ def test_the_inverse_mask_is_the_other_half(
 def test_a_random_mask_depends_on_its_seed_alone_and_needs_no_pass(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edit, "build_unet", None)
+    monkeypatch.setattr(edit, "build_network", None)
     one = random_mask(tiny_checkpoint, tiny_data, density=0.25)
     same = random_mask(tiny_checkpoint, tiny_data, density=0.25, concept="other")
     other = random_mask(tiny_checkpoint, tiny_data, density=0.25, config=SaliencyConfig(seed=1))

@@ -8,6 +8,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from support.tiny import random_pictures
 
+from erasure.architectures.autoencoder import ImageCodec
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion import encoding
 from erasure.diffusion.encoding import PromptedPixels, encode_concept
@@ -91,7 +92,7 @@ def test_the_cache_spares_both_encoders_and_returns_the_same(
 ) -> None:
     cache = TensorCache(tmp_path)
     assert_same(encode_concept(tiny_checkpoint, FORGET, INSTEAD, RETAIN, cache=cache), data)
-    monkeypatch.setattr(encoding, "build_image_encoder", no_encoder)
+    monkeypatch.setattr(encoding, "build_codec", no_encoder)
     monkeypatch.setattr(encoding, "build_text_encoder", no_encoder)
     assert_same(encode_concept(tiny_checkpoint, FORGET, INSTEAD, RETAIN, cache=cache), data)
     with pytest.raises(AssertionError, match="encoded again"):
@@ -172,15 +173,15 @@ def test_where_memory_is_short_fewer_pictures_go_through_a_pass(
     tiny_checkpoint: Checkpoint,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    encode, sizes = encoding.ImageEncoder.__call__, []
+    encode, sizes = ImageCodec.encode, []
 
-    def small(self: encoding.ImageEncoder, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def small(self: ImageCodec, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if len(pixels) > most:
             raise torch.OutOfMemoryError("full")
         sizes.append(len(pixels))
         return encode(self, pixels)
 
-    monkeypatch.setattr(encoding.ImageEncoder, "__call__", small)
+    monkeypatch.setattr(ImageCodec, "encode", small)
     if most == 0:
         with pytest.raises(OutOfMemoryError, match="one picture a pass"):
             encode_concept(tiny_checkpoint, FORGET, INSTEAD, RETAIN)

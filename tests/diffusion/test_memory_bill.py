@@ -9,8 +9,10 @@ from support.tiny import TINY, seeded
 from support.tiny_models import tiny_unet
 from torch import Tensor, nn
 
-from erasure.checkpoints.architecture import expected_weights
+from erasure.architectures.registry import ARCHITECTURES
+from erasure.architectures.sd1 import SD1
 from erasure.checkpoints.description import shipped_description
+from erasure.checkpoints.expected_weights import expected_weights
 from erasure.masks.positions import Positions
 from erasure.memory_bill import (
     PROCESS,
@@ -20,7 +22,7 @@ from erasure.memory_bill import (
     mask_stages,
     training_stages,
 )
-from erasure.pass_costs import PassCost, decoder_cost, unet_cost
+from erasure.pass_costs import PassCost, decoder_cost, network_cost
 from erasure.training.trainer import TrainConfig
 
 PIXELS = 256
@@ -48,9 +50,11 @@ def saved_bytes(run: Callable[[], Tensor], weights: Iterable[Tensor]) -> int:
 @lru_cache
 def chosen(family: str, density: float) -> tuple[Chosen, PassCost]:
     config = shipped_description(family).unet
-    weights = expected_weights("unet", config)
+    weights = expected_weights(ARCHITECTURES[family].main_part, config)
     selected = {name: round(density * weight.numel()) for name, weight in weights.items()}
-    return chosen_weights(weights, selected), unet_cost(config, (PIXELS // 8, PIXELS // 8))
+    return chosen_weights(weights, selected), network_cost(
+        ARCHITECTURES[family], config, (PIXELS // 8, PIXELS // 8)
+    )
 
 
 def mask_bill(family: str) -> float:
@@ -118,7 +122,7 @@ def real_pass(network: nn.Module, side: int) -> Callable[[], Tensor]:
 
 def test_what_a_pass_keeps_is_counted_as_torch_keeps_it() -> None:
     network = tiny_unet(TINY).eval()
-    cost = unet_cost(network.config, (32, 32))
+    cost = network_cost(SD1, network.config, (32, 32))
     plain = saved_bytes(real_pass(network, 32), network.parameters())
     # The log-sums of fused attention, and what a kernel may keep or make again, are not counted.
     assert cost.saved == pytest.approx(plain, rel=0.05)
@@ -131,7 +135,7 @@ def test_what_a_pass_keeps_is_counted_as_torch_keeps_it() -> None:
 
 def test_products_in_bf16_keep_half_and_a_copy_of_each_weight() -> None:
     network = tiny_unet(TINY).eval()
-    cost = unet_cost(network.config, (32, 32))
+    cost = network_cost(SD1, network.config, (32, 32))
     weights = sum(weight.numel() for weight in network.parameters())
     with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
         kept = saved_bytes(real_pass(network, 32), network.parameters())
@@ -143,10 +147,10 @@ def test_a_smaller_scope_keeps_less_for_the_backward_pass() -> None:
     network = tiny_unet(TINY).eval()
     for name, weight in network.named_parameters():
         weight.requires_grad_("attn2" in name)
-    cost = unet_cost(network.config, (32, 32), scope="xattn")
+    cost = network_cost(SD1, network.config, (32, 32), scope="xattn")
     kept = saved_bytes(real_pass(network, 32), network.parameters())
     assert cost.saved == pytest.approx(kept, rel=0.05)
-    assert cost.saved < unet_cost(network.config, (32, 32)).saved
+    assert cost.saved < network_cost(SD1, network.config, (32, 32)).saved
 
 
 def test_a_decoder_four_times_as_large_holds_and_computes_four_times_as_much() -> None:

@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny import seeded
 
-from erasure.architectures.stable_diffusion import noise_schedule
-from erasure.checkpoints.facts.scheduler import CLASSES, check_scheduler_config
+from erasure.checkpoints.facts.scheduler import CLASSES, check_scheduler_config, noise_schedule_of
 from erasure.checkpoints.facts.scheduler_values import SETTINGS
 from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import CheckpointError
@@ -51,7 +50,7 @@ def test_noising_equals_the_scheduler_of_diffusers(config: dict[str, object]) ->
     # The release's `q_sample` is the scheduler's `add_noise`, for the published betas and others.
     scheduler = DDPMScheduler(**config)
     x_0, noise, t = draw(scheduler.config.num_train_timesteps)
-    schedule = noise_schedule({**config, "_class_name": "DDPMScheduler"})
+    schedule = noise_schedule_of({**config, "_class_name": "DDPMScheduler"})
     assert torch.equal(schedule.alphas_cumprod, scheduler.alphas_cumprod)
     ours = schedule.add_noise(x_0, noise, t)
     torch.testing.assert_close(ours, scheduler.add_noise(x_0, noise, t), rtol=0, atol=1e-6)
@@ -62,7 +61,7 @@ def test_the_velocity_target_equals_that_of_diffusers(config: dict[str, object])
     scheduler = DDPMScheduler(**config)
     x_0, noise, t = draw(scheduler.config.num_train_timesteps)
     velocity = {"_class_name": "DDPMScheduler", **config, "prediction_type": "v_prediction"}
-    ours = noise_schedule(velocity).target(x_0, noise, t)
+    ours = noise_schedule_of(velocity).target(x_0, noise, t)
     torch.testing.assert_close(ours, scheduler.get_velocity(x_0, noise, t), rtol=0, atol=1e-6)
 
 
@@ -79,20 +78,20 @@ def test_both_follow_their_formulas() -> None:
 def test_keys_of_other_schedulers_are_passed_over() -> None:
     config = {**SD, "_class_name": "DDIMScheduler", "steps_offset": 1, "set_alpha_to_one": False}
     assert torch.equal(
-        noise_schedule(config).alphas_cumprod, DDPMScheduler(**BETAS).alphas_cumprod.float()
+        noise_schedule_of(config).alphas_cumprod, DDPMScheduler(**BETAS).alphas_cumprod.float()
     )
 
 
 def test_noise_follows_the_type_of_the_latents() -> None:
     x_0, noise, t = draw(1000)
-    schedule = noise_schedule({**SD, "prediction_type": "v_prediction"})
+    schedule = noise_schedule_of({**SD, "prediction_type": "v_prediction"})
     assert schedule.add_noise(x_0.double(), noise.double(), t).dtype == torch.float64
     assert schedule.target(x_0.bfloat16(), noise.bfloat16(), t).dtype == torch.bfloat16
 
 
 def test_a_model_that_predicts_pictures_is_refused() -> None:
     with pytest.raises(CheckpointError, match=r"prediction_type is 'sample'.*can be edited"):
-        noise_schedule({**SD, "prediction_type": "sample"})
+        noise_schedule_of({**SD, "prediction_type": "sample"})
 
 
 # Classes
@@ -134,7 +133,7 @@ def test_every_class_noises_as_it_does_in_diffusers(
     name: str, config: dict[str, object], kinds: dict[str, Any]
 ) -> None:
     theirs = kinds[name](**config)
-    ours = noise_schedule({**config, "_class_name": name})
+    ours = noise_schedule_of({**config, "_class_name": name})
     assert torch.equal(ours.alphas_cumprod, theirs.alphas_cumprod)
 
 
@@ -143,7 +142,7 @@ def test_every_class_noises_as_it_does_in_diffusers(
 def test_every_class_rescales_as_it_does_in_diffusers(name: str, kinds: dict[str, Any]) -> None:
     config = CONFIGS["zero snr"]
     theirs = kinds[name](**config).alphas_cumprod
-    ours = noise_schedule({**config, "_class_name": name}).alphas_cumprod
+    ours = noise_schedule_of({**config, "_class_name": name}).alphas_cumprod
     assert torch.equal(ours[:-1], theirs[:-1])
     # Solvers that divide by it lift the last one to 2**-24; in training it is nought.
     assert float(ours[-1]) == 0
@@ -160,7 +159,7 @@ def test_every_class_rescales_as_it_does_in_diffusers(name: str, kinds: dict[str
 )
 def test_every_other_class_of_diffusers_is_refused_by_name(name: str) -> None:
     with pytest.raises(CheckpointError, match=rf"is '{name}', which .* can be treated"):
-        noise_schedule({**BETAS, "_class_name": name, "num_train_timesteps": 1000})
+        noise_schedule_of({**BETAS, "_class_name": name, "num_train_timesteps": 1000})
 
 
 def test_a_class_is_named_by_the_index_or_by_the_config() -> None:
@@ -178,7 +177,7 @@ def test_a_class_is_named_by_the_index_or_by_the_config() -> None:
         with pytest.raises(CheckpointError, match="can be treated"):
             check_scheduler_config(config, "sd", other)
     with pytest.raises(CheckpointError, match="does not say of which class its scheduler is"):
-        noise_schedule(BETAS)
+        noise_schedule_of(BETAS)
 
 
 def test_settings_of_no_class_are_noted() -> None:
@@ -228,7 +227,7 @@ BAD_VALUES: dict[str, tuple[dict[str, object], str]] = {
 @pytest.mark.parametrize(("change", "says"), BAD_VALUES.values(), ids=BAD_VALUES)
 def test_a_value_that_is_none_is_one_sentence(change: dict[str, object], says: str) -> None:
     with pytest.raises(CheckpointError, match=says) as caught:
-        noise_schedule({**SD, **change})
+        noise_schedule_of({**SD, **change})
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
 
@@ -248,6 +247,6 @@ def test_a_value_that_is_none_is_one_sentence(change: dict[str, object], says: s
 def test_any_values_give_a_schedule_or_one_sentence(change: dict[str, object]) -> None:
     levels = torch.empty(0)
     with suppress(CheckpointError):
-        levels = noise_schedule({**SD, **change}).alphas_cumprod
+        levels = noise_schedule_of({**SD, **change}).alphas_cumprod
     assert levels.isfinite().all()
     assert (levels.diff() <= 0).all()

@@ -28,9 +28,9 @@ def drawn(painter: Painter, *requests: Request) -> NDArray[np.int16]:
 
 
 def decoded(painter: Painter, latents: torch.Tensor) -> NDArray[np.int16]:
-    vae = painter.pipeline.vae
+    codec = painter.parts.codec
     with torch.no_grad():
-        pixels = vae.decode(latents[None] / vae.config.scaling_factor).sample
+        pixels = codec.decode(latents[None])
     grey = ((pixels * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.int16)
     return grey[0].permute(1, 2, 0).numpy()
 
@@ -112,19 +112,19 @@ def test_eta_zero_is_ddim_and_eta_one_has_the_posterior_variance_of_ddpm(
 
 def test_swapped_weights_are_drawn_with_and_put_back_to_the_bit(painter: Painter) -> None:
     plain = drawn(painter, Request("a church", 5))
-    own = {n: v.clone() for n, v in painter.pipeline.unet.named_parameters()}
+    own = {n: v.clone() for n, v in painter.parts.network.named_parameters()}
     name = "conv_in.weight"
     with painter.weighing({name: own[name] * 2}):
         changed = drawn(painter, Request("a church", 5))
     assert not np.array_equal(changed, plain)
     assert np.array_equal(drawn(painter, Request("a church", 5)), plain)
-    assert all(torch.equal(own[n], v) for n, v in painter.pipeline.unet.named_parameters())
+    assert all(torch.equal(own[n], v) for n, v in painter.parts.network.named_parameters())
     with (
         pytest.raises(ConfigError, match="'nothing' of shape"),
         painter.weighing({name: own[name] * 2, "nothing": own[name]}),
     ):
         pass
-    assert torch.equal(painter.pipeline.unet.conv_in.weight, own[name])
+    assert torch.equal(painter.parts.network.conv_in.weight, own[name])
 
 
 def test_only_ddim_begins_elsewhere(tiny_checkpoint: Checkpoint) -> None:

@@ -15,18 +15,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from support.tiny import CPU
 
-from erasure.architectures.stable_diffusion import (
-    TextEncoder,
+from erasure.architectures.building import (
     build_pipeline,
     build_text_encoder,
+    own_size,
 )
+from erasure.architectures.text_encoders import TextEncoder
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import CheckpointError, ConfigError, TrainingError
 from erasure.seeds import initial_noise
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing import generation
-from pipelines.drawing.generation import Painter, Request, draw_all, in_batches, own_size
+from pipelines.drawing.generation import Painter, Request, draw_all, in_batches
 from pipelines.drawing.schedulers import SCHEDULERS, build_scheduler
 
 REQUESTS = [

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support.refusals import LINES, line_of
 
-from erasure.architectures.stable_diffusion import build_text_encoder
+from erasure.architectures.building import build_text_encoder
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.reading.embedded import TOKENIZER_FILES
 from erasure.errors import CheckpointError

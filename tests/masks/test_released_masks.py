@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from erasure.architectures.scopes import in_scope
+from erasure.architectures.unet_scopes import UNET_SCOPES
 from erasure.errors import MaskError
 from erasure.masks.mask_file import mask_hash
 from erasure.masks.masks import SaliencyMask, salient_mask
@@ -86,7 +87,7 @@ def test_diffusers_names_and_other_number_types_are_read(
 
 
 def test_a_mask_of_a_part_gets_zeros_for_the_rest(scores: dict[str, Tensor]) -> None:
-    names = in_scope(scores, "xattn")
+    names = in_scope(scores, "xattn", UNET_SCOPES)
     part = salient_mask({name: scores[name] for name in names}, 0.5)
     with pytest.raises(MaskError, match="no released form"):
         to_released(part)

@@ -11,10 +11,10 @@ import pytest
 import torch
 from support.console import erasure
 
-from erasure.checkpoints.architecture import expected_weights
+from erasure.architectures.sd1 import SD1
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import shipped_description
-from erasure.checkpoints.family import FAMILIES
+from erasure.checkpoints.expected_weights import expected_weights
 from erasure.errors import ConfigError
 from erasure.memory_bill import PROCESS
 from pipelines.configs.settings import EraseRecipe, recipe_text, resolve
@@ -156,9 +156,11 @@ def test_a_tenth_of_stable_diffusion_1_fits_a_card_of_8_gb() -> None:
     description = shipped_description("sd1")
     parts = ("unet", "vae", "text_encoder")
     checkpoint = Checkpoint(
-        family=FAMILIES["sd1"],
+        architecture=SD1,
         path=Path("sd1"),
-        components={part: expected_weights(part, getattr(description, part)) for part in parts},
+        components={
+            part: expected_weights(SD1.part(part), getattr(description, part)) for part in parts
+        },
         description=description,
     )
     recipe = resolve({"model": "sd1", "concept": "church", "density": 0.1}, canvas=False)

@@ -9,11 +9,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.console import QUICK, Said, erasure
 
+from erasure.architectures.architecture import Architecture
+from erasure.architectures.sd1 import SD1
+from erasure.architectures.sd2 import SD2
+from erasure.architectures.sdxl import SDXL
 from erasure.checkpoints import Checkpoint, read_checkpoint
-from erasure.checkpoints.architecture import expected_weights
 from erasure.checkpoints.description import shipped_description
+from erasure.checkpoints.expected_weights import expected_weights
 from erasure.checkpoints.facts.other_readers import misread_by
-from erasure.checkpoints.family import SD1, SD2, SDXL, Family
 
 BIAS = "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias"
 V_LINE = "predicts v (from its key v_pred)"
@@ -118,13 +121,13 @@ def test_a_prediction_that_the_file_denies_is_refused_by_every_command(
 
 
 def of(
-    family: Family, unet: dict[str, torch.Tensor] | None = None, **scheduler: object
+    family: Architecture, unet: dict[str, torch.Tensor] | None = None, **scheduler: object
 ) -> Checkpoint:
     """A checkpoint of that family with the published configs, of no weights but these."""
     description = shipped_description(family.key)
     config = {**description.scheduler, **scheduler}
     return Checkpoint(
-        family=family,
+        architecture=family,
         path=Path("model"),
         components={"unet": unet or {}},
         description=replace(description, scheduler=config),
@@ -133,7 +136,7 @@ def of(
 
 def biased(spread: float) -> dict[str, torch.Tensor]:
     """The UNet of SD 2, without values but for the bias by which ComfyUI goes."""
-    own = expected_weights("unet", shipped_description("sd2").unet)
+    own = expected_weights(SD1.part("unet"), shipped_description("sd2").unet)
     assert BIAS in own
     return {**own, BIAS: torch.tensor([-spread, spread]) / 2**0.5}
 

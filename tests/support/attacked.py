@@ -55,7 +55,7 @@ def tiny_target(checkpoint: Checkpoint, **own: Any) -> Target:  # noqa: ANN401
 
 def material(codec: Any, prompts: list[str], seed: int) -> Material:  # noqa: ANN401
     pictures = random_pictures(prompts, seed, SIDE)
-    mean, std = codec(pictures.pixels.float() / 127.5 - 1)
+    mean, std = codec.encode(pictures.pixels.float() / 127.5 - 1)
     return Material(mean, std, tuple(prompts))
 
 

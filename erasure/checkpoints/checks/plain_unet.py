@@ -8,7 +8,6 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from erasure.checkpoints.family import SDXL, Family
 from erasure.checkpoints.reading.settings_of import refuse_unknown_settings
 from erasure.errors import CheckpointError
 
@@ -47,7 +46,6 @@ _NAMES: Final = (
     (r".*(motion_modules|temporal|time_stack|time_mixer)", _VIDEO),
 )
 _CLASS_NAMES: Final = (r"(label_emb|class_embedding)\.", _UNCLIP)
-"""SD XL has `label_emb` itself, for the size of its pictures."""
 _NEUTRAL: Final = frozenset(
     # Sizes and arithmetic of the blocks: diffusers builds from them, nothing else is asked for.
     """sample_size in_channels out_channels center_input_sample flip_sin_to_cos freq_shift
@@ -66,14 +64,23 @@ _AVERAGING: Final = frozenset(
 )
 
 
-def require_plain_unet(config: Mapping[str, Any], family: Family, latents: int, where: str) -> None:
+def require_plain_unet(
+    config: Mapping[str, Any],
+    family: str,
+    latents: int,
+    where: str,
+    *,
+    addition: str | None,
+) -> None:
     """Refuse a UNet that plain text-to-image of its family cannot feed.
 
     Args:
         config: its `config.json`.
-        family: decides whether it is told the size of its pictures, as SD XL is.
+        family: what a sentence calls its family.
         latents: channels of the VAE's latents.
         where: whose config it is.
+        addition: the `addition_embed_type` of its family, such as that of SD XL, which is told the
+            size of its pictures; None for a UNet that is told nothing but the prompt.
 
     Raises:
         CheckpointError: it wants more, or its config holds a setting that is not understood; named.
@@ -81,7 +88,7 @@ def require_plain_unet(config: Mapping[str, Any], family: Family, latents: int, 
     kind = config.get("_class_name", KIND)
     if kind != KIND:
         raise CheckpointError(
-            f"{where} has a UNet of class {kind!r}; only {KIND} of {family.title} can be edited"
+            f"{where} has a UNet of class {kind!r}; only {KIND} of {family} can be edited"
         )
     _require_channels(config.get("in_channels", 4), config.get("out_channels", 4), latents, where)
     for setting, title in _WANTS.items():
@@ -89,12 +96,12 @@ def require_plain_unet(config: Mapping[str, Any], family: Family, latents: int, 
             _refuse(where, title, f"{setting} is {config[setting]!r}")
     if config.get("attention_type", "default") != "default":
         _refuse(where, _GLIGEN, f"attention_type is {config['attention_type']!r}")
-    _require_additions(config, family, where)
-    refuse_unknown_settings("unet", config, _NEUTRAL | _AVERAGING | set(_WANTS), where)
+    _require_additions(config, addition, family, where)
+    refuse_unknown_settings(KIND, "unet", config, _NEUTRAL | _AVERAGING | set(_WANTS), where)
 
 
 def require_plain_weights(
-    names: Collection[str], inputs: int | None, latents: int, family: Family, where: str
+    names: Collection[str], inputs: int | None, latents: int, where: str, *, labels: bool
 ) -> None:
     """The same from the weights of a single file, whose config is only supposed.
 
@@ -102,10 +109,10 @@ def require_plain_weights(
         names: of the UNet's weights, in either layout, without a prefix.
         inputs: channels of its first convolution; None where it is missing.
         latents: channels that its config asks for.
-        family: what the file seems to be.
         where: the file.
+        labels: whether the family has `label_emb` itself, as SD XL for the size of its pictures.
     """
-    signs = _NAMES if family is SDXL else (*_NAMES, _CLASS_NAMES)
+    signs = _NAMES if labels else (*_NAMES, _CLASS_NAMES)
     for pattern, title in signs:
         weight = next((name for name in names if re.match(pattern, name)), None)
         if weight is not None:
@@ -126,14 +133,14 @@ def _require_channels(inputs: object, outputs: object, latents: int, where: str)
     )
 
 
-def _require_additions(config: Mapping[str, Any], family: Family, where: str) -> None:
-    kind, wanted = config.get("addition_embed_type"), None
-    if family is SDXL:
-        wanted = "text_time"
+def _require_additions(
+    config: Mapping[str, Any], wanted: str | None, family: str, where: str
+) -> None:
+    kind = config.get("addition_embed_type")
     if kind != wanted:
         raise CheckpointError(
             f"{where} has a UNet with the addition_embed_type {kind!r}, and that of "
-            f"{family.title} is {wanted!r}; give the complete base model"
+            f"{family} is {wanted!r}; give the complete base model"
         )
 
 

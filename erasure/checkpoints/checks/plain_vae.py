@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from erasure.checkpoints.family import SDXL, Family
 from erasure.checkpoints.reading.settings_of import refuse_unknown_settings
 from erasure.diffusion.latent_scale import DEFAULT_FACTOR, is_number
 from erasure.errors import CheckpointError
@@ -20,13 +19,17 @@ _NEUTRAL: Final = frozenset(
 )
 
 
-def require_plain_vae(config: Mapping[str, Any], family: Family, where: str) -> tuple[str, ...]:
+def require_plain_vae(
+    config: Mapping[str, Any], family: str, where: str, *, statistics: bool
+) -> tuple[str, ...]:
     """Refuse an autoencoder whose latents cannot be scaled as diffusers' pipelines do.
 
     Args:
         config: its `config.json`.
-        family: SD XL's pipeline reads `latents_mean` and `latents_std`; the others pass them over.
+        family: what a sentence calls the family of its model.
         where: whose config it is.
+        statistics: whether the family's pipeline reads `latents_mean` and `latents_std`, as that of
+            SD XL does; others pass them over.
 
     Returns:
         A note where the config lacks a `scaling_factor`.
@@ -45,34 +48,35 @@ def require_plain_vae(config: Mapping[str, Any], family: Family, where: str) -> 
         if config.get(name, _COLOURS) != _COLOURS:
             raise CheckpointError(
                 f"{where} has a VAE with {name} {config[name]!r}, not the {_COLOURS} of colour "
-                f"pictures; give the VAE of {family.title}"
+                f"pictures; give the VAE of {family}"
             )
     if config.get("shift_factor"):
         raise CheckpointError(
             f"{where} has a VAE with the shift_factor {config['shift_factor']!r}, which the "
-            f"pipeline of {family.title} passes over; give the VAE that belongs to the UNet"
+            f"pipeline of {family} passes over; give the VAE that belongs to the UNet"
         )
-    _require_statistics(config, family, where)
-    refuse_unknown_settings("vae", config, _NEUTRAL, where)
+    _require_statistics(config, family, where, read=statistics)
+    refuse_unknown_settings(KIND, "vae", config, _NEUTRAL, where)
     factor = config.get("scaling_factor")
     if factor is None:
         return (f"{where} has a VAE without scaling_factor; diffusers' {DEFAULT_FACTOR} is used",)
     if not is_number(factor) or factor <= 0:
         raise CheckpointError(
             f"{where} has a VAE with the scaling_factor {factor!r}; it must be a number above 0: "
-            f"mend its config, or give the VAE of {family.title}"
+            f"mend its config, or give the VAE of {family}"
         )
     return ()
 
 
-def _require_statistics(config: Mapping[str, Any], family: Family, where: str) -> None:
-    """Both of `latents_mean` and `latents_std`, as many as channels, for SD XL; else neither."""
+def _require_statistics(config: Mapping[str, Any], family: str, where: str, *, read: bool) -> None:
+    """Both of `latents_mean` and `latents_std`, as many as channels, where they are read; else
+    neither."""
     there = [name for name in _STATISTICS if config.get(name) is not None]
     if not there:
         return
-    if family is not SDXL or len(there) == 1:
+    if not read or len(there) == 1:
         raise CheckpointError(
-            f"{where} has a VAE with {' and '.join(there)}, which the pipeline of {family.title} "
+            f"{where} has a VAE with {' and '.join(there)}, which the pipeline of {family} "
             "passes over, so it is not known what its UNet was trained on; give the VAE that "
             "belongs to it, or take them out of the config"
         )

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from erasure.checkpoints.family import FAMILIES, TITLES
+from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.wording import counted, few
 from erasure.errors import CheckpointError
 
@@ -98,9 +98,11 @@ def plain_weights(
 
 
 def _title(name: str, component: str) -> str:
-    parts = [part for family in FAMILIES.values() for part in family.parts]
-    owner = next((part.component for part in parts if name.startswith(part.prefix)), "")
-    return TITLES.get(component or owner, "component")
+    parts = [part for family in ARCHITECTURES.values() for part in family.parts]
+    for part in parts:
+        if part.component == component if component else name.startswith(part.prefix):
+            return part.title
+    return "component"
 
 
 def _type(weight: Tensor) -> str:

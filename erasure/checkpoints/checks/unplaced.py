@@ -7,7 +7,7 @@ from typing import Final
 
 from torch import Tensor
 
-from erasure.checkpoints.family import Family
+from erasure.architectures.architecture import Architecture
 from erasure.checkpoints.wording import counted, few
 
 _AVERAGED: Final = "model_ema."
@@ -26,7 +26,7 @@ _EXPECTED: Final = re.compile(
 
 
 def unplaced(
-    tensors: Mapping[str, Tensor], family: Family, path: Path
+    tensors: Mapping[str, Tensor], family: Architecture, path: Path
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """What stands under no component's prefix in a single file.
 
@@ -41,8 +41,8 @@ def unplaced(
     notes = []
     if averaged:
         notes.append(
-            f"{path} holds an averaged copy of the UNet too ({_AVERAGED}*); it is left out, since "
-            "it would bring back what is erased"
+            f"{path} holds an averaged copy of the {family.main_part.title} too ({_AVERAGED}*); "
+            "it is left out, since it would bring back what is erased"
         )
     if extras:
         notes.append(

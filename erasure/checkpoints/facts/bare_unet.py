@@ -4,13 +4,11 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
+from erasure.architectures.stable_diffusion import UNET
 from erasure.checkpoints.checks.plain_unet import FIRST_CONVOLUTION
 from erasure.checkpoints.facts.statements import MARKS
-from erasure.checkpoints.family import SD1
-from erasure.checkpoints.layout import unet
 from erasure.storage.tensor_file import TensorFile
 
-_PREFIX: Final = SD1.part("unet").prefix
 _IN_ORIGINAL: Final = (FIRST_CONVOLUTION, "time_embed.0.weight", "out.2.weight")
 _IN_DIFFUSERS: Final = ("conv_in.weight", "time_embedding.linear_1.weight", "conv_out.weight")
 
@@ -20,10 +18,10 @@ def with_prefix(file: TensorFile) -> TensorFile:
     marks = {name: mark for name, mark in file.tensors.items() if name in MARKS}
     named = {name: weight for name, weight in file.tensors.items() if name not in MARKS}
     if _holds(named, _IN_DIFFUSERS):
-        named = unet.to_original(named)
+        named = UNET.to_original(named)
     elif not _holds(named, _IN_ORIGINAL):
         return file
-    prefixed = {f"{_PREFIX}{name}": weight for name, weight in named.items()}
+    prefixed = {f"{UNET.prefix}{name}": weight for name, weight in named.items()}
     return replace(file, tensors={**prefixed, **marks})
 
 

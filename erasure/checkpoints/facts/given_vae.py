@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from erasure.checkpoints.architecture import expected_weights
+from erasure.architectures.architecture import Architecture
 from erasure.checkpoints.checks.quantised import plain_weights, refuse_quantised
-from erasure.checkpoints.family import Family
+from erasure.checkpoints.expected_weights import expected_weights
 from erasure.checkpoints.layout import vae
 from erasure.checkpoints.reading.checking import require_names, require_no_more, require_shapes
 from erasure.storage.tensor_file import TensorFile
@@ -32,7 +32,7 @@ class GivenVae:
     """None for a file alone; it then has the shape and the scale of the model's own VAE."""
 
     def weights(
-        self, family: Family, config: Mapping[str, Any]
+        self, family: Architecture, config: Mapping[str, Any]
     ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         """diffusers names -> weights, and notes.
 
@@ -49,15 +49,18 @@ class GivenVae:
         bare = {name: w for name, w in bare.items() if not name.startswith(_TRAINING)}
         if any(name.startswith(_IN_DIFFUSERS) for name in bare):
             weights = vae.modern_names(bare)
-            wanted = expected_weights("vae", config)
+            wanted = expected_weights(family.part("vae"), config)
         else:
             weights = bare
-            wanted = vae.to_original(expected_weights("vae", config))
+            wanted = vae.to_original(expected_weights(family.part("vae"), config))
         remedy = "give a VAE of Stable Diffusion, as a file or a diffusers folder"
         require_names(weights, wanted, where, remedy=remedy)
         require_no_more(weights, wanted, where)
         if weights is bare:
-            weights, wanted = vae.to_diffusers(weights), expected_weights("vae", config)
+            weights, wanted = (
+                vae.to_diffusers(weights),
+                expected_weights(family.part("vae"), config),
+            )
         require_shapes(weights, wanted, where)
         plain, notes = plain_weights(weights, where)
         return plain, (f"the VAE of {self.path} is used", *self.file.notes, *notes)

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from erasure.architectures.architecture import Architecture
 from erasure.checkpoints.facts.statements import ALL_NOISE_KEY, VELOCITY_KEY
-from erasure.checkpoints.family import SD2, Family
 
 
-def markers(family: Family, scheduler: Mapping[str, Any]) -> dict[str, Tensor]:
+def markers(family: Architecture, scheduler: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors to write beside the weights."""
     if scheduler.get("prediction_type") != "v_prediction":
         return {}
     all_noise = bool(scheduler.get("rescale_betas_zero_snr"))
-    if family is SD2 and not all_noise:
+    if family.marked == "bias" and not all_noise:
         return {}
     return {name: torch.empty(0) for name in (VELOCITY_KEY, ALL_NOISE_KEY)[: 1 + all_noise]}

@@ -14,7 +14,6 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.facts.scheduler import describe_betas
 from erasure.checkpoints.facts.statements import SHORT
-from erasure.checkpoints.family import SD2, SDXL
 from erasure.checkpoints.reading.recognise import VELOCITY_BIAS, seems_velocity
 from erasure.diffusion.schedule import Prediction
 
@@ -34,7 +33,7 @@ def misread_by(
         dtype: type of the weights as written; None for each tensor's own.
     """
     scheduler = checkpoint.description.scheduler
-    published = shipped_description(checkpoint.family.key).scheduler
+    published = shipped_description(checkpoint.architecture.key).scheduler
     said = (
         _comfyui(checkpoint, network or checkpoint.network, dtype),
         _diffusers(scheduler, published),
@@ -43,17 +42,19 @@ def misread_by(
     return tuple(sentence for sentence in said if sentence)
 
 
-def _comfyui(checkpoint: Checkpoint, unet: Mapping[str, Tensor], dtype: torch.dtype | None) -> str:
-    """It reads marks in SD XL, one bias in SD 2.x, and takes SD 1.x to predict noise."""
-    family, scheduler = checkpoint.family, checkpoint.description.scheduler
+def _comfyui(
+    checkpoint: Checkpoint, network: Mapping[str, Tensor], dtype: torch.dtype | None
+) -> str:
+    """It reads empty tensors, or one bias, or takes the model to predict noise."""
+    family, scheduler = checkpoint.architecture, checkpoint.description.scheduler
     ours: Prediction = scheduler["prediction_type"]
-    if family is SDXL:
+    if family.marked == "keys":
         return ""
     theirs: Prediction = "epsilon"
     reason = f"no mark in a file of {family.title} is read there"
-    if family is SD2:
-        prefix = family.part("unet").prefix
-        names = {f"{prefix}{n}": w for n, w in family.part("unet").to_original(unet).items()}
+    if family.marked == "bias":
+        main = family.main_part
+        names = {f"{main.prefix}{n}": w for n, w in main.to_original(network).items()}
         bias = names.get(VELOCITY_BIAS)
         written = {} if bias is None else {VELOCITY_BIAS: bias if dtype is None else bias.to(dtype)}
         theirs = "v_prediction" if seems_velocity(written) else "epsilon"

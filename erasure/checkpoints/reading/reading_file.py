@@ -7,21 +7,20 @@ from typing import Final
 
 from torch import Tensor
 
-from erasure.checkpoints.architecture import expected_weights
+from erasure.architectures.architecture import Architecture, Part
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.config_limits import require_plausible
-from erasure.checkpoints.checks.plain import latent_channels, require_plain
-from erasure.checkpoints.checks.plain_unet import FIRST_CONVOLUTION, require_plain_weights
+from erasure.checkpoints.checks.plain import require_plain
 from erasure.checkpoints.checks.quantised import plain_weights, refuse_quantised
 from erasure.checkpoints.checks.unplaced import note_on_rest, unplaced
 from erasure.checkpoints.description import Description, shipped_description
+from erasure.checkpoints.expected_weights import expected_weights
 from erasure.checkpoints.facts.bare_unet import with_prefix
 from erasure.checkpoints.facts.given_vae import GivenVae
 from erasure.checkpoints.facts.ldm_config import read_beside
 from erasure.checkpoints.facts.level_buffer import BUFFER
 from erasure.checkpoints.facts.statements import Statement, from_header, from_keys
 from erasure.checkpoints.facts.training_kind import SchedulerSource, TrainingKind
-from erasure.checkpoints.family import SD2, TITLES, Family, Part
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading import embedded
 from erasure.checkpoints.reading.checking import require_names, require_no_more, require_shapes
@@ -70,7 +69,7 @@ def read_single_file(
         require_plausible(description.configs(), str(vae.path))
     description, notes = with_clip_vocabulary(description, family.key, path)
     notes += require_plain(description, family, str(config or path))
-    _require_plain_unet(file, family, description, path)
+    family.check_weights(family.part_of(file.tensors, family.main), description, str(path))
     components: dict[str, Mapping[str, Tensor]] = {}
     extras, more = unplaced(file.tensors, family, path)
     notes += (*more, *kind.notices)
@@ -86,14 +85,13 @@ def read_single_file(
             extras |= beside
             notes += remarks
             continue
-        wanted = expected_weights(part.component, getattr(description, part.component))
-        converted, rest = _convert(part, weights, wanted, path)
-        title = TITLES[part.component]
-        components[part.component], widened = plain_weights(converted, f"{path}: the {title}")
+        wanted = expected_weights(part, getattr(description, part.component))
+        converted, rest = _convert(part, weights, wanted, path, exact=part.component == family.main)
+        components[part.component], widened = plain_weights(converted, f"{path}: the {part.title}")
         extras |= {f"{part.prefix}{name}": weight for name, weight in rest.items()}
-        notes += (*widened, *note_on_rest(rest, f"{path}: the {title}"))
+        notes += (*widened, *note_on_rest(rest, f"{path}: the {part.title}"))
     return Checkpoint(
-        family=family,
+        architecture=family,
         path=path,
         components=components,
         description=description,
@@ -108,7 +106,7 @@ def _from_config(
     part: Part, path: Path, config: Path | None, *, allow_pickle: bool
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[str, ...]]:
     """A component that the file lacks, as `take_component` gives it."""
-    title = TITLES[part.component]
+    title = part.title
     if config is None or not has_component_weights(config, part.component):
         beside = "--vae FILE_OR_FOLDER with one, or " if part.component == "vae" else ""
         raise CheckpointError(
@@ -117,15 +115,6 @@ def _from_config(
         )
     weights, extras, notes = take_component(config, part, allow_pickle=allow_pickle)
     return weights, extras, (f"{path} has no {title}; that of {config} is used", *notes)
-
-
-def _require_plain_unet(
-    file: TensorFile, family: Family, description: Description, path: Path
-) -> None:
-    unet = family.part_of(file.tensors, "unet")
-    first = unet[FIRST_CONVOLUTION]
-    inputs = first.shape[1] if first.ndim == 4 else None
-    require_plain_weights(unet, inputs, latent_channels(description), family, str(path))
 
 
 def open_file(path: Path, *, allow_pickle: bool = False) -> TensorFile:
@@ -138,7 +127,7 @@ def open_file(path: Path, *, allow_pickle: bool = False) -> TensorFile:
 def _describe(
     path: Path,
     file: TensorFile,
-    family: Family,
+    family: Architecture,
     config: Path | None,
     prediction: Prediction | None,
 ) -> tuple[Description, TrainingKind]:
@@ -179,7 +168,7 @@ def _statements(path: Path, file: TensorFile) -> list[Statement]:
 
 
 def _published(
-    family: Family,
+    family: Architecture,
     file: TensorFile,
     statements: Sequence[Statement],
     prediction: Prediction | None,
@@ -187,7 +176,7 @@ def _published(
     """The shipped configs, and who says what is predicted where the family does not."""
     spoken = {one.prediction for one in statements} - {None}
     said = spoken.pop() if len(spoken) == 1 else prediction  # which decides between two
-    if said is not None or family is not SD2:
+    if said is not None or family.marked != "bias":
         return shipped_description(family.key, prediction_type=said), ""
     seems = seems_velocity(file.tensors)
     if seems is None:
@@ -198,9 +187,14 @@ def _published(
 
 
 def _convert(
-    part: Part, weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path
+    part: Part,
+    weights: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    path: Path,
+    *,
+    exact: bool,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """diffusers weights, and what is left over of the original ones."""
+    """diffusers weights, and what is left over of the original ones; nothing may be if `exact`."""
     weights = part.tidy_original(weights)
     names = part.to_original(wanted)
     require_names(
@@ -209,7 +203,7 @@ def _convert(
         str(path),
         remedy=_REMEDY,
     )
-    if part.component == "unet":
+    if exact:
         require_no_more(weights, names, str(path))
     rest = {name: w for name, w in weights.items() if name not in names}
     converted = part.to_diffusers({name: weights[name] for name in names})

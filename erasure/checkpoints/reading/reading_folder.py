@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from erasure.checkpoints.architecture import expected_weights
+from erasure.architectures.architecture import Architecture, Part
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.containment import inside
 from erasure.checkpoints.checks.plain import require_plain
@@ -21,11 +21,11 @@ from erasure.checkpoints.description import (
     read_model_index,
     shipped_description,
 )
+from erasure.checkpoints.expected_weights import expected_weights
 from erasure.checkpoints.facts.given_vae import CLASS, GivenVae
 from erasure.checkpoints.facts.scheduler import CONFIG_FILE
 from erasure.checkpoints.facts.statements import Statement, from_header
 from erasure.checkpoints.facts.training_kind import SchedulerSource, TrainingKind, settle
-from erasure.checkpoints.family import TITLES, Family, Part
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading.checking import require_names, require_no_more, require_shapes
 from erasure.checkpoints.reading.recognise import family_of_folder
@@ -38,28 +38,28 @@ from erasure.storage.tensor_file import TensorFile, read_tensors
 EXTRAS_FILE: Final = "original_extras.safetensors"
 """Weights only the single-file layout has a place for, kept beside the components."""
 
-_STEMS: Final = {
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-    "text_encoder": "model",
-    "text_encoder_2": "model",
-}
-_PICKLED_STEMS: Final = {
-    **_STEMS,
-    "text_encoder": "pytorch_model",
-    "text_encoder_2": "pytorch_model",
-}
-_OWN: Final = frozenset({*_STEMS, *TOKENIZERS, "scheduler"})
+_OWN: Final = frozenset({*TOKENIZERS, "scheduler"})
+"""Components without weights that are written anew."""
 
 
 def weights_file(component: str) -> str:
     """Name of the weights file of `component` as written, inside its folder."""
-    return f"{_STEMS[component]}.safetensors"
+    return f"{_stem(component)}.safetensors"
+
+
+def _stem(component: str) -> str:
+    """Give the name that transformers gives to its weights, or diffusers to all others."""
+    return "model" if component.startswith("text_encoder") else "diffusion_pytorch_model"
+
+
+def _pickled_stem(component: str) -> str:
+    """Give the same of pickled weights."""
+    return "pytorch_model" if component.startswith("text_encoder") else _stem(component)
 
 
 def weights_files(components: Iterable[str]) -> set[str]:
     """Where the weights of components are written, within the folder of a pipeline."""
-    return {EXTRAS_FILE} | {f"{n}/{weights_file(n)}" for n in components if n in _STEMS}
+    return {EXTRAS_FILE} | {f"{n}/{weights_file(n)}" for n in components}
 
 
 def read_folder(
@@ -99,7 +99,7 @@ def read_folder(
         components[part.component], more, remarks = _taken(part, weight_file, config, path)
         extras |= more
         notes += remarks
-        if part.component == "unet":
+        if part.component == family.main:
             metadata = weight_file.metadata
     source = SchedulerSource(
         config=description.scheduler,
@@ -110,19 +110,19 @@ def read_folder(
     spoken = from_header(metadata, str(path))
     description, kind = settled(description, source, spoken, str(path), prediction=prediction)
     return Checkpoint(
-        family=family,
+        architecture=family,
         path=path,
         components=components,
         description=description,
         extras=extras,
-        carried=dict(_carried(path, description.model_index)),
+        carried=dict(_carried(path, description.model_index, family)),
         provenance=Provenance.from_header(metadata, str(path)),
         notes=(*notes, *kind.notices),
         kind=kind,
     )
 
 
-def describe_folder(path: Path, vae: GivenVae | None = None) -> tuple[Description, Family]:
+def describe_folder(path: Path, vae: GivenVae | None = None) -> tuple[Description, Architecture]:
     """The configs of a folder, and the family they belong to; the VAE's may come with `vae`."""
     index = read_model_index(path)
     if vae is not None:
@@ -139,7 +139,7 @@ def describe_folder(path: Path, vae: GivenVae | None = None) -> tuple[Descriptio
         if part.component not in configs and not (path / part.component).is_dir():
             beside = "give --vae FILE_OR_FOLDER with one, or " if part.component == "vae" else ""
             raise CheckpointError(
-                f"{path} has no {TITLES[part.component]}, no folder {part.component}; {beside}"
+                f"{path} has no {part.title}, no folder {part.component}; {beside}"
                 "fetch the complete model"
             )
     return read_description(path, configs), family
@@ -147,7 +147,7 @@ def describe_folder(path: Path, vae: GivenVae | None = None) -> tuple[Descriptio
 
 def has_component_weights(path: Path, component: str) -> bool:
     """Whether the folder of a pipeline has a component's weights, and not its config alone."""
-    return has_weights(path / component, _STEMS[component], _PICKLED_STEMS[component])
+    return has_weights(path / component, _stem(component), _pickled_stem(component))
 
 
 def take_component(
@@ -179,7 +179,7 @@ def _taken(
 def read_vae_folder(folder: Path, root: Path, *, allow_pickle: bool = False) -> TensorFile:
     """The weights in the folder of a VAE, whatever its name, within a model's folder `root`."""
     return read_weights(
-        folder, _STEMS["vae"], _PICKLED_STEMS["vae"], root=root, allow_pickle=allow_pickle
+        folder, _stem("vae"), _pickled_stem("vae"), root=root, allow_pickle=allow_pickle
     )
 
 
@@ -212,7 +212,7 @@ def read_component(path: Path, component: str, *, allow_pickle: bool = False) ->
         CheckpointError: there is no such file, or it is damaged, refused or quantised.
     """
     folder = path / component
-    stem, pickled = _STEMS[component], _PICKLED_STEMS[component]
+    stem, pickled = _stem(component), _pickled_stem(component)
     file = read_weights(folder, stem, pickled, root=path, allow_pickle=allow_pickle)
     refuse_quantised(file.tensors, file.metadata, str(folder), component)
     return file
@@ -224,7 +224,7 @@ def _checked(
     """The weights the config asks for, under the names used here; and, for a text encoder, what
     else there is, under original names. The other components may hold no more."""
     weights = part.tidy_diffusers(weights)
-    wanted = expected_weights(part.component, config)
+    wanted = expected_weights(part, config)
     require_names(weights, wanted, where)
     rest = {name: weight for name, weight in weights.items() if name not in wanted}
     if not part.is_text:
@@ -233,14 +233,17 @@ def _checked(
     return {name: weights[name] for name in wanted}, part.to_original(rest) if rest else {}
 
 
-def _carried(path: Path, model_index: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+def _carried(
+    path: Path, model_index: Mapping[str, Any], family: Architecture
+) -> Iterator[tuple[str, Path]]:
     """Licences, and the components we do not touch. Not other weights beside them: a repository
     often holds the same model once more as a single file, as it was before erasure."""
     for file in sorted(path.glob("LICENSE*")):
         if inside(file, path).is_file():
             yield file.name, file
+    own = _OWN | {part.component for part in family.parts}
     for component in model_index:
-        if component not in _OWN and not component.startswith("_"):
+        if component not in own and not component.startswith("_"):
             yield from _files_of(path / component, path)
 
 

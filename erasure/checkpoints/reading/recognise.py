@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from erasure.architectures.architecture import Architecture
+from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.description import has_component
-from erasure.checkpoints.family import FAMILIES, SD1, SD2, SDXL, Family
 from erasure.checkpoints.wording import listed
 from erasure.errors import CheckpointError
 
-SUPPORTED: Final = listed(family.title for family in FAMILIES.values())
+SUPPORTED: Final = listed(family.title for family in ARCHITECTURES.values())
 
-_UNET: Final = "model.diffusion_model.input_blocks.0.0.weight"
 _OTHERS: Final = (
     (r"conditioner\.embedders\.0\.model\.", "the refiner of Stable Diffusion XL"),
     (r"conditioner\.embedders\.", "only a part of a Stable Diffusion XL checkpoint"),
@@ -34,7 +34,9 @@ _PIPELINES: Final = {
 VELOCITY_BIAS: Final = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 
 
-def family_of_file(names: Collection[str], path: Path, supposed: Family | None = None) -> Family:
+def family_of_file(
+    names: Collection[str], path: Path, supposed: Architecture | None = None
+) -> Architecture:
     """The family of a single file.
 
     Args:
@@ -45,17 +47,17 @@ def family_of_file(names: Collection[str], path: Path, supposed: Family | None =
     Raises:
         CheckpointError: it is something else; the message says what, as far as names tell.
     """
-    if _UNET in names:
-        for family in FAMILIES.values():
-            prefixes = [part.prefix for part in family.parts if part.is_text]
-            if all(any(name.startswith(prefix) for name in names) for prefix in prefixes):
-                return family
-        if supposed is not None:
-            return supposed
+    main = [family for family in ARCHITECTURES.values() if _first(family) in names]
+    for family in main:
+        prefixes = [part.prefix for part in family.parts if part.is_text]
+        if all(any(name.startswith(prefix) for name in names) for prefix in prefixes):
+            return family
+    if main and supposed is not None:
+        return supposed
     other = next((t for p, t in _OTHERS if any(re.match(p, name) for name in names)), None)
-    if other is None and _UNET in names:
-        other = "a UNet without the text encoder of Stable Diffusion"
-    if _UNET in names and (other or "").startswith(("a UNet", "only a part")):
+    if main and other is None:
+        other = f"a {main[0].main_part.title} without the text encoder of Stable Diffusion"
+    if main and (other or "").startswith((f"a {main[0].main_part.title}", "only a part")):
         raise CheckpointError(
             f"{path} holds {other}; give --config FOLDER, a diffusers folder of the same model "
             f"({SUPPORTED}), to take what is missing from"
@@ -66,29 +68,37 @@ def family_of_file(names: Collection[str], path: Path, supposed: Family | None =
     )
 
 
+def _first(family: Architecture) -> str:
+    return f"{family.main_part.prefix}{family.first_weight}"
+
+
 def family_of_folder(
     model_index: Mapping[str, Any], text_encoder: Mapping[str, Any], path: Path
-) -> Family:
-    """The family of a diffusers folder: SD XL by its class, the others by their text tower.
+) -> Architecture:
+    """Find the family of a diffusers folder by the class of its pipeline, and where several have
+    that class, by the config of its text encoder.
 
-    CLIP-L (SD 1.x) has the activation `quick_gelu`, which is also the default of transformers;
-    OpenCLIP (SD 2.x) has `gelu`. A single file in the other's naming would run with the wrong one.
+    Raises:
+        CheckpointError: no family has that class, or the folder lacks one of several text encoders.
     """
     kind = str(model_index.get("_class_name"))
-    if kind == SDXL.pipeline:
-        if all(has_component(model_index, part.component) for part in SDXL.parts):
-            return SDXL
-        raise CheckpointError(
-            f"{path} is a Stable Diffusion XL pipeline without UNet, VAE or one of its two text "
-            "encoders; the complete base model is needed"
-        )
-    if kind != SD1.pipeline:
+    same = [family for family in ARCHITECTURES.values() if family.pipeline == kind]
+    family = next((one for one in same if one.suits(text_encoder)), None)
+    if family is None:
         title = next((t for start, t in _PIPELINES.items() if kind.startswith(start)), None)
+        known = " or ".join(dict.fromkeys(one.pipeline for one in ARCHITECTURES.values()))
         raise CheckpointError(
             f"{path} is {title or 'a ' + kind}, and model_index.json of {SUPPORTED} names "
-            f"{SD1.pipeline} or {SDXL.pipeline}; only these are supported"
+            f"{known}; only these are supported"
         )
-    return SD1 if text_encoder.get("hidden_act", "quick_gelu") == "quick_gelu" else SD2
+    # A pipeline of several text encoders may name none for one of them: then it is another model.
+    missing = [p.title for p in family.parts if not has_component(model_index, p.component)]
+    if missing and sum(part.is_text for part in family.parts) > 1:
+        raise CheckpointError(
+            f"{path} is a {family.title} pipeline without its {' and '.join(missing)}; the "
+            "complete base model is needed"
+        )
+    return family
 
 
 def seems_velocity(weights: Mapping[str, Tensor]) -> bool | None:

@@ -71,7 +71,7 @@ def write_folder(
         for name, file in checkpoint.carried.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             _copy(file, folder / name)
-        _write_record(folder, out)
+        _write_record(folder, out, checkpoint)
         if card is not None:
             _write_bytes(folder / "README.md", card.encode())
     return Written(path, out.network_hash, out.provenance)
@@ -85,12 +85,12 @@ def folder_size(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> int
     return weights + sum(file.stat().st_size for file in checkpoint.carried.values())
 
 
-def _write_record(folder: Path, out: Outgoing) -> None:
+def _write_record(folder: Path, out: Outgoing, checkpoint: Checkpoint) -> None:
     """`erasure.json`: the edits, and a hash of every component and of every other file there is.
     The card comes after it: people, and `evaluate --card`, write into that."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     names = [path.relative_to(folder).as_posix() for path in files]
-    others = [name for name in names if name not in weights_files(out.weights)]
+    others = [name for name in names if name not in weights_files(checkpoint.components)]
     record = (out.provenance or Provenance()).to_dict()
     words = {**record, WEIGHTS: dict(out.weights), FILES: files_of(folder, others)}
     _write_json(folder / FILE_NAME, sealed_record(words))
@@ -100,7 +100,7 @@ def _write_weights(
     checkpoint: Checkpoint, out: Outgoing, folder: Path, dtype: torch.dtype | None
 ) -> None:
     for component, weights in checkpoint.components.items():
-        edited = component == checkpoint.family.main
+        edited = component == checkpoint.architecture.main
         write_tensors(
             folder / component / weights_file(component),
             out.network if edited else weights,

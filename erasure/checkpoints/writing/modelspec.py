@@ -35,7 +35,7 @@ class ModelSpec:
         side = description.resolution
         entries = {
             "sai_model_spec": "1.0.1",
-            "architecture": checkpoint.family.architectures.get(prediction, ""),
+            "architecture": checkpoint.architecture.modelspec.get(prediction, ""),
             "implementation": "sgm",
             "title": self.title or default_title(checkpoint, checkpoint.provenance),
             "resolution": f"{side}x{side}",

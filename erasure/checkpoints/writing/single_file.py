@@ -62,10 +62,10 @@ def write_single_file(
         **replace(spec, date=date, title=title).to_header(checkpoint),
         **embedded.to_header(checkpoint.description),
     }
-    tensors = checkpoint.family.to_original(
-        {**checkpoint.components, checkpoint.family.main: out.network}
+    tensors = checkpoint.architecture.to_original(
+        {**checkpoint.components, checkpoint.architecture.main: out.network}
     )
-    marked = markers(checkpoint.family, checkpoint.description.scheduler)
+    marked = markers(checkpoint.architecture, checkpoint.description.scheduler)
     write_tensors(
         path, {**tensors, **checkpoint.extras, **marked}, out.header(metadata), dtype=dtype
     )

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.finite import require_storable
-from erasure.checkpoints.family import TITLES
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading.checking import require_names, require_no_more, require_shapes
 from erasure.checkpoints.writing.inventory import EXTRAS, sealed_header, weights_of
@@ -64,7 +63,7 @@ def outgoing(
         CheckpointError: the new one has other names or shapes than the checkpoint's, or a weight is
             not finite in the type it is to be stored in.
     """
-    main, title = checkpoint.family.main, TITLES[checkpoint.family.main]
+    main, title = checkpoint.architecture.main, checkpoint.architecture.main_part.title
     if network is None:
         network, provenance = checkpoint.network, provenance or checkpoint.provenance
     require_names(network, checkpoint.network, f"the new {title}")

@@ -1,0 +1,199 @@
+"""What an architecture is: a list of parts, and how each is read, built, told, masked and written.
+
+A family of models is one value of `Architecture` in one file beside this one, and one line in
+`registry`. All else asks `checkpoint.architecture` and never which family it is.
+"""
+
+# B samples, C x h x w latents, H x W pixels.
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from erasure.architectures.layer_names import LayerNames
+from erasure.architectures.scopes import Predicate, in_scope
+from erasure.architectures.text_encoders import TokenIds
+from erasure.checkpoints.layout.renaming import Convert
+from erasure.diffusion.denoiser import Condition, Denoiser
+from erasure.diffusion.schedule import NoiseSchedule
+
+if TYPE_CHECKING:
+    from erasure.checkpoints.checkpoint import Checkpoint
+    from erasure.checkpoints.description import Description
+
+
+class PromptEncoder(Protocol):
+    """Turns prompts into what the denoiser is told."""
+
+    def __call__(self, prompts: Sequence[str], batch_size: int = ..., /) -> Condition:
+        """Encode prompts into a condition of as many rows, float32 on CPU."""
+        ...
+
+    def tokenize(self, prompts: Sequence[str]) -> Sequence[TokenIds]:
+        """Cut B prompts into tokens, on CPU: one entry for each text encoder."""
+        ...
+
+    def embed(self, tokens: Sequence[TokenIds]) -> Sequence[Tensor]:
+        """Look up what each network reads at each token, before it adds the place: (B, L, E)."""
+        ...
+
+    def encode(
+        self, tokens: Sequence[TokenIds], embeddings: Sequence[Tensor] | None = ...
+    ) -> Condition:
+        """Encode tokens, or other embeddings in their place, into the condition of B prompts."""
+        ...
+
+    def last_words(self, prompts: Sequence[str]) -> Tensor:
+        """Find the place of each prompt's last word piece among its tokens, (len(prompts),)."""
+        ...
+
+    def unguided(self, empty: Condition) -> Condition:
+        """Make what guidance leads away from out of the encoded empty prompt."""
+        ...
+
+    def to(self, device: torch.device) -> "PromptEncoder":
+        """Move it, in place."""
+        ...
+
+
+class Codec(Protocol):
+    """Turns pictures into latents and back."""
+
+    def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode pixels (B, 3, H, W) in [-1, 1] into mean and deviation of what the denoiser takes,
+        (B, C, h, w) float32 on CPU."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decode latents (B, C, h, w) as the denoiser leaves them into pixels (B, 3, H, W) in
+        about [-1, 1], float32 on the codec's device."""
+        ...
+
+    def to(self, device: torch.device) -> "Codec":
+        """Move it, in place."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One component of the pipeline and its place in an original single file."""
+
+    component: str
+    """Folder of the component in the diffusers layout."""
+    title: str
+    """What a sentence calls it."""
+    prefix: str
+    """What its names begin with in the single file, with the last dot."""
+    build: Callable[[Mapping[str, Any]], nn.Module]
+    """Makes the network that a config describes; imports its library where it is called."""
+    to_original: Convert
+    to_diffusers: Convert
+    tidy_diffusers: Convert = dict
+    """Older or newer spellings of the diffusers names -> the ones used here."""
+    tidy_original: Convert = dict
+    """The same for the original names."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it reads prompts."""
+        return self.component.startswith("text_encoder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Architecture:
+    """One family of models."""
+
+    key: str
+    """Name in the registry, and the folder of its published configs."""
+    title: str
+    pipeline: str
+    """Class in `model_index.json`."""
+    main: str
+    """The component that denoises: it is measured, edited and hashed. It is one of `parts`."""
+    parts: tuple[Part, ...]
+    modelspec: Mapping[str, str]
+    """`prediction_type` -> `modelspec.architecture`."""
+    marked: Literal["keys", "bias", "nothing"]
+    """Where ComfyUI looks in a single file for what the model predicts: at empty tensors, at the
+    spread of one bias, or nowhere, as it knows one answer."""
+    first_weight: str
+    """A weight of the main component, original name without prefix, by which a file is known."""
+    suits: Callable[[Mapping[str, Any]], bool]
+    """Whether the config of a text encoder is one of its own, where another architecture has the
+    same pipeline class."""
+    check_configs: Callable[["Description", str], tuple[str, ...]]
+    """Refuses configs that are not plain ones of it, and returns notes on what they leave open; the
+    second argument says whose configs they are."""
+    check_weights: Callable[[Mapping[str, Tensor], "Description", str], None]
+    """The same by the main component's weights in a single file, names without prefix."""
+
+    build_network: Callable[["Checkpoint", torch.dtype], nn.Module]
+    """Makes the main component on CPU, its weights copied, in evaluation mode."""
+    build_codec: Callable[["Checkpoint", torch.dtype], Codec]
+    build_text_encoder: Callable[["Checkpoint", torch.dtype], PromptEncoder]
+    build_tokenizers: Callable[["Checkpoint"], Sequence[Any]]
+    """Makes one tokenizer for each text encoder."""
+    build_pipeline: Callable[["Checkpoint", torch.dtype], Any]
+    """Makes a diffusers pipeline on CPU that draws."""
+    denoiser: Callable[[nn.Module], Denoiser]
+    """Wraps the main component as objectives call it; it alone knows which tensors of a condition
+    go where."""
+    schedule: Callable[[Mapping[str, Any]], NoiseSchedule]
+    """Makes the forward process of a diffusers scheduler config."""
+    sample: Callable[[Mapping[str, Any], tuple[int, int], int], tuple[Tensor, Tensor, Condition]]
+    """Makes what the denoiser takes of one sample, without values: x_t (1, C, h, w), t (1,) and a
+    condition. It is given the main component's config, h and w, and the number of tokens."""
+
+    latent_shape: Callable[["Description", int, int], tuple[int, int, int]]
+    """Gives (C, h, w) of the latents of a picture of H x W pixels."""
+    own_size: Callable[["Description"], tuple[int, int]]
+    """Gives width and height, in pixels, of the pictures that it was trained to draw."""
+    with_size: Callable[[Condition, int, int], Condition]
+    """Adds to a condition that its picture has H x W pixels, where the model is told so."""
+    one_size: bool
+    """Whether all pictures of an edit must have one size, as the model is told it."""
+
+    scopes: Mapping[str, Predicate]
+    """Name of a scope -> which weights of the main component are in it."""
+    never_masked: Predicate
+    """Which names of the main component no mask may select, such as tables that are no weights."""
+    layers: LayerNames
+    """How reports cut the main component into blocks and kinds of layer."""
+
+    def part(self, component: str) -> Part:
+        """Find the part of that component."""
+        return next(part for part in self.parts if part.component == component)
+
+    @property
+    def main_part(self) -> Part:
+        """The part of the main component."""
+        return self.part(self.main)
+
+    def to_original(self, components: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Rename all components: diffusers names -> one flat mapping with original names."""
+        return {
+            f"{part.prefix}{name}": weight
+            for part in self.parts
+            for name, weight in part.to_original(components[part.component]).items()
+        }
+
+    def part_of(self, weights: Mapping[str, Tensor], component: str) -> dict[str, Tensor]:
+        """Take the weights of one part out of a single file, prefix removed, original names."""
+        prefix = self.part(component).prefix
+        return {
+            name.removeprefix(prefix): weight
+            for name, weight in weights.items()
+            if name.startswith(prefix)
+        }
+
+    def candidates(self, names: Iterable[str], scope: str) -> list[str]:
+        """Find the weights of the main component that a mask of `scope` may select.
+
+        Raises:
+            ConfigError: `scope` is unknown, or lets in none of the names.
+        """
+        allowed = [name for name in names if not self.never_masked(name)]
+        return in_scope(allowed, scope, self.scopes)

@@ -1,0 +1,84 @@
+"""Build the working parts of a checkpoint, whatever its architecture."""
+
+# diffusers and transformers are imported by the architecture's own functions, when they are called:
+# that takes seconds, and most of the package works without them.
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from erasure.architectures.architecture import Codec, PromptEncoder
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.schedule import NoiseSchedule
+
+
+def build_network(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Build the main component on CPU in evaluation mode, its weights copied, so that training
+    leaves the checkpoint as it is."""
+    return checkpoint.architecture.build_network(checkpoint, dtype)
+
+
+def build_codec(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> Codec:
+    """Build what turns pictures into latents and back, on CPU."""
+    return checkpoint.architecture.build_codec(checkpoint, dtype)
+
+
+def build_text_encoder(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> PromptEncoder:
+    """Build the text encoders on CPU, with their tokenizers.
+
+    Raises:
+        CheckpointError: there is no vocabulary, or it cannot be read.
+    """
+    return checkpoint.architecture.build_text_encoder(checkpoint, dtype)
+
+
+def build_tokenizers(checkpoint: Checkpoint) -> Sequence[Any]:
+    """Build a tokenizer for each text encoder.
+
+    Raises:
+        CheckpointError: there is no vocabulary, or it cannot be read.
+    """
+    return checkpoint.architecture.build_tokenizers(checkpoint)
+
+
+def build_pipeline(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> Any:  # noqa: ANN401
+    """Build a diffusers pipeline on CPU that draws; no safety checker, no watermark, no progress
+    bar."""
+    return checkpoint.architecture.build_pipeline(checkpoint, dtype)
+
+
+def own_size(checkpoint: Checkpoint) -> tuple[int, int]:
+    """Give width and height, in pixels, of the pictures that a checkpoint was trained to draw."""
+    return checkpoint.architecture.own_size(checkpoint.description)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawingParts:
+    """What draws pictures from prompts, on one device, in evaluation mode."""
+
+    network: nn.Module
+    """The main component."""
+    codec: Codec
+    text: PromptEncoder
+
+
+def build_parts(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> DrawingParts:
+    """Build all that draws."""
+    return DrawingParts(
+        build_network(checkpoint, dtype).to(device),
+        build_codec(checkpoint, dtype).to(device),
+        build_text_encoder(checkpoint, dtype).to(device),
+    )
+
+
+def schedule_of(checkpoint: Checkpoint) -> NoiseSchedule:
+    """Make the forward process that a checkpoint's scheduler config describes.
+
+    Raises:
+        CheckpointError: the scheduler is of another kind, or the model predicts something else
+            than noise or velocity.
+    """
+    return checkpoint.architecture.schedule(checkpoint.description.scheduler)

@@ -1,0 +1,25 @@
+"""All architectures by key: a new one is one file beside this, and one line here."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from erasure.architectures.architecture import Architecture
+from erasure.architectures.layer_names import OTHER, LayerNames
+from erasure.architectures.sd1 import SD1
+from erasure.architectures.sd2 import SD2
+from erasure.architectures.sdxl import SDXL
+
+ARCHITECTURES: Final[Mapping[str, Architecture]] = {one.key: one for one in (SD1, SD2, SDXL)}
+"""Key -> architecture; where several suit a file, the first is taken."""
+
+
+def layers_of(names: Iterable[str]) -> LayerNames:
+    """Find how reports cut the network whose weights have these names.
+
+    A mask alone does not say of which architecture it is. The first whose naming knows a block of
+    one of the names is taken; where none does, the first of all.
+    """
+    every = tuple(names)
+    namings = dict.fromkeys(architecture.layers for architecture in ARCHITECTURES.values())
+    knowing = (one for one in namings if any(one.block_of(name) != OTHER for name in every))
+    return next(knowing, next(iter(namings)))

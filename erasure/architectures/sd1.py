@@ -1,0 +1,53 @@
+"""Stable Diffusion 1.x."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+from erasure.architectures import stable_diffusion as sd
+from erasure.architectures.architecture import Architecture
+from erasure.architectures.autoencoder import build_autoencoder, latent_shape
+from erasure.architectures.clip_towers import build_tokenizers
+from erasure.architectures.unet import UNetDenoiser, build_unet, sample
+from erasure.architectures.unet_names import UNET_LAYERS
+from erasure.architectures.unet_scopes import UNET_SCOPES
+from erasure.checkpoints.checks.plain_unet import FIRST_CONVOLUTION
+from erasure.checkpoints.facts.scheduler import noise_schedule_of
+
+_TITLE: Final = "Stable Diffusion 1.x"
+
+
+def _suits(text_encoder: Mapping[str, Any]) -> bool:
+    """Whether it is CLIP-L, whose activation is `quick_gelu`, which is also the default of
+    transformers; the OpenCLIP of 2.x has `gelu`. The other one's would draw wrong pictures."""
+    return bool(text_encoder.get("hidden_act", "quick_gelu") == "quick_gelu")
+
+
+SD1: Final = Architecture(
+    key="sd1",
+    title=_TITLE,
+    pipeline="StableDiffusionPipeline",
+    main="unet",
+    parts=(sd.UNET, sd.VAE, sd.CLIP),
+    modelspec={"epsilon": "stable-diffusion-v1", "v_prediction": "stable-diffusion-v1"},
+    marked="nothing",
+    first_weight=FIRST_CONVOLUTION,
+    suits=_suits,
+    check_configs=partial(sd.check_configs, title=_TITLE),
+    check_weights=sd.check_weights,
+    build_network=build_unet,
+    build_codec=build_autoencoder,
+    build_text_encoder=sd.build_text_encoder,
+    build_tokenizers=build_tokenizers,
+    build_pipeline=sd.build_pipeline,
+    denoiser=UNetDenoiser,
+    sample=sample,
+    schedule=noise_schedule_of,
+    latent_shape=latent_shape,
+    own_size=sd.own_size,
+    with_size=sd.without_size,
+    one_size=False,
+    scopes=UNET_SCOPES,
+    never_masked=sd.nothing,
+    layers=UNET_LAYERS,
+)

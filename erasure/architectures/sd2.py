@@ -1,0 +1,31 @@
+"""Stable Diffusion 2.x: as 1.x, with OpenCLIP as its text encoder."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from erasure.architectures import stable_diffusion as sd
+from erasure.architectures.sd1 import SD1
+
+_TITLE: Final = "Stable Diffusion 2.x"
+
+
+def _suits(text_encoder: Mapping[str, Any]) -> bool:
+    """Whether it is OpenCLIP; 1.x has the other."""
+    return not SD1.suits(text_encoder)
+
+
+SD2: Final = replace(
+    SD1,
+    key="sd2",
+    title=_TITLE,
+    parts=(sd.UNET, sd.VAE, sd.OPENCLIP),
+    modelspec={
+        "epsilon": "stable-diffusion-v2-512",
+        "v_prediction": "stable-diffusion-v2-768-v",
+    },
+    marked="bias",
+    suits=_suits,
+    check_configs=partial(sd.check_configs, title=_TITLE),
+)

@@ -1,0 +1,92 @@
+"""Stable Diffusion XL: two text encoders, and a UNet that is told the size of its pictures."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor
+
+from erasure.architectures import stable_diffusion as sd
+from erasure.architectures.clip_towers import build_tokenizer, build_tower, projected_clip_of
+from erasure.architectures.sd1 import SD1
+from erasure.architectures.text_encoders import POOLED, TIME_IDS, TextEncoderPair, with_size
+from erasure.architectures.unet import UNetDenoiser, sample
+from erasure.diffusion.denoiser import Condition
+
+if TYPE_CHECKING:
+    from erasure.checkpoints.checkpoint import Checkpoint
+
+_TITLE: Final = "Stable Diffusion XL"
+
+
+def _sample(
+    config: Mapping[str, Any], size: tuple[int, int], tokens: int
+) -> tuple[Tensor, Tensor, Condition]:
+    """Make what the UNet takes of one sample, without values."""
+    x_t, t, condition = sample(config, size, tokens)
+    inputs = int(config["projection_class_embeddings_input_dim"])
+    pooled = torch.empty(1, inputs - 6 * int(config["addition_time_embed_dim"]))
+    return x_t, t, condition.having(**{POOLED: pooled, TIME_IDS: torch.empty(1, 6)})
+
+
+def _build_text_encoder(checkpoint: "Checkpoint", dtype: torch.dtype) -> TextEncoderPair:
+    """Build both text encoders on CPU, with their tokenizers."""
+    names = ("text_encoder", "text_encoder_2")
+    first, second = (build_tower(checkpoint, name, dtype) for name in names)
+    return TextEncoderPair(
+        (build_tokenizer(checkpoint, "tokenizer"), build_tokenizer(checkpoint, "tokenizer_2")),
+        (first, second),
+        # Silence means True: so the pipeline's own default has it.
+        bool(checkpoint.description.model_index.get("force_zeros_for_empty_prompt", True)),
+    )
+
+
+def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noqa: ANN401
+    """Build the diffusers pipeline on CPU."""
+    from diffusers import StableDiffusionXLPipeline
+
+    text = _build_text_encoder(checkpoint, dtype)
+    pipeline: Any = StableDiffusionXLPipeline(
+        **sd.pipeline_parts(checkpoint, dtype),
+        text_encoder=text.networks[0],
+        text_encoder_2=text.networks[1],
+        tokenizer=text.tokenizers[0],
+        tokenizer_2=text.tokenizers[1],
+        force_zeros_for_empty_prompt=text.zeros_unguided,
+        add_watermarker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+SDXL: Final = replace(
+    SD1,
+    key="sdxl",
+    title=_TITLE,
+    pipeline="StableDiffusionXLPipeline",
+    parts=(
+        sd.UNET,
+        sd.VAE,
+        replace(sd.CLIP, prefix="conditioner.embedders.0.transformer."),
+        replace(
+            sd.OPENCLIP,
+            component="text_encoder_2",
+            title="second text encoder",
+            prefix="conditioner.embedders.1.model.",
+            build=projected_clip_of,
+        ),
+    ),
+    modelspec=dict.fromkeys(("epsilon", "v_prediction"), "stable-diffusion-xl-v1-base"),
+    marked="keys",
+    suits=lambda text_encoder: True,  # no other has its pipeline
+    check_configs=partial(sd.check_configs, title=_TITLE, addition="text_time", statistics=True),
+    check_weights=partial(sd.check_weights, labels=True),
+    build_text_encoder=_build_text_encoder,
+    build_pipeline=_build_pipeline,
+    denoiser=partial(UNetDenoiser, added=(POOLED, TIME_IDS)),
+    sample=_sample,
+    with_size=with_size,
+    one_size=True,
+)

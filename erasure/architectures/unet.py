@@ -1,0 +1,66 @@
+"""The UNet of diffusers as a main component: built, and called as objectives call it."""
+
+# B samples, C x h x w latents.
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from erasure.architectures.loading import loaded
+from erasure.diffusion.denoiser import TOKENS, Condition
+
+if TYPE_CHECKING:
+    from erasure.checkpoints.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class UNetDenoiser:
+    """A UNet as the objectives call it."""
+
+    network: nn.Module
+    added: tuple[str, ...] = ()
+    """Names in a condition, besides the tokens, of what the UNet is told as
+    `added_cond_kwargs`; it calls them so too."""
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
+        """(B, C, h, w), (B,), conditions of B samples -> (B, C, h, w)."""
+        output: Tensor = self.network(
+            x_t,
+            t,
+            encoder_hidden_states=condition.tokens,
+            added_cond_kwargs={name: condition.named(name) for name in self.added} or None,
+        ).sample
+        return output
+
+
+def sample(
+    config: Mapping[str, Any], size: tuple[int, int], tokens: int
+) -> tuple[Tensor, Tensor, Condition]:
+    """Make what a UNet takes of one sample that is told tokens alone, without values.
+
+    Args:
+        config: of the UNet.
+        size: h and w of the latents.
+        tokens: L.
+    """
+    context = torch.empty(1, tokens, int(config["cross_attention_dim"]))
+    x_t = torch.empty(1, int(config["in_channels"]), *size)
+    return x_t, torch.empty(1, dtype=torch.int64), Condition({TOKENS: context})
+
+
+def unet_of(config: Mapping[str, Any]) -> nn.Module:
+    """Make the UNet that a config of diffusers describes."""
+    from diffusers import UNet2DConditionModel
+
+    network: nn.Module = UNet2DConditionModel.from_config(dict(config))
+    return network
+
+
+def build_unet(checkpoint: "Checkpoint", dtype: torch.dtype) -> nn.Module:
+    """Build the UNet on CPU in evaluation mode, its weights copied."""
+    weights = {k: v.to(dtype, copy=True) for k, v in checkpoint.network.items()}
+    network: nn.Module = loaded(unet_of, checkpoint.description.unet, weights, "unet")
+    return network
