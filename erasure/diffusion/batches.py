@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.latents import ConceptData, Draw, Noised, noised, shuffled
+from erasure.diffusion.latents import ConceptData, Draw, Noised, Pulls, noised, shuffled
 from erasure.diffusion.sample import ddim_step, ddim_times, guided_answer, step_pairs
 from erasure.diffusion.schedule import NoiseSchedule, Schedule
 from erasure.errors import ConfigError
@@ -104,9 +104,27 @@ class Rollout:
     """What may stand in for it, (B, ...)."""
     empty: Condition
     """The empty prompt, (B, ...)."""
+    pull: "PulledBy | None" = None
+    """Where the prompts come with others that say what becomes of them."""
 
     def __len__(self) -> int:
         return len(self.x_t)
+
+
+@dataclass(frozen=True, slots=True)
+class PulledBy:
+    """What each sample of a rollout is pulled by; see `erasure.diffusion.latents.Pulls`."""
+
+    positive: Condition
+    """(B, ...)"""
+    unconditional: Condition
+    """(B, ...)"""
+    neutral: Condition
+    """(B, ...)"""
+    strength: Tensor
+    """(B,) float32"""
+    weight: Tensor
+    """(B,) float32"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +144,14 @@ class RolloutBatches:
     steps: int = 50
     """S, of the whole sampling."""
     guidance: float = 3.0
-    """g of the guided prediction in e(empty) + g (e(c) - e(empty)); 1 is none."""
+    """g of the guided prediction in e(empty) + g (e(c) - e(empty)); 1 is none. Where prompts come
+    with what they are pulled by, its unconditional prompt stands for the empty one."""
     by: Literal["student", "frozen"] = "student"
     """Who draws: the network in training, or the base."""
+    least: int = 0
+    """Fewest steps of a rollout."""
+    most: int | None = None
+    """Most steps of a rollout; one less than `steps` if none, which leads to the last time."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.schedule, NoiseSchedule):
@@ -137,6 +160,15 @@ class RolloutBatches:
                 "method that learns from pictures"
             )
         ddim_times(self.schedule, self.steps)
+        if not 0 <= self.least <= self._most < self.steps:
+            raise ConfigError(
+                f"rollouts take {self.least} to {self._most} steps; give a range within 0 to "
+                f"{self.steps - 1}"
+            )
+
+    @property
+    def _most(self) -> int:
+        return self.steps - 1 if self.most is None else self.most
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -149,14 +181,14 @@ class RolloutBatches:
     ) -> Rollout:
         """Draw `count` samples; those with fewer steps leave the passes early."""
         assert isinstance(self.schedule, NoiseSchedule)
-        texts, table = self.data.require_texts(), self.data.prompts
+        texts = self.data.require_texts()
         draws = [self._draw(position + n) for n in range(count)]
-        rows = texts.forget[[draw.prompt for draw in draws]]
-        stand_ins = texts.replacements[
-            [draw.prompt for draw in draws], [draw.replacement for draw in draws]
-        ]
-        concept = table[rows].to(self.device, torch.float32)
-        empty = table[torch.zeros(count, dtype=torch.int64)].to(self.device, torch.float32)
+        chosen = torch.tensor([draw.prompt for draw in draws])
+        rows = texts.forget[chosen]
+        stand_ins = texts.replacements[chosen, [draw.replacement for draw in draws]]
+        concept = self._told(rows)
+        empty = self._told(torch.zeros(count, dtype=torch.int64))
+        pull = None if texts.pulls is None else self._pulled(texts.pulls[chosen])
         times = ddim_times(self.schedule, self.steps)
         ends = torch.tensor([draw.end for draw in draws])
         noise = torch.stack([draw.noise for draw in draws]).to(self.device)
@@ -164,13 +196,23 @@ class RolloutBatches:
             (student, nullcontext()) if self.by == "student" else (frozen, frozen.held())
         )
         with block:
-            x_t = self._rolled(denoise, self.schedule, times, ends, noise, concept, empty)
+            away = empty if pull is None else pull.unconditional
+            x_t = self._rolled(denoise, self.schedule, times, ends, noise, concept, away)
         return Rollout(
-            x_t,
-            times[ends].to(self.device),
-            concept,
-            table[stand_ins].to(self.device, torch.float32),
-            empty,
+            x_t, times[ends].to(self.device), concept, self._told(stand_ins), empty, pull
+        )
+
+    def _told(self, rows: Tensor) -> Condition:
+        """Rows of the prompt table, on the device."""
+        return self.data.prompts[rows].to(self.device, torch.float32)
+
+    def _pulled(self, pulls: Pulls) -> PulledBy:
+        return PulledBy(
+            self._told(pulls.positive),
+            self._told(pulls.unconditional),
+            self._told(pulls.neutral),
+            pulls.strength.to(self.device),
+            pulls.weight.to(self.device),
         )
 
     def _draw(self, place: int) -> "_Start":
@@ -182,7 +224,7 @@ class RolloutBatches:
         return _Start(
             prompt,
             int(torch.randint(options, (1,), generator=generator)),
-            int(torch.randint(self.steps, (1,), generator=generator)),
+            int(torch.randint(self.least, self._most + 1, (1,), generator=generator)),
             torch.randn(self.data.latent_shape, generator=generator),
         )
 
@@ -194,7 +236,7 @@ class RolloutBatches:
         ends: Tensor,
         latents: Tensor,
         concept: Condition,
-        empty: Condition,
+        away: Condition,
     ) -> Tensor:
         """Latents (B, C, H, W) of noise at `times[ends]`."""
         rolled = latents.clone()
@@ -203,7 +245,7 @@ class RolloutBatches:
             running = running[ends[running] > step]
             x_t, rows = rolled[running], running.to(rolled.device)
             t = torch.full((len(rows),), now, device=rolled.device)
-            answer = guided_answer(denoise, x_t, t, concept[rows], empty[rows], self.guidance)
+            answer = guided_answer(denoise, x_t, t, concept[rows], away[rows], self.guidance)
             rolled[running] = ddim_step(schedule, x_t, answer.float(), now, after)
         return rolled
 

@@ -1,7 +1,7 @@
 """Erase a concept from a checkpoint: find the mask, move the selected weights, prove the rest."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -239,6 +239,9 @@ def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, meth
         tensors |= {"texts.retain": texts.retain, "texts.last": texts.last}
         if texts.concepts is not None:
             tensors["texts.concepts"] = texts.concepts
+        if texts.pulls is not None:
+            pulls = {entry.name: getattr(texts.pulls, entry.name) for entry in fields(texts.pulls)}
+            tensors |= {f"texts.pulls.{name}": value for name, value in pulls.items()}
     fixed = method
     if isinstance(method, TrainConfig):
         fixed = replace(method, micro_batch=None)

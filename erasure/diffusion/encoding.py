@@ -1,7 +1,7 @@
 """From pictures and prompts to what an erasure reads, through the checkpoint's own encoders."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ from erasure.architectures.building import build_codec, build_text_encoder
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import encoder_of
 from erasure.diffusion.denoiser import TOKENS, Condition, join
-from erasure.diffusion.latents import ConceptData, LatentSet, PromptRows
+from erasure.diffusion.latents import ConceptData, LatentSet, PromptRows, Pulls
 from erasure.errors import ConfigError, OutOfMemoryError
 from erasure.memory import memory_errors
 from erasure.storage.cache import TensorCache, content_key
@@ -44,6 +44,18 @@ class PromptedPixels:
 
 
 @dataclass(frozen=True, slots=True)
+class Pull:
+    """What one prompt is pulled by; see `erasure.diffusion.latents.Pulls`."""
+
+    positive: str
+    unconditional: str
+    neutral: str
+    strength: float
+    """Above 0 it leads towards the positive prompt, below away from it."""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class PromptLists:
     """The prompts of a concept, for methods that work with prompts alone."""
 
@@ -53,6 +65,19 @@ class PromptLists:
     """Prompts that must go on working."""
     concepts: Sequence[int] = ()
     """Which of several concepts each prompt to forget shows; empty for a single one."""
+    pulls: Sequence[Pull] = ()
+    """One for each forget prompt, or none at all."""
+
+    def __post_init__(self) -> None:
+        if self.pulls and len(self.pulls) != len(self.forget):
+            raise ConfigError(
+                f"{len(self.forget)} prompts have {len(self.pulls)} pulls; give one each, or none"
+            )
+
+    @property
+    def others(self) -> list[str]:
+        """The prompts of the pulls."""
+        return [text for p in self.pulls for text in (p.positive, p.unconditional, p.neutral)]
 
 
 def encode_concept(
@@ -97,7 +122,8 @@ def encode_concept(
     if missing:
         raise ConfigError(f"{missing[0]!r} has no replacement prompt; give at least one")
     stand_ins = [text for p in (*shown, *named) for text in replacements[p]]
-    texts = list(dict.fromkeys(["", *shown, *named, *stand_ins, *retained, *also]))
+    others = prompts.others if prompts is not None else []
+    texts = list(dict.fromkeys(["", *shown, *named, *stand_ins, *retained, *also, *others]))
     row = {text: index for index, text in enumerate(texts)}
 
     def rows_of(chosen: Sequence[str]) -> Tensor:
@@ -133,7 +159,20 @@ def encode_concept(
             last,
             torch.tensor(prompts.concepts, dtype=torch.int64) if prompts.concepts else None,
             texts,
+            _pulls(prompts.pulls, rows_of),
         ),
+    )
+
+
+def _pulls(pulls: Sequence[Pull], rows_of: Callable[[Sequence[str]], Tensor]) -> Pulls | None:
+    if not pulls:
+        return None
+    return Pulls(
+        rows_of([pull.positive for pull in pulls]),
+        rows_of([pull.unconditional for pull in pulls]),
+        rows_of([pull.neutral for pull in pulls]),
+        torch.tensor([pull.strength for pull in pulls], dtype=torch.float32),
+        torch.tensor([pull.weight for pull in pulls], dtype=torch.float32),
     )
 
 

@@ -3,7 +3,7 @@
 # N pictures, P prompts, K replacements, B samples, C x H x W latents.
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -37,6 +37,26 @@ class LatentSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Pulls:
+    """What each forget prompt is pulled by, as rows of the prompt table and numbers."""
+
+    positive: Tensor
+    """(F,) int64 prompts to move away from, or towards."""
+    unconditional: Tensor
+    """(F,) int64 prompts that the positive ones are held against, and rollouts guided away from."""
+    neutral: Tensor
+    """(F,) int64 prompts whose answer the way begins at."""
+    strength: Tensor
+    """(F,) float32 length of the way; above 0 it leads towards the positive prompt."""
+    weight: Tensor
+    """(F,) float32 weight of each prompt's loss."""
+
+    def __getitem__(self, rows: Tensor) -> "Pulls":
+        """Those of the chosen forget prompts, in the order of `rows`."""
+        return Pulls(*(getattr(self, entry.name)[rows] for entry in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
 class PromptRows:
     """The concept's own prompts, apart from any picture: rows of the prompt table."""
 
@@ -52,6 +72,8 @@ class PromptRows:
     """(F,) int64 which of several concepts each prompt to forget shows; None for a single one."""
     words: Sequence[str] = field(default=(), compare=False)
     """The P prompts as text, for messages alone; empty where they are not known."""
+    pulls: Pulls | None = None
+    """Where the prompts come with others that say what becomes of them."""
 
     @property
     def concept_count(self) -> int:

@@ -2,6 +2,7 @@
 
 from erasure.methods.ascent import GradientAscent
 from erasure.methods.esd import Esd
+from erasure.methods.leco import Leco
 from erasure.methods.protocol import Method, Need
 from erasure.methods.registry import METHODS, make_method, method_kind
 from erasure.methods.salun import SalUn
@@ -12,6 +13,7 @@ __all__ = [
     "METHODS",
     "Esd",
     "GradientAscent",
+    "Leco",
     "Method",
     "Need",
     "SalUn",

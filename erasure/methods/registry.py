@@ -5,6 +5,7 @@ from typing import Any, Final
 from erasure.known_names import looked_up, made_with
 from erasure.methods.ascent import GradientAscent
 from erasure.methods.esd import Esd
+from erasure.methods.leco import Leco
 from erasure.methods.protocol import Method
 from erasure.methods.salun import SalUn
 from erasure.methods.sdd import Sdd
@@ -15,6 +16,7 @@ METHODS: Final[dict[str, type[Method]]] = {
     "ascent": GradientAscent,
     "esd": Esd,
     "sdd": Sdd,
+    "leco": Leco,
     "uce": Uce,
 }
 

@@ -79,6 +79,9 @@ class DataConfig:
     """Further prompts that show the concept."""
     retain_prompts: tuple[str, ...] | None = None
     """In place of the concept's known neighbours."""
+    rows: str | None = None
+    """A file of prompts with what becomes of each, as trainers of LECO read it: TOML or YAML. It
+    takes the place of the prompts to forget, for the method leco."""
     size: int | None = None
     """Pixels a side; the model's own if none."""
     drawing: DrawingConfig = field(default_factory=DrawingConfig)
@@ -205,6 +208,7 @@ def _unread(recipe: EraseRecipe) -> dict[str, str]:
         as_tables(recipe),
         pictures="pictures" in recipe.needs,
         instead=getattr(recipe.method, "reads_instead", True),  # one of the user's own may
+        rows=getattr(recipe.method, "reads_rows", False),
     )
 
 

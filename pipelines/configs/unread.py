@@ -41,7 +41,7 @@ _FLAGS: Final = flags(ERASE) | flags(EVALUATE)
 
 
 def unread_by_erasure(
-    tables: Tables, *, pictures: bool = True, instead: bool = True
+    tables: Tables, *, pictures: bool = True, instead: bool = True, rows: bool = False
 ) -> dict[str, str]:
     """Key of an erasure's recipe, with dots -> why it would not be read.
 
@@ -49,6 +49,7 @@ def unread_by_erasure(
         tables: the whole recipe; what is missing has its default.
         pictures: whether the method or the mask needs any.
         instead: whether the method reads what is to be seen in the concept's place.
+        rows: whether the method reads a file that says what becomes of each prompt.
     """
     unread = dict(_of_mask(tables)) | dict(_of_rest(tables))
     if (judge := tables.get("judge")) is None or not _is_model(str(judge)):
@@ -59,6 +60,11 @@ def unread_by_erasure(
         unread |= dict.fromkeys(_PICTURES, why)
     if not instead:
         unread["instead"] = f"the method {method} puts nothing in the concept's place"
+    if not rows:
+        unread["data.rows"] = f"the method {method} has no such prompts; give --method leco"
+    elif _at(tables, "data.rows") is not None:
+        why = "the file of data.rows says it of each row"
+        unread |= dict.fromkeys(("method.action", "method.strength"), why)
     return unread
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.encoding import PromptedPixels, PromptLists, encode_concept
+from erasure.diffusion.encoding import PromptedPixels, PromptLists, Pull, encode_concept
 from erasure.diffusion.latents import ConceptData, shuffled
 from erasure.errors import ConfigError
 from erasure.methods import Need
@@ -89,6 +89,8 @@ class Gatherer:
         stand_ins = next(iter(replacement.values()))
         for prompt in forget.prompts if forget else ():  # those of the user's own pictures
             replacement.setdefault(prompt, stand_ins)
+        for row in self.plan.rows:
+            replacement.setdefault(row.target, (row.neutral,))
         prompts = self._prompts() if "prompts" in self.needs else None
         less = of_encoding(self._size, resumes=self.resumes)
         stage = "encode pictures" if forget else "encode prompts"
@@ -108,12 +110,21 @@ class Gatherer:
             )
 
     def _prompts(self) -> PromptLists:
-        """The concept's prompts; of long lists, as many as `_MOST_PROMPTS`, drawn by the seed."""
+        """The concept's prompts; of long lists, as many as `_MOST_PROMPTS`, drawn by the seed.
+
+        Rows of a trainer's file stand in the place of the prompts to forget.
+        """
         lists = []
         for role, prompts in (("forget", self.plan.forget), ("retain", self.plan.retain)):
             count = min(len(prompts), _MOST_PROMPTS)
             rows = sorted(shuffled(len(prompts), 0, count, self.seed, role, "texts"))
             lists.append([prompts[row] for row in rows])
+        if self.plan.rows:
+            pulls = [
+                Pull(row.positive, row.unconditional, row.neutral, row.strength, row.weight)
+                for row in self.plan.rows
+            ]
+            return PromptLists([row.target for row in self.plan.rows], lists[1], pulls=pulls)
         return PromptLists(lists[0], lists[1])
 
     @property

@@ -19,7 +19,13 @@ def check_plan(plan: ConceptPlan, checkpoint: Checkpoint) -> None:
         ConfigError: a prompt to forget, to see in its place or to retain is too long.
     """
     stand_ins = [text for texts in plan.replacement.values() for text in texts]
-    roles = {"to forget": plan.forget, "to see instead": stand_ins, "to retain": plan.retain}
+    rows = [t for r in plan.rows for t in (r.target, r.positive, r.unconditional, r.neutral)]
+    roles = {
+        "to forget": plan.forget,
+        "to see instead": stand_ins,
+        "to retain": plan.retain,
+        "in a row": rows,
+    }
     window = token_window(checkpoint)
     for role, prompts in roles.items():
         if found := window.overlong(prompts):

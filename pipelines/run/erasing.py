@@ -1,8 +1,9 @@
 """One erasure from end to end: data, mask, training, checkpoint, pictures, provenance."""
 
+import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +47,9 @@ from pipelines.run.run_folder import MASK, MODEL, RECIPE, RECIPE_HEADER, STATE, 
 from pipelines.run.run_result import write_history, write_result
 from prompts.concepts.concepts import plan_concept
 from prompts.concepts.plan import ConceptPlan
+from prompts.trainer_rows import read_rows
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,11 @@ def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint) -> ConceptPlan:
         prompts=recipe.data.forget_prompts or None,
         retain=recipe.data.retain_prompts,
     )
+    if recipe.data.rows is not None:
+        read = read_rows(Path(recipe.data.rows))
+        for note in read.notes:
+            _log.warning("%s", note)
+        plan = replace(plan, rows=read.rows)
     check_plan(plan, checkpoint)
     return plan
 
@@ -247,7 +256,11 @@ def _train(
             mask,
             recipe.method,
             concept=plan.concept,
-            record={"recipe": published_text(recipe), **_notes(recipe, checkpoint)},
+            record={
+                "recipe": published_text(recipe),
+                **({"rows": [asdict(row) for row in plan.rows]} if plan.rows else {}),
+                **_notes(recipe, checkpoint),
+            },
             device=pick_device(recipe.device),
             checkpointing=recipe.checkpointing,
             team=team,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prompts.errors import PromptError
+from prompts.trainer_rows import TrainerRow
 
 Kind = Literal["object", "style", "class", "nudity", "general"]
 """`object` and `style` of the canvas, `class` of ImageNette, `nudity`, or any other."""
@@ -26,6 +27,9 @@ class ConceptPlan:
     erased: tuple[str, ...]
     """What a judge should see no more: objects or styles of the canvas, class names, or the
     concept itself."""
+    rows: tuple[TrainerRow, ...] = ()
+    """Prompts with what becomes of each, from a file of the trainers; in place of the concept's
+    own, for the method that reads them."""
 
     def __post_init__(self) -> None:
         forget = set(self.forget)
