@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.commands import (
+    audit,
     classify,
     compare,
     demo,
@@ -67,6 +68,10 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "evaluate": (
         evaluate.evaluate,
         "erasure evaluate out/church --against demo --suite canvas --out out/eval",
+    ),
+    "audit": (
+        audit.audit,
+        "erasure audit out/church --concept church --against demo --out out/audit",
     ),
     "judge": (judge.judge, "erasure judge pictures/ --with nudenet --json"),
     "prompts": (prompts.prompts, "erasure prompts imagenette --limit 3"),

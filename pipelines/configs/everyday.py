@@ -7,6 +7,7 @@ Options = Mapping[str, str | tuple[str, ...]]
 """Parameter of a command -> dotted name of the field, or of all fields, that it sets."""
 
 ERASE_RECIPE: Final = "pipelines.configs.settings:EraseRecipe"
+AUDIT_RECIPE: Final = "pipelines.audit.settings:AuditRecipe"
 EVALUATE_RECIPE: Final = "pipelines.evaluation.settings:EvaluateRecipe"
 
 _MODEL: Final[Options] = {
@@ -79,6 +80,14 @@ EVALUATE: Final[Options] = {
     **{name: name for name in ("features", "clip", "perceptual", "reference")},
     **{name: name for name in ("scheduler", "steps", "guidance", "precision", "size")},
     "batch_size": "batch_size",
+    **_MODEL,
+}
+AUDIT: Final[Options] = {
+    **{name: name for name in ("model", "concept", "against", "retrained", "kept")},
+    **{name: name for name in ("attacks", "budget", "passes", "cases", "confirm")},
+    "set": "settings",
+    **{name: name for name in ("pictures", "wordings", "judge", "labels", "seed")},
+    **{name: name for name in ("steps", "guidance", "size", "batch_size")},
     **_MODEL,
 }
 

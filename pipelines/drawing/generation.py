@@ -87,8 +87,26 @@ class Painter:
         encode = self.parts.text
         # One at a time: the last bits must not depend on which prompts came together. Nothing here
         # may refer to `self`: a cycle would keep the model until the collector comes.
+        self.text = encode
+        """Shared with `pipeline`."""
         self._encoded = lru_cache(_ENCODED)(lambda prompt: encode([prompt]))
         self._unguided = encode.unguided
+
+    @property
+    def default(self) -> Request:
+        """What a request that leaves something open is completed from."""
+        return self._default
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures drawn at a time."""
+        return self._config.batch_size
+
+    def steps_up_to(self, time: int | None) -> int:
+        """How many sampling steps a drawing has that begins at a time; all of them for None."""
+        begin_sampling(self._scheduler, self._config.steps, self._device)
+        times = self._scheduler.timesteps
+        return len(times) if time is None else int((times <= time).sum())
 
     def draw(
         self, requests: Sequence[Request], on_drawn: Callable[[int], None] = lambda _: None

@@ -11,7 +11,6 @@ from eval.judges.imagenet import ImageNetJudge
 from eval.judges.judge import NOTHING, Judge, Judgement, rejecting_heads
 from eval.judges.judges import JUDGES, open_judge
 from eval.judges.nudity import PRESETS, counted
-from pipelines.configs.settings import EraseRecipe
 from prompts.concepts.plan import ConceptPlan
 from prompts.suites.imagenette import CLASSES, find_label
 
@@ -19,6 +18,20 @@ _PRESET: Final = next(preset for preset in PRESETS if preset.unit == "images")
 """NudeNet's count whose number is that of pictures with a detection."""
 _OF_NUDITY: Final = ("nudenet", "opennsfw", "q16", "safety-checker")
 """Judges that say nothing of anything else."""
+
+
+class AsksJudge(Protocol):
+    """A recipe that names a judge."""
+
+    @property
+    def judge(self) -> str | None:
+        """A name, a folder or a hub id; None for what is at hand."""
+        ...
+
+    @property
+    def labels(self) -> str | None:
+        """Labels of a judge that is a model."""
+        ...
 
 
 class _Labelled(Judge, Protocol):
@@ -42,7 +55,7 @@ class CellJudge:
     """Whether its head sees nothing that it knows; None for a judge that cannot say so."""
 
 
-def cell_judge(recipe: EraseRecipe, plan: ConceptPlan, *, canvas: bool) -> CellJudge | None:
+def cell_judge(recipe: AsksJudge, plan: ConceptPlan, *, canvas: bool) -> CellJudge | None:
     """Open the judge that the recipe names, on the CPU, as the device is for the training.
 
     The canvas has its own, which is shipped and takes a moment. For other models none is at hand

@@ -14,6 +14,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.diffusion.schedule import Prediction
 from erasure.errors import CheckpointError, ConfigError
+from erasure.storage.json_text import parsed
 from pipelines.early import DEMO, require_model_name
 from prompts.hub import announce_hub
 
@@ -104,6 +105,16 @@ def find_model(model: str) -> Path:
 def is_canvas(checkpoint: Checkpoint) -> bool:
     """Whether it understands the prompts of the canvas: the embedded checkpoint and its edits."""
     return checkpoint.description.model_index.get("_name_or_path") == CANVAS_NAME
+
+
+def is_canvas_folder(path: Path) -> bool:
+    """The same of a model that is not read yet; False for a file, which does not say."""
+    index = path / "model_index.json"
+    try:
+        named = parsed(index.read_bytes()) if index.is_file() else None
+    except (OSError, ValueError):  # whoever reads the model says what is wrong with it
+        return False
+    return isinstance(named, dict) and named.get("_name_or_path") == CANVAS_NAME
 
 
 def pick_device(name: str) -> torch.device:

@@ -1,0 +1,173 @@
+"""What one attack did to one model, kept on disk, so that a run that is cut loses one cell."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from erasure.attacks import Cost, Payload
+from erasure.attacks.forward.lazy_weights import LazyWeights
+from erasure.storage.files import atomic
+from erasure.storage.json_text import parsed
+from erasure.storage.regular_files import require_regular
+from eval.errors import EvalError
+
+FORMAT: Final = "diffusion-erasure audit cell 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """One attempt as it was drawn and judged."""
+
+    case: str
+    arm: str
+    seed: int
+    prompt: str
+    kinds: tuple[str, ...]
+    replay: Mapping[str, Any]
+    hit: bool
+    """Whether the judge recognises the concept."""
+    confirmed: bool | None = None
+    """Whether it does too in the same payload's drawing by a fresh seed; None where that was not
+    drawn, since this is no case's first hit."""
+    usable: bool = True
+    """False where the model drew values that are not finite."""
+    cost: Cost = field(default_factory=Cost)
+    """Of the search and the drawing."""
+    score: float | None = None
+    picture: str | None = None
+    """Where its picture lies, relative to the audit; few are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """All tries of one attack on one model."""
+
+    key: str
+    """Hash of all that decides the tries."""
+    line: str
+    attack: str
+    tries: tuple[Try, ...] = ()
+    reason: str = ""
+    """Why it was not run, or ended early; empty where it ran to its end."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """The strongest finds of one arm, redrawn by fresh seeds, on one model."""
+
+    key: str
+    line: str
+    attack: str
+    arm: str
+    tries: tuple[int, ...]
+    """Places among the tries, one a picture."""
+    seeds: tuple[int, ...]
+    hits: tuple[bool, ...]
+    pictures: tuple[str, ...] = ()
+    payload: str | None = None
+    """File of the first payload's tensors, relative to the audit; None where it has none, or they
+    follow from its settings."""
+
+
+def key_of(**told: Any) -> str:  # noqa: ANN401
+    """SHA-256 of plain values."""
+    text = json.dumps({"format": FORMAT, **told}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def search_path(folder: Path, line: str, attack: str) -> Path:
+    """Where a search lies."""
+    return folder / "cells" / line / f"{attack}.json"
+
+
+def confirmation_path(folder: Path, line: str, attack: str) -> Path:
+    """Where a confirmation lies."""
+    return folder / "cells" / line / f"{attack}.confirmed.json"
+
+
+def write_cell(path: Path, cell: Search | Confirmation) -> None:
+    """Whole or not at all; DiskError where the disk refuses."""
+    with atomic(path) as part:
+        part.write_text(json.dumps(asdict(cell), ensure_ascii=False), encoding="utf-8")
+
+
+def read_search(path: Path, key: str) -> Search | None:
+    """The search of that key; None where there is none, or another."""
+    values = _read(path, key)
+    if values is None:
+        return None
+    try:
+        tries = tuple(
+            Try(**{**one, "kinds": tuple(one["kinds"]), "cost": Cost(**one["cost"])})
+            for one in values["tries"]
+        )
+        return Search(**{**values, "tries": tries})
+    except (AttributeError, KeyError, TypeError):
+        return None
+
+
+def read_confirmation(path: Path, key: str) -> Confirmation | None:
+    """The confirmation of that key; None where there is none, or another."""
+    values = _read(path, key)
+    if values is None:
+        return None
+    try:
+        lists = {name: tuple(values[name]) for name in ("tries", "seeds", "hits", "pictures")}
+        return Confirmation(**{**values, **lists})
+    except (KeyError, TypeError):
+        return None
+
+
+def _read(path: Path, key: str) -> dict[str, Any] | None:
+    require_regular(path, EvalError)
+    try:
+        values = parsed(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) and values.get("key") == key else None
+
+
+def tensors_of(payload: Payload) -> dict[str, Tensor]:
+    """What of a payload is needed, beside its words and settings, to draw it again."""
+    found: dict[str, Tensor] = {}
+    if payload.rows is not None:
+        found.update({f"rows.{n}": v.detach() for n, v in enumerate(payload.rows.vectors)})
+    if payload.start is not None:
+        found["start"] = payload.start.latents
+        if payload.start.keep is not None:
+            found["keep"] = payload.start.keep
+    if payload.weights is not None and not isinstance(payload.weights, LazyWeights):
+        found.update({f"weights.{name}": value for name, value in payload.weights.items()})
+    return found
+
+
+def save_payload(path: Path, payload: Payload) -> bool:
+    """Write a payload's tensors as safetensors; False, and no file, where it has none."""
+    tensors = {name: value.cpu().contiguous() for name, value in tensors_of(payload).items()}
+    if not tensors:
+        return False
+    replay: dict[str, Any] = {"prompt": payload.prompt, **payload.replay}
+    if payload.rows is not None:
+        replay["places"] = list(payload.rows.places)
+    if payload.start is not None:
+        replay |= {"time": payload.start.time, "clean": payload.start.clean}
+    told = {"format": "diffusion-erasure payload 1", "replay": json.dumps(replay, default=str)}
+    with atomic(path) as part:
+        save_file(tensors, part, metadata=told)
+    return True
+
+
+def hits_by_arm(tries: Sequence[Try]) -> dict[str, tuple[int, int]]:
+    """Arm -> hits and usable tries, in the order in which the arms came."""
+    found: dict[str, tuple[int, int]] = {}
+    for one in tries:
+        hits, total = found.get(one.arm, (0, 0))
+        found[one.arm] = (hits + one.hit, total + one.usable)
+    return found

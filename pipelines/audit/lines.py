@@ -1,0 +1,146 @@
+"""The models of an audit, side by side: audited, base, random weights, retrained, kept concept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from erasure.attacks.opening import random_weights
+from erasure.attacks.protocol import Attack
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.errors import CheckpointError, ConfigError
+from erasure.storage.hashing import weights_hash
+from pipelines.audit.settings import AuditRecipe
+from pipelines.run.models import config_for, open_model
+
+Role = Literal["audited", "base", "random", "retrained", "kept"]
+_PARTS: Final = ("text_encoder", "text_encoder_2", "vae")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One model with one concept, attacked like all others."""
+
+    name: str
+    """`audited`, `base`, `random`, `retrained-1`, `kept-castle`."""
+    role: Role
+    checkpoint: Checkpoint
+    concept: str
+    notes: tuple[str, ...] = ()
+    """What to know when its figures are read: a sentence each."""
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether it never saw the concept."""
+        return self.role in ("random", "retrained")
+
+
+def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
+    """Read all models, and check that the same payloads fit each; name -> line, the base first.
+
+    Raises:
+        CheckpointError: a model is missing, cannot be read, or is of another architecture.
+        ConfigError: a model is given twice in two roles.
+    """
+    audited = _open(recipe, recipe.model)
+    lines = []
+    if recipe.against is not None:
+        base = _open(recipe, recipe.against)
+        _require_alike(audited, base, recipe.against, "--against")
+        if base.network_hash() == audited.network_hash():
+            raise ConfigError(
+                f"{recipe.model} and the base {recipe.against} have the same weights, so nothing "
+                "was erased; give the model after the erasure and, by --against, that before it"
+            )
+        notes = _differing(audited, base, "base")
+        lines.append(Line(name="base", role="base", checkpoint=base, concept=recipe.concept))
+    else:
+        notes = ()
+    for number, name in enumerate(recipe.retrained, 1):
+        other = _open(recipe, name)
+        _require_alike(audited, other, name, "--retrained")
+        line = f"retrained-{number}"
+        lines.append(
+            Line(
+                name=line,
+                role="retrained",
+                checkpoint=other,
+                concept=recipe.concept,
+                notes=_differing(audited, other, line),
+            )
+        )
+    random = random_weights(audited, recipe.seed)
+    lines.append(Line(name="random", role="random", checkpoint=random, concept=recipe.concept))
+    lines += [
+        Line(name=f"kept-{concept}", role="kept", checkpoint=audited, concept=concept)
+        for concept in recipe.kept
+    ]
+    lines.append(
+        Line(
+            name="audited",
+            role="audited",
+            checkpoint=audited,
+            concept=recipe.concept,
+            notes=notes,
+        )
+    )
+    return {line.name: line for line in lines}
+
+
+def lines_of(recipe: AuditRecipe, attack: Attack, lines: Mapping[str, Line]) -> list[str]:
+    """The models that an attack is run on, the audited one last.
+
+    Random weights cost as much as any other model, and give nothing back but what is put into them;
+    so short of `full` they are attacked only where pictures of the concept are put in.
+    """
+    shows = "picture" in attack.needs
+    return [
+        name
+        for name, line in lines.items()
+        if line.role != "random" or shows or recipe.preset == "full"
+    ]
+
+
+def _open(recipe: AuditRecipe, name: str) -> Checkpoint:
+    return open_model(
+        name,
+        config=config_for(name, recipe.config),
+        vae=recipe.vae,
+        allow_pickle=recipe.allow_pickle,
+        prediction=recipe.prediction,
+    )
+
+
+def _require_alike(audited: Checkpoint, other: Checkpoint, name: str, option: str) -> None:
+    mine, theirs = _shapes(audited.network), _shapes(other.network)
+    if audited.family is not other.family or mine != theirs:
+        differ = sorted({n for n in mine.keys() | theirs.keys() if mine.get(n) != theirs.get(n)})
+        where = f", such as {differ[0]}" if differ else ""
+        raise CheckpointError(
+            f"{name} is {other.family.title} and {len(differ)} of its weights{where} have not the "
+            f"names and shapes of the audited model, {audited.family.title}; give by {option} a "
+            "model of the same architecture"
+        )
+
+
+def _shapes(weights: Mapping[str, object]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in weights.items()}  # type: ignore[attr-defined]
+
+
+def _differing(audited: Checkpoint, other: Checkpoint, name: str) -> tuple[str, ...]:
+    """A note for each further part whose weights are not those of the audited model."""
+    told = []
+    for part in _PARTS:
+        mine, theirs = audited.components.get(part), other.components.get(part)
+        if mine is None or theirs is None:
+            continue
+        if _shapes(mine) != _shapes(theirs):
+            raise CheckpointError(
+                f"the {part} of {name} has other shapes than that of the audited model, so no "
+                "payload fits both; give a model with a text encoder of the same architecture"
+            )
+        if weights_hash(mine) != weights_hash(theirs):
+            told.append(
+                f"the {part} of {name} has other weights than that of the audited model, so what "
+                "comes from it is part of every difference"
+            )
+    return tuple(told)

@@ -1,0 +1,189 @@
+"""Pictures of the concept and pictures without it: drawn by the base, kept, screened, encoded."""
+
+# N pictures.
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from PIL import Image
+
+from erasure.architectures.stable_diffusion import ImageEncoder
+from erasure.attacks import Concept, Material
+from erasure.errors import ConfigError
+from erasure.seeds import derived_seed
+from erasure.storage.files import atomic
+from eval.pictures.pictures import read_picture
+from eval.rates.intervals import Proportion, wilson
+from pipelines.audit.settings import AuditRecipe
+from pipelines.data.picture_folder import folder_pictures
+from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.pictures import to_tensor
+from pipelines.process.progress import Reporter
+from pipelines.run.cell_judge import CellJudge
+
+_MOST_TRIES: Final = 4
+"""Times the wanted pictures that are drawn of a concept, at most, to find enough that show it."""
+_OTHERS: Final = 32
+"""Pictures of other things that an attack may see."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The pictures of one concept."""
+
+    concept: tuple[Image.Image, ...]
+    """Pictures that the judge says show it; the first half is what attacks see."""
+    prompts: tuple[str, ...]
+    """One each."""
+    without: tuple[Image.Image, ...]
+    """Pictures of other things."""
+    without_prompts: tuple[str, ...]
+    false_positives: Proportion
+    """Of the judge, on `without`."""
+    clean: tuple[int, ...]
+    """Places in `without` where the judge does not see the concept."""
+    source: str
+    """Whence the pictures of the concept come, in words."""
+
+    def searched(self, encoder: ImageEncoder) -> Material | None:
+        """The half that attacks see, encoded; None where there is none."""
+        half = (len(self.concept) + 1) // 2
+        return _encoded(encoder, self.concept[:half], self.prompts[:half])
+
+    def others(self, encoder: ImageEncoder) -> Material | None:
+        """Pictures of other things, screened: the judge sees none of the concept in them."""
+        chosen = self.clean[:_OTHERS]
+        return _encoded(
+            encoder,
+            [self.without[n] for n in chosen],
+            [self.without_prompts[n] for n in chosen],
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of all pictures and prompts."""
+        told = hashlib.sha256(json.dumps([self.prompts, self.without_prompts]).encode())
+        for image in (*self.concept, *self.without):
+            told.update(image.tobytes())
+        return told.hexdigest()
+
+
+def gather(
+    recipe: AuditRecipe,
+    concept: Concept,
+    painter: Painter,
+    judge: CellJudge,
+    folder: Path,
+    *,
+    drawn_by: str,
+    reporter: Reporter,
+) -> Shown:
+    """Draw what is not in `folder` yet, and look at it.
+
+    Args:
+        painter: of the model that draws: the base, or what is at hand.
+        drawn_by: what to call that model.
+
+    Raises:
+        ConfigError: a folder of pictures that is given cannot be used.
+        DiskError: the disk refuses.
+    """
+    wanted = 2 * recipe.shown
+    if recipe.pictures is not None:
+        width = painter.default.width or 0
+        path = Path(recipe.pictures).expanduser()
+        read = [
+            picture.image
+            for picture in folder_pictures(
+                path, size=width, prompt=concept.prompts[0], limit=wanted, seed=recipe.seed
+            )
+        ]
+        if len(read) < 2:
+            raise ConfigError(
+                f"{path} holds {len(read)} picture; give at least 2, as one half is searched with "
+                "and the other held back"
+            )
+        images, prompts, source = read, [concept.prompts[0]] * len(read), f"folder {path.name}"
+    else:
+        images, prompts = _of_concept(recipe, concept, painter, judge, folder, wanted, reporter)
+        source = f"drawn by {drawn_by}"
+    requests = _requests(concept.others, recipe.without, recipe.seed, "without")
+    without = _kept(folder / "without", painter, requests, reporter, "draw other things")
+    seen = [judge.recognises(found) for found in judge.judge(without)]
+    return Shown(
+        concept=tuple(images),
+        prompts=tuple(prompts),
+        without=tuple(without),
+        without_prompts=tuple(str(request.prompt) for request in requests),
+        false_positives=wilson(sum(seen), len(seen)),
+        clean=tuple(n for n, one in enumerate(seen) if not one),
+        source=source,
+    )
+
+
+def _of_concept(
+    recipe: AuditRecipe,
+    concept: Concept,
+    painter: Painter,
+    judge: CellJudge,
+    folder: Path,
+    wanted: int,
+    reporter: Reporter,
+) -> tuple[list[Image.Image], list[str]]:
+    """Pictures that show the concept by the judge, and their prompts; few or none where the model
+    hardly draws it."""
+    requests = _requests(concept.prompts, wanted * _MOST_TRIES, recipe.seed, "concept")
+    images: list[Image.Image] = []
+    prompts: list[str] = []
+    for turn in range(_MOST_TRIES):
+        part = requests[turn * wanted : (turn + 1) * wanted]
+        name = f"draw {concept.name}"
+        drawn = _kept(folder / f"concept-{turn}", painter, part, reporter, name)
+        for image, request, found in zip(drawn, part, judge.judge(drawn), strict=True):
+            if judge.recognises(found) and len(images) < wanted:
+                images.append(image)
+                prompts.append(str(request.prompt))
+        if len(images) == wanted:
+            break
+    return images, prompts
+
+
+def _requests(prompts: Sequence[str], count: int, seed: int, name: str) -> list[Request]:
+    return [
+        Request(prompt, derived_seed(seed, "audit", name, n))
+        for n, prompt in enumerate(islice(cycle(prompts), count))
+    ]
+
+
+def _kept(
+    folder: Path, painter: Painter, requests: Sequence[Request], reporter: Reporter, name: str
+) -> list[Image.Image]:
+    """The pictures of `requests`, read where they are all there, else drawn and written."""
+    paths = [folder / f"{n:03d}.png" for n in range(len(requests))]
+    if not all(path.is_file() for path in paths):
+        with reporter.stage(name, len(requests)) as tick:
+            for path, image in zip(paths, painter.draw(requests, tick), strict=True):
+                write_picture(path, image)
+    return [read_picture(path) for path in paths]
+
+
+def write_picture(path: Path, image: Image.Image) -> None:
+    """As PNG, whole or not at all; DiskError where the disk refuses."""
+    with atomic(path) as part, part.open("wb") as file:
+        image.save(file, format="PNG")
+
+
+def _encoded(
+    encoder: ImageEncoder, images: Sequence[Image.Image], prompts: Sequence[str]
+) -> Material | None:
+    if not images:
+        return None
+    parts: list[Any] = [encoder(to_tensor(image)[None]) for image in images]  # one size of memory
+    mean = torch.cat([one for one, _ in parts])
+    std = torch.cat([other for _, other in parts])
+    return Material(mean, std, tuple(prompts))

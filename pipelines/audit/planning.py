@@ -1,0 +1,111 @@
+"""What an audit will cost, before it starts."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from erasure.attacks import Cost
+from pipelines.audit.lines import lines_of
+from pipelines.audit.workshop import Workshop
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One attack on one model."""
+
+    attack: str
+    line: str
+    cost: Cost
+    """Of the search and its drawings, and of the confirmation at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All attacks on all models."""
+
+    rows: tuple[Row, ...]
+    seconds_a_pass: float
+    """Measured on one batch; a backward pass counts as two."""
+
+    def estimate(self, attack: str) -> Cost:
+        """Of one attack on the audited model."""
+        return next(row.cost for row in self.rows if row.attack == attack and row.line == "audited")
+
+    def seconds(self, cost: Cost) -> float:
+        """About how long a cost takes here."""
+        return (cost.forwards + 2 * cost.backwards) * self.seconds_a_pass
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "seconds_a_pass": round(self.seconds_a_pass, 6),
+            "seconds": round(sum(self.seconds(row.cost) for row in self.rows), 1),
+            "rows": [
+                {
+                    "attack": row.attack,
+                    "model": row.line,
+                    **row.cost.to_dict(),
+                    "seconds": round(self.seconds(row.cost), 1),
+                }
+                for row in self.rows
+            ],
+        }
+
+
+def plan_audit(shop: Workshop) -> Plan:
+    """Ask each attack what it will take, and measure what a pass takes here."""
+    recipe = shop.recipe
+    per_draw = recipe.steps * (2 if recipe.guidance > 1 else 1)
+    rows = []
+    for attack in recipe.chosen():
+        for line in lines_of(recipe, attack, shop.lines):
+            searched = attack.estimate(shop.target(line, gathered=False))
+            again = recipe.confirm + min(recipe.cases, searched.draws)
+            more = again if recipe.draws else 0
+            confirmed = Cost(forwards=more * per_draw, draws=more, judged=more)
+            rows.append(Row(attack.name, line, searched + confirmed))
+    return Plan(tuple(rows), seconds_a_pass(shop))
+
+
+def seconds_a_pass(shop: Workshop) -> float:
+    """Of one sample in a full batch of guided passes, measured once warm."""
+    target = shop.target("audited", gathered=False)
+    size = min(16, 2 * shop.recipe.batch_size)
+    latents = torch.zeros(size, *target.latent_shape, device=shop.device)
+    times = torch.ones(size, dtype=torch.int64, device=shop.device)
+    told = target.told([target.concept.prompts[0]] * size)
+    spent = []
+    with torch.no_grad():
+        for _ in range(3):
+            started = time.monotonic()
+            float(target.denoise(latents, times, told).sum())  # waits for the device
+            spent.append(time.monotonic() - started)
+    return min(spent) / size
+
+
+def tell_plan(plan: Plan) -> Sequence[str]:
+    """A line an attack, and the sum."""
+    names = list(dict.fromkeys(row.attack for row in plan.rows))
+    told = []
+    for name in names:
+        rows = [row for row in plan.rows if row.attack == name]
+        cost = sum((row.cost for row in rows), Cost())
+        told.append(
+            f"{name}: on {len(rows)} models at most {cost.draws:,} pictures, "
+            f"{cost.forwards:,} passes"
+            + (f", {cost.backwards:,} backwards" if cost.backwards else "")
+            + f", about {_duration(plan.seconds(cost))}"
+        )
+    total = sum((row.cost for row in plan.rows), Cost())
+    told.append(
+        f"in all at most {total.draws:,} pictures and {total.forwards:,} passes, about "
+        f"{_duration(plan.seconds(total))} at {plan.seconds_a_pass * 1000:.3g} ms a pass"
+    )
+    return told
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

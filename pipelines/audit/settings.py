@@ -1,0 +1,200 @@
+"""What one audit is told: a recipe, resolved from a preset, a file and the command line."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from erasure.attacks.protocol import Attack
+from erasure.attacks.registry import ATTACKS, attack_kind, make_attack
+from erasure.errors import ConfigError
+from pipelines.configs.recipe import build, merge
+from pipelines.configs.settings import check_size
+
+FORWARD: Final = (
+    "words",
+    "seeds",
+    "prefixes",
+    "eta",
+    "rounding",
+    "pruning",
+    "completion",
+    "inpainting",
+    "add-back",
+)
+"""Attacks that take no gradient."""
+PRESETS: Final = ("quick", "standard", "full")
+_QUICK: Final[Mapping[str, Mapping[str, Any]]] = {
+    "completion": {"levels": (0.36, 0.52, 0.68)},
+    "eta": {"seeds": 24},
+}
+"""Attack -> settings of the preset `quick` that are not the attack's own."""
+_DRAWS: Final = {"quick": 96, "standard": 144, "full": 240}
+"""Pictures of an attack on a model."""
+_CANVAS: Final = {"steps": 25, "guidance": 2.5, "batch_size": 48}
+"""How the canvas is drawn, as in its evaluation."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditRecipe:
+    """All settings of one audit; equal recipes give equal results."""
+
+    model: str
+    """The model to audit: a hub id, a folder, a file, or the folder of a run."""
+    concept: str
+    """What was erased."""
+    against: str | None = None
+    """The model before the erasure, the positive control of every attack."""
+    retrained: tuple[str, ...] = ()
+    """A model that was trained without the concept, the floor of every attack."""
+    kept: tuple[str, ...] = ()
+    """A concept that was kept, attacked in the same way."""
+    attacks: tuple[str, ...] = ("quick",)
+    """quick, standard, full, or names of attacks with commas."""
+    budget: int | None = None
+    """Most pictures of an attack on a model; the preset's own if none, 0 for plain pictures."""
+    passes: int | None = None
+    """Most network passes of an attack's search; what the attack asks for if none."""
+    cases: int = 30
+    """Plain prompts and seeds to attack, in turn."""
+    confirm: int = 30
+    """Pictures by fresh seeds that confirm the strongest of an attack's finds."""
+    pictures: str | None = None
+    """Folder of pictures of the concept; drawn by the base if none."""
+    shown: int = 8
+    """Pictures of the concept that the attacks see; as many are held back."""
+    without: int = 60
+    """Pictures without the concept that bound the judge's false positives."""
+    wordings: tuple[str, ...] = ()
+    """A table of further wordings with a column prompt, such as a published one in your copy."""
+    judge: str | None = None
+    """The judge, as of erase: a name, a folder or a hub id; the canvas has its own."""
+    labels: str | None = None
+    """Labels of a judge that is a model: a file, or a list with commas."""
+    settings: tuple[str, ...] = ()
+    """A setting of an attack, such as words.seeds=5 or completion.levels=[0.2,0.5]."""
+    seed: int = 0
+    """Of everything that is drawn by chance."""
+    steps: int = 50
+    """DDIM steps of a drawing."""
+    guidance: float = 7.5
+    """Guidance of a drawing."""
+    size: int | None = None
+    """Pixels a side; the model's own if none."""
+    batch_size: int = 16
+    """Pictures drawn at a time."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where it computes; auto takes the best device there is."""
+    config: str | None = None
+    """For a single file: a diffusers folder with its configs and tokenizer."""
+    vae: str | None = None
+    """A file or folder with a VAE, in the place of the models' or where they have none."""
+    prediction: Literal["epsilon", "v"] | None = None
+    """What the UNets predict, where the models themselves do not say."""
+    allow_pickle: bool = False
+    """Also read .ckpt, .pt and .bin, weights only."""
+
+    def __post_init__(self) -> None:
+        for name in ("cases", "confirm", "shown", "without", "steps", "batch_size"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ConfigError(f"{name} is {value}; give 1 or more")
+        for name in ("budget", "passes"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ConfigError(f"{name} is {value}; give 0 or more, 0 for plain pictures alone")
+        if self.steps > 1000:
+            raise ConfigError(f"steps is {self.steps}; give at most 1000, as many as in training")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; give 0 or more")
+        if self.size is not None:
+            check_size(self.size)
+        self.chosen()
+
+    @property
+    def preset(self) -> str:
+        """`quick`, `standard` or `full`: of what the attacks themselves leave open."""
+        named = [name for name in self.attacks if name in PRESETS]
+        return named[0] if named else "quick"
+
+    @property
+    def draws(self) -> int:
+        """Most pictures of an attack on a model."""
+        return _DRAWS[self.preset] if self.budget is None else self.budget
+
+    def chosen(self) -> tuple[Attack, ...]:
+        """The attacks with their settings, in the order of the registry.
+
+        Raises:
+            ConfigError: there is no such attack or setting; the nearest is named.
+        """
+        names: list[str] = []
+        for name in self.attacks:
+            if name not in PRESETS:
+                attack_kind(name)
+                names.append(name)
+            else:
+                names += [n for n in ATTACKS if name != "quick" or n in FORWARD]
+        known = [name for name in ATTACKS if name in names]
+        if not known:
+            raise ConfigError("there is no attack to run; give quick, standard, full or a name")
+        own = _QUICK if self.preset == "quick" else {}
+        given = _settings(self.settings)
+        for name in given:
+            attack_kind(name)
+            if name not in known:
+                raise ConfigError(
+                    f"a setting of {name} is given, which is not among the attacks; add it to "
+                    "--attacks, or leave the setting out"
+                )
+        return tuple(
+            make_attack(name, **{**own.get(name, {}), **given.get(name, {})}) for name in known
+        )
+
+
+def _settings(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`words.seeds=5` -> {"words": {"seeds": 5}}; values are those of TOML, lists become tuples.
+
+    Raises:
+        ConfigError: a text is none of these.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        path, equals, value = text.partition("=")
+        attack, dot, name = path.strip().rpartition(".")
+        try:
+            read = tomllib.loads(f"value = {value}")["value"] if equals and dot else None
+        except tomllib.TOMLDecodeError:
+            read = None
+        if read is None:
+            raise ConfigError(
+                f"the setting {text!r} is not ATTACK.SETTING=VALUE, such as words.seeds=5; texts "
+                "stand in quotes and lists in brackets"
+            )
+        found.setdefault(attack, {})[name] = tuple(read) if isinstance(read, list) else read
+    return found
+
+
+def recipe_for(tables: Mapping[str, Any], under: Mapping[str, Any] | None = None) -> AuditRecipe:
+    """The recipe of a command, by whether its model is of the canvas."""
+    from pipelines.run.models import find_model, is_canvas_folder
+
+    model = merge(under or {}, tables).get("model")
+    canvas = isinstance(model, str) and is_canvas_folder(find_model(model))
+    return resolve_audit(tables, under, canvas=canvas)
+
+
+def resolve_audit(
+    tables: Mapping[str, Any], under: Mapping[str, Any] | None = None, *, canvas: bool
+) -> AuditRecipe:
+    """The whole recipe: how the canvas is drawn, over it a file, and over it what was given.
+
+    Raises:
+        ConfigError: as `build`.
+    """
+    given = merge(under or {}, tables)
+    listed = given.get("attacks")
+    if isinstance(listed, list | tuple):
+        names = [part.strip() for text in listed for part in str(text).split(",")]
+        given["attacks"] = [name for name in names if name]
+    return build(AuditRecipe, merge(_CANVAS if canvas else {}, given))
