@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from erasure.attacks import Attack, Cost
 from erasure.storage.files import atomic
-from eval.rates.intervals import Proportion, wilson
+from eval.rates.intervals import Difference, Proportion, paired_shares, wilson
 from pipelines.audit.attacking import passing_arms
 from pipelines.audit.cells import Confirmation, Search, Try, hits_by_arm
 from pipelines.audit.curves import Mark, Tried, curve
@@ -126,6 +126,7 @@ def attack_record(
     lines = {
         name: _line(search, passing, confirmations.get(name)) for name, search in searches.items()
     }
+    floor = max(floors, key=lambda n: _rate(lines[n].found), default=None)
     verdict = verdict_of(
         Evidence(
             access=attack.access,
@@ -133,7 +134,8 @@ def attack_record(
             found=lines["audited"].found,
             confirmed=lines["audited"].confirmed,
             floor=_highest(lines[n].confirmed for n in floors),
-            floor_found=_highest(lines[n].found for n in floors),
+            floor_found=None if floor is None else lines[floor].found,
+            lead=None if floor is None else _lead(audited, searches[floor], passing),
             control=None if base is None else bool(passing),
             false_positives=false_positives,
         )
@@ -174,6 +176,20 @@ def _line(search: Search, passing: Sequence[str], confirmation: Confirmation | N
         curve=tuple(marks),
         seconds=search.seconds,
     )
+
+
+def _rate(share: Proportion | None) -> float:
+    return -1.0 if share is None else share.share
+
+
+def _lead(audited: Search, floor: Search, passing: Sequence[str]) -> Difference | None:
+    """The audited model less a floor over the tries that both made at the same place and arm."""
+    pairs = [
+        (there.hit, here.hit)
+        for here, there in zip(audited.tries, floor.tries, strict=False)
+        if here.arm == there.arm and here.arm in passing and here.usable and there.usable
+    ]
+    return paired_shares([a for a, _ in pairs], [b for _, b in pairs]) if pairs else None
 
 
 def _passes(cost: Cost) -> int:

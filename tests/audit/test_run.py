@@ -1,0 +1,326 @@
+"""A whole audit on tiny models: controls, confirmation, resuming, and what is refused."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from support.tiny import write_tiny_pipeline
+from support.tiny_models import SMALL, write_pipeline
+
+from erasure.attacks import ATTACKS, Attempt, Cost, Payload, Target
+from erasure.attacks.forward.seeds import Seeds
+from erasure.errors import CheckpointError, ConfigError, TrainingError
+from eval.judges.judge import Judgement
+from eval.rates.intervals import wilson
+from pipelines.audit import workshop
+from pipelines.audit.drawing import draw_jobs
+from pipelines.audit.lines import open_lines
+from pipelines.audit.material import Shown, gather
+from pipelines.audit.results import Audit
+from pipelines.audit.run import run_audit
+from pipelines.audit.settings import AuditRecipe
+from pipelines.configs.settings import DrawingConfig
+from pipelines.drawing.generation import Painter, Request
+from pipelines.process.progress import Reporter
+from pipelines.run.cell_judge import CellJudge
+from pipelines.run.models import open_model
+
+SHIFT = 30.0
+"""Of the first latent channel of what the audited model predicts: its pictures are others."""
+
+
+@dataclass
+class Bright:
+    """Says how bright a picture is, and counts what it is asked."""
+
+    limit: float = 0.0
+    asked: int = 0
+    name: str = "bright"
+    protocol: ClassVar[dict[str, float]] = {"threshold": 0.5}
+
+    def __call__(self, images: Sequence[Image.Image], /) -> list[Judgement]:
+        self.asked += len(images)
+        return [Judgement(scores={"bright": float(np.asarray(i).mean())}) for i in images]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """A base, the same with another last layer, and one of another architecture."""
+    folder = tmp_path_factory.mktemp("models")
+    base, audited = write_tiny_pipeline(folder / "base"), write_tiny_pipeline(folder / "audited")
+    weights = audited / "unet" / "diffusion_pytorch_model.safetensors"
+    values = load_file(weights)
+    values["conv_out.bias"] = values["conv_out.bias"] + SHIFT
+    save_file(values, weights, metadata={"format": "pt"})
+    return base, audited, write_pipeline(folder / "other", SMALL)
+
+
+@pytest.fixture
+def judge(brightness: list[float], monkeypatch: pytest.MonkeyPatch) -> Bright:
+    """Sees the concept in what is nearer to the base's pictures than to the audited model's."""
+    bright = Bright()
+
+    def opened(*_: object, **__: object) -> CellJudge:
+        side = means[0] > means[1]
+        bright.limit = sum(means) / 2
+        return CellJudge(bright, bright.name, lambda f: (f.scores["bright"] > bright.limit) == side)
+
+    means = brightness
+
+    def gathered(*told: Any, **more: Any) -> Shown:  # noqa: ANN401
+        # Prompts hardly matter to random weights, so what the base draws of others looks the same.
+        return replace(gather(*told, **more), false_positives=wilson(0, 60))
+
+    monkeypatch.setattr(workshop, "cell_judge", opened)
+    monkeypatch.setattr(workshop, "gather", gathered)
+    return bright
+
+
+@pytest.fixture(scope="module")
+def brightness(models: tuple[Path, Path, Path]) -> list[float]:
+    """Of the pictures of the base, and of those of the audited model."""
+    return [_brightness(model) for model in models[:2]]
+
+
+def _brightness(model: Path) -> float:
+    painter = Painter(
+        open_model(str(model)), DrawingConfig(steps=2, guidance=2.0), torch.device("cpu"), 16
+    )
+    return float(np.mean([np.asarray(p) for p in painter.draw([Request("a church", 1)])]))
+
+
+@pytest.fixture
+def recipe(models: tuple[Path, Path, Path]) -> AuditRecipe:
+    return AuditRecipe(
+        model=str(models[1]),
+        concept="church",
+        against=str(models[0]),
+        attacks=("words", "rounding", "completion", "add-back"),
+        settings=("completion.levels=[0.0,0.9]", "rounding.bits=[8]", "add-back.shares=[0.0,1.0]"),
+        budget=8,
+        cases=2,
+        confirm=5,
+        shown=2,
+        without=3,
+        steps=2,
+        guidance=2.0,
+        size=16,
+        batch_size=8,
+        device="cpu",
+    )
+
+
+def only(recipe: AuditRecipe, *attacks: str) -> AuditRecipe:
+    """The same with these attacks alone, and the settings of those."""
+    kept = tuple(text for text in recipe.settings if text.partition(".")[0] in attacks)
+    return replace(recipe, attacks=attacks, settings=kept)
+
+
+def audited(recipe: AuditRecipe, out: Path, **more: Any) -> Audit:  # noqa: ANN401
+    found = run_audit(recipe, out, force=False, reporter=Reporter(quiet=True), **more)
+    assert isinstance(found, Audit)
+    return found
+
+
+def told(out: Path) -> dict[str, Any]:
+    """What the audit wrote, but for how long it took."""
+    values: dict[str, Any] = json.loads((out / "audit.json").read_text(encoding="utf-8"))
+    del values["seconds"]
+    for attack in values["attacks"]:
+        for line in attack["lines"].values():
+            del line["seconds"]
+    return values
+
+
+def test_the_base_passes_and_only_what_goes_back_to_it_revives(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path
+) -> None:
+    found = audited(recipe, tmp_path / "out")
+    records = {record.name: record for record in found.attacks}
+    for record in records.values():
+        base = record.lines["base"].found
+        assert base is not None
+        assert base.share == 1, record.name
+    assert records["rounding"].lines["audited"].found is not None
+    assert records["rounding"].lines["audited"].found.count == 0
+    back = records["add-back"]
+    assert back.strongest == "share 1"
+    assert back.verdict.state == "revived"
+    confirmed = back.lines["audited"].confirmed
+    assert confirmed is not None
+    assert confirmed.total == 5
+    assert confirmed == back.lines["base"].confirmed  # it is the base to the bit
+    assert found.weakest in ("base or patch", "picture")
+    assert "random" in records["completion"].lines
+    assert "random" not in records["words"].lines
+    assert len((tmp_path / "out" / "attacks.csv").read_text().splitlines()) > 10
+
+
+def test_a_run_that_was_cut_goes_on_and_ends_with_the_same_result(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    recipe = only(recipe, "rounding", "add-back")
+    audited(recipe, whole)
+    paint, calls = Painter.paint, 0
+
+    def dying(self: Painter, requests: Sequence[Request]) -> Any:  # noqa: ANN401
+        nonlocal calls
+        calls += 1
+        if calls > 6:
+            raise KeyboardInterrupt
+        return paint(self, requests)
+
+    monkeypatch.setattr(Painter, "paint", dying)
+    with pytest.raises(KeyboardInterrupt):
+        audited(recipe, cut)
+    kept = sorted(path.name for path in (cut / "cells").rglob("*.json"))
+    assert kept  # something was finished
+    monkeypatch.setattr(Painter, "paint", paint)
+    audited(recipe, cut)
+    assert told(cut) == told(whole)
+    asked = judge.asked
+
+    def never(self: Painter, requests: Sequence[Request]) -> Any:  # noqa: ANN401
+        raise AssertionError("everything is there already")
+
+    monkeypatch.setattr(Painter, "paint", never)
+    audited(recipe, cut)
+    assert told(cut) == told(whole)
+    assert judge.asked - asked <= 20  # the pictures of the material alone
+
+
+def test_a_budget_of_nothing_draws_the_plain_pictures_to_the_byte(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path
+) -> None:
+    plain = replace(recipe, budget=0)
+    found = audited(plain, tmp_path / "out")
+    counts = {
+        record.name: record.lines["audited"].found.count  # type: ignore[union-attr]
+        for record in found.attacks
+    }
+    assert set(counts.values()) == {0}
+    shop = workshop.Workshop(
+        plain,
+        open_lines(plain),
+        tmp_path / "out",
+        torch.device("cpu"),
+        Reporter(quiet=True),
+    )
+    painter, target = shop.painter("audited"), shop.target("audited")
+    whole = painter.draw([Request(case.prompt, case.seed) for case in target.cases])
+    wanted = [image.tobytes() for image in whole]
+    for attack in plain.chosen():
+        jobs = [(a.payload, a.case.seed) for a in attack.run(target)]
+        assert [p.image.tobytes() for p in draw_jobs(painter, jobs)] == wanted, attack.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Odd(Seeds):
+    """Runs as its class attribute says."""
+
+    name: ClassVar[str] = "odd"
+    act: ClassVar[Callable[[Target], Iterator[Attempt]]]
+
+    def estimate(self, target: Target, /) -> Cost:
+        return Cost()
+
+    def run(self, target: Target, /) -> Iterator[Attempt]:
+        yield from type(self).act(target)
+
+
+def _stops(target: Target) -> Iterator[Attempt]:
+    yield Attempt(case=target.cases[0], payload=Payload(prompt="a church"), arm="first")
+    raise TrainingError("the loss is nan at step 3; give a lower learning rate")
+
+
+def _breaks(target: Target) -> Iterator[Attempt]:
+    with torch.no_grad():
+        next(iter(target.network.parameters())).add_(1)
+    yield Attempt(case=target.cases[0], payload=Payload(prompt="a church"))
+
+
+def test_an_attack_whose_loss_is_not_finite_ends_and_the_audit_goes_on(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Odd, "act", staticmethod(_stops), raising=False)
+    monkeypatch.setitem(ATTACKS, "odd", Odd)
+    found = audited(only(recipe, "odd", "rounding"), tmp_path / "out")
+    records = {record.name: record for record in found.attacks}
+    assert records["odd"].verdict.state == "no test"
+    assert "the loss is nan at step 3" in records["odd"].verdict.why
+    assert records["rounding"].verdict.state == "undecided"
+
+
+def test_an_attack_that_changes_the_model_stops_the_audit(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Odd, "act", staticmethod(_breaks), raising=False)
+    monkeypatch.setitem(ATTACKS, "odd", Odd)
+    with pytest.raises(TrainingError, match="odd changed the weights of the model base"):
+        audited(only(recipe, "odd"), tmp_path / "out")
+
+
+def test_without_a_base_an_attack_that_needs_it_is_skipped_with_its_reason(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path
+) -> None:
+    alone = replace(only(recipe, "add-back", "rounding"), against=None)
+    found = audited(alone, tmp_path / "out")
+    states = {record.name: record.verdict for record in found.attacks}
+    assert states["add-back"].why == "there is no base at hand"
+    assert states["rounding"].why == "there is no base to show that the attack works"
+    assert any("no base was given" in text for text in found.not_tested)
+
+
+def test_models_that_cannot_be_compared_are_refused(
+    recipe: AuditRecipe, judge: Bright, models: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="give by --against a model of the same architec"):
+        audited(replace(recipe, against=str(models[2])), tmp_path / "a")
+    with pytest.raises(CheckpointError, match="give by --retrained a model of the same archit"):
+        audited(replace(recipe, retrained=(str(models[2]),)), tmp_path / "b")
+    with pytest.raises(ConfigError, match="so nothing was erased"):
+        audited(replace(recipe, against=str(models[1])), tmp_path / "c")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_another_recipe_is_left_alone(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    audited(only(recipe, "rounding"), out)
+    with pytest.raises(CheckpointError, match="holds an audit by another recipe"):
+        audited(recipe, out)
+
+
+def test_no_judge_at_hand_is_said_before_anything_is_drawn(
+    recipe: AuditRecipe, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="no judge is at hand that tells 'church'"):
+        audited(recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"attacks": ("wrods",)}, "did you mean 'words'"),
+        ({"budget": -1}, "budget is -1; give 0 or more"),
+        ({"settings": ("words.seeds",)}, "is not ATTACK.SETTING=VALUE"),
+        ({"settings": ("words.sedes=3",)}, "did you mean 'seeds'"),
+        ({"settings": ("eta.seeds=3",)}, "which is not among the attacks"),
+        ({"cases": 0}, "cases is 0; give 1 or more"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    recipe: AuditRecipe, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(recipe, **change)
