@@ -1,8 +1,5 @@
 """Every attack by name; a new one is one file and one line here."""
 
-import dataclasses
-import difflib
-from collections.abc import Iterable
 from typing import Any, Final
 
 from erasure.attacks.forward.add_back import AddBack
@@ -15,7 +12,7 @@ from erasure.attacks.forward.rounding import Rounding
 from erasure.attacks.forward.seeds import Seeds
 from erasure.attacks.forward.words import Words
 from erasure.attacks.protocol import Attack
-from erasure.errors import ConfigError
+from erasure.known_names import looked_up, made_with
 
 ATTACKS: Final[dict[str, type[Attack]]] = {
     "words": Words,
@@ -36,9 +33,7 @@ def attack_kind(name: str) -> type[Attack]:
     Raises:
         ConfigError: no attack has such a name; the nearest is named.
     """
-    if name not in ATTACKS:
-        raise ConfigError(f"attack {name!r} is unknown; {_known(name, ATTACKS)}")
-    return ATTACKS[name]
+    return looked_up("attack", name, ATTACKS)
 
 
 def make_attack(name: str, **settings: Any) -> Attack:  # noqa: ANN401
@@ -47,17 +42,4 @@ def make_attack(name: str, **settings: Any) -> Attack:  # noqa: ANN401
     Raises:
         ConfigError: no attack or setting has such a name, or a value is outside its range.
     """
-    kind: Any = attack_kind(name)
-    names = [one.name for one in dataclasses.fields(kind)]
-    for setting in settings:
-        if setting not in names:
-            raise ConfigError(f"{name} has no setting {setting!r}; {_known(setting, names)}")
-    attack: Attack = kind(**settings)
-    return attack
-
-
-def _known(name: str, names: Iterable[str]) -> str:
-    listed = list(names)
-    near = difflib.get_close_matches(name, listed, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}known are {', '.join(listed)}"
+    return made_with(attack_kind(name), name, settings)

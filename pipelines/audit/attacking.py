@@ -27,6 +27,7 @@ from pipelines.audit.drawing import Job, draw_jobs
 from pipelines.audit.material import write_picture
 from pipelines.audit.workshop import Workshop
 from pipelines.drawing.generation import Painter, Picture
+from pipelines.run.cell_judge import CellJudge
 
 _KEPT: Final = 6
 """Pictures of a cell that are kept: its first hits."""
@@ -99,14 +100,15 @@ def _drawn(
     jobs = [(one.payload, _seed(one)) for one in attempts]
     with shop.reporter.stage(f"{attack.name} on {line}", len(jobs)) as tick:
         pictures = draw_jobs(painter, jobs, tick)
-    hits = _hits(judge.judge, judge.recognises, pictures)
+    looked = looked_at(judge, pictures)
+    hits = [one.hit for one in looked]
     again = _first_hits(attempts, hits) if target.budget.draws else {}
     fresh: list[Job] = [
         (attempts[n].payload, derived_seed(shop.recipe.seed, "fresh", attack.name, n))
         for n in again.values()
     ]
-    second = _hits(judge.judge, judge.recognises, draw_jobs(painter, fresh))
-    confirmed = dict(zip(again.values(), second, strict=True))
+    second = looked_at(judge, draw_jobs(painter, fresh))
+    confirmed = {n: one.hit for n, one in zip(again.values(), second, strict=True)}
     kept = _keep(shop, f"{line}/{attack.name}", pictures, hits)
     return [
         Try(
@@ -118,6 +120,7 @@ def _drawn(
             replay=dict(one.payload.replay),
             hit=hits[n],
             confirmed=confirmed.get(n),
+            rejected=looked[n].rejected,
             usable=pictures[n].finite,
             cost=one.cost + drawing_cost_of(painter, one.payload),
             score=one.score,
@@ -125,6 +128,25 @@ def _drawn(
         )
         for n, one in enumerate(attempts)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the judge says of one picture."""
+
+    hit: bool
+    rejected: bool | None = None
+
+
+def looked_at(judge: CellJudge, pictures: Sequence[Picture]) -> list[Look]:
+    """A look a picture; what is not finite shows nothing."""
+    usable = [n for n, picture in enumerate(pictures) if picture.finite]
+    found = judge.judge([pictures[n].image for n in usable]) if usable else []
+    seen = {
+        n: Look(judge.recognises(one), None if judge.rejects is None else judge.rejects(one))
+        for n, one in zip(usable, found, strict=True)
+    }
+    return [seen.get(n, Look(False)) for n in range(len(pictures))]
 
 
 def drawing_cost_of(painter: Painter, payload: Payload) -> Cost:
@@ -189,7 +211,7 @@ def run_confirmation(
     jobs = [(cell.attempts[n].payload, s) for n, s in zip(chosen, seeds, strict=True)]
     with shop.reporter.stage(f"{attack.name} on {line}, fresh seeds", len(jobs)) as tick:
         pictures = draw_jobs(painter, jobs, tick)
-    hits = _hits(judge.judge, judge.recognises, pictures)
+    hits = [one.hit for one in looked_at(judge, pictures)]
     shown = _keep(shop, f"{line}/{attack.name}.confirmed", pictures, [True] * len(pictures))
     payload = f"payloads/{attack.name}.safetensors" if line == "audited" else None
     if payload and not save_payload(shop.folder / payload, cell.attempts[places[0]].payload):
@@ -211,14 +233,6 @@ def run_confirmation(
 
 def _seed(one: Attempt) -> int:
     return one.case.seed if one.seed is None else one.seed
-
-
-def _hits(judge: Any, recognises: Any, pictures: Sequence[Picture]) -> list[bool]:  # noqa: ANN401
-    """Whether each shows the concept; what is not finite does not."""
-    usable = [n for n, picture in enumerate(pictures) if picture.finite]
-    found = judge([pictures[n].image for n in usable]) if usable else []
-    seen = {n: bool(recognises(one)) for n, one in zip(usable, found, strict=True)}
-    return [seen.get(n, False) for n in range(len(pictures))]
 
 
 def _first_hits(attempts: Sequence[Attempt], hits: Sequence[bool]) -> dict[str, int]:

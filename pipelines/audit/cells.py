@@ -15,6 +15,7 @@ from erasure.attacks.forward.lazy_weights import LazyWeights
 from erasure.storage.files import atomic
 from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
+from erasure.storage.tables import read_record
 from eval.errors import EvalError
 
 FORMAT: Final = "diffusion-erasure audit cell 1"
@@ -35,6 +36,8 @@ class Try:
     confirmed: bool | None = None
     """Whether it does too in the same payload's drawing by a fresh seed; None where that was not
     drawn, since this is no case's first hit."""
+    rejected: bool | None = None
+    """Whether the judge sees nothing that it knows; None where it cannot say so."""
     usable: bool = True
     """False where the model drew values that are not finite."""
     cost: Cost = field(default_factory=Cost)
@@ -100,38 +103,24 @@ def write_cell(path: Path, cell: Search | Confirmation) -> None:
 
 def read_search(path: Path, key: str) -> Search | None:
     """The search of that key; None where there is none, or another."""
-    values = _read(path, key)
-    if values is None:
-        return None
-    try:
-        tries = tuple(
-            Try(**{**one, "kinds": tuple(one["kinds"]), "cost": Cost(**one["cost"])})
-            for one in values["tries"]
-        )
-        return Search(**{**values, "tries": tries})
-    except (AttributeError, KeyError, TypeError):
-        return None
+    found: Search | None = _read(Search, path, key)
+    return found
 
 
 def read_confirmation(path: Path, key: str) -> Confirmation | None:
     """The confirmation of that key; None where there is none, or another."""
-    values = _read(path, key)
-    if values is None:
-        return None
-    try:
-        lists = {name: tuple(values[name]) for name in ("tries", "seeds", "hits", "pictures")}
-        return Confirmation(**{**values, **lists})
-    except (KeyError, TypeError):
-        return None
+    found: Confirmation | None = _read(Confirmation, path, key)
+    return found
 
 
-def _read(path: Path, key: str) -> dict[str, Any] | None:
+def _read(kind: type[Search | Confirmation], path: Path, key: str) -> Any:  # noqa: ANN401
     require_regular(path, EvalError)
     try:
         values = parsed(path.read_bytes())
-    except (OSError, ValueError):
+        found: Search | Confirmation = read_record(kind, values, path.name, EvalError)
+    except (OSError, ValueError, EvalError):  # none, half of one, or of another version
         return None
-    return values if isinstance(values, dict) and values.get("key") == key else None
+    return found if found.key == key else None
 
 
 def tensors_of(payload: Payload) -> dict[str, Tensor]:

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from erasure.attacks import Attack, Cost
 from erasure.storage.files import atomic
+from erasure.storage.tables import to_table
 from eval.rates.intervals import Difference, Proportion, paired_shares, wilson
 from pipelines.audit.attacking import passing_arms
 from pipelines.audit.cells import Confirmation, Search, Try, hits_by_arm
 from pipelines.audit.curves import Mark, Tried, curve
 from pipelines.audit.verdicts import Evidence, Verdict, verdict_of, weakest
-from pipelines.evaluation.outcome.records import to_plain
 
 FORMAT: Final = "diffusion-erasure audit 1"
 FILE_NAME: Final = "audit.json"
@@ -35,6 +35,8 @@ class LineRecord:
     """The audited model's strongest finds, redrawn on this model by fresh seeds."""
     cases_found: Proportion | None
     """Cases in which a first hit was found and came again by a fresh seed."""
+    rejected: Proportion | None
+    """Pictures in which the judge sees nothing that it knows; None where it cannot say so."""
     unusable: int
     """Pictures of values that are not finite."""
     cost: Cost
@@ -100,7 +102,7 @@ class Audit:
     def to_dict(self) -> dict[str, Any]:
         """As `audit.json` holds it."""
         values: dict[str, Any] = {
-            name: to_plain(getattr(self, name)) for name in self.__dataclass_fields__
+            name: to_table(getattr(self, name)) for name in self.__dataclass_fields__
         }
         return {"format": FORMAT, **values}
 
@@ -171,6 +173,7 @@ def _line(search: Search, passing: Sequence[str], confirmation: Confirmation | N
         found=_share([one.hit for one in usable]),
         confirmed=_share(confirmation.hits) if confirmation else None,
         cases_found=marks[-1].share if marks else None,
+        rejected=_share([bool(one.rejected) for one in usable if one.rejected is not None]),
         unusable=sum(not one.usable for one in search.tries),
         cost=cost,
         curve=tuple(marks),

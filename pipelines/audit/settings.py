@@ -8,7 +8,8 @@ from typing import Any, Final, Literal
 from erasure.attacks.protocol import Attack
 from erasure.attacks.registry import ATTACKS, attack_kind, make_attack
 from erasure.errors import ConfigError
-from pipelines.configs.recipe import build, merge
+from erasure.storage.tables import build
+from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import check_size
 
 FORWARD: Final = (
