@@ -20,7 +20,6 @@ import typer
 
 from pipelines.commands import (
     audit,
-    classify,
     compare,
     demo,
     erase,
@@ -33,6 +32,7 @@ from pipelines.commands import (
     prompts,
     verify,
 )
+from pipelines.commands.classifiers import classify
 from pipelines.process.given_once import GivenOnce
 from pipelines.process.heap import give_back_large_blocks
 from pipelines.run.claims import claiming

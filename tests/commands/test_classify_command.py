@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from support.console import command
 
 from pipelines.cli import _spoken
-from pipelines.commands.classify import COMMANDS
+from pipelines.commands.classifiers.classify import COMMANDS
 
 pytest.importorskip("sklearn")
 
@@ -234,7 +234,8 @@ def test_exact_methods_train_forget_and_are_checked(method: str, tmp_path: Path)
 
 
 def test_help_needs_no_torch() -> None:
-    script = "import sys; import pipelines.commands.classify; assert 'torch' not in sys.modules"
+    module = "pipelines.commands.classifiers.classify"
+    script = f"import sys; import {module}; assert 'torch' not in sys.modules"
     assert command("-c", script).code == 0
 
 

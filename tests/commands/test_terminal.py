@@ -11,7 +11,7 @@ from support.console import erasure
 from erasure.errors import CheckpointError
 from eval.errors import EvalError
 from eval.weights.pretrained import load_part
-from pipelines.commands.classify_bench import _print_table
+from pipelines.commands.classifiers.classify_bench import _print_table
 from pipelines.run import models
 
 WIDTH = 60

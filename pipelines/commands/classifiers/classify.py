@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.classify_bench import bench
-from pipelines.commands.classify_evaluate import evaluate
-from pipelines.commands.classify_options import AllowCode, DataPath, Settings
+from pipelines.commands.classifiers.classify_bench import bench
+from pipelines.commands.classifiers.classify_evaluate import evaluate
+from pipelines.commands.classifiers.classify_options import AllowCode, DataPath, Settings
 from pipelines.commands.options import AsJson, Device, Force, Out, refuse_taken, say, table
 from pipelines.run.claims import claim
 

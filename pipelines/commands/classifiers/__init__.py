@@ -1,0 +1,1 @@
+"""`erasure classify`: the same for classifiers."""
