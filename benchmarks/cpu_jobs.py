@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.expected_weights import expected_weights
-from erasure.diffusion.batches import Batch, PictureBatches
+from erasure.diffusion.batches import PictureBatch, PictureBatches
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.edit import erase as erase_checkpoint
 from erasure.diffusion.edit import find_mask
@@ -223,7 +223,7 @@ def _saved_by_the_mask(network: nn.Module, data: ConceptData, shape: Shape) -> i
 def _one_loss(denoise: Denoiser, data: ConceptData, schedule: NoiseSchedule) -> Tensor:
     """The loss of a micro-batch of one, as the trainer makes it."""
     draw = [Draw(0, ("bill",))]
-    batch = Batch(
+    batch = PictureBatch(
         noised(data.forget, data.prompts, schedule, draw),
         data.prompts[data.replacements[:1, 0]],
         noised(data.retain, data.prompts, schedule, draw),

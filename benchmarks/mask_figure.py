@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from erasure.architectures.building import build_network, schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.merge import count_moved, merge_selected
-from erasure.diffusion.batches import Batch, PictureBatches
+from erasure.diffusion.batches import PictureBatch, PictureBatches
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.edit import measure_saliency, package_version
 from erasure.masks.masks import SaliencyMask, inverse_mask, random_mask, salient_mask
@@ -243,7 +243,7 @@ class Bench:
         method = self.recipe.method
         assert isinstance(method, SalUn)
 
-        def objective(student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+        def objective(student: Denoiser, frozen: Denoiser, batch: PictureBatch, /) -> Loss:
             return method(student, Remembering(frozen, self._answers), batch)
 
         schedule = schedule_of(self.checkpoint)

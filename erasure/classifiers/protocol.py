@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure.classifiers.data.batches import Batch, Batches, logits_of
-from erasure.classifiers.data.recipe import TrainingRecipe
+from erasure.classifiers.data.training_recipe import TrainingRecipe
 from erasure.classifiers.descent import Descent, Losses, descend
 from erasure.classifiers.progress import Progress
 from erasure.classifiers.weights import BatchNormPolicy

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure.classifiers.data.batches import Batches, Loader, logits_of
-from erasure.classifiers.data.recipe import TrainingRecipe
+from erasure.classifiers.data.training_recipe import TrainingRecipe
 from erasure.classifiers.progress import Progress, run_hash
 from erasure.classifiers.protocol import MaskMaking, Method, Task, Unlearned
 from erasure.classifiers.weights import BATCHNORM_POLICIES, BatchNormPolicy, evaluating

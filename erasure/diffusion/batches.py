@@ -40,7 +40,7 @@ class BatchSource(Protocol[B_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class PictureBatch:
     """Noised pictures."""
 
     forget: Noised
@@ -64,7 +64,9 @@ class PictureBatches:
         """The shape of a sample's latents, (C, H, W)."""
         return self.data.latent_shape
 
-    def at(self, position: int, count: int, student: Denoiser, frozen: FrozenDenoiser, /) -> Batch:
+    def at(
+        self, position: int, count: int, student: Denoiser, frozen: FrozenDenoiser, /
+    ) -> PictureBatch:
         """As many forget as retain samples; neither network is asked anything."""
         data, seed = self.data, self.seed
         rows = shuffled(len(data.forget), position, count, seed, "forget order")
@@ -83,7 +85,7 @@ class PictureBatches:
             draws = list(map(Draw, chosen, keys))
             retain = noised(data.retain, data.prompts, self.schedule, draws)
             retain = retain.to(self.device, torch.float32)
-        return Batch(
+        return PictureBatch(
             forget.to(self.device, torch.float32),
             replacement.to(self.device, torch.float32),
             retain,

@@ -19,7 +19,6 @@ from erasure.checkpoints.layout.unet import diffusers_names, original_names
 from erasure.errors import CheckpointError, MaskError
 from erasure.masks.masks import MaskInfo, SaliencyMask
 from erasure.storage.regular_files import require_regular
-from erasure.storage.tensor_file import write_tensors
 
 _PREFIX: Final = re.compile(r"^(module\.|model\.diffusion_model\.)+")
 _ORIGINAL: Final = ("input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "out.")
@@ -68,45 +67,6 @@ def from_released(values: Mapping[str, Tensor], *, base: str = "") -> SaliencyMa
     if not mask.selected:
         raise MaskError("the mask selects no weight; make another")
     return mask.with_info(MaskInfo(density=mask.density, base=base))
-
-
-def to_released(
-    mask: SaliencyMask, like: Mapping[str, Tensor] | None = None, *, prefix: str = ""
-) -> dict[str, Tensor]:
-    """The same mask as the released code wants it: int64, 8 bytes a weight, CompVis names.
-
-    Args:
-        mask: under diffusers names.
-        like: all weights of the UNet; needed where the mask covers only a part, as the released
-            code looks up every weight. Those not covered get 0.
-        prefix: put before each name, such as `module.`.
-
-    Raises:
-        MaskError: the names are not those of one whole UNet of the Stable Diffusion layout.
-    """
-    try:
-        names = original_names(mask.entries if like is None else like)
-    except CheckpointError as err:
-        raise MaskError(f"the mask has no released form: {err}") from err
-    if lost := [name for name in mask.entries if name not in names]:
-        raise MaskError(f"the mask covers {lost[0]}, which the given UNet lacks")
-    values = {}
-    for name, new in names.items():
-        entry = mask.entries.get(name)
-        if entry is None:
-            assert like is not None, "without `like`, the names are the mask's own"
-            entry = torch.zeros(like[name].shape, dtype=torch.bool)
-        values[prefix + new] = entry.to(torch.int64)
-    return values
-
-
-def save_released_mask(
-    path: Path, mask: SaliencyMask, like: Mapping[str, Tensor] | None = None, *, prefix: str = ""
-) -> None:
-    """Write `to_released` as safetensors, atomically; `safetensors.torch.load_file` gives the dict
-    that the released code expects from `torch.load`.
-    """
-    write_tensors(path, to_released(mask, like, prefix=prefix), {"format": "pt"})
 
 
 def _new_names(names: Iterable[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch.nn.functional as F
 
-from erasure.diffusion.batches import Batch
+from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
@@ -56,7 +56,7 @@ class GradientAscent(ByGradient):
         """Train on pictures of the concept and of what is kept."""
         return task.train(self, task.pictures(self), self)
 
-    def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+    def __call__(self, student: Denoiser, frozen: Denoiser, batch: PictureBatch, /) -> Loss:
         """Both losses of one batch."""
         predicted, retained = predict_both(student, batch)
         error = F.mse_loss(predicted.float(), batch.forget.target.float(), reduction="none")

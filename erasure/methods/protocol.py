@@ -1,7 +1,7 @@
 """What a method of erasing is: its settings, what it needs, and how it changes weights."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from erasure.diffusion.task import Task
 from erasure.masks.masks import MaskKind, SaliencyMask
@@ -11,7 +11,6 @@ Need = Literal["pictures", "prompts", "frozen"]
 """What is made for a method before it runs: `pictures` of the concept and of what is kept, encoded;
 the concept's `prompts` and what stands in for them, encoded, without any picture; the `frozen`
 base's answers during a training."""
-NEEDS = get_args(Need)
 
 
 @runtime_checkable

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from erasure.diffusion.batches import Batch
+from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Denoiser, join
 
 
-def predict_both(student: Denoiser, batch: Batch) -> tuple[Tensor, Tensor | None]:
+def predict_both(student: Denoiser, batch: PictureBatch) -> tuple[Tensor, Tensor | None]:
     """Predictions for the forget and the retain samples, in one pass of the model."""
     forget, retain = batch.forget, batch.retain
     if retain is None:
@@ -23,7 +23,7 @@ def predict_both(student: Denoiser, batch: Batch) -> tuple[Tensor, Tensor | None
     return both[: len(forget)], both[len(forget) :]
 
 
-def retain_target(batch: Batch, frozen: Denoiser | None = None) -> Tensor | None:
+def retain_target(batch: PictureBatch, frozen: Denoiser | None = None) -> Tensor | None:
     """What predictions for the retain samples should be: the true target, or `frozen`'s answer."""
     retain = batch.retain
     if retain is None or frozen is None:

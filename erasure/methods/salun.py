@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 import torch.nn.functional as F
 
-from erasure.diffusion.batches import Batch
+from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
@@ -63,7 +63,7 @@ class SalUn(ByGradient):
         """Train on pictures of the concept and of what is kept."""
         return task.train(self, task.pictures(self), self, needs_frozen="frozen" in self.needs)
 
-    def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+    def __call__(self, student: Denoiser, frozen: Denoiser, batch: PictureBatch, /) -> Loss:
         """Both losses of one batch; no gradient flows through the replacement's answer."""
         teacher = frozen if self.target == "frozen" else student
         with torch.no_grad():

@@ -113,6 +113,17 @@ def rejecting_heads(judge: Judge) -> Mapping[str, tuple[str, ...]]:
     return heads
 
 
+def checked_share(threshold: float) -> float:
+    """Return a threshold for a probability.
+
+    Raises:
+        EvalError: it is outside [0, 1].
+    """
+    if not 0 <= threshold <= 1:
+        raise EvalError(f"the threshold is {threshold:g}; give a share in 0 to 1")
+    return threshold
+
+
 def _box(values: Sequence[Any]) -> tuple[int, int, int, int]:
     left, top, width, height = map(int, values)
     return left, top, width, height

@@ -135,8 +135,3 @@ def count_classes(
 ) -> dict[str, Count]:
     """Class -> what was found of it; classes of which nothing was found are there too."""
     return {label: count(judgements, (label,), threshold) for label in classes}
-
-
-def flags(judgements: Sequence[Judgement], preset: Preset) -> tuple[bool, ...]:
-    """Whether each picture has at least one detection that the preset counts."""
-    return tuple(bool(counted(j, preset.classes, preset.threshold)) for j in judgements)

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from eval.judges.judge import Judgement
-from eval.judges.thresholds import checked_share
+from eval.judges.judge import Judgement, checked_share
 from eval.weights.extras import not_installed
 from eval.weights.hashing import file_sha256
 

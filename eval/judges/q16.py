@@ -19,14 +19,11 @@ from torch.nn import functional as F
 
 from eval.errors import EvalError
 from eval.judges.clip_model import Clip, load_clip
-from eval.judges.judge import Judgement
-from eval.judges.thresholds import checked_share
+from eval.judges.judge import Judgement, checked_share
 from eval.weights.hashing import file_sha256
 
 CLIP: Final = "openai/clip-vit-large-patch14"
 SCALE: Final = 100.0
-PUBLISHED: Final = "9b6c411824c2f64e0f847aa3c9f2b15b8e3a6c75e0efd82f2f672670c97ccad5"
-"""SHA-256 of the authors' `data/ViT-L-14/prompts.p`, float16 (2, 768)."""
 _FORMS: Final = "give the authors' prompts.p, or the same as .npy or .safetensors"
 
 

@@ -4,7 +4,7 @@
 
 import math
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from importlib import import_module
 from typing import Any, Final
 
@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from eval.errors import EvalError
-from eval.metrics.features import FeatureExtractor, collect_features
+from eval.metrics.features import FeatureExtractor
 from eval.metrics.inception import INCEPTION_SIZE
 from eval.metrics.kernel_variance import kernel_variance
 from eval.metrics.metric_value import MetricValue
-from eval.pictures.picture_bytes import Pictures
 from eval.weights.extras import not_installed
 
 FEWEST: Final = 2
@@ -46,23 +45,6 @@ def require_distances(metrics: Collection[str], after: int, against: int | None)
                 f"{after} pictures would be drawn that show nothing erased, with {other}, and "
                 f"{name} needs {fewest} of each; draw more, or leave {name} out"
             )
-
-
-def compare_sets(
-    extractor: FeatureExtractor,
-    after: Iterable[Pictures],
-    before: Iterable[Pictures],
-    *,
-    seed: int = 0,
-) -> list[MetricValue]:
-    """Both distances between two streams of pictures, each looked at once.
-
-    Raises:
-        EvalError: a set has fewer than four pictures, pictures are not bytes, or a package is
-            missing.
-    """
-    rows = collect_features(extractor, after), collect_features(extractor, before)
-    return [frechet_distance(extractor, *rows), kernel_distance(extractor, *rows, seed=seed)]
 
 
 def frechet_distance(extractor: FeatureExtractor, after: Tensor, before: Tensor) -> MetricValue:

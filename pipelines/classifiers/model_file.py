@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,8 +70,6 @@ class LoadedClassifier:
     record: ClassifierRecord
     hash: str
     """`weights_hash` of its state."""
-    extra: Mapping[str, str] = field(default_factory=dict)
-    """Other entries of the header."""
 
 
 def save_classifier(path: Path, model: nn.Module, record: ClassifierRecord) -> str:
@@ -134,9 +132,7 @@ def load_classifier(path: Path, *, allow_code: bool = False) -> LoadedClassifier
         raise CheckpointError(
             f"{path} does not fit the {record.model.architecture} that it names; {_AGAIN}"
         ) from err
-    known = {"format", "config", "base", "hash", "hashes"}
-    extra = {name: value for name, value in header.items() if name not in known}
-    return LoadedClassifier(model.eval(), record, header["hash"], extra)
+    return LoadedClassifier(model.eval(), record, header["hash"])
 
 
 def _require_fit(path: Path, record: ClassifierRecord, state: Mapping[str, Tensor]) -> None:

@@ -90,8 +90,8 @@ def judge(
 
 def _check(name: str, threshold: float | None) -> None:
     """Refuse, before anything is read, a threshold that the judge's numbers cannot have."""
+    from eval.judges.judge import checked_share
     from eval.judges.nudity import check_threshold
-    from eval.judges.thresholds import checked_share
 
     if threshold is None or name == "safety-checker":  # its margins may be below zero
         return

@@ -42,7 +42,7 @@ def methods(
 
 def described(kind: "type[Method]") -> dict[str, Any]:
     """All that is known of a method: plain JSON values."""
-    from pipelines.configs.field_docs import default_text, field_docs
+    from pipelines.configs.source_fields import default_text, field_docs
 
     docs = field_docs(kind)
     example = f"erasure erase demo --concept church --method {kind.name} --out out/church"

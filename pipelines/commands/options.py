@@ -36,6 +36,17 @@ Device = Annotated[
     str | None, typer.Option("--device", help="auto, cpu, cuda or mps. [default: auto]")
 ]
 Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
+DataPath = Annotated[
+    str | None,
+    typer.Option("--data-path", help="Where the data lie, if not where they usually do."),
+]
+MethodSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of the method, such as lr=0.01; may be repeated."),
+]
+AllowCode = Annotated[
+    bool, typer.Option("--allow-code", help="Import the module:function that the file names.")
+]
 
 
 def table(**values: Any) -> dict[str, Any]:  # noqa: ANN401

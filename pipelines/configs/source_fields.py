@@ -5,9 +5,11 @@ so a field that is not found is a mistake in it, and an assertion.
 """
 
 import ast
+import inspect
 import re
+import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import MISSING, Field, dataclass, fields
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -81,6 +83,26 @@ def docs_below(body: ast.ClassDef) -> dict[str, str]:
         if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
             docs[statement.target.id] = " ".join(str(below.value.value).split())
     return docs
+
+
+def field_docs(kind: type[Any]) -> dict[str, str]:
+    """Field -> the docstring below it, on one line; empty where there is none.
+
+    Args:
+        kind: a dataclass whose source, and that of its bases, can be read.
+    """
+    docs: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if "__dataclass_fields__" in vars(base) or base is kind:
+            docs |= _own_docs(base)
+    return {field.name: docs.get(field.name, "") for field in fields(kind)}
+
+
+def default_text(field: "Field[Any]") -> str:
+    """The default of a field as a recipe would say it, or that there is none."""
+    if field.default is not MISSING:
+        return "none" if field.default is None else repr(field.default)
+    return "set by the class" if field.default_factory is not MISSING else "required"
 
 
 @cache
@@ -170,3 +192,13 @@ def _parsed(module: str) -> ast.Module:
     path = Path(spec.origin).parent.joinpath(*inner)
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _own_docs(kind: type[Any]) -> dict[str, str]:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+    except (OSError, TypeError):  # made at run time: nothing to read
+        return {}
+    body = tree.body[0]
+    assert isinstance(body, ast.ClassDef)
+    return docs_below(body)

@@ -3,8 +3,7 @@
 import re
 from typing import Final
 
-from prompts.concepts import nudity
-from prompts.concepts.general import GENERAL
+from prompts.concepts.general import CLOTHED, CLOTHED_PERSON, GENERAL, NUDE
 from prompts.concepts.phrases import bare, mentions, noun_phrase, swap, tidy
 from prompts.concepts.plan import ConceptPlan, assemble
 from prompts.errors import PromptError
@@ -66,14 +65,14 @@ def plan_general(
         )
     anchor = None if instead is None else tidy(instead)
     if concept.lower() in NUDITY:
-        anchor = nudity.REPLACEMENT if anchor is None else anchor
+        anchor = CLOTHED_PERSON if anchor is None else anchor
         return assemble(
             concept,
             "nudity",
-            {nudity.FORGET: (anchor,)},
+            {NUDE: (anchor,)},
             extra={prompt: (anchor,) for prompt in extra},
             retain=retain,
-            neighbours=nudity.CLOTHED,
+            neighbours=CLOTHED,
             erased=("nudity",),
         )
     style = _STYLE.fullmatch(concept)

@@ -9,12 +9,6 @@ from prompts.canvas import with_article
 from prompts.concepts.phrases import tidy
 from prompts.suites.case import LazyCases, PromptCase, PromptSet, file_stem, repeated
 
-DATASET: Final = "frgfm/imagenette"
-"""Hub id of the data set; its labels are the positions in `CLASSES`."""
-
-DATASET_CONFIG: Final = "160px"
-"""The configuration the released code reads: shorter side 160 pixels."""
-
 
 @dataclass(frozen=True, slots=True)
 class ImagenetteClass:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.exact_data import blobs, network, table_of
 
-from erasure.classifiers.data.recipe import TrainingRecipe
+from erasure.classifiers.data.training_recipe import TrainingRecipe
 from erasure.classifiers.exact.certified import Certified
 from erasure.classifiers.exact.dp_sgd.private import PrivateTraining
 from erasure.classifiers.exact.exact import Cost, ExactMethod, compared

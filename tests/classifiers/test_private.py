@@ -14,7 +14,7 @@ from support.exact_data import blobs, network, points_of, table_of
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from erasure.classifiers.data.recipe import TrainingRecipe
+from erasure.classifiers.data.training_recipe import TrainingRecipe
 from erasure.classifiers.exact.dp_sgd.privacy_guarantee import Guarantee
 from erasure.classifiers.exact.dp_sgd.private import PrivateModel, PrivateTraining
 from erasure.classifiers.exact.dp_sgd.private_accounting import (

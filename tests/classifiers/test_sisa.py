@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from erasure.classifiers.data.batches import Batches
-from erasure.classifiers.data.recipe import TrainingRecipe
+from erasure.classifiers.data.training_recipe import TrainingRecipe
 from erasure.classifiers.exact.exact import compared
 from erasure.classifiers.exact.points import Points
 from erasure.classifiers.exact.sisa.sisa import ENSEMBLE, Sisa, SisaModel

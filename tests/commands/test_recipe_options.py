@@ -21,11 +21,10 @@ from pipelines.configs.everyday import (
     Options,
     paths_of,
 )
-from pipelines.configs.field_docs import field_docs
 from pipelines.configs.recipe_files import read_recipe
 from pipelines.configs.set_options import with_settings
 from pipelines.configs.settings import EraseRecipe
-from pipelines.configs.source_fields import source_field
+from pipelines.configs.source_fields import field_docs, source_field
 from pipelines.evaluation.settings import EvaluateRecipe
 
 CASES = [

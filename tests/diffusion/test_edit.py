@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from erasure.checkpoints import Checkpoint, Provenance
 from erasure.diffusion import edit, task
-from erasure.diffusion.batches import Batch
+from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.edit import Edit, erase, find_mask, measure_saliency
 from erasure.diffusion.latents import ConceptData
@@ -333,7 +333,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
     calls = 0
     plain = SalUn.__call__
 
-    def give(self: SalUn, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+    def give(self: SalUn, student: Denoiser, frozen: Denoiser, batch: PictureBatch, /) -> Loss:
         nonlocal calls
         calls += 1
         loss = plain(self, student, frozen, batch)

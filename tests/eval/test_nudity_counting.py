@@ -17,7 +17,6 @@ from eval.judges.nudity import (
     count,
     count_classes,
     count_preset,
-    flags,
 )
 
 
@@ -67,7 +66,6 @@ def test_presets_count_what_they_say() -> None:
     assert [preset.unit for preset in PRESETS] == [
         *("detections", "detections", "images", "detections"),
     ]
-    assert flags(PICTURES, PRESETS[2]) == (True, False, True, True, False)
 
 
 def test_classes_are_counted_apart_and_those_without_a_find_are_there() -> None:

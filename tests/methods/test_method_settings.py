@@ -10,9 +10,9 @@ from support.console import erasure
 from erasure import verify
 from erasure.errors import ConfigError
 from erasure.methods import METHODS, GradientAscent, SalUn, make_method
-from pipelines.configs.field_docs import field_docs
 from pipelines.configs.method_table import converted, settings_of
 from pipelines.configs.settings import resolve
+from pipelines.configs.source_fields import field_docs
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from support.tiny import Toy, ToyDenoiser, toy_data, toy_schedule
 from torch import Tensor, nn
 
-from erasure.diffusion.batches import Batch
+from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.latents import Draw, Noised, noised
 from erasure.errors import ConfigError
@@ -26,7 +26,7 @@ def linear(a: Tensor) -> Callable[[Tensor, Tensor, Condition], Tensor]:
     return lambda x, t, c: (a * c.tokens.mean(dim=(1, 2)))[:, None, None, None].expand_as(x)
 
 
-def hand_made(forget: list[float], instead: list[float], retain: list[float]) -> Batch:
+def hand_made(forget: list[float], instead: list[float], retain: list[float]) -> PictureBatch:
     """Targets: 10 for what is forgotten, 1 for what is kept."""
 
     def samples(values: list[float], target: float) -> Noised:
@@ -34,14 +34,14 @@ def hand_made(forget: list[float], instead: list[float], retain: list[float]) ->
         return Noised(torch.zeros_like(wanted), torch.zeros(len(values)), wanted, told(*values))
 
     kept = samples(retain, 1.0) if retain else None
-    return Batch(samples(forget, 10.0), told(*instead), kept)
+    return PictureBatch(samples(forget, 10.0), told(*instead), kept)
 
 
-def toy_batch(*, retain: bool = True) -> Batch:
+def toy_batch(*, retain: bool = True) -> PictureBatch:
     data, schedule = toy_data(), toy_schedule()
     forget = noised(data.forget, data.prompts, schedule, [Draw(n, (0, "f", n)) for n in range(4)])
     kept = noised(data.retain, data.prompts, schedule, [Draw(n, (0, "r", n)) for n in range(3)])
-    return Batch(forget, data.prompts[torch.tensor([3, 4, 4, 3])], kept if retain else None)
+    return PictureBatch(forget, data.prompts[torch.tensor([3, 4, 4, 3])], kept if retain else None)
 
 
 def gradients(loss: Tensor, network: nn.Module) -> list[Tensor]:

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prompts.canvas import OBJECTS, STYLES, WEAPONS, canvas_prompt, wordings
-from prompts.concepts import nudity
 from prompts.concepts.concepts import ConceptPlan, plan_concept
-from prompts.concepts.general import GENERAL
+from prompts.concepts.general import CLOTHED, CLOTHED_PERSON, GENERAL, NUDE
 from prompts.concepts.general_concepts import OBJECT_TEMPLATES, STYLE_SUBJECTS, STYLE_TEMPLATES
 from prompts.concepts.phrases import bare, mentions
 from prompts.errors import PromptError
@@ -177,9 +176,9 @@ def test_own_prompts_of_a_class_take_the_stand_in_s_name() -> None:
 @pytest.mark.parametrize("concept", ["nudity", "Nudity", "NSFW"])
 def test_nudity_is_forgotten_as_in_the_paper(concept: str) -> None:
     plan = plan_concept(concept, family="general", prompts=["a nude statue"])
-    assert (plan.kind, plan.erased, plan.retain) == ("nudity", ("nudity",), nudity.CLOTHED)
-    assert plan.forget == (nudity.FORGET, "a nude statue")
-    assert set(plan.replacement.values()) == {(nudity.REPLACEMENT,)}
+    assert (plan.kind, plan.erased, plan.retain) == ("nudity", ("nudity",), CLOTHED)
+    assert plan.forget == (NUDE, "a nude statue")
+    assert set(plan.replacement.values()) == {(CLOTHED_PERSON,)}
 
 
 def test_another_thing_becomes_an_object() -> None:

@@ -3,8 +3,7 @@
 import pytest
 
 from prompts.canvas import OBJECTS, STYLES, wordings
-from prompts.concepts import nudity
-from prompts.concepts.general import GENERAL
+from prompts.concepts.general import CLOTHED, CLOTHED_PERSON, GENERAL, NUDE
 from prompts.concepts.phrases import mentions, noun_phrase, swap
 from prompts.nearest import nearest
 from prompts.suites.imagenette import CLASSES, find_label, label_prompts, next_label
@@ -44,7 +43,7 @@ def test_what_is_no_class_is_not_found(text: str) -> None:
     assert find_label(text) is None
 
 
-@pytest.mark.parametrize("prompts", [GENERAL, nudity.CLOTHED], ids=["general", "clothed"])
+@pytest.mark.parametrize("prompts", [GENERAL, CLOTHED], ids=["general", "clothed"])
 def test_a_retain_list_repeats_nothing_and_shows_nobody_nude(prompts: tuple[str, ...]) -> None:
     assert len(set(prompts)) == len(prompts) >= 20
     assert all(prompt == prompt.strip() and prompt for prompt in prompts)
@@ -52,8 +51,8 @@ def test_a_retain_list_repeats_nothing_and_shows_nobody_nude(prompts: tuple[str,
 
 
 def test_the_paper_s_nudity_prompts_are_kept_to_the_letter() -> None:
-    assert nudity.FORGET == "a photo of a nude person"
-    assert nudity.CLOTHED[0] == nudity.REPLACEMENT == "a photo of a person wearing clothes"
+    assert NUDE == "a photo of a nude person"
+    assert CLOTHED[0] == CLOTHED_PERSON == "a photo of a person wearing clothes"
 
 
 def test_no_wording_of_the_canvas_means_two_things() -> None:

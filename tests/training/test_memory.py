@@ -23,7 +23,7 @@ from support.tiny import (
 from torch import Tensor
 
 from erasure.checkpoints import Checkpoint
-from erasure.diffusion.batches import Batch
+from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.edit import erase, find_mask
 from erasure.diffusion.latents import ConceptData
@@ -68,7 +68,7 @@ class Full:
         return self.network(x_t, t, condition.tokens)
 
 
-def trainer_of(network: Toy, wrap: Callable[[Any], Any]) -> MaskedTrainer[Batch]:
+def trainer_of(network: Toy, wrap: Callable[[Any], Any]) -> MaskedTrainer[PictureBatch]:
     return MaskedTrainer(
         network,
         wrap,

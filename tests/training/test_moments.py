@@ -20,7 +20,7 @@ from support.tiny import (
 )
 from torch import Tensor, nn
 
-from erasure.diffusion.batches import Batch
+from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import ConfigError
 from erasure.methods import SalUn
@@ -69,7 +69,7 @@ class WideDenoiser:
         return self.network(x_t, t, condition.tokens)
 
 
-def trainer_of(network: nn.Module, config: TrainConfig) -> MaskedTrainer[Batch]:
+def trainer_of(network: nn.Module, config: TrainConfig) -> MaskedTrainer[PictureBatch]:
     return MaskedTrainer(
         network,
         WideDenoiser,
@@ -80,7 +80,7 @@ def trainer_of(network: nn.Module, config: TrainConfig) -> MaskedTrainer[Batch]:
     )
 
 
-def state_of(trainer: MaskedTrainer[Batch]) -> Iterator[tuple[str, str, Tensor]]:
+def state_of(trainer: MaskedTrainer[PictureBatch]) -> Iterator[tuple[str, str, Tensor]]:
     for name, vector in trainer.selected.vectors.items():
         for key, value in trainer.optimizer.state[vector].items():
             if isinstance(value, Tensor):

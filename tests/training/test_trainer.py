@@ -22,7 +22,7 @@ from support.tiny import (
 )
 from torch import Tensor, nn
 
-from erasure.diffusion.batches import Batch
+from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Denoiser, join
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.schedule import NoiseSchedule
@@ -38,12 +38,12 @@ SMALL = TrainConfig(steps=4, batch_size=4, learning_rate=1e-2)
 def trainer_of(
     network: nn.Module,
     config: TrainConfig = SMALL,
-    objective: Objective[Batch] | None = None,
+    objective: Objective[PictureBatch] | None = None,
     *,
     data: ConceptData | None = None,
     mask: dict[str, Tensor] | None = None,
     schedule: NoiseSchedule | None = None,
-) -> MaskedTrainer[Batch]:
+) -> MaskedTrainer[PictureBatch]:
     return MaskedTrainer(
         network,
         ToyDenoiser,
@@ -65,11 +65,11 @@ def trained(config: TrainConfig = SMALL, **settings: Any) -> dict[str, Tensor]: 
 class Recording:
     """Sees every batch and asks for nothing but its size."""
 
-    batches: list[Batch] = field(default_factory=list)
+    batches: list[PictureBatch] = field(default_factory=list)
     needs_frozen: bool = False
     cached: list[bool] = field(default_factory=list)
 
-    def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+    def __call__(self, student: Denoiser, frozen: Denoiser, batch: PictureBatch, /) -> Loss:
         self.batches.append(batch)
         self.cached.append(torch.is_autocast_cache_enabled())
         predicted = student(batch.forget.x_t, batch.forget.t, batch.forget.condition)
@@ -271,7 +271,7 @@ def test_a_frozen_target_stays_where_the_model_was_and_a_moving_one_follows() ->
     network, kept = Toy(), []
 
     class Watching(SalUn):
-        def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+        def __call__(self, student: Denoiser, frozen: Denoiser, batch: PictureBatch, /) -> Loss:
             f = batch.forget
             kept.append(
                 torch.equal(frozen(f.x_t, f.t, f.condition), Toy()(f.x_t, f.t, f.condition.tokens))
@@ -285,7 +285,7 @@ def test_a_frozen_target_stays_where_the_model_was_and_a_moving_one_follows() ->
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("objective", [SalUn(), SalUn(target="frozen"), GradientAscent()])
 def test_unselected_weights_keep_their_bits_under_every_objective_and_optimizer(
-    optimizer: str, objective: Objective[Batch]
+    optimizer: str, objective: Objective[PictureBatch]
 ) -> None:
     # The trainer puts back what weight decay or momentum would move outside the mask.
     network = Toy()
@@ -360,7 +360,7 @@ class Poisoned:
     calls: int = 0
     needs_frozen: bool = False
 
-    def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+    def __call__(self, student: Denoiser, frozen: Denoiser, batch: PictureBatch, /) -> Loss:
         self.calls += 1
         predicted = student(batch.forget.x_t, batch.forget.t, batch.forget.condition)
         loss = predicted.square().mean()

@@ -22,7 +22,7 @@ from support.tiny import (
 )
 from torch import Tensor, nn
 
-from erasure.diffusion.batches import Batch
+from erasure.diffusion.batches import PictureBatch
 from erasure.errors import TrainingError
 from erasure.methods import SalUn
 from erasure.storage.parts import part_of
@@ -57,7 +57,7 @@ class Run:
         return {k: v.detach() for k, v in self.trainer.selected.vectors.items()}
 
 
-def fresh(config: TrainConfig, objective: Objective[Batch] | None = None) -> Run:
+def fresh(config: TrainConfig, objective: Objective[PictureBatch] | None = None) -> Run:
     network = Toy()
     trainer = MaskedTrainer(
         network,
@@ -71,7 +71,9 @@ def fresh(config: TrainConfig, objective: Objective[Batch] | None = None) -> Run
     return Run(network, trainer, [])
 
 
-def resumed(path: Path, config: TrainConfig, objective: Objective[Batch] | None = None) -> Run:
+def resumed(
+    path: Path, config: TrainConfig, objective: Objective[PictureBatch] | None = None
+) -> Run:
     run = fresh(config, objective)
     run.history = load_state(path, run.trainer, "a run").history
     return run

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from erasure.checkpoints.facts.scheduler_values import require_values, short
 from erasure.checkpoints.wording import listed
-from erasure.diffusion.betas import (
+from erasure.diffusion.schedule import (
+    NoiseSchedule,
     cosine_betas,
     linear_betas,
     scaled_linear_betas,
     zero_terminal_betas,
 )
-from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import CheckpointError
 
 CONFIG_FILE: Final = "scheduler_config.json"

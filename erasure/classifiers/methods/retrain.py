@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from erasure.classifiers.data.fresh import fresh_model
-from erasure.classifiers.data.recipe import training_losses
+from erasure.classifiers.data.training_recipe import training_losses
 from erasure.classifiers.descent import descend
 from erasure.classifiers.protocol import Need, Task
 from erasure.errors import ConfigError

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from erasure.checkpoints.description import read_json
-from erasure.classifiers.data.recipe import TrainingRecipe
+from erasure.classifiers.data.training_recipe import TrainingRecipe
 from erasure.classifiers.exact.dp_sgd.private import PrivateModel
 from erasure.classifiers.exact.exact import Deletion, ExactMethod, ExactModel
 from erasure.classifiers.exact.exact_methods import load_exact

@@ -8,8 +8,18 @@ import typer
 
 from pipelines.commands.classifiers.classify_bench import bench
 from pipelines.commands.classifiers.classify_evaluate import evaluate
-from pipelines.commands.classifiers.classify_options import AllowCode, DataPath, Settings
-from pipelines.commands.options import AsJson, Device, Force, Out, refuse_taken, say, table
+from pipelines.commands.options import (
+    AllowCode,
+    AsJson,
+    DataPath,
+    Device,
+    Force,
+    MethodSettings,
+    Out,
+    refuse_taken,
+    say,
+    table,
+)
 from pipelines.run.claims import claim
 
 
@@ -36,7 +46,7 @@ def train(
         str | None,
         typer.Option(help="Train to forget exactly: sisa, certified, forest, extra-trees, dp-sgd."),
     ] = None,
-    settings: Settings = None,
+    settings: MethodSettings = None,
     seed: Annotated[int | None, typer.Option(help="[default: 0]")] = None,
     recipe: Annotated[
         str | None, typer.Option(help="A TOML file with [data], [model], [training], seed.")
@@ -97,7 +107,7 @@ def unlearn(
     method: Annotated[
         str | None, typer.Option(help="salun, ft, rl, ga, scrub, retrain... [default: salun]")
     ] = None,
-    settings: Settings = None,
+    settings: MethodSettings = None,
     mask: Annotated[
         str | None, typer.Option(help="salient, random, inverse or none, beside the method.")
     ] = None,

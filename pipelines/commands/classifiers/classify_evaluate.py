@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.classifiers.classify_options import AllowCode, DataPath
-from pipelines.commands.options import AsJson, Device, Force, refuse_taken, say
+from pipelines.commands.options import AllowCode, AsJson, DataPath, Device, Force, refuse_taken, say
 from pipelines.run.claims import claim
 
 

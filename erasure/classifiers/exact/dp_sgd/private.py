@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure.classifiers.data.batch import Inputs, logits_of
-from erasure.classifiers.data.recipe import TrainingRecipe
+from erasure.classifiers.data.training_recipe import TrainingRecipe
 from erasure.classifiers.exact.dp_sgd.privacy_guarantee import Guarantee
 from erasure.classifiers.exact.dp_sgd.private_accounting import (
     ACCOUNTANTS,

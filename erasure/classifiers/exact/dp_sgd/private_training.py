@@ -15,7 +15,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from erasure.classifiers.data.batch import logits_of
 from erasure.classifiers.data.batches import Batches
-from erasure.classifiers.data.recipe import TrainingRecipe
+from erasure.classifiers.data.training_recipe import TrainingRecipe
 from erasure.classifiers.exact.dp_sgd.private_accounting import (
     Sampling,
     opacus_needed,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure.classifiers.data.batch import Inputs, logits_of
-from erasure.classifiers.data.recipe import TrainingRecipe
+from erasure.classifiers.data.training_recipe import TrainingRecipe
 from erasure.classifiers.exact.exact import Audit, Cost, Deletion, OnProgress, compared
 from erasure.classifiers.exact.exact_file import read_exact, save_exact
 from erasure.classifiers.exact.points import Points

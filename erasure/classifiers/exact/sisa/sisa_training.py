@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from erasure.classifiers.data.batch import logits_of
 from erasure.classifiers.data.batches import Batches
-from erasure.classifiers.data.recipe import TrainingRecipe, train_classifier
+from erasure.classifiers.data.training_recipe import TrainingRecipe, train_classifier
 from erasure.classifiers.exact.sisa.sisa_plan import Stage
 from erasure.classifiers.exact.sisa.sisa_store import SisaStore
 from erasure.errors import ConfigError
