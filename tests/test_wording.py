@@ -6,10 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.evaluated import evaluation
+
+from eval.judges.judge import NOTHING
+from eval.rates.unlearning_rates import unlearning_rates
+from pipelines.evaluation.outcome.card import eval_results
+from pipelines.evaluation.outcome.results import write_results
+from pipelines.evaluation.outcome.verdict import verdict
+from pipelines.evaluation.report.report import write_report
+from pipelines.run.cell_verdict import CellVerdict
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("erasure", "eval", "pipelines", "prompts")
-CLAIM = re.compile(r"\b(gone|safe|safely|prov(?:e[sdn]?|en)|proof)\b", re.IGNORECASE)
+CLAIM = re.compile(
+    r"\b(gone|safe|safely|prov(?:e[sdn]?|en)|proof|robust(?:ly|ness)?)\b", re.IGNORECASE
+)
 ALLOWED = re.compile(r"processes is gone")
 """Said of a process of a team, which is a fact."""
 
@@ -53,8 +64,43 @@ def test_no_page_calls_a_concept_gone_safe_or_proved() -> None:
         assert claims(iter(path.read_text(encoding="utf-8").splitlines())) == [], path
 
 
+def written(folder: Path) -> Iterator[str]:
+    """What an evaluation and a run say of themselves, in all of their states."""
+    asked = [{"object": "church"}] * 30
+    for seen in (0, 1, 10, 30):
+        for other in ("castle", NOTHING):
+            after = [{"object": "church" if n < seen else other} for n in range(30)]
+            for before in (None, asked, after):
+                rates = unlearning_rates(
+                    asked, after, before, erased=("church",), head="object", rejecting=("object",)
+                )
+                yield verdict(("church",), rates, {}, [])
+        yield CellVerdict(
+            concept="church", judge="canvas", cells=30, before=30, after=seen, rejected=30 - seen
+        ).said()
+    results = evaluation(folder)
+    write_results(results, folder)
+    write_report(results, folder)
+    yield from (path.read_text(encoding="utf-8") for path in folder.glob("*.*"))
+    yield from (f"{one.metric_name}" for one in eval_results(results))
+
+
+def test_no_generated_verdict_result_or_page_claims_what_was_not_tried(tmp_path: Path) -> None:
+    texts = list(written(tmp_path))
+    assert len(texts) > 30
+    assert any("<html" in text for text in texts)
+    assert claims(iter(texts)) == []
+    assert all("not attacked" in text for text in texts if text.startswith("church "))
+
+
 @pytest.mark.parametrize(
-    "line", ['x = f"{concept} is gone"', 'raise E("proved safe")', 'f(help="Proves it.")']
+    "line",
+    [
+        'x = f"{concept} is gone"',
+        'raise E("proved safe")',
+        'f(help="Proves it.")',
+        'x = "robustly erased"',
+    ],
 )
 def test_a_claim_is_seen(line: str) -> None:
     assert claims(spoken(line))

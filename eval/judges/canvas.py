@@ -1,9 +1,13 @@
-"""The classifier of the canvas: which object and which style a picture shows."""
+"""The classifier of the canvas: which object and style a picture shows, or that it shows none.
 
-# B pictures of 64x64 pixels, O objects, S styles.
+Its file is calibrated: `demo_checkpoint.calibration` put a temperature and a threshold into the
+last layers, so that the likeliest label is the answer, `none of these` included.
+"""
+
+# B pictures of 64x64 pixels, O objects and S styles, each with `none of these` after them.
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -17,13 +21,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from eval.errors import EvalError
-from eval.judges.judge import Judgement
+from eval.judges.judge import NOTHING, Judgement
 from eval.rates.ranking import best_guesses
 from eval.weights.hashing import file_sha256
 from prompts.canvas import OBJECTS, STYLES
 
 IMAGE_SIZE: Final = 64
 WEIGHTS: Final = Path(__file__).parents[1] / "assets" / "canvas_classifier.safetensors"
+OBJECT_ANSWERS: Final = (*OBJECTS, NOTHING)
+STYLE_ANSWERS: Final = (*STYLES, NOTHING)
 _WIDTHS: Final = (32, 64, 96, 128)
 
 
@@ -32,7 +38,9 @@ class Verdict:
     """What the classifier sees in one picture."""
 
     obj: str
+    """One of `OBJECT_ANSWERS`: `none of these` where it rejects the picture."""
     style: str
+    """One of `STYLE_ANSWERS`."""
     obj_score: float
     """Probability in [0, 1]."""
     style_score: float
@@ -68,11 +76,11 @@ class CanvasClassifier(nn.Module):
         ]
         blocks = [ResidualBlock(a, b) for a, b in pairwise(_WIDTHS)]
         self.body = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten())
-        self.obj = nn.Linear(4 * _WIDTHS[-1], len(OBJECTS))
-        self.style = nn.Linear(4 * _WIDTHS[-1], len(STYLES))
+        self.obj = nn.Linear(4 * _WIDTHS[-1], len(OBJECT_ANSWERS))
+        self.style = nn.Linear(4 * _WIDTHS[-1], len(STYLE_ANSWERS))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, O) and (B, S) of pixels (B, 3, 64, 64) in [-1, 1]."""
+        """Logits (B, O + 1) and (B, S + 1) of pixels (B, 3, 64, 64) in [-1, 1]."""
         features = self.body(pixels)
         return self.obj(features), self.style(features)
 
@@ -112,7 +120,7 @@ def judge_canvas(
     for objects, styles in _probabilities(images, network, batch_size):
         best_object, best_style = objects.max(1), styles.max(1)
         verdicts += [
-            Verdict(OBJECTS[o], STYLES[s], p, q)
+            Verdict(OBJECT_ANSWERS[o], STYLE_ANSWERS[s], p, q)
             for o, s, p, q in zip(
                 best_object.indices.tolist(),
                 best_style.indices.tolist(),
@@ -133,15 +141,21 @@ class CanvasJudge:
     batch_size: int = 64
     name: str = "canvas"
     labels: tuple[str, ...] = (*OBJECTS, *STYLES)
-    """The labels of both heads, objects first."""
+    """The labels of both heads, objects first, without `none of these`, which nobody asks for."""
+    rejecting: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {"object": OBJECTS, "style": STYLES}
+    )
+    """See `rejecting_heads`."""
 
     def __call__(self, images: Sequence[Image.Image], /) -> list[Judgement]:
-        """The best five objects and styles of each picture."""
+        """The best five objects and styles of each picture, `none of these` among them."""
         return [
             Judgement(guesses={"object": obj, "style": style})
             for objects, styles in _probabilities(images, self.network, self.batch_size)
             for obj, style in zip(
-                best_guesses(objects, OBJECTS), best_guesses(styles, STYLES), strict=True
+                best_guesses(objects, OBJECT_ANSWERS),
+                best_guesses(styles, STYLE_ANSWERS),
+                strict=True,
             )
         ]
 
@@ -158,6 +172,7 @@ def open_canvas(*, batch_size: int = 64) -> CanvasJudge:
             "weights": WEIGHTS.name,
             "sha256": file_sha256(WEIGHTS),
             "preprocessing": f"{IMAGE_SIZE}x{IMAGE_SIZE} box, [-1, 1]",
+            "rejects": NOTHING,
         },
         batch_size=batch_size,
     )

@@ -12,12 +12,15 @@ import torch
 from eval.judges.canvas import WEIGHTS
 from pipelines.demo_checkpoint.assemble import assemble, save_classifier
 from pipelines.demo_checkpoint.check import check, write_card
+from pipelines.demo_checkpoint.classifier_card import write_classifier_card
 from pipelines.demo_checkpoint.drawings import prepare
 from pipelines.demo_checkpoint.icons import load_drawings
+from pipelines.demo_checkpoint.nothing import Sources
+from pipelines.demo_checkpoint.other_icons import load_other_icons
 from pipelines.demo_checkpoint.tokenizer import build_tokenizer
 from pipelines.demo_checkpoint.train_classifier import train_classifier
 from pipelines.demo_checkpoint.train_unet import train_unet
-from pipelines.demo_checkpoint.train_vae import train_vae
+from pipelines.demo_checkpoint.train_vae import read_vae, train_vae
 from pipelines.run.models import DEMO_FOLDER
 
 
@@ -29,20 +32,33 @@ def main() -> None:
     parser.add_argument("--classifier", type=Path, default=WEIGHTS, help="file to write")
     parser.add_argument("--sheet", type=Path, default=Path("docs/contact_sheet.png"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--check-only", action="store_true", help="measure what is there")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--check-only", action="store_true", help="measure what is there")
+    only.add_argument(
+        "--classifier-only", action="store_true", help="keep the checkpoint in --out as it is"
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
     pictures = prepare(load_drawings(options.work / "packages"))
-    if not options.check_only:
+    if not (options.check_only or options.classifier_only):
         tokenizer = build_tokenizer(options.work / "packages")
-        network = train_classifier(pictures, options.work / "classifier.safetensors")
-        save_classifier(network, options.classifier)
         vae = train_vae(pictures, options.work)
         model, factor = train_unet(vae, pictures, tokenizer, options.work / "unet.safetensors")
         assemble(model, vae, factor, tokenizer, options.out)
-    figures = check(options.out, options.classifier, pictures, options.sheet)
+    icons = load_other_icons(options.work / "packages", options.work / "other-icons.safetensors")
+    autoencoder = read_vae(options.out)
+    if not options.check_only:
+        network = train_classifier(
+            Sources(pictures, icons.train, autoencoder),
+            Sources(pictures, icons.held_out, autoencoder),
+            options.work,
+        )
+        save_classifier(network, options.classifier)
+    unseen = Sources(pictures, icons.test, autoencoder)
+    figures = check(options.out, options.classifier, unseen, options.sheet)
     write_card(figures, options.out / "README.md")
+    write_classifier_card(figures, options.classifier.with_suffix(".md"))
 
 
 if __name__ == "__main__":

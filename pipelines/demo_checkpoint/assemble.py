@@ -54,4 +54,4 @@ def save_classifier(network: CanvasClassifier, path: Path) -> None:
         name: (value.half() if value.is_floating_point() else value).contiguous()
         for name, value in network.state_dict().items()
     }
-    write_tensors(path, tensors, {"format": "canvas-classifier 1"})
+    write_tensors(path, tensors, {"format": "canvas-classifier 2"})

@@ -2,19 +2,20 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from erasure.checkpoints.reading.reading import read_checkpoint
 from eval.judges.canvas import Verdict, judge_canvas, load_canvas_classifier
 from pipelines.configs.settings import DrawingConfig
+from pipelines.demo_checkpoint.classifier_card import NOTHING_NAME
+from pipelines.demo_checkpoint.figures import Share
 from pipelines.demo_checkpoint.icons import ICON_SETS
-from pipelines.demo_checkpoint.train_classifier import measure_classifier
+from pipelines.demo_checkpoint.nothing import KINDS, Sources
+from pipelines.demo_checkpoint.train_classifier import measure_classifier, measure_rejection
 from pipelines.drawing.contact_sheet import contact_sheet
 from pipelines.drawing.generation import Request, draw_all
 from prompts.canvas import OBJECTS, STYLES, canvas_prompt, wordings
@@ -28,31 +29,25 @@ BARS: Final = {
     "classifier, style": 0.99,
     "drawn, object": 0.95,
     "drawn, style": 0.95,
-}
+} | {NOTHING_NAME.format(kind): 0.9 for kind in KINDS}
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A share with what it is a share of."""
+def check(model: Path, classifier: Path, unseen: Sources, sheet: Path) -> list[Share]:
+    """Measure classifier and checkpoint, and draw the contact sheet.
 
-    name: str
-    right: int
-    total: int
-
-    @property
-    def value(self) -> float:
-        """In [0, 1]."""
-        return self.right / self.total
-
-
-def check(model: Path, classifier: Path, pictures: Tensor, sheet: Path) -> list[Share]:
-    """Measure classifier and checkpoint, and draw the contact sheet."""
+    Args:
+        unseen: with icons that the classifier was neither trained nor calibrated on.
+    """
     network = load_canvas_classifier(classifier)
     figures = [
         Share(f"classifier, {what}", right, total)
         for what, (right, total) in zip(
-            ("object", "style"), measure_classifier(network, pictures), strict=True
+            ("object", "style"), measure_classifier(network, unseen.pictures), strict=True
         )
+    ]
+    figures += [
+        Share(NOTHING_NAME.format(kind), right, total)
+        for kind, (right, total) in measure_rejection(network, unseen).items()
     ]
     pairs = [(style, obj) for style in STYLES for obj in OBJECTS]
 

@@ -45,7 +45,7 @@ def _placements(n: int, generator: torch.Generator) -> Tensor:
     return torch.stack([cos, -sin, shift[0], sin, cos, shift[1]], dim=1).view(n, 2, 3)
 
 
-def _papers(style: Tensor, generator: torch.Generator) -> Tensor:
+def papers(style: Tensor, generator: torch.Generator) -> Tensor:
     """Plain backgrounds, (B, 3, S, S): pastel, off-white for sketches, blue with a grid."""
     n, size = len(style), 2 * IMAGE_SIZE
     hue = torch.rand(n, 1, generator=generator)
@@ -100,11 +100,20 @@ def draw(pictures: Tensor, pairs: Tensor, generator: torch.Generator) -> Picture
     """
     objects = pictures.shape[1]
     style, obj = pairs // objects, pairs % objects
-    maps = _placements(len(pairs), generator)
-    chosen = pictures.flatten(0, 1)[pairs]  # (B, 4, S, S), premultiplied
+    return Pictures(place(pictures.flatten(0, 1)[pairs], style, generator), style, obj)
+
+
+def place(chosen: Tensor, style: Tensor, generator: torch.Generator) -> Tensor:
+    """Drawings at random places on random papers of their styles, (B, 3, H, H) in [-1, 1].
+
+    Args:
+        chosen: (B, 4, S, S) as `prepare` gives them.
+        style: (B,) index into STYLES, for the papers.
+        generator: CPU generator.
+    """
+    maps = _placements(len(chosen), generator)
     grid = F.affine_grid(maps, list(chosen.shape), align_corners=False)
     moved = F.grid_sample(chosen, grid, mode="bilinear", align_corners=False)
     colour, alpha = moved[:, :3], moved[:, 3:]
-    composed = colour + (1 - alpha) * _papers(style, generator)
-    pixels = F.avg_pool2d(composed, 2)  # (B, 3, H, H)
-    return Pictures((2 * pixels - 1).clamp(-1, 1), style, obj)
+    composed = colour + (1 - alpha) * papers(style, generator)
+    return (2 * F.avg_pool2d(composed, 2) - 1).clamp(-1, 1)

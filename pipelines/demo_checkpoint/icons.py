@@ -86,19 +86,19 @@ def rasterise(body: Mapping[str, Any], size: int) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
 
+def read_icon_set(icons: IconSet, folder: Path) -> dict[str, dict[str, Any]]:
+    """Icon name -> its SVG body with its view box; the package is fetched where missing."""
+    with tarfile.open(fetch_icon_set(icons, folder)) as archive:
+        table = json.load(archive.extractfile("package/icons.json"))  # type: ignore[arg-type]
+    size = {"width": table.get("width", 16), "height": table.get("height", 16)}
+    return {name: size | body for name, body in table["icons"].items()}
+
+
 def load_drawings(folder: Path) -> Tensor:
     """All drawings, (styles, objects, 4, 128, 128) RGBA in [0, 1], fetched where missing."""
     rows = []
     for style in STYLES:
-        with tarfile.open(fetch_icon_set(ICON_SETS[style], folder)) as archive:
-            table = json.load(archive.extractfile("package/icons.json"))  # type: ignore[arg-type]
-        size = {"width": table.get("width", 16), "height": table.get("height", 16)}
-        rows.append(
-            torch.stack(
-                [
-                    rasterise(size | table["icons"][ICON_NAMES.get(obj, obj)], DRAWING_SIZE)
-                    for obj in OBJECTS
-                ]
-            )
-        )
+        table = read_icon_set(ICON_SETS[style], folder)
+        drawn = [rasterise(table[ICON_NAMES.get(obj, obj)], DRAWING_SIZE) for obj in OBJECTS]
+        rows.append(torch.stack(drawn))
     return torch.stack(rows)

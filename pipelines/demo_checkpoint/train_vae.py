@@ -80,3 +80,9 @@ def train_vae(pictures: Tensor, folder: Path) -> AutoencoderKL:
         vae.load_state_dict(average.state_dict())
     trained: AutoencoderKL = vae.eval()
     return trained
+
+
+def read_vae(folder: Path) -> AutoencoderKL:
+    """The autoencoder of a checkpoint, in float32, ready to encode and decode."""
+    read: AutoencoderKL = AutoencoderKL.from_pretrained(folder / "vae").float().eval()
+    return read

@@ -4,17 +4,18 @@ import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from eval.errors import EvalError
 from eval.judges.canvas import judge_canvas, load_canvas_classifier
 from eval.judges.efficientnet import read_published
 from eval.judges.imagenet import ImageNetJudge, imagenet_labels
-from eval.judges.judge import Detection, Guess, Judge, Judgement
+from eval.judges.judge import NOTHING, Detection, Guess, Judge, Judgement, rejecting_heads
 from eval.judges.judges import JUDGES, has_option, open_judge
 from eval.judges.nudenet import NudeNet
 from eval.judges.nudity import PRESETS, count_preset
@@ -181,8 +182,38 @@ def test_the_canvas_judge_says_what_the_classifier_says() -> None:
         assert said.guesses["object"][0].label == verdict.obj
         assert said.guesses["style"][0].label == verdict.style
         assert said.guesses["object"][0].score == pytest.approx(verdict.obj_score, abs=1e-4)
-        assert {guess.label for guess in said.guesses["object"]} <= set(OBJECTS)
-        assert {guess.label for guess in said.guesses["style"]} < set(STYLES)
+        assert {guess.label for guess in said.guesses["object"]} <= {*OBJECTS, NOTHING}
+        assert {guess.label for guess in said.guesses["style"]} < {*STYLES, NOTHING}
+
+
+def blots(count: int) -> list[Image.Image]:
+    """Black blots of several sizes on white paper."""
+    random = np.random.default_rng(7)
+    made = []
+    for _ in range(count):
+        picture = Image.new("RGB", (64, 64), "white")
+        pen = ImageDraw.Draw(picture)
+        for x, y, r in random.integers((12, 12, 4), (52, 52, 14), (5, 3)).tolist():
+            pen.ellipse((x - r, y - r, x + r, y + r), fill="black")
+        made.append(picture)
+    return made
+
+
+def test_the_canvas_judge_sees_nothing_in_noise_blots_and_one_colour() -> None:
+    colours = [Image.new("RGB", (64, 64), colour) for colour in ("black", "white", "#c33", "#ffe")]
+    pictures = [*colours, *noise_pictures(8), *blots(20)]
+    said = open_judge("canvas")(pictures)
+    rejected = [one.guesses["object"][0].label == NOTHING for one in said]
+    assert all(rejected[:4])
+    assert sum(rejected) >= len(pictures) - 1
+
+
+def test_only_the_canvas_judge_says_which_heads_can_reject() -> None:
+    judge = open_judge("canvas")
+    assert rejecting_heads(judge) == {"object": OBJECTS, "style": STYLES}
+    assert judge.protocol["rejects"] == NOTHING
+    assert NOTHING not in judge.labels  # nobody can ask for it
+    assert rejecting_heads(cast(Judge, object())) == {}
 
 
 # NudeNet.
