@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
@@ -72,6 +74,12 @@ def square(image: Image.Image, size: int, source: str = "a picture") -> Image.Im
     left, top = (round((side - size) / 2) for side in fitted)
     resized = image.resize(fitted, Image.Resampling.BICUBIC)
     return resized.crop((left, top, left + size, top + size))
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """RGB picture -> float32 in [-1, 1], (3, H, W)."""
+    values = torch.from_numpy(np.array(image, dtype=np.float32))  # (H, W, 3)
+    return values.permute(2, 0, 1).contiguous() / 127.5 - 1
 
 
 def read_pictures(listed: Iterable[tuple[Path | bytes, str, str]], size: int) -> Iterator[Picture]:

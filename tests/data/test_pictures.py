@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from erasure.errors import ConfigError
 from pipelines.data.picture_dataset import CONVERTED, DatasetSource, dataset_pictures
 from pipelines.data.picture_folder import folder_entries, folder_pictures
-from pipelines.drawing.pictures import decode, square
+from pipelines.drawing.pictures import decode, square, to_tensor
 from prompts.suites.imagenette import label_prompts
 
 
@@ -37,6 +38,14 @@ def table(folder: Path, *rows: Mapping[str, object]) -> None:
 
 
 # One picture.
+
+
+def test_a_tensor_spans_minus_one_to_one_channels_first() -> None:
+    image = Image.new("RGB", (3, 2), (0, 255, 51))
+    tensor = to_tensor(image)
+    assert (tensor.shape, tensor.dtype) == ((3, 2, 3), torch.float32)
+    for channel, value in zip(tensor, (-1.0, 1.0, -0.6), strict=True):
+        torch.testing.assert_close(channel, torch.full((2, 3), value))
 
 
 def test_the_shorter_side_is_fitted_and_the_centre_kept() -> None:
