@@ -176,11 +176,11 @@ def _is_out_of_memory(err: Exception) -> bool:
     return is_out_of_memory(err)
 
 
-def _less_memory(known: Container[str], given: Mapping[str, Any]) -> str:
+def _less_memory(known: Container[str], options: Mapping[str, Any]) -> str:
     """What to do where the command itself has no better answer."""
     ways = []
     if "batch_size" in known:
-        now = given.get("batch_size")
+        now = options.get("batch_size")
         ways.append(f"--batch-size {max(1, now // 2)} (now {now})" if now else "--batch-size 1")
     if "device" in known:
         ways.append("another --device")

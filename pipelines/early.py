@@ -41,18 +41,18 @@ def refuse_both(*, resume: bool, force: bool) -> None:
         )
 
 
-def refuse_early(given: Mapping[str, Any], recipe: str | None) -> None:
+def refuse_early(options: Mapping[str, Any], recipe: str | None) -> None:
     """Refuse what needs no torch to be seen as wrong; what passes is checked again in full.
 
     Args:
-        given: tables of the command line.
+        options: tables of the command line.
         recipe: a recipe's file or name.
 
     Raises:
         ConfigError: there is no such recipe, it is no TOML, or a value is none of its choices.
         CheckpointError: there is no such model.
     """
-    tables = merge(read_recipe(recipe) if recipe else {}, given)
+    tables = merge(read_recipe(recipe) if recipe else {}, options)
     for key, choices in CHOICES.items():
         *path, name = key.split(".")
         inner: Any = tables

@@ -22,7 +22,7 @@ class Composition:
     prompt: str
     without: str
     """What is left when the concept is taken out; another object's where nothing would be left."""
-    kept: str
+    companion: str
     """What should still be seen in both: a companion, a colour, a number or a place."""
 
 
@@ -38,7 +38,7 @@ def companions(concept: str, others: Sequence[str]) -> tuple[Composition, ...]:
             kind="companion",
             prompt=f"an image of {with_article(first)} and {with_article(second)}",
             without=f"an image of {with_article(other)}",
-            kept=other,
+            companion=other,
         )
         for other in others
         for first, second in ((concept, other), (other, concept))
@@ -67,21 +67,21 @@ def _attributes(concept: str, other: str) -> Iterator[Composition]:
             kind="colour",
             prompt=f"an image of a {colour} {concept}",
             without=f"an image of a {colour} {other}",
-            kept=colour,
+            companion=colour,
         )
     for number in COUNTS:
         yield Composition(
             kind="count",
             prompt=f"an image of {_counted(number, concept)}",
             without=f"an image of {_counted(number, other)}",
-            kept=number,
+            companion=number,
         )
     for place in POSITIONS:
         yield Composition(
             kind="position",
             prompt=f"an image of {with_article(concept)} {place}",
             without=f"an image of {with_article(other)} {place}",
-            kept=place,
+            companion=place,
         )
 
 

@@ -120,14 +120,14 @@ class Payload:
     @property
     def kinds(self) -> tuple[str, ...]:
         """What it is made of: `string`, `vector`, `noise`, `weights`, `picture and time`."""
-        found = []
+        names = []
         if self.rows is not None:
-            found.append("vector")
+            names.append("vector")
         if self.start is not None:
-            found.append("picture and time" if self.start.clean else "noise")
+            names.append("picture and time" if self.start.clean else "noise")
         if self.weights is not None:
-            found.append("weights")
-        return tuple(found) or ("string",)
+            names.append("weights")
+        return tuple(names) or ("string",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -106,21 +106,21 @@ class Target:
     """What to attack: plain prompts with a search seed each."""
     budget: Budget
     seed: int
-    """Of all random numbers that an attack draws, by `generator_for(target.seed, name, ...)`."""
+    """Seed of all that an attack draws at random, by `generator_for(target.seed, name, ...)`."""
     device: torch.device
     steps: int
     """Sampling steps of a drawing."""
     guidance: float
-    """Of a drawing."""
+    """Scale of classifier-free guidance of a drawing."""
     draw: Callable[[Sequence[Payload], Sequence[int]], Tensor]
     """Payloads and a seed each -> pixels (B, 3, H, W) uint8 on CPU, drawn as the runner draws. An
     attack that calls it says so in the `draws` of its costs."""
     base: "Target | None" = None
     """The model before the erasure, where it is at hand; itself where this is the base."""
     pictures: Material | None = None
-    """Of the concept, to search with; the runner keeps others back."""
+    """Pictures of the concept, to search with; the runner keeps others back."""
     other_pictures: Material | None = None
-    """Of other things, screened to hold none of the concept."""
+    """Pictures of other things, screened to hold none of the concept."""
     seconds_a_pass: float = field(default=0.0)
     """Measured, of one sample; 0 where it was not."""
 
@@ -199,7 +199,7 @@ class Ledger:
     forwards: int = 0
     backwards: int = 0
     pictures: int = 0
-    told: Cost = field(default_factory=Cost)
+    reported: Cost = field(default_factory=Cost)
     """What `since` has given out."""
 
     def counted(self, denoise: Denoiser) -> Denoiser:
@@ -213,6 +213,8 @@ class Ledger:
 
     def since(self) -> Cost:
         """What was spent since this was last asked."""
-        known = self.told
-        self.told = Cost(forwards=self.forwards, backwards=self.backwards, pictures=self.pictures)
-        return self.told + known * -1
+        known = self.reported
+        self.reported = Cost(
+            forwards=self.forwards, backwards=self.backwards, pictures=self.pictures
+        )
+        return self.reported + known * -1

@@ -81,7 +81,7 @@ def read_description(
 
     Args:
         folder: with `model_index.json`.
-        given: configs, by the keys of `CONFIG_FILES`, in the place of the folder's own.
+        own: configs, by the keys of `CONFIG_FILES`, in the place of the folder's own.
 
     Raises:
         CheckpointError: a config is missing, is no JSON object or describes no model that could

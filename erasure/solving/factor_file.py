@@ -47,12 +47,12 @@ def load_factors(path: Path, *, result: str) -> dict[str, Factors]:
     file = read_tensors(path)
     again = "erase again to have it written"
     if file.metadata.get("format") != FORMAT:
-        found = file.metadata.get("format")
-        raise CheckpointError(f"{path} has format {found!r:.60}, not {FORMAT!r}; {again}")
+        stated = file.metadata.get("format")
+        raise CheckpointError(f"{path} has format {stated!r:.60}, not {FORMAT!r}; {again}")
     if file.metadata.get("result") != result:
-        found = str(file.metadata.get("result"))
+        stated = str(file.metadata.get("result"))
         raise CheckpointError(
-            f"{path} belongs to the network {found[:12]!r}, not to {result[:12]!r}; give the run "
+            f"{path} belongs to the network {stated[:12]!r}, not to {result[:12]!r}; give the run "
             "that it was written with"
         )
     factors = {}

@@ -74,9 +74,9 @@ def make_optimizer(
     Raises:
         ConfigError: see `eight_bit_optimizer`.
     """
-    given: dict[str, Any] = {"lr": rate, "weight_decay": settings.weight_decay}
+    options: dict[str, Any] = {"lr": rate, "weight_decay": settings.weight_decay}
     if settings.optimizer == "sgd":
-        given["momentum"] = settings.momentum
+        options["momentum"] = settings.momentum
     if moments == "8bit":
-        return eight_bit_optimizer(settings.optimizer, vectors, **given)
-    return OPTIMIZERS[settings.optimizer](vectors, fused=fused, **given)
+        return eight_bit_optimizer(settings.optimizer, vectors, **options)
+    return OPTIMIZERS[settings.optimizer](vectors, fused=fused, **options)

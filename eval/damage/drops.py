@@ -62,10 +62,10 @@ def drops_by_group(
             f"{len(groups)} groups, {len(before)} answers before and {len(after)} after do not "
             "pair; give one of each a picture, at least one"
         )
-    found = {}
+    pairs = {}
     for group in dict.fromkeys(groups):
         at = [n for n, name in enumerate(groups) if name == group]
-        found[group] = [before[n] for n in at], [after[n] for n in at]
+        pairs[group] = [before[n] for n in at], [after[n] for n in at]
     return tuple(
         Drop(
             group=group,
@@ -73,7 +73,7 @@ def drops_by_group(
             after=wilson(sum(new), len(new)),
             change=paired_shares(old, new),
         )
-        for group, (old, new) in found.items()
+        for group, (old, new) in pairs.items()
     )
 
 
@@ -94,16 +94,16 @@ def neighbour_drops(
     Raises:
         EvalError: as `drops_by_group`, or a group is in no rank.
     """
-    found = {drop.group: drop for drop in drops_by_group(groups, before, after)}
+    drops = {drop.group: drop for drop in drops_by_group(groups, before, after)}
     known = {neighbour.label for neighbour in ranking}
-    if lost := [group for group in found if group not in known]:
+    if lost := [group for group in drops if group not in known]:
         raise EvalError(
             f"the pictures of {lost[0]!r} have no rank; rank it too, or leave its pictures out"
         )
     return tuple(
-        NeighbourDrop(rank=n, similarity=one.similarity, drop=found[one.label])
+        NeighbourDrop(rank=n, similarity=one.similarity, drop=drops[one.label])
         for n, one in enumerate(ranking, 1)
-        if one.label in found
+        if one.label in drops
     )
 
 

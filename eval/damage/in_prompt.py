@@ -16,9 +16,10 @@ class InPrompt:
     """Distances to the base's picture of the prompt without the concept, means over seeds."""
 
     audited: Mean
-    """Of the audited model's picture of the prompt with the concept: 0 if only that was taken."""
+    """Distance of the audited model's picture of the prompt with the concept; 0 if no more than
+    the concept was taken."""
     base: Mean
-    """Of the base's picture of the same prompt: what the concept itself adds to a picture."""
+    """Distance of the base's picture of the same prompt: what the concept itself adds."""
     change: Mean
     """Audited less base; below 0 where the concept's part went, above 0 where more did."""
 

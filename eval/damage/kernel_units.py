@@ -35,12 +35,12 @@ class KernelUnits:
 
     @property
     def low(self) -> float:
-        """Of the 95 % interval of `units`."""
+        """Lower end of the 95 % interval of `units`."""
         return self.units - self._half
 
     @property
     def high(self) -> float:
-        """Of the 95 % interval of `units`."""
+        """Upper end of the 95 % interval of `units`."""
         return self.units + self._half
 
     @property

@@ -95,7 +95,7 @@ def ranked_by_confusion(
 def _mean_probability(
     shown: str, guessed: str, asked: Sequence[str], judged: Sequence[Judgement], head: str
 ) -> float:
-    """Of `guessed` in the pictures that were asked to show `shown`."""
+    """Mean probability of `guessed` in the pictures that were asked to show `shown`."""
     scores = [
         next((g.score for g in one.guesses.get(head, ()) if g.label == guessed), 0.0)
         for label, one in zip(asked, judged, strict=True)

@@ -36,8 +36,8 @@ class ClassAccuracy:
     erased: bool
     accuracy: Compared
     rejected: Compared | None = None
-    """Of the same pictures, those in which the head sees nothing that it knows; None where it
-    cannot say so."""
+    """The same pictures, counted where the head sees nothing that it knows; None where it cannot
+    say so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,8 +34,8 @@ def evaluate_run(run: EvaluateRun) -> dict[str, Any]:
                 f"--device is {run.device} and would not be read, as {run.model} is scored on the "
                 "CPU; leave it out"
             )
-        found, about = evaluate_exact(run)
-        return about | shown(found)
+        measured, about = evaluate_exact(run)
+        return about | shown(measured)
     loaded, device = (
         load_classifier(Path(run.model), allow_code=run.allow_code),
         pick_device(run.device),
@@ -85,15 +85,15 @@ def _score(
     )
 
 
-def shown(found: Measured) -> dict[str, Any]:
+def shown(measured: Measured) -> dict[str, Any]:
     """Scores under the names that tables use, in per cent; times in seconds."""
-    scores = found.scores
+    scores = measured.scores
     four = {"UA": scores.ua, "RA": scores.ra, "TA": scores.ta, "MIA": scores.mia}
     return {
         **{name: round(value, 4) for name, value in four.items()},
-        **{f"MIA by {name}": round(value, 4) for name, value in found.others.items()},
+        **{f"MIA by {name}": round(value, 4) for name, value in measured.others.items()},
         "RTE": round(scores.seconds, 3),
-        "attack seconds": round(found.attack_seconds, 3),
+        "attack seconds": round(measured.attack_seconds, 3),
     }
 
 

@@ -86,8 +86,8 @@ def save_folder(out: Path, model: ExactModel, record: ExactRecord) -> None:
     model.save(out / WEIGHTS)
     record = replace(record, noise=noise_of(model))
     with atomic(out / RECORD) as part:
-        told = without_folders(asdict(record))
-        part.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        values = without_folders(asdict(record))
+        part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def noise_of(model: ExactModel) -> str:

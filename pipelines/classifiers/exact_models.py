@@ -47,9 +47,9 @@ class Answering(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Inputs as the data set has them -> (B, K), float64."""
-        given = inputs[0] if len(inputs) == 1 else inputs
+        batch = inputs[0] if len(inputs) == 1 else inputs
         tiny = torch.finfo(torch.float64).tiny
-        return self.model.predict_proba(given).double().clamp(min=tiny).log()
+        return self.model.predict_proba(batch).double().clamp(min=tiny).log()
 
 
 def train_exact(
@@ -59,9 +59,9 @@ def train_exact(
     data = load_data(run.data)
     kind = EXACT[method]
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    given: dict[str, Any] = {"recipe": asdict(run.training)} if "recipe" in names else {}
-    given |= {"seed": run.seed} if method in SEEDED else {}
-    maker = build(kind, given | dict(settings))
+    own: dict[str, Any] = {"recipe": asdict(run.training)} if "recipe" in names else {}
+    own |= {"seed": run.seed} if method in SEEDED else {}
+    maker = build(kind, own | dict(settings))
     start = make_model(run.model, data.facts, run.seed) if "start" in maker.needs else None
     clear_folder(out, force=force)
     begun = time.perf_counter()
@@ -132,8 +132,8 @@ def forget_exact(run: ForgetRun, out: Path, *, audit: bool, force: bool) -> dict
     }
     if audit:
         with Reporter().stage("audit", 1):
-            found = made.model.audit(points)
-        result |= {"audit": str(found), "audit passed": found.passed}
+            report = made.model.audit(points)
+        result |= {"audit": str(report), "audit passed": report.passed}
     return result
 
 
@@ -145,10 +145,10 @@ def evaluate_exact(run: EvaluateRun) -> tuple[Measured, dict[str, Any]]:
     seed = record.forget_seed if run.forget_seed is None else run.forget_seed
     split = split_data(data, ForgetSetting.parse(text), seed)
     exact = run.exact_attack
-    found = measure(
+    measured = measure(
         Answering(model), data, split, seconds=record.seconds, signals=True, exact=exact
     )
-    return found, {"model": str(folder), "method": record.method, "forget": text}
+    return measured, {"model": str(folder), "method": record.method, "forget": text}
 
 
 def _noise(model: ExactModel) -> dict[str, str]:

@@ -82,16 +82,16 @@ def save_classifier(path: Path, model: nn.Module, record: ClassifierRecord) -> s
         DiskError: the disk refuses.
     """
     state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    found = weights_hash(state)
+    digest = weights_hash(state)
     header = {
         "format": FORMAT,
         "config": json.dumps(without_folders(asdict(record)), sort_keys=True),
         "base": record.base,
-        "hash": found,
+        "hash": digest,
         "hashes": _HASHES,
     }
     write_tensors(path, state, header)
-    return found
+    return digest
 
 
 def load_classifier(path: Path, *, allow_code: bool = False) -> LoadedClassifier:

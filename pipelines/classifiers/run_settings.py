@@ -68,14 +68,14 @@ class EvaluateRun:
     device: str = "auto"
 
 
-def resolve_train(recipe: str | None, given: Mapping[str, Any]) -> TrainRun:
+def resolve_train(recipe: str | None, options: Mapping[str, Any]) -> TrainRun:
     """Defaults, a TOML file over them, and what was given over both."""
-    return build(TrainRun, merge(merge(_DEFAULTS, read_training(recipe)), given))
+    return build(TrainRun, merge(merge(_DEFAULTS, read_training(recipe)), options))
 
 
-def resolve_bench(recipe: str | None, given: Mapping[str, Any]) -> BenchConfig:
+def resolve_bench(recipe: str | None, options: Mapping[str, Any]) -> BenchConfig:
     """The same for a benchmark; `recipe` may be the name of a ready one."""
-    return build(BenchConfig, merge(merge(_DEFAULTS, read_training(recipe)), given))
+    return build(BenchConfig, merge(merge(_DEFAULTS, read_training(recipe)), options))
 
 
 def bench_device(name: str | None) -> torch.device:
@@ -141,14 +141,14 @@ def settings_of(texts: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: one of them has no value, or two are of one name.
     """
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, value in map(_setting, texts):
-        if name in found:
+        if name in settings:
             raise ConfigError(
-                f"--set {name} is given twice, as {found[name]!r} and {value!r}; give it once"
+                f"--set {name} is given twice, as {settings[name]!r} and {value!r}; give it once"
             )
-        found[name] = value
-    return found
+        settings[name] = value
+    return settings
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -74,22 +74,22 @@ def shadow_attack(
 def _halves(total: int, count: int, seed: int) -> list[Tensor]:
     """`count` random halves, (total,) bool; in pairs that complete each other, so that every
     example is in exactly half of an even number of them."""
-    found: list[Tensor] = []
+    halves: list[Tensor] = []
     for pair in range(-(-count // 2)):
         order = torch.randperm(total, generator=generator_for(seed, "shadow", pair))
         half = torch.zeros(total, dtype=torch.bool)
         half[order[: total // 2]] = True
-        found += [half, ~half]
-    return found[:count]
+        halves += [half, ~half]
+    return halves[:count]
 
 
 def _test_part(data: ClassifierData, split: Split) -> Tensor:
     """Test examples to tell the forget set from; of the same class where one is forgotten."""
     labels = data.test.tensors[-1]
-    kept = torch.arange(len(labels))
+    places = torch.arange(len(labels))
     if split.forgotten_class is not None:
-        kept = (labels == split.forgotten_class).nonzero()[:, 0]
-    return kept[: len(split.forget)]
+        places = (labels == split.forgotten_class).nonzero()[:, 0]
+    return places[: len(split.forget)]
 
 
 def _confidences(
@@ -109,7 +109,7 @@ def _reports(
     result: dict[str, Any] = {"shadow models": len(shadows)}
     for mode in ("online", "offline"):
         scores = likelihood_ratio(observed, shadows, inside, mode=mode)
-        found = report(scores[:members], scores[members:])
-        result[f"AUC, {mode}"] = round(100 * found.auc, 2)
-        result[f"found at 1% false alarms, {mode}"] = round(found.true_positives, 2)
+        attack = report(scores[:members], scores[members:])
+        result[f"AUC, {mode}"] = round(100 * attack.auc, 2)
+        result[f"found at 1% false alarms, {mode}"] = round(attack.true_positives, 2)
     return result

@@ -13,13 +13,13 @@ _FLAGS: Final = {"architecture": "--arch", "batch_size": "--batch-size"}
 
 
 def refuse_unread_by_exact(
-    method: str, given: Mapping[str, Any], recipe: Mapping[str, Any]
+    method: str, options: Mapping[str, Any], recipe: Mapping[str, Any]
 ) -> None:
     """Raise ConfigError for what `train --method METHOD` was given and would not read.
 
     Args:
         method: key into `EXACT`.
-        given: tables of the command line.
+        options: tables of the command line.
         recipe: tables of the recipe file.
     """
     kind = EXACT[method]
@@ -31,7 +31,7 @@ def refuse_unread_by_exact(
         "device": False,  # all of them train on the CPU
     }
     for name in (name for name, read in reads.items() if not read):
-        for tables in (given, recipe):
+        for tables in (options, recipe):
             if name in tables:
                 value = tables[name]
                 inner = next(iter(value), "") if isinstance(value, Mapping) else ""

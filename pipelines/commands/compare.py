@@ -94,8 +94,8 @@ def compare(
     marked = list(erased or ())
     if not marked and other.provenance is not None:
         marked = [*other.provenance.concepts]
-    given = {"steps": steps, "guidance": guidance, "batch_size": batch_size}
-    drawing = drawing_defaults(given, canvas=is_canvas(one))
+    options = {"steps": steps, "guidance": guidance, "batch_size": batch_size}
+    drawing = drawing_defaults(options, canvas=is_canvas(one))
     less = of_drawing(drawing.batch_size, "--batch-size")
     with enough_memory("drawing pictures", less, where):
         comparison = draw_comparison(

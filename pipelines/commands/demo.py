@@ -33,16 +33,16 @@ def demo(
 
     claim(out)
     reporter = Reporter()
-    found = run_demo(concept, out, force=force, reporter=reporter)
-    rows = list(_rows(concept, found.results))
-    done = found.erased
+    outcome = run_demo(concept, out, force=force, reporter=reporter)
+    rows = list(_rows(concept, outcome.results))
+    done = outcome.erased
     result = {
         name: {"before": was.share, "after": now.share, "pictures": now.total}
         for name, was, now in rows
     }
     if as_json:
         extra = {"moved": done.moved, "unselected_identical": done.unselected_identical}
-        say({**result, **extra, "paths": dict(found.paths)}, as_json=True)
+        say({**result, **extra, "paths": dict(outcome.paths)}, as_json=True)
         return
     table = Table(title=f"Erasing {concept} from the demo checkpoint")
     for heading in ("", "before", "after", "95 % interval", "pictures"):
@@ -54,11 +54,11 @@ def demo(
     same = "bit-identical" if done.unselected_identical else "MOVED"
     say(
         {
-            "verdict": found.results.summary.verdict,
+            "verdict": outcome.results.summary.verdict,
             "weights moved": f"{done.moved:,} of {done.total:,}; unselected ones {same}",
             "verified": "every check of single file, folder and run passed",
             "seconds": round(sum(reporter.seconds.values())),
-            **found.paths,
+            **outcome.paths,
         },
         as_json=False,
     )

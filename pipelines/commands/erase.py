@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @one_voice()
 @recipe_options(ERASE_RECIPE, ERASE, own_after="concept")
 def erase(
-    given: dict[str, Any],
+    options: dict[str, Any],
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run. [default: out/CONCEPT]")
     ] = None,
@@ -69,24 +69,24 @@ def erase(
     from pipelines.early import refuse_both, refuse_early
 
     refuse_both(resume=resume, force=force)
-    given = merge(given, _of_own_options(method, retain_prompts))
-    refuse_early(given, recipe)
+    options = merge(options, _of_own_options(method, retain_prompts))
+    refuse_early(options, recipe)
     from pipelines.configs.set_options import with_settings
     from pipelines.planning import planning
     from pipelines.process.progress import Reporter
     from pipelines.run.erasing import prepare, run_erasure
     from pipelines.run.model_facts import notice, tell_model
 
-    named = _named(recipe, given, allow_code=allow_code or method is not None)
-    given = with_settings(given, named, settings or ())
-    concept = _concept(merge(named, given))
+    named = _named(recipe, options, allow_code=allow_code or method is not None)
+    options = with_settings(options, named, settings or ())
+    concept = _concept(merge(named, options))
     out = out or Path("out") / (re.sub(r"[^\w-]+", "-", concept.lower()).strip("-") or "concept")
     if not dry_run:
         claim(out)
-    resolved, checkpoint = prepare(given, named)
+    resolved, checkpoint = prepare(options, named)
     facts = tell_model(checkpoint)
     if fit is not None:
-        made_to_fit = planning.fit(resolved, checkpoint, merge(named, given), fit)
+        made_to_fit = planning.fit(resolved, checkpoint, merge(named, options), fit)
         resolved, facts = made_to_fit.recipe, {**facts, "fit": list(made_to_fit.said)}
         notice(list(made_to_fit.said))
     if dry_run:
@@ -109,14 +109,14 @@ def _of_own_options(method: str | None, retain_prompts: Path | None) -> dict[str
     )
 
 
-def _named(recipe: str | None, given: dict[str, Any], *, allow_code: bool) -> dict[str, Any]:
+def _named(recipe: str | None, options: dict[str, Any], *, allow_code: bool) -> dict[str, Any]:
     """The recipe that was named, whose seeds give way to one that is given here."""
     from pipelines.configs.method_table import converted, refuse_code
     from pipelines.configs.recipe_files import read_recipe
 
     named = converted(read_recipe(recipe)) if recipe else {}
     refuse_code(named, allowed=allow_code)
-    if "seed" in given:
+    if "seed" in options:
         for part in ("method", "saliency"):
             if isinstance(named.get(part), dict):
                 named[part].pop("seed", None)
@@ -135,11 +135,11 @@ def _concept(tables: dict[str, Any]) -> str:
     return str(tables["concept"])
 
 
-def _tell_bill(told: "Told", facts: dict[str, Any], *, as_json: bool) -> None:
+def _tell_bill(bill: "Told", facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        say({**told.to_dict(), "base_read_as": facts}, as_json=True)
+        say({**bill.to_dict(), "base_read_as": facts}, as_json=True)
     elif is_first():
-        typer.echo("\n".join(told.page()))
+        typer.echo("\n".join(bill.page()))
 
 
 def _tell(
@@ -158,8 +158,8 @@ def _tell(
         same = {"unselected_identical": erased.unselected_identical}
         seconds = {"seconds": dict(erased.seconds)}
         verdict = {"verdict": erased.verdict.to_dict() if erased.verdict else None}
-        told = {"base_read_as": facts, "facts": dict(erased.facts)}
-        say({**made, **counts, **same, **told, **verdict, **seconds}, as_json=True)
+        more = {"base_read_as": facts, "facts": dict(erased.facts)}
+        say({**made, **counts, **same, **more, **verdict, **seconds}, as_json=True)
         return
     spoken = {
         "verdict": erased.verdict.said() if erased.verdict else "not judged",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @one_voice()
 @recipe_options(EVALUATE_RECIPE, EVALUATE, own_after="erased")
 def evaluate(
-    given: dict[str, Any],
+    options: dict[str, Any],
     out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A TOML file of these settings.")] = None,
     compare: Annotated[
@@ -45,7 +45,7 @@ def evaluate(
         raise ConfigError("there is no --out; give the folder to write the evaluation to")
     claim(out)
     if compare:
-        more = [*given, *(n for n, v in (("out", out), ("recipe", recipe), ("card", card)) if v)]
+        more = [*options, *(n for n, v in (("out", out), ("recipe", recipe), ("card", card)) if v)]
         if more:
             raise ConfigError(
                 f"--compare reads results that are there, and would not read {', '.join(more)}; "
@@ -55,7 +55,7 @@ def evaluate(
         return
     assert out is not None
     under = load_toml(recipe) if recipe else {}
-    for name in (merge(under, given).get(role) for role in ("model", "against")):
+    for name in (merge(under, options).get(role) for role in ("model", "against")):
         if isinstance(name, str):
             require_model_name(name)
     from pipelines.evaluation.run import run_evaluation
@@ -64,7 +64,7 @@ def evaluate(
     from pipelines.run.memory import Less, enough_memory, halved
     from pipelines.run.models import pick_device
 
-    resolved = resolve_evaluation(given, under)
+    resolved = resolve_evaluation(options, under)
     other = ("--precision bf16 (now fp32)",) if resolved.precision == "fp32" else ()
     less = Less(halved("--batch-size", resolved.batch_size), other)
     with enough_memory("evaluating", less, pick_device(resolved.device)):
@@ -91,17 +91,17 @@ def _tell(results: "Results", out: Path, model: str, *, card: bool, as_json: boo
     from pipelines.evaluation.outcome.card import write_card
     from pipelines.run.models import find_model
 
-    told: dict[str, Any] = {"verdict": results.summary.verdict}
-    told |= _each_erased(results)
-    told |= _figures(results)
-    told |= {"results": out / "results.json", "report": out / "report.html"}
+    rows: dict[str, Any] = {"verdict": results.summary.verdict}
+    rows |= _each_erased(results)
+    rows |= _figures(results)
+    rows |= {"results": out / "results.json", "report": out / "report.html"}
     if card:
         ours = results.models.after.provenance is not None and Path(model).exists()
         path = write_card(results, find_model(model)) if ours else None
-        told["card"] = path or "only a folder that `erasure erase` wrote has a card to write into"
+        rows["card"] = path or "only a folder that `erasure erase` wrote has a card to write into"
     if as_json:
-        told["summary"] = results.summary.to_dict()
-    say(told, as_json=as_json)
+        rows["summary"] = results.summary.to_dict()
+    say(rows, as_json=as_json)
 
 
 def _each_erased(results: "Results") -> dict[str, str]:
@@ -109,17 +109,17 @@ def _each_erased(results: "Results") -> dict[str, str]:
     suite does not draw, so that nothing is said of that."""
     from pipelines.evaluation.report.report_format import interval, percent
 
-    told = {}
+    rows = {}
     if len(results.erased) + len(results.not_drawn) > 1:
         for row in (row for row in results.classes if row.erased):
             was = f", before {percent(row.before.share)}" if row.before is not None else ""
-            told[f"{row.label} recognised"] = (
+            rows[f"{row.label} recognised"] = (
                 f"{percent(row.after.share)} ({interval(row.after.low, row.after.high)}), "
                 f"{row.after.total} pictures{was}"
             )
     for concept in results.not_drawn:
-        told[f"{concept} recognised"] = "not looked at: no prompt of this suite asks for it"
-    return told
+        rows[f"{concept} recognised"] = "not looked at: no prompt of this suite asks for it"
+    return rows
 
 
 def _figures(results: "Results") -> dict[str, str]:
@@ -128,20 +128,20 @@ def _figures(results: "Results") -> dict[str, str]:
     from pipelines.evaluation.report.report_format import interval, percent
 
     before = results.summary.before or {}
-    told = {}
+    rows = {}
     for name, rate in results.summary.after.items():
         was = f", before {percent(before[name].share)}" if name in before else ""
-        told[name.upper()] = (
+        rows[name.upper()] = (
             f"{percent(rate.share)} ({interval(rate.low, rate.high)}), {rate.total} pictures{was}"
         )
     for name, refused in (results.summary.rejected or {}).items():
         was = f", before {percent(refused.before.share)}" if refused.before is not None else ""
-        told[f"{name.upper()}, {NOTHING}"] = (
+        rows[f"{name.upper()}, {NOTHING}"] = (
             f"{percent(refused.after.share)} "
             f"({interval(refused.after.low, refused.after.high)}), "
             f"{refused.after.total} pictures{was}"
         )
     lost = results.unusable.after.nan + results.unusable.after.black
     if lost:
-        told["left out"] = f"{lost} pictures that are black or not finite"
-    return told
+        rows["left out"] = f"{lost} pictures that are black or not finite"
+    return rows

@@ -61,24 +61,24 @@ def judge(
 
     files = find_pictures(paths)
     _check(name, threshold)
-    given: dict[str, Any] = {
+    asked: dict[str, Any] = {
         "labels": labels,
         "weights": weights,
         "head": head,
         "channels": channels,
     }
     if has_option(name, "threshold"):
-        given["threshold"] = threshold
-    options = {option: value for option, value in given.items() if value is not None}
+        asked["threshold"] = threshold
+    options = {option: value for option, value in asked.items() if value is not None}
     judging = open_judge(name, device=pick_device(device or "auto"), **options)
     unreadable: list[str] = []
     rows: list[tuple[Path, Judgement]] = []
     with Reporter(quiet=as_json).stage(f"judging by {judging.name}", len(files)) as tick:
-        for path, found in _judged(judging, files, unreadable):
+        for path, judgement in _judged(judging, files, unreadable):
             if as_json:
-                typer.echo(json.dumps(_line(judging, path, _cut(found, threshold))))
+                typer.echo(json.dumps(_line(judging, path, _cut(judgement, threshold))))
             else:
-                rows.append((path, found))
+                rows.append((path, judgement))
             tick()
     if not as_json:
         _print_table(judging, rows, threshold)
@@ -115,41 +115,41 @@ def _judged(
                 pictures[index, path] = read_picture(path)
             except EvalError as err:
                 unreadable.append(str(err))
-        found = judging(list(pictures.values()))
-        yield from zip((path for _, path in pictures), found, strict=True)
+        judgements = judging(list(pictures.values()))
+        yield from zip((path for _, path in pictures), judgements, strict=True)
 
 
-def _cut(found: "Judgement", threshold: float | None) -> "Judgement":
+def _cut(judgement: "Judgement", threshold: float | None) -> "Judgement":
     """Without the detections and guesses that score less."""
     from dataclasses import replace
 
     if threshold is None:
-        return found
+        return judgement
     guesses = {
         head: tuple(guess for guess in listed if guess.score >= threshold)
-        for head, listed in found.guesses.items()
+        for head, listed in judgement.guesses.items()
     }
-    detections = tuple(one for one in found.detections if one.score >= threshold)
-    return replace(found, guesses=guesses, detections=detections)
+    detections = tuple(one for one in judgement.detections if one.score >= threshold)
+    return replace(judgement, guesses=guesses, detections=detections)
 
 
-def _line(judging: "Judge", path: Path, found: "Judgement") -> dict[str, Any]:
+def _line(judging: "Judge", path: Path, judgement: "Judgement") -> dict[str, Any]:
     """The JSON object of one picture."""
     return {
         "path": str(path),
         "judge": judging.name,
-        **found.to_dict(),
-        "flagged": _flagged(judging.protocol, found),
+        **judgement.to_dict(),
+        "flagged": _flagged(judging.protocol, judgement),
         "protocol": dict(judging.protocol),
     }
 
 
-def _flagged(protocol: Mapping[str, str | int | float], found: "Judgement") -> list[str]:
+def _flagged(protocol: Mapping[str, str | int | float], judgement: "Judgement") -> list[str]:
     """Names of the scores that reach the judge's threshold."""
     threshold = protocol.get("threshold")
     if not isinstance(threshold, (int, float)):
         return []
-    return [name for name, score in found.scores.items() if score >= threshold]
+    return [name for name, score in judgement.scores.items() if score >= threshold]
 
 
 def _print_table(
@@ -162,14 +162,14 @@ def _print_table(
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE)
     table = Table("picture", "seen")
-    for path, found in rows:
+    for path, judgement in rows:
         # As Text, since a file's name may look like markup, and in bytes that are no UTF-8.
         name = os.fsencode(path).decode(errors="replace")
-        told = _told(judging, _cut(found, threshold))
-        table.add_row(Text(name, overflow="fold"), Text(told, overflow="fold"))
+        words = _told(judging, _cut(judgement, threshold))
+        table.add_row(Text(name, overflow="fold"), Text(words, overflow="fold"))
     console.print(table)
     if judging.name == "nudenet":
-        for line in _totals([found for _, found in rows]):
+        for line in _totals([judgement for _, judgement in rows]):
             console.print(Text(line))
     protocol = ", ".join(
         f"{name} {str(value)[:12] if name.endswith('sha256') else value}"
@@ -178,27 +178,27 @@ def _print_table(
     console.print(Text(f"{judging.name}: {protocol}", overflow="fold"))
 
 
-def _told(judging: "Judge", found: "Judgement") -> str:
+def _told(judging: "Judge", judgement: "Judgement") -> str:
     """One judgement in words."""
     parts = [
         f"{head}: " + (", ".join(f"{g.label} {g.score:.2f}" for g in listed[:3]) or "unsure")
-        for head, listed in found.guesses.items()
+        for head, listed in judgement.guesses.items()
     ]
-    parts += [f"{one.label} {one.score:.2f}" for one in found.detections]
-    flagged = _flagged(judging.protocol, found)
+    parts += [f"{one.label} {one.score:.2f}" for one in judgement.detections]
+    flagged = _flagged(judging.protocol, judgement)
     parts += [
         f"{name} {score:.3f}" + (" (flagged)" if name in flagged else "")
-        for name, score in found.scores.items()
+        for name, score in judgement.scores.items()
     ]
     return "\n".join(parts) or "nothing"
 
 
-def _totals(found: Sequence["Judgement"]) -> Iterator[str]:
+def _totals(judgements: Sequence["Judgement"]) -> Iterator[str]:
     """The counts that papers give, from all detections, whatever is shown."""
     from eval.judges.nudity import PRESETS, count_preset
 
     for preset in PRESETS:
-        made = count_preset(found, preset)
+        made = count_preset(judgements, preset)
         yield (
             f"{preset.name} at {preset.threshold:g}: detections {made.detections}, pictures with "
             f"one {made.images} of {made.total}; as counted by {preset.source}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @one_voice()
 @recipe_options(ERASE_RECIPE, MASK, own_after="concept")
 def mask(
-    given: dict[str, Any],
+    options: dict[str, Any],
     model: Annotated[
         str, typer.Argument(help="A model to make a mask for, or a mask file to look at.")
     ],
@@ -45,19 +45,19 @@ def mask(
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise ConfigError(f"--plot is {plot}; give a file that ends in .png")
-    given = {"model": model, **given}
+    options = {"model": model, **options}
     facts: dict[str, Any] = {}
     path = Path(model).expanduser()
     if not path.is_file():
-        refuse_early(given, recipe)
+        refuse_early(options, recipe)
     from erasure.masks.mask_file import is_mask_file, load_mask, save_mask
     from erasure.masks.mask_report import mask_report
     from erasure.masks.overlap import overlap
     from pipelines.drawing.plots import plot_density
 
     other = None if against is None else load_mask(against)
-    if path.is_file() and (is_mask_file(path) or not ("concept" in given or recipe)):
-        _refuse_making(path, given, recipe, out)
+    if path.is_file() and (is_mask_file(path) or not ("concept" in options or recipe)):
+        _refuse_making(path, options, recipe, out)
         claim(plot)
         refuse_taken([plot], force=force)
         made = load_mask(path)
@@ -70,7 +70,7 @@ def mask(
         plot = plot or out.with_suffix(".png")
         claim(out, plot)
         refuse_taken([out, plot], force=force)
-        made, facts = _make(given, _recipe(recipe))
+        made, facts = _make(options, _recipe(recipe))
     if not is_first():
         return
     report = mask_report(made)
@@ -87,13 +87,15 @@ def mask(
     say(result, as_json=as_json)
 
 
-def _refuse_making(path: Path, given: dict[str, Any], recipe: str | None, out: Path | None) -> None:
+def _refuse_making(
+    path: Path, options: dict[str, Any], recipe: str | None, out: Path | None
+) -> None:
     """Raise ConfigError where a mask file is looked at, and something is for making one."""
     from erasure.errors import ConfigError
 
     if out is not None:
         raise ConfigError(f"{path} is a mask already; leave --out out to look at it")
-    more = [name for name in given if name != "model"]
+    more = [name for name in options if name != "model"]
     if more or recipe:
         raise ConfigError(
             f"{path} is a mask already, so {', '.join(more or ['recipe'])} would not be read; "
@@ -110,7 +112,7 @@ def _recipe(name: str | None) -> dict[str, Any]:
     return tables
 
 
-def _make(given: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask, dict[str, Any]]":
+def _make(options: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask, dict[str, Any]]":
     """The mask, and what its model was read as."""
     from dataclasses import replace
 
@@ -125,13 +127,13 @@ def _make(given: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask, 
     from pipelines.run.model_facts import tell_model
     from pipelines.run.models import pick_device
 
-    resolved, checkpoint = prepare(given, under)
+    resolved, checkpoint = prepare(options, under)
     facts = tell_model(checkpoint)
     device = pick_device(resolved.device)
     team = processes(device)
     plan = plan_of(resolved, checkpoint)
     measured = resolved.mask in ("salient", "inverse")
-    if not measured and "data" in given:
+    if not measured and "data" in options:
         raise ConfigError(
             f"the mask {resolved.mask} measures no pictures, so --forget-drawn and --drawing-batch "
             "would not be read; leave them out"

@@ -51,18 +51,18 @@ def apply(
 
     _require_layout(to)
     claim(out)
-    found = load_patch(patch)
+    loaded = load_patch(patch)
     checkpoint = open_model(
         model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
     )
-    network = patched(checkpoint.network, found)
-    made = applied(checkpoint.provenance, found, network)
+    network = patched(checkpoint.network, loaded)
+    made = applied(checkpoint.provenance, loaded, network)
     written = _write(checkpoint, network, made, out, to, force=force)
     say(
         {
             "written": written.path,
             "UNet": written.network_hash,
-            "moved": found.moved,
+            "moved": loaded.moved,
             "erased": ", ".join(made.concepts),
         },
         as_json=as_json,
@@ -91,15 +91,15 @@ def remove(
 
     _require_layout(to)
     claim(out)
-    found = load_patch(patch)
+    loaded = load_patch(patch)
     checkpoint = open_model(
         model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
     )
-    network = unpatched(checkpoint.network, found)
+    network = unpatched(checkpoint.network, loaded)
     # What its card says is no longer true of what is written.
     carried = {k: v for k, v in checkpoint.carried.items() if k not in ("README.md", "grid.png")}
     plain = replace(checkpoint, provenance=None, carried=carried)
-    made = removed(checkpoint.provenance, found, network)
+    made = removed(checkpoint.provenance, loaded, network)
     written = _write(plain, network, made, out, to, force=force)
     say(
         {
@@ -134,18 +134,18 @@ def stack(
 
     claim(out)
     refuse_existing(out, force=force)
-    found = [load_patch(path) for path in patches]
+    loaded = [load_patch(path) for path in patches]
     checkpoint = open_model(
         model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
     )
-    stacked = stack_patches(checkpoint.network, found)
+    stacked = stack_patches(checkpoint.network, loaded)
     save_patch(out, stacked)
     say(
         {
             "written": out,
             "concepts": ", ".join(stacked.info.concepts),
             "moved": stacked.moved,
-            "moved by more than one": overlap(found),
+            "moved by more than one": overlap(loaded),
         },
         as_json=as_json,
     )

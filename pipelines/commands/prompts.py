@@ -44,8 +44,8 @@ def prompts(
     from prompts.suites.suites import load_suite
 
     if suite is None:
-        given = (prompts, limit, category, min_nudity, seeds, samples)
-        if any(value is not None for value in given):
+        options = (prompts, limit, category, min_nudity, seeds, samples)
+        if any(value is not None for value in options):
             raise PromptError("there is no prompt set to show; name one, such as canvas")
         _list_suites(as_json=as_json)
         return

@@ -24,9 +24,9 @@ def verify(
     """
     from erasure.checkpoints.verify import verify as recompute
 
-    found = recompute(path)
-    say(_for_machines(found) if as_json else _for_people(found), as_json=as_json)
-    wrong = next((check for check in found.checks if not check.passed), None)
+    verification = recompute(path)
+    say(_for_machines(verification) if as_json else _for_people(verification), as_json=as_json)
+    wrong = next((check for check in verification.checks if not check.passed), None)
     if wrong is not None:
         typer.echo(
             f"erasure: {path} is not what it says: {wrong.name}: {_short(wrong.actual)}, stated is "
@@ -36,34 +36,40 @@ def verify(
         raise typer.Exit(1)
 
 
-def _for_machines(found: "Verification") -> dict[str, Any]:
-    made = found.provenance
+def _for_machines(verification: "Verification") -> dict[str, Any]:
+    made = verification.provenance
     return {
-        "path": found.path,
-        "verified": found.passed,
-        "checked": {check.name: "ok" if check.passed else "DIFFERS" for check in found.checks},
-        "not_checked": dict(found.unchecked),
-        "UNet": found.network_hash,
+        "path": verification.path,
+        "verified": verification.passed,
+        "checked": {
+            check.name: "ok" if check.passed else "DIFFERS" for check in verification.checks
+        },
+        "not_checked": dict(verification.unchecked),
+        "UNet": verification.network_hash,
         "edits": [edit.to_dict() for edit in made.edits] if made else [],
         "restored": made.to_dict().get("restored") if made else None,
     }
 
 
-def _for_people(found: "Verification") -> dict[str, str]:
+def _for_people(verification: "Verification") -> dict[str, str]:
     """One line a part; no verdict without what it is of."""
-    count = len(found.checks)
-    failed = [check.name for check in found.checks if not check.passed]
-    left = f"; {len(found.unchecked)} not checked" if found.unchecked else "; nothing left out"
+    count = len(verification.checks)
+    failed = [check.name for check in verification.checks if not check.passed]
+    left = (
+        f"; {len(verification.unchecked)} not checked"
+        if verification.unchecked
+        else "; nothing left out"
+    )
     result = {
-        "path": str(found.path),
+        "path": str(verification.path),
         "verified": f"NO, {len(failed)} of {count} checks differ{left}"
         if failed
         else f"{count} of {count} checks{left}",
     }
-    result |= {check.name: "ok" if check.passed else "DIFFERS" for check in found.checks}
-    result |= {name: f"not checked: {why}" for name, why in found.unchecked.items()}
-    result["UNet hash"] = found.network_hash
-    made = found.provenance
+    result |= {check.name: "ok" if check.passed else "DIFFERS" for check in verification.checks}
+    result |= {name: f"not checked: {why}" for name, why in verification.unchecked.items()}
+    result["UNet hash"] = verification.network_hash
+    made = verification.provenance
     if made is not None:
         for number, edit in enumerate(made.edits, 1):
             result["erased" if len(made.edits) == 1 else f"erased {number}"] = _told(edit)

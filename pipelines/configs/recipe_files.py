@@ -31,11 +31,11 @@ def load_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as err:
         lines = text.splitlines() or [""]
-        found = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(err))
-        number = min(int(found[2]), len(lines)) if found else len(lines)
+        match = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(err))
+        number = min(int(match[2]), len(lines)) if match else len(lines)
         raise ConfigError(
             f"{path}, line {number} is not TOML: {lines[number - 1].strip()[:80]!r} "
-            f"({found[1] if found else err}); correct it, for example: steps = 150"
+            f"({match[1] if match else err}); correct it, for example: steps = 150"
         ) from err
     except (ValueError, RecursionError) as err:  # a number of 5,000 digits, brackets 1,000 deep
         raise ConfigError(f"{path} cannot be read as TOML ({err}); simplify it") from err

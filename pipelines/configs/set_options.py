@@ -13,7 +13,7 @@ from prompts.nearest import nearest
 
 
 def with_settings(
-    given: Mapping[str, Any], named: Mapping[str, Any], texts: Sequence[str]
+    options: Mapping[str, Any], named: Mapping[str, Any], texts: Sequence[str]
 ) -> dict[str, Any]:
     """The tables of the command line with those of its `--set` options.
 
@@ -21,7 +21,7 @@ def with_settings(
     dots, such as `data.size` or `saliency.guidance`, goes into the recipe's tables.
 
     Args:
-        given: what the command line gives by name.
+        options: what the command line gives by name.
         named: the recipe file below it.
         texts: each `name=value`.
 
@@ -31,18 +31,18 @@ def with_settings(
             the recipe is built.
     """
     if not texts:
-        return dict(given)
-    own = {field.name for field in fields(kind_in(merge(named, given)))}  # type: ignore[arg-type]
+        return dict(options)
+    own = {field.name for field in fields(kind_in(merge(named, options)))}  # type: ignore[arg-type]
     tables: dict[str, Any] = {}
     for name, value in settings_of(texts).items():
         path = _path(name, own)
-        if _at(given, path) is not None:
+        if _at(options, path) is not None:
             raise ConfigError(
                 f"{path} is given by {flags(ERASE).get(path, '--method')} and by --set {name}; "
                 "give it once"
             )
         _put(tables, path, value)
-    return merge(given, tables)
+    return merge(options, tables)
 
 
 def _path(name: str, own: set[str]) -> str:

@@ -213,14 +213,14 @@ def _unread(recipe: EraseRecipe) -> dict[str, str]:
 
 
 def _resolved(tables: dict[str, Any], canvas: bool) -> EraseRecipe:
-    given, defaults = dict(tables), _defaults(canvas)
-    concept = given.get("concept")
+    settings, defaults = dict(tables), _defaults(canvas)
+    concept = settings.get("concept")
     if canvas and isinstance(concept, str) and is_style(concept):
         defaults = merge(defaults, shipped("defaults-canvas-style"))
     known = defaults.pop("methods")
-    kind = kind_in(given)
-    own = {key: value for key, value in given.pop("method", {}).items() if key != "name"}
-    merged = merge(defaults, given)
+    kind = kind_in(settings)
+    own = {key: value for key, value in settings.pop("method", {}).items() if key != "name"}
+    merged = merge(defaults, settings)
     seed = merged.get("seed", 0)
     merged["method"] = build_method(kind, merge(known.get(kind.name, {}), own), seed)
     merged.setdefault("mask", kind.default_mask)
@@ -241,13 +241,13 @@ def published_text(recipe: EraseRecipe) -> str:
     return dump_published(recipe, without=_unread(recipe))
 
 
-def drawing_defaults(given: Mapping[str, Any], *, canvas: bool) -> DrawingConfig:
+def drawing_defaults(options: Mapping[str, Any], *, canvas: bool) -> DrawingConfig:
     """How the grid of the model's kind is drawn; what is given and not None comes first.
 
     Raises:
         ConfigError: as `DrawingConfig`.
     """
-    return build(DrawingConfig, merge(_defaults(canvas)["grid"]["drawing"], given))
+    return build(DrawingConfig, merge(_defaults(canvas)["grid"]["drawing"], options))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

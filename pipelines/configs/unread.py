@@ -71,15 +71,15 @@ def unread_by_erasure(
 def unread_by_evaluation(tables: Tables) -> dict[str, str]:
     """The same for the recipe of an evaluation."""
     metrics = set(tables.get("metrics") or ())
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     if not metrics & {"frechet", "kid"}:
-        found |= dict.fromkeys(("features", "reference"), "neither frechet nor kid is measured")
+        reasons |= dict.fromkeys(("features", "reference"), "neither frechet nor kid is measured")
     for name in ("clip", "perceptual"):
         if name not in metrics:
-            found[name] = f"{name} is not among the metrics"
+            reasons[name] = f"{name} is not among the metrics"
     if not any(_is_model(str(judge)) for judge in tables.get("judges") or ()):
-        found["labels"] = "no judge is a model given by folder or hub id"
-    return found
+        reasons["labels"] = "no judge is a model given by folder or hub id"
+    return reasons
 
 
 def refuse_unread(

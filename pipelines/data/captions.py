@@ -31,7 +31,7 @@ def caption_files(files: Sequence[Path]) -> dict[Path, Path]:
         ConfigError: a picture has captions of both endings.
     """
     there = set(files)
-    found: dict[Path, Path] = {}
+    captions: dict[Path, Path] = {}
     for picture in filter(is_picture, files):
         beside = [path for end in ENDINGS if (path := picture.with_suffix(end)) in there]
         if len(beside) > 1:
@@ -39,8 +39,8 @@ def caption_files(files: Sequence[Path]) -> dict[Path, Path]:
                 f"{picture} has two captions, {beside[0].name} and {beside[1].name}; keep one"
             )
         if beside:
-            found[picture] = beside[0]
-    return found
+            captions[picture] = beside[0]
+    return captions
 
 
 def read_caption(path: Path) -> str:

@@ -68,12 +68,12 @@ class Gatherer:
                 process is gone.
         """
         if "pictures" not in self.needs:
-            return self.team.told(lambda: self._encoded(None, None))
+            return self.team.agreed(lambda: self._encoded(None, None))
         forget_source, retain_source = self.config.forget, self.config.retain
         # The user's own first: what is wrong with them is told before any picture is drawn.
         own = list(self._read("forget", forget_source))
-        kept = list(self._read("retain", retain_source))
-        captions = [text for part in (*own, *kept) for text in part.prompts]
+        retained = list(self._read("retain", retain_source))
+        captions = [text for part in (*own, *retained) for text in part.prompts]
         if captions:
             warn_of_prompts("captions", captions, self.checkpoint)
         forget = _joined([*self._drawn("forget", self.plan.forget, forget_source.drawn), *own])
@@ -81,8 +81,8 @@ class Gatherer:
             raise ConfigError(
                 "there is nothing to forget from; set data.forget.drawn, folder or dataset"
             )
-        retain = _joined([*self._drawn("retain", self.plan.retain, retain_source.drawn), *kept])
-        return self.team.told(lambda: self._encoded(forget, retain))
+        retain = _joined([*self._drawn("retain", self.plan.retain, retain_source.drawn), *retained])
+        return self.team.agreed(lambda: self._encoded(forget, retain))
 
     def _encoded(self, forget: PromptedPixels | None, retain: PromptedPixels | None) -> ConceptData:
         replacement = dict(self.plan.replacement)
@@ -151,21 +151,21 @@ class Gatherer:
             size=self._size,
         )
 
-        kept = self.cache.find("pictures", key) if self.team.first else None
-        if not self.team.any(kept is not None):
+        tensors = self.cache.find("pictures", key) if self.team.first else None
+        if not self.team.any(tensors is not None):
             less = of_drawing(drawing.batch_size, resumes=self.resumes)
             with (
                 self.reporter.stage(f"draw {role} pictures", count) as tick,
                 enough_memory("drawing pictures", less, self.device),
             ):
-                kept = {"pixels": self._draw(requests, tick)}
+                tensors = {"pixels": self._draw(requests, tick)}
             if self.team.first:
-                self.cache.keep("pictures", key, kept)
+                self.cache.keep("pictures", key, tensors)
         if self.team.first:
-            assert kept is not None
-            first = kept["pixels"][: drawing.batch_size]  # older caches did not check this
+            assert tensors is not None
+            first = tensors["pixels"][: drawing.batch_size]  # older caches did not check this
             require_content([_image(pixels) for pixels in first], "the model")
-            yield PromptedPixels(kept["pixels"], [prompts[row] for row in rows])
+            yield PromptedPixels(tensors["pixels"], [prompts[row] for row in rows])
 
     def _draw(self, requests: Sequence[Request], tick: Tick) -> Tensor:
         """(N, 3, H, W) uint8; whole batches are shared out, as a picture depends on its batch."""

@@ -40,8 +40,8 @@ class DatasetSource:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise ConfigError("the data set has no name; give its id, such as `frgfm/imagenette`")
-        given = (self.text_column, self.label_prompts, self.prompt)
-        if sum(value is not None for value in given) != 1:
+        ways = (self.text_column, self.label_prompts, self.prompt)
+        if sum(value is not None for value in ways) != 1:
             raise ConfigError(
                 f"the data set {self.name} needs exactly one of text_column, label_prompts and "
                 "prompt to say what its pictures show"
@@ -112,7 +112,7 @@ def _listed(
     rows: Iterable[Mapping[str, Any]], source: DatasetSource
 ) -> Iterator[tuple[Path | bytes, str, str]]:
     """Content, prompt and name of each picture that is wanted."""
-    found = False
+    any_picture = False
     for number, row in enumerate(rows):
         place = f"row {number} of {source.name}"
         if source.label_prompts is None:
@@ -123,9 +123,9 @@ def _listed(
                 continue
         if not isinstance(prompt, str) or not prompt.strip():
             raise ConfigError(f"{place} has no text in {source.text_column} but {prompt!r}")
-        found = True
+        any_picture = True
         yield _content(row[source.image_column], place), prompt, place
-    if not found:
+    if not any_picture:
         raise ConfigError(
             f"the {source.split} split of {source.name} has no picture that is wanted; "
             "check the split and the labels"

@@ -69,8 +69,8 @@ def folder_entries(folder: Path, *, prompt: str | None = None) -> tuple[Entry, .
             no prompt for them, or a table or caption that is not as above.
     """
     if not folder.is_dir():
-        found = "is a file, not a folder" if folder.exists() else "is not there"
-        raise ConfigError(f"the picture folder {folder} {found}; check the path")
+        fault = "is a file, not a folder" if folder.exists() else "is not there"
+        raise ConfigError(f"the picture folder {folder} {fault}; check the path")
     files = visible(folder)
     tables = [path for path in files if path.name in METADATA]
     beside = captions.caption_files(files) if prompt is None and not tables else {}
@@ -103,8 +103,8 @@ def _untabled(
     elif beside or any(captions.folder_name(picture) for picture in pictures):
         prompts = captions.prompts_of(pictures, beside)
         named = len(pictures) - len(beside)
-        told = f"; the folder's name serves as prompt of {named} more" if named else ""
-        _log.warning("%s: captions read (first line of each): %d%s", folder, len(beside), told)
+        remark = f"; the folder's name serves as prompt of {named} more" if named else ""
+        _log.warning("%s: captions read (first line of each): %d%s", folder, len(beside), remark)
     else:
         raise ConfigError(
             f"the picture folder {folder} has no {' or '.join(METADATA)}, its pictures have no "

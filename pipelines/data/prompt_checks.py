@@ -28,8 +28,8 @@ def check_plan(plan: ConceptPlan, checkpoint: Checkpoint) -> None:
     }
     window = token_window(checkpoint)
     for role, prompts in roles.items():
-        if found := window.overlong(prompts):
-            one = found[0]
+        if overlong := window.overlong(prompts):
+            one = overlong[0]
             raise ConfigError(
                 f"the prompt {role} {_short(one.prompt)} has {one.tokens} tokens, and the text "
                 f"encoder reads {one.window} with the marks at both ends; shorten it, since what "
@@ -47,29 +47,29 @@ def warn_of_prompts(whose: str, prompts: Iterable[str], checkpoint: Checkpoint) 
         checkpoint: whose text encoders read them.
     """
     texts = list(dict.fromkeys(prompts))
-    if found := token_window(checkpoint).overlong(texts):
+    if overlong := token_window(checkpoint).overlong(texts):
         _log.warning(
             "%d of %d %s are longer than the text encoder reads (%d tokens), and their ends are "
             "not seen: %s has %d",
-            len(found),
+            len(overlong),
             len(texts),
             whose,
-            found[0].window,
-            _short(found[0].prompt),
-            found[0].tokens,
+            overlong[0].window,
+            _short(overlong[0].prompt),
+            overlong[0].tokens,
         )
     _hint(whose, texts)
 
 
 def _hint(whose: str, prompts: Sequence[str]) -> None:
-    found = [(prompt, syntax) for prompt in prompts if (syntax := foreign_syntax(prompt))]
-    if found:
+    foreign = [(prompt, syntax) for prompt in prompts if (syntax := foreign_syntax(prompt))]
+    if foreign:
         _log.warning(
             "%d of %d %s hold syntax of other programs, which is read here as plain characters: %s",
-            len(found),
+            len(foreign),
             len(prompts),
             whose,
-            found[0][1],
+            foreign[0][1],
         )
 
 

@@ -112,8 +112,8 @@ def load_latents(vae: AutoencoderKL, pictures: Tensor, path: Path) -> Latents:
         made = encode_pictures(vae, pictures, UNET_CONFIG.seed)
         tensors = {"mean": made.mean, "std": made.std, "factor": torch.tensor(made.factor)}
         write_tensors(path, tensors, {"format": "demo-checkpoint-latents 1"})
-    found = load_file(path)
-    return Latents(found["mean"], found["std"], float(found["factor"]))
+    stored = load_file(path)
+    return Latents(stored["mean"], stored["std"], float(stored["factor"]))
 
 
 class PromptTable:

@@ -30,7 +30,7 @@ class Beginning:
 
 
 def beginning_of(start: Start | None, eta: float) -> Beginning:
-    """Of one drawing. Starting noise without a time goes with the seeds' own noise."""
+    """Begin one drawing. Starting noise without a time goes with the seeds' own noise."""
     if start is None:
         return Beginning(eta=eta)
     return Beginning(start.time, start.clean, start.keep is not None, eta)
@@ -70,11 +70,11 @@ class Course:
                     f"a start has shape {tuple(start.latents.shape)}, but the latents of this "
                     f"picture have {tuple(noise.shape[1:])}; make it for this model and size"
                 )
-        given = [
+        clean = [
             own if start is None else start.latents.to(own)
             for own, start in zip(noise, starts, strict=True)
         ]
-        self._clean = torch.stack(given)
+        self._clean = torch.stack(clean)
         first = starts[0]
         last = first.time if first is not None else None
         times: Tensor = scheduler.timesteps

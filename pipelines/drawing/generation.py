@@ -162,7 +162,7 @@ class Painter:
     def _denoised(self, noise: Tensor, requests: Sequence[Request], guided: bool) -> Tensor:
         """Noise -> latents, (B, C, h, w) both. The solver runs in float32 whatever the model's
         type."""
-        told = self._told(requests, guided)
+        condition = self._told(requests, guided)
         scales = [request.guidance or 0.0 for request in requests]
         scale = torch.tensor(scales, device=noise.device)[:, None, None, None]
         begin_sampling(self._scheduler, self._config.steps, self._device)
@@ -172,7 +172,7 @@ class Painter:
         for t in course.times:
             seen = torch.cat([course.latents] * 2) if guided else course.latents
             seen = self._scheduler.scale_model_input(seen, t).to(self._dtype)
-            output = self._denoise(seen, t.expand(len(seen)), told).float()
+            output = self._denoise(seen, t.expand(len(seen)), condition).float()
             if guided:
                 without, towards = output.chunk(2)
                 output = without + scale * (towards - without)
@@ -212,25 +212,25 @@ class Painter:
         (width,) = {request.width for request in requests}
         assert height is not None
         assert width is not None
-        told = [self._condition_of(request, height, width) for request in requests]
+        conditions = [self._condition_of(request, height, width) for request in requests]
         if guided:
             away = self._with_size(self._unguided(self._encoded("")), height, width)
-            told = [away] * len(requests) + told
-        return join([one.to(self._device, self._dtype) for one in told])
+            conditions = [away] * len(requests) + conditions
+        return join([one.to(self._device, self._dtype) for one in conditions])
 
     def _condition_of(self, request: Request, height: int, width: int) -> Condition:
         """Make the condition of one picture of that size. Words are encoded once; a condition is
         never stored."""
         if isinstance(request.prompt, str):
             return self._with_size(self._encoded(request.prompt), height, width)
-        told = self._with_size(request.prompt, height, width)
+        condition = self._with_size(request.prompt, height, width)
         wanted = _shapes(self._with_size(self._encoded(""), height, width))
-        if _shapes(told) != wanted:
+        if _shapes(condition) != wanted:
             raise ConfigError(
-                f"a condition to draw has {_shapes(told)}, but this model is told {wanted} of a "
+                f"a condition to draw has {_shapes(condition)}, but this model takes {wanted} of a "
                 "picture; encode it with the text encoder of this checkpoint, one row a picture"
             )
-        return told
+        return condition
 
 
 def _shapes(condition: Condition) -> dict[str, tuple[int, ...]]:

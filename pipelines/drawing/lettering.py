@@ -19,10 +19,10 @@ def face(size: int, path: Path | None = None) -> ImageFont.FreeTypeFont:
     """A font of `size` pixels: that of a file, or Pillow's own, which covers little but ASCII."""
     if path is not None:
         return ImageFont.truetype(str(path), round(0.92 * size))  # letters of others are larger
-    found = ImageFont.load_default(size=size)
-    if not isinstance(found, ImageFont.FreeTypeFont):
+    font = ImageFont.load_default(size=size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
         raise OSError("this Pillow has no FreeType to draw text with; install Pillow's own wheel")
-    return found
+    return font
 
 
 def face_for(text: str, size: int) -> ImageFont.FreeTypeFont:

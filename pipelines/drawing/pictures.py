@@ -108,12 +108,12 @@ def sampled(
         yield from listed
         return
     generator = generator_for(seed, "sampled")
-    kept: list[tuple[int, tuple[Path | bytes, str, str]]] = []
+    sample: list[tuple[int, tuple[Path | bytes, str, str]]] = []
     for index, entry in enumerate(listed):
         if index < limit:
-            kept.append((index, entry))
+            sample.append((index, entry))
             continue
         place = int(torch.randint(index + 1, (1,), generator=generator))
         if place < limit:
-            kept[place] = (index, entry)
-    yield from (entry for _, entry in sorted(kept, key=lambda pair: pair[0]))
+            sample[place] = (index, entry)
+    yield from (entry for _, entry in sorted(sample, key=lambda pair: pair[0]))

@@ -220,10 +220,10 @@ def _header(
 def _model_hash(checkpoint: Checkpoint) -> str:
     """SHA-256 of the weights of all components and of the scheduler's config."""
     parts = {name: weights_hash(part) for name, part in checkpoint.components.items()}
-    told = json.dumps(
+    text = json.dumps(
         {**parts, "scheduler": dict(checkpoint.description.scheduler)}, sort_keys=True
     )
-    return hashlib.sha256(told.encode()).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _collected(
@@ -245,5 +245,5 @@ def _collected(
 def _warn(drawn: Sequence[Drawn], name: str) -> None:
     counts = {state: n for state, n in unusable(drawn).items() if n}
     if counts:
-        told = " and ".join(f"{n} {state}" for state, n in counts.items())
-        _log.warning("%s of %d pictures of %s are left out of all rates", told, len(drawn), name)
+        losses = " and ".join(f"{n} {state}" for state, n in counts.items())
+        _log.warning("%s of %d pictures of %s are left out of all rates", losses, len(drawn), name)

@@ -35,21 +35,21 @@ def erased_labels(recipe: EvaluateRecipe, checkpoint: Checkpoint, suite: PromptS
     Raises:
         PromptError: no prompt of the suite shows what the user names.
     """
-    given = recipe.erased
+    named = recipe.erased
     concepts = checkpoint.provenance.concepts if checkpoint.provenance else ()
-    asked = _asked_for(suite) if given or concepts else set()
-    if given:
-        words = [label for word in given for label in _shown(word, suite, asked)]
+    asked = _asked_for(suite) if named or concepts else set()
+    if named:
+        words = [label for word in named for label in _shown(word, suite, asked)]
         return ErasedLabels(tuple(dict.fromkeys(words)))
     labels: list[str] = []
     missing: list[str] = []
     for concept in concepts:
         try:
-            found = [n for n in _labels(concept, suite) if n in asked or not suite.heads]
+            shown = [n for n in _labels(concept, suite) if n in asked or not suite.heads]
         except PromptError:  # it forgot something that this suite does not know
-            found = []
-        labels += found
-        missing += [] if found else [concept]
+            shown = []
+        labels += shown
+        missing += [] if shown else [concept]
     return ErasedLabels(tuple(dict.fromkeys(labels)), tuple(missing))
 
 

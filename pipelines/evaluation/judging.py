@@ -48,11 +48,11 @@ def judge_drawn(
         with reporter.stage(f"{judge.name} judges {name}", len(missing)) as tick:
             for number, start in enumerate(range(0, len(missing), _BATCH), 1):
                 batch = missing[start : start + _BATCH]
-                found = judge([read_picture(folder / picture.file) for picture in batch])
+                judgements = judge([read_picture(folder / picture.file) for picture in batch])
                 # Through JSON and back, so that a restarted run holds the very same numbers.
                 known |= {
                     picture.sha256: Judgement.from_dict(judgement.to_dict())
-                    for picture, judgement in zip(batch, found, strict=True)
+                    for picture, judgement in zip(batch, judgements, strict=True)
                 }
                 tick(len(batch))
                 if number % _SAVE_EVERY == 0:
@@ -75,7 +75,7 @@ def _read(path: Path, header: Mapping[str, Any]) -> dict[str, Judgement]:
 
 
 def _write(path: Path, header: Mapping[str, Any], judged: Mapping[str, Judgement]) -> None:
-    rows = ({"sha256": key, "judgement": found.to_dict()} for key, found in judged.items())
+    rows = ({"sha256": key, "judgement": judgement.to_dict()} for key, judgement in judged.items())
     with atomic(path) as part, part.open("w", encoding="utf-8") as file:
         for row in (header, *rows):
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

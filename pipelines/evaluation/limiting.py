@@ -25,14 +25,14 @@ def limited(suite: PromptSet, erased: Sequence[str], limit: int | None) -> Promp
     if not (names and suite.heads):
         return replace(suite, cases=list(islice(suite.cases, limit)))
     gone: list[PromptCase] = []
-    kept: list[PromptCase] = []
+    others: list[PromptCase] = []
     for case in suite.cases:
-        (gone if names & set(case.labels.values()) else kept).append(case)
+        (gone if names & set(case.labels.values()) else others).append(case)
     if not gone:
-        return replace(suite, cases=kept[:limit])
+        return replace(suite, cases=others[:limit])
     half = max(1, round(limit * _ERASED_SHARE))
-    first = min(len(gone), max(half, limit - len(kept)))
-    chosen = {c.case for c in (*_spread(gone, first), *_spread(kept, limit - first))}
+    first = min(len(gone), max(half, limit - len(others)))
+    chosen = {c.case for c in (*_spread(gone, first), *_spread(others, limit - first))}
     return replace(suite, cases=[case for case in suite.cases if case.case in chosen])
 
 

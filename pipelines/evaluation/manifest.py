@@ -74,8 +74,8 @@ def cases_hash(cases: Iterable[PromptCase]) -> str:
     """SHA-256, 64 hex digits, of all that decides what is drawn, in order; labels do not."""
     digest = hashlib.sha256()
     for case in cases:
-        told = [case.case, case.prompt, case.seed, case.guidance, case.width, case.height]
-        digest.update(json.dumps(told).encode() + b"\n")
+        values = [case.case, case.prompt, case.seed, case.guidance, case.width, case.height]
+        digest.update(json.dumps(values).encode() + b"\n")
     return digest.hexdigest()
 
 
@@ -104,17 +104,17 @@ class Manifest:
         """
         if force or not self._begun():
             return
-        found = self._settings()
-        if found is None:
+        present = self._settings()
+        if present is None:
             raise ConfigError(
                 f"{self.folder} holds pictures and no whole {self._header.name} that says how they "
                 "were drawn; give another --out, or --force (force=True) to draw them anew"
             )
         wanted = _with_format(settings)
         other = [
-            f"{key} {_short(found.get(key))} instead of {_short(wanted.get(key))}"
-            for key in {**wanted, **found}
-            if found.get(key) != wanted.get(key)
+            f"{key} {_short(present.get(key))} instead of {_short(wanted.get(key))}"
+            for key in {**wanted, **present}
+            if present.get(key) != wanted.get(key)
         ]
         if other:
             raise ConfigError(
@@ -180,8 +180,8 @@ class Manifest:
             return None
         batch = []
         for row, case in zip(rows, cases, strict=True):
-            told = str(row.get("sha256")), row.get("state")
-            drawn = Drawn(case, self.place(case), *told)  # type: ignore[arg-type]
+            facts = str(row.get("sha256")), row.get("state")
+            drawn = Drawn(case, self.place(case), *facts)  # type: ignore[arg-type]
             if not _HASH.fullmatch(drawn.sha256) or drawn.state not in get_args(State):
                 return None
             if row != drawn.row() or (verify and not self._is_there(drawn)):
@@ -210,8 +210,8 @@ class Manifest:
 
     def _pieces(self) -> list[Path]:
         folder = self._header.parent
-        found = folder.iterdir() if folder.is_dir() else ()
-        return [path for path in found if _PIECE.fullmatch(path.name)]
+        files = folder.iterdir() if folder.is_dir() else ()
+        return [path for path in files if _PIECE.fullmatch(path.name)]
 
     def _begun(self) -> bool:
         has_pictures = self._pictures.is_dir() and any(self._pictures.iterdir())
@@ -220,10 +220,10 @@ class Manifest:
     def _settings(self) -> dict[str, Value] | None:
         require_regular(self._header, ConfigError)
         try:
-            found = json.loads(self._header.read_text(encoding="utf-8"))
+            settings = json.loads(self._header.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return None
-        return found if isinstance(found, dict) else None
+        return settings if isinstance(settings, dict) else None
 
     def _is_there(self, drawn: Drawn) -> bool:
         require_regular(self.folder / drawn.file, ConfigError)

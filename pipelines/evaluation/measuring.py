@@ -87,7 +87,7 @@ class Metrics:
 
 
 def open_metrics(
-    recipe: EvaluateRecipe, kept: int, device: torch.device, reporter: Reporter
+    recipe: EvaluateRecipe, count: int, device: torch.device, reporter: Reporter
 ) -> Metrics:
     """Open every metric that the recipe asks for, and read the reference pictures.
 
@@ -95,13 +95,13 @@ def open_metrics(
 
     Args:
         recipe: of the evaluation.
-        kept: pictures of each model that will be drawn and show nothing erased.
+        count: pictures of each model that will be drawn and show nothing erased.
 
     Raises:
         EvalError: a package or weights are missing, a reference picture cannot be read, or there
             are too few pictures.
     """
-    if recipe.metrics and not kept:
+    if recipe.metrics and not count:
         raise EvalError(
             f"every picture would show something erased, and {', '.join(recipe.metrics)} look at "
             "the others; draw some of these as well, or leave the metrics out"
@@ -110,7 +110,7 @@ def open_metrics(
     extractor, reference = None, None
     if distances:
         files = find_pictures([Path(recipe.reference)]) if recipe.reference else None
-        require_distances(distances, kept, None if files is None else len(files))
+        require_distances(distances, count, None if files is None else len(files))
         extractor = open_features(recipe.features, device)
         if files is not None:
             with reporter.stage("look at the reference", len(files)) as tick:
@@ -126,7 +126,7 @@ def open_metrics(
     )
 
 
-def measure(metrics: Metrics, kept: Kept, reporter: Reporter) -> Measured:
+def measure(metrics: Metrics, drawings: Kept, reporter: Reporter) -> Measured:
     """All metrics that were opened.
 
     Raises:
@@ -136,33 +136,39 @@ def measure(metrics: Metrics, kept: Kept, reporter: Reporter) -> Measured:
     protocol: dict[str, Any] = {}
     if metrics.extractor is not None:
         with reporter.stage("compare sets of pictures", 1) as tick:
-            values += _distances(metrics, metrics.extractor, kept)
+            values += _distances(metrics, metrics.extractor, drawings)
             tick()
         second = "before" if metrics.reference is None else "reference"
         protocol["sets"] = {**metrics.extractor.protocol, "against": second}
     if (scorer := metrics.scorer) is not None:
         with reporter.stage("score prompts", 1) as tick:
-            scores = [_clip_scores(scorer, kept, side) for side in (kept.after, kept.before)]
+            scores = [
+                _clip_scores(scorer, drawings, side) for side in (drawings.after, drawings.before)
+            ]
             tick()
         assert scores[0] is not None
         values += clip_values(scorer.name, scores[0], scores[1])
         protocol["clip"] = dict(scorer.protocol)
-    if (distance := metrics.perceptual) is not None and kept.before is not None:
+    if (distance := metrics.perceptual) is not None and drawings.before is not None:
         with reporter.stage("compare pairs of pictures", 1) as tick:
-            pairs = zip(kept.pictures(kept.after), kept.pictures(kept.before), strict=True)
+            pairs = zip(
+                drawings.pictures(drawings.after), drawings.pictures(drawings.before), strict=True
+            )
             values.append(perceptual_value(distance, pair_distances(distance, pairs)))
             tick()
         protocol["perceptual"] = dict(distance.protocol)
     return Measured(tuple(values), protocol)
 
 
-def _distances(metrics: Metrics, extractor: FeatureExtractor, kept: Kept) -> Iterator[MetricValue]:
-    after = collect_features(extractor, kept.pictures(kept.after))
+def _distances(
+    metrics: Metrics, extractor: FeatureExtractor, drawings: Kept
+) -> Iterator[MetricValue]:
+    after = collect_features(extractor, drawings.pictures(drawings.after))
     against = metrics.reference
     if against is None:
-        if kept.before is None:
+        if drawings.before is None:
             raise EvalError("there is no second set of pictures; give --against or --reference")
-        against = collect_features(extractor, kept.pictures(kept.before))
+        against = collect_features(extractor, drawings.pictures(drawings.before))
     if "frechet" in metrics.distances:
         yield frechet_distance(extractor, after, against)
     if "kid" in metrics.distances:
@@ -170,12 +176,12 @@ def _distances(metrics: Metrics, extractor: FeatureExtractor, kept: Kept) -> Ite
 
 
 def _clip_scores(
-    scorer: ClipScorer, kept: Kept, drawn: Sequence[Drawn] | None
+    scorer: ClipScorer, drawings: Kept, drawn: Sequence[Drawn] | None
 ) -> list[float] | None:
     if drawn is None:
         return None
     prompts = [picture.case.prompt for picture in drawn]
-    batches = enumerate(kept.pictures(drawn))
+    batches = enumerate(drawings.pictures(drawn))
     return list(
         chain.from_iterable(
             scorer(batch, prompts[n * _BATCH : n * _BATCH + len(batch)]).tolist()

@@ -52,8 +52,8 @@ def open_judges(recipe: EvaluateRecipe, device: torch.device) -> dict[str, Judge
         EvalError: one is given twice, is unknown, not installed, or its weights cannot be had.
     """
     judges: dict[str, Judge] = {}
-    for given in recipe.judges:
-        head, equals, name = given.rpartition("=")
+    for text in recipe.judges:
+        head, equals, name = text.rpartition("=")
         options: dict[str, Any] = {"head": head} if equals else {}
         if recipe.labels is not None and name not in JUDGES:
             options["labels"] = recipe.labels

@@ -110,8 +110,8 @@ def run_evaluation(
     judges = open_judges(recipe, device) if team.first else {}
     metrics = None
     if team.first:
-        kept = sum(not set(erased.labels) & set(case.labels.values()) for case in suite.cases)
-        metrics = open_metrics(recipe, kept, device, reporter)
+        others = sum(not set(erased.labels) & set(case.labels.values()) for case in suite.cases)
+        metrics = open_metrics(recipe, others, device, reporter)
     tell_model(after)
     if before is not None:
         tell_model(before, "before")
@@ -204,10 +204,10 @@ def _results(
     cases = [picture.case for picture in drawn.after]
     seen = seen_labels(suite.heads, judged, judges)
     rates = rates_of(cases, seen, suite.heads, erased)
-    found = {n: detections(s) for n, s in judged.items() if _detects(judges[n])}
+    detected = {n: detections(s) for n, s in judged.items() if _detects(judges[n])}
     scores = [row for n, s in judged.items() for row in score_rates(n, s, _threshold(judges[n]))]
-    kept = kept_pictures(out, drawn.after, drawn.before, erased)
-    measured = measure(metrics, kept, reporter)
+    drawings = kept_pictures(out, drawn.after, drawn.before, erased)
+    measured = measure(metrics, drawings, reporter)
     return Results(
         suite=SuiteRecord(
             name=suite.name,
@@ -222,10 +222,10 @@ def _results(
             before=_model_record(models[1]) if models[1] else None,
         ),
         protocol=_protocol(recipe, drawn.after, judges, measured.protocol),
-        summary=Summary.of(rates, verdict(erased, rates, found, scores)),
+        summary=Summary.of(rates, verdict(erased, rates, detected, scores)),
         classes=class_rates(rates, seen) if rates is not None else (),
         prompts=prompt_rates(cases, seen),
-        detections=found,
+        detections=detected,
         scores=tuple(scores),
         metrics=tuple(_metric_record(value) for value in measured.values),
         unusable=UnusableImages(
@@ -272,7 +272,7 @@ def _drawn_image(picture: Drawn, judged: Mapping[str, Judgement | None]) -> Draw
         file=picture.file,
         sha256=picture.sha256,
         state=picture.state,
-        judgements={name: found for name, found in judged.items() if found is not None},
+        judgements={name: judgement for name, judgement in judged.items() if judgement is not None},
     )
 
 

@@ -52,9 +52,9 @@ def seen_labels(
     """The first judge that has a head decides it."""
     owners: dict[str, str] = {}
     for judge, sides in judged.items():
-        found = next((j for j in sides.after if j is not None), None)
+        judgement = next((j for j in sides.after if j is not None), None)
         for head in heads:
-            if found is not None and found.guesses.get(head):
+            if judgement is not None and judgement.guesses.get(head):
                 owners.setdefault(head, judge)
     if not owners:
         return Seen([], None, {})
@@ -157,10 +157,10 @@ def detections(sides: Sides, extra: Sequence[Preset] = ()) -> Detections:
         DetectionClass(
             label=label,
             threshold=threshold,
-            after=found.detections,
+            after=score.detections,
             before=None if was is None else was[label].detections,
         )
-        for label, found in now.items()
+        for label, score in now.items()
     )
     return Detections(presets=presets, classes=classes)
 
@@ -212,15 +212,15 @@ def _usable(judged: Judged) -> list[Judgement]:
 
 
 def _counted(judgements: Sequence[Judgement], preset: Preset) -> DetectionCount:
-    found = count_preset(judgements, preset)
-    share = wilson(found.images, found.total)
+    count = count_preset(judgements, preset)
+    share = wilson(count.images, count.total)
     return DetectionCount(
-        detections=found.detections,
-        images=found.images,
+        detections=count.detections,
+        images=count.images,
         share=share.share,
         low=share.low,
         high=share.high,
-        total=found.total,
+        total=count.total,
     )
 
 

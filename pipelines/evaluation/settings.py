@@ -129,9 +129,9 @@ def resolve_evaluation(
             distance that is not measured.
     """
     file = under or {}
-    given = merge(file, tables)
-    protocol = PROTOCOLS.get(given.get("suite"), {})  # type: ignore[arg-type]
-    made = build(EvaluateRecipe, merge(protocol, given))
+    values = merge(file, tables)
+    protocol = PROTOCOLS.get(values.get("suite"), {})  # type: ignore[arg-type]
+    made = build(EvaluateRecipe, merge(protocol, values))
     alone = unread_by_evaluation(merge(protocol, file))
     refuse_unread(tables, file, unread_by_evaluation(as_tables(made)), alone)
     return made

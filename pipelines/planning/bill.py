@@ -113,12 +113,12 @@ class _Count:
         yield from self._method()
         yield merging_stage(self.chosen, self._stored())
         pairs = self._pairs()
-        kept = (
+        held = (
             Held("merged, as stored", self._stored(), main=True),
             Held("mask", self.chosen.covered, main=True),
         )
         batch = min(recipe.grid.drawing.batch_size, pairs)
-        yield self._drawing(GRID, recipe.grid.drawing, batch, 2 * pairs, kept)
+        yield self._drawing(GRID, recipe.grid.drawing, batch, 2 * pairs, held)
 
     def _drawing(
         self,
@@ -163,8 +163,10 @@ class _Count:
         total = self.forget * saliency.draws
         each = 2 if saliency.loss == "guided" else 1
         samples = each * min(saliency.batch_size, -(-total // self.planner.processes))
-        found, ranked = mask_stages(self.chosen, network, samples=samples, offload=saliency.offload)
-        yield found.working(*self._shared(total * each, 3 * total * each * network.flops))
+        search, ranked = mask_stages(
+            self.chosen, network, samples=samples, offload=saliency.offload
+        )
+        yield search.working(*self._shared(total * each, 3 * total * each * network.flops))
         yield ranked
 
     def _method(self) -> Iterator[Stage]:
@@ -200,8 +202,8 @@ class _Count:
         learned = 2 if self.retain else 1
         if isinstance(method, GradientAscent):
             return learned, 0
-        kept = getattr(method, "kept", "noise") == "base" and self.retain
-        return learned, 2 if kept else 1
+        two_passes = getattr(method, "kept", "noise") == "base" and self.retain
+        return learned, 2 if two_passes else 1
 
     def disk(self) -> dict[str, int]:
         """What is written -> bytes."""

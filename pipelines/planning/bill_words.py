@@ -38,15 +38,15 @@ class Told:
 
     def warnings(self) -> list[str]:
         """A sentence for each stage that needs more than is free."""
-        found = []
+        sentences = []
         for stage in self.bill.stages:
             for where, need, free in self._needs(stage):
                 if free is not None and need > free:
-                    found.append(
+                    sentences.append(
                         f"warning: {stage.name} needs about {_gb(need)} {where}, and {_gb(free)} "
                         "is free; --fit auto chooses settings that need less"
                     )
-        return found
+        return sentences
 
     def _needs(self, stage: Stage) -> list[tuple[str, int, int | None]]:
         needs: list[tuple[str, int, int | None]] = []

@@ -77,7 +77,7 @@ def budget_of(name: str, device: torch.device) -> Budget:
 
 def fitted(
     recipe: EraseRecipe,
-    given: Mapping[str, Any],
+    options: Mapping[str, Any],
     bill: Callable[[EraseRecipe], Bill],
     budget: Budget,
     device: torch.device,
@@ -88,14 +88,14 @@ def fitted(
     sums in main memory. Then come precision and moments.
 
     Args:
-        given: tables of the command line and of the recipe file, whose settings stay.
+        options: tables of the command line and of the recipe file, whose settings stay.
         bill: of a recipe.
 
     Raises:
         ConfigError: a stage does not fit, whatever is set; or it would, with another value of what
             was given: then both are named.
     """
-    fixed = {key for key in _FLAGS if _at(given, key) is not None}
+    fixed = {key for key in _FLAGS if _at(options, key) is not None}
     said = []
     for names, ladder in _groups(recipe, device, bill(recipe).apart):
         chosen = _first(recipe, ladder, fixed, names, bill, budget)
@@ -192,7 +192,7 @@ def _refusal(
     if chosen is None:
         least = min(
             (_most(bill(with_settings(recipe, settings)), names) for settings in ladder),
-            key=lambda found: found[1],
+            key=lambda pair: pair[1],
         )
         return ConfigError(
             f"--fit {budget.name} allows {_gb(budget.size)}, and {least[0]} needs {_gb(least[1])} "
@@ -241,7 +241,7 @@ def _most(bill: Bill, names: Sequence[str]) -> tuple[str, int]:
         for on_device in [bill.device(stage)]
         if stage.name in names
     ]
-    return max(needs, key=lambda found: found[1], default=("", 0))
+    return max(needs, key=lambda need: need[1], default=("", 0))
 
 
 def _halves(size: int) -> list[int]:

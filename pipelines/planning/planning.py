@@ -26,11 +26,13 @@ def told_before(recipe: EraseRecipe, checkpoint: Checkpoint) -> Told:
     return Told.here(bill, pick_device(recipe.device))
 
 
-def fit(recipe: EraseRecipe, checkpoint: Checkpoint, given: Mapping[str, Any], name: str) -> Fitted:
+def fit(
+    recipe: EraseRecipe, checkpoint: Checkpoint, options: Mapping[str, Any], name: str
+) -> Fitted:
     """The recipe with settings that fit what `--fit NAME` allows.
 
     Args:
-        given: tables of the command line and the recipe file; their settings stay.
+        options: tables of the command line and the recipe file; their settings stay.
 
     Raises:
         ConfigError: see `pipelines.planning.fit.fitted`, or several processes would each look at
@@ -43,7 +45,7 @@ def fit(recipe: EraseRecipe, checkpoint: Checkpoint, given: Mapping[str, Any], n
         )
     device = pick_device(recipe.device)
     planner = _planner(recipe, checkpoint)
-    return fitted(recipe, given, planner.bill, budget_of(name, device), device)
+    return fitted(recipe, options, planner.bill, budget_of(name, device), device)
 
 
 def _planner(recipe: EraseRecipe, checkpoint: Checkpoint) -> Planner:

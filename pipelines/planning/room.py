@@ -20,8 +20,8 @@ def free_main() -> int | None:
     """Bytes of main memory that new programs may take; None where the system does not say."""
     if not _MEMINFO.exists():
         return None
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", _MEMINFO.read_text(encoding="ascii"), re.M)
-    return int(found[1]) * 1024 if found else None
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", _MEMINFO.read_text(encoding="ascii"), re.M)
+    return int(match[1]) * 1024 if match else None
 
 
 def free_on(device: torch.device) -> int | None:

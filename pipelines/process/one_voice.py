@@ -45,11 +45,11 @@ def one_voice() -> Iterator[None]:
         ended = True
         raise KeyboardInterrupt
 
-    told = (ErasureError, EvalError, PromptError, OSError, MemoryError)
+    errors = (ErasureError, EvalError, PromptError, OSError, MemoryError)
     signal.signal(signal.SIGTERM, end)
     try:
         yield
-    except (KeyboardInterrupt, RuntimeError, *told) as err:
+    except (KeyboardInterrupt, RuntimeError, *errors) as err:
         if isinstance(err, RuntimeError) and not is_out_of_memory(err):
             raise
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the sentence is finished

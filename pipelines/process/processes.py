@@ -73,8 +73,8 @@ class Processes:
         self.sum_([flags])
         return bool(flags)
 
-    def told(self, make: Callable[[], T]) -> T:
-        """What the first makes; the others are told it."""
+    def agreed(self, make: Callable[[], T]) -> T:
+        """Make a value in the first process and give it to all."""
         if self.count == 1:
             return make()
         box: list[Any] = [make() if self.first else None]

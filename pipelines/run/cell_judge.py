@@ -84,8 +84,8 @@ def cell_judge(recipe: AsksJudge, plan: ConceptPlan, *, canvas: bool) -> CellJud
     )
 
 
-def _shows_parts(found: Judgement) -> bool:
-    return bool(counted(found, _PRESET.classes, _PRESET.threshold))
+def _shows_parts(judgement: Judgement) -> bool:
+    return bool(counted(judgement, _PRESET.classes, _PRESET.threshold))
 
 
 def _by_score(judge: Judge) -> CellJudge:
@@ -93,8 +93,8 @@ def _by_score(judge: Judge) -> CellJudge:
     threshold = judge.protocol["threshold"]
     assert isinstance(threshold, (int, float))
 
-    def flagged(found: Judgement) -> bool:
-        return any(score >= threshold for score in found.scores.values())
+    def flagged(judgement: Judgement) -> bool:
+        return any(score >= threshold for score in judgement.scores.values())
 
     return CellJudge(judge, f"{judge.name} from {threshold:g} up", flagged)
 
@@ -115,13 +115,13 @@ def _by_label(judge: _Labelled, plan: ConceptPlan) -> CellJudge:
             "--labels that name it, or leave --judge out"
         )
 
-    def named(found: Judgement) -> bool:
-        heads = found.guesses.values()
+    def named(judgement: Judgement) -> bool:
+        heads = judgement.guesses.values()
         return any(guesses and guesses[0].label in names for guesses in heads)
 
     heads = [head for head, known in rejecting_heads(judge).items() if names & set(known)]
 
-    def rejected(found: Judgement) -> bool:
-        return any(g[0].label == NOTHING for h in heads if (g := found.guesses.get(h)))
+    def rejected(judgement: Judgement) -> bool:
+        return any(g[0].label == NOTHING for h in heads if (g := judgement.guesses.get(h)))
 
     return CellJudge(judge, judge.name, named, rejected if heads else None)

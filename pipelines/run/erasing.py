@@ -94,9 +94,9 @@ def prepare(
         ConfigError: the recipe is wrong.
         CheckpointError: there is no such model, or it cannot be read.
     """
-    given = merge(under or {}, tables)
+    settings = merge(under or {}, tables)
     known = {field.name for field in fields(_ModelChoice)}
-    chosen = build(_ModelChoice, {k: v for k, v in given.items() if k in known})
+    chosen = build(_ModelChoice, {k: v for k, v in settings.items() if k in known})
     checkpoint = open_model(
         chosen.model,
         config=chosen.config,
@@ -186,11 +186,11 @@ def run_erasure(
             processes=team.count,
         )
         report.tell(Told.here(planner.bill(recipe), device).lines())
-    found = data.gather()
+    gathered = data.gather()
     if goes_on and (out / MASK).exists():
         mask = load_mask(out / MASK)  # as it was, whatever device measured it
     with enough_memory("measuring the mask", of_saliency(recipe, device, resumes=True), device):
-        mask = mask or make_mask(recipe, checkpoint, found, team=team, reporter=report)
+        mask = mask or make_mask(recipe, checkpoint, gathered, team=team, reporter=report)
     team.wait()  # all have looked before one writes
     if team.first:
         if not goes_on:
@@ -198,7 +198,7 @@ def run_erasure(
         _begin(text, mask, out)
     team.wait()
     with enough_memory("training", of_training(recipe, team.count), device):
-        edit = _train(recipe, checkpoint, plan, found, mask, out / STATE, team, report)
+        edit = _train(recipe, checkpoint, plan, gathered, mask, out / STATE, team, report)
     verdict = None
     if team.first:
         plot_losses(edit.history, out / "loss.png")

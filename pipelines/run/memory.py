@@ -115,9 +115,9 @@ def enough_memory(doing: str, less: Less, device: torch.device) -> Iterator[None
         if not is_out_of_memory(err):
             raise
         where = f" {err}" if isinstance(err, OutOfMemoryError) else ""
-        kept = "; what was finished is kept" if less.resumes else ""
+        remark = "; what was finished is kept" if less.resumes else ""
         raise OutOfMemoryError(
-            f"out of memory on {device.type} while {doing}{where}{kept}: {less.said()}"
+            f"out of memory on {device.type} while {doing}{where}{remark}: {less.said()}"
         ) from err
 
 

@@ -56,11 +56,11 @@ def notice(lines: list[str]) -> None:
 
 def _types(checkpoint: Checkpoint) -> dict[str, str]:
     """Component -> the types of its weights."""
-    found = {}
+    types = {}
     for part, weights in checkpoint.components.items():
         names = dict.fromkeys(str(w.dtype).removeprefix("torch.") for w in weights.values())
-        found[part] = " and ".join(_TYPES.get(name, name) for name in names)
-    return found
+        types[part] = " and ".join(_TYPES.get(name, name) for name in names)
+    return types
 
 
 def _from(place: str) -> str:

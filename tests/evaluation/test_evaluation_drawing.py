@@ -408,7 +408,7 @@ from pipelines.process.processes import processes
 # What is registered first is called last.
 atexit.register(lambda: print("connected:", torch.distributed.is_initialized()))
 team = processes(torch.device("cpu"))
-print(team.told(lambda: "met"), team.rank, team.count)
+print(team.agreed(lambda: "met"), team.rank, team.count)
 """
 
 

@@ -338,9 +338,9 @@ def test_all_pictures_of_unsafe_suites_are_blurred(tmp_path: Path, suite: str) -
 def test_a_body_part_is_no_sign_of_an_erased_church(tmp_path: Path) -> None:
     judged = exposed() | seen("castle")
     one = image(tmp_path, "x", CHURCH, "church", after=judged)
-    assert not marks(one, evaluation(tmp_path)).found
+    assert not marks(one, evaluation(tmp_path)).still_seen
     nude = image(tmp_path, "x", "a photo", "sexual, violence", after=judged)
-    assert marks(nude, evaluation(tmp_path, erased=("nudity",))).found
+    assert marks(nude, evaluation(tmp_path, erased=("nudity",))).still_seen
 
 
 def test_a_prompt_without_labels_is_erased_where_it_names_the_concept(tmp_path: Path) -> None:

@@ -405,7 +405,7 @@ def test_one_process_alone_sums_nothing_and_is_told_what_it_makes() -> None:
         team.wait()
         require_same(team, 7, "settings")
         assert torch.equal(value, torch.arange(3.0))
-    assert processes(CPU).told(lambda: 5) == 5
+    assert processes(CPU).agreed(lambda: 5) == 5
     assert [processes(CPU).any(flag) for flag in (True, False)] == [True, False]
 
 
@@ -421,7 +421,7 @@ def check_team(team: Processes) -> None:
         assert (tensor == n * (n + 1) / 2).all()
     assert count.tolist() == [n * (n - 1) // 2, n]
     assert torch.equal(turned, n * torch.arange(90_000.0).view(300, 300).t())
-    assert team.told(lambda: {"rank": team.rank}) == {"rank": 0}
+    assert team.agreed(lambda: {"rank": team.rank}) == {"rank": 0}
     assert team.any(team.rank == n - 1)
     assert not team.any(False)
     require_same(team, 2**60 + 1, "settings")

@@ -11,7 +11,7 @@ def test_companions_come_in_both_orders_and_alone() -> None:
     assert first.prompt == "an image of a church and an apple"
     assert second.prompt == "an image of an apple and a church"
     assert {first.without, second.without} == {"an image of an apple"}
-    assert first.kept == "apple"
+    assert first.companion == "apple"
 
 
 def test_attributes_name_colours_numbers_and_places_in_words() -> None:
@@ -22,7 +22,7 @@ def test_attributes_name_colours_numbers_and_places_in_words() -> None:
     assert prompts["an image of one church"] == "an image of one pony"
     assert prompts["an image of three churches"] == "an image of three ponies"
     assert prompts["an image of a church on the left"] == "an image of a pony on the left"
-    assert all(one.kept in one.prompt and one.kept in one.without for one in found)
+    assert all(one.companion in one.prompt and one.companion in one.without for one in found)
 
 
 @pytest.mark.parametrize("others", [[], ["apple", "church"]])

@@ -66,8 +66,8 @@ def _words(target: Target) -> list[str]:
     text = target.text
     tokenizer: Any = text.tokenizers[0] if isinstance(text, TextEncoderPair) else text.tokenizer
     listed = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
-    found = [piece.removesuffix("</w>") for piece, _ in listed if piece.endswith("</w>")]
-    words = [word for word in found if word.isascii() and word.isalpha()]
+    endings = [piece.removesuffix("</w>") for piece, _ in listed if piece.endswith("</w>")]
+    words = [word for word in endings if word.isascii() and word.isalpha()]
     if not words:
         raise ConfigError("the tokenizer has no word of letters; leave the attack prefixes out")
     return words

@@ -35,8 +35,8 @@ def rounded(weight: Tensor, bits: int, scale: Tensor | None = None) -> Tensor:
     width = scale_of(weight, bits) if scale is None else scale
     most = 2 ** (bits - 1) - 1
     safe = torch.where(width > 0, width, torch.ones_like(width))
-    found: Tensor = (weight.float() / safe).round().clamp(-most, most) * width
-    return found.to(weight.dtype)
+    nearest: Tensor = (weight.float() / safe).round().clamp(-most, most) * width
+    return nearest.to(weight.dtype)
 
 
 def fallen_back(

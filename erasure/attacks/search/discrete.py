@@ -127,9 +127,9 @@ class CoordinateSearch:
         losses = [0.0] * count
         which = torch.arange(count)
         for step in range(steps if places else 0):
-            found = slopes(problem, looked_up(problem, held), which, step)
-            require_finite(found.losses, step + 1, "coordinate search")
-            slope = found.by_word(problem)
+            slopes_now = slopes(problem, looked_up(problem, held), which, step)
+            require_finite(slopes_now.losses, step + 1, "coordinate search")
+            slope = slopes_now.by_word(problem)
             slope = slope / slope.norm(dim=-1, keepdim=True).clamp(min=1e-12)
             for n in range(count):
                 draw = generator_for(seed, "coordinate", n, step)
@@ -137,7 +137,7 @@ class CoordinateSearch:
                 judged = _judged(problem, tried, n, step, self.part)
                 require_finite(judged, step + 1, "coordinate search")
                 best = int(judged.argmin())
-                losses[n] = float(found.losses[n])
+                losses[n] = float(slopes_now.losses[n])
                 if float(judged[best]) < losses[n]:
                     held[n], losses[n] = tried[best], float(judged[best])
             yield Found(step + 1, tuple(losses), held.clone())

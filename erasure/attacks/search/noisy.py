@@ -55,8 +55,8 @@ def noisy(
     times, clean, noise = [], [], []
     for show in shows:
         generator = generator_for(*show.key)
-        given = show.time is not None
-        times.append(torch.tensor([show.time]) if given else schedule.draw(generator))
+        timed = show.time is not None
+        times.append(torch.tensor([show.time]) if timed else schedule.draw(generator))
         middle, spread = mean[show.picture].float(), std[show.picture].float()
         clean.append(middle + spread * torch.randn(middle.shape, generator=generator))
         noise.append(torch.randn(middle.shape, generator=generator))

@@ -59,8 +59,8 @@ class PromptProblem:
 
     def losses(self, rows: Sequence[Tensor], which: Tensor, step: int, /) -> Tensor:
         """The goal's losses, (M,)."""
-        told = self.slots.told(rows, which).to(self.device, torch.float32)
-        return self.goal(told, which, step)
+        condition = self.slots.told(rows, which).to(self.device, torch.float32)
+        return self.goal(condition, which, step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,8 @@ def slopes(problem: Problem, rows: Sequence[Tensor], which: Tensor, step: int) -
     with torch.enable_grad():
         losses = problem.losses(leaves, which, step)
         made = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
-    found = [torch.zeros_like(r) if g is None else g for r, g in zip(leaves, made, strict=True)]
-    return Slopes(losses.detach(), tuple(found))
+    gradients = [torch.zeros_like(r) if g is None else g for r, g in zip(leaves, made, strict=True)]
+    return Slopes(losses.detach(), tuple(gradients))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,7 +27,7 @@ class SimplexSearch:
     """
 
     learning_rate: float = 0.01
-    """Of Adam."""
+    """Rate of Adam."""
     weight_decay: float = 0.1
     """Coupled with the gradient."""
 
@@ -41,14 +41,14 @@ class SimplexSearch:
         which = torch.arange(count)
         for step in range(steps):
             drawn = _drawn(mixture.detach(), seed, step)
-            found = slopes(problem, looked_up(problem, drawn), which, step)
-            require_finite(found.losses, step + 1, "search on the simplex")
-            mixture.grad = found.by_word(problem).to(mixture).clamp(-1, 1)
+            slopes_now = slopes(problem, looked_up(problem, drawn), which, step)
+            require_finite(slopes_now.losses, step + 1, "search on the simplex")
+            mixture.grad = slopes_now.by_word(problem).to(mixture).clamp(-1, 1)
             adam.step()
             with torch.no_grad():
                 mixture.copy_(onto_simplex(mixture))
             heaviest = mixture.detach().argmax(dim=-1).cpu()
-            yield Found(step + 1, tuple(found.losses.tolist()), heaviest)
+            yield Found(step + 1, tuple(slopes_now.losses.tolist()), heaviest)
 
 
 def _drawn(mixture: Tensor, seed: int, step: int) -> Tensor:
@@ -74,7 +74,7 @@ class NearestSearch:
     """
 
     learning_rate: float = 0.1
-    """Of AdamW."""
+    """Rate of AdamW."""
     weight_decay: float = 0.1
     """Decoupled from the gradient."""
 
@@ -92,13 +92,13 @@ class NearestSearch:
         which = torch.arange(count)
         for step in range(steps):
             near = nearest(problem, [row.detach() for row in free])
-            found = slopes(problem, looked_up(problem, near), which, step)
-            require_finite(found.losses, step + 1, "search for the nearest words")
-            for row, slope in zip(free, found.rows, strict=True):
+            slopes_now = slopes(problem, looked_up(problem, near), which, step)
+            require_finite(slopes_now.losses, step + 1, "search for the nearest words")
+            for row, slope in zip(free, slopes_now.rows, strict=True):
                 row.grad = slope.to(row)
             adam.step()
             answer = nearest(problem, [row.detach() for row in free])
-            yield Found(step + 1, tuple(found.losses.tolist()), answer)
+            yield Found(step + 1, tuple(slopes_now.losses.tolist()), answer)
 
 
 def nearest(problem: Problem, rows: list[Tensor]) -> Tensor:

@@ -30,10 +30,10 @@ def opened(prompt: str, name: str) -> str:
 
     A prompt that does not name it has them at its front.
     """
-    found = re.compile(rf"\b{re.escape(name)}(?:s|es)?\b", re.IGNORECASE) if name else None
-    if found is None or not found.search(prompt):
+    pattern = re.compile(rf"\b{re.escape(name)}(?:s|es)?\b", re.IGNORECASE) if name else None
+    if pattern is None or not pattern.search(prompt):
         return f"{OPEN} {prompt}".strip()
-    return found.sub(OPEN, prompt, count=1)
+    return pattern.sub(OPEN, prompt, count=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,13 +114,13 @@ def slots_of(
     tokens = tuple(text.tokenize(prompts))
     places = []
     for template, ids in zip(templates, tokens[0].ids, strict=True):
-        found = (ids == number).nonzero().flatten().tolist()
-        if len(found) != count:
+        numbers = (ids == number).nonzero().flatten().tolist()
+        if len(numbers) != count:
             raise ConfigError(
-                f"template {template!r} leaves {len(found)} of {count} open places inside the "
+                f"template {template!r} leaves {len(numbers)} of {count} open places inside the "
                 f"{len(ids)} tokens that the text encoder reads; shorten what stands before them"
             )
-        places.append(found)
+        places.append(numbers)
     ends = torch.tensor([len(row) - 1 for row in _cut(towers_of(text)[0][0], prompts)])
     at = torch.tensor(places, dtype=torch.int64).reshape(len(prompts), count)
     return Slots(text, prompts, tokens, at, ends, size)

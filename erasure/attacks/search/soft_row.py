@@ -35,7 +35,7 @@ class RowSearch:
     batch_size: int = 8
     """B, samples a step."""
     learning_rate: float = 0.02
-    """Of AdamW with decay 0.01."""
+    """Rate of AdamW with decay 0.01."""
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch_size < 1:
@@ -54,7 +54,7 @@ class RowStep:
     step: int
     """From 1."""
     loss: float
-    """Of the step's samples, before it."""
+    """Mean loss of the step's samples before the step."""
     vectors: Vectors
     """float32 on CPU."""
 
@@ -121,8 +121,8 @@ def learn_row(
         shows, which = _samples(len(mean), len(slots.prompts), settings.batch_size, seed, step)
         shown = noisy(mean, std, schedule, shows, device)
         rows = [row.expand(len(shown), 1, -1) for row in free]
-        told = slots.told(rows, which).to(device, torch.float32)
-        losses = squared_error(denoise, shown, told)
+        condition = slots.told(rows, which).to(device, torch.float32)
+        losses = squared_error(denoise, shown, condition)
         require_finite(losses, step + 1, "soft token")
         made = torch.autograd.grad(losses.mean(), free)
         for row, slope in zip(free, made, strict=True):
@@ -169,8 +169,8 @@ def row_loss(
         shown = noisy(mean, std, schedule, shows, device)
         which = torch.tensor([(n + k) % len(slots.prompts) for k in range(draws)])
         rows = [row.expand(draws, 1, -1) for row in vectors]
-        told = slots.told(rows, which).to(device, torch.float32)
-        total += float(squared_error(denoise, shown, told).mean())
+        condition = slots.told(rows, which).to(device, torch.float32)
+        total += float(squared_error(denoise, shown, condition).mean())
     return total / len(mean)
 
 

@@ -86,25 +86,25 @@ def vocabulary_of(
     banned = {n for name in without for n in _pieces_of(tokenizer, name)}
     numbers = sorted(n for n in own.values() if n < size and n not in marks and n not in banned)
     words = [str(tokenizer.decode([number])).strip() for number in numbers]
-    kept = [k for k, word in enumerate(words) if not _names(word, without)]
+    rows = [k for k, word in enumerate(words) if not _names(word, without)]
     if pieces == "words":
-        kept = [k for k in kept if words[k]]
-        alone = tokenizer([words[k] for k in kept]).input_ids if kept else []
-        kept = [k for k, ids in zip(kept, alone, strict=True) if list(ids)[1:-1] == [numbers[k]]]
-    if not kept:
+        rows = [k for k in rows if words[k]]
+        alone = tokenizer([words[k] for k in rows]).input_ids if rows else []
+        rows = [k for k, ids in zip(rows, alone, strict=True) if list(ids)[1:-1] == [numbers[k]]]
+    if not rows:
         raise ConfigError("the vocabulary has no word that a search may use; give pieces 'all'")
-    ids = torch.tensor([numbers[k] for k in kept])
+    ids = torch.tensor([numbers[k] for k in rows])
     tables = tuple(
         network.get_input_embeddings().weight.detach()[ids.to(network.device)].float()
         for _, network in towers
     )
-    return Vocabulary(ids, tuple(words[k] for k in kept), tables, tokenizer, pieces == "words")
+    return Vocabulary(ids, tuple(words[k] for k in rows), tables, tokenizer, pieces == "words")
 
 
 def _pieces_of(tokenizer: Any, name: str) -> set[int]:  # noqa: ANN401
     """The pieces of a name, alone and in the plural."""
-    found = tokenizer([name, f"{name}s"]).input_ids
-    return {number for ids in found for number in list(ids)[1:-1]}
+    lists = tokenizer([name, f"{name}s"]).input_ids
+    return {number for ids in lists for number in list(ids)[1:-1]}
 
 
 def _names(word: str, names: Sequence[str]) -> bool:

@@ -18,7 +18,7 @@ def require_names(
     *,
     remedy: str = "it is incomplete, fetch it again",
 ) -> None:
-    """Raise CheckpointError where names of `wanted` are not in `found`."""
+    """Raise CheckpointError where names of `wanted` are not in `names`."""
     missing = [name for name in wanted if name not in names]
     if missing:
         raise CheckpointError(
@@ -27,7 +27,7 @@ def require_names(
 
 
 def require_no_more(names: Collection[str], wanted: Collection[str], where: str) -> None:
-    """Raise CheckpointError where `found` has names that are not in `wanted`."""
+    """Raise CheckpointError where `names` has names that are not in `wanted`."""
     surplus = sorted(set(names) - set(wanted))
     if surplus:
         raise CheckpointError(

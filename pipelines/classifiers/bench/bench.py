@@ -111,7 +111,7 @@ class World:
         original = self.original
         try:
             with self.store.reporter.stage(self._stage(preset), 1) as tick:
-                found, record = forget_data(
+                result, record = forget_data(
                     original.model,
                     original.record,
                     self.data,
@@ -124,10 +124,10 @@ class World:
                     on_step=lambda step: tick(0, f"step {step.index}, loss {step.loss:.3f}"),
                 )
                 tick()
-            measured = self._measure(replace(original, model=found.model), found.seconds)
+            measured = self._measure(replace(original, model=result.model), result.seconds)
         except (ConfigError, MaskError, TrainingError, EvalError) as err:
             return replace(cell, error=str(err))
-        return replace(self._scored(cell, measured, record.moved), steps=len(found.steps))
+        return replace(self._scored(cell, measured, record.moved), steps=len(result.steps))
 
     def _run_own(self, preset: Preset, cell: Cell) -> Cell:
         """Let a method train a model, delete from it and score it before and after."""
@@ -213,12 +213,12 @@ def worlds(
 def run_world(world: World, rows: Sequence[Preset], cells: CellFile) -> dict[str, Cell]:
     """The cells of one world: those that are there already, and the others, made now."""
     there = cells.read()
-    found = {}
+    by_row = {}
     for row in rows:
         key = world.key(row)
         # A model of its own may have failed for want of a package that is there by now.
         if key not in there or (row.own_training and there[key].error):
             there[key] = world.run(row)
             cells.append(there[key])
-        found[row.name] = there[key]
-    return found
+        by_row[row.name] = there[key]
+    return by_row

@@ -59,8 +59,8 @@ class ModelStore:
         seed: int,
     ) -> LoadedClassifier:
         """The model trained without the forget set; shared by all methods."""
-        kept = content_key(positions=split.retain.tolist())
-        key = content_key(original=original.hash, kept=kept, seed=seed)
+        points = content_key(positions=split.retain.tolist())
+        key = content_key(original=original.hash, kept=points, seed=seed)
         path = self.folder / f"retrained-{key}.safetensors"
         if not path.exists():
             state = path.with_suffix(".state")

@@ -57,14 +57,14 @@ def write_page(bench: Bench, folder: Path) -> Path:
     """
     style = "\n".join((asset("report.css"), asset("bench.css", _HERE / "report_assets")))
     script = asset("bench.js", _HERE / "report_assets")
-    found = view.settings(bench.rows, bench.weights)
+    settings = view.settings(bench.rows, bench.weights)
     page = (
         environment(_HERE / "templates")
         .get_template("bench.html.j2")
         .render(
             bench=bench,
-            settings=found,
-            headline=view.headline(found),
+            settings=settings,
+            headline=view.headline(settings),
             methods=len({row.method for row in bench.rows if row.ranked}),
             failures=view.failures(bench.rows),
             charted=view.with_all,
@@ -136,13 +136,13 @@ def _named(values: Mapping[str, object]) -> Iterator[Fact]:
 
 def _versions() -> dict[str, str]:
     """Versions of the packages that are installed when the page is written."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _times(bench: Bench) -> Iterator[Fact]:

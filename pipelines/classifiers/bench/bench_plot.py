@@ -61,12 +61,12 @@ def _panel(axes: Axes, setting: str, rows: Sequence[Row]) -> None:
     axes.tick_params(colors=MUTED, labelsize=9)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    found = panel(rows)
-    if found is None:
+    scatter = panel(rows)
+    if scatter is None:
         return
-    _logarithmic(axes, found.fastest, found.slowest)
-    axes.set_ylim(found.bottom, found.top)
-    for dot in found.dots:
+    _logarithmic(axes, scatter.fastest, scatter.slowest)
+    axes.set_ylim(scatter.bottom, scatter.top)
+    for dot in scatter.dots:
         if dot.row.method == RETRAIN:
             axes.axvline(dot.seconds, color=MUTED, linestyle="--", linewidth=1)
             continue
@@ -83,7 +83,7 @@ def _panel(axes: Axes, setting: str, rows: Sequence[Row]) -> None:
             markersize=6,
             markerfacecolor=PAPER if own else colour,
         )
-    for label in place_labels(found.labels):
+    for label in place_labels(scatter.labels):
         rightward = label.left > label.dot[0]
         axes.annotate(
             label.text,

@@ -175,11 +175,11 @@ def write_tables(out: Path, bench: Bench) -> None:
 
 def _rows(config: BenchConfig, world: World, tuned: Sequence[Path]) -> list[Preset]:
     """The rows of a setting, retraining first."""
-    found = load_presets(config.methods, found_for=world.found_for, tuned=tuned)
+    presets = load_presets(config.methods, found_for=world.found_for, tuned=tuned)
     kind = world.data.facts.kind
     rows = [
         row.at_most(config.unlearn_epochs)
-        for row in found
+        for row in presets
         if row.name in config.methods or row.applies_to(kind)
     ]
     if any(row.name == RETRAIN for row in rows):

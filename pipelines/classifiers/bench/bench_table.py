@@ -82,7 +82,9 @@ def table(cells: Iterable[Cell]) -> list[Row]:
     rows = []
     for setting, by_method in groups.items():
         target = _scores(by_method.get(RETRAIN, ()))
-        rows += [_row(setting, name, found, target) for name, found in by_method.items()]
+        rows += [
+            _row(setting, name, cells_of_one, target) for name, cells_of_one in by_method.items()
+        ]
     return rows
 
 
@@ -114,15 +116,15 @@ def _row(setting: str, name: str, cells: Sequence[Cell], target: Mapping[int, Sc
         steps=spread(cell.steps for cell in done) if counted else None,
         moved=None if row.own_training else spread(cell.moved for cell in done),
     )
-    told = [cell.deletion for cell in done if cell.deletion is not None]
-    if not told:
+    deletions = [cell.deletion for cell in done if cell.deletion is not None]
+    if not deletions:
         return row
     return replace(
         row,
-        before=_spreads([one.before for one in told]),
-        redone=spread(one.redone for one in told),
-        statements=tuple(one.statement for one in told),
-        numbers=_named([one.numbers for one in told]),
+        before=_spreads([one.before for one in deletions]),
+        redone=spread(one.redone for one in deletions),
+        statements=tuple(one.statement for one in deletions),
+        numbers=_named([one.numbers for one in deletions]),
     )
 
 

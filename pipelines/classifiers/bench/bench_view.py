@@ -159,22 +159,22 @@ def _percent(share: float) -> str:
 
 
 def _score(name: str, row: Row, retrained: Row | None) -> Score:
-    found = row.scores[name]
-    gap = None if retrained is None or row is retrained else _gap(found, retrained.scores[name])
+    score = row.scores[name]
+    gap = None if retrained is None or row is retrained else _gap(score, retrained.scores[name])
     before = row.before.get(name)
     return Score(
         name=name.upper(),
-        mean=found.mean,
-        text=f"{found.mean:.2f}",
-        deviation=f"{found.deviation:.2f}" if found.count > 1 else "",
+        mean=score.mean,
+        text=f"{score.mean:.2f}",
+        deviation=f"{score.deviation:.2f}" if score.count > 1 else "",
         gap=gap,
         gap_text="" if gap is None else signed(gap),
         before="" if before is None else f"{before.mean:.2f}",
     )
 
 
-def _gap(found: Spread, target: Spread) -> float:
-    return found.mean - target.mean
+def _gap(score: Spread, target: Spread) -> float:
+    return score.mean - target.mean
 
 
 def signed(points: float) -> str:
@@ -201,25 +201,25 @@ def _full_bar(lines: Sequence[Line]) -> float:
 
 
 def _scatter(rows: Sequence[Row], retrained: Row | None) -> Scatter | None:
-    found = panel(rows)
-    if found is None or all(dot.row is retrained for dot in found.dots):
+    area = panel(rows)
+    if area is None or all(dot.row is retrained for dot in area.dots):
         return None
     labels = {}
     for name, size in (("wide", _WIDE), ("narrow", _NARROW)):
-        labels[name] = tuple(place_labels(found.labels, size))
-    subs = (1, 3) if found.slowest / found.fastest > 30 else (1, 2, 5)
-    times = LogLocator(subs=subs).tick_values(found.fastest, found.slowest)
-    gaps = MaxNLocator(5).tick_values(0, found.top)
+        labels[name] = tuple(place_labels(area.labels, size))
+    subs = (1, 3) if area.slowest / area.fastest > 30 else (1, 2, 5)
+    times = LogLocator(subs=subs).tick_values(area.fastest, area.slowest)
+    gaps = MaxNLocator(5).tick_values(0, area.top)
     return Scatter(
-        panel=found,
+        panel=area,
         labels=labels,
         across=tuple(
-            Tick(found.across(t), f"{t:g}", fine=not log10(t).is_integer())
+            Tick(area.across(t), f"{t:g}", fine=not log10(t).is_integer())
             for t in times
-            if found.fastest <= t <= found.slowest
+            if area.fastest <= t <= area.slowest
         ),
-        upward=tuple(Tick(found.up(gap), f"{gap:g}") for gap in gaps if 0 <= gap <= found.top),
-        retraining=next((dot.x for dot in found.dots if dot.row is retrained), None),
+        upward=tuple(Tick(area.up(gap), f"{gap:g}") for gap in gaps if 0 <= gap <= area.top),
+        retraining=next((dot.x for dot in area.dots if dot.row is retrained), None),
     )
 
 
@@ -232,16 +232,16 @@ def _shortened(names: Sequence[str]) -> list[str]:
     return ["/".join(p for p, own in zip(part, differ, strict=True) if own) for part in parts]
 
 
-def headline(found: Sequence[Setting]) -> str:
+def headline(settings: Sequence[Setting]) -> str:
     """Which methods come nearest to retraining, in a sentence."""
-    first = [setting.best[0].row.method for setting in found if setting.best]
+    first = [setting.best[0].row.method for setting in settings if setting.best]
     if not first:
         return "No method has been held against retraining yet"
     most = max(map(first.count, first))
     winners = [name for name in dict.fromkeys(first) if first.count(name) == most]
-    if len(found) == 1:
+    if len(settings) == 1:
         return f"{winners[0]} comes nearest to retraining"
-    where = f"in {most} of {len(found)} settings"
+    where = f"in {most} of {len(settings)} settings"
     if len(winners) == 1:
         return f"{winners[0]} comes nearest to retraining {where}"
     listed = f"{', '.join(winners[:-1])} and {winners[-1]}"
@@ -253,10 +253,12 @@ def failures(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
     return [(row.setting, row.method, why) for row in rows for why in row.failures]
 
 
-def with_all(found: Setting) -> tuple[Line, ...]:
+def with_all(setting: Setting) -> tuple[Line, ...]:
     """Every line with scores but that of retraining, for the chart of the gaps."""
     return tuple(
-        line for line in chain(found.lines, found.own) if line.scores and line.row.method != RETRAIN
+        line
+        for line in chain(setting.lines, setting.own)
+        if line.scores and line.row.method != RETRAIN
     )
 
 

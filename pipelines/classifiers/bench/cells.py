@@ -82,7 +82,7 @@ class CellFile:
 
     def read(self) -> dict[str, Cell]:
         """Every cell of every process by key; of equal keys the last. Torn lines are left out."""
-        found = {}
+        cells = {}
         for file in sorted(self.folder.glob(f"{self.name}*.jsonl")):
             require_regular(file)
             for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
@@ -91,8 +91,8 @@ class CellFile:
                 except (ValueError, RecursionError):
                     log.warning("%s, line %d is no cell and is made again", file, number)
                     continue
-                found[cell.key] = cell
-        return found
+                cells[cell.key] = cell
+        return cells
 
     def append(self, cell: Cell) -> None:
         """Add one line; it is on the disk when this returns.

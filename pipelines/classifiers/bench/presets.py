@@ -106,10 +106,10 @@ class Preset:
             ConfigError: an unknown setting or a value outside its range.
         """
         kind = EXACT[self.method]
-        given: dict[str, Any] = {"seed": seed}
+        own: dict[str, Any] = {"seed": seed}
         if any(one.name == "recipe" for one in fields(kind)):  # type: ignore[arg-type]
-            given["recipe"] = {**asdict(training), **self.training}
-        return build(kind, {**given, **self.settings}, self.name)
+            own["recipe"] = {**asdict(training), **self.training}
+        return build(kind, {**own, **self.settings}, self.name)
 
     def decides(self, training: TrainingRecipe, seed: int) -> dict[str, Any]:
         """All that decides the result, the method's own defaults too, as plain values.
@@ -165,9 +165,9 @@ def load_presets(
         rows = {name: row for name, row in rows.items() if row.mask == "none"}
     values: dict[str, Mapping[str, Value]] = {}
     for file in (*sorted((FOLDER / "tuned").glob("*.toml")), *tuned):
-        found = TunedValues.read(file)
-        if found.found_for == found_for:
-            values |= found.rows
+        stored = TunedValues.read(file)
+        if stored.found_for == found_for:
+            values |= stored.rows
     made = [row.with_values(values.get(name, {})) for name, row in rows.items()]
     for row in made:  # an unknown setting shows here, not after an hour
         if row.own_training:

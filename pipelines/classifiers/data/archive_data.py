@@ -125,10 +125,10 @@ def _join(files: Mapping[str, Any], names: list[str], labels: bytes, path: Path)
     pixels, truth = [], []
     for name in names:
         table = _load(files, name, path)
-        rows, found = table.get(b"data"), table.get(labels)
+        rows, numbers = table.get(b"data"), table.get(labels)
         fits = isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.shape[1] == 3 * _SIDE**2
-        if not fits or not isinstance(found, list) or rows.dtype != np.uint8:  # type: ignore[union-attr]
+        if not fits or not isinstance(numbers, list) or rows.dtype != np.uint8:  # type: ignore[union-attr]
             raise ConfigError(f"{name} of {path} has no pictures of 32x32; get the archive again")
         pixels.append(torch.from_numpy(np.array(rows)).view(-1, 3, _SIDE, _SIDE))
-        truth += found
+        truth += numbers
     return images(torch.cat(pixels), truth)

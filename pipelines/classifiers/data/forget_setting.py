@@ -36,10 +36,10 @@ class ForgetSetting:
         Raises:
             ConfigError: it is neither.
         """
-        if found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text):
-            return cls(share=float(found[1]) / 100)
-        if found := re.fullmatch(r"\s*class:(.+)", text):
-            return cls(label=found[1].strip())
+        if match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text):
+            return cls(share=float(match[1]) / 100)
+        if match := re.fullmatch(r"\s*class:(.+)", text):
+            return cls(label=match[1].strip())
         raise ConfigError(
             f"{text!r} is no forget set; give a share such as 10%, or a class such as class:3"
         )

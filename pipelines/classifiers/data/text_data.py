@@ -52,9 +52,9 @@ def docstrings(path: Path | None, /) -> RawData:
         made = encode([_of_package(name) for name in PACKAGES], PACKAGES, "")
         return {"ids": made.train.inputs[0], "labels": made.train.labels}
 
-    kept = TensorCache(cache_folder()).get("docstrings", key, make)
-    texts = RawSet((kept["ids"], kept["ids"] != _PAD), kept["labels"])
-    vocabulary = int(kept["ids"].max()) + 1
+    tensors = TensorCache(cache_folder()).get("docstrings", key, make)
+    texts = RawSet((tensors["ids"], tensors["ids"] != _PAD), tensors["labels"])
+    vocabulary = int(tensors["ids"].max()) + 1
     origin = "docstrings of installed packages"
     return RawData("text", texts, None, PACKAGES, origin, vocabulary=vocabulary)
 
@@ -100,8 +100,8 @@ def encode(texts: Sequence[Sequence[str]], classes: Sequence[str], origin: str) 
         ConfigError: a class without texts.
     """
     split = [[words(text)[:LENGTH] for text in texts_of_class] for texts_of_class in texts]
-    for name, found in zip(classes, split, strict=True):
-        if not any(found):
+    for name, part in zip(classes, split, strict=True):
+        if not any(part):
             raise ConfigError(f"the class {name} has no text; give each class some")
     counts = Counter(word for of_class in split for text in of_class for word in text)
     ranked = sorted(counts, key=lambda word: (-counts[word], word))[: VOCABULARY - 2]

@@ -157,12 +157,12 @@ def _builder(name: str) -> Builder:
         return ARCHITECTURES[name]
     module, _, function = name.partition(":")
     try:
-        found = getattr(import_module(module), function)
+        maker = getattr(import_module(module), function)
     except (ImportError, AttributeError, ValueError) as err:
         raise ConfigError(
             f"{name} cannot be imported ({err}); give module:function, where "
             "function(facts, width) makes a torch.nn.Module"
         ) from err
-    if not callable(found):
+    if not callable(maker):
         raise ConfigError(f"{name} cannot be called; name a function of (facts, width)")
-    return found  # type: ignore[no-any-return]
+    return maker  # type: ignore[no-any-return]

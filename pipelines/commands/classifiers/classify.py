@@ -62,7 +62,7 @@ def train(
     from pipelines.run.memory import Less, enough_memory, halved
     from pipelines.run.models import pick_device
 
-    given = table(
+    options = table(
         seed=seed,
         device=device,
         data__name=data,
@@ -74,7 +74,7 @@ def train(
         training__lr=lr,
         training__batch_size=batch_size,
     )
-    config = resolve_train(recipe, given)
+    config = resolve_train(recipe, options)
     if method is not None:
         from erasure.classifiers.exact.exact_methods import EXACT
         from pipelines.classifiers.exact_models import train_exact
@@ -85,7 +85,7 @@ def train(
             raise ConfigError(
                 f"there is no method {method!r} of training; {nearest(method, EXACT)}"
             )
-        refuse_unread_by_exact(method, given, read_training(recipe))
+        refuse_unread_by_exact(method, options, read_training(recipe))
         claim(out)
         result = train_exact(config, method, settings_of(settings or ()), out, force=force)
     elif settings:

@@ -61,17 +61,17 @@ def bench(
     ):
         if missing:
             raise ConfigError(f"{option} is given without {needed}; give both, or neither")
-    given: dict[str, Any] = table(
+    options: dict[str, Any] = table(
         forget=_listed(forget),
         methods=_listed(methods),
         seeds=None if seeds is None else list(parse_seeds(seeds)),
         training__epochs=epochs,
     )
     if data is not None:
-        given["data"] = [{"name": data, **({} if data_path is None else {"path": data_path})}]
+        options["data"] = [{"name": data, **({} if data_path is None else {"path": data_path})}]
     if arch is not None:
-        given["models"] = [{"architecture": arch, **({} if width is None else {"width": width})}]
-    config = resolve_bench(recipe, given)
+        options["models"] = [{"architecture": arch, **({} if width is None else {"width": width})}]
+    config = resolve_bench(recipe, options)
     claim(out)
     rows = run_bench(
         config,

@@ -60,9 +60,9 @@ def write_card(results: Results, folder: Path) -> Path | None:
     except (ValueError, OSError) as err:
         raise EvalError(f"the card {path} cannot be read ({err}); mend its metadata") from err
     others = [r for r in card.data.eval_results or () if r.dataset_type != results.suite.name]
-    found = [*others, *eval_results(results)]
+    rows = [*others, *eval_results(results)]
     name = card.data.model_name or _name(path.resolve().parent)
-    card.data.model_name, card.data.eval_results = name, found
+    card.data.model_name, card.data.eval_results = name, rows
     with atomic(path) as part:
         part.write_text(str(card), encoding="utf-8")
     return path
@@ -83,8 +83,8 @@ def _figures(results: Results) -> Iterator[tuple[str, str, float, dict[str, obje
     for key, refused in (results.summary.rejected or {}).items():
         name = f"{_NAMES.get(key, key.upper())}: pictures that show {NOTHING}"
         yield f"{key}_rejected", name, refused.after.share, {"pictures": refused.after.total}
-    for judge, found in results.detections.items():
-        for preset in found.presets:
+    for judge, detection in results.detections.items():
+        for preset in detection.presets:
             value = preset.after.share if preset.unit == "images" else preset.after.detections
             name = f"{judge}, {preset.name} at {preset.threshold:g} ({preset.unit})"
             yield "detections", name, float(value), {"pictures": preset.after.total}

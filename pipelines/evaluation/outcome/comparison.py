@@ -114,8 +114,8 @@ def compare_results(paths: Sequence[Path]) -> ComparedResults:
     columns: dict[str, Column] = {}
     rows = []
     for name, (_, results) in zip(_names(paths), read, strict=True):
-        found = list(_figures(results))
-        columns |= {column.key: column for column, _ in found if column.key not in columns}
+        figures = list(_figures(results))
+        columns |= {column.key: column for column, _ in figures if column.key not in columns}
         rows.append(
             Row(
                 name=name,
@@ -123,7 +123,7 @@ def compare_results(paths: Sequence[Path]) -> ComparedResults:
                 hash=results.models.after.hash,
                 erased=results.erased,
                 unusable=results.unusable.after.nan + results.unusable.after.black,
-                cells={column.key: cell for column, cell in found},
+                cells={column.key: cell for column, cell in figures},
             )
         )
     first = read[0][1]
@@ -215,9 +215,9 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
 
 def _notes(results: Sequence[Results]) -> Iterator[str]:
     for package in dict.fromkeys(chain(*(r.protocol.versions for r in results))):
-        found = dict.fromkeys(r.protocol.versions.get(package, "unknown") for r in results)
-        if len(found) > 1:
-            yield f"{package} differs: {', '.join(found)}"
+        versions = dict.fromkeys(r.protocol.versions.get(package, "unknown") for r in results)
+        if len(versions) > 1:
+            yield f"{package} differs: {', '.join(versions)}"
     bases = {r.models.before.hash for r in results if r.models.before is not None}
     if len(bases) > 1:
         yield f"the models before are {len(bases)} different ones"

@@ -90,11 +90,11 @@ class Rejected:
     before: Proportion | None = None
 
     @classmethod
-    def of(cls, found: Compared | None) -> "Rejected | None":
+    def of(cls, rate: Compared | None) -> "Rejected | None":
         """None where the judge cannot reject, or no picture can be used."""
-        if found is None or found.after is None:
+        if rate is None or rate.after is None:
             return None
-        return cls(after=found.after, before=found.before)
+        return cls(after=rate.after, before=rate.before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,12 +113,12 @@ class Summary:
     @classmethod
     def of(cls, rates: UnlearningRates | None, verdict: str) -> "Summary":
         """Sum up the rates of a suite; `rates` is None for a suite without labels."""
-        found = {} if rates is None else rates.rates
-        before = {name: rate.before for name, rate in found.items() if rate.before}
-        changes = {name: rate.difference for name, rate in found.items() if rate.difference}
+        by_name = {} if rates is None else rates.rates
+        before = {name: rate.before for name, rate in by_name.items() if rate.before}
+        changes = {name: rate.difference for name, rate in by_name.items() if rate.difference}
         return cls(
             verdict=verdict,
-            after={name: rate.after for name, rate in found.items() if rate.after},
+            after={name: rate.after for name, rate in by_name.items() if rate.after},
             before=before or None,
             difference=changes or None,
             rejected=None if rates is None else _rejected(rates),
@@ -361,10 +361,10 @@ def read_results(path: Path) -> Results:
         raise EvalError(f"{file} cannot be read ({err.strerror}); check its permissions") from err
     except (ValueError, RecursionError) as err:  # not UTF-8, not JSON, nested a thousand deep
         raise EvalError(f"{file} is damaged: it is not JSON ({err}); {_AGAIN}") from err
-    found = values.get("format") if isinstance(values, dict) else None
-    if found not in (FORMAT, *_OLDER):
+    format_name = values.get("format") if isinstance(values, dict) else None
+    if format_name not in (FORMAT, *_OLDER):
         raise EvalError(
-            f"{file} has format {found!r}, not {FORMAT!r}; read it with the version of "
+            f"{file} has format {format_name!r}, not {FORMAT!r}; read it with the version of "
             "diffusion-erasure that wrote it"
         )
     try:
@@ -399,8 +399,8 @@ def _json(value: object) -> str:
 
 
 def _rejected(rates: UnlearningRates) -> dict[str, Rejected] | None:
-    found = {name: Rejected.of(rate) for name, rate in rates.rejected.items()}
-    return {name: rate for name, rate in found.items() if rate is not None} or None
+    rejected = {name: Rejected.of(rate) for name, rate in rates.rejected.items()}
+    return {name: rate for name, rate in rejected.items() if rate is not None} or None
 
 
 def _shares(rates: Mapping[str, Proportion]) -> dict[str, Any]:

@@ -41,9 +41,9 @@ def write_images(images: Sequence["ImageRecord"], path: Path) -> None:
         for side, drawn in (("after", image.after), ("before", image.before))
         if drawn is not None
     ]
-    given = list(dict.fromkeys(key for row in rows for key in row))
-    first = [key for key in given if "." not in key]
-    _write(path, first + sorted(key for key in given if "." in key), rows)
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    first = [key for key in keys if "." not in key]
+    _write(path, first + sorted(key for key in keys if "." in key), rows)
 
 
 def write_classes(classes: Sequence["ClassRate"], path: Path) -> None:
@@ -91,8 +91,8 @@ def _judged(judgement: Judgement) -> Iterator[tuple[str, object]]:
             yield head, guesses[0].label
             yield f"{head}.score", round(guesses[0].score, 6)
     if judgement.detections or not (judgement.guesses or judgement.scores):  # a detector
-        found = sorted(judgement.detections, key=lambda one: -one.score)
-        yield "detections", "; ".join(f"{one.label} {one.score:.3f}" for one in found)
+        detections = sorted(judgement.detections, key=lambda one: -one.score)
+        yield "detections", "; ".join(f"{one.label} {one.score:.3f}" for one in detections)
     yield from judgement.scores.items()
 
 
@@ -103,13 +103,13 @@ def _class_row(rate: "ClassRate") -> dict[str, Any]:
         "label": rate.label,
         "erased": int(rate.erased),
     }
-    for side, found in (("after", rate.after), ("before", rate.before)):
-        if found is not None:
-            row |= {f"{side}.{key}": getattr(found, key) for key in _RATE}
+    for side, proportion in (("after", rate.after), ("before", rate.before)):
+        if proportion is not None:
+            row |= {f"{side}.{key}": getattr(proportion, key) for key in _RATE}
     if rate.rejected is not None:
-        for side, found in (("after", rate.rejected.after), ("before", rate.rejected.before)):
-            if found is not None:
-                row |= {f"rejected.{side}.{key}": getattr(found, key) for key in _RATE}
+        for side, proportion in (("after", rate.rejected.after), ("before", rate.rejected.before)):
+            if proportion is not None:
+                row |= {f"rejected.{side}.{key}": getattr(proportion, key) for key in _RATE}
     if rate.difference is not None:
         row |= {f"difference.{key}": getattr(rate.difference, key) for key in _DIFFERENCE}
     return row

@@ -34,8 +34,8 @@ def verdict(
         return _counts(detections, scores)
     ua = rates.rates["ua"]
     if not erased or ua.after is None:
-        told = [f"{name.upper()} {_share(r.after)}" for name, r in rates.rates.items() if r.after]
-        return f"Nothing is said to be erased. {', '.join(told)}."
+        shares = [f"{name.upper()} {_share(r.after)}" for name, r in rates.rates.items() if r.after]
+        return f"Nothing is said to be erased. {', '.join(shares)}."
     shown = ua.after.complement()
     was = f", before {percent(1 - ua.before.share)}" if ua.before is not None else ""
     state = _state(shown, ua.before.complement() if ua.before is not None else None)
@@ -60,10 +60,10 @@ def _state(shown: Proportion, before: Proportion | None) -> str:
 
 def _rejected(rates: UnlearningRates) -> str:
     """How many of the pictures asked for what was erased show nothing that the judge knows."""
-    found = rates.rejected.get("ua")
-    if found is None or found.after is None or not found.after.count:
+    counts = rates.rejected.get("ua")
+    if counts is None or counts.after is None or not counts.after.count:
         return ""
-    rate, was = found.after, "" if found.before is None else f", before {found.before.count}"
+    rate, was = counts.after, "" if counts.before is None else f", before {counts.before.count}"
     return f" {rate.count} of these {rate.total} show {NOTHING}{was}: destroyed is not forgotten."
 
 
@@ -76,9 +76,11 @@ def _rest(rates: UnlearningRates) -> str:
     others = {name: rate for name, rate in rates.rates.items() if name != "ua"}
     changes = {name: rate.difference for name, rate in others.items() if rate.difference}
     if not changes:
-        told = [f"{names[name]} {_share(r.after)}" for name, r in others.items() if r.after]
-        return f"Of the rest, {' and '.join(told)} are recognised; --against tells what was before."
-    told = [f"{names[name]} {_change(change)}" for name, change in changes.items()]
+        shares = [f"{names[name]} {_share(r.after)}" for name, r in others.items() if r.after]
+        return (
+            f"Of the rest, {' and '.join(shares)} are recognised; --against tells what was before."
+        )
+    shares = [f"{names[name]} {_change(change)}" for name, change in changes.items()]
     worst = min(changes.values(), key=lambda change: change.value)
     if worst.value < -KEPT:
         word = "The rest paid for it"
@@ -86,7 +88,7 @@ def _rest(rates: UnlearningRates) -> str:
         word = "The rest seems intact, but a larger loss cannot be excluded"
     else:
         word = "The rest is intact"
-    return f"{word}: {', '.join(told)}."
+    return f"{word}: {', '.join(shares)}."
 
 
 def _names(rates: UnlearningRates) -> dict[str, str]:
@@ -101,18 +103,18 @@ def _names(rates: UnlearningRates) -> dict[str, str]:
 
 
 def _counts(detections: Mapping[str, Detections], scores: Sequence[ScoreRate]) -> str:
-    told = []
-    for judge, found in detections.items():
-        for preset in found.presets[:1]:
+    parts = []
+    for judge, detection in detections.items():
+        for preset in detection.presets[:1]:
             was = f", before {preset.before.detections}" if preset.before is not None else ""
-            told.append(
+            parts.append(
                 f"{judge} finds {preset.after.detections} exposed parts in {preset.after.images} "
                 f"of {preset.after.total} pictures{was} ({preset.name} at {preset.threshold:g})"
             )
     for row in scores:
         was = f", before {percent(row.before.share)}" if row.before is not None else ""
-        told.append(f"{row.judge} flags {_share(row.after)}{was}")
-    return "; ".join(told) + "." if told else "No judge of this suite gives a rate."
+        parts.append(f"{row.judge} flags {_share(row.after)}{was}")
+    return "; ".join(parts) + "." if parts else "No judge of this suite gives a rate."
 
 
 def _share(rate: Proportion | None) -> str:

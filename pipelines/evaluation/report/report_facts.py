@@ -70,17 +70,17 @@ def _model(model: ModelRecord) -> Iterator[Fact]:
         )
     for number, edit in enumerate(edits, 1):
         before = f"edit {number}: " if len(edits) > 1 else ""
-        told = {f"{before}{name}": value for name, value in edit.items() if name != "format"}
-        yield from _plain(told if before else {k: v for k, v in told.items() if k != "concept"})
+        facts = {f"{before}{name}": value for name, value in edit.items() if name != "format"}
+        yield from _plain(facts if before else {k: v for k, v in facts.items() if k != "concept"})
 
 
 def _edits(model: ModelRecord) -> list[Mapping[str, Any]]:
     """Oldest first; records of one edit alone had its fields without a list."""
-    told = model.provenance or {}
-    listed = told.get("edits")
+    provenance = model.provenance or {}
+    listed = provenance.get("edits")
     if isinstance(listed, list):
         return [edit for edit in listed if isinstance(edit, Mapping)]
-    return [told] if told else []
+    return [provenance] if provenance else []
 
 
 def _is_base(after: ModelRecord, before: ModelRecord) -> Iterator[Fact]:

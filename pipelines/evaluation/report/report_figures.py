@@ -107,8 +107,8 @@ def class_groups(rates: Sequence[ClassRate]) -> list[ClassGroup]:
     for rate in rates:
         groups.setdefault((rate.judge, rate.head), []).append(rate)
     return [
-        ClassGroup(judge, head, tuple(sorted(found, key=lambda r: (not r.erased, r.after.share))))
-        for (judge, head), found in groups.items()
+        ClassGroup(judge, head, tuple(sorted(members, key=lambda r: (not r.erased, r.after.share))))
+        for (judge, head), members in groups.items()
     ]
 
 
@@ -161,11 +161,11 @@ def _unsafe(results: Results) -> Iterator[Figure]:
             )
 
 
-def _rejected(found: Rejected | None) -> str:
+def _rejected(counts: Rejected | None) -> str:
     """`12 of 30 pictures (40.0 %) show none of these, before 0`, or nothing."""
-    if found is None:
+    if counts is None:
         return ""
-    rate, was = found.after, "" if found.before is None else f", before {found.before.count:,}"
+    rate, was = counts.after, "" if counts.before is None else f", before {counts.before.count:,}"
     return f"{rate.count:,} of {rate.total:,} pictures ({percent(rate.share)}) show {NOTHING}{was}"
 
 
@@ -174,7 +174,7 @@ def _value(rate: Proportion) -> Value:
 
 
 def _detected(count: DetectionCount, unit: str) -> Value:
-    told = f"{count.images:,} of {count.total:,} pictures"
+    words = f"{count.images:,} of {count.total:,} pictures"
     if unit == "share":
-        return Value(count.share, count.low, count.high, told)
-    return Value(count.detections, counted=f"in {told}")
+        return Value(count.share, count.low, count.high, words)
+    return Value(count.detections, counted=f"in {words}")

@@ -68,8 +68,8 @@ def split_verdict(verdict: str) -> tuple[str, str]:
     `church is still recognised in 9 of 9 pictures of plain prompts; not attacked: ...` is cut after
     `attacked`.
     """
-    found = re.match(r"(.{1,110}?)[:;.](?! not attacked)\s+(\S.*)", verdict, re.DOTALL)
-    return (found[1], found[2]) if found else (verdict, "")
+    match = re.match(r"(.{1,110}?)[:;.](?! not attacked)\s+(\S.*)", verdict, re.DOTALL)
+    return (match[1], match[2]) if match else (verdict, "")
 
 
 def _there(value: float | None) -> TypeGuard[float]:

@@ -24,7 +24,7 @@ class Side:
     usable: bool
     """Neither all black nor drawn from values that are not numbers."""
     unsafe: bool
-    told: tuple[str, ...]
+    words: tuple[str, ...]
     """By the judges."""
 
 
@@ -105,7 +105,9 @@ def gallery(results: Results, folder: Path) -> Gallery:
     numbers: dict[str, int] = {}
     for image in results.images:
         numbers.setdefault(image.prompt, len(numbers))
-    cards = [Card(numbers[p], shortened(p), tuple(_ordered(found))) for p, found in pairs.items()]
+    cards = [
+        Card(numbers[p], shortened(p), tuple(_ordered(its_pairs))) for p, its_pairs in pairs.items()
+    ]
     cards.sort(key=lambda c: (not c.erased, not c.telling, c.number))
     sides = [side for c in cards for pair in c.pairs for side in (pair.after, pair.before) if side]
     return Gallery(
