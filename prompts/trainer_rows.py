@@ -52,7 +52,7 @@ class TrainerRow:
     guidance: float
     """Length of the way, >= 0."""
     weight: float
-    """Of the row's loss, > 0."""
+    """Weight of the row's loss, > 0."""
 
     @property
     def strength(self) -> float:
@@ -228,11 +228,11 @@ def _slider(item: Table, place: str, path: Path, notes: list[str]) -> Iterator[T
 
 
 def _neutrals(item: Table, place: str, path: Path) -> tuple[str, ...]:
-    found: list[str] = []
+    prompts: list[str] = []
     listed = item.get("neutrals", [])
     if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
         raise PromptError(f"in {place} neutrals is no list of texts; put each in quotes")
-    found += listed
+    prompts += listed
     for key in ("neutral_prompt_file", "prompt_file"):
         if key in item:
             name = _text(item, key, None, place)
@@ -240,8 +240,8 @@ def _neutrals(item: Table, place: str, path: Path) -> tuple[str, ...]:
                 raise PromptError(
                     f"in {place} {key} is {name[:60]!r}; give the bare name of a .txt beside it"
                 )
-            found += read_prompts(path.parent / name)
-    return tuple(found) or (_text(item, "neutral", "", place),)
+            prompts += read_prompts(path.parent / name)
+    return tuple(prompts) or (_text(item, "neutral", "", place),)
 
 
 def _refuse_unknown(item: Table, known: Sequence[str], place: str) -> None:
