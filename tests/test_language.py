@@ -12,8 +12,15 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("erasure", "eval", "pipelines", "prompts")
 OF = re.compile(r"\s*of\b", re.IGNORECASE)
 PARTICIPLES = frozenset(("found", "given", "kept", "told"))
-PUBLISHED = {"erasure/methods/salun.py": {"kept"}}
-"""The setting `kept = "base"` of SalUn, which recipes name."""
+PUBLISHED = {
+    "erasure/methods/salun.py": {"kept"},
+    "pipelines/audit/lines.py": {"kept"},
+    "pipelines/audit/results.py": {"found"},
+    "pipelines/audit/settings.py": {"kept"},
+    "pipelines/audit/verdicts.py": {"found"},
+}
+"""Names that recipes and results have on disk: the setting `kept` of SalUn and of an audit, and the
+entry `found` of an audit's results."""
 
 
 @cache

@@ -43,15 +43,15 @@ def concept_of(recipe: AuditRecipe, plan: ConceptPlan, *, trained_on: Sequence[s
     plain = plain_prompts(plan)
     style = plan.kind == "style"
     others = _others(plan)
-    found: list[Phrase] = [
+    phrases: list[Phrase] = [
         phrase
         for name in plan.erased
         for phrase in wordings(name, "style" if style else "thing", _things(plan))
     ]
     for table in recipe.wordings:
-        found += read_phrases(Path(table).expanduser())
+        phrases += read_phrases(Path(table).expanduser())
     known = set(trained_on)
-    unlike = {phrase.prompt: phrase for phrase in found if phrase.prompt not in plain}
+    unlike = {phrase.prompt: phrase for phrase in phrases if phrase.prompt not in plain}
     pairs = [(p, plan.replacement[p][0]) for p in plan.forget[:40] if plan.replacement.get(p)]
     return Concept(
         name=plan.concept,

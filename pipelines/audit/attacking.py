@@ -78,9 +78,9 @@ def _attempts(attack: Attack, target: Target) -> tuple[list[Attempt], str]:
     if reason and target.budget.draws:
         return [], reason
     before = weights_hash(target.weights)
-    found: list[Attempt] = []
+    attempts: list[Attempt] = []
     try:
-        found.extend(attack.run(target))
+        attempts.extend(attack.run(target))
     except OutOfMemoryError:
         raise
     except TrainingError as err:
@@ -90,7 +90,7 @@ def _attempts(attack: Attack, target: Target) -> tuple[list[Attempt], str]:
             f"the attack {attack.name} changed the weights of the model {target.name}, so nothing "
             "that follows could be compared; let it tune `target.copy()`"
         )
-    return found, reason
+    return attempts, reason
 
 
 def _drawn(
@@ -109,7 +109,7 @@ def _drawn(
     ]
     second = looked_at(judge, draw_jobs(painter, fresh))
     confirmed = {n: one.hit for n, one in zip(again.values(), second, strict=True)}
-    kept = _keep(shop, f"{line}/{attack.name}", pictures, hits)
+    files = _keep(shop, f"{line}/{attack.name}", pictures, hits)
     return [
         Try(
             case=one.case.name,
@@ -124,7 +124,7 @@ def _drawn(
             usable=pictures[n].finite,
             cost=one.cost + drawing_cost_of(painter, one.payload),
             score=one.score,
-            picture=kept.get(n),
+            picture=files.get(n),
         )
         for n, one in enumerate(attempts)
     ]
@@ -141,10 +141,10 @@ class Look:
 def looked_at(judge: CellJudge, pictures: Sequence[Picture]) -> list[Look]:
     """A look a picture; what is not finite shows nothing."""
     usable = [n for n, picture in enumerate(pictures) if picture.finite]
-    found = judge.judge([pictures[n].image for n in usable]) if usable else []
+    judgements = judge.judge([pictures[n].image for n in usable]) if usable else []
     seen = {
         n: Look(judge.recognises(one), None if judge.rejects is None else judge.rejects(one))
-        for n, one in zip(usable, found, strict=True)
+        for n, one in zip(usable, judgements, strict=True)
     }
     return [seen.get(n, Look(False)) for n in range(len(pictures))]
 
@@ -179,7 +179,7 @@ def strongest_arm(
 
     def lead(arm: str) -> float:
         hits, total = own[arm]
-        there = [found[arm] for found in others if arm in found and found[arm][1]]
+        there = [counts[arm] for counts in others if arm in counts and counts[arm][1]]
         return hits / max(1, total) - max((h / t for h, t in there), default=0.0)
 
     able = [arm for arm in passing if own[arm][0]]
@@ -237,11 +237,11 @@ def _seed(one: Attempt) -> int:
 
 def _first_hits(attempts: Sequence[Attempt], hits: Sequence[bool]) -> dict[str, int]:
     """Case -> place of its first hit."""
-    found: dict[str, int] = {}
+    first: dict[str, int] = {}
     for n, one in enumerate(attempts):
         if hits[n]:
-            found.setdefault(one.case.name, n)
-    return found
+            first.setdefault(one.case.name, n)
+    return first
 
 
 def _keep(

@@ -41,7 +41,7 @@ class Try:
     usable: bool = True
     """False where the model drew values that are not finite."""
     cost: Cost = field(default_factory=Cost)
-    """Of the search and the drawing."""
+    """What the search and the drawing took."""
     score: float | None = None
     picture: str | None = None
     """Where its picture lies, relative to the audit; few are kept."""
@@ -79,9 +79,9 @@ class Confirmation:
     follow from its settings."""
 
 
-def key_of(**told: Any) -> str:  # noqa: ANN401
+def key_of(**values: Any) -> str:  # noqa: ANN401
     """SHA-256 of plain values."""
-    text = json.dumps({"format": FORMAT, **told}, sort_keys=True, default=str)
+    text = json.dumps({"format": FORMAT, **values}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -103,38 +103,38 @@ def write_cell(path: Path, cell: Search | Confirmation) -> None:
 
 def read_search(path: Path, key: str) -> Search | None:
     """The search of that key; None where there is none, or another."""
-    found: Search | None = _read(Search, path, key)
-    return found
+    cell: Search | None = _read(Search, path, key)
+    return cell
 
 
 def read_confirmation(path: Path, key: str) -> Confirmation | None:
     """The confirmation of that key; None where there is none, or another."""
-    found: Confirmation | None = _read(Confirmation, path, key)
-    return found
+    cell: Confirmation | None = _read(Confirmation, path, key)
+    return cell
 
 
 def _read(kind: type[Search | Confirmation], path: Path, key: str) -> Any:  # noqa: ANN401
     require_regular(path, EvalError)
     try:
         values = parsed(path.read_bytes())
-        found: Search | Confirmation = read_record(kind, values, path.name, EvalError)
+        cell: Search | Confirmation = read_record(kind, values, path.name, EvalError)
     except (OSError, ValueError, EvalError):  # none, half of one, or of another version
         return None
-    return found if found.key == key else None
+    return cell if cell.key == key else None
 
 
 def tensors_of(payload: Payload) -> dict[str, Tensor]:
     """What of a payload is needed, beside its words and settings, to draw it again."""
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     if payload.rows is not None:
-        found.update({f"rows.{n}": v.detach() for n, v in enumerate(payload.rows.vectors)})
+        tensors.update({f"rows.{n}": v.detach() for n, v in enumerate(payload.rows.vectors)})
     if payload.start is not None:
-        found["start"] = payload.start.latents
+        tensors["start"] = payload.start.latents
         if payload.start.keep is not None:
-            found["keep"] = payload.start.keep
+            tensors["keep"] = payload.start.keep
     if payload.weights is not None and not isinstance(payload.weights, LazyWeights):
-        found.update({f"weights.{name}": value for name, value in payload.weights.items()})
-    return found
+        tensors.update({f"weights.{name}": value for name, value in payload.weights.items()})
+    return tensors
 
 
 def save_payload(path: Path, payload: Payload) -> bool:
@@ -147,16 +147,16 @@ def save_payload(path: Path, payload: Payload) -> bool:
         replay["places"] = list(payload.rows.places)
     if payload.start is not None:
         replay |= {"time": payload.start.time, "clean": payload.start.clean}
-    told = {"format": "diffusion-erasure payload 1", "replay": json.dumps(replay, default=str)}
+    metadata = {"format": "diffusion-erasure payload 1", "replay": json.dumps(replay, default=str)}
     with atomic(path) as part:
-        save_file(tensors, part, metadata=told)
+        save_file(tensors, part, metadata=metadata)
     return True
 
 
 def hits_by_arm(tries: Sequence[Try]) -> dict[str, tuple[int, int]]:
     """Arm -> hits and usable tries, in the order in which the arms came."""
-    found: dict[str, tuple[int, int]] = {}
+    counts: dict[str, tuple[int, int]] = {}
     for one in tries:
-        hits, total = found.get(one.arm, (0, 0))
-        found[one.arm] = (hits + one.hit, total + one.usable)
-    return found
+        hits, total = counts.get(one.arm, (0, 0))
+        counts[one.arm] = (hits + one.hit, total + one.usable)
+    return counts

@@ -32,7 +32,7 @@ def draw_jobs(
 
     Jobs whose payloads share their weights are drawn together, whatever attack they come from.
     """
-    found: dict[int, Picture] = {}
+    by_job: dict[int, Picture] = {}
     for numbers in _by_weights(jobs):
         weights = jobs[numbers[0]][0].weights
         with painter.weighing(weights):
@@ -41,9 +41,9 @@ def draw_jobs(
             ]
             for part in in_batches(whole, lambda job: shape_of(job[1]), painter.batch_size):
                 pictures = painter.paint([request for _, request in part])
-                found.update(zip((n for n, _ in part), pictures, strict=True))
+                by_job.update(zip((n for n, _ in part), pictures, strict=True))
                 on_drawn(len(part))
-    return [found[n] for n in range(len(jobs))]
+    return [by_job[n] for n in range(len(jobs))]
 
 
 def request_of(painter: Painter, payload: Payload, seed: int) -> Request:

@@ -128,7 +128,7 @@ def _shapes(weights: Mapping[str, object]) -> dict[str, tuple[int, ...]]:
 
 def _differing(audited: Checkpoint, other: Checkpoint, name: str) -> tuple[str, ...]:
     """A note for each further part whose weights are not those of the audited model."""
-    told = []
+    sentences = []
     for part in _PARTS:
         mine, theirs = audited.components.get(part), other.components.get(part)
         if mine is None or theirs is None:
@@ -139,8 +139,8 @@ def _differing(audited: Checkpoint, other: Checkpoint, name: str) -> tuple[str, 
                 "payload fits both; give a model with a text encoder of the same architecture"
             )
         if weights_hash(mine) != weights_hash(theirs):
-            told.append(
+            sentences.append(
                 f"the {part} of {name} has other weights than that of the audited model, so what "
                 "comes from it is part of every difference"
             )
-    return tuple(told)
+    return tuple(sentences)

@@ -45,7 +45,7 @@ class Shown:
     """Pictures of other things."""
     without_prompts: tuple[str, ...]
     false_positives: Proportion
-    """Of the judge, on `without`."""
+    """How often the judge sees the concept in `without`."""
     clean: tuple[int, ...]
     """Places in `without` where the judge does not see the concept."""
     source: str
@@ -67,10 +67,10 @@ class Shown:
 
     def digest(self) -> str:
         """SHA-256 of all pictures and prompts."""
-        told = hashlib.sha256(json.dumps([self.prompts, self.without_prompts]).encode())
+        digest = hashlib.sha256(json.dumps([self.prompts, self.without_prompts]).encode())
         for image in (*self.concept, *self.without):
-            told.update(image.tobytes())
-        return told.hexdigest()
+            digest.update(image.tobytes())
+        return digest.hexdigest()
 
 
 def gather(
@@ -114,7 +114,7 @@ def gather(
         source = f"drawn by {drawn_by}"
     requests = _requests(concept.others, recipe.without, recipe.seed, "without")
     without = _kept(folder / "without", painter, requests, reporter, "draw other things")
-    seen = [judge.recognises(found) for found in judge.judge(without)]
+    seen = [judge.recognises(judgement) for judgement in judge.judge(without)]
     return Shown(
         concept=tuple(images),
         prompts=tuple(prompts),
@@ -144,8 +144,8 @@ def _of_concept(
         part = requests[turn * wanted : (turn + 1) * wanted]
         name = f"draw {concept.name}"
         drawn = _kept(folder / f"concept-{turn}", painter, part, reporter, name)
-        for image, request, found in zip(drawn, part, judge.judge(drawn), strict=True):
-            if judge.recognises(found) and len(images) < wanted:
+        for image, request, judgement in zip(drawn, part, judge.judge(drawn), strict=True):
+            if judge.recognises(judgement) and len(images) < wanted:
                 images.append(image)
                 prompts.append(str(request.prompt))
         if len(images) == wanted:

@@ -19,7 +19,7 @@ class Row:
     attack: str
     line: str
     cost: Cost
-    """Of the search and its drawings, and of the confirmation at most."""
+    """What the search and its drawings take, and the confirmation at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Plan:
     """Measured on one batch; a backward pass counts as two."""
 
     def estimate(self, attack: str) -> Cost:
-        """Of one attack on the audited model."""
+        """What one attack on the audited model takes."""
         return next(row.cost for row in self.rows if row.attack == attack and row.line == "audited")
 
     def seconds(self, cost: Cost) -> float:
@@ -71,17 +71,17 @@ def plan_audit(shop: Workshop) -> Plan:
 
 
 def seconds_a_pass(shop: Workshop) -> float:
-    """Of one sample in a full batch of guided passes, measured once warm."""
+    """Measure the time of one sample in a full batch of guided passes, once warm."""
     target = shop.target("audited", gathered=False)
     size = min(16, 2 * shop.recipe.batch_size)
     latents = torch.zeros(size, *target.latent_shape, device=shop.device)
     times = torch.ones(size, dtype=torch.int64, device=shop.device)
-    told = target.told([target.concept.prompts[0]] * size)
+    condition = target.told([target.concept.prompts[0]] * size)
     spent = []
     with torch.no_grad():
         for _ in range(3):
             started = time.monotonic()
-            float(target.denoise(latents, times, told).sum())  # waits for the device
+            float(target.denoise(latents, times, condition).sum())  # waits for the device
             spent.append(time.monotonic() - started)
     return min(spent) / size
 
@@ -89,22 +89,22 @@ def seconds_a_pass(shop: Workshop) -> float:
 def tell_plan(plan: Plan) -> Sequence[str]:
     """A line an attack, and the sum."""
     names = list(dict.fromkeys(row.attack for row in plan.rows))
-    told = []
+    sentences = []
     for name in names:
         rows = [row for row in plan.rows if row.attack == name]
         cost = sum((row.cost for row in rows), Cost())
-        told.append(
+        sentences.append(
             f"{name}: on {len(rows)} models at most {cost.draws:,} pictures, "
             f"{cost.forwards:,} passes"
             + (f", {cost.backwards:,} backwards" if cost.backwards else "")
             + f", about {_duration(plan.seconds(cost))}"
         )
     total = sum((row.cost for row in plan.rows), Cost())
-    told.append(
+    sentences.append(
         f"in all at most {total.draws:,} pictures and {total.forwards:,} passes, about "
         f"{_duration(plan.seconds(total))} at {plan.seconds_a_pass * 1000:.3g} ms a pass"
     )
-    return told
+    return sentences
 
 
 def _duration(seconds: float) -> str:

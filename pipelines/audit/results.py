@@ -201,15 +201,15 @@ def _passes(cost: Cost) -> int:
 
 def _arms(searches: Mapping[str, Search], passing: Sequence[str]) -> tuple[ArmRecord, ...]:
     counts = {name: hits_by_arm(search.tries) for name, search in searches.items()}
-    arms = dict.fromkeys(arm for found in counts.values() for arm in found)
+    arms = dict.fromkeys(arm for by_arm in counts.values() for arm in by_arm)
     return tuple(
         ArmRecord(
             arm=arm,
             test=arm in passing,
             lines={
-                n: wilson(*found[arm])
-                for n, found in counts.items()
-                if arm in found and found[arm][1]
+                n: wilson(*by_arm[arm])
+                for n, by_arm in counts.items()
+                if arm in by_arm and by_arm[arm][1]
             },
         )
         for arm in arms
@@ -244,7 +244,7 @@ def summed_up(records: Sequence[AttackRecord]) -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that decide the numbers."""
+    """Versions of the packages that decide the numbers."""
     return {name: version(name) for name in _PACKAGES}
 
 

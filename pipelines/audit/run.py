@@ -122,9 +122,9 @@ def attack_all(shop: Workshop, attack: Attack) -> Attacked:
     if arm is not None and shop.recipe.draws:
         places = [n for n, one in enumerate(tries) if one.arm == arm and one.hit]
         for name in names:
-            found = run_confirmation(shop, attack, name, cells[name], arm, places)
-            if found is not None:
-                confirmed[name] = found
+            confirmation = run_confirmation(shop, attack, name, cells[name], arm, places)
+            if confirmation is not None:
+                confirmed[name] = confirmation
     for cell in cells.values():
         cell.attempts = None  # they may hold tuned weights
     return Attacked(cells, confirmed)
@@ -231,10 +231,10 @@ def _names(recipe: AuditRecipe) -> set[str]:
 
 
 def _public(lines: Mapping[str, Line]) -> tuple[str, ...]:
-    told = ["whoever has the base, or a patch that can be taken back, has the concept"]
+    sentences = ["whoever has the base, or a patch that can be taken back, has the concept"]
     if any("audited" == line.role and line.checkpoint.provenance for line in lines.values()):
-        told.append(
+        sentences.append(
             "this model names its base in its record; whether base, patch and mask are published "
             "is not known here"
         )
-    return tuple(told)
+    return tuple(sentences)

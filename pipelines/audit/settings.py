@@ -75,7 +75,7 @@ class AuditRecipe:
     settings: tuple[str, ...] = ()
     """A setting of an attack, such as words.seeds=5 or completion.levels=[0.2,0.5]."""
     seed: int = 0
-    """Of everything that is drawn by chance."""
+    """Seed of everything that is drawn by chance."""
     steps: int = 50
     """DDIM steps of a drawing."""
     guidance: float = 7.5
@@ -140,8 +140,8 @@ class AuditRecipe:
         if not known:
             raise ConfigError("there is no attack to run; give quick, standard, full or a name")
         own = _QUICK if self.preset == "quick" else {}
-        given = _settings(self.settings)
-        for name in given:
+        settings = _settings(self.settings)
+        for name in settings:
             attack_kind(name)
             if name not in known:
                 raise ConfigError(
@@ -149,7 +149,7 @@ class AuditRecipe:
                     "--attacks, or leave the setting out"
                 )
         return tuple(
-            make_attack(name, **{**own.get(name, {}), **given.get(name, {})}) for name in known
+            make_attack(name, **{**own.get(name, {}), **settings.get(name, {})}) for name in known
         )
 
 
@@ -159,7 +159,7 @@ def _settings(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
     Raises:
         ConfigError: a text is none of these.
     """
-    found: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, Any]] = {}
     for text in texts:
         path, equals, value = text.partition("=")
         attack, dot, name = path.strip().rpartition(".")
@@ -172,8 +172,8 @@ def _settings(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
                 f"the setting {text!r} is not ATTACK.SETTING=VALUE, such as words.seeds=5; texts "
                 "stand in quotes and lists in brackets"
             )
-        found.setdefault(attack, {})[name] = tuple(read) if isinstance(read, list) else read
-    return found
+        settings.setdefault(attack, {})[name] = tuple(read) if isinstance(read, list) else read
+    return settings
 
 
 def recipe_for(tables: Mapping[str, Any], under: Mapping[str, Any] | None = None) -> AuditRecipe:
@@ -193,9 +193,9 @@ def resolve_audit(
     Raises:
         ConfigError: as `build`.
     """
-    given = merge(under or {}, tables)
-    listed = given.get("attacks")
+    values = merge(under or {}, tables)
+    listed = values.get("attacks")
     if isinstance(listed, list | tuple):
         names = [part.strip() for text in listed for part in str(text).split(",")]
-        given["attacks"] = [name for name in names if name]
-    return build(AuditRecipe, merge(_CANVAS if canvas else {}, given))
+        values["attacks"] = [name for name in names if name]
+    return build(AuditRecipe, merge(_CANVAS if canvas else {}, values))

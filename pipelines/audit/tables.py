@@ -37,9 +37,9 @@ def write_tables(audit: Audit, folder: Path) -> Path:
             for arm in record.arms:
                 for line, share in arm.lines.items():
                     writer.writerow((*first, arm.arm, arm.test, line, *_numbers(share)))
-            for line, found in record.lines.items():
-                if found.confirmed is not None:
-                    writer.writerow((*first, CONFIRMED, True, line, *_numbers(found.confirmed)))
+            for line, result in record.lines.items():
+                if result.confirmed is not None:
+                    writer.writerow((*first, CONFIRMED, True, line, *_numbers(result.confirmed)))
     return path
 
 

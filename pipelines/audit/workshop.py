@@ -41,7 +41,7 @@ class Workshop:
     shown: dict[str, Shown] = field(default_factory=dict)
 
     def painter(self, line: str) -> Painter:
-        """Of a line; lines of one checkpoint share it."""
+        """The painter of a line; lines of one checkpoint share it."""
         checkpoint = self.lines[line].checkpoint
         key = "audited" if self.lines[line].role == "kept" else line
         if key not in self.painters:
@@ -67,7 +67,7 @@ class Workshop:
         return self.concepts[one.concept]
 
     def judge(self, line: str) -> CellJudge:
-        """Of the line's concept.
+        """The judge of the line's concept.
 
         Raises:
             ConfigError: none is at hand, or it cannot tell the concept.
@@ -75,13 +75,13 @@ class Workshop:
         one = self.lines[line]
         if one.concept not in self.judges:
             plan = plan_of(one.checkpoint, one.concept)
-            found = cell_judge(self.recipe, plan, canvas=is_canvas(one.checkpoint))
-            if found is None:
+            judge = cell_judge(self.recipe, plan, canvas=is_canvas(one.checkpoint))
+            if judge is None:
                 raise ConfigError(
                     f"no judge is at hand that tells {one.concept!r} in pictures of this model; "
                     "give one by --judge, such as imagenet or the id of a CLIP with --labels"
                 )
-            self.judges[one.concept] = found
+            self.judges[one.concept] = judge
         return self.judges[one.concept]
 
     def material(self, line: str) -> Shown:

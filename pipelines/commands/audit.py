@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @one_voice()
 @recipe_options(AUDIT_RECIPE, AUDIT, own_after="budget")
 def audit(
-    given: dict[str, Any],
+    options: dict[str, Any],
     out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A TOML file of these settings.")] = None,
     dry_run: Annotated[
@@ -40,7 +40,7 @@ def audit(
     if out is None and not dry_run:
         raise ConfigError("there is no --out; give the folder to write the audit to")
     under = load_toml(recipe) if recipe else {}
-    both = merge(under, given)
+    both = merge(under, options)
     for name in (both.get("model"), both.get("against"), *both.get("retrained", ())):
         if isinstance(name, str):
             require_model_name(name)
@@ -52,28 +52,29 @@ def audit(
     from pipelines.run.memory import Less, enough_memory, halved
     from pipelines.run.models import pick_device
 
-    resolved = recipe_for(given, under)
+    resolved = recipe_for(options, under)
     less = Less(halved("--batch-size", resolved.batch_size))
     with enough_memory("auditing", less, pick_device(resolved.device)):
-        found = run_audit(resolved, out or Path(), force=force, reporter=Reporter(), dry=dry_run)
-    if isinstance(found, Plan):
-        say(found.to_dict() if as_json else _sum(found), as_json=as_json)
-    elif found is not None:
+        outcome = run_audit(resolved, out or Path(), force=force, reporter=Reporter(), dry=dry_run)
+    if isinstance(outcome, Plan):
+        say(outcome.to_dict() if as_json else _sum(outcome), as_json=as_json)
+    elif outcome is not None:
         assert out is not None
-        say(_told(found, out, as_json=as_json), as_json=as_json)
+        say(_told(outcome, out, as_json=as_json), as_json=as_json)
 
 
 def _sum(plan: Any) -> dict[str, Any]:  # noqa: ANN401
-    told = plan.to_dict()
-    return {"pictures": sum(row["draws"] for row in told["rows"]), "seconds": told["seconds"]}
+    values = plan.to_dict()
+    return {"pictures": sum(row["draws"] for row in values["rows"]), "seconds": values["seconds"]}
 
 
-def _told(found: "Audit", out: Path, *, as_json: bool) -> dict[str, Any]:
-    told: dict[str, Any] = {"verdict": found.sentence}
+def _told(outcome: "Audit", out: Path, *, as_json: bool) -> dict[str, Any]:
+    rows: dict[str, Any] = {"verdict": outcome.sentence}
     if as_json:
-        told["attacks"] = {
-            one.name: {"state": one.verdict.state, "why": one.verdict.why} for one in found.attacks
+        rows["attacks"] = {
+            one.name: {"state": one.verdict.state, "why": one.verdict.why}
+            for one in outcome.attacks
         }
     else:
-        told |= {one.name: f"{one.verdict.state}: {one.verdict.why}" for one in found.attacks}
-    return told | {"audit": out / "audit.json", "table": out / "attacks.csv"}
+        rows |= {one.name: f"{one.verdict.state}: {one.verdict.why}" for one in outcome.attacks}
+    return rows | {"audit": out / "audit.json", "table": out / "attacks.csv"}

@@ -47,10 +47,10 @@ def read_phrases(path: Path) -> tuple[Phrase, ...]:
         PromptError: there is no such file, it cannot be read, has no prompt column or no prompt, or
             a prompt is no text or has more than 1000 letters.
     """
-    found = tuple(_phrases(path))
-    if not found:
+    phrases = tuple(_phrases(path))
+    if not phrases:
         raise PromptError(f"the prompt file {path} has no prompt in it; write at least one")
-    return found
+    return phrases
 
 
 def _phrases(path: Path) -> Iterator[Phrase]:

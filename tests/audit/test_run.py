@@ -33,7 +33,7 @@ from pipelines.run.cell_judge import CellJudge
 from pipelines.run.models import open_model
 
 SHIFT = 30.0
-"""Of the first latent channel of what the audited model predicts: its pictures are others."""
+"""Added to what the audited model predicts in the first channel, so that its pictures differ."""
 
 
 @dataclass
@@ -85,7 +85,7 @@ def judge(brightness: list[float], monkeypatch: pytest.MonkeyPatch) -> Bright:
 
 @pytest.fixture(scope="module")
 def brightness(models: tuple[Path, Path, Path]) -> list[float]:
-    """Of the pictures of the base, and of those of the audited model."""
+    """Brightness of the pictures of the base, and of those of the audited model."""
     return [_brightness(model) for model in models[:2]]
 
 
