@@ -18,7 +18,7 @@ THRESHOLDS: Final = torch.linspace(-8, 8, 321)
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Of one head."""
+    """The calibration of one head."""
 
     temperature: float
     """By which logits are divided."""

@@ -32,7 +32,7 @@ class Sources:
     pictures: Tensor
     """(styles, objects, 4, S, S) from `drawings.prepare`."""
     icons: Tensor
-    """Of one part of `other_icons.OtherIcons`: (styles, K, 4, S, S), bytes."""
+    """One part of `other_icons.OtherIcons`: (styles, K, 4, S, S), bytes."""
     vae: Any
     """The autoencoder of the embedded checkpoint, for decoded garbage."""
 

@@ -148,14 +148,14 @@ def measure_classifier(network: CanvasClassifier, pictures: Tensor) -> list[tupl
 def measure_rejection(network: CanvasClassifier, sources: Sources) -> dict[str, tuple[int, int]]:
     """Kind of nothing -> pictures whose object is rejected, and all; not softened."""
     generator = torch.Generator().manual_seed(4321)
-    found = {}
+    counts = {}
     for kind, make in KINDS.items():
         right = 0
         for _ in range(0, CHECK_NOTHINGS, 96):
             made = make(sources, 96, generator)
             right += int((network(made.pixels)[0].argmax(1) == made.obj).sum())
-        found[kind] = (right, CHECK_NOTHINGS)
-    return found
+        counts[kind] = (right, CHECK_NOTHINGS)
+    return counts
 
 
 @torch.no_grad()
@@ -169,9 +169,9 @@ def _calibrate(network: CanvasClassifier, held_out: Sources) -> None:
     for n, head in enumerate((network.obj, network.style)):
         labels = torch.cat([(batch.obj, batch.style)[n] for batch in batches])
         known = labels != IGNORED
-        found = calibration_of(torch.cat([pair[n] for pair in logits])[known], labels[known])
-        log.info("%s: %s", ("object", "style")[n], found)
-        apply_calibration(head, found)
+        calibration = calibration_of(torch.cat([pair[n] for pair in logits])[known], labels[known])
+        log.info("%s: %s", ("object", "style")[n], calibration)
+        apply_calibration(head, calibration)
 
 
 def _batch(sources: Sources, pool: _Pool, generator: torch.Generator) -> Pictures:

@@ -111,7 +111,7 @@ def test_the_threshold_is_the_largest_that_rejects_two_drawings_of_a_thousand() 
 
 
 def share_rejected(logits: Tensor, labels: Tensor, threshold: float) -> float:
-    """Of the drawings."""
+    """Share of the drawings that are rejected."""
     drawings = [row for row, n in zip(logits.tolist(), labels.tolist(), strict=True) if n != 2]
     return sum(row[2] + threshold > max(row[:2]) for row in drawings) / len(drawings)
 
