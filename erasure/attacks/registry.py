@@ -11,7 +11,13 @@ from erasure.attacks.forward.pruning import Pruning
 from erasure.attacks.forward.rounding import Rounding
 from erasure.attacks.forward.seeds import Seeds
 from erasure.attacks.forward.words import Words
+from erasure.attacks.gradient.concept_vector import ConceptVector
+from erasure.attacks.gradient.matching_prefix import MatchingPrefix
+from erasure.attacks.gradient.pooled_text import PooledText
+from erasure.attacks.gradient.prefix import Prefix
+from erasure.attacks.gradient.soft_token import SoftToken
 from erasure.attacks.protocol import Attack
+from erasure.attacks.tuning.relearning import BenignTuning, Relearning
 from erasure.known_names import looked_up, made_with
 
 ATTACKS: Final[dict[str, type[Attack]]] = {
@@ -24,6 +30,13 @@ ATTACKS: Final[dict[str, type[Attack]]] = {
     "completion": Completion,
     "inpainting": Inpainting,
     "add-back": AddBack,
+    "concept-vector": ConceptVector,
+    "pooled-text": PooledText,
+    "soft-token": SoftToken,
+    "prefix": Prefix,
+    "prefix-match": MatchingPrefix,
+    "benign-tuning": BenignTuning,
+    "relearning": Relearning,
 }
 
 

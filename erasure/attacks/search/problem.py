@@ -103,7 +103,9 @@ def slopes(problem: Problem, rows: Sequence[Tensor], which: Tensor, step: int) -
     leaves = [row.detach().clone().requires_grad_() for row in rows]
     with torch.enable_grad():
         losses = problem.losses(leaves, which, step)
-        made = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
+        made: tuple[Tensor | None, ...] = (None,) * len(leaves)
+        if losses.requires_grad:  # not where a model does not listen to its prompt
+            made = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
     gradients = [torch.zeros_like(r) if g is None else g for r, g in zip(leaves, made, strict=True)]
     return Slopes(losses.detach(), tuple(gradients))
 

@@ -1,0 +1,1 @@
+"""Probes that revive nothing: they describe what a network does with the concept."""

@@ -1,0 +1,1 @@
+"""Attacks that take gradients by prompts and embeddings; no weight moves."""

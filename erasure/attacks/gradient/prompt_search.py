@@ -1,0 +1,191 @@
+"""What the attacks that search for words share: rounds of steps, then attempts with the text."""
+
+# P prompts, k open places.
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from erasure.attacks.payload import Attempt, Case, Cost, Payload
+from erasure.attacks.protocol import Access, Need
+from erasure.attacks.search.goals import Pictures
+from erasure.attacks.search.problem import Found, Goal, PromptProblem, Search
+from erasure.attacks.search.slots import OPEN, Slots, slots_of
+from erasure.attacks.search.vocabulary import Pieces, Vocabulary, vocabulary_of
+from erasure.attacks.settings import require_positive
+from erasure.attacks.target import Ledger, Target
+from erasure.attacks.trials import drawing_cost, within
+from erasure.errors import ConfigError
+from erasure.seeds import derived_seed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptSearch(ABC):
+    """Settings of a search for words, and how its findings become attempts.
+
+    The texts of several prompts are searched in the same passes. After each round the words are
+    written into a prompt, which is drawn as text: whether the tokenizer cuts it into the words that
+    were searched is noted with it.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    source: ClassVar[str]
+    needs: ClassVar[frozenset[Need]]
+    access: ClassVar[Access]
+    replaces: ClassVar[bool]
+    """Whether the words stand in the prompt's place, and not before it."""
+    asks_base: ClassVar[bool] = False
+    sees_pictures: ClassVar[bool] = True
+
+    tokens: int = 3
+    """k, words that are searched for."""
+    rounds: int = 10
+    """Times that the text is drawn; in each, pictures have another noise level."""
+    steps: int = 40
+    """Steps a round."""
+    batch_size: int = 1
+    """Pictures a step and prompt."""
+    prompts: int = 6
+    """P, most different prompts that are searched; cases of others borrow the words in turn."""
+    pieces: Pieces = "words"
+    """`words` are cut again into themselves; `all` takes every piece, as released."""
+    avoid: bool = True
+    """Leave out the concept's own names."""
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "steps", "batch_size", "prompts"):
+            require_positive(name, getattr(self, name))
+        if self.tokens < 0:
+            raise ConfigError(f"tokens is {self.tokens}; give 0 or more")
+        if self.pieces not in ("words", "all"):
+            raise ConfigError(f"pieces is {self.pieces!r}; give 'words' or 'all'")
+
+    @abstractmethod
+    def search(self) -> Search:
+        """How it looks for words."""
+
+    @abstractmethod
+    def goal(self, target: Target, ledger: Ledger, slots: Slots, prompts: list[str]) -> Goal:
+        """What the words are to do."""
+
+    def estimate(self, target: Target, /) -> Cost:
+        """The steps, the comparisons and the drawings."""
+        if target.budget.draws == 0:
+            return drawing_cost(target, 0)
+        count = len(self._searched(target))
+        rounds = self._rounds(target, count)
+        draws = min(target.budget.draws, rounds * len(target.cases))
+        drawing = drawing_cost(target, draws)
+        if not self.sees_pictures:
+            return drawing
+        steps = rounds * self.steps * count * self.batch_size
+        compared = rounds * count * max(self.batch_size, self.rounds)
+        asked = 2 if self.asks_base else 1
+        seen = len(target.pictures or ())
+        return drawing + Cost(forwards=asked * (steps + compared), backwards=steps, pictures=seen)
+
+    def run(self, target: Target, /) -> Iterator[Attempt]:
+        """The first round of all cases first."""
+        yield from within(target, self._tries(target))
+
+    def _searched(self, target: Target) -> list[str]:
+        return list(dict.fromkeys(case.prompt for case in target.cases))[: self.prompts]
+
+    def _rounds(self, target: Target, count: int) -> int:
+        """How many rounds the budget of passes allows."""
+        if not self.sees_pictures:
+            return self.rounds
+        asked = 4 if self.asks_base else 3
+        wanted = self.rounds * self.steps
+        return target.budget.steps(wanted, count * self.batch_size, asked) // self.steps
+
+    def _tries(self, target: Target) -> Iterator[Attempt]:
+        ledger, prompts = Ledger(), self._searched(target)
+        if self.sees_pictures:
+            ledger.pictures += len(target.pictures or ())
+        names = [target.concept.name] if self.avoid else []
+        words = vocabulary_of(target.text, pieces=self.pieces, without=names)
+        templates = [OPEN if self.replaces else f"{OPEN} {prompt}" for prompt in prompts]
+        slots = slots_of(target.text, templates, self.tokens, words, size=target.size)
+        goal = self.goal(target, ledger, slots, prompts)
+        problem = PromptProblem(slots, words, goal, target.device)
+        steps = self._rounds(target, len(prompts)) * self.steps
+        seed = derived_seed(target.seed, self.name)
+        for found in self.search().run(problem, len(prompts), self.tokens, steps, seed):
+            if self.sees_pictures:
+                ledger.backwards += len(prompts) * self.batch_size
+            if found.step % self.steps == 0:
+                scores = self._compared(problem, found)
+                yield from self._drawn(target, words, found, scores, ledger)
+
+    def _compared(self, problem: PromptProblem, found: Found) -> list[float]:
+        """The loss of each prompt's words on the same samples in every round."""
+        which = torch.arange(len(found.words))
+        with torch.no_grad():
+            told = problem.slots.filled(problem.vocabulary, found.words, which)
+            told = told.to(problem.device, torch.float32)
+            scores: list[float] = problem.goal(told, which, -1).tolist()
+        return scores
+
+    def _drawn(
+        self,
+        target: Target,
+        words: Vocabulary,
+        found: Found,
+        scores: list[float],
+        ledger: Ledger,
+    ) -> Iterator[Attempt]:
+        searched = self._searched(target)
+        payloads: dict[str, Payload] = {}
+        borrowers = 0
+        for case in target.cases:
+            if case.prompt in searched:
+                row = searched.index(case.prompt)
+            else:
+                row, borrowers = borrowers % len(searched), borrowers + 1
+            if case.prompt not in payloads:
+                payloads[case.prompt] = self._payload(case, words, found, row)
+            yield Attempt(
+                case=case,
+                payload=payloads[case.prompt],
+                arm=f"{found.step} steps",
+                cost=ledger.since(),
+                score=scores[row],
+            )
+
+    def _payload(self, case: Case, words: Vocabulary, found: Found, row: int) -> Payload:
+        chosen = found.words[row].tolist()
+        text = words.text(chosen)
+        prompt = text if self.replaces else f"{text} {case.prompt}".strip()
+        replay = {
+            "step": found.step,
+            "words": text,
+            "pieces": words.ids[chosen].tolist() if chosen else [],
+            "comes back": words.comes_back(chosen, prompt),
+        }
+        return Payload(prompt=prompt, replay=replay)
+
+    def pictures(self, target: Target) -> Pictures:
+        """Noisy pictures of the concept, from clean to noisy over the rounds.
+
+        Raises:
+            ConfigError: there is no picture.
+        """
+        if target.pictures is None or not len(target.pictures):
+            raise ConfigError("there is no picture of the concept; give at least one")
+        last = len(target.schedule.alphas_cumprod) - 1
+        times = tuple(round((n + 0.5) / self.rounds * last) for n in range(self.rounds))
+        return Pictures(
+            target.pictures.mean,
+            target.pictures.std,
+            target.schedule,
+            derived_seed(target.seed, self.name, "pictures"),
+            target.device,
+            times,
+            self.steps,
+            self.batch_size,
+        )

@@ -1,0 +1,188 @@
+"""Concept inversion: one learned embedding in the place of the concept's name."""
+
+# N pictures, E embedding features.
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from erasure.attacks.payload import Attempt, Cost, Payload, Rows
+from erasure.attacks.protocol import Access, Need
+from erasure.attacks.search.slots import Slots, opened, slots_of
+from erasure.attacks.search.soft_row import (
+    RowSearch,
+    RowStep,
+    Vectors,
+    halves,
+    learn_row,
+    row_loss,
+    row_of,
+)
+from erasure.attacks.search.vocabulary import Vocabulary, vocabulary_of
+from erasure.attacks.settings import require_positive
+from erasure.attacks.target import Ledger, Material, Target
+from erasure.attacks.trials import drawing_cost, within
+from erasure.errors import ConfigError
+from erasure.seeds import derived_seed
+
+_HELD_DRAWS = 2
+"""Noisy samples of each picture that was held back, by which rows are compared."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SoftToken:
+    """Learn one row on half of the pictures; the other half says how far it holds beyond them.
+
+    Source: arXiv:2308.01508. There, the row starts at a word of the concept's kind, its length is
+        not held, and it is learned on all pictures.
+    """
+
+    name: ClassVar[str] = "soft-token"
+    title: ClassVar[str] = "one learned embedding in the place of the concept's name"
+    source: ClassVar[str] = "arXiv:2308.01508, the row held to the longest of the table"
+    needs: ClassVar[frozenset[Need]] = frozenset({"gradient", "picture"})
+    access: ClassVar[Access] = "vector"
+
+    marks: tuple[int, ...] = (50, 100, 200)
+    """Steps after which the row is drawn."""
+    batch_size: int = 8
+    """Samples a step."""
+    learning_rate: float = 0.02
+    """Of AdamW."""
+    restarts: int = 1
+    """Searches: the first starts at the concept's own word, others at random words."""
+
+    def __post_init__(self) -> None:
+        require_positive("marks", *self.marks)
+        require_positive("restarts", self.restarts)
+        if list(self.marks) != sorted(set(self.marks)):
+            raise ConfigError(f"marks is {self.marks}; give rising numbers of steps")
+        RowSearch(batch_size=self.batch_size, learning_rate=self.learning_rate)
+
+    def estimate(self, target: Target, /) -> Cost:
+        """The steps, the comparisons and the drawings."""
+        if target.budget.draws == 0:
+            return drawing_cost(target, 0)
+        marks = self._marks(target)
+        learned = halves(len(target.pictures or ()), target.seed)
+        steps = self.restarts * (marks[-1] if marks else 0) * self.batch_size
+        compared = self.restarts * len(marks) * len(learned[1] or learned[0]) * _HELD_DRAWS
+        draws = min(target.budget.draws, self.restarts * len(marks) * len(target.cases))
+        seen = len(learned[0]) + len(learned[1])
+        searched = Cost(forwards=steps + compared, backwards=steps, pictures=seen)
+        return searched + drawing_cost(target, draws)
+
+    def run(self, target: Target, /) -> Iterator[Attempt]:
+        """The first mark of all cases first."""
+        yield from within(target, self._tries(target))
+
+    def _marks(self, target: Target) -> list[int]:
+        most = target.budget.steps(self.marks[-1] * self.restarts, self.batch_size)
+        return [mark for mark in self.marks if mark * self.restarts <= most]
+
+    def _tries(self, target: Target) -> Iterator[Attempt]:
+        ledger, pictures = Ledger(), target.pictures
+        if pictures is None or not len(pictures):
+            raise ConfigError("there is no picture of the concept; give at least one")
+        words = vocabulary_of(target.text)
+        own = target.concept.name
+        shown = dict.fromkeys(opened(prompt, own) for prompt in target.concept.prompts)
+        lessons = slots_of(target.text, list(shown), 1, words, size=target.size)
+        learned, held = halves(len(pictures), target.seed)
+        ledger.pictures += len(pictures)
+        for restart in range(self.restarts):
+            start = row_of(lessons, self._first_word(target, words, restart))
+            for step in self._learned(target, ledger, lessons, learned, start, restart):
+                score = self._held_out(target, ledger, lessons, held or learned, step.vectors)
+                replay = {
+                    "step": step.step,
+                    "restart": restart,
+                    "learned on": learned,
+                    "held back": held,
+                    "held-out loss": score,
+                    "length": [float(row.norm()) for row in step.vectors],
+                }
+                yield from self._drawn(target, words, step, replay, ledger)
+
+    def _first_word(self, target: Target, words: Vocabulary, restart: int) -> int:
+        pieces = words.cut(target.concept.name)
+        if restart == 0 and pieces:
+            return pieces[-1]
+        return int(words.ids[derived_seed(target.seed, self.name, restart) % len(words)])
+
+    def _learned(
+        self,
+        target: Target,
+        ledger: Ledger,
+        slots: Slots,
+        rows: list[int],
+        start: Vectors,
+        restart: int,
+    ) -> Iterator[RowStep]:
+        """The row at each mark that the budget allows."""
+        pictures, marks = _some(target), self._marks(target)
+        for step in learn_row(
+            ledger.counted(target.denoise),
+            target.schedule,
+            slots,
+            pictures.mean[rows],
+            pictures.std[rows],
+            start,
+            RowSearch(
+                steps=marks[-1] if marks else 0,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+            ),
+            seed=derived_seed(target.seed, self.name, "search", restart),
+            device=target.device,
+        ):
+            ledger.backwards += self.batch_size
+            if step.step in marks:
+                yield step
+
+    def _held_out(
+        self, target: Target, ledger: Ledger, slots: Slots, rows: list[int], vectors: Vectors
+    ) -> float:
+        pictures = _some(target)
+        return row_loss(
+            ledger.counted(target.denoise),
+            target.schedule,
+            slots,
+            pictures.mean[rows],
+            pictures.std[rows],
+            vectors,
+            seed=derived_seed(target.seed, self.name, "held out"),
+            device=target.device,
+            draws=_HELD_DRAWS,
+        )
+
+    def _drawn(
+        self,
+        target: Target,
+        words: Vocabulary,
+        step: RowStep,
+        replay: dict[str, object],
+        ledger: Ledger,
+    ) -> Iterator[Attempt]:
+        """One attempt a case; cases of one prompt share their payload."""
+        own, payloads = target.concept.name, dict[str, Payload]()
+        restart = int(str(replay["restart"]))
+        arm = f"{step.step} steps" + (f", start {restart + 1}" if restart else "")
+        for case in target.cases:
+            template = opened(case.prompt, own)
+            if template not in payloads:
+                slots = slots_of(target.text, [template], 1, words, size=target.size)
+                rows = Rows((int(slots.places[0, 0]),), step.vectors)
+                payloads[template] = Payload(prompt=slots.prompts[0], rows=rows, replay=replay)
+            yield Attempt(
+                case=case,
+                payload=payloads[template],
+                arm=arm,
+                cost=ledger.since(),
+                score=float(str(replay["held-out loss"])),
+            )
+
+
+def _some(target: Target) -> Material:
+    assert target.pictures is not None
+    return target.pictures

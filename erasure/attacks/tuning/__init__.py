@@ -1,0 +1,1 @@
+"""Attacks that tune a copy of the network."""

@@ -1,0 +1,319 @@
+"""Attacks that search or tune: what they hand back, what they spend, what they leave alone."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from support.attacked import tiny_checkpoint, tiny_target
+from support.tiny_models import SD2_LIKE, write_pipeline
+from support.tiny_sdxl import write_sdxl
+from torch import Tensor, nn
+
+from erasure.attacks import Attack, Attempt, Budget, Case, Concept, Target, make_attack
+from erasure.attacks.gradient.concept_vector import pairs_of
+from erasure.attacks.target import Material
+from erasure.attacks.tuning.lessons import tuned
+from erasure.attacks.tuning.screen import names_concept, screened
+from erasure.checkpoints.reading.reading import read_checkpoint
+from erasure.errors import ConfigError, TrainingError
+from erasure.storage.hashing import weights_hash
+from erasure.training.trainer import TrainConfig
+
+QUICK: dict[str, dict[str, object]] = {
+    "soft-token": {"marks": (1, 3), "batch_size": 2},
+    "prefix": {"rounds": 2, "steps": 2, "tokens": 2},
+    "prefix-match": {"rounds": 2, "steps": 2, "tokens": 2},
+    "concept-vector": {"rounds": 2, "steps": 1, "tokens": 2, "population": 4},
+    "pooled-text": {"rounds": 2, "steps": 1, "tokens": 2, "candidates": 6, "top": 4},
+    "relearning": {"marks": (1, 3), "batch_size": 2, "pictures": 2},
+    "benign-tuning": {"marks": (1, 3), "batch_size": 2},
+}
+TEXT_ONLY = {"concept-vector", "pooled-text"}
+
+
+def quick(name: str) -> Attack:
+    return make_attack(name, **QUICK[name])
+
+
+@pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl"])
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Target:
+    folder: Path = tmp_path_factory.mktemp("attacked")
+    if request.param == "sd1":
+        return tiny_target(tiny_checkpoint(folder))
+    if request.param == "sd2":
+        return tiny_target(read_checkpoint(write_pipeline(folder / "model", SD2_LIKE)))
+    return tiny_target(read_checkpoint(write_sdxl(folder / "model")))
+
+
+@pytest.fixture(scope="module")
+def sd1(tmp_path_factory: pytest.TempPathFactory) -> Target:
+    return tiny_target(tiny_checkpoint(tmp_path_factory.mktemp("attacked")))
+
+
+def with_(target: Target, **own: object) -> Target:
+    return replace(target, **own)  # type: ignore[arg-type]
+
+
+def told(attempts: list[Attempt]) -> list[object]:
+    """All of the attempts that can be compared."""
+    return [
+        (
+            one.case.name,
+            one.arm,
+            one.score,
+            one.payload.prompt,
+            one.payload.rows and [row.tolist() for row in one.payload.rows.vectors],
+            one.payload.weights and weights_hash(one.payload.weights),
+        )
+        for one in attempts
+    ]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_each_arm_tries_every_case_and_moves_no_weight(name: str, target: Target) -> None:
+    before = weights_hash(target.weights)
+    found = list(quick(name).run(target))
+    arms = list(dict.fromkeys(attempt.arm for attempt in found))
+    assert len(arms) == 2
+    for arm in arms:
+        cases = [attempt.case.name for attempt in found if attempt.arm == arm]
+        assert cases == [case.name for case in target.cases]
+    assert weights_hash(target.weights) == before
+    assert all(weight.grad is None for weight in target.network.parameters())
+    assert not any(weight.requires_grad for weight in target.network.parameters())
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_what_was_estimated_is_what_is_spent(name: str, sd1: Target) -> None:
+    attack = quick(name)
+    found = list(attack.run(sd1))
+    estimate = attack.estimate(sd1)
+    drawing = len(found) * sd1.steps * 2  # with guidance
+    assert estimate.draws == len(found)
+    assert sum(one.cost.forwards for one in found) == estimate.forwards - drawing
+    assert sum(one.cost.backwards for one in found) == estimate.backwards
+    assert sum(one.cost.pictures for one in found) == estimate.pictures
+    assert (estimate.backwards == 0) == (name in TEXT_ONLY)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_two_runs_are_equal_and_another_seed_is_not(name: str, sd1: Target) -> None:
+    assert told(list(quick(name).run(sd1))) == told(list(quick(name).run(sd1)))
+    other = told(list(quick(name).run(with_(sd1, seed=1))))
+    assert told(list(quick(name).run(sd1))) != other
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_at_a_budget_of_nothing_the_plain_cases_are_drawn(name: str, sd1: Target) -> None:
+    poor = with_(sd1, budget=Budget(draws=0))
+    found = list(quick(name).run(poor))
+    assert [(one.arm, one.payload.prompt, one.payload.kinds) for one in found] == [
+        ("plain", case.prompt, ("string",)) for case in sd1.cases
+    ]
+    estimate = quick(name).estimate(poor)
+    assert (estimate.draws, estimate.backwards) == (3, 0)
+
+
+@pytest.mark.parametrize("name", sorted(QUICK.keys() - TEXT_ONLY))
+def test_a_budget_of_passes_cuts_the_search_and_not_its_beginning(name: str, sd1: Target) -> None:
+    whole = list(quick(name).run(sd1))
+    short = with_(sd1, budget=Budget(draws=100, passes=11))
+    cut = list(quick(name).run(short))
+    assert 0 < len(cut) < len(whole)
+    assert told(cut) == told(whole[: len(cut)])
+    assert quick(name).estimate(short).draws == len(cut)
+    assert list(quick(name).run(with_(sd1, budget=Budget(draws=100, passes=1)))) == []
+
+
+class Broken(nn.Module):
+    """Answers with what is no number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x_t: Tensor, t: Tensor, **told: object) -> object:
+        class Answer:
+            sample = x_t * self.weight * torch.nan
+
+        return Answer()
+
+
+@pytest.mark.parametrize("name", sorted(QUICK.keys() - TEXT_ONLY))
+def test_a_loss_that_is_no_number_ends_the_attack_with_its_reason(name: str, sd1: Target) -> None:
+    broken = with_(sd1, network=Broken().requires_grad_(False))
+    with pytest.raises(TrainingError, match=r"loss .*is nan"):
+        list(quick(name).run(broken))
+
+
+def test_a_soft_token_is_learned_on_one_half_and_compared_on_the_other(target: Target) -> None:
+    found = list(quick("soft-token").run(target))
+    replay = found[0].payload.replay
+    assert sorted(replay["learned on"] + replay["held back"]) == list(range(4))
+    assert len(replay["learned on"]) == len(replay["held back"]) == 2
+    assert found[0].payload is found[1].payload  # one prompt, so one vector for all cases
+    rows = found[0].payload.rows
+    assert rows is not None
+    assert "church" not in found[0].payload.prompt
+    plain = target.told([found[0].payload.prompt])
+    with_row = target.embedded(found[0].payload.prompt, rows)
+    assert with_row.tokens.shape == plain.tokens.shape
+    assert not torch.allclose(with_row.tokens, plain.tokens)
+    after = (with_row.tokens - plain.tokens).abs().sum(dim=-1)[0] > 1e-6
+    assert int(after.nonzero()[0]) == rows.places[0]  # a causal encoder: nothing before it changes
+
+
+def test_the_first_start_is_the_concept_s_own_word(sd1: Target) -> None:
+    attack = make_attack("soft-token", marks=(1,), batch_size=2, restarts=2)
+    found = list(attack.run(sd1))
+    assert [one.arm for one in found] == ["1 steps"] * 3 + ["1 steps, start 2"] * 3
+    own = sd1.text.network.get_input_embeddings().weight  # type: ignore[union-attr]
+    number = sd1.text.tokenizer("church").input_ids[-2]  # type: ignore[union-attr]
+    rows = found[0].payload.rows
+    assert rows is not None
+    assert float((rows.vectors[0] - own[number]).abs().max()) < 0.05
+
+
+@pytest.mark.parametrize("name", ["prefix", "prefix-match", "concept-vector", "pooled-text"])
+def test_found_words_are_text_that_is_cut_into_them_again(name: str, target: Target) -> None:
+    for attempt in quick(name).run(target):
+        words = attempt.payload.replay["words"]
+        if name.startswith("prefix"):
+            assert attempt.payload.prompt == f"{words} {attempt.case.prompt}"
+        else:
+            assert attempt.payload.prompt == words
+        assert attempt.payload.replay["comes back"] is True
+        assert len(attempt.payload.replay["pieces"]) == 2
+        assert not {"h", "s"} & set(words.split(" "))  # pieces of the name and its plural
+
+
+def test_no_word_before_the_prompt_is_the_plain_prompt(sd1: Target) -> None:
+    (first, *_) = make_attack("prefix", tokens=0, rounds=1, steps=1).run(sd1)
+    assert first.payload.prompt == first.case.prompt
+
+
+def test_matching_the_plain_prompt_of_the_base_itself_costs_nothing(sd1: Target) -> None:
+    (first, *_) = make_attack("prefix-match", tokens=0, rounds=1, steps=1).run(sd1)
+    assert first.score == 0.0
+    (noise, *_) = make_attack("prefix", tokens=0, rounds=1, steps=1).run(sd1)
+    assert noise.score is not None
+    assert noise.score > 0
+
+
+def test_cases_of_more_prompts_than_are_searched_borrow_the_words(sd1: Target) -> None:
+    cases = tuple(Case(f"case-{n}", f"a church {n}", n) for n in range(3))
+    attack = make_attack("prefix", prompts=2, rounds=1, steps=1)
+    found = list(attack.run(with_(sd1, cases=cases)))
+    words = [one.payload.replay["words"] for one in found]
+    assert words[2] == words[0] != words[1]
+    assert found[2].payload.prompt == f"{words[0]} a church 2"
+
+
+def test_a_prompt_s_words_do_not_depend_on_the_other_prompts(sd1: Target) -> None:
+    cases = tuple(Case(f"case-{n}", f"a church {n}", n) for n in range(3))
+    attack = make_attack("prefix", rounds=1, steps=3)
+    together = list(attack.run(with_(sd1, cases=cases)))
+    alone = list(attack.run(with_(sd1, cases=cases[:1])))
+    assert together[0].payload.prompt == alone[0].payload.prompt
+
+
+def test_a_concept_without_pairs_makes_them_of_its_prompts(sd1: Target) -> None:
+    own = Concept(name="church", prompts=("a church at night", "a photo"))
+    assert pairs_of(with_(sd1, concept=own)) == [("a church at night", "a at night")]
+    assert pairs_of(sd1) == [("a church", "an image")]
+
+
+def test_no_step_of_relearning_is_the_model_itself(sd1: Target) -> None:
+    assert sd1.pictures is not None
+    assert list(tuned(sd1, sd1.pictures, [], TrainConfig(steps=1, learning_rate=1e-3))) == []
+    network = sd1.copy()
+    assert weights_hash(network.state_dict()) == weights_hash(sd1.weights)
+
+
+def test_relearning_lowers_the_loss_on_its_pictures_and_not_the_model_s(sd1: Target) -> None:
+    attack = make_attack("relearning", marks=(1, 30), batch_size=4, learning_rate=1e-2)
+    found = list(attack.run(sd1))
+    assert found[0].payload is found[2].payload  # one copy for all cases of a mark
+    assert found[0].payload.weights is not None
+    assert found[3].payload.weights is not None
+    hashes = [weights_hash(sd1.weights)]
+    hashes += [weights_hash(one.payload.weights or {}) for one in (found[0], found[3])]
+    assert len(set(hashes)) == 3
+    assert found[0].payload.weights.keys() == sd1.weights.keys()
+
+
+def test_tuning_on_other_things_is_screened_and_says_so(sd1: Target) -> None:
+    others = sd1.other_pictures
+    assert others is not None
+    mixed = Material(others.mean, others.std, ("a dog", "two Churches", "a horn", "a dog"))
+    found = next(iter(quick("benign-tuning").run(with_(sd1, other_pictures=mixed))))
+    assert found.payload.replay["screen"] == {
+        "read": 4,
+        "kept": 3,
+        "prompts that name the concept": ["two Churches"],
+    }
+    assert found.cost.pictures == 0
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["a church", "two churches", "Church's door", "a CHURCHYARD", "church-like", "ch\u00fcrch"],
+)
+def test_the_screen_turns_away_every_form_of_the_name(prompt: str) -> None:
+    assert names_concept(prompt, ["church"])
+    assert not names_concept("a castle and a dog", ["church"])
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt"),
+    [
+        ("wolf", "two wolves"),
+        ("city", "cities"),
+        ("van Gogh", "like Gogh by Van G"),
+        ("ox", "an ox"),
+    ],
+)
+def test_the_screen_knows_other_endings_and_names_of_two_words(name: str, prompt: str) -> None:
+    assert names_concept(prompt, [name])
+    assert not names_concept("a dog", [name])
+
+
+def test_nothing_left_after_the_screen_is_named(sd1: Target) -> None:
+    others = sd1.other_pictures
+    assert others is not None
+    named = Material(others.mean, others.std, ("a church",) * 4)
+    assert len(screened(named, ["church"]).material) == 0
+    for material in (named, None):
+        with pytest.raises(TrainingError, match="no picture of other things whose prompt"):
+            next(iter(quick("benign-tuning").run(with_(sd1, other_pictures=material))))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("soft-token", {"marks": (5, 2)}, r"marks is \(5, 2\); give rising numbers"),
+        ("relearning", {"marks": (5, 5)}, r"marks is \(5, 5\); give rising numbers"),
+        ("relearning", {"pictures": 0}, "pictures is 0; give a number above 0"),
+        ("prefix", {"tokens": -1}, "tokens is -1; give 0 or more"),
+        ("prefix", {"pieces": "half"}, "pieces is 'half'; give 'words' or 'all'"),
+        ("concept-vector", {"strength": -1.0}, "strength is -1.0; give 0 or more"),
+        ("pooled-text", {"candidates": 0}, "candidates is 0; give 1 or more"),
+    ],
+)
+def test_settings_out_of_range_are_refused(
+    name: str, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_attack(name, **settings)
+
+
+@pytest.mark.parametrize("name", ["soft-token", "prefix", "relearning"])
+def test_no_picture_is_named_as_missing(name: str, sd1: Target) -> None:
+    with pytest.raises(ConfigError, match="no picture of the concept; give at least one"):
+        next(_running(quick(name), with_(sd1, pictures=None)))
+
+
+def _running(attack: Attack, target: Target) -> Iterator[Attempt]:
+    return iter(attack.run(target))
