@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from erasure.architectures.stable_diffusion import wrap_unet
 from erasure.attacks.target import Material, Target
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.latents import Draw, LatentSet, Noised, noised, shuffled
@@ -71,7 +70,7 @@ def tuned(
     pictures = LatentSet(material.mean, material.std, torch.arange(len(material)))
     trainer = MaskedTrainer(
         network,
-        wrap_unet,
+        target.architecture.denoiser,
         Lessons(pictures, told, target.schedule, config.seed, target.device),
         {name: torch.ones_like(w, dtype=torch.bool) for name, w in network.named_parameters()},
         objective=Denoise(),
