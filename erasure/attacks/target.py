@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from erasure.architectures.architecture import Architecture, Codec
+from erasure.architectures.architecture import Architecture, Codec, PromptEncoder
 from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
 from erasure.attacks.payload import Case, Cost, Payload, Rows
 from erasure.diffusion.denoiser import Condition, Denoiser
@@ -162,7 +162,7 @@ class Target:
         return embedded(self.text, prompt, rows)
 
 
-def embedded(text: TextEncoder | TextEncoderPair, prompt: str, rows: Rows | None) -> Condition:
+def embedded(text: PromptEncoder, prompt: str, rows: Rows | None) -> Condition:
     """The condition (1, ...) of a prompt, where `rows` stand in the place of its own embeddings.
 
     The size of the picture is still to be told.

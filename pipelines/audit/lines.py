@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from erasure.attacks.opening import random_weights
 from erasure.attacks.protocol import Attack
@@ -13,7 +13,6 @@ from pipelines.audit.settings import AuditRecipe
 from pipelines.run.models import config_for, open_model
 
 Role = Literal["audited", "base", "random", "retrained", "kept"]
-_PARTS: Final = ("text_encoder", "text_encoder_2", "vae")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,13 +111,13 @@ def _open(recipe: AuditRecipe, name: str) -> Checkpoint:
 
 def _require_alike(audited: Checkpoint, other: Checkpoint, name: str, option: str) -> None:
     mine, theirs = _shapes(audited.network), _shapes(other.network)
-    if audited.family is not other.family or mine != theirs:
+    if audited.architecture is not other.architecture or mine != theirs:
         differ = sorted({n for n in mine.keys() | theirs.keys() if mine.get(n) != theirs.get(n)})
         where = f", such as {differ[0]}" if differ else ""
         raise CheckpointError(
-            f"{name} is {other.family.title} and {len(differ)} of its weights{where} have not the "
-            f"names and shapes of the audited model, {audited.family.title}; give by {option} a "
-            "model of the same architecture"
+            f"{name} is {other.architecture.title} and {len(differ)} of its weights{where} have "
+            f"not the names and shapes of the audited model, {audited.architecture.title}; give by "
+            f"{option} a model of the same architecture"
         )
 
 
@@ -129,10 +128,9 @@ def _shapes(weights: Mapping[str, object]) -> dict[str, tuple[int, ...]]:
 def _differing(audited: Checkpoint, other: Checkpoint, name: str) -> tuple[str, ...]:
     """A note for each further part whose weights are not those of the audited model."""
     sentences = []
-    for part in _PARTS:
-        mine, theirs = audited.components.get(part), other.components.get(part)
-        if mine is None or theirs is None:
-            continue
+    main = audited.architecture.main
+    for part in [name for name in audited.components if name != main]:
+        mine, theirs = audited.components[part], other.components[part]
         if _shapes(mine) != _shapes(theirs):
             raise CheckpointError(
                 f"the {part} of {name} has other shapes than that of the audited model, so no "

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from PIL import Image
 
-from erasure.architectures.stable_diffusion import ImageEncoder
+from erasure.architectures.architecture import Codec
 from erasure.attacks import Concept, Material
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
@@ -51,16 +51,16 @@ class Shown:
     source: str
     """Whence the pictures of the concept come, in words."""
 
-    def searched(self, encoder: ImageEncoder) -> Material | None:
+    def searched(self, codec: Codec) -> Material | None:
         """The half that attacks see, encoded; None where there is none."""
         half = (len(self.concept) + 1) // 2
-        return _encoded(encoder, self.concept[:half], self.prompts[:half])
+        return _encoded(codec, self.concept[:half], self.prompts[:half])
 
-    def others(self, encoder: ImageEncoder) -> Material | None:
+    def others(self, codec: Codec) -> Material | None:
         """Pictures of other things, screened: the judge sees none of the concept in them."""
         chosen = self.clean[:_OTHERS]
         return _encoded(
-            encoder,
+            codec,
             [self.without[n] for n in chosen],
             [self.without_prompts[n] for n in chosen],
         )
@@ -179,11 +179,11 @@ def write_picture(path: Path, image: Image.Image) -> None:
 
 
 def _encoded(
-    encoder: ImageEncoder, images: Sequence[Image.Image], prompts: Sequence[str]
+    codec: Codec, images: Sequence[Image.Image], prompts: Sequence[str]
 ) -> Material | None:
     if not images:
         return None
-    parts: list[Any] = [encoder(to_tensor(image)[None]) for image in images]  # one size of memory
+    parts = [codec.encode(to_tensor(image)[None]) for image in images]  # one at a time: memory
     mean = torch.cat([one for one, _ in parts])
     std = torch.cat([other for _, other in parts])
     return Material(mean, std, tuple(prompts))

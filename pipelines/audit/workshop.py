@@ -115,7 +115,7 @@ class Workshop:
         assert default.width is not None
         assert default.height is not None
         size = (default.height, default.width)
-        parts = parts_of(painter.pipeline, self.lines[line].checkpoint, size)
+        parts = parts_of(painter.parts, self.lines[line].checkpoint, size)
         shown = self.material(line) if gathered else None
         base = None
         if line != "base" and "base" in self.lines:

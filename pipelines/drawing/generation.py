@@ -88,7 +88,7 @@ class Painter:
         # One at a time: the last bits must not depend on which prompts came together. Nothing here
         # may refer to `self`: a cycle would keep the model until the collector comes.
         self.text = encode
-        """Shared with `pipeline`."""
+        """Shared with `parts`."""
         self._encoded = lru_cache(_ENCODED)(lambda prompt: encode([prompt]))
         self._unguided = encode.unguided
 
