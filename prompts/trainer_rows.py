@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from prompts.errors import PromptError
 from prompts.files import read_prompts

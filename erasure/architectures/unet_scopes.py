@@ -4,10 +4,13 @@ Source: the `train_method` choices of ESD (arXiv:2303.07345), as the released Sa
 them: substring rules on CompVis names, translated here to diffusers names.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 from erasure.architectures.scopes import Predicate
+
+_ATTENTION: Final = re.compile(r"\.attn[12]\.to_(?:q|k|v|out)\.")
 
 
 def _is_output(name: str) -> bool:
@@ -32,6 +35,16 @@ def xattn(name: str) -> bool:
 def xattn_kv(name: str) -> bool:
     """Keys and values of cross-attention, which alone read the prompt (ESD-x-strict)."""
     return name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))
+
+
+def attn(name: str) -> bool:
+    """Queries, keys, values and outputs of both attentions (concept ablation's `attn`)."""
+    return bool(_ATTENTION.search(name))
+
+
+def esd_u(name: str) -> bool:
+    """All linear and convolution layers outside cross-attention (ESD-u of its newer release)."""
+    return not (xattn(name) or "norm" in name)
 
 
 def selfattn(name: str) -> bool:
@@ -65,6 +78,8 @@ UNET_SCOPES: Final[Mapping[str, Predicate]] = {
     "full": full,
     "xattn": xattn,
     "xattn-kv": xattn_kv,
+    "attn": attn,
+    "esd-u": esd_u,
     "selfattn": selfattn,
     "noxattn": noxattn,
     "notime": notime,

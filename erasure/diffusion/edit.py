@@ -233,6 +233,10 @@ def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, meth
     # The names under which conditions have been hashed since the first saved states.
     for name, value in data.prompts.tensors.items():
         tensors["prompts" if name == TOKENS else f"added.{name}"] = value
+    if data.anchors is not None:
+        drawn = data.anchors.pictures
+        tensors |= {"anchors.mean": drawn.mean, "anchors.std": drawn.std}
+        tensors |= {"anchors.prompt": drawn.prompt, "anchors.targets": data.anchors.targets}
     if data.texts is not None:
         texts = data.texts
         tensors |= {"texts.forget": texts.forget, "texts.replacements": texts.replacements}

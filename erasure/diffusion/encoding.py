@@ -13,7 +13,7 @@ from erasure.architectures.building import build_codec, build_text_encoder
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import encoder_of
 from erasure.diffusion.denoiser import TOKENS, Condition, join
-from erasure.diffusion.latents import ConceptData, LatentSet, PromptRows, Pulls
+from erasure.diffusion.latents import Anchors, ConceptData, LatentSet, PromptRows, Pulls
 from erasure.errors import ConfigError, OutOfMemoryError
 from erasure.memory import memory_errors
 from erasure.storage.cache import TensorCache, content_key
@@ -41,6 +41,16 @@ class PromptedPixels:
             raise ConfigError(
                 f"{len(self.pixels)} pictures have {len(self.prompts)} prompts; give one each"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorPixels:
+    """Pictures of what stands in for the concept, with the concept's prompts as captions too."""
+
+    drawn: PromptedPixels
+    """With the prompts that they were drawn from."""
+    targets: Sequence[str]
+    """N prompts of the concept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +97,7 @@ def encode_concept(
     retain: PromptedPixels | None = None,
     *,
     prompts: PromptLists | None = None,
+    anchors: AnchorPixels | None = None,
     size: int | None = None,
     device: torch.device | None = None,
     cache: TensorCache | None = None,
@@ -100,6 +111,7 @@ def encode_concept(
             differ, shorter rows repeat in turn.
         retain: pictures of all else; None for none.
         prompts: the concept's own prompts, for methods that need prompts.
+        anchors: pictures of what stands in, for methods that need them.
         size: pixels a side where there are no pictures; the model's own if none.
         device: where to encode; CPU if none.
         cache: keeps results by the content of pictures, prompts and encoders.
@@ -110,7 +122,7 @@ def encode_concept(
         OutOfMemoryError: not even one picture a pass fits.
     """
     where = device or torch.device("cpu")
-    if prompts is None and (forget is None or not len(forget.prompts)):
+    if prompts is None and anchors is None and (forget is None or not len(forget.prompts)):
         raise ConfigError("there is no picture to forget; give at least one")
     if retain is not None and not len(retain.prompts):
         retain = None  # no encoder takes an empty batch
@@ -123,6 +135,8 @@ def encode_concept(
         raise ConfigError(f"{missing[0]!r} has no replacement prompt; give at least one")
     stand_ins = [text for p in (*shown, *named) for text in replacements[p]]
     others = prompts.others if prompts is not None else []
+    if anchors is not None:
+        others += [*anchors.drawn.prompts, *anchors.targets]
     texts = list(dict.fromkeys(["", *shown, *named, *stand_ins, *retained, *also, *others]))
     row = {text: index for index, text in enumerate(texts)}
 
@@ -136,7 +150,8 @@ def encode_concept(
         ]
         return torch.tensor(table, dtype=torch.int64).reshape(len(chosen), width)
 
-    sets = [part.pixels for part in (forget, retain) if part is not None]
+    drawn = None if anchors is None else anchors.drawn
+    sets = [part.pixels for part in (forget, retain, drawn) if part is not None]
     posteriors = iter(_encode_pictures(checkpoint, sets, where, cache))
     nothing = torch.zeros(0, *_latent_shape(checkpoint, sets, size))
 
@@ -161,6 +176,9 @@ def encode_concept(
             texts,
             _pulls(prompts.pulls, rows_of),
         ),
+        None
+        if anchors is None
+        else Anchors(latents_of(drawn, anchors.drawn.prompts), rows_of(anchors.targets)),
     )
 
 

@@ -100,6 +100,23 @@ class PromptRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchors:
+    """Pictures of what stands in for the concept, each with a prompt of the concept as well."""
+
+    pictures: LatentSet
+    """With the prompts that they were drawn from."""
+    targets: Tensor
+    """(N,) int64 row of the forget prompt that each is to be captioned with."""
+
+    def __post_init__(self) -> None:
+        if not len(self.pictures) or self.targets.shape != self.pictures.prompt.shape:
+            raise ConfigError(
+                f"{len(self.pictures)} anchor pictures have {len(self.targets)} target prompts; "
+                "give at least one picture, and one prompt each"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class ConceptData:
     """All that an erasure reads: no image and no text, so both encoders can leave memory."""
 
@@ -113,6 +130,8 @@ class ConceptData:
     """(P, ...) every prompt once; row 0 is the empty prompt."""
     texts: PromptRows | None = None
     """Where a method works with prompts alone."""
+    anchors: Anchors | None = None
+    """Where a method learns from pictures of what stands in."""
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -130,8 +149,31 @@ class ConceptData:
             raise ConfigError("the concept's prompts are not encoded; give them with the pictures")
         return self.texts
 
+    def of_anchors(self, *, kept: bool) -> "ConceptData":
+        """The anchor pictures as those to forget, with the concept's prompts as their captions and
+        their own as what replaces these.
+
+        Args:
+            kept: whether they are also to be retained, with their own captions.
+
+        Raises:
+            ConfigError: there are no anchor pictures.
+        """
+        if self.anchors is None:
+            raise ConfigError("there are no anchor pictures; set data.anchors.drawn")
+        drawn, targets = self.anchors.pictures, self.anchors.targets
+        none = torch.zeros(0, dtype=torch.int64)
+        retain = drawn if kept else LatentSet(drawn.mean[none], drawn.std[none], none)
+        return ConceptData(
+            LatentSet(drawn.mean, drawn.std, targets),
+            drawn.prompt[:, None],
+            retain,
+            self.prompts,
+            self.texts,
+        )
+
     def __post_init__(self) -> None:
-        if not len(self.forget) and self.texts is None:
+        if not len(self.forget) and self.texts is None and self.anchors is None:
             self.require_pictures()
         if self.replacements.shape[:1] != self.forget.prompt.shape:
             raise ConfigError(

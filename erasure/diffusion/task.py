@@ -18,6 +18,7 @@ from erasure.masks.masks import SaliencyMask
 from erasure.solving.factors import Factors
 from erasure.storage.mapped import let_go
 from erasure.team import ALONE, Team
+from erasure.training.split import Combine
 from erasure.training.step import Step
 from erasure.training.trainer import MaskedTrainer, Objective, TrainConfig
 
@@ -80,6 +81,7 @@ class Task:
         *,
         needs_frozen: bool = False,
         average_decay: float = 1.0,
+        combine: Combine | None = None,
     ) -> Iterator[Step]:
         """Minimise an objective over the selected weights, and take the result.
 
@@ -91,6 +93,8 @@ class Task:
             needs_frozen: whether `batches` or `objective` ask the base.
             average_decay: below 1, a moving average of the selected weights answers in the base's
                 place, and is the result.
+            combine: makes one gradient of those of the forget and the retain loss, in place of
+                their sum.
 
         Raises:
             TrainingError: see `erasure.training.trainer.MaskedTrainer.steps`, and where the saved
@@ -109,6 +113,7 @@ class Task:
             config=settings,
             needs_frozen=needs_frozen,
             average_decay=average_decay,
+            combine=combine,
             team=self.team,
         )
         yield from self.keeper.begin(trainer, self.team)

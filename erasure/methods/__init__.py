@@ -1,6 +1,8 @@
 """Every method of erasing a concept: one file each, and one line in the registry."""
 
 from erasure.methods.ascent import GradientAscent
+from erasure.methods.concept_ablation import ConceptAblation
+from erasure.methods.erasediff import EraseDiff
 from erasure.methods.esd import Esd
 from erasure.methods.leco import Leco
 from erasure.methods.protocol import Method, Need
@@ -11,6 +13,8 @@ from erasure.methods.uce import Uce
 
 __all__ = [
     "METHODS",
+    "ConceptAblation",
+    "EraseDiff",
     "Esd",
     "GradientAscent",
     "Leco",

@@ -7,10 +7,11 @@ from erasure.diffusion.task import Task
 from erasure.masks.masks import MaskKind, SaliencyMask
 from erasure.training.step import Step
 
-Need = Literal["pictures", "prompts", "frozen"]
+Need = Literal["pictures", "anchors", "prompts", "frozen"]
 """What is made for a method before it runs: `pictures` of the concept and of what is kept, encoded;
-the concept's `prompts` and what stands in for them, encoded, without any picture; the `frozen`
-base's answers during a training."""
+`anchors`, pictures of what stands in, captioned with the concept's prompts as well; the concept's
+`prompts` and what stands in for them, encoded, without any picture; the `frozen` base's answers
+during a training."""
 
 
 @runtime_checkable

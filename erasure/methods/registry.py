@@ -4,6 +4,8 @@ from typing import Any, Final
 
 from erasure.known_names import looked_up, made_with
 from erasure.methods.ascent import GradientAscent
+from erasure.methods.concept_ablation import ConceptAblation
+from erasure.methods.erasediff import EraseDiff
 from erasure.methods.esd import Esd
 from erasure.methods.leco import Leco
 from erasure.methods.protocol import Method
@@ -14,6 +16,8 @@ from erasure.methods.uce import Uce
 METHODS: Final[dict[str, type[Method]]] = {
     "salun": SalUn,
     "ascent": GradientAscent,
+    "concept-ablation": ConceptAblation,
+    "erasediff": EraseDiff,
     "esd": Esd,
     "sdd": Sdd,
     "leco": Leco,

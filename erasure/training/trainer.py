@@ -24,6 +24,7 @@ from erasure.training.clock import cosine, warming
 from erasure.training.frozen import FrozenDenoiser
 from erasure.training.optimizers import make_optimizer, require_optimizer
 from erasure.training.selected import SelectedWeights
+from erasure.training.split import Combine, SplitGradients
 from erasure.training.step import Step
 from erasure.training.update import take_step
 
@@ -158,6 +159,7 @@ class MaskedTrainer(Generic[B]):
         config: TrainConfig,
         needs_frozen: bool = False,
         average_decay: float = 1.0,
+        combine: Combine | None = None,
         team: Team = ALONE,
     ) -> None:
         """Prepare; nothing moves yet.
@@ -171,12 +173,14 @@ class MaskedTrainer(Generic[B]):
                 selected weights are then kept.
             average_decay: below 1, the base's values follow the student as a moving average,
                 which is then what comes out.
+            combine: makes one gradient of those of the forget and the retain loss; without, it is
+                that of their sum, in one backward pass.
             team: with whom the batches are shared; all are given the same.
 
         Raises:
             MaskError: the mask does not fit the network.
         """
-        self.config, self._team = config, team
+        self.config, self._team, self._combine = config, team, combine
         self._batches, self._objective = batches, objective
         self._denoise = InPrecision(wrap(network), config.precision)
         self._network, self._device = network, next(network.parameters()).device
@@ -241,6 +245,7 @@ class MaskedTrainer(Generic[B]):
         mine = share_of(self._team, config.batch_size)
         size = config.micro_batch or config.batch_size
         losses = torch.zeros(2, dtype=torch.float64)
+        split = SplitGradients(self.selected.vectors) if self._combine else None
         for start in mine[::size]:
             count = min(size, mine.stop - start)
             share = count / config.batch_size
@@ -250,9 +255,15 @@ class MaskedTrainer(Generic[B]):
                 loss = self._objective(self._denoise, self.frozen, batch)
             attention = attention_of(config.precision, self._batches.shape, self._device)
             with attention:  # where passes are recomputed
-                torch.autograd.backward(share * loss.total)
+                if split is None:
+                    torch.autograd.backward(share * loss.total)
+                else:
+                    split.backward(share * loss.forget, share * loss.retain)
             losses[0] += share * float(loss.forget.detach())
             losses[1] += share * float(loss.retain.detach())
         self._team.sum_([losses])
-        self.selected.sum_gradients(self._team)
+        if split is None or self._combine is None:
+            self.selected.sum_gradients(self._team)
+        else:
+            split.put(self._combine, self._team)
         return float(losses[0]), float(losses[1])

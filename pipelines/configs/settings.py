@@ -68,6 +68,18 @@ class PicturesConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AnchorsConfig:
+    """Pictures of what stands in for the concept, for methods that learn from them."""
+
+    drawn: int = 200
+    """How many the checkpoint draws from the prompts that stand in."""
+
+    def __post_init__(self) -> None:
+        if self.drawn < 1:
+            raise ConfigError(f"drawn is {self.drawn}; give 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
     """What is forgotten and what is kept."""
 
@@ -75,6 +87,7 @@ class DataConfig:
     """Pictures to forget."""
     retain: PicturesConfig = field(default_factory=lambda: PicturesConfig(drawn=400))
     """Pictures to keep."""
+    anchors: AnchorsConfig = field(default_factory=AnchorsConfig)
     forget_prompts: tuple[str, ...] = ()
     """Further prompts that show the concept."""
     retain_prompts: tuple[str, ...] | None = None
@@ -207,6 +220,7 @@ def _unread(recipe: EraseRecipe) -> dict[str, str]:
     return unread_by_erasure(
         as_tables(recipe),
         pictures="pictures" in recipe.needs,
+        anchors="anchors" in recipe.needs,
         instead=getattr(recipe.method, "reads_instead", True),  # one of the user's own may
         rows=getattr(recipe.method, "reads_rows", False),
     )

@@ -29,25 +29,29 @@ _SOURCE: Final = (
     "prompt",
     "limit",
 )
-_PICTURES: Final = (
-    *(f"data.{role}.{key}" for role in ("forget", "retain") for key in _SOURCE),
-    "data.drawing.steps",
-    "data.drawing.guidance",
-)
-"""What says which pictures to forget and to retain. The batch of the drawing is not among these, as
-one option sets that of the grid with it."""
+_PICTURES: Final = tuple(f"data.{role}.{key}" for role in ("forget", "retain") for key in _SOURCE)
+"""What says which pictures to forget and to retain."""
+_DRAWING: Final = ("data.drawing.steps", "data.drawing.guidance")
+"""How pictures are drawn. The batch is not among these, as one option sets that of the grid with
+it."""
 _FLAGS: Final = flags(ERASE) | flags(EVALUATE)
 """Key of a recipe -> its flag; the others have none."""
 
 
 def unread_by_erasure(
-    tables: Tables, *, pictures: bool = True, instead: bool = True, rows: bool = False
+    tables: Tables,
+    *,
+    pictures: bool = True,
+    anchors: bool = False,
+    instead: bool = True,
+    rows: bool = False,
 ) -> dict[str, str]:
     """Key of an erasure's recipe, with dots -> why it would not be read.
 
     Args:
         tables: the whole recipe; what is missing has its default.
-        pictures: whether the method or the mask needs any.
+        pictures: whether the method or the mask needs any of the concept.
+        anchors: whether the method needs pictures of what stands in.
         instead: whether the method reads what is to be seen in the concept's place.
         rows: whether the method reads a file that says what becomes of each prompt.
     """
@@ -58,6 +62,10 @@ def unread_by_erasure(
     if not pictures:
         why = f"neither the method {method} nor the mask {mask} needs pictures"
         unread |= dict.fromkeys(_PICTURES, why)
+        if not anchors:
+            unread |= dict.fromkeys(_DRAWING, why)
+    if not anchors:
+        unread["data.anchors.drawn"] = f"the method {method} needs no pictures of what stands in"
     if not instead:
         unread["instead"] = f"the method {method} puts nothing in the concept's place"
     if not rows:

@@ -14,7 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.encoding import PromptedPixels, PromptLists, Pull, encode_concept
+from erasure.diffusion.encoding import (
+    AnchorPixels,
+    PromptedPixels,
+    PromptLists,
+    Pull,
+    encode_concept,
+)
 from erasure.diffusion.latents import ConceptData, shuffled
 from erasure.errors import ConfigError
 from erasure.methods import Need
@@ -35,6 +41,7 @@ from prompts.concepts.plan import ConceptPlan
 from prompts.suites.imagenette import CLASSES, find_label, label_prompts
 
 Role = Literal["forget", "retain"]
+Drawn = Literal["forget", "retain", "anchors"]
 _MOST_PROMPTS: Final = 1024
 """Most prompts of either list, for methods that work with prompts: 240 MB of features at Stable
 Diffusion 1."""
@@ -67,8 +74,9 @@ class Gatherer:
             TrainingError: the model draws one colour alone or what is not finite, or another
                 process is gone.
         """
+        anchors = self._anchors() if "anchors" in self.needs else None
         if "pictures" not in self.needs:
-            return self.team.agreed(lambda: self._encoded(None, None))
+            return self.team.agreed(lambda: self._encoded(None, None, anchors))
         forget_source, retain_source = self.config.forget, self.config.retain
         # The user's own first: what is wrong with them is told before any picture is drawn.
         own = list(self._read("forget", forget_source))
@@ -82,9 +90,14 @@ class Gatherer:
                 "there is nothing to forget from; set data.forget.drawn, folder or dataset"
             )
         retain = _joined([*self._drawn("retain", self.plan.retain, retain_source.drawn), *retained])
-        return self.team.agreed(lambda: self._encoded(forget, retain))
+        return self.team.agreed(lambda: self._encoded(forget, retain, anchors))
 
-    def _encoded(self, forget: PromptedPixels | None, retain: PromptedPixels | None) -> ConceptData:
+    def _encoded(
+        self,
+        forget: PromptedPixels | None,
+        retain: PromptedPixels | None,
+        anchors: AnchorPixels | None,
+    ) -> ConceptData:
         replacement = dict(self.plan.replacement)
         stand_ins = next(iter(replacement.values()))
         for prompt in forget.prompts if forget else ():  # those of the user's own pictures
@@ -93,9 +106,10 @@ class Gatherer:
             replacement.setdefault(row.target, (row.neutral,))
         prompts = self._prompts() if "prompts" in self.needs else None
         less = of_encoding(self._size, resumes=self.resumes)
-        stage = "encode pictures" if forget else "encode prompts"
+        shown = sum(len(part.pixels) for part in (forget, anchors and anchors.drawn) if part)
+        stage = "encode pictures" if shown else "encode prompts"
         with (
-            self.reporter.stage(stage, len(forget.pixels) if forget else len(self.plan.forget)),
+            self.reporter.stage(stage, shown or len(self.plan.forget)),
             enough_memory("encoding pictures", less, self.device),
         ):
             return encode_concept(
@@ -104,6 +118,7 @@ class Gatherer:
                 replacement,
                 retain,
                 prompts=prompts,
+                anchors=anchors,
                 size=self.config.size,
                 device=self.device,
                 cache=self.cache,
@@ -137,9 +152,28 @@ class Gatherer:
         if not count or not prompts:
             return
         rows = shuffled(len(prompts), 0, count, self.seed, role, "prompts")
+        yield from self._pictures(role, [prompts[row] for row in rows])
+
+    def _anchors(self) -> AnchorPixels | None:
+        """Pictures of what stands in, and the prompt of the concept that each is for; in the first
+        process alone."""
+        forget, seed = self.plan.forget, self.seed
+        targets, stand_ins = [], []
+        for n, row in enumerate(
+            shuffled(len(forget), 0, self.config.anchors.drawn, seed, "anchors", "prompts")
+        ):
+            options = self.plan.replacement[forget[row]]
+            targets.append(forget[row])
+            stand_ins.append(options[derived_seed(seed, "anchors", "stand-in", n) % len(options)])
+        drawn = _joined(list(self._pictures("anchors", stand_ins)))
+        return None if drawn is None else AnchorPixels(drawn, targets)
+
+    def _pictures(self, role: Drawn, prompts: Sequence[str]) -> Iterator[PromptedPixels]:
+        """One picture of each prompt, in the first process alone."""
+        count = len(prompts)
         requests = [
-            Request(prompts[row], derived_seed(self.seed, role, "picture", n) % 2**32)
-            for n, row in enumerate(rows)
+            Request(prompt, derived_seed(self.seed, role, "picture", n) % 2**32)
+            for n, prompt in enumerate(prompts)
         ]
         drawing = self.config.drawing
         key = content_key(
@@ -165,7 +199,7 @@ class Gatherer:
             assert tensors is not None
             first = tensors["pixels"][: drawing.batch_size]  # older caches did not check this
             require_content([_image(pixels) for pixels in first], "the model")
-            yield PromptedPixels(tensors["pixels"], [prompts[row] for row in rows])
+            yield PromptedPixels(tensors["pixels"], list(prompts))
 
     def _draw(self, requests: Sequence[Request], tick: Tick) -> Tensor:
         """(N, 3, H, W) uint8; whole batches are shared out, as a picture depends on its batch."""

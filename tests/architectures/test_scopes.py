@@ -63,6 +63,8 @@ def names() -> list[str]:
         ("selfattn", SELF),
         ("noxattn", REST | SELF),
         ("notime", REST | SELF | CROSS),
+        ("attn", CROSS | SELF),
+        ("esd-u", {n for n in REST | SELF | TIME | OUT if "norm" not in n}),
     ],
 )
 def test_a_scope_of_a_tiny_unet_is_the_listed_one(
@@ -104,7 +106,7 @@ def test_the_order_of_the_names_is_kept(names: list[str]) -> None:
 def test_an_unknown_scope_names_the_nearest_known() -> None:
     with pytest.raises(ConfigError, match="scope 'xatn' is unknown; did you mean 'xattn'"):
         in_scope(["conv_in.weight"], "xatn", UNET_SCOPES)
-    with pytest.raises(ConfigError, match="unknown; known are full, xattn, xattn-kv, selfattn"):
+    with pytest.raises(ConfigError, match="unknown; known are full, xattn, xattn-kv, attn, esd-u"):
         in_scope(["conv_in.weight"], "qqq", UNET_SCOPES)
 
 
