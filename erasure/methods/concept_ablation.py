@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 import torch.nn.functional as F
 
-from erasure.diffusion.batches import Batch, PictureBatches
+from erasure.diffusion.batches import PictureBatch, PictureBatches
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
@@ -75,7 +75,7 @@ class ConceptAblation(ByGradient):
         batches = PictureBatches(data, task.schedule, self.seed, task.device)
         return task.train(self, batches, self)
 
-    def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+    def __call__(self, student: Denoiser, frozen: Denoiser, batch: PictureBatch, /) -> Loss:
         """Both losses of one batch; no gradient flows through the answer to the anchor's prompt."""
         shown = batch.forget
         wanted = shown.target

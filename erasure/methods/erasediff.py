@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from erasure.diffusion.batches import Batch
+from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
@@ -98,7 +98,7 @@ class EraseDiff(ByGradient):
         combine = Balanced(self.eta) if self.rule == "computed" else None
         return task.train(self, task.pictures(self), self, combine=combine)
 
-    def __call__(self, student: Denoiser, frozen: Denoiser, batch: Batch, /) -> Loss:
+    def __call__(self, student: Denoiser, frozen: Denoiser, batch: PictureBatch, /) -> Loss:
         """Both losses of one batch; no gradient flows through the replacement's answer."""
         with torch.no_grad():
             wanted = student(batch.forget.x_t, batch.forget.t, batch.replacement)  # (B, C, H, W)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from support.console import erasure
 from support.tiny import Toy, ToyDenoiser, toy_batches, toy_data, toy_latents
 
-from erasure.diffusion.batches import Batch
+from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.latents import Anchors, ConceptData
 from erasure.errors import ConfigError
 from erasure.methods import ConceptAblation, SalUn
@@ -24,7 +24,7 @@ def anchored() -> ConceptData:
     return replace(toy_data(), anchors=Anchors(pictures, torch.tensor([1, 2, 1, 2, 1])))
 
 
-def batch_of(*, kept: bool = False) -> Batch:
+def batch_of(*, kept: bool = False) -> PictureBatch:
     network = Toy()
     mask = {n: torch.ones_like(w, dtype=torch.bool) for n, w in network.named_parameters()}
     denoise = ToyDenoiser(network)
