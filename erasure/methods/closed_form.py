@@ -38,7 +38,7 @@ class ClosedForm:
 
     def length(self, mask: SaliencyMask, /) -> int:
         """Weights to solve for."""
-        return len(_chosen(mask))
+        return len(chosen(mask))
 
     def solved(self, task: Task) -> list[str]:
         """The key and value weights of which the mask selects any; warns of too many concepts.
@@ -46,7 +46,7 @@ class ClosedForm:
         Raises:
             ConfigError: the mask selects none.
         """
-        names = _chosen(task.mask)
+        names = chosen(task.mask)
         if not names:
             raise ConfigError(
                 "the mask selects no key or value weight of the cross-attention, the only ones "
@@ -98,5 +98,6 @@ def note_change(task: Task, name: str, change: Tensor) -> None:
         task.outcome.facts |= {"largest_change": share, "largest_change_of": name}
 
 
-def _chosen(mask: SaliencyMask) -> list[str]:
+def chosen(mask: SaliencyMask) -> list[str]:
+    """The key and value weights of which the mask selects any."""
     return [name for name, entry in mask.entries.items() if xattn_kv(name) and entry.any()]

@@ -9,8 +9,10 @@ from erasure.methods.erasediff import EraseDiff
 from erasure.methods.esd import Esd
 from erasure.methods.leco import Leco
 from erasure.methods.protocol import Method
+from erasure.methods.rece import Rece
 from erasure.methods.salun import SalUn
 from erasure.methods.sdd import Sdd
+from erasure.methods.speed import Speed
 from erasure.methods.uce import Uce
 
 METHODS: Final[dict[str, type[Method]]] = {
@@ -22,6 +24,8 @@ METHODS: Final[dict[str, type[Method]]] = {
     "sdd": Sdd,
     "leco": Leco,
     "uce": Uce,
+    "rece": Rece,
+    "speed": Speed,
 }
 
 

@@ -3,11 +3,12 @@
 # o x d a key or value weight, N and M vectors.
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, sqrt
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
@@ -71,8 +72,7 @@ class Uce(ClosedForm):
         """
         names = self.solved(task)
         vectors = edit_vectors(task.data, self.tokens)
-        problem = self.problem(vectors)
-        gap = sqrt(self.erase_weight) * (vectors.instead - vectors.concept)  # (d, N)
+        problem, gap = self.problem(vectors), self.gap(vectors)
         thin = thinned(gap, problem.down)
         task.outcome.facts["condition_number"] = problem.condition()
         task.outcome.facts["rank"] = len(thin.down)
@@ -80,11 +80,19 @@ class Uce(ClosedForm):
             base = task.checkpoint.network[name].double()  # (o, d)
             own = Factors(base @ thin.up, thin.down)
             change = apply(task, name, problem, base @ gap, own)
-            erased = (base + change) @ vectors.concept - base @ vectors.instead
-            moved = change @ vectors.others
-            forget = self.erase_weight * float(erased.square().sum(0).mean())
-            retain = self.preserve_weight * float(moved.square().sum(0).mean())
-            yield Step(index + 1, forget + retain, forget, retain)
+            yield replace(self.left(base, change, vectors), index=index + 1)
+
+    def gap(self, vectors: EditVectors) -> Tensor:
+        """sqrt(a) (c* - c), (d, N), which a weight makes its residual."""
+        return sqrt(self.erase_weight) * (vectors.instead - vectors.concept)
+
+    def left(self, base: Tensor, change: Tensor, vectors: EditVectors) -> Step:
+        """What the erase and the preserve term of a weight are left at, a vector."""
+        erased = (base + change) @ vectors.concept - base @ vectors.instead
+        moved = change @ vectors.others
+        forget = self.erase_weight * float(erased.square().sum(0).mean())
+        retain = self.preserve_weight * float(moved.square().sum(0).mean())
+        return Step(1, forget + retain, forget, retain)
 
     def problem(self, vectors: EditVectors) -> Quadratic:
         """The quadratic whose residual is sqrt(a) W0 (c* - c)."""

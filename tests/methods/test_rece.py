@@ -1,0 +1,126 @@
+"""RECE: its derived features, and its rounds as edits of UCE."""
+
+import pytest
+import torch
+from support.tiny import assert_same_bits, outside, seeded
+
+from erasure.checkpoints import Checkpoint
+from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.encoding import PromptLists, encode_concept
+from erasure.diffusion.latents import ConceptData
+from erasure.errors import ConfigError
+from erasure.masks.masks import SaliencyMask
+from erasure.methods import Uce
+from erasure.methods.rece import Rece, answered_alike
+from erasure.solving.vectors import edit_vectors
+
+KEY = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
+
+
+@pytest.fixture(scope="module")
+def prompts(tiny_checkpoint: Checkpoint) -> ConceptData:
+    lists = PromptLists(["a church", "church"], ["a dog", "a truck"])
+    stand_ins = {"a church": ["a castle"], "church": ["castle"]}
+    return encode_concept(tiny_checkpoint, None, stand_ins, prompts=lists)
+
+
+@pytest.fixture(scope="module")
+def values(tiny_checkpoint: Checkpoint, prompts: ConceptData) -> SaliencyMask:
+    return find_mask(tiny_checkpoint, prompts, "all", scope="xattn-kv")
+
+
+def weights(seed: int) -> dict[str, torch.Tensor]:
+    draw = seeded(seed)
+    return {n: torch.randn(9, 5, generator=draw, dtype=torch.float64) for n in ("k", "v")}
+
+
+def test_unedited_weights_are_answered_alike_by_the_features_themselves() -> None:
+    concept = torch.randn(5, 3, generator=seeded(1), dtype=torch.float64)
+    found = answered_alike(weights(0), weights(0), concept, 0.0)
+    torch.testing.assert_close(found, concept, rtol=1e-10, atol=1e-10)
+
+
+def test_what_is_found_minimises_its_quadratic() -> None:
+    now, base = weights(0), weights(7)
+    concept = torch.randn(5, 3, generator=seeded(1), dtype=torch.float64)
+    found = answered_alike(now, base, concept, 0.3).requires_grad_(True)
+    cost = 0.3 * found.square().sum()
+    for name, weight in now.items():
+        cost = cost + (weight @ found - base[name] @ concept).square().sum()
+    (slope,) = torch.autograd.grad(cost, found)
+    assert float(slope.norm()) < 1e-10 * float(cost.detach())
+
+
+def test_no_round_is_uce(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    uce = Uce(tokens="all", preserve_weight=0.1, ridge=0.1)
+    one = erase(tiny_checkpoint, prompts, values, Rece(rounds=0))
+    assert_same_bits(one.network, erase(tiny_checkpoint, prompts, values, uce).network)
+
+
+def test_rounds_are_counted_and_move_the_weights_further(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    method = Rece(rounds=2, closeness=1e-3)
+    result = erase(tiny_checkpoint, prompts, values, method)
+    assert len(result.history) == method.length(values) == 3 * len(values.entries)
+    assert [step.index for step in result.history] == list(range(1, len(result.history) + 1))
+    plain = erase(tiny_checkpoint, prompts, values, Rece(rounds=0))
+    assert not torch.equal(result.network[KEY], plain.network[KEY])
+
+
+def test_gathered_rounds_go_on_erasing_what_was_erased(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    vectors = edit_vectors(prompts, "all")
+    base = tiny_checkpoint.network[KEY].double()
+    wanted = base @ vectors.instead
+    off = [
+        float(
+            (
+                erase(tiny_checkpoint, prompts, values, m).network[KEY].double() @ vectors.concept
+                - wanted
+            ).norm()
+        )
+        for m in (Rece(rounds=3, closeness=1e-3, gathered=g) for g in (True, False))
+    ]
+    assert off[0] < off[1]
+
+
+def test_the_factors_hold_all_rounds(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    result = erase(tiny_checkpoint, prompts, values, Rece(rounds=2))
+    assert result.factors.keys() == values.entries.keys()
+    for name, one in result.factors.items():
+        rebuilt = (tiny_checkpoint.network[name].double() + one.change()).float()
+        # The rounds are added up in another order, which may move the last bit of float32.
+        torch.testing.assert_close(rebuilt, result.network[name], rtol=2e-7, atol=1e-9)
+
+
+def test_under_a_mask_nothing_else_moves_and_what_may_is_left_without_slope(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData
+) -> None:
+    half = find_mask(tiny_checkpoint, prompts, "random", density=0.5, scope="xattn-kv")
+    result = erase(tiny_checkpoint, prompts, half, Rece(rounds=1))
+    nothing = {k: torch.zeros(w.shape, dtype=torch.bool) for k, w in result.network.items()}
+    unselected = outside({**nothing, **half.entries})
+    assert_same_bits(result.network, dict(tiny_checkpoint.network), unselected)
+    assert result.provenance.last.moved > 0
+    assert result.factors == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rounds": -1}, "rounds is -1"),
+        ({"closeness": 0.0}, "closeness is 0"),
+        ({"ridge": float("nan")}, "ridge is nan"),
+        ({"tokens": "first"}, "tokens is 'first'"),
+        ({"preserve_weight": -1.0}, "preserve_weight is -1"),
+    ],
+)
+def test_settings_of_rece_are_checked(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Rece(**settings)  # type: ignore[arg-type]

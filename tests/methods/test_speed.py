@@ -1,0 +1,167 @@
+"""SPEED: the published formula, its null space, and a mask."""
+
+import pytest
+import torch
+from support.tiny import assert_same_bits, outside, seeded
+from torch import Tensor
+
+from erasure.checkpoints import Checkpoint
+from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.encoding import PromptLists, encode_concept
+from erasure.diffusion.latents import ConceptData
+from erasure.errors import ConfigError
+from erasure.masks.masks import SaliencyMask
+from erasure.methods.speed import Speed
+from erasure.solving.null_space import above_average, centres, perturbed, split
+from erasure.solving.vectors import edit_vectors
+
+VALUE = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v.weight"
+PLAIN = {"filtered": False, "threshold": 0.3}
+
+
+@pytest.fixture(scope="module")
+def prompts(tiny_checkpoint: Checkpoint) -> ConceptData:
+    lists = PromptLists(["a church", "church"], ["a dog", "a truck"])
+    stand_ins = {"a church": ["a castle"], "church": ["castle"]}
+    return encode_concept(tiny_checkpoint, None, stand_ins, prompts=lists)
+
+
+@pytest.fixture(scope="module")
+def values(tiny_checkpoint: Checkpoint, prompts: ConceptData) -> SaliencyMask:
+    return find_mask(tiny_checkpoint, prompts, "all", scope="xattn-kv")
+
+
+def published(base: Tensor, data: ConceptData, method: Speed) -> Tensor:
+    """The change as the paper writes it, with inverses of d x d."""
+    vectors = edit_vectors(data, method.tokens)
+    count, width = vectors.concept.shape[1], len(vectors.concept)
+    c = vectors.concept @ vectors.concept.T / count
+    s = vectors.instead @ vectors.concept.T / count
+    free = split(vectors.others, method.threshold).free
+    p = free @ free.T
+    tokens = data.prompts.tokens[0].double()
+    k = torch.cat([tokens[:1], centres(tokens[1:], 3, method.seed)]).T
+    identity = torch.eye(width, dtype=torch.float64)
+    m = torch.linalg.inv(c @ p + method.ridge * identity)
+    inner = k.T @ p @ m @ k + method.empty_slack * torch.eye(k.shape[1], dtype=torch.float64)
+    away = identity - m @ k @ torch.linalg.inv(inner) @ k.T @ p
+    return base @ (s - c) @ p @ away @ m
+
+
+def change_of(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, m: Speed) -> Tensor:
+    result = erase(checkpoint, data, mask, m)
+    return result.factors[VALUE].change()
+
+
+@pytest.mark.parametrize("slack", [0.0, 0.5])
+def test_the_change_is_the_published_formula(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask, slack: float
+) -> None:
+    method = Speed(**PLAIN, empty_slack=slack)  # type: ignore[arg-type]
+    change = change_of(tiny_checkpoint, prompts, values, method)
+    base = tiny_checkpoint.network[VALUE].double()
+    wanted = published(base, prompts, method)
+    assert float(wanted.norm()) > 1e-3 * float(base.norm())
+    # The published form inverts d x d twice, at a condition number below 1e6.
+    torch.testing.assert_close(change, wanted, rtol=1e-7, atol=1e-9 * float(base.norm()))
+
+
+def test_what_is_kept_and_the_empty_prompt_are_answered_as_before(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    method = Speed(filtered=False, threshold=1e-6)
+    change = change_of(tiny_checkpoint, prompts, values, method)
+    vectors = edit_vectors(prompts, "last")
+    first = prompts.prompts.tokens[0, :1].double().T
+    # Directions with an eigenvalue below the threshold are free: 1e-6 leaves a part of 1e-3.
+    assert float((change @ vectors.others).norm()) < 2e-3 * float((change @ vectors.concept).norm())
+    assert float((change @ first).norm()) < 1e-10 * float((change @ vectors.concept).norm())
+
+
+def test_keys_stay_unless_they_are_asked_for(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    key = VALUE.replace("to_v", "to_k")
+    for keys in (False, True):
+        method = Speed(keys=keys, filtered=False, threshold=0.3)
+        result = erase(tiny_checkpoint, prompts, values, method)
+        assert torch.equal(result.network[key], tiny_checkpoint.network[key]) is not keys
+        assert len(result.history) == method.length(values)
+
+
+def test_under_a_mask_rows_are_the_best_that_leave_what_is_held_alone(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData
+) -> None:
+    half = find_mask(tiny_checkpoint, prompts, "random", density=0.5, scope="xattn-kv")
+    method = Speed(ridge=0.01, filtered=False, threshold=0.3, empty_slack=0.5)
+    result = erase(tiny_checkpoint, prompts, half, method)
+    nothing = {k: torch.zeros(w.shape, dtype=torch.bool) for k, w in result.network.items()}
+    unselected = outside({**nothing, **half.entries})
+    assert_same_bits(result.network, dict(tiny_checkpoint.network), unselected)
+    base = tiny_checkpoint.network[VALUE].double()
+    change = result.network[VALUE].double() - base
+    held = split(edit_vectors(prompts, "last").others, method.threshold).held
+    assert float(change.norm()) > 1e-5 * float(base.norm())
+    # A ridge 1e8 times r leaves about 1e-4 of a change in the held directions, and float32 rounds.
+    assert float((change @ held).norm()) < 1e-3 * float(change.norm())
+
+
+def test_where_nothing_is_free_it_says_so(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    with pytest.raises(ConfigError, match="none is left to erase in; raise threshold"):
+        erase(tiny_checkpoint, prompts, values, Speed(filtered=False, threshold=1e-300))
+
+
+def test_the_projector_is_symmetric_and_idempotent() -> None:
+    others = torch.randn(6, 3, generator=seeded(0), dtype=torch.float64)
+    parts = split(others, 1e-9)
+    assert (parts.free.shape, parts.held.shape) == ((6, 3), (6, 3))
+    p = parts.free @ parts.free.T
+    torch.testing.assert_close(p @ p, p, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(p.T, p, rtol=1e-12, atol=1e-12)
+    assert float((p @ others).norm()) < 1e-9
+
+
+def test_copies_are_answered_almost_alike_and_drawn_by_the_seed() -> None:
+    draw = seeded(0)
+    weight = torch.randn(8, 4, generator=draw, dtype=torch.float64)
+    weight[:, 2] *= 1e-6
+    vectors = torch.randn(4, 3, generator=draw, dtype=torch.float64)
+    made = perturbed(vectors, weight, 2, seed=5)
+    assert made.shape == (4, 6)
+    assert float((made - vectors.repeat(1, 2)).norm()) > 0.1
+    assert float((weight @ (made - vectors.repeat(1, 2))).norm()) < 1e-4
+    assert torch.equal(made, perturbed(vectors, weight, 2, seed=5))
+    assert not torch.equal(made, perturbed(vectors, weight, 2, seed=6))
+
+
+def test_what_an_edit_hardly_moves_is_not_kept() -> None:
+    vectors = torch.tensor([[1.0, 0.0, 5.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
+    change = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    assert torch.equal(above_average(vectors, change), vectors[:, 2:])
+
+
+def test_centres_are_means_of_groups() -> None:
+    points = torch.tensor([[0.0, 0.0], [0.0, 1.0], [9.0, 0.0], [9.0, 1.0]], dtype=torch.float64)
+    found = centres(points, 2, seed=0)
+    assert sorted(found.tolist()) in (
+        [[0.0, 0.5], [9.0, 0.5]],
+        [[4.5, 0.0], [4.5, 1.0]],
+    )
+    assert len(centres(points[:1].repeat(5, 1), 3, seed=0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"threshold": 0.0}, "threshold is 0"),
+        ({"ridge": -1.0}, "ridge is -1"),
+        ({"empty_slack": float("nan")}, "empty_slack is nan"),
+        ({"copies": -1}, "copies is -1"),
+        ({"tokens": "none"}, "tokens is 'none'"),
+    ],
+)
+def test_settings_of_speed_are_checked(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Speed(**settings)  # type: ignore[arg-type]
