@@ -1,0 +1,50 @@
+"""What every method in closed form does on other families."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from support.tiny_sdxl import write_sdxl
+
+from erasure.checkpoints import Checkpoint, read_checkpoint
+from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.encoding import PromptLists, encode_concept
+from erasure.diffusion.latents import ConceptData
+from erasure.methods import Method
+from erasure.methods.rece import Rece
+from erasure.methods.speed import Speed
+from erasure.methods.uce import Uce
+from erasure.solving.vectors import edit_vectors
+
+
+@pytest.fixture(scope="module")
+def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return read_checkpoint(write_sdxl(tmp_path_factory.mktemp("sdxl") / "model"))
+
+
+@pytest.fixture(scope="module")
+def prompts(sdxl: Checkpoint) -> ConceptData:
+    lists = PromptLists(["a church", "church"], ["a dog", "a truck"])
+    stand_ins = {"a church": ["a castle"], "church": ["castle"]}
+    return encode_concept(sdxl, None, stand_ins, prompts=lists)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [Uce(ridge=1e-3), Rece(ridge=1e-3), Speed(ridge=1e-3, threshold=1e-2, filtered=False)],
+    ids=lambda method: method.name,
+)
+def test_sdxl_answers_to_the_concept_as_to_its_stand_in(
+    sdxl: Checkpoint, prompts: ConceptData, method: Method
+) -> None:
+    mask = find_mask(sdxl, prompts, "all", scope="xattn-kv")
+    result = erase(sdxl, prompts, mask, method)
+    vectors = edit_vectors(prompts, "last")
+    values = [name for name in mask.entries if name.endswith("to_v.weight")]
+    assert values
+    for name in values:
+        base, after = sdxl.network[name].double(), result.network[name].double()
+        wanted = base @ vectors.instead
+        before = float((base @ vectors.concept - wanted).norm())
+        assert float((after @ vectors.concept - wanted).norm()) < 0.7 * before
+    assert torch.isfinite(torch.tensor([step.loss for step in result.history])).all()
