@@ -1,7 +1,5 @@
 """What every method in closed form does on other families."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from support.tiny_sdxl import write_sdxl
@@ -31,7 +29,11 @@ def prompts(sdxl: Checkpoint) -> ConceptData:
 
 @pytest.mark.parametrize(
     "method",
-    [Uce(ridge=1e-3), Rece(ridge=1e-3), Speed(ridge=1e-3, threshold=1e-2, filtered=False)],
+    [
+        Uce(ridge=1e-3),
+        Rece(ridge=1e-3, gathered=True),
+        Speed(ridge=1e-3, threshold=1e-2, filtered=False),
+    ],
     ids=lambda method: method.name,
 )
 def test_sdxl_answers_to_the_concept_as_to_its_stand_in(
