@@ -31,7 +31,7 @@ def prompts(sdxl: Checkpoint) -> ConceptData:
     "method",
     [
         Uce(ridge=1e-3),
-        Rece(ridge=1e-3, gathered=True),
+        Rece(ridge=1e-3, tokens="last", gathered=True),
         Speed(ridge=1e-3, threshold=1e-2, filtered=False),
     ],
     ids=lambda method: method.name,
@@ -46,7 +46,7 @@ def test_sdxl_answers_to_the_concept_as_to_its_stand_in(
     assert values
     for name in values:
         base, after = sdxl.network[name].double(), result.network[name].double()
-        wanted = base @ vectors.instead
-        before = float((base @ vectors.concept - wanted).norm())
+        wanted = after @ vectors.instead
+        before = float((base @ (vectors.concept - vectors.instead)).norm())
         assert float((after @ vectors.concept - wanted).norm()) < 0.7 * before
     assert torch.isfinite(torch.tensor([step.loss for step in result.history])).all()
