@@ -1,5 +1,6 @@
 """Every method of erasing a concept: one file each, and one line in the registry."""
 
+from erasure.methods.ant import Ant
 from erasure.methods.ascent import GradientAscent
 from erasure.methods.concept_ablation import ConceptAblation
 from erasure.methods.erasediff import EraseDiff
@@ -13,6 +14,7 @@ from erasure.methods.uce import Uce
 
 __all__ = [
     "METHODS",
+    "Ant",
     "ConceptAblation",
     "EraseDiff",
     "Esd",

@@ -15,7 +15,7 @@ from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.by_gradient import ByGradient
 from erasure.methods.protocol import Need
-from erasure.methods.retaining import predict_both, retain_loss, retain_target
+from erasure.training.retaining import predict_both, retain_loss, retain_target
 from erasure.training.split import Gradients
 from erasure.training.step import Step
 from erasure.training.trainer import Loss

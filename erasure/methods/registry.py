@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from erasure.known_names import looked_up, made_with
+from erasure.methods.ant import Ant
 from erasure.methods.ascent import GradientAscent
 from erasure.methods.concept_ablation import ConceptAblation
 from erasure.methods.erasediff import EraseDiff
@@ -23,6 +24,7 @@ METHODS: Final[dict[str, type[Method]]] = {
     "esd": Esd,
     "sdd": Sdd,
     "leco": Leco,
+    "ant": Ant,
     "uce": Uce,
     "rece": Rece,
     "speed": Speed,

@@ -32,7 +32,8 @@ def mask(tiny_checkpoint: Checkpoint, texts: ConceptData) -> SaliencyMask:
 
 def method_of(name: str) -> ByRollout:
     kind: type[ByRollout] = METHODS[name]  # type: ignore[assignment]
-    return kind(steps=3, batch_size=4, learning_rate=1e-3, rollout_steps=4, optimizer="sgd")
+    own = {"keep_steps": 1} if name == "ant" else {}
+    return kind(steps=3, batch_size=4, learning_rate=1e-3, rollout_steps=4, optimizer="sgd", **own)
 
 
 def moved(checkpoint: Checkpoint, edit: Edit) -> set[str]:
