@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import mp
-from support.exact_data import blobs, network, points_of, table_of
+from support.tiny_classifiers import blobs, network, points_of, table_of
 from torch import Tensor
 
 from erasure.classifiers.exact.certified import Certified, CertifiedHead

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.exact_data import blobs, network, table_of
+from support.tiny_classifiers import blobs, network, table_of
 
 from erasure.classifiers.data.training_recipe import TrainingRecipe
 from erasure.classifiers.exact.certified import Certified

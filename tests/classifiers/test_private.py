@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.exact_data import blobs, network, points_of, table_of
+from support.tiny_classifiers import blobs, network, points_of, table_of
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 

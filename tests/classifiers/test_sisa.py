@@ -10,8 +10,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.exact_data import blobs, network, points_of, table_of
 from support.leftovers import left_by_the_dead
+from support.tiny_classifiers import blobs, network, points_of, table_of
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.exact_data import blobs, points_of, table_of
+from support.tiny_classifiers import blobs, points_of, table_of
 
 from erasure.classifiers.exact.exact import OnProgress
 from erasure.classifiers.exact.points import Points

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
+from support.measuring import Pool, pooling_script, random_backbone, tiny_clip
 from support.tiny import global_seed, seeded
-from support.tiny_models import tiny_tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -335,23 +335,9 @@ def test_a_value_that_is_not_finite_is_no_value() -> None:
 # Extractors.
 
 
-class Pool(nn.Module):
-    """Bytes in, mean and largest value of each channel out, as a TorchScript file would."""
-
-    def forward(self, x: Tensor, return_features: bool = False) -> Tensor:
-        assert x.dtype == torch.uint8
-        x = x.float()
-        both = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
-        return both if return_features else both[:, :1]
-
-
 @pytest.fixture(scope="module")
 def scripted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("scripted") / "pool.pt"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.script(Pool()).save(path)
-    return path
+    return pooling_script(tmp_path_factory.mktemp("scripted") / "pool.pt")
 
 
 def test_a_torchscript_file_extracts_features(scripted: Path) -> None:
@@ -494,35 +480,7 @@ def test_efficientnet_lite_sees_what_changed() -> None:
 
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random CLIP of a few thousand weights."""
-    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
-
-    folder = tmp_path_factory.mktemp("clip") / "tiny-clip"
-    tokenizer = tiny_tokenizer(folder)
-    sizes = {
-        "hidden_size": 8,
-        "intermediate_size": 8,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-    }
-    config = CLIPConfig(
-        text_config=sizes
-        | {
-            "vocab_size": len(tokenizer),
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
-        },
-        vision_config=sizes | {"image_size": 16, "patch_size": 8},
-        projection_dim=4,
-    )
-    with global_seed(0):
-        CLIPModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    CLIPImageProcessorPil(
-        size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}
-    ).save_pretrained(folder)
-    return folder
+    return tiny_clip(tmp_path_factory.mktemp("clip") / "tiny-clip")
 
 
 PROMPTS = ["a church", "a dog in sketch style", "church " * 40]
@@ -619,12 +577,9 @@ def test_dino_gives_its_pooled_token_and_a_classifier_its_first(kind: str, tmp_p
 def backbone(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path]:
-    """A random network in torchvision's layout: `features.N.weight`."""
     key = request.param
-    with global_seed(1):
-        network = lpips.build_backbone(BACKBONES[key])
     path = tmp_path_factory.mktemp("backbone") / BACKBONES[key].file
-    torch.save({f"features.{name}": w for name, w in network.state_dict().items()}, path)
+    random_backbone(key, path)
     return key, path
 
 
@@ -650,10 +605,7 @@ def test_lpips_equals_that_of_torchmetrics(
 @pytest.fixture(scope="module")
 def alex(tmp_path_factory: pytest.TempPathFactory) -> LpipsDistance:
     pytest.importorskip("torchmetrics")
-    with global_seed(1):
-        network = lpips.build_backbone(BACKBONES["alex"])
-    path = tmp_path_factory.mktemp("alex") / "alexnet.pth"
-    torch.save({f"features.{name}": w for name, w in network.state_dict().items()}, path)
+    path = random_backbone("alex", tmp_path_factory.mktemp("alex") / "alexnet.pth")
     return LpipsDistance("alex", path)
 
 
