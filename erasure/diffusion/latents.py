@@ -149,12 +149,12 @@ class ConceptData:
             raise ConfigError("the concept's prompts are not encoded; give them with the pictures")
         return self.texts
 
-    def of_anchors(self, *, kept: bool) -> "ConceptData":
+    def of_anchors(self, *, also_retained: bool) -> "ConceptData":
         """The anchor pictures as those to forget, with the concept's prompts as their captions and
         their own as what replaces these.
 
         Args:
-            kept: whether they are also to be retained, with their own captions.
+            also_retained: whether they are also to be retained, with their own captions.
 
         Raises:
             ConfigError: there are no anchor pictures.
@@ -163,7 +163,7 @@ class ConceptData:
             raise ConfigError("there are no anchor pictures; set data.anchors.drawn")
         drawn, targets = self.anchors.pictures, self.anchors.targets
         none = torch.zeros(0, dtype=torch.int64)
-        retain = drawn if kept else LatentSet(drawn.mean[none], drawn.std[none], none)
+        retain = drawn if also_retained else LatentSet(drawn.mean[none], drawn.std[none], none)
         return ConceptData(
             LatentSet(drawn.mean, drawn.std, targets),
             drawn.prompt[:, None],

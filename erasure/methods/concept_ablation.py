@@ -71,7 +71,7 @@ class ConceptAblation(ByGradient):
 
     def run(self, task: Task, /) -> Iterator[Step]:
         """Train on the anchor pictures."""
-        data = task.data.of_anchors(kept=self.prior > 0)
+        data = task.data.of_anchors(also_retained=self.prior > 0)
         batches = PictureBatches(data, task.schedule, self.seed, task.device)
         return task.train(self, batches, self)
 
@@ -82,6 +82,6 @@ class ConceptAblation(ByGradient):
         if self.wanted == "model":
             with torch.no_grad():
                 wanted = student(shown.x_t, shown.t, batch.replacement)  # (B, C, H, W)
-        predicted, kept = predict_both(student, batch)
+        predicted, retained = predict_both(student, batch)
         forget = F.mse_loss(predicted.float(), wanted.float())
-        return Loss(forget, retain_loss(kept, retain_target(batch), self.prior))
+        return Loss(forget, retain_loss(retained, retain_target(batch), self.prior))

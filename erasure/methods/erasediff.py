@@ -102,7 +102,7 @@ class EraseDiff(ByGradient):
         """Both losses of one batch; no gradient flows through the replacement's answer."""
         with torch.no_grad():
             wanted = student(batch.forget.x_t, batch.forget.t, batch.replacement)  # (B, C, H, W)
-        predicted, kept = predict_both(student, batch)
+        predicted, retained = predict_both(student, batch)
         forget = F.mse_loss(predicted.float(), wanted.float())
         weight = self.weight if self.rule == "fixed" else 1.0
-        return Loss(weight * forget, retain_loss(kept, retain_target(batch), 1.0))
+        return Loss(weight * forget, retain_loss(retained, retain_target(batch), 1.0))

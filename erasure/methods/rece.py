@@ -170,5 +170,5 @@ def answered_alike(
     for name, weight in now.items():
         system += weight.T @ weight
         crossed += weight.T @ base[name].double()
-    found: Tensor = torch.linalg.solve(system, crossed @ concept)
-    return found
+    answer: Tensor = torch.linalg.solve(system, crossed @ concept)
+    return answer

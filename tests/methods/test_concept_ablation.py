@@ -29,18 +29,18 @@ def batch_of(*, kept: bool = False) -> PictureBatch:
     mask = {n: torch.ones_like(w, dtype=torch.bool) for n, w in network.named_parameters()}
     denoise = ToyDenoiser(network)
     frozen = FrozenDenoiser(denoise, SelectedWeights(network, mask), needed=False)
-    return toy_batches(anchored().of_anchors(kept=kept)).at(0, 4, denoise, frozen)
+    return toy_batches(anchored().of_anchors(also_retained=kept)).at(0, 4, denoise, frozen)
 
 
 def test_anchor_pictures_are_captioned_as_the_concept_and_replaced_by_their_own_prompt() -> None:
     data, table = anchored(), toy_data().prompts.tokens
     assert data.anchors is not None
-    made = data.of_anchors(kept=True)
+    made = data.of_anchors(also_retained=True)
     assert torch.equal(made.forget.mean, data.anchors.pictures.mean)
     assert made.forget.prompt.tolist() == [1, 2, 1, 2, 1]
     assert made.replacements.tolist() == [[3], [4], [3], [4], [3]]
     assert made.retain.prompt.tolist() == [3, 4, 3, 4, 3]
-    assert len(data.of_anchors(kept=False).retain) == 0
+    assert len(data.of_anchors(also_retained=False).retain) == 0
     batch = batch_of()
     for told, other in zip(batch.forget.condition.tokens, batch.replacement.tokens, strict=True):
         first = torch.equal(told, table[1])
@@ -88,7 +88,7 @@ def test_the_prior_is_the_plain_loss_under_the_pictures_own_captions() -> None:
 
 def test_without_anchor_pictures_there_is_a_sentence() -> None:
     with pytest.raises(ConfigError, match=r"no anchor pictures; set data\.anchors\.drawn"):
-        toy_data().of_anchors(kept=False)
+        toy_data().of_anchors(also_retained=False)
 
 
 @pytest.mark.parametrize(

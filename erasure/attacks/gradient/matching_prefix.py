@@ -31,7 +31,7 @@ class MatchingPrefix(PromptSearch):
     asks_base: ClassVar[bool] = True
 
     learning_rate: float = 0.1
-    """Of AdamW."""
+    """Rate of AdamW."""
     weight_decay: float = 0.1
     """Decoupled from the gradient."""
 

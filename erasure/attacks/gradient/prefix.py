@@ -29,7 +29,7 @@ class Prefix(PromptSearch):
     replaces: ClassVar[bool] = False
 
     learning_rate: float = 0.01
-    """Of Adam."""
+    """Rate of Adam."""
     weight_decay: float = 0.1
     """Coupled with the gradient."""
 

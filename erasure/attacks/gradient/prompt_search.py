@@ -115,27 +115,27 @@ class PromptSearch(ABC):
         problem = PromptProblem(slots, words, goal, target.device)
         steps = self._rounds(target, len(prompts)) * self.steps
         seed = derived_seed(target.seed, self.name)
-        for found in self.search().run(problem, len(prompts), self.tokens, steps, seed):
+        for state in self.search().run(problem, len(prompts), self.tokens, steps, seed):
             if self.sees_pictures:
                 ledger.backwards += len(prompts) * self.batch_size
-            if found.step % self.steps == 0:
-                scores = self._compared(problem, found)
-                yield from self._drawn(target, words, found, scores, ledger)
+            if state.step % self.steps == 0:
+                scores = self._compared(problem, state)
+                yield from self._drawn(target, words, state, scores, ledger)
 
-    def _compared(self, problem: PromptProblem, found: Found) -> list[float]:
+    def _compared(self, problem: PromptProblem, state: Found) -> list[float]:
         """The loss of each prompt's words on the same samples in every round."""
-        which = torch.arange(len(found.words))
+        which = torch.arange(len(state.words))
         with torch.no_grad():
-            told = problem.slots.filled(problem.vocabulary, found.words, which)
-            told = told.to(problem.device, torch.float32)
-            scores: list[float] = problem.goal(told, which, -1).tolist()
+            condition = problem.slots.filled(problem.vocabulary, state.words, which)
+            condition = condition.to(problem.device, torch.float32)
+            scores: list[float] = problem.goal(condition, which, -1).tolist()
         return scores
 
     def _drawn(
         self,
         target: Target,
         words: Vocabulary,
-        found: Found,
+        state: Found,
         scores: list[float],
         ledger: Ledger,
     ) -> Iterator[Attempt]:
@@ -148,21 +148,21 @@ class PromptSearch(ABC):
             else:
                 row, borrowers = borrowers % len(searched), borrowers + 1
             if case.prompt not in payloads:
-                payloads[case.prompt] = self._payload(case, words, found, row)
+                payloads[case.prompt] = self._payload(case, words, state, row)
             yield Attempt(
                 case=case,
                 payload=payloads[case.prompt],
-                arm=f"{found.step} steps",
+                arm=f"{state.step} steps",
                 cost=ledger.since(),
                 score=scores[row],
             )
 
-    def _payload(self, case: Case, words: Vocabulary, found: Found, row: int) -> Payload:
-        chosen = found.words[row].tolist()
+    def _payload(self, case: Case, words: Vocabulary, state: Found, row: int) -> Payload:
+        chosen = state.words[row].tolist()
         text = words.text(chosen)
         prompt = text if self.replaces else f"{text} {case.prompt}".strip()
         replay = {
-            "step": found.step,
+            "step": state.step,
             "words": text,
             "pieces": words.ids[chosen].tolist() if chosen else [],
             "comes back": words.comes_back(chosen, prompt),

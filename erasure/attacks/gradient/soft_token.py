@@ -48,7 +48,7 @@ class SoftToken:
     batch_size: int = 8
     """Samples a step."""
     learning_rate: float = 0.02
-    """Of AdamW."""
+    """Rate of AdamW."""
     restarts: int = 1
     """Searches: the first starts at the concept's own word, others at random words."""
 

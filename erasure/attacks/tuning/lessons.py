@@ -66,12 +66,12 @@ def tuned(
         TrainingError: a loss or gradient is not finite, or the memory is not enough.
     """
     network = target.copy().to(target.device)
-    told = target.told(list(material.prompts)).to(torch.device("cpu"), torch.float32)
+    condition = target.told(list(material.prompts)).to(torch.device("cpu"), torch.float32)
     pictures = LatentSet(material.mean, material.std, torch.arange(len(material)))
     trainer = MaskedTrainer(
         network,
         target.architecture.denoiser,
-        Lessons(pictures, told, target.schedule, config.seed, target.device),
+        Lessons(pictures, condition, target.schedule, config.seed, target.device),
         {name: torch.ones_like(w, dtype=torch.bool) for name, w in network.named_parameters()},
         objective=Denoise(),
         config=config,

@@ -25,7 +25,7 @@ class Tuning:
     batch_size: int = 4
     """Samples a step."""
     learning_rate: float = 2e-4
-    """Of Adam, on every weight."""
+    """Rate of Adam, on every weight."""
 
     def __post_init__(self) -> None:
         require_positive("marks", *self.marks)

@@ -68,9 +68,9 @@ def screened(material: Material, names: Sequence[str]) -> Screened:
 
     It reads prompts alone: that no picture shows the concept is for a judge to say.
     """
-    kept = [n for n, prompt in enumerate(material.prompts) if not names_concept(prompt, names)]
+    places = [n for n, prompt in enumerate(material.prompts) if not names_concept(prompt, names)]
     left = Material(
-        material.mean[kept], material.std[kept], tuple(material.prompts[n] for n in kept)
+        material.mean[places], material.std[places], tuple(material.prompts[n] for n in places)
     )
     named = tuple(p for p in material.prompts if names_concept(p, names))
     return Screened(left, len(material), named)
