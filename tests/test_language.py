@@ -14,7 +14,6 @@ OF = re.compile(r"\s*of\b", re.IGNORECASE)
 PARTICIPLES = frozenset(("found", "given", "kept", "told"))
 PUBLISHED = {
     "erasure/methods/salun.py": {"kept"},
-    "pipelines/audit/lines.py": {"kept"},
     "pipelines/audit/results.py": {"found"},
     "pipelines/audit/settings.py": {"kept"},
     "pipelines/audit/verdicts.py": {"found"},
@@ -42,16 +41,14 @@ def texts(tree: ast.AST) -> Iterator[str]:
 
 
 def names(tree: ast.AST) -> Iterator[str]:
-    """The variables and parameters that the code binds, and the attributes that it reads. A method
-    that is called may be a verb."""
-    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    """The variables, parameters and attributes that the code binds."""
     for node in ast.walk(tree):
         match node:
             case ast.Name(ctx=ast.Store()):
                 yield node.id
             case ast.arg():
                 yield node.arg
-            case ast.Attribute() if id(node) not in called:
+            case ast.Attribute(ctx=ast.Store()):
                 yield node.attr
             case ast.MatchAs(name=str()) | ast.MatchStar(name=str()):
                 yield node.name or ""
