@@ -11,7 +11,7 @@ from support.evaluated import evaluation
 from eval.judges.judge import NOTHING
 from eval.rates.unlearning_rates import unlearning_rates
 from pipelines.evaluation.outcome.card import eval_results
-from pipelines.evaluation.outcome.results import write_results
+from pipelines.evaluation.outcome.results_file import write_results
 from pipelines.evaluation.outcome.verdict import verdict
 from pipelines.evaluation.report.report import write_report
 from pipelines.run.cell_verdict import CellVerdict

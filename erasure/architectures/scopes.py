@@ -1,9 +1,9 @@
 """Which weights may be selected at all: an architecture names its scopes, and this looks one up."""
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 
 from erasure.errors import ConfigError
+from erasure.known_names import looked_up
 
 Predicate = Callable[[str], bool]
 
@@ -19,11 +19,8 @@ def in_scope(names: Iterable[str], scope: str, scopes: Mapping[str, Predicate]) 
     Raises:
         ConfigError: `scope` is unknown, or lets in none of the names.
     """
-    if scope not in scopes:
-        near = difflib.get_close_matches(scope, scopes, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"scope {scope!r} is unknown; {hint}known are {', '.join(scopes)}")
-    chosen = [name for name in names if scopes[scope](name)]
+    lets_in = looked_up("scope", scope, scopes)
+    chosen = [name for name in names if lets_in(name)]
     if not chosen:
         raise ConfigError(
             f"scope {scope!r} selects none of this model's parameters; use 'full' or another scope"

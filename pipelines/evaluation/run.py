@@ -1,7 +1,7 @@
 """One evaluation from start to end: draw, judge, count, measure, write."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,6 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.local_paths import shown_path
 from erasure.storage.files import atomic
 from eval.judges.judge import Judge, Judgement
-from eval.metrics.metric_value import MetricValue
 from pipelines.configs.settings import parse_seeds
 from pipelines.data.prompt_checks import warn_of_prompts
 from pipelines.evaluation.drawing import RunConfig, draw_cases
@@ -32,11 +31,11 @@ from pipelines.evaluation.outcome.results import (
     Models,
     Results,
     SuiteRecord,
-    Summary,
     Unusable,
     UnusableImages,
-    write_results,
 )
+from pipelines.evaluation.outcome.results_file import write_results
+from pipelines.evaluation.outcome.summary import Summary
 from pipelines.evaluation.outcome.training_record import read_training_record
 from pipelines.evaluation.outcome.verdict import verdict
 from pipelines.evaluation.report.report import write_report
@@ -227,7 +226,7 @@ def _results(
         prompts=prompt_rates(cases, seen),
         detections=detected,
         scores=tuple(scores),
-        metrics=tuple(_metric_record(value) for value in measured.values),
+        metrics=tuple(MetricRecord(**asdict(value)) for value in measured.values),
         unusable=UnusableImages(
             after=Unusable(**unusable(drawn.after)),
             before=Unusable(**unusable(drawn.before)) if drawn.before is not None else None,
@@ -324,17 +323,3 @@ def _seeds(seeds: Sequence[int]) -> str:
     if known[-1] - known[0] == len(known) - 1 and len(known) < len(seeds):
         return f"{known[0]}-{known[-1]}"
     return ",".join(map(str, known)) if len(known) < min(11, len(seeds)) else _PER_PROMPT
-
-
-def _metric_record(value: MetricValue) -> MetricRecord:
-    return MetricRecord(
-        name=value.name,
-        label=value.label,
-        value=value.value,
-        low=value.low,
-        high=value.high,
-        unit=value.unit,
-        after_n=value.after_n,
-        before_n=value.before_n,
-        better=value.better,
-    )

@@ -17,9 +17,9 @@ from pipelines.evaluation.outcome.results import (
     Detections,
     Hits,
     PromptRate,
-    Rejected,
     ScoreRate,
 )
+from pipelines.evaluation.outcome.summary import Rejected
 from prompts.suites.case import PromptCase
 
 Judged = Sequence[Judgement | None]

@@ -434,12 +434,17 @@ def test_saving_and_loading_is_the_identity(tmp_path: Path) -> None:
         PrivateModel.load(tmp_path / "private.safetensors", network(features=4))
 
 
-def test_without_opacus_one_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_opacus_one_sentence_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PRIVATE.fit(blobs(40), start=network()).save(tmp_path / "private.safetensors")
     for name in [name for name in sys.modules if name.split(".")[0] == "opacus"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "opacus", None)
     with pytest.raises(ConfigError, match=r"pip install 'diffusion-erasure\[classify\]'"):
         PRIVATE.fit(blobs(40), start=network())
+    with pytest.raises(ConfigError, match="dp-sgd needs opacus"):
+        PrivateModel.load(tmp_path / "private.safetensors", network())
     with pytest.raises(ConfigError, match="dp-sgd needs opacus"):
         epsilon_of(1.0, 0.1, 10, 1e-5, "rdp")
 

@@ -32,10 +32,10 @@ from pipelines.evaluation.outcome.results import (
     Models,
     Results,
     SuiteRecord,
-    Summary,
     Unusable,
     UnusableImages,
 )
+from pipelines.evaluation.outcome.summary import Summary
 from pipelines.run.demo import Demo
 from pipelines.run.erasing import Erased
 

@@ -35,10 +35,10 @@ from pipelines.evaluation.outcome.results import (
     ImageRecord,
     PromptRate,
     Results,
-    Summary,
     Unusable,
     UnusableImages,
 )
+from pipelines.evaluation.outcome.summary import Summary
 from pipelines.evaluation.report import report_pairs, report_rows
 from pipelines.evaluation.report.report import write_report
 from pipelines.evaluation.report.report_charts import loss_curve

@@ -28,16 +28,10 @@ from eval.judges.judge import Guess, Judgement
 from pipelines.evaluation.outcome import results as schema
 from pipelines.evaluation.outcome.card import eval_results
 from pipelines.evaluation.outcome.comparison import ComparedResults, compare_results
-from pipelines.evaluation.outcome.results import (
-    FORMAT,
-    ClassRate,
-    PromptRate,
-    Results,
-    Summary,
-    read_results,
-    write_results,
-)
+from pipelines.evaluation.outcome.results import ClassRate, PromptRate, Results
 from pipelines.evaluation.outcome.results_csv import safe_cell
+from pipelines.evaluation.outcome.results_file import FORMAT, read_results, write_results
+from pipelines.evaluation.outcome.summary import Summary
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -40,7 +40,7 @@ from eval.judges.labels import read_labels
 from pipelines.configs.recipe_files import load_toml
 from pipelines.configs.settings import EraseRecipe
 from pipelines.data.picture_folder import folder_entries
-from pipelines.evaluation.outcome.results import read_results
+from pipelines.evaluation.outcome.results_file import read_results
 from prompts.errors import PromptError
 from prompts.files import read_prompts
 

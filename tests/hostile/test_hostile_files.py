@@ -28,7 +28,7 @@ from pipelines.classifiers.data.idx_data import read_idx
 from pipelines.classifiers.exact_folder import open_exact
 from pipelines.configs.recipe_files import load_toml
 from pipelines.data.picture_folder import folder_entries
-from pipelines.evaluation.outcome.results import read_results
+from pipelines.evaluation.outcome.results_file import read_results
 from prompts.errors import PromptError
 from prompts.files import read_prompts
 

@@ -23,14 +23,13 @@ from pipelines.evaluation.outcome.results import (
     ModelRecord,
     Models,
     PromptRate,
-    Rejected,
     Results,
     ScoreRate,
     SuiteRecord,
-    Summary,
     Unusable,
     UnusableImages,
 )
+from pipelines.evaluation.outcome.summary import Rejected, Summary
 
 CHURCH = "an image of a church"
 DOG = "an image of a dog"

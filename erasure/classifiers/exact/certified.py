@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from erasure.classifiers.data.batch import Inputs
 from erasure.classifiers.exact.dp_sgd.privacy_guarantee import factor
 from erasure.classifiers.exact.exact import Audit, Cost, Deletion, OnProgress
-from erasure.classifiers.exact.exact_file import read_exact, save_exact
+from erasure.classifiers.exact.exact_file import read_exact, save_exact, whole
 from erasure.classifiers.exact.gaussian_shift import largest_shift
 from erasure.classifiers.exact.linear_objective import CURVATURE_CHANGE, LinearObjective, LossName
 from erasure.classifiers.exact.noise_source import source_in_words
 from erasure.classifiers.exact.points import Points
-from erasure.errors import CheckpointError, ConfigError, TrainingError
+from erasure.errors import ConfigError, TrainingError
 from erasure.seeds import derived_seed, generator_for
 
 
@@ -331,12 +331,10 @@ class CertifiedHead:
             CheckpointError: the file is missing, damaged, or holds something else.
         """
         saved = read_exact(path, Certified.name)
-        try:
+        with whole(path, "a head"):
             config: dict[str, Any] = {**saved.config, **saved.tensors}
             settings = Certified(**config.pop("settings"))
             return cls(settings=settings, **config)
-        except (KeyError, TypeError, ValueError, RuntimeError) as err:
-            raise CheckpointError(f"{path} lacks a part of a head ({err}); train again") from err
 
     def _objective(self, points: Points) -> LinearObjective:
         objective = self.settings.objective(points, self.classes, self.secret)

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -71,6 +72,24 @@ def read_exact(path: Path, method: str | None = None) -> Saved:
     if not isinstance(config, dict):
         raise CheckpointError(f"the settings in {path} are no JSON object; train again")
     return Saved(stored, config, tensors)
+
+
+@contextmanager
+def whole(path: Path, what: str) -> Iterator[None]:
+    """Say of a file that lacks a part of a model which file it is and what to do.
+
+    Args:
+        what: the message's word for the model, such as `a forest`.
+
+    Raises:
+        CheckpointError: the block found something missing, of another type or shape.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError) as err:
+        raise CheckpointError(f"{path} lacks a part of {what} ({err}); train again") from err
 
 
 def _hash(method: str, config: str, tensors: Mapping[str, Tensor]) -> str:

@@ -13,7 +13,8 @@ from erasure.storage.tables import to_table
 from eval.errors import EvalError
 from eval.judges.judge import NOTHING
 from eval.rates.intervals import Difference, Proportion
-from pipelines.evaluation.outcome.results import FILE_NAME, DetectionPreset, Results, read_results
+from pipelines.evaluation.outcome.results import DetectionPreset, Results
+from pipelines.evaluation.outcome.results_file import FILE_NAME, read_results
 from pipelines.evaluation.report.report_format import measure, signed
 
 Unit = Literal["share", "count", "value"]

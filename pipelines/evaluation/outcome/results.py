@@ -1,24 +1,12 @@
-"""What an evaluation found: `results.json`, its values, written and read (see docs/results.md)."""
+"""What an evaluation found: the values of `results.json` (see docs/results.md)."""
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from erasure.storage.files import atomic
-from erasure.storage.regular_files import require_regular
-from erasure.storage.tables import read_record, to_table
-from eval.errors import EvalError
 from eval.judges.judge import Judgement
 from eval.rates.intervals import Difference, Proportion
-from eval.rates.unlearning_rates import Compared, UnlearningRates
-from pipelines.evaluation.outcome.results_csv import write_classes, write_images
-
-FORMAT: Final = "diffusion-erasure results 2"
-_OLDER: Final = ("diffusion-erasure results 1",)
-"""Read as well: their judges could not reject a picture, all else is the same."""
-FILE_NAME: Final = "results.json"
+from pipelines.evaluation.outcome.summary import Rejected, Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,70 +68,6 @@ class EvaluationProtocol:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     """Package -> version."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
-    """Share of pictures in which a judge sees nothing that it knows: destroyed, not forgotten."""
-
-    after: Proportion
-    before: Proportion | None = None
-
-    @classmethod
-    def of(cls, rate: Compared | None) -> "Rejected | None":
-        """None where the judge cannot reject, or no picture can be used."""
-        if rate is None or rate.after is None:
-            return None
-        return cls(after=rate.after, before=rate.before)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """The figures to quote, by name: `ua`, `ira`, `cra`, or `ua`, `ra`; none in some suites."""
-
-    verdict: str
-    """One sentence."""
-    after: Mapping[str, Proportion] = field(default_factory=dict)
-    before: Mapping[str, Proportion] | None = None
-    difference: Mapping[str, Difference] | None = None
-    """After - before over the same prompts and seeds."""
-    rejected: Mapping[str, Rejected] | None = None
-    """By rate, the share of its pictures; None where no judge can reject a picture."""
-
-    @classmethod
-    def of(cls, rates: UnlearningRates | None, verdict: str) -> "Summary":
-        """Sum up the rates of a suite; `rates` is None for a suite without labels."""
-        by_name = {} if rates is None else rates.rates
-        before = {name: rate.before for name, rate in by_name.items() if rate.before}
-        changes = {name: rate.difference for name, rate in by_name.items() if rate.difference}
-        return cls(
-            verdict=verdict,
-            after={name: rate.after for name, rate in by_name.items() if rate.after},
-            before=before or None,
-            difference=changes or None,
-            rejected=None if rates is None else _rejected(rates),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Shares first, their intervals and counts beside them."""
-        return _shares(self.after) | {
-            "before": None if self.before is None else _shares(self.before),
-            "difference": to_table(self.difference),
-            "rejected": to_table(self.rejected),
-            "verdict": self.verdict,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Summary":
-        """The inverse of `to_dict`."""
-        before = values["before"]
-        return cls(
-            verdict=_read(str, values["verdict"], "verdict"),
-            after=_proportions(values),
-            before=None if before is None else _proportions(before),
-            difference=_read(Mapping[str, Difference] | None, values["difference"], "difference"),
-            rejected=_read(Mapping[str, Rejected] | None, values.get("rejected"), "rejected"),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,101 +244,3 @@ class Results:
     images: tuple[ImageRecord, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Stage -> wall time."""
-
-
-def write_results(results: Results, folder: Path) -> Path:
-    """Write `images.csv`, `classes.csv`, then `results.json`, each whole or not at all.
-
-    Returns:
-        The path of `results.json`.
-
-    Raises:
-        DiskError: the disk refuses.
-    """
-    write_images(results.images, folder / "images.csv")
-    write_classes(results.classes, folder / "classes.csv")
-    path = folder / FILE_NAME
-    with atomic(path) as part, part.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        # Half a surrogate pair, which JSONL may bring in, becomes the escape that JSON reads back.
-        file.writelines(_lines(results))
-    return path
-
-
-def read_results(path: Path) -> Results:
-    """Read what `write_results` wrote.
-
-    Args:
-        path: the file, or the folder it lies in.
-
-    Raises:
-        EvalError: it is not there, damaged, or of another format.
-    """
-    file = path / FILE_NAME if path.is_dir() else path
-    require_regular(file, EvalError)
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as err:
-        raise EvalError(
-            f"there is no {file}; give the folder that `erasure evaluate --out` wrote"
-        ) from err
-    except OSError as err:
-        raise EvalError(f"{file} cannot be read ({err.strerror}); check its permissions") from err
-    except (ValueError, RecursionError) as err:  # not UTF-8, not JSON, nested a thousand deep
-        raise EvalError(f"{file} is damaged: it is not JSON ({err}); {_AGAIN}") from err
-    format_name = values.get("format") if isinstance(values, dict) else None
-    if format_name not in (FORMAT, *_OLDER):
-        raise EvalError(
-            f"{file} has format {format_name!r}, not {FORMAT!r}; read it with the version of "
-            "diffusion-erasure that wrote it"
-        )
-    try:
-        read: Results = _read(Results, values, "results")
-    except EvalError as err:
-        raise EvalError(f"{file} is damaged: {err}; {_AGAIN}") from err
-    return read
-
-
-_AGAIN: Final = "evaluate again into that folder, finished images are kept"
-
-
-def _read(kind: Any, value: Any, where: str) -> Any:  # noqa: ANN401
-    return read_record(kind, value, where, EvalError)
-
-
-def _lines(results: Results) -> Iterator[str]:
-    """JSON with a row of a list on each line: quick to search, and two files can be compared."""
-    yield f'{{\n"format": {_json(FORMAT)}'
-    for f in fields(results):
-        value = to_table(getattr(results, f.name))
-        yield f',\n"{f.name}": '
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            yield "[\n" + ",\n".join(map(_json, value)) + "\n]"
-        else:
-            yield _json(value)
-    yield "\n}\n"
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def _rejected(rates: UnlearningRates) -> dict[str, Rejected] | None:
-    rejected = {name: Rejected.of(rate) for name, rate in rates.rejected.items()}
-    return {name: rate for name, rate in rejected.items() if rate is not None} or None
-
-
-def _shares(rates: Mapping[str, Proportion]) -> dict[str, Any]:
-    plain: dict[str, Any] = {name: to_table(rate.share) for name, rate in rates.items()}
-    plain["intervals"] = {name: to_table((r.low, r.high)) for name, r in rates.items()}
-    plain["counts"] = {name: [rate.count, rate.total] for name, rate in rates.items()}
-    return plain
-
-
-def _proportions(values: Mapping[str, Any]) -> dict[str, Proportion]:
-    counts = _read(Mapping[str, tuple[int, int]], values["counts"], "counts")
-    intervals = _read(Mapping[str, tuple[float, float]], values["intervals"], "intervals")
-    shares = {name: _read(float, values[name], name) for name in counts}
-    return {
-        name: Proportion(count, total, shares[name], *intervals[name])
-        for name, (count, total) in counts.items()
-    }

@@ -3,13 +3,11 @@
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from erasure.storage.files import atomic
 from eval.judges.judge import Judgement
-
-if TYPE_CHECKING:
-    from pipelines.evaluation.outcome.results import ClassRate, DrawnImage, ImageRecord
+from pipelines.evaluation.outcome.results import ClassRate, DrawnImage, ImageRecord
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 """What a spreadsheet takes for the start of a formula, the full-width forms too."""
@@ -25,7 +23,7 @@ def safe_cell(value: object) -> object:
     return value
 
 
-def write_images(images: Sequence["ImageRecord"], path: Path) -> None:
+def write_images(images: Sequence[ImageRecord], path: Path) -> None:
     """Two rows a case where there is a model before.
 
     Columns of labels and judges are those that occur: `label.object`, `canvas.object` and
@@ -46,7 +44,7 @@ def write_images(images: Sequence["ImageRecord"], path: Path) -> None:
     _write(path, first + sorted(key for key in keys if "." in key), rows)
 
 
-def write_classes(classes: Sequence["ClassRate"], path: Path) -> None:
+def write_classes(classes: Sequence[ClassRate], path: Path) -> None:
     """One row a class: shares with their Wilson intervals, the difference with its own.
 
     `rejected.after` and `rejected.before` are the shares that the judge rejects; they are empty
@@ -66,7 +64,7 @@ _RATE: Final = ("share", "low", "high", "count", "total")
 _DIFFERENCE: Final = ("value", "low", "high", "pairs")
 
 
-def _image_row(image: "ImageRecord", side: str, drawn: "DrawnImage") -> dict[str, Any]:
+def _image_row(image: ImageRecord, side: str, drawn: DrawnImage) -> dict[str, Any]:
     row: dict[str, Any] = {
         "case": image.case,
         "side": side,
@@ -96,7 +94,7 @@ def _judged(judgement: Judgement) -> Iterator[tuple[str, object]]:
     yield from judgement.scores.items()
 
 
-def _class_row(rate: "ClassRate") -> dict[str, Any]:
+def _class_row(rate: ClassRate) -> dict[str, Any]:
     row: dict[str, Any] = {
         "judge": rate.judge,
         "head": rate.head,

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 from eval.judges.judge import NOTHING
 from eval.rates.intervals import Difference, Proportion
-from pipelines.evaluation.outcome.results import ClassRate, DetectionCount, Rejected, Results
+from pipelines.evaluation.outcome.results import ClassRate, DetectionCount, Results
+from pipelines.evaluation.outcome.summary import Rejected
 from pipelines.evaluation.report.report_format import percent
 from pipelines.evaluation.report.report_marks import UNSAFE_SUITES
 

@@ -23,7 +23,7 @@ from erasure.classifiers.exact.dp_sgd.private_accounting import (
 )
 from erasure.classifiers.exact.dp_sgd.private_training import train_privately, trainable_privately
 from erasure.classifiers.exact.exact import Audit, Cost, Deletion, OnProgress
-from erasure.classifiers.exact.exact_file import read_exact, save_exact
+from erasure.classifiers.exact.exact_file import read_exact, save_exact, whole
 from erasure.classifiers.exact.noise_source import source_in_words
 from erasure.classifiers.exact.points import Points
 from erasure.classifiers.exact.sisa.sisa_training import frozen, require_outputs
@@ -264,21 +264,22 @@ class PrivateModel:
             ConfigError: opacus is not installed.
         """
         saved = read_exact(path, PrivateTraining.name)
-        try:
+        with whole(path, "the model"):
             config = dict(saved.config)
             plain = dict(config.pop("settings"))
             settings = PrivateTraining(recipe=TrainingRecipe(**plain.pop("recipe")), **plain)
             guarantee = Guarantee(**config.pop("guarantee"))
-            if config.get("seeded") not in (True, False, None):
-                raise CheckpointError(
-                    f"{path} says {config['seeded']!r} to whether a seed was given, and should say "
-                    "true or false; train again"
-                )
             ids = saved.tensors["ids"]
-            first = trainable_privately(start, settings.batchnorm)
-            network = copy.deepcopy(first)
-            front = "network."
-            state = {n[len(front) :]: t for n, t in saved.tensors.items() if n.startswith(front)}
+        if config.get("seeded") not in (True, False, None):
+            raise CheckpointError(
+                f"{path} says {config['seeded']!r} to whether a seed was given, and should say "
+                "true or false; train again"
+            )
+        first = trainable_privately(start, settings.batchnorm)
+        network = copy.deepcopy(first)
+        front = "network."
+        state = {n[len(front) :]: t for n, t in saved.tensors.items() if n.startswith(front)}
+        with whole(path, "the model, or is of another network"):
             network.load_state_dict(state)
             return cls(
                 settings=settings,
@@ -288,7 +289,3 @@ class PrivateModel:
                 guarantee=guarantee,
                 **config,
             )
-        except (KeyError, TypeError, ValueError, RuntimeError) as err:
-            raise CheckpointError(
-                f"{path} lacks a part of the model, or is of another network ({err})"
-            ) from err

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from erasure.classifiers.data.batch import Inputs, logits_of
 from erasure.classifiers.data.training_recipe import TrainingRecipe
 from erasure.classifiers.exact.exact import Audit, Cost, Deletion, OnProgress, compared
-from erasure.classifiers.exact.exact_file import read_exact, save_exact
+from erasure.classifiers.exact.exact_file import read_exact, save_exact, whole
 from erasure.classifiers.exact.points import Points
 from erasure.classifiers.exact.sisa.sisa_ensemble import AGGREGATES, Aggregate, ShardEnsemble
 from erasure.classifiers.exact.sisa.sisa_plan import Plan
@@ -246,7 +246,7 @@ class SisaModel:
                 "points that shall stay, and it goes on from there"
             )
         saved = read_exact(path, Sisa.name)
-        try:
+        with whole(path, "SISA"):
             plain = dict(saved.config["settings"])
             settings = Sisa(recipe=TrainingRecipe(**plain.pop("recipe")), **plain)
             known, ids, run = (
@@ -256,8 +256,6 @@ class SisaModel:
             )
             if settings.shards > _MOST_SHARDS:
                 raise ValueError(f"it names {settings.shards:,} shards")
-        except (KeyError, TypeError, ValueError, OverflowError) as err:
-            raise CheckpointError(f"{path} lacks a part of SISA ({err}); train again") from err
         folder = path.parent if path.name == ENSEMBLE else None
         shards = tuple(_shard(path, start, saved.tensors, n) for n in range(settings.shards))
         model = cls(settings, known, ids, copy.deepcopy(start), folder, shards)

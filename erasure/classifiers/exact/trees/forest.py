@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from erasure.classifiers.data.batch import Inputs
 from erasure.classifiers.exact.exact import Audit, Cost, Deletion, OnProgress, compared, counted
-from erasure.classifiers.exact.exact_file import read_exact, save_exact
+from erasure.classifiers.exact.exact_file import read_exact, save_exact, whole
 from erasure.classifiers.exact.points import Points, Table
 from erasure.classifiers.exact.stable_draws import key_of, poisson
 from erasure.classifiers.exact.trees.growth import Growth
@@ -241,7 +241,7 @@ class Forest:
         saved = read_exact(path)
         if saved.method not in KINDS:
             raise CheckpointError(f"{path} holds a model of method {saved.method!r}, not a forest")
-        try:
+        with whole(path, "a forest"):
             settings = KINDS[saved.method](**saved.config["settings"])
             ends = saved.tensors["nodes"].cumsum(0).tolist()
             names = ("feature", "threshold", "counts", "rows")
@@ -249,8 +249,6 @@ class Forest:
             trees = tuple(Tree(*parts) for parts in zip(*arrays, strict=True))
             known, features = int(saved.config["classes"]), int(saved.config["features"])
             return cls(settings, known, saved.tensors["ids"], features, trees)
-        except (KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError) as err:
-            raise CheckpointError(f"{path} lacks a part of a forest ({err}); train again") from err
 
     def _table(self, points: Points) -> Table:
         points.labels_below(self.classes)
