@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from erasure.attacks.diagnostics.inversion import Inversion
 from erasure.attacks.forward.add_back import AddBack
 from erasure.attacks.forward.completion import Completion
 from erasure.attacks.forward.eta import Eta
@@ -37,6 +38,7 @@ ATTACKS: Final[dict[str, type[Attack]]] = {
     "prefix-match": MatchingPrefix,
     "benign-tuning": BenignTuning,
     "relearning": Relearning,
+    "inversion": Inversion,
 }
 
 

@@ -1,0 +1,147 @@
+"""Passive traces: the same samples for every model, and what is called averse."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from support.attacked import tiny_checkpoint, tiny_target
+from support.tiny import CPU, seeded, toy_latents, toy_schedule
+from support.tiny_models import SD2_LIKE, write_pipeline
+from support.tiny_sdxl import write_sdxl
+from torch import Tensor
+
+from erasure.attacks import Target
+from erasure.attacks.diagnostics.traces import TraceConfig, denoising_losses, gap, trace
+from erasure.checkpoints.reading.reading import read_checkpoint
+from erasure.diffusion.denoiser import Condition
+from erasure.errors import ConfigError, TrainingError
+
+PICTURES = toy_latents(5, [0], 0)
+TOLD = Condition({"tokens": torch.zeros(5, 1, 1)})
+SMALL = TraceConfig(bins=2, draws=2, batch_size=4)
+TINY = TraceConfig(bins=2, draws=1, pictures=2)
+
+
+@pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl"])
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Target:
+    folder = tmp_path_factory.mktemp("traced")
+    if request.param == "sd1":
+        return tiny_target(tiny_checkpoint(folder))
+    if request.param == "sd2":
+        return tiny_target(read_checkpoint(write_pipeline(folder / "model", SD2_LIKE)))
+    return tiny_target(read_checkpoint(write_sdxl(folder / "model")))
+
+
+def nothing(x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
+    return torch.zeros_like(x_t)
+
+
+def losses(config: TraceConfig, rows: list[int] | None = None, seed: int = 0) -> Tensor:
+    chosen = rows or list(range(5))
+    return denoising_losses(
+        nothing,
+        toy_schedule(),
+        PICTURES.mean[chosen],
+        PICTURES.std[chosen],
+        TOLD[torch.tensor(chosen)],
+        config,
+        seed=seed,
+        device=CPU,
+    )
+
+
+def test_a_sample_depends_on_its_place_alone_and_not_on_the_batch() -> None:
+    whole = losses(SMALL)
+    assert whole.shape == (5, 2)
+    for size in (1, 3, 20):
+        torch.testing.assert_close(losses(replace(SMALL, batch_size=size)), whole)
+    torch.testing.assert_close(losses(SMALL, [0, 1]), whole[:2])
+    assert not torch.allclose(losses(SMALL, seed=1), whole)
+
+
+def test_the_loss_of_a_model_that_says_nothing_is_that_of_the_noise() -> None:
+    found = losses(TraceConfig(bins=2, draws=200))
+    assert found.mean().item() == pytest.approx(1, abs=0.05)
+
+
+def test_each_bin_has_its_own_times() -> None:
+    met: list[int] = []
+
+    def listening(x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
+        met.extend(t.tolist())
+        return x_t
+
+    config = TraceConfig(bins=4, draws=3, batch_size=100)
+    schedule = toy_schedule()
+    denoising_losses(
+        listening, schedule, PICTURES.mean, PICTURES.std, TOLD, config, seed=0, device=CPU
+    )
+    for place, t in enumerate(met):
+        b = place // 3 % 4
+        assert b * 250 <= t < (b + 1) * 250
+    assert len(set(met)) > 40
+
+
+def test_a_rise_on_the_concept_alone_is_averse_and_one_on_all_is_not() -> None:
+    base = torch.rand(12, generator=seeded()).double() + 0.5
+    other = torch.rand(12, generator=seeded(1)).double() + 0.5
+    fights = gap(base * 3, base, other * 1.02, other, seed=0)
+    assert fights.averse
+    assert fights.ratio == pytest.approx(3 / 1.02)
+    assert fights.low <= fights.ratio <= fights.high
+    worse = gap(base * 3, base, other * 3, other, seed=0)
+    assert not worse.averse
+    assert worse.ratio == pytest.approx(1)
+    better = gap(base * 0.5, base, other, other, seed=0)
+    assert not better.averse
+    assert better.high < 1
+
+
+def test_a_gap_that_one_picture_makes_is_not_averse() -> None:
+    base = torch.ones(8).double()
+    one = base.clone()
+    one[0] = 20
+    found = gap(one, base, base, base, seed=0)
+    assert found.ratio > 1.4
+    assert not found.averse
+
+
+def test_a_model_has_no_gap_to_itself(target: Target) -> None:
+    found = trace(target, TINY)
+    assert set(found.gaps) == {"null", "own prompt", "replacement"}
+    for one in found.gaps.values():
+        assert (one.ratio, one.low, one.high, one.averse) == (1.0, 1.0, 1.0, False)
+    assert found.averse == ()
+    assert {group: len(by["null"]) for group, by in found.losses.items()} == {
+        "concept": 2,
+        "controls": 2,
+    }
+    assert found.to_dict() == trace(target, TINY).to_dict()
+
+
+def test_without_base_controls_or_replacement_only_what_is_there_is_traced(target: Target) -> None:
+    concept = replace(target.concept, replacement="")
+    assert target.pictures is not None
+    bare = replace(target, base=None, other_pictures=None, concept=concept)
+    found = trace(bare, TINY)
+    assert found.gaps == {}
+    assert {group: list(by) for group, by in found.losses.items()} == {
+        "concept": ["null", "own prompt"]
+    }
+    with pytest.raises(ConfigError, match="no picture of the concept; give at least one"):
+        trace(replace(target, pictures=None))
+
+
+def test_what_is_no_number_and_what_is_missing_is_said() -> None:
+    def broken(x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
+        return x_t * torch.nan
+
+    with pytest.raises(TrainingError, match="loss of the passive trace is nan in step 1"):
+        denoising_losses(
+            broken, toy_schedule(), PICTURES.mean, PICTURES.std, TOLD, SMALL, seed=0, device=CPU
+        )
+    none, some = torch.zeros(0), torch.ones(1)
+    with pytest.raises(ConfigError, match="0 pictures of the concept and 1 others; give"):
+        gap(none, none, some, some, seed=0)
+    with pytest.raises(ConfigError, match="bins is 0; give a number above 0"):
+        TraceConfig(bins=0)
