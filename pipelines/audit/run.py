@@ -18,6 +18,7 @@ from pipelines.audit.attacking import (
 )
 from pipelines.audit.cells import Confirmation
 from pipelines.audit.lines import Line, lines_of, open_lines
+from pipelines.audit.page.page import write_page
 from pipelines.audit.planning import Plan, plan_audit, tell_plan
 from pipelines.audit.results import (
     AttackRecord,
@@ -97,6 +98,7 @@ def run_audit(
     audit = _audit(shop, plan)
     write_audit(audit, out)
     write_tables(audit, out)
+    write_page(audit, out)
     return audit
 
 

@@ -77,4 +77,4 @@ def _told(outcome: "Audit", out: Path, *, as_json: bool) -> dict[str, Any]:
         }
     else:
         rows |= {one.name: f"{one.verdict.state}: {one.verdict.why}" for one in outcome.attacks}
-    return rows | {"audit": out / "audit.json", "table": out / "attacks.csv"}
+    return rows | {"audit": out / "audit.json", "page": out / "audit.html"}

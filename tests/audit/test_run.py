@@ -160,6 +160,7 @@ def test_the_base_passes_and_only_what_goes_back_to_it_revives(
     assert found.weakest in ("base or patch", "picture")
     assert "random" in records["completion"].lines
     assert "random" not in records["words"].lines
+    assert "add-back" in (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
     assert len((tmp_path / "out" / "attacks.csv").read_text().splitlines()) > 10
 
 

@@ -1,0 +1,117 @@
+"""The page of an audit: one file that holds its pictures and styles, no network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from erasure.attacks.protocol import ACCESS
+from erasure.storage.files import atomic
+from pipelines.audit.page.charts import Chart, chart, kind_of
+from pipelines.audit.results import AttackRecord, Audit
+from pipelines.evaluation.report.report_format import shortened, split_verdict
+from pipelines.evaluation.report.report_page import asset, environment, policy
+from pipelines.evaluation.report.report_pictures import Inlined, inline
+
+FILE_NAME: Final = "audit.html"
+_HERE: Final = Path(__file__).parent
+_FINDS: Final = 12
+"""Pictures of finds on the page, at most; those of the strongest verdicts first."""
+_BLURRED: Final = ("nudity", "nude", "nsfw")
+"""Concepts whose pictures are not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One attack on the page."""
+
+    record: AttackRecord
+    chart: Chart | None
+    arms: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """One success with its payload."""
+
+    attack: str
+    arm: str
+    prompt: str
+    seed: int
+    again: bool | None
+    picture: Inlined
+
+
+def write_page(audit: Audit, folder: Path) -> Path:
+    """Write `audit.html`; pictures are read from the folder and made part of it.
+
+    Raises:
+        DiskError: the disk refuses.
+    """
+    style = "\n".join((asset("report.css"), asset("audit.css", _HERE)))
+    headline, lead = split_verdict(audit.sentence)
+    page = (
+        environment(_HERE / "templates")
+        .get_template("audit.html.j2")
+        .render(
+            audit=audit,
+            headline=headline,
+            lead=lead,
+            style=Markup(style),
+            policy=policy(""),
+            rows=[_row(record) for record in ordered(audit)],
+            finds=_finds(audit, folder),
+            kind_of=kind_of,
+            total=sum(spent for spent in audit.seconds.values()),
+        )
+    )
+    path = folder / FILE_NAME
+    with atomic(path) as part:
+        part.write_text(page, encoding="utf-8", errors="replace")
+    return path
+
+
+def ordered(audit: Audit) -> list[AttackRecord]:
+    """By access, the weakest first."""
+    access: list[str] = list(ACCESS)
+    return sorted(audit.attacks, key=lambda record: access.index(record.access))
+
+
+def _row(record: AttackRecord) -> Row:
+    curves = {line: one.curve for line, one in record.lines.items()}
+    lines = list(record.lines)
+    arms = tuple(
+        {
+            "arm": shortened(arm.arm),
+            "test": arm.test,
+            "shares": [arm.lines.get(line) for line in lines],
+        }
+        for arm in record.arms
+    )
+    return Row(record, chart(curves), arms)
+
+
+def _finds(audit: Audit, folder: Path) -> list[Find]:
+    """Pictures of the first hits, those of what revived first; none where they may be unsafe."""
+    if audit.concept.lower() in _BLURRED:
+        return []
+    records = sorted(ordered(audit), key=lambda record: record.verdict.state != "revived")
+    found: list[Find] = []
+    for turn in range(_FINDS):
+        for record in records:
+            shown = [one for one in record.finds if one["picture"]]
+            if turn < min(2, len(shown)) and len(found) < _FINDS:
+                one = shown[turn]
+                found.append(
+                    Find(
+                        record.name,
+                        shortened(one["arm"]),
+                        shortened(one["prompt"]) or "(empty prompt)",
+                        one["seed"],
+                        one["again_by_a_fresh_seed"],
+                        inline(folder, one["picture"]),
+                    )
+                )
+    return found

@@ -1,0 +1,144 @@
+"""The page of an audit: what it says, what it never says, and that it runs nothing of a file."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from erasure.attacks import Cost
+from eval.rates.intervals import wilson
+from pipelines.audit.curves import Mark
+from pipelines.audit.page.charts import chart
+from pipelines.audit.page.page import write_page
+from pipelines.audit.results import ArmRecord, AttackRecord, Audit, LineRecord, write_audit
+from pipelines.audit.tables import write_tables
+from pipelines.audit.verdicts import Verdict
+
+HOSTILE = "<script>alert(1)</script> & \"two\" 'one' <img src=x onerror=alert(2)>"
+CURVE = (Mark(1, 50.0, wilson(1, 4)), Mark(4, 200.0, wilson(3, 4)))
+
+
+def line(hits: int) -> LineRecord:
+    return LineRecord(
+        reason="",
+        found=wilson(hits, 30),
+        confirmed=wilson(hits, 30),
+        cases_found=wilson(3, 4),
+        rejected=None,
+        unusable=0,
+        cost=Cost(forwards=1000, draws=20, judged=20),
+        curve=CURVE,
+        seconds=1.0,
+    )
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Audit:
+    picture = tmp_path / "pictures" / "000.png"
+    picture.parent.mkdir()
+    Image.new("RGB", (8, 8), "#336699").save(picture)
+    find: dict[str, Any] = {
+        "arm": HOSTILE,
+        "prompt": HOSTILE,
+        "seed": 7,
+        "kinds": ["string"],
+        "replay": {},
+        "again_by_a_fresh_seed": True,
+        "picture": "pictures/000.png",
+    }
+    record = AttackRecord(
+        name="words",
+        title="other words",
+        source="none",
+        access="words",
+        needs=("words",),
+        settings={},
+        estimate=Cost(),
+        verdict=Verdict("revived", "20 of 30 pictures show it by fresh seeds"),
+        strongest=HOSTILE,
+        arms=(ArmRecord(arm=HOSTILE, test=True, lines={"audited": wilson(20, 30)}),),
+        lines={"base": line(30), "audited": line(20)},
+        finds=(find,),
+    )
+    model = {"name": HOSTILE, "role": "base", "hash": "0" * 64, "concept": "church", "notes": []}
+    return Audit(
+        concept="church",
+        sentence="Church is revived by words; the weakest access is: words.",
+        weakest="words",
+        models={"base": model, "audited": model},
+        judge={"name": "canvas", "protocol": {}, "false_positives": wilson(0, 60)},
+        material={"concept": 16, "shown_to_attacks": 8, "source": "drawn", "without": 60},
+        attacks=(record,),
+        not_tested=("adversarial pictures",),
+        public=("whoever has the base has the concept",),
+        protocol={"draws": 96, "seed": 0},
+    )
+
+
+def test_the_page_shows_verdict_find_curve_and_what_was_not_tested(
+    audit: Audit, tmp_path: Path
+) -> None:
+    page = write_page(audit, tmp_path).read_text(encoding="utf-8")
+    for text in (
+        "Church is revived by words",
+        "20 of 30 pictures show it by fresh seeds",
+        "data:image/png;base64,",
+        "again by a fresh seed",
+        "adversarial pictures",
+        "audited: 3 of 4 cases at the end",
+    ):
+        assert text in page, text
+
+
+def test_the_page_claims_nothing_that_no_attack_can_show(audit: Audit, tmp_path: Path) -> None:
+    page = write_page(audit, tmp_path).read_text(encoding="utf-8").lower()
+    body = page[page.index("<body>") :]
+    for word in ("gone", "safe", "proved", "robust"):
+        assert word not in body.replace("unsafe", ""), word
+
+
+def test_names_and_prompts_of_files_are_text_and_nothing_else(audit: Audit, tmp_path: Path) -> None:
+    page = write_page(audit, tmp_path).read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert "http" not in page[page.index("<body>") :]
+    assert "default-src &#39;none&#39;" in page
+
+
+def test_pictures_of_a_concept_that_may_be_unsafe_are_not_shown(
+    audit: Audit, tmp_path: Path
+) -> None:
+    page = write_page(replace(audit, concept="nudity"), tmp_path).read_text(encoding="utf-8")
+    assert "data:image/png" not in page
+
+
+def test_a_picture_that_is_not_there_is_named(audit: Audit, tmp_path: Path) -> None:
+    (tmp_path / "pictures" / "000.png").unlink()
+    page = write_page(audit, tmp_path).read_text(encoding="utf-8")
+    assert "pictures/000.png is missing" in page
+
+
+def test_a_curve_is_a_step_from_the_first_picture_to_the_last() -> None:
+    made = chart({"audited": CURVE, "base": ()})
+    assert made is not None
+    (step,) = made.steps
+    assert step.path == "M0.00 75.00L100.00 75.00L100.00 25.00L100.00 25.00"
+    assert made.ticks == ((0.0, 1), (50.0, 2))
+    assert chart({"audited": ()}) is None
+
+
+def test_the_table_has_a_row_an_arm_and_one_for_the_confirmation(
+    audit: Audit, tmp_path: Path
+) -> None:
+    rows = write_tables(audit, tmp_path).read_text(encoding="utf-8").splitlines()
+    assert rows[0].startswith("attack,access,verdict,arm,test,model,hits,pictures")
+    assert rows[-1].startswith("words,words,revived,confirmed by fresh seeds,True,audited,20,30,")
+    assert len(rows) == 1 + 1 + 2
+
+
+def test_the_record_says_its_format(audit: Audit, tmp_path: Path) -> None:
+    text = write_audit(audit, tmp_path).read_text(encoding="utf-8")
+    assert '"format": "diffusion-erasure audit 1"' in text
+    assert '"state": "revived"' in text
