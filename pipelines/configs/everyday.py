@@ -79,7 +79,7 @@ EVALUATE: Final[Options] = {
     "metric": "metrics",
     **{name: name for name in ("features", "clip", "perceptual", "reference")},
     **{name: name for name in ("scheduler", "steps", "guidance", "precision", "size")},
-    "batch_size": "batch_size",
+    **{name: name for name in ("batch_size", "guard", "guard_text")},
     **_MODEL,
 }
 AUDIT: Final[Options] = {

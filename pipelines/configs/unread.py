@@ -87,6 +87,8 @@ def unread_by_evaluation(tables: Tables) -> dict[str, str]:
             reasons[name] = f"{name} is not among the metrics"
     if not any(_is_model(str(judge)) for judge in tables.get("judges") or ()):
         reasons["labels"] = "no judge is a model given by folder or hub id"
+    if tables.get("guard") is None:
+        reasons["guard_text"] = "there is no guard"
     return reasons
 
 

@@ -38,6 +38,19 @@ def check_plan(plan: ConceptPlan, checkpoint: Checkpoint) -> None:
     _hint("prompts of this erasure", [*plan.forget, *stand_ins, *plan.retain])
 
 
+def require_read(text: str, whose: str, checkpoint: Checkpoint) -> None:
+    """Raise ConfigError where the end of a text is not read; `whose` is what the message calls it.
+
+    It also hints at the syntax of other programs.
+    """
+    if found := token_window(checkpoint).overlong([text]):
+        raise ConfigError(
+            f"{whose} {_short(text)} has {found[0].tokens} tokens, and the text encoder reads "
+            f"{found[0].window} with the marks at both ends; shorten it"
+        )
+    _hint("texts", [text])
+
+
 def warn_of_prompts(whose: str, prompts: Iterable[str], checkpoint: Checkpoint) -> None:
     """Count the prompts whose end is not read, and hint at foreign syntax; nothing is refused.
 

@@ -20,6 +20,7 @@ from erasure.errors import ConfigError, TrainingError
 from erasure.seeds import initial_noise
 from pipelines.configs.settings import DrawingConfig, check_size
 from pipelines.drawing.course import Beginning, Course, beginning_of
+from pipelines.drawing.guards import Guard, SafeGuidance
 from pipelines.drawing.schedulers import DEFAULT, begin_sampling, build_scheduler
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ class Painter:
         *,
         scheduler: str = DEFAULT,
         precision: Precision = "fp32",
+        guard: Guard | None = None,
     ) -> None:
         """ConfigError where `size`, pixels a side, is none that can be drawn, or the scheduler is
         unknown or cannot take so many steps."""
@@ -91,6 +93,7 @@ class Painter:
         """Shared with `parts`."""
         self._encoded = lru_cache(_ENCODED)(lambda prompt: encode([prompt]))
         self._unguided = encode.unguided
+        self._guard = guard
 
     @property
     def default(self) -> Request:
@@ -143,10 +146,15 @@ class Painter:
 
         Raises:
             ConfigError: the size is none that can be drawn, or a condition is not of one picture of
-                this model.
+                this model, or it has no guidance that a guard could work through.
         """
         whole = [completed(request, self._default) for request in requests]
         ((width, height, guided, _),) = {shape_of(request) for request in whole}
+        if self._guard is not None and not guided:
+            raise ConfigError(
+                f"the guard {self._guard.name} works through guidance, and that of "
+                f"{_named(whole[0])} is {whole[0].guidance}; give more than 1"
+            )
         noise = initial_noise([request.seed for request in whole], self._shape(height, width))
         latents = self._denoised(noise.to(self._device), whole, guided)
         drawn = self.parts.codec.decode(latents)  # (B, 3, H, W)
@@ -169,11 +177,16 @@ class Painter:
         starts = [request.start for request in requests]
         seeds = [request.seed for request in requests]
         course = Course(self._scheduler, noise, starts, seeds, requests[0].eta)
+        safety = self._guard.safety if self._guard is not None else None
+        safely = SafeGuidance(safety) if safety is not None else None
         for t in course.times:
-            seen = torch.cat([course.latents] * 2) if guided else course.latents
+            seen = torch.cat([course.latents] * (len(condition) // len(requests)))
             seen = self._scheduler.scale_model_input(seen, t).to(self._dtype)
             output = self._denoise(seen, t.expand(len(seen)), condition).float()
-            if guided:
+            if safely is not None:
+                without, towards, unsafe = output.chunk(3)
+                output = safely(without, towards, unsafe, scale)
+            elif guided:
                 without, towards = output.chunk(2)
                 output = without + scale * (towards - without)
             course.step(output, t)
@@ -207,16 +220,26 @@ class Painter:
                     own[name].copy_(value)
 
     def _told(self, requests: Sequence[Request], guided: bool) -> Condition:
-        """What the model is told of B pictures: of 2 B, the unguided ones first, where `guided`."""
+        """What the model is told of B pictures: of 2 B, the unguided ones first, where `guided`;
+        of 3 B, those of what a guard keeps out last, where it asks for them."""
         (height,) = {request.height for request in requests}
         (width,) = {request.width for request in requests}
         assert height is not None
         assert width is not None
         conditions = [self._condition_of(request, height, width) for request in requests]
         if guided:
-            away = self._with_size(self._unguided(self._encoded("")), height, width)
+            away = self._with_size(self._away(), height, width)
             conditions = [away] * len(requests) + conditions
+            if self._guard is not None and self._guard.safety is not None:
+                unsafe = self._with_size(self._encoded(self._guard.text), height, width)
+                conditions += [unsafe] * len(requests)
         return join([one.to(self._device, self._dtype) for one in conditions])
+
+    def _away(self) -> Condition:
+        """What guidance leads away from: the empty prompt, or the negative prompt in its place."""
+        if self._guard is not None and self._guard.safety is None:
+            return self._encoded(self._guard.text)
+        return self._unguided(self._encoded(""))
 
     def _condition_of(self, request: Request, height: int, width: int) -> Condition:
         """Make the condition of one picture of that size. Words are encoded once; a condition is

@@ -22,6 +22,7 @@ from erasure.storage.hashing import weights_hash
 from eval.errors import EvalError
 from pipelines.configs.settings import DrawingConfig, check_size
 from pipelines.drawing.generation import Painter, Precision, Request, in_batches, shape_of
+from pipelines.drawing.guards import Guard
 from pipelines.drawing.schedulers import DEFAULT, check_scheduler
 from pipelines.evaluation.manifest import Drawn, Manifest, State, Value, cases_hash, unusable
 from pipelines.evaluation.usable import require_numbers
@@ -48,6 +49,8 @@ class RunConfig:
     height: int | None = None
     batch_size: int = 16
     """Pictures at a time; changes speed and memory, and a picture's last bits."""
+    guard: Guard | None = None
+    """What keeps a concept out of the drawings."""
 
     def __post_init__(self) -> None:
         check_scheduler(self.scheduler)
@@ -149,6 +152,7 @@ class _Run:
                 self.device,
                 scheduler=self.settings.scheduler,
                 precision=self.settings.precision,
+                guard=self.settings.guard,
             )
         pictures = self.painter.paint([_request(case) for case in cases])
         drawn = [
@@ -203,6 +207,7 @@ def _header(
     checkpoint: Checkpoint, cases: Iterable[PromptCase], total: int, settings: RunConfig
 ) -> dict[str, Value]:
     """All that decides what the pictures look like."""
+    guarded = {} if settings.guard is None else {"guard": settings.guard.described()}
     return {
         "model": _model_hash(checkpoint),
         "scheduler": settings.scheduler,
@@ -214,6 +219,7 @@ def _header(
         "batch_size": settings.batch_size,
         "cases": total,
         "prompts": cases_hash(cases),
+        **guarded,
     }
 
 

@@ -1,7 +1,7 @@
 """One evaluation from start to end: draw, judge, count, measure, write."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,8 @@ from erasure.local_paths import shown_path
 from erasure.storage.files import atomic
 from eval.judges.judge import Judge, Judgement
 from pipelines.configs.settings import parse_seeds
-from pipelines.data.prompt_checks import warn_of_prompts
+from pipelines.data.prompt_checks import require_read, warn_of_prompts
+from pipelines.drawing.guards import Guard, guard_of
 from pipelines.evaluation.drawing import RunConfig, draw_cases
 from pipelines.evaluation.erased import ErasedLabels, erased_labels
 from pipelines.evaluation.judging import judge_drawn
@@ -114,18 +115,34 @@ def run_evaluation(
     tell_model(after)
     if before is not None:
         tell_model(before, "before")
-    drawn = _draw(recipe, suite, (after, before), device, out, force=force, reporter=reporter)
+    guard = guard_of(recipe.guard, recipe.guard_text, erased.labels)
+    if guard is not None:
+        require_read(guard.text, "the guard's text", after)
+    drawn = _draw(
+        recipe, suite, (after, before), device, out, guard, force=force, reporter=reporter
+    )
     if metrics is None:
         return None
     results = _results(
         recipe, suite, (after, before), drawn, judges, metrics, erased, out, reporter
     )
+    if guard is not None:
+        results = _guarded(results, guard)
     write_results(results, out)
     with atomic(out / "recipe.toml") as part:
         part.write_text(evaluation_text(recipe, _HEADER), encoding="utf-8")
     record = read_training_record(recipe.model)
     write_report(results, out, density=record.density, losses=record.losses)
     return results
+
+
+def _guarded(results: Results, guard: Guard) -> Results:
+    """The same with the guard named beside the model and before the verdict."""
+    marked = replace(results.models.after, guard=guard.described())
+    summary = replace(
+        results.summary, verdict=f"With the guard {guard.described()}: {results.summary.verdict}"
+    )
+    return replace(results, models=replace(results.models, after=marked), summary=summary)
 
 
 def _opened(recipe: EvaluateRecipe) -> tuple[Checkpoint, Checkpoint | None]:
@@ -150,6 +167,7 @@ def _draw(
     models: tuple[Checkpoint, Checkpoint | None],
     device: torch.device,
     out: Path,
+    guard: Guard | None,
     *,
     force: bool,
     reporter: Reporter,
@@ -170,7 +188,7 @@ def _draw(
                 model,
                 suite.cases,
                 out,
-                settings,
+                replace(settings, guard=guard if name == "after" else None),
                 device=device,
                 reporter=reporter,
                 name=name,

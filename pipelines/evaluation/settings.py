@@ -11,6 +11,7 @@ from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import check_size
 from pipelines.configs.unread import refuse_unread, unread_by_evaluation
 from pipelines.drawing.generation import Precision
+from pipelines.drawing.guards import GuardName
 from pipelines.drawing.schedulers import check_scheduler
 
 SuiteName = Literal["imagenette", "i2p", "canvas", "unlearncanvas", "captions", "csv"]
@@ -80,6 +81,12 @@ class EvaluateRecipe:
     """Pixels a side of prompts that do not bring their own; the model's own if none."""
     batch_size: int = 16
     """Pictures drawn at a time."""
+    guard: GuardName | None = None
+    """What keeps a concept out of the model's drawings and changes no weight; the model it is held
+    against is drawn without it."""
+    guard_text: str | None = None
+    """The words that the guard leads away from; what was erased if none is given, and where that is
+    not said what is published of safe latent diffusion."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where it computes; auto takes the best device there is."""
     config: str | None = None
@@ -101,6 +108,13 @@ class EvaluateRecipe:
                 raise ConfigError(f"{name} is {value}; give 1 or more")
         if self.steps > 1000:
             raise ConfigError(f"steps is {self.steps}; give at most 1000, as many as in training")
+        if self.guard is not None and self.guidance <= 1:
+            raise ConfigError(
+                f"the guard {self.guard} works through guidance, which is {self.guidance}; give "
+                "--guidance above 1"
+            )
+        if self.guard_text is not None and not self.guard_text.strip():
+            raise ConfigError("guard_text is empty; name what the guard should keep out")
         if "clip" in self.metrics and self.clip is None:
             raise ConfigError(
                 "the metric clip needs a CLIP model; give --clip with a hub id or a local folder"

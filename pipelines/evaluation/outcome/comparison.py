@@ -56,6 +56,8 @@ class Row:
     erased: tuple[str, ...]
     unusable: int
     """NaN and black pictures of the model, left out of its figures."""
+    guard: str | None
+    """As the model's record has it."""
     cells: Mapping[str, Cell]
     """By the key of the column; a figure that was not measured is not there."""
 
@@ -93,7 +95,8 @@ class ComparedResults:
             cells = [_told(row.cells.get(column.key), column.unit) for column in self.columns]
             more = [str(row.unusable)] if len(table.columns) > len(cells) + 2 else []
             # Not as markup: a folder may be called [red].
-            names = [escape(text) for text in (row.name, ", ".join(row.erased))]
+            name = row.name if row.guard is None else f"{row.name}\nguard: {row.guard}"
+            names = [escape(text) for text in (name, ", ".join(row.erased))]
             table.add_row(*names, *cells, *more)
         return table
 
@@ -121,6 +124,7 @@ def compare_results(paths: Sequence[Path]) -> ComparedResults:
             Row(
                 name=name,
                 model=results.models.after.name,
+                guard=results.models.after.guard,
                 hash=results.models.after.hash,
                 erased=results.erased,
                 unusable=results.unusable.after.nan + results.unusable.after.black,

@@ -37,6 +37,9 @@ class ModelRecord:
     """As `erasure.json` holds it."""
     read_as: Mapping[str, Any] | None = None
     """Prediction, noise levels and number types, and who says so; none in older results."""
+    guard: str | None = None
+    """What kept a concept out of its drawings without a change of any weight, so that it cannot be
+    exported; None where there was no guard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

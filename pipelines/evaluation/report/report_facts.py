@@ -55,6 +55,8 @@ def _model(model: ModelRecord) -> Iterator[Fact]:
     yield Fact("name", model.name, code=True)
     yield Fact("UNet hash", model.hash, code=True)
     yield Fact("family", model.family)
+    if model.guard:
+        yield Fact("guard", model.guard)
     if model.concept:
         yield Fact("erased from it", model.concept)
     if model.provenance is None:
