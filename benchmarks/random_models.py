@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +54,7 @@ def shape_of(family: str, scale: Scale = "full") -> Shape:
     if family not in ARCHITECTURES:
         raise SystemExit(f"there is no family {family!r}; give one of {', '.join(ARCHITECTURES)}")
     description = shipped_description(family)
-    config = {k: v for k, v in description.unet.items() if not k.startswith("_")}
+    config = {k: v for k, v in description.components["unet"].items() if not k.startswith("_")}
     config |= _narrowed(config, {"full": 1, "half": 2, "tiny": 80}[scale])
     return Shape(family, config, noise_schedule_of(description.scheduler))
 
@@ -111,13 +111,13 @@ def random_checkpoint(shape: Shape) -> Checkpoint:
     tokenizer = {
         "vocab.json": vocabulary.encode(),
         "merges.txt": b"#version: 0.2\n",
-        **description.tokenizer,
+        **description.vocabularies["tokenizer"],
         "tokenizer_config.json": json.dumps({"model_max_length": TOKENS}).encode(),
     }
-    description = replace(description, unet=shape.unet, tokenizer=tokenizer)
+    description = description.having(unet=shape.unet).speaking(tokenizer=tokenizer)
     components = {}
     for part in ("unet", "vae", "text_encoder"):
-        known = expected_weights(family.part(part), getattr(description, part))
+        known = expected_weights(family.part(part), description.components[part])
         weights = {name: torch.empty(w.shape) for name, w in known.items()}
         fill(weights)
         components[part] = weights
@@ -187,7 +187,7 @@ def file_checkpoint(shape: Shape, path: Path) -> Checkpoint:
         architecture=ARCHITECTURES[shape.family],
         path=path.parent,
         components={"unet": read_tensors(path).tensors},
-        description=replace(shipped_description(shape.family), unet=shape.unet),
+        description=shipped_description(shape.family).having(unet=shape.unet),
     )
 
 

@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from random_models import random_checkpoint, shape_of
 from released_step import FORGET, INSTEAD, KEEP, PICTURES, SEED, Line, StraightLine, Work
 
-from erasure.architectures.building import build_network, schedule_of
+from erasure.architectures.building import build_network, own_size, schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.diffusion.denoiser import Condition, Denoiser
@@ -278,7 +278,7 @@ def main() -> None:
         checkpoint = random_checkpoint(shape_of(chosen.random, chosen.scale))
     else:
         checkpoint = read_checkpoint(chosen.model)
-    pixels = chosen.pixels or checkpoint.description.resolution
+    pixels = chosen.pixels or own_size(checkpoint)[0]
     work = prepared(checkpoint, pixels, chosen.batch_size, chosen.device)
     ways = ways_of(work, chosen)
     seconds = measure(ways, chosen.steps, chosen.rounds, _clock(chosen))

@@ -62,18 +62,20 @@ def autoencoder_of(config: Mapping[str, Any]) -> nn.Module:
 def build_autoencoder(checkpoint: "Checkpoint", dtype: torch.dtype) -> ImageCodec:
     """Build the autoencoder on CPU."""
     weights = {k: v.to(dtype) for k, v in checkpoint.components["vae"].items()}
-    return ImageCodec(loaded(autoencoder_of, checkpoint.description.vae, weights, "vae"))
+    return ImageCodec(
+        loaded(autoencoder_of, checkpoint.description.components["vae"], weights, "vae")
+    )
 
 
 def shrinking(description: "Description") -> int:
     """Give how many pixels a side one latent stands for."""
-    levels: int = len(description.vae["block_out_channels"])
+    levels: int = len(description.components["vae"]["block_out_channels"])
     return 1 << (levels - 1)
 
 
 def latent_channels(description: "Description") -> int:
     """Give the channels of the latents, as the VAE's config has it or diffusers takes it."""
-    return int(description.vae.get("latent_channels", 4))
+    return int(description.components["vae"].get("latent_channels", 4))
 
 
 def latent_shape(description: "Description", height: int, width: int) -> tuple[int, int, int]:

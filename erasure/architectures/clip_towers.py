@@ -36,7 +36,7 @@ def projected_clip_of(config: Mapping[str, Any]) -> nn.Module:
 
 def build_tower(checkpoint: "Checkpoint", component: str, dtype: torch.dtype) -> Any:  # noqa: ANN401
     """Build one text encoder on CPU, in evaluation mode."""
-    config = getattr(checkpoint.description, component)
+    config = checkpoint.description.components[component]
     with torch.device("meta"):
         network = checkpoint.architecture.part(component).build(config)
     expected = network.state_dict()
@@ -79,7 +79,7 @@ def build_tokenizer(checkpoint: "Checkpoint", name: str) -> Any:  # noqa: ANN401
                 f"the tokenizer of {checkpoint.path} cannot be read ({reason}); fetch it again"
             ) from err
     # Prompts are padded to its length, and a file may name one that no memory holds.
-    window = getattr(checkpoint.description, encoder_of(name)).get("max_position_embeddings")
+    window = checkpoint.description.components[encoder_of(name)].get("max_position_embeddings")
     if not isinstance(window, int):
         window = CLIP_WINDOW
     tokenizer.model_max_length = min(tokenizer.model_max_length, window)

@@ -26,6 +26,10 @@ from erasure.checkpoints.checks.plain_vae import require_plain_vae
 from erasure.checkpoints.layout import clip, openclip, unet, vae
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import CheckpointError
+from erasure.storage.bare_names import shown
+
+_MOST_LEVELS: Final = 8
+"""Levels of an autoencoder; the published ones have 4."""
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
@@ -94,18 +98,33 @@ def check_configs(
         CheckpointError: see `plain_unet` and `plain_vae`, and where the UNet listens to another
             number of features than the text encoders, side by side, give.
     """
-    latents = latent_channels(description)
-    require_plain_unet(description.unet, title, latents, where, addition=addition)
+    latents, unet = latent_channels(description), description.components["unet"]
+    _require_size(unet, description.components["vae"], where)
+    require_plain_unet(unet, title, latents, where, addition=addition)
     encoders = description.tokenizers().values()
     width = sum(int(config.get("hidden_size", 512)) for config in encoders)
-    taken = description.unet.get("cross_attention_dim", 1280)
+    taken = unet.get("cross_attention_dim", 1280)
     if isinstance(taken, int) and taken != width:
         raise CheckpointError(
             f"{where} has a UNet that listens to {taken} features (cross_attention_dim) and "
             f"{'a text encoder that gives' if len(encoders) == 1 else 'text encoders that give'} "
             f"{width}; they are of different models: give those that belong together"
         )
-    return require_plain_vae(description.vae, title, where, statistics=statistics)
+    return require_plain_vae(description.components["vae"], title, where, statistics=statistics)
+
+
+def _require_size(unet: Mapping[str, Any], vae: Mapping[str, Any], where: str) -> None:
+    """Refuse configs without the two entries that the size of pictures follows from."""
+    side, levels = unet.get("sample_size"), vae.get("block_out_channels")
+    if type(side) is not int or side < 1:
+        raise CheckpointError(
+            f"{where}: sample_size of unet is {shown(side)}, not a whole number of 1 or more"
+        )
+    if not isinstance(levels, list) or not 0 < len(levels) <= _MOST_LEVELS:
+        raise CheckpointError(
+            f"{where}: block_out_channels of vae is {shown(levels)}, not a list of 1 to "
+            f"{_MOST_LEVELS} numbers"
+        )
 
 
 def check_weights(
@@ -123,7 +142,7 @@ def check_weights(
 
 def own_size(description: "Description") -> tuple[int, int]:
     """Give width and height, in pixels, of the pictures that the UNet was trained to draw."""
-    sample = description.unet.get("sample_size") or 64
+    sample = description.components["unet"].get("sample_size") or 64
     height, width = (sample, sample) if isinstance(sample, int) else sample
     factor = shrinking(description)
     return width * factor, height * factor

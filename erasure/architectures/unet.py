@@ -62,5 +62,5 @@ def unet_of(config: Mapping[str, Any]) -> nn.Module:
 def build_unet(checkpoint: "Checkpoint", dtype: torch.dtype) -> nn.Module:
     """Build the UNet on CPU in evaluation mode, its weights copied."""
     weights = {k: v.to(dtype, copy=True) for k, v in checkpoint.network.items()}
-    network: nn.Module = loaded(unet_of, checkpoint.description.unet, weights, "unet")
+    network: nn.Module = loaded(unet_of, checkpoint.description.components["unet"], weights, "unet")
     return network

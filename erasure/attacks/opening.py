@@ -46,7 +46,7 @@ def random_weights(checkpoint: Checkpoint, seed: int) -> Checkpoint:
     attack.
     """
     part = checkpoint.architecture.main_part
-    config = getattr(checkpoint.description, part.component)
+    config = checkpoint.description.components[part.component]
     with seeded_torch(torch.device("cpu"), seed, "random network"):
         network = part.build({k: v for k, v in config.items() if not k.startswith("_")})
     weights = {name: value.detach() for name, value in network.state_dict().items()}

@@ -70,9 +70,9 @@ class Checkpoint:
         return weights_hash(self.network)
 
     def tokenizer_files(self, tokenizer: str = "tokenizer") -> Mapping[str, bytes]:
-        """Name -> content of one of `TOKENIZERS`; CheckpointError where there is none."""
-        files: Mapping[str, bytes] = getattr(self.description, tokenizer)
+        """Name -> content of a tokenizer, by its folder; CheckpointError where there is none."""
+        files = self.description.vocabulary(tokenizer)
         if not files:
-            encoder = getattr(self.description, encoder_of(tokenizer))
+            encoder = self.description.components[encoder_of(tokenizer)]
             raise missing_vocabulary(self.path, int(encoder.get("vocab_size", 0)))
         return files

@@ -1,6 +1,6 @@
 """Everything of a pipeline that is not weights: its configs and its tokenizer's files."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,17 +12,13 @@ from erasure.storage.bare_names import require_bare
 from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 
-CONFIG_FILES: Final = {
+_FILES: Final = {
     "model_index": "model_index.json",
     "scheduler": "scheduler/scheduler_config.json",
-    "unet": "unet/config.json",
-    "vae": "vae/config.json",
-    "text_encoder": "text_encoder/config.json",
-    "text_encoder_2": "text_encoder_2/config.json",
 }
-"""Field of `Description` -> file in a diffusers folder."""
-TOKENIZERS: Final = ("tokenizer", "tokenizer_2")
-"""Fields of `Description` with a vocabulary, each a folder of that name."""
+TOKENIZER: Final = "tokenizer"
+"""How the folders of vocabularies begin; what follows is what follows `text_encoder`."""
+_TEXT_ENCODER: Final = "text_encoder"
 
 LARGEST_CONFIG: Final = 256_000
 """Bytes of one config: those of published models have 5,000."""
@@ -37,67 +33,82 @@ class Description:
 
     model_index: Mapping[str, Any]
     scheduler: Mapping[str, Any]
-    unet: Mapping[str, Any]
-    vae: Mapping[str, Any]
-    text_encoder: Mapping[str, Any]
-    text_encoder_2: Mapping[str, Any] = field(default_factory=dict)
-    """Empty where the family has one text encoder."""
-    tokenizer: Mapping[str, bytes] = field(default_factory=dict)
-    """Name in the folder `tokenizer` -> content; empty where no vocabulary was found."""
-    tokenizer_2: Mapping[str, bytes] = field(default_factory=dict)
-    """That of the second text encoder."""
+    components: Mapping[str, Mapping[str, Any]]
+    """Name of each part that has weights -> its config."""
+    vocabularies: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    """Folder of a tokenizer -> name in it -> content; what has none was read without."""
 
     @property
     def prediction_type(self) -> str:
-        """What the UNet predicts: `epsilon` or `v_prediction`."""
+        """What the model predicts: `epsilon` or `v_prediction`."""
         return str(self.scheduler.get("prediction_type", "epsilon"))
 
-    @property
-    def resolution(self) -> int:
-        """Side of the pictures it draws by default, in pixels."""
-        levels: int = len(self.vae["block_out_channels"])
-        return int(self.unet["sample_size"]) << (levels - 1)
+    def having(self, **components: Mapping[str, Any]) -> "Description":
+        """Give the same with these configs of components, in the place of those it has."""
+        return replace(self, components={**self.components, **components})
+
+    def speaking(self, **vocabularies: Mapping[str, bytes]) -> "Description":
+        """Give the same with these vocabularies, in the place of those it has."""
+        return replace(self, vocabularies={**self.vocabularies, **vocabularies})
+
+    def vocabulary(self, tokenizer: str) -> Mapping[str, bytes]:
+        """Name in the folder of a tokenizer -> content; empty where no vocabulary was found."""
+        return self.vocabularies.get(tokenizer, {})
 
     def configs(self) -> dict[str, Mapping[str, Any]]:
-        """The parts that are JSON, by the keys of `CONFIG_FILES`."""
-        configs = {name: getattr(self, name) for name in CONFIG_FILES}
-        return {name: config for name, config in configs.items() if config}
+        """Everything that is JSON, by name; `config_file` has the file of each."""
+        own = {"model_index": self.model_index, "scheduler": self.scheduler}
+        return {**own, **self.components}
 
     def tokenizers(self) -> dict[str, Mapping[str, Any]]:
-        """Each of `TOKENIZERS` that the family has -> config of the text encoder it feeds."""
-        encoders = {name: getattr(self, encoder_of(name)) for name in TOKENIZERS}
-        return {name: config for name, config in encoders.items() if config}
+        """Folder of each tokenizer -> config of the text encoder it feeds."""
+        return {
+            name.replace(_TEXT_ENCODER, TOKENIZER): config
+            for name, config in self.components.items()
+            if name.startswith(_TEXT_ENCODER)
+        }
+
+
+def config_file(name: str) -> str:
+    """Give the file in a diffusers folder of one of `Description.configs`."""
+    return _FILES.get(name, f"{name}/config.json")
 
 
 def encoder_of(tokenizer: str) -> str:
-    """The text encoder that a tokenizer feeds, both as fields of `Description`."""
-    return tokenizer.replace("tokenizer", "text_encoder")
+    """Give the text encoder that a tokenizer feeds, both by their folders."""
+    return tokenizer.replace(TOKENIZER, _TEXT_ENCODER)
 
 
 def read_description(
-    folder: Path, own: Mapping[str, Mapping[str, Any]] | None = None
+    folder: Path,
+    components: Collection[str],
+    own: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Description:
     """Read the configs and the tokenizers of a diffusers folder.
 
     Args:
         folder: with `model_index.json`.
-        own: configs, by the keys of `CONFIG_FILES`, in the place of the folder's own.
+        components: those of its family.
+        own: configs by name in the place of the folder's own.
 
     Raises:
         CheckpointError: a config is missing, is no JSON object or describes no model that could
             be, a component has no bare name, or a file leads out of the folder.
     """
     own = own or {}
+
+    def read(name: str) -> Mapping[str, Any]:
+        return own[name] if name in own else read_config(folder / config_file(name), folder)
+
     index = own.get("model_index") or read_model_index(folder)
-    pair = has_component(index, "text_encoder_2")
-    files = {n: file for n, file in CONFIG_FILES.items() if pair or n != "text_encoder_2"}
-    configs = {
-        name: own[name] if name in own else read_config(folder / file, folder)
-        for name, file in files.items()
-    }
-    require_plausible(configs, str(folder))
-    words = {name: _read_files(folder / name, folder) for name in TOKENIZERS[: 1 + pair]}
-    return Description(**configs, **words)
+    description = Description(
+        model_index=index,
+        scheduler=read("scheduler"),
+        components={name: read(name) for name in components},
+    )
+    require_plausible(description.configs(), str(folder))
+    words = {name: _read_files(folder / name, folder) for name in description.tokenizers()}
+    return description.speaking(**words)
 
 
 def read_model_index(folder: Path) -> dict[str, Any]:
@@ -106,7 +117,7 @@ def read_model_index(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it is missing or no JSON object, or a key is not a bare name.
     """
-    path = folder / CONFIG_FILES["model_index"]
+    path = folder / config_file("model_index")
     index = read_config(path, folder)
     require_component_names(index, str(path))
     return index
@@ -132,17 +143,19 @@ def shipped_description(key: str, *, prediction_type: str | None = None) -> Desc
         prediction_type: None keeps the family's own. SD 2 with `epsilon` is the 512-pixel base.
     """
     folder = _SHIPPED / key
-    shipped = replace(read_description(folder), tokenizer={}, tokenizer_2={})
+    names = [name for name in read_model_index(folder) if (folder / config_file(name)).is_file()]
+    components = [name for name in names if name not in _FILES]
+    shipped = replace(read_description(folder, components), vocabularies={})
     if prediction_type in (None, shipped.prediction_type):
         return shipped
     scheduler = {**shipped.scheduler, "prediction_type": prediction_type}
-    base = key == "sd2" and prediction_type == "epsilon"
-    unet = {**shipped.unet, "sample_size": 64} if base else shipped.unet
-    return replace(shipped, scheduler=scheduler, unet=unet)
+    if key == "sd2" and prediction_type == "epsilon":
+        shipped = shipped.having(unet={**shipped.components["unet"], "sample_size": 64})
+    return replace(shipped, scheduler=scheduler)
 
 
 def shipped_tokenizer_settings(key: str, tokenizer: str = "tokenizer") -> dict[str, bytes]:
-    """The settings of one of `TOKENIZERS` that go with CLIP's vocabulary."""
+    """The settings of one tokenizer that go with CLIP's vocabulary."""
     return _read_files(_SHIPPED / key / tokenizer, _SHIPPED)
 
 

@@ -251,7 +251,7 @@ def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, meth
         fixed = replace(method, micro_batch=None)
     return content_key(
         base=checkpoint.network_hash(),
-        unet=dict(checkpoint.description.unet),
+        unet=dict(checkpoint.description.components[checkpoint.architecture.main]),
         scheduler=dict(checkpoint.description.scheduler),
         data=weights_hash(tensors),
         mask=mask_hash(mask),

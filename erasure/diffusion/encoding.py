@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from erasure.architectures.architecture import Codec
-from erasure.architectures.building import build_codec, build_text_encoder
+from erasure.architectures.building import build_codec, build_text_encoder, own_size
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import encoder_of
 from erasure.diffusion.denoiser import TOKENS, Condition, join
@@ -201,7 +201,10 @@ def _encode_pictures(
     cache: TensorCache | None,
 ) -> list[tuple[Tensor, Tensor]]:
     # The config too: the same weights with another scaling factor give other latents.
-    model = [weights_hash(checkpoint.components["vae"]), dict(checkpoint.description.vae)]
+    model = [
+        weights_hash(checkpoint.components["vae"]),
+        dict(checkpoint.description.components["vae"]),
+    ]
 
     def encode(pixels: Tensor) -> dict[str, Tensor]:
         mean, std = _in_passes(build_codec(checkpoint).to(device), pixels)
@@ -289,8 +292,8 @@ def _one_size(checkpoint: Checkpoint, sets: Sequence[Tensor], size: int | None) 
         title = checkpoint.architecture.title
         raise ConfigError(f"the pictures are {named} pixels; {title} needs one size for all")
     if not sets:
-        side = size or checkpoint.description.resolution
-        return side, side
+        width, height = (size, size) if size else own_size(checkpoint)
+        return height, width
     height, width = sets[0].shape[2:]
     return height, width
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from erasure.architectures.building import own_size
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.encoding import (
     AnchorPixels,
@@ -144,7 +145,7 @@ class Gatherer:
 
     @property
     def _size(self) -> int:
-        return self.config.size or self.checkpoint.description.resolution
+        return self.config.size or own_size(self.checkpoint)[0]
 
     def _drawn(self, role: Role, prompts: Sequence[str], count: int) -> Iterator[PromptedPixels]:
         """Pictures that the checkpoint draws itself, as the paper does for nudity; they come in the

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from erasure.architectures.building import own_size
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.writing.folder import folder_size
 from erasure.diffusion.encoding import pictures_a_pass
@@ -85,10 +86,10 @@ class _Count:
     def __init__(self, planner: Planner, recipe: EraseRecipe) -> None:
         self.planner, self.recipe = planner, recipe
         described = planner.checkpoint.description
-        self.side = recipe.data.size or described.resolution
+        self.side = recipe.data.size or own_size(planner.checkpoint)[0]
         shape = planner.checkpoint.architecture.latent_shape(described, self.side, self.side)
         self.latents = shape[1:]
-        self.tokens = int(described.text_encoder.get("max_position_embeddings", 77))
+        self.tokens = int(described.components["text_encoder"].get("max_position_embeddings", 77))
         self.chosen = _chosen(planner, recipe)
         self.measured = planner.mask is None and recipe.mask in ("salient", "inverse")
         pictures = "pictures" in recipe.needs
@@ -254,7 +255,7 @@ class _Count:
         return network_cost(family, config, self.latents, tokens=self.tokens, scope=scope)
 
     def _config(self, part: str) -> Mapping[str, Any]:
-        config: Mapping[str, Any] = getattr(self.planner.checkpoint.description, part)
+        config = self.planner.checkpoint.description.components[part]
         return config
 
     def _weights(self, component: str) -> int:

@@ -178,7 +178,7 @@ def test_pictures_of_two_sizes_are_refused(checkpoint: Checkpoint) -> None:
 def answer_gap(checkpoint: Checkpoint, unet: Mapping[str, Tensor], data: ConceptData) -> float:
     """Mean squared distance of the answers to the forget prompt and to its replacement, by
     diffusers alone."""
-    model = UNet2DConditionModel.from_config(dict(checkpoint.description.unet)).eval()
+    model = UNet2DConditionModel.from_config(dict(checkpoint.description.components["unet"])).eval()
     model.load_state_dict(dict(unet))
     x, t = torch.randn(8, 4, 2, 2, generator=seeded(7)), torch.arange(100, 900, 100)
     answers = []
@@ -194,7 +194,7 @@ def answer_gap(checkpoint: Checkpoint, unet: Mapping[str, Tensor], data: Concept
 
 def plain_losses(checkpoint: Checkpoint, data: ConceptData, batch: int) -> tuple[float, float]:
     """Forget and retain loss of the first step, one sample at a time, by diffusers alone."""
-    model = UNet2DConditionModel.from_config(dict(checkpoint.description.unet)).eval()
+    model = UNet2DConditionModel.from_config(dict(checkpoint.description.components["unet"])).eval()
     model.load_state_dict(dict(checkpoint.network))
     config = checkpoint.description.scheduler
     scheduler = DDPMScheduler.from_config(dict(config))

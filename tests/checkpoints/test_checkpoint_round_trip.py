@@ -23,7 +23,7 @@ def assert_equal_checkpoints(one: Checkpoint, other: Checkpoint) -> None:
     for component in ("unet", "vae", "text_encoder"):
         assert_same(dict(one.components[component]), dict(other.components[component]))
     assert one.description.configs() == other.description.configs()
-    assert one.description.tokenizer == other.description.tokenizer
+    assert one.description.vocabularies["tokenizer"] == other.description.vocabularies["tokenizer"]
 
 
 def assert_equal_to_pipeline(checkpoint: Checkpoint, pipeline: StableDiffusionPipeline) -> None:

@@ -48,7 +48,7 @@ def with_clip_size(checkpoint: Checkpoint) -> Checkpoint:
     for tokenizer, config in description.tokenizers().items():
         encoder = encoder_of(tokenizer)
         sized = {**config, "vocab_size": CLIP_SIZE, "eos_token_id": END, "bos_token_id": START}
-        description = replace(description, **{encoder: sized, tokenizer: {}})
+        description = description.having(**{encoder: sized}).speaking(**{tokenizer: {}})
         name = "text_model.embeddings.token_embedding.weight"
         width = components[encoder][name].shape[1]
         rows = torch.randn(CLIP_SIZE, width, generator=torch.Generator().manual_seed(0))
@@ -116,7 +116,7 @@ def test_a_tokenizer_that_the_model_has_stays(
 ) -> None:
     bare = read_checkpoint(bare_files["sd1"])
     own = {**bare.tokenizer_files(), "special_tokens_map.json": b'{"pad_token": "!"}'}
-    held = replace(bare, description=replace(bare.description, tokenizer=own))
+    held = replace(bare, description=bare.description.speaking(tokenizer=own))
     write_folder(held, tmp_path / "own")
     found = read_checkpoint(tmp_path / "own")
     assert (found.tokenizer_files(), found.notes) == (own, ())

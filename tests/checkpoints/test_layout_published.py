@@ -98,8 +98,11 @@ def test_the_shipped_configs_are_those_of_the_published_models(
 ) -> None:
     found = shipped_description(key, prediction_type=prediction_type)
     assert found.prediction_type == prediction_type
-    assert found.resolution == resolution
-    assert found.tokenizer == {}
+    assert ARCHITECTURES[key].own_size(found) == (resolution, resolution)
+    assert found.vocabularies == {}
     scheduler = getattr(diffusers, found.scheduler["_class_name"]).from_config(found.scheduler)
     assert scheduler.config.prediction_type == prediction_type
-    assert family_of_folder(found.model_index, found.text_encoder, Path()) is ARCHITECTURES[key]
+    assert (
+        family_of_folder(found.model_index, found.components["text_encoder"], Path())
+        is ARCHITECTURES[key]
+    )

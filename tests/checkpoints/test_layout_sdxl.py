@@ -81,17 +81,20 @@ def test_the_diffusers_models_become_exactly_the_published_tensors() -> None:
 
 def test_the_shipped_configs_are_those_of_the_published_model() -> None:
     found = shipped_description("sdxl")
-    assert found.resolution == 1024
+    assert SDXL.own_size(found) == (1024, 1024)
     assert found.prediction_type == "epsilon"
-    assert (found.tokenizer, found.tokenizer_2) == ({}, {})
+    assert found.vocabularies == {}
     assert found.model_index["force_zeros_for_empty_prompt"] is True
-    assert [found.text_encoder["hidden_act"], found.text_encoder_2["hidden_act"]] == [
+    assert [
+        found.components["text_encoder"]["hidden_act"],
+        found.components["text_encoder_2"]["hidden_act"],
+    ] == [
         "quick_gelu",
         "gelu",
     ]
-    assert family_of_folder(found.model_index, found.text_encoder, Path()) is SDXL
+    assert family_of_folder(found.model_index, found.components["text_encoder"], Path()) is SDXL
     velocity = shipped_description("sdxl", prediction_type="v_prediction")
-    assert velocity.resolution == 1024
+    assert SDXL.own_size(velocity) == (1024, 1024)
     assert ARCHITECTURES["sdxl"] is SDXL
 
 
@@ -105,7 +108,9 @@ def test_folder_to_file_to_folder_is_the_identity(
     write_folder(middle, tmp_path / "back")
     assert_equal_checkpoints(start, middle)
     assert_equal_checkpoints(start, read_checkpoint(tmp_path / "back"))
-    assert start.description.tokenizer != start.description.tokenizer_2
+    assert (
+        start.description.vocabularies["tokenizer"] != start.description.vocabularies["tokenizer_2"]
+    )
 
 
 def test_the_loaders_of_diffusers_read_the_same_values(
@@ -249,7 +254,7 @@ def test_a_folder_without_its_second_encoder_is_refused(folder: Path, tmp_path: 
 
 
 def test_a_second_vocabulary_that_is_missing_is_missed(start: Checkpoint, tmp_path: Path) -> None:
-    bare = replace(start, description=replace(start.description, tokenizer_2={}))
+    bare = replace(start, description=start.description.speaking(tokenizer_2={}))
     with pytest.raises(CheckpointError, match="has no tokenizer"):
         write_folder(bare, tmp_path / "model")
     assert not (tmp_path / "model").exists()

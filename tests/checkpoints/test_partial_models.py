@@ -136,9 +136,12 @@ def test_the_scale_of_a_given_folder_goes_with_its_vae(sd1: Path, tmp_path: Path
     config = other / "vae" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "scaling_factor": 0.5}))
     file = without(sd1, tmp_path / "sd.safetensors", VAE)
-    assert read_checkpoint(sd1, vae=other / "vae").description.vae["scaling_factor"] == 0.5
+    assert (
+        read_checkpoint(sd1, vae=other / "vae").description.components["vae"]["scaling_factor"]
+        == 0.5
+    )
     found = read_checkpoint(file, config=sd1, vae=other)
-    assert found.description.vae["scaling_factor"] == 0.5
+    assert found.description.components["vae"]["scaling_factor"] == 0.5
     config.write_text(json.dumps({**json.loads(config.read_text()), "shift_factor": 0.1}))
     with pytest.raises(CheckpointError, match="shift_factor"):
         read_checkpoint(file, config=sd1, vae=other)

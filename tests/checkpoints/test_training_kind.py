@@ -138,11 +138,14 @@ def test_one_bias_of_sd2_decides_where_nobody_speaks(tmp_path: Path) -> None:
     for tensors, wanted, side in ((wide, "v_prediction", 96), (narrow, "epsilon", 64)):
         description, kind = published(SD2, tmp_path, tensors=tensors)
         assert description.prediction_type == wanted
-        assert description.unet["sample_size"] == side
+        assert description.components["unet"]["sample_size"] == side
         assert kind.prediction_from.startswith("the spread of one bias")
     for more in ({"prediction": "epsilon"}, {"header": {"modelspec.predict_key": "epsilon"}}):
         description, _ = published(SD2, tmp_path, tensors=wide, **more)
-        assert (description.prediction_type, description.unet["sample_size"]) == ("epsilon", 64)
+        assert (description.prediction_type, description.components["unet"]["sample_size"]) == (
+            "epsilon",
+            64,
+        )
 
 
 @pytest.mark.parametrize("family", ARCHITECTURES.values(), ids=ARCHITECTURES)

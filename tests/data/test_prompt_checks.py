@@ -40,8 +40,11 @@ def test_a_prompt_is_too_long_from_the_first_token_that_is_cut(tiny_checkpoint: 
 def test_the_window_is_the_smaller_of_tokenizer_and_encoder(
     tiny_checkpoint: Checkpoint, told: object, window: int
 ) -> None:
-    config = {**tiny_checkpoint.description.text_encoder, "max_position_embeddings": told}
-    description = replace(tiny_checkpoint.description, text_encoder=config)
+    config = {
+        **tiny_checkpoint.description.components["text_encoder"],
+        "max_position_embeddings": told,
+    }
+    description = tiny_checkpoint.description.having(text_encoder=config)
     ((_, found),) = token_window(replace(tiny_checkpoint, description=description)).encoders
     assert found == window
 

@@ -54,7 +54,7 @@ def with_scheduler(checkpoint: Checkpoint, **settings: object) -> Checkpoint:
 
 def answer_gap(checkpoint: Checkpoint, unet: Mapping[str, Tensor], data: ConceptData) -> float:
     """Mean squared distance of the answers to the forget prompt and to its replacement."""
-    model = UNet2DConditionModel.from_config(dict(checkpoint.description.unet)).eval()
+    model = UNet2DConditionModel.from_config(dict(checkpoint.description.components["unet"])).eval()
     model.load_state_dict(dict(unet))
     x = torch.randn(8, 4, 4, 4, generator=seeded(7))
     t = torch.arange(100, 900, 100)
@@ -114,7 +114,9 @@ def test_a_step_on_a_real_unet_equals_a_straight_line_implementation(
 ) -> None:
     # The same step is written with diffusers and torch alone: Adam at 1e-5 on masked gradients,
     # after which the weights outside the mask are put back.
-    model = UNet2DConditionModel.from_config(dict(tiny_checkpoint.description.unet)).eval()
+    model = UNet2DConditionModel.from_config(
+        dict(tiny_checkpoint.description.components["unet"])
+    ).eval()
     model.load_state_dict(dict(tiny_checkpoint.network))
     scheduler = DDPMScheduler.from_config(dict(tiny_checkpoint.description.scheduler))
     adam = torch.optim.Adam(model.parameters(), lr=1e-5)

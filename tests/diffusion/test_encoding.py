@@ -128,8 +128,8 @@ def test_the_cache_tells_encoders_of_the_same_weights_but_other_settings_apart(
 ) -> None:
     cache, before = TensorCache(tmp_path), weights_hash(tiny_checkpoint.components[part])
     encode_concept(tiny_checkpoint, FORGET, INSTEAD, cache=cache)
-    config = {**getattr(tiny_checkpoint.description, part), **setting}
-    description = replace(tiny_checkpoint.description, **{part: config})
+    config = {**tiny_checkpoint.description.components[part], **setting}
+    description = tiny_checkpoint.description.having(**{part: config})
     other = replace(tiny_checkpoint, description=description)
     assert weights_hash(other.components[part]) == before
     found = encode_concept(other, FORGET, INSTEAD, cache=cache)

@@ -49,7 +49,7 @@ def saved_bytes(run: Callable[[], Tensor], weights: Iterable[Tensor]) -> int:
 
 @lru_cache
 def chosen(family: str, density: float) -> tuple[Chosen, PassCost]:
-    config = shipped_description(family).unet
+    config = shipped_description(family).components["unet"]
     weights = expected_weights(ARCHITECTURES[family].main_part, config)
     selected = {name: round(density * weight.numel()) for name, weight in weights.items()}
     return chosen_weights(weights, selected), network_cost(
@@ -154,7 +154,7 @@ def test_a_smaller_scope_keeps_less_for_the_backward_pass() -> None:
 
 
 def test_a_decoder_four_times_as_large_holds_and_computes_four_times_as_much() -> None:
-    config = shipped_description("sd1").vae
+    config = shipped_description("sd1").components["vae"]
     small, large = decoder_cost(config, (16, 16)), decoder_cost(config, (32, 32))
     assert large.live == pytest.approx(4 * small.live, rel=0.01)
     assert large.flops == pytest.approx(4 * small.flops, rel=0.1)  # attention grows faster

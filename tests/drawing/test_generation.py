@@ -337,7 +337,7 @@ def test_only_so_many_encodings_are_kept(
 def test_a_model_may_have_a_size_that_is_no_square(tiny_checkpoint: Checkpoint) -> None:
     assert own_size(tiny_checkpoint) == (32, 32)
     description = tiny_checkpoint.description
-    wide = replace(description, unet={**description.unet, "sample_size": [4, 10]})
+    wide = description.having(unet={**description.components["unet"], "sample_size": [4, 10]})
     checkpoint = replace(tiny_checkpoint, description=wide)
     assert own_size(checkpoint) == (40, 16)
     (image,) = draw_all(checkpoint, [Request("a church", 0)], DrawingConfig(steps=1), CPU)

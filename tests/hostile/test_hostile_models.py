@@ -147,7 +147,9 @@ def test_no_writer_takes_a_name_that_leaves_its_folder(
 ) -> None:
     name = name.replace("/ABSOLUTE", str(tmp_path))
     description = tiny_checkpoint.description
-    words = replace(description, tokenizer={**description.tokenizer, name: b"attacker"})
+    words = description.speaking(
+        tokenizer={**description.vocabularies["tokenizer"], name: b"attacker"}
+    )
     index = replace(description, model_index={**description.model_index, name: ["x", "Y"]})
     carried = {name: tmp_path / "no such file"}
     poisoned = [
@@ -169,11 +171,13 @@ def test_a_header_takes_of_a_tokenizer_what_can_be_read_back(
     tiny_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     description = tiny_checkpoint.description
-    words = {**description.tokenizer, "notes.txt": b"of a folder"}
-    more = replace(tiny_checkpoint, description=replace(description, tokenizer=words))
+    words = {**description.vocabularies["tokenizer"], "notes.txt": b"of a folder"}
+    more = replace(tiny_checkpoint, description=description.speaking(tokenizer=words))
     path = write_single_file(more, tmp_path / "out.safetensors").path
-    again = read_checkpoint(path).description.tokenizer
-    assert again == {k: v for k, v in description.tokenizer.items() if k in TOKENIZER_FILES}
+    again = read_checkpoint(path).description.vocabularies["tokenizer"]
+    assert again == {
+        k: v for k, v in description.vocabularies["tokenizer"].items() if k in TOKENIZER_FILES
+    }
     assert "tokenizer.json" in again
 
 
@@ -186,10 +190,10 @@ def test_bare_names_are_told_from_places() -> None:
 
 def test_a_tokenizer_pads_to_no_more_than_its_encoder_reads(tiny_checkpoint: Checkpoint) -> None:
     description = tiny_checkpoint.description
-    options = json.loads(description.tokenizer["tokenizer_config.json"])
+    options = json.loads(description.vocabularies["tokenizer"]["tokenizer_config.json"])
     endless = json.dumps(options | {"model_max_length": 10**12}).encode()
-    words = {**description.tokenizer, "tokenizer_config.json": endless}
-    checkpoint = replace(tiny_checkpoint, description=replace(description, tokenizer=words))
+    words = {**description.vocabularies["tokenizer"], "tokenizer_config.json": endless}
+    checkpoint = replace(tiny_checkpoint, description=description.speaking(tokenizer=words))
     assert build_text_encoder(checkpoint)(["a church"]).tokens.shape[1] == 77
 
 
@@ -198,7 +202,7 @@ def test_a_tokenizer_that_cannot_be_read_is_told(
     content: bytes, tiny_checkpoint: Checkpoint
 ) -> None:
     description = tiny_checkpoint.description
-    words = {**description.tokenizer, "tokenizer.json": content}
-    checkpoint = replace(tiny_checkpoint, description=replace(description, tokenizer=words))
+    words = {**description.vocabularies["tokenizer"], "tokenizer.json": content}
+    checkpoint = replace(tiny_checkpoint, description=description.speaking(tokenizer=words))
     with pytest.raises(CheckpointError, match=r"the tokenizer of .* cannot be read"):
         build_text_encoder(checkpoint)

@@ -159,7 +159,7 @@ def test_a_tenth_of_stable_diffusion_1_fits_a_card_of_8_gb() -> None:
         architecture=SD1,
         path=Path("sd1"),
         components={
-            part: expected_weights(SD1.part(part), getattr(description, part)) for part in parts
+            part: expected_weights(SD1.part(part), description.components[part]) for part in parts
         },
         description=description,
     )

@@ -131,8 +131,10 @@ def test_configs_that_say_where_a_part_lay_are_written_without(
     index = json.loads((tmp_path / "folder" / "model_index.json").read_text())
     assert index["_name_or_path"] == "sd15"
     again = read_checkpoint(tmp_path / "one.safetensors")
-    assert again.description.unet["_name_or_path"] == "sd15"
-    assert all(b"acme" not in content for content in again.description.tokenizer.values())
+    assert again.description.components["unet"]["_name_or_path"] == "sd15"
+    assert all(
+        b"acme" not in content for content in again.description.vocabularies["tokenizer"].values()
+    )
 
 
 def named(path: Path, tiny_checkpoint: Checkpoint) -> str:

@@ -136,7 +136,7 @@ def of(
 
 def biased(spread: float) -> dict[str, torch.Tensor]:
     """The UNet of SD 2, without values but for the bias by which ComfyUI goes."""
-    own = expected_weights(SD1.part("unet"), shipped_description("sd2").unet)
+    own = expected_weights(SD1.part("unet"), shipped_description("sd2").components["unet"])
     assert BIAS in own
     return {**own, BIAS: torch.tensor([-spread, spread]) / 2**0.5}
 

@@ -39,7 +39,6 @@ def require_plausible(configs: Mapping[str, Mapping[str, Any]], where: str) -> N
                     f"{where}: {key} of {name} is {shown(value)}, which may be code from "
                     "elsewhere; 'eager' and 'sdpa' are read, so take the key out"
                 )
-    _require_size(configs.get("unet", {}), configs.get("vae", {}), where)
 
 
 @contextmanager
@@ -78,18 +77,4 @@ def _require(value: Any, where: str, depth: int) -> None:  # noqa: ANN401
         raise CheckpointError(
             f"{where} is {shown(value)}; no model has a number above {_LARGEST_NUMBER:,}, so "
             "correct the config or fetch it again"
-        )
-
-
-def _require_size(unet: Mapping[str, Any], vae: Mapping[str, Any], where: str) -> None:
-    """The two entries that the size of pictures follows from."""
-    side, levels = unet.get("sample_size"), vae.get("block_out_channels")
-    if type(side) is not int or side < 1:
-        raise CheckpointError(
-            f"{where}: sample_size of unet is {shown(side)}, not a whole number of 1 or more"
-        )
-    if not isinstance(levels, list) or not 0 < len(levels) <= _DEEPEST:
-        raise CheckpointError(
-            f"{where}: block_out_channels of vae is {shown(levels)}, not a list of 1 to "
-            f"{_DEEPEST} numbers"
         )

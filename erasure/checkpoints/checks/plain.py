@@ -15,5 +15,7 @@ def require_plain(description: Description, family: Architecture, where: str) ->
         CheckpointError: its weights are quantised, or the family's own checks refuse it.
     """
     for part in family.parts:
-        refuse_quantised_config(getattr(description, part.component), f"{where}: {part.component}")
+        refuse_quantised_config(
+            description.components[part.component], f"{where}: {part.component}"
+        )
     return family.check_configs(description, where)

@@ -7,13 +7,11 @@ import base64
 import gzip
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from erasure.checkpoints.checks.config_limits import require_plausible
 from erasure.checkpoints.description import (
-    CONFIG_FILES,
-    TOKENIZERS,
     Description,
     require_component_names,
 )
@@ -25,7 +23,7 @@ from erasure.storage.json_text import parsed
 
 CONFIGS_KEY: Final = "erasure.configs"
 TOKENIZER_KEY: Final = "erasure."
-"""With one of `TOKENIZERS` behind it."""
+"""With the folder of a tokenizer behind it."""
 TOKENIZER_FILES: Final = (
     "vocab.json",
     "merges.txt",
@@ -51,7 +49,7 @@ def to_header(description: Description) -> dict[str, str]:
     require_component_names(description.model_index, "the model's model_index.json")
     entries = {CONFIGS_KEY: json.dumps(without_origin(dict(description.configs())), sort_keys=True)}
     for name, encoder in description.tokenizers().items():
-        files: Mapping[str, bytes] = getattr(description, name)
+        files: Mapping[str, bytes] = description.vocabulary(name)
         if files and encoder.get("vocab_size") != CLIP_SIZE:
             known = [file for file in TOKENIZER_FILES if file in files]
             packed = _pack({file: json_without_origin(files[file]) for file in known})
@@ -60,8 +58,13 @@ def to_header(description: Description) -> dict[str, str]:
     return entries
 
 
-def from_header(metadata: Mapping[str, str], source: str) -> Description | None:
+def from_header(
+    metadata: Mapping[str, str], source: str, components: Collection[str]
+) -> Description | None:
     """Read them back; None where the header has none.
+
+    Args:
+        components: those of the file's family; configs of others are left out.
 
     Raises:
         CheckpointError: they are damaged, too large, or name a file or a component that no
@@ -70,9 +73,12 @@ def from_header(metadata: Mapping[str, str], source: str) -> Description | None:
     if CONFIGS_KEY not in metadata:
         return None
     try:
-        configs = _configs(metadata[CONFIGS_KEY])
-        words = {n: _unpack(metadata.get(f"{TOKENIZER_KEY}{n}", "")) for n in TOKENIZERS}
-        description = Description(**configs, **words)
+        configs = _configs(metadata[CONFIGS_KEY], components)
+        index, scheduler = configs.pop("model_index"), configs.pop("scheduler")
+        description = Description(model_index=index, scheduler=scheduler, components=configs)
+        names = description.tokenizers()
+        words = {n: _unpack(metadata.get(f"{TOKENIZER_KEY}{n}", "")) for n in names}
+        description = description.speaking(**words)
     except (ValueError, TypeError, KeyError, zlib.error) as err:
         raise CheckpointError(
             f"{source} has damaged configs in its header ({err}); give --config FOLDER"
@@ -80,23 +86,24 @@ def from_header(metadata: Mapping[str, str], source: str) -> Description | None:
     for tokenizer, files in words.items():
         _require_known(files, f"{source}: the header entry {TOKENIZER_KEY}{tokenizer}")
     require_component_names(description.model_index, f"{source}: model_index in its header")
-    require_plausible(configs, f"{source}: {CONFIGS_KEY} in its header")
+    require_plausible(description.configs(), f"{source}: {CONFIGS_KEY} in its header")
     return description
 
 
-def _configs(text: str) -> dict[str, Mapping[str, Any]]:
-    """The configs by the keys of `CONFIG_FILES`; other keys are left out."""
+def _configs(text: str, components: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """Read the configs of index, scheduler and components by name; other keys are left out."""
     if len(text) > _LARGEST:
         raise ValueError(f"{CONFIGS_KEY} has {len(text):,} characters, at most {_LARGEST:,} fit")
     values = parsed(text)
     if not isinstance(values, dict):
         raise TypeError(f"{CONFIGS_KEY} is a JSON {type(values).__name__}, not an object")
-    configs = {name: config for name, config in values.items() if name in CONFIG_FILES}
+    wanted = ("model_index", "scheduler", *components)
+    configs = {name: config for name, config in values.items() if name in wanted}
     for name, config in configs.items():
         if not isinstance(config, dict):
             raise TypeError(f"{name} is a JSON {type(config).__name__}, not an object")
-    for name in CONFIG_FILES:
-        if not configs.get(name) and name != "text_encoder_2":
+    for name in wanted:
+        if not configs.get(name):
             raise ValueError(f"{CONFIGS_KEY} says nothing of {name}")
     return configs
 

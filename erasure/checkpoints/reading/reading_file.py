@@ -1,7 +1,6 @@
 """Read an original single file: find its family and configs, check it, give it diffusers names."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +64,7 @@ def read_single_file(
     refuse_quantised(file.tensors, file.metadata, str(path))
     description, kind = _describe(path, file, family, config, prediction)
     if vae is not None and vae.config is not None:
-        description = replace(description, vae=vae.config)
+        description = description.having(vae=vae.config)
         require_plausible(description.configs(), str(vae.path))
     description, notes = with_clip_vocabulary(description, family.key, path)
     notes += require_plain(description, family, str(config or path))
@@ -76,7 +75,7 @@ def read_single_file(
     for part in family.parts:
         weights = family.part_of(file.tensors, part.component)
         if part.component == "vae" and vae is not None:
-            components["vae"], remarks = vae.weights(family, description.vae)
+            components["vae"], remarks = vae.weights(family, description.components["vae"])
             notes += remarks
             continue
         if not weights:
@@ -85,7 +84,7 @@ def read_single_file(
             extras |= beside
             notes += remarks
             continue
-        wanted = expected_weights(part, getattr(description, part.component))
+        wanted = expected_weights(part, description.components[part.component])
         converted, rest = _convert(part, weights, wanted, path, exact=part.component == family.main)
         components[part.component], widened = plain_weights(converted, f"{path}: the {part.title}")
         extras |= {f"{part.prefix}{name}": weight for name, weight in rest.items()}
@@ -141,7 +140,8 @@ def _describe(
             )
         name, own, guess = f"--config {config.name}", False, ""
     else:
-        embedded_description = embedded.from_header(file.metadata, str(path))
+        components = [part.component for part in family.parts]
+        embedded_description = embedded.from_header(file.metadata, str(path), components)
         name, own, guess = "the configs in its header", embedded_description is not None, ""
         if embedded_description is not None:
             description = embedded_description

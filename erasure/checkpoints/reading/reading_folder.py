@@ -14,7 +14,7 @@ from erasure.checkpoints.checks.plain import require_plain
 from erasure.checkpoints.checks.quantised import plain_weights, refuse_quantised
 from erasure.checkpoints.checks.unplaced import note_on_rest
 from erasure.checkpoints.description import (
-    TOKENIZERS,
+    TOKENIZER,
     Description,
     read_config,
     read_description,
@@ -37,9 +37,6 @@ from erasure.storage.tensor_file import TensorFile, read_tensors
 
 EXTRAS_FILE: Final = "original_extras.safetensors"
 """Weights only the single-file layout has a place for, kept beside the components."""
-
-_OWN: Final = frozenset({*TOKENIZERS, "scheduler"})
-"""Components without weights that are written anew."""
 
 
 def weights_file(component: str) -> str:
@@ -91,10 +88,10 @@ def read_folder(
     extras = dict(read_tensors(file).tensors) if file.is_file() else {}
     for part in family.parts:
         if part.component == "vae" and vae is not None:
-            components["vae"], remarks = vae.weights(family, description.vae)
+            components["vae"], remarks = vae.weights(family, description.components["vae"])
             notes += remarks
             continue
-        config = getattr(description, part.component)
+        config = description.components[part.component]
         weight_file = read_component(path, part.component, allow_pickle=allow_pickle)
         components[part.component], more, remarks = _taken(part, weight_file, config, path)
         extras |= more
@@ -133,7 +130,7 @@ def describe_folder(path: Path, vae: GivenVae | None = None) -> tuple[Descriptio
     configs: dict[str, Mapping[str, Any]] = {"model_index": index}
     if vae is not None:
         own = (path / "vae" / "config.json").exists()
-        published = {} if own else {"vae": shipped_description(family.key).vae}
+        published = {} if own else {"vae": shipped_description(family.key).components["vae"]}
         configs |= published if vae.config is None else {"vae": vae.config}
     for part in family.parts:
         if part.component not in configs and not (path / part.component).is_dir():
@@ -142,7 +139,7 @@ def describe_folder(path: Path, vae: GivenVae | None = None) -> tuple[Descriptio
                 f"{path} has no {part.title}, no folder {part.component}; {beside}"
                 "fetch the complete model"
             )
-    return read_description(path, configs), family
+    return read_description(path, [part.component for part in family.parts], configs), family
 
 
 def has_component_weights(path: Path, component: str) -> bool:
@@ -241,9 +238,10 @@ def _carried(
     for file in sorted(path.glob("LICENSE*")):
         if inside(file, path).is_file():
             yield file.name, file
-    own = _OWN | {part.component for part in family.parts}
+    own = {"scheduler", *(part.component for part in family.parts)}
     for component in model_index:
-        if component not in own and not component.startswith("_"):
+        words = component.startswith(TOKENIZER)
+        if component not in own and not words and not component.startswith("_"):
             yield from _files_of(path / component, path)
 
 

@@ -3,7 +3,6 @@
 import gzip
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -53,12 +52,12 @@ def with_clip_vocabulary(
     taken = {
         name: {**shipped_tokenizer_settings(family, name), **clip_vocabulary()}
         for name, encoder in description.tokenizers().items()
-        if not getattr(description, name) and encoder.get("vocab_size") == CLIP_SIZE
+        if not description.vocabulary(name) and encoder.get("vocab_size") == CLIP_SIZE
     }
     if not taken:
         return description, ()
     note = f"{path} has no {' and no '.join(taken)}; CLIP's, which comes with this package, is used"
-    return replace(description, **taken), (note,)
+    return description.speaking(**taken), (note,)
 
 
 def missing_vocabulary(path: Path, vocab_size: int) -> CheckpointError:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.description import CONFIG_FILES, encoder_of, require_component_names
+from erasure.checkpoints.description import config_file, encoder_of, require_component_names
 from erasure.checkpoints.provenance import FILE_NAME, Provenance
 from erasure.checkpoints.reading.reading_folder import EXTRAS_FILE, weights_file, weights_files
 from erasure.checkpoints.writing.inventory import FILES, WEIGHTS, files_of, sealed_record
@@ -64,7 +64,7 @@ def write_folder(
     with claimed(path), disk_errors(path), _whole_folder(path) as folder:
         _write_weights(checkpoint, out, folder, dtype)
         for name, config in _configs(checkpoint).items():
-            _write_json(folder / CONFIG_FILES[name], config)
+            _write_json(folder / config_file(name), config)
         for tokenizer, files in tokenizers.items():
             for name, content in files.items():
                 _write_bytes(folder / tokenizer / name, json_without_origin(content))

@@ -32,7 +32,7 @@ class ModelSpec:
         """
         description = checkpoint.description
         prediction = description.prediction_type
-        side = description.resolution
+        side = checkpoint.architecture.own_size(description)[0]
         entries = {
             "sai_model_spec": "1.0.1",
             "architecture": checkpoint.architecture.modelspec.get(prediction, ""),
