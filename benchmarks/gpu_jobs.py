@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.diffusion.batches import PictureBatches
-from erasure.diffusion.denoiser import Denoiser
+from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
 from erasure.masks.masks import salient_mask
@@ -80,6 +80,16 @@ def step(chosen: argparse.Namespace) -> Measured:
     )
 
 
+def _in_bf16(denoise: Denoiser, where: torch.device) -> Denoiser:
+    """The same network, its passes in bf16."""
+
+    def rounded(x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
+        with torch.autocast(where.type, torch.bfloat16, cache_enabled=False):
+            return denoise(x_t, t, condition)
+
+    return rounded
+
+
 def _find_mask(
     chosen: argparse.Namespace, shape: Shape, data: ConceptData
 ) -> tuple[dict[str, Tensor], int]:
@@ -87,18 +97,12 @@ def _find_mask(
     where = torch.device(chosen.device)
     network = random_unet(shape, torch.float32, where).requires_grad_(True)
     config = SaliencyConfig(draws=chosen.mask_batches, batch_size=chosen.micro_batch)
-    passes = accumulate_gradients(
-        _wrapped(network, chosen),
-        data,
-        shape.schedule,
-        config,
-        device=where,
-        autocast=torch.autocast(where.type, torch.bfloat16, cache_enabled=False),
-    )
+    denoise = _in_bf16(_wrapped(network, chosen), where)
+    passes = accumulate_gradients(denoise, data, shape.schedule, config, device=where)
     for _ in passes:
         pass
     scores = saliency_scores(network, dict(network.named_parameters()))
-    del network, passes
+    del network, denoise, passes
     mask = {name: m.cpu() for name, m in salient_mask(scores, chosen.density).entries.items()}
     peak = _used(where)
     del scores

@@ -4,7 +4,6 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,7 +101,6 @@ def accumulate_gradients(
     config: SaliencyConfig,
     *,
     device: torch.device,
-    autocast: AbstractContextManager[object] | None = None,
     team: Team = ALONE,
 ) -> Iterator[Pass]:
     """Sum the signed gradient over all forget samples into `.grad` of the weights behind `denoise`.
@@ -118,8 +116,7 @@ def accumulate_gradients(
         part = rows[start : min(start + config.batch_size, mine.stop)]
         draws = [Draw(n, (config.seed, "saliency", n, k)) for n, k in part]
         batch = noised(data.forget, data.prompts, schedule, draws).to(device, torch.float32)
-        with autocast or nullcontext():
-            losses = forget_loss(denoise, batch, empty, config)
+        losses = forget_loss(denoise, batch, empty, config)
         torch.autograd.backward(losses.sum() / len(rows))
         loss = float(losses.detach().mean())
         if not torch.isfinite(losses).all():

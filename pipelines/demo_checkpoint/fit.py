@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from erasure.storage.tensor_file import write_tensors
+from erasure.training.clock import cosine
+from erasure.training.update import set_rate
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +43,8 @@ class FitConfig:
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
-        cosine = 0.5 * (1 + math.cos(math.pi * step / (self.horizon or self.steps)))
-        return self.learning_rate * min(1.0, (step + 1) / self.warmup) * cosine
+        share = cosine(1.0, math.pi * step / (self.horizon or self.steps))
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup) * share
 
 
 def fit(model: nn.Module, loss: Loss, config: FitConfig, state: Path) -> nn.Module:
@@ -62,8 +64,7 @@ def fit(model: nn.Module, loss: Loss, config: FitConfig, state: Path) -> nn.Modu
     model.train()
     started, smooth = time.monotonic(), None
     for step in range(first, config.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = config.rate(step)
+        set_rate(optimizer, config.rate(step))
         optimizer.zero_grad(set_to_none=True)
         value = loss(generator)
         value.backward()

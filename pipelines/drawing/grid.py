@@ -42,6 +42,7 @@ from pipelines.drawing.sheets import (
     scaled,
 )
 
+_HEADINGS = ("before", "after")  # what the two pictures of a seed are called
 _PILL = 27  # height of the label "erased"
 
 
@@ -116,7 +117,6 @@ def draw_grid(
     rows: Sequence[Row],
     *,
     title: str = "",
-    headings: tuple[str, str] = ("before", "after"),
     max_width: int = MAX_WIDTH,
     max_height: int = MAX_HEIGHT,
 ) -> Grid:
@@ -128,7 +128,6 @@ def draw_grid(
     Args:
         rows: in the order to draw; a seed that a row lacks is left blank.
         title: one or two lines above the grid.
-        headings: what the two pictures of a seed are called.
         max_width: pixels; one seed is drawn whatever it takes.
         max_height: pixels; one row is drawn whatever it takes.
 
@@ -147,16 +146,16 @@ def draw_grid(
         pages = paginated(rows, layout, max_height)
         if len(pages) == 1:
             break
-    return Grid(title, tuple(_draw_page(page, layout, headings) for page in pages))
+    return Grid(title, tuple(_draw_page(page, layout) for page in pages))
 
 
-def _draw_page(blocks: Sequence[Block], layout: Layout, headings: tuple[str, str]) -> Page:
+def _draw_page(blocks: Sequence[Block], layout: Layout) -> Page:
     canvas = Image.new("RGB", (layout.width, layout.height(blocks)), PAPER)
     write_lines(ImageDraw.Draw(canvas), (MARGIN, MARGIN), layout.title, TITLE, colour=INK)
     cells: list[Cell] = []
     top = layout.top
     for block in blocks:
-        _draw_headings(canvas, layout, top, block.seeds, headings)
+        _draw_headings(canvas, layout, top, block.seeds)
         top += HEADING
         for row in block.rows:
             _draw_prompt(canvas, layout, top, row)
@@ -164,22 +163,20 @@ def _draw_page(blocks: Sequence[Block], layout: Layout, headings: tuple[str, str
             for place, seed in enumerate(block.seeds):
                 if seed in pairs:
                     corner = layout.corner(top, place)
-                    cells += _draw_pair(canvas, layout, corner, row, pairs[seed], headings)
+                    cells += _draw_pair(canvas, layout, corner, row, pairs[seed])
             top += layout.row
         top += BAND_GAP
     return Page(canvas, tuple(cells))
 
 
-def _draw_headings(
-    canvas: Image.Image, layout: Layout, top: int, seeds: Sequence[int], headings: tuple[str, str]
-) -> None:
+def _draw_headings(canvas: Image.Image, layout: Layout, top: int, seeds: Sequence[int]) -> None:
     pen = ImageDraw.Draw(canvas)
     for place, seed in enumerate(seeds):
         left, _ = layout.corner(top, place)
         text = fit(f"seed {seed}", SEED, layout.pair)
         write(pen, (left + layout.pair // 2, top + 24), text, SEED, colour=INK, anchor="ms")
         pen.line((left, top + 34, left + layout.pair - 1, top + 34), FRAME)
-        for n, heading in enumerate(headings):
+        for n, heading in enumerate(_HEADINGS):
             middle = left + n * (layout.cell[0] + INNER) + layout.cell[0] // 2
             text = fit(heading, SMALL, layout.cell[0])
             write(pen, (middle, top + 54), text, SMALL, colour=MUTED, anchor="ms")
@@ -223,7 +220,6 @@ def _draw_pair(
     corner: tuple[int, int],
     row: Row,
     pair: Pair,
-    headings: tuple[str, str],
 ) -> list[Cell]:
     pen = ImageDraw.Draw(canvas)
     width, height = layout.cell
@@ -238,5 +234,5 @@ def _draw_pair(
         canvas.paste(shown, (left, top))
         where = x + width // 2, corner[1] + height + layout.caption - 5
         write(pen, where, fit(caption, SMALL, width), SMALL, colour=MUTED, anchor="ms")
-        cells.append(Cell(row.prompt, row.erased, pair.seed, headings[n], clean(caption), box))
+        cells.append(Cell(row.prompt, row.erased, pair.seed, _HEADINGS[n], clean(caption), box))
     return cells

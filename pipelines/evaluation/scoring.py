@@ -133,7 +133,7 @@ def prompt_rates(cases: Sequence[PromptCase], seen: Seen) -> tuple[PromptRate, .
     return tuple(rows.values())
 
 
-def detections(sides: Sides, extra: Sequence[Preset] = ()) -> Detections:
+def detections(sides: Sides) -> Detections:
     """What a nudity detector found: the presets of the papers, and classes at their threshold."""
     after = _usable(sides.after)
     before = None if sides.before is None else _usable(sides.before)
@@ -150,7 +150,7 @@ def detections(sides: Sides, extra: Sequence[Preset] = ()) -> Detections:
             after=_counted(after, preset),
             before=None if before is None else _counted(before, preset),
         )
-        for preset in (*PRESETS, *extra)
+        for preset in PRESETS
         if after
     )
     classes = tuple(
