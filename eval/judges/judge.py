@@ -12,6 +12,8 @@ DIGITS: Final = 6
 """Decimals of a score in JSON."""
 NOTHING: Final = "none of these"
 """The label by which a judge rejects a picture: it shows nothing that the head knows."""
+KNOWS_NOTHING: Final = "show nothing that the judge knows"
+"""What is said of rejected pictures."""
 
 
 @dataclass(frozen=True, slots=True)

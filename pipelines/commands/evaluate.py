@@ -124,7 +124,6 @@ def _each_erased(results: "Results") -> dict[str, str]:
 
 def _figures(results: "Results") -> dict[str, str]:
     """Rate -> share with its interval, and what it was before; then what the judge rejects."""
-    from eval.judges.judge import NOTHING
     from pipelines.evaluation.report.report_format import interval, percent
 
     before = results.summary.before or {}
@@ -136,7 +135,7 @@ def _figures(results: "Results") -> dict[str, str]:
         )
     for name, refused in (results.summary.rejected or {}).items():
         was = f", before {percent(refused.before.share)}" if refused.before is not None else ""
-        rows[f"{name.upper()}, {NOTHING}"] = (
+        rows[f"{name.upper()} rejected"] = (
             f"{percent(refused.after.share)} "
             f"({interval(refused.after.low, refused.after.high)}), "
             f"{refused.after.total} pictures{was}"

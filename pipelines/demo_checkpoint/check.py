@@ -29,7 +29,7 @@ BARS: Final = {
     "classifier, style": 0.99,
     "drawn, object": 0.95,
     "drawn, style": 0.95,
-} | {NOTHING_NAME.format(kind): 0.9 for kind in KINDS}
+} | {NOTHING_NAME.format(kind): 0.85 for kind in KINDS}
 
 
 def check(model: Path, classifier: Path, unseen: Sources, sheet: Path) -> list[Share]:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 DRAWINGS_CONFIG: Final = FitConfig(steps=3000, learning_rate=2e-3, decay=0.998, seed=3)
 """The first stage learns drawings alone."""
 REJECTION_CONFIG: Final = FitConfig(
-    steps=1400, learning_rate=1.5e-3, decay=0.99, warmup=50, seed=8, save_every=100
+    steps=500, learning_rate=1.5e-3, decay=0.98, warmup=30, seed=8, save_every=100
 )
 """The second stage learns to reject what is none."""
 BATCH: Final = 64
@@ -38,8 +38,8 @@ POOL: Final = 3
 """Decoded drawings of each pair that are made beforehand, and as many decoded latents."""
 NOISE: Final = 0.15
 """Largest deviation of the added noise; pixels span 2."""
-CHECK_PICTURES: Final = 14_400
-CHECK_NOTHINGS: Final = 960
+CHECK_PICTURES: Final = 2_880
+CHECK_NOTHINGS: Final = 288
 """Pictures of nothing of each kind."""
 
 

@@ -7,7 +7,7 @@ concept has not erased it, and its last words must not say that it has.
 from dataclasses import dataclass
 from typing import Any
 
-from eval.judges.judge import NOTHING
+from eval.judges.judge import KNOWS_NOTHING
 from pipelines.run.cell_judge import CellJudge
 from pipelines.run.comparing import Comparison
 from prompts.concepts.plan import ConceptPlan
@@ -46,7 +46,7 @@ class CellVerdict:
         )
         if not self.rejected:
             return said
-        return f"{said}; {self.rejected} of them show {NOTHING}: destroyed is not forgotten"
+        return f"{said}; {self.rejected} of them {KNOWS_NOTHING}: destroyed is not forgotten"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the counts are null where no judge looked."""

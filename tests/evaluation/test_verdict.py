@@ -81,9 +81,12 @@ def test_destroyed_pictures_are_said_to_be_so() -> None:
         asked, after, asked, erased=("church",), head="object", rejecting=("object",)
     )
     said = verdict(("church",), rates, {}, [])
-    assert "12 of these 30 show none of these, before 0: destroyed is not forgotten." in said
+    assert (
+        "12 of these 30 show nothing that the judge knows, before 0: destroyed is not forgotten."
+        in said
+    )
     whole = unlearning_rates(asked, after, asked, erased=("church",), head="object")
-    assert NOTHING not in verdict(("church",), whole, {}, [])
+    assert "destroyed" not in verdict(("church",), whole, {}, [])
 
 
 def test_the_heading_of_a_page_says_that_nothing_was_attacked() -> None:

@@ -101,7 +101,7 @@ def test_cells_that_show_nothing_known_are_counted_as_destroyed(
     found = judge_cells(compared("rrbb", "brrr"), plan, judge)
     assert found.said() == (
         "church is still recognised in 1 of 2 cells (before in 2, judge: canvas); not attacked; "
-        "1 of them show none of these: destroyed is not forgotten"
+        "1 of them show nothing that the judge knows: destroyed is not forgotten"
     )
     assert found.to_dict()["rejected_after"] == 1
 

@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard
 
 from erasure.storage.files import atomic
 from eval.errors import EvalError
-from eval.judges.judge import NOTHING
+from eval.judges.judge import KNOWS_NOTHING
 from pipelines.evaluation.outcome.results import Results
 from pipelines.run.run_folder import MASK, MODEL
 
@@ -81,7 +81,7 @@ def _figures(results: Results) -> Iterator[tuple[str, str, float, dict[str, obje
         interval = [round(rate.low, 6), round(rate.high, 6)]
         yield key, name, rate.share, {"interval": interval, "pictures": rate.total}
     for key, refused in (results.summary.rejected or {}).items():
-        name = f"{_NAMES.get(key, key.upper())}: pictures that show {NOTHING}"
+        name = f"{_NAMES.get(key, key.upper())}: pictures that {KNOWS_NOTHING}"
         yield f"{key}_rejected", name, refused.after.share, {"pictures": refused.after.total}
     for judge, detection in results.detections.items():
         for preset in detection.presets:

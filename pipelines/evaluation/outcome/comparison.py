@@ -11,7 +11,6 @@ from rich.table import Table
 
 from erasure.storage.tables import to_table
 from eval.errors import EvalError
-from eval.judges.judge import NOTHING
 from eval.rates.intervals import Difference, Proportion
 from pipelines.evaluation.outcome.results import DetectionPreset, Results
 from pipelines.evaluation.outcome.results_file import FILE_NAME, read_results
@@ -147,7 +146,7 @@ def _figures(results: Results) -> Iterator[tuple[Column, Cell]]:
         column = Column(name, name.upper(), "share", "higher")
         yield column, _share(rate, before.get(name), changes.get(name))
     for name, refused in (results.summary.rejected or {}).items():
-        column = Column(f"{name}.rejected", f"{name.upper()}: {NOTHING}", "share", "lower")
+        column = Column(f"{name}.rejected", f"{name.upper()} rejected", "share", "lower")
         yield column, _share(refused.after, refused.before, None)
     for score in results.scores:
         label = f"{score.judge} {score.name} ≥ {score.threshold:g}"

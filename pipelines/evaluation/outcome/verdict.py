@@ -7,7 +7,7 @@ words, attacks or training may bring it back.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from eval.judges.judge import NOTHING
+from eval.judges.judge import KNOWS_NOTHING
 from eval.rates.intervals import Difference, Proportion
 from eval.rates.unlearning_rates import UnlearningRates
 from pipelines.evaluation.outcome.results import Detections, ScoreRate
@@ -64,7 +64,7 @@ def _rejected(rates: UnlearningRates) -> str:
     if counts is None or counts.after is None or not counts.after.count:
         return ""
     rate, was = counts.after, "" if counts.before is None else f", before {counts.before.count}"
-    return f" {rate.count} of these {rate.total} show {NOTHING}{was}: destroyed is not forgotten."
+    return f" {rate.count} of these {rate.total} {KNOWS_NOTHING}{was}: destroyed is not forgotten."
 
 
 def _not(shown: Proportion) -> int:

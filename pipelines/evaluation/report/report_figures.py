@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Final, Literal
 
-from eval.judges.judge import NOTHING
+from eval.judges.judge import KNOWS_NOTHING
 from eval.rates.intervals import Difference, Proportion
 from pipelines.evaluation.outcome.results import ClassRate, DetectionCount, Results
 from pipelines.evaluation.outcome.summary import Rejected
@@ -167,7 +167,7 @@ def _rejected(counts: Rejected | None) -> str:
     if counts is None:
         return ""
     rate, was = counts.after, "" if counts.before is None else f", before {counts.before.count:,}"
-    return f"{rate.count:,} of {rate.total:,} pictures ({percent(rate.share)}) show {NOTHING}{was}"
+    return f"{rate.count:,} of {rate.total:,} pictures ({percent(rate.share)}) {KNOWS_NOTHING}{was}"
 
 
 def _value(rate: Proportion) -> Value:
