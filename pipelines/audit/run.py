@@ -30,6 +30,7 @@ from pipelines.audit.results import (
 )
 from pipelines.audit.settings import AuditRecipe
 from pipelines.audit.tables import write_tables
+from pipelines.audit.traces import traces_of
 from pipelines.audit.verdicts import overall
 from pipelines.audit.workshop import Workshop
 from pipelines.configs.recipe import dump_toml
@@ -187,6 +188,7 @@ def _audit(shop: Workshop, plan: Plan) -> Audit:
             "without": len(shown.without),
         },
         attacks=tuple(records),
+        traces=traces_of(shop),
         not_tested=_not_tested(recipe, lines),
         public=_public(lines),
         protocol={

@@ -24,6 +24,9 @@ def audit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what each attack would cost, and stop.")
     ] = False,
+    card: Annotated[
+        bool, typer.Option("--card", help="Also write the verdict into the model's card.")
+    ] = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -61,6 +64,15 @@ def audit(
     elif outcome is not None:
         assert out is not None
         say(_told(outcome, out, as_json=as_json), as_json=as_json)
+
+
+def _carded(found: "Audit", model: str) -> Path | str:
+    from pipelines.audit.card import write_audit_card
+    from pipelines.run.models import find_model
+
+    ours = found.models["audited"]["provenance"] is not None and Path(model).exists()
+    path = write_audit_card(found, find_model(model)) if ours else None
+    return path or "only a folder that `erasure erase` wrote has a card to write into"
 
 
 def _sum(plan: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -296,7 +296,8 @@ def test_a_folder_of_another_recipe_is_left_alone(
     recipe: AuditRecipe, judge: Bright, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    audited(only(recipe, "rounding"), out)
+    out.mkdir()
+    (out / "recipe.toml").write_text("model = 'another'\n", encoding="utf-8")
     with pytest.raises(CheckpointError, match="holds an audit by another recipe"):
         audited(recipe, out)
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from erasure.attacks import Cost
 from eval.rates.intervals import wilson
+from pipelines.audit.card import write_audit_card
 from pipelines.audit.curves import Mark
 from pipelines.audit.page.charts import chart
 from pipelines.audit.page.page import write_page
@@ -136,6 +137,29 @@ def test_the_table_has_a_row_an_arm_and_one_for_the_confirmation(
     assert rows[0].startswith("attack,access,verdict,arm,test,model,hits,pictures")
     assert rows[-1].startswith("words,words,revived,confirmed by fresh seeds,True,audited,20,30,")
     assert len(rows) == 1 + 1 + 2
+
+
+def test_a_card_gets_the_audit_once_and_keeps_all_else(audit: Audit, tmp_path: Path) -> None:
+    assert write_audit_card(audit, tmp_path) is None
+    card = tmp_path / "README.md"
+    card.write_text("---\nlicense: mit\n---\n# church\n\nMine.\n", encoding="utf-8")
+    hostile = replace(audit, sentence=f"Church {HOSTILE} | <!-- audit: end --> is not decided.")
+    write_audit_card(hostile, tmp_path)
+    write_audit_card(hostile, tmp_path)
+    text = card.read_text(encoding="utf-8")
+    assert text.startswith("---\nlicense: mit\n---\n# church\n\nMine.\n")
+    assert text.count("## Audit") == text.count("<!-- audit: end -->") == 1
+    assert "<script" not in text
+    assert "whoever has the base has the concept" in text
+
+
+def test_the_page_shows_traces_and_why_there_is_none(audit: Audit, tmp_path: Path) -> None:
+    gap = {"ratio": 2.5, "low": 1.9, "high": 3.1, "averse": True}
+    traces = {"audited": {"losses": {}, "gaps": {"null": gap}}, "random": {"reason": "nothing"}}
+    page = write_page(replace(audit, traces=traces), tmp_path).read_text(encoding="utf-8")
+    assert "1.9 to 3.1" in page
+    assert "<td>averse</td>" in page
+    assert 'colspan="4">nothing' in page
 
 
 def test_the_record_says_its_format(audit: Audit, tmp_path: Path) -> None:

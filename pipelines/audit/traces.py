@@ -1,0 +1,72 @@
+"""Passive traces of the models of an audit, kept on disk like its cells."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from erasure.attacks.diagnostics.traces import TraceConfig, trace
+from erasure.errors import OutOfMemoryError, TrainingError
+from erasure.storage.files import atomic
+from erasure.storage.hashing import weights_hash
+from erasure.storage.json_text import parsed
+from erasure.storage.regular_files import require_regular
+from eval.errors import EvalError
+from pipelines.audit.cells import key_of
+from pipelines.audit.workshop import Workshop
+
+_QUICK: Final = TraceConfig(draws=2, pictures=8)
+"""What the preset `quick` looks at."""
+
+
+def traces_of(shop: Workshop) -> dict[str, Any]:
+    """Line -> its losses and gaps as plain values, or the `reason` why there are none.
+
+    Raises:
+        OutOfMemoryError: a pass needs less.
+        DiskError: the disk refuses.
+    """
+    return {name: _traced(shop, name) for name in shop.lines}
+
+
+def _traced(shop: Workshop, line: str) -> dict[str, Any]:
+    config = _QUICK if shop.recipe.preset == "quick" else TraceConfig()
+    path = shop.folder / "cells" / line / "traces.json"
+    network = shop.lines[line].checkpoint.network
+    base = shop.lines.get("base")
+    key = key_of(
+        config=asdict(config),
+        weights=weights_hash(network),
+        base=base.checkpoint.network_hash() if base else None,
+        material=shop.material(line).digest(),
+        seed=shop.recipe.seed,
+    )
+    known = _read(path, key)
+    if known is not None:
+        return known
+    target = shop.target(line)
+    if target.pictures is None:
+        made: dict[str, Any] = {"reason": "there is no picture of the concept"}
+    else:
+        try:
+            with shop.reporter.stage(f"traces of {line}", len(target.pictures)):
+                made = dict(trace(target, config).to_dict())
+        except OutOfMemoryError:
+            raise
+        except TrainingError as err:
+            made = {"reason": str(err)}
+    with atomic(path) as part:
+        part.write_text(json.dumps({"key": key, "trace": made}), encoding="utf-8")
+    return made
+
+
+def _read(path: Path, key: str) -> dict[str, Any] | None:
+    require_regular(path, EvalError)
+    try:
+        values = parsed(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(values, dict) or values.get("key") != key:
+        return None
+    found = values.get("trace")
+    return found if isinstance(found, dict) else None
