@@ -139,3 +139,11 @@ def test_the_mask_figure_goes_on_where_it_was_cut(
     assert "(1 pairs of runs)" in page
     assert "changed the other objects more 1 times, and less or as much 0 times" in page
     assert "nothing is said of their damage at equal forgetting" in page  # two steps forget nothing
+
+
+def test_closed_forms_under_a_mask_cost_less_than_a_solution_that_is_cut(script: Script) -> None:
+    said = script("closed_forms.py", "--rows", 0.01, "--features", 24, "--few", 8, "--many", 40)
+    for row in list(cells(said).values())[3:]:
+        _, seconds, plain, best, cut = map(float, row)
+        assert seconds > 0
+        assert plain < best < cut

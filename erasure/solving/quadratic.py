@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from erasure.errors import ConfigError
-from erasure.solving.rows import chunks, lower_factor, solve_rows
+from erasure.solving.rows import lower_factor, packed, solve_rows
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,15 @@ class Quadratic:
 
     def _solve_inner(self, change: Tensor, residual: Tensor, free: Tensor, rows: Tensor) -> None:
         """(K_m^T K_m + lambda I) y = r, then D[m] = K_m y, for many rows at a time."""
-        width, count = self.vectors.shape
+        count = self.vectors.shape[1]
         right = residual.new_zeros(len(residual), count)
         right[:, : self.edited] = residual
         ridge = self.ridge * torch.eye(count, dtype=torch.float64)
-        for some in chunks(rows, width * count):
-            chosen = self.vectors * free[some, :, None]  # (R, d, n)
-            systems = chosen.mT @ self.vectors + ridge  # (R, n, n)
-            inner = torch.cholesky_solve(right[some, :, None], self._checked(systems))
-            change[some] = (chosen @ inner).squeeze(-1)
+        for part in packed(rows, free, count):
+            chosen = self.vectors[part.columns] * part.real[:, :, None]  # (R, k, n)
+            systems = chosen.mT @ chosen + ridge  # (R, n, n)
+            inner = torch.cholesky_solve(right[part.rows, :, None], self._checked(systems))
+            part.put(change, (chosen @ inner).squeeze(-1))
 
     @property
     def _is_inner(self) -> bool:

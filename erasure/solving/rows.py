@@ -3,6 +3,7 @@
 # o x d the weight, D its change, A the d x d system, G the o x d right-hand side; all float64.
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -39,13 +40,14 @@ def solve_rows(system: Tensor, wanted: Tensor, free: Tensor | None = None) -> Te
         change[whole] = torch.cholesky_solve(wanted[whole].T, factor(system)).T
     if free is None:
         return change
-    for rows in chunks((~whole & free.any(1)).nonzero().flatten(), len(system) ** 2):
-        chosen = free[rows]  # (R, d)
-        pairs = chosen[:, :, None] & chosen[:, None, :]
-        identity = torch.diag_embed((~chosen).to(system))
-        systems = torch.where(pairs, system, 0.0) + identity  # (R, d, d)
-        right = torch.where(chosen, wanted[rows], 0.0)[:, :, None]
-        change[rows] = torch.cholesky_solve(right, factor(systems)).squeeze(-1)
+    for part in packed((~whole & free.any(1)).nonzero().flatten(), free, len(system)):
+        pairs = part.real[:, :, None] & part.real[:, None, :]
+        identity = torch.diag_embed((~part.real).to(system))
+        inner = system[part.columns[:, :, None], part.columns[:, None, :]]  # (R, k, k)
+        right = torch.where(part.real, wanted[part.rows].gather(1, part.columns), 0.0)
+        factors = factor(torch.where(pairs, inner, 0.0) + identity)
+        solved = torch.cholesky_solve(right[:, :, None], factors).squeeze(-1)
+        part.put(change, solved)
     return change
 
 
@@ -66,8 +68,41 @@ def lower_factor(systems: Tensor) -> tuple[Tensor, Tensor]:
     return lower, failed > 0
 
 
-def chunks(rows: Tensor, each: int) -> Iterator[Tensor]:
-    """The rows in parts whose working arrays, of `each` numbers a row, fit 256 MiB together."""
-    size = max(1, _CHUNK // each)
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Rows that have about as many free columns, and which these are."""
+
+    rows: Tensor
+    """(R,) int64"""
+    columns: Tensor
+    """(R, k) int64, each row's free columns first."""
+    real: Tensor
+    """(R, k) bool, False for the columns that only fill a row up."""
+
+    def put(self, change: Tensor, solved: Tensor) -> None:
+        """Write (R, k) values to their places in `change`, (o, d)."""
+        mine = torch.zeros(len(self.rows), change.shape[1], dtype=change.dtype)
+        change[self.rows] = mine.scatter(1, self.columns, torch.where(self.real, solved, 0.0))
+
+
+def packed(rows: Tensor, free: Tensor, width: int) -> Iterator[Packed]:
+    """The rows in parts of equal work, those with the fewest free columns first.
+
+    Args:
+        rows: (N,) int64 rows of `free` with a column or more.
+        free: (o, d) bool.
+        width: numbers that a free column of a row needs, a part's arrays fitting 256 MiB.
+    """
+    counts = free[rows].sum(1)
+    counts, order = counts.sort(stable=True)
+    start = 0
+    while start < len(rows):
+        most = int(counts[start])  # the part ends where rows with many more begin
+        size = max(1, _CHUNK // (width * most))
+        end = start + int((counts[start : start + size] <= most * 1.05 + 1).sum())
+        chosen, most = rows[order[start:end]], int(counts[end - 1])
+        columns = free[chosen].to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+        columns = columns[:, :most]
+        real = torch.arange(most) < counts[start:end, None]
+        yield Packed(chosen, columns, real)
+        start = end
