@@ -27,8 +27,8 @@ class SaliencyConfig:
     loss: Literal["guided", "plain"] = "guided"
     """What the mask takes the gradient of: the error of the guided prediction, as in the paper's
     release, or of the plain one."""
-    guidance: float = 7.5
-    """w of the guided prediction."""
+    guidance_scale: float = 8.5
+    """g of the guided prediction e(empty) + g (e(c) - e(empty)), as everywhere; 1 is none."""
     draws: int = 1
     """Draws of the mask for each forget picture: pairs of a time step and noise."""
     batch_size: int = 8
@@ -48,9 +48,13 @@ class SaliencyConfig:
             )
 
 
-def guided(conditional: Tensor, unconditional: Tensor, guidance: float) -> Tensor:
-    """(1 + w) e(c) - w e(empty), arXiv:2207.12598, eq. 6; shapes as given."""
-    return (1 + guidance) * conditional - guidance * unconditional
+def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+    """e(empty) + g (e(c) - e(empty)), written as g e(c) - (g - 1) e(empty); shapes as given.
+
+    Source: arXiv:2207.12598, eq. 6, whose w is g - 1. The release calls w its guidance, and its
+        7.5 is 8.5 here.
+    """
+    return scale * conditional - (scale - 1) * unconditional
 
 
 def forget_loss(
@@ -78,7 +82,7 @@ def forget_loss(
             join([batch.condition, nothing]),
         )
         conditional, unconditional = both.float().chunk(2)
-        predicted = guided(conditional, unconditional, config.guidance)
+        predicted = guided(conditional, unconditional, config.guidance_scale)
     error = F.mse_loss(predicted.float(), batch.target.float(), reduction="none")
     return error.flatten(1).mean(dim=1)
 

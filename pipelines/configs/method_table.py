@@ -28,13 +28,14 @@ _WHOLE: Final = {"name", "alpha", "target", "kept", "bound"}
 
 
 def converted(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe with `[method]`, where an older one has `[objective]` and `[train]`.
+    """A recipe with `[method]`, where an older one has `[objective]` and `[train]`; and with
+    `saliency.guidance_scale`, where an older one has `saliency.guidance`.
 
     Raises:
-        ConfigError: it has both forms, an objective that never was, or a value that its
-            objective did not read and that is not the old default.
+        ConfigError: it has both forms of one of them, an objective that never was, or a value that
+            its objective did not read and that is not the old default.
     """
-    new = dict(tables)
+    new = _with_scale(tables)
     objective, train = new.pop("objective", None), new.pop("train", None)
     if objective is None and train is None:
         return new
@@ -61,6 +62,22 @@ def converted(tables: Mapping[str, Any]) -> dict[str, Any]:
             )
     new["method"] = {"name": _OLD_NAMES[old], **objective, **train}
     return new
+
+
+def _with_scale(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the w of older recipes into g = w + 1, the scale that is meant everywhere else."""
+    saliency = tables.get("saliency")
+    if not isinstance(saliency, Mapping) or "guidance" not in saliency:
+        return dict(tables)
+    if "guidance_scale" in saliency:
+        raise ConfigError(
+            "the recipe has saliency.guidance beside saliency.guidance_scale; the first is the w "
+            "of older recipes, 1 less than the second, so take it out"
+        )
+    new = {key: value for key, value in saliency.items() if key != "guidance"}
+    w = saliency["guidance"]
+    number = isinstance(w, int | float) and not isinstance(w, bool)
+    return {**tables, "saliency": {**new, "guidance_scale": w + 1 if number else w}}
 
 
 def refuse_code(tables: Mapping[str, Any], *, allowed: bool) -> None:

@@ -18,7 +18,7 @@ def with_settings(
     """The tables of the command line with those of its `--set` options.
 
     A name is a setting of the method, or of the recipe where the method has no such; a name with
-    dots, such as `data.size` or `saliency.guidance`, goes into the recipe's tables.
+    dots, such as `data.size` or `saliency.guidance_scale`, goes into the recipe's tables.
 
     Args:
         options: what the command line gives by name.

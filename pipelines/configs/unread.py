@@ -19,7 +19,7 @@ JUDGE_NAMES: Final = frozenset(
     ("canvas", "imagenet", "nudenet", "opennsfw", "q16", "resnet50", "safety-checker")
 )
 """The keys of `eval.judges.judges.JUDGES`, which itself takes long to import."""
-_SALIENCY: Final = ("loss", "guidance", "draws", "batch_size", "offload")
+_SALIENCY: Final = ("loss", "guidance_scale", "draws", "batch_size", "offload")
 _SOURCE: Final = (
     "drawn",
     "folder",
@@ -121,7 +121,7 @@ def _of_mask(tables: Tables) -> Iterator[tuple[str, str]]:
     if mask not in ("salient", "inverse"):
         yield from ((f"saliency.{key}", f"{why} and measures no gradient") for key in _SALIENCY)
     elif _at(tables, "saliency.loss") == "plain":
-        yield "saliency.guidance", "the saliency loss is plain"
+        yield "saliency.guidance_scale", "the saliency loss is plain"
     if mask == "all" or mask not in _KINDS:
         yield "density", why
     if mask not in _KINDS:

@@ -103,7 +103,7 @@ BAD_RECIPES = {
     "[data.forget]\nlimit = 0": "limit is 0",
     "[data.drawing]\nsteps = 1001": "steps is 1001",
     "[grid.drawing]\nguidance = nan": "guidance is nan",
-    "[saliency]\nguidance = inf": "guidance is inf",
+    "[saliency]\nguidance_scale = inf": "guidance_scale is inf",
     "[grid]\nseeds = 'x'": "seeds is 'x'",
 }
 

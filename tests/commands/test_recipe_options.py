@@ -86,11 +86,17 @@ def test_help_and_choices_are_those_of_the_fields() -> None:
 
 def test_set_reaches_the_tables_of_the_recipe_and_the_settings_of_the_method() -> None:
     given = {"model": "demo", "data": {"forget": {"drawn": 2}}}
-    texts = ["data.size=512", "saliency.guidance=3", "save_every=7", "alpha=2", "method.warmup=1"]
+    texts = [
+        "data.size=512",
+        "saliency.guidance_scale=3",
+        "save_every=7",
+        "alpha=2",
+        "method.warmup=1",
+    ]
     assert with_settings(given, {}, texts) == {
         "model": "demo",
         "data": {"forget": {"drawn": 2}, "size": 512},
-        "saliency": {"guidance": 3},
+        "saliency": {"guidance_scale": 3},
         "save_every": 7,
         "method": {"alpha": 2, "warmup": 1},
     }
@@ -130,7 +136,7 @@ def test_a_setting_with_dots_is_refused_by_name_where_there_is_none(tmp_path: Pa
     for text, words in (
         ("data.siz=512", "data.siz is unknown; the nearest known key is data.size"),
         ("data.size=500", "size is 500; give a multiple of 8"),
-        ("saliency.guidance=high", "saliency.guidance is 'high'; give a number"),
+        ("saliency.guidance_scale=high", "saliency.guidance_scale is 'high'; give a number"),
     ):
         said = erasure(*line, text)
         assert said.code == 2

@@ -67,13 +67,13 @@ def test_the_guided_loss_equals_its_formula_and_its_gradient_flows_through_both_
 
 
 def test_without_guidance_the_guided_loss_is_the_plain_one() -> None:
-    # With w = 0 the guided prediction (1 + w) e_c - w e_0 is e_c.
+    # With g = 1 the guided prediction g e_c - (g - 1) e_0 is e_c.
     network, data = Toy(), toy_data()
     draws = [Draw(n, (0, n)) for n in range(5)]
     batch = noised(data.forget, data.prompts, toy_schedule(), draws)
     empty = data.prompts[torch.tensor([0])]
     denoise = ToyDenoiser(network)
-    zero = forget_loss(denoise, batch, empty, SaliencyConfig(guidance=0.0))
+    zero = forget_loss(denoise, batch, empty, SaliencyConfig(guidance_scale=1.0))
     plain = forget_loss(denoise, batch, empty, PLAIN)
     torch.testing.assert_close(zero, plain)
     assert plain.shape == (5,)
@@ -83,7 +83,7 @@ def test_without_guidance_the_guided_loss_is_the_plain_one() -> None:
 
 
 def test_guidance_extrapolates_from_the_empty_prompt() -> None:
-    assert float(guided(torch.tensor(3.0), torch.tensor(1.0), 7.5)) == 8.5 * 3 - 7.5
+    assert float(guided(torch.tensor(3.0), torch.tensor(1.0), 8.5)) == 1 + 8.5 * (3 - 1)
 
 
 def opposite_pictures(n: int) -> tuple[ConceptData, NoiseSchedule]:

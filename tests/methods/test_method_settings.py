@@ -1,6 +1,7 @@
 """Methods from the command line and from recipes: settings, refusals, and older recipes."""
 
 import json
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from erasure import verify
 from erasure.errors import ConfigError
 from erasure.methods import METHODS, GradientAscent, SalUn, make_method
 from pipelines.configs.method_table import converted, settings_of
-from pipelines.configs.settings import resolve
+from pipelines.configs.settings import recipe_text, resolve
 from pipelines.configs.source_fields import field_docs
 
 
@@ -92,9 +93,27 @@ def test_an_older_recipe_is_read_as_the_method_that_it_meant() -> None:
     assert resolve({"concept": "church", "train": {"steps": 7}}, canvas=True).training is not None
 
 
+def test_the_guidance_of_an_older_mask_is_one_more_on_the_scale_of_today() -> None:
+    old = {"concept": "church", "saliency": {"loss": "guided", "guidance": 7.5, "draws": 2}}
+    made = resolve(old, canvas=False).saliency
+    assert (made.guidance_scale, made.draws) == (8.5, 2)
+    assert resolve({"concept": "church"}, canvas=False).saliency.guidance_scale == 8.5
+    over = resolve({"concept": "church", "saliency": {"draws": 3}}, canvas=False, under=old)
+    assert (over.saliency.guidance_scale, over.saliency.draws) == (8.5, 3)
+    written = recipe_text(resolve(old, canvas=False))
+    assert "guidance_scale = 8.5" in written
+    assert resolve(tomllib.loads(written), canvas=False).saliency == made
+    with pytest.raises(ConfigError, match=r"saliency\.guidance_scale is 'high'"):
+        resolve({"concept": "church", "saliency": {"guidance": "high"}}, canvas=False)
+
+
 @pytest.mark.parametrize(
     ("tables", "words"),
     [
+        (
+            {"saliency": {"guidance": 7.5, "guidance_scale": 8.5}},
+            "the w of older recipes, 1 less than the second",
+        ),
         ({"method": {}, "train": {}}, "move their keys into"),
         ({"objective": {"name": "minimax"}}, "objective.name is 'minimax'"),
         ({"objective": 3}, "objective is 3"),
