@@ -1,7 +1,7 @@
 """From pictures and prompts to what an erasure reads, through the checkpoint's own encoders."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -126,72 +126,103 @@ def encode_concept(
         raise ConfigError("there is no picture to forget; give at least one")
     if retain is not None and not len(retain.prompts):
         retain = None  # no encoder takes an empty batch
-    shown = list(forget.prompts) if forget is not None else []
-    retained = list(retain.prompts) if retain is not None else []
-    named = list(prompts.forget) if prompts is not None else []
-    also = list(prompts.retain) if prompts is not None else []
-    missing = sorted({p for p in (*shown, *named) if not replacements.get(p)})
-    if missing:
-        raise ConfigError(f"{missing[0]!r} has no replacement prompt; give at least one")
-    stand_ins = [text for p in (*shown, *named) for text in replacements[p]]
-    others = prompts.others if prompts is not None else []
-    if anchors is not None:
-        others += [*anchors.drawn.prompts, *anchors.targets]
-    texts = list(dict.fromkeys(["", *shown, *named, *stand_ins, *retained, *also, *others]))
-    row = {text: index for index, text in enumerate(texts)}
-
-    def rows_of(chosen: Sequence[str]) -> Tensor:
-        return torch.tensor([row[p] for p in chosen], dtype=torch.int64)
-
-    def stand_ins_of(chosen: Sequence[str]) -> Tensor:
-        width = max((len(replacements[p]) for p in chosen), default=1)
-        table = [
-            [row[replacements[p][k % len(replacements[p])]] for k in range(width)] for p in chosen
-        ]
-        return torch.tensor(table, dtype=torch.int64).reshape(len(chosen), width)
-
-    drawn = None if anchors is None else anchors.drawn
-    sets = [part.pixels for part in (forget, retain, drawn) if part is not None]
+    sources = _Sources(forget, retain, prompts, anchors)
+    rows = _Rows(sources.texts(replacements), replacements)
+    sets = [part.pixels for part in (forget, retain, sources.drawn) if part is not None]
     posteriors = iter(_encode_pictures(checkpoint, sets, where, cache))
     nothing = torch.zeros(0, *_latent_shape(checkpoint, sets, size))
 
-    def latents_of(part: PromptedPixels | None, chosen: Sequence[str]) -> LatentSet:
+    def latents_of(part: PromptedPixels | None) -> LatentSet:
         mean, std = (nothing, nothing) if part is None else next(posteriors)
-        return LatentSet(mean, std, rows_of(chosen))
+        return LatentSet(mean, std, rows.of(_prompts_of(part)))
 
-    table, last = _encode_prompts(checkpoint, texts, where, cache)
+    table, last = _encode_prompts(checkpoint, rows.texts, where, cache)
     return ConceptData(
-        latents_of(forget, shown),
-        stand_ins_of(shown),
-        latents_of(retain, retained),
+        latents_of(forget),
+        rows.stand_ins(_prompts_of(forget)),
+        latents_of(retain),
         checkpoint.architecture.with_size(table, *_one_size(checkpoint, sets, size)),
-        None
-        if prompts is None
-        else PromptRows(
-            rows_of(named),
-            stand_ins_of(named),
-            rows_of(also),
+        None if prompts is None else rows.of_lists(prompts, last),
+        None if anchors is None else Anchors(latents_of(anchors.drawn), rows.of(anchors.targets)),
+    )
+
+
+def _prompts_of(part: PromptedPixels | None) -> Sequence[str]:
+    return () if part is None else part.prompts
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """All that prompts to encode come from."""
+
+    forget: PromptedPixels | None
+    retain: PromptedPixels | None
+    prompts: PromptLists | None
+    anchors: AnchorPixels | None
+
+    @property
+    def drawn(self) -> PromptedPixels | None:
+        """The anchors' pictures."""
+        return None if self.anchors is None else self.anchors.drawn
+
+    def texts(self, replacements: Mapping[str, Sequence[str]]) -> list[str]:
+        """List every prompt once, the empty one first.
+
+        Raises:
+            ConfigError: a prompt to forget has no replacement.
+        """
+        lists = self.prompts or PromptLists(())
+        shown = [*_prompts_of(self.forget), *lists.forget]
+        missing = sorted({prompt for prompt in shown if not replacements.get(prompt)})
+        if missing:
+            raise ConfigError(f"{missing[0]!r} has no replacement prompt; give at least one")
+        stand_ins = [text for prompt in shown for text in replacements[prompt]]
+        retained = [*_prompts_of(self.retain), *lists.retain]
+        targets = () if self.anchors is None else self.anchors.targets
+        others = [*lists.others, *_prompts_of(self.drawn), *targets]
+        return list(dict.fromkeys(["", *shown, *stand_ins, *retained, *others]))
+
+
+class _Rows:
+    """Where prompts stand in the table of all that are encoded."""
+
+    def __init__(self, texts: Sequence[str], replacements: Mapping[str, Sequence[str]]) -> None:
+        self.texts, self._replacements = texts, replacements
+        self._row = {text: index for index, text in enumerate(texts)}
+
+    def of(self, chosen: Sequence[str]) -> Tensor:
+        """Give the row of each, (N,) int64."""
+        return torch.tensor([self._row[prompt] for prompt in chosen], dtype=torch.int64)
+
+    def stand_ins(self, chosen: Sequence[str]) -> Tensor:
+        """Give the rows of what may replace each, (N, K) int64; shorter lists repeat in turn."""
+        options = [self._replacements[prompt] for prompt in chosen]
+        width = max(map(len, options), default=1)
+        table = [[self._row[texts[k % len(texts)]] for k in range(width)] for texts in options]
+        return torch.tensor(table, dtype=torch.int64).reshape(len(chosen), width)
+
+    def of_lists(self, prompts: PromptLists, last: Tensor) -> PromptRows:
+        """Give the rows of the concept's own prompts; `last` as `PromptRows` has it."""
+        return PromptRows(
+            self.of(prompts.forget),
+            self.stand_ins(prompts.forget),
+            self.of(prompts.retain),
             last,
             torch.tensor(prompts.concepts, dtype=torch.int64) if prompts.concepts else None,
-            texts,
-            _pulls(prompts.pulls, rows_of),
-        ),
-        None
-        if anchors is None
-        else Anchors(latents_of(drawn, anchors.drawn.prompts), rows_of(anchors.targets)),
-    )
+            self.texts,
+            self._of_pulls(prompts.pulls),
+        )
 
-
-def _pulls(pulls: Sequence[Pull], rows_of: Callable[[Sequence[str]], Tensor]) -> Pulls | None:
-    if not pulls:
-        return None
-    return Pulls(
-        rows_of([pull.positive for pull in pulls]),
-        rows_of([pull.unconditional for pull in pulls]),
-        rows_of([pull.neutral for pull in pulls]),
-        torch.tensor([pull.strength for pull in pulls], dtype=torch.float32),
-        torch.tensor([pull.weight for pull in pulls], dtype=torch.float32),
-    )
+    def _of_pulls(self, pulls: Sequence[Pull]) -> Pulls | None:
+        if not pulls:
+            return None
+        return Pulls(
+            self.of([pull.positive for pull in pulls]),
+            self.of([pull.unconditional for pull in pulls]),
+            self.of([pull.neutral for pull in pulls]),
+            torch.tensor([pull.strength for pull in pulls], dtype=torch.float32),
+            torch.tensor([pull.weight for pull in pulls], dtype=torch.float32),
+        )
 
 
 def _encode_pictures(
