@@ -1,6 +1,8 @@
 """Forests that forget are, node by node, the forests grown without the points."""
 
 import dataclasses
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiny_classifiers import blobs, points_of, table_of
+from torch import Tensor
 
 from erasure.classifiers.exact.exact import OnProgress
+from erasure.classifiers.exact.exact_file import read_exact, save_exact
 from erasure.classifiers.exact.points import Points
 from erasure.classifiers.exact.stable_draws import hashed, key_of, poisson, uniforms
 from erasure.classifiers.exact.trees import ExtraTrees, Forest, RandomForest
@@ -305,6 +309,35 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
         Forest.load(path)
     with pytest.raises(CheckpointError, match="there is no file"):
         Forest.load(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("feature", lambda x: x.index_fill(0, torch.tensor([0]), 5), "splits by feature 5 of 5"),
+        ("feature", lambda x: x.index_fill(0, torch.tensor([0]), 2**62), "splits by feature"),
+        ("feature", lambda x: torch.full_like(x, -1), "nodes of a tree are damaged"),
+        ("feature", lambda x: x.double(), "arrays of a tree are damaged"),
+        ("threshold", lambda x: x.index_fill(0, torch.tensor([0]), math.nan), "are damaged"),
+        ("threshold", lambda x: x[:, None], "are damaged"),
+        ("counts", lambda x: x[:, :-1], "are damaged"),
+        ("counts", lambda x: -x - 1, "counts fewer than no rows"),
+        ("rows", lambda x: -x - 1, "counts fewer than no rows"),
+        ("nodes", lambda x: x + 1, "nodes and"),
+        ("nodes", lambda x: x * torch.tensor([-1, 1]), "a tree has no node"),
+        ("nodes", lambda x: x.double(), "a tree has no node"),
+    ],
+)
+def test_a_file_made_anew_with_other_nodes_is_refused(
+    name: str, change: Callable[[Tensor], Tensor], words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "forest.safetensors"
+    RandomForest(trees=2).fit(blobs(40)).save(path)
+    saved = read_exact(path)
+    tensors = {**saved.tensors, name: change(saved.tensors[name]).contiguous()}
+    save_exact(path, saved.method, saved.config, tensors)
+    with pytest.raises(CheckpointError, match=words):
+        Forest.load(path)
 
 
 def test_nodes_that_are_no_tree_are_refused() -> None:

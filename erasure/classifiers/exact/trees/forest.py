@@ -243,11 +243,18 @@ class Forest:
             raise CheckpointError(f"{path} holds a model of method {saved.method!r}, not a forest")
         with whole(path, "a forest"):
             settings = KINDS[saved.method](**saved.config["settings"])
-            ends = saved.tensors["nodes"].cumsum(0).tolist()
+            nodes = saved.tensors["nodes"].tolist()
+            if not all(type(count) is int and count > 0 for count in nodes):
+                raise ValueError("a tree has no node")
+            if sum(nodes) != len(saved.tensors["feature"]):
+                raise ValueError(f"{sum(nodes)} nodes and {len(saved.tensors['feature'])} features")
+            ends = np.cumsum(nodes).tolist()
             names = ("feature", "threshold", "counts", "rows")
             arrays = [np.split(saved.tensors[name].numpy(), ends[:-1]) for name in names]
             trees = tuple(Tree(*parts) for parts in zip(*arrays, strict=True))
             known, features = int(saved.config["classes"]), int(saved.config["features"])
+            for tree in trees:
+                tree.check(features, known)
             return cls(settings, known, saved.tensors["ids"], features, trees)
 
     def _table(self, points: Points) -> Table:

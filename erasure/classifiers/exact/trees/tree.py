@@ -26,6 +26,35 @@ class Tree:
     rows: Ints
     """(K,): rows that were drawn, each once."""
 
+    def check(self, features: int, classes: int) -> None:
+        """Refuse what a file may hold and no grown tree has.
+
+        Args:
+            features: columns of the rows that it was grown on.
+            classes: C.
+
+        Raises:
+            CheckpointError: a shape or a type is wrong, a node splits by a feature that there is
+                not, a count is below 0, a threshold is not finite, or the nodes are no tree.
+        """
+        nodes = len(self.feature)
+        fits = (
+            self.feature.dtype == self.counts.dtype == self.rows.dtype == np.int64
+            and self.threshold.dtype == np.float64
+            and self.feature.shape == self.threshold.shape == self.rows.shape == (nodes,)
+            and self.counts.shape == (nodes, classes)
+        )
+        if not fits or not np.isfinite(self.threshold).all():
+            raise CheckpointError("the arrays of a tree are damaged; train again")
+        if not ((self.feature >= -1) & (self.feature < features)).all():
+            raise CheckpointError(
+                f"a node of a tree splits by feature {int(self.feature.max())} of {features}; "
+                "train again"
+            )
+        if (self.counts < 0).any() or (self.rows < 0).any():
+            raise CheckpointError("a node of a tree counts fewer than no rows; train again")
+        self.sizes()
+
     def sizes(self) -> Ints:
         """(K,): nodes of the subtree below and with each node.
 
