@@ -26,6 +26,14 @@ def mask(
     ],
     out: Annotated[Path | None, typer.Option(help="Mask file to write, .safetensors.")] = None,
     recipe: Annotated[str | None, typer.Option(help="A TOML file or a ready recipe.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A setting of saliency or data without an option of its own, such as "
+            "saliency.guidance=3 or data.size=256; again for more.",
+        ),
+    ] = None,
     against: Annotated[
         Path | None, typer.Option(help="Another mask file: print the overlap with it.")
     ] = None,
@@ -53,11 +61,12 @@ def mask(
     from erasure.masks.mask_file import is_mask_file, load_mask, save_mask
     from erasure.masks.mask_report import mask_report
     from erasure.masks.overlap import overlap
+    from pipelines.configs.set_options import with_mask_settings
     from pipelines.drawing.plots import plot_density
 
     other = None if against is None else load_mask(against)
     if path.is_file() and (is_mask_file(path) or not ("concept" in options or recipe)):
-        _refuse_making(path, options, recipe, out)
+        _refuse_making(path, {**options, **({"set": settings} if settings else {})}, recipe, out)
         claim(plot)
         refuse_taken([plot], force=force)
         made = load_mask(path)
@@ -70,7 +79,8 @@ def mask(
         plot = plot or out.with_suffix(".png")
         claim(out, plot)
         refuse_taken([out, plot], force=force)
-        made, facts = _make(options, _recipe(recipe))
+        named = _recipe(recipe)
+        made, facts = _make(with_mask_settings(options, named, settings or ()), named)
     if not is_first():
         return
     report = mask_report(made)

@@ -1,11 +1,11 @@
 """`--set name=value`: every setting that has no option of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from erasure.errors import ConfigError
-from pipelines.configs.everyday import ERASE, flags
+from pipelines.configs.everyday import ERASE, MASK, Options, flags
 from pipelines.configs.method_table import kind_in, settings_of
 from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import EraseRecipe
@@ -13,7 +13,11 @@ from prompts.nearest import nearest
 
 
 def with_settings(
-    options: Mapping[str, Any], named: Mapping[str, Any], texts: Sequence[str]
+    options: Mapping[str, Any],
+    named: Mapping[str, Any],
+    texts: Sequence[str],
+    *,
+    spelled: Options = ERASE,
 ) -> dict[str, Any]:
     """The tables of the command line with those of its `--set` options.
 
@@ -24,6 +28,7 @@ def with_settings(
         options: what the command line gives by name.
         named: the recipe file below it.
         texts: each `name=value`.
+        spelled: what the command has options of its own for.
 
     Raises:
         ConfigError: a text gives no value, the recipe has no such table, a setting is given twice,
@@ -38,11 +43,47 @@ def with_settings(
         path = _path(name, own)
         if _at(options, path) is not None:
             raise ConfigError(
-                f"{path} is given by {flags(ERASE).get(path, '--method')} and by --set {name}; "
+                f"{path} is given by {flags(spelled).get(path, '--method')} and by --set {name}; "
                 "give it once"
             )
         _put(tables, path, value)
     return merge(options, tables)
+
+
+def with_mask_settings(
+    options: Mapping[str, Any], named: Mapping[str, Any], texts: Sequence[str]
+) -> dict[str, Any]:
+    """`with_settings` for `erasure mask`, which reads what draws the pictures of the concept and
+    what scores the weights, and nothing of a method, of what is kept or of the grid.
+
+    Raises:
+        ConfigError: as there, or a mask does not read the setting.
+    """
+    before = {path for path, _ in _leaves(options)}
+    tables = with_settings(options, named, texts, spelled=MASK)
+    for path, _ in _leaves(tables):
+        if path not in before and not _scores(path):
+            raise ConfigError(
+                f"--set gives {path}, which a mask does not read; give a setting of saliency or of "
+                "data, such as saliency.guidance=3 or data.size=256"
+            )
+    return tables
+
+
+def _scores(path: str) -> bool:
+    """Whether a mask is another one by this setting."""
+    table, _, rest = path.partition(".")
+    unread = rest.startswith(("retain", "anchors"))
+    return path in flags(MASK) or (table in ("data", "saliency") and not unread)
+
+
+def _leaves(tables: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted name -> value of everything that is no table."""
+    for name, value in tables.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def _path(name: str, own: set[str]) -> str:

@@ -8,6 +8,7 @@ import pytest
 from support.console import erasure
 
 from erasure.errors import ConfigError
+from erasure.masks.mask_file import load_mask, mask_hash
 from eval.judges.judges import JUDGES
 from pipelines.classifiers.run_settings import ForgetRun, preset_of, settings_of
 from pipelines.configs.recipe_files import load_toml
@@ -204,3 +205,39 @@ def test_settings_of_a_method_that_it_does_not_read_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"density is 0.3 .* has no mask"):
         preset_of(replace(run, density=0.3))
     assert preset_of(replace(run, density=0.3, mask="salient")).density == 0.3
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("alpha=2", "method.alpha, which a mask does not read"),
+        ("method.steps=3", "method.steps, which a mask does not read"),
+        ("data.retain.drawn=3", "data.retain.drawn, which a mask does not read"),
+        ("grid.seeds=0", "grid.seeds, which a mask does not read"),
+        ("density=0.2", "density is given by --density and by --set density"),
+    ],
+)
+def test_a_mask_refuses_settings_that_it_does_not_read(
+    setting: str, words: str, tiny_folder: Path, tmp_path: Path
+) -> None:
+    line = ("mask", tiny_folder, "--concept", "church", "--density", 0.1)
+    said = erasure(*line, "--out", tmp_path / "m.safetensors", "--set", setting)
+    assert (said.code, list(tmp_path.iterdir())) == (2, [])
+    assert words in said.err
+
+
+def test_a_mask_takes_settings_as_a_recipe_does(tiny_folder: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("[saliency]\nguidance = 0.0\n[data]\nsize = 24\n", encoding="utf-8")
+    line = ("mask", tiny_folder, "--concept", "church", "--forget-drawn", 1, "--device", "cpu")
+    line = (*line, "--cache", tmp_path / "cache", "--json")
+    masks = []
+    for name, more in {
+        "plain": (),
+        "recipe": ("--recipe", recipe),
+        "set": ("--set", "saliency.guidance=0.0", "--set", "data.size=24"),
+    }.items():
+        said = erasure(*line, "--out", tmp_path / f"{name}.safetensors", *more)
+        assert said.code == 0, said.err
+        masks.append(mask_hash(load_mask(tmp_path / f"{name}.safetensors")))
+    assert masks[1] == masks[2] != masks[0]
