@@ -137,7 +137,9 @@ def _spoken(command: Callable[..., None]) -> Callable[..., None]:
                 more = "nothing was half-written; give the same command to begin again"
             _fail(f"interrupted; {more}", 1)
         except _root_errors() as err:
-            _fail(str(err), 1 if isinstance(err, _failures()) else 2)
+            # Some name options to whoever typed them, and settings to whoever called from Python.
+            said = getattr(err, "typed", str(err))
+            _fail(said, 1 if isinstance(err, _failures()) else 2)
         except (OSError, MemoryError, RuntimeError) as err:
             if _is_out_of_memory(err):
                 _fail(f"out of memory; {_less_memory(known, options)}", 1)

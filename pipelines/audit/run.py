@@ -142,8 +142,8 @@ def _begin(
     path = out / "recipe.toml"
     if path.is_file() and not force and path.read_text(encoding="utf-8") != text:
         raise CheckpointError(
-            f"{out} holds an audit by another recipe; give another --out, or --force to go on in "
-            "it with this one"
+            f"{out} holds an audit by another recipe; give another --out, or --force (force=True) "
+            "to go on in it with this one"
         )
     wait()
     if first:

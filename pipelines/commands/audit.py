@@ -56,7 +56,7 @@ def audit(
     from pipelines.run.models import pick_device
 
     resolved = recipe_for(options, under)
-    less = Less(halved("--batch-size", resolved.batch_size))
+    less = Less(halved("batch_size", resolved.batch_size))
     with enough_memory("auditing", less, pick_device(resolved.device)):
         outcome = run_audit(resolved, out or Path(), force=force, reporter=Reporter(), dry=dry_run)
     if isinstance(outcome, Plan):

@@ -96,7 +96,7 @@ def compare(
         marked = [*other.provenance.concepts]
     options = {"steps": steps, "guidance": guidance, "batch_size": batch_size}
     drawing = drawing_defaults(options, canvas=is_canvas(one))
-    less = of_drawing(drawing.batch_size, "--batch-size")
+    less = of_drawing(drawing.batch_size, "batch_size")
     with enough_memory("drawing pictures", less, where):
         comparison = draw_comparison(
             one,

@@ -61,12 +61,13 @@ def evaluate(
     from pipelines.evaluation.run import run_evaluation
     from pipelines.evaluation.settings import resolve_evaluation
     from pipelines.process.progress import Reporter
-    from pipelines.run.memory import Less, enough_memory, halved
+    from pipelines.run.memory import Less, Way, enough_memory, halved
     from pipelines.run.models import pick_device
 
     resolved = resolve_evaluation(options, under)
-    other = ("--precision bf16 (now fp32)",) if resolved.precision == "fp32" else ()
-    less = Less(halved("--batch-size", resolved.batch_size), other)
+    coarser = Way("--precision bf16", 'precision = "bf16"', " (now fp32)")
+    other = (coarser,) if resolved.precision == "fp32" else ()
+    less = Less(halved("batch_size", resolved.batch_size), other)
     with enough_memory("evaluating", less, pick_device(resolved.device)):
         results = run_evaluation(resolved, out, force=force, reporter=Reporter())
     if results is not None:

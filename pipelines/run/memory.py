@@ -1,65 +1,102 @@
-"""Too little memory, answered with what needs less: options, with values for this very run."""
+"""Too little memory, answered with what needs less: settings, with values for this very run.
 
+Whoever typed a command is told options, whoever called a function is told settings of the recipe.
+"""
+
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from erasure.errors import OutOfMemoryError
 from erasure.memory import is_out_of_memory
 from erasure.methods import Method, SalUn
+from pipelines.configs.everyday import ERASE
 from pipelines.configs.settings import EraseRecipe
+
+Wording = Literal["option", "setting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A setting that needs less memory than the present one."""
+
+    option: str
+    """As it is typed: `--micro-batch 4`."""
+    setting: str
+    """As a recipe has it: `method.micro_batch = 4`."""
+    remark: str
+    """What stands behind either, such as `(now 8)`."""
+
+    def said(self, wording: Wording) -> str:
+        """The setting in these words."""
+        return f"{getattr(self, wording)}{self.remark}"
 
 
 @dataclass(frozen=True, slots=True)
 class Less:
-    """Options that need less memory, each as `--option value (now value)`."""
+    """What needs less memory."""
 
-    same: tuple[str, ...] = ()
+    same: tuple[Way, ...] = ()
     """These change the result by rounding alone."""
-    other: tuple[str, ...] = ()
+    other: tuple[Way, ...] = ()
     """These give another result."""
     resumes: bool = False
-    """Whether the command has `--resume`, and takes the former with it."""
+    """Whether the run can be resumed, and takes the former with it."""
 
-    def said(self) -> str:
+    def said(self, wording: Wording = "option") -> str:
         """What to do next, as the end of a sentence."""
+        typed = wording == "option"
+        resume, force = ("--resume", "--force") if typed else ("resume=True", "force=True")
+        same, other = ([way.said(wording) for way in ways] for ways in (self.same, self.other))
         ways = []
-        if self.resumes and self.same:
-            ways.append(f"go on with --resume and {_listed(self.same)}")
-        elif self.same:
-            ways.append(f"give {_listed(self.same)}")
-        if self.resumes and self.other:
-            ways.append(f"begin anew with --force and {_listed(self.other)}")
-        elif self.other:
-            ways.append(f"for another result {_listed(self.other)}")
+        if self.resumes and same:
+            ways.append(f"go on with {resume} and {_listed(same)}")
+        elif same:
+            ways.append(f"give {_listed(same)}")
+        if self.resumes and other:
+            ways.append(f"begin anew with {force} and {_listed(other)}")
+        elif other:
+            ways.append(f"for another result {_listed(other)}")
         if not ways:
             return "nothing that can be set here needs less; use a device with more memory"
         return ", or ".join(ways)
 
 
-def of_drawing(now: int, option: str = "--drawing-batch", *, resumes: bool = False) -> Less:
+class NeedsLessError(OutOfMemoryError):
+    """The memory was not enough; the sentence names settings of the recipe, and `typed` options."""
+
+    def __init__(self, happened: str, less: Less) -> None:
+        super().__init__(f"{happened}: {less.said('setting')}")
+        self.typed = f"{happened}: {less.said('option')}"
+
+
+def of_drawing(now: int, name: str = "drawing_batch", *, resumes: bool = False) -> Less:
     """While pictures are drawn, `now` at a time."""
-    return Less(halved(option, now), resumes=resumes)
+    return Less(halved(name, now), resumes=resumes)
 
 
 def of_encoding(size: int, *, resumes: bool = False) -> Less:
     """While pictures of `size` pixels a side are encoded; passes shrink by themselves."""
-    smaller = () if size < 16 else (f"data.size {size // 2} in the recipe (now {size})",)
+    half = size // 2
+    way = Way(f"data.size {half} in the recipe", f"data.size = {half}", f" (now {size})")
+    smaller = () if size < 16 else (way,)
     return Less(other=smaller, resumes=resumes)
 
 
 def of_saliency(recipe: EraseRecipe, device: torch.device, *, resumes: bool = False) -> Less:
     """While the mask is measured."""
-    same = halved("--saliency-batch", recipe.saliency.batch_size)
+    same = halved("saliency_batch", recipe.saliency.batch_size)
     if device.type != "cpu" and not recipe.saliency.offload:
-        same += ("--saliency-offload (now off)",)
-    other: tuple[str, ...] = ()
+        same += (_way("saliency_offload", True, "off"),)
+    other: tuple[Way, ...] = ()
     if recipe.saliency.loss == "guided":
-        other += ("--saliency-loss plain (now guided)",)
+        other += (_way("saliency_loss", "plain", "guided"),)
     if recipe.scope == "full":
-        other += ("--scope xattn (now full)",)
+        other += (_way("scope", "xattn", "full"),)
     return Less(same, other, resumes)
 
 
@@ -69,34 +106,44 @@ def of_training(recipe: EraseRecipe, processes: int) -> Less:
     if config is None:  # a closed form holds one weight at a time
         return Less(resumes=True)
     each = -(-config.batch_size // processes)
-    same = halved("--micro-batch", min(config.micro_batch or each, each))
+    same = halved("micro_batch", min(config.micro_batch or each, each))
     if not recipe.checkpointing:
-        same += ("--checkpointing (now off)",)
-    other: tuple[str, ...] = ()
+        same += (_way("checkpointing", True, "off"),)
+    other: tuple[Way, ...] = ()
     if config.precision != "bf16-weights":
-        other += (f"--precision bf16-weights (now {config.precision})",)
+        other += (_way("precision", "bf16-weights", config.precision),)
     if config.moments == "fp32" and (config.optimizer != "sgd" or config.momentum):
-        other += ("--moments 8bit (now fp32)",)
+        other += (_way("moments", "8bit", "fp32"),)
     if recipe.mask in ("salient", "random"):
-        other += (f"--density {recipe.density / 2:g} (now {recipe.density:g})",)
+        other += (_way("density", recipe.density / 2, f"{recipe.density:g}"),)
     elif recipe.mask == "all":
-        other += ("--mask salient (now all)",)
-    unfrozen = _without_frozen(recipe.method)
-    if unfrozen:
-        other += (f"{unfrozen}, which need no values of the base",)
-    return Less(same, other, resumes=True)
+        other += (_way("mask", "salient", "all"),)
+    return Less(same, (*other, *_without_frozen(recipe.method)), resumes=True)
 
 
-def _without_frozen(method: Method) -> str:
-    """Options with which the method would not ask the base; nothing where there are none."""
+def _without_frozen(method: Method) -> tuple[Way, ...]:
+    """What lets the method not ask the base; nothing where there is no such setting."""
     if "frozen" not in method.needs or not isinstance(method, SalUn):
-        return ""
-    return "--target moving and --kept noise"
+        return ()
+    typed, written = (
+        "--target moving and --kept noise",
+        'method.target = "moving" and method.kept = "noise"',
+    )
+    return (Way(typed, written, ", which need no values of the base"),)
 
 
-def halved(option: str, now: int) -> tuple[str, ...]:
-    """The option with half its value; nothing where it cannot be less."""
-    return () if now <= 1 else (f"{option} {now // 2} (now {now})",)
+def halved(name: str, now: int) -> tuple[Way, ...]:
+    """Half of what a parameter of a command sets; nothing where it cannot be less."""
+    return () if now <= 1 else (_way(name, now // 2, now),)
+
+
+def _way(name: str, value: bool | float | str, now: object) -> Way:
+    """The setting of a parameter of `erasure erase`, or of another command that reads its own."""
+    field = ERASE.get(name, name)
+    written = f"{field if isinstance(field, str) else field[0]} = {json.dumps(value)}"
+    option = f"--{name.replace('_', '-')}"
+    shown = f"{value:g}" if isinstance(value, float) else value
+    return Way(option if value is True else f"{option} {shown}", written, f" (now {now})")
 
 
 @contextmanager
@@ -107,7 +154,7 @@ def enough_memory(doing: str, less: Less, device: torch.device) -> Iterator[None
         doing: what the block does, such as `drawing pictures`.
 
     Raises:
-        OutOfMemoryError: it did.
+        NeedsLessError: it did.
     """
     try:
         yield
@@ -116,9 +163,8 @@ def enough_memory(doing: str, less: Less, device: torch.device) -> Iterator[None
             raise
         where = f" {err}" if isinstance(err, OutOfMemoryError) else ""
         remark = "; what was finished is kept" if less.resumes else ""
-        raise OutOfMemoryError(
-            f"out of memory on {device.type} while {doing}{where}{remark}: {less.said()}"
-        ) from err
+        happened = f"out of memory on {device.type} while {doing}{where}{remark}"
+        raise NeedsLessError(happened, less) from err
 
 
 def _listed(parts: Sequence[str]) -> str:

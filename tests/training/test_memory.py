@@ -32,7 +32,16 @@ from erasure.memory import is_out_of_memory, memory_errors
 from erasure.methods import SalUn
 from erasure.training.trainer import MaskedTrainer, TrainConfig
 from pipelines.configs.settings import EraseRecipe
-from pipelines.run.memory import Less, enough_memory, halved, of_saliency, of_training
+from pipelines.run.memory import (
+    Less,
+    NeedsLessError,
+    enough_memory,
+    halved,
+    of_drawing,
+    of_encoding,
+    of_saliency,
+    of_training,
+)
 
 CPU = torch.device("cpu")
 ERRORS = {
@@ -216,8 +225,36 @@ def test_the_answer_for_the_mask_names_its_options() -> None:
 
 
 def test_one_cannot_be_halved() -> None:
-    assert halved("--batch-size", 1) == ()
-    assert halved("--batch-size", 3) == ("--batch-size 1 (now 3)",)
+    assert halved("batch_size", 1) == ()
+    (way,) = halved("batch_size", 3)
+    assert way.said("option") == "--batch-size 1 (now 3)"
+
+
+def test_whoever_calls_from_python_is_told_settings_and_no_options() -> None:
+    frozen = replace(RECIPE, method=SalUn(kept="base"))
+    said = of_training(frozen, 1).said("setting")
+    assert said == (
+        "go on with resume=True and method.micro_batch = 4 (now 8) or checkpointing = true "
+        "(now off), or begin anew with force=True and "
+        'method.precision = "bf16-weights" (now fp32), method.moments = "8bit" (now fp32), '
+        'density = 0.25 (now 0.5) or method.target = "moving" and method.kept = "noise", which '
+        "need no values of the base"
+    )
+    assert "data.drawing.batch_size = 2 (now 4)" in of_drawing(4).said("setting")
+    assert "data.size = 32 (now 64)" in of_encoding(64, resumes=True).said("setting")
+    gpu = of_saliency(RECIPE, torch.device("cuda"), resumes=True).said("setting")
+    assert "saliency.batch_size = 4 (now 8) or saliency.offload = true (now off)" in gpu
+
+
+def test_the_error_itself_names_settings_and_the_command_line_reads_its_options() -> None:
+    with (
+        pytest.raises(NeedsLessError) as caught,
+        enough_memory("training", of_training(RECIPE, 1), torch.device("cpu")),
+    ):
+        raise MemoryError
+    assert "--" not in str(caught.value)
+    assert "method.micro_batch = 4 (now 8)" in str(caught.value)
+    assert "--micro-batch 4 (now 8)" in caught.value.typed
 
 
 # The command line.

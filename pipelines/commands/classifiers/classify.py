@@ -94,7 +94,7 @@ def train(
         _require_safetensors(out)
         claim(out)
         refuse_taken([out], force=force)
-        less = Less(other=halved("--batch-size", config.training.batch_size))
+        less = Less(other=halved("batch_size", config.training.batch_size))
         with enough_memory("training", less, pick_device(config.device)):
             result = train_run(config, out)
     say(result, as_json=as_json)
