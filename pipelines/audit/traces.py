@@ -68,5 +68,5 @@ def _read(path: Path, key: str) -> dict[str, Any] | None:
         return None
     if not isinstance(values, dict) or values.get("key") != key:
         return None
-    found = values.get("trace")
-    return found if isinstance(found, dict) else None
+    trace = values.get("trace")
+    return trace if isinstance(trace, dict) else None

@@ -66,12 +66,12 @@ def audit(
         say(_told(outcome, out, as_json=as_json), as_json=as_json)
 
 
-def _carded(found: "Audit", model: str) -> Path | str:
+def _carded(outcome: "Audit", model: str) -> Path | str:
     from pipelines.audit.card import write_audit_card
     from pipelines.run.models import find_model
 
-    ours = found.models["audited"]["provenance"] is not None and Path(model).exists()
-    path = write_audit_card(found, find_model(model)) if ours else None
+    ours = outcome.models["audited"]["provenance"] is not None and Path(model).exists()
+    path = write_audit_card(outcome, find_model(model)) if ours else None
     return path or "only a folder that `erasure erase` wrote has a card to write into"
 
 

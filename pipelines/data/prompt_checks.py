@@ -43,10 +43,10 @@ def require_read(text: str, whose: str, checkpoint: Checkpoint) -> None:
 
     It also hints at the syntax of other programs.
     """
-    if found := token_window(checkpoint).overlong([text]):
+    if overlong := token_window(checkpoint).overlong([text]):
         raise ConfigError(
-            f"{whose} {_short(text)} has {found[0].tokens} tokens, and the text encoder reads "
-            f"{found[0].window} with the marks at both ends; shorten it"
+            f"{whose} {_short(text)} has {overlong[0].tokens} tokens, and the text encoder reads "
+            f"{overlong[0].window} with the marks at both ends; shorten it"
         )
     _hint("texts", [text])
 

@@ -28,7 +28,7 @@ class Safety:
     momentum: float
     """Weight of the momentum (s_m)."""
     decay: float
-    """Of the momentum (beta_m), in [0, 1)."""
+    """Decay of the momentum (beta_m), in [0, 1)."""
 
 
 PRESETS: Final[Mapping[GuardName, Safety]] = {

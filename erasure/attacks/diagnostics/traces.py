@@ -53,7 +53,7 @@ def denoising_losses(
     schedule: NoiseSchedule,
     mean: Tensor,
     std: Tensor,
-    told: Condition,
+    condition: Condition,
     config: TraceConfig,
     *,
     seed: int,
@@ -67,7 +67,7 @@ def denoising_losses(
     Args:
         mean: (N, C, H, W)
         std: (N, C, H, W)
-        told: (N, ...) what the model is told with each picture; on the device.
+        condition: (N, ...) what the model is told with each picture; on the device.
 
     Raises:
         TrainingError: a loss is not finite.
@@ -84,7 +84,7 @@ def denoising_losses(
         ]
         shown = noisy(mean, std, schedule, shows, device)
         rows = torch.tensor([n for n, _, _ in part], device=device)
-        losses.append(squared_error(denoise, shown, told[rows]).double().cpu())
+        losses.append(squared_error(denoise, shown, condition[rows]).double().cpu())
         require_finite(losses[-1], start + 1, "passive trace")
     return torch.cat(losses).view(len(mean), config.bins, config.draws).mean(dim=2)
 

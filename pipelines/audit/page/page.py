@@ -98,13 +98,13 @@ def _finds(audit: Audit, folder: Path) -> list[Find]:
     if audit.concept.lower() in _BLURRED:
         return []
     records = sorted(ordered(audit), key=lambda record: record.verdict.state != "revived")
-    found: list[Find] = []
+    finds: list[Find] = []
     for turn in range(_FINDS):
         for record in records:
             shown = [one for one in record.finds if one["picture"]]
-            if turn < min(2, len(shown)) and len(found) < _FINDS:
+            if turn < min(2, len(shown)) and len(finds) < _FINDS:
                 one = shown[turn]
-                found.append(
+                finds.append(
                     Find(
                         record.name,
                         shortened(one["arm"]),
@@ -114,4 +114,4 @@ def _finds(audit: Audit, folder: Path) -> list[Find]:
                         inline(folder, one["picture"]),
                     )
                 )
-    return found
+    return finds
