@@ -1,24 +1,26 @@
 """Read an original single file: find its family and configs, check it, give it diffusers names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from torch import Tensor
 
 from erasure.architectures.architecture import Architecture, Part
+from erasure.architectures.stable_diffusion import UNET
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.config_limits import require_plausible
 from erasure.checkpoints.checks.plain import require_plain
+from erasure.checkpoints.checks.plain_unet import FIRST_CONVOLUTION
 from erasure.checkpoints.checks.quantised import plain_weights, refuse_quantised
 from erasure.checkpoints.checks.unplaced import note_on_rest, unplaced
 from erasure.checkpoints.description import Description, shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
-from erasure.checkpoints.facts.bare_unet import with_prefix
 from erasure.checkpoints.facts.given_vae import GivenVae
 from erasure.checkpoints.facts.ldm_config import read_beside
 from erasure.checkpoints.facts.level_buffer import BUFFER
-from erasure.checkpoints.facts.statements import Statement, from_header, from_keys
+from erasure.checkpoints.facts.statements import MARKS, Statement, from_header, from_keys
 from erasure.checkpoints.facts.training_kind import SchedulerSource, TrainingKind
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading import embedded
@@ -36,6 +38,8 @@ from erasure.errors import CheckpointError
 from erasure.storage.pickles import is_pickle, read_pickle
 from erasure.storage.tensor_file import TensorFile, read_tensors
 
+_IN_ORIGINAL: Final = (FIRST_CONVOLUTION, "time_embed.0.weight", "out.2.weight")
+_IN_DIFFUSERS: Final = ("conv_in.weight", "time_embedding.linear_1.weight", "conv_out.weight")
 _REMEDY: Final = (
     "it is incomplete, fetch it again; or, if its model has sizes of its own, "
     "give --config FOLDER with its diffusers configs"
@@ -58,7 +62,7 @@ def read_single_file(
     Raises:
         CheckpointError: damaged, refused, another architecture, weights missing or of other shapes.
     """
-    file = with_prefix(open_file(path, allow_pickle=allow_pickle))
+    file = _with_prefix(open_file(path, allow_pickle=allow_pickle))
     supposed = describe_folder(config)[1] if config is not None else None
     family = family_of_file(file.tensors, path, supposed)  # first: it calls others by name
     refuse_quantised(file.tensors, file.metadata, str(path))
@@ -210,3 +214,20 @@ def _convert(
     require_shapes(converted, wanted, str(path))
     extras = {n: w for n, w in rest.items() if not n.endswith("position_ids")}
     return converted, extras
+
+
+def _with_prefix(file: TensorFile) -> TensorFile:
+    """A file that holds a UNet alone, as ComfyUI and diffusers write it, under the names of a whole
+    single file; any other file as it is."""
+    marks = {name: mark for name, mark in file.tensors.items() if name in MARKS}
+    named = {name: weight for name, weight in file.tensors.items() if name not in MARKS}
+    if _holds(named, _IN_DIFFUSERS):
+        named = UNET.to_original(named)
+    elif not _holds(named, _IN_ORIGINAL):
+        return file
+    prefixed = {f"{UNET.prefix}{name}": weight for name, weight in named.items()}
+    return replace(file, tensors={**prefixed, **marks})
+
+
+def _holds(names: Collection[str], wanted: Collection[str]) -> bool:
+    return all(name in names for name in wanted)
