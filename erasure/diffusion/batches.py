@@ -108,6 +108,8 @@ class Rollout:
     """The empty prompt, (B, ...)."""
     pull: "PulledBy | None" = None
     """Where the prompts come with others that say what becomes of them."""
+    asked: Condition | None = None
+    """What the network in training is asked where that is not `concept`, (B, ...)."""
 
     def __len__(self) -> int:
         return len(self.x_t)

@@ -144,6 +144,7 @@ def encode_concept(
         checkpoint.architecture.with_size(table, *_one_size(checkpoint, sets, size)),
         None if prompts is None else rows.of_lists(prompts, last),
         None if anchors is None else Anchors(latents_of(anchors.drawn), rows.of(anchors.targets)),
+        rows.texts,
     )
 
 

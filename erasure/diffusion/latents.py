@@ -132,6 +132,8 @@ class ConceptData:
     """Where a method works with prompts alone."""
     anchors: Anchors | None = None
     """Where a method learns from pictures of what stands in."""
+    words: Sequence[str] = field(default=(), compare=False)
+    """The P prompts as text; empty where they are not known."""
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

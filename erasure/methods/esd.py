@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from erasure.diffusion.batches import Rollout
+from erasure.diffusion.batches import BatchSource, Rollout
 from erasure.diffusion.denoiser import Denoiser, join
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.by_gradient import ByRollout
+from erasure.methods.hardening import HardenedRollouts, adversary_of
 from erasure.methods.protocol import Need
 from erasure.training.step import Step
 from erasure.training.trainer import Loss
@@ -54,8 +55,14 @@ class Esd(ByRollout):
     rollout: Literal["student", "frozen"] = "student"
     """Who draws the latents: the network in training, or the base."""
 
+    harden: int = 0
+    """Steps of an adversary in every step: it looks for an embedding that brings the concept back,
+    and the rollouts are learned under it as well. 0 is none."""
+
     def __post_init__(self) -> None:
         ByRollout.__post_init__(self)
+        if self.harden < 0:
+            raise ConfigError(f"harden is {self.harden}; give 0 or more steps of the adversary")
         if self.rollout not in ("student", "frozen"):
             raise ConfigError(f"rollout is {self.rollout!r}; give 'student' or 'frozen'")
 
@@ -66,7 +73,10 @@ class Esd(ByRollout):
 
     def run(self, task: Task, /) -> Iterator[Step]:
         """Train on rollouts."""
-        return task.train(self, self.rollouts(task, self.rollout), self, needs_frozen=True)
+        batches: BatchSource[Rollout] = self.rollouts(task, self.rollout)
+        if self.harden:
+            batches = HardenedRollouts(batches, adversary_of(task, self.harden, self.seed))
+        return task.train(self, batches, self, needs_frozen=True)
 
     def __call__(self, student: Denoiser, frozen: Denoiser, batch: Rollout, /) -> Loss:
         """The loss of one batch; no gradient flows through the base's answers."""
@@ -78,5 +88,6 @@ class Esd(ByRollout):
             )
             empty, concept = both.float().chunk(2)
             wanted = shifted(empty, concept, self.strength)
-        predicted = student(batch.x_t, batch.t, batch.concept)
+        asked = batch.concept if batch.asked is None else batch.asked
+        predicted = student(batch.x_t, batch.t, asked)
         return Loss(F.mse_loss(predicted.float(), wanted), torch.zeros(()))

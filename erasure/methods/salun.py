@@ -7,12 +7,13 @@ from typing import ClassVar, Literal
 import torch
 import torch.nn.functional as F
 
-from erasure.diffusion.batches import PictureBatch
+from erasure.diffusion.batches import BatchSource, PictureBatch
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.by_gradient import ByGradient
+from erasure.methods.hardening import HardenedPictures, adversary_of
 from erasure.methods.protocol import Need
 from erasure.training.retaining import predict_both, retain_loss, retain_target
 from erasure.training.step import Step
@@ -43,6 +44,9 @@ class SalUn(ByGradient):
     """What the retain term pulls to: the true noise (or velocity), as released, or what the model
     predicted before. The second has no gradient at the start and does not teach the model the
     accidents of a small retain set; it needs the base's values and a pass with them."""
+    harden: int = 0
+    """Steps of an adversary in every step: it looks for an embedding that brings the concept back,
+    and the forget samples are learned under it as well. 0 is none."""
 
     def __post_init__(self) -> None:
         ByGradient.__post_init__(self)
@@ -50,6 +54,8 @@ class SalUn(ByGradient):
             raise ConfigError(f"alpha is {self.alpha}; give 0 or more")
         if self.target not in ("moving", "frozen"):
             raise ConfigError(f"target is {self.target!r}; give 'moving' or 'frozen'")
+        if self.harden < 0:
+            raise ConfigError(f"harden is {self.harden}; give 0 or more steps of the adversary")
         if self.kept not in ("noise", "base"):
             raise ConfigError(f"kept is {self.kept!r}; give 'noise' or 'base'")
 
@@ -61,7 +67,10 @@ class SalUn(ByGradient):
 
     def run(self, task: Task, /) -> Iterator[Step]:
         """Train on pictures of the concept and of what is kept."""
-        return task.train(self, task.pictures(self), self, needs_frozen="frozen" in self.needs)
+        batches: BatchSource[PictureBatch] = task.pictures(self)
+        if self.harden:
+            batches = HardenedPictures(batches, adversary_of(task, self.harden, self.seed))
+        return task.train(self, batches, self, needs_frozen="frozen" in self.needs)
 
     def __call__(self, student: Denoiser, frozen: Denoiser, batch: PictureBatch, /) -> Loss:
         """Both losses of one batch; no gradient flows through the replacement's answer."""

@@ -200,13 +200,16 @@ class _Count:
     def _passes(self) -> tuple[int, int]:
         """For a forget sample: passes with a gradient, and those without."""
         method = self.recipe.method
+        hardening = getattr(method, "harden", 0)  # a pass forward and back, at three, each step
+        twice = 2 if hardening else 1
         if isinstance(method, ByRollout):  # half of the sampling on average, two passes each
-            return method.learned, method.asked + method.drawn * method.rollout_steps
-        learned = 2 if self.retain else 1
+            asked = method.asked * twice + int(hardening > 0) + 3 * hardening
+            return method.learned * twice, asked + method.drawn * method.rollout_steps
+        learned = twice + int(self.retain > 0)
         if isinstance(method, GradientAscent):
             return learned, 0
         two_passes = getattr(method, "kept", "noise") == "base" and self.retain
-        return learned, 2 if two_passes else 1
+        return learned, twice + int(bool(two_passes)) + 3 * hardening
 
     def disk(self) -> dict[str, int]:
         """What is written -> bytes."""

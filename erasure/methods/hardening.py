@@ -1,0 +1,213 @@
+"""Train against an attack: embeddings that bring the concept back, as further prompts to forget."""
+
+# B samples, P templates, E embedding features, C x H x W latents.
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from erasure.architectures.building import build_text_encoder
+from erasure.architectures.text_encoders import TIME_IDS, TextEncoder, TextEncoderPair
+from erasure.attacks.search.noisy import Noisy, require_finite, squared_error
+from erasure.attacks.search.slots import OPEN, Slots, slots_of
+from erasure.attacks.search.soft_row import capped, longest
+from erasure.attacks.search.vocabulary import Vocabulary, towers_of, vocabulary_of
+from erasure.diffusion.batches import BatchSource, PictureBatch, Rollout
+from erasure.diffusion.denoiser import Condition, Denoiser, join
+from erasure.diffusion.latents import ConceptData, Noised
+from erasure.diffusion.task import Task
+from erasure.errors import ConfigError
+from erasure.seeds import derived_seed
+from erasure.training.frozen import FrozenDenoiser
+
+STRIDE = 0.2
+"""Length of a step of the adversary, as a share of the longest row of the table."""
+
+
+def template_of(prompt: str, replacement: str) -> tuple[str, str]:
+    """A prompt with an open place where its replacement differs, and the words that stood there.
+
+    `a church at night` and `a castle at night` give `a {} at night` and `church`. Where nothing is
+    left out the place is at the front.
+    """
+    own, other = prompt.split(), replacement.split()
+    most, start, end = min(len(own), len(other)), 0, 0
+    while start < most and own[start] == other[start]:
+        start += 1
+    while end < most - start and own[-1 - end] == other[-1 - end]:
+        end += 1
+    behind = own[len(own) - end :]
+    return " ".join([*own[:start], OPEN, *behind]), " ".join(own[start : len(own) - end])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Adversary:
+    """Looks for the rows that make the network in training answer as if nothing were erased.
+
+    Every sample has a row of its own, which starts anew in every step of the training: at the
+    concept's own last word piece for samples of even place, at a random word for others. So a run
+    that is resumed, cut into other passes or shared among processes meets the same rows.
+
+    Source: in the manner of arXiv:2311.17717 (Receler) and arXiv:2408.16807 (STEREO), which train
+        against learned prompts. Here, as in our soft token, one row is learned, held to the longest
+        of the table, by normalised steps.
+    """
+
+    slots: Slots
+    vocabulary: Vocabulary
+    own: Tensor
+    """(P,) int64 token number of the concept's own last word piece in each template."""
+    steps: int
+    seed: int
+    device: torch.device
+
+    def told(self, student: Denoiser, shown: Noisy, position: int) -> Condition:
+        """The worst texts for these samples that were found, (B, ...), without gradient.
+
+        Args:
+            student: the network in training; no weight gets a gradient.
+            shown: noisy latents and the answer that must not come back.
+            position: place of the first sample in the stream.
+        """
+        places = range(position, position + len(shown))
+        which = torch.tensor(
+            [derived_seed(self.seed, "harden template", p) % len(self.own) for p in places]
+        )
+        rows = self._start(which, places)
+        limits = longest(self.slots)
+        for step in range(self.steps):
+            free = [row.detach().requires_grad_() for row in rows]
+            with torch.enable_grad():
+                condition = self.slots.told(free, which).to(self.device, torch.float32)
+                losses = squared_error(student, shown, condition)
+                require_finite(losses, step + 1, "adversary")
+                slopes = torch.autograd.grad(losses.sum(), free)
+            rows = [
+                capped(row.detach() - STRIDE * limit * _unit(slope), limit)
+                for row, slope, limit in zip(free, slopes, limits, strict=True)
+            ]
+        with torch.no_grad():
+            return self.slots.told(rows, which).to(self.device, torch.float32)
+
+    def _start(self, which: Tensor, places: Sequence[int]) -> list[Tensor]:
+        """One (B, 1, E) for each text encoder."""
+        random = [derived_seed(self.seed, "harden", p) % len(self.vocabulary) for p in places]
+        even = torch.tensor([place % 2 == 0 for place in places])
+        ids = torch.where(even, self.own[which], self.vocabulary.ids[random])
+        towers = towers_of(self.slots.text)
+        tables = [network.get_input_embeddings().weight.detach() for _, network in towers]
+        return [table[ids.to(table.device)].float()[:, None] for table in tables]
+
+
+def _unit(slope: Tensor) -> Tensor:
+    """Each row's gradient at length 1, (B, 1, E)."""
+    return slope / slope.norm(dim=-1, keepdim=True).clamp(min=1e-20)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HardenedPictures:
+    """Each forget sample twice: as it comes, and under the text that the adversary found for it."""
+
+    batches: BatchSource[PictureBatch]
+    adversary: Adversary
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a sample's latents, (C, H, W)."""
+        return self.batches.shape
+
+    def at(
+        self, position: int, count: int, student: Denoiser, frozen: FrozenDenoiser, /
+    ) -> PictureBatch:
+        """Twice `count` forget samples, and the same retain samples."""
+        batch = self.batches.at(position, count, student, frozen)
+        plain = batch.forget
+        shown = Noisy(plain.x_t, plain.t, plain.target)
+        told = self.adversary.told(student, shown, position)
+        twice = Noised(
+            torch.cat([plain.x_t, plain.x_t]),
+            torch.cat([plain.t, plain.t]),
+            torch.cat([plain.target, plain.target]),
+            join([plain.condition, told]),
+        )
+        return replace(batch, forget=twice, replacement=join([batch.replacement] * 2))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HardenedRollouts:
+    """Each rollout twice: as it comes, and asked by the text that the adversary found for it.
+
+    There is no picture, so what must not come back is the base's answer to the concept.
+    """
+
+    batches: BatchSource[Rollout]
+    adversary: Adversary
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a sample's latents, (C, H, W)."""
+        return self.batches.shape
+
+    def at(
+        self, position: int, count: int, student: Denoiser, frozen: FrozenDenoiser, /
+    ) -> Rollout:
+        """Twice `count` rollouts."""
+        batch = self.batches.at(position, count, student, frozen)
+        wanted = frozen(batch.x_t, batch.t, batch.concept)
+        shown = Noisy(batch.x_t, batch.t, wanted)
+        told = self.adversary.told(student, shown, position)
+        return replace(
+            batch,
+            x_t=torch.cat([batch.x_t, batch.x_t]),
+            t=torch.cat([batch.t, batch.t]),
+            concept=join([batch.concept] * 2),
+            replacement=join([batch.replacement] * 2),
+            empty=join([batch.empty] * 2),
+            asked=join([batch.concept, told]),
+        )
+
+
+def adversary_of(task: Task, steps: int, seed: int) -> Adversary:
+    """The adversary of a task, with the model's own text encoder on the task's device.
+
+    Args:
+        steps: of its search, for every step of the training; 1 or more.
+        seed: of its starts.
+
+    Raises:
+        ConfigError: the prompts are not known as text, or the model's text encoder has no table of
+            words that could be replaced.
+    """
+    text = build_text_encoder(task.checkpoint)
+    if not isinstance(text, TextEncoder | TextEncoderPair):
+        raise ConfigError("harden needs a model whose prompts are read by CLIP; set harden to 0")
+    text.to(task.device)
+    pairs = _pairs(task.data)
+    if not pairs:
+        raise ConfigError("harden needs the concept's prompts as text; set harden to 0")
+    made = list(dict.fromkeys(template_of(*pair) for pair in pairs))
+    words = vocabulary_of(text)
+    templates = [template for template, _ in made]
+    slots = slots_of(text, templates, 1, words, size=_size(task.data))
+    own = [words.cut(name)[-1] if words.cut(name) else int(words.ids[0]) for _, name in made]
+    return Adversary(slots, words, torch.tensor(own), steps, seed, task.device)
+
+
+def _size(data: ConceptData) -> tuple[int, int]:
+    """Height and width of the pictures in pixels, where the model is told them."""
+    told = data.prompts.tensors.get(TIME_IDS)
+    return (0, 0) if told is None else (int(told[0, 0]), int(told[0, 1]))
+
+
+def _pairs(data: ConceptData) -> list[tuple[str, str]]:
+    """Each forget prompt with its first replacement, as text."""
+    if not data.words:
+        return []
+    rows = [(data.forget.prompt.tolist(), data.replacements[:, :1].flatten().tolist())]
+    if data.texts is not None:
+        texts = data.texts
+        rows.append((texts.forget.tolist(), texts.replacements[:, :1].flatten().tolist()))
+    pairs = [pair for one, other in rows for pair in zip(one, other, strict=True)]
+    return list(dict.fromkeys((data.words[p], data.words[r]) for p, r in pairs))
