@@ -31,6 +31,7 @@ ERASE: Final[Options] = {
     "target": "method.target",
     "kept": "method.kept",
     "bound": "method.bound",
+    "harden": "method.harden",
     "steps": "method.steps",
     "batch_size": "method.batch_size",
     "micro_batch": "method.micro_batch",
