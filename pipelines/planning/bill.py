@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -157,9 +157,12 @@ class _Count:
                 pixels,
             )
             yield Stage("encode pictures", held).working(total, total * cost.flops)
-        components = self.planner.checkpoint.components
-        text = sum(self._weights(name) for name in components if name.startswith("text_encoder"))
+        text = self._text_weights()
         yield Stage("encode prompts", (Held("text encoders, fp32", 4 * text), pixels))
+
+    def _text_weights(self) -> int:
+        components = self.planner.checkpoint.components
+        return sum(self._weights(name) for name in components if name.startswith("text_encoder"))
 
     def _mask(self) -> Iterator[Stage]:
         saliency, network = self.recipe.saliency, self._network(self.recipe.scope)
@@ -191,6 +194,9 @@ class _Count:
             checkpointing=recipe.checkpointing,
             mask_in_main=self.mask_in_main,
         )
+        if getattr(recipe.method, "harden", 0):
+            reader = Held("text encoders of the adversary, fp32", 4 * self._text_weights())
+            steps = replace(steps, held=(*steps.held, reader))
         samples = training.steps * training.batch_size
         times = (3 + recipe.checkpointing) * learned + asked  # a backward pass costs two forward
         passes, flops = self._shared(samples * (learned + asked), samples * times * network.flops)

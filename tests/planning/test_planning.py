@@ -86,6 +86,19 @@ def test_a_dry_run_tells_memory_passes_time_and_disk_and_writes_nothing(
     assert told["disk"]["mask"] == pytest.approx(7.2e6 / 8, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("name", "passes"), [("salun", 3 + 3 + 2 * 3), ("esd", 2 + 16 + 5 + 2 * 3)]
+)
+def test_an_adversary_s_passes_are_counted(name: str, passes: int) -> None:
+    # With an adversary of two steps, of three passes each, forget samples come twice. SalUn: both
+    # with the retain sample, and three answers without a gradient. ESD: both, sixteen passes of the
+    # rollout, the base's two answers for both, and what must not come back.
+    recipe, planner = demo(method={"name": name, "harden": 2})
+    (train,) = [stage for stage in planner.bill(recipe).stages if stage.name == "train"]
+    assert train.passes == 150 * 8 * passes
+    assert "text encoders of the adversary, fp32" in {part.what for part in train.held}
+
+
 def test_a_run_tells_its_bill_before_the_first_picture_is_drawn(tmp_path: Path) -> None:
     place = "pipelines.run.erasing.Gatherer.gather"
     with patch(place, side_effect=ConfigError("here it would draw")):
