@@ -1,5 +1,6 @@
 """The embedded checkpoint and its classifier, as they are shipped."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from erasure import read_checkpoint
 from eval.errors import EvalError
 from eval.judges.canvas import WEIGHTS, judge_canvas, load_canvas_classifier
 from pipelines.configs.settings import resolve
+from pipelines.demo_checkpoint.nothing import KINDS
 from pipelines.drawing.generation import Request, draw_all
 from pipelines.run.models import DEMO_FOLDER, is_canvas
 from prompts.canvas import canvas_set
@@ -95,6 +97,15 @@ def test_the_judge_does_not_depend_on_the_batch_size() -> None:
     assert [(v.obj, v.style) for v in one] == [(v.obj, v.style) for v in all_at_once]
     # Convolutions of another batch size may round otherwise.
     assert max(abs(a.obj_score - b.obj_score) for a, b in zip(one, all_at_once, strict=True)) < 1e-4
+
+
+def test_the_card_of_the_judge_tells_its_error_on_drawings_and_on_every_kind_of_nothing() -> None:
+    card = WEIGHTS.with_suffix(".md").read_text(encoding="utf-8")
+    found = dict(re.findall(r"^\| (.+?) \| ([\d.]+) % \|", card, re.MULTILINE))
+    for kind in KINDS:
+        assert float(found[f"rejected, {kind}"]) > 80
+    assert float(found["classifier, object"]) >= 99.5
+    assert float(found["drawn, object"]) >= 95
 
 
 def test_a_file_that_is_no_classifier_is_named(tmp_path: Path) -> None:
