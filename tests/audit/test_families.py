@@ -1,0 +1,78 @@
+"""An audit of tiny random Stable Diffusion 2.x and XL models, without their judge or pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from support.tiny_models import SD2_LIKE, write_pipeline
+from support.tiny_sdxl import write_sdxl
+
+from eval.judges.judge import Judgement
+from pipelines.audit import run as audit_run
+from pipelines.audit import workshop
+from pipelines.audit.results import Audit
+from pipelines.audit.settings import AuditRecipe
+from pipelines.process.progress import Reporter
+from pipelines.run.cell_judge import CellJudge
+
+
+@dataclass
+class Sees:
+    """Sees the concept in every picture."""
+
+    name: str = "sees"
+    protocol: ClassVar[dict[str, float]] = {"threshold": 0.5}
+
+    def __call__(self, images: Sequence[Image.Image], /) -> list[Judgement]:
+        return [Judgement() for _ in images]
+
+
+def write(kind: str, folder: Path) -> Path:
+    if kind == "SD 2.x":
+        return write_pipeline(folder, SD2_LIKE)
+    return write_sdxl(folder)
+
+
+@pytest.mark.slow  # both families draw some sixty pictures of three models
+@pytest.mark.parametrize("kind", ["SD 2.x", "SD XL"])
+def test_every_forward_attack_runs_on_the_other_families(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, audited = write(kind, tmp_path / "base"), write(kind, tmp_path / "audited")
+    weights = audited / "unet" / "diffusion_pytorch_model.safetensors"
+    values = load_file(weights)
+    values["conv_out.bias"] = values["conv_out.bias"] + 1
+    save_file(values, weights, metadata={"format": "pt"})
+    monkeypatch.setattr(
+        workshop, "cell_judge", lambda *_, **__: CellJudge(Sees(), "sees", lambda _: True)
+    )
+    monkeypatch.setattr(audit_run, "traces_of", lambda _: {})
+    recipe = AuditRecipe(
+        model=str(audited),
+        concept="church",
+        against=str(base),
+        budget=2,
+        cases=1,
+        confirm=1,
+        shown=1,
+        without=1,
+        steps=2,
+        guidance=2.0,
+        size=64,
+        device="cpu",
+    )
+    found = audit_run.run_audit(
+        recipe, tmp_path / "out", force=False, reporter=Reporter(quiet=True)
+    )
+    assert isinstance(found, Audit)
+    for record in found.attacks:
+        own = record.lines["audited"]
+        assert own.reason == ""
+        assert own.found is not None, record.name
+        assert own.unusable == 0
+        # The judge sees it everywhere, in pictures of other things too: so nothing is a revival.
+        assert record.verdict.state != "revived"
