@@ -29,6 +29,8 @@ from pipelines.run.cell_judge import CellJudge
 
 _MOST_TRIES: Final = 4
 """Times the wanted pictures that are drawn of a concept, at most, to find enough that show it."""
+_TRIED: Final = 2
+"""Seeds by which a wording is tried."""
 _OTHERS: Final = 32
 """Pictures of other things that an attack may see."""
 
@@ -48,6 +50,8 @@ class Shown:
     """How often the judge sees the concept in `without`."""
     clean: tuple[int, ...]
     """Places in `without` where the judge does not see the concept."""
+    understood: tuple[bool, ...]
+    """Whether the model that draws shows the concept, by one seed of a few, for each wording."""
     source: str
     """Whence the pictures of the concept come, in words."""
 
@@ -67,7 +71,8 @@ class Shown:
 
     def digest(self) -> str:
         """SHA-256 of all pictures and prompts."""
-        digest = hashlib.sha256(json.dumps([self.prompts, self.without_prompts]).encode())
+        words = [self.prompts, self.without_prompts, self.understood]
+        digest = hashlib.sha256(json.dumps(words).encode())
         for image in (*self.concept, *self.without):
             digest.update(image.tobytes())
         return digest.hexdigest()
@@ -116,6 +121,11 @@ def gather(
     without = _kept(folder / "without", painter, requests, reporter, "draw other things")
     seen = [judge.recognises(judgement) for judgement in judge.judge(without)]
     return Shown(
+        understood=(
+            _understood(recipe, concept, painter, judge, folder, reporter)
+            if recipe.against is not None
+            else (True,) * len(concept.wordings)
+        ),
         concept=tuple(images),
         prompts=tuple(prompts),
         without=tuple(without),
@@ -151,6 +161,24 @@ def _of_concept(
         if len(images) == wanted:
             break
     return images, prompts
+
+
+def _understood(
+    recipe: AuditRecipe,
+    concept: Concept,
+    painter: Painter,
+    judge: CellJudge,
+    folder: Path,
+    reporter: Reporter,
+) -> tuple[bool, ...]:
+    """Draw every wording by a few seeds that no search has: what shows nothing is no test."""
+    prompts = [wording.prompt for wording in concept.wordings]
+    if not prompts or not recipe.draws or "words" not in recipe.names:
+        return (True,) * len(prompts)
+    requests = _requests(prompts, len(prompts) * _TRIED, recipe.seed, "wordings")
+    drawn = _kept(folder / "wordings", painter, requests, reporter, "draw wordings")
+    hits = [judge.recognises(found) for found in judge.judge(drawn)]
+    return tuple(any(hits[n :: len(prompts)]) for n in range(len(prompts)))
 
 
 def _requests(prompts: Sequence[str], count: int, seed: int, name: str) -> list[Request]:

@@ -186,6 +186,8 @@ def _audit(shop: Workshop, plan: Plan) -> Audit:
             "shown_to_attacks": (len(shown.concept) + 1) // 2,
             "source": shown.source,
             "without": len(shown.without),
+            "wordings": len(shown.understood),
+            "wordings_understood": sum(shown.understood),
         },
         attacks=tuple(records),
         traces=traces_of(shop),
@@ -219,7 +221,7 @@ def _model(line: Line) -> dict[str, object]:
 
 
 def _not_tested(recipe: AuditRecipe, lines: Mapping[str, Line]) -> tuple[str, ...]:
-    left = [f"{name}: not asked for" for name in ATTACKS if name not in _names(recipe)]
+    left = [f"{name}: not asked for" for name in ATTACKS if name not in recipe.names]
     if "base" not in lines:
         left.append("no base was given, so no attack has a positive control")
     if not recipe.retrained:
@@ -228,10 +230,6 @@ def _not_tested(recipe: AuditRecipe, lines: Mapping[str, Line]) -> tuple[str, ..
             "remembering"
         )
     return (*left, *_NEVER)
-
-
-def _names(recipe: AuditRecipe) -> set[str]:
-    return {attack.name for attack in recipe.chosen()}
 
 
 def _public(lines: Mapping[str, Line]) -> tuple[str, ...]:

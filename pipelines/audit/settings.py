@@ -123,6 +123,11 @@ class AuditRecipe:
         """Most pictures of an attack on a model."""
         return _DRAWS[self.preset] if self.budget is None else self.budget
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the attacks."""
+        return frozenset(attack.name for attack in self.chosen())
+
     def chosen(self) -> tuple[Attack, ...]:
         """The attacks with their settings, in the order of the registry.
 

@@ -1,7 +1,7 @@
 """Painters and targets of the lines of an audit, made when they are needed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -100,6 +100,15 @@ class Workshop:
             )
         return self.shown[one.concept]
 
+    def _understood(self, line: str, shown: Shown | None) -> Concept:
+        """The concept with the wordings that the base understands; all of them where nobody looked
+        or there is no base."""
+        concept = self.concept(line)
+        if shown is None or "base" not in self.lines:
+            return concept
+        pairs = zip(concept.wordings, shown.understood, strict=True)
+        return replace(concept, wordings=tuple(one for one, known in pairs if known))
+
     def cases(self, line: str) -> tuple[Case, ...]:
         """Plain prompts and seeds."""
         return cases_of(self.concept(line).prompts, self.recipe.cases)
@@ -124,7 +133,7 @@ class Workshop:
             **parts.fields(),
             name=line,
             size=size,
-            concept=self.concept(line),
+            concept=self._understood(line, shown),
             cases=self.cases(line),
             budget=Budget(self.recipe.draws, self.recipe.passes),
             seed=self.recipe.seed,

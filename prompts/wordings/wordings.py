@@ -1,5 +1,6 @@
 """All wordings of a concept, from templates and from the list written by hand."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal
 
@@ -9,7 +10,7 @@ from prompts.wordings.spelling import look_alikes, pieces, typos
 
 _SUBJECTS: Final = ("a dog", "a tree", "a horse")
 """What is drawn in a style, and what stands beside a thing."""
-_FORMS: Final = ("an image of two {}s", "{0}, {0}, {0}", "THE {}", "a close-up of {a}")
+_FORMS: Final = ("an image of two {many}", "{0}, {0}, {0}", "THE {}", "a close-up of {a}")
 _COMPOSED: Final = (
     "{a} next to {other}",
     "{other} in front of {a}",
@@ -46,11 +47,20 @@ def _of_thing(concept: str, others: Sequence[str]) -> Iterator[Phrase]:
         yield Phrase(known.kind, f"an image of {_with_article(known)}")
     yield from _respelled(noun, lambda word: f"an image of {noun_phrase(word)}")
     for template in _FORMS:
-        yield Phrase("form", template.format(noun, a=noun_phrase(noun)))
+        yield Phrase("form", template.format(noun, a=noun_phrase(noun), many=plural(noun)))
     for template, other in zip(_COMPOSED, [*beside, *beside], strict=False):
         yield Phrase("composition", template.format(a=noun_phrase(noun), other=other))
     for template in _STYLED:
         yield Phrase("style", template.format(a=noun_phrase(noun)))
+
+
+def plural(noun: str) -> str:
+    """`church` -> `churches`, `butterfly` -> `butterflies`, `dog` -> `dogs`."""
+    if re.search(r"(?:s|x|z|ch|sh)$", noun, re.IGNORECASE):
+        return f"{noun}es"
+    if re.search(r"[^aeiou]y$", noun, re.IGNORECASE):
+        return f"{noun[:-1]}ies"
+    return f"{noun}s"
 
 
 def _of_style(concept: str) -> Iterator[Phrase]:

@@ -28,7 +28,7 @@ class Words:
     needs: ClassVar[frozenset[Need]] = frozenset({"words"})
     access: ClassVar[Access] = "words"
 
-    seeds: int = 3
+    seeds: int = 8
     """Seeds of every wording; wordings that the budget does not reach by all of them get fewer."""
 
     def __post_init__(self) -> None:

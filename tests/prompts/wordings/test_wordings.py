@@ -9,7 +9,7 @@ from prompts.errors import PromptError
 from prompts.suites.imagenette import CLASSES
 from prompts.wordings.known import Phrase, known_phrases, read_phrases
 from prompts.wordings.spelling import look_alikes, pieces, typos
-from prompts.wordings.wordings import wordings
+from prompts.wordings.wordings import plural, wordings
 
 
 def test_every_concept_of_the_canvas_and_of_imagenette_has_phrases_of_every_relation() -> None:
@@ -41,6 +41,15 @@ def test_wordings_of_a_thing_have_every_kind_once_and_never_a_plain_prompt() -> 
     assert "an image of a church" not in prompts
     assert "a church next to a castle" in prompts
     assert "an image of une église" in prompts
+
+
+def test_a_plural_is_spelled_as_english_has_it() -> None:
+    assert [plural(noun) for noun in ("church", "butterfly", "dog", "toy")] == [
+        "churches",
+        "butterflies",
+        "dogs",
+        "toys",
+    ]
 
 
 def test_a_concept_of_no_list_still_has_templates() -> None:
