@@ -71,7 +71,7 @@ def mask(chosen: argparse.Namespace) -> Measured:
     }
     begun = clock()
     scores = saliency_scores(network, dict(network.named_parameters()))
-    del network  # as when `erasure.diffusion.edit.measure_saliency` returns
+    del network  # as when `erasure.diffusion.measuring.measure_saliency` returns
     found = salient_mask(scores, chosen.density)
     seconds = passes + clock() - begun
     held["after the weights are gone: mask"] = _bytes(found.entries.values())

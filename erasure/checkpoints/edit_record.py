@@ -21,6 +21,9 @@ class EditRecord:
     """What was done to which UNet, and what came out."""
 
     concept: str
+    """What was erased; where it was several concepts together, all of them."""
+    concepts: tuple[str, ...] = ()
+    """Each of several that were erased together; empty for a single one."""
     base: str = ""
     """What the model before is called: an id on the hub, or the last part of its path."""
     base_hash: str
@@ -46,9 +49,16 @@ class EditRecord:
     created: str = field(default_factory=utc_now)
     """ISO 8601."""
 
+    @property
+    def each(self) -> tuple[str, ...]:
+        """Every concept by itself."""
+        return self.concepts or (self.concept,)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; no path of this machine, whatever the settings are."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        concepts = list(values.pop("concepts"))
+        values |= {"concepts": concepts} if concepts else {}
         return values | {"config": without_folders(self.config)}
 
 

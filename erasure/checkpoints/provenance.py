@@ -44,7 +44,7 @@ class Provenance:
     @property
     def concepts(self) -> tuple[str, ...]:
         """Everything that was erased, oldest first, each once."""
-        return tuple(dict.fromkeys(edit.concept for edit in self.edits))
+        return tuple(dict.fromkeys(name for edit in self.edits for name in edit.each))
 
     def to_dict(self) -> dict[str, Any]:
         """What `erasure.json` says of the edits."""

@@ -16,7 +16,15 @@ import torch
 from torch import Tensor
 
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.latents import ConceptData, Draw, Noised, Pulls, noised, shuffled
+from erasure.diffusion.latents import (
+    ConceptData,
+    Draw,
+    Noised,
+    Pulls,
+    interleaved,
+    noised,
+    shuffled,
+)
 from erasure.diffusion.sample import ddim_step, ddim_times, guided_answer, step_pairs
 from erasure.diffusion.schedule import NoiseSchedule, Schedule
 from erasure.errors import ConfigError
@@ -69,7 +77,8 @@ class PictureBatches:
     ) -> PictureBatch:
         """As many forget as retain samples; neither network is asked anything."""
         data, seed = self.data, self.seed
-        rows = shuffled(len(data.forget), position, count, seed, "forget order")
+        groups = data.groups(data.forget.prompt)
+        rows = interleaved(groups, position, count, seed, "forget order")
         keys = [(seed, "forget", position + n) for n in range(count)]
         forget = noised(data.forget, data.prompts, self.schedule, list(map(Draw, rows, keys)))
         options = data.replacements.shape[1]
@@ -223,7 +232,8 @@ class RolloutBatches:
         """The random part of one sample, from its own stream."""
         texts = self.data.require_texts()
         generator = generator_for(self.seed, "rollout", place)
-        (prompt,) = shuffled(len(texts.forget), place, 1, self.seed, "rollout order")
+        groups = self.data.groups(texts.forget)
+        (prompt,) = interleaved(groups, place, 1, self.seed, "rollout order")
         options = texts.replacements.shape[1]
         return _Start(
             prompt,

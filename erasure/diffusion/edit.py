@@ -1,6 +1,6 @@
 """Erase a concept from a checkpoint: find the mask, move the selected weights, prove the rest."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from erasure.architectures.building import build_network, schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.merge import count_moved, merge_selected
@@ -17,9 +16,9 @@ from erasure.checkpoints.provenance import Provenance
 from erasure.diffusion.denoiser import TOKENS
 from erasure.diffusion.keeper import Keeper
 from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.offload import OffloadedGradients
+from erasure.diffusion.measuring import Measuring, measure_scores
 from erasure.diffusion.precision import rounded
-from erasure.diffusion.saliency import Pass, SaliencyConfig, accumulate_gradients, saliency_scores
+from erasure.diffusion.saliency import Pass, SaliencyConfig
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, TrainingError
 from erasure.masks.mask_file import mask_hash, require_base
@@ -39,7 +38,6 @@ from erasure.seeds import generator_for
 from erasure.solving.factors import Factors
 from erasure.storage.cache import content_key
 from erasure.storage.hashing import weights_hash
-from erasure.storage.mapped import let_go
 from erasure.team import ALONE, Team, require_same
 from erasure.training.selected import moved_outside
 from erasure.training.step import Step
@@ -72,6 +70,7 @@ def find_mask(
     scope: str = "full",
     concept: str = "",
     config: SaliencyConfig | None = None,
+    method: Method | None = None,
     device: torch.device | None = None,
     team: Team = ALONE,
     on_pass: Callable[[Pass], None] = lambda _: None,
@@ -83,6 +82,7 @@ def find_mask(
         density: share of the weights in scope, ranked together, in (0, 1].
         scope: one of `checkpoint.architecture.scopes`; only these weights are candidates.
         concept: noted in the mask.
+        method: whose loss it is where `config` says `own`.
         team: shares the samples; all are given the same and get the same mask.
         on_pass: told of progress.
 
@@ -90,6 +90,7 @@ def find_mask(
         ConfigError: an unknown kind or scope, a density out of range.
     """
     settings = config or SaliencyConfig()
+    how = Measuring(config=settings, method=method, device=device, team=team, on_pass=on_pass)
     if kind not in MASK_KINDS:
         raise ConfigError(f"mask is {kind!r}; give {', '.join(MASK_KINDS)} or a mask file")
     check_density(density)
@@ -100,47 +101,17 @@ def find_mask(
     elif kind == "all":
         mask = all_mask({name: checkpoint.network[name] for name in names})
     else:
-        scores = measure_saliency(
-            checkpoint, data, names, settings, device=device, team=team, on_pass=on_pass
-        )
+        scores = measure_scores(checkpoint, data, names, how)
         mask = salient_mask(scores, density) if kind == "salient" else inverse_mask(scores, density)
     info = replace(
         mask.info,
         scope=scope,
-        loss=settings.loss if kind in ("salient", "inverse") else "",
+        loss=how.loss if kind in ("salient", "inverse") else "",
         seed=settings.seed,
         concept=concept,
         base=checkpoint.network_hash(),
     )
     return mask.with_info(info)
-
-
-def measure_saliency(
-    checkpoint: Checkpoint,
-    data: ConceptData,
-    names: list[str],
-    config: SaliencyConfig,
-    *,
-    device: torch.device | None = None,
-    team: Team = ALONE,
-    on_pass: Callable[[Pass], None] = lambda _: None,
-) -> dict[str, Tensor]:
-    """|sum of forget gradients| of the named weights, by name, float32 on `device`, or in main
-    memory where `config` offloads them."""
-    data.require_pictures()
-    where = device or torch.device("cpu")
-    network = build_network(checkpoint).to(where)
-    let_go(checkpoint.network.values())  # the network holds a copy
-    weights = {k: w for k, w in network.named_parameters() if k in set(names)}
-    for weight in weights.values():
-        weight.requires_grad_(True)
-    offloaded = OffloadedGradients(weights) if config.offload else None
-    schedule = schedule_of(checkpoint)
-    for progress in accumulate_gradients(
-        checkpoint.architecture.denoiser(network), data, schedule, config, device=where, team=team
-    ):
-        on_pass(progress)
-    return offloaded.scores(team) if offloaded else saliency_scores(network, weights, team)
 
 
 def erase(
@@ -150,6 +121,7 @@ def erase(
     method: Method,
     *,
     concept: str = "",
+    concepts: Sequence[str] = (),
     record: Mapping[str, Any] | None = None,
     device: torch.device | None = None,
     checkpointing: bool = False,
@@ -164,6 +136,8 @@ def erase(
         data: what the method names among its needs: pictures, prompts, or both.
         mask: made from this checkpoint.
         method: how to erase, with all its settings.
+        concept: noted in the provenance.
+        concepts: each of several that are erased together, noted likewise.
         record: further settings to note in the provenance; plain JSON values.
         checkpointing: recompute activations in the backward pass; less memory, more time.
         team: shares every batch; all are given the same and get the same edit.
@@ -197,7 +171,7 @@ def erase(
     )
     history: list[Step] = []
     _run(method.run(task), history, on_step, task.keeper)
-    return _finish(task, method, concept, record, history)
+    return _finish(task, method, (concept, tuple(concepts)), record, history)
 
 
 def _run(
@@ -233,6 +207,8 @@ def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, meth
     # The names under which conditions have been hashed since the first saved states.
     for name, value in data.prompts.tensors.items():
         tensors["prompts" if name == TOKENS else f"added.{name}"] = value
+    if data.owners is not None:
+        tensors["owners"] = data.owners
     if data.anchors is not None:
         drawn = data.anchors.pictures
         tensors |= {"anchors.mean": drawn.mean, "anchors.std": drawn.std}
@@ -262,7 +238,7 @@ def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, meth
 def _finish(
     task: Task,
     method: Method,
-    concept: str,
+    named: tuple[str, tuple[str, ...]],
     record: Mapping[str, Any] | None,
     history: list[Step],
 ) -> Edit:
@@ -290,7 +266,8 @@ def _finish(
         base_hash=checkpoint.network_hash(),
         result_hash=weights_hash(merged),
         mask_hash=mask_hash(mask),
-        concept=concept,
+        concept=named[0],
+        concepts=named[1],
         objective=repr(method),
         config={"method": method.name, "facts": dict(outcome.facts), **(record or {})},
         density=mask.info.density,

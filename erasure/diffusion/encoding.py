@@ -98,6 +98,7 @@ def encode_concept(
     *,
     prompts: PromptLists | None = None,
     anchors: AnchorPixels | None = None,
+    owners: Mapping[str, int] | None = None,
     size: int | None = None,
     device: torch.device | None = None,
     cache: TensorCache | None = None,
@@ -112,6 +113,7 @@ def encode_concept(
         retain: pictures of all else; None for none.
         prompts: the concept's own prompts, for methods that need prompts.
         anchors: pictures of what stands in, for methods that need them.
+        owners: prompt to forget -> which of several concepts it shows; None for a single one.
         size: pixels a side where there are no pictures; the model's own if none.
         device: where to encode; CPU if none.
         cache: keeps results by the content of pictures, prompts and encoders.
@@ -145,6 +147,7 @@ def encode_concept(
         None if prompts is None else rows.of_lists(prompts, last),
         None if anchors is None else Anchors(latents_of(anchors.drawn), rows.of(anchors.targets)),
         rows.texts,
+        None if owners is None else torch.tensor([owners.get(text, -1) for text in rows.texts]),
     )
 
 

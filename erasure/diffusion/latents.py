@@ -3,7 +3,7 @@
 # N pictures, P prompts, K replacements, B samples, C x H x W latents.
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -34,6 +34,10 @@ class LatentSet:
 
     def __len__(self) -> int:
         return len(self.mean)
+
+    def __getitem__(self, rows: Tensor) -> "LatentSet":
+        """The chosen pictures, in the order of `rows`, (M,) int64."""
+        return LatentSet(self.mean[rows], self.std[rows], self.prompt[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,49 @@ class ConceptData:
     """Where a method learns from pictures of what stands in."""
     words: Sequence[str] = field(default=(), compare=False)
     """The P prompts as text; empty where they are not known."""
+    owners: Tensor | None = None
+    """(P,) int64 which of several concepts each prompt to forget shows, -1 for the others; None
+    where there is a single one."""
+
+    def groups(self, rows: Tensor) -> list[list[int]]:
+        """Places in `rows`, (N,) prompts to forget, concept by concept; one list of all where
+        there is a single one."""
+        if self.owners is None:
+            return [list(range(len(rows)))]
+        owners = self.owners[rows]
+        return [(owners == one).nonzero()[:, 0].tolist() for one in owners.unique().tolist()]
+
+    def by_concept(self) -> "list[ConceptData]":
+        """The same of each concept by itself; what is retained is common to all."""
+        if self.owners is None:
+            return [self]
+        return [self._only(one) for one in self.owners.unique().tolist() if one >= 0]
+
+    def _only(self, number: int) -> "ConceptData":
+        assert self.owners is not None
+        shown = (self.owners[self.forget.prompt] == number).nonzero()[:, 0]
+        texts, anchors = self.texts, self.anchors
+        if texts is not None:
+            own = (self.owners[texts.forget] == number).nonzero()[:, 0]
+            texts = replace(
+                texts,
+                forget=texts.forget[own],
+                replacements=texts.replacements[own],
+                concepts=None,
+                pulls=None if texts.pulls is None else texts.pulls[own],
+            )
+        if anchors is not None:
+            own = (self.owners[anchors.targets] == number).nonzero()[:, 0]
+            anchors = Anchors(anchors.pictures[own], anchors.targets[own])
+        return ConceptData(
+            self.forget[shown],
+            self.replacements[shown],
+            self.retain,
+            self.prompts,
+            texts,
+            anchors,
+            self.words,
+        )
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -165,13 +212,14 @@ class ConceptData:
             raise ConfigError("there are no anchor pictures; set data.anchors.drawn")
         drawn, targets = self.anchors.pictures, self.anchors.targets
         none = torch.zeros(0, dtype=torch.int64)
-        retain = drawn if also_retained else LatentSet(drawn.mean[none], drawn.std[none], none)
+        retain = drawn if also_retained else drawn[none]
         return ConceptData(
             LatentSet(drawn.mean, drawn.std, targets),
             drawn.prompt[:, None],
             retain,
             self.prompts,
             self.texts,
+            owners=self.owners,
         )
 
     def __post_init__(self) -> None:
@@ -241,6 +289,26 @@ def noised(
     t, x_0, eps = torch.cat(times), torch.stack(clean), torch.stack(noise)
     rows = latents.prompt[[draw.picture for draw in draws]]
     return Noised(schedule.add_noise(x_0, eps, t), t, schedule.target(x_0, eps, t), prompts[rows])
+
+
+def interleaved(
+    groups: Sequence[Sequence[int]], start: int, count: int, *key: int | str
+) -> list[int]:
+    """Positions start..start+count of an endless row that takes from each group in turn.
+
+    Within a group the order is that of `shuffled`, which a single group has as it is.
+
+    Args:
+        groups: members of each, at least one.
+    """
+    if len(groups) == 1:
+        return [groups[0][n] for n in shuffled(len(groups[0]), start, count, *key)]
+    row = []
+    for position in range(start, start + count):
+        place, number = divmod(position, len(groups))
+        (chosen,) = shuffled(len(groups[number]), place, 1, *key, number)
+        row.append(groups[number][chosen])
+    return row
 
 
 def shuffled(n: int, start: int, count: int, *key: int | str) -> list[int]:

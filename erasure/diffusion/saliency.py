@@ -3,7 +3,7 @@
 # B samples, C x H x W latents.
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,9 +24,12 @@ log = logging.getLogger(__name__)
 class SaliencyConfig:
     """How the forget loss is measured."""
 
-    loss: Literal["guided", "plain"] = "guided"
+    loss: Literal["guided", "plain", "own"] = "guided"
     """What the mask takes the gradient of: the error of the guided prediction, as in the paper's
-    release, or of the plain one."""
+    release, of the plain one, or the forget loss of the method itself."""
+    merge: Literal["union", "sum"] = "union"
+    """How the scores of several concepts become one, each divided by its mean: the largest, so
+    that what one concept alone needs stays in the mask, or their sum."""
     guidance_scale: float = 8.5
     """g of the guided prediction e(empty) + g (e(c) - e(empty)), as everywhere; 1 is none."""
     draws: int = 1
@@ -40,8 +43,12 @@ class SaliencyConfig:
     """Seed of the draws."""
 
     def __post_init__(self) -> None:
-        if self.loss not in ("guided", "plain"):
-            raise ConfigError(f"the saliency loss is {self.loss!r}; give 'guided' or 'plain'")
+        if self.loss not in ("guided", "plain", "own"):
+            raise ConfigError(
+                f"the saliency loss is {self.loss!r}; give 'guided', 'plain' or 'own'"
+            )
+        if self.merge not in ("union", "sum"):
+            raise ConfigError(f"merge is {self.merge!r}; give 'union' or 'sum'")
         if self.draws < 1 or self.batch_size < 1:
             raise ConfigError(
                 f"draws is {self.draws} and batch_size {self.batch_size}; give 1 or more of both"
@@ -130,6 +137,39 @@ def accumulate_gradients(
             )
         done = (start + len(part) - mine.start) * len(rows) // len(mine)
         yield Pass(done, len(rows), loss)
+
+
+def merged_scores(
+    each: Iterable[Mapping[str, Tensor]], how: Literal["union", "sum"]
+) -> dict[str, Tensor]:
+    """One score a weight from those of several concepts, which are divided by their means first.
+
+    The larger a concept's loss, the larger all its scores: undivided, one concept would fill the
+    mask. A union keeps what matters to one concept alone, which a sum ranks behind what matters a
+    little to all. One concept's scores stay as they are.
+
+    Args:
+        each: scores of one concept after the other, by the same names; they are changed in place.
+        how: `union` takes the largest, so that a threshold selects what it would select of any
+            one of them; `sum` adds them up.
+    """
+    merged: dict[str, Tensor] = {}
+    scale = 1.0
+    for number, scores in enumerate(each):
+        total = sum(float(score.double().sum()) for score in scores.values())
+        mean = total / sum(score.numel() for score in scores.values()) or 1.0
+        if number == 0:
+            merged, scale = dict(scores), mean
+            continue
+        for name, score in scores.items():
+            if number == 1:
+                merged[name].div_(scale)
+            score.div_(mean)
+            if how == "union":
+                torch.maximum(merged[name], score, out=merged[name])
+            else:
+                merged[name].add_(score)
+    return merged
 
 
 def saliency_scores(

@@ -74,5 +74,5 @@ def removed(
     taken = edits_of_patch(patch, weights)
     start = next((n for n, edit in enumerate(edits) if edit.base_hash == patch.info.base), None)
     left = edits[:start] if start is not None else tuple(e for e in edits if e not in taken)
-    concepts = tuple(dict.fromkeys(edit.concept for edit in taken))
+    concepts = tuple(dict.fromkeys(name for edit in taken for name in edit.each))
     return Provenance(edits=left, restored=Restored(concepts=concepts, base_hash=patch.info.base))

@@ -39,6 +39,9 @@ def erase(
             "data.size=512; again for more.",
         ),
     ] = None,
+    concepts: Annotated[
+        Path | None, typer.Option("--concepts", help="File of concepts to forget, one a line.")
+    ] = None,
     retain_prompts: Annotated[
         Path | None, typer.Option(help="File of prompts to keep, one a line.")
     ] = None,
@@ -65,11 +68,12 @@ def erase(
     from the defaults of the model's kind. `accelerate launch -m pipelines.cli erase ...`, on a CPU
     `torchrun --nproc_per_node 2 -m pipelines.cli erase ...`, shares the work among processes.
     """
+    from pipelines.configs.concepts import named_concepts, over_file
     from pipelines.configs.recipe_files import merge
     from pipelines.early import refuse_both, refuse_early
 
     refuse_both(resume=resume, force=force)
-    options = merge(options, _of_own_options(method, retain_prompts))
+    options = merge(_named_in(options, concepts), _of_own_options(method, retain_prompts))
     refuse_early(options, recipe)
     from pipelines.configs.set_options import with_settings
     from pipelines.planning import planning
@@ -79,6 +83,7 @@ def erase(
 
     named = _named(recipe, options, allow_code=allow_code or method is not None)
     options = with_settings(options, named, settings or ())
+    named = over_file(options, named_concepts(named))
     concept = _concept(merge(named, options))
     out = out or Path("out") / (re.sub(r"[^\w-]+", "-", concept.lower()).strip("-") or "concept")
     if not dry_run:
@@ -94,7 +99,17 @@ def erase(
         return
     erased = run_erasure(resolved, checkpoint, out, resume=resume, force=force, reporter=Reporter())
     if is_first():
-        _tell(erased, out, resolved.concept, facts, as_json=as_json)
+        _tell(erased, out, ", ".join(resolved.names), facts, as_json=as_json)
+
+
+def _named_in(options: dict[str, Any], file: Path | None) -> dict[str, Any]:
+    """The options with the concepts of the command line and of a file."""
+    from pipelines.configs.concepts import named_concepts
+    from prompts.files import read_prompts
+
+    more = list(read_prompts(file)) if file is not None else []
+    names = [*options.get("concepts", ()), *more]
+    return named_concepts({**options, "concepts": names}) if names else options
 
 
 def _of_own_options(method: str | None, retain_prompts: Path | None) -> dict[str, Any]:
@@ -132,7 +147,7 @@ def _concept(tables: dict[str, Any]) -> str:
             raise ConfigError(
                 f"{name} is missing; for example: erasure erase demo --concept church --out DIR"
             )
-    return str(tables["concept"])
+    return " ".join(map(str, (tables["concept"], *tables.get("concepts", ()))))
 
 
 def _tell_bill(bill: "Told", facts: dict[str, Any], *, as_json: bool) -> None:

@@ -34,6 +34,17 @@ def mask(
             "saliency.guidance=3 or data.size=256; again for more.",
         ),
     ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="The method whose loss it is, for --saliency-loss own.")
+    ] = None,
+    intersect: Annotated[
+        list[Path] | None,
+        typer.Option(help="A mask file: keep what it selects as well; again for more."),
+    ] = None,
+    union: Annotated[
+        list[Path] | None,
+        typer.Option(help="A mask file: add what it selects; again for more."),
+    ] = None,
     against: Annotated[
         Path | None, typer.Option(help="Another mask file: print the overlap with it.")
     ] = None,
@@ -43,17 +54,18 @@ def mask(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a mask, or look at one: density per block, overlap.
+    """Make a mask, or look at one: density per block, overlap, intersection, union.
 
     `accelerate launch -m pipelines.cli mask ...`, on a CPU `torchrun --nproc_per_node 2
     -m pipelines.cli mask ...`, shares the samples among processes.
     """
     from erasure.errors import ConfigError
+    from pipelines.configs.concepts import named_concepts
     from pipelines.early import refuse_early
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise ConfigError(f"--plot is {plot}; give a file that ends in .png")
-    options = {"model": model, **options}
+    options = {"model": model, **named_concepts(options), **_of_method(method, options)}
     facts: dict[str, Any] = {}
     path = Path(model).expanduser()
     if not path.is_file():
@@ -65,7 +77,14 @@ def mask(
     from pipelines.drawing.plots import plot_density
 
     other = None if against is None else load_mask(against)
-    if path.is_file() and (is_mask_file(path) or not ("concept" in options or recipe)):
+    if intersect or union:
+        _refuse_making(path, {**options, **({"set": settings} if settings else {})}, recipe, None)
+        made = _combined(path, intersect or [], union or [], out)
+        assert out is not None
+        plot = plot or out.with_suffix(".png")
+        claim(out, plot)
+        refuse_taken([out, plot], force=force)
+    elif path.is_file() and (is_mask_file(path) or not ("concept" in options or recipe)):
         _refuse_making(path, {**options, **({"set": settings} if settings else {})}, recipe, out)
         claim(plot)
         refuse_taken([plot], force=force)
@@ -95,6 +114,43 @@ def mask(
         plot_density(report.blocks, plot, overall=report.whole.density)
         result["plot"] = plot
     say(result, as_json=as_json)
+
+
+def _combined(
+    path: Path, intersect: list[Path], union: list[Path], out: Path | None
+) -> "SaliencyMask":
+    """What both lists make of a mask file.
+
+    Raises:
+        ConfigError: both lists are given, the first is no mask file, or there is no place for it.
+        MaskError: a mask cannot be read, or belongs to another base.
+    """
+    from erasure.errors import ConfigError
+    from erasure.masks.combining import intersection, union_of
+    from erasure.masks.mask_file import is_mask_file, load_mask
+
+    if intersect and union:
+        raise ConfigError("--intersect and --union are two masks; make one after the other")
+    name = "--intersect" if intersect else "--union"
+    if not path.is_file() or not is_mask_file(path):
+        raise ConfigError(
+            f"{path} is no mask file; write it as erasure mask {name} A.safetensors B"
+        )
+    if out is None or out.suffix != ".safetensors":
+        raise ConfigError(f"--out is {out}; give a name that ends in .safetensors for the new mask")
+    masks = [load_mask(file) for file in (path, *intersect, *union)]
+    return (intersection if intersect else union_of)(masks)
+
+
+def _of_method(method: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The method as a recipe's table; it is read for its own loss alone."""
+    from erasure.errors import ConfigError
+
+    if method is None:
+        return {}
+    if options.get("saliency", {}).get("loss") != "own":
+        raise ConfigError(f"--method is {method!r} and is read for --saliency-loss own alone")
+    return {"method": {"name": method}}
 
 
 def _refuse_making(

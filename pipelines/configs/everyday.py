@@ -21,7 +21,7 @@ _SALIENCY: Final[Options] = {
 }
 ERASE: Final[Options] = {
     "model": "model",
-    "concept": "concept",
+    "concept": "concepts",
     "instead": "instead",
     "mask": "mask",
     "density": "density",
@@ -59,7 +59,7 @@ ERASE: Final[Options] = {
     "cache": "cache",
 }
 MASK: Final[Options] = {
-    "concept": "concept",
+    "concept": "concepts",
     "density": "density",
     "scope": "scope",
     "kind": "mask",

@@ -10,6 +10,7 @@ from erasure.errors import ConfigError
 from erasure.methods import Method, Need, SalUn
 from erasure.storage.tables import build
 from erasure.training.trainer import TrainConfig
+from pipelines.configs.concepts import named_concepts, over_file
 from pipelines.configs.method_table import build_method, converted, kind_in
 from pipelines.configs.recipe import as_tables, dump_published, dump_toml
 from pipelines.configs.recipe_files import merge, shipped
@@ -46,7 +47,7 @@ class PicturesConfig:
     """Where one set of pictures comes from; all sources that are given are mixed."""
 
     drawn: int = 0
-    """How many the checkpoint itself draws from the prompts."""
+    """How many the checkpoint itself draws from the prompts; to forget, of each concept."""
     folder: str | None = None
     """A folder of pictures with `metadata.jsonl`, or with `prompt` for all."""
     dataset: str | None = None
@@ -129,6 +130,9 @@ class EraseRecipe:
     """A hub id, a folder, a .safetensors file, or the word demo."""
     concept: str
     """What to forget: any word or phrase that the model knows."""
+    concepts: tuple[str, ...] = ()
+    """What to forget: any word or phrase that the model knows. In a file these stand beside
+    `concept`, and all are forgotten together."""
     instead: str | None = None
     """A prompt or a name to see in its place, next, or any."""
     mask: str = SalUn.default_mask
@@ -176,6 +180,11 @@ class EraseRecipe:
             raise ConfigError(f"save_every is {self.save_every}; give 1 or more")
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All concepts."""
+        return (self.concept, *self.concepts)
+
+    @property
     def training(self) -> TrainConfig | None:
         """Settings of the optimiser; None where the method has none."""
         return self.method if isinstance(self.method, TrainConfig) else None
@@ -184,6 +193,7 @@ class EraseRecipe:
     def needs(self) -> frozenset[Need]:
         """What is made before the method runs: its own needs, and a measured mask's pictures."""
         measured = self.mask in ("salient", "inverse")
+        measured = measured and self.saliency.loss != "own"
         return self.method.needs | (frozenset({"pictures"}) if measured else frozenset())
 
 
@@ -206,7 +216,8 @@ def resolve(
         ConfigError: see `build`; the method is unknown, or has no such setting; or what was given
             would not be read, such as the density of a mask of all weights.
     """
-    over, file = converted(tables), converted(under or {})
+    over, file = named_concepts(converted(tables)), named_concepts(converted(under or {}))
+    file = over_file(over, file)
     made = _resolved(merge(file, over), canvas)
     alone: dict[str, str] = {}
     with suppress(ConfigError):  # what is wrong with the file alone may be mended over it
@@ -223,13 +234,13 @@ def _unread(recipe: EraseRecipe) -> dict[str, str]:
         anchors="anchors" in recipe.needs,
         instead=getattr(recipe.method, "reads_instead", True),  # one of the user's own may
         rows=getattr(recipe.method, "reads_rows", False),
-    )
+    ) | ({} if recipe.concepts else {"concepts": "there is a single concept"})
 
 
 def _resolved(tables: dict[str, Any], canvas: bool) -> EraseRecipe:
     settings, defaults = dict(tables), _defaults(canvas)
-    concept = settings.get("concept")
-    if canvas and isinstance(concept, str) and is_style(concept):
+    concepts = (settings.get("concept"), *(settings.get("concepts") or ()))
+    if canvas and any(isinstance(name, str) and is_style(name) for name in concepts):
         defaults = merge(defaults, shipped("defaults-canvas-style"))
     known = defaults.pop("methods")
     kind = kind_in(settings)

@@ -19,7 +19,7 @@ JUDGE_NAMES: Final = frozenset(
     ("canvas", "imagenet", "nudenet", "opennsfw", "q16", "resnet50", "safety-checker")
 )
 """The keys of `eval.judges.judges.JUDGES`, which itself takes long to import."""
-_SALIENCY: Final = ("loss", "guidance_scale", "draws", "batch_size", "offload")
+_SALIENCY: Final = ("loss", "merge", "guidance_scale", "draws", "batch_size", "offload")
 _SOURCE: Final = (
     "drawn",
     "folder",
@@ -120,8 +120,12 @@ def _of_mask(tables: Tables) -> Iterator[tuple[str, str]]:
     why = f"the mask is {mask}" if mask in _KINDS else f"the mask is the file {mask}"
     if mask not in ("salient", "inverse"):
         yield from ((f"saliency.{key}", f"{why} and measures no gradient") for key in _SALIENCY)
-    elif _at(tables, "saliency.loss") == "plain":
-        yield "saliency.guidance_scale", "the saliency loss is plain"
+    elif (loss := _at(tables, "saliency.loss")) in ("plain", "own"):
+        yield "saliency.guidance_scale", f"the saliency loss is {loss}"
+        if loss == "own":
+            yield "saliency.offload", "the saliency loss is own"
+    if mask in ("salient", "inverse") and not tables.get("concepts"):
+        yield "saliency.merge", "there is a single concept"
     if mask == "all" or mask not in _KINDS:
         yield "density", why
     if mask not in _KINDS:

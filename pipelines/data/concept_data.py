@@ -85,7 +85,7 @@ class Gatherer:
         captions = [text for part in (*own, *retained) for text in part.prompts]
         if captions:
             warn_of_prompts("captions", captions, self.checkpoint)
-        forget = _joined([*self._drawn("forget", self.plan.forget, forget_source.drawn), *own])
+        forget = _joined([*self._drawn_of_each(forget_source.drawn), *own])
         if forget is None and self.team.first:
             raise ConfigError(
                 "there is nothing to forget from; set data.forget.drawn, folder or dataset"
@@ -100,9 +100,9 @@ class Gatherer:
         anchors: AnchorPixels | None,
     ) -> ConceptData:
         replacement = dict(self.plan.replacement)
-        stand_ins = next(iter(replacement.values()))
         for prompt in forget.prompts if forget else ():  # those of the user's own pictures
-            replacement.setdefault(prompt, stand_ins)
+            part = self.plan.each[self.plan.owner(prompt)]
+            replacement.setdefault(prompt, next(iter(part.replacement.values())))
         for row in self.plan.rows:
             replacement.setdefault(row.target, (row.neutral,))
         prompts = self._prompts() if "prompts" in self.needs else None
@@ -120,6 +120,7 @@ class Gatherer:
                 retain,
                 prompts=prompts,
                 anchors=anchors,
+                owners=self._owners(forget),
                 size=self.config.size,
                 device=self.device,
                 cache=self.cache,
@@ -130,18 +131,38 @@ class Gatherer:
 
         Rows of a trainer's file stand in the place of the prompts to forget.
         """
-        lists = []
-        for role, prompts in (("forget", self.plan.forget), ("retain", self.plan.retain)):
-            count = min(len(prompts), _MOST_PROMPTS)
-            rows = sorted(shuffled(len(prompts), 0, count, self.seed, role, "texts"))
-            lists.append([prompts[row] for row in rows])
+        each = self.plan.each
+        lists = [
+            self._chosen("forget", part.forget, _MOST_PROMPTS // len(each), *number)
+            for part, number in zip(each, self._numbers, strict=True)
+        ]
+        retain = self._chosen("retain", self.plan.retain, _MOST_PROMPTS)
         if self.plan.rows:
             pulls = [
                 Pull(row.positive, row.unconditional, row.neutral, row.strength, row.weight)
                 for row in self.plan.rows
             ]
-            return PromptLists([row.target for row in self.plan.rows], lists[1], pulls=pulls)
-        return PromptLists(lists[0], lists[1])
+            return PromptLists([row.target for row in self.plan.rows], retain, pulls=pulls)
+        forget = [prompt for chosen in lists for prompt in chosen]
+        numbers = [n for n, chosen in enumerate(lists) for _ in chosen] if self.plan.parts else ()
+        return PromptLists(forget, retain, numbers)
+
+    def _chosen(self, role: Role, prompts: Sequence[str], most: int, *number: int) -> list[str]:
+        count = min(len(prompts), most)
+        rows = sorted(shuffled(len(prompts), 0, count, self.seed, role, "texts", *number))
+        return [prompts[row] for row in rows]
+
+    @property
+    def _numbers(self) -> list[tuple[int, ...]]:
+        """What makes the draws of each concept its own; nothing where there is a single one."""
+        return [(n,) for n in range(len(self.plan.parts))] or [()]
+
+    def _owners(self, forget: PromptedPixels | None) -> dict[str, int] | None:
+        """Prompt to forget, or caption of a picture -> which of several concepts it shows."""
+        if not self.plan.parts:
+            return None
+        texts = [*self.plan.forget, *(forget.prompts if forget else ())]
+        return {text: self.plan.owner(text) for text in texts}
 
     @property
     def _size(self) -> int:
@@ -155,16 +176,26 @@ class Gatherer:
         rows = shuffled(len(prompts), 0, count, self.seed, role, "prompts")
         yield from self._pictures(role, [prompts[row] for row in rows])
 
+    def _drawn_of_each(self, count: int) -> Iterator[PromptedPixels]:
+        """As many pictures of every concept to forget."""
+        prompts: list[str] = []
+        for part, number in zip(self.plan.each, self._numbers, strict=True):
+            rows = shuffled(len(part.forget), 0, count, self.seed, "forget", "prompts", *number)
+            prompts += [part.forget[row] for row in rows]
+        if prompts:
+            yield from self._pictures("forget", prompts)
+
     def _anchors(self) -> AnchorPixels | None:
         """Pictures of what stands in, and the prompt of the concept that each is for; in the first
         process alone."""
-        forget, seed = self.plan.forget, self.seed
-        targets, stand_ins = [], []
-        for n, row in enumerate(
-            shuffled(len(forget), 0, self.config.anchors.drawn, seed, "anchors", "prompts")
-        ):
-            options = self.plan.replacement[forget[row]]
-            targets.append(forget[row])
+        seed, count = self.seed, self.config.anchors.drawn
+        targets: list[str] = []
+        for part, number in zip(self.plan.each, self._numbers, strict=True):
+            rows = shuffled(len(part.forget), 0, count, seed, "anchors", "prompts", *number)
+            targets += [part.forget[row] for row in rows]
+        stand_ins = []
+        for n, target in enumerate(targets):
+            options = self.plan.replacement[target]
             stand_ins.append(options[derived_seed(seed, "anchors", "stand-in", n) % len(options)])
         drawn = _joined(list(self._pictures("anchors", stand_ins)))
         return None if drawn is None else AnchorPixels(drawn, targets)
@@ -249,15 +280,18 @@ class Gatherer:
 
     def _labels(self, role: Role, dataset: str) -> dict[int, str]:
         """ImageNette's class to forget, or all the others to retain."""
-        label = find_label(self.plan.concept)
-        if label is None:
-            raise ConfigError(
-                f"{self.plan.concept!r} is no class of ImageNette, so the labels of {dataset} say "
-                f"nothing of it; set data.{role}.prompt"
-            )
+        labels = []
+        for part in self.plan.each:
+            label = find_label(part.concept)
+            if label is None:
+                raise ConfigError(
+                    f"{part.concept!r} is no class of ImageNette, so the labels of {dataset} say "
+                    f"nothing of it; set data.{role}.prompt"
+                )
+            labels.append(label)
         if role == "forget":
-            return label_prompts([label])
-        return label_prompts(n for n in range(len(CLASSES)) if n != label)
+            return label_prompts(labels)
+        return label_prompts(n for n in range(len(CLASSES)) if n not in labels)
 
 
 def _joined(parts: Sequence[PromptedPixels]) -> PromptedPixels | None:

@@ -96,10 +96,11 @@ class _Count:
         self.drawn, self.own = (0, 0), (0, 0)
         if pictures:
             sources = recipe.data.forget, recipe.data.retain
-            self.drawn = sources[0].drawn, sources[1].drawn
+            self.drawn = len(recipe.names) * sources[0].drawn, sources[1].drawn
             self.own = _own(sources[0]), _own(sources[1])
         if "anchors" in recipe.needs:  # they are forgotten, and kept where the method says so
-            self.drawn = self.drawn[0] + recipe.data.anchors.drawn, self.drawn[1]
+            anchors = len(recipe.names) * recipe.data.anchors.drawn
+            self.drawn = self.drawn[0] + anchors, self.drawn[1]
         self.forget, self.retain = (a + b for a, b in zip(self.drawn, self.own, strict=True))
         self.mask_in_main = not (self.measured and not recipe.saliency.offload)
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.writing.folder import folder_size
 from erasure.diffusion.edit import Edit, erase
 from erasure.diffusion.latents import ConceptData
+from erasure.errors import ConfigError
 from erasure.local_paths import last_part
 from erasure.masks.mask_file import load_mask, save_mask
 from erasure.masks.mask_report import mask_report
@@ -46,7 +47,9 @@ from pipelines.run.models import is_canvas, open_model, pick_device
 from pipelines.run.run_folder import MASK, MODEL, RECIPE, RECIPE_HEADER, STATE, clear, may_write
 from pipelines.run.run_result import write_history, write_result
 from prompts.concepts.concepts import plan_concept
+from prompts.concepts.phrases import mentions
 from prompts.concepts.plan import ConceptPlan
+from prompts.concepts.together import together
 from prompts.trainer_rows import read_rows
 
 _log = logging.getLogger(__name__)
@@ -116,12 +119,19 @@ def cache_of(recipe: EraseRecipe) -> TensorCache:
 
 def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint) -> ConceptPlan:
     """The prompts of the recipe's concept; ConfigError where the model would not read one whole."""
-    plan = plan_concept(
-        recipe.concept,
-        family="canvas" if is_canvas(checkpoint) else "general",
-        instead=recipe.instead,
-        prompts=recipe.data.forget_prompts or None,
-        retain=recipe.data.retain_prompts,
+    family: Literal["canvas", "general"] = "canvas" if is_canvas(checkpoint) else "general"
+    extra = recipe.data.forget_prompts
+    plan = together(
+        [
+            plan_concept(
+                name,
+                family=family,
+                instead=recipe.instead,
+                prompts=_own_prompts(extra, name, recipe.names) or None,
+                retain=recipe.data.retain_prompts,
+            )
+            for name in recipe.names
+        ]
     )
     if recipe.data.rows is not None:
         read = read_rows(Path(recipe.data.rows))
@@ -130,6 +140,23 @@ def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint) -> ConceptPlan:
         plan = replace(plan, rows=read.rows)
     check_plan(plan, checkpoint)
     return plan
+
+
+def _own_prompts(prompts: Sequence[str], name: str, names: Sequence[str]) -> list[str]:
+    """Those of the user's prompts that show a concept: all where there is one.
+
+    Raises:
+        ConfigError: there are several, and a prompt names none.
+    """
+    if len(names) == 1:
+        return list(prompts)
+    for prompt in prompts:
+        if not any(mentions(prompt, one) for one in names):
+            raise ConfigError(
+                f"the prompt to forget {prompt[:80]!r} names none of {', '.join(names)}, so it is "
+                "not known whose it is; name one in it"
+            )
+    return [prompt for prompt in prompts if mentions(prompt, name)]
 
 
 def run_erasure(
@@ -256,6 +283,7 @@ def _train(
             mask,
             recipe.method,
             concept=plan.concept,
+            concepts=[part.concept for part in plan.parts],
             record={
                 "recipe": published_text(recipe),
                 **({"rows": [asdict(row) for row in plan.rows]} if plan.rows else {}),

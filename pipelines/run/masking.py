@@ -57,7 +57,8 @@ def make_mask(
     Raises:
         TrainingError: the forget loss is not finite, or another process is gone.
     """
-    total = len(data.forget) * recipe.saliency.draws
+    total = max(1, len(data.forget) or len(data.texts.forget if data.texts else ()))
+    total *= recipe.saliency.draws
     with reporter.stage("find the mask", total) as tick:
         done = 0
 
@@ -72,8 +73,9 @@ def make_mask(
             recipe.mask,  # type: ignore[arg-type]
             density=recipe.density,
             scope=recipe.scope,
-            concept=recipe.concept,
+            concept=", ".join(recipe.names),
             config=recipe.saliency,
+            method=recipe.method,
             device=pick_device(recipe.device),
             team=team,
             on_pass=on_pass,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from prompts.concepts.phrases import mentions
 from prompts.errors import PromptError
 from prompts.trainer_rows import TrainerRow
 
@@ -30,6 +31,32 @@ class ConceptPlan:
     rows: tuple[TrainerRow, ...] = ()
     """Prompts with what becomes of each, from a file of the trainers; in place of the concept's
     own, for the method that reads them."""
+    parts: "tuple[ConceptPlan, ...]" = ()
+    """The plans of several concepts that are forgotten together; they retain nothing."""
+
+    @property
+    def each(self) -> "tuple[ConceptPlan, ...]":
+        """The plan of every concept by itself."""
+        return self.parts or (self,)
+
+    def owner(self, prompt: str) -> int:
+        """Which concept a prompt is of: the one that forgets it, or else the first it names.
+
+        Raises:
+            PromptError: there are several, and it names none.
+        """
+        for number, part in enumerate(self.each):
+            if prompt in part.replacement:
+                return number
+        for number, part in enumerate(self.each):
+            if any(mentions(prompt, name) for name in part.erased):
+                return number
+        if self.parts:
+            raise PromptError(
+                f"the caption {prompt[:80]!r} names none of {self.concept}, so it is not known "
+                "which of them the picture shows; name one in it"
+            )
+        return 0
 
     def __post_init__(self) -> None:
         forget = set(self.forget)

@@ -34,6 +34,7 @@ from erasure.diffusion import edit
 from erasure.diffusion.edit import erase, find_mask
 from erasure.diffusion.encoding import encode_concept
 from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.measuring import measure_saliency
 from erasure.errors import ConfigError
 from erasure.masks.mask_file import mask_hash
 from erasure.seeds import generator_for, initial_noise
@@ -265,7 +266,7 @@ def test_every_weight_that_reads_the_added_condition_has_a_score(
 ) -> None:
     names = [name for name in checkpoint.network if name.startswith("add_embedding.")]
     assert len(names) == 4
-    scores = edit.measure_saliency(checkpoint, data, names, edit.SaliencyConfig())
+    scores = measure_saliency(checkpoint, data, names, edit.SaliencyConfig())
     assert all(float(scores[name].max()) > 0 for name in names)
 
 

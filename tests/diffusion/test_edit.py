@@ -18,8 +18,9 @@ from erasure.checkpoints import Checkpoint, Provenance
 from erasure.diffusion import edit, task
 from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Denoiser
-from erasure.diffusion.edit import Edit, erase, find_mask, measure_saliency
+from erasure.diffusion.edit import Edit, erase, find_mask
 from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.measuring import measure_saliency
 from erasure.diffusion.saliency import Pass, SaliencyConfig
 from erasure.errors import ConfigError, MaskError, TrainingError
 from erasure.masks.mask_file import mask_hash

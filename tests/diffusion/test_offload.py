@@ -8,8 +8,9 @@ from support.tiny import Toy, ToyDenoiser, toy_data, toy_schedule
 from torch import Tensor, nn
 
 from erasure.checkpoints import Checkpoint
-from erasure.diffusion.edit import find_mask, measure_saliency
+from erasure.diffusion.edit import find_mask
 from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.measuring import measure_saliency
 from erasure.diffusion.offload import OffloadedGradients
 from erasure.diffusion.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
 from erasure.masks.mask_file import mask_hash

@@ -1,0 +1,85 @@
+"""Several masks made one: what all select, or what any selects."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from erasure.errors import MaskError
+from erasure.masks.masks import MaskInfo, SaliencyMask
+
+
+def intersection(masks: Sequence[SaliencyMask]) -> SaliencyMask:
+    """What every mask selects: symmetric, idempotent, and never denser than the sparsest.
+
+    Raises:
+        MaskError: they belong to different bases, do not fit each other, or share no weight.
+
+    Source: arXiv:2504.12782, which trains the weights that lie in the masks of several seeds and
+        prompts.
+    """
+    _require_alike(masks)
+    names = [name for name in masks[0].entries if all(name in mask.entries for mask in masks)]
+    entries = {name: _folded(masks, name, both=True) for name in names}
+    if not any(bool(entry.any()) for entry in entries.values()):
+        raise MaskError("the masks share no weight; take denser ones, or their union")
+    return _described(entries, masks, "intersection")
+
+
+def union_of(masks: Sequence[SaliencyMask]) -> SaliencyMask:
+    """What any mask selects.
+
+    Raises:
+        MaskError: they belong to different bases, or do not fit each other.
+    """
+    _require_alike(masks)
+    names = dict.fromkeys(name for mask in masks for name in mask.entries)
+    entries = {name: _folded(masks, name, both=False) for name in names}
+    return _described(entries, masks, "union")
+
+
+def _folded(masks: Sequence[SaliencyMask], name: str, *, both: bool) -> Tensor:
+    parts = [mask.entries[name] for mask in masks if name in mask.entries]
+    folded = parts[0].clone()
+    for part in parts[1:]:
+        (torch.logical_and if both else torch.logical_or)(folded, part, out=folded)
+    return folded
+
+
+def _require_alike(masks: Sequence[SaliencyMask]) -> None:
+    first = masks[0]
+    for other in masks[1:]:
+        if other.info.base != first.info.base:
+            raise MaskError(
+                f"the masks belong to different models ({first.info.base[:12]} and "
+                f"{other.info.base[:12]}); make them from one"
+            )
+        for name, entry in other.entries.items():
+            if name in first.entries and first.entries[name].shape != entry.shape:
+                raise MaskError(
+                    f"the masks of {name} have shapes {tuple(first.entries[name].shape)} and "
+                    f"{tuple(entry.shape)}; make them from one model"
+                )
+
+
+def _described(entries: dict[str, Tensor], masks: Sequence[SaliencyMask], how: str) -> SaliencyMask:
+    """With what the masks have in common; where they differ, what is known of each."""
+    first = masks[0].info
+    infos = [mask.info for mask in masks]
+    made = SaliencyMask(entries, MaskInfo())
+
+    def joined(field: str) -> str:
+        return ", ".join(dict.fromkeys(value for one in infos if (value := getattr(one, field))))
+
+    scopes = {one.scope for one in infos}
+    return made.with_info(
+        replace(
+            first,
+            density=made.density,
+            scope=scopes.pop() if len(scopes) == 1 else "full",
+            loss=f"{how} of {len(masks)}: {joined('loss')}".rstrip(": "),
+            seed=first.seed if len({one.seed for one in infos}) == 1 else None,
+            concept=joined("concept"),
+        )
+    )
