@@ -18,7 +18,7 @@ LINES = [
     ["erase", "demo", "--concept", "x", "--saliency-loss", "guidance"],
     ["erase", "demo", "--concept", "x", "--device", "tpu"],
     ["erase", "demo", "--concept", "x", "--recipe", "nudty"],
-    ["erase", "demo", "--concept", "x", "--concept", "y"],
+    ["erase", "demo", "--concept", "x", "--concept", "x"],
     ["mask", "nosuch", "--concept", "x", "--out", "x.safetensors"],
     ["compare", "demo", "nosuch", "--prompt", "x", "--out", "x.png"],
     ["export", "nosuch", "--out", "x"],
