@@ -103,7 +103,8 @@ class Adversary:
 
 def _unit(slope: Tensor) -> Tensor:
     """Each row's gradient at length 1, (B, 1, E)."""
-    return slope / slope.norm(dim=-1, keepdim=True).clamp(min=1e-20)
+    length: Tensor = slope.norm(dim=-1, keepdim=True)
+    return slope / length.clamp(min=1e-20)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
