@@ -182,22 +182,29 @@ def test_rollouts_come_twice_and_are_asked_by_what_was_found(
     assert not torch.allclose(batch.asked.tokens[2:], plain.concept.tokens)
 
 
+@pytest.fixture(scope="module")
+def small(tiny_checkpoint: Checkpoint) -> Task:
+    data = encoded(tiny_checkpoint)
+    mask = find_mask(tiny_checkpoint, data, "all", scope="xattn")
+    return Task(checkpoint=tiny_checkpoint, data=data, mask=mask, device=CPU)
+
+
 @pytest.mark.parametrize("name", ["salun", "esd"])
 def test_a_hardened_erasure_is_seeded_keeps_its_mask_and_is_another_one(
-    name: str, task: Task
+    name: str, small: Task
 ) -> None:
     own = {"rollout_steps": 2} if name == "esd" else {}
     results = {}
     for harden in (0, 1, 1):
         method = make_method(name, steps=2, batch_size=2, learning_rate=1e-3, harden=harden, **own)
-        edit = erase(task.checkpoint, task.data, task.mask, method)
+        edit = erase(small.checkpoint, small.data, small.mask, method)
         assert edit.unselected_identical
         results.setdefault(harden, set()).add(weights_hash(edit.network))
     assert [len(found) for found in results.values()] == [1, 1]
     assert results[0] != results[1]
 
 
-def test_a_hardened_run_goes_on_where_it_was_cut(task: Task, tmp_path: Path) -> None:
+def test_a_hardened_run_goes_on_where_it_was_cut(small: Task, tmp_path: Path) -> None:
     class Cut(Exception):
         pass
 
@@ -205,11 +212,11 @@ def test_a_hardened_run_goes_on_where_it_was_cut(task: Task, tmp_path: Path) -> 
         raise Cut
 
     method = make_method("salun", steps=3, batch_size=2, learning_rate=1e-3, harden=1)
-    unbroken = erase(task.checkpoint, task.data, task.mask, method)
+    unbroken = erase(small.checkpoint, small.data, small.mask, method)
     state = tmp_path / "state.safetensors"
     with pytest.raises(Cut):
-        erase(task.checkpoint, task.data, task.mask, method, state=state, on_step=stop)
-    resumed = erase(task.checkpoint, task.data, task.mask, method, state=state)
+        erase(small.checkpoint, small.data, small.mask, method, state=state, on_step=stop)
+    resumed = erase(small.checkpoint, small.data, small.mask, method, state=state)
     assert weights_hash(resumed.network) == weights_hash(unbroken.network)
 
 
