@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 class PromptEncoder(Protocol):
     """Turns prompts into what the denoiser is told."""
 
+    @property
+    def towers(self) -> Sequence[tuple[Any, Any]]:
+        """The tokenizer and the network of each text encoder."""
+        ...
+
     def __call__(self, prompts: Sequence[str], batch_size: int = ..., /) -> Condition:
         """Encode prompts into a condition of as many rows, float32 on CPU."""
         ...

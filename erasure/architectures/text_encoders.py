@@ -42,6 +42,11 @@ class TextEncoder:
     network: Any
     """CLIPTextModel"""
 
+    @property
+    def towers(self) -> tuple[tuple[Any, Any], ...]:
+        """The tokenizer and the network."""
+        return ((self.tokenizer, self.network),)
+
     def __call__(self, prompts: Sequence[str], batch_size: int = 64) -> Condition:
         """Prompts, cut to the tokenizer's length -> (len(prompts), L, D), float32 on CPU."""
         return _in_parts(self, prompts, batch_size)
@@ -107,6 +112,11 @@ class TextEncoderPair:
     """CLIPTextModel, CLIPTextModelWithProjection"""
     zeros_unguided: bool = True
     """`force_zeros_for_empty_prompt`: guidance leads away from zeros, not from the empty prompt."""
+
+    @property
+    def towers(self) -> tuple[tuple[Any, Any], ...]:
+        """The tokenizer and the network of each."""
+        return tuple(zip(self.tokenizers, self.networks, strict=True))
 
     def __call__(self, prompts: Sequence[str], batch_size: int = 64) -> Condition:
         """Prompts, cut to the tokenizers' length -> tokens (len(prompts), L, D) and `text_embeds`

@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from erasure.architectures.architecture import Architecture, Codec
+from erasure.architectures.architecture import Architecture, Codec, PromptEncoder
 from erasure.architectures.building import DrawingParts, build_parts, schedule_of
-from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.schedule import NoiseSchedule
 from erasure.seeds import seeded_torch
@@ -21,7 +20,7 @@ class Parts:
     architecture: Architecture
     network: nn.Module
     schedule: NoiseSchedule
-    text: TextEncoder | TextEncoderPair
+    text: PromptEncoder
     codec: Codec
     latent_shape: tuple[int, int, int]
 
@@ -59,12 +58,11 @@ def random_weights(checkpoint: Checkpoint, seed: int) -> Checkpoint:
 
 def parts_of(parts: DrawingParts, checkpoint: Checkpoint, size: tuple[int, int]) -> Parts:
     """Share what draws the checkpoint's pictures, frozen."""
-    text: Any = parts.text
     return Parts(
         architecture=checkpoint.architecture,
         network=parts.network.eval().requires_grad_(False),
         schedule=schedule_of(checkpoint),
-        text=text,
+        text=parts.text,
         codec=parts.codec,
         latent_shape=checkpoint.architecture.latent_shape(checkpoint.description, *size),
     )

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from erasure.architectures.architecture import Architecture, Codec, PromptEncoder
-from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
 from erasure.attacks.payload import Case, Cost, Payload, Rows
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.schedule import NoiseSchedule
@@ -93,7 +92,7 @@ class Target:
     """The main component in evaluation mode; no weight wants a gradient, and no attack changes
     one."""
     schedule: NoiseSchedule
-    text: TextEncoder | TextEncoderPair
+    text: PromptEncoder
     """Frozen; gradients reach embeddings through `encode`."""
     codec: Codec
     """Its `encode` takes pixels (N, 3, H, W) in [-1, 1]."""

@@ -9,7 +9,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.finite import not_finite
 from erasure.checkpoints.provenance import HEADER, Provenance
 from erasure.checkpoints.reading.reading_file import open_file, read_single_file
-from erasure.checkpoints.reading.reading_folder import read_component, read_folder
+from erasure.checkpoints.reading.reading_folder import describe_folder, read_component, read_folder
 from erasure.checkpoints.verify_records import (
     MASK,
     NOT_RECORDED,
@@ -104,14 +104,15 @@ def _verify_file(path: Path) -> Verification:
 
 
 def _verify_folder(path: Path) -> Verification:
-    words = read_component(path, "unet").metadata
+    part = describe_folder(path)[1].main_part
+    words = read_component(path, part.component).metadata
     provenance = Provenance.from_header(words, str(path))
     record = read_record(path)
     if provenance is None and not stated_weights(words, str(path)) and record is None:
         raise _states_nothing(path)
     findings = _Findings()
     unet = _check_weights(findings, read_folder(path), words, provenance)
-    _check_words(findings, words, "words in the UNet's header")
+    _check_words(findings, words, f"words in the {part.title}'s header")
     if record is None:
         findings.unchecked["configs, tokenizers and other files"] = "there is no erasure.json"
     else:
@@ -147,11 +148,12 @@ def _check_weights(
     words: Mapping[str, str],
     provenance: Provenance | None,
 ) -> str:
-    """Hashes of all components; the UNet's is returned."""
+    """Hashes of all components; the main one's is returned."""
+    main = checkpoint.architecture.main
     stated = stated_weights(words, str(checkpoint.path))
     old = not stated
     if old and provenance is not None and provenance.edits:
-        stated = {"unet": provenance.last.result_hash}  # all that older versions wrote
+        stated = {main: provenance.last.result_hash}  # all that older versions wrote
     parts = dict(checkpoint.components)
     if checkpoint.extras or EXTRAS in stated:
         parts[EXTRAS] = checkpoint.extras
@@ -168,19 +170,19 @@ def _check_weights(
     bad = not_finite(parts)
     findings.checks.append(Check("values", _FINITE, bad or _FINITE))
     if provenance is not None and provenance.edits:
-        findings.checks.append(_erased(provenance, hashes["unet"]))
+        findings.checks.append(_erased(provenance, hashes[main], checkpoint))
     if provenance is not None and provenance.restored is not None:
         base = provenance.restored.base_hash
-        findings.checks.append(Check("restored base", base, hashes["unet"]))
-    return hashes["unet"]
+        findings.checks.append(Check("restored base", base, hashes[main]))
+    return hashes[main]
 
 
-def _erased(provenance: Provenance, unet: str) -> Check:
-    """A UNet from before an edit must not stand under the record of that edit."""
+def _erased(provenance: Provenance, network: str, checkpoint: Checkpoint) -> Check:
+    """A network from before an edit must not stand under the record of that edit."""
     wanted = "not the base of any"
-    undone = [e.concept for e in provenance.edits if e.moved and e.base_hash == unet]
+    undone = [e.concept for e in provenance.edits if e.moved and e.base_hash == network]
     return Check(
-        "UNet after its edits",
+        f"{checkpoint.architecture.main_part.title} after its edits",
         wanted,
         f"the one before {undone[0]} was erased" if undone else wanted,
     )

@@ -13,7 +13,7 @@ from erasure.architectures.text_encoders import TIME_IDS, TextEncoder, TextEncod
 from erasure.attacks.search.noisy import Noisy, require_finite, squared_error
 from erasure.attacks.search.slots import OPEN, Slots, slots_of
 from erasure.attacks.search.soft_row import capped, longest
-from erasure.attacks.search.vocabulary import Vocabulary, towers_of, vocabulary_of
+from erasure.attacks.search.vocabulary import Vocabulary, vocabulary_of
 from erasure.diffusion.batches import BatchSource, PictureBatch, Rollout
 from erasure.diffusion.denoiser import Condition, Denoiser, join
 from erasure.diffusion.latents import ConceptData, Noised
@@ -96,7 +96,7 @@ class Adversary:
         random = [derived_seed(self.seed, "harden", p) % len(self.vocabulary) for p in places]
         even = torch.tensor([place % 2 == 0 for place in places])
         ids = torch.where(even, self.own[which], self.vocabulary.ids[random])
-        towers = towers_of(self.slots.text)
+        towers = self.slots.text.towers
         tables = [network.get_input_embeddings().weight.detach() for _, network in towers]
         return [table[ids.to(table.device)].float()[:, None] for table in tables]
 

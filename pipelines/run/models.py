@@ -10,6 +10,7 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.diffusion.schedule import Prediction
@@ -90,8 +91,7 @@ def find_model(model: str) -> Path:
         folder = Path(
             snapshot_download(model, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_TWINS)
         )
-        parts = ("unet", "vae", "text_encoder")
-        if not all(any((folder / part).glob("*.safetensors")) for part in parts):  # twins alone
+        if not _has_weights(folder):  # twins alone
             folder = Path(snapshot_download(model, allow_patterns=_HUB_FILES))
         return folder
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as err:
@@ -100,6 +100,14 @@ def find_model(model: str) -> Path:
             f"{model!r} is neither a path here nor could it be had from the hub ({reason}); "
             "check the name and the network, or give a local folder"
         ) from err
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether each part of some architecture has a file of weights there."""
+    return any(
+        all(any((folder / part.component).glob("*.safetensors")) for part in architecture.parts)
+        for architecture in ARCHITECTURES.values()
+    )
 
 
 def is_canvas(checkpoint: Checkpoint) -> bool:

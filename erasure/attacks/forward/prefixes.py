@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
-from erasure.architectures.text_encoders import TextEncoderPair
 from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_positive
@@ -63,8 +62,7 @@ class Prefixes:
 
 def _words(target: Target) -> list[str]:
     """Pieces of the vocabulary that end a word and have letters alone, by their ids."""
-    text = target.text
-    tokenizer: Any = text.tokenizers[0] if isinstance(text, TextEncoderPair) else text.tokenizer
+    tokenizer, _ = target.text.towers[0]
     listed = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
     endings = [piece.removesuffix("</w>") for piece, _ in listed if piece.endswith("</w>")]
     words = [word for word in endings if word.isascii() and word.isalpha()]

@@ -10,14 +10,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from erasure.architectures.architecture import PromptEncoder
 from erasure.architectures.text_encoders import (
     POOLED,
-    TextEncoder,
-    TextEncoderPair,
     TokenIds,
     with_size,
 )
-from erasure.attacks.search.vocabulary import Vocabulary, towers_of
+from erasure.attacks.search.vocabulary import Vocabulary
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import ConfigError
 
@@ -40,7 +39,7 @@ def opened(prompt: str, name: str) -> str:
 class Slots:
     """Prompts that are cut into tokens once, and the places in them that are open."""
 
-    text: TextEncoder | TextEncoderPair
+    text: PromptEncoder
     prompts: tuple[str, ...]
     """P texts with a stand-in word at each open place: what is drawn with vectors in its place."""
     tokens: tuple[TokenIds, ...]
@@ -85,7 +84,7 @@ class Slots:
 
 
 def slots_of(
-    text: TextEncoder | TextEncoderPair,
+    text: PromptEncoder,
     templates: Sequence[str],
     count: int,
     vocabulary: Vocabulary,
@@ -121,7 +120,7 @@ def slots_of(
                 f"{len(ids)} tokens that the text encoder reads; shorten what stands before them"
             )
         places.append(numbers)
-    ends = torch.tensor([len(row) - 1 for row in _cut(towers_of(text)[0][0], prompts)])
+    ends = torch.tensor([len(row) - 1 for row in _cut(text.towers[0][0], prompts)])
     at = torch.tensor(places, dtype=torch.int64).reshape(len(prompts), count)
     return Slots(text, prompts, tokens, at, ends, size)
 

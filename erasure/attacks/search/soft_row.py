@@ -10,7 +10,6 @@ from torch import Tensor
 
 from erasure.attacks.search.noisy import Show, noisy, require_finite, squared_error
 from erasure.attacks.search.slots import Slots
-from erasure.attacks.search.vocabulary import towers_of
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.latents import shuffled
 from erasure.diffusion.schedule import NoiseSchedule
@@ -63,7 +62,7 @@ def longest(slots: Slots) -> list[float]:
     """The length of the longest row of each text encoder's table."""
     return [
         float(network.get_input_embeddings().weight.detach().float().norm(dim=1).max())
-        for _, network in towers_of(slots.text)
+        for _, network in slots.text.towers
     ]
 
 
@@ -77,7 +76,7 @@ def row_of(slots: Slots, number: int) -> Vectors:
     """The embeddings (1, E) of a word by its token number."""
     return tuple(
         network.get_input_embeddings().weight.detach()[number : number + 1].float().cpu()
-        for _, network in towers_of(slots.text)
+        for _, network in slots.text.towers
     )
 
 

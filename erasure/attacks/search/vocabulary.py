@@ -9,19 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
+from erasure.architectures.architecture import PromptEncoder
 from erasure.errors import ConfigError
 
 Pieces = Literal["words", "all"]
 _SHORTEST: int = 3
 """Letters of a name from which on every word that contains it counts as naming the concept."""
-
-
-def towers_of(text: TextEncoder | TextEncoderPair) -> tuple[tuple[Any, Any], ...]:
-    """The tokenizer and the network of each text encoder."""
-    if isinstance(text, TextEncoder):
-        return ((text.tokenizer, text.network),)
-    return tuple(zip(text.tokenizers, text.networks, strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +56,7 @@ class Vocabulary:
 
 
 def vocabulary_of(
-    text: TextEncoder | TextEncoderPair, *, pieces: Pieces = "words", without: Sequence[str] = ()
+    text: PromptEncoder, *, pieces: Pieces = "words", without: Sequence[str] = ()
 ) -> Vocabulary:
     """The vocabulary of a model's text encoders.
 
@@ -75,7 +68,7 @@ def vocabulary_of(
     Raises:
         ConfigError: nothing is left.
     """
-    towers = towers_of(text)
+    towers = text.towers
     tokenizer = towers[0][0]
     own = dict(tokenizer.get_vocab())
     for other, _ in towers[1:]:
