@@ -4,7 +4,7 @@ The parts are those of docs/memory.md. What is read from a mapped file is not co
 takes such pages back when it needs them.
 """
 
-# N weights of the UNet, s of them selected.
+# N weights of the main component, s of them selected.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -78,14 +78,14 @@ class Chosen:
     """Most selected weights of one parameter."""
 
 
-def chosen_weights(unet: Mapping[str, Tensor], selected: Mapping[str, int]) -> Chosen:
+def chosen_weights(network: Mapping[str, Tensor], selected: Mapping[str, int]) -> Chosen:
     """Count what a mask chooses.
 
     Args:
-        unet: every weight by name; only shapes are read.
+        network: every weight by name; only shapes are read.
         selected: parameter that the mask names -> how many of its weights are free.
     """
-    sizes = {name: weight.numel() for name, weight in unet.items()}
+    sizes = {name: weight.numel() for name, weight in network.items()}
     positions = 0
     for name, count in selected.items():
         bits = count > FEW and 32 * count > sizes[name]  # as `Positions.of` chooses
@@ -177,10 +177,10 @@ def training_stages(
 
 
 def merging_stage(chosen: Chosen, stored: int) -> Stage:
-    """The new values beside the base, and the merged UNet; all in main memory.
+    """The new values beside the base, and the merged network; all in main memory.
 
     Args:
-        stored: bytes of the UNet as the checkpoint stores it.
+        stored: bytes of the main component as the checkpoint stores it.
     """
     held = (
         Held("trained weights, fp32", 4 * chosen.weights, main=True),

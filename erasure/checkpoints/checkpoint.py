@@ -30,7 +30,7 @@ class Checkpoint:
     architecture: Architecture
     path: Path
     components: Mapping[str, Mapping[str, Tensor]]
-    """`unet`, `vae`, `text_encoder` and, in SD XL, `text_encoder_2` -> diffusers name -> weight.
+    """Component of the architecture, such as `unet` or `vae` -> diffusers name -> weight.
     Text names have `text_model.`."""
     description: Description
     extras: Mapping[str, Tensor] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     """What the model did not hold and was taken from elsewhere: a sentence each, to be shown."""
     kind: TrainingKind = field(default_factory=TrainingKind)
-    """Who says what the UNet predicts and at which noise levels."""
+    """Who says what the model predicts and at which noise levels."""
 
     @property
     def edits(self) -> tuple[EditRecord, ...]:

@@ -18,7 +18,7 @@ def utc_now() -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EditRecord:
-    """What was done to which UNet, and what came out."""
+    """What was done to which network, and what came out."""
 
     concept: str
     """What was erased; where it was several concepts together, all of them."""
@@ -27,9 +27,9 @@ class EditRecord:
     base: str = ""
     """What the model before is called: an id on the hub, or the last part of its path."""
     base_hash: str
-    """`erasure.storage.hashing.weights_hash` of the UNet before, as stored."""
+    """`erasure.storage.hashing.weights_hash` of the main component before, as stored."""
     result_hash: str = ""
-    """The same of the UNet after, as the edit left it; filled in when that is first written. A
+    """The same of it after, as the edit left it; filled in when that is first written. A
     copy in a narrower type has another, which stands beside the edits."""
     mask_hash: str = ""
     """Hash of the mask; empty where there was none, or where it is not known."""
@@ -43,7 +43,7 @@ class EditRecord:
     moved: int
     """Weights that differ from the base in any bit."""
     total: int
-    """Weights of the UNet."""
+    """Weights of the main component."""
     version: str
     """The version of this package that made the edit."""
     created: str = field(default_factory=utc_now)

@@ -24,12 +24,12 @@ class Restored:
     concepts: tuple[str, ...]
     """What the edits had erased."""
     base_hash: str
-    """`weights_hash` of the UNet before those edits, which is the UNet here."""
+    """`weights_hash` of the network before those edits, which is the network here."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """What was done to a UNet, one erasure after the other."""
+    """What was done to a network, one erasure after the other."""
 
     edits: tuple[EditRecord, ...] = ()
     """Oldest first. An edit that was made of an edited model begins where the one before ended;

@@ -62,8 +62,8 @@ def verify(path: Path) -> Verification:
 
     Compared are the weights of every component, all other files of a folder but its card, the
     words of headers and records, and in a run the mask, the recipe and the figures. All weights
-    must be finite, and the UNet must not be the one from before an edit that it is said to have.
-    What the version that wrote it did not record is listed in `unchecked`.
+    must be finite, and the main component must not be the one from before an edit that it is said
+    to have. What the version that wrote it did not record is listed in `unchecked`.
 
     Raises:
         CheckpointError: it cannot be read, or states nothing that could be compared.
@@ -94,13 +94,13 @@ def _verify_file(path: Path) -> Verification:
         raise _states_nothing(path)
     checkpoint = read_single_file(path)
     findings = _Findings()
-    unet = _check_weights(findings, checkpoint, words, provenance)
+    network = _check_weights(findings, checkpoint, words, provenance)
     if DATA_HASH in words:
         findings.checks.append(Check("file data", words[DATA_HASH].lower(), data_hash(path)))
     else:
         findings.unchecked["file data"] = NOT_RECORDED
     _check_words(findings, words, "header words")
-    return Verification(path, provenance, tuple(findings.checks), findings.unchecked, unet)
+    return Verification(path, provenance, tuple(findings.checks), findings.unchecked, network)
 
 
 def _verify_folder(path: Path) -> Verification:
@@ -111,14 +111,14 @@ def _verify_folder(path: Path) -> Verification:
     if provenance is None and not stated_weights(words, str(path)) and record is None:
         raise _states_nothing(path)
     findings = _Findings()
-    unet = _check_weights(findings, read_folder(path), words, provenance)
+    network = _check_weights(findings, read_folder(path), words, provenance)
     _check_words(findings, words, f"words in the {part.title}'s header")
     if record is None:
         findings.unchecked["configs, tokenizers and other files"] = "there is no erasure.json"
     else:
         check_record(findings.checks, record, provenance, path)
         check_files(findings.checks, findings.unchecked, record, path)
-    return Verification(path, provenance, tuple(findings.checks), findings.unchecked, unet)
+    return Verification(path, provenance, tuple(findings.checks), findings.unchecked, network)
 
 
 def _verify_run(path: Path) -> Verification:

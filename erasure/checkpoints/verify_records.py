@@ -44,7 +44,8 @@ def read_record(folder: Path) -> Mapping[str, Any] | None:
 def check_record(
     checks: list[Check], record: Mapping[str, Any], provenance: Provenance | None, folder: Path
 ) -> None:
-    """`erasure.json` against its checksum, and its edits against those in the UNet's header."""
+    """`erasure.json` against its checksum, and its edits against those in the header of the main
+    component's file."""
     file = str(folder / FILE_NAME)
     if CHECKSUM in record:
         checks.append(Check(f"words of {FILE_NAME}", str(record[CHECKSUM]), checksum(record)))

@@ -130,7 +130,7 @@ def erase(
     save_every: int = 50,
     on_step: Callable[[Step], None] = lambda _: None,
 ) -> Edit:
-    """Move selected weights of the UNet so that it forgets.
+    """Move selected weights of the main component so that it forgets.
 
     Args:
         data: what the method names among its needs: pictures, prompts, or both.
@@ -227,6 +227,7 @@ def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, meth
         fixed = replace(method, micro_batch=None)
     return content_key(
         base=checkpoint.network_hash(),
+        # Under the name of the first family, as saved states have been hashed since the first.
         unet=dict(checkpoint.description.components[checkpoint.architecture.main]),
         scheduler=dict(checkpoint.description.scheduler),
         data=weights_hash(tensors),

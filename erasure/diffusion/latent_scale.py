@@ -1,4 +1,4 @@
-"""How the latents of an autoencoder become those that a UNet is trained on, and back."""
+"""How the latents of an autoencoder become those that a denoiser is trained on, and back."""
 
 # B samples, C x h x w latents.
 

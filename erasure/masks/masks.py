@@ -32,7 +32,7 @@ class MaskInfo:
     concept: str = ""
     """What is to be forgotten."""
     base: str = ""
-    """`erasure.storage.hashing.weights_hash` of the UNet that the mask belongs to."""
+    """`erasure.storage.hashing.weights_hash` of the network that the mask belongs to."""
 
     def __post_init__(self) -> None:
         check_density(self.density)

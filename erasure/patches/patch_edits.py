@@ -20,7 +20,7 @@ def edits_since(
     Args:
         edits: of the model after.
         before: of the model that the patch is for.
-        base: `weights_hash` of its UNet.
+        base: `weights_hash` of its main component.
 
     Returns:
         Those from the first that begins at the base; where none does, as between copies in other

@@ -156,7 +156,7 @@ class EraseRecipe:
     vae: str | None = None
     """A file or folder with a VAE, in the place of the model's or where it has none."""
     prediction: Literal["epsilon", "v"] | None = None
-    """What the UNet predicts, where the model itself does not say."""
+    """What the model predicts, where it does not say itself."""
     allow_pickle: bool = False
     """Also read .ckpt, .pt and .bin, weights only."""
     cache: str | None = None

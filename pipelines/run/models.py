@@ -25,7 +25,7 @@ DEMO_FOLDER: Final = Path(__file__).parents[1] / "assets" / "demo"
 CANVAS_NAME: Final = "diffusion-erasure-canvas"
 """`_name_or_path` in the model index of the embedded checkpoint and of all made from it."""
 PREDICTIONS: Final[Mapping[str, Prediction]] = {"epsilon": "epsilon", "v": "v_prediction"}
-"""What a user calls what a UNet predicts -> what diffusers calls it."""
+"""What a user calls what a model predicts -> what diffusers calls it."""
 _HUB_FILES: Final = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
 _HUB_TWINS: Final = ["*.fp16.*", "*.fp16-*", "*non_ema*", "vae_*/*"]
 """The same weights again, in a smaller type or before averaging, and SD XL's other autoencoders:

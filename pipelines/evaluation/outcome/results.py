@@ -27,7 +27,7 @@ class ModelRecord:
 
     name: str
     hash: str
-    """`erasure.storage.hashing.weights_hash` of the UNet."""
+    """`erasure.storage.hashing.weights_hash` of the main component."""
     family: str
     concept: str | None = None
     """What the model itself says was erased from it, all of it, with commas."""

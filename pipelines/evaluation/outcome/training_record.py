@@ -16,7 +16,7 @@ class TrainingRecord:
     """For the report; None where it is not there, as for a model from elsewhere."""
 
     density: Mapping[str, float] | None
-    """Block of the UNet -> share of its weights that were free to move."""
+    """Block of the network -> share of its weights that were free to move."""
     losses: Sequence[tuple[int, float]] | None
     """(step, loss)."""
 

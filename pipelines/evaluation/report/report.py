@@ -32,7 +32,7 @@ def write_report(
     Args:
         results: what to show.
         folder: where the pictures lie, and where the page goes.
-        density: block of the UNet -> share of its weights in the mask, in the order to draw.
+        density: block of the network -> share of its weights in the mask, in the order to draw.
         losses: (step, loss) of the training; losses that are not finite leave gaps.
 
     Returns:
