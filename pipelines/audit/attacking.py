@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from erasure.attacks import Attack, Attempt, Cost, Payload, Target
+from erasure.attacks.gradient.copying import near_copies
 from erasure.attacks.protocol import lacking
 from erasure.errors import OutOfMemoryError, TrainingError
 from erasure.seeds import derived_seed
@@ -23,7 +24,7 @@ from pipelines.audit.cells import (
     search_path,
     write_cell,
 )
-from pipelines.audit.drawing import Job, draw_jobs
+from pipelines.audit.drawing import Job, draw_jobs, pixels_in
 from pipelines.audit.material import write_picture
 from pipelines.audit.workshop import Workshop
 from pipelines.drawing.generation import Painter, Picture
@@ -211,7 +212,9 @@ def run_confirmation(
     jobs = [(cell.attempts[n].payload, s) for n, s in zip(chosen, seeds, strict=True)]
     with shop.reporter.stage(f"{attack.name} on {line}, fresh seeds", len(jobs)) as tick:
         pictures = draw_jobs(painter, jobs, tick)
-    hits = [one.hit for one in looked_at(judge, pictures)]
+    copied = _copied(shop, line, [payload for payload, _ in jobs], pictures)
+    looked = looked_at(judge, pictures)
+    hits = [one.hit and not copy for one, copy in zip(looked, copied, strict=True)]
     shown = _keep(shop, f"{line}/{attack.name}.confirmed", pictures, [True] * len(pictures))
     payload = f"payloads/{attack.name}.safetensors" if line == "audited" else None
     if payload and not save_payload(shop.folder / payload, cell.attempts[places[0]].payload):
@@ -229,6 +232,19 @@ def run_confirmation(
     )
     write_cell(path, made)
     return made
+
+
+def _copied(
+    shop: Workshop, line: str, payloads: Sequence[Payload], pictures: Sequence[Picture]
+) -> list[bool]:
+    """Which pictures only give back what their payload was learned on."""
+    if not any("learned on" in payload.replay for payload in payloads):
+        return [False] * len(pictures)
+    target = shop.target(line)
+    return [
+        near_copies(target, payload.replay, pixels_in([picture]).to(target.device))[0]
+        for payload, picture in zip(payloads, pictures, strict=True)
+    ]
 
 
 def _seed(one: Attempt) -> int:

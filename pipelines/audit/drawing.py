@@ -66,6 +66,11 @@ def pixels_of(painter: Painter, payloads: Sequence[Payload], seeds: Sequence[int
     pictures = draw_jobs(painter, list(zip(payloads, seeds, strict=True)))
     if not all(picture.finite for picture in pictures):
         raise TrainingError(f"{_LOST} but values that are not finite; lower its learning rate")
+    return pixels_in(pictures)
+
+
+def pixels_in(pictures: Sequence[Picture]) -> Tensor:
+    """(B, 3, H, W) uint8 of pictures of one size."""
     arrays = [np.asarray(picture.image, dtype=np.uint8) for picture in pictures]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
 

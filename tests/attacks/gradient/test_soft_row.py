@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.tiny import CPU, seeded, toy_latents, toy_schedule
+from support.attacked import SIDE, tiny_checkpoint, tiny_target
+from support.tiny import CPU, random_pictures, seeded, toy_latents, toy_schedule
 from support.tiny_prompts import KINDS, networks_of, tiny_text
 from torch import Tensor
 
+from erasure.attacks.gradient.copying import near_copies
 from erasure.attacks.search.slots import Slots, slots_of
 from erasure.attacks.search.soft_row import (
     RowSearch,
@@ -179,3 +181,16 @@ def test_a_picture_near_one_that_was_learned_on_is_a_copy() -> None:
     assert copies(learned_on + 0.1 * noise, learned_on, held).tolist() == [True] * 3
     assert copies(held + 0.1 * noise, learned_on, held).tolist() == [False] * 3
     assert copies(noise, learned_on, held).tolist() == [False] * 3
+
+
+def test_what_was_learned_on_is_a_copy_when_it_is_drawn_again(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    target = tiny_target(tiny_checkpoint(tmp_path_factory.mktemp("copied")))
+    pixels = random_pictures(["a church"] * 4, 1, SIDE).pixels  # those that the target was shown
+    replay = {"learned on": [0, 2], "held back": [1, 3]}
+    assert near_copies(target, replay, pixels) == [True, False, True, False]
+    others = random_pictures(["a church"] * 2, 7, SIDE).pixels
+    assert near_copies(target, replay, others) == [False, False]
+    assert near_copies(target, {}, pixels) == [False] * 4
+    assert near_copies(target, {"learned on": [0], "held back": []}, pixels) == [False] * 4
