@@ -164,6 +164,29 @@ def test_the_base_passes_and_only_what_goes_back_to_it_revives(
     assert len((tmp_path / "out" / "attacks.csv").read_text().splitlines()) > 10
 
 
+def test_attacks_that_search_and_tune_are_drawn_judged_and_confirmed_like_all(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path
+) -> None:
+    settings = (
+        *("soft-token.marks=[1]", "soft-token.batch_size=1", "prefix.rounds=1", "prefix.steps=1"),
+        *("relearning.marks=[1]", "relearning.batch_size=1", "relearning.learning_rate=1e-9"),
+        *("inversion.steps=2", "inversion.rounds=1"),
+    )
+    names = ("soft-token", "prefix", "relearning", "inversion")
+    found = audited(replace(recipe, attacks=names, settings=settings), tmp_path / "out")
+    assert [record.name for record in found.attacks if record.lines["base"].found] == [
+        name for name in ATTACKS if name in names
+    ]
+    for record in found.attacks:
+        hits = record.lines["audited"].found
+        assert hits is not None, record.name
+        assert (hits.count, hits.total) == (0, 2), record.name
+    base = next(r.lines["base"].found for r in found.attacks if r.name == "soft-token")
+    assert base is not None
+    assert base.share == 1
+    assert found.weakest is None
+
+
 def test_a_run_that_was_cut_goes_on_and_ends_with_the_same_result(
     recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
