@@ -18,7 +18,7 @@ from erasure.architectures.scopes import Predicate, in_scope
 from erasure.architectures.text_encoders import TokenIds
 from erasure.checkpoints.layout.renaming import Convert
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import Schedule
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
@@ -146,7 +146,7 @@ class Architecture:
     denoiser: Callable[[nn.Module], Denoiser]
     """Wraps the main component as objectives call it; it alone knows which tensors of a condition
     go where."""
-    schedule: Callable[[Mapping[str, Any]], NoiseSchedule]
+    schedule: Callable[[Mapping[str, Any]], Schedule]
     """Makes the forward process of a diffusers scheduler config."""
     sample: Callable[[Mapping[str, Any], tuple[int, int], int], tuple[Tensor, Tensor, Condition]]
     """Makes what the denoiser takes of one sample, without values: x_t (1, C, h, w), t (1,) and a

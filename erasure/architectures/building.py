@@ -12,7 +12,7 @@ from torch import nn
 
 from erasure.architectures.architecture import Codec, PromptEncoder
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import Schedule
 
 
 def build_network(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -74,7 +74,7 @@ def build_parts(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device
     )
 
 
-def schedule_of(checkpoint: Checkpoint) -> NoiseSchedule:
+def schedule_of(checkpoint: Checkpoint) -> Schedule:
     """Make the forward process that a checkpoint's scheduler config describes.
 
     Raises:

@@ -10,6 +10,7 @@ from erasure.architectures.architecture import Architecture, Codec, PromptEncode
 from erasure.architectures.building import DrawingParts, build_parts, schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.schedule import NoiseSchedule
+from erasure.errors import ConfigError
 from erasure.seeds import seeded_torch
 
 
@@ -56,12 +57,23 @@ def random_weights(checkpoint: Checkpoint, seed: int) -> Checkpoint:
     )
 
 
+def _discrete(checkpoint: Checkpoint) -> NoiseSchedule:
+    """Make the schedule; attacks count its times and split its latents."""
+    schedule = schedule_of(checkpoint)
+    if not isinstance(schedule, NoiseSchedule):
+        raise ConfigError(
+            f"attacks need a model that noises in discrete steps, and {checkpoint.path} is "
+            f"{checkpoint.architecture.title}, which does not; audit another model"
+        )
+    return schedule
+
+
 def parts_of(parts: DrawingParts, checkpoint: Checkpoint, size: tuple[int, int]) -> Parts:
     """Share what draws the checkpoint's pictures, frozen."""
     return Parts(
         architecture=checkpoint.architecture,
         network=parts.network.eval().requires_grad_(False),
-        schedule=schedule_of(checkpoint),
+        schedule=_discrete(checkpoint),
         text=parts.text,
         codec=parts.codec,
         latent_shape=checkpoint.architecture.latent_shape(checkpoint.description, *size),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from erasure.diffusion.denoiser import Condition, Denoiser, join
 from erasure.diffusion.latents import ConceptData, Draw, Noised, noised
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import Schedule
 from erasure.errors import ConfigError, TrainingError
 from erasure.team import ALONE, Team, share_of
 
@@ -108,7 +108,7 @@ class Pass:
 def accumulate_gradients(
     denoise: Denoiser,
     data: ConceptData,
-    schedule: NoiseSchedule,
+    schedule: Schedule,
     config: SaliencyConfig,
     *,
     device: torch.device,

@@ -13,7 +13,7 @@ from erasure.diffusion.batches import BatchSource, PictureBatches
 from erasure.diffusion.keeper import Keeper
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.precision import Precision
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import Schedule
 from erasure.masks.masks import SaliencyMask
 from erasure.solving.factors import Factors
 from erasure.storage.mapped import let_go
@@ -60,7 +60,7 @@ class Task:
     outcome: Outcome = field(default_factory=Outcome)
 
     @property
-    def schedule(self) -> NoiseSchedule:
+    def schedule(self) -> Schedule:
         """The forward process of the model."""
         return schedule_of(self.checkpoint)
 

@@ -19,14 +19,15 @@ from erasure.architectures.registry import ARCHITECTURES
 from erasure.architectures.sd1 import SD1
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import Description
+from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import CheckpointError, ConfigError
-from erasure.methods import SalUn
+from erasure.methods import Esd, SalUn
 
 ROOT = Path(__file__).parents[2]
 
 
 class Flat(Toy):
-    """A network whose main component is called `transformer`, with a saved table of no weights."""
+    """A network of a flow model, with a saved table of no weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,6 +73,7 @@ FLAT: Architecture = replace(
     check_configs=check_flat,
     build_network=build_flat,
     denoiser=ToyDenoiser,
+    schedule=lambda config: RectifiedFlow(),
     scopes={"full": lambda name: True, "told": lambda name: name.startswith("told.")},
     never_masked=lambda name: name == "table",
 )
@@ -126,6 +128,12 @@ def test_an_own_architecture_is_masked_erased_written_read_and_proved(
     verified = verify(out)
     assert verified.passed
     assert "transformer after its edits" in {check.name for check in verified.checks}
+
+
+def test_a_method_that_its_schedule_cannot_serve_is_refused(flat: Checkpoint) -> None:
+    data, mask = toy_data(), find_mask(flat, toy_data(), "all")
+    with pytest.raises(ConfigError, match="needs a schedule of discrete betas"):
+        erase(flat, data, mask, Esd(steps=1))
 
 
 def test_its_own_scopes_hold_and_others_are_unknown(flat: Checkpoint) -> None:
