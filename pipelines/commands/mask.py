@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from erasure.masks.mask_report import MaskReport
     from erasure.masks.masks import SaliencyMask
     from erasure.masks.overlap import Shared
+    from erasure.methods import Need
+    from pipelines.configs.settings import EraseRecipe
 
 
 @one_voice()
@@ -65,7 +67,7 @@ def mask(
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise ConfigError(f"--plot is {plot}; give a file that ends in .png")
-    options = {"model": model, **named_concepts(options), **_of_method(method, options)}
+    options = {"model": model, **_of_method(method, options), **named_concepts(options)}
     facts: dict[str, Any] = {}
     path = Path(model).expanduser()
     if not path.is_file():
@@ -150,7 +152,7 @@ def _of_method(method: str | None, options: dict[str, Any]) -> dict[str, Any]:
         return {}
     if options.get("saliency", {}).get("loss") != "own":
         raise ConfigError(f"--method is {method!r} and is read for --saliency-loss own alone")
-    return {"method": {"name": method}}
+    return {"mask": "salient", "method": {"name": method}}
 
 
 def _refuse_making(
@@ -217,13 +219,20 @@ def _make(options: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask
         cache=cache_of(resolved),
         team=team,
         reporter=reporter,
-        needs=frozenset({"pictures" if measured else "prompts"}),
+        needs=_needs(resolved) if measured else frozenset({"prompts"}),
     )
     data = gatherer.gather()
     with enough_memory("measuring the mask", of_saliency(resolved, device), device):
         made = make_mask(resolved, checkpoint, data, team=team, reporter=reporter)
     team.wait()  # all have seen that the file is not there
     return made, facts
+
+
+def _needs(recipe: "EraseRecipe") -> "frozenset[Need]":
+    """What a measured mask looks at."""
+    if recipe.saliency.loss == "own":
+        return recipe.method.needs - {"frozen"}
+    return frozenset({"pictures"})
 
 
 def _for_people(
