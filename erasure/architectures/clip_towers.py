@@ -1,5 +1,6 @@
 """CLIP's text encoders and tokenizers, as transformers has them."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,12 +13,15 @@ from erasure.architectures.loading import fill
 from erasure.checkpoints.description import encoder_of
 from erasure.errors import CheckpointError
 from erasure.storage.bare_names import require_bare
+from erasure.storage.json_text import parsed
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
 
 CLIP_WINDOW: Final = 77
 """Tokens that CLIP's text encoder reads, where its config does not say."""
+_RULES: Final = ("normalizer", "pre_tokenizer", "decoder")
+"""Entries of a `tokenizer.json` that hold regular expressions; `CLIPTokenizer` brings its own."""
 
 
 def clip_of(config: Mapping[str, Any]) -> nn.Module:
@@ -58,6 +62,21 @@ def build_tokenizers(checkpoint: "Checkpoint") -> tuple[Any, ...]:
     return tuple(build_tokenizer(checkpoint, name) for name in checkpoint.description.tokenizers())
 
 
+def _without_rules(content: bytes) -> bytes:
+    """Take out of a `tokenizer.json` how text is cut and changed before it is looked up.
+
+    CLIP's own rules hold whatever the file says, and a regular expression of a file could take for
+    ever on a short prompt. What is no JSON object is left for the library to refuse.
+    """
+    try:
+        values = parsed(content)
+    except ValueError:
+        return content
+    if not isinstance(values, dict):
+        return content
+    return json.dumps({**values, **dict.fromkeys(_RULES)}).encode()
+
+
 def build_tokenizer(checkpoint: "Checkpoint", name: str) -> Any:  # noqa: ANN401
     """Build the CLIPTokenizer of one of the checkpoint's vocabularies.
 
@@ -70,7 +89,7 @@ def build_tokenizer(checkpoint: "Checkpoint", name: str) -> Any:  # noqa: ANN401
     with TemporaryDirectory() as folder:
         for file, content in files.items():
             place = Path(folder) / require_bare(file, f"the tokenizer of {checkpoint.path}")
-            place.write_bytes(content)
+            place.write_bytes(_without_rules(content) if file == "tokenizer.json" else content)
         try:
             tokenizer: Any = CLIPTokenizer.from_pretrained(folder)
         except Exception as err:  # what the libraries raise on damaged files has no common class

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from support.refusals import LINES, line_of
 
 from erasure.architectures.building import build_text_encoder
+from erasure.architectures.clip_towers import build_tokenizer
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.reading.embedded import TOKENIZER_FILES
 from erasure.errors import CheckpointError
@@ -206,3 +207,21 @@ def test_a_tokenizer_that_cannot_be_read_is_told(
     checkpoint = replace(tiny_checkpoint, description=description.speaking(tokenizer=words))
     with pytest.raises(CheckpointError, match=r"the tokenizer of .* cannot be read"):
         build_text_encoder(checkpoint)
+
+
+@pytest.mark.parametrize("pattern", ["(a*)*b", "((a{1000}){1000}){100}", "("])
+def test_a_regular_expression_of_a_tokenizers_file_is_never_used(
+    pattern: str, tiny_checkpoint: Checkpoint
+) -> None:
+    plain = build_tokenizer(tiny_checkpoint, "tokenizer")
+    files = tiny_checkpoint.description.vocabularies["tokenizer"]
+    rule = {"type": "Replace", "pattern": {"Regex": pattern}, "content": "church"}
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Removed", "invert": True}
+    words = json.loads(files["tokenizer.json"]) | {"normalizer": rule, "pre_tokenizer": split}
+    words["decoder"] = rule
+    hostile = {**files, "tokenizer.json": json.dumps(words).encode()}
+    description = tiny_checkpoint.description.speaking(tokenizer=hostile)
+    poisoned = build_tokenizer(replace(tiny_checkpoint, description=description), "tokenizer")
+    for prompt in ("a" * 60, "A  Church, in 2 styles"):
+        assert poisoned(prompt).input_ids == plain(prompt).input_ids
+    assert poisoned.decode(plain("a church").input_ids) == plain.decode(plain("a church").input_ids)
