@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from erasure.checkpoints import read_checkpoint, write_folder
-from erasure.checkpoints.checks import config_limits
+from erasure.checkpoints.checks import config_limits, containment
 from erasure.errors import CheckpointError
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -228,3 +228,38 @@ def test_a_config_that_asks_for_what_no_model_has_is_refused(
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(CheckpointError, match=words):
         read_checkpoint(model)
+
+
+@pytest.fixture
+def installed(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A model that came with the package, by an installer that makes links of all files."""
+    store, site = tmp_path / "store", tmp_path / "site"
+    shutil.copytree(tiny_folder, store)
+    shutil.copytree(store, site / "demo", copy_function=lambda a, b: os.symlink(a, b))
+    about = site / "diffusion_erasure-9.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: diffusion-erasure\nVersion: 9.0\n"
+    )
+    files = [path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()]
+    (about / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+    monkeypatch.syspath_prepend(str(site))
+    containment._installed.cache_clear()
+    yield site / "demo"
+    containment._installed.cache_clear()
+
+
+def test_links_that_the_installer_of_this_package_made_are_read(
+    installed: Path, tiny_folder: Path
+) -> None:
+    assert (installed / UNET).is_symlink()
+    checkpoint = read_checkpoint(installed)
+    assert checkpoint.network_hash() == read_checkpoint(tiny_folder).network_hash()
+
+
+def test_a_link_that_came_to_an_installed_model_later_is_refused(
+    installed: Path, private: Path
+) -> None:
+    (installed / "tokenizer" / "notes.txt").symlink_to(private)
+    with pytest.raises(CheckpointError, match="is a link out of the model's folder"):
+        read_checkpoint(installed)

@@ -1,12 +1,15 @@
 """Links in a model's folder: they may lead to a place in it, or into the hub cache it is part of.
 
 A folder from elsewhere could hold a link to any file of this machine, and an export would copy that
-file's content into what is published.
+file's content into what is published. Only what came with this package is trusted: some installers
+make links of all its files.
 
 Source: the hub's cache keeps `blobs/HASH` beside `snapshots/REVISION`, whose files are links.
 """
 
 import re
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
@@ -31,12 +34,30 @@ def inside(path: Path, root: Path) -> Path:
         there, home = path.resolve(), root.resolve()
     except (OSError, RuntimeError, ValueError) as err:  # RuntimeError: links in a circle
         raise CheckpointError(f"{path} cannot be followed to a file: {err}") from err
-    if not there.is_relative_to(home) and not _is_blob(there, home):
+    allowed = there.is_relative_to(home) or _is_blob(there, home) or is_installed(path)
+    if not allowed:
         raise CheckpointError(
             f"{path} is a link out of the model's folder, to {there}; copy the file in its place "
             "if it belongs to the model, or take the link out"
         )
     return require_regular(path)
+
+
+def is_installed(path: Path) -> bool:
+    """Whether a file is one that the installer of this package noted as put there by it."""
+    return path.absolute() in _installed()
+
+
+@cache
+def _installed() -> frozenset[Path]:
+    """All files of the installed distribution; none where it is used from its source."""
+    try:
+        package = distribution("diffusion-erasure")
+    except PackageNotFoundError:
+        return frozenset()
+    return frozenset(
+        Path(str(package.locate_file(file))).absolute() for file in package.files or ()
+    )
 
 
 def _is_blob(there: Path, home: Path) -> bool:
