@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.threads import Member, as_team
 from support.tiny import CPU, Toy, ToyDenoiser, copied, seeded, toy_data, toy_schedule
 from torch import Tensor, nn
 
@@ -211,6 +212,16 @@ def test_progress_counts_samples() -> None:
     )
     assert [(p.done, p.total) for p in passes] == [(4, 10), (8, 10), (10, 10)]
     assert all(isinstance(p, Pass) and p.loss > 0 for p in passes)
+
+
+def test_progress_of_each_process_ends_at_all_samples() -> None:
+    def passes(member: Member) -> list[int]:
+        data, schedule = opposite_pictures(6)
+        config = SaliencyConfig(loss="plain", batch_size=2)
+        made = accumulate_gradients(Linear(1.0), data, schedule, config, device=CPU, team=member)
+        return [one.done for one in made]
+
+    assert as_team(passes) == [[4, 6], [4, 6]]
 
 
 def test_a_loss_that_is_not_finite_stops_the_pass() -> None:

@@ -75,6 +75,15 @@ def test_both_follow_their_formulas() -> None:
     assert plain.target(x_0, noise, t) is noise
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_a_right_prediction_is_split_into_the_picture_and_the_noise(prediction: Any) -> None:  # noqa: ANN401
+    schedule = NoiseSchedule(torch.tensor([0.9, 0.5, 0.2], dtype=torch.float64), prediction)
+    x_0, noise = torch.randn(2, 3, 4, 2, 2, generator=seeded(), dtype=torch.float64)
+    t = torch.arange(3)
+    x_t, target = schedule.add_noise(x_0, noise, t), schedule.target(x_0, noise, t)
+    torch.testing.assert_close(schedule.split(x_t, target, t), (x_0, noise))
+
+
 def test_keys_of_other_schedulers_are_passed_over() -> None:
     config = {**SD, "_class_name": "DDIMScheduler", "steps_offset": 1, "set_alpha_to_one": False}
     assert torch.equal(

@@ -159,6 +159,18 @@ def test_writing_back_without_a_step_changes_nothing() -> None:
     assert_same_bits(copied(network), start)
 
 
+def test_weights_of_another_memory_format_are_written_too() -> None:
+    # The flat view of such a weight is a copy, which is not the weight.
+    network = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    mask = {"weight": torch.rand(4, 3, 3, 3, generator=seeded()) < 0.5}
+    selected, start = SelectedWeights(network, mask), network.weight.detach().clone()
+    with torch.no_grad():
+        selected.vectors["weight"] += 1
+    selected.write_back()
+    moved = network.weight.detach() - start
+    torch.testing.assert_close(moved, mask["weight"].float())
+
+
 def test_released_weights_get_their_gradients_again() -> None:
     network = Toy()
     selected = SelectedWeights(network, some_mask(network))
