@@ -126,12 +126,12 @@ class HardenedPictures:
         batch = self.batches.at(position, count, student, frozen)
         plain = batch.forget
         shown = Noisy(plain.x_t, plain.t, plain.target)
-        told = self.adversary.told(student, shown, position)
+        condition = self.adversary.told(student, shown, position)
         twice = Noised(
             torch.cat([plain.x_t, plain.x_t]),
             torch.cat([plain.t, plain.t]),
             torch.cat([plain.target, plain.target]),
-            join([plain.condition, told]),
+            join([plain.condition, condition]),
         )
         return replace(batch, forget=twice, replacement=join([batch.replacement] * 2))
 
@@ -158,7 +158,7 @@ class HardenedRollouts:
         batch = self.batches.at(position, count, student, frozen)
         wanted = frozen(batch.x_t, batch.t, batch.concept)
         shown = Noisy(batch.x_t, batch.t, wanted)
-        told = self.adversary.told(student, shown, position)
+        condition = self.adversary.told(student, shown, position)
         return replace(
             batch,
             x_t=torch.cat([batch.x_t, batch.x_t]),
@@ -166,7 +166,7 @@ class HardenedRollouts:
             concept=join([batch.concept] * 2),
             replacement=join([batch.replacement] * 2),
             empty=join([batch.empty] * 2),
-            asked=join([batch.concept, told]),
+            asked=join([batch.concept, condition]),
         )
 
 
@@ -198,8 +198,8 @@ def adversary_of(task: Task, steps: int, seed: int) -> Adversary:
 
 def _size(data: ConceptData) -> tuple[int, int]:
     """Height and width of the pictures in pixels, where the model is told them."""
-    told = data.prompts.tensors.get(TIME_IDS)
-    return (0, 0) if told is None else (int(told[0, 0]), int(told[0, 1]))
+    ids = data.prompts.tensors.get(TIME_IDS)
+    return (0, 0) if ids is None else (int(ids[0, 0]), int(ids[0, 1]))
 
 
 def _pairs(data: ConceptData) -> list[tuple[str, str]]:

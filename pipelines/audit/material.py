@@ -177,7 +177,7 @@ def _understood(
         return (True,) * len(prompts)
     requests = _requests(prompts, len(prompts) * _TRIED, recipe.seed, "wordings")
     drawn = _kept(folder / "wordings", painter, requests, reporter, "draw wordings")
-    hits = [judge.recognises(found) for found in judge.judge(drawn)]
+    hits = [judge.recognises(judgement) for judgement in judge.judge(drawn)]
     return tuple(any(hits[n :: len(prompts)]) for n in range(len(prompts)))
 
 

@@ -28,8 +28,8 @@ def named_concepts(tables: Mapping[str, Any]) -> dict[str, Any]:
     return {**left, "concept": names[0], **({"concepts": names[1:]} if names[1:] else {})}
 
 
-def over_file(given: Mapping[str, Any], file: Mapping[str, Any]) -> dict[str, Any]:
+def over_file(options: Mapping[str, Any], file: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe file without its concepts, where the command line names its own."""
-    if "concept" not in given:
+    if "concept" not in options:
         return dict(file)
     return {key: value for key, value in file.items() if key not in ("concept", "concepts")}
