@@ -138,7 +138,9 @@ class Architecture:
     build_network: Callable[["Checkpoint", torch.dtype], nn.Module]
     """Makes the main component on CPU, its weights copied, in evaluation mode."""
     build_codec: Callable[["Checkpoint", torch.dtype], Codec]
+    """Makes what turns pictures into latents and back, on CPU."""
     build_text_encoder: Callable[["Checkpoint", torch.dtype], PromptEncoder]
+    """Makes all text encoders on CPU, with their tokenizers."""
     build_tokenizers: Callable[["Checkpoint"], Sequence[Any]]
     """Makes one tokenizer for each text encoder."""
     build_pipeline: Callable[["Checkpoint", torch.dtype], Any]
