@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -18,7 +18,11 @@ from pipelines.commands.options import (
     refuse_taken,
     say,
 )
+from pipelines.configs.everyday import ERASE_RECIPE
+from pipelines.process.recipe_options import help_of
 from pipelines.run.claims import claim
+
+DRAWING: Final = "pipelines.configs.settings:DrawingConfig"
 
 
 def compare(
@@ -33,11 +37,11 @@ def compare(
         list[str] | None,
         typer.Option(help="A prompt or concept that was erased; its rows are marked."),
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Such as 0-4 or 1,5,9.")] = "0-4",
-    steps: Annotated[int | None, typer.Option(help="DDIM steps.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Of classifier-free guidance.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures at a time.")] = None,
-    size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
+    seeds: Annotated[str, typer.Option(help=help_of(ERASE_RECIPE, "grid.seeds"))] = "0-4",
+    steps: Annotated[int | None, typer.Option(help=help_of(DRAWING, "steps"))] = None,
+    guidance: Annotated[float | None, typer.Option(help=help_of(DRAWING, "guidance"))] = None,
+    batch_size: Annotated[int | None, typer.Option(help=help_of(DRAWING, "batch_size"))] = None,
+    size: Annotated[int | None, typer.Option(help=help_of(ERASE_RECIPE, "data.size"))] = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder to also write each picture to.")
     ] = None,

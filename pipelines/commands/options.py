@@ -10,35 +10,29 @@ from typing import Annotated, Any
 
 import typer
 
-Model = Annotated[
-    str, typer.Argument(help="A hub id, a folder, a .safetensors file, or the word demo.")
-]
-ConfigFolder = Annotated[
-    str | None,
-    typer.Option("--config", help="For a single file: a diffusers folder with configs, tokenizer."),
-]
-Vae = Annotated[
-    str | None,
-    typer.Option("--vae", help="In place of the model's VAE, or if it has none: file or folder."),
-]
+from pipelines.configs.everyday import ERASE_RECIPE, TRAIN_RUN
+from pipelines.process.recipe_options import help_of
+
+Model = Annotated[str, typer.Argument(help=help_of(ERASE_RECIPE, "model"))]
+ConfigFolder = Annotated[str | None, typer.Option("--config", help=help_of(ERASE_RECIPE, "config"))]
+Vae = Annotated[str | None, typer.Option("--vae", help=help_of(ERASE_RECIPE, "vae"))]
 AllowPickle = Annotated[
-    bool, typer.Option("--allow-pickle", help="Also read .ckpt, .pt and .bin, weights only.")
+    bool, typer.Option("--allow-pickle", help=help_of(ERASE_RECIPE, "allow_pickle"))
 ]
 Prediction = Annotated[
     str | None,
-    typer.Option(
-        "--prediction", help="epsilon or v: what the UNet predicts, where a model does not say."
-    ),
+    typer.Option("--prediction", help=help_of(ERASE_RECIPE, "prediction"), metavar="epsilon|v"),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Device = Annotated[
-    str | None, typer.Option("--device", help="auto, cpu, cuda or mps. [default: auto]")
+    str | None,
+    typer.Option("--device", help=help_of(ERASE_RECIPE, "device"), metavar="auto|cpu|cuda|mps"),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
 DataPath = Annotated[
     str | None,
-    typer.Option("--data-path", help="Where the data lie, if not where they usually do."),
+    typer.Option("--data-path", help=help_of(TRAIN_RUN, "data.path")),
 ]
 MethodSettings = Annotated[
     list[str] | None,

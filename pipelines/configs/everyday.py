@@ -8,6 +8,7 @@ Options = Mapping[str, str | tuple[str, ...]]
 
 ERASE_RECIPE: Final = "pipelines.configs.settings:EraseRecipe"
 AUDIT_RECIPE: Final = "pipelines.audit.settings:AuditRecipe"
+TRAIN_RUN: Final = "pipelines.classifiers.run_settings:TrainRun"
 EVALUATE_RECIPE: Final = "pipelines.evaluation.settings:EvaluateRecipe"
 
 _MODEL: Final[Options] = {

@@ -68,7 +68,7 @@ def tables_of(options: Options, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parameter(name: str, recipe: str, path: str) -> Parameter:
-    field, about = source_field(recipe, path), _help(recipe, path)
+    field, about = source_field(recipe, path), help_of(recipe, path)
     assert field.kind is not None, f"--{name} leads to a table"
     if name == "model":
         info: Any = typer.Argument(help=about)
@@ -85,8 +85,13 @@ def _parameter(name: str, recipe: str, path: str) -> Parameter:
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _help(recipe: str, path: str) -> str:
-    """The first sentence of a field's docstring, after that of its table if this has a brother."""
+def help_of(recipe: str, path: str) -> str:
+    """The first sentence of a field's docstring, after that of its table if this has a brother.
+
+    Args:
+        recipe: a dataclass, as `module:Class`.
+        path: dotted name of one of its fields, or of a field in one of its tables.
+    """
     field = source_field(recipe, path)
     about = field.first_sentence
     table = path.rpartition(".")[0]

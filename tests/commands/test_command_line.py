@@ -9,6 +9,7 @@ import typer.main
 from support.console import erasure
 
 from pipelines.cli import app
+from pipelines.process.recipe_options import help_of
 
 
 def every_command(group: Any = None, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:  # noqa: ANN401
@@ -78,3 +79,23 @@ def test_the_rows_of_a_mask_for_people_are_those_for_machines(tiny_run: Path) ->
         for row in rows:
             count = f"{row['selected']:,} of {row['total']:,})"
             assert shown[f"{name} {row['part']}"] == count
+
+
+@pytest.mark.parametrize(
+    ("line", "recipe", "paths"),
+    [
+        (("compare",), "EraseRecipe", ("config", "vae", "prediction", "device", "grid.seeds")),
+        (("compare",), "DrawingConfig", ("steps", "guidance", "batch_size")),
+        (("export",), "EraseRecipe", ("model", "config", "vae", "prediction", "allow_pickle")),
+        (("classify", "train"), "TrainRun", ("data.path", "data.train", "model.width")),
+    ],
+)
+def test_options_say_what_the_fields_that_they_set_say(
+    line: tuple[str, ...], recipe: str, paths: tuple[str, ...]
+) -> None:
+    said = erasure(*line, "--help")
+    module = "classifiers.run_settings" if recipe == "TrainRun" else "configs.settings"
+    for path in paths:
+        words = help_of(f"pipelines.{module}:{recipe}", path)
+        assert len(words) > 10
+        assert words in " ".join(said.out.split())

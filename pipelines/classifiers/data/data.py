@@ -44,7 +44,7 @@ class DataConfig:
     name: str = "fashion-mnist"
     """Key into `SOURCES`."""
     path: str | None = None
-    """Where it lies, if not where it usually does."""
+    """Where the data lie, if not where they usually do."""
     train: int = 10_000
     """Examples to train on, or all that there are if fewer; 0 for all."""
     held_out: int = 2_000

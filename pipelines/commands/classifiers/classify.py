@@ -20,6 +20,8 @@ from pipelines.commands.options import (
     say,
     table,
 )
+from pipelines.configs.everyday import TRAIN_RUN
+from pipelines.process.recipe_options import help_of
 from pipelines.run.claims import claim
 
 
@@ -30,14 +32,14 @@ def train(
     ] = None,
     data_path: DataPath = None,
     examples: Annotated[
-        int | None, typer.Option(help="Examples to train on; 0 for all. [default: 10000]")
+        int | None, typer.Option(help=f"{help_of(TRAIN_RUN, 'data.train')} [default: 10000]")
     ] = None,
     arch: Annotated[
         str | None,
         typer.Option(help="resnet18, resnet50, vgg16, vit, text, mlp or module:function."),
     ] = None,
     width: Annotated[
-        float | None, typer.Option(help="Multiplies the channels. [default: 0.25]")
+        float | None, typer.Option(help=f"{help_of(TRAIN_RUN, 'model.width')} [default: 0.25]")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="[default: 15]")] = None,
     lr: Annotated[float | None, typer.Option(help="First learning rate. [default: 0.1]")] = None,
