@@ -9,6 +9,7 @@ from erasure.methods.concept_ablation import ConceptAblation
 from erasure.methods.erasediff import EraseDiff
 from erasure.methods.esd import Esd
 from erasure.methods.leco import Leco
+from erasure.methods.mace import Mace
 from erasure.methods.protocol import Method
 from erasure.methods.rece import Rece
 from erasure.methods.salun import SalUn
@@ -28,6 +29,7 @@ METHODS: Final[dict[str, type[Method]]] = {
     "uce": Uce,
     "rece": Rece,
     "speed": Speed,
+    "mace": Mace,
 }
 
 

@@ -14,7 +14,7 @@ from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
-from erasure.methods.closed_form import ClosedForm, apply, chosen
+from erasure.solving.closed_form import ClosedForm, apply, chosen
 from erasure.solving.factors import thinned
 from erasure.solving.null_space import Split, above_average, centres, perturbed, split
 from erasure.solving.quadratic import Quadratic

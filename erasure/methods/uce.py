@@ -12,7 +12,7 @@ from torch import Tensor
 
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
-from erasure.methods.closed_form import ClosedForm, apply
+from erasure.solving.closed_form import ClosedForm, apply
 from erasure.solving.factors import Factors, thinned
 from erasure.solving.quadratic import Quadratic
 from erasure.solving.vectors import EditVectors, Tokens, check_tokens, edit_vectors

@@ -1,0 +1,122 @@
+"""MACE: its three stages, its limits, and its promise under a mask."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from support.tiny import assert_same_bits, outside
+
+from erasure.checkpoints import Checkpoint
+from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.encoding import PromptLists, encode_concept
+from erasure.diffusion.latents import ConceptData
+from erasure.errors import ConfigError
+from erasure.masks.masks import SaliencyMask
+from erasure.methods.mace import Mace
+
+QUICK = {"pictures": 2, "drawing_steps": 3, "drawing_guidance": 2.0, "around_300": False}
+
+
+@pytest.fixture(scope="module")
+def prompts(tiny_checkpoint: Checkpoint) -> ConceptData:
+    lists = PromptLists(["a church", "church"], ["a dog", "a truck"])
+    stand_ins = {"a church": ["a castle"], "church": ["castle"]}
+    return encode_concept(tiny_checkpoint, None, stand_ins, prompts=lists)
+
+
+@pytest.fixture(scope="module")
+def values(tiny_checkpoint: Checkpoint, prompts: ConceptData) -> SaliencyMask:
+    return find_mask(tiny_checkpoint, prompts, "all", scope="xattn-kv")
+
+
+def quick(**settings: object) -> Mace:
+    return Mace(**{**QUICK, **settings})  # type: ignore[arg-type]
+
+
+def test_training_lowers_the_concept_s_attention_and_all_is_repeatable(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    method = quick(steps=16, learning_rate=0.1, ridge=1e-3)
+    result = erase(tiny_checkpoint, prompts, values, method)
+    losses = [step.forget for step in result.history[: method.steps]]
+    assert sum(losses[-4:]) < 0.8 * sum(losses[:4])
+    assert len(result.history) == method.length(values)
+    again = erase(tiny_checkpoint, prompts, values, method)
+    assert_same_bits(again.network, result.network)
+    other = erase(tiny_checkpoint, prompts, values, replace(method, seed=1))
+    assert any(not torch.equal(other.network[n], w) for n, w in result.network.items())
+
+
+def test_the_fused_weights_answer_as_the_stages_did(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    # One concept, nothing kept and hardly held: what the last stage leaves is next to nothing.
+    result = erase(tiny_checkpoint, prompts, values, quick(steps=5, learning_rate=0.05, ridge=1e-6))
+    off = [step.forget for step in result.history[5:]]
+    held = erase(tiny_checkpoint, prompts, values, quick(steps=5, learning_rate=0.05, ridge=10.0))
+    before = [step.forget for step in held.history[5:]]
+    assert max(off) < 1e-3 * max(before)
+    for name, one in result.factors.items():
+        rebuilt = (tiny_checkpoint.network[name].double() + one.change()).float()
+        assert torch.equal(rebuilt, result.network[name])
+
+
+def test_the_words_around_are_answered_as_in_the_stand_in_s_prompt(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    result = erase(tiny_checkpoint, prompts, values, quick(steps=1, learning_rate=1e-9, ridge=1e-6))
+    texts, table = prompts.require_texts(), prompts.prompts.tokens.double()
+    row, stand_in = int(texts.forget[0]), int(texts.replacements[0, 0])
+    name = next(name for name in values.entries if name.endswith("to_v.weight"))
+    base, after = tiny_checkpoint.network[name].double(), result.network[name].double()
+    end = table.shape[1] - 1
+    wanted = base @ table[stand_in, end]
+    before = float((base @ table[row, end] - wanted).norm())
+    assert float((after @ table[row, end] - wanted).norm()) < 0.5 * before
+
+
+def test_under_a_mask_nothing_else_moves(tiny_checkpoint: Checkpoint, prompts: ConceptData) -> None:
+    half = find_mask(tiny_checkpoint, prompts, "random", density=0.5, scope="xattn-kv")
+    result = erase(tiny_checkpoint, prompts, half, quick(steps=2, learning_rate=0.05, ridge=0.1))
+    nothing = {k: torch.zeros(w.shape, dtype=torch.bool) for k, w in result.network.items()}
+    unselected = outside({**nothing, **half.entries})
+    assert_same_bits(result.network, dict(tiny_checkpoint.network), unselected)
+    assert result.provenance.last.moved > 0
+    assert result.factors == {}
+
+
+def test_each_concept_has_factors_of_its_own(
+    tiny_checkpoint: Checkpoint, values: SaliencyMask
+) -> None:
+    lists = PromptLists(["a church", "a dog"], ["a truck"], concepts=[0, 1])
+    stand_ins = {"a church": ["a castle"], "a dog": ["a cat"]}
+    data = encode_concept(tiny_checkpoint, None, stand_ins, prompts=lists)
+    result = erase(tiny_checkpoint, data, values, quick(steps=2, learning_rate=0.05))
+    assert len(result.history) == 2 * 2 + len(values.entries)
+    assert result.provenance.last.config["facts"]["concepts"] == 2
+
+
+def test_a_stand_in_with_all_tokens_of_the_prompt_is_refused(
+    tiny_checkpoint: Checkpoint, values: SaliencyMask
+) -> None:
+    lists = PromptLists(["a church"])
+    data = encode_concept(tiny_checkpoint, None, {"a church": ["a church in snow"]}, prompts=lists)
+    with pytest.raises(ConfigError, match="has a token that its stand-in has not"):
+        erase(tiny_checkpoint, data, values, quick())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"rank": 0}, "rank is 0"),
+        ({"pictures": 0}, "pictures is 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0"),
+        ({"ridge": 0.0}, "ridge is 0"),
+        ({"preserve_weight": -1.0}, "preserve_weight is -1"),
+        ({"threshold": 1.0}, "threshold is 1"),
+    ],
+)
+def test_settings_of_mace_are_checked(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Mace(**settings)  # type: ignore[arg-type]
