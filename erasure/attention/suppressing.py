@@ -135,6 +135,6 @@ def suppress(
             denoise(x_t, t, concept[torch.tensor([row], device=clean.device)])
             loss = attended(maps, drawn.where[row], spans[row])
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         yield float(loss.detach())

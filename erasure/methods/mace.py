@@ -192,7 +192,7 @@ class Mace(ClosedForm):
         with torch.no_grad():
             for name, weight in network.named_parameters():
                 if name in first:
-                    weight += first[name].to(weight)
+                    weight.add_(first[name].to(weight))
         for pair in pairs.values():  # moved in place, as the optimiser holds them
             pair.up.data, pair.down.data = pair.up.to(task.device), pair.down.to(task.device)
         yield from suppress(
@@ -290,4 +290,5 @@ def _moments(task: Task) -> Tensor:
         tokens = table[row].double()
         moments += tokens.T @ tokens
     sizes, basis = torch.linalg.eigh(moments)
-    return basis * sizes.clamp(min=0).sqrt()
+    vectors: Tensor = basis * sizes.clamp(min=0).sqrt()
+    return vectors

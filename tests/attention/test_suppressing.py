@@ -66,7 +66,7 @@ def test_factors_of_zero_change_no_bit_and_others_add_their_product(
         assert torch.equal(denoise(x_t, t, told), plain)
     with torch.no_grad():
         for pair in pairs.values():
-            pair.up += torch.randn(pair.up.shape, generator=seeded(1))
+            pair.up.add_(torch.randn(pair.up.shape, generator=seeded(1)))
     with added(network, pairs):
         moved = denoise(x_t, t, told)
     assert not torch.equal(moved, plain)
