@@ -123,6 +123,7 @@ def erase(
     concept: str = "",
     concepts: Sequence[str] = (),
     record: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Tensor] | None = None,
     device: torch.device | None = None,
     checkpointing: bool = False,
     team: Team = ALONE,
@@ -139,6 +140,9 @@ def erase(
         concept: noted in the provenance.
         concepts: each of several that are erased together, noted likewise.
         record: further settings to note in the provenance; plain JSON values.
+        origin: weights of the base that the checkpoint was once edited from: its answers are
+            trained towards in place of the checkpoint's own, so that a later run does not carry on
+            what an earlier one did to the rest.
         checkpointing: recompute activations in the backward pass; less memory, more time.
         team: shares every batch; all are given the same and get the same edit.
         state: file to keep a training in and to continue from where it exists; None keeps nothing.
@@ -158,7 +162,10 @@ def erase(
     """
     require_base(mask.info, checkpoint.network_hash())
     require_weights(mask, checkpoint.network)
+    require_origin(origin, checkpoint, method)
     run = _run_key(checkpoint, data, mask, method)
+    if origin is not None:
+        run = content_key(run=run, origin=weights_hash(origin))
     require_same(team, int(run[:15], 16), "model, mask, pictures or settings")
     task = Task(
         checkpoint=checkpoint,
@@ -166,12 +173,31 @@ def erase(
         mask=mask,
         device=device or torch.device("cpu"),
         checkpointing=checkpointing,
+        origin=origin,
         team=team,
         keeper=Keeper(state, save_every, run),
     )
     history: list[Step] = []
     _run(method.run(task), history, on_step, task.keeper)
     return _finish(task, method, (concept, tuple(concepts)), record, history)
+
+
+def require_origin(
+    origin: Mapping[str, Tensor] | None, checkpoint: Checkpoint, method: Method
+) -> None:
+    """Raise ConfigError where an origin would not be asked, or is no model of the same kind."""
+    if origin is None:
+        return
+    if "frozen" not in method.needs:
+        raise ConfigError(
+            f"the method {method.name} with these settings asks no base, so an origin would not be "
+            "read; leave it out, or choose settings that ask the base, such as kept = base"
+        )
+    shapes = {name: tuple(weight.shape) for name, weight in checkpoint.network.items()}
+    if shapes != {name: tuple(weight.shape) for name, weight in origin.items()}:
+        raise ConfigError(
+            "the origin has other weights than this model; give the base that it was edited from"
+        )
 
 
 def _run(

@@ -53,6 +53,8 @@ class Task:
     device: torch.device
     checkpointing: bool = False
     """Recompute activations in backward passes."""
+    origin: Mapping[str, Tensor] | None = None
+    """Weights of the base that answers where a training asks one; the checkpoint itself if none."""
     team: Team = ALONE
     """With whom the work is shared; all are given the same task."""
     keeper: Keeper = field(default_factory=Keeper)
@@ -114,6 +116,7 @@ class Task:
             needs_frozen=needs_frozen,
             average_decay=average_decay,
             combine=combine,
+            origin=self.origin,
             team=self.team,
         )
         yield from self.keeper.begin(trainer, self.team)

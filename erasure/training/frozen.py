@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.errors import ConfigError
@@ -22,7 +22,13 @@ class FrozenDenoiser:
     """
 
     def __init__(
-        self, denoise: Denoiser, selected: SelectedWeights, *, needed: bool, decay: float = 1.0
+        self,
+        denoise: Denoiser,
+        selected: SelectedWeights,
+        *,
+        needed: bool,
+        decay: float = 1.0,
+        origin: Mapping[nn.Parameter, Tensor] | None = None,
     ) -> None:
         """Remember the base's values.
 
@@ -31,16 +37,24 @@ class FrozenDenoiser:
             needed: whether it will be asked; without, it remembers nothing and refuses to answer.
             decay: share that the values keep of themselves in each step, in (0, 1]; the rest is
                 the student's. With 1 they are the base's for ever.
+            origin: parameter -> its value in another base, which then answers in this one's place;
+                whole tensors, of all selected parameters and of those that differ.
 
         Raises:
-            ConfigError: the decay is out of range.
+            ConfigError: the decay is out of range, or there is an origin for an average.
         """
+        if origin is not None and decay < 1:
+            raise ConfigError(
+                "the method has a teacher that follows the training and asks no base, so an origin "
+                "would not be read; leave it out"
+            )
         if not 0 < decay <= 1:
             raise ConfigError(f"the decay of the average is {decay}; give more than 0, at most 1")
         self._denoise, self._selected, self._decay = denoise, selected, decay
         self._base: dict[str, Tensor] | None = None
         if needed:
             self._base = {k: v.detach().clone() for k, v in selected.vectors.items()}
+        self._origin = dict(origin or {})
         self._depth = 0
 
     @property
@@ -63,14 +77,20 @@ class FrozenDenoiser:
                 "the base's answers were asked for by a method that does not name 'frozen' among "
                 "its needs; add it there"
             )
-        if self._depth == 0:
+        outer = self._depth == 0
+        own = {parameter: parameter.data for parameter in self._origin} if outer else {}
+        for parameter in own:
+            parameter.data = self._origin[parameter].to(parameter.dtype)
+        if outer and not self._origin:
             self._selected.write(self._base)
         self._depth += 1
         try:
             yield
         finally:
             self._depth -= 1
-            if self._depth == 0:
+            for parameter, values in own.items():
+                parameter.data = values
+            if outer and not self._origin:
                 self._selected.write_back()
 
     @torch.no_grad()

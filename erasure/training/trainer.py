@@ -160,6 +160,7 @@ class MaskedTrainer(Generic[B]):
         needs_frozen: bool = False,
         average_decay: float = 1.0,
         combine: Combine | None = None,
+        origin: Mapping[str, Tensor] | None = None,
         team: Team = ALONE,
     ) -> None:
         """Prepare; nothing moves yet.
@@ -175,6 +176,8 @@ class MaskedTrainer(Generic[B]):
                 which is then what comes out.
             combine: makes one gradient of those of the forget and the retain loss; without, it is
                 that of their sum, in one backward pass.
+            origin: name -> value of every parameter of another base, which answers where this
+                network's own start would.
             team: with whom the batches are shared; all are given the same.
 
         Raises:
@@ -186,7 +189,11 @@ class MaskedTrainer(Generic[B]):
         self._network, self._device = network, next(network.parameters()).device
         self.selected = SelectedWeights(network, mask)
         self.frozen = FrozenDenoiser(
-            self._denoise, self.selected, needed=needs_frozen, decay=average_decay
+            self._denoise,
+            self.selected,
+            needed=needs_frozen,
+            decay=average_decay,
+            origin=None if origin is None else self._differing(origin),
         )
         if config.precision == "bf16-weights":  # the selected weights have been read unrounded
             nn.Module.to(network, torch.bfloat16)  # that of diffusers warns
@@ -194,6 +201,15 @@ class MaskedTrainer(Generic[B]):
         self.optimizer = make_optimizer(config, vectors, rate, fused=True, moments=config.moments)
         self.done = 0
         """Steps taken so far."""
+
+    def _differing(self, origin: Mapping[str, Tensor]) -> dict[nn.Parameter, Tensor]:
+        """The values of the origin of what moves here, and of what is another there."""
+        return {
+            parameter: origin[name].to(self._device, torch.float32)
+            for name, parameter in self._network.named_parameters()
+            if name in self.selected.vectors
+            or not torch.equal(parameter.detach().cpu().float(), origin[name].float())
+        }
 
     @torch.no_grad()
     def widen(self) -> nn.Module:

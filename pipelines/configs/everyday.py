@@ -24,6 +24,7 @@ ERASE: Final[Options] = {
     "model": "model",
     "concept": "concepts",
     "instead": "instead",
+    "origin": "origin",
     "mask": "mask",
     "density": "density",
     "scope": "scope",

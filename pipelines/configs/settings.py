@@ -145,6 +145,9 @@ class EraseRecipe:
     choice if none is given. It is a key into the `scopes` of the model's architecture."""
     seed: int = 0
     """Seed of the run, of its mask and of its method; 0 if none is given."""
+    origin: str | None = None
+    """The model that this one was once edited from: a training asks it in place of this one, so
+    that later runs pull to the original base."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where it computes; auto takes the best device there is."""
     checkpointing: bool = False
@@ -234,6 +237,7 @@ def _unread(recipe: EraseRecipe) -> dict[str, str]:
         anchors="anchors" in recipe.needs,
         instead=getattr(recipe.method, "reads_instead", True),  # one of the user's own may
         rows=getattr(recipe.method, "reads_rows", False),
+        frozen="frozen" in recipe.method.needs,
     ) | ({} if recipe.concepts else {"concepts": "there is a single concept"})
 
 

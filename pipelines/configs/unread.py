@@ -45,6 +45,7 @@ def unread_by_erasure(
     anchors: bool = False,
     instead: bool = True,
     rows: bool = False,
+    frozen: bool = True,
 ) -> dict[str, str]:
     """Key of an erasure's recipe, with dots -> why it would not be read.
 
@@ -54,6 +55,7 @@ def unread_by_erasure(
         anchors: whether the method needs pictures of what stands in.
         instead: whether the method reads what is to be seen in the concept's place.
         rows: whether the method reads a file that says what becomes of each prompt.
+        frozen: whether the method asks the base while it trains.
     """
     unread = dict(_of_mask(tables)) | dict(_of_rest(tables))
     if (judge := tables.get("judge")) is None or not _is_model(str(judge)):
@@ -68,6 +70,8 @@ def unread_by_erasure(
         unread["data.anchors.drawn"] = f"the method {method} needs no pictures of what stands in"
     if not instead:
         unread["instead"] = f"the method {method} puts nothing in the concept's place"
+    if not frozen:
+        unread["origin"] = f"the method {method} with these settings asks no base"
     if not rows:
         unread["data.rows"] = f"the method {method} has no such prompts; give --method leco"
     elif _at(tables, "data.rows") is not None:

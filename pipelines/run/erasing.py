@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.writing.folder import folder_size
-from erasure.diffusion.edit import Edit, erase
+from erasure.diffusion.edit import Edit, erase, require_origin
 from erasure.diffusion.latents import ConceptData
 from erasure.errors import ConfigError
 from erasure.local_paths import last_part
@@ -198,6 +198,8 @@ def run_erasure(
         resumes=True,
     )
     mask = named_mask(recipe, checkpoint)
+    origin = None if recipe.origin is None else open_model(recipe.origin)
+    require_origin(None if origin is None else origin.network, checkpoint, recipe.method)
     # Whatever may be wrong with the input is known before the folder is touched.
     text = recipe_text(recipe, RECIPE_HEADER)
     goes_on = may_write(out, text, recipe.model, resume=resume, force=force)
@@ -225,7 +227,7 @@ def run_erasure(
         _begin(text, mask, out)
     team.wait()
     with enough_memory("training", of_training(recipe, team.count), device):
-        edit = _train(recipe, checkpoint, plan, gathered, mask, out / STATE, team, report)
+        edit = _train(recipe, checkpoint, plan, gathered, mask, out / STATE, team, report, origin)
     verdict = None
     if team.first:
         plot_losses(edit.history, out / "loss.png")
@@ -267,6 +269,7 @@ def _train(
     state: Path,
     team: Processes,
     report: Reporter,
+    origin: Checkpoint | None,
 ) -> Edit:
     stage = "train" if recipe.training else "solve"
     length = recipe.method.length(mask)
@@ -284,7 +287,9 @@ def _train(
             recipe.method,
             concept=plan.concept,
             concepts=[part.concept for part in plan.parts],
+            origin=None if origin is None else origin.network,
             record={
+                **({} if origin is None else {"origin_hash": origin.network_hash()}),
                 "recipe": published_text(recipe),
                 **({"rows": [asdict(row) for row in plan.rows]} if plan.rows else {}),
                 **_notes(recipe, checkpoint),

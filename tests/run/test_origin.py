@@ -1,0 +1,74 @@
+"""A later run that asks the original base, not the model that it begins at."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.console import erasure
+from support.tiny import Toy, ToyDenoiser, assert_same_bits, copied, some_mask, toy_condition
+
+from erasure.errors import ConfigError
+from erasure.training.frozen import FrozenDenoiser
+from erasure.training.selected import SelectedWeights
+
+
+def test_the_origin_answers_and_the_network_keeps_its_own_values() -> None:
+    network, origin = Toy(1), Toy(2)
+    denoise = ToyDenoiser(network)
+    selected = SelectedWeights(network, some_mask(network))
+    values = {p: dict(origin.named_parameters())[n].detach() for n, p in network.named_parameters()}
+    frozen = FrozenDenoiser(denoise, selected, needed=True, origin=values)
+    with torch.no_grad():
+        for vector in selected.vectors.values():
+            vector.add_(0.5)
+    selected.write_back()
+    before = copied(network)
+    x_t, t, told = torch.randn(2, 2, 4, 4), torch.tensor([5, 900]), toy_condition(rows=2)
+    with torch.no_grad():
+        assert torch.equal(frozen(x_t, t, told), origin(x_t, t, told.tokens))
+        with frozen.held():
+            assert torch.equal(frozen(x_t, t, told), origin(x_t, t, told.tokens))
+        assert torch.equal(denoise(x_t, t, told), network(x_t, t, told.tokens))
+    assert_same_bits(copied(network), before)
+
+
+def test_an_average_has_no_origin() -> None:
+    network = Toy()
+    selected = SelectedWeights(network, some_mask(network))
+    with pytest.raises(ConfigError, match="asks no base, so an origin would not be read"):
+        FrozenDenoiser(ToyDenoiser(network), selected, needed=True, decay=0.9, origin={})
+
+
+def run(model: Path, out: Path, *options: Any) -> Any:  # noqa: ANN401
+    return erasure(
+        *("erase", model, "--method", "esd", "--steps", 2, "--lr", 1e-2, "--seeds", 0),
+        *("--set", "rollout_steps=2", "--set", "grid.drawing.steps=2", "--device", "cpu"),
+        *("--cache", out.parent / "cache", "--out", out, "--json", *options),
+    )
+
+
+def test_a_later_run_pulls_to_the_original_base(tiny_folder: Path, tmp_path: Path) -> None:
+    first = run(tiny_folder, tmp_path / "one", "--concept", "church", "--scope", "selfattn")
+    assert first.code == 0, first.err
+    edited = tmp_path / "one" / "model"
+    hashes = {}
+    for name, options in (("own", ()), ("origin", ("--origin", tiny_folder))):
+        said = run(edited, tmp_path / name, "--concept", "teapot", *options)
+        assert said.code == 0, said.err
+        record = json.loads((tmp_path / name / "erasure.json").read_text(encoding="utf-8"))
+        hashes[name] = record["result_hash"]
+        assert json.loads(said.out)["unselected_identical"] is True
+    assert hashes["own"] != hashes["origin"]
+    assert record["config"]["origin_hash"] == record["edits"][0]["base_hash"]
+
+
+def test_an_origin_that_would_not_be_asked_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    said = erasure(
+        *("erase", tiny_folder, "--concept", "church", "--origin", tiny_folder),
+        *("--out", tmp_path / "run"),
+    )
+    assert said.code == 2
+    assert "--origin is" in said.err
+    assert "asks no base" in said.err
