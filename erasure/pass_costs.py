@@ -224,7 +224,7 @@ class _Saved:
         """How many weights each block has."""
 
     def note(self, tensor: Tensor) -> None:
-        """For `saved_tensors_hooks`."""
+        """Note a tensor that the backward pass needs; a hook for `saved_tensors_hooks`."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self._weights:
             self._now[storage._cdata] = storage

@@ -27,7 +27,7 @@ class LatentScale:
     mean: tuple[float, ...] = ()
     """C numbers, or none."""
     deviation: tuple[float, ...] = ()
-    """As many."""
+    """Standard deviations, as many as means."""
 
     def posterior(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of latents, (B, C, h, w), -> those of scaled ones."""

@@ -45,7 +45,7 @@ class PatchEntry:
 
     shape: tuple[int, ...]
     dtype: torch.dtype
-    """In which the weights are stored."""
+    """Type in which the weights are stored."""
     where: Tensor
     """Flat positions of the k moved weights: int32 (k,), or one bit a weight, uint8 (n / 8,)."""
     difference: Tensor

@@ -17,7 +17,7 @@ _MAGIC: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x04")
 
 
 def is_pickle(path: Path) -> bool:
-    """By its name or, whatever the name, by its first bytes."""
+    """Whether a file is a pickle, by its name or, whatever the name, by its first bytes."""
     if path.suffix.lower() in SUFFIXES:
         return True
     require_regular(path)

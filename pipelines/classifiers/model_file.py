@@ -66,7 +66,7 @@ class LoadedClassifier:
     """A classifier from a file."""
 
     model: nn.Module
-    """On CPU, in evaluation mode."""
+    """The network, on CPU and in evaluation mode."""
     record: ClassifierRecord
     hash: str
     """`weights_hash` of its state."""

@@ -92,7 +92,7 @@ class DataConfig:
     forget_prompts: tuple[str, ...] = ()
     """Further prompts that show the concept."""
     retain_prompts: tuple[str, ...] | None = None
-    """In place of the concept's known neighbours."""
+    """Prompts to keep in place of the concept's known neighbours."""
     rows: str | None = None
     """A file of prompts with what becomes of each, as trainers of LECO read it: TOML or YAML. It
     takes the place of the prompts to forget, for the method leco."""
@@ -116,7 +116,7 @@ class GridConfig:
     """The picture of before and after."""
 
     prompts: tuple[str, ...] = ()
-    """In place of a choice of forgotten and kept prompts."""
+    """Prompts in place of a choice of forgotten and kept ones."""
     seeds: str = "0-3"
     """Seeds of the grid, such as 0-4 or 1,5,9."""
     drawing: DrawingConfig = field(default_factory=DrawingConfig)

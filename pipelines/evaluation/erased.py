@@ -20,7 +20,7 @@ class ErasedLabels:
     """What should no longer be recognised."""
 
     labels: tuple[str, ...]
-    """In the words of the suite, each once."""
+    """The erased labels in the words of the suite, each once."""
     missing: tuple[str, ...] = ()
     """Concepts that the model says were erased from it and that the suite does not draw: the
     evaluation says nothing of them."""

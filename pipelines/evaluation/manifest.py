@@ -36,7 +36,7 @@ class Drawn:
     """One picture on the disk."""
 
     case: PromptCase
-    """With the guidance and size it was drawn with filled in."""
+    """The case, with the guidance and size that it was drawn with filled in."""
     file: str
     """Path in the folder of the evaluation, with `/`."""
     sha256: str
@@ -46,7 +46,7 @@ class Drawn:
     drew black. Neither is to be scored."""
 
     def row(self) -> dict[str, Value]:
-        """As a line of the manifest."""
+        """The picture as a line of the manifest."""
         case = self.case
         return {
             "case": case.case,

@@ -105,7 +105,7 @@ class _Count:
         self.mask_in_main = not (self.measured and not recipe.saliency.offload)
 
     def stages(self) -> Iterator[Stage]:
-        """In their order."""
+        """Yield the stages of the run in their order."""
         recipe = self.recipe
         if sum(self.drawn):
             pixels = Held("pictures", 3 * self.side**2 * sum(self.drawn), main=True)
@@ -205,7 +205,7 @@ class _Count:
         yield from end
 
     def _passes(self) -> tuple[int, int]:
-        """For a forget sample: passes with a gradient, and those without."""
+        """Count the passes of a forget sample: those with a gradient, and those without."""
         method = self.recipe.method
         hardening = getattr(method, "harden", 0)  # a pass forward and back, at three, each step
         twice = 2 if hardening else 1

@@ -41,7 +41,7 @@ class Budget:
     """What may be used."""
 
     name: str
-    """As `--fit` names it."""
+    """Name of the budget, as `--fit` takes it."""
     size: int
     """Bytes, of the device's memory, or of main memory where it has none."""
 

@@ -25,7 +25,7 @@ class Processes:
     """This process among them; an `erasure.team.Team`."""
 
     rank: int
-    """From 0."""
+    """Number of this process, from 0."""
     count: int
 
     @property

@@ -32,7 +32,7 @@ class Comparison:
     """Prompt by prompt, seed by seed."""
     after: tuple[Image.Image, ...]
     marked: tuple[bool, ...]
-    """For each prompt, whether it is or names what was erased."""
+    """Whether each prompt is or names what was erased."""
 
     def save_pictures(self, folder: Path) -> None:
         """Each picture as PNG: `before/003-seed7.png` is the fourth prompt's."""

@@ -12,7 +12,7 @@ _TYPES: Final = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "floa
 
 
 def facts_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """As a record keeps it; plain JSON values."""
+    """The facts as a record keeps them: plain JSON values."""
     scheduler, kind = checkpoint.description.scheduler, checkpoint.kind
     prediction = scheduler["prediction_type"]
     return {

@@ -13,7 +13,7 @@ from erasure.errors import CheckpointError
 
 KIND: Final = "UNet2DConditionModel"
 FIRST_CONVOLUTION: Final = "input_blocks.0.0.weight"
-"""In the original layout; its second axis are the channels that the UNet is given."""
+"""Its name in the original layout; the second axis are the channels that the UNet is given."""
 
 _CHANNELS: Final = {
     # Beside the latents it is given a picture: what it is for.

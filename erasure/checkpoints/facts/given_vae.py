@@ -15,7 +15,7 @@ from erasure.checkpoints.reading.checking import require_names, require_no_more,
 from erasure.storage.tensor_file import TensorFile
 
 CLASS: Final = ("diffusers", "AutoencoderKL")
-"""As `model_index.json` names it."""
+"""Library and class, as `model_index.json` names them."""
 
 _IN_DIFFUSERS: Final = ("encoder.down_blocks.", "decoder.up_blocks.")
 _TRAINING: Final = ("loss.", "model_ema.")

@@ -27,7 +27,7 @@ _WORDS: Final[Mapping[str, Prediction]] = {
     "velocity": "v_prediction",
 }
 SHORT: Final[Mapping[Prediction, str]] = {"epsilon": "epsilon", "v_prediction": "v"}
-"""As people and ModelSpec write it."""
+"""Prediction type -> the short name that people and ModelSpec write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ class SchedulerSource:
     config: Mapping[str, Any]
     model_index: Mapping[str, Any]
     name: str
-    """As a message names it."""
+    """What a message calls the config."""
     own: bool = False
     """Whether it is a part of the checkpoint itself, and so no less than its other statements."""
     fallback: bool = False

@@ -34,7 +34,7 @@ class ModelRecord:
     concepts: tuple[str, ...] = ()
     """The same one by one, oldest first."""
     provenance: Mapping[str, Any] | None = None
-    """As `erasure.json` holds it."""
+    """The record of the edits, as `erasure.json` holds it."""
     read_as: Mapping[str, Any] | None = None
     """Prediction, noise levels and number types, and who says so; none in older results."""
     guard: str | None = None
@@ -203,7 +203,7 @@ class DrawnImage:
     """One picture of one model, and what the judges say of it."""
 
     file: str
-    """From the folder of the evaluation, with `/`."""
+    """Path from the folder of the evaluation, with `/`."""
     sha256: str
     state: Literal["ok", "nan", "black"] = "ok"
     judgements: Mapping[str, Judgement] = field(default_factory=dict)

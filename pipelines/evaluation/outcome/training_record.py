@@ -13,7 +13,8 @@ from pipelines.run.run_folder import MASK
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """For the report; None where it is not there, as for a model from elsewhere."""
+    """What the report shows of the training; None where it is not there, as for a model from
+    elsewhere."""
 
     density: Mapping[str, float] | None
     """Block of the network -> share of its weights that were free to move."""

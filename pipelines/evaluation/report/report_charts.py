@@ -24,7 +24,7 @@ class Tick:
     """A line across the chart."""
 
     place: float
-    """From 0, left or top, to 100."""
+    """Place from 0, at the left or top, to 100."""
     text: str
 
 

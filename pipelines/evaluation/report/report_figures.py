@@ -103,7 +103,7 @@ def figures(results: Results) -> Iterator[Figure]:
 
 
 def class_groups(rates: Sequence[ClassRate]) -> list[ClassGroup]:
-    """In the order in which judges and heads come."""
+    """Group the rates, in the order in which judges and heads come."""
     groups: dict[tuple[str, str], list[ClassRate]] = {}
     for rate in rates:
         groups.setdefault((rate.judge, rate.head), []).append(rate)

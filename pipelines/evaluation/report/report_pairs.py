@@ -25,7 +25,7 @@ class Side:
     """Neither all black nor drawn from values that are not numbers."""
     unsafe: bool
     words: tuple[str, ...]
-    """By the judges."""
+    """What the judges say of the picture."""
 
 
 @dataclass(frozen=True, slots=True)

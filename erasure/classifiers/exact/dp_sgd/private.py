@@ -159,9 +159,9 @@ class PrivateModel:
     start: nn.Module
     """First weights."""
     network: nn.Module
-    """In evaluation mode."""
+    """The trained network, in evaluation mode."""
     guarantee: Guarantee
-    """For one point."""
+    """What holds for one point."""
     noise: float
     rate: float
     """Chance of a point to be in a batch."""
