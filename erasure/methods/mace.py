@@ -65,9 +65,9 @@ class Mace(ClosedForm):
     steps: int = 50
     """Steps of the optimiser for each concept."""
     learning_rate: float = 1e-5
-    """Of Adam, > 0."""
+    """Rate of Adam, > 0."""
     rank: int = 1
-    """Of each concept's factors."""
+    """Rank of each concept's factors."""
     ridge: float = 10.0
     """lambda, > 0: how strongly every weight is held in the closed forms."""
     preserve_weight: float = 0.0
@@ -114,11 +114,11 @@ class Mace(ClosedForm):
         names = self.solved(task)
         spans = concept_spans(task)
         base = {name: task.checkpoint.network[name].double() for name in names}
-        kept = sqrt(self.preserve_weight) * _moments(task)
+        held = sqrt(self.preserve_weight) * _moments(task)
         if self.preserve_weight == 0:
-            kept = kept[:, :0]
+            held = held[:, :0]
         around = self._around(task, spans)
-        problem = Quadratic(torch.cat([around[0], kept], 1), around[0].shape[1], self.ridge)
+        problem = Quadratic(torch.cat([around[0], held], 1), around[0].shape[1], self.ridge)
         first = {
             name: problem.change(w @ (around[1] - around[0]), task.mask.entries[name])
             for name, w in base.items()
@@ -136,7 +136,7 @@ class Mace(ClosedForm):
                 index += 1
                 yield Step(index, loss, loss, 0.0)
             trained[concept] = pairs
-        yield from self._fused(task, base, first, trained, spans, kept, index)
+        yield from self._fused(task, base, first, trained, spans, held, index)
 
     def _around(self, task: Task, spans: Mapping[int, Span]) -> tuple[Tensor, Tensor]:
         """Features of the words around the concepts, and of their stand-ins; (d, N) both."""
@@ -166,7 +166,7 @@ class Mace(ClosedForm):
         chosen = [
             rows[n] for n in shuffled(len(rows), 0, self.pictures, self.seed, "mace", concept)
         ]
-        told = task.data.prompts[torch.tensor(chosen)].to(task.device, torch.float32)
+        conditions = task.data.prompts[torch.tensor(chosen)].to(task.device, torch.float32)
         empty = join([task.data.prompts[torch.tensor([0])]] * len(chosen))
         own = [spans[row].own for row in chosen]
         noise = torch.stack(
@@ -182,7 +182,7 @@ class Mace(ClosedForm):
             denoise,
             task.schedule,
             noise.to(task.device),
-            told,
+            conditions,
             empty.to(task.device, torch.float32),
             own,
             steps=self.drawing_steps,
@@ -201,7 +201,7 @@ class Mace(ClosedForm):
             task.schedule,
             pairs,
             drawn,
-            told,
+            conditions,
             own,
             steps=self.steps,
             learning_rate=self.learning_rate,
@@ -216,7 +216,7 @@ class Mace(ClosedForm):
         first: Mapping[str, Tensor],
         trained: Mapping[int, Mapping[str, Pair]],
         spans: Mapping[int, Span],
-        kept: Tensor,
+        held: Tensor,
         index: int,
     ) -> Iterator[Step]:
         """One weight that answers all tokens of each concept's prompts as that concept's stages."""
@@ -225,8 +225,8 @@ class Mace(ClosedForm):
             concept: torch.cat([table[row] for row in rows]).double().T
             for concept, rows in _by_concept(task, spans).items()
         }
-        vectors = torch.cat([*groups.values(), kept], 1)
-        problem = Quadratic(vectors, vectors.shape[1] - kept.shape[1], self.ridge)
+        vectors = torch.cat([*groups.values(), held], 1)
+        problem = Quadratic(vectors, vectors.shape[1] - held.shape[1], self.ridge)
         task.outcome.facts["condition_number"] = problem.condition()
         for name in base:
             residual = torch.cat(
@@ -238,7 +238,7 @@ class Mace(ClosedForm):
             )
             change = apply(task, name, problem, residual, thinned(residual, problem.down))
             off = float((change @ vectors[:, : problem.edited] - residual).square().sum(0).mean())
-            moved = float((change @ kept).square().sum()) / max(1, kept.shape[1])
+            moved = float((change @ held).square().sum()) / max(1, held.shape[1])
             index += 1
             yield Step(index, off + moved, off, moved)
 
