@@ -8,6 +8,8 @@ import typer
 from pipelines.commands.options import AsJson, fitted, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from erasure.methods import Method
 
 
@@ -62,8 +64,18 @@ def described(kind: "type[Method]") -> dict[str, Any]:
             }
             for field in fields(kind)  # type: ignore[arg-type]
         },
+        "recipes": list(_recipes(kind.name)),
         "example": example,
     }
+
+
+def _recipes(method: str) -> "Iterator[str]":
+    """The ready recipes of a method, which hold what is published for a kind of concept."""
+    from pipelines.configs.recipe_files import shipped, shipped_recipes
+
+    for name in shipped_recipes():
+        if shipped(name).get("method", {}).get("name") == method:
+            yield name
 
 
 def _lines(about: dict[str, Any]) -> list[str]:
@@ -74,6 +86,8 @@ def _lines(about: dict[str, Any]) -> list[str]:
         lines.append(f"  {name} ({setting['type']}, default {setting['default']})")
         if setting["about"]:
             lines.append(f"      {setting['about']}")
+    if about["recipes"]:
+        lines += ["", f"Ready recipes: {', '.join(about['recipes'])}"]
     return [*lines, "", f"Example: {about['example']}"]
 
 

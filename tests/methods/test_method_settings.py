@@ -29,6 +29,13 @@ def test_every_method_says_what_it_is(name: str) -> None:
         assert f"  {field.name} (" in said.out
 
 
+def test_a_method_names_the_ready_recipes_of_its_variants() -> None:
+    said = erasure("methods", "esd")
+    assert "Ready recipes: esd-nudity, esd-object, esd-style" in said.out
+    assert json.loads(erasure("methods", "leco", "--json").out)["recipes"] == ["leco-object"]
+    assert "Ready recipes" not in erasure("methods", "ascent").out
+
+
 def test_the_list_names_every_method_with_its_line() -> None:
     said = erasure("methods")
     for kind in METHODS.values():
