@@ -3,18 +3,22 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from erasure.attacks import Cost
+from pipelines.audit.damage.questions import costs
 from pipelines.audit.lines import lines_of
 from pipelines.audit.workshop import Workshop
+
+DAMAGE: Final = "damage"
+"""The name of the rows that are no attack: what else was lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One attack on one model."""
+    """One attack, or the damage, on one model."""
 
     attack: str
     line: str
@@ -67,6 +71,7 @@ def plan_audit(shop: Workshop) -> Plan:
             more = again if recipe.draws else 0
             confirmed = Cost(forwards=more * per_draw, draws=more, judged=more)
             rows.append(Row(attack.name, line, searched + confirmed))
+    rows += [Row(DAMAGE, line, cost) for line, cost in costs(shop).items()]
     return Plan(tuple(rows), seconds_a_pass(shop))
 
 

@@ -96,6 +96,8 @@ class Audit:
     """What brings the concept back by itself, to whoever has it: a sentence each."""
     protocol: Mapping[str, Any]
     traces: Mapping[str, Any] = field(default_factory=dict)
+    damage: Mapping[str, Any] = field(default_factory=dict)
+    """What else was lost, or a `reason` why nobody looked."""
     versions: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 

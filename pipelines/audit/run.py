@@ -17,6 +17,8 @@ from pipelines.audit.attacking import (
     strongest_arm,
 )
 from pipelines.audit.cells import Confirmation
+from pipelines.audit.damage.damage import damage_of, unmeasured
+from pipelines.audit.damage.table import write_damage_table
 from pipelines.audit.lines import Line, lines_of, open_lines
 from pipelines.audit.page.page import write_page
 from pipelines.audit.planning import Plan, plan_audit, tell_plan
@@ -93,12 +95,15 @@ def run_audit(
     for number, attack in enumerate(recipe.chosen()):
         if team.has(number):
             attack_all(shop, attack)
+    if team.has(len(recipe.chosen())):
+        damage_of(shop)
     team.wait()
     if not team.first:
         return None
     audit = _audit(shop, plan)
     write_audit(audit, out)
     write_tables(audit, out)
+    write_damage_table(audit.damage, out)
     write_page(audit, out)
     return audit
 
@@ -171,6 +176,7 @@ def _audit(shop: Workshop, plan: Plan) -> Audit:
     access: dict[str, Access] = {attack.name: attack.access for attack in recipe.chosen()}
     judge = shop.judge("audited")
     shown = shop.material("audited")
+    damage = damage_of(shop)
     return Audit(
         concept=recipe.concept,
         sentence=overall(recipe.concept, verdicts, access),
@@ -191,7 +197,8 @@ def _audit(shop: Workshop, plan: Plan) -> Audit:
         },
         attacks=tuple(records),
         traces=traces_of(shop),
-        not_tested=_not_tested(recipe, lines),
+        damage=damage,
+        not_tested=(*_not_tested(recipe, lines), *unmeasured(damage)),
         public=_public(lines),
         protocol={
             "cases": recipe.cases,

@@ -62,6 +62,8 @@ class AuditRecipe:
     """Pictures by fresh seeds that confirm the strongest of an attack's finds."""
     pictures: str | None = None
     """Folder of pictures of the concept; drawn by the base if none."""
+    damage: Literal["none", "small", "standard", "full"] | None = None
+    """How much is drawn to see what else was lost; what goes with the attacks if none."""
     shown: int = 8
     """Pictures of the concept that the attacks see; as many are held back."""
     without: int = 60

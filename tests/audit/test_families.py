@@ -60,6 +60,7 @@ def test_every_forward_attack_runs_on_the_other_families(
         confirm=1,
         shown=1,
         without=1,
+        damage="none",
         steps=2,
         guidance=2.0,
         size=64,

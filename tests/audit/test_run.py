@@ -109,6 +109,7 @@ def recipe(models: tuple[Path, Path, Path]) -> AuditRecipe:
         confirm=5,
         shown=2,
         without=3,
+        damage="none",
         steps=2,
         guidance=2.0,
         size=16,

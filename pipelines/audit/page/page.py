@@ -9,7 +9,9 @@ from markupsafe import Markup
 
 from erasure.attacks.protocol import ACCESS
 from erasure.storage.files import atomic
+from pipelines.audit.damage.rows import rows_of
 from pipelines.audit.page.charts import Chart, chart, kind_of
+from pipelines.audit.page.damage_chart import damage_chart, value
 from pipelines.audit.results import AttackRecord, Audit
 from pipelines.evaluation.report.report_format import shortened, split_verdict
 from pipelines.evaluation.report.report_page import asset, environment, policy
@@ -64,6 +66,9 @@ def write_page(audit: Audit, folder: Path) -> Path:
             rows=[_row(record) for record in ordered(audit)],
             finds=_finds(audit, folder),
             kind_of=kind_of,
+            damage_chart=damage_chart(audit.damage),
+            damage_rows=rows_of(audit.damage),
+            value=value,
             total=sum(spent for spent in audit.seconds.values()),
         )
     )

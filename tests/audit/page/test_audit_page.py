@@ -166,3 +166,31 @@ def test_the_record_says_its_format(audit: Audit, tmp_path: Path) -> None:
     text = write_audit(audit, tmp_path).read_text(encoding="utf-8")
     assert '"format": "diffusion-erasure audit 1"' in text
     assert '"state": "revived"' in text
+
+
+def test_the_page_shows_what_else_was_lost_and_what_nobody_measured(
+    audit: Audit, tmp_path: Path
+) -> None:
+    change = {"value": -0.75, "low": -0.95, "high": -0.4, "pairs": 8}
+    drop = {
+        "rank": 1,
+        "similarity": 0.5,
+        "group": HOSTILE,
+        "before": {"share": 1.0},
+        "after": {"share": 0.25},
+        "change": change,
+        "test": True,
+    }
+    curve = [{"rank": 1, "change": change}, {"rank": 2, "change": {**change, "value": -0.5}}]
+    damage = {
+        "pictures": {"audited": 48, "base": 78},
+        "neighbours": {"text": {"drops": [drop], "curve": curve}},
+        "not_measured": ["colours: no judge tells them"],
+    }
+    page = write_page(replace(audit, damage=damage), tmp_path).read_text(encoding="utf-8")
+    assert "\u221295.0 to \u221240.0" in page
+    assert "up to rank 2: \u221250.0" in page
+    assert "<li>colours: no judge tells them</li>" in page
+    assert "<script" not in page
+    none = replace(audit, damage={"reason": "not asked for"})
+    assert "not asked for." in write_page(none, tmp_path).read_text(encoding="utf-8")
