@@ -73,7 +73,10 @@ def head_of(erased: Sequence[str], known: Mapping[str, Collection[str]]) -> str:
     shared = [head for head in known if all(head in fitting for fitting in heads.values())]
     if not shared:
         said = ", ".join(f"{name!r} is of {fitting[0]}" for name, fitting in heads.items())
-        raise EvalError(f"{said}: these rates take one kind at a time; evaluate them one by one")
+        raise EvalError(
+            f"{said}: these rates take one kind at a time; evaluate each kind by itself, and name "
+            "its labels with `--erased`"
+        )
     return shared[0]
 
 

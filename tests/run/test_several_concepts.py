@@ -13,11 +13,17 @@ from support.tiny import CPU, Toy, ToyDenoiser, some_mask, toy_batches, toy_data
 
 from erasure import verify
 from erasure.checkpoints import read_checkpoint
+from erasure.checkpoints.edit_record import EditRecord
+from erasure.checkpoints.provenance import Provenance
 from erasure.diffusion.batches import RolloutBatches
 from erasure.diffusion.latents import ConceptData, PromptRows, interleaved, shuffled
 from erasure.diffusion.saliency import merged_scores
 from erasure.training.frozen import FrozenDenoiser
 from erasure.training.selected import SelectedWeights
+from pipelines.evaluation.erased import erased_labels
+from pipelines.evaluation.settings import EvaluateRecipe
+from pipelines.run.models import open_model
+from prompts.suites.suites import load_suite
 
 
 def two_concepts() -> ConceptData:
@@ -145,3 +151,31 @@ def test_concepts_that_cannot_be_are_refused(
     said = erasure("erase", tiny_folder, "--out", tmp_path / "run", *options)
     assert said.code == 2, said.err
     assert words in said.err
+
+
+def test_an_evaluation_looks_at_each_concept_and_takes_one_kind_at_a_time(tmp_path: Path) -> None:
+    suite = load_suite("canvas")
+    demo = open_model("demo")
+    record = EditRecord(
+        concept="church, dog",
+        concepts=("church", "dog"),
+        base_hash="",
+        objective="",
+        config={},
+        density=1.0,
+        selected=1,
+        moved=1,
+        total=1,
+        version="",
+    )
+    edited = replace(demo, provenance=Provenance(edits=(record,)))
+    recipe = EvaluateRecipe(model="demo", suite="canvas")
+    assert erased_labels(recipe, edited, suite).labels == ("church", "dog")
+    assert Provenance.from_dict(edited.provenance.to_dict()).concepts == ("church", "dog")  # type: ignore[union-attr]
+    said = erasure(
+        *("evaluate", "demo", "--suite", "canvas", "--limit", 4, "--erased", "church"),
+        *("--erased", "sketch", "--out", tmp_path / "out"),
+    )
+    assert said.code != 0
+    assert "evaluate each kind by itself" in said.err
+    assert not list(tmp_path.rglob("*.png"))
