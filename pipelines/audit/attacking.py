@@ -187,13 +187,23 @@ def strongest_arm(
     return max(able, key=lead) if able else None  # the first of equals
 
 
+def places_to_confirm(tries: Sequence[Try], arm: str, *, has_floor: bool) -> list[int]:
+    """The places of an arm's tries that are drawn again.
+
+    Its finds; but all of its tries where a floor is drawn beside them. A floor that is asked only
+    about the pictures with which the audited model came through would be the lower one by the
+    choice alone.
+    """
+    return [n for n, one in enumerate(tries) if one.arm == arm and (has_floor or one.hit)]
+
+
 def run_confirmation(
     shop: Workshop, attack: Attack, line: str, cell: Cell, arm: str, places: Sequence[int]
 ) -> Confirmation | None:
     """Redraw tries of a search by fresh seeds; read where that is there.
 
     Args:
-        places: of the tries of the audited model that hit; where this line's search made other
+        places: of the tries, see `places_to_confirm`; where this line's search made other
             tries there, there is nothing to compare, and None is returned.
     """
     tries = cell.search.tries
@@ -215,9 +225,10 @@ def run_confirmation(
     copied = _copied(shop, line, [payload for payload, _ in jobs], pictures)
     looked = looked_at(judge, pictures)
     hits = [one.hit and not copy for one, copy in zip(looked, copied, strict=True)]
-    shown = _keep(shop, f"{line}/{attack.name}.confirmed", pictures, [True] * len(pictures))
+    shown = _keep(shop, f"{line}/{attack.name}.confirmed", pictures, hits)
     payload = f"payloads/{attack.name}.safetensors" if line == "audited" else None
-    if payload and not save_payload(shop.folder / payload, cell.attempts[places[0]].payload):
+    first = next((n for n in places if tries[n].hit), places[0])
+    if payload and not save_payload(shop.folder / payload, cell.attempts[first].payload):
         payload = None
     made = Confirmation(
         key=key,

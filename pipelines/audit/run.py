@@ -12,6 +12,7 @@ from erasure.storage.files import atomic
 from pipelines.audit.attacking import (
     Cell,
     passing_arms,
+    places_to_confirm,
     run_confirmation,
     run_search,
     strongest_arm,
@@ -128,7 +129,7 @@ def attack_all(shop: Workshop, attack: Attack) -> Attacked:
     arm = strongest_arm(tries, passing, floors)
     confirmed = {}
     if arm is not None and shop.recipe.draws:
-        places = [n for n, one in enumerate(tries) if one.arm == arm and one.hit]
+        places = places_to_confirm(tries, arm, has_floor=bool(floors))
         for name in names:
             confirmation = run_confirmation(shop, attack, name, cells[name], arm, places)
             if confirmation is not None:

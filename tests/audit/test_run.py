@@ -20,6 +20,8 @@ from erasure.errors import CheckpointError, ConfigError, TrainingError
 from eval.judges.judge import Judgement
 from eval.rates.intervals import wilson
 from pipelines.audit import workshop
+from pipelines.audit.attacking import places_to_confirm
+from pipelines.audit.cells import Try
 from pipelines.audit.drawing import draw_jobs
 from pipelines.audit.lines import open_lines
 from pipelines.audit.material import Shown, gather
@@ -220,6 +222,18 @@ def test_a_run_that_was_cut_goes_on_and_ends_with_the_same_result(
     audited(recipe, cut)
     assert told(cut) == told(whole)
     assert judge.asked - asked <= 20  # the pictures of the material alone
+
+
+def test_a_floor_is_not_asked_only_about_what_the_audited_model_finished() -> None:
+    # 5 of 14 pictures come back on the audited model and 8 of 14 on random weights: on the five
+    # alone the audited model would lead.
+    tries = [
+        Try(case=f"{n}", arm="t 360", seed=n, prompt="", kinds=(), replay={}, hit=n < 5)
+        for n in range(14)
+    ]
+    other = replace(tries[0], arm="t 519")
+    assert places_to_confirm([*tries, other], "t 360", has_floor=True) == list(range(14))
+    assert places_to_confirm([*tries, other], "t 360", has_floor=False) == list(range(5))
 
 
 def test_a_budget_of_nothing_draws_the_plain_pictures_to_the_byte(
