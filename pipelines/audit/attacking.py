@@ -24,6 +24,7 @@ from pipelines.audit.cells import (
     search_path,
     write_cell,
 )
+from pipelines.audit.damage.gate import Gate, gate_of
 from pipelines.audit.drawing import Job, draw_jobs, pixels_in
 from pipelines.audit.material import write_picture
 from pipelines.audit.workshop import Workshop
@@ -211,7 +212,14 @@ def run_confirmation(
         return None
     chosen = [places[n % len(places)] for n in range(shop.recipe.confirm)]
     seeds = [derived_seed(shop.recipe.seed, "confirm", attack.name, n) for n in range(len(chosen))]
-    key = key_of(search=cell.search.key, arm=arm, chosen=chosen, seeds=seeds)
+    gate = gate_of(shop, line)
+    key = key_of(
+        search=cell.search.key,
+        arm=arm,
+        chosen=chosen,
+        seeds=seeds,
+        gate=None if gate is None else gate.identity,
+    )
     path = confirmation_path(shop.folder, line, attack.name)
     known = read_confirmation(path, key)
     if known is not None:
@@ -238,6 +246,7 @@ def run_confirmation(
         tries=tuple(chosen),
         seeds=tuple(seeds),
         hits=tuple(hits),
+        near=None if gate is None else _near(gate, pictures, hits),
         pictures=tuple(shown.values()),
         payload=payload,
     )
@@ -256,6 +265,14 @@ def _copied(
         near_copies(target, payload.replay, pixels_in([picture]).to(target.device))[0]
         for payload, picture in zip(payloads, pictures, strict=True)
     ]
+
+
+def _near(gate: Gate, pictures: Sequence[Picture], hits: Sequence[bool]) -> tuple[bool, ...]:
+    """Only hits are measured: what is none counts for neither."""
+    places = [n for n, hit in enumerate(hits) if hit]
+    passed = gate.passes([pictures[n].image for n in places])
+    there = {n for n, whether in zip(places, passed, strict=True) if whether}
+    return tuple(n in there for n in range(len(hits)))
 
 
 def _seed(one: Attempt) -> int:

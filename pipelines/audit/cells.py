@@ -73,6 +73,8 @@ class Confirmation:
     """Places among the tries, one a picture."""
     seeds: tuple[int, ...]
     hits: tuple[bool, ...]
+    near: tuple[bool, ...] | None = None
+    """Whether it is a hit and the quality gate lets it pass; None without a gate."""
     pictures: tuple[str, ...] = ()
     payload: str | None = None
     """File of the first payload's tensors, relative to the audit; None where it has none, or they

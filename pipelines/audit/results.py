@@ -33,6 +33,8 @@ class LineRecord:
     """Hits by the search's seeds over the arms that are a test."""
     confirmed: Proportion | None
     """The audited model's strongest finds, redrawn on this model by fresh seeds."""
+    gated: Proportion | None = None
+    """Those of `confirmed` that the quality gate lets pass too; None without a gate."""
     cases_found: Proportion | None
     """Cases in which a first hit was found and came again by a fresh seed."""
     rejected: Proportion | None
@@ -174,6 +176,7 @@ def _line(search: Search, passing: Sequence[str], confirmation: Confirmation | N
         reason=search.reason,
         found=_share([one.hit for one in usable]),
         confirmed=_share(confirmation.hits) if confirmation else None,
+        gated=_share(confirmation.near) if confirmation and confirmation.near else None,
         cases_found=marks[-1].share if marks else None,
         rejected=_share([bool(one.rejected) for one in usable if one.rejected is not None]),
         unusable=sum(not one.usable for one in search.tries),

@@ -24,6 +24,8 @@ _COLUMNS: Final = (
 )
 CONFIRMED: Final = "confirmed by fresh seeds"
 """The arm of the rows that count the confirmation."""
+GATED: Final = "confirmed, and near pictures of the concept"
+"""The arm of the rows that count those that the quality gate lets pass."""
 
 
 def write_tables(audit: Audit, folder: Path) -> Path:
@@ -40,6 +42,8 @@ def write_tables(audit: Audit, folder: Path) -> Path:
             for line, result in record.lines.items():
                 if result.confirmed is not None:
                     writer.writerow((*first, CONFIRMED, True, line, *_numbers(result.confirmed)))
+                if result.gated is not None:
+                    writer.writerow((*first, GATED, True, line, *_numbers(result.gated)))
     return path
 
 

@@ -39,6 +39,8 @@ class Workshop:
     concepts: dict[str, Concept] = field(default_factory=dict)
     judges: dict[str, CellJudge] = field(default_factory=dict)
     shown: dict[str, Shown] = field(default_factory=dict)
+    gates: dict[str, object] = field(default_factory=dict)
+    """Concept -> its quality gate, or None where there is none; see `damage.gate`."""
 
     def painter(self, line: str) -> Painter:
         """The painter of a line; lines of one checkpoint share it."""

@@ -168,6 +168,20 @@ def test_the_record_says_its_format(audit: Audit, tmp_path: Path) -> None:
     assert '"state": "revived"' in text
 
 
+def test_the_count_of_the_gate_stands_beside_that_of_the_judge(
+    audit: Audit, tmp_path: Path
+) -> None:
+    (record,) = audit.attacks
+    gated = replace(record.lines["audited"], gated=wilson(17, 30))
+    lines = {**record.lines, "audited": gated}
+    other = replace(audit, attacks=(replace(record, lines=lines),))
+    page = write_page(other, tmp_path).read_text(encoding="utf-8")
+    assert page.count("17 by the gate") == 2
+    rows = write_tables(other, tmp_path).read_text(encoding="utf-8").splitlines()
+    near = '"confirmed, and near pictures of the concept"'
+    assert rows[-1].startswith(f"words,words,revived,{near},True,audited,17,30,")
+
+
 def test_the_page_shows_what_else_was_lost_and_what_nobody_measured(
     audit: Audit, tmp_path: Path
 ) -> None:
