@@ -67,8 +67,8 @@ def _instead(drawn: Drawn) -> dict[str, Any]:
     }
 
 
-def _labels(found: Replacement) -> dict[str, Any]:
-    return {"shares": found.shares, "entropy": found.entropy, "effective": found.effective}
+def _labels(spread: Replacement) -> dict[str, Any]:
+    return {"shares": spread.shares, "entropy": spread.entropy, "effective": spread.effective}
 
 
 def _neighbours(drawn: Drawn) -> dict[str, Any]:
@@ -90,12 +90,12 @@ def _neighbours(drawn: Drawn) -> dict[str, Any]:
 
 def _confusions(drawn: Drawn) -> tuple[Neighbour, ...]:
     """By the base's pictures of the concept and of those neighbours that were drawn."""
-    words, plain, kept = _words(drawn), _part(drawn, "concept"), _part(drawn, "kept")
+    words, plain, others = _words(drawn), _part(drawn, "concept"), _part(drawn, "kept")
     concept = words.concept[0]
-    judged = [*plain.before, *kept.before]
+    judged = [*plain.before, *others.before]
     heads = {head for one in judged for head in one.guesses}
     head = words.head or next(iter(sorted(heads)), "")
-    asked = [concept] * len(plain.before) + [ask.group for ask in kept.asks]
+    asked = [concept] * len(plain.before) + [ask.group for ask in others.asks]
     return ranked_by_confusion(concept, asked, judged, head)
 
 
@@ -178,9 +178,9 @@ def _by_prompt(asks: Sequence[Ask]) -> list[list[int]]:
 def _kernel(drawn: Drawn) -> dict[str, Any]:
     """How far what was kept has moved, in units of what the base differs from itself."""
     old, new = _part(drawn, "kept").features()
-    found = kernel_units(new, old, _usable(drawn.again))
+    units = kernel_units(new, old, _usable(drawn.again))
     names = ("distance", "error", "seeds", "unit", "units", "low", "high")
-    return {name: getattr(found, name) for name in names}
+    return {name: getattr(units, name) for name in names}
 
 
 def _usable(looks: Looks | None) -> Tensor:

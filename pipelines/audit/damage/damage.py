@@ -51,7 +51,7 @@ def damage_of(shop: Workshop) -> dict[str, Any]:
         ranking=questions.ranking,
         reason=measure.reason,
     )
-    told: dict[str, Any] = to_table(
+    values: dict[str, Any] = to_table(
         {
             "level": level,
             "pictures": {line: _count(parts, usable=True) for line, parts in looks.items()},
@@ -60,7 +60,7 @@ def damage_of(shop: Workshop) -> dict[str, Any]:
             **counted(drawn),
         }
     )
-    return told
+    return values
 
 
 def unmeasured(damage: Mapping[str, Any]) -> tuple[str, ...]:

@@ -133,11 +133,11 @@ def _read(path: Path, key: str, count: int) -> Looks | None:
     require_regular(path, EvalError)
     try:
         with safe_open(path, framework="pt") as file:
-            told = file.metadata() or {}
-            if told.get("format") != FORMAT or told.get("key") != key:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT or metadata.get("key") != key:
                 return None
             features = file.get_tensor("features")
-        said = json.loads(told["judgements"])
+        said = json.loads(metadata["judgements"])
         judgements = tuple(None if one is None else Judgement.from_dict(one) for one in said)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, EvalError):
         return None

@@ -73,15 +73,15 @@ def questions_of(shop: Workshop, *, ranked: bool = True) -> Questions | None:
         )
     nearest = [one.label for one in ranking[: level.neighbours]]
     seed = shop.recipe.seed
-    kept = _kept(shop, level, nearest)
+    others = _kept(shop, level, nearest)
     beside = _beside(shop, level, nearest)
     return Questions(
         vocabulary=vocabulary,
         ranking=ranking,
         parts={
             "concept": _drawn("", plain[: level.plain], level.plain_seeds, seed, "concept"),
-            "kept": _spread(kept, level.seeds, seed, "kept"),
-            "again": _spread(kept, level.seeds, seed, "again"),
+            "kept": _spread(others, level.seeds, seed, "kept"),
+            "again": _spread(others, level.seeds, seed, "again"),
             "companions": _spread([pair[:2] for pair in beside], level.companion_seeds, seed, "c"),
             "without": _spread(
                 [(label, without) for label, _, without in beside], level.companion_seeds, seed, "c"
@@ -109,11 +109,11 @@ def _ranking(
     """Other labels in the wording of the concept's first prompt, nearest first."""
 
     def vector(prompt: str) -> Tensor:
-        told = painter.text([prompt])
-        if _POOLED in told.tensors:
-            return told.named(_POOLED)[0]
+        condition = painter.text([prompt])
+        if _POOLED in condition.tensors:
+            return condition.named(_POOLED)[0]
         # The last position has seen all of the text, in each of these encoders.
-        return told.named(TOKENS)[0, -1]
+        return condition.named(TOKENS)[0, -1]
 
     others = {label: vector(_put(plain[:1], names, label)[0]) for label in vocabulary.others}
     return ranked_by_text(vector(plain[0]), others)
