@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
     from erasure.checkpoints.reading.reading import read_checkpoint
-    from erasure.checkpoints.verify import verify
+    from erasure.checkpoints.verification import verify
     from erasure.checkpoints.writing.folder import write_folder
     from erasure.checkpoints.writing.single_file import write_single_file
     from erasure.diffusion.edit import Edit, erase, find_mask
@@ -49,7 +49,7 @@ _HOMES = {
     "write_folder": "erasure.checkpoints.writing.folder",
     "read_checkpoint": "erasure.checkpoints.reading.reading",
     "write_single_file": "erasure.checkpoints.writing.single_file",
-    "verify": "erasure.checkpoints.verify",
+    "verify": "erasure.checkpoints.verification",
     "Edit": "erasure.diffusion.edit",
     "erase": "erasure.diffusion.edit",
     "find_mask": "erasure.diffusion.edit",

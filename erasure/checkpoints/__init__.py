@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from erasure.checkpoints.merge import count_moved, merge_selected
     from erasure.checkpoints.provenance import Provenance
     from erasure.checkpoints.reading.reading import read_checkpoint
-    from erasure.checkpoints.verify import Verification, verify
+    from erasure.checkpoints.verification import Verification, verify
     from erasure.checkpoints.verify_records import Check
     from erasure.checkpoints.writing.card import model_card
     from erasure.checkpoints.writing.folder import folder_size, write_folder
@@ -45,8 +45,8 @@ _HOMES = {
     "merge_selected": "erasure.checkpoints.merge",
     "Provenance": "erasure.checkpoints.provenance",
     "read_checkpoint": "erasure.checkpoints.reading.reading",
-    "Verification": "erasure.checkpoints.verify",
-    "verify": "erasure.checkpoints.verify",
+    "Verification": "erasure.checkpoints.verification",
+    "verify": "erasure.checkpoints.verification",
     "Check": "erasure.checkpoints.verify_records",
     "model_card": "erasure.checkpoints.writing.card",
     "folder_size": "erasure.checkpoints.writing.folder",

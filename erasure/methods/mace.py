@@ -16,6 +16,7 @@ from erasure.attention.spans import Span, span_of
 from erasure.attention.suppressing import Pair, new_pairs, suppress
 from erasure.diffusion.denoiser import join
 from erasure.diffusion.latents import shuffled
+from erasure.diffusion.schedule import NoiseSchedule
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
@@ -161,6 +162,12 @@ class Mace(ClosedForm):
         concept: int,
     ) -> Iterator[float]:
         """Draw the concept with the base, then train its factors on the weights of stage one."""
+        schedule = task.schedule
+        if not isinstance(schedule, NoiseSchedule):
+            raise ConfigError(
+                "mace draws by DDIM, which needs a schedule of discrete betas; choose a method "
+                "that learns from pictures"
+            )
         network = build_network(task.checkpoint).to(task.device).requires_grad_(False)
         denoise = task.checkpoint.architecture.denoiser(network)
         chosen = [
@@ -180,7 +187,7 @@ class Mace(ClosedForm):
         drawn = draw_objects(
             network,
             denoise,
-            task.schedule,
+            schedule,
             noise.to(task.device),
             conditions,
             empty.to(task.device, torch.float32),
@@ -198,7 +205,7 @@ class Mace(ClosedForm):
         yield from suppress(
             network,
             denoise,
-            task.schedule,
+            schedule,
             pairs,
             drawn,
             conditions,

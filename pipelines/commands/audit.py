@@ -30,7 +30,7 @@ def audit(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Attack an erased model, its base and its controls alike; say only what was seen.
+    """Attack an erased model, its base and its controls alike.
 
     Writes audit.json, attacks.csv and audit.html. What is finished is kept: the same command goes
     on where it was cut. `torchrun --nproc_per_node 2 -m pipelines.cli audit ...` shares the attacks

@@ -56,7 +56,7 @@ def mask(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a mask, or look at one: density per block, overlap, intersection, union.
+    """Make a mask, look at one, or join several.
 
     `accelerate launch -m pipelines.cli mask ...`, on a CPU `torchrun --nproc_per_node 2
     -m pipelines.cli mask ...`, shares the samples among processes.

@@ -9,7 +9,7 @@ from pipelines.commands.options import AsJson, say
 
 if TYPE_CHECKING:
     from erasure.checkpoints.edit_record import EditRecord
-    from erasure.checkpoints.verify import Verification
+    from erasure.checkpoints.verification import Verification
 
 
 def verify(
@@ -22,7 +22,7 @@ def verify(
     recipe; lists what it checked and what it did not. Exits with 1 where they differ. Hashes show
     change; they do not show who wrote them.
     """
-    from erasure.checkpoints.verify import verify as recompute
+    from erasure.checkpoints.verification import verify as recompute
 
     verification = recompute(path)
     say(_for_machines(verification) if as_json else _for_people(verification), as_json=as_json)

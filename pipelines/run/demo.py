@@ -9,7 +9,7 @@ from typing import Final
 import torch
 
 from erasure.checkpoints.reading.reading import read_checkpoint
-from erasure.checkpoints.verify import verify
+from erasure.checkpoints.verification import verify
 from erasure.checkpoints.writing.folder import write_folder
 from erasure.checkpoints.writing.single_file import write_single_file
 from erasure.errors import CheckpointError

@@ -63,7 +63,9 @@ def test_a_prompt_that_is_not_read_whole_is_refused(
     given = {"--concept": "church", option: LONG}
     if option == "--retain-prompts":
         given[option] = str(tmp_path / "keep.txt")
-        Path(given[option]).write_text(f"a dog\n{LONG}\n", encoding="utf-8")
+        # Not of the concept, whose prompts are refused for that.
+        dogs = LONG.replace("church", "dog")
+        Path(given[option]).write_text(f"a dog\n{dogs}\n", encoding="utf-8")
     line = [part for pair in given.items() for part in pair]
     refused(
         ("erase", tiny_folder, *line, "--out", tmp_path / "run"),

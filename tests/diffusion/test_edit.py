@@ -15,7 +15,7 @@ from support.tiny import ascent, assert_same_bits, outside, salun, seeded
 from torch import Tensor, nn
 
 from erasure.checkpoints import Checkpoint, Provenance
-from erasure.diffusion import edit, task
+from erasure.diffusion import edit, measuring, task
 from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.edit import Edit, erase, find_mask
@@ -434,7 +434,7 @@ def test_the_inverse_mask_is_the_other_half(
 def test_a_random_mask_depends_on_its_seed_alone_and_needs_no_pass(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edit, "build_network", None)
+    monkeypatch.setattr(measuring, "build_network", None)
     one = random_mask(tiny_checkpoint, tiny_data, density=0.25)
     same = random_mask(tiny_checkpoint, tiny_data, density=0.25, concept="other")
     other = random_mask(tiny_checkpoint, tiny_data, density=0.25, config=SaliencyConfig(seed=1))

@@ -234,7 +234,7 @@ def test_a_loss_that_is_not_finite_stops_the_pass() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"loss": "cfg"}, "'cfg'; give 'guided' or 'plain'"),
+        ({"loss": "cfg"}, "'cfg'; give 'guided', 'plain' or 'own'"),
         ({"draws": 0}, "draws is 0"),
         ({"batch_size": 0}, "batch_size 0"),
     ],

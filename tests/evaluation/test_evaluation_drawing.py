@@ -403,12 +403,16 @@ def test_processes_that_do_not_share_the_folder_are_an_error(
 
 MEET = """
 import atexit
+import sys
 import torch
 from pipelines.process.processes import processes
 # What is registered first is called last.
-atexit.register(lambda: print("connected:", torch.distributed.is_initialized()))
+atexit.register(
+    lambda: sys.stdout.write(f"connected: {torch.distributed.is_initialized()}\\n")
+)
 team = processes(torch.device("cpu"))
-print(team.agreed(lambda: "met"), team.rank, team.count)
+# One write a line, since two processes share the pipe.
+sys.stdout.write(f"{team.agreed(lambda: 'met')} {team.rank} {team.count}\\n")
 """
 
 

@@ -71,7 +71,7 @@ def test_the_page_s_method_is_shown_like_any_other(halfway: str) -> None:
         ("nosuchmodule:Mine", "nosuchmodule cannot be imported"),
         ("json:JSONDecoder", "no frozen dataclass"),
         (":Mine", "write it as FILE.py:Class"),
-        ("esdd", "did you mean 'esd'"),
+        ("salum", "did you mean 'salun'"),
     ],
 )
 def test_what_is_no_method_is_refused(

@@ -86,7 +86,7 @@ def looks_at(shop: Workshop, line: str, part: str, asks: Sequence[Ask], measure:
     usable = [n for n, picture in enumerate(pictures) if picture.finite]
     images = [pictures[n].image for n in usable]
     seen = dict(zip(usable, shop.judge("audited").judge(images) if images else [], strict=True))
-    rows = {}
+    rows: dict[int, Tensor] = {}
     if measure.extractor is not None:
         for at in range(0, len(images), _BATCH):
             made = measure.extractor(images[at : at + _BATCH])

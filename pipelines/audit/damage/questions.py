@@ -152,8 +152,8 @@ def _put(prompts: Sequence[str], names: Sequence[str], label: str) -> list[str]:
         next((made for name in names if (made := swap(prompt, name, noun)) is not None), None)
         for prompt in prompts
     )
-    made = list(dict.fromkeys(prompt for prompt in put if prompt is not None))
-    return made or [f"an image of {noun_phrase(noun)}"]
+    replaced = list(dict.fromkeys(prompt for prompt in put if prompt is not None))
+    return replaced or [f"an image of {noun_phrase(noun)}"]
 
 
 def _turned(prompts: Sequence[str], by: int) -> list[str]:
