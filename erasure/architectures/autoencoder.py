@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.loading import loaded
 from erasure.diffusion.latent_scale import latent_scale
+from erasure.errors import CheckpointError
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
@@ -74,8 +75,18 @@ def shrinking(description: "Description") -> int:
 
 
 def latent_channels(description: "Description") -> int:
-    """Give the channels of the latents, as the VAE's config has it or diffusers takes it."""
-    return int(description.components["vae"].get("latent_channels", 4))
+    """Give the channels of the latents, as the VAE's config has it or diffusers takes it.
+
+    Raises:
+        CheckpointError: the config has no whole number there.
+    """
+    channels = description.components["vae"].get("latent_channels", 4)
+    if not isinstance(channels, int):
+        raise CheckpointError(
+            f"the VAE's config has latent_channels {str(channels)[:80]!r}, no whole number; "
+            "fetch the config again"
+        )
+    return channels
 
 
 def latent_shape(description: "Description", height: int, width: int) -> tuple[int, int, int]:
