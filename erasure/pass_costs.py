@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from erasure.architectures.architecture import Architecture
 from erasure.architectures.autoencoder import autoencoder_of
+from erasure.checkpoints.checks.config_limits import whole_number
 
 _META: Final = torch.device("meta")
 
@@ -118,7 +119,11 @@ def _network_cost(
 @lru_cache
 def _vae_cost(config: str, size: tuple[int, int], way: str) -> PassCost:
     values = json.loads(config)
-    channels = int(values["latent_channels"] if way == "decode" else values["in_channels"])
+    channels = (
+        whole_number(values, "latent_channels", "the VAE", 4)
+        if way == "decode"
+        else whole_number(values, "in_channels", "the VAE", 3)
+    )
     with _META:
         network: Any = autoencoder_of(values)
         inputs = torch.empty(1, channels, *size)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from erasure.architectures.loading import loaded
+from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.diffusion.latent_scale import latent_scale
-from erasure.errors import CheckpointError
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
@@ -80,13 +80,7 @@ def latent_channels(description: "Description") -> int:
     Raises:
         CheckpointError: the config has no whole number there.
     """
-    channels = description.components["vae"].get("latent_channels", 4)
-    if not isinstance(channels, int):
-        raise CheckpointError(
-            f"the VAE's config has latent_channels {str(channels)[:80]!r}, no whole number; "
-            "fetch the config again"
-        )
-    return channels
+    return whole_number(description.components["vae"], "latent_channels", "the VAE", 4)
 
 
 def latent_shape(description: "Description", height: int, width: int) -> tuple[int, int, int]:

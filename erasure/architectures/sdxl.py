@@ -13,7 +13,9 @@ from erasure.architectures.clip_towers import build_tokenizer, build_tower, proj
 from erasure.architectures.sd1 import SD1
 from erasure.architectures.text_encoders import POOLED, TIME_IDS, TextEncoderPair, with_size
 from erasure.architectures.unet import UNetDenoiser, sample
+from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.diffusion.denoiser import Condition
+from erasure.errors import CheckpointError
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
@@ -26,8 +28,14 @@ def _sample(
 ) -> tuple[Tensor, Tensor, Condition]:
     """Make what the UNet takes of one sample, without values."""
     x_t, t, condition = sample(config, size, tokens)
-    inputs = int(config["projection_class_embeddings_input_dim"])
-    pooled = torch.empty(1, inputs - 6 * int(config["addition_time_embed_dim"]))
+    inputs = whole_number(config, "projection_class_embeddings_input_dim", "the UNet")
+    times = whole_number(config, "addition_time_embed_dim", "the UNet")
+    if inputs <= 6 * times:
+        raise CheckpointError(
+            f"the UNet takes {inputs} added features, of which 6 x {times} tell the size, so none "
+            "is left for the pooled text; correct the config or fetch it again"
+        )
+    pooled = torch.empty(1, inputs - 6 * times)
     return x_t, t, condition.having(**{POOLED: pooled, TIME_IDS: torch.empty(1, 6)})
 
 

@@ -17,6 +17,7 @@ from erasure.architectures.autoencoder import (
 from erasure.architectures.clip_towers import build_tokenizer, build_tower, clip_of
 from erasure.architectures.text_encoders import TextEncoder
 from erasure.architectures.unet import build_unet, unet_of
+from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.plain_unet import (
     FIRST_CONVOLUTION,
     require_plain_unet,
@@ -102,7 +103,7 @@ def check_configs(
     _require_size(unet, description.components["vae"], where)
     require_plain_unet(unet, title, latents, where, addition=addition)
     encoders = description.tokenizers().values()
-    width = sum(int(config.get("hidden_size", 512)) for config in encoders)
+    width = sum(whole_number(one, "hidden_size", "a text encoder", 512) for one in encoders)
     taken = unet.get("cross_attention_dim", 1280)
     if isinstance(taken, int) and taken != width:
         raise CheckpointError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure.architectures.loading import loaded
+from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.diffusion.denoiser import TOKENS, Condition
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def sample(
         size: h and w of the latents.
         tokens: L.
     """
-    context = torch.empty(1, tokens, int(config["cross_attention_dim"]))
-    x_t = torch.empty(1, int(config["in_channels"]), *size)
+    context = torch.empty(1, tokens, whole_number(config, "cross_attention_dim", "the UNet", 1280))
+    x_t = torch.empty(1, whole_number(config, "in_channels", "the UNet", 4), *size)
     return x_t, torch.empty(1, dtype=torch.int64), Condition({TOKENS: context})
 
 

@@ -8,11 +8,12 @@ from typing import Final
 from torch import Tensor
 
 from erasure.architectures.architecture import Architecture
+from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.description import Description, encoder_of
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.facts.training_kind import TrainingKind
 from erasure.checkpoints.provenance import Provenance
-from erasure.checkpoints.reading.vocabulary import missing_vocabulary
+from erasure.checkpoints.reading.vocabulary import CLIP_SIZE, missing_vocabulary
 from erasure.storage.hashing import weights_hash
 
 _HUB_FOLDER: Final = "models--"
@@ -74,5 +75,6 @@ class Checkpoint:
         files = self.description.vocabulary(tokenizer)
         if not files:
             encoder = self.description.components[encoder_of(tokenizer)]
-            raise missing_vocabulary(self.path, int(encoder.get("vocab_size", 0)))
+            size = whole_number(encoder, "vocab_size", encoder_of(tokenizer), CLIP_SIZE)
+            raise missing_vocabulary(self.path, size)
         return files

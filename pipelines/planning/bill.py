@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from erasure.architectures.building import own_size
+from erasure.architectures.clip_towers import CLIP_WINDOW
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.writing.folder import folder_size
 from erasure.diffusion.encoding import pictures_a_pass
 from erasure.masks.masks import SaliencyMask
@@ -89,7 +91,8 @@ class _Count:
         self.side = recipe.data.size or own_size(planner.checkpoint)[0]
         shape = planner.checkpoint.architecture.latent_shape(described, self.side, self.side)
         self.latents = shape[1:]
-        self.tokens = int(described.components["text_encoder"].get("max_position_embeddings", 77))
+        encoder = described.components["text_encoder"]
+        self.tokens = whole_number(encoder, "max_position_embeddings", "text_encoder", CLIP_WINDOW)
         self.chosen = _chosen(planner, recipe)
         self.measured = planner.mask is None and recipe.mask in ("salient", "inverse")
         pictures = "pictures" in recipe.needs

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from erasure.attacks.gradient.prompt_search import PromptSearch
-from erasure.attacks.protocol import Access, Need
+from erasure.attacks.gradient.text_search import TextSearch
 from erasure.attacks.search.discrete import GeneticSearch
 from erasure.attacks.search.goals import FeatureGoal, concept_vector
 from erasure.attacks.search.problem import Goal, Search
@@ -14,10 +13,8 @@ from erasure.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ConceptVector(PromptSearch):
+class ConceptVector(TextSearch):
     """Ring-A-Bell: a genetic search for f(prompt) + eta c, with c from pairs of prompts.
-
-    It needs the text encoder alone, which anybody has, so it stands with the words.
 
     Source: arXiv:2310.10012 and its release, whose settings are a population of 200 over 3,000
         generations, 16 to 75 words and eta 3 to 5.5. There, a mutation may spoil the best.
@@ -26,26 +23,16 @@ class ConceptVector(PromptSearch):
     name: ClassVar[str] = "concept-vector"
     title: ClassVar[str] = "words that the text encoder takes for the concept, by genetic search"
     source: ClassVar[str] = "Ring-A-Bell, arXiv:2310.10012"
-    needs: ClassVar[frozenset[Need]] = frozenset({"words"})
-    access: ClassVar[Access] = "words"
-    replaces: ClassVar[bool] = True
-    sees_pictures: ClassVar[bool] = False
 
-    tokens: int = 8
-    """k, words of the text."""
-    rounds: int = 4
-    """Times that the best text is drawn."""
     steps: int = 25
     """Generations a round."""
-    prompts: int = 3
-    """P, most different prompts that are searched."""
     strength: float = 3.0
     """eta, how much of the concept is added."""
     population: int = 100
     """Texts of a generation."""
 
     def __post_init__(self) -> None:
-        PromptSearch.__post_init__(self)
+        TextSearch.__post_init__(self)
         self.search()
         if self.strength < 0:
             raise ConfigError(f"strength is {self.strength}; give 0 or more")

@@ -5,8 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from erasure.attacks.gradient.prompt_search import PromptSearch
-from erasure.attacks.protocol import Access, Need
+from erasure.attacks.gradient.text_search import TextSearch
 from erasure.attacks.search.discrete import CoordinateSearch
 from erasure.attacks.search.goals import PooledGoal
 from erasure.attacks.search.problem import Goal, Search
@@ -16,10 +15,8 @@ from erasure.attacks.target import Ledger, Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PooledText(PromptSearch):
+class PooledText(TextSearch):
     """MMA-Diffusion: exchange one word a step until the end mark reads as under the plain prompt.
-
-    It needs the text encoder alone, which anybody has, so it stands with the words.
 
     Source: arXiv:2311.17516 and its release, whose settings are 20 words, 1,000 steps and 512
         candidates of the top 256. There, the gradient is off by one token.
@@ -28,26 +25,16 @@ class PooledText(PromptSearch):
     name: ClassVar[str] = "pooled-text"
     title: ClassVar[str] = "words that the text encoder sums up as the concept, by coordinate"
     source: ClassVar[str] = "MMA-Diffusion, arXiv:2311.17516, with the search of arXiv:2307.15043"
-    needs: ClassVar[frozenset[Need]] = frozenset({"words"})
-    access: ClassVar[Access] = "words"
-    replaces: ClassVar[bool] = True
-    sees_pictures: ClassVar[bool] = False
 
-    tokens: int = 8
-    """k, words of the text."""
-    rounds: int = 4
-    """Times that the best text is drawn."""
     steps: int = 15
     """Exchanges a round."""
-    prompts: int = 3
-    """P, most different prompts that are searched."""
     candidates: int = 128
     """Exchanges that are tried in a step."""
     top: int = 256
     """Words a place that the gradient may name."""
 
     def __post_init__(self) -> None:
-        PromptSearch.__post_init__(self)
+        TextSearch.__post_init__(self)
         self.search()
 
     def search(self) -> Search:

@@ -41,6 +41,21 @@ def require_plausible(configs: Mapping[str, Mapping[str, Any]], where: str) -> N
                 )
 
 
+def whole_number(config: Mapping[str, Any], key: str, part: str, default: int | None = None) -> int:
+    """Read a number of 1 or more, such as a width, from the config of `part`.
+
+    Raises:
+        CheckpointError: it is something else, or it is not there and has no default.
+    """
+    value = config.get(key, default)
+    if type(value) is not int or value < 1:  # a bool is an int to Python
+        raise CheckpointError(
+            f"{key} in the config of {part} is {shown(value)}, not a whole number of 1 or more; "
+            "correct the config or fetch it again"
+        )
+    return value
+
+
 @contextmanager
 def building_limit() -> Iterator[None]:
     """Stop the building of a network with more modules than any has.
