@@ -13,7 +13,7 @@ PACKAGES = ("erasure", "eval", "pipelines", "prompts")
 OF = re.compile(r"\s*of\b", re.IGNORECASE)
 PARTICIPLES = frozenset(("found", "given", "kept", "told"))
 PUBLISHED = {
-    "erasure/methods/salun.py": {"kept"},
+    "erasure/methods/gradient/salun.py": {"kept"},
     "pipelines/audit/results.py": {"found"},
     "pipelines/audit/settings.py": {"kept"},
     "pipelines/audit/verdicts.py": {"found"},

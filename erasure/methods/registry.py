@@ -3,19 +3,19 @@
 from typing import Any, Final
 
 from erasure.known_names import looked_up, made_with
-from erasure.methods.ant import Ant
-from erasure.methods.ascent import GradientAscent
-from erasure.methods.concept_ablation import ConceptAblation
-from erasure.methods.erasediff import EraseDiff
-from erasure.methods.esd import Esd
-from erasure.methods.leco import Leco
-from erasure.methods.mace import Mace
+from erasure.methods.closed_form.mace import Mace
+from erasure.methods.closed_form.rece import Rece
+from erasure.methods.closed_form.speed import Speed
+from erasure.methods.closed_form.uce import Uce
+from erasure.methods.gradient.ant import Ant
+from erasure.methods.gradient.ascent import GradientAscent
+from erasure.methods.gradient.concept_ablation import ConceptAblation
+from erasure.methods.gradient.erasediff import EraseDiff
+from erasure.methods.gradient.esd import Esd
+from erasure.methods.gradient.leco import Leco
+from erasure.methods.gradient.salun import SalUn
+from erasure.methods.gradient.sdd import Sdd
 from erasure.methods.protocol import Method
-from erasure.methods.rece import Rece
-from erasure.methods.salun import SalUn
-from erasure.methods.sdd import Sdd
-from erasure.methods.speed import Speed
-from erasure.methods.uce import Uce
 
 METHODS: Final[dict[str, type[Method]]] = {
     "salun": SalUn,

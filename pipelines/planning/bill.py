@@ -26,7 +26,7 @@ from erasure.memory_bill import (
     training_stages,
 )
 from erasure.methods import GradientAscent
-from erasure.methods.by_gradient import ByRollout
+from erasure.methods.gradient.by_gradient import ByRollout
 from erasure.pass_costs import PassCost, decoder_cost, encoder_cost, network_cost
 from eval.pictures.picture_files import is_picture, visible
 from pipelines.configs.settings import DrawingConfig, EraseRecipe, PicturesConfig, parse_seeds

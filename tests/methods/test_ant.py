@@ -12,7 +12,7 @@ from erasure.diffusion.latents import PromptRows
 from erasure.diffusion.sample import ddim_times
 from erasure.errors import ConfigError
 from erasure.methods import Ant
-from erasure.methods.ant import EarlyAndLate, SplitRollouts
+from erasure.methods.gradient.ant import EarlyAndLate, SplitRollouts
 from erasure.training.frozen import FrozenDenoiser
 from erasure.training.selected import SelectedWeights
 

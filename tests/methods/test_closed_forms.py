@@ -9,9 +9,9 @@ from erasure.diffusion.edit import erase, find_mask
 from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.diffusion.latents import ConceptData
 from erasure.methods import Method
-from erasure.methods.rece import Rece
-from erasure.methods.speed import Speed
-from erasure.methods.uce import Uce
+from erasure.methods.closed_form.rece import Rece
+from erasure.methods.closed_form.speed import Speed
+from erasure.methods.closed_form.uce import Uce
 from erasure.solving.vectors import edit_vectors
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from erasure.errors import ConfigError
 from erasure.methods import EraseDiff, SalUn
-from erasure.methods.erasediff import Balanced, balance
+from erasure.methods.gradient.erasediff import Balanced, balance
 from erasure.team import ALONE, Team
 from erasure.training.split import Combine, Gradients
 from erasure.training.trainer import MaskedTrainer, TrainConfig

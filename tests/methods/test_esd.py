@@ -10,7 +10,7 @@ from erasure.diffusion.edit import erase, find_mask
 from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.errors import ConfigError
 from erasure.methods import Esd
-from erasure.methods.esd import shifted
+from erasure.methods.gradient.esd import shifted
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0, 2.5])

@@ -22,7 +22,7 @@ from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.methods import make_method
-from erasure.methods.hardening import (
+from erasure.methods.gradient.hardening import (
     Adversary,
     HardenedPictures,
     HardenedRollouts,

@@ -15,7 +15,7 @@ from erasure.diffusion.batches import PulledBy, Rollout, RolloutBatches
 from erasure.diffusion.latents import PromptRows, Pulls
 from erasure.errors import ConfigError
 from erasure.methods import Esd, Leco
-from erasure.methods.leco import Action
+from erasure.methods.gradient.leco import Action
 from erasure.training.frozen import FrozenDenoiser
 from erasure.training.selected import SelectedWeights
 

@@ -12,7 +12,7 @@ from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.diffusion.latents import ConceptData
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
-from erasure.methods.mace import Mace
+from erasure.methods.closed_form.mace import Mace
 
 QUICK = {"pictures": 2, "drawing_steps": 3, "drawing_guidance": 2.0, "around_300": False}
 

@@ -11,7 +11,7 @@ from erasure.diffusion.latents import ConceptData
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
 from erasure.methods import Uce
-from erasure.methods.rece import Rece, answered_alike
+from erasure.methods.closed_form.rece import Rece, answered_alike
 from erasure.solving.vectors import edit_vectors
 
 KEY = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"

@@ -13,7 +13,7 @@ from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.diffusion.latents import ConceptData
 from erasure.masks.masks import SaliencyMask
 from erasure.methods import METHODS
-from erasure.methods.by_gradient import ByRollout
+from erasure.methods.gradient.by_gradient import ByRollout
 from erasure.team import ALONE, Team
 
 ROLLED = [name for name, kind in METHODS.items() if issubclass(kind, ByRollout)]

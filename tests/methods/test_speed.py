@@ -11,7 +11,7 @@ from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.diffusion.latents import ConceptData
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
-from erasure.methods.speed import Speed
+from erasure.methods.closed_form.speed import Speed
 from erasure.solving.null_space import above_average, centres, perturbed, split
 from erasure.solving.vectors import edit_vectors
 

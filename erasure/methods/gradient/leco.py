@@ -14,7 +14,7 @@ from erasure.diffusion.denoiser import Denoiser, join
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
-from erasure.methods.by_gradient import ByRollout
+from erasure.methods.gradient.by_gradient import ByRollout
 from erasure.methods.protocol import Need
 from erasure.training.step import Step
 from erasure.training.trainer import Loss

@@ -15,8 +15,8 @@ from erasure.diffusion.denoiser import Denoiser, join
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
-from erasure.methods.by_gradient import ByRollout
-from erasure.methods.esd import shifted
+from erasure.methods.gradient.by_gradient import ByRollout
+from erasure.methods.gradient.esd import shifted
 from erasure.methods.protocol import Need
 from erasure.training.frozen import FrozenDenoiser
 from erasure.training.step import Step

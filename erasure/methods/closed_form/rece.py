@@ -14,7 +14,7 @@ from erasure.architectures.unet_scopes import xattn_kv
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
-from erasure.methods.uce import Uce
+from erasure.methods.closed_form.uce import Uce
 from erasure.solving.closed_form import ClosedForm, note_change
 from erasure.solving.factors import Factors, joined, thinned
 from erasure.solving.vectors import EditVectors, Tokens, check_tokens, edit_vectors

@@ -11,7 +11,7 @@ from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
-from erasure.methods.by_gradient import ByGradient
+from erasure.methods.gradient.by_gradient import ByGradient
 from erasure.methods.protocol import Need
 from erasure.training.retaining import predict_both, retain_loss, retain_target
 from erasure.training.step import Step

@@ -1,0 +1,1 @@
+"""Methods that solve: one linear system a layer, exact under a mask."""

@@ -1,0 +1,1 @@
+"""Methods that train: selected weights move against a loss, step by step."""
