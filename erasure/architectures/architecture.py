@@ -1,7 +1,7 @@
 """What an architecture is: a list of parts, and how each is read, built, told, masked and written.
 
-A family of models is one value of `Architecture` in one file beside this one, and one line in
-`registry`. All else asks `checkpoint.architecture` and never which family it is.
+A family of models is one value of `Architecture` in one file of the rooms beside this one, and one
+line in `registry`. All else asks `checkpoint.architecture` and never which family it is.
 """
 
 # B samples, C x h x w latents, H x W pixels.
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.layer_names import LayerNames
 from erasure.architectures.scopes import Predicate, in_scope
-from erasure.architectures.text_encoders import TokenIds
+from erasure.architectures.text.text_encoders import TokenIds
 from erasure.checkpoints.layout.renaming import Convert
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.schedule import Schedule

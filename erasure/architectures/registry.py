@@ -1,13 +1,13 @@
-"""All architectures by key: a new one is one file beside this, and one line here."""
+"""All architectures by key: a new one is one file in a room beside this, and one line here."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from erasure.architectures.architecture import Architecture
 from erasure.architectures.layer_names import OTHER, LayerNames
-from erasure.architectures.sd1 import SD1
-from erasure.architectures.sd2 import SD2
-from erasure.architectures.sdxl import SDXL
+from erasure.architectures.unet.sd1 import SD1
+from erasure.architectures.unet.sd2 import SD2
+from erasure.architectures.unet.sdxl import SDXL
 
 ARCHITECTURES: Final[Mapping[str, Architecture]] = {one.key: one for one in (SD1, SD2, SDXL)}
 """Key -> architecture; where several suit a file, the first is taken."""

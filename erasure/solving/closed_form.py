@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from erasure.architectures.unet_scopes import xattn_kv
+from erasure.architectures.unet.scopes import xattn_kv
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind, SaliencyMask

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from erasure.architectures.building import own_size
-from erasure.architectures.clip_towers import CLIP_WINDOW
+from erasure.architectures.text.clip_towers import CLIP_WINDOW
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.writing.folder import folder_size

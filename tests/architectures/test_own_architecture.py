@@ -16,7 +16,7 @@ from erasure import erase, find_mask, read_checkpoint, verify, write_folder
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.loading import loaded
 from erasure.architectures.registry import ARCHITECTURES
-from erasure.architectures.sd1 import SD1
+from erasure.architectures.unet.sd1 import SD1
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import Description
 from erasure.diffusion.schedule import RectifiedFlow
@@ -155,7 +155,8 @@ def test_its_own_check_refuses_a_config(
 
 def branches(source: str) -> Iterator[str]:
     """What in a source asks for a single family: an import of its module, or a comparison."""
-    modules = {f"erasure.architectures.{key}" for key in ARCHITECTURES}
+    rooms = ("unet", "transformer")
+    modules = {f"erasure.architectures.{room}.{key}" for room in rooms for key in ARCHITECTURES}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module in modules:
             yield f"line {node.lineno} imports {node.module}"
@@ -192,7 +193,7 @@ def test_nothing_outside_architectures_asks_for_a_family() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "from erasure.architectures.sdxl import SDXL",
+        "from erasure.architectures.unet.sdxl import SDXL",
         "if checkpoint.architecture is X: ...",
         "if checkpoint.architecture.title == 'a title': ...",
         "one = checkpoint.architecture.key == other",

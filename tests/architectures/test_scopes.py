@@ -4,7 +4,7 @@ import pytest
 from diffusers import UNet2DConditionModel
 
 from erasure.architectures.scopes import in_scope
-from erasure.architectures.unet_scopes import UNET_SCOPES
+from erasure.architectures.unet.scopes import UNET_SCOPES
 from erasure.errors import ConfigError
 
 RESNET = (

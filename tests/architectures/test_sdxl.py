@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from erasure import load_mask, read_checkpoint, verify, write_folder
 from erasure.architectures.building import build_pipeline, build_text_encoder, own_size
-from erasure.architectures.sd2 import SD2
-from erasure.architectures.sdxl import SDXL
-from erasure.architectures.text_encoders import with_size
+from erasure.architectures.text.text_encoders import with_size
+from erasure.architectures.unet.sd2 import SD2
+from erasure.architectures.unet.sdxl import SDXL
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion import edit
 from erasure.diffusion.edit import erase, find_mask

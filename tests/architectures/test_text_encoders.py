@@ -9,7 +9,7 @@ from support.tiny_models import SMALL, tiny_text_encoder, tiny_tokenizer
 from support.tiny_sdxl import WIDTHS, tiny_tokenizers, tiny_towers
 from torch import Tensor, nn
 
-from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
+from erasure.architectures.text.text_encoders import TextEncoder, TextEncoderPair
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import ConfigError
 from erasure.storage.hashing import weights_hash

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from erasure.architectures.sd1 import SD1
-from erasure.architectures.sdxl import SDXL
+from erasure.architectures.unet.sd1 import SD1
+from erasure.architectures.unet.sdxl import SDXL
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import ConfigError
 

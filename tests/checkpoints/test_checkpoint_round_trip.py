@@ -10,8 +10,8 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 from support.tiny_models import assert_same
 
-from erasure.architectures.sd1 import SD1
-from erasure.architectures.sd2 import SD2
+from erasure.architectures.unet.sd1 import SD1
+from erasure.architectures.unet.sd2 import SD2
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.facts.scheduler import noise_schedule_of
 from erasure.checkpoints.layout import clip

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from support.tiny_sdxl import write_sdxl
 
 from erasure.architectures.building import build_text_encoder
-from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
+from erasure.architectures.text.text_encoders import TextEncoder, TextEncoderPair
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.description import encoder_of, shipped_tokenizer_settings
 from erasure.checkpoints.reading.vocabulary import CLIP_SIZE, clip_vocabulary, missing_vocabulary

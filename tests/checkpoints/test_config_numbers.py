@@ -8,7 +8,7 @@ import pytest
 from support.console import erasure
 
 from erasure import read_checkpoint
-from erasure.architectures.unet import sample
+from erasure.architectures.unet.network import sample
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.errors import CheckpointError
 

@@ -15,7 +15,7 @@ from support.tiny_sdxl import write_sdxl
 from test_layout_published import published, shapes_of
 
 from erasure.architectures.registry import ARCHITECTURES
-from erasure.architectures.sdxl import SDXL
+from erasure.architectures.unet.sdxl import SDXL
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from erasure.architectures.architecture import Architecture
 from erasure.architectures.registry import ARCHITECTURES
-from erasure.architectures.sd1 import SD1
-from erasure.architectures.sd2 import SD2
-from erasure.architectures.sdxl import SDXL
+from erasure.architectures.unet.sd1 import SD1
+from erasure.architectures.unet.sd2 import SD2
+from erasure.architectures.unet.sdxl import SDXL
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.description import Description
 from erasure.checkpoints.facts.scheduler import noise_schedule_of

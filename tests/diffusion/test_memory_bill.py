@@ -10,7 +10,7 @@ from support.tiny_models import tiny_unet
 from torch import Tensor, nn
 
 from erasure.architectures.registry import ARCHITECTURES
-from erasure.architectures.sd1 import SD1
+from erasure.architectures.unet.sd1 import SD1
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
 from erasure.masks.positions import Positions

@@ -20,7 +20,7 @@ from erasure.architectures.building import (
     build_text_encoder,
     own_size,
 )
-from erasure.architectures.text_encoders import TextEncoder
+from erasure.architectures.text.text_encoders import TextEncoder
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import CheckpointError, ConfigError, TrainingError

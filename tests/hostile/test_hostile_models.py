@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from support.refusals import LINES, line_of
 
 from erasure.architectures.building import build_text_encoder
-from erasure.architectures.clip_towers import build_tokenizer
+from erasure.architectures.text.clip_towers import build_tokenizer
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.reading.embedded import TOKENIZER_FILES
 from erasure.errors import CheckpointError

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from erasure.architectures.unet_names import KINDS, block_of, kind_of
+from erasure.architectures.unet.names import KINDS, block_of, kind_of
 from erasure.masks.mask_report import DensityRow, mask_report
 from erasure.masks.masks import SaliencyMask
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.console import erasure
 
-from erasure.architectures.sd1 import SD1
+from erasure.architectures.unet.sd1 import SD1
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights

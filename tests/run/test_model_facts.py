@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from support.console import QUICK, Said, erasure
 
 from erasure.architectures.architecture import Architecture
-from erasure.architectures.sd1 import SD1
-from erasure.architectures.sd2 import SD2
-from erasure.architectures.sdxl import SDXL
+from erasure.architectures.unet.sd1 import SD1
+from erasure.architectures.unet.sd2 import SD2
+from erasure.architectures.unet.sdxl import SDXL
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import nn
 
-from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
+from erasure.architectures.text.text_encoders import TextEncoder, TextEncoderPair
 from support.tiny import global_seed
 from support.tiny_models import SD1_LIKE, SD2_LIKE, tiny_text_encoder, tiny_tokenizer
 from support.tiny_sdxl import tiny_tokenizers, tiny_towers

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from erasure.architectures.architecture import PromptEncoder
-from erasure.architectures.text_encoders import (
+from erasure.architectures.text.text_encoders import (
     POOLED,
     TokenIds,
     with_size,

@@ -8,7 +8,7 @@ from typing import Final
 from torch import Tensor
 
 from erasure.architectures.architecture import Architecture, Part
-from erasure.architectures.stable_diffusion import UNET
+from erasure.architectures.unet.stable_diffusion import UNET
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.config_limits import require_plausible
 from erasure.checkpoints.checks.plain import require_plain

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from erasure.architectures.unet_scopes import xattn_kv
+from erasure.architectures.unet.scopes import xattn_kv
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from erasure.architectures.building import build_text_encoder
-from erasure.architectures.text_encoders import TIME_IDS, TextEncoder, TextEncoderPair
+from erasure.architectures.text.text_encoders import TIME_IDS, TextEncoder, TextEncoderPair
 from erasure.attacks.search.noisy import Noisy, require_finite, squared_error
 from erasure.attacks.search.slots import OPEN, Slots, slots_of
 from erasure.attacks.search.soft_row import capped, longest

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny_prompts import KINDS, networks_of, tiny_text
 
-from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair
+from erasure.architectures.text.text_encoders import TextEncoder, TextEncoderPair
 from erasure.attacks.search.simplex import onto_simplex
 from erasure.attacks.search.slots import opened, slots_of
 from erasure.attacks.search.vocabulary import vocabulary_of

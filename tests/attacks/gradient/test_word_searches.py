@@ -10,7 +10,7 @@ from support.tiny import CPU, seeded, toy_latents, toy_schedule
 from support.tiny_prompts import KINDS, tiny_text
 from torch import Tensor
 
-from erasure.architectures.text_encoders import TextEncoder, TextEncoderPair, with_size
+from erasure.architectures.text.text_encoders import TextEncoder, TextEncoderPair, with_size
 from erasure.attacks.search.discrete import CoordinateSearch, GeneticSearch
 from erasure.attacks.search.goals import (
     FeatureGoal,

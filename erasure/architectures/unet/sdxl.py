@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor
 
-from erasure.architectures import stable_diffusion as sd
-from erasure.architectures.clip_towers import build_tokenizer, build_tower, projected_clip_of
-from erasure.architectures.sd1 import SD1
-from erasure.architectures.text_encoders import POOLED, TIME_IDS, TextEncoderPair, with_size
-from erasure.architectures.unet import UNetDenoiser, sample
+from erasure.architectures.text.clip_towers import build_tokenizer, build_tower, projected_clip_of
+from erasure.architectures.text.text_encoders import POOLED, TIME_IDS, TextEncoderPair, with_size
+from erasure.architectures.unet import stable_diffusion as sd
+from erasure.architectures.unet.network import UNetDenoiser, sample
+from erasure.architectures.unet.sd1 import SD1
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import CheckpointError

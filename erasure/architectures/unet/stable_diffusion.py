@@ -14,9 +14,9 @@ from erasure.architectures.autoencoder import (
     latent_channels,
     shrinking,
 )
-from erasure.architectures.clip_towers import build_tokenizer, build_tower, clip_of
-from erasure.architectures.text_encoders import TextEncoder
-from erasure.architectures.unet import build_unet, unet_of
+from erasure.architectures.text.clip_towers import build_tokenizer, build_tower, clip_of
+from erasure.architectures.text.text_encoders import TextEncoder
+from erasure.architectures.unet.network import build_unet, unet_of
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.plain_unet import (
     FIRST_CONVOLUTION,

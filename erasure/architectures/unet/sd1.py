@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from erasure.architectures import stable_diffusion as sd
 from erasure.architectures.architecture import Architecture
 from erasure.architectures.autoencoder import build_autoencoder, latent_shape
-from erasure.architectures.clip_towers import build_tokenizers
-from erasure.architectures.unet import UNetDenoiser, build_unet, sample
-from erasure.architectures.unet_names import UNET_LAYERS
-from erasure.architectures.unet_scopes import UNET_SCOPES
+from erasure.architectures.text.clip_towers import build_tokenizers
+from erasure.architectures.unet import stable_diffusion as sd
+from erasure.architectures.unet.names import UNET_LAYERS
+from erasure.architectures.unet.network import UNetDenoiser, build_unet, sample
+from erasure.architectures.unet.scopes import UNET_SCOPES
 from erasure.checkpoints.checks.plain_unet import FIRST_CONVOLUTION
 from erasure.checkpoints.facts.scheduler import noise_schedule_of
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from erasure.architectures import stable_diffusion as sd
-from erasure.architectures.sd1 import SD1
+from erasure.architectures.unet import stable_diffusion as sd
+from erasure.architectures.unet.sd1 import SD1
 
 _TITLE: Final = "Stable Diffusion 2.x"
 

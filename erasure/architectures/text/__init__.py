@@ -1,0 +1,1 @@
+"""Text encoders and tokenizers, and how prompts become conditions through them."""

@@ -1,0 +1,1 @@
+"""Families whose denoiser is the UNet of diffusers, told by CLIP."""
