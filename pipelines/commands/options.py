@@ -76,6 +76,16 @@ def say(result: Mapping[str, Any], *, as_json: bool) -> None:
         typer.echo(fitted(f"{name:<{width}}  {_plain(value)}", width + 2))
 
 
+def program_as_called() -> list[str]:
+    """What to type to call this program here: `make demo` calls it by a path that is in no PATH."""
+    typed = Path(sys.argv[0])
+    if typed.stem != "erasure":
+        return ["python", "-m", "pipelines.cli"]
+    found = shutil.which("erasure")
+    here = found is not None and typed.exists() and Path(found).samefile(typed)
+    return ["erasure"] if here else [str(typed)]
+
+
 def terminal_width() -> int | None:
     """Columns of the terminal that stdout is; None where it is a file or another program."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

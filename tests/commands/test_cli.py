@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import signal
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from erasure.training.step import Step
 from erasure.training.trainer import MaskedTrainer
 from eval.rates.intervals import wilson
 from pipelines.cli import _COMMANDS, _GROUPS
+from pipelines.commands.options import program_as_called
 from pipelines.configs.settings import EraseRecipe, read_recipe
 from pipelines.evaluation.outcome.results import (
     EvaluationProtocol,
@@ -460,14 +462,34 @@ def test_the_demo_tells_what_is_recognised_before_and_after(
     monkeypatch.setattr("pipelines.run.demo.run_demo", lambda *_, **__: made)
     said = erasure("demo", "--out", tmp_path, *(["--json"] if as_json else []))
     assert said.code == 0, said.err
+    attack = f"erasure audit {tmp_path} --concept church --against demo --out "
     if as_json:
         told = json.loads(said.out)
         assert told["church recognised"] == {"before": 1.0, "after": 0.025, "pictures": 40}
         assert told["paths"] == {"grid": str(tmp_path / "grid.png")}
+        assert shlex.join(told["audit"]) == f"{attack}{tmp_path / 'audit'}"
     else:
+        assert f"{attack}{tmp_path / 'audit'}" in said.out
         assert re.search(r"church recognised .*100\.0%.*2\.5%.*40", said.out)
         assert "bit-identical" in said.out
         assert "grid.png" in said.out
+
+
+def test_a_command_to_type_names_the_program_as_it_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "erasure"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["bin/erasure"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert program_as_called() == ["bin/erasure"]  # as `make demo` calls it
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert program_as_called() == ["erasure"]
+    monkeypatch.setattr("sys.argv", ["/x/pipelines/cli.py"])
+    assert program_as_called() == ["python", "-m", "pipelines.cli"]
 
 
 @pytest.mark.parametrize(
