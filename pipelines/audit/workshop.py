@@ -60,11 +60,12 @@ class Workshop:
         return self.painters[key]
 
     def concept(self, line: str) -> Concept:
-        """In the words of the line's model."""
+        """In the words of the line's model; a wording is held out where the eraser of the audited
+        model is known not to have seen it, on whichever line it is drawn."""
         one = self.lines[line]
         if one.concept not in self.concepts:
             plan = plan_of(one.checkpoint, one.concept)
-            trained = plan.forget if _erased_here(one) else ()
+            trained = plan.forget if _erased_here(self.lines["audited"], one.concept) else ()
             self.concepts[one.concept] = concept_of(self.recipe, plan, trained_on=trained)
         return self.concepts[one.concept]
 
@@ -152,7 +153,7 @@ class Workshop:
         return target
 
 
-def _erased_here(line: Line) -> bool:
-    """Whether a record of this package says that the model forgot just this concept."""
+def _erased_here(line: Line, concept: str) -> bool:
+    """Whether a record of this package says that the model forgot this concept."""
     made = line.checkpoint.provenance
-    return made is not None and line.concept in made.concepts
+    return made is not None and concept in made.concepts

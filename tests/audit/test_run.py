@@ -16,10 +16,12 @@ from support.tiny_models import SMALL, write_pipeline
 
 from erasure.attacks import ATTACKS, Attempt, Cost, Payload, Target
 from erasure.attacks.forward.seeds import Seeds
+from erasure.checkpoints import EditRecord, Provenance
 from erasure.errors import CheckpointError, ConfigError, TrainingError
 from eval.judges.judge import Judgement
 from eval.rates.intervals import wilson
 from pipelines.audit import workshop
+from pipelines.audit.asking import plan_of
 from pipelines.audit.attacking import places_to_confirm
 from pipelines.audit.cells import Try
 from pipelines.audit.drawing import draw_jobs
@@ -316,6 +318,39 @@ def test_without_a_base_an_attack_that_needs_it_is_skipped_with_its_reason(
     assert states["add-back"].why == "there is no base at hand"
     assert states["rounding"].why == "there is no base to show that the attack works"
     assert any("no base was given" in text for text in found.not_tested)
+
+
+def test_wordings_that_the_eraser_was_trained_on_are_named_on_every_line(
+    recipe: AuditRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.audit.asking._PLAIN", 3)  # of six that are trained on
+    asked = replace(only(recipe, "words"), concept="van gogh")
+    lines = open_lines(asked)
+    audited = lines["audited"]
+    edit = EditRecord(
+        concept="van gogh",
+        base_hash="ab" * 32,
+        objective="salun",
+        config={},
+        density=0.5,
+        selected=1,
+        moved=1,
+        total=1,
+        version="1",
+    )
+    erased = replace(audited.checkpoint, provenance=Provenance(edits=(edit,)))
+    lines["audited"] = replace(audited, checkpoint=erased)
+    forgotten = plan_of(erased, "van gogh").forget[-1]
+    table = tmp_path / "mine.csv"
+    table.write_text(f"prompt\n{forgotten}\na sky of swirls\n", encoding="utf-8")
+    asked = replace(asked, wordings=(str(table),))
+    shop = workshop.Workshop(
+        asked, lines, tmp_path / "out", torch.device("cpu"), Reporter(quiet=True)
+    )
+    for line in ("base", "audited"):  # the base's is asked for first
+        known = {one.prompt: one.held_out for one in shop.concept(line).wordings}
+        assert known[forgotten] is False
+        assert known["a sky of swirls"] is True
 
 
 def test_models_that_cannot_be_compared_are_refused(
