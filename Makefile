@@ -2,9 +2,11 @@
 #   PYTHON     the interpreter that makes the virtual environment, 3.11 or newer
 #   PIP_FLAGS  more options for pip, such as another index: --extra-index-url URL
 #   ARGS       more options for the command itself: make test ARGS="-k mask"
+#   SPREAD     how the whole suite is spread over processes; empty for one process
 PYTHON ?= python3
 PIP_FLAGS ?=
 ARGS ?=
+SPREAD ?= -n 2 --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,11 +20,12 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-lowest lint types pytest demo-checkpoint setup setup-dev clean
+.PHONY: help demo test test-slow test-lowest lint types pytest demo-checkpoint setup setup-dev clean
 
 help:
 	@echo "make demo             set up and run the main job on the embedded checkpoint"
 	@echo "make test             set up, lint, check types, run the tests"
+	@echo "make test-slow        run the tests that are marked slow"
 	@echo "make test-lowest      run the tests with the lowest versions, in $(OLD)"
 	@echo "make demo-checkpoint  train the embedded checkpoint again (needs npm; hours)"
 	@echo "make setup            only install what running needs, into $(VENV)"
@@ -32,9 +35,13 @@ help:
 demo: $(RUN)
 	$(BIN)/erasure demo $(ARGS)
 
-# mypy's first run takes a minute: beside the tests, whose processes have one thread each.
+# Two processes of one thread each, a file of tests to one of them; mypy's first run beside them.
 test: lint
-	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest $(ARGS); tests=$$?; wait $$types && exit $$tests
+	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest $(SPREAD) $(ARGS); tests=$$?; \
+	  wait $$types && exit $$tests
+
+test-slow: $(DEV)
+	$(BIN)/python -m pytest -m "slow and not gpu" $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -47,7 +54,7 @@ pytest: $(DEV)
 	$(BIN)/python -m pytest $(ARGS)
 
 test-lowest: $(OLD)/.ready
-	$(OLD)/bin/python -m pytest $(ARGS)
+	$(OLD)/bin/python -m pytest $(SPREAD) $(ARGS)
 
 demo-checkpoint: $(DRAW)
 	$(BIN)/python -m pipelines.demo_checkpoint $(ARGS)

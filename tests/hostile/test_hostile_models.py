@@ -19,7 +19,7 @@ from erasure.architectures.text.clip_towers import build_tokenizer
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.reading.embedded import TOKENIZER_FILES
 from erasure.errors import CheckpointError
-from erasure.storage.bare_names import is_bare
+from erasure.storage.bare_names import is_bare, shown
 
 NAMES = ["/ABSOLUTE/owned.pth", "../../../owned", "..\\owned", "C:owned", "owned.pth", "..", "a\0b"]
 
@@ -68,17 +68,18 @@ def test_a_tokenizers_file_in_a_header_has_a_known_name(name: str, file: Path) -
 def test_no_command_writes_a_file_that_a_header_names(
     parts: tuple[Any, ...], file: Path, tmp_path: Path, refused: Callable[..., None]
 ) -> None:
-    model = _poisoned(file, f"{tmp_path}/owned.pth")
-    line = line_of(parts, model, tmp_path, tmp_path / "cache")
-    refused(line, "erasure.tokenizer", "owned.pth")
+    name = f"{tmp_path}/owned.pth"
+    line = line_of(parts, _poisoned(file, name), tmp_path, tmp_path / "cache")
+    refused(line, "erasure.tokenizer", shown(name))
 
 
 def test_evaluate_writes_no_file_that_a_header_names(
     file: Path, tmp_path: Path, refused: Callable[..., None]
 ) -> None:
-    model = _poisoned(file, f"{tmp_path}/owned.pth")
-    line = ("evaluate", model, "--suite", "canvas", "--erased", "church", "--limit", 1)
-    refused((*line, "--out", tmp_path / "out"), "erasure.tokenizer", "owned.pth")
+    name = f"{tmp_path}/owned.pth"
+    line = ("evaluate", _poisoned(file, name), "--suite", "canvas", "--erased", "church")
+    out = ("--limit", 1, "--out", tmp_path / "out")
+    refused((*line, *out), "erasure.tokenizer", shown(name))
 
 
 def test_a_file_that_would_write_elsewhere_is_not_verified(

@@ -159,5 +159,5 @@ def test_rows_that_would_not_be_read_and_malformed_ones_end_with_code_2(
     line = ("--concept", "church", "--set", f"data.rows={rows}", "--out", out)
     said = erasure("erase", tiny_folder, *line, *options)
     assert said.code == 2, said.err
-    assert words.replace("ROWS", str(rows)) in said.err
+    assert words.replace("ROWS", str(rows)[:80]) in said.err  # the message cuts a long value
     assert not out.exists() or not list(out.iterdir())
