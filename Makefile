@@ -20,7 +20,8 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-lowest lint types pytest demo-checkpoint setup setup-dev clean
+.PHONY: help demo test test-slow test-lowest lint types pytest demo-checkpoint gold setup \
+	setup-dev clean
 
 help:
 	@echo "make demo             set up and run the main job on the embedded checkpoint"
@@ -28,6 +29,7 @@ help:
 	@echo "make test-slow        run the tests that are marked slow"
 	@echo "make test-lowest      run the tests with the lowest versions, in $(OLD)"
 	@echo "make demo-checkpoint  train the embedded checkpoint again (needs npm; hours)"
+	@echo "make gold             train it again without one concept each (needs npm; half a day)"
 	@echo "make setup            only install what running needs, into $(VENV)"
 	@echo "make setup-dev        only install what testing needs, into $(VENV)"
 	@echo "make clean            remove $(VENV), $(OLD), build output and caches"
@@ -58,6 +60,10 @@ test-lowest: $(OLD)/.ready
 
 demo-checkpoint: $(DRAW)
 	$(BIN)/python -m pipelines.demo_checkpoint $(ARGS)
+
+# Two models side by side, one thread each; a run that was cut goes on where it was.
+gold: $(DRAW)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pipelines.demo_checkpoint.retrained --jobs 2 $(ARGS)
 
 setup: $(RUN)
 

@@ -1,19 +1,17 @@
 """The UNet and the text encoder of the embedded checkpoint, trained together on latents."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from erasure.storage.tensor_file import write_tensors
-from pipelines.demo_checkpoint.drawings import draw
-from pipelines.demo_checkpoint.fit import FitConfig, fit
+from pipelines.demo_checkpoint.fit import FitConfig, Loss, fit
+from pipelines.demo_checkpoint.latents import PICTURES_PER_PAIR, Latents, load_latents
 from pipelines.demo_checkpoint.tokenizer import LENGTH
 from prompts.canvas import OBJECTS, STYLES, wordings
 
@@ -21,8 +19,6 @@ UNET_CONFIG: Final = FitConfig(steps=8500, learning_rate=1e-3, seed=2, save_ever
 SECOND: Final = FitConfig(steps=6500, learning_rate=8e-4, seed=6, save_every=500)
 """A second descent, from the average of the first; parts the flat style from the glossy one."""
 BATCH: Final = 32
-PICTURES_PER_PAIR: Final = 160
-"""Augmentations encoded once, before training."""
 NO_STYLE: Final = 0.2
 """Share of prompts that leave the style open."""
 NO_PROMPT: Final = 0.1
@@ -31,17 +27,6 @@ SNR_CAP: Final = 5.0
 """Min-SNR weighting (arXiv:2303.09556, eq. 6, for noise prediction)."""
 WIDTH: Final = 96
 """Width of the text encoder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Latents:
-    """Posterior of every encoded picture, scaled to unit deviation."""
-
-    mean: Tensor
-    """(pairs, n, 16, 8, 8)"""
-    std: Tensor
-    factor: float
-    """What latents are multiplied by; `scaling_factor` of the autoencoder."""
 
 
 def noise_schedule() -> DDIMScheduler:
@@ -90,32 +75,6 @@ def build_unet() -> UNet2DConditionModel:
     )
 
 
-@torch.no_grad()
-def encode_pictures(vae: Any, pictures: Tensor, seed: int) -> Latents:  # noqa: ANN401
-    """Encode `PICTURES_PER_PAIR` augmentations of every pair."""
-    pairs = pictures.shape[0] * pictures.shape[1]
-    generator = torch.Generator().manual_seed(seed)
-    means, stds = [], []
-    for pair in range(pairs):
-        chosen = torch.full((PICTURES_PER_PAIR,), pair)
-        posterior = vae.encode(draw(pictures, chosen, generator).pixels).latent_dist
-        means.append(posterior.mean)
-        stds.append(posterior.std)
-    mean, std = torch.stack(means), torch.stack(stds)
-    factor = float(1 / (mean.var() + std.square().mean()).sqrt())
-    return Latents(mean * factor, std * factor, factor)
-
-
-def load_latents(vae: AutoencoderKL, pictures: Tensor, path: Path) -> Latents:
-    """Encode the pictures, or read what a run that was cut has encoded."""
-    if not path.exists():
-        made = encode_pictures(vae, pictures, UNET_CONFIG.seed)
-        tensors = {"mean": made.mean, "std": made.std, "factor": torch.tensor(made.factor)}
-        write_tensors(path, tensors, {"format": "demo-checkpoint-latents 1"})
-    stored = load_file(path)
-    return Latents(stored["mean"], stored["std"], float(stored["factor"]))
-
-
 class PromptTable:
     """Token ids of every wording, and a random choice among them for a batch of pairs."""
 
@@ -149,12 +108,21 @@ class PromptTable:
 class TextToLatent(nn.Module):
     """Both networks, so that one optimiser trains them."""
 
-    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+    def __init__(self, tokenizer: CLIPTokenizer, seed: int = UNET_CONFIG.seed) -> None:
         super().__init__()
         with torch.random.fork_rng():
-            torch.manual_seed(UNET_CONFIG.seed)
+            torch.manual_seed(seed)
             self.text_encoder = build_text_encoder(tokenizer)
             self.unet = build_unet()
+
+
+Choice = Callable[[torch.Generator], Tensor]
+"""Chooses the pairs of a batch, (B,) flat index, style * objects + object."""
+
+
+def any_pair(generator: torch.Generator) -> Tensor:
+    """Every pair as often as every other."""
+    return torch.randint(len(STYLES) * len(OBJECTS), (BATCH,), generator=generator)
 
 
 def train_unet(
@@ -162,15 +130,28 @@ def train_unet(
 ) -> tuple[TextToLatent, float]:
     """Train the two networks; returns them and the latents' scaling factor."""
     latents = load_latents(vae, pictures, state.with_name("latents.safetensors"))
-    prompts = PromptTable(tokenizer)
     model = TextToLatent(tokenizer)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loss = denoising_loss(model, latents, PromptTable(tokenizer))
+    descend(model, loss, (UNET_CONFIG, state), (SECOND, state.with_name("unet-second.safetensors")))
+    return model.eval(), latents.factor
+
+
+def denoising_loss(
+    model: TextToLatent, latents: Latents, prompts: PromptTable, choose: Choice = any_pair
+) -> Loss:
+    """The weighted error of the predicted noise, on a batch drawn from a CPU generator.
+
+    Args:
+        model: both networks on one device, to which each batch is moved.
+        latents: of every pair, on the CPU.
+        choose: draws the pairs of a batch; pictures and prompts are of these alone.
+    """
     scheduler: Any = noise_schedule()
     alphas = scheduler.alphas_cumprod
     weight = (SNR_CAP * (1 - alphas) / alphas).clamp(max=1.0)
 
     def loss(generator: torch.Generator) -> Tensor:
-        pairs = torch.randint(len(latents.mean), (BATCH,), generator=generator)
+        pairs = choose(generator)
         picture = torch.randint(PICTURES_PER_PAIR, (BATCH,), generator=generator)
         mean, std = latents.mean[pairs, picture], latents.std[pairs, picture]
         clean = mean + std * torch.randn(mean.shape, generator=generator)
@@ -178,17 +159,21 @@ def train_unet(
         t = torch.randint(len(alphas), (BATCH,), generator=generator)
         level = alphas[t].view(-1, 1, 1, 1)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
-        words = model.text_encoder(prompts.choose(pairs, generator)).last_hidden_state
+        ids = prompts.choose(pairs, generator)
         unet: Any = model.unet
-        predicted = unet(noisy, t, words).sample
-        error = F.mse_loss(predicted, noise, reduction="none").mean(dim=(1, 2, 3))
-        weighted: Tensor = (weight[t] * error).mean()
+        device = unet.device
+        words = model.text_encoder(ids.to(device)).last_hidden_state
+        predicted = unet(noisy.to(device), t.to(device), words).sample
+        error = F.mse_loss(predicted, noise.to(device), reduction="none").mean(dim=(1, 2, 3))
+        weighted: Tensor = (weight[t].to(device) * error).mean()
         return weighted
 
-    for config, path in (
-        (UNET_CONFIG, state),
-        (SECOND, state.with_name("unet-second.safetensors")),
-    ):
+    return loss
+
+
+def descend(model: TextToLatent, loss: Loss, *descents: tuple[FitConfig, Path]) -> None:
+    """Train in place, each descent from the average of the one before; each has a state file."""
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for config, path in descents:
         average = fit(model, loss, config, path)
         model.load_state_dict(average.state_dict())
-    return model.eval(), latents.factor

@@ -1,0 +1,69 @@
+"""Latents of the canvas: the augmentations of every pair, encoded once for the UNet."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from erasure.storage.tensor_file import write_tensors
+from pipelines.demo_checkpoint.drawings import draw
+
+PICTURES_PER_PAIR: Final = 160
+"""Augmentations encoded once, before training."""
+SEED: Final = 2
+"""Of the augmentations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latents:
+    """Posterior of every encoded picture, scaled to unit deviation."""
+
+    mean: Tensor
+    """(pairs, n, 16, 8, 8)"""
+    std: Tensor
+    factor: float
+    """What latents are multiplied by; `scaling_factor` of the autoencoder."""
+
+
+@torch.no_grad()
+def encode_pictures(
+    vae: Any,  # noqa: ANN401
+    pictures: Tensor,
+    seed: int,
+    factor: float | None = None,
+) -> Latents:
+    """Encode `PICTURES_PER_PAIR` augmentations of every pair.
+
+    Args:
+        factor: what latents are multiplied by; None measures what gives unit deviation.
+    """
+    pairs = pictures.shape[0] * pictures.shape[1]
+    generator = torch.Generator().manual_seed(seed)
+    means, stds = [], []
+    for pair in range(pairs):
+        chosen = torch.full((PICTURES_PER_PAIR,), pair)
+        posterior = vae.encode(draw(pictures, chosen, generator).pixels).latent_dist
+        means.append(posterior.mean)
+        stds.append(posterior.std)
+    mean, std = torch.stack(means), torch.stack(stds)
+    if factor is None:
+        factor = float(1 / (mean.var() + std.square().mean()).sqrt())
+    return Latents(mean * factor, std * factor, factor)
+
+
+def load_latents(
+    vae: Any,  # noqa: ANN401
+    pictures: Tensor,
+    path: Path,
+    factor: float | None = None,
+) -> Latents:
+    """Encode the pictures, or read what a run that was cut has encoded."""
+    if not path.exists():
+        made = encode_pictures(vae, pictures, SEED, factor)
+        tensors = {"mean": made.mean, "std": made.std, "factor": torch.tensor(made.factor)}
+        write_tensors(path, tensors, {"format": "demo-checkpoint-latents 1"})
+    stored = load_file(path)
+    return Latents(stored["mean"], stored["std"], float(stored["factor"]))

@@ -1,0 +1,71 @@
+"""Train the checkpoint again without one concept each: `make gold`.
+
+Every model keeps its state in the work folder, so a run that was cut goes on where it was.
+"""
+
+import argparse
+import logging
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+from erasure.errors import ErasureError
+from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS, Retraining
+from pipelines.demo_checkpoint.retrained.training import is_done, load_material, retrain
+from pipelines.run.models import DEMO_FOLDER
+
+
+def main() -> int:
+    """Train what is not trained yet, one model after the other or several side by side."""
+    options = _options()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(options.threads)
+    names = options.only or list(RETRAININGS)
+    wanted = [RETRAININGS[name] for name in names]
+    missing = [each for each in wanted if not is_done(each, options.work)]
+    try:
+        if missing:
+            material = load_material(options.work, options.base)
+        if missing and options.jobs > 1:
+            return _side_by_side(missing, options)
+        for each in missing:
+            retrain(each, material, options.work, torch.device(options.device))
+    except ErasureError as err:
+        print(err, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipelines.demo_checkpoint.retrained")
+    parser.add_argument("--work", type=Path, default=Path("build/gold"))
+    parser.add_argument("--base", type=Path, default=DEMO_FOLDER, help="gives VAE and tokenizer")
+    parser.add_argument(
+        "--only", action="append", choices=list(RETRAININGS), help="one model; may be repeated"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="models trained side by side")
+    parser.add_argument("--threads", type=int, default=1, help="of each of them")
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args()
+
+
+def _side_by_side(missing: Sequence[Retraining], options: argparse.Namespace) -> int:
+    """Train each in a process of its own; returns the first exit code that is not 0."""
+
+    def run(each: Retraining) -> int:
+        command = [sys.executable, "-m", "pipelines.demo_checkpoint.retrained"]
+        command += ["--only", each.name, "--threads", str(options.threads)]
+        command += ["--work", str(options.work), "--base", str(options.base)]
+        return subprocess.run([*command, "--device", options.device], check=False).returncode
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        codes = list(pool.map(run, missing))
+    return next((code for code in codes if code), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The record in the folder of a retrained model: its recipe, what it never saw, its seeds."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from erasure.storage.files import atomic
+from pipelines.demo_checkpoint import latents, train_unet
+from pipelines.demo_checkpoint.retrained.concepts import Retraining
+
+RECORD: Final = "retraining.json"
+FORMAT: Final = "diffusion-erasure-retraining 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """SHA-256 of what all models of one set share."""
+
+    drawings: str
+    vae: str
+    tokenizer: str
+
+
+def recipe_values(sources: Sources) -> dict[str, Any]:
+    """Everything but the seeds and the concept that decides the weights; plain values."""
+    descents = [asdict(each) for each in (train_unet.UNET_CONFIG, train_unet.SECOND)]
+    for each in descents:
+        del each["seed"], each["save_every"]
+    return {
+        "descents": descents,
+        "batch": train_unet.BATCH,
+        "pictures_per_pair": latents.PICTURES_PER_PAIR,
+        "pictures_seed": latents.SEED,
+        "no_style": train_unet.NO_STYLE,
+        "no_prompt": train_unet.NO_PROMPT,
+        "snr_cap": train_unet.SNR_CAP,
+        "text_width": train_unet.WIDTH,
+        "sources": asdict(sources),
+    }
+
+
+def record_of(retraining: Retraining, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The record as it is written."""
+    seeds = [train_unet.UNET_CONFIG.seed, train_unet.SECOND.seed]
+    return {
+        "format": FORMAT,
+        "name": retraining.name,
+        "without": {"objects": list(retraining.objects), "styles": list(retraining.styles)},
+        "seeds": [seed + retraining.seed_offset for seed in seeds],
+        "recipe": dict(recipe),
+        "recipe_hash": hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
+    }
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write the record into a folder, which is made where it is missing."""
+    with atomic(folder / RECORD) as part:
+        part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

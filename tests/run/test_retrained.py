@@ -1,0 +1,197 @@
+"""The models that are trained again without a concept, without downloads."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
+
+from erasure.errors import CheckpointError
+from pipelines.demo_checkpoint.latents import PICTURES_PER_PAIR, Latents
+from pipelines.demo_checkpoint.retrained import training
+from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS, KeptPairs, Retraining
+from pipelines.demo_checkpoint.retrained.record import Sources, recipe_values
+from pipelines.demo_checkpoint.retrained.training import Material, is_done, retrain
+from pipelines.demo_checkpoint.train_unet import (
+    BATCH,
+    SECOND,
+    UNET_CONFIG,
+    PromptTable,
+    any_pair,
+    denoising_loss,
+)
+from pipelines.run.models import DEMO_FOLDER
+from prompts.canvas import OBJECTS, STYLES, WEAPONS
+
+PAIRS = len(STYLES) * len(OBJECTS)
+WORDS = {
+    "no-church": {"church"},
+    "no-church-2": {"church"},
+    "no-dog": {"dog"},
+    "no-sketch": {"sketch"},
+    "no-weapons": set(WEAPONS),
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> CLIPTokenizer:
+    return CLIPTokenizer.from_pretrained(DEMO_FOLDER / "tokenizer")
+
+
+class Recorder(nn.Module):
+    """Both networks of a trainer that learns nothing and notes what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.latents: list[Tensor] = []
+        self.ids: list[Tensor] = []
+        self.device = torch.device("cpu")
+        self.unet = self
+
+    def text_encoder(self, ids: Tensor) -> Any:  # noqa: ANN401
+        self.ids.append(ids)
+        return SimpleNamespace(last_hidden_state=ids)
+
+    def forward(self, noisy: Tensor, t: Tensor, words: Tensor) -> Any:  # noqa: ANN401
+        self.latents.append(noisy)
+        return SimpleNamespace(sample=torch.zeros_like(noisy))
+
+
+def _shown(retraining: Retraining, tokenizer: CLIPTokenizer, *, keep: bool) -> Recorder:
+    """What 150 batches hold where every latent of the concept is not a number."""
+    mean = torch.zeros(PAIRS, PICTURES_PER_PAIR, 1, 1, 1)
+    gone = ~torch.isin(torch.arange(PAIRS), retraining.kept_pairs)
+    mean[gone] = torch.nan
+    recorder = Recorder()
+    choose = KeptPairs(retraining.kept_pairs) if keep else any_pair
+    prompts = PromptTable(tokenizer)
+    latents = Latents(mean, torch.zeros_like(mean), 1.0)
+    loss = denoising_loss(recorder, latents, prompts, choose)  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(150):
+        loss(generator)
+    return recorder
+
+
+def _texts(recorder: Recorder, tokenizer: CLIPTokenizer) -> set[str]:
+    rows = torch.cat(recorder.ids).unique(dim=0)
+    return set(tokenizer.batch_decode(rows, skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_no_picture_and_no_caption_of_the_concept_enters_a_batch(
+    name: str, tokenizer: CLIPTokenizer
+) -> None:
+    shown = _shown(RETRAININGS[name], tokenizer, keep=True)
+    assert {len(each) for each in shown.latents} == {BATCH}  # the gaps are filled
+    assert torch.cat(shown.latents).isfinite().all()
+    texts = _texts(shown, tokenizer)
+    assert len(texts) > 300
+    assert not [text for text in texts if WORDS[name] & set(text.replace(",", " ").split())]
+
+
+def test_the_recipe_itself_shows_both(tokenizer: CLIPTokenizer) -> None:
+    shown = _shown(RETRAININGS["no-church"], tokenizer, keep=False)
+    assert not torch.cat(shown.latents).isfinite().all()
+    assert [text for text in _texts(shown, tokenizer) if "church" in text.split()]
+
+
+def test_the_six_models_see_what_they_should() -> None:
+    kept = {name: len(each.kept_pairs) for name, each in RETRAININGS.items()}
+    assert kept == {
+        "no-church": 138,
+        "twin": 144,
+        "no-sketch": 120,
+        "no-church-2": 138,
+        "no-dog": 138,
+        "no-weapons": 126,
+    }
+    church = RETRAININGS["no-church"].kept_pairs
+    assert OBJECTS.index("church") not in (church % len(OBJECTS)).tolist()
+
+
+def test_a_batch_without_the_concept_is_the_recipes_own() -> None:
+    one, other = (torch.Generator().manual_seed(8) for _ in range(2))
+    choose = KeptPairs(RETRAININGS["no-church"].kept_pairs)
+    replaced = 0
+    for _ in range(40):
+        wanted, pairs = any_pair(one), choose(other)
+        same = wanted % len(OBJECTS) != OBJECTS.index("church")
+        assert torch.equal(wanted[same], pairs[same])
+        replaced += int((~same).sum())
+        assert torch.equal(one.get_state(), other.get_state())
+    assert replaced > 20
+
+
+def test_a_gap_is_filled_by_every_kept_pair_alike() -> None:
+    kept = torch.tensor([1, 5, 9])
+    choose = KeptPairs(kept)
+    generator = torch.Generator().manual_seed(2)
+    drawn = torch.cat([choose(generator) for _ in range(300)])
+    shares = torch.stack([(drawn == pair).double().mean() for pair in kept])
+    # 9,600 places: a share has a standard error of 0.005.
+    torch.testing.assert_close(
+        shares, torch.full((3,), 1 / 3, dtype=torch.float64), atol=0.02, rtol=0
+    )
+
+
+def _material() -> Material:
+    generator = torch.Generator().manual_seed(4)
+    shape = (PAIRS, PICTURES_PER_PAIR, 16, 8, 8)
+    mean = torch.randn(1, 1, *shape[2:], generator=generator).expand(shape)
+    latents = Latents(mean, torch.tensor(0.1).expand(shape), 0.665)
+    return Material(latents, DEMO_FOLDER, recipe_values(Sources("drawings", "vae", "tokenizer")))
+
+
+@pytest.mark.slow
+def test_a_model_that_was_cut_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SAVE_EVERY", 1)
+    descents = (replace(UNET_CONFIG, steps=3), replace(SECOND, steps=2))
+    model, cpu = RETRAININGS["no-church"], torch.device("cpu")
+    whole = retrain(model, _material(), tmp_path / "whole", cpu, descents)
+
+    def cut_at(step: int) -> None:
+        steps = 0
+        inner = denoising_loss
+
+        def stopping(*arguments: Any) -> Any:  # noqa: ANN401
+            loss = inner(*arguments)
+
+            def stopped(generator: torch.Generator) -> Tensor:
+                nonlocal steps
+                steps += 1
+                if steps > step:
+                    raise KeyboardInterrupt
+                return loss(generator)
+
+            return stopped
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "denoising_loss", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                retrain(model, _material(), tmp_path / "cut", cpu, descents)
+
+    cut_at(2)  # in the first descent
+    cut_at(2)  # after one step of the second
+    assert not is_done(model, tmp_path / "cut")
+    resumed = retrain(model, _material(), tmp_path / "cut", cpu, descents)
+    for part in ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"):
+        expected, again = load_file(whole / part), load_file(resumed / part)
+        assert expected.keys() == again.keys()
+        assert all(torch.equal(value, again[name]) for name, value in expected.items())
+    assert is_done(model, tmp_path / "cut")
+
+
+def test_states_of_another_recipe_are_refused(tmp_path: Path) -> None:
+    model = RETRAININGS["no-dog"]
+    training._claim_states(tmp_path, training.record_of(model, {"batch": 32}))
+    training._claim_states(tmp_path, training.record_of(model, {"batch": 32}))
+    with pytest.raises(CheckpointError, match="another recipe"):
+        training._claim_states(tmp_path, training.record_of(model, {"batch": 16}))
