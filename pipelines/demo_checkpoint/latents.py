@@ -14,7 +14,7 @@ from pipelines.demo_checkpoint.drawings import draw
 PICTURES_PER_PAIR: Final = 160
 """Augmentations encoded once, before training."""
 SEED: Final = 2
-"""Of the augmentations."""
+"""Seed of the augmentations."""
 
 
 @dataclass(frozen=True, slots=True)

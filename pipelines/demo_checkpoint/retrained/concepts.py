@@ -18,7 +18,7 @@ class Retraining:
     """One model: what it is trained without, and from which seeds."""
 
     name: str
-    """Of its folder."""
+    """Name of its folder."""
     objects: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
     seed_offset: int = 0
