@@ -102,8 +102,8 @@ def test_the_recipe_itself_shows_both(tokenizer: CLIPTokenizer) -> None:
 
 
 def test_the_six_models_see_what_they_should() -> None:
-    kept = {name: len(each.kept_pairs) for name, each in RETRAININGS.items()}
-    assert kept == {
+    counts = {name: len(each.kept_pairs) for name, each in RETRAININGS.items()}
+    assert counts == {
         "no-church": 138,
         "twin": 144,
         "no-sketch": 120,
@@ -129,11 +129,11 @@ def test_a_batch_without_the_concept_is_the_recipes_own() -> None:
 
 
 def test_a_gap_is_filled_by_every_kept_pair_alike() -> None:
-    kept = torch.tensor([1, 5, 9])
-    choose = KeptPairs(kept)
+    allowed = torch.tensor([1, 5, 9])
+    choose = KeptPairs(allowed)
     generator = torch.Generator().manual_seed(2)
     drawn = torch.cat([choose(generator) for _ in range(300)])
-    shares = torch.stack([(drawn == pair).double().mean() for pair in kept])
+    shares = torch.stack([(drawn == pair).double().mean() for pair in allowed])
     # 9,600 places: a share has a standard error of 0.005.
     torch.testing.assert_close(
         shares, torch.full((3,), 1 / 3, dtype=torch.float64), atol=0.02, rtol=0

@@ -27,12 +27,12 @@ class Retraining:
     @property
     def kept_pairs(self) -> Tensor:
         """Flat indices style * objects + object of all pairs that it sees, ascending, (K,)."""
-        kept = [
+        numbers = [
             number
             for number, (style, obj) in enumerate((s, o) for s in STYLES for o in OBJECTS)
             if style not in self.styles and obj not in self.objects
         ]
-        return torch.tensor(kept)
+        return torch.tensor(numbers)
 
 
 RETRAININGS: Final = {
@@ -57,7 +57,7 @@ class KeptPairs:
     seeds differs from the checkpoint by the replaced places alone, as long as weights agree.
     """
 
-    kept: Tensor
+    allowed: Tensor
     """(K,) flat indices of pairs."""
 
     def __call__(self, generator: torch.Generator) -> Tensor:
@@ -67,5 +67,5 @@ class KeptPairs:
         pairs = any_pair(generator)
         # A stream of its own: the next numbers of `generator` choose the pictures of the pairs.
         spare.manual_seed(int(torch.randint(2**62, (), generator=spare)))
-        picks = torch.randint(len(self.kept), pairs.shape, generator=spare)
-        return torch.where(torch.isin(pairs, self.kept), pairs, self.kept[picks])
+        picks = torch.randint(len(self.allowed), pairs.shape, generator=spare)
+        return torch.where(torch.isin(pairs, self.allowed), pairs, self.allowed[picks])
