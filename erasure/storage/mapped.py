@@ -3,6 +3,7 @@
 import ctypes
 import re
 import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,8 @@ from typing import Final
 from torch import Tensor
 
 _DONTNEED: Final = 4  # MADV_DONTNEED of Linux
+_LEAST: Final = 4_000_000
+"""Bytes; to walk through all mappings of a process takes longer than fewer are worth."""
 _SMAPS: Final = Path("/proc/self/smaps")
 _HEAD: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+)")
 
@@ -19,18 +22,22 @@ def let_go(tensors: Iterable[Tensor]) -> int:
 
     They count as memory of this process as long as they are there: once a checkpoint was read, as
     much as its weights. Mappings with a page that was written to, tensors in memory of their own,
-    and other systems than Linux are left alone.
+    tensors that together are small, and other systems than Linux are left alone.
 
     Returns:
         Bytes of the mappings.
     """
     if not sys.platform.startswith("linux") or not _SMAPS.exists():
         return 0
-    places = [tensor.data_ptr() for tensor in tensors if tensor.device.type == "cpu"]
+    own = [tensor for tensor in tensors if tensor.device.type == "cpu"]
+    if sum(tensor.nbytes for tensor in own) < _LEAST:
+        return 0
+    places = sorted(tensor.data_ptr() for tensor in own)
     libc = ctypes.CDLL(None)
     dropped = 0
     for start, end in _clean_files():
-        if any(start <= place < end for place in places):
+        first = bisect_left(places, start)
+        if first < len(places) and places[first] < end:
             failed = libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _DONTNEED)
             dropped += 0 if failed else end - start
     return dropped

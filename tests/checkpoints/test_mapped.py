@@ -45,3 +45,14 @@ def test_memory_without_a_file_is_left_alone() -> None:
     weight = torch.ones(WEIGHTS)
     assert let_go([weight]) == 0
     assert bool((weight == 1).all())
+
+
+def test_for_a_few_weights_nobody_walks_through_all_mappings(
+    mapped: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks: list[int] = []
+    monkeypatch.setattr("erasure.storage.mapped._clean_files", lambda: walks.append(1) or ())
+    let_go(weight[: WEIGHTS // 4] for weight in mapped.values())
+    assert walks == []
+    let_go(mapped.values())
+    assert walks == [1]
