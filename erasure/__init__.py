@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from erasure.masks.mask_file import load_mask, save_mask
     from erasure.masks.masks import SaliencyMask
     from erasure.methods import METHODS, Esd, GradientAscent, Method, SalUn, Uce, make_method
+    from erasure.patches.patch import apply_patch
+    from erasure.patches.patch_file import load_patch
+    from erasure.patches.pipeline_patch import patch_pipeline, patched_pipeline
     from erasure.training.step import Step
     from erasure.training.trainer import TrainConfig
 
@@ -32,11 +35,15 @@ __all__ = [
     "Step",
     "TrainConfig",
     "Uce",
+    "apply_patch",
     "encode_concept",
     "erase",
     "find_mask",
     "load_mask",
+    "load_patch",
     "make_method",
+    "patch_pipeline",
+    "patched_pipeline",
     "read_checkpoint",
     "save_mask",
     "verify",
@@ -65,6 +72,10 @@ _HOMES = {
     "SalUn": "erasure.methods",
     "Uce": "erasure.methods",
     "make_method": "erasure.methods",
+    "apply_patch": "erasure.patches.patch",
+    "load_patch": "erasure.patches.patch_file",
+    "patch_pipeline": "erasure.patches.pipeline_patch",
+    "patched_pipeline": "erasure.patches.pipeline_patch",
     "SaliencyConfig": "erasure.diffusion.saliency",
     "Step": "erasure.training.step",
     "TrainConfig": "erasure.training.trainer",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from erasure.errors import PatchError
 from erasure.masks.mask_file import pack, unpack
+from erasure.patches.strength import between, require_strength
 from erasure.storage.hashing import rounded_hash, weights_hash
 
 BITS: Final = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -117,21 +118,28 @@ def make_patch(
     return Patch(entries, info)
 
 
-def apply_patch(weights: Mapping[str, Tensor], patch: Patch, *, check: bool = True) -> None:
+def apply_patch(
+    weights: Mapping[str, Tensor], patch: Patch, *, strength: float = 1.0, check: bool = True
+) -> None:
     """Turn the base into the edited weights, in place: `apply_patch(unet.state_dict(), patch)`.
 
     Needs memory for one parameter. The weights may lie on any device and in a wider type than the
     patch was made in, since widening keeps the value.
 
     Args:
-        check: hash the weights as they are and as they would be, and refuse another base and
-            another outcome. Two passes over all of them.
+        strength: how much of the edit, from -10 to 10: a weight becomes base + strength * (edited -
+            base), see `erasure.patches.strength.between`. At 0 that is the base and at 1 the edit,
+            to the bit. At any other strength no hash says what must come out, and `remove_patch`
+            does not lead back: keep the base, or use `erasure.patched_pipeline`.
+        check: hash the weights as they are and as the whole edit would make them, and refuse
+            another base and another outcome. Two passes over all of them.
 
     Raises:
-        PatchError: they are not the base, or would not become what the patch says it leads to;
-            then nothing was changed.
+        ConfigError: the strength is no such number.
+        PatchError: they are not the base, or would not become what the patch says it leads to, or
+            not finite at this strength; then nothing was changed.
     """
-    _in_place(weights, patch, "base" if check else None)
+    _in_place(weights, patch, "base" if check else None, strength)
 
 
 def remove_patch(weights: Mapping[str, Tensor], patch: Patch, *, check: bool = True) -> None:
@@ -144,13 +152,20 @@ def remove_patch(weights: Mapping[str, Tensor], patch: Patch, *, check: bool = T
     _in_place(weights, patch, "result" if check else None)
 
 
-def patched(weights: Mapping[str, Tensor], patch: Patch) -> dict[str, Tensor]:
+def patched(
+    weights: Mapping[str, Tensor], patch: Patch, *, strength: float = 1.0
+) -> dict[str, Tensor]:
     """The edited weights; those that moved are copies, the others are `weights`' own.
 
+    Args:
+        weights: name -> weight, of the base.
+        patch: to be applied.
+        strength: how much of the edit; see `apply_patch`.
+
     Raises:
-        PatchError: as `apply_patch`.
+        ConfigError, PatchError: as `apply_patch`.
     """
-    return _copied(weights, patch, "base")
+    return _copied(weights, patch, "base", strength)
 
 
 def unpatched(weights: Mapping[str, Tensor], patch: Patch) -> dict[str, Tensor]:
@@ -206,12 +221,13 @@ class _Flipped(Mapping[str, Tensor]):
 
     weights: Mapping[str, Tensor]
     patch: Patch
+    strength: float = 1.0
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.patch.entries:
             return self.weights[name]
         alone = {name: self.weights[name].detach().clone()}
-        _flip(alone, {name: self.patch.entries[name]})
+        _flip(alone, {name: self.patch.entries[name]}, self.strength)
         return alone[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -236,30 +252,59 @@ def require_applies(weights: Mapping[str, Tensor], patch: Patch, state: str = "b
     _require_outcome(weights, patch, "base" if state == "result" else "result")
 
 
-def _copied(weights: Mapping[str, Tensor], patch: Patch, state: str) -> dict[str, Tensor]:
+def _copied(
+    weights: Mapping[str, Tensor], patch: Patch, state: str, strength: float = 1.0
+) -> dict[str, Tensor]:
+    require_strength(strength)
     require_applies(weights, patch, state)
-    flipped = _Flipped(weights, patch)
+    _require_finite(weights, patch, strength)
+    flipped = _Flipped(weights, patch, strength)
     return {name: flipped[name] for name in weights}
 
 
-def _in_place(weights: Mapping[str, Tensor], patch: Patch, state: str | None) -> None:
+def _in_place(
+    weights: Mapping[str, Tensor], patch: Patch, state: str | None, strength: float = 1.0
+) -> None:
+    require_strength(strength)
     if state is not None:
         require_applies(weights, patch, state)
     for name, entry in patch.entries.items():
         _require_fits(name, weights.get(name), entry)
-    _flip(weights, patch.entries)
+    _require_finite(weights, patch, strength)
+    _flip(weights, patch.entries, strength)
+
+
+def _require_finite(weights: Mapping[str, Tensor], patch: Patch, strength: float) -> None:
+    """Raise PatchError where a weight would leave the numbers of its type; nothing is changed."""
+    if strength in (0, 1):  # values that are there, of the base or of the patch
+        return
+    for name, entry in patch.entries.items():
+        if not bool(_moved(weights[name].detach().reshape(-1), entry, strength).isfinite().all()):
+            raise PatchError(
+                f"at strength {strength:g} {name} would hold values that are not finite in "
+                f"{entry.dtype}; give a strength between 0 and 1"
+            )
 
 
 @torch.no_grad()
-def _flip(weights: Mapping[str, Tensor], entries: Mapping[str, PatchEntry]) -> None:
+def _flip(
+    weights: Mapping[str, Tensor], entries: Mapping[str, PatchEntry], strength: float = 1.0
+) -> None:
     for name, entry in entries.items():
         weight = weights[name].detach()
         flat = weight.reshape(-1)  # a copy where the weight is not contiguous
-        at = entry.positions(flat.device)
-        bits = flat[at].to(entry.dtype).view(entry.difference.dtype)
-        flat[at] = (bits ^ entry.difference.to(flat.device)).view(entry.dtype).to(flat.dtype)
+        moved = _moved(flat, entry, strength)
+        flat[entry.positions(flat.device)] = moved.to(flat.device, flat.dtype)
         if flat.data_ptr() != weight.data_ptr():
             weight.copy_(flat.view(weight.shape))
+
+
+def _moved(flat: Tensor, entry: PatchEntry, strength: float) -> Tensor:
+    """Values of the k weights that move, after it: (k,) in the type of the patch, on the CPU, since
+    not every device has float64."""
+    base = flat[entry.positions(flat.device)].to("cpu", entry.dtype)
+    edited = (base.view(entry.difference.dtype) ^ entry.difference).view(entry.dtype)
+    return between(base, edited, strength)
 
 
 def _require_fits(name: str, weight: Tensor | None, entry: PatchEntry) -> None:
