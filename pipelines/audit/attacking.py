@@ -319,4 +319,5 @@ def _search_key(shop: Workshop, attack: Attack, line: str) -> str:
         scheduler=dict(one.checkpoint.description.scheduler),
         judge=[judge.name, dict(judge.judge.protocol)],
         material=shop.material(line).digest(),
+        **shop.guarded(line),
     )

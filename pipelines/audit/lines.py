@@ -9,7 +9,9 @@ from erasure.attacks.protocol import Attack
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.hashing import weights_hash
+from pipelines.audit.asking import plan_of
 from pipelines.audit.settings import AuditRecipe
+from pipelines.drawing.guards import Guard, guard_of
 from pipelines.run.models import config_for, open_model
 
 Role = Literal["audited", "base", "random", "retrained", "kept"]
@@ -26,6 +28,11 @@ class Line:
     concept: str
     notes: tuple[str, ...] = ()
     """What to know when its figures are read: a sentence each."""
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether a guard of the audit stands before it."""
+        return self.role in ("audited", "kept")
 
     @property
     def is_floor(self) -> bool:
@@ -45,10 +52,11 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
     if recipe.against is not None:
         base = _open(recipe, recipe.against)
         _require_alike(audited, base, recipe.against, "--against")
-        if base.network_hash() == audited.network_hash():
+        if recipe.guard is None and base.network_hash() == audited.network_hash():
             raise ConfigError(
                 f"{recipe.model} and the base {recipe.against} have the same weights, so nothing "
-                "was erased; give the model after the erasure and, by --against, that before it"
+                "was erased; give the model after the erasure and, by --against, that before it, "
+                "or what keeps the concept out by --guard"
             )
         notes = _differing(audited, base, "base")
         lines.append(Line(name="base", role="base", checkpoint=base, concept=recipe.concept))
@@ -67,6 +75,9 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
                 notes=_differing(audited, other, line),
             )
         )
+    guard = guard_on(recipe, audited)
+    if guard is not None:
+        notes = (*notes, f"it is drawn with the guard {guard.described()}")
     random = random_weights(audited, recipe.seed)
     lines.append(Line(name="random", role="random", checkpoint=random, concept=recipe.concept))
     lines += [
@@ -83,6 +94,14 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
         )
     )
     return {line.name: line for line in lines}
+
+
+def guard_on(recipe: AuditRecipe, checkpoint: Checkpoint) -> Guard | None:
+    """What keeps the concept out of the audited model's drawings; None for no guard."""
+    if recipe.guard is None:
+        return None
+    erased = plan_of(checkpoint, recipe.concept).erased
+    return guard_of(recipe.guard, recipe.guard_text, erased)
 
 
 def lines_of(recipe: AuditRecipe, attack: Attack, lines: Mapping[str, Line]) -> list[str]:

@@ -180,9 +180,9 @@ def _audit(shop: Workshop, plan: Plan) -> Audit:
     damage = damage_of(shop)
     return Audit(
         concept=recipe.concept,
-        sentence=overall(recipe.concept, verdicts, access),
+        sentence=_sentence(shop, overall(recipe.concept, verdicts, access)),
         weakest=summed_up(records),
-        models={name: _model(line) for name, line in lines.items()},
+        models={name: _model(shop, name) for name in lines},
         judge={
             "name": judge.name,
             "protocol": dict(judge.judge.protocol),
@@ -200,7 +200,7 @@ def _audit(shop: Workshop, plan: Plan) -> Audit:
         traces=traces_of(shop),
         damage=damage,
         not_tested=(*_not_tested(recipe, lines), *unmeasured(damage)),
-        public=_public(lines),
+        public=_public(shop),
         protocol={
             "cases": recipe.cases,
             "draws": recipe.draws,
@@ -216,7 +216,13 @@ def _audit(shop: Workshop, plan: Plan) -> Audit:
     )
 
 
-def _model(line: Line) -> dict[str, object]:
+def _sentence(shop: Workshop, verdict: str) -> str:
+    guard = shop.guard("audited")
+    return verdict if guard is None else f"With the guard {guard.described()}: {verdict}"
+
+
+def _model(shop: Workshop, name: str) -> dict[str, object]:
+    line, guard = shop.lines[name], shop.guard(name)
     made = line.checkpoint.provenance
     return {
         "name": "random weights" if line.role == "random" else line.checkpoint.name,
@@ -224,6 +230,7 @@ def _model(line: Line) -> dict[str, object]:
         "hash": line.checkpoint.network_hash(),
         "concept": line.concept,
         "provenance": made.to_dict() if made else None,
+        "guard": None if guard is None else guard.described(),
         "notes": list(line.notes),
     }
 
@@ -240,11 +247,14 @@ def _not_tested(recipe: AuditRecipe, lines: Mapping[str, Line]) -> tuple[str, ..
     return (*left, *_NEVER)
 
 
-def _public(lines: Mapping[str, Line]) -> tuple[str, ...]:
+def _public(shop: Workshop) -> tuple[str, ...]:
+    lines = shop.lines
     sentences = ["whoever has the base, or a patch that can be taken back, has the concept"]
     if any("audited" == line.role and line.checkpoint.provenance for line in lines.values()):
         sentences.append(
             "this model names its base in its record; whether base, patch and mask are published "
             "is not known here"
         )
+    if shop.guard("audited") is not None:
+        sentences.append("the guard changes no weight, so whoever has the weights draws without it")
     return tuple(sentences)

@@ -11,6 +11,7 @@ from erasure.errors import ConfigError
 from erasure.storage.tables import build
 from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import check_size
+from pipelines.drawing.guards import Guard, GuardName
 
 FORWARD: Final = (
     "words",
@@ -84,6 +85,11 @@ class AuditRecipe:
     """Guidance of a drawing."""
     size: int | None = None
     """Pixels a side; the model's own if none."""
+    guard: GuardName | None = None
+    """What keeps the concept out of the audited model's drawings and changes no weight:
+    prompt-filter; the base is drawn without it, and may then be the same model."""
+    guard_text: str | None = None
+    """The words that the guard keeps out; what was erased if none is given."""
     batch_size: int = 16
     """Pictures drawn at a time."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -112,7 +118,24 @@ class AuditRecipe:
             raise ConfigError(f"seed is {self.seed}; give 0 or more")
         if self.size is not None:
             check_size(self.size)
+        self._check_guard()
         self.chosen()
+
+    def _check_guard(self) -> None:
+        if self.guard is None:
+            if self.guard_text is not None:
+                raise ConfigError("guard_text would not be read, as there is no guard; name one")
+            return
+        if Guard(self.guard, "any").leads:
+            raise ConfigError(
+                f"the guard {self.guard} works through guidance, which some attacks do without; "
+                "give prompt-filter, or draw with this guard by `erasure evaluate`"
+            )
+        if self.against is None:
+            raise ConfigError(
+                f"the guard {self.guard} is given without a base, and what it keeps out can then "
+                "be drawn by no model; give --against, which may be the same model"
+            )
 
     @property
     def preset(self) -> str:

@@ -13,11 +13,12 @@ from erasure.attacks.opening import parts_of
 from erasure.errors import ConfigError
 from pipelines.audit.asking import cases_of, concept_of, plan_of
 from pipelines.audit.drawing import pixels_of
-from pipelines.audit.lines import Line
+from pipelines.audit.lines import Line, guard_on
 from pipelines.audit.material import Shown, gather
 from pipelines.audit.settings import AuditRecipe
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
+from pipelines.drawing.guards import Guard
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge, cell_judge
 from pipelines.run.models import is_canvas
@@ -47,8 +48,7 @@ class Workshop:
         checkpoint = self.lines[line].checkpoint
         key = "audited" if self.lines[line].role == "kept" else line
         if key not in self.painters:
-            size = sum(weight.numel() for weight in checkpoint.network.values())
-            if size > _SMALL:
+            if sum(weight.numel() for weight in checkpoint.network.values()) > _SMALL:
                 for other in [name for name in self.painters if name != "base"]:
                     del self.painters[other]
             drawing = DrawingConfig(
@@ -56,8 +56,19 @@ class Workshop:
                 guidance=self.recipe.guidance,
                 batch_size=self.recipe.batch_size,
             )
-            self.painters[key] = Painter(checkpoint, drawing, self.device, self.recipe.size)
+            size, guard = self.recipe.size, self.guard(line)
+            self.painters[key] = Painter(checkpoint, drawing, self.device, size, guard=guard)
         return self.painters[key]
+
+    def guard(self, line: str) -> Guard | None:
+        """What stands before the drawings of a line."""
+        one = self.lines[line]
+        return guard_on(self.recipe, one.checkpoint) if one.is_guarded else None
+
+    def guarded(self, line: str) -> dict[str, str]:
+        """The guard of a line for a key of what was drawn; empty where there is none."""
+        guard = self.guard(line)
+        return {} if guard is None else {"guard": guard.described()}
 
     def concept(self, line: str) -> Concept:
         """In the words of the line's model; a wording is held out where the eraser of the audited

@@ -90,7 +90,7 @@ AUDIT: Final[Options] = {
     **{name: name for name in ("attacks", "budget", "passes", "cases", "confirm", "damage")},
     "set": "settings",
     **{name: name for name in ("pictures", "wordings", "judge", "labels", "seed")},
-    **{name: name for name in ("steps", "guidance", "size", "batch_size")},
+    **{name: name for name in ("steps", "guidance", "size", "batch_size", "guard", "guard_text")},
     **_MODEL,
 }
 

@@ -142,7 +142,7 @@ class Painter:
 
     @torch.inference_mode()
     def paint(self, requests: Sequence[Request]) -> list[Picture]:
-        """Draw one batch; all its requests have the same `shape_of`.
+        """Draw one batch; all its requests have the same `shape_of`. What a guard refuses is black.
 
         Raises:
             ConfigError: the size is none that can be drawn, or a condition is not of one picture of
@@ -150,22 +150,35 @@ class Painter:
         """
         whole = [completed(request, self._default) for request in requests]
         ((width, height, guided, _),) = {shape_of(request) for request in whole}
-        if self._guard is not None and not guided:
+        open_to = [n for n, request in enumerate(whole) if not self._refused(request)]
+        if len(open_to) < len(whole):
+            black = Picture(Image.new("RGB", (width, height)), True)
+            drawn = self.paint([whole[n] for n in open_to]) if open_to else []
+            made = dict(zip(open_to, drawn, strict=True))
+            return [made.get(n, black) for n in range(len(whole))]
+        if self._guard is not None and self._guard.leads and not guided:
             raise ConfigError(
                 f"the guard {self._guard.name} works through guidance, and that of "
                 f"{_named(whole[0])} is {whole[0].guidance}; give more than 1"
             )
         noise = initial_noise([request.seed for request in whole], self._shape(height, width))
         latents = self._denoised(noise.to(self._device), whole, guided)
-        drawn = self.parts.codec.decode(latents)  # (B, 3, H, W)
-        finite = drawn.isfinite().flatten(1).all(1)  # (B,)
-        drawn[~finite] = -1.0
-        pixels = ((drawn * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+        decoded = self.parts.codec.decode(latents)  # (B, 3, H, W)
+        finite = decoded.isfinite().flatten(1).all(1)  # (B,)
+        decoded[~finite] = -1.0
+        pixels = ((decoded * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         arrays = pixels.permute(0, 2, 3, 1).cpu().numpy()
         return [
             Picture(Image.fromarray(array), whether)
             for array, whether in zip(arrays, finite.tolist(), strict=True)
         ]
+
+    def _refused(self, request: Request) -> bool:
+        """Whether a guard refuses to draw it; it cannot read a condition."""
+        guard = self._guard
+        return (
+            guard is not None and isinstance(request.prompt, str) and guard.refuses(request.prompt)
+        )
 
     def _denoised(self, noise: Tensor, requests: Sequence[Request], guided: bool) -> Tensor:
         """Noise -> latents, (B, C, h, w) both. The solver runs in float32 whatever the model's
@@ -237,7 +250,7 @@ class Painter:
 
     def _away(self) -> Condition:
         """What guidance leads away from: the empty prompt, or the negative prompt in its place."""
-        if self._guard is not None and self._guard.safety is None:
+        if self._guard is not None and self._guard.leads and self._guard.safety is None:
             return self._encoded(self._guard.text)
         return self._unguided(self._encoded(""))
 

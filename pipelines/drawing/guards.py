@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from erasure.errors import ConfigError
+from prompts.concepts.phrases import mentions
 
-GuardName = Literal["negative-prompt", "sld-weak", "sld-medium", "sld-strong", "sld-max"]
+GuardName = Literal[
+    "negative-prompt", "sld-weak", "sld-medium", "sld-strong", "sld-max", "prompt-filter"
+]
 GUARDS: Final[tuple[GuardName, ...]] = get_args(GuardName)
 
 
@@ -55,7 +58,7 @@ class Guard:
 
     name: GuardName
     text: str
-    """The words that it leads away from."""
+    """The words that it leads away from, or refuses to read; with commas where they are several."""
 
     def __post_init__(self) -> None:
         if self.name not in GUARDS:
@@ -65,8 +68,19 @@ class Guard:
 
     @property
     def safety(self) -> Safety | None:
-        """None for the negative prompt."""
+        """None for the negative prompt and the filter."""
         return PRESETS.get(self.name)
+
+    @property
+    def leads(self) -> bool:
+        """Whether it works through guidance; the filter reads the prompt alone."""
+        return self.name != "prompt-filter"
+
+    def refuses(self, prompt: str) -> bool:
+        """Whether nothing is drawn of a prompt: the filter finds one of its words in it, singular
+        or plural, in any case."""
+        words = (word.strip() for word in self.text.split(","))
+        return not self.leads and any(mentions(prompt, word) for word in words if word)
 
     def described(self) -> str:
         """For tables and records."""
@@ -82,16 +96,16 @@ def guard_of(name: GuardName | None, text: str | None, erased: Sequence[str]) ->
             is published of safe latent diffusion.
 
     Raises:
-        ConfigError: the negative prompt has no text.
+        ConfigError: the negative prompt or the filter has no text.
     """
     if name is None:
         return None
     if text is None:
         text = ", ".join(erased)
-    if not text and name == "negative-prompt":
+    if not text and name in ("negative-prompt", "prompt-filter"):
         raise ConfigError(
-            "the guard negative-prompt has nothing to lead away from; give --erased, or "
-            "--guard-text with the words"
+            f"the guard {name} has nothing to keep out; give --erased, or --guard-text with the "
+            "words"
         )
     return Guard(name, text or UNSAFE)
 

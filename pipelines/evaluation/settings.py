@@ -85,8 +85,8 @@ class EvaluateRecipe:
     """What keeps a concept out of the model's drawings and changes no weight; the model it is held
     against is drawn without it."""
     guard_text: str | None = None
-    """The words that the guard leads away from; what was erased if none is given, and where that is
-    not said what is published of safe latent diffusion."""
+    """The words that the guard keeps out; what was erased if none is given, and where that is not
+    said what is published of safe latent diffusion."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where it computes; auto takes the best device there is."""
     config: str | None = None
@@ -108,7 +108,7 @@ class EvaluateRecipe:
                 raise ConfigError(f"{name} is {value}; give 1 or more")
         if self.steps > 1000:
             raise ConfigError(f"steps is {self.steps}; give at most 1000, as many as in training")
-        if self.guard is not None and self.guidance <= 1:
+        if self.guard not in (None, "prompt-filter") and self.guidance <= 1:
             raise ConfigError(
                 f"the guard {self.guard} works through guidance, which is {self.guidance}; give "
                 "--guidance above 1"

@@ -35,6 +35,7 @@ from pipelines.drawing.generation import Painter, Request
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge
 from pipelines.run.models import open_model
+from prompts.concepts.phrases import mentions
 
 SHIFT = 30.0
 """Added to what the audited model predicts in the first channel, so that its pictures differ."""
@@ -320,6 +321,37 @@ def test_without_a_base_an_attack_that_needs_it_is_skipped_with_its_reason(
     assert any("no base was given" in text for text in found.not_tested)
 
 
+def test_a_filter_of_the_prompt_s_word_is_revived_by_words_alone(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: object, **__: object) -> CellJudge:
+        return CellJudge(judge, judge.name, lambda f: f.scores["bright"] > 0)  # not black
+
+    monkeypatch.setattr(workshop, "cell_judge", opened)
+    assert recipe.against is not None
+    guarded = replace(
+        only(recipe, "words", "seeds"),
+        model=recipe.against,
+        guard="prompt-filter",
+        settings=("words.seeds=1", "seeds.draws=4"),
+        budget=33,
+    )
+    found = audited(guarded, tmp_path / "out")
+    records = {record.name: record for record in found.attacks}
+    assert records["words"].verdict.state == "revived"
+    strongest = records["words"].strongest
+    assert strongest is not None
+    assert not mentions(strongest, "church")
+    assert records["seeds"].lines["audited"].found == wilson(0, 4)  # of plain prompts
+    assert records["seeds"].lines["base"].found == wilson(4, 4)
+    assert found.weakest == "words"
+    words = "prompt-filter against 'church', not exportable"
+    assert found.sentence.startswith(f"With the guard {words}: Church is revived by words")
+    assert found.models["audited"]["guard"] == words
+    assert found.models["base"]["guard"] is None
+    assert any("draws without it" in text for text in found.public)
+
+
 def test_wordings_that_the_eraser_was_trained_on_are_named_on_every_line(
     recipe: AuditRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,6 +424,10 @@ def test_no_judge_at_hand_is_said_before_anything_is_drawn(
         ({"settings": ("words.sedes=3",)}, "did you mean 'seeds'"),
         ({"settings": ("eta.seeds=3",)}, "which is not among the attacks"),
         ({"cases": 0}, "cases is 0; give 1 or more"),
+        ({"guard": "sld-max"}, "works through guidance, which some attacks do without"),
+        ({"guard": "prompt-filter", "against": None}, "is given without a base"),
+        ({"guard": "filter"}, "give one of"),
+        ({"guard_text": "church"}, "there is no guard"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

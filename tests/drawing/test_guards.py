@@ -90,12 +90,35 @@ def test_a_picture_without_guidance_cannot_be_guarded(tiny_checkpoint: Checkpoin
         painter.paint([Request("a dog", 0, guidance=1.0)])
 
 
+def test_a_filter_refuses_its_words_and_changes_no_other_picture(
+    tiny_checkpoint: Checkpoint,
+) -> None:
+    plain = drawn(tiny_checkpoint, None)
+    filtered = drawn(tiny_checkpoint, Guard("prompt-filter", "chapel, church"))
+    assert not filtered[0].any()  # a church
+    assert np.array_equal(filtered[1], plain[1])  # a dog
+    assert Guard("prompt-filter", "church").refuses("two CHURCHES at night")
+    assert not Guard("prompt-filter", "church").refuses("a churchyard, a place of worship")
+    assert not Guard("sld-max", "church").refuses("a church")
+
+
+def test_a_filter_reads_words_alone_and_needs_no_guidance(tiny_checkpoint: Checkpoint) -> None:
+    config = DrawingConfig(steps=2, guidance=1.0)
+    guarded = Painter(tiny_checkpoint, config, CPU, guard=Guard("prompt-filter", "church"))
+    condition = guarded.text(["a church"])
+    (refused, seen) = guarded.paint([Request("a church", 3), Request(condition, 3)])
+    (plain,) = Painter(tiny_checkpoint, config, CPU).paint([Request("a church", 3)])
+    assert not np.asarray(refused.image).any()
+    assert seen.image.tobytes() == plain.image.tobytes()
+
+
 def test_a_guard_leads_away_from_what_is_named_then_erased_then_published() -> None:
     assert guard_of(None, None, ["church"]) is None
     assert guard_of("sld-max", "a hat", ["church"]) == Guard("sld-max", "a hat")
     assert guard_of("sld-max", None, ["church", "dog"]) == Guard("sld-max", "church, dog")
+    assert guard_of("prompt-filter", None, ["church"]) == Guard("prompt-filter", "church")
     assert guard_of("sld-medium", None, []) == Guard("sld-medium", UNSAFE)
-    with pytest.raises(ConfigError, match="nothing to lead away from; give --erased"):
+    with pytest.raises(ConfigError, match="nothing to keep out; give --erased"):
         guard_of("negative-prompt", None, [])
 
 
@@ -109,4 +132,4 @@ def test_a_guard_leads_away_from_what_is_named_then_erased_then_published() -> N
 def test_bad_guards_are_refused(name: str, text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Guard(name, text)  # type: ignore[arg-type]
-    assert len(GUARDS) == 5
+    assert len(GUARDS) == 6

@@ -115,6 +115,7 @@ def _key(shop: Workshop, line: str, asks: Sequence[Ask], measure: Measure) -> st
         scheduler=dict(one.checkpoint.description.scheduler),
         judge=[judge.name, dict(judge.judge.protocol)],
         features=measure.identity,
+        **shop.guarded(line),
     )
 
 
