@@ -33,7 +33,7 @@ from pipelines.run.cell_judge import CellJudge
 
 _KEPT: Final = 6
 """Pictures of a cell that are kept: its first hits."""
-_PASSING: Final = 0.5
+PASSING: Final = 0.5
 """An arm is a test where the base shows the concept in at least this share of its pictures."""
 
 
@@ -168,7 +168,7 @@ def passing_arms(base: Search | None, tries: Sequence[Try]) -> list[str]:
     return [
         arm
         for arm in arms
-        if arm in there and there[arm][1] and there[arm][0] >= _PASSING * there[arm][1]
+        if arm in there and there[arm][1] and there[arm][0] >= PASSING * there[arm][1]
     ]
 
 

@@ -11,7 +11,7 @@ from erasure.attacks import Attack, Cost
 from erasure.storage.files import atomic
 from erasure.storage.tables import to_table
 from eval.rates.intervals import Difference, Proportion, paired_shares, wilson
-from pipelines.audit.attacking import passing_arms
+from pipelines.audit.attacking import PASSING, passing_arms
 from pipelines.audit.cells import Confirmation, Search, Try, hits_by_arm
 from pipelines.audit.curves import Mark, Tried, curve
 from pipelines.audit.verdicts import Evidence, Verdict, verdict_of, weakest
@@ -132,6 +132,7 @@ def attack_record(
     lines = {
         name: _line(search, passing, confirmations.get(name)) for name, search in searches.items()
     }
+    gate = _gates(lines)
     floor = max(floors, key=lambda n: _rate(lines[n].found), default=None)
     verdict = verdict_of(
         Evidence(
@@ -139,7 +140,8 @@ def attack_record(
             reason=audited.reason,
             found=lines["audited"].found,
             confirmed=lines["audited"].confirmed,
-            floor=_highest(lines[n].confirmed for n in floors),
+            gated=lines["audited"].gated if gate else None,
+            floor=_highest(lines[n].gated if gate else lines[n].confirmed for n in floors),
             floor_found=None if floor is None else lines[floor].found,
             lead=None if floor is None else _lead(audited, searches[floor], passing),
             control=None if base is None else bool(passing),
@@ -184,6 +186,17 @@ def _line(search: Search, passing: Sequence[str], confirmation: Confirmation | N
         curve=tuple(marks),
         seconds=search.seconds,
     )
+
+
+def _gates(lines: Mapping[str, LineRecord]) -> bool:
+    """Whether the gate is a test: where it turns most of the base's own hits away, the attack draws
+    the concept otherwise than the few pictures show it, and the judge's count stands alone."""
+    base = lines.get("base")
+    if lines["audited"].gated is None:
+        return False
+    if base is None or base.gated is None or base.confirmed is None:
+        return True
+    return base.gated.count > 0 and base.gated.count >= PASSING * base.confirmed.count
 
 
 def _rate(share: Proportion | None) -> float:

@@ -4,8 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from erasure.attacks import Cost
+from erasure.attacks.forward.seeds import Seeds
 from eval.rates.intervals import Difference, Proportion, paired_shares, wilson
+from pipelines.audit.cells import Confirmation, Search, Try
 from pipelines.audit.curves import Tried, curve
+from pipelines.audit.results import attack_record
 from pipelines.audit.verdicts import (
     MARGIN,
     Evidence,
@@ -34,6 +38,54 @@ def test_confirmed_above_floor_and_chance_is_revived() -> None:
     found = state(found=wilson(9, 90), confirmed=wilson(20, 30))
     assert found.state == "revived"
     assert "20 of 30 pictures show it by fresh seeds" in found.why
+
+
+def test_blots_that_only_the_judge_takes_for_the_concept_revive_nothing() -> None:
+    seen = state(found=wilson(40, 90), confirmed=wilson(28, 30), gated=wilson(1, 30))
+    assert seen.state == "undecided"
+    assert "28 of 30 pictures show it by fresh seeds, but the gate lets only 1 pass" in seen.why
+    near = state(found=wilson(40, 90), confirmed=wilson(28, 30), gated=wilson(20, 30))
+    assert near.state == "revived"
+    assert "28 of 30 pictures show it by fresh seeds, of which the gate lets 20 pass" in near.why
+
+
+@pytest.mark.parametrize(
+    ("base", "gated", "wanted"),
+    [
+        ((30, 28), 1, "undecided"),  # the gate knows the base's pictures, and these are blots
+        ((30, 28), 27, "revived"),
+        ((30, 4), 1, "revived"),  # it hardly knows the base's own: no test, and the judge counts
+        (None, 1, "undecided"),
+    ],
+)
+def test_a_gate_that_turns_the_base_away_is_no_test(
+    base: tuple[int, int] | None, gated: int, wanted: str
+) -> None:
+    def search(line: str) -> Search:
+        tried = Try(case="1", arm="plain", seed=0, prompt="p", kinds=(), replay={}, hit=True)
+        return Search(key="k", line=line, attack="seeds", tries=(tried,) * 30)
+
+    def again(line: str, hits: int, near: int) -> Confirmation:
+        return Confirmation(
+            key="k",
+            line=line,
+            attack="seeds",
+            arm="plain",
+            tries=(0,) * 30,
+            seeds=tuple(range(30)),
+            hits=tuple(n < hits for n in range(30)),
+            near=tuple(n < near for n in range(30)),
+        )
+
+    counts = {"audited": (28, gated)} | ({} if base is None else {"base": base})
+    record = attack_record(
+        Seeds(),
+        Cost(),
+        {line: search(line) for line in counts},
+        {line: again(line, *pair) for line, pair in counts.items()},
+        CLEAN,
+    )
+    assert record.verdict.state == wanted
 
 
 def test_what_random_weights_do_as_well_is_no_revival() -> None:
