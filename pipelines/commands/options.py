@@ -81,8 +81,8 @@ def program_as_called() -> list[str]:
     typed = Path(sys.argv[0])
     if typed.stem != "erasure":
         return ["python", "-m", "pipelines.cli"]
-    found = shutil.which("erasure")
-    here = found is not None and typed.exists() and Path(found).samefile(typed)
+    there = shutil.which("erasure")
+    here = there is not None and typed.exists() and Path(there).samefile(typed)
     return ["erasure"] if here else [str(typed)]
 
 
