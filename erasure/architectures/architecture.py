@@ -179,6 +179,11 @@ class Architecture:
         """The part of the main component."""
         return self.part(self.main)
 
+    @property
+    def editable(self) -> tuple[str, ...]:
+        """The components that can be edited: the main one, and behind it the text encoders."""
+        return (self.main, *(part.component for part in self.parts if part.is_text))
+
     def to_original(self, components: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Rename all components: diffusers names -> one flat mapping with original names."""
         return {

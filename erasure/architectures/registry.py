@@ -23,3 +23,9 @@ def layers_of(names: Iterable[str]) -> LayerNames:
     namings = dict.fromkeys(architecture.layers for architecture in ARCHITECTURES.values())
     knowing = (one for one in namings if any(one.block_of(name) != OTHER for name in every))
     return next(knowing, next(iter(namings)))
+
+
+def title_of(component: str) -> str:
+    """What a sentence calls a component, whatever the model; its own name where no part has it."""
+    parts = (part for one in ARCHITECTURES.values() for part in one.parts)
+    return next((part.title for part in parts if part.component == component), component)

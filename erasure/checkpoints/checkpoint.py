@@ -1,7 +1,7 @@
 """A Stable Diffusion checkpoint in memory, whatever it was read from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.facts.training_kind import TrainingKind
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading.vocabulary import CLIP_SIZE, missing_vocabulary
+from erasure.errors import CheckpointError
 from erasure.storage.hashing import weights_hash
 
 _HUB_FOLDER: Final = "models--"
@@ -69,6 +70,24 @@ class Checkpoint:
     def network_hash(self) -> str:
         """`weights_hash` of the main component as stored."""
         return weights_hash(self.network)
+
+    def hash_of(self, component: str) -> str:
+        """`weights_hash` of a component as stored."""
+        return weights_hash(self.components[component])
+
+    def having(self, component: str, weights: Mapping[str, Tensor]) -> "Checkpoint":
+        """The same with other weights of one component.
+
+        Raises:
+            CheckpointError: they have other names or shapes than its own.
+        """
+        own = self.components[component]
+        if {n: w.shape for n, w in own.items()} != {n: w.shape for n, w in weights.items()}:
+            raise CheckpointError(
+                f"the new {component} has other names or shapes than that of {self.path}; give "
+                "weights of the same architecture"
+            )
+        return replace(self, components={**self.components, component: weights})
 
     def tokenizer_files(self, tokenizer: str = "tokenizer") -> Mapping[str, bytes]:
         """Name -> content of a tokenizer, by its folder; CheckpointError where there is none."""

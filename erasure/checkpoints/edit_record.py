@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from erasure.component_names import FIRST_MAIN
 from erasure.errors import CheckpointError
 from erasure.local_paths import without_folders
 from erasure.storage.tables import read_record
@@ -18,7 +19,7 @@ def utc_now() -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EditRecord:
-    """What was done to which network, and what came out."""
+    """What was done to which component, and what came out."""
 
     concept: str
     """What was erased; where it was several concepts together, all of them."""
@@ -27,7 +28,9 @@ class EditRecord:
     base: str = ""
     """What the model before is called: an id on the hub, or the last part of its path."""
     base_hash: str
-    """`erasure.storage.hashing.weights_hash` of the main component before, as stored."""
+    """`erasure.storage.hashing.weights_hash` of the component before, as stored."""
+    component: str = FIRST_MAIN
+    """Which component of the model was edited, by its folder in the diffusers layout."""
     result_hash: str = ""
     """The same of it after, as the edit left it; filled in when that is first written. A
     copy in a narrower type has another, which stands beside the edits."""
@@ -43,7 +46,7 @@ class EditRecord:
     moved: int
     """Weights that differ from the base in any bit."""
     total: int
-    """Weights of the main component."""
+    """Weights of the component."""
     version: str
     """The version of this package that made the edit."""
     created: str = field(default_factory=utc_now)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from erasure.checkpoints.edit_record import EditRecord, read_edit
+from erasure.component_names import FIRST_MAIN
 from erasure.errors import CheckpointError
 from erasure.storage.json_text import parsed
 
@@ -23,17 +24,24 @@ class Restored:
 
     concepts: tuple[str, ...]
     """What the edits had erased."""
-    base_hash: str
-    """`weights_hash` of the network before those edits, which is the network here."""
+    bases: Mapping[str, str]
+    """Component -> `weights_hash` of it before those edits, which is what is here."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; of a UNet alone in the form that older versions read."""
+        concepts = {"concepts": [*self.concepts]}
+        if set(self.bases) == {FIRST_MAIN}:
+            return {**concepts, "base_hash": self.bases[FIRST_MAIN]}
+        return {**concepts, "base_hashes": dict(self.bases)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """What was done to a network, one erasure after the other."""
+    """What was done to a model, one erasure after the other."""
 
     edits: tuple[EditRecord, ...] = ()
-    """Oldest first. An edit that was made of an edited model begins where the one before ended;
-    those of stacked patches begin at one base."""
+    """Oldest first. An edit that was made of an edited model begins where the one before it of the
+    same component ended; those of stacked patches begin at one base."""
     restored: Restored | None = None
 
     @property
@@ -53,8 +61,7 @@ class Provenance:
             "edits": [edit.to_dict() for edit in self.edits],
         }
         if self.restored is not None:
-            restored = {"concepts": [*self.restored.concepts], "base_hash": self.restored.base_hash}
-            values["restored"] = restored
+            values["restored"] = self.restored.to_dict()
         return values
 
     def to_header(self) -> dict[str, str]:
@@ -147,13 +154,15 @@ def edits_of(values: Mapping[str, Any], source: str) -> tuple[EditRecord, ...]:
 def _restored(value: Any, source: str) -> Restored | None:  # noqa: ANN401
     if value is None:
         return None
-    concepts = value.get("concepts") if isinstance(value, Mapping) else None
-    base = value.get("base_hash") if isinstance(value, Mapping) else None
+    told = value if isinstance(value, Mapping) else {}
+    concepts, base = told.get("concepts"), told.get("base_hash")
+    bases = told.get("base_hashes", {FIRST_MAIN: base})
     listed = isinstance(concepts, list) and all(isinstance(one, str) for one in concepts)
-    if not listed or not isinstance(base, str):
+    named = isinstance(bases, Mapping) and bool(bases)
+    if not listed or not named or not all(isinstance(one, str) for one in bases.values()):
         raise CheckpointError(
             f"{source}: restored is {value!r:.60}, not concepts and base_hash; get it again from "
             "its source"
         )
     assert isinstance(concepts, list)
-    return Restored(concepts=tuple(concepts), base_hash=base)
+    return Restored(concepts=tuple(concepts), bases=dict(bases))

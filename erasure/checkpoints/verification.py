@@ -1,10 +1,11 @@
 """Recompute what a checkpoint says of itself, compare, and say what nothing was said of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from erasure.architectures.registry import title_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.finite import not_finite
 from erasure.checkpoints.provenance import HEADER, Provenance
@@ -42,6 +43,8 @@ class Verification:
     network_hash: str = ""
     """Hash of the main component's weights as they are. Hold it against one from a source that you
     trust: whoever can write a file can write its hashes too."""
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """Component -> the same of each."""
 
     @property
     def passed(self) -> bool:
@@ -55,6 +58,7 @@ class _Findings:
 
     checks: list[Check] = field(default_factory=list)
     unchecked: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
 
 
 def verify(path: Path) -> Verification:
@@ -62,8 +66,8 @@ def verify(path: Path) -> Verification:
 
     Compared are the weights of every component, all other files of a folder but its card, the
     words of headers and records, and in a run the mask, the recipe and the figures. All weights
-    must be finite, and the main component must not be the one from before an edit that it is said
-    to have. What the version that wrote it did not record is listed in `unchecked`.
+    must be finite, and no component may be the one from before an edit that it is said to have.
+    What the version that wrote it did not record is listed in `unchecked`.
 
     Raises:
         CheckpointError: it cannot be read, or states nothing that could be compared.
@@ -100,7 +104,9 @@ def _verify_file(path: Path) -> Verification:
     else:
         findings.unchecked["file data"] = NOT_RECORDED
     _check_words(findings, words, "header words")
-    return Verification(path, provenance, tuple(findings.checks), findings.unchecked, network)
+    return Verification(
+        path, provenance, tuple(findings.checks), findings.unchecked, network, findings.hashes
+    )
 
 
 def _verify_folder(path: Path) -> Verification:
@@ -118,7 +124,9 @@ def _verify_folder(path: Path) -> Verification:
     else:
         check_record(findings.checks, record, provenance, path)
         check_files(findings.checks, findings.unchecked, record, path)
-    return Verification(path, provenance, tuple(findings.checks), findings.unchecked, network)
+    return Verification(
+        path, provenance, tuple(findings.checks), findings.unchecked, network, findings.hashes
+    )
 
 
 def _verify_run(path: Path) -> Verification:
@@ -138,7 +146,12 @@ def _verify_run(path: Path) -> Verification:
     else:
         check_mask(findings.checks, findings.unchecked, inner.provenance, path)
     return Verification(
-        path, inner.provenance, tuple(findings.checks), findings.unchecked, inner.network_hash
+        path,
+        inner.provenance,
+        tuple(findings.checks),
+        findings.unchecked,
+        inner.network_hash,
+        inner.hashes,
     )
 
 
@@ -153,7 +166,8 @@ def _check_weights(
     stated = stated_weights(words, str(checkpoint.path))
     old = not stated
     if old and provenance is not None and provenance.edits:
-        stated = {main: provenance.last.result_hash}  # all that older versions wrote
+        last = provenance.last
+        stated = {last.component: last.result_hash}  # all that older versions wrote
     parts = dict(checkpoint.components)
     if checkpoint.extras or EXTRAS in stated:
         parts[EXTRAS] = checkpoint.extras
@@ -170,22 +184,25 @@ def _check_weights(
     bad = not_finite(parts)
     findings.checks.append(Check("values", _FINITE, bad or _FINITE))
     if provenance is not None and provenance.edits:
-        findings.checks.append(_erased(provenance, hashes[main], checkpoint))
+        findings.checks.extend(_erased(provenance, hashes))
     if provenance is not None and provenance.restored is not None:
-        base = provenance.restored.base_hash
-        findings.checks.append(Check("restored base", base, hashes[main]))
+        for name, base in provenance.restored.bases.items():
+            title = "restored base" if name == main else f"restored base of {title_of(name)}"
+            findings.checks.append(Check(title, base, hashes.get(name, "not there")))
+    findings.hashes |= hashes
     return hashes[main]
 
 
-def _erased(provenance: Provenance, network: str, checkpoint: Checkpoint) -> Check:
-    """A network from before an edit must not stand under the record of that edit."""
+def _erased(provenance: Provenance, hashes: Mapping[str, str]) -> Iterator[Check]:
+    """A component from before an edit must not stand under the record of that edit."""
     wanted = "not the base of any"
-    undone = [e.concept for e in provenance.edits if e.moved and e.base_hash == network]
-    return Check(
-        f"{checkpoint.architecture.main_part.title} after its edits",
-        wanted,
-        f"the one before {undone[0]} was erased" if undone else wanted,
-    )
+    for name in dict.fromkeys(edit.component for edit in provenance.edits):
+        own = [edit for edit in provenance.edits if edit.component == name]
+        undone = [e.concept for e in own if e.moved and e.base_hash == hashes.get(name)]
+        actual = f"the one before {undone[0]} was erased" if undone else wanted
+        if name not in hashes:
+            actual = "not there"
+        yield Check(f"{title_of(name)} after its edits", wanted, actual)
 
 
 def _check_words(findings: _Findings, words: Mapping[str, str], name: str) -> None:

@@ -12,6 +12,7 @@ from erasure.checkpoints.reading.reading_folder import weights_files
 from erasure.checkpoints.writing.inventory import CHECKSUM, FILES, checksum, file_hash, stated_files
 from erasure.errors import MaskError
 from erasure.masks import mask_file  # whole, as it imports this package in turn
+from erasure.storage.bare_names import shown
 
 MASK: Final = "mask.safetensors"
 CARD: Final = "README.md"
@@ -92,6 +93,8 @@ def check_mask(
         actual = mask_file.mask_hash(mask)
         if mask.info.base not in ("", edit.base_hash):
             actual = f"made for the base {mask.info.base[:12]}"
+        if mask.info.component != edit.component:
+            actual = f"made for the component {shown(mask.info.component)}"
     except MaskError as err:
         actual = str(err)
     checks.append(Check(MASK, edit.mask_hash, actual))

@@ -13,6 +13,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.merge import count_moved, merge_selected
 from erasure.checkpoints.provenance import Provenance
+from erasure.component_names import FIRST_MAIN
 from erasure.diffusion.denoiser import TOKENS
 from erasure.diffusion.keeper import Keeper
 from erasure.diffusion.latents import ConceptData
@@ -21,7 +22,7 @@ from erasure.diffusion.precision import rounded
 from erasure.diffusion.saliency import Pass, SaliencyConfig
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, TrainingError
-from erasure.masks.mask_file import mask_hash, require_base
+from erasure.masks.mask_file import mask_hash, require_base, require_component
 from erasure.masks.masks import (
     MASK_KINDS,
     MaskKind,
@@ -46,7 +47,7 @@ from erasure.training.trainer import TrainConfig
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """The main component of a model, which has unlearned a concept."""
+    """A component of a model, the main one or a text encoder, which has unlearned a concept."""
 
     network: Mapping[str, Tensor]
     """diffusers name -> weight in the base's stored type; the base's own tensor if not selected."""
@@ -59,6 +60,8 @@ class Edit:
     factors: Mapping[str, Factors] = field(default_factory=dict)
     """Name of a weight -> its change as a thin product, of a closed form's weights that were free
     in full; before rounding to the stored type, so a LoRA of it loses nothing."""
+    component: str = FIRST_MAIN
+    """Which component `network` is, by its folder in the diffusers layout."""
 
 
 def find_mask(
@@ -110,6 +113,7 @@ def find_mask(
         seed=settings.seed,
         concept=concept,
         base=checkpoint.network_hash(),
+        component=checkpoint.architecture.main,
     )
     return mask.with_info(info)
 
@@ -160,6 +164,7 @@ def erase(
             (the last good state is saved), the states are damaged or belong to another run, or the
             processes are not at the same run.
     """
+    require_component(mask.info, checkpoint.architecture.main)
     require_base(mask.info, checkpoint.network_hash())
     require_weights(mask, checkpoint.network)
     require_origin(origin, checkpoint, method)
@@ -291,6 +296,7 @@ def _finish(
     made = EditRecord(
         base=checkpoint.name,
         base_hash=checkpoint.network_hash(),
+        component=mask.info.component,
         result_hash=weights_hash(merged),
         mask_hash=mask_hash(mask),
         concept=named[0],
@@ -304,7 +310,8 @@ def _finish(
         version=package_version(),
     )
     provenance = Provenance(edits=(*checkpoint.edits, made))
-    return Edit(merged, provenance, tuple(history), not strays, dict(outcome.factors))
+    factors, component = dict(outcome.factors), mask.info.component
+    return Edit(merged, provenance, tuple(history), not strays, factors, component)
 
 
 def package_version() -> str:

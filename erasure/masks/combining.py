@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from erasure.errors import MaskError
+from erasure.masks.mask_file import require_component
 from erasure.masks.masks import MaskInfo, SaliencyMask
 
 
@@ -50,6 +51,7 @@ def _folded(masks: Sequence[SaliencyMask], name: str, *, both: bool) -> Tensor:
 def _require_alike(masks: Sequence[SaliencyMask]) -> None:
     first = masks[0]
     for other in masks[1:]:
+        require_component(other.info, first.info.component)
         if other.info.base != first.info.base:
             raise MaskError(
                 f"the masks belong to different models ({first.info.base[:12]} and "

@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from erasure.component_names import FIRST_MAIN
 from erasure.errors import MaskError
 from erasure.masks.masks import MaskInfo, MaskKind, SaliencyMask
 from erasure.storage.bare_names import shown
@@ -116,6 +117,15 @@ def require_base(info: MaskInfo, base: str) -> None:
         )
 
 
+def require_component(info: MaskInfo, component: str) -> None:
+    """Raise MaskError unless a mask is of the component that is to be edited."""
+    if info.component != component:
+        raise MaskError(
+            f"the mask is of the component {shown(info.component)}, but one of {component} is "
+            f"wanted; make it with `erasure mask --component {component}`"
+        )
+
+
 def pack(entry: Tensor) -> Tensor:
     """Bool tensor of n weights -> uint8 (ceil(n / 8),) on CPU, lowest bit first."""
     flat = entry.detach().reshape(-1).cpu().numpy()
@@ -165,6 +175,7 @@ def _info(metadata: Mapping[str, str]) -> MaskInfo:
         seed=int(metadata["seed"]) if metadata["seed"] else None,
         concept=metadata["concept"],
         base=metadata["base"],
+        component=metadata.get("component", FIRST_MAIN),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor
 
+from erasure.component_names import FIRST_MAIN
 from erasure.errors import ConfigError, MaskError
 from erasure.masks.selection import check_density, selected_count, top_counts, top_fraction
 from erasure.masks.uniform_subset import uniform_subset
@@ -32,7 +33,9 @@ class MaskInfo:
     concept: str = ""
     """What is to be forgotten."""
     base: str = ""
-    """`erasure.storage.hashing.weights_hash` of the network that the mask belongs to."""
+    """`erasure.storage.hashing.weights_hash` of the component that the mask belongs to."""
+    component: str = FIRST_MAIN
+    """Which component of the model its weights are of, by its folder in the diffusers layout."""
 
     def __post_init__(self) -> None:
         check_density(self.density)

@@ -8,6 +8,7 @@ import torch
 from erasure.architectures.registry import layers_of
 from erasure.errors import MaskError
 from erasure.masks.masks import SaliencyMask
+from erasure.storage.bare_names import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,13 @@ def overlap(a: SaliencyMask, b: SaliencyMask) -> MaskOverlap:
     in the other, so masks of different scopes can be compared.
 
     Raises:
-        MaskError: the masks share no parameter, or one has another shape.
+        MaskError: the masks are of two components, share no parameter, or one has another shape.
     """
+    if a.info.component != b.info.component:
+        raise MaskError(
+            f"one mask is of the component {shown(a.info.component)} and the other of "
+            f"{shown(b.info.component)}; compare masks of one component"
+        )
     counts_a, counts_b, both = a.counts(), b.counts(), _intersections(a, b)
     layers = layers_of((*counts_a, *counts_b))
     sums: tuple[Counter[str], ...] = (Counter(), Counter(), Counter())

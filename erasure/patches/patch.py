@@ -11,6 +11,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from erasure.component_names import FIRST_MAIN
 from erasure.errors import PatchError
 from erasure.masks.mask_file import pack, unpack
 from erasure.patches.strength import between, require_strength
@@ -32,6 +33,8 @@ class PatchInfo:
     """What is gone once it is applied."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """How the edits were made: `Provenance.to_dict`, empty where it is not known."""
+    component: str = FIRST_MAIN
+    """Which component of the model its weights are of, by its folder in the diffusers layout."""
     rounded: bool = False
     """Whether the hashes are of an older file: `erasure.storage.hashing.rounded_hash`."""
 
@@ -90,6 +93,7 @@ def make_patch(
     *,
     concepts: tuple[str, ...] = (),
     provenance: Mapping[str, Any] | None = None,
+    component: str = FIRST_MAIN,
 ) -> Patch:
     """What turns `base` into `edited`; both name -> weight, of the same names, shapes and types.
 
@@ -114,6 +118,7 @@ def make_patch(
         result=weights_hash(edited),
         concepts=concepts,
         provenance=provenance or {},
+        component=component,
     )
     return Patch(entries, info)
 

@@ -10,26 +10,33 @@ from erasure.checkpoints.provenance import Provenance, Restored, edits_of
 from erasure.patches.patch import Patch
 
 _UNKNOWN: Final = "not recorded"
+Components = Mapping[str, Mapping[str, Tensor]]
+"""Component -> diffusers name -> weight."""
 
 
 def edits_since(
-    edits: Sequence[EditRecord], before: Sequence[EditRecord], base: str
+    edits: Sequence[EditRecord], before: Sequence[EditRecord], bases: Mapping[str, str]
 ) -> tuple[EditRecord, ...]:
     """The edits of a model that a patch from an earlier one makes.
 
     Args:
         edits: of the model after.
         before: of the model that the patch is for.
-        base: `weights_hash` of its main component.
+        bases: component -> `weights_hash` of it there, for every component that the patch changes.
 
     Returns:
-        Those from the first that begins at the base; where none does, as between copies in other
-        types, those that the model before has not.
+        Of each of these components, those from the first that begins at the base; where none does,
+        as between copies in other types, those that the model before has not.
     """
-    start = next((n for n, edit in enumerate(edits) if edit.base_hash == base), None)
-    if start is not None:
-        return tuple(edits[start:])
-    return tuple(edit for edit in edits if edit not in before)
+    made: set[int] = set()
+    for component, base in bases.items():
+        own = [n for n, edit in enumerate(edits) if edit.component == component]
+        start = next((k for k, n in enumerate(own) if edits[n].base_hash == base), None)
+        if start is not None:
+            made.update(own[start:])
+        else:
+            made.update(n for n in own if edits[n] not in before)
+    return tuple(edits[n] for n in sorted(made))
 
 
 def edits_of_patch(patch: Patch, weights: Mapping[str, Tensor]) -> tuple[EditRecord, ...]:
@@ -44,6 +51,7 @@ def edits_of_patch(patch: Patch, weights: Mapping[str, Tensor]) -> tuple[EditRec
     made = EditRecord(
         concept=", ".join(patch.info.concepts) or _UNKNOWN,
         base_hash=patch.info.base,
+        component=patch.info.component,
         result_hash=patch.info.result,
         objective=_UNKNOWN,
         config={},
@@ -57,22 +65,42 @@ def edits_of_patch(patch: Patch, weights: Mapping[str, Tensor]) -> tuple[EditRec
     return (made,)
 
 
+def edits_of_patches(
+    patches: Mapping[str, Patch], components: Components
+) -> tuple[EditRecord, ...]:
+    """The same of a whole file, whose patches have one record for all of them.
+
+    Args:
+        patches: component -> its patch.
+        components: component -> its weights, of which only the sizes are read.
+
+    Raises:
+        CheckpointError: the record is damaged.
+    """
+    edits = (e for name, patch in patches.items() for e in edits_of_patch(patch, components[name]))
+    unique: list[EditRecord] = []
+    for edit in edits:
+        if edit not in unique:
+            unique.append(edit)
+    return tuple(unique)
+
+
 def applied(
-    provenance: Provenance | None, patch: Patch, weights: Mapping[str, Tensor]
+    provenance: Provenance | None, patches: Mapping[str, Patch], components: Components
 ) -> Provenance:
-    """The model's edits, and behind them the patch's."""
+    """The model's edits, and behind them the patches'."""
     edits = provenance.edits if provenance else ()
-    return Provenance(edits=(*edits, *edits_of_patch(patch, weights)))
+    return Provenance(edits=(*edits, *edits_of_patches(patches, components)))
 
 
 def removed(
-    provenance: Provenance | None, patch: Patch, weights: Mapping[str, Tensor]
+    provenance: Provenance | None, patches: Mapping[str, Patch], components: Components
 ) -> Provenance:
-    """The model's edits up to where the patch begins, and that the base of the patch is there
-    again."""
+    """The model's edits up to where the patches begin, and that their bases are there again."""
     edits = provenance.edits if provenance else ()
-    taken = edits_of_patch(patch, weights)
-    start = next((n for n, edit in enumerate(edits) if edit.base_hash == patch.info.base), None)
-    left = edits[:start] if start is not None else tuple(e for e in edits if e not in taken)
+    taken = edits_of_patches(patches, components)
+    bases = {name: patch.info.base for name, patch in patches.items()}
+    gone = edits_since(edits, [edit for edit in edits if edit not in taken], bases)
+    left = tuple(edit for edit in edits if edit not in gone)
     concepts = tuple(dict.fromkeys(name for edit in taken for name in edit.each))
-    return Provenance(edits=left, restored=Restored(concepts=concepts, base_hash=patch.info.base))
+    return Provenance(edits=left, restored=Restored(concepts=concepts, bases=bases))

@@ -44,6 +44,7 @@ def stack_patches(base: Mapping[str, Tensor], patches: Sequence[Patch]) -> Patch
         edited,
         concepts=tuple(dict.fromkeys(c for patch in patches for c in patch.info.concepts)),
         provenance=Provenance(edits=tuple(edits)).to_dict(),
+        component=patches[0].info.component,
     )
 
 

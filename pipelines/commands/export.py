@@ -107,27 +107,31 @@ def _export_patch(
     before: "Checkpoint", after: "Checkpoint", out: Path, *, force: bool
 ) -> dict[str, Any]:
     from erasure.checkpoints.provenance import Provenance
-    from erasure.patches.patch import make_patch
+    from erasure.errors import PatchError
+    from erasure.patches.model_patches import described, make_patches
     from erasure.patches.patch_edits import edits_since
-    from erasure.patches.patch_file import save_patch
+    from erasure.patches.patch_file import save_patches
     from erasure.storage.disk import refuse_existing
 
     refuse_existing(out, force=force)
-    made = Provenance(edits=edits_since(after.edits, before.edits, before.network_hash()))
-    patch = make_patch(
-        before.network,
-        after.network,
-        concepts=made.concepts,
-        provenance=made.to_dict() if made.edits else None,
-    )
-    save_patch(out, patch)
+    if before.components.keys() != after.components.keys():
+        raise PatchError(
+            f"the base has {', '.join(before.components)} and the model "
+            f"{', '.join(after.components)}; give two models of one architecture"
+        )
+    editable = after.architecture.editable
+    made = make_patches(before.components, after.components, editable=editable)
+    bases = {name: patch.info.base for name, patch in made.items()}
+    told = Provenance(edits=edits_since(after.edits, before.edits, bases))
+    patches = described(made, told.concepts, told.to_dict() if told.edits else {})
+    save_patches(out, patches)
     whole = sum(
         w.numel() * w.element_size() for part in after.components.values() for w in part.values()
     )
     size = out.stat().st_size
     return {
         "written": out,
-        "moved": patch.moved,
+        "moved": sum(patch.moved for patch in patches.values()),
         "bytes": size,
         "of the checkpoint": f"{size / whole:.1%}",
     }

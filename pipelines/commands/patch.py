@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from erasure.component_names import FIRST_MAIN
 from pipelines.commands.options import (
     AllowPickle,
     AsJson,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
     from erasure.checkpoints.provenance import Provenance
     from erasure.checkpoints.writing.writing import Written
+    from erasure.patches.patch import Patch
 
 PatchFile = Annotated[Path, typer.Argument(help="A file that `erasure export --to patch` wrote.")]
 To = Annotated[str, typer.Option(help="diffusers or single-file.")]
@@ -44,25 +46,26 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Write MODEL with the edit of PATCH: exactly the edited weights."""
-    from erasure.patches.patch import patched
+    from erasure.patches.model_patches import apply_all
     from erasure.patches.patch_edits import applied
-    from erasure.patches.patch_file import load_patch
+    from erasure.patches.patch_file import load_patches
     from pipelines.run.models import open_model
 
     _require_layout(to)
     claim(out)
-    loaded = load_patch(patch)
+    loaded = load_patches(patch)
     checkpoint = open_model(
         model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
     )
-    network = patched(checkpoint.network, loaded)
-    made = applied(checkpoint.provenance, loaded, network)
-    written = _write(checkpoint, network, made, out, to, force=force)
+    edited = _having(checkpoint, apply_all(checkpoint.components, loaded))
+    made = applied(checkpoint.provenance, loaded, edited.components)
+    written = _write(edited, made, out, to, force=force)
     say(
         {
             "written": written.path,
             "UNet": written.network_hash,
-            "moved": loaded.moved,
+            **_hashes(written, loaded),
+            "moved": sum(one.moved for one in loaded.values()),
             "erased": ", ".join(made.concepts),
         },
         as_json=as_json,
@@ -84,27 +87,28 @@ def remove(
     """Write MODEL without the edit of PATCH: the weights before it."""
     from dataclasses import replace
 
-    from erasure.patches.patch import unpatched
+    from erasure.patches.model_patches import remove_all
     from erasure.patches.patch_edits import removed
-    from erasure.patches.patch_file import load_patch
+    from erasure.patches.patch_file import load_patches
     from pipelines.run.models import open_model
 
     _require_layout(to)
     claim(out)
-    loaded = load_patch(patch)
+    loaded = load_patches(patch)
     checkpoint = open_model(
         model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
     )
-    network = unpatched(checkpoint.network, loaded)
+    before = _having(checkpoint, remove_all(checkpoint.components, loaded))
     # What its card says is no longer true of what is written.
     carried = {k: v for k, v in checkpoint.carried.items() if k not in ("README.md", "grid.png")}
-    plain = replace(checkpoint, provenance=None, carried=carried)
-    made = removed(checkpoint.provenance, loaded, network)
-    written = _write(plain, network, made, out, to, force=force)
+    plain = replace(before, provenance=None, carried=carried)
+    made = removed(checkpoint.provenance, loaded, before.components)
+    written = _write(plain, made, out, to, force=force)
     say(
         {
             "written": written.path,
             "UNet": written.network_hash,
+            **_hashes(written, loaded),
             "taken out": ", ".join(made.restored.concepts) if made.restored else "",
             "still erased": ", ".join(made.concepts) or "nothing",
         },
@@ -127,25 +131,26 @@ def stack(
 
     MODEL is the base that all of them were made for. Evaluate what comes out.
     """
-    from erasure.patches.patch_file import load_patch, save_patch
-    from erasure.patches.patch_stack import overlap, stack_patches
+    from erasure.patches.model_patches import overlap_of_all, stack_all
+    from erasure.patches.patch_file import load_patches, save_patches
     from erasure.storage.disk import refuse_existing
     from pipelines.run.models import open_model
 
     claim(out)
     refuse_existing(out, force=force)
-    loaded = [load_patch(path) for path in patches]
+    loaded = [load_patches(path) for path in patches]
     checkpoint = open_model(
         model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
     )
-    stacked = stack_patches(checkpoint.network, loaded)
-    save_patch(out, stacked)
+    stacked = stack_all(checkpoint.components, loaded)
+    save_patches(out, stacked)
+    concepts = next(iter(stacked.values())).info.concepts
     say(
         {
             "written": out,
-            "concepts": ", ".join(stacked.info.concepts),
-            "moved": stacked.moved,
-            "moved by more than one": overlap(loaded),
+            "concepts": ", ".join(concepts),
+            "moved": sum(patch.moved for patch in stacked.values()),
+            "moved by more than one": overlap_of_all(loaded),
         },
         as_json=as_json,
     )
@@ -158,9 +163,21 @@ def _require_layout(to: str) -> None:
         raise ConfigError(f"--to is {to!r}; give diffusers or single-file")
 
 
+def _having(
+    checkpoint: "Checkpoint", components: "Mapping[str, Mapping[str, Tensor]]"
+) -> "Checkpoint":
+    for name, weights in components.items():
+        checkpoint = checkpoint.having(name, weights)
+    return checkpoint
+
+
+def _hashes(written: "Written", patches: "Mapping[str, Patch]") -> dict[str, str]:
+    """The hash of every other component that changed."""
+    return {name: written.hashes[name] for name in patches if name != FIRST_MAIN}
+
+
 def _write(
     checkpoint: "Checkpoint",
-    network: "Mapping[str, Tensor]",
     provenance: "Provenance | None",
     out: Path,
     to: str,
@@ -174,13 +191,9 @@ def _write(
     from pipelines.run.model_facts import notice
 
     if to == "single-file":
-        notice([f"notice: {sentence}" for sentence in misread_by(checkpoint, network)])
-        return write_single_file(
-            checkpoint, out, network=network, provenance=provenance, force=force
-        )
+        notice([f"notice: {sentence}" for sentence in misread_by(checkpoint)])
+        return write_single_file(checkpoint, out, provenance=provenance, force=force)
     edits = provenance.edits if provenance else ()
     base = edits[0].base if edits else ""
     card = model_card(provenance, base=base or checkpoint.name) if provenance and edits else None
-    return write_folder(
-        checkpoint, out, network=network, provenance=provenance, card=card, force=force
-    )
+    return write_folder(checkpoint, out, provenance=provenance, card=card, force=force)

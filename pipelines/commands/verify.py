@@ -46,6 +46,7 @@ def _for_machines(verification: "Verification") -> dict[str, Any]:
         },
         "not_checked": dict(verification.unchecked),
         "UNet": verification.network_hash,
+        "hashes": dict(verification.hashes),
         "edits": [edit.to_dict() for edit in made.edits] if made else [],
         "restored": made.to_dict().get("restored") if made else None,
     }
@@ -53,6 +54,9 @@ def _for_machines(verification: "Verification") -> dict[str, Any]:
 
 def _for_people(verification: "Verification") -> dict[str, str]:
     """One line a part; no verdict without what it is of."""
+    from erasure.architectures.registry import title_of
+    from erasure.component_names import FIRST_MAIN
+
     count = len(verification.checks)
     failed = [check.name for check in verification.checks if not check.passed]
     left = (
@@ -71,6 +75,9 @@ def _for_people(verification: "Verification") -> dict[str, str]:
     result["UNet hash"] = verification.network_hash
     made = verification.provenance
     if made is not None:
+        edited = {edit.component for edit in made.edits} - {FIRST_MAIN}
+        hashes = {name: verification.hashes.get(name, "not there") for name in sorted(edited)}
+        result |= {f"{title_of(name)} hash": value for name, value in hashes.items()}
         for number, edit in enumerate(made.edits, 1):
             result["erased" if len(made.edits) == 1 else f"erased {number}"] = _told(edit)
         if made.restored is not None:
@@ -82,9 +89,12 @@ def _for_people(verification: "Verification") -> dict[str, str]:
 
 
 def _told(edit: "EditRecord") -> str:
+    from erasure.architectures.registry import title_of
+
     base = f" from {edit.base}" if edit.base else ""
     return (
-        f"{edit.concept}{base}: {edit.moved:,} of {edit.total:,} weights moved, UNet "
+        f"{edit.concept}{base}: {edit.moved:,} of {edit.total:,} weights moved, "
+        f"{title_of(edit.component)} "
         f"{edit.base_hash[:12]} -> {edit.result_hash[:12]}, mask {edit.mask_hash[:12] or 'none'}, "
         f"{edit.objective}, by erasure {edit.version}, {edit.created}"
     )

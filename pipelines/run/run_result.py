@@ -51,9 +51,7 @@ def write_result(
     Returns:
         What a judge recognises in the grid.
     """
-    edited = replace(
-        checkpoint, components={**checkpoint.components, checkpoint.architecture.main: edit.network}
-    )
+    edited = checkpoint.having(edit.component, edit.network)
     comparison = compare(
         checkpoint,
         edited,
@@ -75,7 +73,6 @@ def write_result(
     written = write_folder(
         replace(edited, carried=carried),
         out / MODEL,
-        network=edit.network,
         provenance=edit.provenance,
         card=card,
         force=True,

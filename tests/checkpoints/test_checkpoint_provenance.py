@@ -56,7 +56,7 @@ def edited(unet: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def test_header_and_json_are_read_back_as_the_same_value() -> None:
     dog = replace(CHURCH, concept="dog", base="church", base_hash="ef" * 32)
-    gone = Restored(concepts=("a", "b"), base_hash="12" * 32)
+    gone = Restored(concepts=("a", "b"), bases={"unet": "12" * 32})
     for value in (SOME, Provenance(edits=(CHURCH, dog)), Provenance(restored=gone)):
         assert Provenance.from_header(value.to_header(), "file") == value
         assert Provenance.from_dict(json.loads(json.dumps(value.to_dict()))) == value

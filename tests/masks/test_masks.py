@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from erasure.errors import ConfigError, MaskError
 from erasure.masks import uniform_subset
+from erasure.masks.combining import intersection, union_of
 from erasure.masks.mask_file import (
     is_mask_file,
     load_mask,
     mask_hash,
     pack,
     require_base,
+    require_component,
     save_mask,
     unpack,
 )
@@ -186,6 +189,7 @@ def test_the_file_says_what_it_holds(tmp_path: Path) -> None:
         "seed": "0",
         "concept": "a église",
         "base": "ab" * 32,
+        "component": "unet",
         "shapes": '[["w", [2, 5]]]',
         "selected": "10",
         "hash": mask_hash(mask),
@@ -277,6 +281,29 @@ def test_a_mask_belongs_to_its_base() -> None:
         require_base(INFO, "cd" * 32)
     with pytest.raises(MaskError, match="does not say which model"):
         require_base(MaskInfo(), "ab" * 32)
+
+
+def test_a_mask_of_another_component_is_refused_in_one_sentence() -> None:
+    require_component(INFO, "unet")
+    with pytest.raises(MaskError, match=r"of the component 'unet', but one of text_encoder is"):
+        require_component(INFO, "text_encoder")
+    one = mask_of(a=[True, False]).with_info(INFO)
+    other = one.with_info(replace(INFO, component="text_encoder"))
+    for joined in (intersection, union_of):
+        with pytest.raises(MaskError, match="make it with `erasure mask --component unet`"):
+            joined([one, other])
+    with pytest.raises(MaskError, match="compare masks of one component"):
+        overlap(one, other)
+
+
+def test_a_mask_of_an_older_version_is_one_of_the_unet(tmp_path: Path) -> None:
+    path = tmp_path / "mask"
+    save_mask(path, all_mask({"w": torch.zeros(8)}).with_info(INFO))
+    tensors, metadata = load_file(path), safe_open(path, framework="pt").metadata()
+    old = {k: v for k, v in metadata.items() if k not in ("component", "checksum")}
+    digest = hashlib.sha256(json.dumps(old, sort_keys=True).encode()).hexdigest()
+    save_file(tensors, path, {**old, "checksum": digest})
+    assert load_mask(path).info == INFO
 
 
 def test_a_mask_fits_weights_of_its_names_and_shapes() -> None:

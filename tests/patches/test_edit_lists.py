@@ -173,10 +173,10 @@ def edit(concept: str, base: str, result: str) -> EditRecord:
 
 def test_the_edits_since_a_base_are_those_from_where_it_stood() -> None:
     church, dog = edit("church", "a", "b"), edit("dog", "b", "c")
-    assert edits_since((church, dog), (), "a") == (church, dog)
-    assert edits_since((church, dog), (church,), "b") == (dog,)
-    assert edits_since((church, dog), (church,), "another type's") == (dog,)
-    assert edits_since((), (), "a") == ()
+    assert edits_since((church, dog), (), {"unet": "a"}) == (church, dog)
+    assert edits_since((church, dog), (church,), {"unet": "b"}) == (dog,)
+    assert edits_since((church, dog), (church,), {"unet": "another type's"}) == (dog,)
+    assert edits_since((), (), {"unet": "a"}) == ()
 
 
 def test_patches_of_older_versions_are_read() -> None:

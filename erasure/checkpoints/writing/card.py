@@ -5,16 +5,18 @@ from typing import Final
 
 from huggingface_hub import ModelCardData
 
+from erasure.architectures.registry import title_of
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.wording import listed
+from erasure.component_names import FIRST_MAIN
 
 _LIMITS: Final = """\
 - Erasure lowers the chance that the concept is drawn; it gives no guarantee. Other words,
   adversarial prompts, image inputs and fine-tuning can bring it back.
 - Concepts close to the erased one, and overall quality, may have changed. The picture above shows
   a few prompts and seeds, not a full evaluation.
-- Text encoders and VAE are those of the base model.
+- {kept}
 - The base model's licence and terms of use apply to this model too."""
 
 
@@ -57,7 +59,7 @@ def model_card(
         f"## Provenance\n\n{_tables(provenance.edits)}\n\n"
         "`erasure verify PATH` recomputes the hashes of weights and files, compares, and lists "
         "what it did not look at. This card is not among what it compares.\n\n"
-        f"## Limits\n\n{_LIMITS}\n"
+        f"## Limits\n\n{_LIMITS.format(kept=_kept(provenance.edits))}\n"
     )
 
 
@@ -78,7 +80,17 @@ def _tables(edits: Sequence[EditRecord]) -> str:
     return "\n\n".join(numbered)
 
 
+def _kept(edits: Sequence[EditRecord]) -> str:
+    """Say which parts are those of the base."""
+    edited = list(dict.fromkeys(edit.component for edit in edits))
+    if edited == [FIRST_MAIN]:
+        return "Text encoders and VAE are those of the base model."
+    titles = listed([title_of(_inline(name)) for name in edited])
+    return f"All parts but the {titles} are those of the base model."
+
+
 def _table(edit: EditRecord) -> str:
+    title = title_of(_inline(edit.component))
     rows = {
         "erased concept": _inline(edit.concept),
         "from": _inline(edit.base) or "a model without a name",
@@ -86,8 +98,8 @@ def _table(edit: EditRecord) -> str:
         "weights selected": f"{edit.selected:,} of {edit.total:,} "
         f"(density {edit.density:g} of the candidates)",
         "weights moved": f"{edit.moved:,}",
-        "UNet before": f"`{_inline(edit.base_hash)}`",
-        "UNet after": f"`{_inline(edit.result_hash)}`" if edit.result_hash else "see header",
+        f"{title} before": f"`{_inline(edit.base_hash)}`",
+        f"{title} after": f"`{_inline(edit.result_hash)}`" if edit.result_hash else "see header",
         "mask": f"`{_inline(edit.mask_hash)}`" if edit.mask_hash else "none",
         "written by": _inline(f"erasure {edit.version}, {edit.created}"),
     }

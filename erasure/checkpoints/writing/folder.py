@@ -74,7 +74,7 @@ def write_folder(
         _write_record(folder, out, checkpoint)
         if card is not None:
             _write_bytes(folder / "README.md", card.encode())
-    return Written(path, out.network_hash, out.provenance)
+    return Written(path, out.network_hash, out.provenance, out.weights)
 
 
 def folder_size(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> int:

@@ -71,7 +71,7 @@ def write_single_file(
     write_tensors(
         path, {**tensors, **checkpoint.extras, **marked}, out.header(metadata), dtype=dtype
     )
-    return Written(path, out.network_hash, out.provenance)
+    return Written(path, out.network_hash, out.provenance, out.weights)
 
 
 def _markers(family: Architecture, scheduler: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -24,6 +24,9 @@ class Written:
     provenance: Provenance | None
     """What the header says, with the last edit's `result_hash` filled in; None where nothing was
     done."""
+    hashes: Mapping[str, str]
+    """Component -> `weights_hash` of it as written; and that of the weights that diffusers has no
+    place for, where there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +75,19 @@ def outgoing(
     components = {**checkpoint.components, main: network}
     require_storable({**components, EXTRAS: checkpoint.extras}, str(path), dtype)
     weights = weights_of(components, checkpoint.extras, dtype)
-    return Outgoing(network, weights, main, _completed(provenance, weights[main]))
+    return Outgoing(network, weights, main, _completed(provenance, weights))
 
 
-def _completed(provenance: Provenance | None, result: str) -> Provenance | None:
+def _completed(provenance: Provenance | None, weights: Mapping[str, str]) -> Provenance | None:
     """With the hash of what the last edit made, where it is written for the first time. A record
     that the base is restored stays only with the base's very values."""
     if provenance is None:
         return None
     edits = provenance.edits
     if edits and not edits[-1].result_hash:
+        result = weights.get(edits[-1].component, "")
         edits = (*edits[:-1], replace(edits[-1], result_hash=result))
     restored = provenance.restored
-    if restored is not None and restored.base_hash != result:
+    if restored is not None and not restored.bases.items() <= weights.items():
         restored = None
     return Provenance(edits=edits, restored=restored) if edits or restored else None
