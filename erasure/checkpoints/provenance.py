@@ -154,9 +154,9 @@ def edits_of(values: Mapping[str, Any], source: str) -> tuple[EditRecord, ...]:
 def _restored(value: Any, source: str) -> Restored | None:  # noqa: ANN401
     if value is None:
         return None
-    told = value if isinstance(value, Mapping) else {}
-    concepts, base = told.get("concepts"), told.get("base_hash")
-    bases = told.get("base_hashes", {FIRST_MAIN: base})
+    entry = value if isinstance(value, Mapping) else {}
+    concepts, base = entry.get("concepts"), entry.get("base_hash")
+    bases = entry.get("base_hashes", {FIRST_MAIN: base})
     listed = isinstance(concepts, list) and all(isinstance(one, str) for one in concepts)
     named = isinstance(bases, Mapping) and bool(bases)
     if not listed or not named or not all(isinstance(one, str) for one in bases.values()):

@@ -122,8 +122,8 @@ def _export_patch(
     editable = after.architecture.editable
     made = make_patches(before.components, after.components, editable=editable)
     bases = {name: patch.info.base for name, patch in made.items()}
-    told = Provenance(edits=edits_since(after.edits, before.edits, bases))
-    patches = described(made, told.concepts, told.to_dict() if told.edits else {})
+    since = Provenance(edits=edits_since(after.edits, before.edits, bases))
+    patches = described(made, since.concepts, since.to_dict() if since.edits else {})
     save_patches(out, patches)
     whole = sum(
         w.numel() * w.element_size() for part in after.components.values() for w in part.values()
