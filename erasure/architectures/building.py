@@ -65,10 +65,15 @@ class DrawingParts:
     text: PromptEncoder
 
 
-def build_parts(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> DrawingParts:
-    """Build all that draws."""
+def build_parts(
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    device: torch.device,
+    network: nn.Module | None = None,
+) -> DrawingParts:
+    """Build all that draws, around a network that is there, or one of the checkpoint's weights."""
     return DrawingParts(
-        build_network(checkpoint, dtype).to(device),
+        build_network(checkpoint, dtype).to(device) if network is None else network,
         build_codec(checkpoint, dtype).to(device),
         build_text_encoder(checkpoint, dtype).to(device),
     )

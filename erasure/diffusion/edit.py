@@ -43,6 +43,7 @@ from erasure.team import ALONE, Team, require_same
 from erasure.training.selected import moved_outside
 from erasure.training.step import Step
 from erasure.training.trainer import TrainConfig
+from erasure.training.unseen import Curve, UntilUnseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class Edit:
     in full; before rounding to the stored type, so a LoRA of it loses nothing."""
     component: str = FIRST_MAIN
     """Which component `network` is, by its folder in the diffusers layout."""
+    curve: Curve | None = None
+    """What was seen in the course of the training, where somebody looked at it."""
 
 
 def find_mask(
@@ -128,6 +131,7 @@ def erase(
     concepts: Sequence[str] = (),
     record: Mapping[str, Any] | None = None,
     origin: Mapping[str, Tensor] | None = None,
+    until: UntilUnseen | None = None,
     device: torch.device | None = None,
     checkpointing: bool = False,
     team: Team = ALONE,
@@ -147,6 +151,8 @@ def erase(
         origin: weights of the base that the checkpoint was once edited from: its answers are
             trained towards in place of the checkpoint's own, so that a later run does not carry on
             what an earlier one did to the rest.
+        until: looks at the training between its steps and may end it; the record says what was
+            seen.
         checkpointing: recompute activations in the backward pass; less memory, more time.
         team: shares every batch; all are given the same and get the same edit.
         state: file to keep a training in and to continue from where it exists; None keeps nothing.
@@ -171,6 +177,13 @@ def erase(
     run = _run_key(checkpoint, data, mask, method)
     if origin is not None:
         run = content_key(run=run, origin=weights_hash(origin))
+    if until is not None:
+        if not isinstance(method, TrainConfig):
+            raise ConfigError(
+                f"the method {method.name} takes no steps of a training that could be ended when "
+                "the concept is no longer seen; leave until_unseen out, or choose one that trains"
+            )
+        run = content_key(run=run, until=until.key)
     require_same(team, int(run[:15], 16), "model, mask, pictures or settings")
     task = Task(
         checkpoint=checkpoint,
@@ -181,6 +194,7 @@ def erase(
         origin=origin,
         team=team,
         keeper=Keeper(state, save_every, run),
+        until=until,
     )
     history: list[Step] = []
     _run(method.run(task), history, on_step, task.keeper)
@@ -286,6 +300,9 @@ def _finish(
             before = rounded({name: weight}, outcome.precision)
             after[name] = outcome.values[name]
             strays += moved_outside(before, {name: after[name].float()}, mask.entries)
+    seen: dict[str, Any] = {}
+    if task.until is not None and outcome.curve is not None:
+        seen = {"until_unseen": {**task.until.told, **outcome.curve.to_dict()}}
     merged = merge_selected(checkpoint.network, after, mask.entries)
     strays += moved_outside(checkpoint.network, merged, mask.entries)
     if strays:
@@ -302,7 +319,7 @@ def _finish(
         concept=named[0],
         concepts=named[1],
         objective=repr(method),
-        config={"method": method.name, "facts": dict(outcome.facts), **(record or {})},
+        config={"method": method.name, "facts": dict(outcome.facts), **seen, **(record or {})},
         density=mask.info.density,
         selected=mask.selected,
         moved=count_moved(checkpoint.network, merged),
@@ -310,8 +327,9 @@ def _finish(
         version=package_version(),
     )
     provenance = Provenance(edits=(*checkpoint.edits, made))
-    factors, component = dict(outcome.factors), mask.info.component
-    return Edit(merged, provenance, tuple(history), not strays, factors, component)
+    steps, factors = tuple(history), dict(outcome.factors)
+    component, curve = mask.info.component, outcome.curve
+    return Edit(merged, provenance, steps, not strays, factors, component, curve)
 
 
 def package_version() -> str:

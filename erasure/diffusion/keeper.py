@@ -10,7 +10,7 @@ from erasure.storage.state_file import is_kept, settle
 from erasure.team import Team, require_same
 from erasure.training.step import Step
 from erasure.training.trainer import MaskedTrainer
-from erasure.training.training_state import load_state, save_state
+from erasure.training.training_state import Beside, load_state, save_state
 
 
 @dataclass(slots=True)
@@ -23,19 +23,24 @@ class Keeper:
     run: str = ""
     """Hash of everything that makes two runs the same run."""
     _trainer: MaskedTrainer[Any] | None = field(default=None, init=False)
+    _beside: Sequence[Beside] = field(default=(), init=False)
     _writes: bool = field(default=True, init=False)
 
-    def begin(self, trainer: MaskedTrainer[Any], team: Team) -> Iterator[Step]:
-        """Put a fresh trainer where the run was cut, and yield the steps that it took before.
+    def begin(
+        self, trainer: MaskedTrainer[Any], team: Team, beside: Sequence[Beside] = ()
+    ) -> Iterator[Step]:
+        """Put a fresh trainer where the run was cut, and what is remembered beside it, and yield
+        the steps that it took before.
 
         Raises:
             TrainingError: the states are damaged or of another run, or the processes of the team
                 are not at the same step.
         """
         history: Sequence[Step] = ()
+        self._beside = beside
         used = self.path
         if self.path is not None and is_kept(self.path):
-            resumed = load_state(self.path, trainer, self.run)
+            resumed = load_state(self.path, trainer, self.run, beside)
             history, used = resumed.history, resumed.file
         require_same(team, trainer.done, "saved state")
         self._writes = team.rank == 0
@@ -53,7 +58,7 @@ class Keeper:
         """Save now, where a step has been taken."""
         trainer = self._trainer
         if self.path is not None and trainer is not None and trainer.done and self._writes:
-            save_state(self.path, trainer, history, self.run)
+            save_state(self.path, trainer, history, self.run, self._beside)
 
     def rescue(self, history: list[Step]) -> None:
         """Save after a failure, if the memory suffices."""
@@ -65,4 +70,4 @@ class Keeper:
 
     def end(self) -> None:
         """Let go of the trainer; the files stay until the result is safe."""
-        self._trainer = None
+        self._trainer, self._beside = None, ()

@@ -21,6 +21,7 @@ from erasure.team import ALONE, Team
 from erasure.training.split import Combine
 from erasure.training.step import Step
 from erasure.training.trainer import MaskedTrainer, Objective, TrainConfig
+from erasure.training.unseen import Curve, UntilUnseen, Watching
 
 B = TypeVar("B")
 
@@ -38,6 +39,8 @@ class Outcome:
     """Name of a weight -> its change as a thin product, of weights that are free in full."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What else the record should say of the run: plain JSON values."""
+    curve: Curve | None = None
+    """What was seen in the course of a training that somebody looked at."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -59,6 +62,8 @@ class Task:
     """With whom the work is shared; all are given the same task."""
     keeper: Keeper = field(default_factory=Keeper)
     """Where a training is kept, and what it continues from."""
+    until: UntilUnseen | None = None
+    """What looks at a training and may end it before its last step."""
     outcome: Outcome = field(default_factory=Outcome)
 
     @property
@@ -119,15 +124,17 @@ class Task:
             origin=self.origin,
             team=self.team,
         )
-        yield from self.keeper.begin(trainer, self.team)
+        watching = None if self.until is None else Watching(self.until, trainer)
+        yield from self.keeper.begin(trainer, self.team, [watching] if watching else ())
         let_go(
             self.checkpoint.network.values()
         )  # the network holds a copy, and all hashes are made
-        yield from trainer.steps()
+        yield from watching.steps() if watching else trainer.steps()
+        self.outcome.curve = watching.curve() if watching else None
         trainer.widen()
         trainer.selected.release()
         self.keeper.end()
-        del trainer  # what is proved next needs the room of its moments and gradients
+        del trainer, watching  # what is proved next needs the room of its moments and gradients
         self.outcome.precision = settings.precision
         self.change({k: v.detach().cpu() for k, v in network.state_dict().items()})
 

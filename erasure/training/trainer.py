@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -26,6 +27,7 @@ from erasure.training.optimizers import make_optimizer, require_optimizer
 from erasure.training.selected import SelectedWeights
 from erasure.training.split import Combine, SplitGradients
 from erasure.training.step import Step
+from erasure.training.unseen import InTraining
 from erasure.training.update import take_step
 
 
@@ -201,6 +203,7 @@ class MaskedTrainer(Generic[B]):
         self.optimizer = make_optimizer(config, vectors, rate, fused=True, moments=config.moments)
         self.done = 0
         """Steps taken so far."""
+        self._settled: Mapping[str, Tensor] | None = None
 
     def _differing(self, origin: Mapping[str, Tensor]) -> dict[nn.Parameter, Tensor]:
         """The values of the origin of what moves here, and of what is another there."""
@@ -211,14 +214,33 @@ class MaskedTrainer(Generic[B]):
             or not torch.equal(parameter.detach().cpu().float(), origin[name].float())
         }
 
+    def values(self) -> Mapping[str, Tensor]:
+        """What would come out now, by the names of `selected.vectors`: the values that move, or
+        their average where one is kept."""
+        return self.frozen.average or self.selected.vectors
+
+    def settle(self, values: Mapping[str, Tensor]) -> None:
+        """Let `widen` put these values in, which `values` gave after an earlier step."""
+        self._settled = values
+
+    @contextmanager
+    def showing(self) -> Iterator[InTraining]:
+        """Hold `values` in the network for a block, to draw with it; no step may come within."""
+        self.selected.write(self.frozen.average)
+        try:
+            yield InTraining(self._network, self._denoise)
+        finally:
+            if self.frozen.average:
+                self.selected.write_back()
+
     @torch.no_grad()
     def widen(self) -> nn.Module:
         """The network in float32, the selected weights unrounded, or their average where one is
-        kept; no step may follow."""
+        kept, or what they were settled on; no step may follow."""
         if self.config.precision == "bf16-weights":
             self._network.float()
             self.selected.write_back()
-        self.selected.write(self.frozen.average)
+        self.selected.write(self.frozen.average if self._settled is None else self._settled)
         return self._network
 
     def steps(self) -> Iterator[Step]:

@@ -1,9 +1,11 @@
 """Save and restore a run, so that a resumed one ends with the same bytes as an unbroken one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+from torch import Tensor
 
 from erasure.storage.state_file import before, load_last, save_run
 from erasure.training.state_tensors import fitting, restore, state_tensors
@@ -23,7 +25,29 @@ class Resumed:
     """Which state it was: that of the last save, or the one before. `settle` makes it the last."""
 
 
-def save_state(path: Path, trainer: MaskedTrainer[Any], history: Sequence[Step], run: str) -> None:
+class Beside(Protocol):
+    """What is remembered beside a trainer, under names of its own."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """What to save."""
+        ...
+
+    def restore(self, tensors: Mapping[str, Tensor], /) -> None:
+        """Take it out of all tensors of a state.
+
+        Raises:
+            KeyError, ValueError: they are not of such a run.
+        """
+        ...
+
+
+def save_state(
+    path: Path,
+    trainer: MaskedTrainer[Any],
+    history: Sequence[Step],
+    run: str,
+    beside: Sequence[Beside] = (),
+) -> None:
     """Write values, optimiser state and history atomically; the state before is kept beside it.
 
     The new state is on the disk before the one before the last is dropped, so at any moment one
@@ -32,15 +56,20 @@ def save_state(path: Path, trainer: MaskedTrainer[Any], history: Sequence[Step],
 
     Args:
         run: hash of everything that makes two runs the same run (base, mask, data, settings).
+        beside: what else a resumed run needs.
     """
     vectors = trainer.selected.vectors
     tensors = state_tensors(vectors, trainer.optimizer, history, _COLUMNS)
     tensors |= {f"average.{name}": value for name, value in trainer.frozen.average.items()}
+    for other in beside:
+        tensors |= other.tensors()
     keep, done = before(path), str(trainer.done)
     save_run(path, tensors, kind=FORMAT, run=run, keep=keep, done=done)
 
 
-def load_state(path: Path, trainer: MaskedTrainer[Any], run: str) -> Resumed:
+def load_state(
+    path: Path, trainer: MaskedTrainer[Any], run: str, beside: Sequence[Beside] = ()
+) -> Resumed:
     """Put a fresh trainer where the saved one was.
 
     A damaged or missing state gives way to the one before it, with a warning in the log.
@@ -57,6 +86,8 @@ def load_state(path: Path, trainer: MaskedTrainer[Any], run: str) -> Resumed:
         history = restore(state.tensors, vectors, trainer.optimizer, _COLUMNS)
         for name, value in trainer.frozen.average.items():
             value.copy_(state.tensors[f"average.{name}"])
+        for other in beside:
+            other.restore(state.tensors)
         trainer.selected.write_back()
         trainer.done = int(state.metadata["done"])
         if trainer.done < 0:

@@ -64,9 +64,10 @@ def erase(
     """Make a checkpoint forget a concept.
 
     Writes OUT/model (diffusers folder), mask.safetensors, grid.png, loss.png, loss.csv,
-    density.png, recipe.toml and erasure.json. What is not given here comes from the recipe, then
-    from the defaults of the model's kind. `accelerate launch -m pipelines.cli erase ...`, on a CPU
-    `torchrun --nproc_per_node 2 -m pipelines.cli erase ...`, shares the work among processes.
+    density.png, recipe.toml and erasure.json, with --until-unseen also unseen.csv and unseen.png.
+    What is not given here comes from the recipe, then from the defaults of the model's kind.
+    `accelerate launch -m pipelines.cli erase ...`, on a CPU `torchrun --nproc_per_node 2 -m
+    pipelines.cli erase ...`, shares the work among processes.
     """
     from pipelines.configs.concepts import named_concepts, over_file
     from pipelines.configs.recipe_files import merge
@@ -174,7 +175,8 @@ def _tell(
         seconds = {"seconds": dict(erased.seconds)}
         verdict = {"verdict": erased.verdict.to_dict() if erased.verdict else None}
         more = {"base_read_as": facts, "facts": dict(erased.facts)}
-        say({**made, **counts, **same, **more, **verdict, **seconds}, as_json=True)
+        looks = {"until_unseen": erased.curve.to_dict()} if erased.curve else {}
+        say({**made, **counts, **same, **more, **looks, **verdict, **seconds}, as_json=True)
         return
     spoken = {
         "verdict": erased.verdict.said() if erased.verdict else "not judged",
@@ -182,9 +184,19 @@ def _tell(
         "moved": f"{erased.moved:,} weights",
         "unselected": "bit-identical" if erased.unselected_identical else "MOVED",
         **{name.replace("_", " "): _shown(value) for name, value in erased.facts.items()},
+        **_looked(erased, concept, out),
         "seconds": round(sum(erased.seconds.values()), 1),
     }
     say({**made, **spoken}, as_json=False)
+
+
+def _looked(erased: "Erased", concept: str, out: Path) -> dict[str, Any]:
+    """What `--until-unseen` saw, and where its curve is."""
+    from pipelines.run.looking import curve_said
+
+    if erased.curve is None:
+        return {}
+    return {"until unseen": curve_said(erased.curve, concept), "curve": out / "unseen.csv"}
 
 
 def _shown(fact: object) -> str:

@@ -55,6 +55,7 @@ ERASE: Final[Options] = {
     "drawing_batch": ("data.drawing.batch_size", "grid.drawing.batch_size"),
     "judge": "judge",
     "labels": "labels",
+    "until_unseen": "until_unseen",
     "seeds": "grid.seeds",
     "seed": "seed",
     **_MODEL,

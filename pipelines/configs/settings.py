@@ -17,6 +17,7 @@ from pipelines.configs.recipe_files import merge, shipped
 from pipelines.configs.recipe_files import read_recipe as read_recipe
 from pipelines.configs.recipe_files import shipped_recipes as shipped_recipes
 from pipelines.configs.unread import refuse_unread, unread_by_erasure
+from pipelines.configs.until_unseen import UnseenConfig
 from prompts.concepts.canvas_concepts import is_style
 
 _MOST_SEEDS: Final = 10_000
@@ -170,6 +171,9 @@ class EraseRecipe:
     CLIP."""
     labels: str | None = None
     """Labels of a judge that is a model: a file, or a list with commas."""
+    until_unseen: bool = False
+    """End the training when the judge no longer recognises the concept, and keep the state that
+    harmed its neighbours least."""
     code: str | None = None
     """A method of the user's own, `module:Class` or `FILE.py:Class`."""
     method: Method = field(default_factory=SalUn)
@@ -177,10 +181,14 @@ class EraseRecipe:
     saliency: SaliencyConfig = field(default_factory=SaliencyConfig)
     data: DataConfig = field(default_factory=DataConfig)
     grid: GridConfig = field(default_factory=GridConfig)
+    unseen: UnseenConfig = field(default_factory=UnseenConfig)
+    """When `until_unseen` looks, and at how much."""
 
     def __post_init__(self) -> None:
         if self.save_every < 1:
             raise ConfigError(f"save_every is {self.save_every}; give 1 or more")
+        if self.until_unseen and self.training is not None:
+            self.unseen.require_within(self.training.steps)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -238,6 +246,7 @@ def _unread(recipe: EraseRecipe) -> dict[str, str]:
         instead=getattr(recipe.method, "reads_instead", True),  # one of the user's own may
         rows=getattr(recipe.method, "reads_rows", False),
         frozen="frozen" in recipe.method.needs,
+        trains=recipe.training is not None,
     ) | ({} if recipe.concepts else {"concepts": "there is a single concept"})
 
 

@@ -31,6 +31,7 @@ _SOURCE: Final = (
 )
 _PICTURES: Final = tuple(f"data.{role}.{key}" for role in ("forget", "retain") for key in _SOURCE)
 """What says which pictures to forget and to retain."""
+_UNSEEN: Final = tuple(f"unseen.{key}" for key in ("every", "times", "pictures", "neighbours"))
 _DRAWING: Final = ("data.drawing.steps", "data.drawing.guidance")
 """How pictures are drawn. The batch is not among these, as one option sets that of the grid with
 it."""
@@ -46,6 +47,7 @@ def unread_by_erasure(
     instead: bool = True,
     rows: bool = False,
     frozen: bool = True,
+    trains: bool = True,
 ) -> dict[str, str]:
     """Key of an erasure's recipe, with dots -> why it would not be read.
 
@@ -56,6 +58,7 @@ def unread_by_erasure(
         instead: whether the method reads what is to be seen in the concept's place.
         rows: whether the method reads a file that says what becomes of each prompt.
         frozen: whether the method asks the base while it trains.
+        trains: whether the method takes steps of a training.
     """
     unread = dict(_of_mask(tables)) | dict(_of_rest(tables))
     if (judge := tables.get("judge")) is None or not _is_model(str(judge)):
@@ -72,6 +75,10 @@ def unread_by_erasure(
         unread["instead"] = f"the method {method} puts nothing in the concept's place"
     if not frozen:
         unread["origin"] = f"the method {method} with these settings asks no base"
+    if not tables.get("until_unseen"):
+        unread |= dict.fromkeys(_UNSEEN, "until_unseen is off")
+    elif not trains:
+        unread["until_unseen"] = f"the method {method} solves at once and takes no steps"
     if not rows:
         unread["data.rows"] = f"the method {method} has no such prompts; give --method leco"
     elif _at(tables, "data.rows") is not None:

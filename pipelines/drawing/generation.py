@@ -18,6 +18,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.denoiser import Condition, join
 from erasure.errors import ConfigError, TrainingError
 from erasure.seeds import initial_noise
+from erasure.training.unseen import InTraining
 from pipelines.configs.settings import DrawingConfig, check_size
 from pipelines.drawing.course import Beginning, Course, beginning_of
 from pipelines.drawing.guards import Guard, SafeGuidance
@@ -70,9 +71,13 @@ class Painter:
         scheduler: str = DEFAULT,
         precision: Precision = "fp32",
         guard: Guard | None = None,
+        training: InTraining | None = None,
     ) -> None:
         """ConfigError where `size`, pixels a side, is none that can be drawn, or the scheduler is
-        unknown or cannot take so many steps."""
+        unknown or cannot take so many steps.
+
+        With `training`, its network draws, and none is built of the checkpoint's weights.
+        """
         width, height = own_size(checkpoint) if size is None else (size, size)
         self._default = Request("", 0, config.guidance, width, height)
         check_size(width)
@@ -80,10 +85,13 @@ class Painter:
         self._scheduler = build_scheduler(scheduler, checkpoint.description.scheduler)
         begin_sampling(self._scheduler, config.steps)
         self._config, self._device, self._dtype = config, device, _DTYPES[precision]
-        self.parts = build_parts(checkpoint, self._dtype, device)
+        network = None if training is None else training.network
+        self.parts = build_parts(checkpoint, self._dtype, device, network)
         """What draws; what is changed in it is changed in the drawings."""
         family = checkpoint.architecture
-        self._denoise = family.denoiser(self.parts.network)
+        self._denoise = (
+            family.denoiser(self.parts.network) if training is None else training.denoise
+        )
         self._shape = partial(family.latent_shape, checkpoint.description)
         self._with_size = family.with_size
         encode = self.parts.text

@@ -1,4 +1,4 @@
-"""Charts of a run: its losses by step, and where in the model its mask lies."""
+"""Charts of a run: its losses by step, what a judge saw, and where in the model its mask lies."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from erasure.masks.mask_report import DensityRow
 from erasure.storage.files import atomic
 from erasure.training.step import Step
+from erasure.training.unseen import Curve
 from pipelines.drawing.sheets import ACCENT, INK, LINE, MUTED, PAPER
 
 _BLUE: Final = "#2f6f9f"
@@ -70,6 +71,36 @@ def plot_losses(history: Sequence[Step], path: Path) -> None:
         labelcolor=INK,
         fontsize=10,
     )
+    _save(figure, path)
+
+
+def plot_looks(curve: Curve, path: Path) -> None:
+    """Write a PNG of what a judge saw in the course of a training, against the step.
+
+    Shares of pictures: those of the concept in which it is recognised, the neighbours that are
+    taken for something else, and how far the neighbours' pixels are from what they were. A line
+    stands at the state that was kept, where the looks ended the training.
+    """
+    figure, axes = _chart(4.2)
+    steps = [look.step for look in curve.looks]
+    lines = {
+        "concept recognised": (ACCENT, [look.recognised / look.shown for look in curve.looks]),
+        "neighbours' pixels": (MUTED, [look.distance for look in curve.looks]),
+    }
+    if all(look.changed is not None for look in curve.looks):
+        changed = [(look.changed or 0) / look.neighbours for look in curve.looks]
+        lines["neighbours taken for something else"] = (_BLUE, changed)
+    for name, (colour, shares) in lines.items():
+        axes.plot(steps, shares, color=colour, linewidth=1.8, marker="o", label=name)
+    if curve.kept is not None:
+        axes.axvline(curve.kept, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label="result")
+    axes.set_ylim(-0.03, 1.03)
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=" %"))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="y", color=LINE, linewidth=0.8)
+    axes.set_xlabel("step", color=MUTED)
+    above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2}
+    axes.legend(**above, frameon=False, labelcolor=INK, fontsize=10)
     _save(figure, path)
 
 

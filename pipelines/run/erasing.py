@@ -23,6 +23,7 @@ from erasure.storage.state_file import drop
 from erasure.storage.tables import build
 from erasure.training.moments import require_eight_bit
 from erasure.training.step import Step
+from erasure.training.unseen import Curve, UntilUnseen
 from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import (
     EraseRecipe,
@@ -41,10 +42,20 @@ from pipelines.process.processes import Processes, processes
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import cell_judge
 from pipelines.run.cell_verdict import CellVerdict
+from pipelines.run.looking import until_unseen, write_curve
 from pipelines.run.masking import make_mask, named_mask
 from pipelines.run.memory import enough_memory, of_drawing, of_saliency, of_training
 from pipelines.run.models import is_canvas, open_model, pick_device
-from pipelines.run.run_folder import MASK, MODEL, RECIPE, RECIPE_HEADER, STATE, clear, may_write
+from pipelines.run.run_folder import (
+    LOOKS,
+    MASK,
+    MODEL,
+    RECIPE,
+    RECIPE_HEADER,
+    STATE,
+    clear,
+    may_write,
+)
 from pipelines.run.run_result import write_history, write_result
 from prompts.concepts.concepts import plan_concept
 from prompts.concepts.phrases import mentions
@@ -71,6 +82,8 @@ class Erased:
     """What the method says of its run; plain JSON values."""
     verdict: CellVerdict | None = None
     """What a judge recognises in the grid; None in all processes but the first."""
+    curve: Curve | None = None
+    """What a judge saw during the training, where it was asked to end it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +228,11 @@ def run_erasure(
             processes=team.count,
         )
         report.tell(Told.here(planner.bill(recipe), device).lines())
+    looks = of_drawing(recipe.grid.drawing.batch_size, resumes=True)
+    with enough_memory("looking at the model", looks, device):
+        until = until_unseen(
+            recipe, checkpoint, plan, judge, team=team, device=device, report=report
+        )
     gathered = data.gather()
     if goes_on and (out / MASK).exists():
         mask = load_mask(out / MASK)  # as it was, whatever device measured it
@@ -227,11 +245,15 @@ def run_erasure(
         _begin(text, mask, out)
     team.wait()
     with enough_memory("training", of_training(recipe, team.count), device):
-        edit = _train(recipe, checkpoint, plan, gathered, mask, out / STATE, team, report, origin)
+        edit = _train(
+            recipe, checkpoint, plan, gathered, mask, out / STATE, team, report, origin, until
+        )
     verdict = None
     if team.first:
         plot_losses(edit.history, out / "loss.png")
         write_history(edit, out / "loss.csv")
+        if edit.curve is not None:
+            write_curve(edit.curve, *(out / name for name in LOOKS))
         grid = of_drawing(recipe.grid.drawing.batch_size, resumes=True)
         with enough_memory("drawing the grid", grid, device):
             verdict = write_result(recipe, checkpoint, plan, edit, out, report, judge)
@@ -248,6 +270,7 @@ def run_erasure(
         dict(report.seconds),
         made.config["facts"],
         verdict,
+        edit.curve,
     )
 
 
@@ -270,6 +293,7 @@ def _train(
     team: Processes,
     report: Reporter,
     origin: Checkpoint | None,
+    until: UntilUnseen | None,
 ) -> Edit:
     stage = "train" if recipe.training else "solve"
     length = recipe.method.length(mask)
@@ -288,6 +312,7 @@ def _train(
             concept=plan.concept,
             concepts=[part.concept for part in plan.parts],
             origin=None if origin is None else origin.network,
+            until=until,
             record={
                 **({} if origin is None else {"origin_hash": origin.network_hash()}),
                 "recipe": published_text(recipe),

@@ -18,8 +18,10 @@ MASK: Final = "mask.safetensors"
 STATE: Final = "state.safetensors"
 RECORD: Final = FILE_NAME
 FACTORS: Final = "factors.safetensors"
+LOOKS: Final = ("unseen.csv", "unseen.png")
+"""What `--until-unseen` saw, as data and as a chart."""
 MODEL: Final = "model"
-_WRITTEN: Final = (MASK, RECORD, FACTORS, "density.png", "loss.png", "loss.csv", "grid.png")
+_WRITTEN: Final = (MASK, RECORD, FACTORS, "density.png", "loss.png", "loss.csv", "grid.png", *LOOKS)
 """Files, beside the recipe and the state."""
 RECIPE_HEADER: Final = (
     "A recipe of diffusion-erasure.\n"
