@@ -20,6 +20,8 @@ from erasure.training.trainer import TrainConfig
 PROCESS: Final = 500_000_000
 """Bytes of Python, torch and diffusers themselves, as docs/full-size.md has them; a CUDA device
 holds about as much for its context and the libraries' work space."""
+PASSING: Final = ("activations", "one full gradient and its places")
+"""What a training holds during a step alone, and not between two steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +161,13 @@ def training_stages(
             Held(f"weights, {kind}", each * chosen.weights),
             *selected,
             Held(
-                "activations",
+                PASSING[0],
                 activation_bytes(
                     cost, settings.precision, samples, chosen.weights, checkpointing=checkpointing
                 ),
             ),
             Held(
-                "one full gradient and its places",
+                PASSING[1],
                 each * chosen.largest + 8 * chosen.largest_selected,
             ),
         ),

@@ -15,6 +15,7 @@ from erasure.diffusion.encoding import pictures_a_pass
 from erasure.masks.masks import SaliencyMask
 from erasure.masks.selection import selected_count
 from erasure.memory_bill import (
+    PASSING,
     PROCESS,
     Chosen,
     Held,
@@ -35,6 +36,7 @@ from prompts.concepts.plan import ConceptPlan
 
 DRAW: Final = "draw pictures"
 GRID: Final = "draw the grid"
+LOOKS: Final = "look for the concept"
 MASK: Final = ("find the mask", "rank the weights")
 TRAIN: Final = ("train", "end of training")
 
@@ -205,7 +207,27 @@ class _Count:
         times = (3 + recipe.checkpointing) * learned + asked  # a backward pass costs two forward
         passes, flops = self._shared(samples * (learned + asked), samples * times * network.flops)
         yield steps.working(passes, flops, half=training.precision != "fp32")
+        if recipe.until_unseen:
+            yield self._looking(steps, training.steps)
         yield from end
+
+    def _looking(self, training: Stage, steps: int) -> Stage:
+        """Every look of `--until-unseen`, by the network in training; the first process draws."""
+        config, drawing = self.recipe.unseen, self.recipe.grid.drawing
+        shown = config.pictures * len(self.recipe.names) + config.neighbours
+        total = shown * (1 + steps // config.every)
+        drawn = self._drawing(LOOKS, drawing, min(drawing.batch_size, shown), total, ())
+        others = [part for part in training.held if part.what not in PASSING]
+        readers = 4 * (self._text_weights() + self._weights("vae"))
+        return replace(
+            drawn,
+            held=(
+                *others,
+                Held("VAE and text encoders, fp32", readers),
+                *(part for part in drawn.held if part.what == "activations"),
+                Held("values of the state that is kept", 4 * self.chosen.selected, main=True),
+            ),
+        )
 
     def _passes(self) -> tuple[int, int]:
         """Count the passes of a forget sample: those with a gradient, and those without."""

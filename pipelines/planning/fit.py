@@ -12,7 +12,7 @@ import torch
 from erasure.errors import ConfigError
 from erasure.training.moments import require_eight_bit
 from pipelines.configs.settings import EraseRecipe
-from pipelines.planning.bill import DRAW, GRID, MASK, TRAIN, Bill
+from pipelines.planning.bill import DRAW, GRID, LOOKS, MASK, TRAIN, Bill
 from pipelines.planning.room import free_main, free_on
 
 CARDS: Final[Mapping[str, int]] = {f"{size}gb": size * 2**30 for size in (8, 12, 24)}
@@ -148,7 +148,7 @@ def _groups(
         _halves(training.micro_batch or training.batch_size),
     )
     keys = ("method.moments", "method.precision", "checkpointing", "method.micro_batch")
-    yield TRAIN, [dict(zip(keys, way, strict=True)) for way in ways]
+    yield (*TRAIN, LOOKS), [dict(zip(keys, way, strict=True)) for way in ways]
 
 
 def _eight_bit(recipe: EraseRecipe, device: torch.device) -> bool:

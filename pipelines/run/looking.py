@@ -219,7 +219,7 @@ def _about(eye: JudgingEye, judge: CellJudge | None) -> dict[str, Any]:
         "judge": judge.name,
         "protocol": dict(judge.judge.protocol),
         "concept": [[request.prompt, request.seed] for request in eye.concept],
-        "kept": [[request.prompt, request.seed] for request in eye.neighbours],
+        "neighbours": [[request.prompt, request.seed] for request in eye.neighbours],
         "steps": eye.drawing.steps,
         "guidance": eye.drawing.guidance,
         "size": eye.size,
