@@ -240,7 +240,8 @@ class MaskedTrainer(Generic[B]):
         if self.config.precision == "bf16-weights":
             self._network.float()
             self.selected.write_back()
-        self.selected.write(self.frozen.average if self._settled is None else self._settled)
+        chosen = self.frozen.average if self._settled is None else self._settled
+        self.selected.write({name: value.to(self._device) for name, value in chosen.items()})
         return self._network
 
     def steps(self) -> Iterator[Step]:

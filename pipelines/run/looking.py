@@ -52,7 +52,7 @@ class JudgingEye:
     device: torch.device
     team: Processes
     say: Callable[[Look], None] = lambda _: None
-    """Told of each look, in the first process."""
+    """Told of each look at the training, in the first process."""
     _base: _Seen | None = field(default=None, init=False)
 
     def before(self) -> Look:
@@ -90,7 +90,8 @@ class JudgingEye:
             _distance(self._base, seen),
             None if rejects is None else sum(map(rejects, judged[:shown])),
         )
-        self.say(look)
+        if training is not None:
+            self.say(look)
         return look
 
 
@@ -138,15 +139,19 @@ def until_unseen(
         before = eye.before()
         tick(len(concept) + len(neighbours))
     _require_recognised(before, judge, plan)
+    report.tell([said(before, plan.concept)])
     about = team.agreed(lambda: _about(eye, judge))
     return UntilUnseen(eye=eye, before=before, every=config.every, times=config.times, about=about)
 
 
 def said(look: Look, concept: str) -> str:
     """One look in words."""
-    words = f"step {look.step}: {concept} recognised in {look.recognised} of {look.shown} pictures"
+    when = f"step {look.step}" if look.step else "before the training"
+    words = f"{when}: {concept} recognised in {look.recognised} of {look.shown} pictures"
     if look.rejected:
         words += f", {look.rejected} of them nothing that the judge knows"
+    if not look.step:
+        return words
     if look.changed is not None:
         words += f"; {look.changed} of {look.neighbours} neighbours taken for something else"
     return f"{words}; their pixels differ by {look.distance:.3f}"

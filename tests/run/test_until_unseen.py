@@ -23,7 +23,7 @@ from prompts.concepts.plan import ConceptPlan
 
 SHOWN, KEPT = 2, 3
 BASE = (
-    *("--concept", "church", "--mask", "all", "--scope", "xattn", "--steps", 6, "--lr", 0.05),
+    *("--concept", "church", "--mask", "all", "--scope", "xattn", "--lr", 0.05),
     *("--batch-size", 2, "--forget-drawn", 2, "--retain-drawn", 2, "--seeds", 0),
     *("--set", "data.drawing.steps=2", "--set", "grid.drawing.steps=2", "--set", "save_every=1"),
     *("--device", "cpu", "--json"),
@@ -61,8 +61,9 @@ def seeing(nearest: float) -> Callable[..., CellJudge]:
     return opened
 
 
-def run(folder: Path, cache: Path, out: Path, *options: object) -> Said:
-    return erasure("erase", folder, *BASE, "--cache", cache, "--out", out, *options)
+def run(folder: Path, cache: Path, out: Path, *options: object, steps: int = 6) -> Said:
+    line = ("erase", folder, *BASE, "--steps", steps, "--cache", cache, "--out", out)
+    return erasure(*line, *options)
 
 
 def record_of(out: Path) -> dict[str, Any]:
@@ -123,8 +124,7 @@ def test_the_record_says_who_chose_the_state_and_verify_passes(ended: Path) -> N
 def test_the_result_is_the_state_of_the_step_that_is_named(
     ended: Path, tiny_folder: Path, cache: Path, tmp_path: Path
 ) -> None:
-    steps = curve_of(ended)["kept"]
-    said = run(tiny_folder, cache, tmp_path / "run", "--steps", steps)
+    said = run(tiny_folder, cache, tmp_path / "run", steps=curve_of(ended)["kept"])
     assert said.code == 0, said.err
     assert record_of(tmp_path / "run")["result_hash"] == record_of(ended)["result_hash"]
 
@@ -159,8 +159,8 @@ def test_a_run_in_which_it_never_fires_has_the_weights_of_one_without(
     tiny_folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasing, "cell_judge", seeing(300.0))
-    watched = run(tiny_folder, cache, tmp_path / "watched", *LOOKS, "--steps", 2)
-    plain = run(tiny_folder, cache, tmp_path / "plain", "--steps", 2)
+    watched = run(tiny_folder, cache, tmp_path / "watched", *LOOKS, steps=2)
+    plain = run(tiny_folder, cache, tmp_path / "plain", steps=2)
     assert watched.code == plain.code == 0, watched.err
     assert json.loads(watched.out)["until_unseen"]["stopped"] is None
     assert "until_unseen" not in json.loads(plain.out)
@@ -175,11 +175,12 @@ def run_judged(*line: object) -> None:
     run_line(*line)
 
 
+@pytest.mark.slow
 def test_two_processes_see_what_one_sees(
     ended: Path, tiny_folder: Path, cache: Path, tmp_path: Path
 ) -> None:
-    line = ("erase", tiny_folder, *BASE, "--cache", cache, "--out", tmp_path / "run", *LOOKS)
-    said = forked(run_judged, *line, count=2)
+    line = ("erase", tiny_folder, *BASE, "--steps", 6, "--cache", cache, *LOOKS)
+    said = forked(run_judged, *line, "--out", tmp_path / "run", count=2)
     assert said.code == 0, said.err
     one, two = curve_of(ended), curve_of(tmp_path / "run")
     assert (one["stopped"], one["kept"]) == (two["stopped"], two["kept"])
