@@ -107,13 +107,13 @@ class Curve:
     """In their order; the first is that before the training."""
     stopped: int | None = None
     """The step after which the training ended by it; None where it went to its end."""
-    kept: int | None = None
+    result: int | None = None
     """The step whose state is the result; None where that is the last."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         looks = [asdict(look) for look in self.looks]
-        return {"stopped": self.stopped, "kept": self.kept, "looks": looks}
+        return {"stopped": self.stopped, "result": self.result, "looks": looks}
 
 
 class Watched(Protocol):

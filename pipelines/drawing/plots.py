@@ -92,8 +92,8 @@ def plot_looks(curve: Curve, path: Path) -> None:
         lines["neighbours taken for something else"] = (_BLUE, changed)
     for name, (colour, shares) in lines.items():
         axes.plot(steps, shares, color=colour, linewidth=1.8, marker="o", label=name)
-    if curve.kept is not None:
-        axes.axvline(curve.kept, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label="result")
+    if curve.result is not None:
+        axes.axvline(curve.result, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label="result")
     axes.set_ylim(-0.03, 1.03)
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=" %"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

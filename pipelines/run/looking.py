@@ -167,16 +167,16 @@ def curve_said(curve: Curve, concept: str) -> str:
         )
     return (
         f"{concept} was no longer recognised at the looks up to step {curve.stopped}, where the "
-        f"training ended; the state of step {curve.kept} harmed least and is the result"
+        f"training ended; the state of step {curve.result} harmed least and is the result"
     )
 
 
 def write_curve(curve: Curve, csv: Path, png: Path) -> None:
     """The looks as CSV, a row each, and as a chart; what a judge cannot say is left empty."""
-    lines = ["step,recognised,shown,rejected,changed,neighbours,distance,kept"]
+    lines = ["step,recognised,shown,rejected,changed,neighbours,distance,result"]
     for look in curve.looks:
         cells = (look.step, look.recognised, look.shown, look.rejected, look.changed)
-        row = [*cells, look.neighbours, repr(look.distance), int(look.step == curve.kept)]
+        row = [*cells, look.neighbours, repr(look.distance), int(look.step == curve.result)]
         lines.append(",".join("" if cell is None else str(cell) for cell in row))
     with atomic(csv) as part:
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")

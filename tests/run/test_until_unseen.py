@@ -87,7 +87,7 @@ def ended(tiny_folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFacto
 
 def curve_of(out: Path) -> dict[str, Any]:
     seen = record_of(out)["config"]["until_unseen"]
-    return {key: seen[key] for key in ("stopped", "kept", "looks")}
+    return {key: seen[key] for key in ("stopped", "result", "looks")}
 
 
 def test_the_training_ends_and_the_curve_is_written_as_data_and_as_a_picture(ended: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_training_ends_and_the_curve_is_written_as_data_and_as_a_picture(end
     rows = list(csv.DictReader((ended / "unseen.csv").open(encoding="utf-8")))
     assert [int(row["step"]) for row in rows] == [look["step"] for look in curve["looks"]]
     assert [float(row["distance"]) for row in rows] == [look["distance"] for look in curve["looks"]]
-    assert [row["step"] for row in rows if row["kept"] == "1"] == [str(curve["kept"])]
+    assert [row["step"] for row in rows if row["result"] == "1"] == [str(curve["result"])]
     assert rows[0]["rejected"] == ""  # this judge cannot say so
     with Image.open(ended / "unseen.png") as chart:
         assert len({pixel for _, pixel in chart.convert("RGB").getcolors(2**24)}) > 10
@@ -124,7 +124,7 @@ def test_the_record_says_who_chose_the_state_and_verify_passes(ended: Path) -> N
 def test_the_result_is_the_state_of_the_step_that_is_named(
     ended: Path, tiny_folder: Path, cache: Path, tmp_path: Path
 ) -> None:
-    said = run(tiny_folder, cache, tmp_path / "run", steps=curve_of(ended)["kept"])
+    said = run(tiny_folder, cache, tmp_path / "run", steps=curve_of(ended)["result"])
     assert said.code == 0, said.err
     assert record_of(tmp_path / "run")["result_hash"] == record_of(ended)["result_hash"]
 
@@ -183,7 +183,7 @@ def test_two_processes_see_what_one_sees(
     said = forked(run_judged, *line, "--out", tmp_path / "run", count=2)
     assert said.code == 0, said.err
     one, two = curve_of(ended), curve_of(tmp_path / "run")
-    assert (one["stopped"], one["kept"]) == (two["stopped"], two["kept"])
+    assert (one["stopped"], one["result"]) == (two["stopped"], two["result"])
     assert verify(tmp_path / "run").passed
 
 

@@ -93,7 +93,7 @@ def test_it_ends_after_so_many_looks_in_a_row_and_the_least_damage_comes_out() -
     result = run.finish()
     assert len(run.history) == 6
     assert run.curve().stopped == 6
-    assert run.curve().kept == 4
+    assert run.curve().result == 4
     assert [look.step for look in run.curve().looks] == [0, 2, 4, 6]
     assert_same_bits(result, Run(None, replace(CONFIG, steps=4)).finish())
     with pytest.raises(AssertionError):
@@ -104,14 +104,14 @@ def test_what_was_kept_in_a_row_that_broke_is_forgotten() -> None:
     eye = Scripted({2: 0, 4: 1, 6: 0, 8: 0}, changed={2: 0, 6: 3, 8: 2})
     run = Run(eye)
     result = run.finish()
-    assert run.curve().kept == 8
+    assert run.curve().result == 8
     assert_same_bits(result, eye.shown[8])
 
 
 def test_of_equal_damage_by_the_judge_the_pixels_decide() -> None:
     run = Run(Scripted({2: 0, 4: 0}, changed={2: 1, 4: 1}))
     run.finish()
-    assert run.curve().kept == 2
+    assert run.curve().result == 2
 
 
 def test_a_run_in_which_it_never_fires_has_the_bits_of_one_without() -> None:
@@ -120,7 +120,7 @@ def test_a_run_in_which_it_never_fires_has_the_bits_of_one_without() -> None:
         watched, plain = Run(never, **more), Run(None, **more)
         assert_same_bits(watched.finish(), plain.finish())
         assert watched.history == plain.history
-        assert watched.curve() == replace(watched.curve(), stopped=None, kept=None)
+        assert watched.curve() == replace(watched.curve(), stopped=None, result=None)
 
 
 def test_a_look_shows_what_would_come_out_which_may_be_an_average() -> None:
