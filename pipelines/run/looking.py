@@ -202,7 +202,7 @@ def _require_recognised(before: Look, judge: CellJudge | None, plan: ConceptPlan
         raise ConfigError(
             f"the judge{name} recognises {plan.concept} in {before.recognised} of {before.shown} "
             "pictures that the model draws before the training, fewer than half, so it could not "
-            "tell when it is gone; give another --judge, or leave until_unseen out"
+            "tell when it no longer is; give another --judge, or leave until_unseen out"
         )
 
 
