@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from erasure.architectures.registry import title_of
+from erasure.checkpoints.audit_note import AuditNote, audit_notes
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.finite import not_finite
-from erasure.checkpoints.provenance import HEADER, Provenance
+from erasure.checkpoints.provenance import FILE_NAME, HEADER, Provenance
 from erasure.checkpoints.reading.reading_file import open_file, read_single_file
 from erasure.checkpoints.reading.reading_folder import describe_folder, read_component, read_folder
 from erasure.checkpoints.verify_records import (
@@ -45,6 +46,8 @@ class Verification:
     trust: whoever can write a file can write its hashes too."""
     hashes: Mapping[str, str] = field(default_factory=dict)
     """Component -> the same of each."""
+    audits: tuple[AuditNote, ...] = ()
+    """What audits said of it, as its record holds it; each must be of these weights."""
 
     @property
     def passed(self) -> bool:
@@ -66,8 +69,9 @@ def verify(path: Path) -> Verification:
 
     Compared are the weights of every component, all other files of a folder but its card, the
     words of headers and records, and in a run the mask, the recipe and the figures. All weights
-    must be finite, and no component may be the one from before an edit that it is said to have.
-    What the version that wrote it did not record is listed in `unchecked`.
+    must be finite, no component may be the one from before an edit that it is said to have, and an
+    audit in a record must be of these weights. What the version that wrote it did not record is
+    listed in `unchecked`.
 
     Raises:
         CheckpointError: it cannot be read, or states nothing that could be compared.
@@ -119,13 +123,20 @@ def _verify_folder(path: Path) -> Verification:
     findings = _Findings()
     network = _check_weights(findings, read_folder(path), words, provenance)
     _check_words(findings, words, f"words in the {part.title}'s header")
+    notes = _check_audits(findings, record, findings.hashes, path)
     if record is None:
         findings.unchecked["configs, tokenizers and other files"] = "there is no erasure.json"
     else:
         check_record(findings.checks, record, provenance, path)
         check_files(findings.checks, findings.unchecked, record, path)
     return Verification(
-        path, provenance, tuple(findings.checks), findings.unchecked, network, findings.hashes
+        path,
+        provenance,
+        tuple(findings.checks),
+        findings.unchecked,
+        network,
+        findings.hashes,
+        notes,
     )
 
 
@@ -136,6 +147,7 @@ def _verify_run(path: Path) -> Verification:
         {f"{_RUN_MODEL}: {name}": why for name, why in inner.unchecked.items()},
     )
     record = read_record(path)
+    notes = _check_audits(findings, record, inner.hashes, path)
     if record is None:
         findings.unchecked["the run itself"] = "there is no erasure.json beside the model"
     else:
@@ -152,7 +164,25 @@ def _verify_run(path: Path) -> Verification:
         findings.unchecked,
         inner.network_hash,
         inner.hashes,
+        (*inner.audits, *(note for note in notes if note not in inner.audits)),
     )
+
+
+def _check_audits(
+    findings: _Findings,
+    record: Mapping[str, Any] | None,
+    hashes: Mapping[str, str],
+    folder: Path,
+) -> tuple[AuditNote, ...]:
+    """An audit must have attacked the weights that lie there."""
+    notes = () if record is None else audit_notes(record, str(folder / FILE_NAME))
+    wanted = "of these weights"
+    for note in notes:
+        own = {name: value for name, value in hashes.items() if name != EXTRAS}
+        other = sorted(name for name in own if note.weights.get(name) != own[name])
+        actual = f"of another {', '.join(other)}" if other else wanted
+        findings.checks.append(Check(f"audit of {note.concept}", wanted, actual))
+    return notes
 
 
 def _check_weights(

@@ -9,6 +9,7 @@ from erasure.attacks import ATTACKS, Attack
 from erasure.attacks.protocol import Access
 from erasure.errors import CheckpointError
 from erasure.storage.files import atomic
+from erasure.storage.hashing import weights_hash
 from pipelines.audit.attacking import (
     Cell,
     passing_arms,
@@ -32,7 +33,8 @@ from pipelines.audit.results import (
     write_audit,
 )
 from pipelines.audit.settings import AuditRecipe
-from pipelines.audit.tables import write_tables
+from pipelines.audit.telling.public import public_sentences
+from pipelines.audit.telling.tables import write_tables
 from pipelines.audit.traces import traces_of
 from pipelines.audit.verdicts import overall
 from pipelines.audit.workshop import Workshop
@@ -200,7 +202,7 @@ def _audit(shop: Workshop, plan: Plan) -> Audit:
         traces=traces_of(shop),
         damage=damage,
         not_tested=(*_not_tested(recipe, lines), *unmeasured(damage)),
-        public=_public(shop),
+        public=public_sentences(shop),
         protocol={
             "cases": recipe.cases,
             "draws": recipe.draws,
@@ -228,6 +230,7 @@ def _model(shop: Workshop, name: str) -> dict[str, object]:
         "name": "random weights" if line.role == "random" else line.checkpoint.name,
         "role": line.role,
         "hash": line.checkpoint.network_hash(),
+        "weights": {part: weights_hash(own) for part, own in line.checkpoint.components.items()},
         "concept": line.concept,
         "provenance": made.to_dict() if made else None,
         "guard": None if guard is None else guard.described(),
@@ -245,16 +248,3 @@ def _not_tested(recipe: AuditRecipe, lines: Mapping[str, Line]) -> tuple[str, ..
             "remembering"
         )
     return (*left, *_NEVER)
-
-
-def _public(shop: Workshop) -> tuple[str, ...]:
-    lines = shop.lines
-    sentences = ["whoever has the base, or a patch that can be taken back, has the concept"]
-    if any("audited" == line.role and line.checkpoint.provenance for line in lines.values()):
-        sentences.append(
-            "this model names its base in its record; whether base, patch and mask are published "
-            "is not known here"
-        )
-    if shop.guard("audited") is not None:
-        sentences.append("the guard changes no weight, so whoever has the weights draws without it")
-    return tuple(sentences)

@@ -26,6 +26,9 @@ FORWARD: Final = (
 )
 """Attacks that take no gradient."""
 PRESETS: Final = ("quick", "standard", "full")
+PUBLISHED: Final = ("base", "patch", "mask")
+"""What brings a concept back, or shows where it lay, to whoever has it."""
+NOTHING: Final = "nothing"
 _QUICK: Final[Mapping[str, Mapping[str, Any]]] = {
     "completion": {"levels": (0.36, 0.52, 0.68)},
     "eta": {"seeds": 24},
@@ -75,6 +78,9 @@ class AuditRecipe:
     """The judge, as of erase: a name, a folder or a hub id; the canvas has its own."""
     labels: str | None = None
     """Labels of a judge that is a model: a file, or a list with commas."""
+    published: tuple[str, ...] = ()
+    """What is published beside the model: base, patch and mask with commas, or nothing; said in the
+    audit, the card and the record, where it is not given as not known."""
     settings: tuple[str, ...] = ()
     """A setting of an attack, such as words.seeds=5 or completion.levels=[0.2,0.5]."""
     seed: int = 0
@@ -119,6 +125,7 @@ class AuditRecipe:
         if self.size is not None:
             check_size(self.size)
         self._check_guard()
+        self._check_published()
         self.chosen()
 
     def _check_guard(self) -> None:
@@ -136,6 +143,15 @@ class AuditRecipe:
                 f"the guard {self.guard} is given without a base, and what it keeps out can then "
                 "be drawn by no model; give --against, which may be the same model"
             )
+
+    def _check_published(self) -> None:
+        for name in self.published:
+            if name not in (*PUBLISHED, NOTHING):
+                raise ConfigError(
+                    f"published names {name!r}; give {', '.join(PUBLISHED)}, or {NOTHING}"
+                )
+        if NOTHING in self.published and len(self.published) > 1:
+            raise ConfigError(f"published says {NOTHING} and more; give one or the other")
 
     @property
     def preset(self) -> str:
@@ -224,8 +240,9 @@ def resolve_audit(
         ConfigError: as `build`.
     """
     values = merge(under or {}, tables)
-    listed = values.get("attacks")
-    if isinstance(listed, list | tuple):
-        names = [part.strip() for text in listed for part in str(text).split(",")]
-        values["attacks"] = [name for name in names if name]
+    for key in ("attacks", "published"):
+        listed = values.get(key)
+        if isinstance(listed, list | tuple):
+            names = [part.strip() for text in listed for part in str(text).split(",")]
+            values[key] = [name for name in names if name]
     return build(AuditRecipe, merge(_CANVAS if canvas else {}, values))

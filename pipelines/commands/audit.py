@@ -25,7 +25,8 @@ def audit(
         bool, typer.Option("--dry-run", help="Say what each attack would cost, and stop.")
     ] = False,
     card: Annotated[
-        bool, typer.Option("--card", help="Also write the verdict into the model's card.")
+        bool,
+        typer.Option("--card", help="Also write it into the model's card and record."),
     ] = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -56,6 +57,7 @@ def audit(
     from pipelines.run.models import pick_device
 
     resolved = recipe_for(options, under)
+    folder = _require_record(resolved.model) if card else None
     less = Less(halved("batch_size", resolved.batch_size))
     with enough_memory("auditing", less, pick_device(resolved.device)):
         outcome = run_audit(resolved, out or Path(), force=force, reporter=Reporter(), dry=dry_run)
@@ -63,16 +65,36 @@ def audit(
         say(outcome.to_dict() if as_json else _sum(outcome), as_json=as_json)
     elif outcome is not None:
         assert out is not None
-        say(_told(outcome, out, as_json=as_json), as_json=as_json)
+        rows = _told(outcome, out, as_json=as_json)
+        if folder is not None:
+            rows["written into"] = [str(path) for path in _carded(outcome, out, folder)]
+        say(rows, as_json=as_json)
 
 
-def _carded(outcome: "Audit", model: str) -> Path | str:
-    from pipelines.audit.card import write_audit_card
+def _carded(outcome: "Audit", out: Path, model: Path) -> list[Path]:
+    """Write the verdict into the card and the records of the model; the files."""
+    from pipelines.audit.results import FILE_NAME
+    from pipelines.audit.telling.card import write_audit_card
+    from pipelines.audit.telling.record import note_of, write_audit_note
+
+    records = write_audit_note(note_of(outcome, out / FILE_NAME), model)
+    path = write_audit_card(outcome, model)
+    return [*records, *([path] if path else [])]
+
+
+def _require_record(model: str) -> Path:
+    """The folder of a model of ours, into whose record an audit can be written."""
+    from erasure.checkpoints.verify_records import read_record
+    from erasure.errors import ConfigError
     from pipelines.run.models import find_model
 
-    ours = outcome.models["audited"]["provenance"] is not None and Path(model).exists()
-    path = write_audit_card(outcome, find_model(model)) if ours else None
-    return path or "only a folder that `erasure erase` wrote has a card to write into"
+    folder = find_model(model)
+    if not Path(model).expanduser().exists() or not folder.is_dir() or read_record(folder) is None:
+        raise ConfigError(
+            "--card writes into the card and the erasure.json of a folder that this program wrote, "
+            f"and {model} is none; give the folder of a run, or leave --card out"
+        )
+    return folder
 
 
 def _sum(plan: Any) -> dict[str, Any]:  # noqa: ANN401

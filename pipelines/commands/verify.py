@@ -8,6 +8,7 @@ import typer
 from pipelines.commands.options import AsJson, say
 
 if TYPE_CHECKING:
+    from erasure.checkpoints.audit_note import AuditNote
     from erasure.checkpoints.edit_record import EditRecord
     from erasure.checkpoints.verification import Verification
 
@@ -49,6 +50,7 @@ def _for_machines(verification: "Verification") -> dict[str, Any]:
         "hashes": dict(verification.hashes),
         "edits": [edit.to_dict() for edit in made.edits] if made else [],
         "restored": made.to_dict().get("restored") if made else None,
+        "audits": [note.to_dict() for note in verification.audits],
     }
 
 
@@ -85,7 +87,27 @@ def _for_people(verification: "Verification") -> dict[str, str]:
             result["restored"] = f"the base again, as before the erasure of {gone}"
     if made is None or not made.edits:
         result["erased"] = "nothing"
+    for note in verification.audits:
+        behind = f" behind {note.guard}" if note.guard else ""
+        result[_shown(f"audited for {note.concept}{behind}")] = _shown(_audited(note))
+    if not verification.audits:
+        result["audited"] = "no audit is recorded"
     return result
+
+
+def _audited(note: "AuditNote") -> str:
+    """What was said, within what, by what, and what brings the concept back by itself."""
+    budget = ", ".join(f"{name} {count}" for name, count in note.budget.items())
+    return (
+        f"{note.sentence} Budget: {budget}; seed {note.seed}; judge {note.judge}, false positives "
+        f"at most {note.false_positives:.1%}; audit.json {note.audit_hash[:12]}, {note.created}. "
+        f"Note: {'; '.join(note.public)}."
+    )
+
+
+def _shown(text: str) -> str:
+    """Words of a file as a terminal may print them, on one line."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _told(edit: "EditRecord") -> str:

@@ -89,6 +89,7 @@ EVALUATE: Final[Options] = {
 AUDIT: Final[Options] = {
     **{name: name for name in ("model", "concept", "against", "retrained", "kept")},
     **{name: name for name in ("attacks", "budget", "passes", "cases", "confirm", "damage")},
+    "published": "published",
     "set": "settings",
     **{name: name for name in ("pictures", "wordings", "judge", "labels", "seed")},
     **{name: name for name in ("steps", "guidance", "size", "batch_size", "guard", "guard_text")},

@@ -86,7 +86,16 @@ def stated_files(record: Mapping[str, Any], source: str) -> dict[str, str]:
     Raises:
         CheckpointError: the entry is damaged.
     """
-    return _texts(record[FILES], FILES, source) if FILES in record else {}
+    return stated_hashes(record, FILES, source)
+
+
+def stated_hashes(record: Mapping[str, Any], key: str, source: str) -> dict[str, str]:
+    """Names and hashes below a key of a record; empty where it has no such key.
+
+    Raises:
+        CheckpointError: the entry is damaged.
+    """
+    return _texts(record[key], key, source) if key in record else {}
 
 
 def _texts(value: Any, key: str, source: str) -> dict[str, str]:  # noqa: ANN401

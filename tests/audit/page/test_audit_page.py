@@ -9,12 +9,12 @@ from PIL import Image
 
 from erasure.attacks import Cost
 from eval.rates.intervals import wilson
-from pipelines.audit.card import write_audit_card
 from pipelines.audit.curves import Mark
 from pipelines.audit.page.charts import chart
 from pipelines.audit.page.page import write_page
 from pipelines.audit.results import ArmRecord, AttackRecord, Audit, LineRecord, write_audit
-from pipelines.audit.tables import write_tables
+from pipelines.audit.telling.card import write_audit_card
+from pipelines.audit.telling.tables import write_tables
 from pipelines.audit.verdicts import Verdict
 
 HOSTILE = "<script>alert(1)</script> & \"two\" 'one' <img src=x onerror=alert(2)>"
