@@ -20,7 +20,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-lowest lint types pytest demo-checkpoint gold setup \
+.PHONY: help demo docs test test-slow test-lowest lint types pytest demo-checkpoint gold setup \
 	setup-dev clean
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo "make test             set up, lint, check types, run the tests"
 	@echo "make test-slow        run the tests that are marked slow"
 	@echo "make test-lowest      run the tests with the lowest versions, in $(OLD)"
+	@echo "make docs             build the documentation as a site, build/site/index.html"
 	@echo "make demo-checkpoint  train the embedded checkpoint again (needs npm; hours)"
 	@echo "make gold             train it again without one concept each (needs npm; half a day)"
 	@echo "make setup            only install what running needs, into $(VENV)"
@@ -57,6 +58,9 @@ pytest: $(DEV)
 
 test-lowest: $(OLD)/.ready
 	$(OLD)/bin/python -m pytest $(SPREAD) $(ARGS)
+
+docs: $(DEV)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 demo-checkpoint: $(DRAW)
 	$(BIN)/python -m pipelines.demo_checkpoint $(ARGS)

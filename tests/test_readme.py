@@ -7,7 +7,8 @@ import pytest
 
 from erasure import read_checkpoint, verify
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_quickstart_runs_and_its_result_verifies(
@@ -30,6 +31,12 @@ def test_the_readme_names_every_command_and_recipe() -> None:
 
     for name in _COMMANDS:
         assert f"erasure {name}" in README
-    methods = (Path(__file__).parents[1] / "docs" / "methods.md").read_text(encoding="utf-8")
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md"))
     for name in shipped_recipes():
-        assert f"`{name}`" in README + methods or name.startswith("defaults")
+        assert f"`{name}`" in pages or name.startswith("defaults")
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    assert len(README.splitlines()) < 120
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
+        assert (ROOT / target).exists(), target

@@ -1,0 +1,103 @@
+"""The code blocks of the documentation: commands that exist, code that runs, a site that builds."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TUTORIALS = ("tutorials/erase.md", "tutorials/did-it-work.md", "how-to/several-concepts.md")
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_CALL = re.compile(r"(?:^|\s)(?:erasure|-m pipelines\.cli)\s+(\S.*)$")
+_SHELL = ("", "bash", "sh", "console")
+
+
+def blocks(page: Path, *kinds: str) -> Iterator[str]:
+    """The fenced blocks of these kinds, in order."""
+    for kind, block in _BLOCK.findall(page.read_text(encoding="utf-8")):
+        if kind in kinds:
+            yield block
+
+
+def commands(page: Path) -> Iterator[str]:
+    """What follows `erasure` on each line of its shell blocks."""
+    for block in blocks(page, *_SHELL):
+        for line in block.replace("\\\n", " ").splitlines():
+            call = _CALL.search(line.split("  #")[0])
+            if call is not None and not line.startswith(("erasure:", "#")):
+                yield call[1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_a_page_is_one_that_the_command_line_takes(page: Path) -> None:
+    from pipelines.cli import app
+
+    for call in commands(page):
+        command, words = typer.main.get_command(app), shlex.split(call)
+        parent = None
+        while hasattr(command, "commands"):
+            parent = command.make_context(words[0], [], parent=parent, resilient_parsing=True)
+            assert words[0] in command.commands, call
+            command, words = command.commands[words[0]], words[1:]
+        try:
+            command.make_context("erasure", words, parent=parent)
+        except Exception as err:
+            raise AssertionError(f"{page.name}: erasure {call}: {err}") from err
+
+
+def test_the_pages_show_commands_at_all() -> None:
+    assert sum(len(list(commands(page))) for page in PAGES) > 40
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_of_a_page_compiles(page: Path) -> None:
+    for block in blocks(page, "python"):
+        compile(block, str(page), "exec")
+
+
+def test_the_first_python_of_the_reference_runs() -> None:
+    for block in blocks(ROOT / "docs" / "reference" / "python.md", "python"):
+        exec(compile(block, "python.md", "exec"), {})
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="the site is built with the extra `docs`")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert built.returncode == 0, built.stderr
+    assert "WARNING" not in built.stderr
+    page = (tmp_path / "site" / "reference" / "method-settings.html").read_text(encoding="utf-8")
+    assert "Steps of the whole sampling" in page
+    assert "https://fonts" not in page
+
+
+@pytest.mark.slow  # erases, evaluates and audits as written: a quarter of an hour
+def test_the_tutorials_run_as_written(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "HF_HUB_OFFLINE": "1"}
+    for name in TUTORIALS:
+        page = ROOT / "docs" / name
+        for kind, block in _BLOCK.findall(page.read_text(encoding="utf-8")):
+            if kind == "python":
+                line = [sys.executable, "-c", block]
+            elif "sd15.safetensors" in block:
+                continue  # a file of the reader's own
+            else:
+                line = ["bash", "-euc", block.replace("--card ", "--card --force ")]
+            done = subprocess.run(
+                line, cwd=tmp_path, env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, f"{name}: {block}\n{done.stderr[-2000:]}"
