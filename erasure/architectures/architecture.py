@@ -170,6 +170,9 @@ class Architecture:
     layers: LayerNames
     """How reports cut the main component into blocks and kinds of layer."""
 
+    def __repr__(self) -> str:
+        return f"Architecture({self.key!r})"
+
     def part(self, component: str) -> Part:
         """Find the part of that component."""
         return next(part for part in self.parts if part.component == component)

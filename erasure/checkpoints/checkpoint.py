@@ -31,13 +31,13 @@ class Checkpoint:
 
     architecture: Architecture
     path: Path
-    components: Mapping[str, Mapping[str, Tensor]]
+    components: Mapping[str, Mapping[str, Tensor]] = field(repr=False)
     """Component of the architecture, such as `unet` or `vae` -> diffusers name -> weight.
     Text names have `text_model.`."""
-    description: Description
-    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    description: Description = field(repr=False)
+    extras: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     """Weights of the single file that diffusers has no place for, under their original names."""
-    carried: Mapping[str, Path] = field(default_factory=dict)
+    carried: Mapping[str, Path] = field(default_factory=dict, repr=False)
     """Other files of the folder (safety checker, licence): place in the folder -> file."""
     provenance: Provenance | None = None
     """What was done to it, where an erasure wrote it."""

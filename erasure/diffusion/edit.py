@@ -50,15 +50,15 @@ from erasure.training.unseen import Curve, UntilUnseen
 class Edit:
     """A component of a model, the main one or a text encoder, which has unlearned a concept."""
 
-    network: Mapping[str, Tensor]
+    network: Mapping[str, Tensor] = field(repr=False)
     """diffusers name -> weight in the base's stored type; the base's own tensor if not selected."""
     provenance: Provenance
     """The edits that the checkpoint came with, and this one behind them."""
-    history: tuple[Step, ...]
+    history: tuple[Step, ...] = field(repr=False)
     unselected_identical: bool
     """Whether every unselected weight kept its bits, in training and in `network`: always true, as
     an edit that is not raises an error; said here so that a result can state it."""
-    factors: Mapping[str, Factors] = field(default_factory=dict)
+    factors: Mapping[str, Factors] = field(default_factory=dict, repr=False)
     """Name of a weight -> its change as a thin product, of a closed form's weights that were free
     in full; before rounding to the stored type, so a LoRA of it loses nothing."""
     component: str = FIRST_MAIN

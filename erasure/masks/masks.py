@@ -51,7 +51,7 @@ class SaliencyMask:
     `erasure.masks.mask_file.mask_hash` says so.
     """
 
-    entries: Mapping[str, Tensor]
+    entries: Mapping[str, Tensor] = field(repr=False)
     info: MaskInfo = field(default_factory=MaskInfo)
 
     def __post_init__(self) -> None:

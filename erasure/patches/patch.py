@@ -66,7 +66,7 @@ class PatchEntry:
 class Patch:
     """Parameter name -> the weights of it that moved; what is not named did not."""
 
-    entries: Mapping[str, PatchEntry]
+    entries: Mapping[str, PatchEntry] = field(repr=False)
     info: PatchInfo
 
     @property
