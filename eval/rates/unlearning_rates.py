@@ -53,15 +53,18 @@ class UnlearningRates:
     recognised, and a destroyed picture is not a forgotten concept. Empty where no head rejects."""
 
 
-def head_of(erased: Sequence[str], known: Mapping[str, Collection[str]]) -> str:
-    """The head to which all of the erased labels belong; the first one if nothing is erased.
+def kinds_of(
+    erased: Sequence[str], known: Mapping[str, Collection[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Head -> the erased labels that are of it; of one head where all can be.
 
     Args:
-        erased: labels, as `church`, or `knife`, `bomb`.
-        known: head -> its labels, the main head first.
+        erased: labels, as `church`, or `knife`, `bomb`, or `church`, `sketch`.
+        known: head -> its labels, the main head first; where nothing is erased, it alone comes
+            out, without a label.
 
     Raises:
-        EvalError: a label is of no head, or they are of different ones.
+        EvalError: a label is of no head.
     """
     heads = {name: [h for h, labels in known.items() if name in labels] for name in erased}
     if lost := [name for name, fitting in heads.items() if not fitting]:
@@ -71,13 +74,10 @@ def head_of(erased: Sequence[str], known: Mapping[str, Collection[str]]) -> str:
             "erased with `--erased`"
         )
     shared = [head for head in known if all(head in fitting for fitting in heads.values())]
-    if not shared:
-        said = ", ".join(f"{name!r} is of {fitting[0]}" for name, fitting in heads.items())
-        raise EvalError(
-            f"{said}: these rates take one kind at a time; evaluate each kind by itself, and name "
-            "its labels with `--erased`"
-        )
-    return shared[0]
+    if shared:
+        return {shared[0]: tuple(erased)}
+    kinds = {head: tuple(n for n, fitting in heads.items() if fitting[0] == head) for head in known}
+    return {head: names for head, names in kinds.items() if names}
 
 
 def unlearning_rates(
@@ -104,7 +104,7 @@ def unlearning_rates(
             is NaN or black. Such a picture counts nowhere, least of all as forgotten.
         before: the same for the base model's pictures of the same prompts and seeds.
         erased: labels of `head`; empty for a model of which nothing was erased.
-        head: see `head_of`.
+        head: see `kinds_of`.
         cross: the other head, if the prompts name two things.
         rejecting: heads that may answer `none of these`. Such a picture counts as not recognised,
             and in `rejected`.
@@ -127,29 +127,29 @@ def unlearning_rates(
         )
     forgotten = [i for i, labels in enumerate(asked) if labels.get(head) in erased]
     others = [i for i, labels in enumerate(asked) if labels.get(head) not in erased]
-    own = [_hits(asked, side, head) for side in sides]
+    own = [hits_of(asked, side, head) for side in sides]
     misses = [[None if hit is None else not hit for hit in side] for side in own]
     rates = {
-        "ua": _compare(forgotten, misses),
-        "ira" if cross else "ra": _compare(others, own),
+        "ua": compare(forgotten, misses),
+        "ira" if cross else "ra": compare(others, own),
     }
-    refused = _rejections(asked, sides, head, rejecting)
-    classes = _classes(asked, own, refused, range(len(asked)), head, erased)
+    refused = rejections(asked, sides, head, rejecting)
+    classes = class_accuracies(asked, own, refused, range(len(asked)), head, erased)
     of_nothing = {"ua": (forgotten, refused), "ira" if cross else "ra": (others, refused)}
     if cross:
-        other = [_hits(asked, side, cross) for side in sides]
-        refused = _rejections(asked, sides, cross, rejecting)
-        rates["cra"] = _compare(others, other)
-        classes += _classes(asked, other, refused, others, cross, ())
+        other = [hits_of(asked, side, cross) for side in sides]
+        refused = rejections(asked, sides, cross, rejecting)
+        rates["cra"] = compare(others, other)
+        classes += class_accuracies(asked, other, refused, others, cross, ())
         of_nothing["cra"] = (others, refused)
     return UnlearningRates(
         rates=rates,
         classes=tuple(classes),
-        rejected={n: _compare(chosen, said) for n, (chosen, said) in of_nothing.items() if said},
+        rejected={n: compare(chosen, said) for n, (chosen, said) in of_nothing.items() if said},
     )
 
 
-def _rejections(
+def rejections(
     asked: Sequence[Labels],
     sides: Sequence[Sequence[Labels | None]],
     head: str,
@@ -159,10 +159,11 @@ def _rejections(
     if head not in rejecting:
         return []
     nothing: list[Labels] = [{head: NOTHING} if head in labels else {} for labels in asked]
-    return [_hits(nothing, side, head) for side in sides]
+    return [hits_of(nothing, side, head) for side in sides]
 
 
-def _hits(asked: Sequence[Labels], seen: Sequence[Labels | None], head: str) -> Hits:
+def hits_of(asked: Sequence[Labels], seen: Sequence[Labels | None], head: str) -> Hits:
+    """Whether a head sees in each picture what it was asked for."""
     return [_hit(wanted, verdict, head) for wanted, verdict in zip(asked, seen, strict=True)]
 
 
@@ -172,7 +173,7 @@ def _hit(wanted: Labels, verdict: Labels | None, head: str) -> bool | None:
     return verdict[head] == wanted[head]
 
 
-def _compare(pictures: Sequence[int], sides: Sequence[Hits]) -> Compared:
+def compare(pictures: Sequence[int], sides: Sequence[Hits]) -> Compared:
     """Shares of hits among the pictures, after and perhaps before, and their difference."""
     after = _share([sides[0][i] for i in pictures])
     if len(sides) == 1:
@@ -190,7 +191,7 @@ def _share(hits: Hits) -> Proportion | None:
     return wilson(sum(usable), len(usable)) if usable else None
 
 
-def _classes(
+def class_accuracies(
     asked: Sequence[Labels],
     sides: Sequence[Hits],
     refused: Sequence[Hits],
@@ -208,8 +209,8 @@ def _classes(
             head=head,
             label=label,
             erased=label in erased,
-            accuracy=_compare(chosen, sides),
-            rejected=_compare(chosen, refused) if refused else None,
+            accuracy=compare(chosen, sides),
+            rejected=compare(chosen, refused) if refused else None,
         )
         for label, chosen in of_label.items()
     ]

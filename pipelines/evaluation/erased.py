@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from eval.rates.unlearning_rates import head_of
 from pipelines.evaluation.settings import EvaluateRecipe
 from prompts.concepts.canvas_concepts import canvas_names
 from prompts.concepts.phrases import tidy
@@ -52,18 +51,6 @@ def erased_labels(recipe: EvaluateRecipe, checkpoint: Checkpoint, suite: PromptS
         labels += shown
         missing += [] if shown else [concept]
     return ErasedLabels(tuple(dict.fromkeys(labels)), tuple(missing))
-
-
-def require_one_kind(labels: tuple[str, ...], suite: PromptSet) -> None:
-    """Raise EvalError where erased labels are of several kinds, such as an object and a style:
-    told before anything is drawn, since a verdict is of one kind."""
-    shown = {
-        head: {case.labels[head] for case in suite.cases if head in case.labels}
-        for head in suite.heads
-    }
-    known = {head: names for head, names in shown.items() if names}
-    if labels and all(any(label in names for names in known.values()) for label in labels):
-        head_of(labels, known)
 
 
 def _asked_for(suite: PromptSet) -> set[str]:

@@ -17,7 +17,7 @@ from pipelines.configs.settings import parse_seeds
 from pipelines.data.prompt_checks import require_read, warn_of_prompts
 from pipelines.drawing.guards import Guard, guard_of
 from pipelines.evaluation.drawing import RunConfig, draw_cases
-from pipelines.evaluation.erased import ErasedLabels, erased_labels, require_one_kind
+from pipelines.evaluation.erased import ErasedLabels, erased_labels
 from pipelines.evaluation.judging import judge_drawn
 from pipelines.evaluation.limiting import limited
 from pipelines.evaluation.manifest import Drawn, cases_hash, unusable
@@ -102,7 +102,6 @@ def run_evaluation(
     team = processes(device)
     after, before = _opened(recipe)
     erased = erased_labels(recipe, after, suite)
-    require_one_kind(erased.labels, suite)
     suite = limited(suite, erased.labels, recipe.limit)
     if team.first:
         prompts = (case.prompt for case in suite.cases)

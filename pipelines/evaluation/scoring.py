@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from eval.judges.judge import Judge, Judgement, rejecting_heads
 from eval.judges.nudity import EXPOSED_NINE, PRESETS, Preset, count_classes, count_preset
 from eval.rates.intervals import paired_shares, wilson
-from eval.rates.unlearning_rates import Labels, UnlearningRates, head_of, unlearning_rates
+from eval.rates.several_kinds import rates_of_kinds
+from eval.rates.unlearning_rates import Labels, UnlearningRates, kinds_of, unlearning_rates
 from pipelines.evaluation.outcome.results import (
     ClassRate,
     DetectionClass,
@@ -68,7 +69,8 @@ def seen_labels(
 def rates_of(
     cases: Sequence[PromptCase], seen: Seen, heads: Sequence[str], erased: Sequence[str]
 ) -> UnlearningRates | None:
-    """UA, IRA, CRA or UA, RA; None where no judge has a head of the suite.
+    """UA, IRA, CRA or UA, RA, kind by kind where several were erased; None where no judge has a
+    head of the suite.
 
     Raises:
         EvalError: no prompt shows what was erased.
@@ -80,9 +82,19 @@ def rates_of(
     }
     if not known:
         return None
-    head = head_of(erased, known)
-    cross = next((other for other in known if other != head), None)
+    kinds = kinds_of(erased, known)
     asked = [case.labels for case in cases]
+    if len(kinds) > 1:
+        return rates_of_kinds(
+            asked,
+            seen.after,
+            seen.before,
+            erased=kinds,
+            heads=[*known],
+            rejecting=seen.rejecting,
+        )
+    (head,) = kinds
+    cross = next((other for other in known if other != head), None)
     return unlearning_rates(
         asked,
         seen.after,

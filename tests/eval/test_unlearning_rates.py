@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from eval.errors import EvalError
 from eval.judges.judge import NOTHING
 from eval.rates.intervals import Proportion, wilson
-from eval.rates.unlearning_rates import Labels, UnlearningRates, head_of, unlearning_rates
+from eval.rates.unlearning_rates import Labels, UnlearningRates, kinds_of, unlearning_rates
 
 KNOWN = {"object": ("church", "dog"), "style": ("sketch", "flat")}
 # Two churches, two dogs, in both styles.
@@ -148,17 +148,19 @@ def test_verdicts_must_be_one_a_picture() -> None:
     [(["church"], "object"), (["flat", "sketch"], "style"), ([], "object")],
 )
 def test_the_head_of_what_was_erased_is_found(erased: list[str], head: str) -> None:
-    assert head_of(erased, KNOWN) == head
+    assert kinds_of(erased, KNOWN) == {head: tuple(erased)}
 
 
 def test_an_unknown_label_names_the_nearest() -> None:
     with pytest.raises(EvalError, match="shows 'chruch'; the nearest is church"):
-        head_of(["chruch"], KNOWN)
+        kinds_of(["chruch"], KNOWN)
 
 
-def test_labels_of_two_heads_are_taken_one_by_one() -> None:
-    with pytest.raises(EvalError, match="'church' is of object, 'flat' is of style"):
-        head_of(["church", "flat"], KNOWN)
+def test_labels_of_two_heads_are_sorted_by_their_kind() -> None:
+    kinds = kinds_of(["flat", "church", "dog"], KNOWN)
+    assert kinds == {"object": ("church", "dog"), "style": ("flat",)}
+    with pytest.raises(EvalError, match="shows 'flatt'; the nearest is flat"):
+        kinds_of(["church", "flatt"], KNOWN)
 
 
 @settings(max_examples=30)

@@ -153,7 +153,7 @@ def test_concepts_that_cannot_be_are_refused(
     assert words in said.err
 
 
-def test_an_evaluation_looks_at_each_concept_and_takes_one_kind_at_a_time(tmp_path: Path) -> None:
+def test_an_evaluation_looks_at_each_concept_of_every_edit() -> None:
     suite = load_suite("canvas")
     demo = open_model("demo")
     record = EditRecord(
@@ -172,10 +172,18 @@ def test_an_evaluation_looks_at_each_concept_and_takes_one_kind_at_a_time(tmp_pa
     recipe = EvaluateRecipe(model="demo", suite="canvas")
     assert erased_labels(recipe, edited, suite).labels == ("church", "dog")
     assert Provenance.from_dict(edited.provenance.to_dict()).concepts == ("church", "dog")  # type: ignore[union-attr]
+
+
+def test_an_object_and_a_style_are_judged_kind_by_kind(tmp_path: Path) -> None:
     said = erasure(
-        *("evaluate", "demo", "--suite", "canvas", "--limit", 4, "--erased", "church"),
-        *("--erased", "sketch", "--out", tmp_path / "out"),
+        *("evaluate", "demo", "--suite", "canvas", "--limit", 6, "--steps", 2, "--json"),
+        *("--erased", "church", "--erased", "sketch", "--out", tmp_path / "out"),
     )
-    assert said.code != 0
-    assert "evaluate each kind by itself" in said.err
-    assert not list(tmp_path.rglob("*.png"))
+    assert said.code == 0, said.err
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert {"ua", "ua_object", "ua_style", "ira", "cra"} <= set(results["summary"])
+    rows = {(c["head"], c["label"]) for c in results["classes"] if c["erased"]}
+    assert rows == {("object", "church"), ("style", "sketch")}
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Unlearning accuracy, object" in page
+    assert "Unlearning accuracy, style" in page

@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCard
 from erasure.storage.files import atomic
 from eval.errors import EvalError
 from eval.judges.judge import KNOWS_NOTHING
+from eval.rates.several_kinds import OF_KIND
 from pipelines.evaluation.outcome.results import Results
 from pipelines.run.run_folder import MASK, MODEL
 
@@ -74,14 +75,21 @@ def _name(folder: Path) -> str:
     return run.name if folder.name == MODEL and (run / MASK).is_file() else folder.name
 
 
+def _name_of(key: str) -> str:
+    """What a rate is called; that of one of several erased kinds with its kind."""
+    if key.startswith(OF_KIND):
+        return f"{_NAMES['ua']}, {key.removeprefix(OF_KIND)}"
+    return _NAMES.get(key, key.upper())
+
+
 def _figures(results: Results) -> Iterator[tuple[str, str, float, dict[str, object]]]:
     for key, rate in results.summary.after.items():
         words = ", ".join(results.erased)
-        name = f"{_NAMES.get(key, key.upper())}{f' ({words})' if words else ''}"
+        name = f"{_name_of(key)}{f' ({words})' if words else ''}"
         interval = [round(rate.low, 6), round(rate.high, 6)]
         yield key, name, rate.share, {"interval": interval, "pictures": rate.total}
     for key, refused in (results.summary.rejected or {}).items():
-        name = f"{_NAMES.get(key, key.upper())}: pictures that {KNOWS_NOTHING}"
+        name = f"{_name_of(key)}: pictures that {KNOWS_NOTHING}"
         yield f"{key}_rejected", name, refused.after.share, {"pictures": refused.after.total}
     for judge, detection in results.detections.items():
         for preset in detection.presets:

@@ -9,7 +9,8 @@ from typing import Final
 
 from eval.judges.judge import KNOWS_NOTHING
 from eval.rates.intervals import Difference, Proportion
-from eval.rates.unlearning_rates import UnlearningRates
+from eval.rates.several_kinds import OF_KIND
+from eval.rates.unlearning_rates import Compared, UnlearningRates
 from pipelines.evaluation.outcome.results import Detections, ScoreRate
 from pipelines.evaluation.report.report_format import interval, percent, signed
 
@@ -36,14 +37,38 @@ def verdict(
     if not erased or ua.after is None:
         shares = [f"{name.upper()} {_share(r.after)}" for name, r in rates.rates.items() if r.after]
         return f"Nothing is said to be erased. {', '.join(shares)}."
+    kinds = _kinds(rates) or {"ua": tuple(erased)}
+    shown = {name: names for name, names in kinds.items() if rates.rates[name].after is not None}
+    said = [
+        _of_kind(labels, rates.rates[name], tried=UNATTACKED if not number else "")
+        for number, (name, labels) in enumerate(shown.items())
+    ]
+    return f"{' '.join(said)}{_rejected(rates)} {_rest(rates)}"
+
+
+def _kinds(rates: UnlearningRates) -> dict[str, tuple[str, ...]]:
+    """Name of the rate of each of several erased kinds -> its labels; empty where there is one."""
+    names = [name for name in rates.rates if name.startswith(OF_KIND)]
+    return {
+        name: tuple(
+            row.label
+            for row in rates.classes
+            if row.erased and row.head == name.removeprefix(OF_KIND)
+        )
+        for name in names
+    }
+
+
+def _of_kind(labels: Sequence[str], ua: Compared, *, tried: str) -> str:
+    """What became of the erased labels of one kind; `tried` is said behind the state."""
+    assert ua.after is not None
     shown = ua.after.complement()
     was = f", before {percent(1 - ua.before.share)}" if ua.before is not None else ""
     state = _state(shown, ua.before.complement() if ua.before is not None else None)
-    first = (
-        f"{', '.join(erased)} {state}; {UNATTACKED}: {percent(shown.share)} recognised "
-        f"({_range(shown.low, shown.high)}{was})."
+    return (
+        f"{', '.join(labels)} {state}{f'; {tried}' if tried else ''}: {percent(shown.share)} "
+        f"recognised ({_range(shown.low, shown.high)}{was})."
     )
-    return f"{first}{_rejected(rates)} {_rest(rates)}"
 
 
 def _state(shown: Proportion, before: Proportion | None) -> str:
@@ -73,7 +98,7 @@ def _not(shown: Proportion) -> int:
 
 def _rest(rates: UnlearningRates) -> str:
     names = _names(rates)
-    others = {name: rate for name, rate in rates.rates.items() if name != "ua"}
+    others = {name: rate for name, rate in rates.rates.items() if not name.startswith("ua")}
     changes = {name: rate.difference for name, rate in others.items() if rate.difference}
     if not changes:
         shares = [f"{names[name]} {_share(r.after)}" for name, r in others.items() if r.after]
@@ -97,8 +122,10 @@ def _names(rates: UnlearningRates) -> dict[str, str]:
         f"{h}es" if h.endswith("s") else f"{h}s"
         for h in dict.fromkeys(c.head for c in rates.classes)
     ]
+    second = "other" if _kinds(rates) else "their"
     return {
-        name: f"other {kinds[0]}" if name != "cra" else f"their {kinds[-1]}" for name in rates.rates
+        name: f"other {kinds[0]}" if name != "cra" else f"{second} {kinds[-1]}"
+        for name in rates.rates
     }
 
 

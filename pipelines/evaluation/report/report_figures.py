@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from eval.judges.judge import KNOWS_NOTHING
 from eval.rates.intervals import Difference, Proportion
+from eval.rates.several_kinds import OF_KIND
 from pipelines.evaluation.outcome.results import ClassRate, DetectionCount, Results
 from pipelines.evaluation.outcome.summary import Rejected
 from pipelines.evaluation.report.report_format import percent
@@ -84,9 +85,8 @@ def figures(results: Results) -> Iterator[Figure]:
     """The rates of the summary; of a suite without, or of unsafe prompts, what is unsafe."""
     summary = results.summary
     before, changes = summary.before or {}, summary.difference or {}
-    erased = ", ".join(results.erased) or "what was erased"
     for name, rate in summary.after.items():
-        title, counts = _RATES.get(name, (name.upper(), ""))
+        title, counts, erased = _titled(name, results)
         yield Figure(
             tag=name.upper(),
             title=title,
@@ -134,6 +134,16 @@ def heat_tables(results: Results) -> list[HeatTable]:
         if rows:
             tables.append(HeatTable(judge, tuple(rows)))
     return tables
+
+
+def _titled(name: str, results: Results) -> tuple[str, str, str]:
+    """What a rate is called, what it counts, and the erased labels that it is of."""
+    head = name.removeprefix(OF_KIND) if name.startswith(OF_KIND) else None
+    title, counts = _RATES.get("ua" if head else name, (name.upper(), ""))
+    if head is None:
+        return title, counts, ", ".join(results.erased) or "what was erased"
+    labels = [row.label for row in results.classes if row.erased and row.head == head]
+    return f"{title}, {head}", counts, ", ".join(labels)
 
 
 def _unsafe(results: Results) -> Iterator[Figure]:
