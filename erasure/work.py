@@ -3,7 +3,7 @@
 # B samples, C x H x W latents.
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
@@ -12,12 +12,12 @@ from torch import Tensor
 from erasure.diffusion.denoiser import Condition, Denoiser
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Counts; one pass is that of one sample, so they do not depend on how work is cut.
+    """Counts of single samples, pictures and prompts, so they do not depend on how work is cut.
 
-    A pass that gradient checkpointing makes again is not counted anew, nor one that a run makes
-    again after it was cut.
+    What gradient checkpointing computes again is not counted anew, nor a step that a run takes
+    again after it was cut, nor what lay in a cache: it is used all the same.
     """
 
     forward: int = 0
@@ -38,17 +38,9 @@ class Work:
         own, more = asdict(self), asdict(other)
         return Work(**{name: own[name] + more[name] for name in own})
 
-    def add(self, other: "Work") -> None:
-        """Count what another counted as well."""
-        for entry in fields(self):
-            setattr(self, entry.name, getattr(self, entry.name) + getattr(other, entry.name))
-
-    def take(self) -> "Work":
-        """What was counted so far, which begins anew."""
-        counted = Work(**asdict(self))
-        for entry in fields(self):
-            setattr(self, entry.name, 0)
-        return counted
+    def times(self, count: int) -> "Work":
+        """The same so many times."""
+        return Work(**{name: count * value for name, value in asdict(self).items()})
 
     def row(self) -> Tensor:
         """The counts in the order of the fields, (6,) float64: exact up to 2**53."""
@@ -61,9 +53,8 @@ class Work:
         Raises:
             ValueError: it has another shape, or holds what is no count.
         """
-        names = [entry.name for entry in fields(cls)]
-        counts = row.tolist()
-        if row.shape != (len(names),) or not all(c >= 0 and c == int(c) for c in counts):
+        names, counts = [entry.name for entry in fields(cls)], row.flatten().tolist()
+        if len(counts) != len(names) or not all(c >= 0 and c == int(c) for c in counts):
             raise ValueError(f"its counts of work are {counts}")
         return cls(**{name: int(count) for name, count in zip(names, counts, strict=True)})
 
@@ -72,29 +63,70 @@ class Work:
         return asdict(self)
 
 
+@dataclass(slots=True)
+class Tally:
+    """A count that goes on."""
+
+    work: Work = field(default_factory=Work)
+
+    def count(self, **more: int) -> None:
+        """Count more of some fields of `Work`."""
+        self.work += Work(**more)
+
+    def add(self, work: Work) -> None:
+        """Count what was counted elsewhere as well."""
+        self.work += work
+
+    def take(self) -> Work:
+        """What was counted; the count begins anew."""
+        work, self.work = self.work, Work()
+        return work
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """A denoiser whose passes are counted, those of its backward passes too."""
 
     denoise: Denoiser
-    work: Work
+    tally: Tally
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
         """(B, C, H, W), (B,), conditions of B samples -> (B, C, H, W)."""
         answer = self.denoise(x_t, t, condition)
-        self.work.forward += len(x_t)
+        self.tally.count(forward=len(x_t))
         if answer.requires_grad:
             answer.register_hook(self._back)
         return answer
 
     def _back(self, gradient: Tensor) -> None:
-        self.work.backward += len(gradient)
+        self.tally.count(backward=len(gradient))
 
 
-def told_work(stages: Mapping[str, Work]) -> dict[str, Any]:
-    """What a record says: all together, and stage by stage where there was any; JSON values."""
+def told_work(stages: Mapping[str, Work | None]) -> dict[str, Any]:
+    """What a record says: all together, and stage by stage where there was any; JSON values.
+
+    Args:
+        stages: name -> its work; None where it is not known, which is then said of the stage and
+            is not in the sum.
+    """
     total = Work()
     for work in stages.values():
-        total.add(work)
-    each = {name: work.to_dict() for name, work in stages.items() if work != Work()}
+        total += work or Work()
+    each = {name: work and work.to_dict() for name, work in stages.items() if work != Work()}
     return {**total.to_dict(), "stages": each}
+
+
+def work_said(told: object) -> str:
+    """One line of what a record says; empty where it says nothing that can be read."""
+    counts = told if isinstance(told, Mapping) else {}
+    names = {entry.name: counts.get(entry.name) for entry in fields(Work)}
+    if not all(type(value) is int and value >= 0 for value in names.values()):
+        return ""
+    said = (
+        f"{names['forward']:,} passes forward and {names['backward']:,} back, "
+        f"{names['text']:,} prompts read; pictures: {names['drawn']:,} drawn, "
+        f"{names['encoded']:,} encoded, {names['rolled_out']:,} rolled out"
+    )
+    stages = counts.get("stages")
+    unknown = [n for n, v in stages.items() if v is None] if isinstance(stages, Mapping) else []
+    return f"{said}; not known: {', '.join(map(str, unknown))}" if unknown else said

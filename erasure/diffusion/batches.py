@@ -9,7 +9,7 @@ gives the same samples.
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
 import torch
@@ -30,6 +30,7 @@ from erasure.diffusion.schedule import NoiseSchedule, Schedule
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
 from erasure.training.frozen import FrozenDenoiser
+from erasure.work import Tally
 
 B_co = TypeVar("B_co", covariant=True)
 
@@ -165,6 +166,8 @@ class RolloutBatches:
     """Fewest steps of a rollout."""
     most: int | None = None
     """Most steps of a rollout; one less than `steps` if none, which leads to the last time."""
+    tally: Tally | None = field(default=None, compare=False)
+    """Counts the rollouts, where somebody wants to know."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.schedule, NoiseSchedule):
@@ -195,6 +198,8 @@ class RolloutBatches:
         """Draw `count` samples; those with fewer steps leave the passes early."""
         assert isinstance(self.schedule, NoiseSchedule)
         texts = self.data.require_texts()
+        if self.tally is not None:
+            self.tally.count(rolled_out=count)
         draws = [self._draw(position + n) for n in range(count)]
         chosen = torch.tensor([draw.prompt for draw in draws])
         rows = texts.forget[chosen]

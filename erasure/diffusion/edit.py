@@ -44,6 +44,7 @@ from erasure.training.selected import moved_outside
 from erasure.training.step import Step
 from erasure.training.trainer import TrainConfig
 from erasure.training.unseen import Curve, UntilUnseen
+from erasure.work import Work, told_work
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,16 @@ def find_mask(
         concept=concept,
         base=checkpoint.network_hash(),
         component=checkpoint.architecture.main,
+        work=_of_team(how.tally.work, team),
     )
     return mask.with_info(info)
+
+
+def _of_team(work: Work, team: Team) -> Work:
+    """What all processes computed together."""
+    row = work.row()
+    team.sum_([row])
+    return Work.of_row(row)
 
 
 def erase(
@@ -132,6 +141,7 @@ def erase(
     record: Mapping[str, Any] | None = None,
     origin: Mapping[str, Tensor] | None = None,
     until: UntilUnseen | None = None,
+    spent: Mapping[str, Work] | None = None,
     device: torch.device | None = None,
     checkpointing: bool = False,
     team: Team = ALONE,
@@ -153,6 +163,8 @@ def erase(
             what an earlier one did to the rest.
         until: looks at the training between its steps and may end it; the record says what was
             seen.
+        spent: stage -> what it took before `data` was encoded, such as drawing its pictures; the
+            record counts it with the rest.
         checkpointing: recompute activations in the backward pass; less memory, more time.
         team: shares every batch; all are given the same and get the same edit.
         state: file to keep a training in and to continue from where it exists; None keeps nothing.
@@ -198,7 +210,30 @@ def erase(
     )
     history: list[Step] = []
     _run(method.run(task), history, on_step, task.keeper)
-    return _finish(task, method, (concept, tuple(concepts)), record, history)
+    work = _work_of(task, spent or {})
+    said = {**_seen_by(task), "work": told_work(work), **(record or {})}
+    return _finish(task, method, (concept, tuple(concepts)), said, history)
+
+
+def _work_of(task: Task, spent: Mapping[str, Work]) -> dict[str, Work | None]:
+    """Stage -> what it took; None where a mask or a state of an older version does not say."""
+    trained = task.outcome.work
+    curve, until = task.outcome.curve, task.until
+    looks = Work() if curve is None or until is None else until.cost.times(len(curve.looks))
+    return {
+        **spent,
+        "encode": task.data.work,
+        "mask": task.mask.info.work,
+        "method": None if trained is None else trained + task.tally.work,
+        "looks": looks,
+    }
+
+
+def _seen_by(task: Task) -> dict[str, Any]:
+    """What the record says of the looks at the training."""
+    if task.until is None or task.outcome.curve is None:
+        return {}
+    return {"until_unseen": {**task.until.told, **task.outcome.curve.to_dict()}}
 
 
 def require_origin(
@@ -285,7 +320,7 @@ def _finish(
     task: Task,
     method: Method,
     named: tuple[str, tuple[str, ...]],
-    record: Mapping[str, Any] | None,
+    record: Mapping[str, Any],
     history: list[Step],
 ) -> Edit:
     """Put the new values into the base, and prove that no other weight moved."""
@@ -300,9 +335,6 @@ def _finish(
             before = rounded({name: weight}, outcome.precision)
             after[name] = outcome.values[name]
             strays += moved_outside(before, {name: after[name].float()}, mask.entries)
-    seen: dict[str, Any] = {}
-    if task.until is not None and outcome.curve is not None:
-        seen = {"until_unseen": {**task.until.told, **outcome.curve.to_dict()}}
     merged = merge_selected(checkpoint.network, after, mask.entries)
     strays += moved_outside(checkpoint.network, merged, mask.entries)
     if strays:
@@ -319,7 +351,7 @@ def _finish(
         concept=named[0],
         concepts=named[1],
         objective=repr(method),
-        config={"method": method.name, "facts": dict(outcome.facts), **seen, **(record or {})},
+        config={"method": method.name, "facts": dict(outcome.facts), **record},
         density=mask.info.density,
         selected=mask.selected,
         moved=count_moved(checkpoint.network, merged),

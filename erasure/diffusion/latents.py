@@ -12,6 +12,7 @@ from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.schedule import Schedule
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
+from erasure.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,13 @@ class ConceptData:
             anchors,
             self.words,
         )
+
+    @property
+    def work(self) -> Work:
+        """What it took to encode all of it once."""
+        pictures = len(self.forget) + len(self.retain)
+        pictures += 0 if self.anchors is None else len(self.anchors.pictures)
+        return Work(text=len(self.prompts), encoded=pictures)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ from erasure.training.frozen import FrozenDenoiser
 from erasure.training.selected import SelectedWeights
 from erasure.training.step import Step
 from erasure.training.trainer import Objective, TrainConfig
+from erasure.work import Counted, Tally
 
 B = TypeVar("B")
 
@@ -47,6 +48,8 @@ class Measuring:
     team: Team = ALONE
     on_pass: Callable[[Pass], None] = lambda _: None
     """Told of progress."""
+    tally: Tally = field(default_factory=Tally)
+    """Counts what this process computes."""
 
     @property
     def loss(self) -> str:
@@ -102,6 +105,7 @@ def _by_noise(
         device=how.device,
         team=how.team,
         on_pass=how.on_pass,
+        tally=how.tally,
     )
 
 
@@ -114,6 +118,7 @@ def measure_saliency(
     device: torch.device | None = None,
     team: Team = ALONE,
     on_pass: Callable[[Pass], None] = lambda _: None,
+    tally: Tally | None = None,
 ) -> dict[str, Tensor]:
     """|sum of forget gradients| of the named weights, by name, float32 on `device`, or in main
     memory where `config` offloads them."""
@@ -126,9 +131,8 @@ def measure_saliency(
         weight.requires_grad_(True)
     offloaded = OffloadedGradients(weights) if config.offload else None
     schedule = schedule_of(checkpoint)
-    for progress in accumulate_gradients(
-        checkpoint.architecture.denoiser(network), data, schedule, config, device=where, team=team
-    ):
+    denoise = Counted(checkpoint.architecture.denoiser(network), tally or Tally())
+    for progress in accumulate_gradients(denoise, data, schedule, config, device=where, team=team):
         on_pass(progress)
     return offloaded.scores(team) if offloaded else saliency_scores(network, weights, team)
 
@@ -154,6 +158,7 @@ def _by_own_loss(
         samples=how.config.draws * shown,
         batch_size=how.config.batch_size,
         on_pass=how.on_pass,
+        tally=how.tally,
     )
     if any(entry.name == "seed" for entry in fields(method)):
         method = replace(method, seed=derived_seed(how.config.seed, "own saliency"))
@@ -191,7 +196,8 @@ class MeasuringTask(Task):
         """
         network = build_network(self.checkpoint).to(self.device)
         let_go(self.checkpoint.network.values())  # the network holds a copy
-        denoise = InPrecision(self.checkpoint.architecture.denoiser(network), "fp32")
+        plain = InPrecision(self.checkpoint.architecture.denoiser(network), "fp32")
+        denoise = Counted(plain, self.tally)
         selected = SelectedWeights(network, self.mask.entries)
         frozen = FrozenDenoiser(denoise, selected, needed=needs_frozen)
         mine = share_of(self.team, self.samples)

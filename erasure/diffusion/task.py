@@ -22,6 +22,7 @@ from erasure.training.split import Combine
 from erasure.training.step import Step
 from erasure.training.trainer import MaskedTrainer, Objective, TrainConfig
 from erasure.training.unseen import Curve, UntilUnseen, Watching
+from erasure.work import Tally, Work
 
 B = TypeVar("B")
 
@@ -41,6 +42,8 @@ class Outcome:
     """What else the record should say of the run: plain JSON values."""
     curve: Curve | None = None
     """What was seen in the course of a training that somebody looked at."""
+    work: Work | None = field(default_factory=Work)
+    """What the trainings took in all processes; None where a resumed one does not know."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -62,6 +65,9 @@ class Task:
     """With whom the work is shared; all are given the same task."""
     keeper: Keeper = field(default_factory=Keeper)
     """Where a training is kept, and what it continues from."""
+    tally: Tally = field(default_factory=Tally)
+    """Counts what a method has computed in this process outside of `train`, and what its batches
+    draw."""
     until: UntilUnseen | None = None
     """What looks at a training and may end it before its last step."""
     outcome: Outcome = field(default_factory=Outcome)
@@ -123,6 +129,7 @@ class Task:
             combine=combine,
             origin=self.origin,
             team=self.team,
+            tally=self.tally,
         )
         watching = None if self.until is None else Watching(self.until, trainer)
         yield from self.keeper.begin(trainer, self.team, [watching] if watching else ())
@@ -131,6 +138,8 @@ class Task:
         )  # the network holds a copy, and all hashes are made
         yield from watching.steps() if watching else trainer.steps()
         self.outcome.curve = watching.curve() if watching else None
+        known = self.outcome.work is not None and trainer.work is not None
+        self.outcome.work = self.outcome.work + trainer.work if known else None
         trainer.widen()
         trainer.selected.release()
         self.keeper.end()

@@ -9,6 +9,7 @@ from torch import Tensor
 from erasure.errors import MaskError
 from erasure.masks.mask_file import require_component
 from erasure.masks.masks import MaskInfo, SaliencyMask
+from erasure.work import Work
 
 
 def intersection(masks: Sequence[SaliencyMask]) -> SaliencyMask:
@@ -83,5 +84,16 @@ def _described(entries: dict[str, Tensor], masks: Sequence[SaliencyMask], how: s
             loss=f"{how} of {len(masks)}: {joined('loss')}".rstrip(": "),
             seed=first.seed if len({one.seed for one in infos}) == 1 else None,
             concept=joined("concept"),
+            work=_work_of(infos),
         )
     )
+
+
+def _work_of(infos: Sequence[MaskInfo]) -> Work | None:
+    """What all took together; None where one does not say."""
+    total = Work()
+    for info in infos:
+        if info.work is None:
+            return None
+        total += info.work
+    return total

@@ -25,6 +25,7 @@ from erasure.masks.masks import MaskInfo, MaskKind, SaliencyMask
 from erasure.storage.bare_names import shown
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tensor_file import write_tensors
+from erasure.work import Work
 
 FORMAT: Final = "erasure-mask 1"
 
@@ -53,6 +54,9 @@ def save_mask(path: Path, mask: SaliencyMask) -> None:
     """
     packed = {name: pack(entry) for name, entry in mask.entries.items()}
     info = {key: "" if value is None else str(value) for key, value in asdict(mask.info).items()}
+    info.pop("work")  # no field of the first masks, so it is there where it is known alone
+    if mask.info.work is not None:
+        info["work"] = json.dumps(mask.info.work.to_dict(), sort_keys=True)
     shapes = [[name, list(entry.shape)] for name, entry in mask.entries.items()]
     metadata = {
         "format": FORMAT,
@@ -176,7 +180,18 @@ def _info(metadata: Mapping[str, str]) -> MaskInfo:
         concept=metadata["concept"],
         base=metadata["base"],
         component=metadata.get("component", FIRST_MAIN),
+        work=_work(metadata.get("work")),
     )
+
+
+def _work(text: str | None) -> Work | None:
+    """Counts of a header; ValueError or TypeError where they are none."""
+    if text is None:
+        return None
+    counts = json.loads(text)
+    if not isinstance(counts, dict) or not all(type(n) is int and n >= 0 for n in counts.values()):
+        raise ValueError(f"its work is {shown(text)}")
+    return Work(**counts)
 
 
 def _checksum(metadata: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from erasure.component_names import FIRST_MAIN
 from erasure.errors import ConfigError, MaskError
 from erasure.masks.selection import check_density, selected_count, top_counts, top_fraction
 from erasure.masks.uniform_subset import uniform_subset
+from erasure.work import Work
 
 MaskKind = Literal["salient", "random", "inverse", "all"]
 MASK_KINDS: Final = get_args(MaskKind)
@@ -36,6 +37,9 @@ class MaskInfo:
     """`erasure.storage.hashing.weights_hash` of the component that the mask belongs to."""
     component: str = FIRST_MAIN
     """Which component of the model its weights are of, by its folder in the diffusers layout."""
+
+    work: Work | None = None
+    """What it took to measure it."""
 
     def __post_init__(self) -> None:
         check_density(self.density)

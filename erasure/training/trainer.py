@@ -29,6 +29,7 @@ from erasure.training.split import Combine, SplitGradients
 from erasure.training.step import Step
 from erasure.training.unseen import InTraining
 from erasure.training.update import take_step
+from erasure.work import Counted, Tally, Work
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,6 +165,7 @@ class MaskedTrainer(Generic[B]):
         combine: Combine | None = None,
         origin: Mapping[str, Tensor] | None = None,
         team: Team = ALONE,
+        tally: Tally | None = None,
     ) -> None:
         """Prepare; nothing moves yet.
 
@@ -181,13 +183,16 @@ class MaskedTrainer(Generic[B]):
             origin: name -> value of every parameter of another base, which answers where this
                 network's own start would.
             team: with whom the batches are shared; all are given the same.
+            tally: counts the passes of this process; given where the batches count in it as well.
 
         Raises:
             MaskError: the mask does not fit the network.
         """
         self.config, self._team, self._combine = config, team, combine
         self._batches, self._objective = batches, objective
-        self._denoise = InPrecision(wrap(network), config.precision)
+        self._tally = tally or Tally()
+        self._uncounted = InPrecision(wrap(network), config.precision)
+        self._denoise = Counted(self._uncounted, self._tally)
         self._network, self._device = network, next(network.parameters()).device
         self.selected = SelectedWeights(network, mask)
         self.frozen = FrozenDenoiser(
@@ -203,6 +208,8 @@ class MaskedTrainer(Generic[B]):
         self.optimizer = make_optimizer(config, vectors, rate, fused=True, moments=config.moments)
         self.done = 0
         """Steps taken so far."""
+        self.work: Work | None = Work()
+        """What these steps took, in all processes; None where a resumed state does not say."""
         self._settled: Mapping[str, Tensor] | None = None
 
     def _differing(self, origin: Mapping[str, Tensor]) -> dict[nn.Parameter, Tensor]:
@@ -228,7 +235,7 @@ class MaskedTrainer(Generic[B]):
         """Hold `values` in the network for a block, to draw with it; no step may come within."""
         self.selected.write(self.frozen.average)
         try:
-            yield InTraining(self._network, self._denoise)
+            yield InTraining(self._network, self._uncounted)
         finally:
             if self.frozen.average:
                 self.selected.write_back()
@@ -259,7 +266,7 @@ class MaskedTrainer(Generic[B]):
         self.optimizer.zero_grad(set_to_none=True)
         # What fails below may leave half a step: it must not look like a step that was not taken.
         with memory_errors(f"in step {index + 1} of {config.steps}"):
-            forget, retain = self._accumulate(index)
+            forget, retain, work = self._accumulate(index)
         step = Step(index + 1, forget + retain, forget, retain)
         take_step(
             self.optimizer,
@@ -273,10 +280,12 @@ class MaskedTrainer(Generic[B]):
         self.selected.write_back()
         self.frozen.follow()
         self.done = index + 1
+        if self.work is not None:
+            self.work += work
         return step
 
-    def _accumulate(self, index: int) -> tuple[float, float]:
-        """Gradients and losses, forget and retain, of one batch of the whole team.
+    def _accumulate(self, index: int) -> tuple[float, float, Work]:
+        """Gradients, losses (forget and retain) and the work of one batch of the whole team.
 
         Every pass counts by its share of the batch, however the batch is cut, so sums are means.
         """
@@ -300,9 +309,10 @@ class MaskedTrainer(Generic[B]):
                     split.backward(share * loss.forget, share * loss.retain)
             losses[0] += share * float(loss.forget.detach())
             losses[1] += share * float(loss.retain.detach())
-        self._team.sum_([losses])
+        work = self._tally.take().row()
+        self._team.sum_([losses, work])
         if split is None or self._combine is None:
             self.selected.sum_gradients(self._team)
         else:
             split.put(self._combine, self._team)
-        return float(losses[0]), float(losses[1])
+        return float(losses[0]), float(losses[1]), Work.of_row(work)

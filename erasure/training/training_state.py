@@ -11,6 +11,7 @@ from erasure.storage.state_file import before, load_last, save_run
 from erasure.training.state_tensors import fitting, restore, state_tensors
 from erasure.training.step import Step
 from erasure.training.trainer import MaskedTrainer
+from erasure.work import Work
 
 FORMAT: Final = "erasure-training-state 1"
 _COLUMNS: Final = ("index", "loss", "forget", "retain")
@@ -61,6 +62,8 @@ def save_state(
     vectors = trainer.selected.vectors
     tensors = state_tensors(vectors, trainer.optimizer, history, _COLUMNS)
     tensors |= {f"average.{name}": value for name, value in trainer.frozen.average.items()}
+    if trainer.work is not None:
+        tensors["work"] = trainer.work.row()
     for other in beside:
         tensors |= other.tensors()
     keep, done = before(path), str(trainer.done)
@@ -86,6 +89,8 @@ def load_state(
         history = restore(state.tensors, vectors, trainer.optimizer, _COLUMNS)
         for name, value in trainer.frozen.average.items():
             value.copy_(state.tensors[f"average.{name}"])
+        counts = state.tensors.get("work")  # versions before did not count
+        trainer.work = None if counts is None else Work.of_row(counts)
         for other in beside:
             other.restore(state.tensors)
         trainer.selected.write_back()

@@ -15,6 +15,7 @@ from erasure.diffusion.denoiser import Denoiser
 from erasure.errors import ConfigError
 from erasure.storage.cache import content_key
 from erasure.training.step import Step
+from erasure.work import Work
 
 _LOOKS: Final = "unseen.looks"
 _VALUE: Final = "unseen.value."
@@ -79,6 +80,8 @@ class UntilUnseen:
     """Steps between two looks."""
     times: int = 3
     """Looks in a row, without a picture of what is erased, that end the training."""
+    cost: Work = field(default_factory=Work)
+    """What one look takes."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """The judge, the pictures and all else that decides what is seen, for the record; plain JSON
     values."""

@@ -169,12 +169,14 @@ def _tell(
         "loss": out / "loss.png",
         "record": out / "erasure.json",
     }
+    from erasure.work import work_said
+
     if as_json:
         counts = {name: getattr(erased, name) for name in ("selected", "moved", "total")}
         same = {"unselected_identical": erased.unselected_identical}
         seconds = {"seconds": dict(erased.seconds)}
         verdict = {"verdict": erased.verdict.to_dict() if erased.verdict else None}
-        more = {"base_read_as": facts, "facts": dict(erased.facts)}
+        more = {"base_read_as": facts, "facts": dict(erased.facts), "work": dict(erased.work)}
         looks = {"until_unseen": erased.curve.to_dict()} if erased.curve else {}
         say({**made, **counts, **same, **more, **looks, **verdict, **seconds}, as_json=True)
         return
@@ -185,6 +187,7 @@ def _tell(
         "unselected": "bit-identical" if erased.unselected_identical else "MOVED",
         **{name.replace("_", " "): _shown(value) for name, value in erased.facts.items()},
         **_looked(erased, concept, out),
+        "work": work_said(erased.work),
         "seconds": round(sum(erased.seconds.values()), 1),
     }
     say({**made, **spoken}, as_json=False)

@@ -4,7 +4,7 @@ Where several processes share the run, all of them draw and the first does the r
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -28,12 +28,13 @@ from erasure.methods import Need
 from erasure.seeds import derived_seed
 from erasure.storage.cache import TensorCache, content_key
 from erasure.storage.hashing import weights_hash
+from erasure.work import Tally
 from pipelines.configs.settings import DataConfig, PicturesConfig
 from pipelines.data.blank import require_content
 from pipelines.data.picture_dataset import DatasetSource, dataset_pictures
 from pipelines.data.picture_folder import folder_pictures
 from pipelines.data.prompt_checks import warn_of_prompts
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter, Request, work_of
 from pipelines.drawing.pictures import Picture
 from pipelines.process.processes import Processes
 from pipelines.process.progress import Reporter, Tick
@@ -63,6 +64,8 @@ class Gatherer:
     reporter: Reporter
     needs: frozenset[Need] = frozenset({"pictures"})
     """What to make: pictures, the concept's prompts, or both."""
+    tally: Tally = field(default_factory=Tally)
+    """Counts what drawing the pictures takes, whether they were in the cache or not."""
     resumes: bool = False
     """Whether the command has `--resume`, which an answer to too little memory then names."""
 
@@ -208,6 +211,7 @@ class Gatherer:
             for n, prompt in enumerate(prompts)
         ]
         drawing = self.config.drawing
+        self.tally.add(work_of(requests, drawing))
         key = content_key(
             model={name: weights_hash(w) for name, w in self.checkpoint.components.items()},
             scheduler=dict(self.checkpoint.description.scheduler),

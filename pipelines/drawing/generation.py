@@ -19,6 +19,7 @@ from erasure.diffusion.denoiser import Condition, join
 from erasure.errors import ConfigError, TrainingError
 from erasure.seeds import initial_noise
 from erasure.training.unseen import InTraining
+from erasure.work import Work
 from pipelines.configs.settings import DrawingConfig, check_size
 from pipelines.drawing.course import Beginning, Course, beginning_of
 from pipelines.drawing.guards import Guard, SafeGuidance
@@ -329,6 +330,17 @@ def in_batches(
         if len(batch) == size:
             yield waiting.pop(kind)
     yield from waiting.values()
+
+
+def work_of(requests: Sequence[Request], config: DrawingConfig) -> Work:
+    """What it takes to draw requests that leave the guidance to the config, each text read once.
+
+    The samplers ask the network once a step, of two samples a picture where it is guided.
+    """
+    guided = config.guidance > 1
+    texts = {r.prompt for r in requests if isinstance(r.prompt, str)} | ({""} if guided else set())
+    passes = len(requests) * config.steps * (2 if guided else 1)
+    return Work(forward=passes, text=len(texts), drawn=len(requests))
 
 
 def draw_all(

@@ -24,6 +24,7 @@ from erasure.storage.tables import build
 from erasure.training.moments import require_eight_bit
 from erasure.training.step import Step
 from erasure.training.unseen import Curve, UntilUnseen
+from erasure.work import Work
 from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import (
     EraseRecipe,
@@ -84,6 +85,8 @@ class Erased:
     """What a judge recognises in the grid; None in all processes but the first."""
     curve: Curve | None = None
     """What a judge saw during the training, where it was asked to end it."""
+    work: Mapping[str, Any] = field(default_factory=dict)
+    """Passes and pictures, all together and by stage, as the record has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +249,17 @@ def run_erasure(
     team.wait()
     with enough_memory("training", of_training(recipe, team.count), device):
         edit = _train(
-            recipe, checkpoint, plan, gathered, mask, out / STATE, team, report, origin, until
+            recipe,
+            checkpoint,
+            plan,
+            gathered,
+            mask,
+            out / STATE,
+            team,
+            report,
+            origin,
+            until,
+            {"draw": data.tally.work},
         )
     verdict = None
     if team.first:
@@ -271,6 +284,7 @@ def run_erasure(
         made.config["facts"],
         verdict,
         edit.curve,
+        made.config["work"],
     )
 
 
@@ -294,6 +308,7 @@ def _train(
     report: Reporter,
     origin: Checkpoint | None,
     until: UntilUnseen | None,
+    spent: Mapping[str, Work],
 ) -> Edit:
     stage = "train" if recipe.training else "solve"
     length = recipe.method.length(mask)
@@ -313,6 +328,7 @@ def _train(
             concepts=[part.concept for part in plan.parts],
             origin=None if origin is None else origin.network,
             until=until,
+            spent=spent,
             record={
                 **({} if origin is None else {"origin_hash": origin.network_hash()}),
                 "recipe": published_text(recipe),

@@ -17,7 +17,7 @@ from erasure.storage.files import atomic
 from erasure.training.unseen import Curve, InTraining, Look, UntilUnseen
 from eval.judges.judge import Judgement
 from pipelines.configs.settings import DrawingConfig, EraseRecipe
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter, Request, work_of
 from pipelines.drawing.plots import plot_looks
 from pipelines.process.processes import Processes
 from pipelines.process.progress import Reporter
@@ -140,8 +140,14 @@ def until_unseen(
         tick(len(concept) + len(neighbours))
     _require_recognised(before, judge, plan)
     report.tell([said(before, plan.concept)])
-    about = team.agreed(lambda: _about(eye, judge))
-    return UntilUnseen(eye=eye, before=before, every=config.every, times=config.times, about=about)
+    return UntilUnseen(
+        eye=eye,
+        before=before,
+        every=config.every,
+        times=config.times,
+        cost=work_of([*concept, *neighbours], recipe.grid.drawing),
+        about=team.agreed(lambda: _about(eye, judge)),
+    )
 
 
 def said(look: Look, concept: str) -> str:

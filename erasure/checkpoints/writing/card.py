@@ -10,6 +10,7 @@ from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.wording import listed
 from erasure.component_names import FIRST_MAIN
+from erasure.work import work_said
 
 _LIMITS: Final = """\
 - Erasure lowers the chance that the concept is drawn; it gives no guarantee. Other words,
@@ -100,6 +101,7 @@ def _table(edit: EditRecord) -> str:
         "weights moved": f"{edit.moved:,}",
         f"{title} before": f"`{_inline(edit.base_hash)}`",
         f"{title} after": f"`{_inline(edit.result_hash)}`" if edit.result_hash else "see header",
+        **({"work": _inline(work)} if (work := work_said(edit.config.get("work"))) else {}),
         "mask": f"`{_inline(edit.mask_hash)}`" if edit.mask_hash else "none",
         "written by": _inline(f"erasure {edit.version}, {edit.created}"),
     }

@@ -25,6 +25,7 @@ from erasure.solving.closed_form import ClosedForm, apply
 from erasure.solving.factors import thinned
 from erasure.solving.quadratic import Quadratic
 from erasure.training.step import Step
+from erasure.work import Counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,13 +170,14 @@ class Mace(ClosedForm):
                 "that learns from pictures"
             )
         network = build_network(task.checkpoint).to(task.device).requires_grad_(False)
-        denoise = task.checkpoint.architecture.denoiser(network)
+        denoise = Counted(task.checkpoint.architecture.denoiser(network), task.tally)
         chosen = [
             rows[n] for n in shuffled(len(rows), 0, self.pictures, self.seed, "mace", concept)
         ]
         conditions = task.data.prompts[torch.tensor(chosen)].to(task.device, torch.float32)
         empty = join([task.data.prompts[torch.tensor([0])]] * len(chosen))
         own = [spans[row].own for row in chosen]
+        task.tally.count(rolled_out=len(chosen))
         noise = torch.stack(
             [
                 torch.randn(

@@ -57,4 +57,5 @@ class ByRollout(ByGradient):
             steps=self.rollout_steps,
             guidance=self.rollout_guidance,
             by=by,
+            tally=task.tally,
         )

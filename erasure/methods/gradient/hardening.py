@@ -21,6 +21,7 @@ from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 from erasure.training.frozen import FrozenDenoiser
+from erasure.work import Tally
 
 STRIDE = 0.2
 """Length of a step of the adversary, as a share of the longest row of the table."""
@@ -62,6 +63,8 @@ class Adversary:
     steps: int
     seed: int
     device: torch.device
+    tally: Tally | None = None
+    """Counts the texts that are read; the passes of the network count themselves."""
 
     def told(self, student: Denoiser, shown: Noisy, position: int) -> Condition:
         """The worst texts for these samples that were found, (B, ...), without gradient.
@@ -76,6 +79,8 @@ class Adversary:
             [derived_seed(self.seed, "harden template", p) % len(self.own) for p in places]
         )
         rows = self._start(which, places)
+        if self.tally is not None:
+            self.tally.count(text=(self.steps + 1) * len(shown))
         limits = longest(self.slots)
         for step in range(self.steps):
             free = [row.detach().requires_grad_() for row in rows]
@@ -193,7 +198,7 @@ def adversary_of(task: Task, steps: int, seed: int) -> Adversary:
     templates = [template for template, _ in made]
     slots = slots_of(text, templates, 1, words, size=_size(task.data))
     own = [words.cut(name)[-1] if words.cut(name) else int(words.ids[0]) for _, name in made]
-    return Adversary(slots, words, torch.tensor(own), steps, seed, task.device)
+    return Adversary(slots, words, torch.tensor(own), steps, seed, task.device, task.tally)
 
 
 def _size(data: ConceptData) -> tuple[int, int]:
