@@ -116,9 +116,9 @@ def told_work(stages: Mapping[str, Work | None]) -> dict[str, Any]:
     return {**total.to_dict(), "stages": each}
 
 
-def work_said(told: object) -> str:
+def work_said(record: object) -> str:
     """One line of what a record says; empty where it says nothing that can be read."""
-    counts = told if isinstance(told, Mapping) else {}
+    counts = record if isinstance(record, Mapping) else {}
     names = {entry.name: counts.get(entry.name) for entry in fields(Work)}
     if not all(type(value) is int and value >= 0 for value in names.values()):
         return ""
