@@ -99,6 +99,20 @@ def test_an_adversary_s_passes_are_counted(name: str, passes: int) -> None:
     assert "text encoders of the adversary, fp32" in {part.what for part in train.held}
 
 
+def test_the_looks_at_a_training_are_in_its_bill() -> None:
+    recipe, planner = demo(until_unseen=True)
+    stages = {stage.name: stage for stage in planner.bill(recipe).stages}
+    look, train = stages["look for the concept"], stages["train"]
+    # 8 of the concept and 16 neighbours, before and after every 25 of 150 steps; 20 guided steps.
+    assert look.passes == (8 + 16) * 7 * 20 * 2
+    held, moved = ({part.what: part.size for part in one.held} for one in (look, train))
+    assert held["moments, fp32"] == moved["moments, fp32"]
+    assert held["VAE and text encoders, fp32"] > 0
+    assert "one full gradient and its places" not in held
+    plain = planner.bill(replace(recipe, until_unseen=False))
+    assert [stage.name for stage in plain.stages] == STAGES
+
+
 def test_a_run_tells_its_bill_before_the_first_picture_is_drawn(tmp_path: Path) -> None:
     place = "pipelines.run.erasing.Gatherer.gather"
     with patch(place, side_effect=ConfigError("here it would draw")):
