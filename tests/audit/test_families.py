@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from support.tiny_models import SD2_LIKE, write_pipeline
+from support.tiny_models import SD2_SMALL, write_pipeline
 from support.tiny_sdxl import write_sdxl
 
 from eval.judges.judge import Judgement
@@ -33,7 +33,7 @@ class Sees:
 
 def write(kind: str, folder: Path) -> Path:
     if kind == "SD 2.x":
-        return write_pipeline(folder, SD2_LIKE)
+        return write_pipeline(folder, SD2_SMALL)
     return write_sdxl(folder)
 
 

@@ -25,15 +25,20 @@ from erasure.checkpoints import (
 from erasure.errors import CheckpointError, DiskError
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def loaded(sd1: Path) -> Checkpoint:
     return read_checkpoint(sd1)
 
 
+@pytest.fixture(scope="module")
+def good(loaded: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_single_file(loaded, tmp_path_factory.mktemp("good") / "good.safetensors").path
+
+
 @pytest.fixture
-def file(loaded: Checkpoint, tmp_path: Path) -> Path:
-    """A good single file."""
-    return write_single_file(loaded, tmp_path / "good.safetensors").path
+def file(good: Path, tmp_path: Path) -> Path:
+    """A good single file to spoil."""
+    return Path(shutil.copy(good, tmp_path))
 
 
 @pytest.fixture

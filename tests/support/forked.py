@@ -21,7 +21,13 @@ import pytest
 
 from support.console import PATIENCE, ROOT, Said
 
-_IMPORTED = ["hypothesis", "pytest", "tiny", "pipelines.run.erasing", "pipelines.evaluation.run"]
+_IMPORTED = [
+    "hypothesis",
+    "pytest",
+    "support.tiny",
+    "pipelines.run.erasing",
+    "pipelines.evaluation.run",
+]
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([*_IMPORTED, "prompts.suites.suites"])
 

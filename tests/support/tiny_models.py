@@ -29,6 +29,16 @@ class Size:
 
 SD1_LIKE = Size()
 SD2_LIKE = Size(linear=True, activation="gelu", prediction_type="v_prediction")
+SD2_SMALL = Size(
+    blocks=(8, 16),
+    layers=1,
+    vae_blocks=(4, 4, 8),
+    vae_layers=1,
+    linear=True,
+    activation="gelu",
+    prediction_type="v_prediction",
+)
+"""What tells SD 2 from SD 1, in a UNet that answers three times as fast."""
 SMALL = Size(blocks=(4, 8), layers=1, vae_layers=1, latent_channels=16)
 WIDTH = 8
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from support.attacked import tiny_checkpoint, tiny_target
 from support.tiny import CPU, seeded, toy_condition, toy_schedule
-from support.tiny_models import SD2_LIKE, write_pipeline
+from support.tiny_models import SD2_SMALL, write_pipeline
 from torch import Tensor
 
 from erasure.attacks import Budget, Target, make_attack
@@ -28,7 +28,7 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("inverted")
     if request.param == "sd1":
         return tiny_target(tiny_checkpoint(folder))
-    return tiny_target(read_checkpoint(write_pipeline(folder / "model", SD2_LIKE)))
+    return tiny_target(read_checkpoint(write_pipeline(folder / "model", SD2_SMALL)))
 
 
 def linear(x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
@@ -71,7 +71,7 @@ def test_random_weights_redraw_a_picture_as_well_as_the_model(
     folder = tmp_path_factory.mktemp("random")
     checkpoint = tiny_checkpoint(folder)
     if target.schedule.prediction == "v_prediction":
-        checkpoint = read_checkpoint(write_pipeline(folder / "other", SD2_LIKE))
+        checkpoint = read_checkpoint(write_pipeline(folder / "other", SD2_SMALL))
     assert target.pictures is not None
     clean = target.pictures.mean[:1]
     attack, empty = Inversion(steps=10, rounds=8), target.told([""])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from support.attacked import tiny_checkpoint, tiny_target
 from support.tiny import CPU, seeded, toy_latents, toy_schedule
-from support.tiny_models import SD2_LIKE, write_pipeline
+from support.tiny_models import SD2_SMALL, write_pipeline
 from support.tiny_sdxl import write_sdxl
 from torch import Tensor
 
@@ -28,7 +28,7 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "sd1":
         return tiny_target(tiny_checkpoint(folder))
     if request.param == "sd2":
-        return tiny_target(read_checkpoint(write_pipeline(folder / "model", SD2_LIKE)))
+        return tiny_target(read_checkpoint(write_pipeline(folder / "model", SD2_SMALL)))
     return tiny_target(read_checkpoint(write_sdxl(folder / "model")))
 
 
