@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure.architectures.layer_names import LayerNames
+from erasure.architectures.lora_names import LoraNames
 from erasure.architectures.scopes import Predicate, in_scope
 from erasure.architectures.text.text_encoders import TokenIds
 from erasure.checkpoints.layout.renaming import Convert
@@ -169,6 +170,8 @@ class Architecture:
     """Which names of the main component no mask may select, such as tables that are no weights."""
     layers: LayerNames
     """How reports cut the main component into blocks and kinds of layer."""
+    lora: LoraNames | None = None
+    """How LoRA files name its layers; None where those of diffusers are the only names known."""
 
     def __repr__(self) -> str:
         return f"Architecture({self.key!r})"

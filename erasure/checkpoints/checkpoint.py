@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from torch import Tensor
 
@@ -43,6 +43,9 @@ class Checkpoint:
     """What was done to it, where an erasure wrote it."""
     notes: tuple[str, ...] = ()
     """What the model did not hold and was taken from elsewhere: a sentence each, to be shown."""
+    merged: tuple[Mapping[str, Any], ...] = ()
+    """LoRA files that were merged into these weights after they were read: for each its name, hash,
+    strength and how many weights it changed, as plain JSON values."""
     kind: TrainingKind = field(default_factory=TrainingKind)
     """Who says what the model predicts and at which noise levels."""
 

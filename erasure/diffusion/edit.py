@@ -40,6 +40,7 @@ from erasure.solving.factors import Factors
 from erasure.storage.cache import content_key
 from erasure.storage.hashing import weights_hash
 from erasure.team import ALONE, Team, require_same
+from erasure.training.low_rank import LowRank
 from erasure.training.selected import moved_outside
 from erasure.training.step import Step
 from erasure.training.trainer import TrainConfig
@@ -60,8 +61,9 @@ class Edit:
     """Whether every unselected weight kept its bits, in training and in `network`: always true, as
     an edit that is not raises an error; said here so that a result can state it."""
     factors: Mapping[str, Factors] = field(default_factory=dict, repr=False)
-    """Name of a weight -> its change as a thin product, of a closed form's weights that were free
-    in full; before rounding to the stored type, so a LoRA of it loses nothing."""
+    """Name of a weight -> its change as a thin product, of what trained factors moved and of a
+    closed form's weights that were free in full; before rounding to the stored type, so a LoRA of
+    it loses nothing."""
     component: str = FIRST_MAIN
     """Which component `network` is, by its folder in the diffusers layout."""
     curve: Curve | None = None
@@ -142,6 +144,7 @@ def erase(
     origin: Mapping[str, Tensor] | None = None,
     until: UntilUnseen | None = None,
     spent: Mapping[str, Work] | None = None,
+    low_rank: LowRank | None = None,
     device: torch.device | None = None,
     checkpointing: bool = False,
     team: Team = ALONE,
@@ -165,6 +168,9 @@ def erase(
             seen.
         spent: stage -> what it took before `data` was encoded, such as drawing its pictures; the
             record counts it with the rest.
+        low_rank: lets a training move factors of the mask's layers in place of their weights; the
+            mask is one of whole layers then, see `erasure.lora.module_mask`. A closed form has
+            factors of its own rank.
         checkpointing: recompute activations in the backward pass; less memory, more time.
         team: shares every batch; all are given the same and get the same edit.
         state: file to keep a training in and to continue from where it exists; None keeps nothing.
@@ -196,6 +202,8 @@ def erase(
                 "the concept is no longer seen; leave until_unseen out, or choose one that trains"
             )
         run = content_key(run=run, until=until.key)
+    if low_rank is not None:
+        run = content_key(run=run, low_rank=repr(low_rank))
     require_same(team, int(run[:15], 16), "model, mask, pictures or settings")
     task = Task(
         checkpoint=checkpoint,
@@ -204,6 +212,7 @@ def erase(
         device=device or torch.device("cpu"),
         checkpointing=checkpointing,
         origin=origin,
+        low_rank=low_rank,
         team=team,
         keeper=Keeper(state, save_every, run),
         until=until,
@@ -351,7 +360,12 @@ def _finish(
         concept=named[0],
         concepts=named[1],
         objective=repr(method),
-        config={"method": method.name, "facts": dict(outcome.facts), **record},
+        config={
+            "method": method.name,
+            "facts": dict(outcome.facts),
+            **_lora(task, method),
+            **record,
+        },
         density=mask.info.density,
         selected=mask.selected,
         moved=count_moved(checkpoint.network, merged),
@@ -362,6 +376,19 @@ def _finish(
     steps, factors = tuple(history), dict(outcome.factors)
     component, curve = mask.info.component, outcome.curve
     return Edit(merged, provenance, steps, not strays, factors, component, curve)
+
+
+def _lora(task: Task, method: Method) -> dict[str, Any]:
+    """What the record says of an edit that is a LoRA: rank, alpha and the layers."""
+    if task.low_rank is None:
+        return {}
+    own = isinstance(method, TrainConfig)
+    how = task.low_rank
+    ranks = {name: len(one.down) for name, one in task.outcome.factors.items()}
+    said = {"rank": how.rank if own else max(ranks.values(), default=0)}
+    said |= {"alpha": how.strength if own else said["rank"]}
+    modules = [name for name, count in task.mask.counts().items() if count]
+    return {"lora": {**said, "masked": how.masked, "modules": modules}}
 
 
 def package_version() -> str:

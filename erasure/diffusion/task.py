@@ -18,6 +18,7 @@ from erasure.masks.masks import SaliencyMask
 from erasure.solving.factors import Factors
 from erasure.storage.mapped import let_go
 from erasure.team import ALONE, Team
+from erasure.training.low_rank import LowRank, LowRankWeights
 from erasure.training.split import Combine
 from erasure.training.step import Step
 from erasure.training.trainer import MaskedTrainer, Objective, TrainConfig
@@ -61,6 +62,8 @@ class Task:
     """Recompute activations in backward passes."""
     origin: Mapping[str, Tensor] | None = None
     """Weights of the base that answers where a training asks one; the checkpoint itself if none."""
+    low_rank: LowRank | None = None
+    """Lets factors of the mask's layers move in place of their weights; None moves the weights."""
     team: Team = ALONE
     """With whom the work is shared; all are given the same task."""
     keeper: Keeper = field(default_factory=Keeper)
@@ -128,6 +131,7 @@ class Task:
             average_decay=average_decay,
             combine=combine,
             origin=self.origin,
+            low_rank=self.low_rank,
             team=self.team,
             tally=self.tally,
         )
@@ -143,9 +147,23 @@ class Task:
         trainer.widen()
         trainer.selected.release()
         self.keeper.end()
+        if isinstance(trainer.selected, LowRankWeights):
+            self._merge(trainer.selected)
+            return
         del trainer, watching  # what is proved next needs the room of its moments and gradients
         self.outcome.precision = settings.precision
         self.change({k: v.detach().cpu() for k, v in network.state_dict().items()})
+
+    def _merge(self, factors: LowRankWeights) -> None:
+        """Take the base's own weights with the change of their factors added, whatever the
+        precision of the passes."""
+        self.outcome.factors.update(factors.factors())
+        vectors = factors.vectors.values()
+        self.outcome.facts["numbers_of_the_factors"] = sum(v.numel() for v in vectors)
+        for name, change in factors.changes():
+            base = self.checkpoint.network[name]
+            kind = torch.promote_types(base.dtype, torch.float32)
+            self.change({name: (base.double() + change).to(kind)})
 
     def change(self, values: Mapping[str, Tensor]) -> None:
         """Take new values of weights; where the mask does not select, the base's bits stay."""

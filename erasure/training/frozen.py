@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.errors import ConfigError
-from erasure.training.selected import SelectedWeights
+from erasure.training.trainables import Trainables
 
 
 class FrozenDenoiser:
@@ -24,7 +24,7 @@ class FrozenDenoiser:
     def __init__(
         self,
         denoise: Denoiser,
-        selected: SelectedWeights,
+        selected: Trainables,
         *,
         needed: bool,
         decay: float = 1.0,
@@ -81,7 +81,8 @@ class FrozenDenoiser:
         own = {parameter: parameter.data for parameter in self._origin} if outer else {}
         for parameter in own:
             parameter.data = self._origin[parameter].to(parameter.dtype)
-        if outer and not self._origin:
+        asked = outer and (self._selected.apart or not self._origin)
+        if asked:
             self._selected.write(self._base)
         self._depth += 1
         try:
@@ -90,7 +91,7 @@ class FrozenDenoiser:
             self._depth -= 1
             for parameter, values in own.items():
                 parameter.data = values
-            if outer and not self._origin:
+            if asked:
                 self._selected.write_back()
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ from erasure.diffusion.precision import wide
 from erasure.errors import MaskError
 from erasure.masks.positions import Positions
 from erasure.team import Team
+from erasure.training.trainables import sum_over
 
 
 class SelectedWeights:
@@ -26,6 +27,8 @@ class SelectedWeights:
     The vectors are float32, or float64 for parameters of that type. Memory: 4 bytes of value and 4
     of gradient a selected weight, and their `Positions`: a bit a weight, or less.
     """
+
+    apart = False
 
     def __init__(self, network: nn.Module, mask: Mapping[str, Tensor]) -> None:
         """Freeze what the mask leaves out and hook the rest.
@@ -90,22 +93,8 @@ class SelectedWeights:
                 parameter.copy_(flat.view(parameter.shape))
 
     def sum_gradients(self, team: Team) -> None:
-        """Add up the gradients of all processes, in place, vector by vector.
-
-        A vector that has a gradient nowhere keeps none, so that the optimiser passes it over.
-        """
-        if team.count == 1:
-            return
-        vectors = list(self.vectors.values())
-        owners = torch.tensor([vector.grad is not None for vector in vectors], dtype=torch.int64)
-        team.sum_([owners])
-        gradients = []
-        for vector, known in zip(vectors, owners.tolist(), strict=True):
-            if known and vector.grad is None:
-                vector.grad = torch.zeros_like(vector)
-            if vector.grad is not None:
-                gradients.append(vector.grad)
-        team.sum_(gradients)
+        """Add up the gradients of all processes, in place."""
+        sum_over(team, self.vectors)
 
     def release(self) -> None:
         """Take the hooks off; the network keeps its values."""

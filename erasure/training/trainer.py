@@ -23,10 +23,12 @@ from erasure.memory import memory_errors
 from erasure.team import ALONE, Team, share_of
 from erasure.training.clock import cosine, warming
 from erasure.training.frozen import FrozenDenoiser
+from erasure.training.low_rank import LowRank, LowRankWeights
 from erasure.training.optimizers import make_optimizer, require_optimizer
 from erasure.training.selected import SelectedWeights
 from erasure.training.split import Combine, SplitGradients
 from erasure.training.step import Step
+from erasure.training.trainables import Trainables
 from erasure.training.unseen import InTraining
 from erasure.training.update import take_step
 from erasure.work import Counted, Tally, Work
@@ -164,6 +166,7 @@ class MaskedTrainer(Generic[B]):
         average_decay: float = 1.0,
         combine: Combine | None = None,
         origin: Mapping[str, Tensor] | None = None,
+        low_rank: LowRank | None = None,
         team: Team = ALONE,
         tally: Tally | None = None,
     ) -> None:
@@ -182,11 +185,13 @@ class MaskedTrainer(Generic[B]):
                 that of their sum, in one backward pass.
             origin: name -> value of every parameter of another base, which answers where this
                 network's own start would.
+            low_rank: lets factors of the mask's layers move in place of their weights.
             team: with whom the batches are shared; all are given the same.
             tally: counts the passes of this process; given where the batches count in it as well.
 
         Raises:
             MaskError: the mask does not fit the network.
+            ConfigError: the mask or the rank suits no factors.
         """
         self.config, self._team, self._combine = config, team, combine
         self._batches, self._objective = batches, objective
@@ -194,7 +199,11 @@ class MaskedTrainer(Generic[B]):
         self._uncounted = InPrecision(wrap(network), config.precision)
         self._denoise = Counted(self._uncounted, self._tally)
         self._network, self._device = network, next(network.parameters()).device
-        self.selected = SelectedWeights(network, mask)
+        self.selected: Trainables = (
+            SelectedWeights(network, mask)
+            if low_rank is None
+            else LowRankWeights(network, mask, low_rank, seed=config.seed)
+        )
         self.frozen = FrozenDenoiser(
             self._denoise,
             self.selected,

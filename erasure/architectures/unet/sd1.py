@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from erasure.architectures.architecture import Architecture
 from erasure.architectures.autoencoder import build_autoencoder, latent_shape
+from erasure.architectures.lora_names import LoraNames
 from erasure.architectures.text.clip_towers import build_tokenizers
 from erasure.architectures.unet import stable_diffusion as sd
 from erasure.architectures.unet.names import UNET_LAYERS
@@ -50,4 +51,9 @@ SD1: Final = Architecture(
     scopes=UNET_SCOPES,
     never_masked=sd.nothing,
     layers=UNET_LAYERS,
+    lora=LoraNames(
+        original=False,
+        text={"text_encoder": ("lora_te", "lora_te1")},
+        version={"epsilon": "sd_v1", "v_prediction": "sd_v1"},
+    ),
 )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from erasure.architectures.lora_names import LoraNames
 from erasure.architectures.unet import stable_diffusion as sd
 from erasure.architectures.unet.sd1 import SD1
 
@@ -28,4 +29,9 @@ SD2: Final = replace(
     marked="bias",
     suits=_suits,
     check_configs=partial(sd.check_configs, title=_TITLE),
+    lora=LoraNames(
+        original=False,
+        text={"text_encoder": ("lora_te", "lora_te1")},
+        version={"epsilon": "sd_v2", "v_prediction": "sd_v2_v"},
+    ),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor
 
+from erasure.architectures.lora_names import LoraNames
 from erasure.architectures.text.clip_towers import build_tokenizer, build_tower, projected_clip_of
 from erasure.architectures.text.text_encoders import POOLED, TIME_IDS, TextEncoderPair, with_size
 from erasure.architectures.unet import stable_diffusion as sd
@@ -97,4 +98,9 @@ SDXL: Final = replace(
     sample=_sample,
     with_size=with_size,
     one_size=True,
+    lora=LoraNames(
+        original=True,
+        text={"text_encoder": ("lora_te1",), "text_encoder_2": ("lora_te2",)},
+        version=dict.fromkeys(("epsilon", "v_prediction"), "sdxl_base_v1-0"),
+    ),
 )

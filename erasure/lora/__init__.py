@@ -1,0 +1,1 @@
+"""Thin factors of layers: which layers have them, the files that hold them, and merging them."""

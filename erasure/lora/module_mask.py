@@ -1,0 +1,92 @@
+"""What a mask of single weights means to factors, which move a layer as a whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from erasure.errors import ConfigError
+from erasure.lora.layers import has_factors
+from erasure.masks.masks import SaliencyMask
+from erasure.training.low_rank import LowRank
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModuleMask:
+    """A mask that factors can follow."""
+
+    mask: SaliencyMask
+    """The same names; nothing is selected of weights that have no factors."""
+    layers: tuple[str, ...]
+    """Names of the weights of which it selects any."""
+    left_out: tuple[str, ...]
+    """Weights that the mask selects and that have no factors: biases, norms and tables."""
+    said: str
+    """What became of the mask, a sentence."""
+
+
+def module_mask(mask: SaliencyMask, weights: Mapping[str, Tensor], how: LowRank) -> ModuleMask:
+    """Choose the layers whose factors move.
+
+    With `modules`, the layers are taken in the order of the share of their weights that the mask
+    selects, until they hold as many weights as the mask selects in all layers together: a random
+    or an inverse mask stays a control of a salient one, of as many weights. Among equal shares the
+    earlier layer comes first. With `dense` the mask stays as it is.
+
+    Args:
+        mask: of single weights.
+        weights: of the network, by the names of the mask.
+
+    Raises:
+        ConfigError: the mask selects no weight of a linear or convolution layer.
+    """
+    counts = mask.counts()
+    able = [name for name in counts if has_factors(name, weights[name])]
+    left = tuple(name for name, count in counts.items() if count and name not in set(able))
+    wanted = sum(counts[name] for name in able)
+    if not wanted:
+        raise ConfigError(
+            "the mask selects no weight of a linear or convolution layer, the only ones that have "
+            "factors; choose another scope, or leave --as lora out"
+        )
+    if how.masked == "dense":
+        entries = {n: e if n in set(able) else torch.zeros_like(e) for n, e in mask.entries.items()}
+        layers = tuple(name for name in able if counts[name])
+    else:
+        layers = _first(able, counts, mask.entries, wanted)
+        entries = {n: torch.full_like(e, n in set(layers)) for n, e in mask.entries.items()}
+    changed = SaliencyMask(entries, mask.info)
+    return ModuleMask(changed, layers, left, _said(mask, how, able, layers, left))
+
+
+def _first(
+    able: list[str], counts: Mapping[str, int], entries: Mapping[str, Tensor], wanted: int
+) -> tuple[str, ...]:
+    """The layers with the largest shares, which hold `wanted` weights or a layer's more."""
+    ranked = sorted(able, key=lambda name: -counts[name] / entries[name].numel())
+    taken: set[str] = set()
+    held = 0
+    for name in ranked:
+        if held >= wanted:
+            break
+        taken.add(name)
+        held += entries[name].numel()
+    return tuple(name for name in able if name in taken)
+
+
+def _said(
+    mask: SaliencyMask,
+    how: LowRank,
+    able: list[str],
+    layers: tuple[str, ...],
+    left: tuple[str, ...],
+) -> str:
+    cut = ", their change cut down to the mask" if how.masked == "dense" else ""
+    said = f"factors of rank {how.rank} move {len(layers)} of {len(able)} layers{cut}"
+    if not left:
+        return said
+    return (
+        f"{said}; {len(left)} biases, norms and tables that the mask selects have no factors and "
+        "stay"
+    )

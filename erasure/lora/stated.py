@@ -1,0 +1,85 @@
+"""What a LoRA file says of itself in its header: its alphas, and the family it was made for."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from erasure.errors import CheckpointError
+from erasure.lora.names import Place
+from erasure.storage.tensor_file import TensorFile
+
+ADAPTER: Final = "lora_adapter_metadata"
+"""Where diffusers writes the settings of peft: JSON, keys with the component in front."""
+_FAMILY: Final = ("modelspec.architecture", "ss_base_model_version")
+_MARKS: Final = {
+    "double_blocks_": "a LoRA of FLUX",
+    "single_transformer_blocks": "a LoRA of FLUX",
+    "joint_blocks_": "a LoRA of Stable Diffusion 3",
+    "lora_te2_": "a LoRA of Stable Diffusion XL",
+    "text_encoder_2.": "a LoRA of Stable Diffusion XL",
+    "unet_input_blocks_": "a LoRA of Stable Diffusion XL",
+    "unet_output_blocks_": "a LoRA of Stable Diffusion XL",
+    "lora_te_": "a LoRA of Stable Diffusion 1.x or 2.x",
+}
+"""Part of a key -> what files with such keys are."""
+
+
+def stated_family(file: TensorFile) -> str:
+    """What a file is by its header or its keys, as a half sentence; empty where neither says."""
+    for key in _FAMILY:
+        if file.metadata.get(key):
+            return f"it states {key} {file.metadata[key]!r:.80}"
+    for mark, kind in _MARKS.items():
+        if any(mark in key for key in file.tensors):
+            return f"by its names it is {kind}"
+    return ""
+
+
+def stated_alpha(metadata: Mapping[str, str], place: Place, source: str) -> float | None:
+    """The alpha of a layer in the settings of peft; None where a header has none.
+
+    Raises:
+        CheckpointError: the entry is damaged.
+    """
+    if ADAPTER not in metadata:
+        return None
+    again = "get it again from its source"
+    try:
+        settings = json.loads(metadata[ADAPTER])
+    except (ValueError, RecursionError) as err:
+        raise CheckpointError(f"{source} has {ADAPTER} that is no JSON; {again}") from err
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{source} has {ADAPTER} that is no table; {again}")
+    if settings.get(f"{place.component}.use_rslora"):
+        raise CheckpointError(
+            f"{source} states use_rslora, whose factors are scaled in another way and are not read "
+            "here; merge it with the tool that made it"
+        )
+    alpha = _patterned(settings.get(f"{place.component}.alpha_pattern"), place.module)
+    if alpha is None:
+        alpha = settings.get(f"{place.component}.lora_alpha")
+    if alpha is None:
+        return None
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        raise CheckpointError(
+            f"{source} states the alpha {alpha!r:.60} for {place.module}; {again}"
+        )
+    return float(alpha)
+
+
+def _patterned(patterns: Any, module: str) -> Any:  # noqa: ANN401
+    """The value of the first pattern that a module's name ends with, as peft reads them.
+
+    peft takes the patterns for regular expressions. Those of a file are hostile until checked, so
+    only plain names are followed here, with an anchor before them or not.
+    """
+    if not isinstance(patterns, dict):
+        return None
+    for pattern, value in patterns.items():
+        plain = re.sub(r"\\(.)", r"\1", str(pattern))
+        name = plain.removeprefix("^")
+        if module == name or (plain == name and module.endswith(f".{name}")):
+            return value
+    return None

@@ -1,0 +1,219 @@
+"""Write LoRA files: thin factors, or full differences, by kohya's names or those of diffusers."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.errors import CheckpointError
+from erasure.lora.extracting import moved
+from erasure.lora.names import Naming, Place, spelled
+from erasure.lora.stated import ADAPTER
+from erasure.solving.factors import Factors
+from erasure.storage.disk import refuse_existing
+from erasure.storage.tensor_file import DATA_HASH, write_tensors
+
+_OURS: Final = "erasure."
+"""Before the words of a header that are of this package."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenLora:
+    """What came out."""
+
+    path: Path
+    layers: int
+    rank: int
+    """The largest of any layer; 0 of full differences."""
+    alpha: float
+    """The same of every layer of a file with kohya's names; 0 of full differences."""
+    numbers: int
+    """How many numbers the file holds."""
+
+
+def write_lora(
+    path: Path,
+    factors: Mapping[str, Factors],
+    checkpoint: Checkpoint,
+    *,
+    naming: Naming = "kohya",
+    alpha: float | None = None,
+    dtype: torch.dtype = torch.float32,
+    words: Mapping[str, str] | None = None,
+    force: bool = False,
+) -> WrittenLora:
+    """Write factors of the main component's weights; every layer's alpha is stated.
+
+    With kohya's names all layers have one alpha, whatever their ranks: some readers look at one
+    alone. What is added is alpha / rank up down in every reader, so the factors are scaled to it.
+    With the names of diffusers each layer's alpha is its rank, so that readers that pass over the
+    header's settings add the same.
+
+    Args:
+        path: ends in `.safetensors`.
+        factors: name of a weight -> what is added to it.
+        checkpoint: whose layers they are.
+        alpha: of kohya's form; the largest rank if none.
+        dtype: type of the numbers.
+        words: of this package, for the header.
+        force: replace what is there.
+
+    Raises:
+        CheckpointError: wrong ending, path in the way, no factors, or a number that is not finite
+            in the type.
+        ConfigError: the family has no such names.
+    """
+    require_place(path, force=force)
+    if not factors:
+        raise CheckpointError("there are no factors to write; give an edit that has any")
+    ranks = {name: len(one.down) for name, one in factors.items()}
+    top = max(ranks.values())
+    names = spelled(checkpoint, naming)
+    main = checkpoint.architecture.main
+    common = float(top if alpha is None else alpha)
+    tensors: dict[str, Tensor] = {}
+    for name, one in factors.items():
+        key = names[Place(main, name.removesuffix(".weight"))]
+        shape = checkpoint.network[name].shape
+        scale = ranks[name] / common if naming == "kohya" else 1.0
+        up, down = (scale * one.up).float(), one.down.float().reshape(-1, *shape[1:])
+        up = up if len(shape) == 2 else up[:, :, None, None]
+        parts = (".lora_up", ".lora_down") if naming == "kohya" else (".lora_B", ".lora_A")
+        tensors |= {f"{key}{parts[0]}.weight": up, f"{key}{parts[1]}.weight": down}
+        if naming == "kohya":
+            tensors[f"{key}.alpha"] = torch.tensor(common)
+    require_finite(tensors, dtype)
+    header = _header(checkpoint, words or {})
+    if naming == "kohya":
+        header |= _kohya_words(checkpoint, factors, top, common)
+    else:
+        header[ADAPTER] = json.dumps(_peft(main, ranks), sort_keys=True)
+    write_tensors(path, tensors, header, dtype=dtype)
+    numbers = sum(t.numel() for t in tensors.values())
+    return WrittenLora(path, len(factors), top, common, numbers)
+
+
+def write_differences(
+    path: Path,
+    before: Checkpoint,
+    after: Checkpoint,
+    *,
+    dtype: torch.dtype = torch.float32,
+    words: Mapping[str, str] | None = None,
+    force: bool = False,
+) -> tuple[WrittenLora, float]:
+    """Write whole differences of all weights that moved: `NAME.diff`, of a bias `NAME.diff_b`.
+
+    ComfyUI and A1111 read them as they read a LoRA. Zeros are written too, so such a file is as
+    large as the layers that moved. A1111 looks at a bias only beside a weight's difference, so one
+    of zeros stands beside a bias that moved alone.
+
+    Returns:
+        What was written, and the largest distance of a weight from the edited one when a reader
+        adds them in float32 and stores the sum in the base's type.
+
+    Raises:
+        CheckpointError: as `write_lora`; the two are equal, or no pair of base and edit.
+    """
+    require_place(path, force=force)
+    names = spelled(before, "kohya")
+    main = before.architecture.main
+    tensors: dict[str, Tensor] = {}
+    off = 0.0
+    for name, change in moved(before.network, after.network):
+        module, _, kind = name.rpartition(".")
+        key = names.get(Place(main, module))
+        if key is None or kind not in ("weight", "bias"):
+            raise CheckpointError(
+                f"{name} moved, and LoRA files have no name for it; give --to patch"
+            )
+        stored = change.to(dtype)
+        tensors[f"{key}.diff" if kind == "weight" else f"{key}.diff_b"] = stored
+        old, new = before.network[name], after.network[name]
+        sums = (old.float() + stored.float()).to(old.dtype).double()
+        off = max(off, float((sums - new.double()).abs().max()))
+    for name in [n for n in tensors if n.endswith(".diff_b")]:
+        weight = f"{name.removesuffix('_b')}"
+        if weight not in tensors:
+            place = next(p for p, key in names.items() if f"{key}.diff" == weight)
+            tensors[weight] = torch.zeros(before.network[place.weight].shape, dtype=dtype)
+    require_finite(tensors, dtype)
+    write_tensors(path, tensors, _header(before, words or {}), dtype=dtype)
+    numbers = sum(t.numel() for t in tensors.values())
+    layers = sum(name.endswith(".diff") for name in tensors)
+    return WrittenLora(path, layers, 0, 0.0, numbers), off
+
+
+def require_place(path: Path, *, force: bool) -> None:
+    """Raise CheckpointError where a LoRA file cannot go to a path."""
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"{path} must end in .safetensors, so that other tools read it")
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; give the path of a file")
+    refuse_existing(path, force=force)
+
+
+def require_finite(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+    """Raise CheckpointError where a number is not finite in the type that it is written in."""
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor.to(dtype)).all()):
+            raise CheckpointError(
+                f"{name} is not finite as {dtype}; give a wider type with --dtype fp32"
+            )
+
+
+def _header(checkpoint: Checkpoint, words: Mapping[str, str]) -> dict[str, str]:
+    """What says whose LoRA it is: of ModelSpec 1.0.1, and of this package."""
+    prediction = checkpoint.description.prediction_type
+    family = checkpoint.architecture.modelspec.get(prediction, checkpoint.architecture.key)
+    return {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{family}/lora",
+        "modelspec.implementation": "sgm",
+        "modelspec.prediction_type": "v" if prediction.startswith("v") else prediction,
+        DATA_HASH: "",
+        **{f"{_OURS}{key}": value for key, value in words.items()},
+    }
+
+
+def _kohya_words(
+    checkpoint: Checkpoint, factors: Mapping[str, Factors], rank: int, alpha: float
+) -> dict[str, str]:
+    """The least that kohya's own extractor writes."""
+    names = checkpoint.architecture.lora
+    assert names is not None
+    prediction = checkpoint.description.prediction_type
+    kernels = any(checkpoint.network[name].dim() == 4 for name in factors)
+    version = names.version.get(prediction, "")
+    own = {"conv_dim": str(rank), "conv_alpha": str(alpha)} if kernels else {}
+    return {
+        "ss_v2": str(version.startswith("sd_v2")),
+        "ss_base_model_version": version,
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(rank),
+        "ss_network_alpha": str(alpha),
+        "ss_network_args": json.dumps(own),
+    }
+
+
+def _peft(main: str, ranks: Mapping[str, int]) -> dict[str, Any]:
+    """The settings of peft as diffusers writes them: every layer's alpha is its rank."""
+    common = Counter(ranks.values()).most_common(1)[0][0]
+    modules = {name.removesuffix(".weight"): rank for name, rank in ranks.items()}
+    others = {f"^{name}": rank for name, rank in modules.items() if rank != common}
+    settings = {
+        "r": common,
+        "lora_alpha": common,
+        "rank_pattern": others,
+        "alpha_pattern": others,
+        "target_modules": sorted(modules),
+        "lora_bias": False,
+        "use_dora": False,
+    }
+    return {f"{main}.{key}": value for key, value in settings.items()}
