@@ -26,7 +26,9 @@ class ModuleMask:
     """What became of the mask, a sentence."""
 
 
-def module_mask(mask: SaliencyMask, weights: Mapping[str, Tensor], how: LowRank) -> ModuleMask:
+def module_mask(
+    mask: SaliencyMask, weights: Mapping[str, Tensor], how: LowRank, *, own_rank: bool = False
+) -> ModuleMask:
     """Choose the layers whose factors move.
 
     With `modules`, the layers are taken in the order of the share of their weights that the mask
@@ -37,6 +39,7 @@ def module_mask(mask: SaliencyMask, weights: Mapping[str, Tensor], how: LowRank)
     Args:
         mask: of single weights.
         weights: of the network, by the names of the mask.
+        own_rank: whether the method solves for factors of its own rank.
 
     Raises:
         ConfigError: the mask selects no weight of a linear or convolution layer.
@@ -57,7 +60,8 @@ def module_mask(mask: SaliencyMask, weights: Mapping[str, Tensor], how: LowRank)
         layers = _first(able, counts, mask.entries, wanted)
         entries = {n: torch.full_like(e, n in set(layers)) for n, e in mask.entries.items()}
     changed = SaliencyMask(entries, mask.info)
-    return ModuleMask(changed, layers, left, _said(mask, how, able, layers, left))
+    rank = "their own rank" if own_rank else f"rank {how.rank}"
+    return ModuleMask(changed, layers, left, _said(rank, how, able, layers, left))
 
 
 def _first(
@@ -76,14 +80,14 @@ def _first(
 
 
 def _said(
-    mask: SaliencyMask,
+    rank: str,
     how: LowRank,
     able: list[str],
     layers: tuple[str, ...],
     left: tuple[str, ...],
 ) -> str:
     cut = ", their change cut down to the mask" if how.masked == "dense" else ""
-    said = f"factors of rank {how.rank} move {len(layers)} of {len(able)} layers{cut}"
+    said = f"factors of {rank} move {len(layers)} of {len(able)} layers{cut}"
     if not left:
         return said
     return (

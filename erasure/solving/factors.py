@@ -32,6 +32,13 @@ def joined(parts: Sequence[Factors]) -> Factors:
     return thinned(torch.cat([p.up for p in parts], 1), torch.cat([p.down for p in parts]))
 
 
+def balanced(factors: Factors) -> Factors:
+    """The same product with both sides of each direction equally long, which suits narrow types."""
+    up, down = factors.up.norm(dim=0), factors.down.norm(dim=1)
+    share = torch.where((up > 0) & (down > 0), (down / up).sqrt(), torch.ones_like(up))
+    return Factors(factors.up * share, factors.down / share[:, None])
+
+
 def thinned(up: Tensor, down: Tensor) -> Factors:
     """The same product (o, N) @ (N, d) by as few directions as it has; exact but for rounding."""
     (left, first), (right, second) = torch.linalg.qr(up), torch.linalg.qr(down.T)

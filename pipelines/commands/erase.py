@@ -39,6 +39,14 @@ def erase(
             "data.size=512; again for more.",
         ),
     ] = None,
+    moves: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="weights|lora",
+            help="What moves: weights, or thin factors of layers in their place.",
+        ),
+    ] = None,
     concepts: Annotated[
         Path | None, typer.Option("--concepts", help="File of concepts to forget, one a line.")
     ] = None,
@@ -64,17 +72,17 @@ def erase(
     """Make a checkpoint forget a concept.
 
     Writes OUT/model (diffusers folder), mask.safetensors, grid.png, loss.png, loss.csv,
-    density.png, recipe.toml and erasure.json, with --until-unseen also unseen.csv and unseen.png.
-    What is not given here comes from the recipe, then from the defaults of the model's kind.
-    `accelerate launch -m pipelines.cli erase ...`, on a CPU `torchrun --nproc_per_node 2 -m
-    pipelines.cli erase ...`, shares the work among processes.
+    density.png, recipe.toml and erasure.json, with --as lora also lora.safetensors, with
+    --until-unseen also unseen.csv and unseen.png. What is not given here comes from the recipe,
+    then from the defaults of the model's kind. `accelerate launch -m pipelines.cli erase ...`, on a
+    CPU `torchrun --nproc_per_node 2 -m pipelines.cli erase ...`, shares the work among processes.
     """
     from pipelines.configs.concepts import named_concepts, over_file
     from pipelines.configs.recipe_files import merge
     from pipelines.early import refuse_both, refuse_early
 
     refuse_both(resume=resume, force=force)
-    options = merge(_named_in(options, concepts), _of_own_options(method, retain_prompts))
+    options = merge(_named_in(options, concepts), _of_own_options(method, retain_prompts, moves))
     refuse_early(options, recipe)
     from pipelines.configs.set_options import with_settings
     from pipelines.planning import planning
@@ -113,13 +121,16 @@ def _named_in(options: dict[str, Any], file: Path | None) -> dict[str, Any]:
     return named_concepts({**options, "concepts": names}) if names else options
 
 
-def _of_own_options(method: str | None, retain_prompts: Path | None) -> dict[str, Any]:
+def _of_own_options(
+    method: str | None, retain_prompts: Path | None, moves: str | None
+) -> dict[str, Any]:
     """What the options say that no field takes as they are."""
     from prompts.files import read_prompts
 
     is_code = method is not None and ":" in method
     return table(
         code=method if is_code else None,
+        moves=moves,
         method__name=None if is_code else method,
         data__retain_prompts=None if retain_prompts is None else read_prompts(retain_prompts),
     )
@@ -169,6 +180,8 @@ def _tell(
         "loss": out / "loss.png",
         "record": out / "erasure.json",
     }
+    if erased.lora is not None:
+        made["lora"] = erased.lora
     from erasure.work import work_said
 
     if as_json:

@@ -21,6 +21,8 @@ from pipelines.run.claims import claim
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
 
+FORMS: Final = ("diffusers", "single-file", "patch", "lora", "diff")
+"""What `--to` may be."""
 DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 """Name on the command line -> name in torch."""
 
@@ -28,9 +30,27 @@ DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 def export(
     model: Model,
     out: Out,
-    to: Annotated[str, typer.Option(help="diffusers, single-file or patch.")] = "single-file",
+    to: Annotated[
+        str, typer.Option(help="diffusers, single-file, patch, lora, or diff: full differences.")
+    ] = "single-file",
     base: Annotated[
-        str | None, typer.Option(help="For a patch: the model before the erasure.")
+        str | None,
+        typer.Option(help="For a patch, a LoRA or a diff: the model before the erasure."),
+    ] = None,
+    naming: Annotated[
+        str | None,
+        typer.Option(
+            help="For a LoRA: kohya, which ComfyUI, A1111 and diffusers read, or diffusers. "
+            "[default: kohya]",
+        ),
+    ] = None,
+    rank: Annotated[int | None, typer.Option(help="For a LoRA: its rank in each layer.")] = None,
+    energy: Annotated[
+        float | None,
+        typer.Option(
+            help="For a LoRA: the share of each layer's change to keep, by as many ranks as it "
+            "needs. [default: all of a run's own factors, else 0.99]",
+        ),
     ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="fp32, fp16 or bf16. [default: each weight's own]")
@@ -43,10 +63,12 @@ def export(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a folder, a single file that others load, or a patch.
+    """Write a folder, a single file that others load, a patch, or a LoRA.
 
     A single file has the layout that ComfyUI, A1111 and others read. A patch holds the weights that
     moved since --base; `erasure patch apply` and `remove` turn one model into the other, exactly.
+    A LoRA holds the factors of a run, without loss where the run has them, else those nearest to
+    the difference from --base; a diff holds that difference whole, by the same names.
     """
     from pipelines.early import require_model_name
 
@@ -60,32 +82,39 @@ def export(
     from erasure.checkpoints.writing.folder import write_folder
     from erasure.checkpoints.writing.modelspec import ModelSpec
     from erasure.checkpoints.writing.single_file import write_single_file
-    from erasure.errors import ConfigError
     from pipelines.run.model_facts import notice, tell_model
     from pipelines.run.models import open_model
 
-    if to not in ("diffusers", "single-file", "patch"):
-        raise ConfigError(f"--to is {to!r}; give diffusers, single-file or patch")
-    if (base is None) == (to == "patch"):
-        raise ConfigError("--base is for --to patch, which needs it: give both or neither")
-    if to == "patch" and dtype is not None:
-        raise ConfigError("a patch keeps each weight's own type; leave --dtype out")
-    if title is not None and to != "single-file":
-        raise ConfigError(
-            f"--title is {title!r}, and --to {to} writes no title; leave --title out, or give "
-            "--to single-file"
-        )
-    if dtype is not None and dtype not in DTYPES:
-        raise ConfigError(f"--dtype is {dtype!r}; give {', '.join(DTYPES)}, or leave it out")
+    _refuse_wrong(to, base, dtype, title)
+    _refuse_unread(to, naming=naming, rank=rank, energy=energy)
     claim(out)
     kind: torch.dtype | None = getattr(torch, DTYPES[dtype]) if dtype else None
     checkpoint = open_model(
         model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
     )
     facts = tell_model(checkpoint)
+    before = None
     if base is not None:
         before = open_model(base, allow_pickle=allow_pickle, prediction=prediction)
+    if to == "patch":
+        assert before is not None
         say(_export_patch(before, checkpoint, out, force=force), as_json=as_json)
+        return
+    if to in ("lora", "diff"):
+        from erasure.lora.extracting import size_of
+        from pipelines.run.exporting_lora import export_differences, export_lora
+
+        typed = {"dtype": kind or torch.float32, "force": force}
+        if to == "diff":
+            assert before is not None
+            made = export_differences(checkpoint, before, out, **typed)
+        else:
+            size = size_of(rank, energy)
+            made = export_lora(
+                model, checkpoint, before, out, naming=naming or "kohya", size=size, **typed
+            )
+        notice([f"notice: {sentence}" for sentence in made.notices])
+        say(made.for_machines() if as_json else made.for_people(), as_json=as_json)
         return
     misread: tuple[str, ...] = ()
     if to == "diffusers":
@@ -101,6 +130,45 @@ def export(
     if as_json:
         result |= {"read_as": facts, "notices": list(misread)}
     say(result, as_json=as_json)
+
+
+def _refuse_wrong(to: str, base: str | None, dtype: str | None, title: str | None) -> None:
+    """Raise ConfigError for options that do not go together."""
+    from erasure.errors import ConfigError
+
+    if to not in FORMS:
+        raise ConfigError(f"--to is {to!r}; give {', '.join(FORMS[:-1])} or {FORMS[-1]}")
+    if base is None and to in ("patch", "diff"):
+        raise ConfigError(f"--to {to} needs --base; give the model before the erasure")
+    if base is not None and to not in ("patch", "diff", "lora"):
+        raise ConfigError(
+            f"--base is for --to patch, lora or diff, and --to is {to}; leave --base out"
+        )
+    if to == "patch" and dtype is not None:
+        raise ConfigError("a patch keeps each weight's own type; leave --dtype out")
+    if title is not None and to != "single-file":
+        raise ConfigError(
+            f"--title is {title!r}, and --to {to} writes no title; leave --title out, or give "
+            "--to single-file"
+        )
+    if dtype is not None and dtype not in DTYPES:
+        raise ConfigError(f"--dtype is {dtype!r}; give {', '.join(DTYPES)}, or leave it out")
+
+
+def _refuse_unread(to: str, **options: Any) -> None:  # noqa: ANN401
+    """Raise ConfigError for options of a LoRA that would not be read, or are out of range."""
+    from erasure.errors import ConfigError
+    from erasure.lora.extracting import size_of
+    from erasure.lora.names import NAMINGS
+
+    for name, value in options.items():
+        if value is not None and to != "lora":
+            raise ConfigError(
+                f"--{name} is {value} and would not be read, as it is for --to lora; leave it out"
+            )
+    if options["naming"] not in (None, *NAMINGS):
+        raise ConfigError(f"--naming is {options['naming']!r}; give {' or '.join(NAMINGS)}")
+    size_of(options["rank"], options["energy"])
 
 
 def _export_patch(

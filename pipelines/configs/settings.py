@@ -9,6 +9,7 @@ from erasure.diffusion.saliency import SaliencyConfig
 from erasure.errors import ConfigError
 from erasure.methods import Method, Need, SalUn
 from erasure.storage.tables import build
+from erasure.training.low_rank import LowRank
 from erasure.training.trainer import TrainConfig
 from pipelines.configs.concepts import named_concepts, over_file
 from pipelines.configs.method_table import build_method, converted, kind_in
@@ -174,6 +175,11 @@ class EraseRecipe:
     until_unseen: bool = False
     """End the training when the judge no longer recognises the concept, and keep the state that
     harmed its neighbours least."""
+    moves: Literal["weights", "lora"] | None = None
+    """What moves: weights, or thin factors of layers in their place; weights if none is given."""
+    low_rank: LowRank = field(default_factory=LowRank)
+    loras: tuple[str, ...] = ()
+    """A LoRA file to merge into the model first, as FILE or FILE:STRENGTH, such as style:0.8."""
     code: str | None = None
     """A method of the user's own, `module:Class` or `FILE.py:Class`."""
     method: Method = field(default_factory=SalUn)
@@ -199,6 +205,11 @@ class EraseRecipe:
     def training(self) -> TrainConfig | None:
         """Settings of the optimiser; None where the method has none."""
         return self.method if isinstance(self.method, TrainConfig) else None
+
+    @property
+    def factors(self) -> LowRank | None:
+        """Factors that move in place of weights; None where weights move."""
+        return self.low_rank if self.moves == "lora" else None
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -247,7 +258,13 @@ def _unread(recipe: EraseRecipe) -> dict[str, str]:
         rows=getattr(recipe.method, "reads_rows", False),
         frozen="frozen" in recipe.method.needs,
         trains=recipe.training is not None,
-    ) | ({} if recipe.concepts else {"concepts": "there is a single concept"})
+    ) | _empty(recipe)
+
+
+def _empty(recipe: EraseRecipe) -> dict[str, str]:
+    """Key of a list that holds nothing -> why it says nothing."""
+    lists = {"concepts": "there is a single concept", "loras": "it names no file"}
+    return {key: why for key, why in lists.items() if not getattr(recipe, key)}
 
 
 def _resolved(tables: dict[str, Any], canvas: bool) -> EraseRecipe:

@@ -35,6 +35,8 @@ _UNSEEN: Final = tuple(f"unseen.{key}" for key in ("every", "times", "pictures",
 _DRAWING: Final = ("data.drawing.steps", "data.drawing.guidance")
 """How pictures are drawn. The batch is not among these, as one option sets that of the grid with
 it."""
+_FACTORS: Final = ("low_rank.rank", "low_rank.alpha", "low_rank.masked", "low_rank")
+"""The settings of factors, and last the table itself, which is not saved where none is read."""
 _FLAGS: Final = flags(ERASE) | flags(EVALUATE)
 """Key of a recipe -> its flag; the others have none."""
 
@@ -61,6 +63,7 @@ def unread_by_erasure(
         trains: whether the method takes steps of a training.
     """
     unread = dict(_of_mask(tables)) | dict(_of_rest(tables))
+    unread |= dict.fromkeys(_FACTORS, why) if (why := _of_factors(tables, trains)) else {}
     if (judge := tables.get("judge")) is None or not _is_model(str(judge)):
         unread["labels"] = "the judge is no model given by folder or hub id"
     method, mask = _at(tables, "method.name"), tables.get("mask")
@@ -85,6 +88,14 @@ def unread_by_erasure(
         why = "the file of data.rows says it of each row"
         unread |= dict.fromkeys(("method.action", "method.strength"), why)
     return unread
+
+
+def _of_factors(tables: Tables, trains: bool) -> str:
+    """Why the settings of factors would not be read; empty where they are."""
+    if tables.get("moves") != "lora":
+        return "weights move and no factors; give --as lora"
+    method = _at(tables, "method.name")
+    return "" if trains else f"the method {method} solves for factors of its own rank"
 
 
 def unread_by_evaluation(tables: Tables) -> dict[str, str]:

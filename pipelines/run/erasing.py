@@ -44,11 +44,13 @@ from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import cell_judge
 from pipelines.run.cell_verdict import CellVerdict
 from pipelines.run.looking import until_unseen, write_curve
-from pipelines.run.masking import make_mask, named_mask
+from pipelines.run.masking import make_mask, mask_of_layers, named_mask, require_factors
 from pipelines.run.memory import enough_memory, of_drawing, of_saliency, of_training
+from pipelines.run.merging_loras import merged_base
 from pipelines.run.models import is_canvas, open_model, pick_device
 from pipelines.run.run_folder import (
     LOOKS,
+    LORA,
     MASK,
     MODEL,
     RECIPE,
@@ -87,6 +89,8 @@ class Erased:
     """What a judge saw during the training, where it was asked to end it."""
     work: Mapping[str, Any] = field(default_factory=dict)
     """Passes and pictures, all together and by stage, as the record has them."""
+    lora: Path | None = None
+    """The LoRA of the run, where factors moved and a LoRA can hold what they did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,7 @@ class _ModelChoice:
     vae: str | None = None
     prediction: Literal["epsilon", "v"] | None = None
     allow_pickle: bool = False
+    loras: tuple[str, ...] = ()
 
 
 def prepare(
@@ -123,6 +128,7 @@ def prepare(
         allow_pickle=chosen.allow_pickle,
         prediction=chosen.prediction,
     )
+    checkpoint = merged_base(checkpoint, chosen.loras)
     return resolve(tables, canvas=is_canvas(checkpoint), under=under), checkpoint
 
 
@@ -214,6 +220,7 @@ def run_erasure(
         resumes=True,
     )
     mask = named_mask(recipe, checkpoint)
+    require_factors(recipe, checkpoint, mask)
     origin = None if recipe.origin is None else open_model(recipe.origin)
     require_origin(None if origin is None else origin.network, checkpoint, recipe.method)
     # Whatever may be wrong with the input is known before the folder is touched.
@@ -241,6 +248,7 @@ def run_erasure(
         mask = load_mask(out / MASK)  # as it was, whatever device measured it
     with enough_memory("measuring the mask", of_saliency(recipe, device, resumes=True), device):
         mask = mask or make_mask(recipe, checkpoint, gathered, team=team, reporter=report)
+        mask = mask_of_layers(recipe, checkpoint, mask, report)
     team.wait()  # all have looked before one writes
     if team.first:
         if not goes_on:
@@ -285,6 +293,7 @@ def run_erasure(
         verdict,
         edit.curve,
         made.config["work"],
+        out / LORA if (out / LORA).exists() else None,
     )
 
 
@@ -329,7 +338,9 @@ def _train(
             origin=None if origin is None else origin.network,
             until=until,
             spent=spent,
+            low_rank=recipe.factors,
             record={
+                **({"loras": list(checkpoint.merged)} if checkpoint.merged else {}),
                 **({} if origin is None else {"origin_hash": origin.network_hash()}),
                 "recipe": published_text(recipe),
                 **({"rows": [asdict(row) for row in plan.rows]} if plan.rows else {}),

@@ -8,10 +8,13 @@ from erasure.diffusion.edit import find_mask
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.saliency import Pass
 from erasure.errors import ConfigError
+from erasure.lora.layers import has_factors
+from erasure.lora.module_mask import module_mask
 from erasure.masks.mask_file import is_mask_file, load_mask, require_base
 from erasure.masks.masks import MASK_KINDS, SaliencyMask, require_weights
 from erasure.masks.released_masks import load_released_mask
 from erasure.masks.selection import check_density
+from erasure.training.low_rank import require_rank
 from pipelines.configs.settings import EraseRecipe
 from pipelines.process.processes import Processes
 from pipelines.process.progress import Reporter
@@ -42,6 +45,35 @@ def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint) -> SaliencyMask | No
     require_base(mask.info, base)
     require_weights(mask, checkpoint.network)
     return mask
+
+
+def require_factors(recipe: EraseRecipe, checkpoint: Checkpoint, mask: SaliencyMask | None) -> None:
+    """Raise ConfigError where factors are to move and no layer in scope has any, or the rank is
+    above the size of all of them."""
+    if recipe.factors is None:
+        return
+    network = checkpoint.network
+    names = mask.entries if mask else checkpoint.architecture.candidates(network, recipe.scope)
+    shapes = {n: tuple(network[n].shape) for n in names if has_factors(n, network[n])}
+    if not shapes:
+        raise ConfigError(
+            f"no layer in the scope {recipe.scope} has factors, as only weights of linear and "
+            "convolution layers have; choose another scope, or leave --as lora out"
+        )
+    if recipe.training is not None:
+        require_rank(recipe.factors.rank, shapes)
+
+
+def mask_of_layers(
+    recipe: EraseRecipe, checkpoint: Checkpoint, mask: SaliencyMask, reporter: Reporter
+) -> SaliencyMask:
+    """The mask that factors follow, where factors move; what became of it is told."""
+    if recipe.factors is None:
+        return mask
+    own = recipe.training is None
+    chosen = module_mask(mask, checkpoint.network, recipe.factors, own_rank=own)
+    reporter.tell([chosen.said])
+    return chosen.mask
 
 
 def make_mask(

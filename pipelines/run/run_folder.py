@@ -20,8 +20,10 @@ RECORD: Final = FILE_NAME
 FACTORS: Final = "factors.safetensors"
 LOOKS: Final = ("unseen.csv", "unseen.png")
 """What `--until-unseen` saw, as data and as a chart."""
+LORA: Final = "lora.safetensors"
 MODEL: Final = "model"
-_WRITTEN: Final = (MASK, RECORD, FACTORS, "density.png", "loss.png", "loss.csv", "grid.png", *LOOKS)
+_PICTURES: Final = ("density.png", "loss.png", "loss.csv", "grid.png", *LOOKS)
+_WRITTEN: Final = (MASK, RECORD, FACTORS, LORA, *_PICTURES)
 """Files, beside the recipe and the state."""
 RECIPE_HEADER: Final = (
     "A recipe of diffusion-erasure.\n"

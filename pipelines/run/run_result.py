@@ -18,9 +18,10 @@ from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge
 from pipelines.run.cell_verdict import CellVerdict, judge_cells
 from pipelines.run.comparing import compare
+from pipelines.run.exporting_lora import save_lora
 from pipelines.run.model_facts import facts_of
 from pipelines.run.models import pick_device
-from pipelines.run.run_folder import FACTORS, MODEL, RECORD
+from pipelines.run.run_folder import FACTORS, LORA, MODEL, RECORD
 from prompts.concepts.plan import ConceptPlan
 
 _GRID_ROWS: Final = (3, 5)
@@ -82,6 +83,7 @@ def write_result(
     if edit.factors:
         last = made.last
         save_factors(out / FACTORS, edit.factors, base=last.base_hash, result=last.result_hash)
+    save_lora(recipe, checkpoint, edit, out)
     record = (
         made.last.to_dict()
         | made.to_dict()
@@ -109,7 +111,7 @@ def _figures(out: Path) -> list[Path]:
     return [
         path
         for path in out.iterdir()
-        if path.is_file() and (path.suffix in kinds or path.name == FACTORS)
+        if path.is_file() and (path.suffix in kinds or path.name in (FACTORS, LORA))
     ]
 
 

@@ -1,0 +1,218 @@
+"""The LoRA of an edit: from the factors that a run has, or extracted from two models."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import sqrt
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.provenance import Provenance
+from erasure.diffusion.edit import Edit
+from erasure.errors import CheckpointError, ConfigError
+from erasure.lora.extracting import Extraction, Size, extract, shortened
+from erasure.lora.names import Naming
+from erasure.lora.writing import WrittenLora, write_differences, write_lora
+from erasure.solving.factor_file import load_factors
+from erasure.solving.factors import Factors, balanced
+from pipelines.configs.settings import EraseRecipe
+from pipelines.run.run_folder import FACTORS, LORA, MODEL
+
+ENERGY: Final = 0.99
+"""Share of each layer's difference that factors hold where neither rank nor energy is given."""
+_LOSSY: Final = 0.1
+"""From this error on, of all weights together, other forms are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written, for people and machines."""
+
+    facts: Mapping[str, Any]
+    notices: tuple[str, ...] = field(default=())
+    """Sentences of what the file does not hold."""
+
+    def for_machines(self) -> dict[str, Any]:
+        """All facts as JSON values."""
+        return {**self.facts, "notices": list(self.notices)}
+
+    def for_people(self) -> dict[str, Any]:
+        """The facts in a line each, those of single layers as their number."""
+        facts = {k: v for k, v in self.facts.items() if k not in ("errors", "left_out")}
+        shown = {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in facts.items()}
+        return {name.replace("_", " "): value for name, value in shown.items()}
+
+
+def save_lora(recipe: EraseRecipe, checkpoint: Checkpoint, edit: Edit, out: Path) -> None:
+    """Write the LoRA of a run whose factors moved, by kohya's names where the family has any.
+
+    Nothing is written where the mask cut the change of the factors: no LoRA can hold that.
+    """
+    if recipe.factors is None or not edit.factors:
+        return
+    trained = recipe.training is not None
+    write_lora(
+        out / LORA,
+        edit.factors if trained else {n: balanced(f) for n, f in edit.factors.items()},
+        checkpoint,
+        naming="kohya" if checkpoint.architecture.lora else "diffusers",
+        alpha=recipe.factors.strength if trained else None,
+        words=_words(edit.provenance),
+        force=True,
+    )
+
+
+def export_lora(
+    model: str,
+    checkpoint: Checkpoint,
+    base: Checkpoint | None,
+    out: Path,
+    *,
+    naming: Naming,
+    size: Size | None,
+    dtype: torch.dtype,
+    force: bool,
+) -> Exported:
+    """Write the last edit of a model as a LoRA.
+
+    The factors of a run go out as they are; any other edit is extracted from the difference.
+
+    Args:
+        model: as it was named, to find the run that it lies in.
+        base: the model before, where it was given.
+        size: how thin; of a run's own factors None keeps all of them.
+
+    Raises:
+        ConfigError: there are no factors and no base to compare with.
+        CheckpointError: see `write_lora` and `extract`.
+    """
+    factors = _run_factors(model, checkpoint, base)
+    words = _words(checkpoint.provenance)
+    if factors is not None:
+        if size is None:
+            errors = dict.fromkeys(factors, 0.0)
+            chosen = {name: balanced(one) for name, one in factors.items()}
+        else:
+            pairs = {name: shortened(one, size) for name, one in factors.items()}
+            chosen = {name: one for name, (one, _) in pairs.items()}
+            errors = {name: error for name, (_, error) in pairs.items()}
+        whole = {name: float(one.change().norm()) for name, one in factors.items()}
+        error = _together(errors, whole)
+        extraction = Extraction(chosen, errors, {}, error)
+    else:
+        if base is None:
+            raise ConfigError(
+                f"{model} is no run that holds the factors of its edit, so --to lora needs the "
+                "model before the erasure to compare with; give it as --base"
+            )
+        extraction = extract(base.network, checkpoint.network, size or Size(energy=ENERGY))
+    written = write_lora(
+        out, extraction.factors, checkpoint, naming=naming, dtype=dtype, words=words, force=force
+    )
+    facts = _facts(written, extraction, lossless=factors is not None and size is None)
+    return Exported(facts, tuple(_shortcomings(extraction, checkpoint)))
+
+
+def export_differences(
+    checkpoint: Checkpoint, base: Checkpoint, out: Path, *, dtype: torch.dtype, force: bool
+) -> Exported:
+    """Write the whole difference of two models by the names of a LoRA file.
+
+    Raises:
+        CheckpointError: see `write_differences`.
+    """
+    written, off = write_differences(
+        out, base, checkpoint, dtype=dtype, words=_words(checkpoint.provenance), force=force
+    )
+    facts = {
+        "written": written.path,
+        "layers": written.layers,
+        "bytes": written.path.stat().st_size,
+        "largest_rounding": off,
+    }
+    return Exported(facts)
+
+
+def _run_factors(
+    model: str, checkpoint: Checkpoint, base: Checkpoint | None
+) -> dict[str, Factors] | None:
+    """The factors beside a run's model, where they are all of its last edit; None elsewhere."""
+    path = Path(model).expanduser()
+    run = path.parent if path.name == MODEL and not (path / FACTORS).exists() else path
+    if not (run / FACTORS).is_file() or not checkpoint.edits:
+        return None
+    last = checkpoint.edits[-1]
+    if base is not None and base.network_hash() != last.base_hash:
+        return None  # another base: the difference is more than the last edit
+    factors = load_factors(run / FACTORS, result=last.result_hash)
+    strange = [name for name in factors if name not in checkpoint.network]
+    if strange:
+        raise CheckpointError(
+            f"{run / FACTORS} has factors of {strange[0][:80]!r}, which this model has not; erase "
+            "again to have it written"
+        )
+    held = sum(checkpoint.network[name].numel() for name in factors)
+    # A mask that frees parts of weights leaves some of the change outside the factors.
+    return factors if last.moved <= held and last.selected <= held else None
+
+
+def _words(provenance: Provenance | None) -> dict[str, str]:
+    """Whose LoRA it is, for the header."""
+    if provenance is None or not provenance.edits:
+        return {}
+    last = provenance.edits[-1]
+    return {
+        "concepts": ", ".join(last.each),
+        "base": last.base,
+        "base_hash": last.base_hash,
+        "result_hash": last.result_hash,
+        "method": str(last.config.get("method", "")),
+    }
+
+
+def _together(errors: Mapping[str, float], whole: Mapping[str, float]) -> float:
+    total = sum(norm**2 for norm in whole.values())
+    lost = sum((errors[name] * norm) ** 2 for name, norm in whole.items())
+    return sqrt(lost / total) if total else 0.0
+
+
+def _facts(written: WrittenLora, extraction: Extraction, *, lossless: bool) -> dict[str, Any]:
+    worst = extraction.worst
+    return {
+        "written": written.path,
+        "layers": written.layers,
+        "largest_rank": written.rank,
+        "alpha": written.alpha,
+        "bytes": written.path.stat().st_size,
+        "lossless": lossless,
+        "error": extraction.error,
+        "worst_error": extraction.errors[worst],
+        "worst_layer": worst.removesuffix(".weight"),
+        "errors": {n.removesuffix(".weight"): e for n, e in extraction.errors.items()},
+        "left_out": sorted(extraction.left_out),
+    }
+
+
+def _shortcomings(extraction: Extraction, checkpoint: Checkpoint) -> list[str]:
+    """What a user of the file should know, and what holds more."""
+    said = []
+    if extraction.left_out:
+        said.append(
+            f"{len(extraction.left_out)} biases and norms moved, {min(extraction.left_out)} first, "
+            "and no LoRA has a place for them"
+        )
+    if extraction.error > _LOSSY:
+        said.append(
+            f"the LoRA misses {extraction.error:.0%} of the change, {extraction.worst} with "
+            f"{extraction.errors[extraction.worst]:.0%} the most; a larger --rank or --energy "
+            "holds more, --to patch is exact, and --to diff holds the full differences"
+        )
+    full = sum(checkpoint.network[name].numel() for name in extraction.factors)
+    if extraction.numbers > full:
+        said.append(
+            f"the factors hold {extraction.numbers:,} numbers and the full differences {full:,}; "
+            "--to diff is smaller and holds all"
+        )
+    return said
