@@ -9,6 +9,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import CheckpointError, ConfigError
 from erasure.lora.layers import has_factors
 from erasure.solving.factors import Factors
@@ -49,12 +50,14 @@ def size_of(rank: int | None, energy: float | None) -> Size | None:
 class Extraction:
     """Factors of a difference, and what they miss."""
 
-    factors: Mapping[str, Factors]
-    """Name of a weight -> its factors, float64, with sqrt of the singular values on both sides."""
+    factors: Mapping[str, Mapping[str, Factors]]
+    """Component -> name of a weight -> its factors, float64, with the root of the singular values
+    on both sides."""
     errors: Mapping[str, float]
-    """Name of a weight -> |difference - factors| / |difference|, Frobenius norms."""
-    left_out: Mapping[str, float]
-    """Weights that moved and have no factors (biases, norms) -> |difference|."""
+    """Name of a weight, of another component than the main one with that before it ->
+    |difference - factors| / |difference|, Frobenius norms."""
+    left_out: tuple[str, ...]
+    """Weights that moved and have no factors: biases and norms."""
     error: float
     """The same error over all weights together, with those that are left out."""
 
@@ -66,66 +69,76 @@ class Extraction:
     @property
     def numbers(self) -> int:
         """How many numbers the factors hold."""
-        return sum(one.up.numel() + one.down.numel() for one in self.factors.values())
+        every = [one for own in self.factors.values() for one in own.values()]
+        return sum(one.up.numel() + one.down.numel() for one in every)
 
 
-def extract(before: Mapping[str, Tensor], after: Mapping[str, Tensor], size: Size) -> Extraction:
-    """The thin factors that are nearest to the difference of two networks.
+def extract(before: Checkpoint, after: Checkpoint, size: Size) -> Extraction:
+    """The thin factors that are nearest to the difference of two models.
 
     They are not clamped: the clamp of the common extractors costs about 10 % of a difference that
     factors could hold exactly. Time: a singular value decomposition a layer, in float64.
 
     Args:
-        before: name -> weight.
-        after: the same names and shapes.
+        before: the base.
+        after: the edit of it; its main component and its text encoders are looked at.
 
     Raises:
-        CheckpointError: the two are equal, differ in names or shapes, or no layer moved.
+        CheckpointError: the two are equal, differ in names, shapes or types, or no layer moved.
         ConfigError: the rank is above the size of every layer that moved.
 
     Source: the best approximation of a rank in the Frobenius norm is the cut singular value
         decomposition (Eckart and Young, 1936).
     """
-    changed = dict(moved(before, after))
-    able = {name: change for name, change in changed.items() if has_factors(name, change)}
+    changed = {(c, n): change for c, n, change in moved_in(before, after)}
+    able = {key: change for key, change in changed.items() if has_factors(key[1], change)}
     if not able:
         raise CheckpointError(
             "no linear or convolution layer differs between the two models, only biases and norms, "
             "which no LoRA holds; give --to patch or --to diff"
         )
+    called = {key: shown(after, *key) for key in changed}
     if size.rank is not None:
-        require_rank(size.rank, {name: tuple(change.shape) for name, change in able.items()})
-    factors, errors = {}, {}
+        require_rank(size.rank, {called[key]: tuple(c.shape) for key, c in able.items()})
+    factors: dict[str, dict[str, Factors]] = {}
+    errors = {}
     missed = total = 0.0
-    for name, change in able.items():
-        factors[name], lost, whole = _cut(change.flatten(1), size)
-        errors[name] = sqrt(lost / whole)
+    for key, change in able.items():
+        thin, lost, whole = cut(change.flatten(1), size)
+        factors.setdefault(key[0], {})[key[1]] = thin
+        errors[called[key]] = sqrt(lost / whole)
         missed, total = missed + lost, total + whole
-    left = {name: float(c.norm()) for name, c in changed.items() if name not in able}
-    outside = sum(norm**2 for norm in left.values())
-    return Extraction(factors, errors, left, sqrt((missed + outside) / (total + outside)))
+    left = {called[key]: float(c.square().sum()) for key, c in changed.items() if key not in able}
+    outside = sum(left.values())
+    error = sqrt((missed + outside) / (total + outside))
+    return Extraction(factors, errors, tuple(sorted(left)), error)
 
 
-def moved(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor]
-) -> Iterator[tuple[str, Tensor]]:
-    """Name of a weight that differs in any bit -> its difference, float64.
+def shown(checkpoint: Checkpoint, component: str, name: str) -> str:
+    """What to call a weight: its name, with the component before it if that is not the main one."""
+    return name if component == checkpoint.architecture.main else f"{component}.{name}"
+
+
+def moved_in(before: Checkpoint, after: Checkpoint) -> Iterator[tuple[str, str, Tensor]]:
+    """Component, name and difference of every weight that differs in any bit, float64.
 
     Raises:
-        CheckpointError: the two are equal, or differ in names, shapes or types.
+        CheckpointError: the two are equal, or differ in family, names, shapes or types.
     """
-    shapes = [{n: (w.shape, w.dtype) for n, w in one.items()} for one in (before, after)]
-    if shapes[0] != shapes[1]:
-        odd = sorted(n for n in {**shapes[0], **shapes[1]} if shapes[0].get(n) != shapes[1].get(n))
-        raise CheckpointError(
-            f"the two models differ in {len(odd)} names, shapes or types, {odd[0]} first; give the "
-            "model that this one was made from as --base"
-        )
     none = True
-    for name, old in before.items():
-        if bool(differing(old, after[name]).any()):
-            none = False
-            yield name, after[name].double() - old.double()
+    for component in after.architecture.editable:
+        old, new = (one.components.get(component, {}) for one in (before, after))
+        shapes = [{n: (w.shape, w.dtype) for n, w in one.items()} for one in (old, new)]
+        odd = sorted(n for n in {**shapes[0], **shapes[1]} if shapes[0].get(n) != shapes[1].get(n))
+        if odd:
+            raise CheckpointError(
+                f"the {component} of the two models differs in {len(odd)} names, shapes or "
+                f"types, {odd[0]} first; give the model that this one was made from as --base"
+            )
+        for name, weight in new.items():
+            if bool(differing(old[name], weight).any()):
+                none = False
+                yield component, name, weight.double() - old[name].double()
     if none:
         raise CheckpointError(
             "the two models are equal, so there is nothing to write; give the model from before "
@@ -135,11 +148,11 @@ def moved(
 
 def shortened(factors: Factors, size: Size) -> tuple[Factors, float]:
     """Fewer directions of a product of thin factors, and |product - those| / |product|."""
-    inner, lost, whole = _cut(factors.change(), size)
+    inner, lost, whole = cut(factors.change(), size)
     return inner, sqrt(lost / whole) if whole else 0.0
 
 
-def _cut(change: Tensor, size: Size) -> tuple[Factors, float, float]:
+def cut(change: Tensor, size: Size) -> tuple[Factors, float, float]:
     """The factors of (o, d), the squares of what they miss, and those of the whole."""
     left, sizes, right = torch.linalg.svd(change, full_matrices=False)
     squares = sizes.square()

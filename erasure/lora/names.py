@@ -46,13 +46,10 @@ class Place:
 
 def places(checkpoint: Checkpoint) -> list[Place]:
     """The layers of the main component and of the text encoders, in the order of their weights."""
-    parts = checkpoint.architecture.parts
-    main = checkpoint.architecture.main
     return [
-        Place(part.component, name.removesuffix(".weight"))
-        for part in parts
-        if part.component == main or part.is_text
-        for name in checkpoint.components[part.component]
+        Place(component, name.removesuffix(".weight"))
+        for component in checkpoint.architecture.editable
+        for name in checkpoint.components[component]
         if name.endswith(".weight")
     ]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import CheckpointError
-from erasure.lora.extracting import moved
+from erasure.lora.extracting import moved_in
 from erasure.lora.names import Naming, Place, spelled
 from erasure.lora.stated import ADAPTER
 from erasure.solving.factors import Factors
@@ -39,7 +39,7 @@ class WrittenLora:
 
 def write_lora(
     path: Path,
-    factors: Mapping[str, Factors],
+    factors: Mapping[str, Mapping[str, Factors]],
     checkpoint: Checkpoint,
     *,
     naming: Naming = "kohya",
@@ -48,7 +48,7 @@ def write_lora(
     words: Mapping[str, str] | None = None,
     force: bool = False,
 ) -> WrittenLora:
-    """Write factors of the main component's weights; every layer's alpha is stated.
+    """Write factors of weights; every layer's alpha is stated.
 
     With kohya's names all layers have one alpha, whatever their ranks: some readers look at one
     alone. What is added is alpha / rank up down in every reader, so the factors are scaled to it.
@@ -57,7 +57,7 @@ def write_lora(
 
     Args:
         path: ends in `.safetensors`.
-        factors: name of a weight -> what is added to it.
+        factors: component -> name of a weight -> what is added to it.
         checkpoint: whose layers they are.
         alpha: of kohya's form; the largest rank if none.
         dtype: type of the numbers.
@@ -70,18 +70,22 @@ def write_lora(
         ConfigError: the family has no such names.
     """
     require_place(path, force=force)
-    if not factors:
+    flat = {
+        Place(component, name.removesuffix(".weight")): one
+        for component, own in factors.items()
+        for name, one in own.items()
+    }
+    if not flat:
         raise CheckpointError("there are no factors to write; give an edit that has any")
-    ranks = {name: len(one.down) for name, one in factors.items()}
+    ranks = {place: len(one.down) for place, one in flat.items()}
     top = max(ranks.values())
     names = spelled(checkpoint, naming)
-    main = checkpoint.architecture.main
     common = float(top if alpha is None else alpha)
     tensors: dict[str, Tensor] = {}
-    for name, one in factors.items():
-        key = names[Place(main, name.removesuffix(".weight"))]
-        shape = checkpoint.network[name].shape
-        scale = ranks[name] / common if naming == "kohya" else 1.0
+    for place, one in flat.items():
+        key = names[place]
+        shape = checkpoint.components[place.component][place.weight].shape
+        scale = ranks[place] / common if naming == "kohya" else 1.0
         up, down = (scale * one.up).float(), one.down.float().reshape(-1, *shape[1:])
         up = up if len(shape) == 2 else up[:, :, None, None]
         parts = (".lora_up", ".lora_down") if naming == "kohya" else (".lora_B", ".lora_A")
@@ -91,12 +95,13 @@ def write_lora(
     require_finite(tensors, dtype)
     header = _header(checkpoint, words or {})
     if naming == "kohya":
-        header |= _kohya_words(checkpoint, factors, top, common)
+        kernels = any(tensor.dim() == 4 for tensor in tensors.values())
+        header |= _kohya_words(checkpoint, top, common, kernels=kernels)
     else:
-        header[ADAPTER] = json.dumps(_peft(main, ranks), sort_keys=True)
+        header[ADAPTER] = json.dumps(_peft(ranks), sort_keys=True)
     write_tensors(path, tensors, header, dtype=dtype)
     numbers = sum(t.numel() for t in tensors.values())
-    return WrittenLora(path, len(factors), top, common, numbers)
+    return WrittenLora(path, len(flat), top, common, numbers)
 
 
 def write_differences(
@@ -123,26 +128,24 @@ def write_differences(
     """
     require_place(path, force=force)
     names = spelled(before, "kohya")
-    main = before.architecture.main
     tensors: dict[str, Tensor] = {}
     off = 0.0
-    for name, change in moved(before.network, after.network):
+    for component, name, change in moved_in(before, after):
         module, _, kind = name.rpartition(".")
-        key = names.get(Place(main, module))
+        key = names.get(Place(component, module))
         if key is None or kind not in ("weight", "bias"):
             raise CheckpointError(
-                f"{name} moved, and LoRA files have no name for it; give --to patch"
+                f"{name} of the {component} moved, and LoRA files have no name for it; give "
+                "--to patch"
             )
         stored = change.to(dtype)
+        old, new = before.components[component][name], after.components[component][name]
         tensors[f"{key}.diff" if kind == "weight" else f"{key}.diff_b"] = stored
-        old, new = before.network[name], after.network[name]
+        if kind == "bias":
+            beside = before.components[component][f"{module}.weight"]
+            tensors.setdefault(f"{key}.diff", torch.zeros(beside.shape, dtype=dtype))
         sums = (old.float() + stored.float()).to(old.dtype).double()
         off = max(off, float((sums - new.double()).abs().max()))
-    for name in [n for n in tensors if n.endswith(".diff_b")]:
-        weight = f"{name.removesuffix('_b')}"
-        if weight not in tensors:
-            place = next(p for p, key in names.items() if f"{key}.diff" == weight)
-            tensors[weight] = torch.zeros(before.network[place.weight].shape, dtype=dtype)
     require_finite(tensors, dtype)
     write_tensors(path, tensors, _header(before, words or {}), dtype=dtype)
     numbers = sum(t.numel() for t in tensors.values())
@@ -183,13 +186,12 @@ def _header(checkpoint: Checkpoint, words: Mapping[str, str]) -> dict[str, str]:
 
 
 def _kohya_words(
-    checkpoint: Checkpoint, factors: Mapping[str, Factors], rank: int, alpha: float
+    checkpoint: Checkpoint, rank: int, alpha: float, *, kernels: bool
 ) -> dict[str, str]:
     """The least that kohya's own extractor writes."""
     names = checkpoint.architecture.lora
     assert names is not None
     prediction = checkpoint.description.prediction_type
-    kernels = any(checkpoint.network[name].dim() == 4 for name in factors)
     version = names.version.get(prediction, "")
     own = {"conv_dim": str(rank), "conv_alpha": str(alpha)} if kernels else {}
     return {
@@ -202,18 +204,21 @@ def _kohya_words(
     }
 
 
-def _peft(main: str, ranks: Mapping[str, int]) -> dict[str, Any]:
+def _peft(ranks: Mapping[Place, int]) -> dict[str, Any]:
     """The settings of peft as diffusers writes them: every layer's alpha is its rank."""
-    common = Counter(ranks.values()).most_common(1)[0][0]
-    modules = {name.removesuffix(".weight"): rank for name, rank in ranks.items()}
-    others = {f"^{name}": rank for name, rank in modules.items() if rank != common}
-    settings = {
-        "r": common,
-        "lora_alpha": common,
-        "rank_pattern": others,
-        "alpha_pattern": others,
-        "target_modules": sorted(modules),
-        "lora_bias": False,
-        "use_dora": False,
-    }
-    return {f"{main}.{key}": value for key, value in settings.items()}
+    settings: dict[str, Any] = {}
+    for component in dict.fromkeys(place.component for place in ranks):
+        modules = {p.module: rank for p, rank in ranks.items() if p.component == component}
+        common = Counter(modules.values()).most_common(1)[0][0]
+        others = {f"^{name}": rank for name, rank in modules.items() if rank != common}
+        own = {
+            "r": common,
+            "lora_alpha": common,
+            "rank_pattern": others,
+            "alpha_pattern": others,
+            "target_modules": sorted(modules),
+            "lora_bias": False,
+            "use_dora": False,
+        }
+        settings |= {f"{component}.{key}": value for key, value in own.items()}
+    return settings

@@ -12,7 +12,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.provenance import Provenance
 from erasure.diffusion.edit import Edit
 from erasure.errors import CheckpointError, ConfigError
-from erasure.lora.extracting import Extraction, Size, extract, shortened
+from erasure.lora.extracting import Extraction, Size, extract, moved_in, shortened, shown
 from erasure.lora.names import Naming
 from erasure.lora.writing import WrittenLora, write_differences, write_lora
 from erasure.solving.factor_file import load_factors
@@ -53,9 +53,10 @@ def save_lora(recipe: EraseRecipe, checkpoint: Checkpoint, edit: Edit, out: Path
     if recipe.factors is None or not edit.factors:
         return
     trained = recipe.training is not None
+    factors = edit.factors if trained else {n: balanced(f) for n, f in edit.factors.items()}
     write_lora(
         out / LORA,
-        edit.factors if trained else {n: balanced(f) for n, f in edit.factors.items()},
+        {edit.component: factors},
         checkpoint,
         naming="kohya" if checkpoint.architecture.lora else "diffusers",
         alpha=recipe.factors.strength if trained else None,
@@ -100,14 +101,16 @@ def export_lora(
             errors = {name: error for name, (_, error) in pairs.items()}
         whole = {name: float(one.change().norm()) for name, one in factors.items()}
         error = _together(errors, whole)
-        extraction = Extraction(chosen, errors, {}, error)
+        component = checkpoint.edits[-1].component
+        called = {shown(checkpoint, component, name): e for name, e in errors.items()}
+        extraction = Extraction({component: chosen}, called, (), error)
     else:
         if base is None:
             raise ConfigError(
                 f"{model} is no run that holds the factors of its edit, so --to lora needs the "
                 "model before the erasure to compare with; give it as --base"
             )
-        extraction = extract(base.network, checkpoint.network, size or Size(energy=ENERGY))
+        extraction = extract(base, checkpoint, size or Size(energy=ENERGY))
     written = write_lora(
         out, extraction.factors, checkpoint, naming=naming, dtype=dtype, words=words, force=force
     )
@@ -144,18 +147,27 @@ def _run_factors(
     if not (run / FACTORS).is_file() or not checkpoint.edits:
         return None
     last = checkpoint.edits[-1]
-    if base is not None and base.network_hash() != last.base_hash:
+    weights = checkpoint.components[last.component]
+    if base is not None and base.hash_of(last.component) != last.base_hash:
         return None  # another base: the difference is more than the last edit
     factors = load_factors(run / FACTORS, result=last.result_hash)
-    strange = [name for name in factors if name not in checkpoint.network]
+    strange = [name for name in factors if name not in weights]
     if strange:
         raise CheckpointError(
             f"{run / FACTORS} has factors of {strange[0][:80]!r}, which this model has not; erase "
             "again to have it written"
         )
-    held = sum(checkpoint.network[name].numel() for name in factors)
+    held = sum(weights[name].numel() for name in factors)
     # A mask that frees parts of weights leaves some of the change outside the factors.
-    return factors if last.moved <= held and last.selected <= held else None
+    if last.selected <= held or (base is not None and _hold(factors, base, checkpoint)):
+        return factors
+    return None
+
+
+def _hold(factors: Mapping[str, Factors], base: Checkpoint, checkpoint: Checkpoint) -> bool:
+    """Whether no other weight moved than those with factors."""
+    component = checkpoint.edits[-1].component
+    return all(c == component and n in factors for c, n, _ in moved_in(base, checkpoint))
 
 
 def _words(provenance: Provenance | None) -> dict[str, str]:
@@ -191,7 +203,7 @@ def _facts(written: WrittenLora, extraction: Extraction, *, lossless: bool) -> d
         "worst_error": extraction.errors[worst],
         "worst_layer": worst.removesuffix(".weight"),
         "errors": {n.removesuffix(".weight"): e for n, e in extraction.errors.items()},
-        "left_out": sorted(extraction.left_out),
+        "left_out": list(extraction.left_out),
     }
 
 
@@ -200,7 +212,7 @@ def _shortcomings(extraction: Extraction, checkpoint: Checkpoint) -> list[str]:
     said = []
     if extraction.left_out:
         said.append(
-            f"{len(extraction.left_out)} biases and norms moved, {min(extraction.left_out)} first, "
+            f"{len(extraction.left_out)} biases and norms moved, {extraction.left_out[0]} first, "
             "and no LoRA has a place for them"
         )
     if extraction.error > _LOSSY:
@@ -209,7 +221,11 @@ def _shortcomings(extraction: Extraction, checkpoint: Checkpoint) -> list[str]:
             f"{extraction.errors[extraction.worst]:.0%} the most; a larger --rank or --energy "
             "holds more, --to patch is exact, and --to diff holds the full differences"
         )
-    full = sum(checkpoint.network[name].numel() for name in extraction.factors)
+    full = sum(
+        checkpoint.components[component][name].numel()
+        for component, own in extraction.factors.items()
+        for name in own
+    )
     if extraction.numbers > full:
         said.append(
             f"the factors hold {extraction.numbers:,} numbers and the full differences {full:,}; "

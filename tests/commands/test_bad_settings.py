@@ -162,7 +162,7 @@ def test_a_folder_of_a_recipe_s_name_does_not_hide_the_recipe(
         ),
         (
             ("export", "demo", "--to", "onnx", "--out", "x.onnx"),
-            "give diffusers, single-file or patch",
+            "give diffusers, single-file, patch, lora or diff",
         ),
         (("export", "demo", "--dtype", "fp8", "--out", "x.safetensors"), "fp16"),
         (("export", "demo", "--out", "x.ckpt"), "must end in .safetensors"),

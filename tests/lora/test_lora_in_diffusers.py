@@ -56,7 +56,7 @@ def test_every_layer_of_every_family_is_loaded_as_it_was_written(
     factors = random_factors(checkpoint.network)
     assert factors.keys() == set(factored(checkpoint.network))
     path = tmp_path / f"{naming}.safetensors"
-    write_lora(path, factors, checkpoint, naming=naming)
+    write_lora(path, {"unet": factors}, checkpoint, naming=naming)
     plain, edited, loaded = moved_by(checkpoint, factors, path)
     moved = float((edited - plain).abs().max())
     # Factors are added after the product and not before it, in float32.
