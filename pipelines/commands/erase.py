@@ -39,14 +39,6 @@ def erase(
             "data.size=512; again for more.",
         ),
     ] = None,
-    moves: Annotated[
-        str | None,
-        typer.Option(
-            "--as",
-            metavar="weights|lora",
-            help="What moves: weights, or thin factors of layers in their place.",
-        ),
-    ] = None,
     concepts: Annotated[
         Path | None, typer.Option("--concepts", help="File of concepts to forget, one a line.")
     ] = None,
@@ -82,7 +74,7 @@ def erase(
     from pipelines.early import refuse_both, refuse_early
 
     refuse_both(resume=resume, force=force)
-    options = merge(_named_in(options, concepts), _of_own_options(method, retain_prompts, moves))
+    options = merge(_named_in(options, concepts), _of_own_options(method, retain_prompts))
     refuse_early(options, recipe)
     from pipelines.configs.set_options import with_settings
     from pipelines.planning import planning
@@ -121,16 +113,13 @@ def _named_in(options: dict[str, Any], file: Path | None) -> dict[str, Any]:
     return named_concepts({**options, "concepts": names}) if names else options
 
 
-def _of_own_options(
-    method: str | None, retain_prompts: Path | None, moves: str | None
-) -> dict[str, Any]:
+def _of_own_options(method: str | None, retain_prompts: Path | None) -> dict[str, Any]:
     """What the options say that no field takes as they are."""
     from prompts.files import read_prompts
 
     is_code = method is not None and ":" in method
     return table(
         code=method if is_code else None,
-        moves=moves,
         method__name=None if is_code else method,
         data__retain_prompts=None if retain_prompts is None else read_prompts(retain_prompts),
     )

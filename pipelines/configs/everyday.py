@@ -29,6 +29,7 @@ ERASE: Final[Options] = {
     "density": "density",
     "scope": "scope",
     **_SALIENCY,
+    "as_": "moves",
     "rank": "low_rank.rank",
     "lora_alpha": "low_rank.alpha",
     "lora_mask": "low_rank.masked",
@@ -107,8 +108,11 @@ def paths_of(options: Options, name: str) -> tuple[str, ...]:
     return (path,) if isinstance(path, str) else path
 
 
+def flag_of(name: str) -> str:
+    """The flag of an option's parameter; one whose word Python has for itself ends with `_`."""
+    return f"--{name.rstrip('_').replace('_', '-')}"
+
+
 def flags(options: Options) -> dict[str, str]:
     """Dotted name of a field -> the flag that sets it."""
-    return {
-        path: f"--{name.replace('_', '-')}" for name in options for path in paths_of(options, name)
-    }
+    return {path: flag_of(name) for name in options for path in paths_of(options, name)}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.configs.everyday import Options, paths_of
+from pipelines.configs.everyday import Options, flag_of, paths_of
 from pipelines.configs.source_fields import is_one_of_several, source_field
 
 Command = Callable[..., None]
@@ -73,7 +73,7 @@ def _parameter(name: str, recipe: str, path: str) -> Parameter:
     if name == "model":
         info: Any = typer.Argument(help=about)
     else:
-        flag, metavar = f"--{name.replace('_', '-')}", "|".join(field.choices)
+        flag, metavar = flag_of(name), "|".join(field.choices)
         info = typer.Option(flag, help=about, metavar=metavar or None)
     kind: Any = field.kind
     if field.several:
