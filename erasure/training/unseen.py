@@ -166,19 +166,19 @@ class Watching:
         and its look takes it when it goes on.
         """
         self._look_where_due()
-        if not self._ends:
+        if not self._ends():
             for step in self._trainer.steps():
                 yield step
                 self._look_where_due()
-                if self._ends:
+                if self._ends():
                     break
-        if self._ends:
+        if self._ends():
             self._trainer.settle(self._best)
 
     def curve(self) -> Curve:
         """All that was seen so far."""
         looks = (self._rule.before, *self._looks)
-        if not self._ends:
+        if not self._ends():
             return Curve(looks)
         return Curve(looks, self._looks[-1].step, min(self._row, key=_damage).step)
 
@@ -208,14 +208,13 @@ class Watching:
             count += 1
         return self._looks[len(self._looks) - count :]
 
-    @property
     def _ends(self) -> bool:
         return len(self._row) >= self._rule.times
 
     def _look_where_due(self) -> None:
         done = self._trainer.done
         last = self._looks[-1].step if self._looks else 0
-        if self._ends or not done or done % self._rule.every or last == done:
+        if self._ends() or not done or done % self._rule.every or last == done:
             return
         with self._trainer.showing() as drawing:
             look = self._rule.eye(drawing, done)
