@@ -142,8 +142,8 @@ class Task:
         )  # the network holds a copy, and all hashes are made
         yield from watching.steps() if watching else trainer.steps()
         self.outcome.curve = watching.curve() if watching else None
-        known = self.outcome.work is not None and trainer.work is not None
-        self.outcome.work = self.outcome.work + trainer.work if known else None
+        if self.outcome.work is not None:
+            self.outcome.work = None if trainer.work is None else self.outcome.work + trainer.work
         trainer.widen()
         trainer.selected.release()
         self.keeper.end()
