@@ -7,7 +7,7 @@ line in `registry`. All else asks `checkpoint.architecture` and never which fami
 # B samples, C x h x w latents, H x W pixels.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
@@ -19,11 +19,34 @@ from erasure.architectures.scopes import Predicate, in_scope
 from erasure.architectures.text.text_encoders import TokenIds
 from erasure.checkpoints.layout.renaming import Convert
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.schedule import Schedule
+from erasure.diffusion.schedule import Prediction, Schedule
+from erasure.errors import ConfigError
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
     from erasure.checkpoints.description import Description
+    from erasure.checkpoints.facts.statements import Statement
+    from erasure.checkpoints.facts.training_kind import SchedulerSource, TrainingKind
+
+
+class Settle(Protocol):
+    """Brings a scheduler config and what a file says of its training together."""
+
+    def __call__(
+        self,
+        source: "SchedulerSource",
+        statements: "Sequence[Statement]",
+        where: str,
+        *,
+        wanted: Prediction | None = ...,
+        buffer: Tensor | None = ...,
+    ) -> tuple[dict[str, Any], "TrainingKind"]:
+        """Give a complete scheduler config, and where it is from.
+
+        Raises:
+            CheckpointError: the family cannot be trained so, or two statements contradict.
+        """
+        ...
 
 
 class PromptEncoder(Protocol):
@@ -101,6 +124,13 @@ class Part:
     """Older or newer spellings of the diffusers names -> the ones used here."""
     tidy_original: Convert = dict
     """The same for the original names."""
+    signs_original: tuple[str, ...] = ()
+    """Weights by which a file is known that holds this component alone, without a prefix."""
+    signs_diffusers: tuple[str, ...] = ()
+    """The same of one that has diffusers names."""
+    optional: str = ""
+    """What the pipeline does where the component is not there, as a sentence; empty where it must
+    be there."""
 
     @property
     def is_text(self) -> bool:
@@ -120,16 +150,21 @@ class Architecture:
     main: str
     """The component that denoises: it is measured, edited and hashed. It is one of `parts`."""
     parts: tuple[Part, ...]
+    file_parts: tuple[str, ...] = ()
+    """The components of a published single file; all of them if none is named. One alone has no
+    prefix."""
     modelspec: Mapping[str, str]
     """`prediction_type` -> `modelspec.architecture`."""
     marked: Literal["keys", "bias", "nothing"]
     """Where ComfyUI looks in a single file for what the model predicts: at empty tensors, at the
     spread of one bias, or nowhere, as it knows one answer."""
+    implementation: str = "sgm"
+    """`modelspec.implementation`."""
     first_weight: str
     """A weight of the main component, original name without prefix, by which a file is known."""
-    suits: Callable[[Mapping[str, Any]], bool]
-    """Whether the config of a text encoder is one of its own, where another architecture has the
-    same pipeline class."""
+    suits: Callable[[Mapping[str, Mapping[str, Any]]], bool]
+    """Whether configs, by component, are of its own, where another architecture has the same
+    pipeline class: that of the main component and of `text_encoder`, as far as they are there."""
     check_configs: Callable[["Description", str], tuple[str, ...]]
     """Refuses configs that are not plain ones of it, and returns notes on what they leave open; the
     second argument says whose configs they are."""
@@ -151,6 +186,18 @@ class Architecture:
     go where."""
     schedule: Callable[[Mapping[str, Any]], Schedule]
     """Makes the forward process of a diffusers scheduler config."""
+    settle: Settle
+    """Brings a scheduler config and what a file says of its training together."""
+    describe_noise: Callable[[Mapping[str, Any]], str]
+    """Tells the forward process of a complete scheduler config in a few words."""
+    sampling: Callable[[Mapping[str, Any], int, tuple[int, int]], Mapping[str, Any]]
+    """Gives what else a diffusers scheduler is given where its time steps are set, for so many
+    steps and latents of h x w."""
+    step_time: Callable[[Tensor], Tensor]
+    """Turns a time of a diffusers scheduler into the number that the denoiser is told."""
+    guidance: Literal["true", "embedded", "none"]
+    """Whether the model is guided away from the empty prompt, told the strength of its guidance as
+    a number instead, or neither."""
     sample: Callable[[Mapping[str, Any], tuple[int, int], int], tuple[Tensor, Tensor, Condition]]
     """Makes what the denoiser takes of one sample, without values: x_t (1, C, h, w), t (1,) and a
     condition. It is given the main component's config, h and w, and the number of tokens."""
@@ -166,6 +213,8 @@ class Architecture:
 
     scopes: Mapping[str, Predicate]
     """Name of a scope -> which weights of the main component are in it."""
+    scope_hints: Mapping[str, str] = field(default_factory=dict)
+    """Scope of other families -> what to take here in its place."""
     never_masked: Predicate
     """Which names of the main component no mask may select, such as tables that are no weights."""
     layers: LayerNames
@@ -180,6 +229,21 @@ class Architecture:
         """Find the part of that component."""
         return next(part for part in self.parts if part.component == component)
 
+    def require_guidance(self, what: str) -> None:
+        """Refuse what needs a pass that guidance leads away from, where the model has none.
+
+        Args:
+            what: what asks for it, with what to take in its place, as a message ends.
+
+        Raises:
+            ConfigError: the model is told its guidance as a number, or has none.
+        """
+        if self.guidance != "true":
+            has = "is told its guidance as a number" if self.guidance == "embedded" else "has none"
+            raise ConfigError(
+                f"{self.title} {has}, so there is no guidance away from the empty prompt; {what}"
+            )
+
     @property
     def main_part(self) -> Part:
         """The part of the main component."""
@@ -191,10 +255,12 @@ class Architecture:
         return (self.main, *(part.component for part in self.parts if part.is_text))
 
     def to_original(self, components: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Rename all components: diffusers names -> one flat mapping with original names."""
+        """Rename all components that are there: diffusers names -> one flat mapping with original
+        names."""
         return {
             f"{part.prefix}{name}": weight
             for part in self.parts
+            if part.component in components
             for name, weight in part.to_original(components[part.component]).items()
         }
 
@@ -214,4 +280,4 @@ class Architecture:
             ConfigError: `scope` is unknown, or lets in none of the names.
         """
         allowed = [name for name in names if not self.never_masked(name)]
-        return in_scope(allowed, scope, self.scopes)
+        return in_scope(allowed, scope, self.scopes, self.scope_hints)

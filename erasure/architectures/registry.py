@@ -5,11 +5,15 @@ from typing import Final
 
 from erasure.architectures.architecture import Architecture
 from erasure.architectures.layer_names import OTHER, LayerNames
+from erasure.architectures.transformer.flux import FLUX_DEV, FLUX_SCHNELL
+from erasure.architectures.transformer.sd3 import SD3, SD35_LARGE, SD35_MEDIUM
 from erasure.architectures.unet.sd1 import SD1
 from erasure.architectures.unet.sd2 import SD2
 from erasure.architectures.unet.sdxl import SDXL
 
-ARCHITECTURES: Final[Mapping[str, Architecture]] = {one.key: one for one in (SD1, SD2, SDXL)}
+ARCHITECTURES: Final[Mapping[str, Architecture]] = {
+    one.key: one for one in (SD1, SD2, SDXL, SD35_MEDIUM, SD35_LARGE, SD3, FLUX_DEV, FLUX_SCHNELL)
+}
 """Key -> architecture; where several suit a file, the first is taken."""
 
 

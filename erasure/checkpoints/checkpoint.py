@@ -1,6 +1,6 @@
 """A Stable Diffusion checkpoint in memory, whatever it was read from."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from erasure.architectures.architecture import Architecture
 from erasure.checkpoints.checks.config_limits import whole_number
-from erasure.checkpoints.description import Description, encoder_of
+from erasure.checkpoints.description import TOKENIZER, Description, encoder_of
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.facts.training_kind import TrainingKind
 from erasure.checkpoints.provenance import Provenance
@@ -48,6 +48,18 @@ class Checkpoint:
     strength and how many weights it changed, as plain JSON values."""
     kind: TrainingKind = field(default_factory=TrainingKind)
     """Who says what the model predicts and at which noise levels."""
+    in_file: frozenset[str] = frozenset()
+    """The components that came from a single file; none of what was read from a folder."""
+
+    def only(self, components: Collection[str]) -> "Checkpoint":
+        """Give the same without the weights and vocabularies of other components."""
+        wanted = {name.replace("text_encoder", TOKENIZER) for name in components}
+        words = {k: v for k, v in self.description.vocabularies.items() if k in wanted}
+        return replace(
+            self,
+            components={k: v for k, v in self.components.items() if k in components},
+            description=replace(self.description, vocabularies=words),
+        )
 
     @property
     def edits(self) -> tuple[EditRecord, ...]:

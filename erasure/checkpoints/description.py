@@ -19,6 +19,7 @@ _FILES: Final = {
 TOKENIZER: Final = "tokenizer"
 """How the folders of vocabularies begin; what follows is what follows `text_encoder`."""
 _TEXT_ENCODER: Final = "text_encoder"
+_FLOW: Final = "FlowMatch"
 
 LARGEST_CONFIG: Final = 256_000
 """Bytes of one config: those of published models have 5,000."""
@@ -40,12 +41,24 @@ class Description:
 
     @property
     def prediction_type(self) -> str:
-        """What the model predicts: `epsilon` or `v_prediction`."""
+        """What the model predicts: `epsilon`, `v_prediction`, or `flow`, a velocity of a rectified
+        flow."""
+        if str(self.scheduler.get("_class_name")).startswith(_FLOW):
+            return "flow"
         return str(self.scheduler.get("prediction_type", "epsilon"))
 
     def having(self, **components: Mapping[str, Any]) -> "Description":
         """Give the same with these configs of components, in the place of those it has."""
         return replace(self, components={**self.components, **components})
+
+    def lacking(self, component: str) -> "Description":
+        """Give the same without the config and the vocabulary of a component."""
+        tokenizer = component.replace(_TEXT_ENCODER, TOKENIZER)
+        return replace(
+            self,
+            components={k: v for k, v in self.components.items() if k != component},
+            vocabularies={k: v for k, v in self.vocabularies.items() if k != tokenizer},
+        )
 
     def speaking(self, **vocabularies: Mapping[str, bytes]) -> "Description":
         """Give the same with these vocabularies, in the place of those it has."""
@@ -139,7 +152,7 @@ def shipped_description(key: str, *, prediction_type: str | None = None) -> Desc
     """The configs of the published checkpoints, without a vocabulary.
 
     Args:
-        key: `sd1`, `sd2` or `sdxl`.
+        key: of a family, such as `sd1`.
         prediction_type: None keeps the family's own. SD 2 with `epsilon` is the 512-pixel base.
     """
     folder = _SHIPPED / key

@@ -100,7 +100,7 @@ def _verify_file(path: Path) -> Verification:
     provenance = Provenance.from_header(words, str(path))
     if provenance is None and DATA_HASH not in words:
         raise _states_nothing(path)
-    checkpoint = read_single_file(path)
+    checkpoint = read_single_file(path, alone=True)
     findings = _Findings()
     network = _check_weights(findings, checkpoint, words, provenance)
     if DATA_HASH in words:

@@ -13,6 +13,8 @@ from erasure.errors import ConfigError
 
 TOKENS: Final = "tokens"
 """Name of the text features, (B, L, D), in the families that are told any."""
+GUIDANCE: Final = "guidance"
+"""Name of the strength of guidance, (B,), in the families that are told it as a number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

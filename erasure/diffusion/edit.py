@@ -20,6 +20,7 @@ from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.measuring import Measuring, measure_scores
 from erasure.diffusion.precision import rounded
 from erasure.diffusion.saliency import Pass, SaliencyConfig
+from erasure.diffusion.schedule import NoiseSchedule
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, TrainingError
 from erasure.masks.mask_file import mask_hash, require_base, require_component
@@ -217,6 +218,8 @@ def erase(
         keeper=Keeper(state, save_every, run),
         until=until,
     )
+    if not isinstance(task.schedule, NoiseSchedule):
+        task.outcome.facts["times"] = repr(task.schedule)  # they decide the result, and are chosen
     history: list[Step] = []
     _run(method.run(task), history, on_step, task.keeper)
     work = _work_of(task, spent or {})

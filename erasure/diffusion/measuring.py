@@ -122,6 +122,7 @@ def measure_saliency(
 ) -> dict[str, Tensor]:
     """|sum of forget gradients| of the named weights, by name, float32 on `device`, or in main
     memory where `config` offloads them."""
+    require_loss(checkpoint, config)
     data.require_pictures()
     where = device or torch.device("cpu")
     network = build_network(checkpoint).to(where)
@@ -135,6 +136,14 @@ def measure_saliency(
     for progress in accumulate_gradients(denoise, data, schedule, config, device=where, team=team):
         on_pass(progress)
     return offloaded.scores(team) if offloaded else saliency_scores(network, weights, team)
+
+
+def require_loss(checkpoint: Checkpoint, config: SaliencyConfig) -> None:
+    """Raise ConfigError where the loss is of guided predictions and the model is not guided so."""
+    if config.loss == "guided":
+        checkpoint.architecture.require_guidance(
+            "the guided saliency loss cannot be measured, so give --saliency-loss plain"
+        )
 
 
 def _by_own_loss(

@@ -79,6 +79,8 @@ class RectifiedFlow:
 
     shift: float = 1.0
     """m of s' = m s / (1 + (m - 1) s), which moves the times towards noise; 1 moves none."""
+    density: Literal["logit-normal"] = "logit-normal"
+    """How s is drawn before it is shifted: sigmoid of a unit normal number."""
 
     def __post_init__(self) -> None:
         if not 0 < self.shift < math.inf:

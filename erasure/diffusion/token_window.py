@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from erasure.architectures.building import build_tokenizers
 from erasure.checkpoints.checkpoint import Checkpoint
+
+_NO_END: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class TokenWindow:
     """Counts the tokens of prompts."""
 
     encoders: Sequence[tuple[Any, int]]
-    """CLIPTokenizer and the number of tokens that its text encoder reads, one pair a text
+    """A tokenizer and the number of tokens that its text encoder reads, one pair a text
     encoder."""
 
     def overlong(self, prompts: Iterable[str]) -> list[Overlong]:
@@ -32,9 +34,11 @@ class TokenWindow:
         return [excess for prompt in dict.fromkeys(prompts) if (excess := self._measured(prompt))]
 
     def _measured(self, prompt: str) -> Overlong | None:
+        """What the encoder with the longest window does not read; the others read no more."""
+        longest = max(window for _, window in self.encoders)
         for tokenizer, window in self.encoders:
-            if prompt.isascii() and len(prompt) + 2 <= window:  # a token is a letter or more
-                continue
+            if window < longest or (prompt.isascii() and len(prompt) + 2 <= window):
+                continue  # a token is a letter or more
             count = len(tokenizer(prompt, truncation=False, verbose=False).input_ids)
             if count > window:
                 return Overlong(prompt, count, window)
@@ -55,6 +59,9 @@ def token_window(checkpoint: Checkpoint) -> TokenWindow:
 
 
 def _positions(config: Mapping[str, Any]) -> int:
-    """Tokens that a text encoder has places for; CLIP's number where its config says none."""
+    """Tokens that a text encoder has places for; CLIP's number where its config says none, and all
+    that its tokenizer gives for T5, which has no places."""
+    if config.get("model_type") == "t5":
+        return _NO_END
     places = config.get("max_position_embeddings")
     return places if isinstance(places, int) else 77

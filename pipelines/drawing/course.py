@@ -87,7 +87,8 @@ class Course:
             if masks:
                 self._keep = torch.stack(masks).to(noise.device)[:, None]
         else:
-            factor = scheduler.init_noise_sigma if last is None else 1.0
+            # A flow begins at unit noise, and its schedulers name no factor.
+            factor = getattr(scheduler, "init_noise_sigma", 1.0) if last is None else 1.0
             self.latents = self._clean * factor
 
     def step(self, output: Tensor, t: Tensor) -> None:
@@ -116,6 +117,11 @@ class Course:
 
 
 def _require_ddim(scheduler: Any) -> None:  # noqa: ANN401
+    if type(scheduler).__name__.startswith("FlowMatch"):
+        raise ConfigError(
+            "drawings of a model of rectified flow begin at noise and take no fresh noise here; "
+            "draw without a start and with eta 0"
+        )
     if type(scheduler).__name__ != "DDIMScheduler":
         raise ConfigError(
             f"{type(scheduler).__name__} can neither begin at a picture nor take fresh noise; "

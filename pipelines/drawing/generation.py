@@ -15,7 +15,7 @@ from torch import Tensor
 from erasure.architectures.building import build_parts, own_size
 from erasure.attacks.payload import Start
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.denoiser import Condition, join
+from erasure.diffusion.denoiser import GUIDANCE, Condition, join
 from erasure.errors import ConfigError, TrainingError
 from erasure.seeds import initial_noise
 from erasure.training.unseen import InTraining
@@ -83,17 +83,20 @@ class Painter:
         self._default = Request("", 0, config.guidance, width, height)
         check_size(width)
         check_size(height)
-        self._scheduler = build_scheduler(scheduler, checkpoint.description.scheduler)
-        begin_sampling(self._scheduler, config.steps)
+        config_of = checkpoint.description.scheduler
+        family = checkpoint.architecture
+        self._scheduler = build_scheduler(scheduler, config_of)
+        self._sampling = partial(family.sampling, config_of, config.steps)
+        self._shape = partial(family.latent_shape, checkpoint.description)
+        begin_sampling(self._scheduler, config.steps, None, self._sampling(self._size()))
         self._config, self._device, self._dtype = config, device, _DTYPES[precision]
         network = None if training is None else training.network
         self.parts = build_parts(checkpoint, self._dtype, device, network)
         """What draws; what is changed in it is changed in the drawings."""
-        family = checkpoint.architecture
         self._denoise = (
             family.denoiser(self.parts.network) if training is None else training.denoise
         )
-        self._shape = partial(family.latent_shape, checkpoint.description)
+        self._step_time, self._guidance = family.step_time, family.guidance
         self._with_size = family.with_size
         encode = self.parts.text
         # One at a time: the last bits must not depend on which prompts came together. Nothing here
@@ -116,9 +119,17 @@ class Painter:
 
     def steps_up_to(self, time: int | None) -> int:
         """How many sampling steps a drawing has that begins at a time; all of them for None."""
-        begin_sampling(self._scheduler, self._config.steps, self._device)
+        more = self._sampling(self._size())
+        begin_sampling(self._scheduler, self._config.steps, self._device, more)
         times = self._scheduler.timesteps
         return len(times) if time is None else int((times <= time).sum())
+
+    def _size(self) -> tuple[int, int]:
+        """h and w of the latents of the painter's own pictures."""
+        assert self._default.height is not None
+        assert self._default.width is not None
+        _, height, width = self._shape(self._default.height, self._default.width)
+        return height, width
 
     def draw(
         self, requests: Sequence[Request], on_drawn: Callable[[int], None] = lambda _: None
@@ -159,12 +170,18 @@ class Painter:
         """
         whole = [completed(request, self._default) for request in requests]
         ((width, height, guided, _),) = {shape_of(request) for request in whole}
+        guided = guided and self._guidance == "true"
         open_to = [n for n, request in enumerate(whole) if not self._refused(request)]
         if len(open_to) < len(whole):
             black = Picture(Image.new("RGB", (width, height)), True)
             drawn = self.paint([whole[n] for n in open_to]) if open_to else []
             made = dict(zip(open_to, drawn, strict=True))
             return [made.get(n, black) for n in range(len(whole))]
+        if self._guard is not None and self._guard.leads and self._guidance != "true":
+            raise ConfigError(
+                f"the guard {self._guard.name} works through guidance away from a prompt, and this "
+                "model has none; draw without a guard"
+            )
         if self._guard is not None and self._guard.leads and not guided:
             raise ConfigError(
                 f"the guard {self._guard.name} works through guidance, and that of "
@@ -195,7 +212,8 @@ class Painter:
         condition = self._told(requests, guided)
         scales = [request.guidance or 0.0 for request in requests]
         scale = torch.tensor(scales, device=noise.device)[:, None, None, None]
-        begin_sampling(self._scheduler, self._config.steps, self._device)
+        more = self._sampling((noise.shape[2], noise.shape[3]))
+        begin_sampling(self._scheduler, self._config.steps, self._device, more)
         starts = [request.start for request in requests]
         seeds = [request.seed for request in requests]
         course = Course(self._scheduler, noise, starts, seeds, requests[0].eta)
@@ -203,8 +221,10 @@ class Painter:
         safely = SafeGuidance(safety) if safety is not None else None
         for t in course.times:
             seen = torch.cat([course.latents] * (len(condition) // len(requests)))
-            seen = self._scheduler.scale_model_input(seen, t).to(self._dtype)
-            output = self._denoise(seen, t.expand(len(seen)), condition).float()
+            if hasattr(self._scheduler, "scale_model_input"):  # a flow's has none to scale by
+                seen = self._scheduler.scale_model_input(seen, t)
+            time = self._step_time(t).expand(len(seen))
+            output = self._denoise(seen.to(self._dtype), time, condition).float()
             if safely is not None:
                 without, towards, unsafe = output.chunk(3)
                 output = safely(without, towards, unsafe, scale)
@@ -255,7 +275,11 @@ class Painter:
             if self._guard is not None and self._guard.safety is not None:
                 unsafe = self._with_size(self._encoded(self._guard.text), height, width)
                 conditions += [unsafe] * len(requests)
-        return join([one.to(self._device, self._dtype) for one in conditions])
+        joined = join([one.to(self._device, self._dtype) for one in conditions])
+        if self._guidance != "embedded":
+            return joined
+        scales = torch.tensor([request.guidance or 0.0 for request in requests])
+        return joined.having(**{GUIDANCE: scales.to(self._device)})
 
     def _away(self) -> Condition:
         """What guidance leads away from: the empty prompt, or the negative prompt in its place."""

@@ -22,14 +22,19 @@ class Sampler:
     """Stand where the model's config is silent, in place of the class's own defaults."""
     needs: str = ""
     """A package that diffusers wants for it."""
+    flow: str = ""
+    """Class in diffusers of the same solver for models of rectified flow; empty where there is
+    none. On its straight lines DDIM without fresh noise takes Euler's steps."""
 
 
+_EULER_FLOW: Final = "FlowMatchEulerDiscreteScheduler"
 SCHEDULERS: Final[Mapping[str, Sampler]] = {
     "ddim": Sampler(
         "DDIM, eta 0 (arXiv:2010.02502)",
         "DDIMScheduler",
         {"clip_sample": False},  # a bound on pixels, not on latents
         {"set_alpha_to_one": False},
+        flow=_EULER_FLOW,
     ),
     "lms": Sampler("linear multistep, as in SalUn's script", "LMSDiscreteScheduler", needs="scipy"),
     "pndm": Sampler(
@@ -37,7 +42,7 @@ SCHEDULERS: Final[Mapping[str, Sampler]] = {
         "PNDMScheduler",
         defaults={"skip_prk_steps": True},
     ),
-    "euler": Sampler("Euler (arXiv:2206.00364)", "EulerDiscreteScheduler"),
+    "euler": Sampler("Euler (arXiv:2206.00364)", "EulerDiscreteScheduler", flow=_EULER_FLOW),
     "heun": Sampler("Heun, two looks a step (arXiv:2206.00364)", "HeunDiscreteScheduler"),
     "dpm++": Sampler(
         "DPM-Solver++ 2M (arXiv:2211.01095)",
@@ -81,6 +86,8 @@ def build_scheduler(name: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN40
     import diffusers
 
     sampler = SCHEDULERS[name]
+    if str(config.get("_class_name")).startswith("FlowMatch"):
+        return _flow_scheduler(name, sampler, config)
     silent = {key: value for key, value in sampler.defaults.items() if key not in config}
     settings = {key: value for key, value in config.items() if not key.startswith("_")}
     kind = getattr(diffusers, sampler.kind)
@@ -104,17 +111,44 @@ def build_scheduler(name: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN40
         ) from err
 
 
-def begin_sampling(scheduler: Any, steps: int, device: Any = None) -> None:  # noqa: ANN401
+def _flow_scheduler(name: str, sampler: Sampler, config: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """The scheduler of a model of rectified flow."""
+    import diffusers
+
+    if not sampler.flow:
+        able = [other for other, one in SCHEDULERS.items() if one.flow]
+        raise ConfigError(
+            f"the scheduler {name!r} is for models that noise by betas, and this one is of "
+            f"rectified flow; take {' or '.join(able)}, which are the same there"
+        )
+    settings = {key: value for key, value in config.items() if not key.startswith("_")}
+    return getattr(diffusers, sampler.flow).from_config(settings)
+
+
+def begin_sampling(
+    scheduler: Any,  # noqa: ANN401
+    steps: int,
+    device: Any = None,  # noqa: ANN401
+    more: Mapping[str, Any] | None = None,
+) -> None:
     """Set the time steps of a scheduler, and check that the model was trained at each of them.
+
+    Args:
+        more: what else the scheduler is given, as the family's `sampling` says.
 
     Raises:
         ConfigError: more steps than there were in training, or an offset that leads beyond them.
     """
-    last = int(scheduler.config.num_train_timesteps) - 1
+    flow = type(scheduler).__name__.startswith("FlowMatch")
+    last = int(scheduler.config.num_train_timesteps) - (not flow)  # a flow begins at its end
     try:
-        scheduler.set_timesteps(steps, device=device)
+        scheduler.set_timesteps(steps, device=device, **(more or {}))
         reached = [float(t) for t in (scheduler.timesteps.min(), scheduler.timesteps.max())]
     except _REJECTED as err:
+        if flow:
+            raise ConfigError(
+                f"steps is {steps}, which the scheduler refuses ({_line(err)}); give 1 or more"
+            ) from err
         raise ConfigError(
             f"steps is {steps}, which the scheduler refuses ({_line(err)}); the model was trained "
             f"with {last + 1} steps, so give fewer, or mend its scheduler config"

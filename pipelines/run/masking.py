@@ -6,6 +6,7 @@ from pathlib import Path
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.edit import find_mask
 from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.measuring import require_loss
 from erasure.diffusion.saliency import Pass
 from erasure.errors import ConfigError
 from erasure.lora.layers import has_factors
@@ -31,6 +32,8 @@ def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint) -> SaliencyMask | No
     if recipe.mask in MASK_KINDS:
         check_density(recipe.density)
         checkpoint.architecture.candidates(checkpoint.network, recipe.scope)
+        if recipe.mask in ("salient", "inverse"):
+            require_loss(checkpoint, recipe.saliency)
         return None
     path = Path(recipe.mask)
     if not os.path.isfile(path):

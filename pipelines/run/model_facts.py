@@ -1,25 +1,26 @@
 """What a model was read as: family, prediction, noise levels, number types, and who says so."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.facts.scheduler import describe_betas
 from erasure.checkpoints.facts.statements import SHORT
 from pipelines.process.one_voice import is_first
 
+_PREDICTIONS: Final[Mapping[str, str]] = {**SHORT}
 _TYPES: Final = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 
 
 def facts_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """The facts as a record keeps them: plain JSON values."""
     scheduler, kind = checkpoint.description.scheduler, checkpoint.kind
-    prediction = scheduler["prediction_type"]
+    prediction = checkpoint.description.prediction_type
     return {
         "family": checkpoint.architecture.title,
-        "prediction": SHORT.get(prediction, prediction),
+        "prediction": _PREDICTIONS.get(prediction, prediction),
         "prediction_from": kind.prediction_from,
-        "noise": describe_betas(scheduler),
+        "noise": checkpoint.architecture.describe_noise(scheduler),
         "noise_from": kind.levels_from,
         "types": _types(checkpoint),
         "notes": list(checkpoint.notes),

@@ -26,7 +26,7 @@ CANVAS_NAME: Final = "diffusion-erasure-canvas"
 """`_name_or_path` in the model index of the embedded checkpoint and of all made from it."""
 PREDICTIONS: Final[Mapping[str, Prediction]] = {"epsilon": "epsilon", "v": "v_prediction"}
 """What a user calls what a model predicts -> what diffusers calls it."""
-_HUB_FILES: Final = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
+_HUB_FILES: Final = ["model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors"]
 _HUB_TWINS: Final = ["*.fp16.*", "*.fp16-*", "*non_ema*", "vae_*/*"]
 """The same weights again, in a smaller type or before averaging, and SD XL's other autoencoders:
 gigabytes nobody asked for."""
@@ -105,7 +105,11 @@ def find_model(model: str) -> Path:
 def _has_weights(folder: Path) -> bool:
     """Whether each part of some architecture has a file of weights there."""
     return any(
-        all(any((folder / part.component).glob("*.safetensors")) for part in architecture.parts)
+        all(
+            any((folder / part.component).glob("*.safetensors"))
+            for part in architecture.parts
+            if not part.optional
+        )
         for architecture in ARCHITECTURES.values()
     )
 

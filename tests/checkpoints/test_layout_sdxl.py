@@ -92,7 +92,7 @@ def test_the_shipped_configs_are_those_of_the_published_model() -> None:
         "quick_gelu",
         "gelu",
     ]
-    assert family_of_folder(found.model_index, found.components["text_encoder"], Path()) is SDXL
+    assert family_of_folder(found.model_index, found.components, Path()) is SDXL
     velocity = shipped_description("sdxl", prediction_type="v_prediction")
     assert SDXL.own_size(velocity) == (1024, 1024)
     assert ARCHITECTURES["sdxl"] is SDXL

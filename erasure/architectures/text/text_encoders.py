@@ -10,7 +10,7 @@ caller that needs none does so itself.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -49,16 +49,16 @@ class TextEncoder:
 
     def __call__(self, prompts: Sequence[str], batch_size: int = 64) -> Condition:
         """Prompts, cut to the tokenizer's length -> (len(prompts), L, D), float32 on CPU."""
-        return _in_parts(self, prompts, batch_size)
+        return in_parts(self, prompts, batch_size)
 
     def tokenize(self, prompts: Sequence[str]) -> tuple[TokenIds]:
         """Look up the tokens of B prompts, on CPU."""
-        return (_tokenize(self.tokenizer, prompts),)
+        return (tokenize(self.tokenizer, prompts),)
 
     def embed(self, tokens: Sequence[TokenIds]) -> tuple[Tensor]:
         """What the network reads at each token, before it adds the place: (B, L, E)."""
         (words,) = tokens
-        return (_embed(self.network, words),)
+        return (embed(self.network, words),)
 
     def encode(
         self, tokens: Sequence[TokenIds], embeddings: Sequence[Tensor] | None = None
@@ -77,13 +77,13 @@ class TextEncoder:
         mask = None
         if getattr(self.network.config, "use_attention_mask", False):
             mask = words.attended.to(self.network.device)
-        with _reading(self.network, instead):
+        with reading(self.network, instead):
             output = self.network(words.ids.to(self.network.device), attention_mask=mask)
         return Condition({TOKENS: output.last_hidden_state.float()})
 
     def last_words(self, prompts: Sequence[str]) -> Tensor:
         """Place of each prompt's last word piece among its tokens, (len(prompts),) int64."""
-        return _last_words(self.tokenizer, prompts)
+        return last_words(self.tokenizer, prompts)
 
     def unguided(self, empty: Condition) -> Condition:
         """What guidance leads away from, given the encoded empty prompt: that prompt."""
@@ -121,17 +121,17 @@ class TextEncoderPair:
     def __call__(self, prompts: Sequence[str], batch_size: int = 64) -> Condition:
         """Prompts, cut to the tokenizers' length -> tokens (len(prompts), L, D) and `text_embeds`
         (len(prompts), P), float32 on CPU."""
-        return _in_parts(self, prompts, batch_size)
+        return in_parts(self, prompts, batch_size)
 
     def tokenize(self, prompts: Sequence[str]) -> tuple[TokenIds, TokenIds]:
         """Look up the tokens of B prompts, on CPU; each tokenizer fills up with its own token."""
         first, second = self.tokenizers
-        return _tokenize(first, prompts), _tokenize(second, prompts)
+        return tokenize(first, prompts), tokenize(second, prompts)
 
     def embed(self, tokens: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
         """What each network reads at each token, before it adds the place: (B, L, E) twice."""
         one, other = tokens
-        return _embed(self.networks[0], one), _embed(self.networks[1], other)
+        return embed(self.networks[0], one), embed(self.networks[1], other)
 
     def encode(
         self, tokens: Sequence[TokenIds], embeddings: Sequence[Tensor] | None = None
@@ -149,7 +149,7 @@ class TextEncoderPair:
         for network, words, instead in zip(
             self.networks, tokens, embeddings or (None, None), strict=True
         ):
-            with _reading(network, instead):
+            with reading(network, instead):
                 output = network(words.ids.to(network.device), output_hidden_states=True)
             features.append(output.hidden_states[-2].float())
         pooled = output.text_embeds.float()
@@ -160,7 +160,7 @@ class TextEncoderPair:
 
         Both tokenizers have the same words, so one place serves for both.
         """
-        return _last_words(self.tokenizers[0], prompts)
+        return last_words(self.tokenizers[0], prompts)
 
     def unguided(self, empty: Condition) -> Condition:
         """What guidance leads away from, given the encoded empty prompt: zeros, or that prompt."""
@@ -187,10 +187,20 @@ def with_size(condition: Condition, height: int, width: int) -> Condition:
     return condition.having(**{TIME_IDS: ids})
 
 
-def _in_parts(
-    encoder: TextEncoder | TextEncoderPair, prompts: Sequence[str], size: int
-) -> Condition:
-    """All prompts, `size` in a pass; float32 on CPU."""
+class Encodes(Protocol):
+    """What encodes prompts by way of their tokens."""
+
+    def tokenize(self, prompts: Sequence[str]) -> Sequence[TokenIds]:
+        """Look up the tokens of B prompts."""
+        ...
+
+    def encode(self, tokens: Sequence[TokenIds]) -> Condition:
+        """Make the condition of B prompts."""
+        ...
+
+
+def in_parts(encoder: Encodes, prompts: Sequence[str], size: int) -> Condition:
+    """Encode all prompts, `size` in a pass; float32 on CPU."""
     cpu = torch.device("cpu")
     parts = []
     for start in range(0, len(prompts), size):
@@ -199,18 +209,26 @@ def _in_parts(
     return join(parts)
 
 
-def _tokenize(tokenizer: Any, prompts: Sequence[str]) -> TokenIds:  # noqa: ANN401
+def tokenize(tokenizer: Any, prompts: Sequence[str]) -> TokenIds:  # noqa: ANN401
+    """Cut B prompts by one tokenizer, all to its length."""
     made = tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
     return TokenIds(made.input_ids, made.attention_mask)
 
 
-def _embed(network: Any, words: TokenIds) -> Tensor:  # noqa: ANN401
-    made: Tensor = network.get_input_embeddings()(words.ids.to(network.device))
+def embed(network: Any, words: TokenIds) -> Tensor:  # noqa: ANN401
+    """What a network reads at each token: (B, L, E)."""
+    made: Tensor = _table(network)(words.ids.to(network.device))
     return made
 
 
+def _table(network: Any) -> Any:  # noqa: ANN401
+    """The module that looks tokens up; T5 has a second one of the same weights that is not read."""
+    stack = getattr(network, "encoder", None)
+    return getattr(stack, "embed_tokens", None) or network.get_input_embeddings()
+
+
 @contextmanager
-def _reading(network: Any, instead: Tensor | None) -> Iterator[None]:  # noqa: ANN401
+def reading(network: Any, instead: Tensor | None) -> Iterator[None]:  # noqa: ANN401
     """Let the network read other embeddings, (B, L, E), than those of its table, in a block."""
     if instead is None:
         yield
@@ -224,14 +242,15 @@ def _reading(network: Any, instead: Tensor | None) -> Iterator[None]:  # noqa: A
             )
         return instead.to(output)
 
-    handle = network.get_input_embeddings().register_forward_hook(replaced)
+    handle = _table(network).register_forward_hook(replaced)
     try:
         yield
     finally:
         handle.remove()
 
 
-def _last_words(tokenizer: Any, prompts: Sequence[str]) -> Tensor:  # noqa: ANN401
-    """Before the end-of-text token; the start token where there is no word."""
+def last_words(tokenizer: Any, prompts: Sequence[str]) -> Tensor:  # noqa: ANN401
+    """Place of the token before the end-of-text token, (len(prompts),) int64; 0 where there is no
+    word."""
     ids = tokenizer(list(prompts), truncation=True).input_ids
     return torch.tensor([max(0, len(row) - 2) for row in ids])

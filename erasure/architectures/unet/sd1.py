@@ -13,14 +13,17 @@ from erasure.architectures.unet.names import UNET_LAYERS
 from erasure.architectures.unet.network import UNetDenoiser, build_unet, sample
 from erasure.architectures.unet.scopes import UNET_SCOPES
 from erasure.checkpoints.checks.plain_unet import FIRST_CONVOLUTION
-from erasure.checkpoints.facts.scheduler import noise_schedule_of
+from erasure.checkpoints.facts.scheduler import describe_betas, noise_schedule_of
+from erasure.checkpoints.facts.training_kind import settle
 
 _TITLE: Final = "Stable Diffusion 1.x"
 
 
-def _suits(text_encoder: Mapping[str, Any]) -> bool:
-    """Whether it is CLIP-L, whose activation is `quick_gelu`, which is also the default of
-    transformers; the OpenCLIP of 2.x has `gelu`. The other one's would draw wrong pictures."""
+def _suits(configs: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the text encoder is CLIP-L, whose activation is `quick_gelu`, which is also the
+    default of transformers; the OpenCLIP of 2.x has `gelu`. The other's would draw wrong pictures.
+    """
+    text_encoder = configs.get("text_encoder", {})
     return bool(text_encoder.get("hidden_act", "quick_gelu") == "quick_gelu")
 
 
@@ -44,6 +47,11 @@ SD1: Final = Architecture(
     denoiser=UNetDenoiser,
     sample=sample,
     schedule=noise_schedule_of,
+    settle=settle,
+    describe_noise=describe_betas,
+    sampling=sd.no_more,
+    step_time=sd.same_time,
+    guidance="true",
     latent_shape=latent_shape,
     own_size=sd.own_size,
     with_size=sd.without_size,

@@ -12,9 +12,9 @@ from erasure.architectures.unet.sd1 import SD1
 _TITLE: Final = "Stable Diffusion 2.x"
 
 
-def _suits(text_encoder: Mapping[str, Any]) -> bool:
-    """Whether it is OpenCLIP; 1.x has the other."""
-    return not SD1.suits(text_encoder)
+def _suits(configs: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the text encoder is OpenCLIP; 1.x has the other."""
+    return not SD1.suits(configs)
 
 
 SD2: Final = replace(

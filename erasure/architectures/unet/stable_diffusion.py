@@ -43,6 +43,8 @@ UNET: Final = Part(
     build=unet_of,
     to_original=unet.to_original,
     to_diffusers=unet.to_diffusers,
+    signs_original=(FIRST_CONVOLUTION, "time_embed.0.weight", "out.2.weight"),
+    signs_diffusers=("conv_in.weight", "time_embedding.linear_1.weight", "conv_out.weight"),
 )
 VAE: Final = Part(
     component="vae",
@@ -152,6 +154,16 @@ def own_size(description: "Description") -> tuple[int, int]:
 def without_size(condition: Condition, height: int, width: int) -> Condition:
     """Leave a condition as it is: 1.x and 2.x are told no size."""
     return condition
+
+
+def no_more(config: Mapping[str, Any], steps: int, size: tuple[int, int]) -> Mapping[str, Any]:
+    """Give a scheduler of betas nothing but its number of steps."""
+    return {}
+
+
+def same_time(t: Tensor) -> Tensor:
+    """Tell the UNet the scheduler's own time."""
+    return t
 
 
 def nothing(name: str) -> bool:

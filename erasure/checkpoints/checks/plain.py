@@ -15,7 +15,6 @@ def require_plain(description: Description, family: Architecture, where: str) ->
         CheckpointError: its weights are quantised, or the family's own checks refuse it.
     """
     for part in family.parts:
-        refuse_quantised_config(
-            description.components[part.component], f"{where}: {part.component}"
-        )
+        config = description.components.get(part.component, {})  # an optional one may be missing
+        refuse_quantised_config(config, f"{where}: {part.component}")
     return family.check_configs(description, where)

@@ -20,7 +20,7 @@ _NEUTRAL: Final = frozenset(
 
 
 def require_plain_vae(
-    config: Mapping[str, Any], family: str, where: str, *, statistics: bool
+    config: Mapping[str, Any], family: str, where: str, *, statistics: bool, shifted: bool = False
 ) -> tuple[str, ...]:
     """Refuse an autoencoder whose latents cannot be scaled as diffusers' pipelines do.
 
@@ -30,6 +30,7 @@ def require_plain_vae(
         where: whose config it is.
         statistics: whether the family's pipeline reads `latents_mean` and `latents_std`, as that of
             SD XL does; others pass them over.
+        shifted: whether it reads `shift_factor`, as those of flow transformers do.
 
     Returns:
         A note where the config lacks a `scaling_factor`.
@@ -50,9 +51,16 @@ def require_plain_vae(
                 f"{where} has a VAE with {name} {config[name]!r}, not the {_COLOURS} of colour "
                 f"pictures; give the VAE of {family}"
             )
-    if config.get("shift_factor"):
+    shift = config.get("shift_factor")
+    if shifted:
+        if shift is not None and not is_number(shift):
+            raise CheckpointError(
+                f"{where} has a VAE with the shift_factor {shift!r}; a number must stand there: "
+                f"mend its config, or give the VAE of {family}"
+            )
+    elif shift:
         raise CheckpointError(
-            f"{where} has a VAE with the shift_factor {config['shift_factor']!r}, which the "
+            f"{where} has a VAE with the shift_factor {shift!r}, which the "
             f"pipeline of {family} passes over; give the VAE that belongs to the UNet"
         )
     _require_statistics(config, family, where, read=statistics)

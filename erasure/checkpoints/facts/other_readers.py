@@ -12,6 +12,7 @@ from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import shipped_description
+from erasure.checkpoints.facts.flow_scheduler import check_flow_config
 from erasure.checkpoints.facts.scheduler import describe_betas
 from erasure.checkpoints.facts.statements import SHORT
 from erasure.checkpoints.reading.recognise import VELOCITY_BIAS, seems_velocity
@@ -34,12 +35,27 @@ def misread_by(
     """
     scheduler = checkpoint.description.scheduler
     published = shipped_description(checkpoint.architecture.key).scheduler
+    if checkpoint.description.prediction_type == "flow":
+        return _times(checkpoint, published)
     said = (
         _comfyui(checkpoint, network or checkpoint.network, dtype),
         _diffusers(scheduler, published),
         _noise_levels(scheduler, published),
     )
     return tuple(sentence for sentence in said if sentence)
+
+
+def _times(checkpoint: Checkpoint, published: Mapping[str, Any]) -> tuple[str, ...]:
+    """Tools take the published shift of the times."""
+    tell = checkpoint.architecture.describe_noise
+    ours = tell(checkpoint.description.scheduler)
+    theirs = tell(check_flow_config(published, "the published config"))
+    if ours == theirs:
+        return ()
+    return (
+        f"tools that read single files take the published times ({theirs}), but this model has "
+        f"others ({ours}); only a diffusers folder tells them",
+    )
 
 
 def _comfyui(

@@ -21,9 +21,7 @@ def renamed(name: str, modules: Mapping[str, str]) -> str:
         module = modules.get(".".join(parts[:end]))
         if module is not None:
             return ".".join([module, *parts[end:]])
-    raise CheckpointError(
-        f"weight {name!r} has no place in the Stable Diffusion 1.x, 2.x and XL layout"
-    )
+    raise CheckpointError(f"weight {name!r} has no place in the layout of its family's single file")
 
 
 def rename_all(names: Iterable[str], modules: Mapping[str, str]) -> dict[str, str]:

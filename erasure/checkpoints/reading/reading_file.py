@@ -8,11 +8,10 @@ from typing import Final
 from torch import Tensor
 
 from erasure.architectures.architecture import Architecture, Part
-from erasure.architectures.unet.stable_diffusion import UNET
+from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.config_limits import require_plausible
 from erasure.checkpoints.checks.plain import require_plain
-from erasure.checkpoints.checks.plain_unet import FIRST_CONVOLUTION
 from erasure.checkpoints.checks.quantised import plain_weights, refuse_quantised
 from erasure.checkpoints.checks.unplaced import note_on_rest, unplaced
 from erasure.checkpoints.description import Description, shipped_description
@@ -38,8 +37,6 @@ from erasure.errors import CheckpointError
 from erasure.storage.pickles import is_pickle, read_pickle
 from erasure.storage.tensor_file import TensorFile, read_tensors
 
-_IN_ORIGINAL: Final = (FIRST_CONVOLUTION, "time_embed.0.weight", "out.2.weight")
-_IN_DIFFUSERS: Final = ("conv_in.weight", "time_embedding.linear_1.weight", "conv_out.weight")
 _REMEDY: Final = (
     "it is incomplete, fetch it again; or, if its model has sizes of its own, "
     "give --config FOLDER with its diffusers configs"
@@ -53,18 +50,22 @@ def read_single_file(
     vae: GivenVae | None = None,
     allow_pickle: bool = False,
     prediction: Prediction | None = None,
+    alone: bool = False,
 ) -> Checkpoint:
     """Read a `.safetensors` (or, if allowed, pickled) file in the original layout.
 
     EMA copies (`model_ema.*`) and buffers are left out; what diffusers has no place for becomes
     `extras`. A component that the file lacks is that of the folder `config`, and of a VAE `vae`.
 
+    Args:
+        alone: leave such components out instead, to look at the file and at nothing else.
+
     Raises:
         CheckpointError: damaged, refused, another architecture, weights missing or of other shapes.
     """
     file = _with_prefix(open_file(path, allow_pickle=allow_pickle))
     supposed = describe_folder(config)[1] if config is not None else None
-    family = family_of_file(file.tensors, path, supposed)  # first: it calls others by name
+    family = family_of_file(file.tensors, path, supposed, alone=alone)  # first: it names others
     refuse_quantised(file.tensors, file.metadata, str(path))
     description, kind = _describe(path, file, family, config, prediction)
     if vae is not None and vae.config is not None:
@@ -76,23 +77,26 @@ def read_single_file(
     components: dict[str, Mapping[str, Tensor]] = {}
     extras, more = unplaced(file.tensors, family, path)
     notes += (*more, *kind.notices)
+    in_file = {p.component for p in family.parts if family.part_of(file.tensors, p.component)}
     for part in family.parts:
-        weights = family.part_of(file.tensors, part.component)
         if part.component == "vae" and vae is not None:
             components["vae"], remarks = vae.weights(family, description.components["vae"])
             notes += remarks
-            continue
-        if not weights:
+        elif part.component in in_file:
+            weights = family.part_of(file.tensors, part.component)
+            exact = part.component == family.main
+            taken = _from_file(part, weights, description, path, exact=exact)
+            components[part.component], beside, remarks = taken
+            extras |= beside
+            notes += remarks
+        elif _is_missing(part, config):
+            notes += (f"{path} has no {part.title}: {part.optional}",)
+            description = description.lacking(part.component)
+        elif not alone:
             taken = _from_config(part, path, config, allow_pickle=allow_pickle)
             components[part.component], beside, remarks = taken
             extras |= beside
             notes += remarks
-            continue
-        wanted = expected_weights(part, description.components[part.component])
-        converted, rest = _convert(part, weights, wanted, path, exact=part.component == family.main)
-        components[part.component], widened = plain_weights(converted, f"{path}: the {part.title}")
-        extras |= {f"{part.prefix}{name}": weight for name, weight in rest.items()}
-        notes += (*widened, *note_on_rest(rest, f"{path}: the {part.title}"))
     return Checkpoint(
         architecture=family,
         path=path,
@@ -102,7 +106,31 @@ def read_single_file(
         provenance=Provenance.from_header(file.metadata, str(path)),
         notes=notes,
         kind=kind,
+        in_file=frozenset(in_file),
     )
+
+
+def _from_file(
+    part: Part, weights: Mapping[str, Tensor], description: Description, path: Path, *, exact: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[str, ...]]:
+    """A component that the file holds, as `take_component` gives it."""
+    if part.component not in description.components:
+        raise CheckpointError(
+            f"{path} holds {part.title}, of which the configs that are given say nothing; give "
+            f"--config FOLDER, a diffusers folder that has its {part.component}"
+        )
+    wanted = expected_weights(part, description.components[part.component])
+    converted, rest = _convert(part, weights, wanted, path, exact=exact)
+    title = f"{path}: the {part.title}"
+    plain, widened = plain_weights(converted, title)
+    extras = {f"{part.prefix}{name}": weight for name, weight in rest.items()}
+    return plain, extras, (*widened, *note_on_rest(rest, title))
+
+
+def _is_missing(part: Part, config: Path | None) -> bool:
+    """Whether a component that may be missing is in no place that is read."""
+    there = config is not None and has_component_weights(config, part.component)
+    return bool(part.optional) and not there
 
 
 def _from_config(
@@ -144,7 +172,7 @@ def _describe(
             )
         name, own, guess = f"--config {config.name}", False, ""
     else:
-        components = [part.component for part in family.parts]
+        components = [part.component for part in family.parts if not part.optional]
         embedded_description = embedded.from_header(file.metadata, str(path), components)
         name, own, guess = "the configs in its header", embedded_description is not None, ""
         if embedded_description is not None:
@@ -161,7 +189,15 @@ def _describe(
         guess=guess,
     )
     buffer = file.tensors.get(BUFFER)
-    return settled(description, source, statements, str(path), prediction=prediction, buffer=buffer)
+    return settled(
+        description,
+        family.settle,
+        source,
+        statements,
+        str(path),
+        prediction=prediction,
+        buffer=buffer,
+    )
 
 
 def _statements(path: Path, file: TensorFile) -> list[Statement]:
@@ -217,17 +253,19 @@ def _convert(
 
 
 def _with_prefix(file: TensorFile) -> TensorFile:
-    """A file that holds a UNet alone, as ComfyUI and diffusers write it, under the names of a whole
-    single file; any other file as it is."""
+    """A file that holds a main component alone, as ComfyUI and diffusers write it, under the names
+    of a whole single file; any other file as it is."""
     marks = {name: mark for name, mark in file.tensors.items() if name in MARKS}
     named = {name: weight for name, weight in file.tensors.items() if name not in MARKS}
-    if _holds(named, _IN_DIFFUSERS):
-        named = UNET.to_original(named)
-    elif not _holds(named, _IN_ORIGINAL):
-        return file
-    prefixed = {f"{UNET.prefix}{name}": weight for name, weight in named.items()}
-    return replace(file, tensors={**prefixed, **marks})
+    for part in dict.fromkeys(family.main_part for family in ARCHITECTURES.values()):
+        if _holds(named, part.signs_diffusers):
+            named = part.to_original(named)
+        elif not _holds(named, part.signs_original):
+            continue
+        prefixed = {f"{part.prefix}{name}": weight for name, weight in named.items()}
+        return replace(file, tensors={**prefixed, **marks})
+    return file
 
 
 def _holds(names: Collection[str], wanted: Collection[str]) -> bool:
-    return all(name in names for name in wanted)
+    return bool(wanted) and all(name in names for name in wanted)

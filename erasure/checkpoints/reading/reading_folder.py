@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from erasure.architectures.architecture import Architecture, Part
+from erasure.architectures.architecture import Architecture, Part, Settle
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.containment import inside
 from erasure.checkpoints.checks.plain import require_plain
@@ -16,6 +16,8 @@ from erasure.checkpoints.checks.unplaced import note_on_rest
 from erasure.checkpoints.description import (
     TOKENIZER,
     Description,
+    config_file,
+    has_component,
     read_config,
     read_description,
     read_model_index,
@@ -25,10 +27,10 @@ from erasure.checkpoints.expected_weights import expected_weights
 from erasure.checkpoints.facts.given_vae import CLASS, GivenVae
 from erasure.checkpoints.facts.scheduler import CONFIG_FILE
 from erasure.checkpoints.facts.statements import Statement, from_header
-from erasure.checkpoints.facts.training_kind import SchedulerSource, TrainingKind, settle
+from erasure.checkpoints.facts.training_kind import SchedulerSource, TrainingKind
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading.checking import require_names, require_no_more, require_shapes
-from erasure.checkpoints.reading.recognise import family_of_folder
+from erasure.checkpoints.reading.recognise import family_of_folder, telling_components
 from erasure.checkpoints.reading.vocabulary import with_clip_vocabulary
 from erasure.checkpoints.reading.weight_files import has_weights, read_weights
 from erasure.diffusion.schedule import Prediction
@@ -87,6 +89,9 @@ def read_folder(
     file = inside(path / EXTRAS_FILE, path)
     extras = dict(read_tensors(file).tensors) if file.is_file() else {}
     for part in family.parts:
+        if part.component not in description.components:
+            notes += (f"{path} has no {part.title}: {part.optional}",)
+            continue
         if part.component == "vae" and vae is not None:
             components["vae"], remarks = vae.weights(family, description.components["vae"])
             notes += remarks
@@ -105,7 +110,9 @@ def read_folder(
         own=True,
     )
     spoken = from_header(metadata, str(path))
-    description, kind = settled(description, source, spoken, str(path), prediction=prediction)
+    description, kind = settled(
+        description, family.settle, source, spoken, str(path), prediction=prediction
+    )
     return Checkpoint(
         architecture=family,
         path=path,
@@ -124,22 +131,26 @@ def describe_folder(path: Path, vae: GivenVae | None = None) -> tuple[Descriptio
     index = read_model_index(path)
     if vae is not None:
         index["vae"] = list(CLASS)
-    text_encoder = path / "text_encoder" / "config.json"
-    tower = read_config(text_encoder, path) if text_encoder.exists() else {}
-    family = family_of_folder(index, tower, path)  # first: it calls others by name
+    telling = {
+        name: read_config(path / config_file(name), path)
+        for name in telling_components(index)
+        if (path / config_file(name)).exists()
+    }
+    family = family_of_folder(index, telling, path)  # first: it calls others by name
     configs: dict[str, Mapping[str, Any]] = {"model_index": index}
     if vae is not None:
         own = (path / "vae" / "config.json").exists()
         published = {} if own else {"vae": shipped_description(family.key).components["vae"]}
         configs |= published if vae.config is None else {"vae": vae.config}
-    for part in family.parts:
+    parts = [p for p in family.parts if not p.optional or has_component(index, p.component)]
+    for part in parts:
         if part.component not in configs and not (path / part.component).is_dir():
             beside = "give --vae FILE_OR_FOLDER with one, or " if part.component == "vae" else ""
             raise CheckpointError(
                 f"{path} has no {part.title}, no folder {part.component}; {beside}"
                 "fetch the complete model"
             )
-    return read_description(path, [part.component for part in family.parts], configs), family
+    return read_description(path, [part.component for part in parts], configs), family
 
 
 def has_component_weights(path: Path, component: str) -> bool:
@@ -182,6 +193,7 @@ def read_vae_folder(folder: Path, root: Path, *, allow_pickle: bool = False) -> 
 
 def settled(
     description: Description,
+    settle: Settle,
     source: SchedulerSource,
     statements: Sequence[Statement],
     where: str,
@@ -191,8 +203,11 @@ def settled(
 ) -> tuple[Description, TrainingKind]:
     """The description with a complete scheduler config, and where that is from.
 
+    Args:
+        settle: of the family.
+
     Raises:
-        CheckpointError: as `settle`.
+        CheckpointError: as the family's `settle`.
     """
     scheduler, kind = settle(source, statements, where, wanted=prediction, buffer=buffer)
     index = description.model_index

@@ -18,7 +18,7 @@ SUPPORTED: Final = listed(family.title for family in ARCHITECTURES.values())
 _OTHERS: Final = (
     (r"conditioner\.embedders\.0\.model\.", "the refiner of Stable Diffusion XL"),
     (r"conditioner\.embedders\.", "only a part of a Stable Diffusion XL checkpoint"),
-    (r"(model\.diffusion_model\.)?joint_blocks\.", "a Stable Diffusion 3 checkpoint"),
+    (r"(model\.diffusion_model\.)?joint_blocks\.", "only a part of Stable Diffusion 3"),
     (r"(model\.diffusion_model\.)?double_blocks\.", "a Flux checkpoint"),
     (r".*(lora_unet|lora_te|lora_down|lora_A|\.lora\.)", "a LoRA"),
     (r"control_model\.|controlnet", "a ControlNet"),
@@ -28,14 +28,18 @@ _OTHERS: Final = (
     (r"emb_params|string_to_param", "a textual inversion"),
 )
 _PIPELINES: Final = {
-    "StableDiffusion3": "a Stable Diffusion 3 pipeline",
+    "StableDiffusion3": "a Stable Diffusion 3 pipeline of another kind",
     "Flux": "a Flux pipeline",
 }
 VELOCITY_BIAS: Final = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 
 
 def family_of_file(
-    names: Collection[str], path: Path, supposed: Architecture | None = None
+    names: Collection[str],
+    path: Path,
+    supposed: Architecture | None = None,
+    *,
+    alone: bool = False,
 ) -> Architecture:
     """The family of a single file.
 
@@ -43,17 +47,21 @@ def family_of_file(
         names: of its weights.
         path: for the message.
         supposed: the family of a folder that has what the file may lack; a UNet alone is of it.
+        alone: whether a main component suffices, whatever else is missing.
 
     Raises:
         CheckpointError: it is something else; the message says what, as far as names tell.
     """
     main = [family for family in ARCHITECTURES.values() if _first(family) in names]
     for family in main:
-        prefixes = [part.prefix for part in family.parts if part.is_text]
+        prefixes = [p.prefix for p in family.parts if p.is_text and not p.optional]
         if all(any(name.startswith(prefix) for name in names) for prefix in prefixes):
             return family
     if main and supposed is not None:
-        return supposed
+        same = any(family.main == supposed.main for family in main)
+        return supposed if supposed in main or (same and not main[0].file_parts) else main[0]
+    if main and (alone or main[0].file_parts):
+        return main[0]
     other = next((t for p, t in _OTHERS if any(re.match(p, name) for name in names)), None)
     if main and other is None:
         other = f"a {main[0].main_part.title} without the text encoder of Stable Diffusion"
@@ -72,18 +80,25 @@ def _first(family: Architecture) -> str:
     return f"{family.main_part.prefix}{family.first_weight}"
 
 
+def telling_components(model_index: Mapping[str, Any]) -> list[str]:
+    """List the components whose configs tell families of one pipeline class apart."""
+    kind = str(model_index.get("_class_name"))
+    main = {family.main for family in ARCHITECTURES.values() if family.pipeline == kind}
+    return sorted({"text_encoder", *main})
+
+
 def family_of_folder(
-    model_index: Mapping[str, Any], text_encoder: Mapping[str, Any], path: Path
+    model_index: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]], path: Path
 ) -> Architecture:
     """Find the family of a diffusers folder by the class of its pipeline, and where several have
-    that class, by the config of its text encoder.
+    that class, by the configs of `telling_components`.
 
     Raises:
         CheckpointError: no family has that class, or the folder lacks one of several text encoders.
     """
     kind = str(model_index.get("_class_name"))
     same = [family for family in ARCHITECTURES.values() if family.pipeline == kind]
-    family = next((one for one in same if one.suits(text_encoder)), None)
+    family = next((one for one in same if one.suits(configs)), None)
     if family is None:
         title = next((t for start, t in _PIPELINES.items() if kind.startswith(start)), None)
         known = " or ".join(dict.fromkeys(one.pipeline for one in ARCHITECTURES.values()))
@@ -92,7 +107,8 @@ def family_of_folder(
             f"{known}; only these are supported"
         )
     # A pipeline of several text encoders may name none for one of them: then it is another model.
-    missing = [p.title for p in family.parts if not has_component(model_index, p.component)]
+    needed = [part for part in family.parts if not part.optional]
+    missing = [p.title for p in needed if not has_component(model_index, p.component)]
     if missing and sum(part.is_text for part in family.parts) > 1:
         raise CheckpointError(
             f"{path} is a {family.title} pipeline without its {' and '.join(missing)}; the "

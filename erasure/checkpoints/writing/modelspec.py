@@ -10,6 +10,8 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.provenance import Provenance
 from erasure.storage.tensor_file import DATA_HASH
 
+_PREDICTIONS: Final = {"epsilon": "epsilon", "v_prediction": "v"}
+"""What the standard has a word for."""
 _ENDINGS: Final = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 
@@ -36,10 +38,10 @@ class ModelSpec:
         entries = {
             "sai_model_spec": "1.0.1",
             "architecture": checkpoint.architecture.modelspec.get(prediction, ""),
-            "implementation": "sgm",
+            "implementation": checkpoint.architecture.implementation,
             "title": self.title or default_title(checkpoint, checkpoint.provenance),
             "resolution": f"{side}x{side}",
-            "prediction_type": "v" if prediction.startswith("v") else prediction,
+            "prediction_type": _PREDICTIONS.get(prediction, ""),
             "description": self.description,
             "author": self.author,
             "license": self.license,

@@ -31,7 +31,8 @@ def write_single_file(
     spec: ModelSpec | None = None,
     force: bool = False,
 ) -> Written:
-    """Write all components under their original names.
+    """Write all components under their original names; of a family whose published files hold some
+    of them alone, those, or those that the file held which was read.
 
     Needs no tokenizer. Holds no EMA copy and no buffers; beyond the input it needs memory for one
     fused attention matrix per text layer (SD 2.x, SD XL) and for one tensor in a new type.
@@ -55,6 +56,9 @@ def write_single_file(
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; give the path of a file")
     refuse_existing(path, force=force)
+    family = checkpoint.architecture
+    if family.file_parts:  # what such a file was read from had no more
+        checkpoint = checkpoint.only(checkpoint.in_file or family.file_parts)
     out = outgoing(checkpoint, path, network, provenance, dtype)
     spec = spec or ModelSpec()
     edits = out.provenance.edits if out.provenance else ()
@@ -64,10 +68,10 @@ def write_single_file(
         **replace(spec, date=date, title=title).to_header(checkpoint),
         **embedded.to_header(checkpoint.description),
     }
-    tensors = checkpoint.architecture.to_original(
-        {**checkpoint.components, checkpoint.architecture.main: out.network}
-    )
-    marked = _markers(checkpoint.architecture, checkpoint.description.scheduler)
+    tensors = family.to_original({**checkpoint.components, family.main: out.network})
+    if family.file_parts and set(checkpoint.components) == {family.main}:
+        tensors = family.part_of(tensors, family.main)
+    marked = _markers(family, checkpoint.description.scheduler)
     write_tensors(
         path, {**tensors, **checkpoint.extras, **marked}, out.header(metadata), dtype=dtype
     )

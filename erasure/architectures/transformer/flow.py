@@ -1,0 +1,171 @@
+"""What the families of flow transformers have in common: parts, checks, times, drawing."""
+
+# B samples, C x h x w latents, H x W pixels, L tokens.
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from erasure.architectures.architecture import Part
+from erasure.architectures.autoencoder import autoencoder_of, latent_channels, shrinking
+from erasure.architectures.loading import loaded
+from erasure.architectures.text.clip_towers import clip_of, projected_clip_of
+from erasure.architectures.text.t5_tower import t5_of, tidy_names
+from erasure.checkpoints.checks.config_limits import whole_number
+from erasure.checkpoints.checks.plain_vae import require_plain_vae
+from erasure.checkpoints.layout import clip, vae
+from erasure.checkpoints.reading.settings_of import refuse_unknown_settings
+from erasure.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from erasure.checkpoints.checkpoint import Checkpoint
+    from erasure.checkpoints.description import Description
+
+MAIN: Final = "transformer"
+PREFIX: Final = "model.diffusion_model."
+"""What the transformer's names begin with in a file that holds more than it."""
+_TEXTS: Final = "text_encoders."
+
+VAE: Final = Part(
+    component="vae",
+    title="VAE",
+    prefix="first_stage_model.",
+    build=autoencoder_of,
+    to_original=vae.to_original,
+    to_diffusers=vae.to_diffusers,
+    tidy_diffusers=vae.modern_names,
+)
+
+
+def clip_part(component: str, title: str, name: str, *, projected: bool) -> Part:
+    """One of CLIP's text encoders; `name` is what all-in-one files call it."""
+    return Part(
+        component=component,
+        title=title,
+        prefix=f"{_TEXTS}{name}.transformer.",
+        build=projected_clip_of if projected else clip_of,
+        to_original=clip.to_original,
+        to_diffusers=clip.to_diffusers,
+        tidy_diffusers=clip.with_prefix,
+        tidy_original=clip.with_prefix,
+    )
+
+
+def t5_part(component: str, title: str, *, optional: str = "") -> Part:
+    """T5's encoder."""
+    return Part(
+        component=component,
+        title=title,
+        prefix=f"{_TEXTS}t5xxl.transformer.",
+        build=t5_of,
+        to_original=dict,
+        to_diffusers=dict,
+        tidy_diffusers=tidy_names,
+        tidy_original=tidy_names,
+        optional=optional,
+    )
+
+
+def build_transformer(
+    checkpoint: "Checkpoint", dtype: torch.dtype, *, build: Callable[[Mapping[str, Any]], nn.Module]
+) -> nn.Module:
+    """Build the transformer on CPU in evaluation mode, its weights copied."""
+    weights = {k: v.to(dtype, copy=True) for k, v in checkpoint.network.items()}
+    config = checkpoint.description.components[MAIN]
+    network: nn.Module = loaded(build, config, weights, MAIN)
+    return network
+
+
+def thousandth(t: Tensor) -> Tensor:
+    """A time of diffusers' flow schedulers, which count to 1000, as s in [0, 1]."""
+    return t / 1000
+
+
+def check_transformer(
+    description: "Description", where: str, *, kind: str, title: str, understood: frozenset[str]
+) -> tuple[str, ...]:
+    """Refuse a transformer of another class or with settings that are not understood, and a VAE
+    whose latents are scaled in another way.
+
+    Args:
+        kind: the class in diffusers.
+        title: of the family.
+        understood: settings that diffusers builds from, and that ask for nothing else.
+
+    Returns:
+        Notes on what the configs leave open.
+
+    Raises:
+        CheckpointError: see above.
+    """
+    config = description.components[MAIN]
+    if config.get("_class_name", kind) != kind:
+        raise CheckpointError(
+            f"{where} has a transformer of class {config['_class_name']!r}; {title} has {kind}, so "
+            "give the folder of one model"
+        )
+    refuse_unknown_settings(kind, MAIN, config, understood, where)
+    codec = description.components["vae"]
+    levels = codec.get("block_out_channels")
+    if not isinstance(levels, list) or not 0 < len(levels) <= 8:
+        raise CheckpointError(
+            f"{where}: block_out_channels of vae is {str(levels)[:80]}, not a list of 1 to 8 "
+            "numbers"
+        )
+    return require_plain_vae(codec, title, where, statistics=False, shifted=True)
+
+
+def any_weights(weights: Mapping[str, Tensor], description: "Description", where: str) -> None:
+    """Accept the weights of a single file: names and shapes are compared with the configs."""
+
+
+def require_width(
+    description: "Description", component: str, key: str, wanted: int, where: str
+) -> None:
+    """Raise CheckpointError unless a text encoder has the width that the transformer listens to."""
+    width = whole_number(description.components[component], key, component)
+    if width != wanted:
+        raise CheckpointError(
+            f"{where} has a {component} with {key} {width}, and its transformer listens to "
+            f"{wanted}; they are of different models: give those that belong together"
+        )
+
+
+def latent_shape(
+    description: "Description", height: int, width: int, *, patch: int
+) -> tuple[int, int, int]:
+    """Give (C, h, w) of the latents of a picture of H x W pixels.
+
+    Raises:
+        ConfigError: they cannot be cut into patches of `patch` x `patch` latents.
+    """
+    factor = shrinking(description)
+    side = factor * patch
+    if height % side or width % side or min(height, width) < side:
+        raise ConfigError(
+            f"a picture of {width} x {height} pixels cannot be cut into the model's patches; give "
+            f"a width and a height that are multiples of {side}"
+        )
+    return latent_channels(description), height // factor, width // factor
+
+
+def latent_shape_of(patch: int) -> Callable[["Description", int, int], tuple[int, int, int]]:
+    """`latent_shape` for patches of that many latents a side."""
+    return partial(latent_shape, patch=patch)
+
+
+def pipeline_parts(checkpoint: "Checkpoint", dtype: torch.dtype) -> dict[str, Any]:
+    """Build what all pipelines take: autoencoder and scheduler."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    from erasure.architectures.autoencoder import build_autoencoder
+
+    return {
+        "vae": build_autoencoder(checkpoint, dtype).network,
+        "scheduler": FlowMatchEulerDiscreteScheduler.from_config(
+            dict(checkpoint.description.scheduler)
+        ),
+    }
