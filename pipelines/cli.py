@@ -22,6 +22,7 @@ from pipelines.commands import (
     audit,
     compare,
     demo,
+    distance,
     erase,
     evaluate,
     export,
@@ -72,6 +73,11 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "audit": (
         audit.audit,
         "erasure audit out/church --concept church --against demo --out out/audit",
+    ),
+    "distance": (
+        distance.distance,
+        "erasure distance out/church --concept church --retrained build/gold/no-church/model \\\n"
+        "      --twin build/gold/no-church-2/model --base demo --out out/distance",
     ),
     "judge": (judge.judge, "erasure judge pictures/ --with nudenet --json"),
     "prompts": (prompts.prompts, "erasure prompts imagenette --limit 3"),

@@ -42,7 +42,7 @@ def concept_of(recipe: AuditRecipe, plan: ConceptPlan, *, trained_on: Sequence[s
     """
     plain = plain_prompts(plan)
     style = plan.kind == "style"
-    others = _others(plan)
+    others = other_prompts(plan)
     phrases: list[Phrase] = [
         phrase
         for name in plan.erased
@@ -85,7 +85,7 @@ def cases_of(prompts: Sequence[str], count: int) -> tuple[Case, ...]:
     )
 
 
-def _others(plan: ConceptPlan) -> tuple[str, ...]:
+def other_prompts(plan: ConceptPlan) -> tuple[str, ...]:
     """Prompts of what is retained, spread over the whole list, none of which names the concept."""
     clean = [p for p in plan.retain if not any(mentions(p, name) for name in plan.erased)]
     if not clean:

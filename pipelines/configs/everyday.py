@@ -8,6 +8,7 @@ Options = Mapping[str, str | tuple[str, ...]]
 
 ERASE_RECIPE: Final = "pipelines.configs.settings:EraseRecipe"
 AUDIT_RECIPE: Final = "pipelines.audit.settings:AuditRecipe"
+DISTANCE_RECIPE: Final = "pipelines.distances.settings:DistanceRecipe"
 TRAIN_RUN: Final = "pipelines.classifiers.run_settings:TrainRun"
 EVALUATE_RECIPE: Final = "pipelines.evaluation.settings:EvaluateRecipe"
 
@@ -98,6 +99,13 @@ AUDIT: Final[Options] = {
     "set": "settings",
     **{name: name for name in ("pictures", "wordings", "judge", "labels", "seed")},
     **{name: name for name in ("steps", "guidance", "size", "batch_size", "guard", "guard_text")},
+    **_MODEL,
+}
+DISTANCE: Final[Options] = {
+    **{name: name for name in ("model", "concept", "retrained", "twin", "base", "audit")},
+    **{name: name for name in ("pictures", "trained", "draws", "shown", "bins", "samples")},
+    **{name: name for name in ("judge", "labels", "seed")},
+    **{name: name for name in ("steps", "guidance", "size", "batch_size")},
     **_MODEL,
 }
 

@@ -1,0 +1,1 @@
+"""The distances of a model to one that was trained without the concept."""

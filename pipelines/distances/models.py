@@ -1,0 +1,101 @@
+"""The models of one measurement, opened and held against each other before any work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from erasure.attacks.opening import random_weights
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.errors import ConfigError
+from pipelines.audit.asking import plan_of
+from pipelines.distances.comparable import require_comparable
+from pipelines.distances.records import TwinOf, read_record, twin_of
+from pipelines.distances.settings import DistanceRecipe
+from pipelines.run.models import config_for, open_model
+from prompts.concepts.plan import ConceptPlan
+
+Role = Literal["audited", "base", "retrained", "twin", "random"]
+OPTIONS: Final[Mapping[Role, str]] = {
+    "audited": "MODEL",
+    "base": "--base",
+    "retrained": "--retrained",
+    "twin": "--twin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """All models, in the order of a table."""
+
+    checkpoints: Mapping[Role, Checkpoint]
+    plan: ConceptPlan
+    """The concept in the words of the base."""
+    twin_of: TwinOf
+    notes: tuple[str, ...]
+    """What was taken for granted, a sentence each."""
+
+    @property
+    def pair(self) -> tuple[Role, Role]:
+        """The two seeds whose distance is the unit."""
+        return ("retrained", "twin") if self.twin_of == "retrained" else ("base", "twin")
+
+    @property
+    def rows(self) -> tuple[Role, ...]:
+        """The models whose distance to the retrained one is measured."""
+        return tuple(
+            role
+            for role in self.checkpoints
+            if role != "retrained" and (role != "twin" or self.twin_of == "base")
+        )
+
+
+def open_models(recipe: DistanceRecipe) -> Models:
+    """Read all, and refuse what cannot be compared.
+
+    Raises:
+        CheckpointError: a model cannot be read, or is of another recipe, text encoder, tokenizer,
+            VAE or schedule.
+        ConfigError: one model stands in two places.
+        PromptError: the base does not know the concept.
+    """
+    named: dict[Role, str] = {
+        "audited": recipe.model,
+        "base": recipe.base,
+        "retrained": recipe.retrained,
+        "twin": recipe.twin,
+    }
+    opened: dict[Role, Checkpoint] = {}
+    for role, name in named.items():
+        opened[role] = open_model(
+            name,
+            config=config_for(name, recipe.config),
+            vae=recipe.vae,
+            allow_pickle=recipe.allow_pickle,
+            prediction=recipe.prediction,
+        )
+    for role in ("audited", "retrained", "twin"):
+        require_comparable(opened["base"], opened[role], OPTIONS[role])
+    _require_distinct(opened)
+    plan = plan_of(opened["base"], recipe.concept)
+    kind, notes = twin_of(
+        read_record(opened["retrained"].path), read_record(opened["twin"].path), plan.erased
+    )
+    opened["random"] = random_weights(opened["audited"], recipe.seed)
+    return Models(opened, plan, kind, notes)
+
+
+def _require_distinct(opened: Mapping[Role, Checkpoint]) -> None:
+    hashes = {role: one.network_hash() for role, one in opened.items()}
+    pairs: tuple[tuple[Role, Role], ...] = (
+        ("twin", "retrained"),
+        ("twin", "base"),
+        ("retrained", "base"),
+        ("audited", "base"),
+    )
+    for one, other in pairs:
+        if hashes[one] == hashes[other]:
+            raise ConfigError(
+                f"the models of {OPTIONS[one]}, {opened[one].path}, and {OPTIONS[other]}, "
+                f"{opened[other].path}, have the same weights, so there is no distance between "
+                f"them to measure by; give another model by {OPTIONS[one]}"
+            )

@@ -1,0 +1,264 @@
+"""What cannot be compared is refused, and the message says what differs."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+from support.distanced import bright_judge, nudge, tiny_recipe, write_models
+from support.tiny_models import SMALL, write_pipeline
+
+from erasure.errors import CheckpointError, ConfigError
+from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS
+from pipelines.demo_checkpoint.retrained.record import RECORD, record_of, write_record
+from pipelines.distances import run
+from pipelines.distances.attacks import attack_areas, read_attacks
+from pipelines.distances.models import open_models
+from pipelines.distances.records import Retrained, read_record, twin_of
+from pipelines.distances.run import run_distances
+from pipelines.distances.settings import DistanceRecipe, recipe_of
+from pipelines.process.progress import Reporter
+
+VAE = Path("vae") / "diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+def _changed(models: dict[str, Path], folder: Path, part: str, **values: object) -> Path:
+    """The retrained model with another value in a JSON file of it."""
+    copy = folder / "changed"
+    shutil.copytree(models["retrained"], copy)
+    path = copy / part
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    return copy
+
+
+def _refused(models: dict[str, Path], **own: object) -> str:
+    with pytest.raises((CheckpointError, ConfigError)) as caught:
+        open_models(tiny_recipe(models, None, **own))
+    return str(caught.value)
+
+
+def test_models_that_go_together_are_opened(models: dict[str, Path]) -> None:
+    opened = open_models(tiny_recipe(models, None))
+    assert list(opened.checkpoints) == ["audited", "base", "retrained", "twin", "random"]
+    assert opened.pair == ("retrained", "twin")
+    assert len(opened.notes) == 2  # neither has a record
+
+
+def test_another_text_encoder_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    other = _changed(models, tmp_path, "text_encoder/config.json", num_attention_heads=1)
+    said = _refused(models, retrained=str(other))
+    assert "another text_encoder: num_attention_heads is 1" in said
+    assert "--retrained" in said
+
+
+def test_another_tokenizer_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    other = tmp_path / "changed"
+    shutil.copytree(models["twin"], other)
+    path = other / "tokenizer" / "tokenizer.json"
+    table = json.loads(path.read_text())
+    vocabulary = table["model"]["vocab"]
+    first, second = sorted(vocabulary)[:2]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    path.write_text(json.dumps(table))
+    assert "another tokenizer: 2 of" in _refused(models, twin=str(other))
+
+
+def test_another_autoencoder_or_scale_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    other = _changed(models, tmp_path, "vae/config.json", scaling_factor=0.5)
+    assert "scales latents by 0.5, and the base by 0.18215" in _refused(models, twin=str(other))
+    another = tmp_path / "vae"
+    shutil.copytree(models["twin"], another)
+    values = load_file(another / VAE)
+    values["encoder.conv_in.bias"] = values["encoder.conv_in.bias"] + 1
+    save_file(values, another / VAE, metadata={"format": "pt"})
+    assert "another VAE: 1 of" in _refused(models, twin=str(another))
+
+
+def test_another_schedule_or_prediction_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    path = "scheduler/scheduler_config.json"
+    other = _changed(models, tmp_path, path, beta_end=0.02)
+    assert "another noise schedule" in _refused(models, retrained=str(other))
+    shutil.rmtree(other)
+    other = _changed(models, tmp_path, path, prediction_type="v_prediction")
+    assert "predicts v_prediction, and the base epsilon" in _refused(models, model=str(other))
+
+
+def test_another_network_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    other = write_pipeline(tmp_path / "other", SMALL)
+    assert "another unet" in _refused(models, retrained=str(other))
+
+
+@pytest.mark.parametrize(
+    ("option", "same"),
+    [("twin", "retrained"), ("twin", "base"), ("retrained", "base"), ("model", "base")],
+)
+def test_one_model_in_two_places_is_refused(
+    models: dict[str, Path], option: str, same: str
+) -> None:
+    said = _refused(models, **{option: str(models[same])})
+    assert "have the same weights" in said
+    assert str(models[same]) in said
+
+
+def _record(name: str, recipe: dict[str, Any] | None = None) -> Retrained:
+    made = record_of(RETRAININGS[name], recipe or {"batch": 32})
+    without = made["without"]
+    return Retrained(
+        frozenset([*without["objects"], *without["styles"]]),
+        tuple(made["seeds"]),
+        made["recipe_hash"],
+        made["recipe"],
+    )
+
+
+def test_a_twin_is_another_seed_of_the_retrained_model_or_of_the_base() -> None:
+    church = _record("no-church")
+    assert twin_of(church, _record("no-church-2"), ["church"])[0] == "retrained"
+    kind, notes = twin_of(church, _record("twin"), ["church"])
+    assert kind == "base"
+    assert "another seed of the base" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("retrained", "twin", "erased", "message"),
+    [
+        ("no-church", "no-church", "church", "both trained from the seeds"),
+        ("no-church", "no-dog", "church", "the twin was trained without dog"),
+        ("no-dog", "twin", "church", "was trained without dog, and the concept is church"),
+        ("twin", "twin", "church", "without nothing, and the concept is church"),
+    ],
+)
+def test_records_that_do_not_fit_are_refused(
+    retrained: str, twin: str, erased: str, message: str
+) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        twin_of(_record(retrained), _record(twin), [erased])
+
+
+def test_another_recipe_is_refused_and_named() -> None:
+    other = _record("no-church-2", {"batch": 16})
+    with pytest.raises(CheckpointError, match="another recipe: batch is 16 there, and 32 here"):
+        twin_of(_record("no-church"), other, ["church"])
+
+
+def test_a_record_is_read_from_the_folder_of_its_model(tmp_path: Path) -> None:
+    assert read_record(tmp_path) is None
+    write_record(tmp_path, record_of(RETRAININGS["no-weapons"], {"batch": 32}))
+    assert read_record(tmp_path) == _record("no-weapons")
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"format": "other 3"}', '{"format": "%s", "without": 3}']
+)
+def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
+    from pipelines.demo_checkpoint.retrained.record import FORMAT
+
+    (tmp_path / RECORD).write_text(text.replace("%s", FORMAT))
+    with pytest.raises(CheckpointError, match=RECORD):
+        read_record(tmp_path)
+
+
+def test_settings_that_measure_nothing_are_refused() -> None:
+    named = dict.fromkeys(("model", "concept", "retrained", "twin", "base"), "x")
+    assert recipe_of(named, canvas=True).steps == 25
+    assert recipe_of(named, canvas=False).steps == 50
+    for name, value in (("draws", 3), ("shown", 2), ("bins", 0), ("seed", -1), ("steps", 2000)):
+        with pytest.raises(ConfigError, match=f"{name} is {value}"):
+            DistanceRecipe(**named, **{name: value})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="--trained is given without --pictures"):
+        DistanceRecipe(**named, trained="y")  # type: ignore[arg-type]
+
+
+def test_too_few_pictures_are_refused(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from support.distanced import write_pictures
+
+    monkeypatch.setattr(run, "cell_judge", bright_judge)
+    recipe = tiny_recipe(models, write_pictures(tmp_path / "few", 2, 0), draws=4)
+    with pytest.raises(ConfigError, match="there are 2 pictures of the group 'concept'"):
+        run_distances(recipe, tmp_path / "out", force=False, reporter=Reporter(quiet=True))
+    assert not (tmp_path / "out").exists()
+
+
+def _audit(models: dict[str, Path], path: Path, *, without: str = "") -> Path:
+    """An audit of these models, whose curves are written by hand."""
+    opened = open_models(tiny_recipe(models, None))
+    names = {"audited": "audited", "base": "base", "retrained": "retrained-1"}
+    names |= {"twin": "retrained-2"}
+    shares = {"audited": (6, 9), "base": (10, 10), "retrained-1": (0, 3), "retrained-2": (1, 4)}
+
+    def mark(passes: float, count: int) -> dict[str, object]:
+        return {"draws": 1, "passes": passes, "share": {"count": count, "total": 10}}
+
+    lines = {n: {"curve": [mark(10.0, a), mark(100.0, b)]} for n, (a, b) in shares.items()}
+    arms = [
+        {"arm": f"{step} steps", "lines": {n: {"count": c, "total": 10} for n in shares}}
+        for step, c in ((5, 2), (10, 7))
+    ]
+    arms[0]["lines"]["retrained-1"] = {"count": 1, "total": 10}  # type: ignore[index]
+    arms[1]["lines"]["retrained-1"] = {"count": 3, "total": 10}  # type: ignore[index]
+    listed = {
+        line: {"hash": opened.checkpoints[role].network_hash(), "role": role}  # type: ignore[index]
+        for role, line in names.items()
+        if role != without
+    }
+    values = {
+        "format": "diffusion-erasure audit 1",
+        "models": listed,
+        "attacks": [
+            {"name": "words", "lines": lines, "arms": []},
+            {"name": "relearning", "lines": lines, "arms": arms},
+        ],
+    }
+    path.write_text(json.dumps(values))
+    return path
+
+
+def test_the_areas_of_an_audit_are_read(models: dict[str, Path], tmp_path: Path) -> None:
+    opened = open_models(tiny_recipe(models, None))
+    attacked = read_attacks(_audit(models, tmp_path / "audit.json"), opened)
+    entries = list(attack_areas(attacked, opened, 0))
+    assert [entry.place for entry in entries] == [
+        "words, passes a case",
+        "relearning, passes a case",
+        "relearning, steps",
+    ]
+    words = entries[0]
+    # One log interval, so the area is the gap at its left end: 0.6 - 0 over 0.1 - 0.
+    assert words.readings["audited"].value == pytest.approx(0.6)
+    assert words.readings["audited"].units == pytest.approx(6.0)
+    assert words.details["audited"] == {"lead": pytest.approx(0.6), "log_half_ratio": float("inf")}
+
+
+def test_an_audit_of_other_models_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    opened = open_models(tiny_recipe(models, None))
+    path = _audit(models, tmp_path / "audit.json", without="twin")
+    with pytest.raises(ConfigError, match="did not attack the twin model"):
+        read_attacks(path, opened)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": "x"}', "damaged"])
+def test_a_damaged_audit_is_refused(models: dict[str, Path], tmp_path: Path, text: str) -> None:
+    opened = open_models(tiny_recipe(models, None))
+    path = tmp_path / "audit.json"
+    if text == "damaged":
+        values = json.loads(_audit(models, path).read_text())
+        values["attacks"][0]["lines"]["audited"]["curve"][0]["share"] = None
+        text = json.dumps(values)
+    path.write_text(text)
+    with pytest.raises(CheckpointError, match="audit"):
+        read_attacks(path, opened)
+
+
+def test_a_model_that_was_nudged_has_another_hash(models: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(models["base"], tmp_path / "copy")
+    nudge(tmp_path / "copy", 1e-3, 9)
+    open_models(tiny_recipe(models, None, model=str(tmp_path / "copy")))

@@ -1,0 +1,107 @@
+"""Five tiny models that lie at known distances, a judge of brightness, and their measurement."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from eval.judges.judge import Judgement
+from pipelines.audit.damage.looks import Measure
+from pipelines.distances.settings import DistanceRecipe
+from pipelines.run.cell_judge import CellJudge
+from support.tiny import random_pictures, seeded, write_tiny_pipeline
+
+UNET = Path("unet") / "diffusion_pytorch_model.safetensors"
+AWAY = {"retrained": 0.0, "twin": 0.01, "audited": 0.05, "base": 0.2}
+"""Role -> size of the noise on its weights; the retrained one is the middle of all."""
+
+
+@dataclass
+class Bright:
+    """Says how bright a picture is."""
+
+    name: str = "bright"
+    protocol: ClassVar[dict[str, float]] = {"threshold": 0.5}
+
+    def __call__(self, images: Sequence[Image.Image], /) -> list[Judgement]:
+        return [Judgement(scores={"bright": float(np.asarray(one).mean())}) for one in images]
+
+
+def bright_judge(*_: object, **__: object) -> CellJudge:
+    """Sees the concept in every picture brighter than middle grey."""
+    return CellJudge(Bright(), "bright", lambda seen: seen.scores["bright"] > 127)
+
+
+class Coarse:
+    """Features of a picture: its pixels in sixteen blocks."""
+
+    name = "coarse"
+    protocol: ClassVar[dict[str, int]] = {"blocks": 16}
+    is_inception = False
+
+    def __call__(self, pictures: Sequence[Image.Image], /) -> torch.Tensor:
+        rows = [np.asarray(one.resize((4, 4), Image.Resampling.BOX)) for one in pictures]
+        return torch.tensor(np.stack(rows)).flatten(1).float() / 255
+
+
+def coarse_measure(_: object) -> Measure:
+    """What measures how far pictures lie apart, without a download."""
+    return Measure(Coarse())  # type: ignore[arg-type]
+
+
+def nudge(folder: Path, size: float, seed: int) -> None:
+    """Add noise to every weight of a model's UNet."""
+    values = load_file(folder / UNET)
+    draw = seeded(seed)
+    for name in sorted(values):
+        noise = torch.randn(values[name].shape, generator=draw)
+        values[name] = values[name] + size * noise
+    save_file(values, folder / UNET, metadata={"format": "pt"})
+
+
+def write_models(folder: Path) -> dict[str, Path]:
+    """Role -> folder of a model."""
+    first = write_tiny_pipeline(folder / "retrained")
+    models = {"retrained": first}
+    for number, (role, size) in enumerate(AWAY.items()):
+        if role != "retrained":
+            models[role] = folder / role
+            shutil.copytree(first, models[role])
+            nudge(models[role], size, number)
+    return models
+
+
+def write_pictures(folder: Path, count: int, seed: int) -> Path:
+    """Pictures of noise as PNG."""
+    folder.mkdir()
+    pixels = random_pictures(["a church"] * count, seed).pixels.numpy()
+    for number, one in enumerate(pixels):
+        Image.fromarray(one.transpose(1, 2, 0)).save(folder / f"{number}.png")
+    return folder
+
+
+def tiny_recipe(models: dict[str, Path], pictures: Path | None, **own: Any) -> DistanceRecipe:  # noqa: ANN401
+    """The smallest measurement."""
+    values: dict[str, Any] = {
+        "model": str(models["audited"]),
+        "concept": "church",
+        "retrained": str(models["retrained"]),
+        "twin": str(models["twin"]),
+        "base": str(models["base"]),
+        "pictures": None if pictures is None else str(pictures),
+        "draws": 12,
+        "shown": 6,
+        "bins": 2,
+        "samples": 2,
+        "steps": 2,
+        "guidance": 2.0,
+        "size": 16,
+        "device": "cpu",
+    }
+    return DistanceRecipe(**{**values, **own})
