@@ -57,7 +57,7 @@ def read_record(folder: Path) -> Retrained | None:
 def twin_of(
     retrained: Retrained | None, twin: Retrained | None, erased: Sequence[str]
 ) -> tuple[TwinOf, tuple[str, ...]]:
-    """Of which model the twin is another seed, and what is taken for granted, a sentence each.
+    """Say which model the twin is another seed of, and what is taken for granted, in sentences.
 
     Args:
         erased: names of what was erased, such as those of a group.

@@ -177,12 +177,12 @@ def _passes(
         with reporter.stage(f"denoise by {role}", sum(len(shown[g.name]) for g in own)) as tick:
             for group in own:
                 for text, prompts in group.texts.items():
-                    told = parts.text(list(prompts))
-                    told = parts.architecture.with_size(told, width, width).to(
+                    said = parts.text(list(prompts))
+                    said = parts.architecture.with_size(said, width, width).to(
                         device, torch.float32
                     )
                     predicted[group.name, text] = predict(
-                        denoise, shown[group.name], told, settings, device
+                        denoise, shown[group.name], said, settings, device
                     )
                 tick(len(shown[group.name]))
         if role in first:
