@@ -29,6 +29,18 @@ def test_the_rest_is_spread_over_objects_although_these_come_in_a_cycle() -> Non
     assert max(seen.values()) <= 2
 
 
+def test_where_objects_and_a_style_were_erased_each_is_drawn_as_often() -> None:
+    erased = ("church", "dog", "truck", "sketch")
+    cases = list(limited(canvas_set(), erased, 28).cases)
+    shown = [tuple(sorted(set(erased) & set(case.labels.values()))) for case in cases]
+    counts = Counter(shown)
+    assert counts.pop(()) == 14
+    # Three objects in other styles, a style with other objects, and the three pairs.
+    alone = {(name,): 2 for name in erased}
+    pairs = {("church", "sketch"): 2, ("dog", "sketch"): 2, ("sketch", "truck"): 2}
+    assert counts == alone | pairs
+
+
 @pytest.mark.parametrize(
     ("limit", "churches", "others"), [(1, 1, 0), (2, 1, 1), (100, 30, 70), (9999, 30, 690)]
 )
