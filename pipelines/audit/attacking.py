@@ -303,14 +303,13 @@ def _search_key(shop: Workshop, attack: Attack, line: str) -> str:
     """All that decides the tries: settings, weights, words, pictures, and how it is drawn."""
     one, recipe = shop.lines[line], shop.recipe
     judge = shop.judge(line)
-    base = shop.lines.get("base")
     settings: Any = attack
     return key_of(
         attack=attack.name,
         settings=asdict(settings),
         line=line,
-        weights={name: weights_hash(part) for name, part in one.checkpoint.components.items()},
-        base=base.checkpoint.network_hash() if base else None,
+        weights=dict(shop.hashes(line)),
+        base=shop.network_hash("base"),
         concept=asdict(shop.concept(line)),
         cases=[asdict(case) for case in shop.cases(line)],
         budget=[recipe.draws, recipe.passes],

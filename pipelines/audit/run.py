@@ -9,7 +9,6 @@ from erasure.attacks import ATTACKS, Attack
 from erasure.attacks.protocol import Access
 from erasure.errors import CheckpointError
 from erasure.storage.files import atomic
-from erasure.storage.hashing import weights_hash
 from pipelines.audit.attacking import (
     Cell,
     passing_arms,
@@ -229,8 +228,8 @@ def _model(shop: Workshop, name: str) -> dict[str, object]:
     return {
         "name": "random weights" if line.role == "random" else line.checkpoint.name,
         "role": line.role,
-        "hash": line.checkpoint.network_hash(),
-        "weights": {part: weights_hash(own) for part, own in line.checkpoint.components.items()},
+        "hash": shop.network_hash(name),
+        "weights": dict(shop.hashes(name)),
         "concept": line.concept,
         "provenance": made.to_dict() if made else None,
         "guard": None if guard is None else guard.described(),

@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from erasure.attacks.diagnostics.traces import TraceConfig, trace
+from erasure.attacks import Target
+from erasure.attacks.diagnostics.traces import Losses, TraceConfig, base_losses, trace
 from erasure.errors import OutOfMemoryError, TrainingError
 from erasure.storage.files import atomic
-from erasure.storage.hashing import weights_hash
 from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 from eval.errors import EvalError
@@ -26,18 +26,18 @@ def traces_of(shop: Workshop) -> dict[str, Any]:
         OutOfMemoryError: a pass needs less.
         DiskError: the disk refuses.
     """
-    return {name: _traced(shop, name) for name in shop.lines}
+    bases: dict[str, Losses] = {}
+    return {name: _traced(shop, name, bases) for name in shop.lines}
 
 
-def _traced(shop: Workshop, line: str) -> dict[str, Any]:
+def _traced(shop: Workshop, line: str, bases: dict[str, Losses]) -> dict[str, Any]:
+    """One line's; `bases` holds the base's losses by concept, and what is new is put into it."""
     config = _QUICK if shop.recipe.preset == "quick" else TraceConfig()
     path = shop.folder / "cells" / line / "traces.json"
-    network = shop.lines[line].checkpoint.network
-    base = shop.lines.get("base")
     key = key_of(
         config=asdict(config),
-        weights=weights_hash(network),
-        base=base.checkpoint.network_hash() if base else None,
+        weights=shop.network_hash(line),
+        base=shop.network_hash("base"),
         material=shop.material(line).digest(),
         seed=shop.recipe.seed,
     )
@@ -50,7 +50,7 @@ def _traced(shop: Workshop, line: str) -> dict[str, Any]:
     else:
         try:
             with shop.reporter.stage(f"traces of {line}", len(target.pictures)):
-                made = dict(trace(target, config).to_dict())
+                made = dict(trace(target, config, base=_base(target, config, bases)).to_dict())
         except OutOfMemoryError:
             raise
         except TrainingError as err:
@@ -58,6 +58,15 @@ def _traced(shop: Workshop, line: str) -> dict[str, Any]:
     with atomic(path) as part:
         part.write_text(json.dumps({"key": key, "trace": made}), encoding="utf-8")
     return made
+
+
+def _base(target: Target, config: TraceConfig, bases: dict[str, Losses]) -> Losses | None:
+    if target.base is None or target.other_pictures is None:
+        return None
+    name = target.concept.name
+    if name not in bases:
+        bases[name] = base_losses(target, config)
+    return bases[name]
 
 
 def _read(path: Path, key: str) -> dict[str, Any] | None:

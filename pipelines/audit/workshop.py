@@ -8,9 +8,11 @@ from typing import Final
 
 import torch
 
-from erasure.attacks import Budget, Case, Concept, Target
+from erasure.architectures.architecture import Codec
+from erasure.attacks import Budget, Case, Concept, Material, Target
 from erasure.attacks.opening import parts_of
 from erasure.errors import ConfigError
+from erasure.storage.hashing import weights_hash
 from pipelines.audit.asking import cases_of, concept_of, plan_of
 from pipelines.audit.drawing import pixels_of
 from pipelines.audit.lines import Line, guard_on
@@ -40,6 +42,10 @@ class Workshop:
     concepts: dict[str, Concept] = field(default_factory=dict)
     judges: dict[str, CellJudge] = field(default_factory=dict)
     shown: dict[str, Shown] = field(default_factory=dict)
+    hashed: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Line -> hash of each of its parts."""
+    shown_to: dict[object, tuple[Material | None, Material | None]] = field(default_factory=dict)
+    """Concept and what encodes pictures -> those that attacks see, and those of other things."""
     gates: dict[str, object] = field(default_factory=dict)
     """Concept -> its quality gate, or None where there is none; see `damage.gate`."""
 
@@ -57,8 +63,32 @@ class Workshop:
                 batch_size=self.recipe.batch_size,
             )
             size, guard = self.recipe.size, self.guard(line)
-            self.painters[key] = Painter(checkpoint, drawing, self.device, size, guard=guard)
+            painter = Painter(checkpoint, drawing, self.device, size, guard=guard)
+            base = self.painters.get("base")
+            if base is not None and self.read_alike(line) == self.read_alike("base"):
+                painter.read_words_as(base)
+            self.painters[key] = painter
         return self.painters[key]
+
+    def hashes(self, line: str) -> Mapping[str, str]:
+        """Part -> `weights_hash` of the line's model, taken once: it reads all weights."""
+        key = "audited" if self.lines[line].role == "kept" else line
+        if key not in self.hashed:
+            parts = self.lines[line].checkpoint.components
+            self.hashed[key] = {name: weights_hash(part) for name, part in parts.items()}
+        return self.hashed[key]
+
+    def network_hash(self, line: str) -> str | None:
+        """That of its network; None where there is no such line."""
+        if line not in self.lines:
+            return None
+        return self.hashes(line)[self.lines[line].checkpoint.architecture.main]
+
+    def read_alike(self, line: str) -> tuple[tuple[str, str], ...]:
+        """What lines of equal text encoders and codecs have in common: the hashes of all parts but
+        the network."""
+        main = self.lines[line].checkpoint.architecture.main
+        return tuple(sorted((k, v) for k, v in self.hashes(line).items() if k != main))
 
     def guard(self, line: str) -> Guard | None:
         """What stands before the drawings of a line."""
@@ -140,6 +170,7 @@ class Workshop:
         size = (default.height, default.width)
         parts = parts_of(painter.parts, self.lines[line].checkpoint, size)
         shown = self.material(line) if gathered else None
+        pictures, others = self._encoded(line, shown, parts.codec) if shown else (None, None)
         base = None
         if line != "base" and "base" in self.lines:
             base = self.target("base", gathered=False)
@@ -156,12 +187,21 @@ class Workshop:
             guidance=self.recipe.guidance,
             draw=partial(pixels_of, painter),
             base=base,
-            pictures=shown.searched(parts.codec) if shown else None,
-            other_pictures=shown.others(parts.codec) if shown else None,
+            pictures=pictures,
+            other_pictures=others,
         )
         if line == "base":
             object.__setattr__(target, "base", target)
         return target
+
+    def _encoded(
+        self, line: str, shown: Shown, codec: Codec
+    ) -> tuple[Material | None, Material | None]:
+        """The pictures of both kinds; encoded once for all attacks and lines of equal codecs."""
+        key = self.lines[line].concept, self.read_alike(line)
+        if key not in self.shown_to:
+            self.shown_to[key] = shown.searched(codec), shown.others(codec)
+        return self.shown_to[key]
 
 
 def _erased_here(line: Line, concept: str) -> bool:

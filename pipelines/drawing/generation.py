@@ -107,6 +107,16 @@ class Painter:
         self._unguided = encode.unguided
         self._guard = guard
 
+    def read_words_as(self, other: "Painter") -> None:
+        """Take what a painter of an equal text encoder has encoded, and what it will, so that no
+        prompt is encoded by both."""
+        self._encoded = other._encoded
+
+    @property
+    def words_encoded(self) -> int:
+        """How many prompts were encoded, by this painter or one that reads words as it does."""
+        return self._encoded.cache_info().misses
+
     @property
     def default(self) -> Request:
         """What a request that leaves something open is completed from."""

@@ -14,13 +14,14 @@ from safetensors.torch import load_file, save_file
 from support.tiny import write_tiny_pipeline
 from support.tiny_models import SMALL, write_pipeline
 
-from erasure.attacks import ATTACKS, Attempt, Cost, Payload, Target
+from erasure.attacks import ATTACKS, Attempt, Cost, Material, Payload, Target
 from erasure.attacks.forward.seeds import Seeds
 from erasure.checkpoints import EditRecord, Provenance
 from erasure.errors import CheckpointError, ConfigError, TrainingError
+from erasure.storage.hashing import weights_hash
 from eval.judges.judge import Judgement
 from eval.rates.intervals import wilson
-from pipelines.audit import workshop
+from pipelines.audit import material, workshop
 from pipelines.audit.asking import plan_of
 from pipelines.audit.attacking import places_to_confirm
 from pipelines.audit.cells import Try
@@ -319,6 +320,35 @@ def test_without_a_base_an_attack_that_needs_it_is_skipped_with_its_reason(
     assert states["add-back"].why == "there is no base at hand"
     assert states["rounding"].why == "there is no base to show that the attack works"
     assert any("no base was given" in text for text in found.not_tested)
+
+
+def test_lines_of_equal_parts_encode_words_and_pictures_once_and_hash_weights_once(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded, hashed = [], []
+
+    def encoding(codec: Any, images: Any, prompts: Any) -> Material | None:  # noqa: ANN401
+        encoded.append(len(images))
+        return encode(codec, images, prompts)
+
+    def hashing(part: Any) -> str:  # noqa: ANN401
+        hashed.append(len(part))
+        return weights_hash(part)
+
+    encode = material._encoded
+    monkeypatch.setattr(material, "_encoded", encoding)
+    monkeypatch.setattr(workshop, "weights_hash", hashing)
+    one = only(recipe, "seeds")
+    lines = open_lines(one)
+    shop = workshop.Workshop(one, lines, tmp_path, torch.device("cpu"), Reporter(quiet=True))
+    seen = [shop.target(line) for line in ("base", "random", "audited") for _ in range(2)]
+    assert len(encoded) == 2  # of the concept, and of other things
+    assert len({id(target.pictures) for target in seen}) == 1
+    assert len(hashed) == sum(len(line.checkpoint.components) for line in lines.values())
+    shop.painter("base").paint([Request("a church by a lake", 1)])
+    before = shop.painter("base").words_encoded
+    shop.painter("audited").paint([Request("a church by a lake", 1)])
+    assert shop.painter("audited").words_encoded == before
 
 
 def test_a_filter_of_the_prompt_s_word_is_revived_by_words_alone(

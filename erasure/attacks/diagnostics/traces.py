@@ -97,6 +97,10 @@ def _time(schedule: NoiseSchedule, bins: int, place: int, key: tuple[int, ...]) 
     return int(torch.randint(low, max(high, low + 1), (1,), generator=draw))
 
 
+Losses = Mapping[str, Mapping[str, Tensor]]
+"""Group (`concept` or `controls`) -> text -> losses (N, T)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """By how much more the loss rose on pictures of the concept than on the controls."""
@@ -175,23 +179,24 @@ class Trace:
         }
 
 
-def trace(target: Target, config: TraceConfig | None = None) -> Trace:
+def trace(
+    target: Target, config: TraceConfig | None = None, *, base: Losses | None = None
+) -> Trace:
     """Look at a model, and at its base where it is at hand, without drawing.
+
+    Args:
+        base: `base_losses` of this target, where they are known: the base is looked at only once
+            for all models that are held against it by the same pictures.
 
     Raises:
         ConfigError: there is no picture of the concept.
         TrainingError: a loss is not finite.
     """
     settings = config or TraceConfig()
-    if target.pictures is None or not len(target.pictures):
-        raise ConfigError("there is no picture of the concept; give at least one")
-    groups = {"concept": target.pictures}
-    if target.other_pictures is not None and len(target.other_pictures):
-        groups["controls"] = target.other_pictures
-    own = {name: _by_text(target, group, settings) for name, group in groups.items()}
+    own = _losses(target, _groups(target), settings)
     gaps: dict[str, Gap] = {}
     if target.base is not None and "controls" in own:
-        base = {name: _by_text(target.base, group, settings) for name, group in groups.items()}
+        base = base or (own if target.base is target else base_losses(target, settings))
         for text in own["concept"]:
             parts = [models[group][text] for group in own for models in (own, base)]
             gaps[text] = gap(*(part.mean(dim=1) for part in parts), seed=target.seed)
@@ -200,6 +205,31 @@ def trace(target: Target, config: TraceConfig | None = None) -> Trace:
         for group, by in own.items()
     }
     return Trace(losses, gaps)
+
+
+def base_losses(target: Target, config: TraceConfig | None = None) -> Losses:
+    """What the target's base makes of the target's pictures, for `trace`.
+
+    Raises:
+        ConfigError: there is no base, or no picture of the concept.
+        TrainingError: a loss is not finite.
+    """
+    if target.base is None:
+        raise ConfigError("there is no base to look at; give one")
+    return _losses(target.base, _groups(target), config or TraceConfig())
+
+
+def _groups(target: Target) -> dict[str, Material]:
+    if target.pictures is None or not len(target.pictures):
+        raise ConfigError("there is no picture of the concept; give at least one")
+    groups = {"concept": target.pictures}
+    if target.other_pictures is not None and len(target.other_pictures):
+        groups["controls"] = target.other_pictures
+    return groups
+
+
+def _losses(target: Target, groups: Mapping[str, Material], config: TraceConfig) -> Losses:
+    return {name: _by_text(target, group, config) for name, group in groups.items()}
 
 
 def _by_text(target: Target, material: Material, config: TraceConfig) -> dict[str, Tensor]:

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from erasure.attacks import Payload
 from erasure.storage.files import atomic
-from erasure.storage.hashing import weights_hash
 from erasure.storage.regular_files import require_regular
 from eval.errors import EvalError
 from eval.judges.canvas import CanvasJudge
@@ -109,7 +108,7 @@ def _key(shop: Workshop, line: str, asks: Sequence[Ask], measure: Measure) -> st
     one, recipe, judge = shop.lines[line], shop.recipe, shop.judge("audited")
     return key_of(
         damage=FORMAT,
-        weights={name: weights_hash(part) for name, part in one.checkpoint.components.items()},
+        weights=dict(shop.hashes(line)),
         asks=[asdict(ask) for ask in asks],
         drawing=[recipe.steps, recipe.guidance, recipe.size, recipe.batch_size],
         scheduler=dict(one.checkpoint.description.scheduler),

@@ -2,7 +2,7 @@
 
 from pipelines.audit.settings import NOTHING, PUBLISHED
 from pipelines.audit.workshop import Workshop
-from pipelines.run.models import DEMO
+from pipelines.early import DEMO
 
 
 def public_sentences(shop: Workshop) -> tuple[str, ...]:

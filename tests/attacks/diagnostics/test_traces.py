@@ -1,6 +1,7 @@
 """Passive traces: the same samples for every model, and what is called averse."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,13 @@ from support.tiny_sdxl import write_sdxl
 from torch import Tensor
 
 from erasure.attacks import Target
-from erasure.attacks.diagnostics.traces import TraceConfig, denoising_losses, gap, trace
+from erasure.attacks.diagnostics.traces import (
+    TraceConfig,
+    base_losses,
+    denoising_losses,
+    gap,
+    trace,
+)
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import ConfigError, TrainingError
@@ -117,6 +124,17 @@ def test_a_model_has_no_gap_to_itself(target: Target) -> None:
         "controls": 2,
     }
     assert found.to_dict() == trace(target, TINY).to_dict()
+
+
+def test_the_base_is_not_looked_at_again_where_its_losses_are_known(target: Target) -> None:
+    whole = replace(target, base=replace(target, seed=target.seed + 1))
+    known = base_losses(whole, TINY)
+    nothing: Any = None
+    assert whole.base is not None
+    lost = replace(whole, base=replace(whole.base, network=nothing))  # to be looked at by nobody
+    assert trace(lost, TINY, base=known) == trace(whole, TINY)
+    with pytest.raises(ConfigError, match="there is no base to look at"):
+        base_losses(replace(target, base=None), TINY)
 
 
 def test_without_base_controls_or_replacement_only_what_is_there_is_traced(target: Target) -> None:
