@@ -30,15 +30,10 @@ def loaded(sd1: Path) -> Checkpoint:
     return read_checkpoint(sd1)
 
 
-@pytest.fixture(scope="module")
-def good(loaded: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_single_file(loaded, tmp_path_factory.mktemp("good") / "good.safetensors").path
-
-
 @pytest.fixture
-def file(good: Path, tmp_path: Path) -> Path:
+def file(sd1_file: Path, tmp_path: Path) -> Path:
     """A good single file to spoil."""
-    return Path(shutil.copy(good, tmp_path))
+    return Path(shutil.copy(sd1_file, tmp_path / "good.safetensors"))
 
 
 @pytest.fixture

@@ -38,9 +38,14 @@ def start(folder: Path) -> Checkpoint:
     return read_checkpoint(folder)
 
 
+@pytest.fixture(scope="module")
+def good(start: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_single_file(start, tmp_path_factory.mktemp("good") / "one.safetensors").path
+
+
 @pytest.fixture
-def file(start: Checkpoint, tmp_path: Path) -> Path:
-    return write_single_file(start, tmp_path / "one.safetensors").path
+def file(good: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(good, tmp_path))
 
 
 def assert_equal_checkpoints(one: Checkpoint, other: Checkpoint) -> None:

@@ -30,11 +30,10 @@ def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sdxl(tmp_path_factory.mktemp("plain") / "sdxl")
 
 
-@pytest.fixture(scope="module")
-def file(sd1: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def file(sd1_file: Path) -> Path:
     """A single file; do not write into it."""
-    path = tmp_path_factory.mktemp("file") / "sd.safetensors"
-    return write_single_file(read_checkpoint(sd1), path).path
+    return sd1_file
 
 
 def with_config(folder: Path, copy: Path, component: str, **settings: Any) -> Path:  # noqa: ANN401

@@ -52,11 +52,9 @@ def folder(sd1: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bare(folder: Path, tmp_path: Path) -> Path:
+def bare(bare_file: Path, tmp_path: Path) -> Path:
     """The same as a file of another tool, without a header."""
-    path = write_single_file(read_checkpoint(folder), tmp_path / "bare.safetensors").path
-    save_file(load_file(path), path)
-    return path
+    return Path(shutil.copy(bare_file, tmp_path))
 
 
 def mark(path: Path, header: dict[str, str] | None = None, **tensors: torch.Tensor) -> None:
