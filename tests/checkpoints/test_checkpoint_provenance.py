@@ -123,8 +123,10 @@ def test_the_header_of_a_single_file(sd1: Path, tmp_path: Path) -> None:
     assert not [name for name in read_tensors(file).tensors if name.startswith("model_ema")]
 
 
-@pytest.mark.parametrize("dtype", [None, torch.float16])
-@pytest.mark.parametrize("kind", ["sd1", "sd2", "small"])
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [("sd1", None), ("sd1", torch.float16), ("sd2", torch.float16), ("small", None)],
+)
 def test_what_was_written_verifies_in_every_form(
     kind: str, dtype: torch.dtype | None, folders: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -71,13 +71,20 @@ UNETS: dict[str, Callable[[Path, Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("make", UNETS.values(), ids=UNETS)
-@pytest.mark.parametrize("key", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize(
+    ("key", "form"),
+    [
+        *(("sd1", form) for form in UNETS),
+        ("sd2", "prefixed"),
+        ("sdxl", "bare"),
+        ("sdxl", "of diffusers"),
+    ],
+)
 def test_a_unet_alone_is_completed_from_the_config_folder(
-    key: str, make: Callable[[Path, Path], Path], origins: dict[str, Path], tmp_path: Path
+    key: str, form: str, origins: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = origins[key]
-    file = make(folder, tmp_path / "unet.safetensors")
+    file = UNETS[form](folder, tmp_path / "unet.safetensors")
     with pytest.raises(CheckpointError, match=r"holds a UNet without .*give --config FOLDER"):
         read_checkpoint(file)
     found = read_checkpoint(file, config=folder)
