@@ -15,7 +15,7 @@ from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 from erasure.storage.files import atomic
 from erasure.training.unseen import Curve, InTraining, Look, UntilUnseen
-from eval.judges.judge import Judgement
+from eval.judges.judge import KNOWS_NOTHING, Judgement
 from pipelines.configs.settings import DrawingConfig, EraseRecipe
 from pipelines.drawing.generation import Painter, Request, work_of
 from pipelines.drawing.plots import plot_looks
@@ -155,7 +155,7 @@ def said(look: Look, concept: str) -> str:
     when = f"step {look.step}" if look.step else "before the training"
     words = f"{when}: {concept} recognised in {look.recognised} of {look.shown} pictures"
     if look.rejected:
-        words += f", {look.rejected} of them nothing that the judge knows"
+        words += f"; {look.rejected} {KNOWS_NOTHING}"
     if not look.step:
         return words
     if look.changed is not None:
@@ -171,9 +171,16 @@ def curve_said(curve: Curve, concept: str) -> str:
             f"{concept} is recognised in {last.recognised} of {last.shown} pictures at the last "
             f"look (step {last.step}), and the training went to its end"
         )
-    return (
+    (chosen,) = (look for look in curve.looks if look.step == curve.result)
+    said = (
         f"{concept} was no longer recognised at the looks up to step {curve.stopped}, where the "
         f"training ended; the state of step {curve.result} harmed least and is the result"
+    )
+    if not chosen.rejected:
+        return said
+    return (
+        f"{said}; {chosen.rejected} of its {chosen.shown} pictures {KNOWS_NOTHING}: destroyed is "
+        "not forgotten"
     )
 
 

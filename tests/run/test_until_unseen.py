@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from support.forked import forked, run_line
 
 from erasure import verify
 from erasure.checkpoints import read_checkpoint
+from erasure.training.unseen import Curve, Look
 from eval.judges.judge import Guess, Judgement
 from pipelines.configs.settings import EraseRecipe
 from pipelines.run import erasing
 from pipelines.run.cell_judge import CellJudge
+from pipelines.run.looking import curve_said
 from prompts.concepts.plan import ConceptPlan
 
 SHOWN, KEPT = 2, 3
@@ -167,6 +170,17 @@ def test_a_run_in_which_it_never_fires_has_the_weights_of_one_without(
     assert not (tmp_path / "plain" / "unseen.csv").exists()
     one, two = (record_of(tmp_path / name)["result_hash"] for name in ("watched", "plain"))
     assert one == two
+
+
+def test_what_is_said_of_a_curve_tells_destroyed_from_forgotten() -> None:
+    looks = [Look(0, 4, 4, 6, 0, 0.0, 0), Look(5, 0, 4, 6, 1, 0.1, 3), Look(10, 0, 4, 6, 2, 0.2, 4)]
+    said = curve_said(Curve(tuple(looks), 10, 5), "church")
+    assert "up to step 10" in said
+    assert "the state of step 5 harmed least" in said
+    assert said.endswith("; 3 of its 4 pictures show nothing that the judge knows: destroyed is "
+                         "not forgotten")  # fmt: skip
+    never = curve_said(Curve((*looks[:1], replace(looks[1], recognised=2))), "church")
+    assert never.startswith("church is recognised in 2 of 4 pictures at the last look (step 5)")
 
 
 def run_judged(*line: object) -> None:

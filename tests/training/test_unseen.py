@@ -14,6 +14,7 @@ from torch import Tensor
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import ConfigError, TrainingError
 from erasure.methods import SalUn
+from erasure.training.low_rank import LowRank, LowRankWeights
 from erasure.training.step import Step
 from erasure.training.trainer import MaskedTrainer, TrainConfig
 from erasure.training.training_state import load_state, save_state
@@ -51,13 +52,20 @@ class Clocked(ToyDenoiser):
 class Run:
     """A toy in training, with an eye or without."""
 
-    def __init__(self, eye: Scripted | None, config: TrainConfig = CONFIG, **own: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        eye: Scripted | None,
+        config: TrainConfig = CONFIG,
+        *,
+        mask: dict[str, Tensor] | None = None,
+        **own: Any,  # noqa: ANN401
+    ) -> None:
         self.network = Toy()
         self.trainer = MaskedTrainer(
             self.network,
             Clocked,
             toy_batches(),
-            some_mask(self.network),
+            some_mask(self.network) if mask is None else mask,
             objective=SalUn(),
             config=config,
             **own,
@@ -167,6 +175,50 @@ def test_a_network_in_bf16_keeps_the_unrounded_values_of_the_state_that_is_kept(
     config = replace(CONFIG, precision="bf16-weights")
     result = Run(Scripted({2: 0, 4: 0}, changed={4: 5}), config).finish()
     assert_same_bits(result, Run(None, replace(config, steps=2)).finish())
+
+
+def low_rank_run(eye: Scripted | None, config: TrainConfig = CONFIG, **more: Any) -> Run:  # noqa: ANN401
+    network = Toy()
+    whole = {
+        name: torch.ones_like(weight, dtype=torch.bool)
+        for name, weight in network.named_parameters()
+        if name in ("mix.weight", "told.weight")
+    }
+    return Run(eye, config, mask=whole, low_rank=LowRank(rank=2), **more)
+
+
+def factors_of(run: Run) -> dict[str, Tensor]:
+    """What the factors add to each weight, once the run is over."""
+    run.finish()
+    assert isinstance(run.trainer.selected, LowRankWeights)
+    return dict(run.trainer.selected.changes())
+
+
+@pytest.mark.parametrize("more", [{}, {"needs_frozen": True, "average_decay": 0.8}])
+def test_factors_in_place_of_weights_are_watched_alike(
+    more: dict[str, Any], tmp_path: Path
+) -> None:
+    def eye() -> Scripted:
+        return Scripted({2: 1, 4: 0, 6: 0}, changed={4: 1, 6: 2})
+
+    shorter = factors_of(low_rank_run(None, replace(CONFIG, steps=4), **more))
+    assert any(change.any() for change in shorter.values())
+    ended = low_rank_run(eye(), **more)
+    result = factors_of(ended)
+    assert len(ended.history) == 6
+    assert all(torch.equal(result[name], change) for name, change in shorter.items())
+    cut = low_rank_run(eye(), **more).advance(5)
+    again = low_rank_run(eye(), **more)
+    assert cut.watching is not None
+    assert again.watching is not None
+    save_state(tmp_path / "state", cut.trainer, cut.history, "a run", [cut.watching])
+    resumed = load_state(tmp_path / "state", again.trainer, "a run", [again.watching])
+    again.history = resumed.history
+    other = factors_of(again)
+    assert all(torch.equal(other[name], change) for name, change in result.items())
+    never = Scripted({2: 1, 4: 1, 6: 0, 8: 1})
+    watched, plain = (factors_of(low_rank_run(one, **more)) for one in (never, None))
+    assert all(torch.equal(watched[name], change) for name, change in plain.items())
 
 
 @pytest.mark.parametrize("name", ["every", "times"])
