@@ -284,7 +284,7 @@ def _require_finite(weights: Mapping[str, Tensor], patch: Patch, strength: float
     if strength in (0, 1):  # values that are there, of the base or of the patch
         return
     for name, entry in patch.entries.items():
-        if not bool(_moved(weights[name].detach().reshape(-1), entry, strength).isfinite().all()):
+        if not bool(moved_values(weights[name], entry, strength).isfinite().all()):
             raise PatchError(
                 f"at strength {strength:g} {name} would hold values that are not finite in "
                 f"{entry.dtype}; give a strength between 0 and 1"
@@ -298,15 +298,22 @@ def _flip(
     for name, entry in entries.items():
         weight = weights[name].detach()
         flat = weight.reshape(-1)  # a copy where the weight is not contiguous
-        moved = _moved(flat, entry, strength)
+        moved = moved_values(flat, entry, strength)
         flat[entry.positions(flat.device)] = moved.to(flat.device, flat.dtype)
         if flat.data_ptr() != weight.data_ptr():
             weight.copy_(flat.view(weight.shape))
 
 
-def _moved(flat: Tensor, entry: PatchEntry, strength: float) -> Tensor:
+def moved_values(weight: Tensor, entry: PatchEntry, strength: float) -> Tensor:
     """Values of the k weights that move, after it: (k,) in the type of the patch, on the CPU, since
-    not every device has float64."""
+    not every device has float64.
+
+    Args:
+        weight: of the base, in the type of the patch or a wider one, on any device.
+        entry: of the same weight.
+        strength: see `apply_patch`.
+    """
+    flat = weight.detach().reshape(-1)
     base = flat[entry.positions(flat.device)].to("cpu", entry.dtype)
     edited = (base.view(entry.difference.dtype) ^ entry.difference).view(entry.dtype)
     return between(base, edited, strength)

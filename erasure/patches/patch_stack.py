@@ -14,6 +14,7 @@ from erasure.checkpoints.provenance import Provenance
 from erasure.errors import PatchError
 from erasure.patches.patch import Patch, bits_of, make_patch, require_applies
 from erasure.patches.patch_edits import edits_of_patch
+from erasure.patches.strength import between, require_strength
 
 
 def stack_patches(base: Mapping[str, Tensor], patches: Sequence[Patch]) -> Patch:
@@ -36,16 +37,39 @@ def stack_patches(base: Mapping[str, Tensor], patches: Sequence[Patch]) -> Patch
     for patch in patches:
         require_applies(base, patch)
     edits = [edit for patch in patches for edit in edits_of_patch(patch, base)]
-    edited = dict(base)
-    for name in dict.fromkeys(name for patch in patches for name in patch.entries):
-        edited[name] = _stacked(base[name], [p for p in patches if name in p.entries], name)
     return make_patch(
         base,
-        edited,
+        _edited_by_all(base, patches, [1.0] * len(patches)),
         concepts=tuple(dict.fromkeys(c for patch in patches for c in patch.info.concepts)),
         provenance=Provenance(edits=tuple(edits)).to_dict(),
         component=patches[0].info.component,
     )
+
+
+def stacked(
+    base: Mapping[str, Tensor], patches: Sequence[Patch], strengths: Sequence[float]
+) -> dict[str, Tensor]:
+    """The weights with several patches in them, each as strongly as is said.
+
+    A weight that one patch moves becomes what `apply_patch` makes of it; where several move it, it
+    becomes base + sum of strength * (edited - base). Those that no patch moves are `base`'s own.
+
+    Args:
+        base: the weights that all patches were made for.
+        patches: at least one.
+        strengths: one for each patch; see `erasure.patches.strength`.
+
+    Raises:
+        ConfigError: a strength is no number from -10 to 10.
+        PatchError: as `stack_patches`, or a weight would not be finite.
+    """
+    for strength in strengths:
+        require_strength(strength)
+    for patch in patches:
+        require_applies(base, patch)
+    edited = _edited_by_all(base, patches, strengths)
+    _require_finite(edited, patches)
+    return edited
 
 
 def overlap(patches: Sequence[Patch]) -> int:
@@ -60,17 +84,39 @@ def overlap(patches: Sequence[Patch]) -> int:
     return shared
 
 
-def _stacked(weight: Tensor, patches: Sequence[Patch], name: str) -> Tensor:
+def _edited_by_all(
+    base: Mapping[str, Tensor], patches: Sequence[Patch], strengths: Sequence[float]
+) -> dict[str, Tensor]:
+    edited = dict(base)
+    pairs = list(zip(patches, strengths, strict=True))
+    for name in dict.fromkeys(name for patch in patches for name in patch.entries):
+        edited[name] = _stacked(base[name], [p for p in pairs if name in p[0].entries], name)
+    return edited
+
+
+def _require_finite(edited: Mapping[str, Tensor], patches: Sequence[Patch]) -> None:
+    for name in dict.fromkeys(name for patch in patches for name in patch.entries):
+        if not bool(edited[name].isfinite().all()):
+            raise PatchError(
+                f"together, at these strengths, the patches would make values of {name} that are "
+                f"not finite in {edited[name].dtype}; give smaller strengths, or fewer patches"
+            )
+
+
+def _stacked(weight: Tensor, patches: Sequence[tuple[Patch, float]], name: str) -> Tensor:
     before = bits_of(weight)
-    edited = [_edited(before, patch, name) for patch in patches]
-    moved = torch.stack([bits != before for bits in edited]).sum(0)
+    edited = [(_edited(before, patch, name), strength) for patch, strength in patches]
+    moved = torch.stack([bits != before for bits, _ in edited]).sum(0)
     out = before.clone()
-    for bits in edited:  # alone, a value is taken as it is, not as a rounded sum
+    for bits, strength in edited:  # alone, a value is taken as it is, not as a rounded sum
         alone = (bits != before) & (moved == 1)
-        out[alone] = bits[alone]
+        start, end = before[alone].view(weight.dtype), bits[alone].view(weight.dtype)
+        out[alone] = between(start, end, strength).view(before.dtype)
     shared = moved > 1
     exact = before[shared].view(weight.dtype).double()
-    change = sum((bits[shared].view(weight.dtype).double() - exact for bits in edited), 0 * exact)
+    change = 0 * exact
+    for bits, strength in edited:
+        change += strength * (bits[shared].view(weight.dtype).double() - exact)
     out[shared] = (exact + change).to(weight.dtype).view(before.dtype)
     return out.view(weight.dtype).view(weight.shape)
 

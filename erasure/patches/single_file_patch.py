@@ -1,0 +1,100 @@
+"""Patches in the weights of an original single file, before a model is built of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from erasure.architectures.architecture import Part
+from erasure.architectures.registry import ARCHITECTURES
+from erasure.errors import PatchError
+from erasure.patches.patch import Patch, patched
+from erasure.patches.patch_stack import stacked
+
+_LEFT_OUT = ("position_ids", "logit_scale")
+"""Buffers and weights of a text encoder's file that its network in diffusers has not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One component of a single file under the names of diffusers."""
+
+    part: Part
+    prefix: str
+    """What its names begin with in this file."""
+    names: Mapping[str, str]
+    """Original name without prefix, in the usual spelling -> name in this file."""
+    weights: Mapping[str, Tensor]
+    """diffusers name -> weight, sharing memory with the file's where the layout allows it."""
+
+
+def place(tensors: Mapping[str, Tensor], component: str) -> Placed:
+    """Find a component in the weights of a single file, or in those of its network alone.
+
+    Args:
+        tensors: name -> weight, as the file has them, or as ComfyUI has its network.
+        component: its folder in the diffusers layout, such as `unet`.
+
+    Raises:
+        CheckpointError: a weight of it has no place in the layout.
+        PatchError: no family that is known has this component here.
+    """
+    for family in ARCHITECTURES.values():
+        main = family.main_part
+        bare = next((p for p in (main.prefix, "") if f"{p}{family.first_weight}" in tensors), None)
+        part = next((one for one in family.parts if one.component == component), None)
+        if bare is None or part is None:
+            continue
+        prefix = bare if part is main else part.prefix
+        own = {n.removeprefix(prefix): n for n in tensors if n.startswith(prefix)}
+        if part.is_text:
+            own = {n: full for n, full in own.items() if not n.endswith(_LEFT_OUT)}
+        if own:
+            return _placed(tensors, part, prefix, own)
+    known = ", ".join(family.title for family in ARCHITECTURES.values())
+    raise PatchError(
+        f"the patch changes the {component}, which these weights do not have as any of {known} "
+        "has it; give the model it was made for"
+    )
+
+
+def _placed(
+    tensors: Mapping[str, Tensor], part: Part, prefix: str, own: Mapping[str, str]
+) -> Placed:
+    weights = {name: tensors[full] for name, full in own.items()}
+    spelled = {id(weight): name for name, weight in weights.items()}
+    usual = part.tidy_original(weights)
+    names = {
+        name: own[spelled[id(weight)]] if id(weight) in spelled else f"{prefix}{name}"
+        for name, weight in usual.items()
+    }
+    return Placed(part, prefix, names, part.to_diffusers(usual))
+
+
+def patch_single_file(
+    tensors: Mapping[str, Tensor], patches: Sequence[tuple[Mapping[str, Patch], float]]
+) -> dict[str, Tensor]:
+    """The weights of a single file with the edits of patches in them.
+
+    Several patches are put into one base: where they move the same weight their changes add up, as
+    in `stack_patches`. Weights that no patch moves keep their bits.
+
+    Args:
+        tensors: name -> weight, as the file has them; not changed.
+        patches: component -> patch of each file, and how much of it, see `apply_patch`.
+
+    Raises:
+        CheckpointError: a weight has no place in the layout of its family.
+        ConfigError: a strength is no number from -10 to 10.
+        PatchError: these are not the weights that a patch was made for.
+    """
+    done = dict(tensors)
+    for component in dict.fromkeys(name for parts, _ in patches for name in parts):
+        here = place(tensors, component)
+        wanted = [(parts[component], much) for parts, much in patches if component in parts]
+        if len(wanted) == 1:
+            edited = patched(here.weights, wanted[0][0], strength=wanted[0][1])
+        else:
+            edited = stacked(here.weights, [one for one, _ in wanted], [much for _, much in wanted])
+        done |= {here.names[n]: w for n, w in here.part.to_original(edited).items()}
+    return done
