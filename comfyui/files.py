@@ -8,7 +8,7 @@ import folder_paths
 
 from erasure.errors import PatchError
 from erasure.patches.patch import Patch
-from erasure.patches.patch_file import load_patch
+from erasure.patches.patch_file import load_patches
 
 PATCHES: Final = "erasure_patches"
 """Kind of file, and the folder of `models` that it lies in."""
@@ -46,7 +46,7 @@ def model_path(name: str) -> Path:
 
 def read_patches(name: str) -> dict[str, Patch]:
     """Component -> its patch."""
-    return {"unet": load_patch(patch_path(name))}
+    return load_patches(patch_path(name))
 
 
 def fingerprint(*paths: Path) -> str:

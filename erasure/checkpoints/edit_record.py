@@ -47,6 +47,9 @@ class EditRecord:
     """Weights that differ from the base in any bit."""
     total: int
     """Weights of the component."""
+    strength: float = 1.0
+    """How much of the edit was put in, see `erasure.patches.strength`: the hash after it is of what
+    came out of that, all numbers of weights are of the whole edit."""
     version: str
     """The version of this package that made the edit."""
     created: str = field(default_factory=utc_now)
@@ -62,6 +65,8 @@ class EditRecord:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         concepts = list(values.pop("concepts"))
         values |= {"concepts": concepts} if concepts else {}
+        if values["strength"] == 1:  # as it was before edits had one
+            del values["strength"]
         return values | {"config": without_folders(self.config)}
 
 
@@ -78,6 +83,8 @@ def read_edit(values: Mapping[str, Any], source: str) -> EditRecord:
         record: EditRecord = read_record(EditRecord, values, "edit", CheckpointError)
         if not math.isfinite(record.density):
             raise CheckpointError(f"edit.density is {values['density']}, not a number")
+        if not math.isfinite(record.strength):
+            raise CheckpointError(f"edit.strength is {values['strength']}, not a number")
     except CheckpointError as err:
         raise CheckpointError(f"{source}: {err}; get it again from its source") from err
     return record

@@ -41,14 +41,24 @@ def described(patches: Patches, concepts: tuple[str, ...], record: Mapping[str, 
     }
 
 
-def apply_all(components: Components, patches: Patches) -> dict[str, dict[str, Tensor]]:
+def apply_all(
+    components: Components, patches: Patches, *, strength: float = 1.0
+) -> dict[str, dict[str, Tensor]]:
     """The edited weights of every component that has a patch.
 
+    Args:
+        components: component -> its weights.
+        patches: component -> its patch.
+        strength: how much of the edit; see `erasure.patches.patch.apply_patch`.
+
     Raises:
+        ConfigError: the strength is no number from -10 to 10.
         PatchError: the model has no such component, or one is not the base of its patch.
     """
     _require_components(components, patches)
-    return {name: patched(components[name], patch) for name, patch in patches.items()}
+    return {
+        name: patched(components[name], patch, strength=strength) for name, patch in patches.items()
+    }
 
 
 def remove_all(components: Components, patches: Patches) -> dict[str, dict[str, Tensor]]:

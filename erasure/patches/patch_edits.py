@@ -1,6 +1,7 @@
 """The edits that a patch carries, and what becomes of a model's list when it is put in or out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from torch import Tensor
@@ -86,11 +87,45 @@ def edits_of_patches(
 
 
 def applied(
-    provenance: Provenance | None, patches: Mapping[str, Patch], components: Components
+    provenance: Provenance | None,
+    patches: Mapping[str, Patch],
+    components: Components,
+    strength: float = 1.0,
 ) -> Provenance:
-    """The model's edits, and behind them the patches'."""
+    """The model's edits, and behind them the patches'.
+
+    Args:
+        provenance: of the model before.
+        patches: component -> its patch.
+        components: component -> its weights with the patch in them.
+        strength: how much of it. At another one than 1 the last record of each component names the
+            weights that came out; a component that came out as it went in has no record.
+    """
     edits = provenance.edits if provenance else ()
-    return Provenance(edits=(*edits, *edits_of_patches(patches, components)))
+    made = edits_of_patches(patches, components)
+    if strength != 1:
+        made = _weakened(made, patches, components, strength)
+    return Provenance(edits=(*edits, *made))
+
+
+def _weakened(
+    edits: Sequence[EditRecord],
+    patches: Mapping[str, Patch],
+    components: Components,
+    strength: float,
+) -> tuple[EditRecord, ...]:
+    hashes = {name: patch.info.hash(components[name]) for name, patch in patches.items()}
+    same = {name for name, patch in patches.items() if hashes[name] == patch.info.base}
+    last = {edit.component: n for n, edit in enumerate(edits)}
+    return tuple(
+        replace(
+            edit,
+            strength=edit.strength * strength,
+            result_hash=hashes[edit.component] if last[edit.component] == n else edit.result_hash,
+        )
+        for n, edit in enumerate(edits)
+        if edit.component not in same
+    )
 
 
 def removed(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from erasure.checkpoints.layout.clip import with_prefix
 from erasure.errors import PatchError
 from erasure.patches.patch import Patch, apply_patch, require_applies
-from erasure.patches.patch_file import load_patch
+from erasure.patches.patch_file import load_patches
 from erasure.patches.strength import require_strength
 
 
@@ -62,7 +62,7 @@ def patched_pipeline(
         yield
     finally:
         for patch, values in before:
-            _put_back(_weights(pipeline, _component(patch)), patch, values)
+            _put_back(_weights(pipeline, patch.info.component), patch, values)
 
 
 def _matched(
@@ -72,14 +72,11 @@ def _matched(
 ) -> list[tuple[Mapping[str, Tensor], Patch]]:
     """Weights of the pipeline and the patch for them, checked against each other."""
     require_strength(strength)
-    patch = load_patch(Path(path))
-    weights = _weights(pipeline, _component(patch))
-    require_applies(weights, patch)
-    return [(weights, patch)]
-
-
-def _component(patch: Patch) -> str:
-    return "unet"
+    patches = load_patches(Path(path))
+    matched = [(_weights(pipeline, name), patch) for name, patch in patches.items()]
+    for weights, patch in matched:
+        require_applies(weights, patch)
+    return matched
 
 
 def _weights(pipeline: Any, component: str) -> Mapping[str, Tensor]:  # noqa: ANN401

@@ -31,12 +31,23 @@ if TYPE_CHECKING:
 
 PatchFile = Annotated[Path, typer.Argument(help="A file that `erasure export --to patch` wrote.")]
 To = Annotated[str, typer.Option(help="diffusers or single-file.")]
+Strength = Annotated[
+    float,
+    typer.Option(help="0 is the base, 1 the whole edit, to the bit; from -10 to 10, on one line."),
+]
+
+_PARTLY = (
+    "notice: at strength {strength:g} the hash is of what was written; the patch names the weights "
+    "of its whole edit alone, so nothing says what must come out, and `erasure patch remove` does "
+    "not lead back from here; keep the base, and evaluate what was written"
+)
 
 
 def apply(
     model: Model,
     patch: PatchFile,
     out: Out,
+    strength: Strength = 1.0,
     to: To = "diffusers",
     config: ConfigFolder = None,
     vae: Vae = None,
@@ -45,28 +56,34 @@ def apply(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write MODEL with the edit of PATCH: exactly the edited weights."""
+    """Write MODEL with the edit of PATCH: exactly the edited weights, at strength 1."""
     from erasure.patches.model_patches import apply_all
     from erasure.patches.patch_edits import applied
     from erasure.patches.patch_file import load_patches
+    from erasure.patches.strength import require_strength
+    from pipelines.run.model_facts import notice
     from pipelines.run.models import open_model
 
     _require_layout(to)
+    require_strength(strength)
     claim(out)
     loaded = load_patches(patch)
     checkpoint = open_model(
         model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
     )
-    edited = _having(checkpoint, apply_all(checkpoint.components, loaded))
-    made = applied(checkpoint.provenance, loaded, edited.components)
+    edited = _having(checkpoint, apply_all(checkpoint.components, loaded, strength=strength))
+    made = applied(checkpoint.provenance, loaded, edited.components, strength)
     written = _write(edited, made, out, to, force=force)
+    if strength not in (0, 1):
+        notice([_PARTLY.format(strength=strength)])
     say(
         {
             "written": written.path,
             "UNet": written.network_hash,
             **_hashes(written, loaded),
             "moved": sum(one.moved for one in loaded.values()),
-            "erased": ", ".join(made.concepts),
+            **({} if strength == 1 else {"strength": strength}),
+            "erased": ", ".join(made.concepts) or "nothing",
         },
         as_json=as_json,
     )

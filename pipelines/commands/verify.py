@@ -116,6 +116,7 @@ def _told(edit: "EditRecord") -> str:
     base = f" from {edit.base}" if edit.base else ""
     return (
         f"{edit.concept}{base}: {edit.moved:,} of {edit.total:,} weights moved, "
+        f"{'' if edit.strength == 1 else f'at strength {edit.strength:g}, '}"
         f"{title_of(edit.component)} "
         f"{edit.base_hash[:12]} -> {edit.result_hash[:12]}, mask {edit.mask_hash[:12] or 'none'}, "
         f"{edit.objective}, by erasure {edit.version}, {edit.created}"

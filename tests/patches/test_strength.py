@@ -1,5 +1,6 @@
 """The strength of a patch: to the bit nothing of it at 0 and all at 1, the line between them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,12 +9,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.console import erasure
 from torch import Tensor, nn
 
-from erasure import apply_patch, patch_pipeline, patched_pipeline
+from erasure import apply_patch, load_patch, patch_pipeline, patched_pipeline, read_checkpoint
 from erasure.errors import ConfigError, PatchError
 from erasure.patches.patch import make_patch, patched
 from erasure.patches.patch_file import save_patch
+from erasure.storage.hashing import weights_hash
 
 Weights = dict[str, Tensor]
 
@@ -187,3 +190,42 @@ def test_a_pipeline_that_cannot_take_the_patch_is_refused(
         patch_pipeline(pipeline, path)
     with pytest.raises(PatchError, match=wanted), patched_pipeline(pipeline, path):
         pytest.fail("the block must not begin")
+
+
+def test_the_command_line_writes_a_part_of_an_edit_and_says_so(
+    tiny_folder: Path, tiny_run: Path, tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    patch = tmp_path / "church.patch"
+    assert not erasure(
+        "export", tiny_run, "--to", "patch", "--base", tiny_folder, "--out", patch
+    ).code
+    half = tmp_path / "half"
+    said = erasure("patch", "apply", tiny_folder, patch, "--strength", 0.5, "--out", half)
+    assert said.code == 0, said.err
+    assert "strength  0.5" in said.out
+    assert "the patch names the weights of its whole edit alone" in said.err
+    expected = patched(read_checkpoint(tiny_folder).network, load_patch(patch), strength=0.5)
+    assert read_checkpoint(half).network_hash() == weights_hash(expected)
+    (edit,) = json.loads((half / "erasure.json").read_text())["edits"]
+    assert (edit["strength"], edit["result_hash"]) == (0.5, weights_hash(expected))
+    assert "| strength | 0.5:" in (half / "README.md").read_text()
+    verified = erasure("verify", half)
+    assert verified.code == 0, verified.err
+    assert "at strength 0.5" in verified.out
+    refused(("patch", "remove", half, patch, "--out", tmp_path / "back"), "needs weights")
+    wrong = ("patch", "apply", tiny_folder, patch, "--strength", "nan", "--out", tmp_path / "nan")
+    refused(wrong, "strength is nan", "from -10 to 10")
+
+
+def test_of_strength_0_nothing_is_recorded(
+    tiny_folder: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    patch, none = tmp_path / "church.patch", tmp_path / "none"
+    assert not erasure(
+        "export", tiny_run, "--to", "patch", "--base", tiny_folder, "--out", patch
+    ).code
+    said = erasure("patch", "apply", tiny_folder, patch, "--strength", 0, "--out", none)
+    assert said.code == 0, said.err
+    assert "erased    nothing" in said.out
+    assert read_checkpoint(none).network_hash() == read_checkpoint(tiny_folder).network_hash()
+    assert read_checkpoint(none).edits == ()

@@ -20,6 +20,11 @@ _LIMITS: Final = """\
 - {kept}
 - The base model's licence and terms of use apply to this model too."""
 
+_PARTLY: Final = (
+    "{0:g}: a weight that moved is its base + {0:g} x (edited - base). How much of the concept is "
+    "left at this strength was not measured"
+)
+
 
 def model_card(
     provenance: Provenance,
@@ -99,6 +104,7 @@ def _table(edit: EditRecord) -> str:
         "weights selected": f"{edit.selected:,} of {edit.total:,} "
         f"(density {edit.density:g} of the candidates)",
         "weights moved": f"{edit.moved:,}",
+        **({} if edit.strength == 1 else {"strength": _PARTLY.format(edit.strength)}),
         f"{title} before": f"`{_inline(edit.base_hash)}`",
         f"{title} after": f"`{_inline(edit.result_hash)}`" if edit.result_hash else "see header",
         **({"work": _inline(work)} if (work := work_said(edit.config.get("work"))) else {}),
