@@ -29,6 +29,7 @@ help:
 	@echo "make test-slow        run the tests that are marked slow"
 	@echo "make test-lowest      run the tests with the lowest versions, in $(OLD)"
 	@echo "make docs             build the documentation as a site, build/site/index.html"
+	@echo "make comfyui          pack the nodes for ComfyUI into dist/"
 	@echo "make demo-checkpoint  train the embedded checkpoint again (needs npm; hours)"
 	@echo "make gold             train it again without one concept each (needs npm; half a day)"
 	@echo "make setup            only install what running needs, into $(VENV)"
@@ -61,6 +62,10 @@ test-lowest: $(OLD)/.ready
 
 docs: $(DEV)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+.PHONY: comfyui
+comfyui:
+	$(PYTHON) comfyui/pack.py
 
 demo-checkpoint: $(DRAW)
 	$(BIN)/python -m pipelines.demo_checkpoint $(ARGS)

@@ -148,8 +148,8 @@ class ErasureInfo(io.ComfyNode):
             node_id="ErasureInfo",
             display_name="Erasure Info",
             category=CATEGORY,
-            description="What a patch takes away, from which model, and how many weights it moves; "
-            "and the picture of the same name that lies beside it, such as the grid of a run.",
+            description="What a patch was made against, from which model, and how many weights it "
+            "moves; and the picture of the same name beside it, such as the grid of a run.",
             inputs=[io.Combo.Input("patch", options=files.patch_names())],
             outputs=[io.String.Output(display_name="text"), io.Image.Output()],
         )

@@ -18,7 +18,7 @@ _MOST_PIXELS = 64_000_000
 
 def about(name: str, patches: Mapping[str, Patch]) -> str:
     """A patch in some lines."""
-    lines = [f"{name} takes away {concepts(patches)}."]
+    lines = [f"{name} is an edit against {concepts(patches)}."]
     for component, patch in patches.items():
         lines += [
             f"{component}: {patch.moved:,} weights of {len(patch.entries)} tensors move.",
@@ -88,7 +88,7 @@ def picture(patch: Path) -> Tensor | None:
 
 def _line(name: str, patches: Mapping[str, Patch], strength: float) -> str:
     moved = sum(patch.moved for patch in patches.values())
-    return f"{name} at strength {strength:g}: {moved:,} weights move, without {concepts(patches)}"
+    return f"{name} at strength {strength:g}: {moved:,} weights move against {concepts(patches)}"
 
 
 def _edit(edit: EditRecord) -> str:

@@ -25,7 +25,7 @@ class Piece:
     """Rows of a weight of diffusers that lie together in a weight of a single file."""
 
     name: str
-    """Of the weight in the single file, as it was asked for."""
+    """The weight in the single file, as it was asked for."""
     first: int
     """The first of the rows there."""
     start: int
@@ -75,15 +75,19 @@ def _numbered(number: int, shape: torch.Size) -> Tensor:
 
 
 def _first_column(name: str, numbers: Tensor) -> Tensor:
-    rows = numbers.reshape(numbers.shape[0], -1) if numbers.dim() else numbers.reshape(1, 1)
+    if not numbers.dim():
+        return numbers.view(1)
+    first = numbers.reshape(len(numbers), -1)[:, 0]
     # What is still repeated has no stride; what was copied on the way is compared.
-    repeated = all(n == 1 or s == 0 for n, s in zip(numbers.shape, numbers.stride(), strict=True))
-    if not repeated and not bool((rows == rows[:, :1]).all()):
-        raise PatchError(
-            f"{name} lies across the rows of a weight of this file, which cannot be addressed; "
-            "patch the model with `erasure patch apply` and load the file that it writes"
-        )
-    return rows[:, 0]
+    across = zip(numbers.shape[1:], numbers.stride()[1:], strict=True)
+    if any(size > 1 and stride for size, stride in across):
+        column = first.view(-1, *[1] * (numbers.dim() - 1))
+        if not bool((numbers == column).all()):
+            raise PatchError(
+                f"{name} lies across the rows of a weight of this file, which cannot be addressed; "
+                "patch the model with `erasure patch apply` and load the file that it writes"
+            )
+    return first
 
 
 def _runs(numbers: Tensor) -> Iterator[tuple[int, int, int]]:
