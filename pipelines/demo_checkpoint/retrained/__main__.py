@@ -14,8 +14,21 @@ from pathlib import Path
 import torch
 
 from erasure.errors import ErasureError
+from eval.judges.canvas import load_canvas_classifier
+from pipelines.demo_checkpoint.retrained.checking import (
+    card_of,
+    compared,
+    drawings_of,
+    write_check,
+)
 from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS, Retraining
-from pipelines.demo_checkpoint.retrained.training import is_done, load_material, retrain
+from pipelines.demo_checkpoint.retrained.pictures import write_pictures
+from pipelines.demo_checkpoint.retrained.training import (
+    is_done,
+    load_material,
+    load_pictures,
+    retrain,
+)
 from pipelines.run.models import DEMO_FOLDER
 
 
@@ -28,6 +41,12 @@ def main() -> int:
     wanted = [RETRAININGS[name] for name in names]
     missing = [each for each in wanted if not is_done(each, options.work)]
     try:
+        if options.pictures is not None:
+            folder = options.work / "pictures" / options.pictures
+            write_pictures(load_pictures(options.work), options.pictures, folder)
+            return 0
+        if options.check:
+            return _checked([each for each in wanted if is_done(each, options.work)], options)
         if missing:
             material = load_material(options.work, options.base)
         if missing and options.jobs > 1:
@@ -50,7 +69,29 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="models trained side by side")
     parser.add_argument("--threads", type=int, default=1, help="of each of them")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--check", action="store_true", help="look at what is trained, and stop")
+    parser.add_argument(
+        "--pictures", metavar="CONCEPT", help="write trained and held-out pictures, and stop"
+    )
     return parser.parse_args()
+
+
+def _checked(done: Sequence[Retraining], options: argparse.Namespace) -> int:
+    """Write cards, figures and sheets of the models that are there; 1 if one falls short."""
+    if not done:
+        print(f"no model is trained in {options.work}; leave --check out first", file=sys.stderr)
+        return 2
+    network = load_canvas_classifier()
+    base = drawings_of(options.base, network)
+    good = True
+    for each in done:
+        folder = options.work / each.name
+        own = drawings_of(folder / "model", network)
+        checked = compared(each, own, base)
+        write_check(checked, own, folder)
+        good &= checked.is_good
+        print(card_of(checked))
+    return 0 if good else 1
 
 
 def _side_by_side(missing: Sequence[Retraining], options: argparse.Namespace) -> int:
