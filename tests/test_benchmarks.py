@@ -147,3 +147,50 @@ def test_closed_forms_under_a_mask_cost_less_than_a_solution_that_is_cut(script:
         _, seconds, plain, best, cut = map(float, row)
         assert seconds > 0
         assert plain < best < cut
+
+
+def test_the_table_of_audits_holds_what_is_there_and_names_what_is_not(
+    script: Script, tmp_path: Path
+) -> None:
+    seen = {"count": 2, "total": 8}
+    audit = {
+        "weakest": "words",
+        "attacks": [
+            {"name": n, "verdict": {"state": s}, "lines": {"audited": {"rejected": seen}}}
+            for n, s in (("words", "revived"), ("seeds", "undecided"), ("eta", "undecided"))
+        ],
+        "damage": {"reason": "not asked for"},
+        "protocol": {"draws": 96, "steps": 25},
+        "models": {"audited": {"hash": "ab" * 32}},
+    }
+    folder = tmp_path / "audits" / "salun-church"
+    folder.mkdir(parents=True)
+    (folder / "audit.json").write_text(json.dumps(audit), encoding="utf-8")
+    said = script("audit_table.py", "--out", tmp_path, "--write", tmp_path)
+    assert said.startswith("1 rows, ")
+    text = (tmp_path / "audits.md").read_text(encoding="utf-8")
+    row = cells(text)["salun"]
+    assert row[:4] == ["church", "words", "words", "-"]
+    assert "seeds, eta" in row
+    assert "25%" in row
+    assert "Not audited yet: ascent-church, " in text
+    assert (tmp_path / "audits.csv").read_text(encoding="utf-8").count("\n") == 2
+
+
+def test_a_row_takes_over_what_does_not_depend_on_the_audited_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = runpy.run_path(str(BENCHMARKS / "audit_table.py"))
+    done = tmp_path / "audits" / "salun-church"
+    for place in ("audit.json", "cells/base/words.json", "cells/audited/words.json", "material/a"):
+        (done / place).parent.mkdir(parents=True, exist_ok=True)
+        (done / place).write_text("{}", encoding="utf-8")
+    made["_take_over"](made["Row"]("ascent", "church"), tmp_path, tmp_path / "new")
+    there = sorted(
+        p.relative_to(tmp_path / "new").as_posix() for p in (tmp_path / "new").rglob("*")
+    )
+    assert "cells/base/words.json" in there
+    assert "material/a" in there
+    assert not [place for place in there if "audited" in place]
+    made["_take_over"](made["Row"]("ascent", "dog"), tmp_path, tmp_path / "other")
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,189 @@
+"""Quick audits of the embedded checkpoint after every method of erasing, as one table.
+
+    python benchmarks/audit_table.py --out out/audits
+    python benchmarks/audit_table.py --out out/audits --rows salun-church,ascent-church
+    python benchmarks/audit_table.py --out out/audits --write docs
+
+The last only writes the table of what is there. Each row erases a concept by a method with its
+default settings, then audits the run; further options are those of `erasure audit`. What is
+finished is not made again, and a row that was cut goes on in its cells. What attacks found on the
+base and on random weights is taken over from a finished row of the same concept: the cells say by a
+hash what they were made of, so a row of another recipe draws its own. A row that is not there is
+named.
+"""
+
+import argparse
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from erasure.methods import METHODS
+from erasure.storage.files import atomic
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+CONCEPTS: Final = ("church", "dog", "sketch")
+SHARED: Final = ("material", "cells/base", "cells/random")
+"""What does not depend on the audited model."""
+COLUMNS: Final = ("revived", "averse", "undecided", "not revived within this budget", "no test")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One concept erased by one method."""
+
+    method: str
+    concept: str
+
+    @property
+    def name(self) -> str:
+        """As its folders are called."""
+        return f"{self.method}-{self.concept}"
+
+
+ROWS: Final = tuple(Row(method, concept) for concept in CONCEPTS for method in METHODS)
+
+
+def erasure(*words: object) -> None:
+    """Run the command line, and stop where it fails."""
+    line = [sys.executable, "-m", "pipelines.cli", *map(str, words)]
+    subprocess.run(line, check=True, cwd=ROOT)
+
+
+def audit_row(row: Row, out: Path, more: Sequence[str]) -> None:
+    """Erase and audit; what is there already is left as it is."""
+    run, audit = out / "runs" / row.name, out / "audits" / row.name
+    if not (run / "erasure.json").is_file():
+        begun = ["--resume"] if run.exists() else []
+        words = ("--concept", row.concept, "--method", row.method, "--out", run)
+        erasure("erase", "demo", *words, *begun)
+    if (audit / "audit.json").is_file():
+        return
+    _take_over(row, out, audit)
+    against = ("--concept", row.concept, "--against", "demo")
+    erasure("audit", run, *against, "--out", audit, *more)
+
+
+def _take_over(row: Row, out: Path, audit: Path) -> None:
+    """Copy what another row's models have in common with this one's."""
+    others = [o for o in ROWS if o.concept == row.concept and o != row]
+    done = [out / "audits" / o.name for o in others]
+    source = next((path for path in done if (path / "audit.json").is_file()), None)
+    for part in SHARED if source else ():
+        assert source is not None
+        if (source / part).is_dir() and not (audit / part).exists():
+            shutil.copytree(source / part, audit / part)
+
+
+def told(row: Row, out: Path) -> dict[str, Any] | None:
+    """What is said of a row; None where it is not audited."""
+    path = out / "audits" / row.name / "audit.json"
+    if not path.is_file():
+        return None
+    values = json.loads(path.read_text(encoding="utf-8"))
+    by_state = {
+        state: [a["name"] for a in values["attacks"] if a["verdict"]["state"] == state]
+        for state in COLUMNS
+    }
+    own = [attack["lines"]["audited"] for attack in values["attacks"]]
+    return {
+        "method": row.method,
+        "concept": row.concept,
+        "weakest": values["weakest"] or "none",
+        **{state: ", ".join(names) for state, names in by_state.items()},
+        "rejected": _rate([line["rejected"] for line in own]),
+        "neighbours": _change(values["damage"]),
+        "draws": values["protocol"]["draws"],
+        "steps": values["protocol"]["steps"],
+        "hash": values["models"]["audited"]["hash"],
+    }
+
+
+def _rate(shares: Sequence[dict[str, Any] | None]) -> str:
+    """Pictures in which the judge sees nothing that it knows, over all attacks."""
+    there = [one for one in shares if one is not None]
+    total = sum(one["total"] for one in there)
+    return f"{sum(one['count'] for one in there) / total:.0%}" if total else ""
+
+
+def _change(damage: dict[str, Any]) -> str:
+    """The change of all neighbours that were drawn, in points, with its interval."""
+    curve = ((damage.get("neighbours") or {}).get("text") or {}).get("curve") or []
+    if not curve:
+        return ""
+    last = curve[-1]["change"]
+    return f"{last['value']:+.0%} ({last['low']:+.0%} to {last['high']:+.0%})"
+
+
+def page(rows: Sequence[dict[str, Any]], missing: Sequence[str]) -> Iterator[str]:
+    """The table in Markdown."""
+    yield "# Audits of the embedded checkpoint"
+    yield ""
+    yield "Made by `python benchmarks/audit_table.py --out out/audits`, and written by the same"
+    yield "with `--write docs`: each method with its default settings, and the attacks of"
+    yield "[the audit](audit.md). A row is one run and few pictures. Rejected: pictures of all"
+    yield "attacks in which the judge sees nothing that it knows. Neighbours: the change of what"
+    yield "was near to the concept, on plain prompts."
+    yield ""
+    heads = ("erased by", "concept", "weakest access", *COLUMNS, "rejected", "neighbours", "tries")
+    yield f"| {' | '.join(heads)} |"
+    yield "|" + "---|" * len(heads)
+    for row in rows:
+        states = [row[state] or "-" for state in COLUMNS]
+        first = (row["method"], row["concept"], row["weakest"])
+        last = (row["rejected"], row["neighbours"], f"{row['draws']} of {row['steps']} steps")
+        yield f"| {' | '.join((*first, *states, *last))} |"
+    if missing:
+        yield ""
+        yield f"Not audited yet: {', '.join(missing)}."
+
+
+def write(out: Path, folder: Path) -> None:
+    """`audits.md` and `audits.csv` of what is there."""
+    pairs = [(row.name, told(row, out)) for row in ROWS]
+    rows = [one for _, one in pairs if one is not None]
+    if not rows:
+        sys.exit(f"{out} holds no finished audit; run this script without --write first")
+    missing = [name for name, one in pairs if one is None]
+    with atomic(folder / "audits.md") as part:
+        part.write_text("\n".join(page(rows, missing)) + "\n", encoding="utf-8")
+    with (
+        atomic(folder / "audits.csv") as part,
+        part.open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"{len(rows)} rows, {len(missing)} missing: {folder / 'audits.md'}")
+
+
+def main() -> None:
+    """Make rows, or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, help="Folder of the runs and audits.")
+    parser.add_argument("--rows", help="METHOD-CONCEPT with commas; all if none.")
+    parser.add_argument(
+        "--write", type=Path, help="Folder to write the table to, and nothing more."
+    )
+    given, more = parser.parse_known_args()
+    if given.write is not None:
+        write(given.out, given.write)
+        return
+    by_name = {row.name: row for row in ROWS}
+    names = given.rows.split(",") if given.rows else list(by_name)
+    unknown = [name for name in names if name not in by_name]
+    if unknown:
+        parser.error(f"there is no row {unknown[0]}; give some of {', '.join(by_name)}")
+    for name in names:
+        audit_row(by_name[name], given.out.resolve(), more or ["--attacks", "quick"])
+
+
+if __name__ == "__main__":
+    main()
