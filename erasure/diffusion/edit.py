@@ -388,8 +388,8 @@ def _lora(task: Task, method: Method) -> dict[str, Any]:
     own = isinstance(method, TrainConfig)
     how = task.low_rank
     ranks = {name: len(one.down) for name, one in task.outcome.factors.items()}
-    said = {"rank": how.rank if own else max(ranks.values(), default=0)}
-    said |= {"alpha": how.strength if own else said["rank"]}
+    rank = how.rank if own else max(ranks.values(), default=0)
+    said = {"rank": rank, "alpha": how.strength if own else float(rank)}
     masked = [name for name, count in task.mask.counts().items() if count]
     modules = list(task.outcome.factors) or masked
     return {"lora": {**said, "masked": how.masked, "modules": modules}}

@@ -37,15 +37,6 @@ class Size:
             raise ConfigError(f"energy is {self.energy}; give more than 0, at most 1")
 
 
-def size_of(rank: int | None, energy: float | None) -> Size | None:
-    """The size that one of both says; None where neither is there.
-
-    Raises:
-        ConfigError: both are there, or one is out of range.
-    """
-    return None if rank is None and energy is None else Size(rank=rank, energy=energy)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Extraction:
     """Factors of a difference, and what they miss."""

@@ -54,15 +54,25 @@ def places(checkpoint: Checkpoint) -> list[Place]:
     ]
 
 
+def known_naming(name: str) -> Naming:
+    """The naming of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for naming in NAMINGS:
+        if name == naming:
+            return naming
+    raise ConfigError(f"naming is {name!r}; give {' or '.join(NAMINGS)}")
+
+
 def spelled(checkpoint: Checkpoint, naming: Naming) -> dict[Place, str]:
     """Layer -> its name in a file that is written.
 
     Raises:
         ConfigError: the naming is unknown, or the family has no names of kohya.
     """
-    if naming not in NAMINGS:
-        raise ConfigError(f"naming is {naming!r}; give {' or '.join(NAMINGS)}")
-    if naming == "diffusers":
+    if known_naming(naming) == "diffusers":
         return {place: f"{place.component}.{place.module}" for place in places(checkpoint)}
     family = checkpoint.architecture
     if family.lora is None:

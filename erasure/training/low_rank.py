@@ -50,6 +50,10 @@ class LowRank:
         """The rank of a layer's factors, by its weight's shape."""
         return min(self.rank, shape[0], prod(shape[1:]))
 
+    def numbers(self, shape: tuple[int, ...]) -> int:
+        """How many numbers the factors of a layer hold."""
+        return self.rank_of(shape) * (shape[0] + prod(shape[1:]))
+
 
 @dataclass(slots=True, eq=False)
 class _Layer:

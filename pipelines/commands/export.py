@@ -20,6 +20,7 @@ from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
+    from erasure.lora.extracting import Size
 
 FORMS: Final = ("diffusers", "single-file", "patch", "lora", "diff")
 """What `--to` may be."""
@@ -101,20 +102,18 @@ def export(
         say(_export_patch(before, checkpoint, out, force=force), as_json=as_json)
         return
     if to in ("lora", "diff"):
-        from erasure.lora.extracting import size_of
-        from pipelines.run.exporting_lora import export_differences, export_lora
+        from pipelines.run.exporting_lora import LoraExport
 
-        typed = {"dtype": kind or torch.float32, "force": force}
-        if to == "diff":
-            assert before is not None
-            made = export_differences(checkpoint, before, out, **typed)
-        else:
-            size = size_of(rank, energy)
-            made = export_lora(
-                model, checkpoint, before, out, naming=naming or "kohya", size=size, **typed
-            )
-        notice([f"notice: {sentence}" for sentence in made.notices])
-        say(made.for_machines() if as_json else made.for_people(), as_json=as_json)
+        asked = LoraExport(
+            whole=to == "diff",
+            naming=naming,
+            size=_size(rank, energy),
+            dtype=kind or torch.float32,
+            force=force,
+        )
+        exported = asked.write(model, checkpoint, before, out)
+        notice([f"notice: {sentence}" for sentence in exported.notices])
+        say(exported.for_machines() if as_json else exported.for_people(), as_json=as_json)
         return
     misread: tuple[str, ...] = ()
     if to == "diffusers":
@@ -158,7 +157,6 @@ def _refuse_wrong(to: str, base: str | None, dtype: str | None, title: str | Non
 def _refuse_unread(to: str, **options: Any) -> None:  # noqa: ANN401
     """Raise ConfigError for options of a LoRA that would not be read, or are out of range."""
     from erasure.errors import ConfigError
-    from erasure.lora.extracting import size_of
     from erasure.lora.names import NAMINGS
 
     for name, value in options.items():
@@ -168,7 +166,14 @@ def _refuse_unread(to: str, **options: Any) -> None:  # noqa: ANN401
             )
     if options["naming"] not in (None, *NAMINGS):
         raise ConfigError(f"--naming is {options['naming']!r}; give {' or '.join(NAMINGS)}")
-    size_of(options["rank"], options["energy"])
+    _size(options["rank"], options["energy"])
+
+
+def _size(rank: int | None, energy: float | None) -> "Size | None":
+    """How thin the factors are to be; None where neither says it."""
+    from erasure.lora.extracting import Size
+
+    return None if rank is None and energy is None else Size(rank=rank, energy=energy)
 
 
 def _export_patch(

@@ -12,6 +12,8 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.writing.folder import folder_size
 from erasure.diffusion.encoding import pictures_a_pass
+from erasure.lora.layers import has_factors
+from erasure.lora.module_mask import module_mask
 from erasure.masks.masks import SaliencyMask
 from erasure.masks.selection import selected_count
 from erasure.memory_bill import (
@@ -96,6 +98,7 @@ class _Count:
         encoder = described.components["text_encoder"]
         self.tokens = whole_number(encoder, "max_position_embeddings", "text_encoder", CLIP_WINDOW)
         self.chosen = _chosen(planner, recipe)
+        self.moving = _moving(planner, recipe, self.chosen)
         self.measured = planner.mask is None and recipe.mask in ("salient", "inverse")
         pictures = "pictures" in recipe.needs
         self.drawn, self.own = (0, 0), (0, 0)
@@ -192,7 +195,7 @@ class _Count:
         scope = self.recipe.scope if self.planner.mask is None else "full"
         network = self._network(scope)
         steps, *end = training_stages(
-            self.chosen,
+            self.moving,
             network,
             training,
             samples=learned * min(training.micro_batch or each, each),
@@ -225,7 +228,7 @@ class _Count:
                 *others,
                 Held("VAE and text encoders, fp32", readers),
                 *(part for part in drawn.held if part.what == "activations"),
-                Held("values of the state that is kept", 4 * self.chosen.selected, main=True),
+                Held("values of the state that is kept", 4 * self.moving.selected, main=True),
             ),
         )
 
@@ -251,7 +254,7 @@ class _Count:
         pixels = 3 * self.side**2
         states = 0
         if training is not None:
-            states = 4 * self.chosen.selected + moment_bytes(training, self.chosen.selected)
+            states = 4 * self.moving.selected + moment_bytes(training, self.moving.selected)
         return {
             "cache: pictures and latents": pixels * sum(self.drawn) + latents,
             "mask": -(-self.chosen.covered // 8),
@@ -314,6 +317,23 @@ def _chosen(planner: Planner, recipe: EraseRecipe) -> Chosen:
         return chosen_weights(network, sizes)
     share = selected_count(sum(sizes.values()), recipe.density) / sum(sizes.values())
     return chosen_weights(network, {name: round(size * share) for name, size in sizes.items()})
+
+
+def _moving(planner: Planner, recipe: EraseRecipe, chosen: Chosen) -> Chosen:
+    """What the optimiser has in hand: the selected weights, or the factors that stand for them."""
+    how, network = recipe.factors, planner.checkpoint.network
+    if how is None or recipe.training is None:
+        return chosen
+    if planner.mask is not None:
+        names, share = list(module_mask(planner.mask, network, how).layers), 1.0
+    else:
+        scope = planner.checkpoint.architecture.candidates(network, recipe.scope)
+        names = [name for name in scope if has_factors(name, network[name])]
+        share = 1.0 if recipe.mask == "all" or how.masked == "dense" else recipe.density
+    sizes = [how.numbers(tuple(network[name].shape)) for name in names]
+    largest = max(sizes, default=0)
+    selected = round(share * sum(sizes))
+    return replace(chosen, selected=selected, positions=0, largest=largest, largest_selected=0)
 
 
 def _own(source: PicturesConfig) -> int:

@@ -13,7 +13,7 @@ from erasure.checkpoints.provenance import Provenance
 from erasure.diffusion.edit import Edit
 from erasure.errors import CheckpointError, ConfigError
 from erasure.lora.extracting import Extraction, Size, extract, moved_in, shortened, shown
-from erasure.lora.names import Naming
+from erasure.lora.names import known_naming
 from erasure.lora.writing import WrittenLora, write_differences, write_lora
 from erasure.solving.factor_file import load_factors
 from erasure.solving.factors import Factors, balanced
@@ -65,30 +65,46 @@ def save_lora(recipe: EraseRecipe, checkpoint: Checkpoint, edit: Edit, out: Path
     )
 
 
-def export_lora(
-    model: str,
-    checkpoint: Checkpoint,
-    base: Checkpoint | None,
-    out: Path,
-    *,
-    naming: Naming,
-    size: Size | None,
-    dtype: torch.dtype,
-    force: bool,
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoraExport:
+    """How an edit goes out."""
+
+    whole: bool = False
+    """Whether as full differences, and not as thin factors."""
+    naming: str | None = None
+    """kohya's names if none."""
+    size: Size | None = None
+    """How thin; None keeps all of a run's own factors, and of another edit `ENERGY`."""
+    dtype: torch.dtype = torch.float32
+    force: bool = False
+
+    def write(
+        self, model: str, checkpoint: Checkpoint, base: Checkpoint | None, out: Path
+    ) -> Exported:
+        """Write the last edit of a model.
+
+        The factors of a run go out as they are; any other edit is taken from the difference.
+
+        Args:
+            model: as it was named, to find the run that it lies in.
+            base: the model before, where it was given.
+
+        Raises:
+            ConfigError: there is no base to compare with where one is needed, or the naming is
+                unknown.
+            CheckpointError: see `write_lora`, `write_differences` and `extract`.
+        """
+        if not self.whole:
+            return _export_lora(model, checkpoint, base, out, how=self)
+        if base is None:
+            raise ConfigError("full differences need the model before the erasure; give it as base")
+        return _export_differences(checkpoint, base, out, how=self)
+
+
+def _export_lora(
+    model: str, checkpoint: Checkpoint, base: Checkpoint | None, out: Path, *, how: LoraExport
 ) -> Exported:
-    """Write the last edit of a model as a LoRA.
-
-    The factors of a run go out as they are; any other edit is extracted from the difference.
-
-    Args:
-        model: as it was named, to find the run that it lies in.
-        base: the model before, where it was given.
-        size: how thin; of a run's own factors None keeps all of them.
-
-    Raises:
-        ConfigError: there are no factors and no base to compare with.
-        CheckpointError: see `write_lora` and `extract`.
-    """
+    size = how.size
     factors = _run_factors(model, checkpoint, base)
     words = _words(checkpoint.provenance)
     if factors is not None:
@@ -112,22 +128,24 @@ def export_lora(
             )
         extraction = extract(base, checkpoint, size or Size(energy=ENERGY))
     written = write_lora(
-        out, extraction.factors, checkpoint, naming=naming, dtype=dtype, words=words, force=force
+        out,
+        extraction.factors,
+        checkpoint,
+        naming=known_naming(how.naming or "kohya"),
+        dtype=how.dtype,
+        words=words,
+        force=how.force,
     )
     facts = _facts(written, extraction, lossless=factors is not None and size is None)
     return Exported(facts, tuple(_shortcomings(extraction, checkpoint)))
 
 
-def export_differences(
-    checkpoint: Checkpoint, base: Checkpoint, out: Path, *, dtype: torch.dtype, force: bool
+def _export_differences(
+    checkpoint: Checkpoint, base: Checkpoint, out: Path, *, how: LoraExport
 ) -> Exported:
-    """Write the whole difference of two models by the names of a LoRA file.
-
-    Raises:
-        CheckpointError: see `write_differences`.
-    """
+    words = _words(checkpoint.provenance)
     written, off = write_differences(
-        out, base, checkpoint, dtype=dtype, words=_words(checkpoint.provenance), force=force
+        out, base, checkpoint, dtype=how.dtype, words=words, force=how.force
     )
     facts = {
         "written": written.path,

@@ -1,0 +1,289 @@
+"""LoRA files and options that cannot be what they should be: one sentence each."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support.console import erasure
+from support.tiny_lora import FAMILIES, family_model, random_factors
+from torch import Tensor
+
+from erasure.checkpoints import Checkpoint
+from erasure.errors import CheckpointError, ConfigError, ErasureError
+from erasure.lora.changes import Full
+from erasure.lora.merging import Part, named_part, with_loras
+from erasure.lora.reading import read_lora
+from erasure.lora.stated import ADAPTER
+from erasure.lora.writing import write_differences, write_lora
+
+KEY = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+XL = "stable-diffusion-xl-v1-base"
+CHURCH = ("--concept", "church")
+
+
+@pytest.fixture
+def file(tiny_checkpoint: Checkpoint, tmp_path: Path) -> Path:
+    """A good LoRA of every layer."""
+    path = tmp_path / "good.safetensors"
+    write_lora(path, {"unet": random_factors(tiny_checkpoint.network)}, tiny_checkpoint)
+    return path
+
+
+def with_tensors(file: Path, words: dict[str, str] | None = None, **more: Tensor | None) -> Path:
+    """The file with other tensors; None takes one out, `__` stands for a dot."""
+    tensors: dict[str, Tensor] = load_file(file)
+    for name, tensor in more.items():
+        key = name.replace("__", ".")
+        tensors.pop(key, None)
+        if tensor is not None:
+            tensors[key] = tensor
+    path = file.with_name("bad.safetensors")
+    save_file(tensors, path, metadata=words)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({f"{KEY}__dora_scale": torch.ones(8, 1)}, ("of the kind DoRA", "only LoRA with two")),
+        ({f"{KEY}__hada_w1_a": torch.ones(8, 1)}, ("of the kind LoHa",)),
+        ({f"{KEY}__lokr_w1": torch.ones(8, 1)}, ("of the kind LoKr",)),
+        ({f"{KEY}__lora_mid__weight": torch.ones(1, 1, 3, 3)}, ("a third factor",)),
+        ({"lora_unet_middle__lora_up__weight": torch.ones(1, 1)}, ("1 of", "middle.lora_up")),
+        ({"extra": torch.ones(1)}, ("1 of", "'extra' first")),
+        ({f"{KEY}__lora_up__weight": None}, ("has no factor 'up'",)),
+        ({f"{KEY}__lora_down__weight": None}, ("has no factor 'down'",)),
+        ({f"{KEY}__lora_up__weight": torch.ones(8, 5)}, ("are none of one product",)),
+        ({f"{KEY}__lora_down__weight": torch.ones(0, 8)}, ("are none of one product",)),
+        ({f"{KEY}__lora_up__weight": torch.ones(8)}, ("are none of one product",)),
+        ({f"{KEY}__alpha": torch.ones(2)}, ("alpha of shape (2,)", "not one number")),
+        ({f"{KEY}__alpha": torch.tensor(float("nan"))}, ("not finite", "alpha")),
+        ({f"{KEY}__diff": torch.ones(8, 8)}, ("in more than one way",)),
+        (
+            {
+                f"{KEY}__lora_down__weight": torch.full((1, 8), float("inf")),
+                f"{KEY}__lora_up__weight": torch.ones(8, 1),
+            },
+            ("not finite", "lora_down"),
+        ),
+        (
+            {f"{KEY}__lora_down__weight": torch.ones(1, 8, dtype=torch.int32)},
+            ("as torch.int32", "float16"),
+        ),
+        (
+            {
+                "unet__down_blocks__0__attentions__0__transformer_blocks__0__attn2__to_k"
+                "__lora_A__weight": torch.ones(1, 8)
+            },
+            ("twice", "lora_A"),
+        ),
+    ],
+)
+def test_damaged_and_foreign_files_are_refused(
+    more: dict[str, Tensor | None], words: tuple[str, ...], file: Path, tiny_checkpoint: Checkpoint
+) -> None:
+    bad = with_tensors(file, **more)
+    with pytest.raises(CheckpointError) as refused:
+        read_lora(bad, tiny_checkpoint)
+    for word in ("bad.safetensors", *words):
+        assert word in str(refused.value)
+
+
+def test_a_lora_of_another_family_is_refused_and_says_whose_it_is(tmp_path: Path) -> None:
+    models = {family: family_model(family, tmp_path) for family in FAMILIES}
+    stated = dict(
+        zip(FAMILIES, ("stable-diffusion-v1", "stable-diffusion-v2-768-v", XL), strict=True)
+    )
+    for family, checkpoint in models.items():
+        path = tmp_path / f"{family}.safetensors"
+        write_lora(path, {"unet": random_factors(checkpoint.network)}, checkpoint)
+        for other, base in models.items():
+            if other == family:
+                assert read_lora(path, base).count > 50
+            elif "sdxl" in (family, other):
+                with pytest.raises(CheckpointError, match="give a LoRA of this family") as refused:
+                    read_lora(path, base)
+                assert base.architecture.title in str(refused.value)
+                assert f"architecture '{stated[family]}/lora'" in str(refused.value)
+    bare = tmp_path / "bare.safetensors"
+    save_file(load_file(tmp_path / "sdxl.safetensors"), bare)
+    with pytest.raises(CheckpointError, match="by its names it is a LoRA of Stable Diffusion XL"):
+        read_lora(bare, models["sd1"])
+
+
+def test_a_lora_of_other_shapes_is_refused(file: Path, tiny_checkpoint: Checkpoint) -> None:
+    wide = {f"{KEY}__lora_down__weight": torch.ones(1, 1024), f"{KEY}__lora_up__weight": None}
+    bad = with_tensors(file, **wide)
+    bad = with_tensors(bad, **{f"{KEY}__lora_up__weight": torch.ones(8, 1)})
+    with pytest.raises(CheckpointError, match=r"by \(8, 1024\), and this .* has \(8, 8\) there"):
+        read_lora(bad, tiny_checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("{", "no JSON"),
+        ("[1]", "no table"),
+        (json.dumps({"unet.lora_alpha": "much"}), "states the alpha 'much'"),
+        (json.dumps({"unet.lora_alpha": True}), "states the alpha True"),
+        (json.dumps({"unet.lora_alpha": 4, "unet.use_rslora": True}), "use_rslora"),
+    ],
+)
+def test_damaged_settings_of_peft_are_refused(
+    settings: str, message: str, file: Path, tiny_checkpoint: Checkpoint
+) -> None:
+    bad = with_tensors(file, {ADAPTER: settings}, **{f"{KEY}__alpha": None})
+    with pytest.raises(CheckpointError, match=message):
+        read_lora(bad, tiny_checkpoint)
+
+
+def test_what_is_no_lora_is_told_so(tiny_folder: Path, tiny_checkpoint: Checkpoint) -> None:
+    unet = tiny_folder / "unet" / "diffusion_pytorch_model.safetensors"
+    with pytest.raises(CheckpointError, match="is no LoRA: none of its"):
+        read_lora(unet, tiny_checkpoint)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        read_lora(tiny_folder / "none.safetensors", tiny_checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("style.safetensors:much", "has 'much' for its strength; write it as FILE:0.8"),
+        ("style.safetensors:0", "is 0.0; give a number that is not 0"),
+        ("style.safetensors:nan", "is nan; give a number that is not 0"),
+        ("style.safetensors:inf", "is inf; give a number"),
+    ],
+)
+def test_strengths_are_checked(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        named_part(text)
+
+
+def test_files_are_named_with_a_strength_or_without() -> None:
+    assert named_part("a/style.safetensors") == Part(Path("a/style.safetensors"))
+    assert named_part("a/style.safetensors:-0.5") == Part(Path("a/style.safetensors"), -0.5)
+    assert named_part("a:b/style.safetensors") == Part(Path("a:b/style.safetensors"))
+
+
+def test_a_merge_that_does_not_fit_its_type_is_refused(
+    file: Path, tiny_checkpoint: Checkpoint
+) -> None:
+    with pytest.raises(CheckpointError, match=r"is not finite as torch\.float32; give a smaller"):
+        with_loras(tiny_checkpoint, [Part(file, 1e300)])
+
+
+def test_whole_weights_know_no_strength(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "set.safetensors"
+    value = torch.ones(tiny_checkpoint.network["conv_in.weight"].shape)
+    save_file({"lora_unet_conv_in.set_weight": value}, path)
+    merged = with_loras(tiny_checkpoint, [Part(path)])
+    assert torch.equal(merged.network["conv_in.weight"], value)
+    with pytest.raises(ConfigError, match=r"its strength 0\.5 would not be read"):
+        with_loras(tiny_checkpoint, [Part(path, 0.5)])
+
+
+def test_norms_of_other_trainers_are_read(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "norm.safetensors"
+    moved = torch.ones(tiny_checkpoint.network["conv_norm_out.weight"].shape)
+    key = "lora_unet_conv_norm_out"
+    save_file({f"{key}.w_norm": moved, f"{key}.b_norm": 2 * moved}, path)
+    changes = read_lora(path, tiny_checkpoint).changes["unet"]
+    assert changes.keys() == {"conv_norm_out.weight", "conv_norm_out.bias"}
+    assert all(isinstance(change, Full) for change in changes.values())
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda c, p: write_lora(p, {}, c), "there are no factors"),
+        (lambda c, p: write_lora(p.with_suffix(".pt"), {}, c), "must end in .safetensors"),
+        (lambda c, p: write_lora(p.parent / "a.safetensors", {}, c), "a.safetensors exists"),
+        (lambda c, p: write_differences(p, c, c), "the two models are equal"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(
+    write: Callable[[Checkpoint, Path], object],
+    message: str,
+    tiny_checkpoint: Checkpoint,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.safetensors").touch()
+    with pytest.raises(ErasureError, match=message):
+        write(tiny_checkpoint, tmp_path / "lora.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_factors_that_a_narrow_type_cannot_hold_are_refused(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    factors = random_factors(tiny_checkpoint.network)
+    large = {name: replace(one, up=1e9 * one.up) for name, one in factors.items()}
+    with pytest.raises(CheckpointError, match=r"is not finite as torch\.float16; give a wider"):
+        write_lora(
+            tmp_path / "l.safetensors", {"unet": large}, tiny_checkpoint, dtype=torch.float16
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--as", "lora", "--rank", 0), ("rank is 0", "give 1 or more")),
+        (("--as", "lora", "--rank", 999), ("rank is 999", "no layer here has more than")),
+        (("--as", "lora", "--lora-alpha", 0), ("alpha is 0",)),
+        (("--as", "lora", "--lora-mask", "half"), ("'half'", "modules, dense")),
+        (("--as", "adapter"), ("'adapter'", "weights, lora")),
+        (("--rank", 4), ("--rank is '4' and would not be read", "give --as lora")),
+        (("--lora-alpha", 4), ("--lora-alpha is", "give --as lora")),
+        (
+            ("--as", "lora", "--method", "uce", "--rank", 4),
+            ("--rank is '4'", "the method uce solves for factors of its own rank"),
+        ),
+        (("--lora", "none.safetensors:0.5"), ("none.safetensors does not exist",)),
+        (("--lora", "x.safetensors:much"), ("'much' for its strength",)),
+        (("--lora", "x.safetensors:0"), ("the strength of x.safetensors is 0.0",)),
+    ],
+)
+def test_options_of_an_erasure_are_refused(
+    options: tuple[Any, ...], words: tuple[str, ...], tiny_folder: Path, tmp_path: Path
+) -> None:
+    said = erasure("erase", tiny_folder, *CHURCH, *options, "--out", tmp_path / "run")
+    assert said.code == 2, said.err
+    for word in words:
+        assert word in said.err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--to", "lora", "--rank", 0), ("rank is 0",)),
+        (("--to", "lora", "--energy", 2), ("energy is 2.0",)),
+        (("--to", "lora", "--rank", 2, "--energy", 0.5), ("give one of them",)),
+        (("--to", "lora", "--naming", "a1111"), ("'a1111'", "kohya or diffusers")),
+        (("--to", "patch", "--base", "demo", "--rank", 2), ("--rank is 2 and would not be read",)),
+        (("--naming", "kohya"), ("--naming is kohya", "--to lora")),
+        (("--to", "diff"), ("--to diff needs --base",)),
+        (("--to", "patch"), ("--to patch needs --base",)),
+        (("--base", "demo"), ("--base is for --to patch, lora or diff",)),
+        (("--to", "lora", "--title", "x"), ("--title is 'x'",)),
+        (("--to", "lora"), ("no run that holds the factors", "--base")),
+        (("--to", "lora", "--base", "SAME"), ("the two models are equal",)),
+        (("--to", "diff", "--base", "demo"), ("names, shapes or types",)),
+    ],
+)
+def test_options_of_an_export_are_refused(
+    options: tuple[Any, ...], words: tuple[str, ...], tiny_folder: Path, tmp_path: Path
+) -> None:
+    line = [tiny_folder if part == "SAME" else part for part in options]
+    said = erasure("export", tiny_folder, *line, "--out", tmp_path / "x.safetensors")
+    assert said.code == 2, said.err
+    for word in words:
+        assert word in said.err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
