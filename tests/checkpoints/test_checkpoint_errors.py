@@ -111,7 +111,7 @@ def test_a_damaged_weights_file_in_a_folder(folder: Path) -> None:
     [
         ("conditioner.embedders.0.transformer.text_model.x", "Stable Diffusion XL"),
         ("model.diffusion_model.joint_blocks.0.x", "Stable Diffusion 3"),
-        ("double_blocks.0.img_attn.qkv.weight", "Flux"),
+        ("double_blocks.0.img_attn.qkv.weight", r"FLUX\.1"),
         ("lora_unet_down_blocks_0.lora_down.weight", "LoRA"),
         ("control_model.input_blocks.0.0.weight", "ControlNet"),
         ("down_blocks.0.resnets.0.norm1.weight", "UNet of a diffusers folder"),
@@ -126,7 +126,7 @@ def test_other_architectures_are_called_by_their_name(tmp_path: Path, name: str,
     save_file({name: torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match=says) as caught:
         read_checkpoint(tmp_path / "other.safetensors")
-    supported = "Stable Diffusion 1.x, Stable Diffusion 2.x and Stable Diffusion XL"
+    supported = "Stable Diffusion 1.x, Stable Diffusion 2.x, Stable Diffusion XL"
     assert supported in str(caught.value)
 
 

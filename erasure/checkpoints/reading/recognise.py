@@ -19,7 +19,7 @@ _OTHERS: Final = (
     (r"conditioner\.embedders\.0\.model\.", "the refiner of Stable Diffusion XL"),
     (r"conditioner\.embedders\.", "only a part of a Stable Diffusion XL checkpoint"),
     (r"(model\.diffusion_model\.)?joint_blocks\.", "only a part of Stable Diffusion 3"),
-    (r"(model\.diffusion_model\.)?double_blocks\.", "a Flux checkpoint"),
+    (r"(model\.diffusion_model\.)?double_blocks\.", "only a part of FLUX.1"),
     (r".*(lora_unet|lora_te|lora_down|lora_A|\.lora\.)", "a LoRA"),
     (r"control_model\.|controlnet", "a ControlNet"),
     (r"down_blocks\.|mid_block\.", "the UNet of a diffusers folder"),
@@ -72,7 +72,7 @@ def family_of_file(
         )
     raise CheckpointError(
         f"{path} holds {other or 'no Stable Diffusion UNet'}; {SUPPORTED} checkpoints are "
-        "supported: UNet, VAE and all text encoders in one file, or a diffusers folder"
+        "supported: the parts of a published file in one, or a diffusers folder"
     )
 
 
