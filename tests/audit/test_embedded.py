@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,8 +18,10 @@ from pipelines.audit.results import attack_record
 from pipelines.audit.run import attack_all
 from pipelines.audit.settings import resolve_audit
 from pipelines.audit.workshop import Workshop
+from pipelines.drawing.generation import Picture, Request
 from pipelines.process.progress import Reporter
 from pipelines.run.models import open_model
+from prompts.compositions import attributes
 from prompts.concepts.phrases import mentions
 
 pytestmark = pytest.mark.slow
@@ -108,3 +111,25 @@ def test_a_filter_of_the_prompt_s_word_is_revived_by_words(tmp_path: Path) -> No
     assert records["words"].verdict.state == "revived"
     assert not mentions(str(records["words"].strongest), "church")
     assert records["seeds"].lines["audited"].found == wilson(0, 60)
+
+
+def test_the_base_draws_neither_colours_nor_places_nor_numbers(tmp_path: Path) -> None:
+    # Why no audit of it measures these: docs/audit.md says so.
+    shop = shop_of(tmp_path, "seeds")
+    seeds = (0, 1)
+    by_kind: dict[str, list[list[Picture]]] = {}
+    for one in attributes("church", "apple"):
+        requests = [Request(one.without, seed) for seed in seeds]
+        by_kind.setdefault(one.kind, []).append(shop.painter("base").paint(requests))
+
+    def apart(one: Picture, other: Picture) -> float:
+        first, second = (np.asarray(p.image, dtype=np.float64) for p in (one, other))
+        return float(np.abs(first - second).mean())
+
+    for kind in ("colour", "position"):
+        first, *others = by_kind[kind]
+        between = max(apart(a, b) for row in others for a, b in zip(first, row, strict=True))
+        assert between < 0.5 * apart(*first), kind
+    judged = [shop.judge("base").judge([p.image for p in row]) for row in by_kind["count"][1:]]
+    names = [one.guesses["object"][0].label for row in judged for one in row]
+    assert "apple" not in names  # of two, three and four apples
