@@ -416,13 +416,20 @@ sys.stdout.write(f"{team.agreed(lambda: 'met')} {team.rank} {team.count}\\n")
 """
 
 
-def test_two_processes_of_accelerate_meet(tmp_path: Path) -> None:
-    # With `--cpu` in place of `--multi_gpu` it makes a single process, unless there is MPI.
-    launch = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2)
-    plain = ("--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no")
+# With `--cpu` in place of `--multi_gpu` accelerate makes a single process, unless there is MPI.
+ACCELERATE = (
+    *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2),
+    *("--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no"),
+    *("--main_process_port", 0),
+)
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2)
+
+
+@pytest.mark.parametrize("launch", [ACCELERATE, TORCHRUN], ids=["accelerate", "torchrun"])
+def test_two_processes_of_a_launcher_meet(launch: tuple[object, ...], tmp_path: Path) -> None:
     script = tmp_path / "meet.py"
     script.write_text(MEET, encoding="utf-8")
-    said = command(*launch, *plain, "--main_process_port", 0, script)
+    said = command(*launch, script)
     assert said.code == 0, said.err
     assert sorted(said.out.splitlines()) == ["connected: False"] * 2 + ["met 0 2", "met 1 2"]
 

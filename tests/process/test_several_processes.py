@@ -1,6 +1,7 @@
 """Several processes: the same mask, the same weights, one voice, and runs that lose a process.
 
-The processes are real ones, connected by gloo. Torchrun starts those of the whole runs.
+The processes are real ones, connected by gloo. Torchrun starts those of the slow tests, and of one
+in tests/evaluation/test_evaluation_drawing.py; the others are told what it would tell them.
 """
 
 import os
@@ -123,7 +124,7 @@ def both(one: Path, recipe: Path, caches: Path) -> tuple[Path, Said]:
     """The same run of two processes, which draw their own pictures, and what they said."""
     out = one.with_name("both")
     cache = ("--cache", caches / "both")
-    said = launch(2, "-m", "pipelines.cli", "erase", "--recipe", recipe, *cache, "--out", out)
+    said = forked(run_line, "erase", "--recipe", recipe, *cache, "--out", out, count=2)
     assert said.code == 0, said.err
     return out, said
 
