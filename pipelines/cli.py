@@ -13,7 +13,6 @@ import sys
 import warnings
 from collections.abc import Callable, Container, Mapping
 from functools import wraps
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -38,15 +37,6 @@ from pipelines.process.given_once import GivenOnce
 from pipelines.process.heap import give_back_large_blocks
 from pipelines.run.claims import claiming
 
-app = typer.Typer(
-    name="erasure",
-    epilog="\b\nExample:\n  erasure erase demo --concept church --out out/church",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     # Name -> what it does, and an example.
     "demo": (demo.demo, "erasure demo --concept dog --out out/dog"),
@@ -101,11 +91,12 @@ _GROUPS: dict[str, tuple[str, dict[str, tuple[Callable[..., None], str]]]] = {
 
 def _print_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version  # takes a tenth of the start, for this alone
+
         typer.echo(f"erasure {version('diffusion-erasure')}")
         raise typer.Exit
 
 
-@app.callback()
 def _erasure(
     asked: Annotated[
         bool,
@@ -124,7 +115,7 @@ def main() -> None:
     for argument in sys.argv[1:]:
         if not _is_text(argument):  # it could not be written to the recipe or the record
             _fail(f"the argument {argument!r} is not UTF-8 text; write it in UTF-8", 2)
-    app()
+    (_assembled(_outlined) if sys.argv[1:] in (["--help"], ["-h"]) else app)()
 
 
 def _spoken(command: Callable[..., None]) -> Callable[..., None]:
@@ -234,17 +225,47 @@ def _quiet_libraries() -> None:
     warnings.simplefilter("ignore")
 
 
-def _add(to: typer.Typer, commands: dict[str, tuple[Callable[..., None], str]]) -> None:
+def _outlined(command: Callable[..., None]) -> Callable[..., None]:
+    """What the list of all commands shows of one: its first sentence. The options, which take most
+    of the time that `erasure --help` would, are left out."""
+
+    def outline() -> None:
+        raise AssertionError("an outline is shown and not run")
+
+    outline.__doc__ = command.__doc__
+    return outline
+
+
+def _assembled(form: Callable[[Callable[..., None]], Callable[..., None]]) -> typer.Typer:
+    """All commands, each in the form that is asked for."""
+    made = typer.Typer(
+        name="erasure",
+        epilog="\b\nExample:\n  erasure erase demo --concept church --out out/church",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(_erasure)
+    _add(made, _COMMANDS, form)
+    for name, (about, inner) in _GROUPS.items():
+        group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+        _add(group, inner, form)
+        made.add_typer(group, name=name, help=about)
+    return made
+
+
+def _add(
+    to: typer.Typer,
+    commands: dict[str, tuple[Callable[..., None], str]],
+    form: Callable[[Callable[..., None]], Callable[..., None]],
+) -> None:
     for name, (command, example) in commands.items():
         epilog = f"\b\nExample:\n  {example}"
-        to.command(name, cls=GivenOnce, epilog=epilog)(_spoken(command))
+        to.command(name, cls=GivenOnce, epilog=epilog)(form(command))
 
 
-_add(app, _COMMANDS)
-for _name, (_about, _inner) in _GROUPS.items():
-    _group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-    _add(_group, _inner)
-    app.add_typer(_group, name=_name, help=_about)
+app = _assembled(_spoken)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from erasure.storage.tensor_file import data_hash
 from erasure.training.step import Step
 from erasure.training.trainer import MaskedTrainer
 from eval.rates.intervals import wilson
-from pipelines.cli import _COMMANDS, _GROUPS
+from pipelines.cli import _COMMANDS, _GROUPS, _spoken
 from pipelines.commands.options import program_as_called
 from pipelines.configs.settings import EraseRecipe, read_recipe
 from pipelines.evaluation.outcome.results import (
@@ -510,7 +510,37 @@ def test_help_fits_the_terminal_and_ends_with_an_example(
     assert "..." not in said.out.partition("Commands:")[2]
 
 
-def test_help_does_not_wait_for_torch() -> None:
-    heavy = "[m for m in ('torch', 'diffusers', 'matplotlib') if m in sys.modules]"
-    said = command("-c", f"import sys, pipelines.cli; print({heavy})")
-    assert (said.code, said.out.strip()) == (0, "[]")
+def test_the_list_of_commands_says_what_the_commands_themselves_would() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.cli._outlined", _spoken)
+        whole = erasure("--help")
+    outline = erasure("--help")
+    assert outline.code == 0
+    assert outline.out == whole.out
+
+
+def test_help_builds_no_command_and_waits_for_no_library() -> None:
+    # What takes time: `erasure --help` is to be there in half a second.
+    slow = ("diffusers", "importlib.metadata", "matplotlib", "numpy", "rich", "torch")
+    code = f"""
+import sys
+from pipelines import cli
+from pipelines.process.given_once import GivenOnce
+params = []
+build = GivenOnce.__init__
+GivenOnce.__init__ = lambda self, *a, **k: (params.extend(k["params"]), build(self, *a, **k))[1]
+sys.argv = ["erasure", "--help"]
+try:
+    cli.main()
+finally:
+    print([name for name in {slow} if name in sys.modules], params, file=sys.stderr)
+"""
+    said = command("-c", code)
+    assert (said.code, said.err.strip()) == (0, "[] []")
+
+
+def test_the_shell_completes_options() -> None:
+    asked = {"_ERASURE_COMPLETE": "complete_bash", "COMP_WORDS": "erasure verify --js"}
+    start = "import sys; sys.argv = ['erasure']; from pipelines.cli import main; main()"
+    said = command("-c", start, COMP_CWORD=2, **asked)
+    assert said.out.split() == ["--json"], said.err
