@@ -20,15 +20,12 @@ class Membership:
     """0.5 where trained and held-out pictures cannot be told apart."""
     low: float
     high: float
-    error: float
-    """Standard error over resampled pictures."""
+    chance: float
+    """Standard error of the area where nothing tells the two kinds apart; above 0."""
 
-    def units(self, twin: "Membership") -> float:
-        """|AUC - 1/2| over that of another seed, which is at least its own standard error."""
-        whole = max(abs(twin.auc - 0.5), twin.error)
-        if whole == 0:
-            return 1.0 if self.auc == 0.5 else math.inf
-        return abs(self.auc - 0.5) / whole
+    def units(self, unit: float) -> float:
+        """|AUC - 1/2| over a unit, which is that of another seed or chance."""
+        return abs(self.auc - 0.5) / unit
 
 
 def area_under_curve(trained: Tensor, held_out: Tensor) -> Tensor:
@@ -60,6 +57,9 @@ def membership(trained: Tensor, held_out: Tensor, *, seed: int) -> Membership:
 
     Raises:
         EvalError: fewer than two pictures of a kind, or a score is not finite.
+
+    Source: the variance by chance is that of H. B. Mann and D. R. Whitney, Ann. Math. Stat. 18
+        (1947) 50.
     """
     for group in (trained, held_out):
         if group.ndim != 1 or len(group) < 2 or not bool(group.isfinite().all()):
@@ -75,5 +75,10 @@ def membership(trained: Tensor, held_out: Tensor, *, seed: int) -> Membership:
         )
     )
     low, high = (float(q) for q in again.quantile(torch.tensor([0.025, 0.975]).double()))
-    value = float(area_under_curve(trained, held_out))
-    return Membership(auc=value, low=low, high=high, error=float(again.std()))
+    n, m = len(trained), len(held_out)
+    return Membership(
+        auc=float(area_under_curve(trained, held_out)),
+        low=low,
+        high=high,
+        chance=math.sqrt((n + m + 1) / (12 * n * m)),
+    )

@@ -10,7 +10,7 @@ from eval.distances.kernels import kernel_distance_units
 from eval.distances.labels import label_units, shares
 from eval.distances.likelihood import likelihood_units, symmetric_loss
 from eval.distances.losses import loss_gap
-from eval.distances.membership import membership
+from eval.distances.membership import Membership, membership
 from eval.distances.units import Units, units_of_means
 from eval.distances.weights import move
 from eval.rates.intervals import wilson
@@ -51,7 +51,7 @@ def labels(seen: Seen) -> Iterator[Entry]:
             )
             for role in seen.models.rows
         }
-        details = {
+        details: dict[str, object] = {
             role: {
                 "concept": wilson(made.recognised, len(made.labels)),
                 "labels": shares(made.labels),
@@ -92,7 +92,7 @@ def concept_losses(seen: Seen) -> Iterator[Entry]:
         ("retrained", "twin") if seen.models.twin_of == "retrained" else ("retrained",)
     )
     for text in ("null", "concept"):
-        key: Key = ("concept", text)  # type: ignore[assignment]
+        key: Key = ("concept", text)
         pair = torch.stack([seen.losses(one, key), seen.losses(other, key)])
         floor = torch.stack([seen.losses(role, key) for role in references])
         gaps = {
@@ -148,8 +148,8 @@ def kernels(seen: Seen) -> Iterator[Entry]:
 def memberships(seen: Seen) -> Iterator[Entry]:
     """D7: the retrained model's loss less the model's, on trained and on held-out pictures."""
     for text in ("null", "concept"):
-        trained: Key = ("trained", text)  # type: ignore[assignment]
-        held_out: Key = ("concept", text)  # type: ignore[assignment]
+        trained: Key = ("trained", text)
+        held_out: Key = ("concept", text)
         if trained not in seen.passes[_REFERENCE].losses:
             return
         areas = {
@@ -162,32 +162,27 @@ def memberships(seen: Seen) -> Iterator[Entry]:
             )
             for role in (*seen.models.rows, "twin")
         }
-        twin = areas["twin"]  # type: ignore[index]
-        half = max(abs(twin.auc - 0.5), twin.error)
-        readings = {
-            role: Reading(
-                area.auc,
-                area.units(twin),
-                *sorted(_from_half(bound, half, area.auc) for bound in (area.low, area.high)),
-            )
-            for role, area in areas.items()
-            if role in seen.models.rows
-        }
+        twin = areas["twin"]
+        never = seen.models.twin_of == "retrained"  # the base's twin was trained on them itself
+        own = abs(twin.auc - 0.5) if never else 0.0
+        unit = max(own, twin.chance)
         yield Entry(
             "D7",
             f"trained against held-out pictures, {text} text",
-            half,
-            readings,  # type: ignore[arg-type]
+            unit,
+            {role: _from_half(areas[role], unit) for role in seen.models.rows},
             headline=True,
-            floored=abs(twin.auc - 0.5) < twin.error,
+            floored=own < twin.chance,
             notes=("value: area under the curve, 0.5 for who never saw either",),
             details={"twin": {"auc": twin.auc, "low": twin.low, "high": twin.high}},
         )
 
 
-def _from_half(bound: float, half: float, middle: float) -> float:
-    """A bound of an area, in units; below 0 where it lies beyond a half."""
-    return (bound - 0.5) * (1 if middle >= 0.5 else -1) / half
+def _from_half(area: Membership, unit: float) -> Reading:
+    """How far an area is from a half; its lower end is below 0 where it lies beyond a half."""
+    side = 1 if area.auc >= 0.5 else -1
+    low, high = sorted(side * (bound - 0.5) / unit for bound in (area.low, area.high))
+    return Reading(area.auc, area.units(unit), low, high)
 
 
 def moves(seen: Seen) -> Iterator[Entry]:

@@ -215,9 +215,18 @@ def test_membership_is_measured_from_a_half() -> None:
     twin = membership(_drawn(50, 3), _drawn(50, 4), seed=0)
     assert known.low > 0.8
     assert twin.low < 0.5 < twin.high
-    assert known.units(twin) == pytest.approx(
-        (known.auc - 0.5) / max(abs(twin.auc - 0.5), twin.error)
+    assert known.units(0.1) == pytest.approx((known.auc - 0.5) / 0.1)
+
+
+def test_the_chance_in_an_area_is_its_spread_where_nothing_is_known() -> None:
+    draws = torch.randn(4000, 30, generator=torch.Generator().manual_seed(1))
+    spread = float(area_under_curve(draws[:, :20], draws[:, 20:]).std())
+    assert membership(draws[0, :20], draws[0, 20:], seed=0).chance == pytest.approx(
+        spread, rel=0.05
     )
+    perfect = membership(torch.ones(5), torch.zeros(5), seed=0)
+    assert (perfect.auc, perfect.low, perfect.high) == (1.0, 1.0, 1.0)
+    assert perfect.chance > 0
 
 
 def test_the_move_is_relative_and_counted() -> None:
