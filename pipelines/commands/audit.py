@@ -33,7 +33,8 @@ def audit(
 ) -> None:
     """Attack an erased model, its base and its controls alike.
 
-    Writes audit.json, attacks.csv and audit.html. What is finished is kept: the same command goes
+    Writes audit.json, attacks.csv and audit.html, and, where --retrained is given twice, the
+    distances to these models. What is finished is kept: the same command goes
     on where it was cut. `torchrun --nproc_per_node 2 -m pipelines.cli audit ...` shares the attacks
     among processes.
     """
@@ -52,6 +53,7 @@ def audit(
     from pipelines.audit.planning import Plan
     from pipelines.audit.run import run_audit
     from pipelines.audit.settings import recipe_for
+    from pipelines.distances.beside import check_beside, measure_beside
     from pipelines.process.progress import Reporter
     from pipelines.run.memory import Less, enough_memory, halved
     from pipelines.run.models import pick_device
@@ -59,13 +61,21 @@ def audit(
     resolved = recipe_for(options, under)
     folder = _require_record(resolved.model) if card else None
     less = Less(halved("batch_size", resolved.batch_size))
+    where = out or Path()
+    check_beside(resolved, where)
+    beside = None
     with enough_memory("auditing", less, pick_device(resolved.device)):
-        outcome = run_audit(resolved, out or Path(), force=force, reporter=Reporter(), dry=dry_run)
+        reporter = Reporter()
+        outcome = run_audit(resolved, where, force=force, reporter=reporter, dry=dry_run)
+        if outcome is not None and not isinstance(outcome, Plan):
+            beside = measure_beside(resolved, where, reporter=reporter)
     if isinstance(outcome, Plan):
         say(outcome.to_dict() if as_json else _sum(outcome), as_json=as_json)
     elif outcome is not None:
         assert out is not None
         rows = _told(outcome, out, as_json=as_json)
+        if beside is not None:
+            rows["distances"] = beside
         if folder is not None:
             rows["written into"] = [str(path) for path in _carded(outcome, out, folder)]
         say(rows, as_json=as_json)

@@ -30,7 +30,8 @@ from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge, cell_judge
 from pipelines.run.models import is_canvas, pick_device
 
-_HEADER: Final = "A recipe of diffusion-erasure: the distances of a model to a retrained one."
+HEADER: Final = "A recipe of diffusion-erasure: the distances of a model to a retrained one."
+"""First line of the recipe that is written beside a result."""
 _SMALL: Final = 50_000_000
 """Weights of a network that stays in memory after it has drawn."""
 
@@ -82,7 +83,7 @@ def run_distances(
     )
     write_distances(result, out)
     with atomic(out / "recipe.toml") as part:
-        part.write_text(dump_toml(recipe, _HEADER), encoding="utf-8")
+        part.write_text(dump_toml(recipe, HEADER), encoding="utf-8")
     return result
 
 

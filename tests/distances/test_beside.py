@@ -1,0 +1,73 @@
+"""What an audit with two retrained models measures beside its attacks."""
+
+from pathlib import Path
+
+import pytest
+from support.distanced import write_models
+
+from erasure.errors import ConfigError
+from pipelines.audit.settings import AuditRecipe
+from pipelines.configs.recipe import dump_toml
+from pipelines.distances import beside
+from pipelines.distances.beside import check_beside, measure_beside, recipe_beside
+from pipelines.distances.run import HEADER
+from pipelines.distances.settings import DistanceRecipe
+from pipelines.process.progress import Reporter
+
+
+def _recipe(*retrained: str, against: str | None = "demo") -> AuditRecipe:
+    return AuditRecipe(
+        model="out/church", concept="church", against=against, retrained=retrained, seed=4
+    )
+
+
+def test_two_retrained_models_and_a_base_are_measured(tmp_path: Path) -> None:
+    made = recipe_beside(_recipe("one", "two"), tmp_path)
+    assert made is not None
+    assert (made.model, made.base, made.retrained, made.twin) == (
+        "out/church",
+        "demo",
+        "one",
+        "two",
+    )
+    assert (made.seed, made.audit) == (4, str(tmp_path / "audit.json"))
+
+
+@pytest.mark.parametrize("recipe", [_recipe("one"), _recipe(), _recipe("one", "two", against=None)])
+def test_fewer_models_measure_nothing(tmp_path: Path, recipe: AuditRecipe) -> None:
+    assert recipe_beside(recipe, tmp_path) is None
+    check_beside(recipe, tmp_path)
+    assert measure_beside(recipe, tmp_path, reporter=Reporter(quiet=True)) is None
+
+
+def test_models_that_do_not_go_together_are_refused_before_the_audit(tmp_path: Path) -> None:
+    models = {role: str(path) for role, path in write_models(tmp_path / "models").items()}
+    recipe = AuditRecipe(
+        model=models["audited"],
+        concept="church",
+        against=models["base"],
+        retrained=(models["retrained"], models["retrained"]),
+    )
+    with pytest.raises(ConfigError, match="have the same weights"):
+        check_beside(recipe, tmp_path)
+
+
+def test_what_is_there_by_the_same_recipe_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[DistanceRecipe] = []
+
+    def measured(recipe: DistanceRecipe, out: Path, **_: object) -> None:
+        runs.append(recipe)
+        out.mkdir(exist_ok=True)
+        (out / "distance.json").write_text("{}")
+        (out / "recipe.toml").write_text(dump_toml(recipe, HEADER))
+
+    monkeypatch.setattr(beside, "run_distances", measured)
+    quiet = Reporter(quiet=True)
+    first = measure_beside(_recipe("one", "two"), tmp_path, reporter=quiet)
+    assert first == measure_beside(_recipe("one", "two"), tmp_path, reporter=quiet)
+    assert first == tmp_path / "distances" / "distance.json"
+    assert len(runs) == 1
+    measure_beside(_recipe("one", "three"), tmp_path, reporter=quiet)
+    assert [one.twin for one in runs] == ["two", "three"]
