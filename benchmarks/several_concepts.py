@@ -36,6 +36,10 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["uce", "salun"])
     parser.add_argument("--concepts", nargs="+", default=["church", "dog", "truck", "sketch"])
     parser.add_argument("--steps", type=int, default=160, help="of a training, of all concepts")
+    parser.add_argument("--rate", type=float, help="of a training, in place of the recipe's")
+    parser.add_argument("--batch-size", type=int, help="of a training, likewise")
+    parser.add_argument("--mask", help="of a training, likewise")
+    parser.add_argument("--scope", help="of a training, likewise")
     parser.add_argument("--drawn", type=int, default=48, help="pictures of each concept")
     parser.add_argument("--limit", type=int, default=240, help="pictures of an evaluation")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -86,22 +90,31 @@ def erased(
 ) -> dict[str, Any]:
     """The work of one run, which is made unless it is there."""
     if not (out / "erasure.json").exists():
-        trained = {"steps": steps} if method != "uce" else {}
         tables = {
             "model": model,
             "concept": concepts[0],
             "concepts": list(concepts[1:]),
-            "method": {"name": method, **trained},
-            "data": {"forget": {"drawn": options.drawn}, "retain": {"drawn": 2 * options.drawn}},
+            "method": {"name": method},
             "grid": {"seeds": "0", "drawing": {"steps": 4}},
         }
-        if method == "uce":
-            del tables["data"]
-        recipe, checkpoint = prepare({k: v for k, v in tables.items() if v})
+        if method != "uce":
+            tables |= _training(method, steps, options)
+        recipe, checkpoint = prepare({name: value for name, value in tables.items() if value})
         run_erasure(recipe, checkpoint, out, force=out.exists(), reporter=Reporter())
     record = json.loads((out / "erasure.json").read_text(encoding="utf-8"))
     work: dict[str, Any] = record["config"]["work"]
     return work
+
+
+def _training(method: str, steps: int, options: argparse.Namespace) -> dict[str, Any]:
+    """What a recipe says of a training on pictures; what is None is left to the defaults."""
+    own = {"steps": steps, "learning_rate": options.rate, "batch_size": options.batch_size}
+    return {
+        "mask": options.mask,
+        "scope": options.scope,
+        "method": {"name": method, **own},
+        "data": {"forget": {"drawn": options.drawn}, "retain": {"drawn": 2 * options.drawn}},
+    }
 
 
 def judged(model: str, out: Path, options: argparse.Namespace) -> Results:

@@ -85,7 +85,7 @@ def plot_looks(curve: Curve, path: Path) -> None:
     steps = [look.step for look in curve.looks]
     lines = {
         "concept recognised": (ACCENT, [look.recognised / look.shown for look in curve.looks]),
-        "neighbours' pixels": (MUTED, [look.distance for look in curve.looks]),
+        "change of the neighbours' pixels": (MUTED, [look.distance for look in curve.looks]),
     }
     if all(look.changed is not None for look in curve.looks):
         changed = [(look.changed or 0) / look.neighbours for look in curve.looks]
