@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from erasure.methods import method_kind
+from erasure.training.trainer import TrainConfig
 from erasure.work import Work
 from eval.rates.intervals import Difference, Proportion
 from pipelines.evaluation.outcome.results import Results
@@ -97,8 +99,7 @@ def erased(
             "method": {"name": method},
             "grid": {"seeds": "0", "drawing": {"steps": 4}},
         }
-        if method != "uce":
-            tables |= _training(method, steps, options)
+        tables |= _training(method, steps, options)
         recipe, checkpoint = prepare({name: value for name, value in tables.items() if value})
         run_erasure(recipe, checkpoint, out, force=out.exists(), reporter=Reporter())
     record = json.loads((out / "erasure.json").read_text(encoding="utf-8"))
@@ -107,13 +108,18 @@ def erased(
 
 
 def _training(method: str, steps: int, options: argparse.Namespace) -> dict[str, Any]:
-    """What a recipe says of a training on pictures; what is None is left to the defaults."""
+    """What a recipe says of a training; nothing of a closed form, and what is None is left to the
+    defaults."""
+    kind = method_kind(method)
+    if not issubclass(kind, TrainConfig):
+        return {}
     own = {"steps": steps, "learning_rate": options.rate, "batch_size": options.batch_size}
+    pictures = {"forget": {"drawn": options.drawn}, "retain": {"drawn": 2 * options.drawn}}
     return {
         "mask": options.mask,
         "scope": options.scope,
         "method": {"name": method, **own},
-        "data": {"forget": {"drawn": options.drawn}, "retain": {"drawn": 2 * options.drawn}},
+        "data": pictures if "pictures" in kind().needs else {},
     }
 
 
