@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=160, help="of a training, of all concepts")
     parser.add_argument("--rate", type=float, help="of a training, in place of the recipe's")
     parser.add_argument("--batch-size", type=int, help="of a training, likewise")
+    parser.add_argument("--warmup", type=int, help="of a training, likewise")
     parser.add_argument("--mask", help="of a training, likewise")
     parser.add_argument("--scope", help="of a training, likewise")
     parser.add_argument("--drawn", type=int, default=48, help="pictures of each concept")
@@ -114,6 +115,7 @@ def _training(method: str, steps: int, options: argparse.Namespace) -> dict[str,
     if not issubclass(kind, TrainConfig):
         return {}
     own = {"steps": steps, "learning_rate": options.rate, "batch_size": options.batch_size}
+    own["warmup"] = options.warmup
     pictures = {"forget": {"drawn": options.drawn}, "retain": {"drawn": 2 * options.drawn}}
     return {
         "mask": options.mask,
