@@ -18,7 +18,7 @@ from transformers import CLIPTextModel
 
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.checkpoints.writing.card import model_card
-from erasure.diffusion.edit import Edit, erase, find_mask
+from erasure.diffusion.edit import Edit, component_of, erase, find_mask
 from erasure.diffusion.encoding import AnchorPixels, PromptLists, encode_concept
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.saliency import SaliencyConfig
@@ -42,6 +42,12 @@ OWN: dict[str, dict[str, Any]] = {
     "concept-ablation": {"prior": 1.0},
     "ant": {"rollout_steps": 4, "keep_steps": 1},
     "mace": {"steps": 2, "pictures": 2, "drawing_steps": 3, "around_300": False},
+    "adv-unlearn": {
+        "rollout_steps": 4,
+        "retain_batch": 1,
+        "attack_steps": 1,
+        "attack_warmup": 1,
+    },
     **{name: {} for name in ("uce", "rece", "speed")},
     **{name: {"rollout_steps": 4} for name in ("esd", "sdd", "leco")},
 }
@@ -111,6 +117,15 @@ def mask(tiny_checkpoint: Checkpoint, data: ConceptData) -> SaliencyMask:
     return find_mask(tiny_checkpoint, data, "all", scope="xattn-kv")
 
 
+@pytest.fixture(scope="module")
+def masks(
+    tiny_checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask
+) -> dict[str, SaliencyMask]:
+    """Component -> a mask of it."""
+    text = find_mask(tiny_checkpoint, data, "all", scope="attn", component="text_encoder")
+    return {"unet": mask, "text_encoder": text}
+
+
 def method_of(name: str, **more: Any) -> Method:  # noqa: ANN401
     closed = name in ("uce", "rece", "speed", "mace")
     return make_method(name, **({} if closed else TRAINING) | OWN.get(name, {}) | more)
@@ -125,15 +140,17 @@ def test_the_passes_of_every_method_are_what_hooks_count(
     name: str,
     tiny_checkpoint: Checkpoint,
     data: ConceptData,
-    mask: SaliencyMask,
+    masks: dict[str, SaliencyMask],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    method = method_of(name)
+    mask = masks[component_of(method, tiny_checkpoint)]
     with counting(monkeypatch) as seen:
-        work = stage(erase(tiny_checkpoint, data, mask, method_of(name)))
+        work = stage(erase(tiny_checkpoint, data, mask, method))
     assert (work.forward, work.backward) == (seen.forward, seen.backward)
     solved = name in ("uce", "rece", "speed")
     assert (work == Work()) == solved
-    drawn = {"esd": 6, "sdd": 6, "leco": 6, "ant": 12, "mace": 2}
+    drawn = {"esd": 6, "sdd": 6, "leco": 6, "ant": 12, "mace": 2, "adv-unlearn": 15}
     assert work.rolled_out == drawn.get(name, 0)
 
 

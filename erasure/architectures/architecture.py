@@ -21,6 +21,7 @@ from erasure.checkpoints.layout.renaming import Convert
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.schedule import Prediction, Schedule
 from erasure.errors import ConfigError
+from erasure.known_names import looked_up
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
@@ -131,6 +132,9 @@ class Part:
     optional: str = ""
     """What the pipeline does where the component is not there, as a sentence; empty where it must
     be there."""
+    scopes: Mapping[str, Predicate] = field(default_factory=dict, hash=False)
+    """Name of a scope -> which weights are in it, of a part that can be edited beside the main
+    one."""
 
     @property
     def is_text(self) -> bool:
@@ -251,8 +255,9 @@ class Architecture:
 
     @property
     def editable(self) -> tuple[str, ...]:
-        """The components that can be edited: the main one, and behind it the text encoders."""
-        return (self.main, *(part.component for part in self.parts if part.is_text))
+        """The components that can be edited: the main one, and behind it the text encoders that say
+        which of their weights a mask may select."""
+        return (self.main, *(part.component for part in self.parts if part.scopes))
 
     def to_original(self, components: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Rename all components that are there: diffusers names -> one flat mapping with original
@@ -273,11 +278,25 @@ class Architecture:
             if name.startswith(prefix)
         }
 
-    def candidates(self, names: Iterable[str], scope: str) -> list[str]:
-        """Find the weights of the main component that a mask of `scope` may select.
+    def candidates(
+        self, names: Iterable[str], scope: str, component: str | None = None
+    ) -> list[str]:
+        """Find the weights of a component, the main one if none, that a mask of `scope` may select.
 
         Raises:
             ConfigError: `scope` is unknown, or lets in none of the names.
         """
+        if component is not None and component != self.main:
+            return in_scope(names, scope, self.part(component).scopes)
         allowed = [name for name in names if not self.never_masked(name)]
         return in_scope(allowed, scope, self.scopes, self.scope_hints)
+
+    def require_editable(self, component: str) -> str:
+        """Give the name of a component that can be edited, the main one for an empty name.
+
+        Raises:
+            ConfigError: there is none of that name, or it cannot be edited; the nearest is named.
+        """
+        named = component or self.main
+        looked_up("component", named, dict.fromkeys(self.editable, named))
+        return named

@@ -70,12 +70,14 @@ def build_parts(
     dtype: torch.dtype,
     device: torch.device,
     network: nn.Module | None = None,
+    text: PromptEncoder | None = None,
 ) -> DrawingParts:
-    """Build all that draws, around a network that is there, or one of the checkpoint's weights."""
+    """Build all that draws, around a network and text encoders that are there, or of the
+    checkpoint's weights."""
     return DrawingParts(
         build_network(checkpoint, dtype).to(device) if network is None else network,
         build_codec(checkpoint, dtype).to(device),
-        build_text_encoder(checkpoint, dtype).to(device),
+        build_text_encoder(checkpoint, dtype).to(device) if text is None else text,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from erasure.architectures.architecture import Architecture
 from erasure.architectures.layer_names import OTHER, LayerNames
+from erasure.architectures.text.names import TEXT_LAYERS
 from erasure.architectures.transformer.flux import FLUX_DEV, FLUX_SCHNELL
 from erasure.architectures.transformer.sd3 import SD3, SD35_LARGE, SD35_MEDIUM
 from erasure.architectures.unet.sd1 import SD1
@@ -24,7 +25,8 @@ def layers_of(names: Iterable[str]) -> LayerNames:
     one of the names is taken; where none does, the first of all.
     """
     every = tuple(names)
-    namings = dict.fromkeys(architecture.layers for architecture in ARCHITECTURES.values())
+    mains = (architecture.layers for architecture in ARCHITECTURES.values())
+    namings = dict.fromkeys((*mains, TEXT_LAYERS))
     knowing = (one for one in namings if any(one.block_of(name) != OTHER for name in every))
     return next(knowing, next(iter(namings)))
 

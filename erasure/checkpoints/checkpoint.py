@@ -90,6 +90,10 @@ class Checkpoint:
         """`weights_hash` of a component as stored."""
         return weights_hash(self.components[component])
 
+    def hashes(self) -> dict[str, str]:
+        """`weights_hash` of every component as stored."""
+        return {component: self.hash_of(component) for component in self.components}
+
     def having(self, component: str, weights: Mapping[str, Tensor]) -> "Checkpoint":
         """The same with other weights of one component.
 

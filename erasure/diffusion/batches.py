@@ -166,6 +166,8 @@ class RolloutBatches:
     """Fewest steps of a rollout."""
     most: int | None = None
     """Most steps of a rollout; one less than `steps` if none, which leads to the last time."""
+    ordered_by: int | None = None
+    """Seed of the order of the prompts, where it is not `seed`."""
     tally: Tally | None = field(default=None, compare=False)
     """Counts the rollouts, where somebody wants to know."""
 
@@ -238,7 +240,8 @@ class RolloutBatches:
         texts = self.data.require_texts()
         generator = generator_for(self.seed, "rollout", place)
         groups = self.data.groups(texts.forget)
-        (prompt,) = interleaved(groups, place, 1, self.seed, "rollout order")
+        order = self.seed if self.ordered_by is None else self.ordered_by
+        (prompt,) = interleaved(groups, place, 1, order, "rollout order")
         options = texts.replacements.shape[1]
         return _Start(
             prompt,

@@ -36,6 +36,7 @@ from erasure.masks.masks import (
 )
 from erasure.masks.selection import check_density
 from erasure.methods.protocol import Method
+from erasure.moving.component import data_for
 from erasure.seeds import generator_for
 from erasure.solving.factors import Factors
 from erasure.storage.cache import content_key
@@ -78,6 +79,7 @@ def find_mask(
     *,
     density: float = 0.5,
     scope: str = "full",
+    component: str = "",
     concept: str = "",
     config: SaliencyConfig | None = None,
     method: Method | None = None,
@@ -90,26 +92,36 @@ def find_mask(
     Args:
         kind: `salient` or a control; `random` and `all` need no gradient and draw none.
         density: share of the weights in scope, ranked together, in (0, 1].
-        scope: one of `checkpoint.architecture.scopes`; only these weights are candidates.
+        scope: one of the scopes of the component; only these weights are candidates.
+        component: whose weights these are; the main one if none.
         concept: noted in the mask.
         method: whose loss it is where `config` says `own`.
         team: shares the samples; all are given the same and get the same mask.
         on_pass: told of progress.
 
     Raises:
-        ConfigError: an unknown kind or scope, a density out of range.
+        ConfigError: an unknown kind, component or scope, a density out of range.
     """
     settings = config or SaliencyConfig()
-    how = Measuring(config=settings, method=method, device=device, team=team, on_pass=on_pass)
+    component = checkpoint.architecture.require_editable(component)
+    how = Measuring(
+        config=settings,
+        method=method,
+        device=device,
+        team=team,
+        on_pass=on_pass,
+        component=component,
+    )
     if kind not in MASK_KINDS:
         raise ConfigError(f"mask is {kind!r}; give {', '.join(MASK_KINDS)} or a mask file")
     check_density(density)
-    names = checkpoint.architecture.candidates(checkpoint.network, scope)
+    weights = checkpoint.components[component]
+    names = checkpoint.architecture.candidates(weights, scope, component)
     if kind == "random":
-        candidates = {name: checkpoint.network[name] for name in names}
+        candidates = {name: weights[name] for name in names}
         mask = random_mask(candidates, density, generator_for(settings.seed, "random mask"))
     elif kind == "all":
-        mask = all_mask({name: checkpoint.network[name] for name in names})
+        mask = all_mask({name: weights[name] for name in names})
     else:
         scores = measure_scores(checkpoint, data, names, how)
         mask = salient_mask(scores, density) if kind == "salient" else inverse_mask(scores, density)
@@ -119,8 +131,8 @@ def find_mask(
         loss=how.loss if kind in ("salient", "inverse") else "",
         seed=settings.seed,
         concept=concept,
-        base=checkpoint.network_hash(),
-        component=checkpoint.architecture.main,
+        base=checkpoint.hash_of(component),
+        component=component,
         work=_of_team(how.tally.work, team),
     )
     return mask.with_info(info)
@@ -153,7 +165,7 @@ def erase(
     save_every: int = 50,
     on_step: Callable[[Step], None] = lambda _: None,
 ) -> Edit:
-    """Move selected weights of the main component so that it forgets.
+    """Move selected weights of the component that the method edits, so that the model forgets.
 
     Args:
         data: what the method names among its needs: pictures, prompts, or both.
@@ -162,9 +174,9 @@ def erase(
         concept: noted in the provenance.
         concepts: each of several that are erased together, noted likewise.
         record: further settings to note in the provenance; plain JSON values.
-        origin: weights of the base that the checkpoint was once edited from: its answers are
-            trained towards in place of the checkpoint's own, so that a later run does not carry on
-            what an earlier one did to the rest.
+        origin: weights of the same component of the base that the checkpoint was once edited from:
+            its answers are trained towards in place of the checkpoint's own, so that a later run
+            does not carry on what an earlier one did to the rest.
         until: looks at the training between its steps and may end it; the record says what was
             seen.
         spent: stage -> what it took before `data` was encoded, such as drawing its pictures; the
@@ -189,9 +201,10 @@ def erase(
             (the last good state is saved), the states are damaged or belong to another run, or the
             processes are not at the same run.
     """
-    require_component(mask.info, checkpoint.architecture.main)
-    require_base(mask.info, checkpoint.network_hash())
-    require_weights(mask, checkpoint.network)
+    component = component_of(method, checkpoint)
+    require_component(mask.info, component)
+    require_base(mask.info, checkpoint.hash_of(component))
+    require_weights(mask, checkpoint.components[component])
     require_origin(origin, checkpoint, method)
     run = _run_key(checkpoint, data, mask, method)
     if origin is not None:
@@ -204,11 +217,12 @@ def erase(
             )
         run = content_key(run=run, until=until.key)
     if low_rank is not None:
+        require_main(component, checkpoint)
         run = content_key(run=run, low_rank=repr(low_rank))
     require_same(team, int(run[:15], 16), "model, mask, pictures or settings")
     task = Task(
         checkpoint=checkpoint,
-        data=data,
+        data=data_for(checkpoint, component, data),
         mask=mask,
         device=device or torch.device("cpu"),
         checkpointing=checkpointing,
@@ -248,6 +262,25 @@ def _seen_by(task: Task) -> dict[str, Any]:
     return {"until_unseen": {**task.until.told, **task.outcome.curve.to_dict()}}
 
 
+def component_of(method: Method, checkpoint: Checkpoint) -> str:
+    """The component that a method edits: what it says, or the main one.
+
+    Raises:
+        ConfigError: the model has no such component.
+    """
+    return checkpoint.architecture.require_editable(getattr(method, "component", ""))
+
+
+def require_main(component: str, checkpoint: Checkpoint) -> None:
+    """Raise ConfigError where factors would have to move in another than the main component."""
+    main = checkpoint.architecture.main
+    if component != main:
+        raise ConfigError(
+            f"factors move in the {main} alone, and the method moves the {component}; leave --as "
+            "lora out, or choose a method that moves the other"
+        )
+
+
 def require_origin(
     origin: Mapping[str, Tensor] | None, checkpoint: Checkpoint, method: Method
 ) -> None:
@@ -259,7 +292,8 @@ def require_origin(
             f"the method {method.name} with these settings asks no base, so an origin would not be "
             "read; leave it out, or choose settings that ask the base, such as kept = base"
         )
-    shapes = {name: tuple(weight.shape) for name, weight in checkpoint.network.items()}
+    own = checkpoint.components[component_of(method, checkpoint)]
+    shapes = {name: tuple(weight.shape) for name, weight in own.items()}
     if shapes != {name: tuple(weight.shape) for name, weight in origin.items()}:
         raise ConfigError(
             "the origin has other weights than this model; give the base that it was edited from"
@@ -319,6 +353,7 @@ def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, meth
         fixed = replace(method, micro_batch=None)
     return content_key(
         base=checkpoint.network_hash(),
+        **_of_component(checkpoint, mask.info.component),
         # Under the name of the first family, as saved states have been hashed since the first.
         unet=dict(checkpoint.description.components[checkpoint.architecture.main]),
         scheduler=dict(checkpoint.description.scheduler),
@@ -326,6 +361,13 @@ def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, meth
         mask=mask_hash(mask),
         method=f"{method.name} {fixed!r}",
     )
+
+
+def _of_component(checkpoint: Checkpoint, component: str) -> dict[str, str]:
+    """What tells apart runs of another component than the main one, as its hash says nothing."""
+    if component == checkpoint.architecture.main:
+        return {}
+    return {"component": component, "component_base": checkpoint.hash_of(component)}
 
 
 def _finish(
@@ -337,18 +379,19 @@ def _finish(
 ) -> Edit:
     """Put the new values into the base, and prove that no other weight moved."""
     checkpoint, mask, outcome = task.checkpoint, task.mask, task.outcome
+    base = checkpoint.components[task.component]
     strays: list[str] = []
-    after = dict(checkpoint.network)
+    after = dict(base)
     for (
         name,
         weight,
-    ) in checkpoint.network.items():  # rounded all at once they would be a model more
+    ) in base.items():  # rounded all at once they would be a model more
         if name in outcome.values:
             before = rounded({name: weight}, outcome.precision)
             after[name] = outcome.values[name]
             strays += moved_outside(before, {name: after[name].float()}, mask.entries)
-    merged = merge_selected(checkpoint.network, after, mask.entries)
-    strays += moved_outside(checkpoint.network, merged, mask.entries)
+    merged = merge_selected(base, after, mask.entries)
+    strays += moved_outside(base, merged, mask.entries)
     if strays:
         raise TrainingError(
             f"unselected weights moved in {len(strays)} tensors, {strays[0]} first; this is a "
@@ -356,8 +399,8 @@ def _finish(
         )
     made = EditRecord(
         base=checkpoint.name,
-        base_hash=checkpoint.network_hash(),
-        component=mask.info.component,
+        base_hash=checkpoint.hash_of(task.component),
+        component=task.component,
         result_hash=weights_hash(merged),
         mask_hash=mask_hash(mask),
         concept=named[0],
@@ -371,13 +414,13 @@ def _finish(
         },
         density=mask.info.density,
         selected=mask.selected,
-        moved=count_moved(checkpoint.network, merged),
-        total=sum(v.numel() for v in checkpoint.network.values()),
+        moved=count_moved(base, merged),
+        total=sum(v.numel() for v in base.values()),
         version=package_version(),
     )
     provenance = Provenance(edits=(*checkpoint.edits, made))
     steps, factors = tuple(history), dict(outcome.factors)
-    component, curve = mask.info.component, outcome.curve
+    component, curve = task.component, outcome.curve
     return Edit(merged, provenance, steps, not strays, factors, component, curve)
 
 

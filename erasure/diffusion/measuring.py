@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from erasure.architectures.building import build_network, schedule_of
+from erasure.architectures.building import schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.batches import BatchSource
 from erasure.diffusion.latents import ConceptData
@@ -23,8 +23,9 @@ from erasure.diffusion.saliency import (
 )
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, TrainingError
-from erasure.masks.masks import all_mask
+from erasure.masks.masks import SaliencyMask, all_mask
 from erasure.methods.protocol import Method
+from erasure.moving.component import data_for, moving_of
 from erasure.seeds import derived_seed
 from erasure.storage.mapped import let_go
 from erasure.team import ALONE, Team, share_of
@@ -48,6 +49,8 @@ class Measuring:
     team: Team = ALONE
     on_pass: Callable[[Pass], None] = lambda _: None
     """Told of progress."""
+    component: str | None = None
+    """Whose weights they are; the main component if none."""
     tally: Tally = field(default_factory=Tally)
     """Counts what this process computes."""
 
@@ -78,6 +81,8 @@ def measure_scores(
         TrainingError: a loss is not finite, or another process is gone.
     """
     measure = _by_own_loss if how.config.loss == "own" else _by_noise
+    component = how.component or checkpoint.architecture.main
+    data = data_for(checkpoint, component, data)
 
     def each() -> Iterator[dict[str, Tensor]]:
         before, last = 0, 0
@@ -105,6 +110,7 @@ def _by_noise(
         device=how.device,
         team=how.team,
         on_pass=how.on_pass,
+        component=how.component,
         tally=how.tally,
     )
 
@@ -118,21 +124,23 @@ def measure_saliency(
     device: torch.device | None = None,
     team: Team = ALONE,
     on_pass: Callable[[Pass], None] = lambda _: None,
+    component: str | None = None,
     tally: Tally | None = None,
 ) -> dict[str, Tensor]:
-    """|sum of forget gradients| of the named weights, by name, float32 on `device`, or in main
-    memory where `config` offloads them."""
+    """|sum of forget gradients| of the named weights of a component, the main one if none, by name,
+    float32 on `device`, or in main memory where `config` offloads them."""
     require_loss(checkpoint, config)
     data.require_pictures()
     where = device or torch.device("cpu")
-    network = build_network(checkpoint).to(where)
+    moving = moving_of(checkpoint, component or checkpoint.architecture.main, where, tally)
+    network = moving.network
     let_go(checkpoint.network.values())  # the network holds a copy
     weights = {k: w for k, w in network.named_parameters() if k in set(names)}
     for weight in weights.values():
         weight.requires_grad_(True)
     offloaded = OffloadedGradients(weights) if config.offload else None
     schedule = schedule_of(checkpoint)
-    denoise = Counted(checkpoint.architecture.denoiser(network), tally or Tally())
+    denoise = Counted(moving.denoiser(network), tally or Tally())
     for progress in accumulate_gradients(denoise, data, schedule, config, device=where, team=team):
         on_pass(progress)
     return offloaded.scores(team) if offloaded else saliency_scores(network, weights, team)
@@ -158,10 +166,11 @@ def _by_own_loss(
         shown = len(data.anchors.pictures)
     else:
         shown = len(data.require_texts().forget)
+    component = how.component or checkpoint.architecture.main
     task = MeasuringTask(
         checkpoint=checkpoint,
         data=data,
-        mask=all_mask({name: checkpoint.network[name] for name in names}),
+        mask=_every(checkpoint, component, names),
         device=how.device or torch.device("cpu"),
         team=how.team,
         samples=how.config.draws * shown,
@@ -174,6 +183,12 @@ def _by_own_loss(
     for _ in method.run(task):
         pass
     return task.scores
+
+
+def _every(checkpoint: Checkpoint, component: str, names: Sequence[str]) -> SaliencyMask:
+    """All of these weights of a component."""
+    made = all_mask({name: checkpoint.components[component][name] for name in names})
+    return made.with_info(replace(made.info, component=component))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -203,11 +218,11 @@ class MeasuringTask(Task):
         Raises:
             TrainingError: a loss is not finite, or another process is gone.
         """
-        network = build_network(self.checkpoint).to(self.device)
+        moving = moving_of(self.checkpoint, self.component, self.device, self.tally)
         let_go(self.checkpoint.network.values())  # the network holds a copy
-        plain = InPrecision(self.checkpoint.architecture.denoiser(network), "fp32")
+        plain = InPrecision(moving.denoiser(moving.network), "fp32")
         denoise = Counted(plain, self.tally)
-        selected = SelectedWeights(network, self.mask.entries)
+        selected = SelectedWeights(moving.network, self.mask.entries)
         frozen = FrozenDenoiser(denoise, selected, needed=needs_frozen)
         mine = share_of(self.team, self.samples)
         for start in mine[:: self.batch_size]:

@@ -7,14 +7,16 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from erasure.architectures.building import build_network, schedule_of
+from erasure.architectures.building import schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.batches import BatchSource, PictureBatches
 from erasure.diffusion.keeper import Keeper
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.precision import Precision
 from erasure.diffusion.schedule import Schedule
+from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
+from erasure.moving.component import moving_of
 from erasure.solving.factors import Factors
 from erasure.storage.mapped import let_go
 from erasure.team import ALONE, Team
@@ -54,7 +56,8 @@ class Task:
     checkpoint: Checkpoint
     """The base; its tensors stay as they are."""
     data: ConceptData
-    """What the method named among its needs: pictures, prompts, or both."""
+    """What the method named among its needs: pictures, prompts, or both; where a text encoder
+    moves, as `erasure.moving.component.data_for` has them."""
     mask: SaliencyMask
     """Which weights of this checkpoint may change."""
     device: torch.device
@@ -74,6 +77,11 @@ class Task:
     until: UntilUnseen | None = None
     """What looks at a training and may end it before its last step."""
     outcome: Outcome = field(default_factory=Outcome)
+
+    @property
+    def component(self) -> str:
+        """Which component moves."""
+        return self.mask.info.component
 
     @property
     def schedule(self) -> Schedule:
@@ -116,13 +124,19 @@ class Task:
             TrainingError: see `erasure.training.trainer.MaskedTrainer.steps`, and where the saved
                 states are damaged or belong to another run.
         """
-        network = build_network(self.checkpoint).to(self.device)
+        moving = moving_of(self.checkpoint, self.component, self.device, self.tally)
+        network = moving.network
+        if settings.precision == "bf16-weights" and network is not moving.main:
+            raise ConfigError(
+                "precision is 'bf16-weights', which a text encoder is not trained in; give fp32 or "
+                "bf16"
+            )
         if self.checkpointing:
-            network.enable_gradient_checkpointing()  # type: ignore[operator]
-            network.train()  # diffusers checkpoints only then; SD has no active dropout
+            moving.main.enable_gradient_checkpointing()  # type: ignore[operator]
+            moving.main.train()  # diffusers checkpoints only then; SD has no active dropout
         trainer = MaskedTrainer(
             network,
-            self.checkpoint.architecture.denoiser,
+            moving.denoiser,
             batches,
             self.mask.entries,
             objective=objective,
@@ -134,11 +148,13 @@ class Task:
             low_rank=self.low_rank,
             team=self.team,
             tally=self.tally,
+            main=moving.main,
+            text=moving.text,
         )
         watching = None if self.until is None else Watching(self.until, trainer)
         yield from self.keeper.begin(trainer, self.team, [watching] if watching else ())
         let_go(
-            self.checkpoint.network.values()
+            self.checkpoint.components[self.component].values()
         )  # the network holds a copy, and all hashes are made
         yield from watching.steps() if watching else trainer.steps()
         self.outcome.curve = watching.curve() if watching else None

@@ -1,6 +1,7 @@
 """Every method of erasing a concept: one file each, and one line in the registry."""
 
 from erasure.methods.closed_form.uce import Uce
+from erasure.methods.gradient.adv_unlearn import AdvUnlearn
 from erasure.methods.gradient.ant import Ant
 from erasure.methods.gradient.ascent import GradientAscent
 from erasure.methods.gradient.concept_ablation import ConceptAblation
@@ -14,6 +15,7 @@ from erasure.methods.registry import METHODS, make_method, method_kind
 
 __all__ = [
     "METHODS",
+    "AdvUnlearn",
     "Ant",
     "ConceptAblation",
     "EraseDiff",

@@ -7,6 +7,7 @@ from erasure.methods.closed_form.mace import Mace
 from erasure.methods.closed_form.rece import Rece
 from erasure.methods.closed_form.speed import Speed
 from erasure.methods.closed_form.uce import Uce
+from erasure.methods.gradient.adv_unlearn import AdvUnlearn
 from erasure.methods.gradient.ant import Ant
 from erasure.methods.gradient.ascent import GradientAscent
 from erasure.methods.gradient.concept_ablation import ConceptAblation
@@ -26,6 +27,7 @@ METHODS: Final[dict[str, type[Method]]] = {
     "sdd": Sdd,
     "leco": Leco,
     "ant": Ant,
+    "adv-unlearn": AdvUnlearn,
     "uce": Uce,
     "rece": Rece,
     "speed": Speed,

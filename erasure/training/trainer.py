@@ -9,6 +9,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from erasure.architectures.architecture import PromptEncoder
 from erasure.diffusion.batches import BatchSource
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.precision import (
@@ -169,6 +170,8 @@ class MaskedTrainer(Generic[B]):
         low_rank: LowRank | None = None,
         team: Team = ALONE,
         tally: Tally | None = None,
+        main: nn.Module | None = None,
+        text: PromptEncoder | None = None,
     ) -> None:
         """Prepare; nothing moves yet.
 
@@ -187,6 +190,8 @@ class MaskedTrainer(Generic[B]):
                 network's own start would.
             low_rank: lets factors of the mask's layers move in place of their weights.
             team: with whom the batches are shared; all are given the same.
+            main: the main component, where `network` is a text encoder.
+            text: the text encoders, where `network` is one of them.
             tally: counts the passes of this process; given where the batches count in it as well.
 
         Raises:
@@ -199,6 +204,7 @@ class MaskedTrainer(Generic[B]):
         self._uncounted = InPrecision(wrap(network), config.precision)
         self._denoise = Counted(self._uncounted, self._tally)
         self._network, self._device = network, next(network.parameters()).device
+        self._main, self._text = main or network, text
         self.selected: Trainables = (
             SelectedWeights(network, mask)
             if low_rank is None
@@ -244,7 +250,7 @@ class MaskedTrainer(Generic[B]):
         """Hold `values` in the network for a block, to draw with it; no step may come within."""
         self.selected.write(self.frozen.average)
         try:
-            yield InTraining(self._network, self._uncounted)
+            yield InTraining(self._main, self._uncounted, self._text)
         finally:
             if self.frozen.average:
                 self.selected.write_back()

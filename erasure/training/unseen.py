@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor, nn
 
+from erasure.architectures.architecture import PromptEncoder
 from erasure.diffusion.denoiser import Denoiser
 from erasure.errors import ConfigError
 from erasure.storage.cache import content_key
@@ -58,7 +59,10 @@ class InTraining:
     """The network that trains, ready to draw what would come out if the training ended here."""
 
     network: nn.Module
+    """The main component."""
     denoise: Denoiser
+    text: PromptEncoder | None = None
+    """The text encoders, where one of them trains; None where they are the checkpoint's."""
 
 
 class Eye(Protocol):

@@ -309,7 +309,7 @@ def _search_key(shop: Workshop, attack: Attack, line: str) -> str:
         settings=asdict(settings),
         line=line,
         weights=dict(shop.hashes(line)),
-        base=shop.network_hash("base"),
+        base=dict(shop.hashes("base")) if "base" in shop.lines else None,
         concept=asdict(shop.concept(line)),
         cases=[asdict(case) for case in shop.cases(line)],
         budget=[recipe.draws, recipe.passes],

@@ -52,16 +52,16 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
     if recipe.against is not None:
         base = _open(recipe, recipe.against)
         _require_alike(audited, base, recipe.against, "--against")
-        if recipe.guard is None and base.network_hash() == audited.network_hash():
+        if recipe.guard is None and base.hashes() == audited.hashes():
             raise ConfigError(
                 f"{recipe.model} and the base {recipe.against} have the same weights, so nothing "
                 "was erased; give the model after the erasure and, by --against, that before it, "
                 "or what keeps the concept out by --guard"
             )
-        notes = _differing(audited, base, "base")
+        notes = (*_differing(audited, base, "base"), *_beside(audited))
         lines.append(Line(name="base", role="base", checkpoint=base, concept=recipe.concept))
     else:
-        notes = ()
+        notes = _beside(audited)
     for number, name in enumerate(recipe.retrained, 1):
         other = _open(recipe, name)
         _require_alike(audited, other, name, "--retrained")
@@ -144,6 +144,17 @@ def _shapes(weights: Mapping[str, object]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in weights.items()}  # type: ignore[attr-defined]
 
 
+def _beside(audited: Checkpoint) -> tuple[str, ...]:
+    """A note where a part was edited that the attacks on weights do not touch."""
+    main = audited.architecture.main
+    parts = dict.fromkeys(edit.component for edit in audited.edits if edit.component != main)
+    return tuple(
+        f"the {part} was edited, and the attacks that change weights change those of the {main} "
+        "alone, so they say nothing of that edit"
+        for part in parts
+    )
+
+
 def _differing(audited: Checkpoint, other: Checkpoint, name: str) -> tuple[str, ...]:
     """A note for each further part whose weights are not those of the audited model."""
     sentences = []
@@ -155,7 +166,8 @@ def _differing(audited: Checkpoint, other: Checkpoint, name: str) -> tuple[str, 
                 f"the {part} of {name} has other shapes than that of the audited model, so no "
                 "payload fits both; give a model with a text encoder of the same architecture"
             )
-        if weights_hash(mine) != weights_hash(theirs):
+        edited = name == "base" and part in {edit.component for edit in audited.edits}
+        if not edited and weights_hash(mine) != weights_hash(theirs):
             sentences.append(
                 f"the {part} of {name} has other weights than that of the audited model, so what "
                 "comes from it is part of every difference"

@@ -36,8 +36,8 @@ def _traced(shop: Workshop, line: str, bases: dict[str, Losses]) -> dict[str, An
     path = shop.folder / "cells" / line / "traces.json"
     key = key_of(
         config=asdict(config),
-        weights=shop.network_hash(line),
-        base=shop.network_hash("base"),
+        weights=dict(shop.hashes(line)),
+        base=dict(shop.hashes("base")) if "base" in shop.lines else None,
         material=shop.material(line).digest(),
         seed=shop.recipe.seed,
     )

@@ -12,6 +12,7 @@ from pipelines.process.recipe_options import recipe_options
 from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
+    from erasure.checkpoints.checkpoint import Checkpoint
     from erasure.masks.mask_report import MaskReport
     from erasure.masks.masks import SaliencyMask
     from erasure.masks.overlap import Shared
@@ -38,6 +39,13 @@ def mask(
     ] = None,
     method: Annotated[
         str | None, typer.Option(help="The method whose loss it is, for --saliency-loss own.")
+    ] = None,
+    component: Annotated[
+        str | None,
+        typer.Option(
+            help="The part of the model whose weights it is of, such as text_encoder. [default: "
+            "the one that denoises, or that of --method]"
+        ),
     ] = None,
     intersect: Annotated[
         list[Path] | None,
@@ -80,14 +88,14 @@ def mask(
 
     other = None if against is None else load_mask(against)
     if intersect or union:
-        _refuse_making(path, {**options, **({"set": settings} if settings else {})}, recipe, None)
+        _refuse_making(path, {**options, **_own(settings, component)}, recipe, None)
         made = _combined(path, intersect or [], union or [], out)
         assert out is not None
         plot = plot or out.with_suffix(".png")
         claim(out, plot)
         refuse_taken([out, plot], force=force)
     elif path.is_file() and (is_mask_file(path) or not ("concept" in options or recipe)):
-        _refuse_making(path, {**options, **({"set": settings} if settings else {})}, recipe, out)
+        _refuse_making(path, {**options, **_own(settings, component)}, recipe, out)
         claim(plot)
         refuse_taken([plot], force=force)
         made = load_mask(path)
@@ -101,7 +109,8 @@ def mask(
         claim(out, plot)
         refuse_taken([out, plot], force=force)
         named = _recipe(recipe)
-        made, facts = _make(with_mask_settings(options, named, settings or ()), named)
+        options = with_mask_settings(options, named, settings or ())
+        made, facts = _make(options, named, component)
     if not is_first():
         return
     report = mask_report(made)
@@ -116,6 +125,14 @@ def mask(
         plot_density(report.blocks, plot, overall=report.whole.density)
         result["plot"] = plot
     say(result, as_json=as_json)
+
+
+def _own(settings: list[str] | None, component: str | None) -> dict[str, Any]:
+    """The options for making a mask that no field of a recipe has."""
+    return {
+        **({"set": settings} if settings else {}),
+        **({"component": component} if component else {}),
+    }
 
 
 def _combined(
@@ -180,10 +197,33 @@ def _recipe(name: str | None) -> dict[str, Any]:
     return tables
 
 
-def _make(options: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask, dict[str, Any]]":
+def _component(recipe: "EraseRecipe", checkpoint: "Checkpoint", named: str | None) -> str:
+    """The component whose weights the mask is of.
+
+    Raises:
+        ConfigError: the model has no such component, or the method whose loss it is moves another.
+    """
+    from erasure.diffusion.edit import component_of
+    from erasure.errors import ConfigError
+
+    if recipe.saliency.loss != "own":
+        return checkpoint.architecture.require_editable(named or "")
+    moved = component_of(recipe.method, checkpoint)
+    if named not in (None, moved):
+        raise ConfigError(
+            f"--component is {named!r}, but the method {recipe.method.name} moves {moved}; give "
+            "that, or leave --component out"
+        )
+    return moved
+
+
+def _make(
+    options: dict[str, Any], under: dict[str, Any], named_component: str | None
+) -> "tuple[SaliencyMask, dict[str, Any]]":
     """The mask, and what its model was read as."""
     from dataclasses import replace
 
+    from erasure.architectures.text.names import LAYERS
     from erasure.errors import ConfigError
     from pipelines.configs.settings import PicturesConfig
     from pipelines.data.concept_data import Gatherer
@@ -197,6 +237,9 @@ def _make(options: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask
 
     resolved, checkpoint = prepare(options, under)
     facts = tell_model(checkpoint)
+    component = _component(resolved, checkpoint, named_component)
+    if component != checkpoint.architecture.main and not {"scope"} & {*options, *under}:
+        resolved = replace(resolved, scope=LAYERS)
     device = pick_device(resolved.device)
     team = processes(device)
     plan = plan_of(resolved, checkpoint)
@@ -206,7 +249,7 @@ def _make(options: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask
             f"the mask {resolved.mask} measures no pictures, so --forget-drawn and --drawing-batch "
             "would not be read; leave them out"
         )
-    named = named_mask(resolved, checkpoint)
+    named = named_mask(resolved, checkpoint, component)
     if named is not None:
         return named, facts
     reporter = Reporter(quiet=not team.first)
@@ -223,7 +266,7 @@ def _make(options: dict[str, Any], under: dict[str, Any]) -> "tuple[SaliencyMask
     )
     data = gatherer.gather()
     with enough_memory("measuring the mask", of_saliency(resolved, device), device):
-        made = make_mask(resolved, checkpoint, data, team=team, reporter=reporter)
+        made = make_mask(resolved, checkpoint, data, component, team=team, reporter=reporter)
     team.wait()  # all have seen that the file is not there
     return made, facts
 
@@ -241,6 +284,7 @@ def _for_people(
     info = made.info
     result: dict[str, Any] = {
         "kind": info.kind,
+        "component": info.component,
         "concept": info.concept,
         "scope": info.scope,
         "selected": f"{report.whole.selected:,} of {report.whole.total:,}",

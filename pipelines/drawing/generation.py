@@ -77,7 +77,7 @@ class Painter:
         """ConfigError where `size`, pixels a side, is none that can be drawn, or the scheduler is
         unknown or cannot take so many steps.
 
-        With `training`, its network draws, and none is built of the checkpoint's weights.
+        With `training`, its networks draw, and none is built of the checkpoint's weights.
         """
         width, height = own_size(checkpoint) if size is None else (size, size)
         self._default = Request("", 0, config.guidance, width, height)
@@ -90,8 +90,8 @@ class Painter:
         self._shape = partial(family.latent_shape, checkpoint.description)
         begin_sampling(self._scheduler, config.steps, None, self._sampling(self._size()))
         self._config, self._device, self._dtype = config, device, _DTYPES[precision]
-        network = None if training is None else training.network
-        self.parts = build_parts(checkpoint, self._dtype, device, network)
+        network, text = (training.network, training.text) if training else (None, None)
+        self.parts = build_parts(checkpoint, self._dtype, device, network, text)
         """What draws; what is changed in it is changed in the drawings."""
         self._denoise = (
             family.denoiser(self.parts.network) if training is None else training.denoise

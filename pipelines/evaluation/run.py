@@ -299,6 +299,7 @@ def _model_record(checkpoint: Checkpoint) -> ModelRecord:
     return ModelRecord(
         name=checkpoint.name,
         hash=checkpoint.network_hash(),
+        hashes=checkpoint.hashes(),
         family=checkpoint.architecture.key,
         concept=", ".join(concepts) or None,
         concepts=concepts,

@@ -11,6 +11,7 @@ from erasure.architectures.text.clip_towers import CLIP_WINDOW
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.writing.folder import folder_size
+from erasure.diffusion.edit import component_of
 from erasure.diffusion.encoding import pictures_a_pass
 from erasure.lora.layers import has_factors
 from erasure.lora.module_mask import module_mask
@@ -97,7 +98,8 @@ class _Count:
         self.latents = shape[1:]
         encoder = described.components["text_encoder"]
         self.tokens = whole_number(encoder, "max_position_embeddings", "text_encoder", CLIP_WINDOW)
-        self.chosen = _chosen(planner, recipe)
+        self.component = component_of(recipe.method, planner.checkpoint)
+        self.chosen = _chosen(planner, recipe, self.component)
         self.moving = _moving(planner, recipe, self.chosen)
         self.measured = planner.mask is None and recipe.mask in ("salient", "inverse")
         pictures = "pictures" in recipe.needs
@@ -174,13 +176,14 @@ class _Count:
         return sum(self._weights(name) for name in components if name.startswith("text_encoder"))
 
     def _mask(self) -> Iterator[Stage]:
-        saliency, network = self.recipe.saliency, self._network(self.recipe.scope)
+        saliency, network = self.recipe.saliency, self._network(self._scope())
         total = self.forget * saliency.draws
         each = 2 if saliency.loss == "guided" else 1
         samples = each * min(saliency.batch_size, -(-total // self.planner.processes))
         search, ranked = mask_stages(
             self.chosen, network, samples=samples, offload=saliency.offload
         )
+        search = replace(search, held=(*search.held, *self._beside()))
         yield search.working(*self._shared(total * each, 3 * total * each * network.flops))
         yield ranked
 
@@ -192,7 +195,7 @@ class _Count:
             return
         each = -(-training.batch_size // self.planner.processes)
         learned, asked = self._passes()
-        scope = self.recipe.scope if self.planner.mask is None else "full"
+        scope = self._scope() if self.planner.mask is None else "full"
         network = self._network(scope)
         steps, *end = training_stages(
             self.moving,
@@ -203,6 +206,7 @@ class _Count:
             checkpointing=recipe.checkpointing,
             mask_in_main=self.mask_in_main,
         )
+        steps = replace(steps, held=(*steps.held, *self._beside()))
         if getattr(recipe.method, "harden", 0):
             reader = Held("text encoders of the adversary, fp32", 4 * self._text_weights())
             steps = replace(steps, held=(*steps.held, reader))
@@ -238,8 +242,9 @@ class _Count:
         hardening = getattr(method, "harden", 0)  # a pass forward and back, at three, each step
         twice = 2 if hardening else 1
         if isinstance(method, ByRollout):  # half of the sampling on average, two passes each
-            asked = method.asked * twice + int(hardening > 0) + 3 * hardening
-            return method.learned * twice, asked + method.drawn * method.rollout_steps
+            drawn, learned, asked = method.counted
+            asked = asked * twice + int(hardening > 0) + 3 * hardening
+            return learned * twice, asked + drawn * method.rollout_steps
         learned = twice + int(self.retain > 0)
         if isinstance(method, GradientAscent):
             return learned, 0
@@ -300,18 +305,35 @@ class _Count:
         return sum(w.numel() for w in self.planner.checkpoint.components[component].values())
 
     def _stored(self) -> int:
-        return sum(weight.nbytes for weight in self.planner.checkpoint.network.values())
+        weights = self.planner.checkpoint.components[self.component]
+        return sum(weight.nbytes for weight in weights.values())
+
+    def _scope(self) -> str:
+        """Which weights of the main component a gradient passes: all where it is another that
+        moves."""
+        main = self.component == self.planner.checkpoint.architecture.main
+        return self.recipe.scope if main else "full"
+
+    def _beside(self) -> tuple[Held, ...]:
+        """The parts that are in memory while another than the main component is trained."""
+        checkpoint = self.planner.checkpoint
+        if self.component == checkpoint.architecture.main:
+            return ()
+        others = self._text_weights() - self._weights(self.component)
+        weights = self._weights(checkpoint.architecture.main) + others
+        return (Held("UNet and other text encoders, fp32", 4 * weights),)
 
 
-def _chosen(planner: Planner, recipe: EraseRecipe) -> Chosen:
-    """What the mask file chooses, or what a mask is expected to: of each parameter alike."""
-    network = planner.checkpoint.network
+def _chosen(planner: Planner, recipe: EraseRecipe, component: str) -> Chosen:
+    """What the mask file chooses of a component, or what a mask is expected to: of each parameter
+    alike."""
+    network = planner.checkpoint.components[component]
     if planner.mask is not None:
         counts = {name: int(entry.sum()) for name, entry in planner.mask.entries.items()}
         return chosen_weights(network, counts)
     sizes = {
         name: network[name].numel()
-        for name in planner.checkpoint.architecture.candidates(network, recipe.scope)
+        for name in planner.checkpoint.architecture.candidates(network, recipe.scope, component)
     }
     if recipe.mask == "all":
         return chosen_weights(network, sizes)

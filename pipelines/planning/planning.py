@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.edit import component_of
 from erasure.errors import ConfigError
 from pipelines.configs.settings import EraseRecipe
 from pipelines.planning.bill import Planner
@@ -52,7 +53,7 @@ def _planner(recipe: EraseRecipe, checkpoint: Checkpoint) -> Planner:
     return Planner(
         checkpoint=checkpoint,
         plan=plan_of(recipe, checkpoint),
-        mask=named_mask(recipe, checkpoint),
+        mask=named_mask(recipe, checkpoint, component_of(recipe.method, checkpoint)),
         apart=pick_device(recipe.device).type == "cuda",
         processes=_processes(),
     )

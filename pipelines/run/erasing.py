@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.writing.folder import folder_size
-from erasure.diffusion.edit import Edit, erase, require_origin
+from erasure.diffusion.edit import Edit, component_of, erase, require_origin
 from erasure.diffusion.latents import ConceptData
 from erasure.errors import ConfigError
 from erasure.local_paths import last_part
@@ -219,10 +219,12 @@ def run_erasure(
         needs=recipe.needs,
         resumes=True,
     )
-    mask = named_mask(recipe, checkpoint)
-    require_factors(recipe, checkpoint, mask)
+    component = component_of(recipe.method, checkpoint)
+    mask = named_mask(recipe, checkpoint, component)
+    require_factors(recipe, checkpoint, mask, component)
     origin = None if recipe.origin is None else open_model(recipe.origin)
-    require_origin(None if origin is None else origin.network, checkpoint, recipe.method)
+    before = None if origin is None else origin.components[component]
+    require_origin(before, checkpoint, recipe.method)
     # Whatever may be wrong with the input is known before the folder is touched.
     text = recipe_text(recipe, RECIPE_HEADER)
     goes_on = may_write(out, text, recipe.model, resume=resume, force=force)
@@ -247,7 +249,9 @@ def run_erasure(
     if goes_on and (out / MASK).exists():
         mask = load_mask(out / MASK)  # as it was, whatever device measured it
     with enough_memory("measuring the mask", of_saliency(recipe, device, resumes=True), device):
-        mask = mask or make_mask(recipe, checkpoint, gathered, team=team, reporter=report)
+        mask = mask or make_mask(
+            recipe, checkpoint, gathered, component, team=team, reporter=report
+        )
         mask = mask_of_layers(recipe, checkpoint, mask, report)
     team.wait()  # all have looked before one writes
     if team.first:
@@ -320,7 +324,7 @@ def _train(
     spent: Mapping[str, Work],
 ) -> Edit:
     stage = "train" if recipe.training else "solve"
-    length = recipe.method.length(mask)
+    length, component = recipe.method.length(mask), mask.info.component
     with report.stage(stage, length) as tick, between_steps() as stopping:
 
         def on_step(step: Step) -> None:
@@ -335,13 +339,13 @@ def _train(
             recipe.method,
             concept=plan.concept,
             concepts=[part.concept for part in plan.parts],
-            origin=None if origin is None else origin.network,
+            origin=None if origin is None else origin.components[component],
             until=until,
             spent=spent,
             low_rank=recipe.factors,
             record={
                 **({"loras": list(checkpoint.merged)} if checkpoint.merged else {}),
-                **({} if origin is None else {"origin_hash": origin.network_hash()}),
+                **({} if origin is None else {"origin_hash": origin.hash_of(component)}),
                 "recipe": published_text(recipe),
                 **({"rows": [asdict(row) for row in plan.rows]} if plan.rows else {}),
                 **_notes(recipe, checkpoint),

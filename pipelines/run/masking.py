@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.edit import find_mask
+from erasure.diffusion.edit import find_mask, require_main
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.measuring import require_loss
 from erasure.diffusion.saliency import Pass
 from erasure.errors import ConfigError
 from erasure.lora.layers import has_factors
 from erasure.lora.module_mask import module_mask
-from erasure.masks.mask_file import is_mask_file, load_mask, require_base
+from erasure.masks.mask_file import is_mask_file, load_mask, require_base, require_component
 from erasure.masks.masks import MASK_KINDS, SaliencyMask, require_weights
 from erasure.masks.released_masks import load_released_mask
 from erasure.masks.selection import check_density
@@ -22,16 +22,20 @@ from pipelines.process.progress import Reporter
 from pipelines.run.models import pick_device
 
 
-def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint) -> SaliencyMask | None:
+def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint, component: str) -> SaliencyMask | None:
     """Read the mask file that the recipe names; None where it names a kind, to be made.
 
+    Args:
+        component: whose weights the mask is to be of.
+
     Raises:
-        MaskError: a mask file of another base.
+        MaskError: a mask file of another base or component.
         ConfigError: neither a kind of mask nor a file, an unknown scope, or a density out of range.
     """
     if recipe.mask in MASK_KINDS:
         check_density(recipe.density)
-        checkpoint.architecture.candidates(checkpoint.network, recipe.scope)
+        weights = checkpoint.components[component]
+        checkpoint.architecture.candidates(weights, recipe.scope, component)
         if recipe.mask in ("salient", "inverse"):
             require_loss(checkpoint, recipe.saliency)
         return None
@@ -40,21 +44,25 @@ def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint) -> SaliencyMask | No
         raise ConfigError(
             f"mask is {recipe.mask!r}; give {', '.join(MASK_KINDS)}, or a file that exists"
         )
-    base = checkpoint.network_hash()
+    base = checkpoint.hash_of(component)
     if is_mask_file(path):
         mask = load_mask(path)
     else:
         mask = load_released_mask(path, allow_pickle=recipe.allow_pickle, base=base)
+    require_component(mask.info, component)
     require_base(mask.info, base)
-    require_weights(mask, checkpoint.network)
+    require_weights(mask, checkpoint.components[component])
     return mask
 
 
-def require_factors(recipe: EraseRecipe, checkpoint: Checkpoint, mask: SaliencyMask | None) -> None:
+def require_factors(
+    recipe: EraseRecipe, checkpoint: Checkpoint, mask: SaliencyMask | None, component: str
+) -> None:
     """Raise ConfigError where factors are to move and no layer in scope has any, or the rank is
     above the size of all of them."""
     if recipe.factors is None:
         return
+    require_main(component, checkpoint)
     network = checkpoint.network
     names = mask.entries if mask else checkpoint.architecture.candidates(network, recipe.scope)
     shapes = {n: tuple(network[n].shape) for n in names if has_factors(n, network[n])}
@@ -83,11 +91,12 @@ def make_mask(
     recipe: EraseRecipe,
     checkpoint: Checkpoint,
     data: ConceptData,
+    component: str,
     *,
     team: Processes,
     reporter: Reporter,
 ) -> SaliencyMask:
-    """Make a mask of the kind that the recipe names, the same in all processes.
+    """Make a mask of a component, of the kind that the recipe names, the same in all processes.
 
     Raises:
         TrainingError: the forget loss is not finite, or another process is gone.
@@ -108,6 +117,7 @@ def make_mask(
             recipe.mask,  # type: ignore[arg-type]
             density=recipe.density,
             scope=recipe.scope,
+            component=component,
             concept=", ".join(recipe.names),
             config=recipe.saliency,
             method=recipe.method,

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from support.threads import as_team
 
 from erasure.checkpoints import Checkpoint
-from erasure.diffusion.edit import Edit, erase, find_mask
+from erasure.diffusion.edit import Edit, component_of, erase, find_mask
 from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.diffusion.latents import ConceptData
 from erasure.masks.masks import SaliencyMask
@@ -22,29 +23,42 @@ ROLLED = [name for name, kind in METHODS.items() if issubclass(kind, ByRollout)]
 @pytest.fixture(scope="module")
 def texts(tiny_checkpoint: Checkpoint) -> ConceptData:
     instead = {"a church": ["a castle"], "an image of a church": ["an image of a castle"]}
-    return encode_concept(tiny_checkpoint, None, instead, prompts=PromptLists(list(instead)))
+    lists = PromptLists(list(instead), ["a dog", "a cat"])
+    return encode_concept(tiny_checkpoint, None, instead, prompts=lists)
 
 
 @pytest.fixture(scope="module")
-def mask(tiny_checkpoint: Checkpoint, texts: ConceptData) -> SaliencyMask:
-    return find_mask(tiny_checkpoint, texts, "random", density=0.3)
+def masks(tiny_checkpoint: Checkpoint, texts: ConceptData) -> dict[str, SaliencyMask]:
+    """Component -> a mask of it."""
+    return {
+        component: find_mask(tiny_checkpoint, texts, "random", density=0.3, component=component)
+        for component in ("unet", "text_encoder")
+    }
+
+
+OWN: dict[str, dict[str, Any]] = {
+    "ant": {"keep_steps": 1},
+    "adv-unlearn": {"retain_batch": 1, "attack_steps": 1, "attack_warmup": 2},
+}
 
 
 def method_of(name: str) -> ByRollout:
     kind: type[ByRollout] = METHODS[name]  # type: ignore[assignment]
-    own = {"keep_steps": 1} if name == "ant" else {}
+    own = OWN.get(name, {})
     return kind(steps=3, batch_size=4, learning_rate=1e-3, rollout_steps=4, optimizer="sgd", **own)
 
 
 def moved(checkpoint: Checkpoint, edit: Edit) -> set[str]:
-    return {n for n, w in checkpoint.network.items() if not torch.equal(w, edit.network[n])}
+    base = checkpoint.components[edit.component]
+    return {n for n, w in base.items() if not torch.equal(w, edit.network[n])}
 
 
 @pytest.mark.parametrize("name", ROLLED)
 def test_the_result_is_the_same_in_passes_of_one_and_on_a_team_of_two(
-    name: str, tiny_checkpoint: Checkpoint, texts: ConceptData, mask: SaliencyMask
+    name: str, tiny_checkpoint: Checkpoint, texts: ConceptData, masks: dict[str, SaliencyMask]
 ) -> None:
     method = method_of(name)
+    mask = masks[component_of(method, tiny_checkpoint)]
 
     def edit(team: Team = ALONE, micro: int | None = None) -> Edit:
         return erase(tiny_checkpoint, texts, mask, replace(method, micro_batch=micro), team=team)
@@ -55,7 +69,7 @@ def test_the_result_is_the_same_in_passes_of_one_and_on_a_team_of_two(
     first, second = as_team(edit)
     for other in (edit(micro=1), first, second):
         for key, weight in whole.network.items():
-            step = (weight - tiny_checkpoint.network[key]).abs().max()
+            step = (weight - tiny_checkpoint.components[whole.component][key]).abs().max()
             # Sums in another order differ by rounding, which each step carries on.
             torch.testing.assert_close(
                 other.network[key], weight, rtol=0, atol=max(1e-2 * float(step), 1e-6)
@@ -66,9 +80,14 @@ def test_the_result_is_the_same_in_passes_of_one_and_on_a_team_of_two(
 
 @pytest.mark.parametrize("name", ROLLED)
 def test_a_run_that_was_cut_ends_with_the_bits_of_an_unbroken_one(
-    name: str, tiny_checkpoint: Checkpoint, texts: ConceptData, mask: SaliencyMask, tmp_path: Path
+    name: str,
+    tiny_checkpoint: Checkpoint,
+    texts: ConceptData,
+    masks: dict[str, SaliencyMask],
+    tmp_path: Path,
 ) -> None:
     method = replace(method_of(name), optimizer="adam", weight_decay=0.0)
+    mask = masks[component_of(method, tiny_checkpoint)]
     unbroken = erase(tiny_checkpoint, texts, mask, method)
 
     class Stop(Exception):

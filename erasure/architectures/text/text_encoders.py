@@ -175,6 +175,28 @@ class TextEncoderPair:
         return self
 
 
+def encode_with(
+    text: Any,  # noqa: ANN401
+    tokens: Sequence[TokenIds],
+    places: Tensor,
+    vectors: Sequence[Tensor],
+) -> Condition:
+    """The condition of B prompts with vectors at some places among their tokens.
+
+    Args:
+        text: an `erasure.architectures.architecture.PromptEncoder`.
+        tokens: one (B, L) for each of them.
+        places: (B, k) int64.
+        vectors: one (B, k, E) for each of them; gradients reach these.
+    """
+    embeddings = []
+    for words, instead in zip(text.embed(tokens), vectors, strict=True):
+        at = places.to(words.device)[..., None].expand(-1, -1, words.shape[-1])
+        embeddings.append(words.scatter(1, at, instead.to(words)))
+    made: Condition = text.encode(tokens, embeddings)
+    return made
+
+
 def with_size(condition: Condition, height: int, width: int) -> Condition:
     """Tell SD XL the size of its pictures, in pixels, neither scaled nor cropped; others unchanged.
 

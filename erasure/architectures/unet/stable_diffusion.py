@@ -15,6 +15,7 @@ from erasure.architectures.autoencoder import (
     shrinking,
 )
 from erasure.architectures.text.clip_towers import build_tokenizer, build_tower, clip_of
+from erasure.architectures.text.names import TEXT_SCOPES
 from erasure.architectures.text.text_encoders import TextEncoder
 from erasure.architectures.unet.network import build_unet, unet_of
 from erasure.checkpoints.checks.config_limits import whole_number
@@ -64,6 +65,7 @@ CLIP: Final = Part(
     to_diffusers=clip.to_diffusers,
     tidy_diffusers=clip.with_prefix,
     tidy_original=clip.with_prefix,
+    scopes=TEXT_SCOPES,
 )
 OPENCLIP: Final = Part(
     component="text_encoder",
@@ -74,6 +76,7 @@ OPENCLIP: Final = Part(
     to_diffusers=openclip.to_diffusers,
     tidy_diffusers=clip.with_prefix,
     tidy_original=openclip.usual_names,
+    scopes=TEXT_SCOPES,
 )
 
 

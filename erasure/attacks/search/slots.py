@@ -14,6 +14,7 @@ from erasure.architectures.architecture import PromptEncoder
 from erasure.architectures.text.text_encoders import (
     POOLED,
     TokenIds,
+    encode_with,
     with_size,
 )
 from erasure.attacks.search.vocabulary import Vocabulary
@@ -62,12 +63,7 @@ class Slots:
             The condition of M samples on the text encoder's device.
         """
         tokens = [TokenIds(part.ids[which], part.attended[which]) for part in self.tokens]
-        places = self.places[which]  # (M, k)
-        embeddings = []
-        for words, vectors in zip(self.text.embed(tokens), rows, strict=True):
-            at = places.to(words.device)[..., None].expand(-1, -1, words.shape[-1])
-            embeddings.append(words.scatter(1, at, vectors.to(words)))
-        return with_size(self.text.encode(tokens, embeddings), *self.size)
+        return with_size(encode_with(self.text, tokens, self.places[which], rows), *self.size)
 
     def filled(self, vocabulary: Vocabulary, chosen: Tensor, which: Tensor) -> Condition:
         """The same with words of a vocabulary, whose rows `chosen` are: (M, k) int64."""

@@ -37,6 +37,11 @@ class ByRollout(ByGradient):
     rollout_guidance: float = 3.0
     """g of e(empty) + g (e(c) - e(empty)) in the rollouts; 1 is none."""
 
+    @property
+    def counted(self) -> tuple[int, int, int]:
+        """Rollouts, passes with a gradient and passes without one, of a sample."""
+        return self.drawn, self.learned, self.asked
+
     def __post_init__(self) -> None:
         ByGradient.__post_init__(self)
         if self.rollout_steps < 1:

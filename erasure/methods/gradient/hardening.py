@@ -2,7 +2,7 @@
 
 # B samples, P templates, E embedding features, C x H x W latents.
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -43,6 +43,36 @@ def template_of(prompt: str, replacement: str) -> tuple[str, str]:
     return " ".join([*own[:start], OPEN, *behind]), " ".join(own[start : len(own) - end])
 
 
+def descended(
+    student: Denoiser,
+    rows: Sequence[Tensor],
+    tell: Callable[[Sequence[Tensor]], Condition],
+    shown: Callable[[int], Noisy],
+    steps: int,
+    move: Callable[[Sequence[Tensor], Sequence[Tensor]], list[Tensor]],
+) -> list[Tensor]:
+    """Vectors under which the network in training answers as it must not; no weight gets a
+    gradient.
+
+    Args:
+        student: the network in training.
+        rows: (B, k, E) for each text encoder, where the search begins.
+        tell: makes the condition of B samples that has such vectors in it.
+        shown: gives the samples of a step, counted from 0; it is called before `tell`.
+        steps: of the search.
+        move: makes the next vectors of those and their gradients.
+    """
+    vectors = list(rows)
+    for step in range(steps):
+        free = [row.detach().requires_grad_() for row in vectors]
+        with torch.enable_grad():
+            losses = squared_error(student, shown(step), tell(free))
+            require_finite(losses, step + 1, "adversary")
+            slopes = torch.autograd.grad(losses.sum(), free)
+        vectors = move(free, slopes)
+    return vectors
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Adversary:
     """Looks for the rows that make the network in training answer as if nothing were erased.
@@ -78,23 +108,23 @@ class Adversary:
         which = torch.tensor(
             [derived_seed(self.seed, "harden template", p) % len(self.own) for p in places]
         )
-        rows = self._start(which, places)
         if self.tally is not None:
             self.tally.count(text=(self.steps + 1) * len(shown))
         limits = longest(self.slots)
-        for step in range(self.steps):
-            free = [row.detach().requires_grad_() for row in rows]
-            with torch.enable_grad():
-                condition = self.slots.told(free, which).to(self.device, torch.float32)
-                losses = squared_error(student, shown, condition)
-                require_finite(losses, step + 1, "adversary")
-                slopes = torch.autograd.grad(losses.sum(), free)
-            rows = [
-                capped(row.detach() - STRIDE * limit * _unit(slope), limit)
-                for row, slope, limit in zip(free, slopes, limits, strict=True)
-            ]
-        with torch.no_grad():
+
+        def tell(rows: Sequence[Tensor]) -> Condition:
             return self.slots.told(rows, which).to(self.device, torch.float32)
+
+        def move(rows: Sequence[Tensor], slopes: Sequence[Tensor]) -> list[Tensor]:
+            return [
+                capped(row.detach() - STRIDE * limit * _unit(slope), limit)
+                for row, slope, limit in zip(rows, slopes, limits, strict=True)
+            ]
+
+        start = self._start(which, places)
+        rows = descended(student, start, tell, lambda _: shown, self.steps, move)
+        with torch.no_grad():
+            return tell(rows)
 
     def _start(self, which: Tensor, places: Sequence[int]) -> list[Tensor]:
         """One (B, 1, E) for each text encoder."""
@@ -196,12 +226,12 @@ def adversary_of(task: Task, steps: int, seed: int) -> Adversary:
     made = list(dict.fromkeys(template_of(*pair) for pair in pairs))
     words = vocabulary_of(text)
     templates = [template for template, _ in made]
-    slots = slots_of(text, templates, 1, words, size=_size(task.data))
+    slots = slots_of(text, templates, 1, words, size=size_of(task.data))
     own = [words.cut(name)[-1] if words.cut(name) else int(words.ids[0]) for _, name in made]
     return Adversary(slots, words, torch.tensor(own), steps, seed, task.device, task.tally)
 
 
-def _size(data: ConceptData) -> tuple[int, int]:
+def size_of(data: ConceptData) -> tuple[int, int]:
     """Height and width of the pictures in pixels, where the model is told them."""
     ids = data.prompts.tensors.get(TIME_IDS)
     return (0, 0) if ids is None else (int(ids[0, 0]), int(ids[0, 1]))

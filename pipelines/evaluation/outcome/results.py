@@ -29,6 +29,8 @@ class ModelRecord:
     hash: str
     """`erasure.storage.hashing.weights_hash` of the main component."""
     family: str
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """Component -> the same of each; none in older results."""
     concept: str | None = None
     """What the model itself says was erased from it, all of it, with commas."""
     concepts: tuple[str, ...] = ()

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from erasure.architectures.registry import title_of
+from erasure.component_names import FIRST_MAIN
 from pipelines.evaluation.outcome.results import ModelRecord, Results
 from pipelines.evaluation.report.report_format import seconds
 
@@ -54,6 +56,9 @@ def provenance(results: Results) -> list[Facts]:
 def _model(model: ModelRecord) -> Iterator[Fact]:
     yield Fact("name", model.name, code=True)
     yield Fact("UNet hash", model.hash, code=True)
+    for component in dict.fromkeys(map(_component, _edits(model))):
+        if component != FIRST_MAIN and component in model.hashes:
+            yield Fact(f"{title_of(component)} hash", model.hashes[component], code=True)
     yield Fact("family", model.family)
     if model.guard:
         yield Fact("guard", model.guard)
@@ -64,10 +69,11 @@ def _model(model: ModelRecord) -> Iterator[Fact]:
         return
     edits = _edits(model)
     result = edits[-1].get("result_hash") if edits else None
-    if result and result != model.hash:
+    component = _component(edits[-1]) if edits else FIRST_MAIN
+    if result and result != _hash(model, component):
         yield Fact(
             "note",
-            f"its last edit left another UNet hash, {result}: this is a copy in "
+            f"its last edit left another {title_of(component)} hash, {result}: this is a copy in "
             "another type, several patches together, or changed since",
         )
     for number, edit in enumerate(edits, 1):
@@ -85,13 +91,25 @@ def _edits(model: ModelRecord) -> list[Mapping[str, Any]]:
     return [provenance] if provenance else []
 
 
+def _component(edit: Mapping[str, Any]) -> str:
+    """Which component an edit is of; records that do not say are of a UNet."""
+    return str(edit.get("component", FIRST_MAIN))
+
+
+def _hash(model: ModelRecord, component: str) -> str | None:
+    """The hash of a component; the main one's is in older results too."""
+    return model.hashes.get(component, model.hash if component == FIRST_MAIN else None)
+
+
 def _is_base(after: ModelRecord, before: ModelRecord) -> Iterator[Fact]:
     edits = _edits(after)
     bases = [edit.get("base_hash") for edit in edits]
-    if bases and bases[0] == before.hash:
+    same = [edit.get("base_hash") == _hash(before, _component(edit)) for edit in edits]
+    kinds = list(map(_component, edits))
+    if same and all(same[kinds.index(kind)] for kind in kinds):
         yield Fact("relation", "the base that the model was made from, by its hash")
-    elif before.hash in bases:
-        gone = edits[bases.index(before.hash)].get("concept")
+    elif any(same):
+        gone = edits[same.index(True)].get("concept")
         yield Fact("relation", f"the model before {gone} was erased, by its hash")
     elif bases and bases[0]:
         yield Fact("relation", f"not the base that the model was made from, which is {bases[0]}")

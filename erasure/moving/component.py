@@ -1,0 +1,83 @@
+"""Which component of a model moves, built so that its weights can."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from erasure.architectures.architecture import PromptEncoder
+from erasure.architectures.building import build_network, build_text_encoder
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.denoiser import Denoiser
+from erasure.diffusion.latents import ConceptData
+from erasure.moving.reading import ReadingDenoiser, readable
+from erasure.work import Tally
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moving:
+    """A component on its device, and the whole model as its trainings call it."""
+
+    network: nn.Module
+    """The component; its parameters have the names of the checkpoint, and are copies."""
+    main: nn.Module
+    """The main component, whose activations take the memory; `network` itself, or one that is
+    frozen."""
+    denoiser: Callable[[nn.Module], Denoiser]
+    """Makes a denoiser of `network`."""
+    text: PromptEncoder | None = None
+    """The text encoders, where `network` is one of them."""
+
+
+def moving_of(
+    checkpoint: Checkpoint, component: str, device: torch.device, tally: Tally | None = None
+) -> Moving:
+    """Build what moves, in float32.
+
+    Args:
+        tally: counts the prompts that are read anew.
+        component: the main one, or a text encoder, which the frozen main one stands behind.
+
+    Raises:
+        CheckpointError: a text encoder has no vocabulary, or it cannot be read.
+    """
+    network = build_network(checkpoint).to(device)
+    wrap = checkpoint.architecture.denoiser
+    if component == checkpoint.architecture.main:
+        return Moving(network, network, wrap)
+    network.requires_grad_(False)
+    text = build_text_encoder(checkpoint).to(device)
+    parts = [part.component for part in checkpoint.architecture.parts if part.is_text]
+    tower = text.towers[parts.index(component)][1]
+    for parameter in tower.parameters():  # else those of the checkpoint would move
+        parameter.data = parameter.data.clone()
+    denoise = wrap(network)
+    named = _named_as(checkpoint.components[component], tower)
+    return Moving(named, network, lambda _: ReadingDenoiser(denoise, text, tally), text)
+
+
+def data_for(checkpoint: Checkpoint, component: str, data: ConceptData) -> ConceptData:
+    """The data as a training of a component takes them: for a text encoder with tokens.
+
+    Raises:
+        ConfigError: the prompts are not known as text.
+        CheckpointError: there is no vocabulary, or it cannot be read.
+    """
+    if component == checkpoint.architecture.main:
+        return data
+    return readable(data, build_text_encoder(checkpoint))
+
+
+class _Within(nn.Module):
+    """A tower one level down."""
+
+    def __init__(self, tower: nn.Module) -> None:
+        super().__init__()
+        self.text_model = tower
+
+
+def _named_as(names: Iterable[str], tower: nn.Module) -> nn.Module:
+    """The tower with the names of the checkpoint: transformers 5.6 took the prefix away."""
+    own = {name for name, _ in tower.named_parameters()}
+    return tower if own <= set(names) else _Within(tower)
