@@ -50,8 +50,9 @@ def moving_of(
     text = build_text_encoder(checkpoint).to(device)
     parts = [part.component for part in checkpoint.architecture.parts if part.is_text]
     tower = text.towers[parts.index(component)][1]
-    for parameter in tower.parameters():  # else those of the checkpoint would move
-        parameter.data = parameter.data.clone()
+    # As its weights are the checkpoint's own, and would move there.
+    copied = {name: value.clone() for name, value in tower.state_dict().items()}
+    tower.load_state_dict(copied, assign=True)
     denoise = wrap(network)
     named = _named_as(checkpoint.components[component], tower)
     return Moving(named, network, lambda _: ReadingDenoiser(denoise, text, tally), text)
