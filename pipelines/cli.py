@@ -30,6 +30,7 @@ from pipelines.commands import (
     methods,
     patch,
     prompts,
+    ui,
     verify,
 )
 from pipelines.commands.classifiers import classify
@@ -71,6 +72,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     ),
     "judge": (judge.judge, "erasure judge pictures/ --with nudenet --json"),
     "prompts": (prompts.prompts, "erasure prompts imagenette --limit 3"),
+    "ui": (ui.ui, "erasure ui --runs out --models ~/models"),
 }
 _GROUPS: dict[str, tuple[str, dict[str, tuple[Callable[..., None], str]]]] = {
     # Name -> what its commands are about, and the commands as above.

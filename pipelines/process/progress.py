@@ -1,11 +1,18 @@
-"""Progress for a person: bars on stderr where that is a terminal, a line a stage elsewhere."""
+"""Progress for a person: bars on stderr where that is a terminal, a line a stage elsewhere.
 
+For a program that runs a command, the environment variable `ERASURE_PROGRESS` names a file to which
+each stage appends lines of JSON: `stage`, `done`, `total`, `seconds`, `note`.
+"""
+
+import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -17,6 +24,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+PROGRESS_FILE: Final = "ERASURE_PROGRESS"
+_OFTEN: Final = 0.5
+"""Least seconds between two lines of a stage in that file."""
 
 
 class Tick(Protocol):
@@ -49,6 +60,8 @@ class Reporter:
             if console.is_terminal and not self.quiet:
                 with self._bar(console, name, total) as tick:
                     yield tick
+            elif os.environ.get(PROGRESS_FILE):
+                yield _Written(Path(os.environ[PROGRESS_FILE]), name, total)
             else:
                 yield lambda count=1, note="": None
         finally:
@@ -75,3 +88,29 @@ class Reporter:
                 progress.update(task, advance=count, note=note)
 
             yield tick
+
+
+class _Written:
+    """Appends the progress of one stage to a file."""
+
+    def __init__(self, file: Path, stage: str, total: int) -> None:
+        self._file, self._stage, self._total = file, stage, total
+        self._started, self._last, self._done = time.monotonic(), 0.0, 0
+        self._append("")
+
+    def __call__(self, count: int = 1, note: str = "") -> None:
+        self._done += count
+        if self._done >= self._total or time.monotonic() - self._last >= _OFTEN:
+            self._append(note)
+
+    def _append(self, note: str) -> None:
+        self._last = time.monotonic()
+        line = {
+            "stage": self._stage,
+            "done": self._done,
+            "total": self._total,
+            "seconds": round(self._last - self._started, 1),
+            "note": note,
+        }
+        with self._file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")

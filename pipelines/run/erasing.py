@@ -243,7 +243,7 @@ def run_erasure(
     looks = of_drawing(recipe.grid.drawing.batch_size, resumes=True)
     with enough_memory("looking at the model", looks, device):
         until = until_unseen(
-            recipe, checkpoint, plan, judge, team=team, device=device, report=report
+            recipe, checkpoint, plan, judge, team=team, device=device, report=report, folder=out
         )
     gathered = data.gather()
     if goes_on and (out / MASK).exists():

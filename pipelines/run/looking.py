@@ -22,6 +22,7 @@ from pipelines.drawing.plots import plot_looks
 from pipelines.process.processes import Processes
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge
+from pipelines.run.run_folder import LOOK
 from prompts.concepts.plan import ConceptPlan
 
 
@@ -53,6 +54,8 @@ class JudgingEye:
     team: Processes
     say: Callable[[Look], None] = lambda _: None
     """Told of each look at the training, in the first process."""
+    folder: Path | None = None
+    """Where the pictures of each look at the training are written; None writes none."""
     _base: _Seen | None = field(default=None, init=False)
 
     def before(self) -> Look:
@@ -92,6 +95,8 @@ class JudgingEye:
         )
         if training is not None:
             self.say(look)
+            if self.folder is not None:
+                save_look(images, shown, self.folder / f"{LOOK}{step:05}.png")
         return look
 
 
@@ -104,11 +109,13 @@ def until_unseen(
     team: Processes,
     device: torch.device,
     report: Reporter,
+    folder: Path,
 ) -> UntilUnseen | None:
     """The rule of the recipe, once the model as it is has been looked at; None where it has none.
 
     Args:
         judge: that of the recipe, in the first process.
+        folder: of the run; the pictures of each look go there.
 
     Raises:
         ConfigError: there is no judge, nothing is kept, or the judge does not recognise the concept
@@ -134,6 +141,7 @@ def until_unseen(
         device=device,
         team=team,
         say=lambda look: report.tell([said(look, plan.concept)]),
+        folder=folder,
     )
     with report.stage("look before", len(concept) + len(neighbours)) as tick:
         before = eye.before()
@@ -194,6 +202,18 @@ def write_curve(curve: Curve, csv: Path, png: Path) -> None:
     with atomic(csv) as part:
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")
     plot_looks(curve, png)
+
+
+def save_look(images: Sequence[Image.Image], shown: int, path: Path) -> None:
+    """The pictures of one look as one file: the concept's in a row, and below the neighbours'."""
+    width, height = images[0].size
+    columns = max(shown, len(images) - shown)
+    sheet = Image.new("RGB", (columns * width, 2 * height), "white")
+    for place, image in enumerate(images):
+        row, column = divmod(place, shown) if place < shown else (1, place - shown)
+        sheet.paste(image, (column * width, row * height))
+    with atomic(path) as part:
+        sheet.save(part, format="PNG")
 
 
 def _require_sight(judge: CellJudge | None, plan: ConceptPlan, *, first: bool) -> None:

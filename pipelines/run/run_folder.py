@@ -3,6 +3,7 @@
 import os
 import shutil
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ FACTORS: Final = "factors.safetensors"
 LOOKS: Final = ("unseen.csv", "unseen.png")
 """What `--until-unseen` saw, as data and as a chart."""
 LORA: Final = "lora.safetensors"
+LOOK: Final = "look-"
+"""How the names of their pictures begin, a file a look; the step and `.png` follow."""
 MODEL: Final = "model"
 _PICTURES: Final = ("density.png", "loss.png", "loss.csv", "grid.png", *LOOKS)
 _WRITTEN: Final = (MASK, RECORD, FACTORS, LORA, *_PICTURES)
@@ -105,8 +108,13 @@ def clear(out: Path) -> None:
             model.replace(leaving)
             shutil.rmtree(leaving)
         drop(out / STATE)
-        for path in (*(out / name for name in _WRITTEN), *out.glob("grid-*.png"), out / RECIPE):
+        for path in (*(out / name for name in _WRITTEN), *_numbered(out), out / RECIPE):
             path.unlink(missing_ok=True)
+
+
+def _numbered(out: Path) -> Iterator[Path]:
+    yield from out.glob("grid-*.png")
+    yield from out.glob(f"{LOOK}*.png")
 
 
 def _recipe_of(out: Path) -> str | None:

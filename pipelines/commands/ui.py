@@ -1,0 +1,61 @@
+"""`erasure ui`: the local page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def ui(
+    runs: Annotated[Path, typer.Option(help="Folder of the runs; new ones go there.")] = Path(
+        "out"
+    ),
+    models: Annotated[
+        list[Path] | None,
+        typer.Option(help="A folder with models that the page may open; again for more."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Where it listens; others than this machine can reach any other.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address and open nothing.")
+    ] = False,
+) -> None:
+    """Open a local page: erase, watch, compare, undo.
+
+    The address holds a random token; whoever has it can use the page. Jobs are processes of their
+    own: closing the page or ending this command stops none of them.
+    """
+    import webbrowser
+
+    from erasure.errors import ConfigError
+    from pipelines.ui.places import Places
+    from pipelines.ui.server import Server
+
+    if host in ("", "0.0.0.0"):
+        raise ConfigError(
+            "the page checks by which name it is asked, so it cannot listen on all addresses; give "
+            "--host the address of this machine that is to be used"
+        )
+    for folder in models or ():
+        if not folder.is_dir():
+            raise ConfigError(f"there is no folder {folder}; give --models a folder with models")
+    runs.mkdir(parents=True, exist_ok=True)
+    try:
+        server = Server(
+            host, port, Places(runs.resolve(), tuple(f.resolve() for f in models or ()))
+        )
+    except (OSError, OverflowError) as err:
+        raise ConfigError(f"cannot listen on {host} port {port}: {err}; give another") from err
+    if host not in ("127.0.0.1", "localhost"):
+        typer.echo(f"note: {host} can be reached from other machines; keep the address", err=True)
+    typer.echo(server.address)
+    if not no_browser:
+        webbrowser.open(server.address)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        typer.echo("the page is closed; jobs that run go on", err=True)
+    finally:
+        server.server_close()

@@ -1,0 +1,1 @@
+"""One local page over the command line: forms, jobs, runs and their pictures."""

@@ -1,0 +1,167 @@
+"""What the buttons of the page do: each is one job of one or two commands."""
+
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from erasure.errors import ConfigError
+from erasure.methods import METHODS
+from pipelines.commands.methods import described
+from pipelines.ui.forms import INTENTS, EraseForm, recipe_of
+from pipelines.ui.jobs import Job, Jobs
+from pipelines.ui.places import Places
+from pipelines.ui.runs import AUDIT, DRAWINGS, EVALUATION, known_base
+
+_FORMATS: Final = {"file": "single-file", "folder": "diffusers", "patch": "patch"}
+_TYPES: Final = ("", "fp32", "fp16", "bf16")
+_PATIENCE: Final = 300
+"""Seconds that a price may take: the model is opened for it."""
+
+
+def erase(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
+    """Start the erasure of a form."""
+    form = EraseForm.of(values)
+    line = form.line(places)
+    if places.new_run(form.name).exists():
+        raise ConfigError(f"there is a run {form.name!r} already; choose another name")
+    return jobs.start(f"erase {', '.join(form.concepts)}", [line], form.name)
+
+
+def price(places: Places, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The command of a form, and what it would take: memory, minutes and disk.
+
+    Raises:
+        ConfigError: the form or the command refuses.
+    """
+    line = EraseForm.of(values).line(places)
+    asked = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", *line, "--dry-run", "--json"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+    )
+    if asked.returncode:
+        raise ConfigError(asked.stderr.strip().splitlines()[-1].removeprefix("erasure: "))
+    bill = json.loads(asked.stdout)
+    stages = bill["stages"]
+    return {
+        "line": ["erasure", *line],
+        "minutes": sum(stage["minutes"] for stage in stages),
+        "main": max(stage["main"] for stage in stages),
+        "device": max((stage["device"] or 0 for stage in stages), default=0),
+        "free": bill["free_main"],
+        "disk": sum(bill["disk"].values()),
+        "stages": [{key: stage[key] for key in ("name", "minutes", "main")} for stage in stages],
+        "notes": [*bill["notes"], *bill["warnings"]],
+    }
+
+
+def line_of(places: Places, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The command of a form, without opening the model."""
+    form = EraseForm.of(values)
+    return {"line": ["erasure", *form.line(places)], "unsafe": form.unsafe}
+
+
+def draw(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
+    """Draw a prompt of the user's own by both models, from one seed."""
+    run, prompt, seed = (_text(values, key) for key in ("run", "prompt", "seed"))
+    if not prompt.strip() or not seed.isdigit() or len(seed) > 9:
+        raise ConfigError("a drawing wants a prompt, and a seed of up to nine digits")
+    folder = places.new_run(f"{run}{DRAWINGS}")
+    line = ["compare", known_base(places, run), str(places.run(run)), f"--prompt={prompt}"]
+    name = f"{seed}-{secrets.token_hex(3)}"
+    line += [f"--seeds={seed}", "--out", str(folder / f"{name}.png")]
+    return jobs.start(f"draw {prompt}", [line], run)
+
+
+def evaluate(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
+    """Judge pictures of plain prompts; the canvas has its suite, others want the command line."""
+    run = _text(values, "run")
+    base = known_base(places, run)
+    if base != "demo":
+        raise ConfigError(
+            "the suite for this model is yours to choose: erasure evaluate "
+            f"{places.run(run)} --against {base} --suite NAME --out DIR"
+        )
+    out = places.new_run(f"{run}{EVALUATION}")
+    line = ["evaluate", str(places.run(run)), "--against", base, "--suite", "canvas"]
+    return jobs.start(f"evaluate {run}", [[*line, "--limit", "60", "--out", str(out)]], run)
+
+
+def audit(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
+    """Attack the run's model by the quick attacks."""
+    run = _text(values, "run")
+    concept = _text(values, "concept")
+    out = places.new_run(f"{run}{AUDIT}")
+    line = ["audit", str(places.run(run)), f"--concept={concept}"]
+    line += ["--against", known_base(places, run), "--attacks", "quick", "--out", str(out)]
+    return jobs.start(f"audit {run}", [line], run)
+
+
+def export(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
+    """Write the run's model as a file, a folder or a patch, beside the run."""
+    run, kind, dtype = (_text(values, key) for key in ("run", "to", "dtype"))
+    if kind not in _FORMATS or dtype not in _TYPES:
+        raise ConfigError(f"an export is one of {', '.join(_FORMATS)}; reload the page")
+    ending = {"file": ".safetensors", "folder": "-diffusers", "patch": ".patch"}[kind]
+    out = places.new_run(f"{run}{ending}")
+    line = ["export", str(places.run(run)), "--to", _FORMATS[kind], "--out", str(out), "--force"]
+    if kind == "patch":
+        line += ["--base", known_base(places, run)]
+    elif dtype:
+        line += ["--dtype", dtype]
+    return jobs.start(f"export {out.name}", [line], run)
+
+
+def undo(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
+    """Take the edit out again, to the bit: the patch of the run, removed from its model."""
+    run = _text(values, "run")
+    patch, out = places.new_run(f"{run}.patch"), places.new_run(f"{run}-undone")
+    model = str(places.run(run))
+    return jobs.start(
+        f"undo {run}",
+        [
+            ["export", model, "--to", "patch", "--base", known_base(places, run), "--out",
+             str(patch), "--force"],
+            ["patch", "remove", model, str(patch), "--out", str(out), "--force"],
+        ],
+        run,
+    )  # fmt: skip
+
+
+ACTIONS: Final[Mapping[str, Callable[[Places, Jobs, Mapping[str, Any]], Job]]] = {
+    "erase": erase,
+    "draw": draw,
+    "evaluate": evaluate,
+    "audit": audit,
+    "export": export,
+    "undo": undo,
+}
+
+
+def setup(places: Places) -> dict[str, Any]:
+    """What the form offers."""
+    return {
+        "models": list(places.known_models()),
+        "intents": dict(INTENTS),
+        "methods": [
+            {
+                "name": kind.name,
+                "title": kind.title,
+                "recipes": {intent: recipe_of(kind.name, intent) for intent in INTENTS},
+                "settings": described(kind)["settings"],
+            }
+            for kind in METHODS.values()
+        ],
+    }
+
+
+def _text(values: Mapping[str, Any], key: str) -> str:
+    value = values.get(key, "")
+    if not isinstance(value, str) or len(value) > 200 or not value.isprintable():
+        raise ConfigError(f"{key} must be a line of at most 200 letters")
+    return value

@@ -1,0 +1,54 @@
+"""The process of one job: waits for its turn, runs the commands, writes down how they ended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from erasure.storage.files import atomic
+from pipelines.process.progress import PROGRESS_FILE
+from pipelines.ui.jobs import JOB, MESSAGES, OUTPUT, PROCESS, PROGRESS, RESULT, Jobs, started
+
+_POLL: Final = 0.5
+"""Seconds between two looks at the queue."""
+
+
+def main(folder: Path) -> None:
+    """Run the job of a folder; one job runs at a time, as they share the device."""
+    stopped = []
+    signal.signal(signal.SIGINT, lambda *_: stopped.append(True))
+    jobs = Jobs(folder.parents[1])
+    while any(job.name < folder.name and job.state in ("waiting", "running") for job in jobs.all()):
+        time.sleep(_POLL)
+        if (folder / RESULT).exists():  # it was stopped while it waited
+            return
+    pid = os.getpid()
+    _write(folder / PROCESS, {"pid": pid, "started": started(pid)})
+    lines = json.loads((folder / JOB).read_text(encoding="utf-8"))["lines"]
+    code = 0
+    with (folder / OUTPUT).open("ab") as output, (folder / MESSAGES).open("ab") as messages:
+        for line in lines:
+            if code or stopped:
+                break
+            code = subprocess.call(
+                [sys.executable, "-m", "pipelines.cli", *line],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=messages,
+                env={**os.environ, PROGRESS_FILE: str(folder / PROGRESS)},
+            )
+    state = "stopped" if stopped else "failed" if code else "done"
+    _write(folder / RESULT, {"state": state, "exit": code})
+
+
+def _write(file: Path, content: dict[str, object]) -> None:
+    with atomic(file) as part:
+        part.write_text(json.dumps(content), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

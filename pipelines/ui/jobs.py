@@ -1,0 +1,203 @@
+"""Jobs of the page: commands in processes of their own, which outlive the page and its server.
+
+A job is a folder of the runs' hidden folder `.jobs`: what it runs, what came of it, what it said.
+Nothing else knows of jobs, so a server that is started again sees them all.
+"""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from erasure.errors import ConfigError
+from erasure.storage.files import atomic
+from pipelines.run.run_folder import LOOK
+
+FOLDER: Final = ".jobs"
+JOB: Final = "job.json"
+PROCESS: Final = "process.json"
+"""Who runs it: written by the job's own process when it begins."""
+RESULT: Final = "result.json"
+PROGRESS: Final = "progress.jsonl"
+OUTPUT: Final = "output.txt"
+"""What its commands wrote to stdout."""
+MESSAGES: Final = "messages.txt"
+"""What they wrote to stderr."""
+State = Literal["waiting", "running", "done", "failed", "stopped", "lost"]
+_TAIL: Final = 4000
+"""Bytes of what it said that the page shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job, as its folder has it."""
+
+    folder: Path
+    title: str
+    lines: tuple[tuple[str, ...], ...]
+    """The commands, one after another, as words behind `erasure`."""
+    run: str
+    """Name of the run that it makes or looks at."""
+
+    @property
+    def name(self) -> str:
+        """Its name in addresses; sorts by time."""
+        return self.folder.name
+
+    @property
+    def state(self) -> State:
+        """What has become of it; `lost` where its process ended without a word."""
+        result = _read(self.folder / RESULT)
+        if result is not None:
+            state: State = result["state"]
+            return state
+        process = _read(self.folder / PROCESS)
+        if process is None:
+            return "waiting"
+        return "running" if _runs(process) else "lost"
+
+    @property
+    def _run(self) -> Path:
+        return self.folder.parents[1] / self.run
+
+    def facts(self) -> dict[str, Any]:
+        """All that the page shows of it."""
+        result = _read(self.folder / RESULT) or {}
+        return {
+            "name": self.name,
+            "title": self.title,
+            "run": self.run,
+            "state": self.state,
+            "lines": [["erasure", *line] for line in self.lines],
+            "progress": _last_progress(self.folder / PROGRESS),
+            "messages": _tail(self.folder / MESSAGES),
+            "output": _tail(self.folder / OUTPUT),
+            "exit": result.get("exit"),
+            "looks": [file.name for file in sorted(self._run.glob(f"{LOOK}*.png"))],
+            "can_resume": self.state in ("stopped", "failed", "lost")
+            and self.lines[0][0] == "erase",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """All jobs of a folder of runs."""
+
+    runs: Path
+
+    def start(self, title: str, lines: Sequence[Sequence[str]], run: str) -> Job:
+        """Write a job down and start its process, which waits until the older ones have ended."""
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        folder = self.runs / FOLDER / name
+        folder.mkdir(parents=True)
+        job = Job(folder, title, tuple(tuple(line) for line in lines), run)
+        with atomic(folder / JOB) as part:
+            part.write_text(
+                json.dumps({"title": title, "lines": job.lines, "run": run}), encoding="utf-8"
+            )
+        subprocess.Popen(
+            [sys.executable, "-m", "pipelines.ui.job_process", str(folder.resolve())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return job
+
+    def all(self) -> Iterator[Job]:
+        """Every job, the oldest first."""
+        folder = self.runs / FOLDER
+        for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+            about = _read(entry / JOB)
+            if about is not None:
+                lines = tuple(tuple(line) for line in about["lines"])
+                yield Job(entry, about["title"], lines, about["run"])
+
+    def named(self, name: str) -> Job:
+        """One job.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        for job in self.all():
+            if job.name == name:
+                return job
+        raise ConfigError(f"there is no job {name[:80]!r}; reload the page")
+
+    def stop(self, name: str) -> None:
+        """Ask a job to end: its command saves what is finished, as at Ctrl-C.
+
+        Raises:
+            ConfigError: there is no such job, or it has ended.
+        """
+        job = self.named(name)
+        if job.state == "waiting":
+            with atomic(job.folder / RESULT) as part:
+                part.write_text(json.dumps({"state": "stopped", "exit": None}), encoding="utf-8")
+            return
+        process = _read(job.folder / PROCESS)
+        if job.state != "running" or process is None:
+            raise ConfigError(f"the job {job.title!r} has ended; nothing was stopped")
+        with suppress(ProcessLookupError):
+            os.killpg(process["pid"], signal.SIGINT)
+
+    def resume(self, name: str) -> Job:
+        """Start an erasure that was cut again, where it stood.
+
+        Raises:
+            ConfigError: there is no such job, or it cannot be resumed.
+        """
+        job = self.named(name)
+        if not job.facts()["can_resume"]:
+            raise ConfigError(f"the job {job.title!r} is not one that can go on")
+        begun = (self.runs / job.run / "recipe.toml").is_file()
+        line = [*job.lines[0], *(["--resume"] if begun and "--resume" not in job.lines[0] else [])]
+        return self.start(job.title, [line], job.run)
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content
+
+
+def _runs(process: Mapping[str, Any]) -> bool:
+    """Whether the process is the one that was written down: its number may be another's by now."""
+    return started(process["pid"]) == process["started"] != ""
+
+
+def started(pid: int) -> str:
+    """When a process was started, in the system's own ticks; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _last_progress(file: Path) -> dict[str, Any] | None:
+    lines = _tail(file).splitlines()
+    for line in reversed(lines):
+        with suppress(ValueError):
+            value = json.loads(line)
+            if isinstance(value, dict):
+                return value
+    return None
+
+
+def _tail(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            stream.seek(max(0, file.stat().st_size - _TAIL))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""

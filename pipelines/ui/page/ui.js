@@ -1,0 +1,348 @@
+// The page over the command line. All text comes in as text nodes, never as markup.
+
+const $ = (id) => document.getElementById(id);
+const state = { setup: null, run: null, facts: null, jobs: [], shown: "", curve: new Map() };
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false && child !== "").map((c) => (c instanceof Node ? c : String(c))));
+  return element;
+}
+
+function say(text, bad = false) {
+  $("said").textContent = text;
+  $("said").className = bad ? "bad" : "";
+}
+
+async function ask(path, values) {
+  const options = values === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(values) };
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch {
+    throw new Error("the server of this page does not answer; start erasure ui again (jobs run on)");
+  }
+  const content = await answer.json().catch(() => ({ error: "the answer could not be read; reload the page" }));
+  if (!answer.ok) throw new Error(content.error);
+  return content;
+}
+
+const guarded = (work) => async (event) => {
+  event?.preventDefault();
+  const button = event?.currentTarget instanceof HTMLButtonElement ? event.currentTarget : null;
+  if (button) button.disabled = true;
+  try {
+    await work(event);
+  } catch (error) {
+    say(error.message, true);
+  } finally {
+    if (button) button.disabled = false;
+  }
+};
+
+const minutes = (value) => (value < 1 ? "under a minute" : `about ${Math.round(value)} min`);
+const bytes = (value) => `${(value / 1e9).toFixed(value < 1e10 ? 2 : 1)} GB`;
+const percent = (share) => (share === null || share === undefined ? "" : `${(100 * share).toFixed(1)} %`);
+const counted = (value) => (value === null || value === undefined ? "?" : value.toLocaleString("en"));
+const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+
+// The form
+
+function form() {
+  const more = {};
+  for (const input of $("settings").querySelectorAll("input")) if (input.value) more[input.name] = input.value;
+  return {
+    model: $("hub").value.trim() || $("model").value,
+    concepts: $("concepts").value.split(",").map((c) => c.trim()).filter(Boolean),
+    intent: document.querySelector("input[name=intent]:checked").value,
+    method: $("method").value, instead: $("instead").value,
+    density: $("density").value.trim(), watch: $("watch").value.trim(), steps: $("steps").value.trim(), name: $("name").value.trim(), more,
+  };
+}
+
+function fillForm() {
+  $("model").replaceChildren(...state.setup.models.map((model) => make("option", { value: model }, model)));
+  $("method").replaceChildren(...state.setup.methods.map((m) => make("option", { value: m.name }, m.name)));
+  $("intents").replaceChildren(...Object.entries(state.setup.intents).map(([name, title], n) =>
+    make("label", {}, make("input", { type: "radio", name: "intent", value: name, checked: n === 0 }), title)));
+  fillMethod();
+}
+
+function fillMethod() {
+  const method = state.setup.methods.find((m) => m.name === $("method").value);
+  $("method-more").textContent = method.title;
+  const fields = Object.entries(method.settings).filter(([name]) => name !== "steps");
+  $("settings").replaceChildren(...fields.map(([name, setting]) =>
+    make("label", { title: setting.about ?? "" }, `${name} (${setting.type})`, make("input", { name, placeholder: setting.default }))));
+}
+
+let nameWasTyped = false;
+function suggestName() {
+  if (nameWasTyped) return;
+  const words = $("concepts").value.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 40);
+  const taken = new Set(state.runs.map((run) => run.name).concat(state.jobs.map((job) => job.run)));
+  let name = words || "run";
+  for (let n = 2; taken.has(name); n += 1) name = `${words}-${n}`;
+  $("name").value = name;
+}
+
+let asked = 0;
+async function showLine() {
+  const turn = (asked += 1);
+  try {
+    const answer = await ask("api/line", form());
+    if (turn === asked) $("line").textContent = answer.line.map(quoted).join(" ");
+  } catch (error) {
+    if (turn === asked) $("line").textContent = error.message;
+  }
+}
+
+const changed = () => { $("bill").replaceChildren(); suggestName(); showLine(); };
+
+async function showPrice() {
+  $("bill").replaceChildren(make("p", { class: "more" }, "The model is opened to count; a moment."));
+  try {
+    const bill = await ask("api/price", form());
+    const rows = bill.stages.filter((stage) => stage.minutes > 0).map((stage) =>
+      make("tr", {}, make("td", {}, stage.name), make("td", { class: "n" }, minutes(stage.minutes)), make("td", { class: "n" }, bytes(stage.main))));
+    $("bill").replaceChildren(
+      make("p", {}, `${minutes(bill.minutes)}, ${bytes(bill.device || bill.main)} of memory (${bytes(bill.free)} is free), ${bytes(bill.disk)} on the disk.`),
+      make("table", {}, make("tbody", {}, ...rows)),
+      ...bill.notes.map((note) => make("p", { class: "more" }, note)));
+  } catch (error) {
+    $("bill").replaceChildren(make("p", { class: "bad" }, error.message));
+  }
+}
+
+// Jobs
+
+const shown = { waiting: "waits", running: "runs", done: "done", failed: "failed", stopped: "stopped", lost: "ended without a word" };
+
+function curve(points) {
+  if (points.length < 2) return null;
+  const values = points.map((p) => p[1]);
+  const low = Math.min(...values), high = Math.max(...values), first = points[0][0], last = points.at(-1)[0];
+  const path = points.map(([x, y]) => `${(300 * (x - first)) / Math.max(1, last - first)},${85 - (80 * (y - low)) / Math.max(1e-12, high - low)}`);
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 300 90");
+  svg.setAttribute("class", "curve");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-label", `loss from ${values[0].toPrecision(3)} to ${values.at(-1).toPrecision(3)}`);
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  line.setAttribute("d", `M${path.join("L")}`);
+  svg.append(line);
+  return svg;
+}
+
+function remember(job) {
+  const loss = /loss ([\d.e+-]+)/.exec(job.progress?.note ?? "");
+  if (!loss || job.state !== "running") return [];
+  const points = state.curve.get(job.name) ?? [];
+  if (points.at(-1)?.[0] !== job.progress.done) points.push([job.progress.done, Number(loss[1])]);
+  state.curve.set(job.name, points);
+  return points;
+}
+
+function jobItem(job) {
+  const p = job.state === "running" ? job.progress : null;
+  const left = p && p.done > 0 ? (p.seconds / p.done) * (p.total - p.done) : null;
+  const trouble = ["failed", "lost"].includes(job.state);
+  const last = job.messages.trim().split("\n").at(-1) ?? "";
+  return make("li", {},
+    make("div", {}, make("strong", {}, job.title), " ", make("span", { class: trouble ? "bad" : "more" }, shown[job.state])),
+    p && make("div", {}, `${p.stage} ${p.done} of ${p.total}${left === null ? "" : `, ${minutes(left / 60)} left in this stage`} ${p.note}`,
+      make("progress", { max: Math.max(1, p.total), value: p.done, "aria-label": p.stage })),
+    curve(remember(job)),
+    ["running", "done"].includes(job.state) && job.lines[0][1] === "erase" && job.looks.length > 0 && make("figure", {}, covering(job.name, isUnsafe(job.title), "pair wide",
+      make("img", { class: "whole", alt: `pictures at ${job.looks.at(-1)}: the concept above, neighbours below`, src: `file/${encodeURIComponent(job.run)}/${job.looks.at(-1)}` })),
+      make("figcaption", {}, `step ${Number(job.looks.at(-1).replace(/\D/g, ""))}: the concept above, what is to stay below`)),
+    trouble && make("p", { class: "bad" }, last),
+    make("details", {}, make("summary", {}, "command and messages"),
+      ...job.lines.map((line) => make("pre", {}, line.map(quoted).join(" "))), make("pre", {}, job.messages || "nothing yet"), job.output && make("pre", {}, job.output)),
+    make("div", { class: "buttons" },
+      ["running", "waiting"].includes(job.state) && make("button", { type: "button", onclick: guarded(async () => { await ask(`api/stop/${job.name}`, {}); await look(); }) }, "Stop"),
+      job.can_resume && make("button", { type: "button", onclick: guarded(async () => { await ask(`api/resume/${job.name}`, {}); await look(); }) }, "Resume")) || null);
+}
+
+function showJobs() {
+  const open = new Set([...$("jobs").querySelectorAll("details[open]")].map((d) => d.closest("li").dataset.name));
+  const focused = document.activeElement?.closest?.("#jobs li")?.dataset.name;
+  const items = [...state.jobs].reverse().map((job) => {
+    const item = jobItem(job);
+    item.dataset.name = job.name;
+    if (open.has(job.name)) item.querySelector("details").open = true;
+    return item;
+  });
+  $("jobs").replaceChildren(...(items.length ? items : [make("li", { class: "more" }, "None yet.")]));
+  if (focused) $("jobs").querySelector(`[data-name="${CSS.escape(focused)}"] button, [data-name="${CSS.escape(focused)}"] summary`)?.focus();
+}
+
+// Runs
+
+function showRuns() {
+  const items = state.runs.map((run) => make("li", {},
+    make("button", { type: "button", "aria-pressed": String(run.name === state.run), onclick: guarded(() => choose(run.name)) },
+      make("span", {}, run.name), make("span", { class: "more" }, run.finished ? run.method : "not finished"))));
+  $("runs").replaceChildren(...(items.length ? items : [make("li", { class: "more" }, "None yet: erase something.")]));
+}
+
+const pictures = new Map();
+function picture(address) {
+  if (!pictures.has(address)) {
+    pictures.set(address, new Promise((resolve, reject) => {
+      const image = new Image();
+      image.onload = () => resolve(image);
+      image.onerror = () => reject(new Error("a picture could not be read"));
+      image.src = address;
+    }));
+  }
+  return pictures.get(address);
+}
+
+function cut(address, [left, top, right, bottom]) {
+  const canvas = make("canvas", { width: right - left, height: bottom - top });
+  picture(address).then((image) => canvas.getContext("2d").drawImage(image, left, top, right - left, bottom - top, 0, 0, right - left, bottom - top)).catch((error) => say(error.message, true));
+  return canvas;
+}
+
+const addressOf = (run, cell) => `file/${encodeURIComponent(run)}/${encodeURIComponent(cell.file)}`;
+
+// Pictures of an unsafe concept stay blurred until their button is pressed.
+const uncovered = new Set();
+function covering(name, unsafe, kind, ...shownInside) {
+  const covered = unsafe && !uncovered.has(name);
+  const box = make("div", { class: covered ? `${kind} covered` : kind }, ...shownInside);
+  if (covered) box.append(make("button", { class: "uncover", type: "button", onclick: (event) => { uncovered.add(name); box.classList.remove("covered"); event.currentTarget.remove(); } }, "show"));
+  return box;
+}
+
+function pair(run, before, after, covered, other = run) {
+  const top = cut(addressOf(other, after), after.box);
+  const title = `${before.prompt}, seed ${before.seed}`;
+  const box = covering(`${run} ${other} ${before.file} ${title}`, covered, "pair", cut(addressOf(run, before), before.box), top);
+  const slide = (share) => { top.style.clipPath = `inset(0 0 0 ${share}%)`; };
+  slide(50);
+  return make("figure", {}, box,
+    make("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": `before and after: ${title}`, oninput: (event) => slide(event.target.value) }),
+    make("figcaption", {}, `${title}: ${before.caption || "before"} → ${after.caption || "after"}`));
+}
+
+function pairs(run, cells, covered) {
+  const found = [];
+  for (let n = 0; n + 1 < cells.length; n += 2) if (cells[n].heading === "before") found.push(pair(run, cells[n], cells[n + 1], covered));
+  return make("div", { class: "pairs" }, ...found);
+}
+
+// What two runs made of the same prompt and seed, one on the other.
+function beside(run, other) {
+  const key = (cell) => `${cell.seed} ${cell.prompt}`;
+  const theirs = new Map(other.cells.filter((cell) => cell.heading === "after").map((cell) => [key(cell), cell]));
+  const both = run.cells.filter((cell) => cell.heading === "after" && theirs.has(key(cell)));
+  if (!both.length) return make("p", { class: "more" }, "The two runs have no prompt and seed in common.");
+  return make("div", { class: "pairs" }, ...both.map((cell) => pair(run.name, cell, theirs.get(key(cell)), unsafe(run) || unsafe(other), other.name)));
+}
+
+function comparison(run) {
+  const others = state.runs.filter((other) => other.finished && other.name !== run.name);
+  if (!others.length) return null;
+  const place = make("div", {});
+  const select = make("select", { "aria-label": "the other run", onchange: guarded(async () => {
+    place.replaceChildren(select.value ? beside(run, await ask(`api/runs/${encodeURIComponent(select.value)}`)) : "");
+  }) }, make("option", { value: "" }, "choose a run"), ...others.map((other) => make("option", { value: other.name }, `${other.name} (${other.method})`)));
+  return make("div", {}, make("h3", {}, "Beside another run: left this one, right the other"), select, place);
+}
+
+const isUnsafe = (text) => /nud|naked|nsfw|sex|porn|gore|blood|corpse/i.test(text);
+const unsafe = (run) => run.concepts.some(isUnsafe);
+
+async function choose(name) {
+  state.run = name;
+  state.shown = "";
+  showRuns();
+  await showRun();
+}
+
+function action(name, title, values, about) {
+  return make("button", { type: "button", title: about ?? "", onclick: guarded(async () => { await ask(`api/do/${name}`, values()); say(`${title}: started, see Jobs`); await look(); }) }, title);
+}
+
+async function showRun() {
+  if (!state.run) return;
+  const run = await ask(`api/runs/${encodeURIComponent(state.run)}`);
+  const text = JSON.stringify(run);
+  if (text === state.shown) return;
+  state.shown = text;
+  const rest = run.total - run.moved;
+  const ownPrompt = make("input", { id: "own-prompt", value: `an image of a ${run.concepts[0] ?? "church"}`, "aria-label": "your own prompt" });
+  const ownSeed = make("input", { id: "own-seed", value: "0", inputmode: "numeric", "aria-label": "its seed" });
+  const e = run.evaluation, a = run.audit;
+  $("run").replaceChildren(
+    make("h3", {}, `${run.name}: ${run.concepts.join(", ") || "not finished"}`),
+    run.moved !== null && make("p", { class: run.unselected_identical ? "good" : "" },
+      `${counted(run.moved)} weights moved${run.unselected_identical ? `, all ${counted(rest)} others bit-identical` : ""}.`),
+    run.verdict && make("p", {}, run.verdict),
+    run.edits.length > 1 && make("p", { class: "more" }, `Edits, oldest first: ${run.edits.map((edit) => `${edit.concepts.join(", ")} (${edit.method})`).join("; ")}`),
+    run.finished && make("div", {}, make("h3", {}, "Before and after"), pairs(run.name, run.cells, unsafe(run)),
+      make("h3", {}, "Your own prompt on both, one seed"),
+      make("div", { class: "two" }, ownPrompt, ownSeed),
+      make("div", { class: "buttons" }, action("draw", "Draw", () => ({ run: run.name, prompt: ownPrompt.value, seed: ownSeed.value }))),
+      ...run.drawings.slice(0, 6).map((drawing) => pairs(drawing.run, drawing.cells, unsafe(run))),
+      make("h3", {}, "Numbers"),
+      e && make("p", {}, e.verdict),
+      e && make("table", {}, make("tbody", {}, ...e.rates.map((rate) => make("tr", {}, make("td", {}, rate.name.toUpperCase()), make("td", { class: "n" }, percent(rate.after)), make("td", { class: "n" }, rate.interval ? `${percent(rate.interval[0])} to ${percent(rate.interval[1])}` : ""))))),
+      e && make("p", {}, make("a", { href: `file/${encodeURIComponent(e.run)}/${e.page}`, target: "_blank" }, "the whole report")),
+      a && make("p", {}, a.sentence),
+      a && make("p", {}, make("a", { href: `file/${encodeURIComponent(a.run)}/${a.page}`, target: "_blank" }, "the whole audit")),
+      make("div", { class: "buttons" },
+        action("evaluate", "Evaluate", () => ({ run: run.name }), "Plain prompts, judged and counted"),
+        action("audit", "Audit", () => ({ run: run.name, concept: run.concepts.at(-1) }), "The quick attacks, with controls")),
+      comparison(run),
+      make("h3", {}, "Take it away, or take it back"),
+      make("div", { class: "buttons" },
+        action("export", "File", () => ({ run: run.name, to: "file", dtype: "fp16" }), "For ComfyUI and A1111, fp16"),
+        action("export", "Folder", () => ({ run: run.name, to: "folder", dtype: "" }), "For diffusers"),
+        action("export", "Patch", () => ({ run: run.name, to: "patch", dtype: "" }), "Only the edit"),
+        action("undo", "Undo", () => ({ run: run.name }), "Writes the base again, to the bit, beside the run")),
+      make("h3", {}, "Losses"), curve(run.losses) ?? make("p", { class: "more" }, "This method has none."),
+      ...run.pictures.filter((name) => name === "density.png").map((name) => make("img", { class: "whole", loading: "lazy", alt: "share of the mask in each block", src: `file/${encodeURIComponent(run.name)}/${name}` }))));
+}
+
+// What changes by itself
+
+async function look() {
+  const [jobs, runs] = await Promise.all([ask("api/jobs"), ask("api/runs")]);
+  const ended = state.jobs.filter((old) => ["running", "waiting"].includes(old.state) && !["running", "waiting"].includes(jobs.jobs.find((job) => job.name === old.name)?.state));
+  state.jobs = jobs.jobs;
+  state.runs = runs.runs;
+  showJobs();
+  showRuns();
+  for (const job of ended) {
+    const now = state.jobs.find((other) => other.name === job.name);
+    if (!now) continue;
+    say(`${now.title}: ${shown[now.state]}`, now.state !== "done");
+    if (now.state === "done" && (!state.run || now.run === state.run)) await choose(now.run);
+  }
+}
+
+async function watch() {
+  try {
+    if (!document.hidden) await look();
+  } catch (error) {
+    say(error.message, true);
+  }
+  setTimeout(watch, 1000);
+}
+
+state.runs = [];
+$("form").addEventListener("submit", guarded(async () => { const job = await ask("api/do/erase", form()); say(`${job.title}: ${shown[job.state]}`); nameWasTyped = false; await look(); suggestName(); }));
+$("price").addEventListener("click", guarded(showPrice));
+$("copy").addEventListener("click", guarded(async () => { await navigator.clipboard.writeText($("line").textContent); say("copied"); }));
+$("name").addEventListener("input", () => { nameWasTyped = $("name").value !== ""; showLine(); });
+$("method").addEventListener("change", fillMethod);
+$("form").addEventListener("input", (event) => { if (event.target !== $("name")) changed(); });
+guarded(async () => { state.setup = await ask("api/setup"); fillForm(); await look(); suggestName(); showLine(); watch(); })();

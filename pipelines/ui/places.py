@@ -1,0 +1,90 @@
+"""Where the page may read and write: the folder of runs and the folders of models, nothing else."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from erasure.errors import ConfigError
+from pipelines.early import DEMO
+
+_BARE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The folders that were given when the page was started."""
+
+    runs: Path
+    """Where runs are written; also what the list of runs shows."""
+    models: tuple[Path, ...] = ()
+    """Folders in which models lie."""
+
+    def new_run(self, name: str) -> Path:
+        """The folder of a run that is to be made.
+
+        Raises:
+            ConfigError: the name is no bare name.
+        """
+        if not _BARE.fullmatch(name):
+            raise ConfigError(
+                f"the name {name[:80]!r} is not one of letters, digits, dots, dashes and "
+                "underscores that begins with a letter or a digit; choose another"
+            )
+        return self.runs / name
+
+    def run(self, name: str) -> Path:
+        """The folder of a run that is there.
+
+        Raises:
+            ConfigError: there is no such run.
+        """
+        folder = self.new_run(name)
+        if not folder.is_dir() or folder.is_symlink():
+            raise ConfigError(
+                f"there is no run {name!r} in {self.runs.name}; reload the list of runs"
+            )
+        return folder
+
+    def file(self, name: str, path: str) -> Path:
+        """A file of a run, by its path within the run's folder.
+
+        Raises:
+            ConfigError: there is none, or the path leads out of the folder.
+        """
+        folder = self.run(name).resolve()
+        try:
+            file = (folder / path).resolve()
+        except (OSError, ValueError) as err:
+            raise ConfigError(f"the run {name!r} has no file of that name") from err
+        if not file.is_relative_to(folder) or not file.is_file():
+            raise ConfigError(f"the run {name!r} has no file {path[:80]!r}")
+        return file
+
+    def known_models(self) -> Iterator[str]:
+        """What may stand in the field of the model: the demo, and what lies in the folders."""
+        yield DEMO
+        for folder in self.models:
+            for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if entry.suffix == ".safetensors" or (entry / "model_index.json").is_file():
+                    yield str(entry)
+        for folder in sorted(self.runs.iterdir()) if self.runs.is_dir() else ():
+            if (folder / "model" / "model_index.json").is_file():
+                yield str(folder)
+
+    def model(self, asked: str) -> str:
+        """The model that was asked for.
+
+        Raises:
+            ConfigError: it is neither the demo nor in one of the folders nor an id on the hub.
+        """
+        if asked in self.known_models():
+            return asked
+        if _HUB_ID.fullmatch(asked) and not Path(asked).exists():
+            return asked
+        raise ConfigError(
+            f"{asked[:80]!r} is not demo, not a model in the folders that the page was started "
+            "with, and no id of the hub; start the page with --models FOLDER to add a folder"
+        )

@@ -1,0 +1,191 @@
+"""The server of the page: the standard library's, one machine, one token.
+
+The page has no library and no build step, and asks nothing of any network, so a framework would
+bring only more that can be attacked. What is checked of every request: the address begins with
+the token, the Host is the one the server was started on, a foreign Origin is refused, and a POST is
+JSON of at most a few kilobytes. A page elsewhere therefore cannot ask, and cannot read the answer.
+"""
+
+import hmac
+import json
+import mimetypes
+import secrets
+import sys
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from erasure.errors import ConfigError, ErasureError
+from pipelines.ui import actions
+from pipelines.ui.jobs import Jobs
+from pipelines.ui.places import Places
+from pipelines.ui.runs import all_runs, one_run
+
+PAGE: Final = Path(__file__).parent / "page"
+_FILES: Final = {"": "index.html", "ui.css": "ui.css", "ui.js": "ui.js"}
+_KINDS: Final = (".png", ".html", ".csv", ".json", ".toml")
+"""Files of a run that the page shows."""
+_LARGEST: Final = 65_536
+"""Bytes of a request."""
+_OWN: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+_REPORT: Final = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
+    "style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
+)
+"""A report is one file with its own script; in the sandbox it has no origin, so it can ask nothing
+of this server."""
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one page for one person."""
+
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, places: Places) -> None:
+        super().__init__((host, port), _Handler)
+        self.places = places
+        self.jobs = Jobs(places.runs)
+        self.token = secrets.token_urlsafe(24)
+        names = {host, "localhost"} if host == "127.0.0.1" else {host}
+        self.hosts = frozenset(f"{name}:{self.server_port}" for name in names)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Say nothing of a page that was closed while it was answered."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+    @property
+    def address(self) -> str:
+        """What to open; whoever has it may use the page."""
+        host = str(self.server_address[0])
+        return f"http://{host}:{self.server_port}/{self.token}/"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+    server_version = "erasure"
+    sys_version = ""
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._answer(self._get)
+
+    def do_POST(self) -> None:
+        self._answer(self._post)
+
+    def _answer(self, handle: Any) -> None:  # noqa: ANN401
+        path = self._allowed()
+        if path is None:
+            self._send(HTTPStatus.NOT_FOUND, b"There is nothing here.\n", "text/plain")
+            return
+        try:
+            handle(path)
+        except ErasureError as err:
+            self._json(HTTPStatus.BAD_REQUEST, {"error": str(err)})
+
+    def _allowed(self) -> str | None:
+        """The path behind the token; None where the request is not the page's own."""
+        if self.headers.get("Host", "") not in self.server.hosts:
+            return None
+        origin = self.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc not in self.server.hosts:
+            return None
+        token, _, path = urlsplit(self.path).path.lstrip("/").partition("/")
+        if not hmac.compare_digest(token.encode(), self.server.token.encode()):
+            return None
+        return unquote(path)
+
+    def _get(self, path: str) -> None:
+        first, _, rest = path.partition("/")
+        if path in _FILES:
+            file = PAGE / _FILES[path]
+            self._send(HTTPStatus.OK, file.read_bytes(), _kind(file), policy=_OWN)
+        elif path == "api/setup":
+            self._json(HTTPStatus.OK, actions.setup(self.server.places))
+        elif path == "api/jobs":
+            jobs = [job.facts() for job in self.server.jobs.all()]
+            self._json(HTTPStatus.OK, {"jobs": jobs[-50:]})
+        elif path == "api/runs":
+            self._json(HTTPStatus.OK, {"runs": list(all_runs(self.server.places))})
+        elif path.startswith("api/runs/"):
+            self._json(HTTPStatus.OK, one_run(self.server.places, path.removeprefix("api/runs/")))
+        elif first == "file":
+            self._file(*rest.split("/", 1))
+        else:
+            raise ConfigError("the page asked for something that is not there; reload it")
+
+    def _post(self, path: str) -> None:
+        values = self._body()
+        kind, _, name = path.removeprefix("api/").partition("/")
+        places, jobs = self.server.places, self.server.jobs
+        if path == "api/line":
+            self._json(HTTPStatus.OK, actions.line_of(places, values))
+        elif path == "api/price":
+            self._json(HTTPStatus.OK, actions.price(places, values))
+        elif kind == "do" and name in actions.ACTIONS:
+            self._json(HTTPStatus.OK, actions.ACTIONS[name](places, jobs, values).facts())
+        elif kind == "stop":
+            jobs.stop(name)
+            self._json(HTTPStatus.OK, {})
+        elif kind == "resume":
+            self._json(HTTPStatus.OK, jobs.resume(name).facts())
+        else:
+            raise ConfigError("the page asked for something that cannot be done; reload it")
+
+    def _body(self) -> dict[str, Any]:
+        """The object that was sent.
+
+        Raises:
+            ConfigError: it is no JSON object, or too long.
+        """
+        length = self.headers.get("Content-Length", "")
+        is_json = self.headers.get_content_type() == "application/json"
+        if not is_json or not length.isdigit() or int(length) > _LARGEST:
+            self.close_connection = True  # what was not read would be taken for the next request
+            raise ConfigError(f"a request must be JSON of at most {_LARGEST:,} bytes")
+        try:
+            values = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError) as err:
+            raise ConfigError("the request is no JSON; reload the page") from err
+        if not isinstance(values, dict):
+            raise ConfigError("the request is no JSON object; reload the page")
+        return values
+
+    def _file(self, run: str, path: str = "") -> None:
+        file = self.server.places.file(run, path)
+        if file.suffix not in _KINDS:
+            raise ConfigError(f"{file.name[:80]!r} is not a kind of file that the page shows")
+        policy = _REPORT if file.suffix == ".html" else "default-src 'none'; sandbox"
+        self._send(HTTPStatus.OK, file.read_bytes(), _kind(file), policy=policy)
+
+    def _json(self, status: HTTPStatus, value: Mapping[str, Any]) -> None:
+        content = json.dumps(value, ensure_ascii=False, default=str).encode()
+        self._send(status, content, "application/json")
+
+    def _send(
+        self, status: HTTPStatus, content: bytes, kind: str, *, policy: str = "default-src 'none'"
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Security-Policy", policy)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401
+        """Say nothing of a request: its address holds the token."""
+
+
+def _kind(file: Path) -> str:
+    kind = mimetypes.guess_type(file.name)[0] or "text/plain"
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind

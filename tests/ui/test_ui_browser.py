@@ -1,0 +1,149 @@
+"""The page in headless Chromium: what is shown, by keys, narrow, dark; a whole erasure."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.contrast import CONTRAST
+
+from pipelines.ui.server import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+@pytest.fixture
+def shown(browser: "Browser", server: Server) -> "Iterator[Callable[..., Page]]":
+    """Open the page of the server; nothing may go wrong in it, and nothing leaves the machine."""
+    told: list[str] = []
+    contexts = []
+
+    def open_page(width: int = 1400, height: int = 1000, **options: Any) -> "Page":  # noqa: ANN401
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda error: told.append(str(error)))
+        page.on("dialog", lambda dialog: (told.append("a dialog"), dialog.dismiss()))
+        page.goto(server.address)
+        page.locator("#runs button").first.wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert told == []
+
+
+def test_a_run_is_shown_with_its_proof_and_its_pictures(shown: "Callable[..., Page]") -> None:
+    page = shown()
+    page.locator("#runs button").first.click()
+    proof = page.locator("#run p.good")
+    proof.wait_for()
+    assert "others bit-identical" in proof.inner_text()
+    assert page.locator("#run .pair").count() > 0
+    assert "--concept=church" in page.locator("#line").inner_text()
+
+
+def test_names_from_files_are_text_and_never_markup(
+    shown: "Callable[..., Page]", runs: Path
+) -> None:
+    record = json.loads((runs / "church" / "erasure.json").read_text())
+    markup = "<img src=x onerror=alert(1)>"
+    for edit in record["edits"]:
+        edit["concept"] = markup
+    for cell in record["grid"]["cells"]:
+        cell["prompt"] = markup
+    (runs / "church" / "erasure.json").write_text(json.dumps(record))
+    page = shown()
+    page.locator("#runs button").first.click()
+    page.locator("#run h3").first.wait_for()
+    assert markup in page.locator("#run h3").first.inner_text()
+    assert page.locator("#run img[src=x]").count() == 0
+
+
+def test_the_whole_page_is_used_by_keys_alone(shown: "Callable[..., Page]") -> None:
+    page = shown()
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.name"))
+    assert {"model", "concepts", "intent", "method", "name", "price", "start"} <= reached
+    page.locator("#runs button").first.focus()
+    page.keyboard.press("Enter")
+    slider = page.locator("#run input[type=range]").first
+    slider.wait_for()
+    slider.focus()
+    page.keyboard.press("End")
+    assert slider.input_value() == "100"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_it_without_scrolling_sideways(
+    shown: "Callable[..., Page]", scheme: str
+) -> None:
+    page = shown(390, 800, color_scheme=scheme)
+    page.locator("#runs button").first.click()
+    page.locator("#run .pair").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for place in (".more", "#runs button span", "#run p.good", "button.strong", "figcaption"):
+        assert page.locator(place).first.evaluate(CONTRAST) >= 4.5, place
+
+
+def test_pictures_of_an_unsafe_concept_are_covered_until_they_are_clicked(
+    shown: "Callable[..., Page]", runs: Path
+) -> None:
+    record = json.loads((runs / "church" / "erasure.json").read_text())
+    for edit in record["edits"]:
+        edit["concept"] = "nudity"
+    (runs / "church" / "erasure.json").write_text(json.dumps(record))
+    page = shown()
+    page.locator("#runs button").first.click()
+    first = page.locator("#run .pair").first
+    first.wait_for()
+    assert "blur" in first.locator("canvas").first.evaluate("e => getComputedStyle(e).filter")
+    first.locator("button").click()
+    assert first.locator("canvas").first.evaluate("e => getComputedStyle(e).filter") == "none"
+
+
+def test_what_is_refused_is_said_on_the_page(shown: "Callable[..., Page]") -> None:
+    page = shown()
+    page.locator("#name").fill("church")
+    page.locator("#start").click()
+    page.locator("#said.bad").wait_for()
+    assert "already" in page.locator("#said").inner_text()
+
+
+def test_a_second_tab_sees_the_same_jobs(shown: "Callable[..., Page]", server: Server) -> None:
+    one, two = shown(), shown()
+    server.jobs.start("look at the prompts", [["prompts"]], "church")
+    for page in (one, two):
+        page.locator("#jobs li", has_text="look at the prompts").wait_for()
+
+
+@pytest.mark.slow  # erases a church from the demo
+def test_an_erasure_of_the_demo_is_clicked_through(
+    shown: "Callable[..., Page]", server: Server
+) -> None:
+    page = shown()
+    page.locator("#method").select_option("uce")
+    page.locator("#concepts").fill("church")
+    page.locator("#name").fill("by-uce")
+    page.locator("#price").click()
+    page.locator("#bill table").wait_for(timeout=120_000)
+    page.locator("#start").click()
+    page.locator("#jobs .more", has_text="done").wait_for(timeout=900_000)
+    page.locator("#run p.good").wait_for()
+    page.locator("#own-prompt").fill("a sketch of a church")
+    page.get_by_role("button", name="Draw").click()
+    page.locator("figcaption", has_text="a sketch of a church, seed 0").wait_for(timeout=300_000)
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#jobs li')].some("
+        "(e) => e.textContent.includes('undo by-uce') && e.textContent.includes('done'))",
+        timeout=300_000,
+    )
+    undone = server.places.runs / "by-uce-undone"
+    assert (undone / "model_index.json").is_file()
