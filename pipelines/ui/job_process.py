@@ -51,4 +51,7 @@ def _write(file: Path, content: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
+    if os.fork():
+        os._exit(0)  # so that who started the job neither waits for it nor has to bury it
+    os.setsid()
     main(Path(sys.argv[1]))

@@ -103,12 +103,12 @@ class Jobs:
             part.write_text(
                 json.dumps({"title": title, "lines": job.lines, "run": run}), encoding="utf-8"
             )
-        subprocess.Popen(
+        subprocess.run(  # it leaves at once a process that is no child of this one
             [sys.executable, "-m", "pipelines.ui.job_process", str(folder.resolve())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            check=True,
         )
         return job
 
@@ -177,11 +177,17 @@ def _runs(process: Mapping[str, Any]) -> bool:
 
 
 def started(pid: int) -> str:
-    """When a process was started, in the system's own ticks; empty where there is none."""
+    """When a process was started, in the system's own ticks; empty where there is none. Where the
+    system does not say when, a word that it is there."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
     except (OSError, IndexError):
+        pass
+    try:
+        os.kill(pid, 0)
+    except OSError:
         return ""
+    return "at some time"
 
 
 def _last_progress(file: Path) -> dict[str, Any] | None:

