@@ -177,14 +177,15 @@ def markdown(cells: Sequence[dict[str, Any]], concepts: Sequence[str]) -> str:
     """The table: a row a cell."""
     rest = ("other objects", "other styles")
     heads = ["method", "way", *(f"{name} recognised" for name in concepts), *rest]
-    heads += ["passes forward / back", "seconds"]
+    heads += ["passes forward / back", "prompts read", "seconds"]
     lines = [f"| {' | '.join(heads)} |", f"| {' | '.join('---' for _ in heads)} |"]
     for cell in cells:
         work = cell["work"]
         row = [f"`{cell['method']}`", cell["way"]]
         row += [_recognised(cell["concepts"].get(name)) for name in concepts]
         row += list(_rest(cell["rest"], rest))
-        row += [f"{work['forward']:,} / {work['backward']:,}", str(cell["seconds"])]
+        row += [f"{work['forward']:,} / {work['backward']:,}", f"{work['text']:,}"]
+        row.append(str(cell["seconds"]))
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
