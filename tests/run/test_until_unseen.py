@@ -10,18 +10,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from support.console import Said, erasure
 from support.forked import forked, run_line
 
 from erasure import verify
-from erasure.checkpoints import read_checkpoint
-from erasure.training.unseen import Curve, Look
+from erasure.architectures.building import build_network
+from erasure.checkpoints import Checkpoint, read_checkpoint
+from erasure.training.unseen import Curve, InTraining, Look
 from eval.judges.judge import Guess, Judgement
-from pipelines.configs.settings import EraseRecipe
+from pipelines.configs.settings import DrawingConfig, EraseRecipe
+from pipelines.drawing.generation import Request
+from pipelines.process.processes import Processes
 from pipelines.run import erasing
 from pipelines.run.cell_judge import CellJudge
-from pipelines.run.looking import curve_said
+from pipelines.run.looking import JudgingEye, curve_said, write_curve
 from prompts.concepts.plan import ConceptPlan
 
 SHOWN, KEPT = 2, 3
@@ -181,6 +185,46 @@ def test_what_is_said_of_a_curve_tells_destroyed_from_forgotten() -> None:
                          "not forgotten")  # fmt: skip
     never = curve_said(Curve((*looks[:1], replace(looks[1], recognised=2))), "church")
     assert never.startswith("church is recognised in 2 of 4 pictures at the last look (step 5)")
+
+
+class Detector:
+    """Finds nothing and names nothing."""
+
+    name, protocol = "detector", {"threshold": 0.6}
+
+    def __call__(self, images: Sequence[Image.Image]) -> list[Judgement]:
+        return [Judgement() for _ in images]
+
+
+def test_a_judge_that_names_nothing_of_the_neighbours_leaves_their_pixels_to_decide(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    eye = JudgingEye(
+        checkpoint=tiny_checkpoint,
+        judge=CellJudge(Detector(), "detector", lambda seen: bool(seen.detections)),
+        concept=[Request("a church", 0)],
+        neighbours=[Request("a dog", 1), Request("a cat", 2)],
+        drawing=DrawingConfig(steps=2),
+        size=None,
+        device=torch.device("cpu"),
+        team=Processes(0, 1),
+    )
+    before = eye.before()
+    assert (before.changed, before.rejected, before.distance) == (None, None, 0.0)
+    network = build_network(tiny_checkpoint)
+    plain = InTraining(network, tiny_checkpoint.architecture.denoiser(network))
+    assert eye(plain, 1) == replace(before, step=1)  # the same weights draw the same pictures
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.mul_(1.5)
+    moved = eye(plain, 2)
+    assert moved.changed is None
+    assert 0 < moved.distance <= 1
+    assert before.damage < moved.damage
+    write_curve(Curve((before, moved)), tmp_path / "looks.csv", tmp_path / "looks.png")
+    rows = list(csv.DictReader((tmp_path / "looks.csv").open(encoding="utf-8")))
+    assert [row["changed"] for row in rows] == ["", ""]
+    assert (tmp_path / "looks.png").stat().st_size > 1000
 
 
 def run_judged(*line: object) -> None:
