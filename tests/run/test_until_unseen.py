@@ -78,6 +78,10 @@ def record_of(out: Path) -> dict[str, Any]:
     return values
 
 
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
 @pytest.fixture(scope="module")
 def ended(tiny_folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that its judge ended."""
@@ -102,7 +106,7 @@ def test_the_training_ends_and_the_curve_is_written_as_data_and_as_a_picture(end
     assert 2 <= curve["stopped"] < 6
     assert curve["looks"][0]["recognised"] == curve["looks"][0]["shown"] == SHOWN
     assert [look["recognised"] for look in curve["looks"][-2:]] == [0, 0]
-    rows = list(csv.DictReader((ended / "unseen.csv").open(encoding="utf-8")))
+    rows = rows_of(ended / "unseen.csv")
     assert [int(row["step"]) for row in rows] == [look["step"] for look in curve["looks"]]
     assert [float(row["distance"]) for row in rows] == [look["distance"] for look in curve["looks"]]
     assert [row["step"] for row in rows if row["result"] == "1"] == [str(curve["result"])]
@@ -222,7 +226,7 @@ def test_a_judge_that_names_nothing_of_the_neighbours_leaves_their_pixels_to_dec
     assert 0 < moved.distance <= 1
     assert before.damage < moved.damage
     write_curve(Curve((before, moved)), tmp_path / "looks.csv", tmp_path / "looks.png")
-    rows = list(csv.DictReader((tmp_path / "looks.csv").open(encoding="utf-8")))
+    rows = rows_of(tmp_path / "looks.csv")
     assert [row["changed"] for row in rows] == ["", ""]
     assert (tmp_path / "looks.png").stat().st_size > 1000
 
