@@ -11,7 +11,7 @@ from erasure.errors import ConfigError
 from erasure.storage.tables import build
 from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import check_size
-from pipelines.drawing.guards import Guard, GuardName
+from pipelines.drawing.guards import Guard
 
 FORWARD: Final = (
     "words",
@@ -79,8 +79,8 @@ class AuditRecipe:
     labels: str | None = None
     """Labels of a judge that is a model: a file, or a list with commas."""
     published: tuple[str, ...] = ()
-    """What is published beside the model: base, patch and mask with commas, or nothing; said in the
-    audit, the card and the record, where it is not given as not known."""
+    """What is published beside the model: base, patch and mask with commas, or nothing. Audit, card
+    and record say it; without it they say that it is not known."""
     settings: tuple[str, ...] = ()
     """A setting of an attack, such as words.seeds=5 or completion.levels=[0.2,0.5]."""
     seed: int = 0
@@ -91,9 +91,9 @@ class AuditRecipe:
     """Guidance of a drawing."""
     size: int | None = None
     """Pixels a side; the model's own if none."""
-    guard: GuardName | None = None
-    """What keeps the concept out of the audited model's drawings and changes no weight:
-    prompt-filter; the base is drawn without it, and may then be the same model."""
+    guard: Literal["prompt-filter"] | None = None
+    """What keeps the concept out of the audited model's drawings and changes no weight; the base is
+    drawn without it, and may then be the same model."""
     guard_text: str | None = None
     """The words that the guard keeps out; what was erased if none is given."""
     batch_size: int = 16
