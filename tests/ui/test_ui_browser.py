@@ -45,6 +45,7 @@ def test_a_run_is_shown_with_its_proof_and_its_pictures(shown: "Callable[..., Pa
     proof.wait_for()
     assert "others bit-identical" in proof.inner_text()
     assert page.locator("#run .pair").count() > 0
+    assert not {"false", "null", "undefined"} & set(page.locator("#run").inner_text().split())
     assert "--concept=church" in page.locator("#line").inner_text()
 
 

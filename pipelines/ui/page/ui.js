@@ -3,13 +3,15 @@
 const $ = (id) => document.getElementById(id);
 const state = { setup: null, run: null, facts: null, jobs: [], shown: "", curve: new Map() };
 
+const present = (child) => child !== null && child !== undefined && child !== false && child !== "";
+
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false && child !== "").map((c) => (c instanceof Node ? c : String(c))));
+  element.append(...children.filter(present).map((c) => (c instanceof Node ? c : String(c))));
   return element;
 }
 
@@ -281,7 +283,7 @@ async function showRun() {
   const ownPrompt = make("input", { id: "own-prompt", value: `an image of a ${run.concepts[0] ?? "church"}`, "aria-label": "your own prompt" });
   const ownSeed = make("input", { id: "own-seed", value: "0", inputmode: "numeric", "aria-label": "its seed" });
   const e = run.evaluation, a = run.audit;
-  $("run").replaceChildren(
+  $("run").replaceChildren(...[
     make("h3", {}, `${run.name}: ${run.concepts.join(", ") || "not finished"}`),
     run.moved !== null && make("p", { class: run.unselected_identical ? "good" : "" },
       `${counted(run.moved)} weights moved${run.unselected_identical ? `, all ${counted(rest)} others bit-identical` : ""}.`),
@@ -309,7 +311,7 @@ async function showRun() {
         action("export", "Patch", () => ({ run: run.name, to: "patch", dtype: "" }), "Only the edit"),
         action("undo", "Undo", () => ({ run: run.name }), "Writes the base again, to the bit, beside the run")),
       make("h3", {}, "Losses"), curve(run.losses) ?? make("p", { class: "more" }, "This method has none."),
-      ...run.pictures.filter((name) => name === "density.png").map((name) => make("img", { class: "whole", loading: "lazy", alt: "share of the mask in each block", src: `file/${encodeURIComponent(run.name)}/${name}` }))));
+      ...run.pictures.filter((name) => name === "density.png").map((name) => make("img", { class: "whole", loading: "lazy", alt: "share of the mask in each block", src: `file/${encodeURIComponent(run.name)}/${name}` })))].filter(present));
 }
 
 // What changes by itself
