@@ -217,7 +217,6 @@ def erase(
             )
         run = content_key(run=run, until=until.key)
     if low_rank is not None:
-        require_main(component, checkpoint)
         run = content_key(run=run, low_rank=repr(low_rank))
     require_same(team, int(run[:15], 16), "model, mask, pictures or settings")
     task = Task(
@@ -269,16 +268,6 @@ def component_of(method: Method, checkpoint: Checkpoint) -> str:
         ConfigError: the model has no such component.
     """
     return checkpoint.architecture.require_editable(getattr(method, "component", ""))
-
-
-def require_main(component: str, checkpoint: Checkpoint) -> None:
-    """Raise ConfigError where factors would have to move in another than the main component."""
-    main = checkpoint.architecture.main
-    if component != main:
-        raise ConfigError(
-            f"factors move in the {main} alone, and the method moves the {component}; leave --as "
-            "lora out, or choose a method that moves the other"
-        )
 
 
 def require_origin(

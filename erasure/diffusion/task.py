@@ -177,7 +177,7 @@ class Task:
         vectors = factors.vectors.values()
         self.outcome.facts["numbers_of_the_factors"] = sum(v.numel() for v in vectors)
         for name, change in factors.changes():
-            base = self.checkpoint.network[name]
+            base = self.checkpoint.components[self.component][name]
             kind = torch.promote_types(base.dtype, torch.float32)
             self.change({name: (base.double() + change).to(kind)})
 

@@ -100,7 +100,7 @@ class _Count:
         self.tokens = whole_number(encoder, "max_position_embeddings", "text_encoder", CLIP_WINDOW)
         self.component = component_of(recipe.method, planner.checkpoint)
         self.chosen = _chosen(planner, recipe, self.component)
-        self.moving = _moving(planner, recipe, self.chosen)
+        self.moving = _moving(planner, recipe, self.chosen, self.component)
         self.measured = planner.mask is None and recipe.mask in ("salient", "inverse")
         pictures = "pictures" in recipe.needs
         self.drawn, self.own = (0, 0), (0, 0)
@@ -341,15 +341,16 @@ def _chosen(planner: Planner, recipe: EraseRecipe, component: str) -> Chosen:
     return chosen_weights(network, {name: round(size * share) for name, size in sizes.items()})
 
 
-def _moving(planner: Planner, recipe: EraseRecipe, chosen: Chosen) -> Chosen:
+def _moving(planner: Planner, recipe: EraseRecipe, chosen: Chosen, component: str) -> Chosen:
     """What the optimiser has in hand: the selected weights, or the factors that stand for them."""
-    how, network = recipe.factors, planner.checkpoint.network
+    how, network = recipe.factors, planner.checkpoint.components[component]
     if how is None or recipe.training is None:
         return chosen
     if planner.mask is not None:
         names, share = list(module_mask(planner.mask, network, how).layers), 1.0
     else:
-        scope = planner.checkpoint.architecture.candidates(network, recipe.scope)
+        family = planner.checkpoint.architecture
+        scope = family.candidates(network, recipe.scope, component)
         names = [name for name in scope if has_factors(name, network[name])]
         share = 1.0 if recipe.mask == "all" or how.masked == "dense" else recipe.density
     sizes = [how.numbers(tuple(network[name].shape)) for name in names]

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.edit import find_mask, require_main
+from erasure.diffusion.edit import find_mask
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.measuring import require_loss
 from erasure.diffusion.saliency import Pass
@@ -62,10 +62,9 @@ def require_factors(
     above the size of all of them."""
     if recipe.factors is None:
         return
-    require_main(component, checkpoint)
-    network = checkpoint.network
-    names = mask.entries if mask else checkpoint.architecture.candidates(network, recipe.scope)
-    shapes = {n: tuple(network[n].shape) for n in names if has_factors(n, network[n])}
+    weights, family = checkpoint.components[component], checkpoint.architecture
+    names = mask.entries if mask else family.candidates(weights, recipe.scope, component)
+    shapes = {n: tuple(weights[n].shape) for n in names if has_factors(n, weights[n])}
     if not shapes:
         raise ConfigError(
             f"no layer in the scope {recipe.scope} has factors, as only weights of linear and "
@@ -82,7 +81,8 @@ def mask_of_layers(
     if recipe.factors is None:
         return mask
     own = recipe.training is None
-    chosen = module_mask(mask, checkpoint.network, recipe.factors, own_rank=own)
+    weights = checkpoint.components[mask.info.component]
+    chosen = module_mask(mask, weights, recipe.factors, own_rank=own)
     reporter.tell([chosen.said])
     return chosen.mask
 

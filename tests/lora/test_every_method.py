@@ -1,13 +1,14 @@
 """Every method that trains moves factors, and every closed form has factors of its own."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from support.threads import as_team
 
 from erasure.checkpoints import Checkpoint
-from erasure.diffusion.edit import Edit, erase, find_mask
+from erasure.diffusion.edit import Edit, component_of, erase, find_mask
 from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.diffusion.latents import ConceptData
 from erasure.errors import MaskError
@@ -21,7 +22,11 @@ from erasure.training.trainer import TrainConfig
 HOW = LowRank(rank=2)
 TRAINED = [name for name, kind in METHODS.items() if issubclass(kind, TrainConfig)]
 SMALL = {"steps": 2, "batch_size": 2, "learning_rate": 1e-2}
-OWN = {"ant": {"keep_steps": 1}, "erasediff": {"rule": "computed"}}
+OWN: dict[str, dict[str, Any]] = {
+    "ant": {"keep_steps": 1},
+    "erasediff": {"rule": "computed"},
+    "adv-unlearn": {"retain_weight": 0, "attack_steps": 1},
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +62,14 @@ def test_a_training_moves_factors_and_no_other_layer(
 ) -> None:
     method = method_of(name)
     data = data_of(method, texts, tiny_data)
+    component = component_of(method, tiny_checkpoint)
+    base = tiny_checkpoint.components[component]
+    if component != "unet":
+        every = find_mask(tiny_checkpoint, texts, "all", scope="layers", component=component)
+        mask = module_mask(every, base, HOW).mask
     edit = erase(tiny_checkpoint, data, mask, method, low_rank=HOW)
     chosen = {key for key, entry in mask.entries.items() if entry.any()}
     assert edit.factors.keys() == chosen
-    base = tiny_checkpoint.network
     moved = {key for key, weight in base.items() if not torch.equal(weight, edit.network[key])}
     assert moved
     assert moved <= chosen
