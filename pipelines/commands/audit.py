@@ -26,7 +26,7 @@ def audit(
     ] = False,
     card: Annotated[
         bool,
-        typer.Option("--card", help="Also write it into the model's card and record."),
+        typer.Option("--card", help="Also write the verdict into the model's card and record."),
     ] = False,
     force: Force = False,
     as_json: AsJson = False,
