@@ -67,8 +67,9 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     ),
     "distance": (
         distance.distance,
-        "erasure distance out/church --concept church --retrained build/gold/no-church/model \\\n"
-        "      --twin build/gold/no-church-2/model --base demo --out out/distance",
+        "erasure distance out/church --concept church --base demo \\\n"
+        "      --retrained build/gold/no-church/model \\\n"
+        "      --twin build/gold/no-church-2/model --out out/distance",
     ),
     "judge": (judge.judge, "erasure judge pictures/ --with nudenet --json"),
     "prompts": (prompts.prompts, "erasure prompts imagenette --limit 3"),

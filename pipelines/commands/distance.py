@@ -19,7 +19,7 @@ def distance(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the distance to a model that was trained without the concept.
+    """Measure the distance to a model that never saw the concept.
 
     The unit is the distance of two such models from different seeds: at 1 the erased model cannot
     be told from another retrained one. Writes distance.json; docs/distance.md describes it.

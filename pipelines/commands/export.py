@@ -64,7 +64,7 @@ def export(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a folder, a single file that others load, a patch, or a LoRA.
+    """Write a folder, a single file, a patch or a LoRA.
 
     A single file has the layout that ComfyUI, A1111 and others read. A patch holds the weights that
     moved since --base; `erasure patch apply` and `remove` turn one model into the other, exactly.
