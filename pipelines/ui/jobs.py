@@ -116,10 +116,12 @@ class Jobs:
         """Every job, the oldest first."""
         folder = self.runs / FOLDER
         for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-            about = _read(entry / JOB)
-            if about is not None:
+            about = _read(entry / JOB) or {}
+            try:
                 lines = tuple(tuple(line) for line in about["lines"])
-                yield Job(entry, about["title"], lines, about["run"])
+                yield Job(entry, str(about["title"]), lines, str(about["run"]))
+            except (KeyError, TypeError):
+                continue  # not written by this page
 
     def named(self, name: str) -> Job:
         """One job.
@@ -165,10 +167,10 @@ class Jobs:
 
 def _read(file: Path) -> dict[str, Any] | None:
     try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
-    return content
+    return content if isinstance(content, dict) else None
 
 
 def _runs(process: Mapping[str, Any]) -> bool:

@@ -76,3 +76,11 @@ def test_a_job_that_waits_is_stopped_before_it_begins(jobs: Jobs) -> None:
         jobs.resume(first.name)
     with pytest.raises(ConfigError, match="no job"):
         jobs.stop("../x")
+
+
+def test_what_is_no_job_is_passed_over(jobs: Jobs) -> None:
+    for name, content in (("a", "[]"), ("b", '{"lines": 3}'), ("c", "[" * 50_000), ("d", "{")):
+        folder = jobs.runs / ".jobs" / name
+        folder.mkdir(parents=True)
+        (folder / "job.json").write_text(content)
+    assert list(jobs.all()) == []
