@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -120,6 +121,38 @@ def test_the_pictures_that_were_trained_on_are_those_that_were_encoded(
     pairs = [4, 28]  # the church in the first two styles
     mine = trained_on(pictures, pairs, 2)
     assert torch.equal(mine, torch.cat([encoded[pair][:2] for pair in pairs]))
+
+
+class Encoder:
+    """Encodes a picture as its first pixels; stops at a call."""
+
+    def __init__(self, stop_at: int = -1) -> None:
+        self.calls, self.stop_at = 0, stop_at
+
+    def encode(self, pixels: Tensor) -> object:
+        self.calls += 1
+        if self.calls == self.stop_at:
+            raise KeyboardInterrupt
+        coded = pixels[:, :, :2, :2]
+        return SimpleNamespace(latent_dist=SimpleNamespace(mean=coded, std=coded.abs()))
+
+
+def test_encoding_that_was_cut_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latents, "PICTURES_PER_PAIR", 1)
+    pictures = _pictures()
+    whole = latents.load_latents(Encoder(), pictures, tmp_path / "whole.safetensors")
+    path = tmp_path / "cut.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        latents.load_latents(Encoder(stop_at=60), pictures, path)
+    encoder = Encoder()
+    again = latents.load_latents(encoder, pictures, path)
+    assert encoder.calls == 144 - 48  # two states of 24 pairs were there
+    assert torch.equal(whole.mean, again.mean)
+    assert torch.equal(whole.std, again.std)
+    assert whole.factor == again.factor
+    assert sorted(one.name for one in tmp_path.iterdir()) == [path.name, "whole.safetensors"]
 
 
 def test_held_out_pictures_are_others_of_the_same_drawings() -> None:
