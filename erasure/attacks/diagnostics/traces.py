@@ -193,10 +193,11 @@ def trace(
         TrainingError: a loss is not finite.
     """
     settings = config or TraceConfig()
-    own = _losses(target, _groups(target), settings)
+    itself = target.base is target
+    own = base if base and itself else _losses(target, _groups(target), settings)
     gaps: dict[str, Gap] = {}
     if target.base is not None and "controls" in own:
-        base = base or (own if target.base is target else base_losses(target, settings))
+        base = base or (own if itself else base_losses(target, settings))
         for text in own["concept"]:
             parts = [models[group][text] for group in own for models in (own, base)]
             gaps[text] = gap(*(part.mean(dim=1) for part in parts), seed=target.seed)

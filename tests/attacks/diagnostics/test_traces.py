@@ -133,6 +133,12 @@ def test_the_base_is_not_looked_at_again_where_its_losses_are_known(target: Targ
     assert whole.base is not None
     lost = replace(whole, base=replace(whole.base, network=nothing))  # to be looked at by nobody
     assert trace(lost, TINY, base=known) == trace(whole, TINY)
+    own = replace(target)
+    object.__setattr__(own, "base", own)  # as the base of an audit is
+    wanted = trace(own, TINY)
+    own_known = base_losses(own, TINY)
+    object.__setattr__(own, "network", nothing)
+    assert trace(own, TINY, base=own_known) == wanted
     with pytest.raises(ConfigError, match="there is no base to look at"):
         base_losses(replace(target, base=None), TINY)
 
