@@ -23,7 +23,7 @@ from pipelines.run.erasing import Erased, plan_of, prepare, run_erasure
 from prompts.canvas import canvas_set
 
 GRID_STEPS: Final = 12
-"""Of the grid, for a look; `erasure erase` takes more."""
+"""Drawing steps of the grid, for a look; `erasure erase` takes more."""
 SOLVER: Final[Mapping[str, Any]] = {"scheduler": "dpm++", "steps": 10}
 """How the pictures that are judged are drawn. They are nearer to those of many steps than those of
 the canvas's own 25 of DDIM (root mean square 2.1 of 255 against 2.8, on 48 pairs of the canvas;
