@@ -16,6 +16,9 @@ DEV := $(VENV)/.ready-dev
 DRAW := $(VENV)/.ready-demo-checkpoint
 # A second environment, with the lowest versions that pyproject.toml allows.
 OLD := .venv-lowest
+# A third, with the tools that build and check the distributions.
+PACK := .venv-dist
+TOOLS := $(PACK)/.ready
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
@@ -30,11 +33,12 @@ help:
 	@echo "make test-lowest      run the tests with the lowest versions, in $(OLD)"
 	@echo "make docs             build the documentation as a site, build/site/index.html"
 	@echo "make comfyui          pack the nodes for ComfyUI into dist/"
+	@echo "make dist             build the sdist and the wheel into dist/, and check them"
 	@echo "make demo-checkpoint  train the embedded checkpoint again (needs npm; hours)"
 	@echo "make gold             train it again without one concept each (needs npm; half a day)"
 	@echo "make setup            only install what running needs, into $(VENV)"
 	@echo "make setup-dev        only install what testing needs, into $(VENV)"
-	@echo "make clean            remove $(VENV), $(OLD), build output and caches"
+	@echo "make clean            remove $(VENV), $(OLD), $(PACK), build output and caches"
 
 demo: $(RUN)
 	$(BIN)/erasure demo $(ARGS)
@@ -63,9 +67,20 @@ test-lowest: $(OLD)/.ready
 docs: $(DEV)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-.PHONY: comfyui
+.PHONY: comfyui dist
 comfyui:
 	$(PYTHON) comfyui/pack.py
+
+dist: $(TOOLS)
+	rm -f dist/diffusion_erasure-*
+	$(PACK)/bin/python -m build
+	$(PACK)/bin/python -m twine check --strict dist/diffusion_erasure-*
+
+$(TOOLS):
+	$(PYTHON) -m venv $(PACK)
+	$(PACK)/bin/python -m pip install --disable-pip-version-check $(PIP_FLAGS) \
+	  'build>=1.2,<2' 'twine>=6,<7'
+	@touch $@
 
 demo-checkpoint: $(DRAW)
 	$(BIN)/python -m pipelines.demo_checkpoint $(ARGS)
@@ -109,5 +124,5 @@ $(OLD)/.ready: pyproject.toml constraints-lowest.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(OLD) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLD) $(PACK) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find erasure eval pipelines prompts tests -name __pycache__ -type d -prune -exec rm -rf {} +
