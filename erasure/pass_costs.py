@@ -176,7 +176,8 @@ class _FusedAttention(TorchFunctionMode):
     ) -> Any:  # noqa: ANN401
         if func is not F.scaled_dot_product_attention:
             return func(*args, **(kwargs or {}))
-        query, key, value = args[:3]
+        named = {**dict(zip(("query", "key", "value"), args, strict=False)), **(kwargs or {})}
+        query, key, value = (named[part] for part in ("query", "key", "value"))
         self.flops += 4 * key.shape[-2] * query.numel()  # scores, and their sums of values
         return _Attention.apply(query, key, value)  # type: ignore[no-untyped-call]
 

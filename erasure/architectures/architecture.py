@@ -217,6 +217,11 @@ class Architecture:
 
     scopes: Mapping[str, Predicate]
     """Name of a scope -> which weights of the main component are in it."""
+    scope_defaults: Mapping[str, str] = field(default_factory=dict)
+    """Scope that a method takes by itself -> what it takes in this family."""
+    text_readers: Mapping[str, str] = field(default_factory=dict)
+    """Weight of the main component that multiplies a tensor of the condition as it comes -> the
+    tensor's name; named where there is no cross-attention to rewrite."""
     scope_hints: Mapping[str, str] = field(default_factory=dict)
     """Scope of other families -> what to take here in its place."""
     never_masked: Predicate

@@ -35,3 +35,8 @@ def title_of(component: str) -> str:
     """What a sentence calls a component, whatever the model; its own name where no part has it."""
     parts = (part for one in ARCHITECTURES.values() for part in one.parts)
     return next((part.title for part in parts if part.component == component), component)
+
+
+def all_text_readers() -> dict[str, str]:
+    """The `text_readers` of all architectures; their names are of one kind of network alone."""
+    return {k: v for family in ARCHITECTURES.values() for k, v in family.text_readers.items()}

@@ -25,8 +25,13 @@ from erasure.diffusion.latents import (
     noised,
     shuffled,
 )
-from erasure.diffusion.sample import ddim_step, ddim_times, guided_answer, step_pairs
-from erasure.diffusion.schedule import NoiseSchedule, Schedule
+from erasure.diffusion.sample import (
+    guided_answer,
+    sampling_step,
+    sampling_times,
+    step_pairs,
+)
+from erasure.diffusion.schedule import Schedule
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
 from erasure.training.frozen import FrozenDenoiser
@@ -109,7 +114,7 @@ class Rollout:
     x_t: Tensor
     """(B, C, H, W)"""
     t: Tensor
-    """(B,) int64, the time whose noise level `x_t` has."""
+    """(B,) the time whose noise level `x_t` has, as the model is told it."""
     concept: Condition
     """What was drawn, (B, ...)."""
     replacement: Condition
@@ -172,12 +177,7 @@ class RolloutBatches:
     """Counts the rollouts, where somebody wants to know."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.schedule, NoiseSchedule):
-            raise ConfigError(
-                "rollouts are drawn by DDIM, which needs a schedule of discrete betas; choose a "
-                "method that learns from pictures"
-            )
-        ddim_times(self.schedule, self.steps)
+        sampling_times(self.schedule, self.steps)
         if not 0 <= self.least <= self._most < self.steps:
             raise ConfigError(
                 f"rollouts take {self.least} to {self._most} steps; give a range within 0 to "
@@ -198,7 +198,6 @@ class RolloutBatches:
         self, position: int, count: int, student: Denoiser, frozen: FrozenDenoiser, /
     ) -> Rollout:
         """Draw `count` samples; those with fewer steps leave the passes early."""
-        assert isinstance(self.schedule, NoiseSchedule)
         texts = self.data.require_texts()
         if self.tally is not None:
             self.tally.count(rolled_out=count)
@@ -209,7 +208,7 @@ class RolloutBatches:
         concept = self._told(rows)
         empty = self._told(torch.zeros(count, dtype=torch.int64))
         pull = None if texts.pulls is None else self._pulled(texts.pulls[chosen])
-        times = ddim_times(self.schedule, self.steps)
+        times = sampling_times(self.schedule, self.steps)
         ends = torch.tensor([draw.end for draw in draws])
         noise = torch.stack([draw.noise for draw in draws]).to(self.device)
         denoise, block = (
@@ -217,7 +216,7 @@ class RolloutBatches:
         )
         with block:
             away = empty if pull is None else pull.unconditional
-            x_t = self._rolled(denoise, self.schedule, times, ends, noise, concept, away)
+            x_t = self._rolled(denoise, times, ends, noise, concept, away)
         return Rollout(
             x_t, times[ends].to(self.device), concept, self._told(stand_ins), empty, pull
         )
@@ -253,7 +252,6 @@ class RolloutBatches:
     def _rolled(
         self,
         denoise: Denoiser,
-        schedule: NoiseSchedule,
         times: Tensor,
         ends: Tensor,
         latents: Tensor,
@@ -268,7 +266,7 @@ class RolloutBatches:
             x_t, rows = rolled[running], running.to(rolled.device)
             t = torch.full((len(rows),), now, device=rolled.device)
             answer = guided_answer(denoise, x_t, t, concept[rows], away[rows], self.guidance)
-            rolled[running] = ddim_step(schedule, x_t, answer.float(), now, after)
+            rolled[running] = sampling_step(self.schedule, x_t, answer.float(), now, after)
         return rolled
 
 

@@ -231,7 +231,7 @@ def erase(
         keeper=Keeper(state, save_every, run),
         until=until,
     )
-    if not isinstance(task.schedule, NoiseSchedule):
+    if not isinstance(task.schedule, NoiseSchedule) and "pictures" in method.needs:
         task.outcome.facts["times"] = repr(task.schedule)  # they decide the result, and are chosen
     history: list[Step] = []
     _run(method.run(task), history, on_step, task.keeper)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from erasure.diffusion.denoiser import Condition, Denoiser, join
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import NoiseSchedule, RectifiedFlow, Schedule
 from erasure.errors import ConfigError
 
 
@@ -25,6 +25,22 @@ def ddim_times(schedule: NoiseSchedule, steps: int) -> Tensor:
     if not 1 <= steps < total:
         raise ConfigError(f"sampling steps is {steps}; give 1 to {total - 1}")
     return (torch.arange(steps) * (total // steps) + 1).flip(0)
+
+
+def sampling_times(schedule: Schedule, steps: int) -> Tensor:
+    """S times from noise to clean, (S,), as the model is told them: of DDIM, or of Euler's steps.
+
+    Raises:
+        ConfigError: more steps than the schedule has times, or none, or another kind of schedule.
+    """
+    if isinstance(schedule, NoiseSchedule):
+        return ddim_times(schedule, steps)
+    if isinstance(schedule, RectifiedFlow):
+        return schedule.levels(steps)
+    raise ConfigError(
+        "rollouts are drawn by DDIM or by Euler's steps, which need a schedule of discrete betas "
+        "or of rectified flow; choose a method that learns from pictures"
+    )
 
 
 def ddim(
@@ -56,6 +72,18 @@ def ddim(
         predicted = guided_answer(denoise, latents, t, condition, away, guidance)
         latents = ddim_step(schedule, latents, predicted, now, after)
     yield latents
+
+
+def sampling_step(
+    schedule: Schedule, latents: Tensor, predicted: Tensor, now: float, after: float
+) -> Tensor:
+    """The latents (B, C, H, W) of time `now` at time `after`, given the model's answer to them.
+
+    Source: `ddim_step`; for rectified flow Euler's step along the velocity, arXiv:2209.03003.
+    """
+    if isinstance(schedule, NoiseSchedule):
+        return ddim_step(schedule, latents, predicted, int(now), int(after))
+    return latents + (after - now) * predicted.to(latents.dtype)
 
 
 def step_pairs(times: Tensor) -> list[tuple[int, int]]:

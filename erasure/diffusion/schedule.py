@@ -88,7 +88,19 @@ class RectifiedFlow:
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """A time s in (0, 1), (1,) float32."""
-        s = torch.randn(1, generator=generator).sigmoid()
+        return self._shifted(torch.randn(1, generator=generator).sigmoid())
+
+    def levels(self, steps: int) -> Tensor:
+        """The times of a sampling from noise to clean, (S,) float32: 1, ..., 1 / S, shifted.
+
+        Raises:
+            ConfigError: no step.
+        """
+        if steps < 1:
+            raise ConfigError(f"sampling steps is {steps}; give 1 or more")
+        return self._shifted(1 - torch.arange(steps) / steps)
+
+    def _shifted(self, s: Tensor) -> Tensor:
         return self.shift * s / (1 + (self.shift - 1) * s)
 
     def add_noise(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:

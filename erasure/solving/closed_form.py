@@ -26,6 +26,8 @@ class ClosedForm:
     name: ClassVar[str]
     default_mask: ClassVar[MaskKind] = "all"
     default_scope: ClassVar[str] = "xattn-kv"
+    joint_scope: ClassVar[str] = "text-in"
+    """The same where there is no cross-attention."""
     bears: ClassVar[int] = 10
     """How many concepts it is known to bear in one solve."""
     beyond: ClassVar[str] = ""
@@ -46,6 +48,12 @@ class ClosedForm:
         Raises:
             ConfigError: the mask selects none.
         """
+        family = task.checkpoint.architecture
+        if family.text_readers:
+            raise ConfigError(
+                f"{family.title} has no cross-attention, which is what {self.name} rewrites; take "
+                "uce, which rewrites the layers that the text meets first there"
+            )
         names = chosen(task.mask)
         if not names:
             raise ConfigError(

@@ -3,12 +3,13 @@
 # P prompts, L tokens, d text features, N and M vectors.
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import torch
 from torch import Tensor
 
+from erasure.diffusion.denoiser import TOKENS
 from erasure.diffusion.latents import ConceptData, PromptRows
 from erasure.errors import ConfigError
 
@@ -37,19 +38,22 @@ def check_tokens(tokens: str) -> None:
         raise ConfigError(f"tokens is {tokens!r}; give 'last', 'tail' or 'all'")
 
 
-def edit_vectors(data: ConceptData, tokens: Tokens) -> EditVectors:
+def edit_vectors(data: ConceptData, tokens: Tokens, of: str = TOKENS) -> EditVectors:
     """Features of the concepts' prompts, of their first stand-ins and of what is kept.
 
     Args:
         data: with the prompts of one concept or of several encoded.
         tokens: `last` takes one feature a prompt; `tail` all from the last word on, aligned with
             those of the stand-in as far as both go; `all` every token, aligned by place.
+        of: the tensor of the condition; of one that is no tokens, (P, d), the one row of a prompt.
 
     Raises:
         ConfigError: the prompts are not encoded, or a prompt of a concept is among those that are
             kept.
     """
-    texts, table = data.require_texts(), data.prompts.tokens  # (P, L, d)
+    texts, table = data.require_texts(), data.prompts.named(of)  # (P, L, d)
+    if of != TOKENS:
+        table, texts = table[:, None], replace(texts, last=torch.zeros_like(texts.last))
     _refuse_kept(texts)
     concept: list[Tensor] = []
     instead: list[Tensor] = []

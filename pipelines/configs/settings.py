@@ -224,7 +224,11 @@ def _defaults(canvas: bool) -> dict[str, Any]:
 
 
 def resolve(
-    tables: Mapping[str, Any], *, canvas: bool, under: Mapping[str, Any] | None = None
+    tables: Mapping[str, Any],
+    *,
+    canvas: bool,
+    under: Mapping[str, Any] | None = None,
+    scopes: Mapping[str, str] | None = None,
 ) -> EraseRecipe:
     """The whole recipe: defaults of the model's and concept's kind, and over them what was given.
 
@@ -233,6 +237,7 @@ def resolve(
     Args:
         tables: what was given.
         under: a recipe file below it, if there is one.
+        scopes: the `scope_defaults` of the model's architecture.
 
     Raises:
         ConfigError: see `build`; the method is unknown, or has no such setting; or what was given
@@ -240,10 +245,12 @@ def resolve(
     """
     over, file = named_concepts(converted(tables)), named_concepts(converted(under or {}))
     file = over_file(over, file)
-    made = _resolved(merge(file, over), canvas)
+    made = _resolved(merge(file, over), canvas, scopes)
     alone: dict[str, str] = {}
     with suppress(ConfigError):  # what is wrong with the file alone may be mended over it
-        alone = _unread(_resolved({**file, "concept": made.concept}, canvas)) if file else {}
+        alone = (
+            _unread(_resolved({**file, "concept": made.concept}, canvas, scopes)) if file else {}
+        )
     refuse_unread(over, file, _unread(made), alone)
     return made
 
@@ -267,7 +274,9 @@ def _empty(recipe: EraseRecipe) -> dict[str, str]:
     return {key: why for key, why in lists.items() if not getattr(recipe, key)}
 
 
-def _resolved(tables: dict[str, Any], canvas: bool) -> EraseRecipe:
+def _resolved(
+    tables: dict[str, Any], canvas: bool, scopes: Mapping[str, str] | None
+) -> EraseRecipe:
     settings, defaults = dict(tables), _defaults(canvas)
     concepts = (settings.get("concept"), *(settings.get("concepts") or ()))
     if canvas and any(isinstance(name, str) and is_style(name) for name in concepts):
@@ -279,11 +288,20 @@ def _resolved(tables: dict[str, Any], canvas: bool) -> EraseRecipe:
     seed = merged.get("seed", 0)
     merged["method"] = build_method(kind, merge(known.get(kind.name, {}), own), seed)
     merged.setdefault("mask", kind.default_mask)
-    merged.setdefault("scope", kind.default_scope)
+    merged.setdefault("scope", _own_scope(kind, scopes or {}))
     saliency = merged.get("saliency", {})
     if isinstance(saliency, Mapping):  # else `build` says what is wrong
         merged["saliency"] = {"seed": seed, **saliency}
     return build(EraseRecipe, merged)
+
+
+def _own_scope(kind: Any, scopes: Mapping[str, str]) -> str:  # noqa: ANN401
+    """The scope that a method takes by itself, or what the model's architecture has in its place;
+    a closed form names that itself."""
+    scope: str = kind.default_scope
+    if scope in scopes:
+        return str(getattr(kind, "joint_scope", scopes[scope]))
+    return scope
 
 
 def recipe_text(recipe: EraseRecipe, header: str | None = None) -> str:

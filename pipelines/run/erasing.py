@@ -129,7 +129,11 @@ def prepare(
         prediction=chosen.prediction,
     )
     checkpoint = merged_base(checkpoint, chosen.loras)
-    return resolve(tables, canvas=is_canvas(checkpoint), under=under), checkpoint
+    scopes = checkpoint.architecture.scope_defaults
+    recipe = resolve(tables, canvas=is_canvas(checkpoint), under=under, scopes=scopes)
+    if recipe.scope != recipe.method.default_scope and "scope" not in settings:
+        _log.warning("the scope is %s, as this model has no cross-attention", recipe.scope)
+    return recipe, checkpoint
 
 
 def cache_of(recipe: EraseRecipe) -> TensorCache:

@@ -8,7 +8,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.facts.statements import SHORT
 from pipelines.process.one_voice import is_first
 
-_PREDICTIONS: Final[Mapping[str, str]] = {**SHORT}
+_PREDICTIONS: Final[Mapping[str, str]] = {str(kind): word for kind, word in SHORT.items()}
 _TYPES: Final = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from support.tiny import Toy, ToyDenoiser, toy_data
-from torch import nn
+from torch import Tensor, nn
 
 from erasure import erase, find_mask, read_checkpoint, verify, write_folder
 from erasure.architectures.architecture import Architecture, Part
@@ -130,10 +130,24 @@ def test_an_own_architecture_is_masked_erased_written_read_and_proved(
     assert "transformer after its edits" in {check.name for check in verified.checks}
 
 
+class Bent:
+    """A forward process that is neither of betas nor a straight line."""
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        return torch.rand(1, generator=generator)
+
+    def add_noise(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        return x_0 + t.view(-1, 1, 1, 1) ** 2 * noise
+
+    def target(self, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        return noise
+
+
 def test_a_method_that_its_schedule_cannot_serve_is_refused(flat: Checkpoint) -> None:
     data, mask = toy_data(), find_mask(flat, toy_data(), "all")
-    with pytest.raises(ConfigError, match="needs a schedule of discrete betas"):
-        erase(flat, data, mask, Esd(steps=1))
+    bent = replace(flat, architecture=replace(FLAT, schedule=lambda config: Bent()))
+    with pytest.raises(ConfigError, match="need a schedule of discrete betas or of rectified flow"):
+        erase(bent, data, mask, Esd(steps=1))
 
 
 def test_its_own_scopes_hold_and_others_are_unknown(flat: Checkpoint) -> None:

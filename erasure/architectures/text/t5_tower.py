@@ -50,7 +50,7 @@ def build_t5_tokenizer(checkpoint: "Checkpoint", name: str, length: int) -> Any:
     Raises:
         CheckpointError: there are no files of it, or they cannot be read.
     """
-    from transformers import T5TokenizerFast
+    from transformers import T5TokenizerFast  # type: ignore[attr-defined]
 
     files = checkpoint.description.vocabulary(name)
     if not any(file in files for file in _READ):

@@ -21,7 +21,14 @@ from erasure.architectures.text.t5_tower import build_t5, build_t5_tokenizer
 from erasure.architectures.transformer import flow
 from erasure.architectures.transformer.names import JOINT_LAYERS
 from erasure.architectures.transformer.packing import packed, patch_places, unpacked
-from erasure.architectures.transformer.scopes import JOINT_HINTS, JOINT_SCOPES, attn, single
+from erasure.architectures.transformer.scopes import (
+    JOINT_DEFAULTS,
+    JOINT_HINTS,
+    JOINT_SCOPES,
+    TEXT_READERS,
+    attn,
+    single,
+)
 from erasure.architectures.unet.stable_diffusion import nothing, without_size
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.facts.flow_scheduler import (
@@ -255,6 +262,8 @@ FLUX_DEV: Final = Architecture(
     with_size=without_size,
     one_size=False,
     scopes={**JOINT_SCOPES, "single": single, "esd-x": attn},
+    scope_defaults=JOINT_DEFAULTS,
+    text_readers=TEXT_READERS,
     scope_hints={name: hint for name, hint in JOINT_HINTS.items() if name != "single"},
     never_masked=nothing,
     layers=JOINT_LAYERS,

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from erasure.architectures.scopes import Predicate
+from erasure.architectures.text.joint_encoders import POOLED
+from erasure.diffusion.denoiser import TOKENS
 
 _ATTENTION: Final = re.compile(
     r"\.attn2?\.(to_[qkv]|to_out\.0|to_add_out|add_[qkv]_proj|to_qkv_mlp_proj)\.(weight|bias)$"
@@ -90,6 +92,17 @@ JOINT_SCOPES: Final[Mapping[str, Predicate]] = {
     "text-in": text_in,
 }
 """Those of a joint transformer of double blocks."""
+
+JOINT_DEFAULTS: Final[Mapping[str, str]] = {"xattn": "attn", "xattn-kv": "kv"}
+"""Scope that a method takes by itself in a UNet -> what it takes in a joint transformer."""
+TEXT_READERS: Final[Mapping[str, str]] = {
+    "context_embedder.weight": TOKENS,
+    "time_text_embed.text_embedder.linear_1.weight": POOLED,
+}
+"""The weights of `text-in` that multiply what the text encoders made.
+
+Source: the FLUX part of UCE's release rewrites these two.
+"""
 
 _HINT: Final = (
     "picture and text share their attention in this model, so there is no cross-attention: take "

@@ -20,7 +20,14 @@ from erasure.architectures.text.joint_encoders import POOLED, Sd3Text
 from erasure.architectures.text.t5_tower import build_t5, build_t5_tokenizer
 from erasure.architectures.transformer import flow
 from erasure.architectures.transformer.names import JOINT_LAYERS
-from erasure.architectures.transformer.scopes import JOINT_HINTS, JOINT_SCOPES, attn, esd_u
+from erasure.architectures.transformer.scopes import (
+    JOINT_DEFAULTS,
+    JOINT_HINTS,
+    JOINT_SCOPES,
+    TEXT_READERS,
+    attn,
+    esd_u,
+)
 from erasure.architectures.unet.stable_diffusion import without_size
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.facts.flow_scheduler import (
@@ -239,6 +246,8 @@ SD3: Final = Architecture(
     with_size=without_size,
     one_size=False,
     scopes={**JOINT_SCOPES, "esd-x": attn, "esd-u": esd_u},
+    scope_defaults=JOINT_DEFAULTS,
+    text_readers=TEXT_READERS,
     scope_hints=JOINT_HINTS,
     never_masked=never_masked,
     layers=JOINT_LAYERS,

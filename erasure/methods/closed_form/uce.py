@@ -2,7 +2,7 @@
 
 # o x d a key or value weight, N and M vectors.
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import inf, sqrt
 from typing import ClassVar
@@ -10,9 +10,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from erasure.architectures.registry import all_text_readers
+from erasure.diffusion.denoiser import TOKENS
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
-from erasure.solving.closed_form import ClosedForm, apply
+from erasure.masks.masks import SaliencyMask
+from erasure.solving.closed_form import ClosedForm, apply, chosen
 from erasure.solving.factors import Factors, thinned
 from erasure.solving.quadratic import Quadratic
 from erasure.solving.vectors import EditVectors, Tokens, check_tokens, edit_vectors
@@ -70,17 +73,39 @@ class Uce(ClosedForm):
             ConfigError: the mask selects no key or value weight of the cross-attention, or the
                 system is singular.
         """
-        names = self.solved(task)
-        vectors = edit_vectors(task.data, self.tokens)
-        problem, gap = self.problem(vectors), self.gap(vectors)
-        thin = thinned(gap, problem.down)
-        task.outcome.facts["condition_number"] = problem.condition()
-        task.outcome.facts["rank"] = len(thin.down)
-        for index, name in enumerate(names):
-            base = task.checkpoint.network[name].double()  # (o, d)
-            own = Factors(base @ thin.up, thin.down)
-            change = apply(task, name, problem, base @ gap, own)
-            yield replace(self.left(base, change, vectors), index=index + 1)
+        readers, index = task.checkpoint.architecture.text_readers, 0
+        for read, names in self._by_reading(task, readers).items():
+            vectors = edit_vectors(task.data, self.tokens, read)
+            problem, gap = self.problem(vectors), self.gap(vectors)
+            thin = thinned(gap, problem.down)
+            suffix = "" if read == TOKENS else f"_{read}"
+            task.outcome.facts[f"condition_number{suffix}"] = problem.condition()
+            task.outcome.facts[f"rank{suffix}"] = len(thin.down)
+            for name in names:
+                base = task.checkpoint.network[name].double()  # (o, d)
+                own = Factors(base @ thin.up, thin.down)
+                change = apply(task, name, problem, base @ gap, own)
+                index += 1
+                yield replace(self.left(base, change, vectors), index=index)
+
+    def length(self, mask: SaliencyMask, /) -> int:
+        """Weights to solve for."""
+        return len(chosen(mask)) or len(_readers(mask, all_text_readers()))
+
+    def _by_reading(self, task: Task, readers: Mapping[str, str]) -> dict[str, list[str]]:
+        """Tensor of the condition -> the weights that multiply it and of which the mask selects
+        any; without cross-attention those that the text meets first."""
+        if not readers:
+            return {TOKENS: self.solved(task)}
+        groups: dict[str, list[str]] = {}
+        for name in _readers(task.mask, readers):
+            groups.setdefault(readers[name], []).append(name)
+        if not groups:
+            raise ConfigError(
+                f"the mask selects none of {', '.join(readers)}, the only weights that uce changes "
+                "in this model; make it with --scope text-in"
+            )
+        return groups
 
     def gap(self, vectors: EditVectors) -> Tensor:
         """sqrt(a) (c* - c), (d, N), which a weight makes its residual."""
@@ -101,3 +126,8 @@ class Uce(ClosedForm):
         if self.preserve_weight > 0:
             parts.append(sqrt(self.preserve_weight) * vectors.others)
         return Quadratic(torch.cat(parts, 1), edited, self.ridge, names)
+
+
+def _readers(mask: SaliencyMask, readers: Mapping[str, str]) -> list[str]:
+    """Those of which the mask selects any weight."""
+    return [name for name, entry in mask.entries.items() if name in readers and entry.any()]
