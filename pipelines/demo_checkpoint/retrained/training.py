@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors.torch import load_file
@@ -41,7 +41,7 @@ from pipelines.demo_checkpoint.train_unet import (
 from pipelines.demo_checkpoint.train_vae import read_vae
 
 log = logging.getLogger(__name__)
-SAVE_EVERY = 250
+SAVE_EVERY: Final = 100
 """Steps between two states on disk; it changes no weight."""
 
 
