@@ -117,12 +117,11 @@ def _schedule(base: Checkpoint, other: Checkpoint) -> str:
             f"{base.description.prediction_type}"
         )
     mine, theirs = schedule_of(base), schedule_of(other)
-    if type(mine) is not type(theirs):
+    if not isinstance(mine, NoiseSchedule) or not isinstance(theirs, NoiseSchedule):
+        return "does not noise in discrete steps, by which distances are counted"
+    same = mine.alphas_cumprod.shape == theirs.alphas_cumprod.shape
+    if not same or not torch.allclose(mine.alphas_cumprod, theirs.alphas_cumprod, atol=1e-6):
         return "has another noise schedule"
-    if isinstance(mine, NoiseSchedule) and isinstance(theirs, NoiseSchedule):
-        same = mine.alphas_cumprod.shape == theirs.alphas_cumprod.shape
-        if not same or not torch.allclose(mine.alphas_cumprod, theirs.alphas_cumprod, atol=1e-6):
-            return "has another noise schedule"
     return ""
 
 

@@ -13,7 +13,7 @@ from support.tiny_models import SMALL, write_pipeline
 from erasure.errors import CheckpointError, ConfigError
 from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS
 from pipelines.demo_checkpoint.retrained.record import RECORD, record_of, write_record
-from pipelines.distances import run
+from pipelines.distances import comparable, run
 from pipelines.distances.attacks import attack_areas, read_attacks
 from pipelines.distances.models import open_models
 from pipelines.distances.records import Retrained, read_record, twin_of
@@ -88,6 +88,13 @@ def test_another_schedule_or_prediction_is_refused(models: dict[str, Path], tmp_
     shutil.rmtree(other)
     other = _changed(models, tmp_path, path, prediction_type="v_prediction")
     assert "predicts v_prediction, and the base epsilon" in _refused(models, model=str(other))
+
+
+def test_a_model_without_discrete_steps_is_refused_before_it_draws(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparable, "schedule_of", lambda _: object())
+    assert "does not noise in discrete steps" in _refused(models)
 
 
 def test_another_network_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
