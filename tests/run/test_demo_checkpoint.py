@@ -20,7 +20,7 @@ from pipelines.configs.settings import DrawingConfig, resolve
 from pipelines.demo_checkpoint.nothing import KINDS
 from pipelines.drawing.generation import Painter, Request
 from pipelines.evaluation.settings import PROTOCOLS
-from pipelines.run.demo import SOLVER
+from pipelines.run.demo import SOLVER, tables_of
 from pipelines.run.models import DEMO_FOLDER, is_canvas
 from prompts.canvas import canvas_set
 from prompts.suites.case import PromptCase
@@ -128,6 +128,16 @@ def test_a_file_that_is_no_classifier_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"no")
     with pytest.raises(EvalError, match=r"other\.safetensors is not the canvas classifier"):
         load_canvas_classifier(path)
+
+
+@pytest.mark.parametrize(("concept", "steps", "drawn"), [("church", 100, 48), ("sketch", 300, 192)])
+def test_the_demo_is_shorter_for_an_object_and_whole_for_a_style(
+    concept: str, steps: int, drawn: int
+) -> None:
+    recipe = resolve(tables_of(concept), canvas=True)
+    assert recipe.training is not None
+    assert (recipe.training.steps, recipe.data.forget.drawn) == (steps, drawn)
+    assert recipe.training.learning_rate == 2e-4  # what the demo does not shorten is the canvas's
 
 
 @pytest.mark.slow
