@@ -186,3 +186,10 @@ def test_what_a_network_in_a_folder_has_more_is_refused(component: str, folder: 
     changed(weights, {"adapter.weight": torch.ones(2)})
     with pytest.raises(CheckpointError, match=r"no place for \(adapter\.weight\)"):
         read_checkpoint(folder)
+
+
+def test_a_gguf_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "flux1-dev-Q4_K.gguf"
+    path.write_bytes(b"GGUF" + bytes(64))
+    with pytest.raises(CheckpointError, match=r"is a GGUF file.*erase there, and quantise what"):
+        read_checkpoint(path)

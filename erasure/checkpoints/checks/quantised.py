@@ -7,6 +7,7 @@ are numbers like any others, and are widened without loss.
 
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -16,7 +17,12 @@ from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.wording import counted, few
 from erasure.errors import CheckpointError
 
-_REMEDY: Final = "give the same model in float32, float16 or bfloat16"
+_REMEDY: Final = (
+    "give the same model in float32, float16 or bfloat16, erase there, and quantise what comes "
+    "out, as a weight that is stored as a code shares its scale with its neighbours"
+)
+_GGUF: Final = b"GGUF"
+"""How such a file begins."""
 _SCHEMES: Final = (
     # What ends a name, or is all of it -> who writes it.
     (r"scaled_fp8|scale_(weight|input|output)|comfy_quant", "ComfyUI's scaled 8-bit weights"),
@@ -56,6 +62,16 @@ def refuse_quantised(
             f"{where} has quantised weights, as its header entry {_HEADER} says; they cannot be "
             f"edited; {_REMEDY}"
         )
+
+
+def refuse_gguf(path: Path) -> None:
+    """Raise CheckpointError where a file is GGUF, whose weights are blocks of codes."""
+    with path.open("rb") as file:
+        if file.read(len(_GGUF)) == _GGUF:
+            raise CheckpointError(
+                f"{path} is a GGUF file, whose weights are quantised in blocks and cannot be "
+                f"edited; {_REMEDY}"
+            )
 
 
 def refuse_quantised_config(config: Mapping[str, object], where: str) -> None:

@@ -12,7 +12,7 @@ from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.config_limits import require_plausible
 from erasure.checkpoints.checks.plain import require_plain
-from erasure.checkpoints.checks.quantised import plain_weights, refuse_quantised
+from erasure.checkpoints.checks.quantised import plain_weights, refuse_gguf, refuse_quantised
 from erasure.checkpoints.checks.unplaced import note_on_rest, unplaced
 from erasure.checkpoints.description import Description, shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
@@ -149,7 +149,13 @@ def _from_config(
 
 
 def open_file(path: Path, *, allow_pickle: bool = False) -> TensorFile:
-    """The tensors of a single file under the names they are stored with."""
+    """The tensors of a single file under the names they are stored with.
+
+    Raises:
+        CheckpointError: it is damaged, or refused for what it is.
+    """
+    if path.is_file():
+        refuse_gguf(path)
     if path.is_file() and is_pickle(path):
         return read_pickle(path, allowed=allow_pickle)
     return read_tensors(path)
