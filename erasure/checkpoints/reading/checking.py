@@ -32,7 +32,7 @@ def require_no_more(names: Collection[str], wanted: Collection[str], where: str)
     if surplus:
         raise CheckpointError(
             f"{where} has {counted(len(surplus))} its architecture has no place for "
-            f"({few(surplus)}); only plain Stable Diffusion 1.x, 2.x and XL are supported"
+            f"({few(surplus)}); only plain models of the supported families can be edited"
         )
 
 
