@@ -6,23 +6,26 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 from support.comfy_stub import Model, comfy
-from torch import Tensor
+from support.tiny_flow import tiny_flux, tiny_sd3
+from torch import Tensor, nn
 
 from erasure.architectures.unet.stable_diffusion import OPENCLIP
 from erasure.checkpoints import Checkpoint, write_single_file
 from erasure.checkpoints.edit_record import EditRecord
+from erasure.checkpoints.layout import flux, sd3
 from erasure.checkpoints.provenance import Provenance
 from erasure.errors import CheckpointError, ConfigError, PatchError
 from erasure.patches.patch import make_patch, patched
 from erasure.patches.patch_file import load_patch, save_patch
 from erasure.patches.patch_stack import stacked
-from erasure.patches.single_file_patch import Placed
+from erasure.patches.single_file_patch import Placed, patch_single_file
 from erasure.storage.tensor_file import read_tensors, write_tensors
 
 ROOT = Path(__file__).parents[2]
@@ -361,3 +364,25 @@ def test_fused_rows_are_patched_where_they_lie(studio: Studio) -> None:
     assert set(model.add_patches(adapters, 1.0)) == set(adapters)
     expected = {f"diffusion_model.{n}": w for n, w in OPENCLIP.to_original(change).items()}
     assert same(model.computed(rebuilt=True), expected)
+
+
+@pytest.mark.parametrize(
+    ("network", "layout"), [(tiny_flux, flux), (tiny_sd3, sd3)], ids=["flux", "sd3"]
+)
+def test_a_transformer_is_patched_in_its_fused_rows_and_exchanged_halves(
+    network: Callable[[], nn.Module], layout: ModuleType, studio: Studio
+) -> None:
+    applying = next(m for n, m in sys.modules.items() if n.endswith("comfyui.applying"))
+    base = network().state_dict()
+    change = edited(base, 0.3, 6)
+    patch = make_patch(base, change, component="transformer")
+    # The norms of queries and keys are called so inside of newer versions of ComfyUI.
+    names = {n: n.replace("_norm.scale", "_norm.weight") for n in layout.to_original(base)}
+    weights = {names[n]: w for n, w in layout.to_original(base).items()}
+    model = Model({f"diffusion_model.{n}": w for n, w in weights.items()})
+    patched_model = applying.apply_to_model(model, {"transformer": patch}, 1.0)
+    expected = {f"diffusion_model.{names[n]}": w for n, w in layout.to_original(change).items()}
+    assert same(patched_model.computed(rebuilt=True), expected)
+    file = {f"model.{n}": w for n, w in model.weights.items()}
+    done = patch_single_file(file, [({"transformer": patch}, 1.0)])
+    assert same(done, {f"model.{n}": w for n, w in expected.items()})
