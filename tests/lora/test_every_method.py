@@ -10,7 +10,7 @@ from support.threads import as_team
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.edit import Edit, component_of, erase, find_mask
 from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.latents import Anchors, ConceptData
 from erasure.errors import MaskError
 from erasure.lora.module_mask import module_mask
 from erasure.masks.masks import SaliencyMask
@@ -48,7 +48,8 @@ def method_of(name: str) -> Method:
 
 def data_of(method: Method, texts: ConceptData, tiny_data: ConceptData) -> ConceptData:
     if "anchors" in method.needs:
-        pytest.skip("needs anchor pictures, which tests/methods/test_concept_ablation.py draws")
+        drawn = tiny_data.forget
+        return replace(tiny_data, anchors=Anchors(drawn, torch.zeros_like(drawn.prompt)))
     return tiny_data if "pictures" in method.needs else texts
 
 
