@@ -175,7 +175,8 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 def _runs(process: Mapping[str, Any]) -> bool:
     """Whether the process is the one that was written down: its number may be another's by now."""
-    return started(process["pid"]) == process["started"] != ""
+    pid = process.get("pid")
+    return isinstance(pid, int) and started(pid) == process.get("started") != ""
 
 
 def started(pid: int) -> str:
