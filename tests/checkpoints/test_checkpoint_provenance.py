@@ -224,3 +224,12 @@ def test_the_card_has_metadata_picture_table_and_limits() -> None:
     other = ModelCard(model_card(SOME, base="demo")).data.to_dict()
     assert other["license_name"] == "that of demo"
     assert "base_model" not in other
+
+
+def test_the_card_names_the_methods_that_were_used_and_no_other() -> None:
+    by_esd = replace(CHURCH, config={"method": "esd"})
+    by_uce = replace(CHURCH, concept="dog", config={"method": "uce"})
+    text = model_card(Provenance(edits=(by_esd, by_uce)), base="demo")
+    assert "by `esd` and `uce`." in text
+    assert "- esd\n- uce\n" in text
+    assert "salun" not in text.lower()

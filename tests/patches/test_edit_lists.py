@@ -203,7 +203,7 @@ def test_a_title_names_the_base_and_what_is_gone(twice: Path, tiny_folder: Path)
 def test_a_card_of_one_edit_has_one_table() -> None:
     text = model_card(Provenance(edits=(edit("church", "a", "b"),)), base="SD 1.5")
     assert "### Edit" not in text
-    assert "has unlearned **church** by" in text
+    assert "has unlearned **church**." in text
 
 
 def test_evaluate_looks_at_every_erased_concept_and_says_each(

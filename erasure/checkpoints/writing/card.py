@@ -46,21 +46,21 @@ def model_card(
         usage: a code block of your own; by default loading with diffusers.
     """
     concepts = [_inline(concept) for concept in provenance.concepts]
+    methods = list(dict.fromkeys(filter(None, map(_method, provenance.edits))))
     data = ModelCardData(
         license=license_id,
         license_name=f"that of {base}" if license_id == "other" else None,
         library_name="diffusers",
         pipeline_tag="text-to-image",
         base_model=base_id,
-        tags=["stable-diffusion", "concept-erasure", "machine-unlearning", "salun"],
+        tags=["text-to-image", "concept-erasure", "machine-unlearning", *methods],
     )
     picture = f"![Before and after, same seeds]({grid})\n\n" if grid else ""
     return (
         f"---\n{data.to_yaml()}\n---\n\n"
         f"# {_inline(base)} without {listed(concepts)}\n\n"
-        f"A Stable Diffusion checkpoint made from {_inline(base)} that has unlearned "
-        f"{listed([f'**{concept}**' for concept in concepts])} by saliency-masked unlearning "
-        "(SalUn, arXiv:2310.12508).\n\n"
+        f"A checkpoint made from {_inline(base)} that has unlearned "
+        f"{listed([f'**{concept}**' for concept in concepts])}{_by(methods)}.\n\n"
         f"{picture}{usage or _USAGE}\n"
         f"## Provenance\n\n{_tables(provenance.edits)}\n\n"
         "`erasure verify PATH` recomputes the hashes of weights and files, compares, and lists "
@@ -76,6 +76,15 @@ from diffusers import DiffusionPipeline
 pipeline = DiffusionPipeline.from_pretrained("PATH")
 ```
 """
+
+
+def _method(edit: EditRecord) -> str:
+    """Name of the method; empty where the record does not say it."""
+    return _inline(str(edit.config.get("method", "")))
+
+
+def _by(methods: Sequence[str]) -> str:
+    return f" by {listed([f'`{method}`' for method in methods])}" if methods else ""
 
 
 def _tables(edits: Sequence[EditRecord]) -> str:
