@@ -171,6 +171,12 @@ def closure(needs: list[str]) -> set[str]:
     return {name for name, _ in seen}
 
 
+def test_no_two_test_files_share_a_name() -> None:
+    # pytest takes them for one module and runs neither beside the other.
+    names = Counter(path.name for path in TESTS if path.name.startswith("test_"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_nothing_required_brings_torchvision() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     found = closure(sum(project["optional-dependencies"].values(), project["dependencies"]))

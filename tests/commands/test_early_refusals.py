@@ -9,6 +9,7 @@ from support.console import command, erasure
 import erasure as package
 from erasure.diffusion.saliency import SaliencyConfig
 from erasure.methods import SalUn
+from erasure.training.low_rank import LowRank
 from erasure.training.trainer import TrainConfig
 from pipelines.configs.settings import EraseRecipe
 from pipelines.early import CHOICES
@@ -50,7 +51,7 @@ def test_refusals_come_before_torch_is_imported() -> None:
 @pytest.mark.parametrize("key", CHOICES)
 def test_the_early_choices_are_those_of_the_settings(key: str) -> None:
     table, _, name = key.rpartition(".")
-    kinds = {"": EraseRecipe, "saliency": SaliencyConfig, "method": SalUn}
+    kinds = {"": EraseRecipe, "saliency": SaliencyConfig, "method": SalUn, "low_rank": LowRank}
     assert issubclass(SalUn, TrainConfig)
     hint = get_type_hints(kinds[table])[name]
     literal = next(part for part in (hint, *get_args(hint)) if get_origin(part) is Literal)

@@ -105,7 +105,9 @@ def test_the_provenance_says_what_was_done(
     assert found.mask_hash == mask_hash(mask)
     assert found.concept == "church"
     assert found.objective == repr(salun(SHORT))
-    assert found.config == {"method": "salun", "facts": {}, "pictures": 4}
+    work = found.config["work"]
+    assert found.config == {"method": "salun", "facts": {}, "pictures": 4, "work": work}
+    assert work["backward"] > 0
     assert found.version == edit.package_version()
     assert Provenance.from_dict(result.provenance.to_dict()) == result.provenance
 
@@ -211,12 +213,13 @@ def test_weights_outside_the_scope_have_no_gradient(
 ) -> None:
     networks: list[nn.Module] = []
 
-    def kept(checkpoint: Checkpoint) -> nn.Module:
-        networks.append(build(checkpoint))
-        return networks[0]
+    def kept(*arguments: Any) -> Any:  # noqa: ANN401
+        moving = build(*arguments)
+        networks.append(moving.network)
+        return moving
 
-    build = task.build_network
-    monkeypatch.setattr(task, "build_network", kept)
+    build = task.moving_of
+    monkeypatch.setattr(task, "moving_of", kept)
     chosen = random_mask(tiny_checkpoint, tiny_data, scope="xattn")
 
     def look(_: Step) -> None:
@@ -434,7 +437,7 @@ def test_the_inverse_mask_is_the_other_half(
 def test_a_random_mask_depends_on_its_seed_alone_and_needs_no_pass(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "build_network", None)
+    monkeypatch.setattr(measuring, "moving_of", None)
     one = random_mask(tiny_checkpoint, tiny_data, density=0.25)
     same = random_mask(tiny_checkpoint, tiny_data, density=0.25, concept="other")
     other = random_mask(tiny_checkpoint, tiny_data, density=0.25, config=SaliencyConfig(seed=1))

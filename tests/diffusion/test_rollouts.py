@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,7 +12,6 @@ from erasure.diffusion.batches import Rollout, RolloutBatches
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.latents import PromptRows
 from erasure.diffusion.sample import ddim, ddim_times
-from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
 from erasure.training.frozen import FrozenDenoiser
@@ -112,9 +112,9 @@ def test_the_base_answers_nobody_who_did_not_say_so() -> None:
         source(by="frozen").at(0, 1, ToyDenoiser(network), frozen_of(network, needed=False))
 
 
-def test_a_flow_has_no_rollouts_by_ddim() -> None:
-    with pytest.raises(ConfigError, match="discrete betas"):
-        RolloutBatches(DATA, RectifiedFlow(), 0, CPU)
+def test_another_schedule_than_the_two_has_no_rollouts() -> None:
+    with pytest.raises(ConfigError, match="of rectified flow"):
+        RolloutBatches(DATA, cast(Any, object()), 0, CPU)
 
 
 def test_prompts_are_needed() -> None:

@@ -193,7 +193,7 @@ def test_the_command_line_goes_there_and_back(
     [
         (["--to", "patch"], "--base"),
         (["--to", "patch", "--base", "demo", "--dtype", "fp16"], "own type"),
-        (["--to", "diffusers", "--base", "demo"], "both or neither"),
+        (["--to", "diffusers", "--base", "demo"], "leave --base out"),
     ],
 )
 def test_export_of_a_patch_says_what_it_needs(
