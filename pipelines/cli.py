@@ -35,7 +35,6 @@ from pipelines.commands import (
 )
 from pipelines.commands.classifiers import classify
 from pipelines.process.given_once import GivenOnce
-from pipelines.process.heap import give_back_large_blocks
 from pipelines.run.claims import claiming
 
 _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
@@ -114,7 +113,6 @@ def _erasure(
 def main() -> None:
     """Run the command line; the console script."""
     _quiet_libraries()
-    give_back_large_blocks()
     for argument in sys.argv[1:]:
         if not _is_text(argument):  # it could not be written to the recipe or the record
             _fail(f"the argument {argument!r} is not UTF-8 text; write it in UTF-8", 2)

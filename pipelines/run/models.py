@@ -13,10 +13,12 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint
+from erasure.checkpoints.writing.folder import folder_size
 from erasure.diffusion.schedule import Prediction
 from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.json_text import parsed
 from pipelines.early import DEMO, require_model_name
+from pipelines.process.heap import give_back_large_blocks
 from prompts.hub import announce_hub
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,9 @@ CANVAS_NAME: Final = "diffusion-erasure-canvas"
 """`_name_or_path` in the model index of the embedded checkpoint and of all made from it."""
 PREDICTIONS: Final[Mapping[str, Prediction]] = {"epsilon": "epsilon", "v": "v_prediction"}
 """What a user calls what a model predicts -> what diffusers calls it."""
+_LARGE_MODEL: Final = 10**9
+"""Bytes of weights from which on the C library gives free memory back at once: that holds peaks
+down, and costs a small model a third of its drawing's speed (measured on the demo)."""
 _HUB_FILES: Final = ["model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors"]
 _HUB_TWINS: Final = ["*.fp16.*", "*.fp16-*", "*non_ema*", "vae_*/*"]
 """The same weights again, in a smaller type or before averaging, and SD XL's other autoencoders:
@@ -69,6 +74,8 @@ def open_model(
     )
     for note in checkpoint.notes:
         log.warning("%s", note)
+    if folder_size(checkpoint) >= _LARGE_MODEL:
+        give_back_large_blocks()
     return checkpoint
 
 
