@@ -130,6 +130,8 @@ def test_a_second_tab_sees_the_same_jobs(shown: "Callable[..., Page]", server: S
 def test_an_erasure_of_the_demo_is_clicked_through(
     shown: "Callable[..., Page]", server: Server
 ) -> None:
+    from playwright.sync_api import expect
+
     page = shown()
     page.locator("#method").select_option("uce")
     page.locator("#concepts").fill("church")
@@ -143,10 +145,7 @@ def test_an_erasure_of_the_demo_is_clicked_through(
     page.get_by_role("button", name="Draw").click()
     page.locator("figcaption", has_text="a sketch of a church, seed 0").wait_for(timeout=300_000)
     page.get_by_role("button", name="Undo").click()
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('#jobs li')].some("
-        "(e) => e.textContent.includes('undo by-uce') && e.textContent.includes('done'))",
-        timeout=300_000,
-    )
+    undoing = page.locator("#jobs li", has_text="undo by-uce").locator("div > .more").first
+    expect(undoing).to_have_text("done", timeout=300_000)
     undone = server.places.runs / "by-uce-undone"
     assert (undone / "model_index.json").is_file()
