@@ -96,7 +96,7 @@ def test_the_tutorials_run_as_written(tmp_path: Path) -> None:
             elif "sd15.safetensors" in block:
                 continue  # a file of the reader's own
             else:
-                line = ["bash", "-euc", block.replace("--card ", "--card --force ")]
+                line = ["bash", "-euc", block]
             done = subprocess.run(
                 line, cwd=tmp_path, env=environment, capture_output=True, text=True
             )

@@ -10,7 +10,7 @@ from typing import Any, Final
 from erasure.errors import ConfigError
 from erasure.methods import METHODS
 from pipelines.commands.methods import described
-from pipelines.ui.forms import INTENTS, EraseForm, recipe_of
+from pipelines.ui.forms import INTENTS, EraseForm
 from pipelines.ui.jobs import Job, Jobs
 from pipelines.ui.places import Places
 from pipelines.ui.runs import AUDIT, DRAWINGS, EVALUATION, known_base
@@ -62,8 +62,7 @@ def price(places: Places, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def line_of(places: Places, values: Mapping[str, Any]) -> dict[str, Any]:
     """The command of a form, without opening the model."""
-    form = EraseForm.of(values)
-    return {"line": ["erasure", *form.line(places)], "unsafe": form.unsafe}
+    return {"line": ["erasure", *EraseForm.of(values).line(places)]}
 
 
 def draw(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
@@ -152,7 +151,6 @@ def setup(places: Places) -> dict[str, Any]:
             {
                 "name": kind.name,
                 "title": kind.title,
-                "recipes": {intent: recipe_of(kind.name, intent) for intent in INTENTS},
                 "settings": described(kind)["settings"],
             }
             for kind in METHODS.values()

@@ -17,8 +17,6 @@ INTENTS: Final[Mapping[str, str]] = {
     "person": "a person",
 }
 """Kinds of concept. Each has a ready recipe of most methods."""
-_UNSAFE: Final = ("nude", "nudity", "naked", "nsfw", "sex", "porn", "gore", "blood", "corpse")
-"""Words of concepts whose pictures are covered until they are clicked."""
 _LONGEST: Final = 200
 """Letters of a text in a field."""
 _SETTINGS: Final = 40
@@ -81,12 +79,6 @@ class EraseForm:
             words += ["--until-unseen", f"--set=unseen.every={watch}"]
         words += _each("--set", [_setting(kind, *pair) for pair in (self.more or {}).items()])
         return [*words, "--out", str(places.new_run(self.name))]
-
-    @property
-    def unsafe(self) -> bool:
-        """Whether its pictures are covered until they are clicked."""
-        words = " ".join(self.concepts).lower()
-        return self.intent == "nudity" or any(word in words for word in _UNSAFE)
 
     def _recipe(self) -> list[str]:
         if self.intent not in INTENTS:

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 from erasure.errors import ConfigError
 from erasure.storage.files import atomic
 from pipelines.run.run_folder import LOOK
+from pipelines.ui.unsafe import is_unsafe
 
 FOLDER: Final = ".jobs"
 JOB: Final = "job.json"
@@ -81,6 +82,7 @@ class Job:
             "messages": _tail(self.folder / MESSAGES),
             "output": _tail(self.folder / OUTPUT),
             "exit": result.get("exit"),
+            "unsafe": is_unsafe(word for line in self.lines for word in line),
             "looks": [file.name for file in sorted(self._run.glob(f"{LOOK}*.png"))],
             "can_resume": self.state in ("stopped", "failed", "lost")
             and self.lines[0][0] == "erase",
@@ -95,7 +97,7 @@ class Jobs:
 
     def start(self, title: str, lines: Sequence[Sequence[str]], run: str) -> Job:
         """Write a job down and start its process, which waits until the older ones have ended."""
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        name = f"{time.time_ns():020}-{secrets.token_hex(3)}"  # sorts by the time of its start
         folder = self.runs / FOLDER / name
         folder.mkdir(parents=True)
         job = Job(folder, title, tuple(tuple(line) for line in lines), run)

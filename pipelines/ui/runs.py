@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from erasure.checkpoints.provenance import Provenance
 from erasure.errors import CheckpointError, ConfigError
-from pipelines.run.run_folder import LOOK, RECIPE, RECORD
+from pipelines.run.run_folder import RECIPE, RECORD
 from pipelines.ui.places import Places
+from pipelines.ui.unsafe import is_unsafe
 
 EVALUATION: Final = ".evaluation"
 """What an evaluation of run NAME is called: NAME.evaluation, beside it."""
@@ -43,10 +44,8 @@ def one_run(places: Places, name: str) -> dict[str, Any]:
         "base": base_of(folder),
         "edits": _edits(record),
         "cells": record.get("grid", {}).get("cells", []),
-        "looks": [file.name for file in sorted(folder.glob(f"{LOOK}*.png"))],
         "losses": list(_losses(folder / "loss.csv")),
-        "pictures": [n for n in ("grid.png", "density.png", "loss.png") if (folder / n).is_file()],
-        "seconds": record.get("seconds", {}),
+        "density": (folder / "density.png").is_file(),
         "evaluation": _evaluation(places, name),
         "audit": _audit(places, name),
         "drawings": list(_drawings(places, name)),
@@ -75,10 +74,12 @@ def _short(folder: Path) -> dict[str, Any]:
     record = _json(folder / RECORD)
     edits = _edits(record)
     last: dict[str, Any] = edits[-1] if edits else {}
+    concepts = [name for edit in edits for name in edit["concepts"]]
     return {
         "name": folder.name,
         "finished": bool(record),
-        "concepts": [name for edit in edits for name in edit["concepts"]],
+        "concepts": concepts,
+        "unsafe": is_unsafe(concepts),
         "method": last.get("method", ""),
         "created": last.get("created", ""),
         "selected": last.get("selected"),
@@ -127,7 +128,6 @@ def _evaluation(places: Places, name: str) -> dict[str, Any] | None:
             for rate in ("ua", "ira", "cra", "ra")
             if summary.get(rate) is not None
         ],
-        "classes": results.get("classes", []),
         "run": f"{name}{EVALUATION}",
         "page": "report.html",
     }

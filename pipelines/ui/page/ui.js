@@ -1,7 +1,7 @@
 // The page over the command line. All text comes in as text nodes, never as markup.
 
 const $ = (id) => document.getElementById(id);
-const state = { setup: null, run: null, facts: null, jobs: [], shown: "", curve: new Map() };
+const state = { setup: null, run: null, jobs: [], shown: "", curve: new Map() };
 
 const present = (child) => child !== null && child !== undefined && child !== false && child !== "";
 
@@ -160,7 +160,7 @@ function jobItem(job) {
     p && make("div", {}, `${p.stage} ${p.done} of ${p.total}${left === null ? "" : `, ${minutes(left / 60)} left in this stage`} ${p.note}`,
       make("progress", { max: Math.max(1, p.total), value: p.done, "aria-label": p.stage })),
     curve(remember(job)),
-    ["running", "done"].includes(job.state) && job.lines[0][1] === "erase" && job.looks.length > 0 && make("figure", {}, covering(job.name, isUnsafe(job.title), "pair wide",
+    ["running", "done"].includes(job.state) && job.lines[0][1] === "erase" && job.looks.length > 0 && make("figure", {}, covering(job.name, job.unsafe, "pair wide",
       make("img", { class: "whole", alt: `pictures at ${job.looks.at(-1)}: the concept above, neighbours below`, src: `file/${encodeURIComponent(job.run)}/${job.looks.at(-1)}` })),
       make("figcaption", {}, `step ${Number(job.looks.at(-1).replace(/\D/g, ""))}: the concept above, what is to stay below`)),
     trouble && make("p", { class: "bad" }, last),
@@ -246,7 +246,7 @@ function beside(run, other) {
   const theirs = new Map(other.cells.filter((cell) => cell.heading === "after").map((cell) => [key(cell), cell]));
   const both = run.cells.filter((cell) => cell.heading === "after" && theirs.has(key(cell)));
   if (!both.length) return make("p", { class: "more" }, "The two runs have no prompt and seed in common.");
-  return make("div", { class: "pairs" }, ...both.map((cell) => pair(run.name, cell, theirs.get(key(cell)), unsafe(run) || unsafe(other), other.name)));
+  return make("div", { class: "pairs" }, ...both.map((cell) => pair(run.name, cell, theirs.get(key(cell)), run.unsafe || other.unsafe, other.name)));
 }
 
 function comparison(run) {
@@ -259,8 +259,6 @@ function comparison(run) {
   return make("div", {}, make("h3", {}, "Beside another run: left this one, right the other"), select, place);
 }
 
-const isUnsafe = (text) => /nud|naked|nsfw|sex|porn|gore|blood|corpse/i.test(text);
-const unsafe = (run) => run.concepts.some(isUnsafe);
 
 async function choose(name) {
   state.run = name;
@@ -289,11 +287,11 @@ async function showRun() {
       `${counted(run.moved)} weights moved${run.unselected_identical ? `, all ${counted(rest)} others bit-identical` : ""}.`),
     run.verdict && make("p", {}, run.verdict),
     run.edits.length > 1 && make("p", { class: "more" }, `Edits, oldest first: ${run.edits.map((edit) => `${edit.concepts.join(", ")} (${edit.method})`).join("; ")}`),
-    run.finished && make("div", {}, make("h3", {}, "Before and after"), pairs(run.name, run.cells, unsafe(run)),
+    run.finished && make("div", {}, make("h3", {}, "Before and after"), pairs(run.name, run.cells, run.unsafe),
       make("h3", {}, "Your own prompt on both, one seed"),
       make("div", { class: "two" }, ownPrompt, ownSeed),
       make("div", { class: "buttons" }, action("draw", "Draw", () => ({ run: run.name, prompt: ownPrompt.value, seed: ownSeed.value }))),
-      ...run.drawings.slice(0, 6).map((drawing) => pairs(drawing.run, drawing.cells, unsafe(run))),
+      ...run.drawings.slice(0, 6).map((drawing) => pairs(drawing.run, drawing.cells, run.unsafe)),
       make("h3", {}, "Numbers"),
       e && make("p", {}, e.verdict),
       e && make("table", {}, make("tbody", {}, ...e.rates.map((rate) => make("tr", {}, make("td", {}, rate.name.toUpperCase()), make("td", { class: "n" }, percent(rate.after)), make("td", { class: "n" }, rate.interval ? `${percent(rate.interval[0])} to ${percent(rate.interval[1])}` : ""))))),
@@ -311,7 +309,7 @@ async function showRun() {
         action("export", "Patch", () => ({ run: run.name, to: "patch", dtype: "" }), "Only the edit"),
         action("undo", "Undo", () => ({ run: run.name }), "Writes the base again, to the bit, beside the run")),
       make("h3", {}, "Losses"), curve(run.losses) ?? make("p", { class: "more" }, "This method has none."),
-      ...run.pictures.filter((name) => name === "density.png").map((name) => make("img", { class: "whole", loading: "lazy", alt: "share of the mask in each block", src: `file/${encodeURIComponent(run.name)}/${name}` })))].filter(present));
+      run.density && make("img", { class: "whole", loading: "lazy", alt: "share of the mask in each block", src: `file/${encodeURIComponent(run.name)}/density.png` }))].filter(present));
 }
 
 // What changes by itself
