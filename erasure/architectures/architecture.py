@@ -202,6 +202,9 @@ class Architecture:
     guidance: Literal["true", "embedded", "none"]
     """Whether the model is guided away from the empty prompt, told the strength of its guidance as
     a number instead, or neither."""
+    own_guidance: float = 7.5
+    """Guidance at which its pictures are drawn where nobody asks for another, as its makers have
+    it."""
     sample: Callable[[Mapping[str, Any], tuple[int, int], int], tuple[Tensor, Tensor, Condition]]
     """Makes what the denoiser takes of one sample, without values: x_t (1, C, h, w), t (1,) and a
     condition. It is given the main component's config, h and w, and the number of tokens."""

@@ -12,6 +12,7 @@ from erasure.storage.tables import build
 from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import check_size
 from pipelines.drawing.guards import Guard
+from pipelines.drawing.own_guidance import guidance_of
 
 FORWARD: Final = (
     "words",
@@ -245,4 +246,7 @@ def resolve_audit(
         if isinstance(listed, list | tuple):
             names = [part.strip() for text in listed for part in str(text).split(",")]
             values[key] = [name for name in names if name]
-    return build(AuditRecipe, merge(_CANVAS if canvas else {}, values))
+    from pipelines.run.models import find_model
+
+    drawing = _CANVAS if canvas else guidance_of(values, find_model)
+    return build(AuditRecipe, merge(drawing, values))

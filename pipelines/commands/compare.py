@@ -66,6 +66,7 @@ def compare(
     from erasure.storage.files import atomic
     from pipelines.configs.settings import drawing_defaults, parse_seeds
     from pipelines.data.prompt_checks import warn_of_prompts
+    from pipelines.drawing.own_guidance import tell_guidance
     from pipelines.process.progress import Reporter
     from pipelines.run.comparing import compare as draw_comparison
     from pipelines.run.memory import enough_memory, of_drawing
@@ -99,7 +100,10 @@ def compare(
     if not marked and other.provenance is not None:
         marked = [*other.provenance.concepts]
     options = {"steps": steps, "guidance": guidance, "batch_size": batch_size}
-    drawing = drawing_defaults(options, canvas=is_canvas(one))
+    canvas, family = is_canvas(one), one.architecture
+    if guidance is None and not canvas:
+        tell_guidance(family)
+    drawing = drawing_defaults(options, canvas=canvas, guidance=family.own_guidance)
     less = of_drawing(drawing.batch_size, "batch_size")
     with enough_memory("drawing pictures", less, where):
         comparison = draw_comparison(

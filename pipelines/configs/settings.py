@@ -31,7 +31,7 @@ class DrawingConfig:
     steps: int = 25
     """DDIM steps."""
     guidance: float = 7.5
-    """Scale of classifier-free guidance; 1 is none."""
+    """Scale of classifier-free guidance; 1 is none. Each family of models has its own default."""
     batch_size: int = 16
     """Pictures drawn at a time; changes speed and memory only."""
 
@@ -219,8 +219,12 @@ class EraseRecipe:
         return self.method.needs | (frozenset({"pictures"}) if measured else frozenset())
 
 
-def _defaults(canvas: bool) -> dict[str, Any]:
-    return shipped("defaults-canvas" if canvas else "defaults")
+def _defaults(canvas: bool, guidance: float | None = None) -> dict[str, Any]:
+    """The shipped defaults, at the guidance of the model's architecture where it is given."""
+    if canvas:
+        return shipped("defaults-canvas")
+    drawing = {"drawing": {"guidance": guidance}}
+    return merge(shipped("defaults"), {"data": drawing, "grid": drawing})
 
 
 def resolve(
@@ -229,6 +233,7 @@ def resolve(
     canvas: bool,
     under: Mapping[str, Any] | None = None,
     scopes: Mapping[str, str] | None = None,
+    guidance: float | None = None,
 ) -> EraseRecipe:
     """The whole recipe: defaults of the model's and concept's kind, and over them what was given.
 
@@ -238,6 +243,7 @@ def resolve(
         tables: what was given.
         under: a recipe file below it, if there is one.
         scopes: the `scope_defaults` of the model's architecture.
+        guidance: the `own_guidance` of the model's architecture; the canvas has one of its own.
 
     Raises:
         ConfigError: see `build`; the method is unknown, or has no such setting; or what was given
@@ -245,11 +251,13 @@ def resolve(
     """
     over, file = named_concepts(converted(tables)), named_concepts(converted(under or {}))
     file = over_file(over, file)
-    made = _resolved(merge(file, over), canvas, scopes)
+    made = _resolved(merge(file, over), canvas, scopes, guidance)
     alone: dict[str, str] = {}
     with suppress(ConfigError):  # what is wrong with the file alone may be mended over it
         alone = (
-            _unread(_resolved({**file, "concept": made.concept}, canvas, scopes)) if file else {}
+            _unread(_resolved({**file, "concept": made.concept}, canvas, scopes, guidance))
+            if file
+            else {}
         )
     refuse_unread(over, file, _unread(made), alone)
     return made
@@ -275,9 +283,12 @@ def _empty(recipe: EraseRecipe) -> dict[str, str]:
 
 
 def _resolved(
-    tables: dict[str, Any], canvas: bool, scopes: Mapping[str, str] | None
+    tables: dict[str, Any],
+    canvas: bool,
+    scopes: Mapping[str, str] | None,
+    guidance: float | None,
 ) -> EraseRecipe:
-    settings, defaults = dict(tables), _defaults(canvas)
+    settings, defaults = dict(tables), _defaults(canvas, guidance)
     concepts = (settings.get("concept"), *(settings.get("concepts") or ()))
     if canvas and any(isinstance(name, str) and is_style(name) for name in concepts):
         defaults = merge(defaults, shipped("defaults-canvas-style"))
@@ -314,13 +325,19 @@ def published_text(recipe: EraseRecipe) -> str:
     return dump_published(recipe, without=_unread(recipe))
 
 
-def drawing_defaults(options: Mapping[str, Any], *, canvas: bool) -> DrawingConfig:
+def drawing_defaults(
+    options: Mapping[str, Any], *, canvas: bool, guidance: float | None = None
+) -> DrawingConfig:
     """How the grid of the model's kind is drawn; what is given and not None comes first.
+
+    Args:
+        guidance: the `own_guidance` of the model's architecture.
 
     Raises:
         ConfigError: as `DrawingConfig`.
     """
-    return build(DrawingConfig, merge(_defaults(canvas)["grid"]["drawing"], options))
+    drawing = _defaults(canvas, guidance)["grid"]["drawing"]
+    return build(DrawingConfig, merge(drawing, options))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

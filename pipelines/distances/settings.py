@@ -8,6 +8,7 @@ from erasure.errors import ConfigError
 from erasure.storage.tables import build
 from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import check_size
+from pipelines.drawing.own_guidance import guidance_of
 
 _CANVAS: Final = {"steps": 25, "guidance": 2.5, "batch_size": 48}
 """How the canvas is drawn, as in its evaluation."""
@@ -107,4 +108,6 @@ def recipe_of(
     if canvas is None:
         model = values.get("model")
         canvas = isinstance(model, str) and is_canvas_folder(find_model(model))
-    return build(DistanceRecipe, merge(_CANVAS if canvas else {}, values))
+    return build(
+        DistanceRecipe, merge(_CANVAS if canvas else guidance_of(values, find_model), values)
+    )

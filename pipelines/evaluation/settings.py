@@ -12,6 +12,7 @@ from pipelines.configs.settings import check_size
 from pipelines.configs.unread import refuse_unread, unread_by_evaluation
 from pipelines.drawing.generation import Precision
 from pipelines.drawing.guards import GuardName
+from pipelines.drawing.own_guidance import guidance_of
 from pipelines.drawing.schedulers import check_scheduler
 
 SuiteName = Literal["imagenette", "i2p", "canvas", "unlearncanvas", "captions", "csv"]
@@ -143,8 +144,11 @@ def resolve_evaluation(
             distance that is not measured.
     """
     file = under or {}
+    from pipelines.run.models import find_model
+
     values = merge(file, tables)
-    protocol = PROTOCOLS.get(values.get("suite"), {})  # type: ignore[arg-type]
+    suite = PROTOCOLS.get(values.get("suite"), {})  # type: ignore[arg-type]
+    protocol = suite if "guidance" in suite else {**suite, **guidance_of(values, find_model)}
     made = build(EvaluateRecipe, merge(protocol, values))
     alone = unread_by_evaluation(merge(protocol, file))
     refuse_unread(tables, file, unread_by_evaluation(as_tables(made)), alone)

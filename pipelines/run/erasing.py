@@ -35,6 +35,7 @@ from pipelines.configs.settings import (
 )
 from pipelines.data.concept_data import Gatherer
 from pipelines.data.prompt_checks import check_plan, warn_of_prompts
+from pipelines.drawing.own_guidance import tell_guidance
 from pipelines.drawing.plots import plot_density, plot_losses
 from pipelines.planning.bill import Planner
 from pipelines.planning.bill_words import Told
@@ -129,10 +130,19 @@ def prepare(
         prediction=chosen.prediction,
     )
     checkpoint = merged_base(checkpoint, chosen.loras)
-    scopes = checkpoint.architecture.scope_defaults
-    recipe = resolve(tables, canvas=is_canvas(checkpoint), under=under, scopes=scopes)
+    family, canvas = checkpoint.architecture, is_canvas(checkpoint)
+    recipe = resolve(
+        tables,
+        canvas=canvas,
+        under=under,
+        scopes=family.scope_defaults,
+        guidance=family.own_guidance,
+    )
     if recipe.scope != recipe.method.default_scope and "scope" not in settings:
         _log.warning("the scope is %s, as this model has no cross-attention", recipe.scope)
+    asked = (settings.get("grid") or {}).get("drawing") or {}
+    if not canvas and asked.get("guidance") is None:
+        tell_guidance(family)
     return recipe, checkpoint
 
 

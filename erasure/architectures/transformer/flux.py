@@ -257,6 +257,7 @@ FLUX_DEV: Final = Architecture(
     sampling=_sampling,
     step_time=flow.thousandth,
     guidance="embedded",
+    own_guidance=3.5,  # the default of `FluxPipeline`
     latent_shape=flow.latent_shape_of(_PATCH),
     own_size=_own_size,
     with_size=without_size,

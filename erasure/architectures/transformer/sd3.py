@@ -240,6 +240,7 @@ SD3: Final = Architecture(
     sampling=_sampling,
     step_time=flow.thousandth,
     guidance="true",
+    own_guidance=7.0,  # the default of `StableDiffusion3Pipeline`
     sample=_sample,
     latent_shape=flow.latent_shape_of(_PATCH),
     own_size=own_size,

@@ -1,0 +1,58 @@
+"""The guidance at which the pictures of a family are drawn where nobody asks for another."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from erasure.architectures.architecture import Architecture
+from erasure.checkpoints.reading.reading_file import open_file
+from erasure.checkpoints.reading.reading_folder import describe_folder
+from erasure.checkpoints.reading.recognise import family_of_file
+from erasure.errors import ErasureError
+from pipelines.configs.settings import DrawingConfig
+
+_log = logging.getLogger(__name__)
+
+_USUAL: Final = DrawingConfig().guidance
+
+
+def guidance_of(values: Mapping[str, Any], find: Callable[[str], Path]) -> dict[str, Any]:
+    """The table `guidance` of the model that a recipe names, by its configs and names alone.
+
+    It is empty where the recipe says which, or where the model cannot be read: whoever reads it
+    whole says what is wrong with it.
+
+    Args:
+        values: the recipe's tables.
+        find: gives the folder or the file of a model.
+    """
+    model, config = values.get("model"), values.get("config")
+    if not isinstance(model, str) or values.get("guidance") is not None:
+        return {}
+    try:
+        family = _family(find(model), config if isinstance(config, str) else None)
+    except ErasureError:
+        return {}
+    tell_guidance(family)
+    return {"guidance": family.own_guidance}
+
+
+def tell_guidance(family: Architecture) -> None:
+    """Say which guidance is taken for granted, where it is not the usual one."""
+    if family.own_guidance != _USUAL:
+        _log.warning(
+            "pictures are drawn at guidance %g, which is the default of %s; --guidance, or "
+            "data.drawing.guidance and grid.drawing.guidance of a recipe, change it",
+            family.own_guidance,
+            family.title,
+        )
+
+
+def _family(path: Path, config: str | None) -> Architecture:
+    """Find the family of a folder, or of a file, whose configs may be in another folder."""
+    if path.is_dir():
+        return describe_folder(path)[1]
+    if config is not None:
+        return describe_folder(Path(config).expanduser())[1]
+    return family_of_file(open_file(path).tensors, path, alone=True)
