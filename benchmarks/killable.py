@@ -81,7 +81,7 @@ def preload() -> None:
     )
     from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
 
-    for name in ("erasing", "comparing", "evaluation.run", "commands.export"):
+    for name in ("run.erasing", "run.comparing", "evaluation.run", "commands.export"):
         importlib.import_module(f"pipelines.{name}")
 
 

@@ -42,7 +42,7 @@ def count_moved(base: Mapping[str, Tensor], merged: Mapping[str, Tensor]) -> int
     """How many weights differ in any bit between two sets of the same names, shapes and types."""
     if base.keys() != merged.keys():
         odd = sorted(base.keys() ^ merged.keys())
-        raise CheckpointError(f"the two UNets differ in names: {few(odd)}")
+        raise CheckpointError(f"the two networks differ in names: {few(odd)}")
     return sum(_count_differing(base[name], merged[name]) for name in base)
 
 
@@ -59,7 +59,7 @@ def _require_fit(
 ) -> None:
     unknown = sorted(name for name in selected if name not in base or name not in trained)
     if unknown:
-        raise CheckpointError(f"selected weights are not in the UNet: {few(unknown)}")
+        raise CheckpointError(f"selected weights are not in the network: {few(unknown)}")
     for name, mask in selected.items():
         shapes = {tuple(base[name].shape), tuple(trained[name].shape), tuple(mask.shape)}
         if len(shapes) != 1:

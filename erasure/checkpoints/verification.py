@@ -41,13 +41,18 @@ class Verification:
     checks: tuple[Check, ...]
     unchecked: Mapping[str, str] = field(default_factory=dict)
     """Part -> why it was not looked at."""
-    network_hash: str = ""
-    """Hash of the main component's weights as they are. Hold it against one from a source that you
-    trust: whoever can write a file can write its hashes too."""
+    main: str = ""
+    """The component that denoises."""
     hashes: Mapping[str, str] = field(default_factory=dict)
-    """Component -> the same of each."""
+    """Component -> hash of its weights as they are. Hold them against those of a source that you
+    trust: whoever can write a file can write its hashes too."""
     audits: tuple[AuditNote, ...] = ()
     """What audits said of it, as its record holds it; each must be of these weights."""
+
+    @property
+    def network_hash(self) -> str:
+        """The hash of the main component."""
+        return self.hashes[self.main]
 
     @property
     def passed(self) -> bool:
@@ -102,14 +107,15 @@ def _verify_file(path: Path) -> Verification:
         raise _states_nothing(path)
     checkpoint = read_single_file(path, alone=True)
     findings = _Findings()
-    network = _check_weights(findings, checkpoint, words, provenance)
+    _check_weights(findings, checkpoint, words, provenance)
     if DATA_HASH in words:
         findings.checks.append(Check("file data", words[DATA_HASH].lower(), data_hash(path)))
     else:
         findings.unchecked["file data"] = NOT_RECORDED
     _check_words(findings, words, "header words")
+    main = checkpoint.architecture.main
     return Verification(
-        path, provenance, tuple(findings.checks), findings.unchecked, network, findings.hashes
+        path, provenance, tuple(findings.checks), findings.unchecked, main, findings.hashes
     )
 
 
@@ -121,7 +127,7 @@ def _verify_folder(path: Path) -> Verification:
     if provenance is None and not stated_weights(words, str(path)) and record is None:
         raise _states_nothing(path)
     findings = _Findings()
-    network = _check_weights(findings, read_folder(path), words, provenance)
+    _check_weights(findings, read_folder(path), words, provenance)
     _check_words(findings, words, f"words in the {part.title}'s header")
     notes = _check_audits(findings, record, findings.hashes, path)
     if record is None:
@@ -134,7 +140,7 @@ def _verify_folder(path: Path) -> Verification:
         provenance,
         tuple(findings.checks),
         findings.unchecked,
-        network,
+        part.component,
         findings.hashes,
         notes,
     )
@@ -162,7 +168,7 @@ def _verify_run(path: Path) -> Verification:
         inner.provenance,
         tuple(findings.checks),
         findings.unchecked,
-        inner.network_hash,
+        inner.main,
         inner.hashes,
         (*inner.audits, *(note for note in notes if note not in inner.audits)),
     )
@@ -190,8 +196,8 @@ def _check_weights(
     checkpoint: Checkpoint,
     words: Mapping[str, str],
     provenance: Provenance | None,
-) -> str:
-    """Hashes of all components; the main one's is returned."""
+) -> None:
+    """Hold the hashes of all components against what is stated."""
     main = checkpoint.architecture.main
     stated = stated_weights(words, str(checkpoint.path))
     old = not stated
@@ -220,7 +226,6 @@ def _check_weights(
             title = "restored base" if name == main else f"restored base of {title_of(name)}"
             findings.checks.append(Check(title, base, hashes.get(name, "not there")))
     findings.hashes |= hashes
-    return hashes[main]
 
 
 def _erased(provenance: Provenance, hashes: Mapping[str, str]) -> Iterator[Check]:

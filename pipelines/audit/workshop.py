@@ -26,7 +26,8 @@ from pipelines.run.cell_judge import CellJudge, cell_judge
 from pipelines.run.models import is_canvas
 
 _SMALL: Final = 50_000_000
-"""Weights of a UNet of which all lines stay in memory; of larger ones the base and one other."""
+"""Weights of a main component of which all lines stay in memory; of larger ones the base and one
+other."""
 
 
 @dataclass(slots=True)

@@ -125,7 +125,8 @@ def export(
         spec = ModelSpec(title=title) if title else None
         written = write_single_file(checkpoint, out, dtype=kind, spec=spec, force=force)
     notice([f"notice: {sentence}" for sentence in misread])
-    result: dict[str, Any] = {"written": written.path, "UNet": written.network_hash}
+    title_of_main = checkpoint.architecture.main_part.title
+    result: dict[str, Any] = {"written": written.path, title_of_main: written.network_hash}
     if as_json:
         result |= {"read_as": facts, "notices": list(misread)}
     say(result, as_json=as_json)

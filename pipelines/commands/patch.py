@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from erasure.component_names import FIRST_MAIN
 from pipelines.commands.options import (
     AllowPickle,
     AsJson,
@@ -79,8 +78,7 @@ def apply(
     say(
         {
             "written": written.path,
-            "UNet": written.network_hash,
-            **_hashes(written, loaded),
+            **_hashes(checkpoint, written, loaded),
             "moved": sum(one.moved for one in loaded.values()),
             **({} if strength == 1 else {"strength": strength}),
             "erased": ", ".join(made.concepts) or "nothing",
@@ -124,8 +122,7 @@ def remove(
     say(
         {
             "written": written.path,
-            "UNet": written.network_hash,
-            **_hashes(written, loaded),
+            **_hashes(checkpoint, written, loaded),
             "taken out": ", ".join(made.restored.concepts) if made.restored else "",
             "still erased": ", ".join(made.concepts) or "nothing",
         },
@@ -188,9 +185,13 @@ def _having(
     return checkpoint
 
 
-def _hashes(written: "Written", patches: "Mapping[str, Patch]") -> dict[str, str]:
-    """The hash of every other component that changed."""
-    return {name: written.hashes[name] for name in patches if name != FIRST_MAIN}
+def _hashes(
+    checkpoint: "Checkpoint", written: "Written", patches: "Mapping[str, Patch]"
+) -> dict[str, str]:
+    """The hash of the main component, and of every other one that changed."""
+    main = checkpoint.architecture.main_part
+    others = {name: written.hashes[name] for name in patches if name != main.component}
+    return {main.title: written.network_hash, **others}
 
 
 def _write(

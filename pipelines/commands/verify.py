@@ -38,6 +38,8 @@ def verify(
 
 
 def _for_machines(verification: "Verification") -> dict[str, Any]:
+    from erasure.architectures.registry import title_of
+
     made = verification.provenance
     return {
         "path": verification.path,
@@ -46,7 +48,7 @@ def _for_machines(verification: "Verification") -> dict[str, Any]:
             check.name: "ok" if check.passed else "DIFFERS" for check in verification.checks
         },
         "not_checked": dict(verification.unchecked),
-        "UNet": verification.network_hash,
+        title_of(verification.main): verification.network_hash,
         "hashes": dict(verification.hashes),
         "edits": [edit.to_dict() for edit in made.edits] if made else [],
         "restored": made.to_dict().get("restored") if made else None,
@@ -57,7 +59,6 @@ def _for_machines(verification: "Verification") -> dict[str, Any]:
 def _for_people(verification: "Verification") -> dict[str, str]:
     """One line a part; no verdict without what it is of."""
     from erasure.architectures.registry import title_of
-    from erasure.component_names import FIRST_MAIN
 
     count = len(verification.checks)
     failed = [check.name for check in verification.checks if not check.passed]
@@ -74,10 +75,10 @@ def _for_people(verification: "Verification") -> dict[str, str]:
     }
     result |= {check.name: "ok" if check.passed else "DIFFERS" for check in verification.checks}
     result |= {name: f"not checked: {why}" for name, why in verification.unchecked.items()}
-    result["UNet hash"] = verification.network_hash
+    result[f"{title_of(verification.main)} hash"] = verification.network_hash
     made = verification.provenance
     if made is not None:
-        edited = {edit.component for edit in made.edits} - {FIRST_MAIN}
+        edited = {edit.component for edit in made.edits} - {verification.main}
         hashes = {name: verification.hashes.get(name, "not there") for name in sorted(edited)}
         result |= {f"{title_of(name)} hash": value for name, value in hashes.items()}
         for number, edit in enumerate(made.edits, 1):

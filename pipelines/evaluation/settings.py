@@ -95,7 +95,7 @@ class EvaluateRecipe:
     vae: str | None = None
     """A file or folder with a VAE, in the place of the models' or where they have none."""
     prediction: Literal["epsilon", "v"] | None = None
-    """What the UNets predict, where the models themselves do not say."""
+    """What the models predict, where they do not say it themselves."""
     allow_pickle: bool = False
     """Also read .ckpt, .pt and .bin, weights only."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from erasure.architectures.architecture import Part
 from erasure.architectures.building import own_size
 from erasure.architectures.text.clip_towers import CLIP_WINDOW
 from erasure.checkpoints.checkpoint import Checkpoint
@@ -148,7 +149,7 @@ class _Count:
         active = batch * max(each * network.live, decoder.live)
         weights = 4 * sum(map(self._weights, self.planner.checkpoint.components))
         held = (
-            Held("UNet, VAE and text encoders, fp32", weights),
+            Held(f"{self._main.title}, VAE and text encoders, fp32", weights),
             Held("activations", active),
             *more,
         )
@@ -297,6 +298,10 @@ class _Count:
         config = self._config(family.main)
         return network_cost(family, config, self.latents, tokens=self.tokens, scope=scope)
 
+    @property
+    def _main(self) -> Part:
+        return self.planner.checkpoint.architecture.main_part
+
     def _config(self, part: str) -> Mapping[str, Any]:
         config = self.planner.checkpoint.description.components[part]
         return config
@@ -321,7 +326,7 @@ class _Count:
             return ()
         others = self._text_weights() - self._weights(self.component)
         weights = self._weights(checkpoint.architecture.main) + others
-        return (Held("UNet and other text encoders, fp32", 4 * weights),)
+        return (Held(f"{self._main.title} and other text encoders, fp32", 4 * weights),)
 
 
 def _chosen(planner: Planner, recipe: EraseRecipe, component: str) -> Chosen:

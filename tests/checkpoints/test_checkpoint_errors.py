@@ -118,7 +118,7 @@ def test_a_damaged_weights_file_in_a_folder(folder: Path) -> None:
         ("decoder.conv_in.weight", "a VAE"),
         ("text_model.embeddings.token_embedding.weight", "a text encoder"),
         ("emb_params", "textual inversion"),
-        ("layer1.0.conv1.weight", "no Stable Diffusion UNet"),
+        ("layer1.0.conv1.weight", "no network of a known family"),
         ("model.diffusion_model.input_blocks.0.0.weight", "without the text encoder"),
     ],
 )

@@ -49,7 +49,7 @@ def test_counting_sees_single_bits_and_is_zero_for_equal_nan() -> None:
 
 def test_a_mask_that_does_not_fit_is_refused() -> None:
     base = {"w": torch.zeros(2)}
-    with pytest.raises(CheckpointError, match="not in the UNet: v"):
+    with pytest.raises(CheckpointError, match="not in the network: v"):
         merge_selected(base, base, {"v": torch.ones(2, dtype=torch.bool)})
     with pytest.raises(CheckpointError, match=r"mask \[3\]; they must be equal"):
         merge_selected(base, base, {"w": torch.ones(3, dtype=torch.bool)})

@@ -126,7 +126,7 @@ BAD_MODELS: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "no text encoder": (_without_text_encoder, "without the text encoder"),
     "sdxl": (_named("conditioner.embedders.0.w"), "a Stable Diffusion XL checkpoint"),
     "lora": (_named("lora_unet_down.lora_down.weight"), "a LoRA"),
-    "anything": (_named("w"), "no Stable Diffusion UNet"),
+    "anything": (_named("w"), "no network of a known family"),
     "pickle": (_pickle, "--allow-pickle"),
     "renamed pickle": (_renamed_pickle, "--allow-pickle"),
     "sdxl folder": (_changed(_of_class("StableDiffusionXLPipeline")), "XL pipeline"),

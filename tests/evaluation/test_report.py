@@ -42,6 +42,7 @@ from pipelines.evaluation.outcome.summary import Summary
 from pipelines.evaluation.report import report_pairs, report_rows
 from pipelines.evaluation.report.report import write_report
 from pipelines.evaluation.report.report_charts import loss_curve
+from pipelines.evaluation.report.report_facts import provenance
 from pipelines.evaluation.report.report_format import (
     interval,
     number,
@@ -401,6 +402,21 @@ def test_a_suite_without_rates_leads_with_what_is_unsafe(tmp_path: Path) -> None
     text = plain(page(results, tmp_path)[1].text)
     assert "Scored nsfw opennsfw 12.5 %" in text
     assert "9 exposed classes nudenet 1" in text
+
+
+def test_a_hash_is_said_to_be_of_the_component_that_has_it(tmp_path: Path) -> None:
+    results = evaluation(tmp_path)
+    assert next(iter(_facts_of(results)))[0] == "UNet hash"  # results without other hashes
+    hashes = {"vae": "c" * 64, "transformer": results.models.after.hash}
+    after = replace(results.models.after, hashes=hashes)
+    flow = replace(results, models=replace(results.models, after=after))
+    assert next(iter(_facts_of(flow))) == ("transformer hash", results.models.after.hash)
+
+
+def _facts_of(results: Results) -> Iterator[tuple[str, str]]:
+    """The hashes that the report names of the model."""
+    model = next(group for group in provenance(results) if group.title == "Model")
+    return ((fact.name, fact.text) for fact in model.facts if fact.name.endswith(" hash"))
 
 
 def test_provenance_names_hashes_settings_and_time(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def require_plain_vae(
     elif shift:
         raise CheckpointError(
             f"{where} has a VAE with the shift_factor {shift!r}, which the "
-            f"pipeline of {family} passes over; give the VAE that belongs to the UNet"
+            f"pipeline of {family} passes over; give the VAE that the model was trained with"
         )
     _require_statistics(config, family, where, read=statistics)
     refuse_unknown_settings(KIND, "vae", config, _NEUTRAL, where)
@@ -85,7 +85,7 @@ def _require_statistics(config: Mapping[str, Any], family: str, where: str, *, r
     if not read or len(there) == 1:
         raise CheckpointError(
             f"{where} has a VAE with {' and '.join(there)}, which the pipeline of {family} "
-            "passes over, so it is not known what its UNet was trained on; give the VAE that "
+            "passes over, so it is not known what the model was trained on; give the VAE that "
             "belongs to it, or take them out of the config"
         )
     channels = config.get("latent_channels", 4)

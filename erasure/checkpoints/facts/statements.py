@@ -1,4 +1,4 @@
-"""What a file itself says of how its UNet was trained: in its keys, its header, beside it."""
+"""What a file itself says of how its network was trained: in its keys, its header, beside it."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""How the UNet of a checkpoint was trained: what it predicts, at which noise levels, who says so.
+"""How a checkpoint was trained: what its network predicts, at which noise levels, who says so.
 
 What a file says of itself stands over a config that is given beside it, and the result says so.
 Where two places of one file differ, and where the user contradicts the file, it is refused.

@@ -30,7 +30,7 @@ def read_checkpoint(
         vae: a VAE in the place of the model's, or for a model without: a file with one, or the
             folder of one or of a pipeline.
         allow_pickle: also read `.ckpt`, `.pt` and `.bin`, with `weights_only=True`.
-        prediction: what its UNet predicts, where it cannot be told from the checkpoint.
+        prediction: what its main component predicts, where it cannot be told from the checkpoint.
 
     Raises:
         CheckpointError: missing, damaged, incomplete, refused, another architecture, with weights

@@ -71,7 +71,7 @@ def read_folder(
     """Read a complete pipeline folder; `vae` stands in for its own VAE, which may be missing.
 
     Args:
-        prediction: what its UNet predicts, where its scheduler config does not say.
+        prediction: what its main component predicts, where its scheduler config does not say.
 
     Raises:
         CheckpointError: it is no pipeline, of another family, incomplete or damaged.

@@ -46,7 +46,8 @@ def family_of_file(
     Args:
         names: of its weights.
         path: for the message.
-        supposed: the family of a folder that has what the file may lack; a UNet alone is of it.
+        supposed: the family of a folder that has what the file may lack; a main component alone
+            is of it.
         alone: whether a main component suffices, whatever else is missing.
 
     Raises:
@@ -71,7 +72,7 @@ def family_of_file(
             f"({SUPPORTED}), to take what is missing from"
         )
     raise CheckpointError(
-        f"{path} holds {other or 'no Stable Diffusion UNet'}; {SUPPORTED} checkpoints are "
+        f"{path} holds {other or 'no network of a known family'}; {SUPPORTED} checkpoints are "
         "supported: the parts of a published file in one, or a diffusers folder"
     )
 

@@ -9,7 +9,6 @@ from erasure.architectures.registry import title_of
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.wording import listed
-from erasure.component_names import FIRST_MAIN
 from erasure.work import work_said
 
 _LIMITS: Final = """\
@@ -98,8 +97,6 @@ def _tables(edits: Sequence[EditRecord]) -> str:
 def _kept(edits: Sequence[EditRecord]) -> str:
     """Say which parts are those of the base."""
     edited = list(dict.fromkeys(edit.component for edit in edits))
-    if edited == [FIRST_MAIN]:
-        return "Text encoders and VAE are those of the base model."
     titles = listed([title_of(_inline(name)) for name in edited])
     return f"All parts but the {titles} are those of the base model."
 

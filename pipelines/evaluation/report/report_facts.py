@@ -55,9 +55,10 @@ def provenance(results: Results) -> list[Facts]:
 
 def _model(model: ModelRecord) -> Iterator[Fact]:
     yield Fact("name", model.name, code=True)
-    yield Fact("UNet hash", model.hash, code=True)
+    main = _main(model)
+    yield Fact(f"{title_of(main)} hash", model.hash, code=True)
     for component in dict.fromkeys(map(_component, _edits(model))):
-        if component != FIRST_MAIN and component in model.hashes:
+        if component != main and component in model.hashes:
             yield Fact(f"{title_of(component)} hash", model.hashes[component], code=True)
     yield Fact("family", model.family)
     if model.guard:
@@ -69,7 +70,7 @@ def _model(model: ModelRecord) -> Iterator[Fact]:
         return
     edits = _edits(model)
     result = edits[-1].get("result_hash") if edits else None
-    component = _component(edits[-1]) if edits else FIRST_MAIN
+    component = _component(edits[-1]) if edits else main
     if result and result != _hash(model, component):
         yield Fact(
             "note",
@@ -89,6 +90,11 @@ def _edits(model: ModelRecord) -> list[Mapping[str, Any]]:
     if isinstance(listed, list):
         return [edit for edit in listed if isinstance(edit, Mapping)]
     return [provenance] if provenance else []
+
+
+def _main(model: ModelRecord) -> str:
+    """The component that `hash` is of; records of no other hashes are of a UNet."""
+    return next((name for name, own in model.hashes.items() if own == model.hash), FIRST_MAIN)
 
 
 def _component(edit: Mapping[str, Any]) -> str:

@@ -336,19 +336,38 @@ def test_an_erased_model_goes_out_as_a_published_file_and_back(
 ) -> None:
     file, back = tmp_path / "church.safetensors", tmp_path / "back"
     assert erasure("verify", run).code == 0
-    said = erasure("export", run, "--out", file)
+    said = erasure("export", run, "--out", file, "--json")
     assert said.code == 0, said.err
+    hash_of_run = read_checkpoint(run / "model").network_hash()
+    assert json.loads(said.out)["transformer"] == hash_of_run
     said = erasure("verify", file, "--json")
     assert said.code == 0, said.err
     assert json.loads(said.out)["verified"] is True
+    assert json.loads(said.out)["transformer"] == hash_of_run
     line = ["--config", folders["sd3"], "--to", "diffusers"]
     said = erasure("export", file, *line, "--out", back)
     assert said.code == 0, said.err
-    edited = read_checkpoint(run / "model")
-    assert read_checkpoint(back).network_hash() == edited.network_hash()
+    assert read_checkpoint(back).network_hash() == hash_of_run
     alone = erasure("export", file, "--to", "diffusers", "--out", tmp_path / "alone")
     assert alone.code == 2
     assert "has no text encoder; give --config FOLDER" in alone.err
+
+
+def test_nothing_that_a_run_leaves_or_says_of_it_calls_the_transformer_a_unet(
+    run: Path, folders: dict[str, Path]
+) -> None:
+    texts = [path for path in run.rglob("*") if path.suffix in (".json", ".md", ".toml", ".csv")]
+    assert {"erasure.json", "README.md", "recipe.toml"} <= {path.name for path in texts}
+    assert [path for path in texts if "unet" in path.read_text(encoding="utf-8").lower()] == []
+    line = ["--concept", "church", "--forget-drawn", "2", "--retain-drawn", "2"]
+    for said in (
+        erasure("verify", run),
+        erasure("verify", run, "--json"),
+        erasure("erase", folders["sd3"], *line, "--dry-run", "--out", run.with_name("planned")),
+    ):
+        assert said.code == 0, said.err
+        assert "transformer" in said.out
+        assert "unet" not in said.out.lower()
 
 
 def test_a_patch_takes_the_base_to_the_edit(
@@ -359,6 +378,8 @@ def test_a_patch_takes_the_base_to_the_edit(
     assert said.code == 0, said.err
     said = erasure("patch", "apply", folders["sd3"], patch, "--out", out)
     assert said.code == 0, said.err
+    assert "transformer" in said.out
+    assert "unet" not in said.out.lower()
     assert read_checkpoint(out).network_hash() == read_checkpoint(run / "model").network_hash()
 
 
