@@ -12,6 +12,8 @@ from pipelines.configs.recipe_files import merge, read_recipe
 from pipelines.configs.source_fields import source_field
 
 DEMO: Final = "demo"
+EMBEDDED: Final = (DEMO,)
+"""Models that come with the package, each in the folder of its name among `pipelines/assets`."""
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     path: choices for path in flags(ERASE) if (choices := source_field(ERASE_RECIPE, path).choices)
@@ -20,15 +22,15 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def require_model_name(model: str) -> None:
-    """Raise CheckpointError unless `model` is `demo`, a path here, or looks like a hub id."""
-    if model == DEMO or os.path.exists(os.path.expanduser(model)):
+    """Raise CheckpointError unless `model` is embedded, a path here, or looks like a hub id."""
+    if model in EMBEDDED or os.path.exists(os.path.expanduser(model)):
         return
     if not _HUB_ID.fullmatch(model) or model.endswith(
         (".safetensors", ".ckpt", ".pt", ".bin", ".gguf")
     ):
         raise CheckpointError(
             f"there is no model {model!r}; give a diffusers folder, a .safetensors file, "
-            f"a hub id such as owner/name, or the word {DEMO}"
+            f"a hub id such as owner/name, or {' or '.join(EMBEDDED)}, which comes with the package"
         )
 
 

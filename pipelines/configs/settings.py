@@ -129,7 +129,7 @@ class EraseRecipe:
     """All settings of one erasure; equal recipes give equal results."""
 
     model: str = "demo"
-    """A hub id, a folder, a .safetensors file, or the word demo."""
+    """A hub id, a folder, a .safetensors file, or the name of an embedded model."""
     concept: str
     """What to forget: any word or phrase that the model knows."""
     concepts: tuple[str, ...] = ()

@@ -17,13 +17,14 @@ from erasure.checkpoints.writing.folder import folder_size
 from erasure.diffusion.schedule import Prediction
 from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.json_text import parsed
-from pipelines.early import DEMO, require_model_name
+from pipelines.early import DEMO, EMBEDDED, require_model_name
 from pipelines.process.heap import give_back_large_blocks
 from prompts.hub import announce_hub
 
 log = logging.getLogger(__name__)
 
-DEMO_FOLDER: Final = Path(__file__).parents[1] / "assets" / "demo"
+_ASSETS: Final = Path(__file__).parents[1] / "assets"
+DEMO_FOLDER: Final = _ASSETS / DEMO
 CANVAS_NAME: Final = "diffusion-erasure-canvas"
 """`_name_or_path` in the model index of the embedded checkpoint and of all made from it."""
 PREDICTIONS: Final[Mapping[str, Prediction]] = {"epsilon": "epsilon", "v": "v_prediction"}
@@ -86,8 +87,8 @@ def config_for(model: str, config: str | None) -> str | None:
 
 def find_model(model: str) -> Path:
     """The folder or file of a model, downloaded if need be."""
-    if model == DEMO:
-        return DEMO_FOLDER
+    if model in EMBEDDED:
+        return _ASSETS / model
     path = Path(os.path.expanduser(model))
     if os.path.exists(path):  # unlike Path.exists, False for a name that is too long
         inner = path / "model"  # in the folder of a run

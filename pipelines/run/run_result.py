@@ -14,6 +14,7 @@ from erasure.diffusion.edit import Edit
 from erasure.solving.factor_file import save_factors
 from erasure.storage.files import atomic
 from pipelines.configs.settings import EraseRecipe, parse_seeds
+from pipelines.early import EMBEDDED
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge
 from pipelines.run.cell_verdict import CellVerdict, judge_cells
@@ -68,7 +69,7 @@ def write_result(
     comparison.grid.save(out / "grid.png")
     verdict = judge_cells(comparison, plan, judge)
     first = edit.provenance.edits[0].base
-    base = "the demo checkpoint" if first == "demo" else first
+    base = f"the {first} checkpoint" if first in EMBEDDED else first
     card = model_card(edit.provenance, base=base, grid="grid.png")
     carried = {**edited.carried, "grid.png": out / "grid.png"}
     written = write_folder(

@@ -8,6 +8,7 @@ from erasure.errors import ConfigError
 from erasure.methods import METHODS, Method
 from erasure.methods.registry import method_kind
 from pipelines.configs.recipe_files import shipped_recipes
+from pipelines.early import EMBEDDED
 from pipelines.ui.places import Places
 
 INTENTS: Final[Mapping[str, str]] = {
@@ -84,7 +85,7 @@ class EraseForm:
         if self.intent not in INTENTS:
             raise ConfigError(f"{self.intent!r} is none of {', '.join(INTENTS)}; reload the page")
         name = recipe_of(self.method, self.intent)
-        return ["--recipe", name] if name and self.model != "demo" else []
+        return ["--recipe", name] if name and self.model not in EMBEDDED else []
 
 
 def recipe_of(method: str, intent: str) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from erasure.errors import ConfigError
-from pipelines.early import DEMO
+from pipelines.early import EMBEDDED
 
 _BARE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}")
@@ -64,8 +64,8 @@ class Places:
         return file
 
     def known_models(self) -> Iterator[str]:
-        """What may stand in the field of the model: the demo, and what lies in the folders."""
-        yield DEMO
+        """What may stand in the field of the model: the embedded, and what lies in the folders."""
+        yield from EMBEDDED
         for folder in self.models:
             for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
                 if entry.suffix == ".safetensors" or (entry / "model_index.json").is_file():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pipelines.audit.settings import PUBLISHED
 from pipelines.audit.workshop import Workshop
-from pipelines.early import DEMO
+from pipelines.early import EMBEDDED
 
 
 def public_sentences(shop: Workshop) -> tuple[str, ...]:
@@ -12,7 +12,7 @@ def public_sentences(shop: Workshop) -> tuple[str, ...]:
     sentences = ["whoever has the base, or a patch that can be taken back, has the concept"]
     said = shop.recipe.published
     asked: tuple[str, ...] = PUBLISHED
-    if shop.recipe.against == DEMO:
+    if shop.recipe.against in EMBEDDED:
         sentences.append("the base is shipped with this program, so everybody has it")
         asked = tuple(name for name in PUBLISHED if name != "base")
     there = [name for name in asked if name in said]
