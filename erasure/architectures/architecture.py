@@ -20,7 +20,7 @@ from erasure.architectures.text.text_encoders import TokenIds
 from erasure.checkpoints.layout.renaming import Convert
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.schedule import Prediction, Schedule
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, Worded
 from erasure.known_names import looked_up
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class Architecture:
         """Find the part of that component."""
         return next(part for part in self.parts if part.component == component)
 
-    def require_guidance(self, what: str) -> None:
+    def require_guidance(self, *what: str | Worded) -> None:
         """Refuse what needs a pass that guidance leads away from, where the model has none.
 
         Args:
@@ -253,7 +253,8 @@ class Architecture:
         if self.guidance != "true":
             has = "is told its guidance as a number" if self.guidance == "embedded" else "has none"
             raise ConfigError(
-                f"{self.title} {has}, so there is no guidance away from the empty prompt; {what}"
+                f"{self.title} {has}, so there is no guidance away from the empty prompt; ",
+                *what,
             )
 
     @property

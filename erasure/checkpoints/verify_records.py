@@ -16,7 +16,7 @@ from erasure.storage.bare_names import shown
 
 MASK: Final = "mask.safetensors"
 CARD: Final = "README.md"
-_CARD: Final = "a card that people and `evaluate --card` write into"
+_CARD: Final = "a card that people and `erasure evaluate --card` write into"
 NOT_RECORDED: Final = "not recorded by the version that wrote it"
 _STRANGE: Final = "not in the record; it was put there later"
 _COMPONENTS: Final = {p.component for one in ARCHITECTURES.values() for p in one.parts}

@@ -3,7 +3,7 @@ concepts."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from erasure.diffusion.saliency import (
     saliency_scores,
 )
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError, TrainingError
+from erasure.errors import ConfigError, TrainingError, Way
 from erasure.masks.masks import SaliencyMask, all_mask
 from erasure.methods.protocol import Method
 from erasure.moving.component import data_for, moving_of
@@ -36,6 +36,8 @@ from erasure.training.trainer import Objective, TrainConfig
 from erasure.work import Counted, Tally
 
 B = TypeVar("B")
+
+_PLAIN: Final = Way("--saliency-loss plain", "loss='plain'")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +152,7 @@ def require_loss(checkpoint: Checkpoint, config: SaliencyConfig) -> None:
     """Raise ConfigError where the loss is of guided predictions and the model is not guided so."""
     if config.loss == "guided":
         checkpoint.architecture.require_guidance(
-            "the guided saliency loss cannot be measured, so give --saliency-loss plain"
+            "the guided saliency loss cannot be measured, so give ", _PLAIN
         )
 
 
@@ -260,5 +262,8 @@ class MeasuringTask(Task):
         """
         raise ConfigError(
             "the method solves in closed form and has no loss of its own to take a gradient of; "
-            "give --saliency-loss guided or plain"
+            "give ",
+            Way("--saliency-loss guided", "loss='guided'"),
+            " or ",
+            _PLAIN,
         )

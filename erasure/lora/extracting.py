@@ -5,16 +5,19 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import sqrt
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.errors import CheckpointError, ConfigError
+from erasure.errors import CheckpointError, ConfigError, Way
 from erasure.lora.layers import has_factors
 from erasure.solving.factors import Factors
 from erasure.training.low_rank import require_rank
 from erasure.training.selected import differing
+
+_BEFORE: Final = Way("--base", "before")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +89,8 @@ def extract(before: Checkpoint, after: Checkpoint, size: Size) -> Extraction:
     if not able:
         raise CheckpointError(
             "no linear or convolution layer differs between the two models, only biases and norms, "
-            "which no LoRA holds; give --to patch or --to diff"
+            "which no LoRA holds; give ",
+            Way("--to patch or --to diff", "them to save_patches or write_differences"),
         )
     called = {key: shown(after, *key) for key in changed}
     if size.rank is not None:
@@ -124,7 +128,8 @@ def moved_in(before: Checkpoint, after: Checkpoint) -> Iterator[tuple[str, str, 
         if odd:
             raise CheckpointError(
                 f"the {component} of the two models differs in {len(odd)} names, shapes or "
-                f"types, {odd[0]} first; give the model that this one was made from as --base"
+                f"types, {odd[0]} first; give the model that this one was made from as ",
+                _BEFORE,
             )
         for name, weight in new.items():
             if bool(differing(old[name], weight).any()):
@@ -133,7 +138,8 @@ def moved_in(before: Checkpoint, after: Checkpoint) -> Iterator[tuple[str, str, 
     if none:
         raise CheckpointError(
             "the two models are equal, so there is nothing to write; give the model from before "
-            "the erasure as --base"
+            "the erasure as ",
+            _BEFORE,
         )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, Way
 from erasure.lora.layers import has_factors
 from erasure.masks.masks import SaliencyMask
 from erasure.training.low_rank import LowRank
@@ -51,7 +51,9 @@ def module_mask(
     if not wanted:
         raise ConfigError(
             "the mask selects no weight of a linear or convolution layer, the only ones that have "
-            "factors; choose another scope, or leave --as lora out"
+            "factors; choose another scope, or leave ",
+            Way("--as lora", "low_rank"),
+            " out",
         )
     if how.masked == "dense":
         entries = {n: e if n in set(able) else torch.zeros_like(e) for n, e in mask.entries.items()}

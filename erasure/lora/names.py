@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.layout.clip import PREFIX
 from erasure.checkpoints.layout.unet import original_names
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, way
 
 Naming = Literal["kohya", "diffusers"]
 NAMINGS: Final[tuple[Naming, ...]] = get_args(Naming)
@@ -77,8 +77,8 @@ def spelled(checkpoint: Checkpoint, naming: Naming) -> dict[Place, str]:
     family = checkpoint.architecture
     if family.lora is None:
         raise ConfigError(
-            f"the names that kohya gives to layers of {family.title} are not known here; give "
-            "--naming diffusers"
+            f"the names that kohya gives to layers of {family.title} are not known here; give ",
+            way("naming", "diffusers"),
         )
     original = _original(checkpoint)
     names = {}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, Way
 from erasure.lora.extracting import moved_in
 from erasure.lora.names import Naming, Place, spelled
 from erasure.lora.stated import ADAPTER
@@ -135,8 +135,8 @@ def write_differences(
         key = names.get(Place(component, module))
         if key is None or kind not in ("weight", "bias"):
             raise CheckpointError(
-                f"{name} of the {component} moved, and LoRA files have no name for it; give "
-                "--to patch"
+                f"{name} of the {component} moved, and LoRA files have no name for it; give ",
+                Way("--to patch", "the two models to save_patches"),
             )
         stored = change.to(dtype)
         old, new = before.components[component][name], after.components[component][name]
@@ -167,7 +167,8 @@ def require_finite(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor.to(dtype)).all()):
             raise CheckpointError(
-                f"{name} is not finite as {dtype}; give a wider type with --dtype fp32"
+                f"{name} is not finite as {dtype}; give a wider type with ",
+                Way("--dtype fp32", "dtype=torch.float32"),
             )
 
 

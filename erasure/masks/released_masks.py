@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from erasure.checkpoints.layout.unet import diffusers_names, original_names
-from erasure.errors import CheckpointError, MaskError
+from erasure.errors import CheckpointError, MaskError, way
 from erasure.masks.masks import MaskInfo, SaliencyMask
 from erasure.storage.regular_files import require_regular
 
@@ -42,8 +42,9 @@ def load_released_mask(path: Path, *, allow_pickle: bool = False, base: str = ""
         return from_released(_read_safetensors(path), base=base)
     if not allow_pickle:
         raise MaskError(
-            f"{path} is a pickle, which can run code when opened; if you trust it, pass "
-            "--allow-pickle (allow_pickle=True), or save its tensors as .safetensors first"
+            f"{path} is a pickle, which can run code when opened; if you trust it, pass ",
+            way("allow_pickle", True),
+            ", or save its tensors as .safetensors first",
         )
     return from_released(_read_pickle(path), base=base)
 

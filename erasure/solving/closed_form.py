@@ -10,7 +10,7 @@ from torch import Tensor
 
 from erasure.architectures.unet.scopes import xattn_kv
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, way
 from erasure.masks.masks import MaskKind, SaliencyMask
 from erasure.methods.protocol import Need
 from erasure.solving.factors import Factors
@@ -58,7 +58,8 @@ class ClosedForm:
         if not names:
             raise ConfigError(
                 "the mask selects no key or value weight of the cross-attention, the only ones "
-                f"that {self.name} changes; make it with --scope xattn-kv"
+                f"that {self.name} changes; make it with ",
+                way("scope", "xattn-kv"),
             )
         count = task.data.require_texts().concept_count
         task.outcome.facts["concepts"] = count

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from erasure.errors import CheckpointError, DiskError
+from erasure.errors import CheckpointError, DiskError, way
 
 _REASONS: Final[Mapping[int, str]] = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere",
@@ -60,7 +60,7 @@ def refuse_existing(path: Path, *, force: bool) -> None:
     """Raise CheckpointError where `path` exists and `force` is not set."""
     if not force and (path.exists() or path.is_symlink()):
         raise CheckpointError(
-            f"{path} exists; give another path, or --force (force=True) to replace it"
+            f"{path} exists; give another path, or ", way("force", True), " to replace it"
         )
 
 

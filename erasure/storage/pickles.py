@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, way
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tensor_file import TensorFile
 
@@ -36,7 +36,9 @@ def read_pickle(path: Path, *, allowed: bool) -> TensorFile:
         raise CheckpointError(
             f"{path} is a pickle, which can run code when it is opened; convert it to .safetensors "
             "(on the hub most repositories have one, or use its space safetensors/convert), or "
-            "give --allow-pickle to read it with weights_only=True"
+            "give ",
+            way("allow_pickle", True),
+            " to read it with weights_only=True",
         )
     if path.suffix == ".safetensors":  # torch goes by the name, and would not read a pickle in it
         raise CheckpointError(

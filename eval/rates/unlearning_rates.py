@@ -70,8 +70,8 @@ def kinds_of(
     if lost := [name for name, fitting in heads.items() if not fitting]:
         every = [label for labels in known.values() for label in labels]
         raise EvalError(
-            f"no prompt of this suite shows {lost[0]!r}; {nearest(lost[0], every)}. Name what was "
-            "erased with `--erased`"
+            f"no prompt of this suite shows {lost[0]!r}; {nearest(lost[0], every)}. Name in "
+            "`erased` what was erased"
         )
     shared = [head for head in known if all(head in fitting for fitting in heads.values())]
     if shared:

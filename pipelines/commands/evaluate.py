@@ -58,10 +58,11 @@ def evaluate(
     for name in (merge(under, options).get(role) for role in ("model", "against")):
         if isinstance(name, str):
             require_model_name(name)
+    from erasure.errors import Way
     from pipelines.evaluation.run import run_evaluation
     from pipelines.evaluation.settings import resolve_evaluation
     from pipelines.process.progress import Reporter
-    from pipelines.run.memory import Less, Way, enough_memory, halved
+    from pipelines.run.memory import Less, enough_memory, halved
     from pipelines.run.models import pick_device
 
     resolved = resolve_evaluation(options, under)

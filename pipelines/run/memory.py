@@ -7,33 +7,14 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
-from erasure.errors import OutOfMemoryError
+from erasure.errors import OutOfMemoryError, Way, Wording
 from erasure.memory import is_out_of_memory
 from erasure.methods import Method, SalUn
 from pipelines.configs.everyday import ERASE
 from pipelines.configs.settings import EraseRecipe
-
-Wording = Literal["option", "setting"]
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A setting that needs less memory than the present one."""
-
-    option: str
-    """As it is typed: `--micro-batch 4`."""
-    setting: str
-    """As a recipe has it: `method.micro_batch = 4`."""
-    remark: str
-    """What stands behind either, such as `(now 8)`."""
-
-    def said(self, wording: Wording) -> str:
-        """The setting in these words."""
-        return f"{getattr(self, wording)}{self.remark}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +48,7 @@ class Less:
 
 
 class NeedsLessError(OutOfMemoryError):
-    """The memory was not enough; the sentence names settings of the recipe, and `typed` options."""
-
-    def __init__(self, happened: str, less: Less) -> None:
-        super().__init__(f"{happened}: {less.said('setting')}")
-        self.typed = f"{happened}: {less.said('option')}"
+    """The memory was not enough; the sentence says which settings need less."""
 
 
 def of_drawing(now: int, name: str = "drawing_batch", *, resumes: bool = False) -> Less:
@@ -164,7 +141,7 @@ def enough_memory(doing: str, less: Less, device: torch.device) -> Iterator[None
         where = f" {err}" if isinstance(err, OutOfMemoryError) else ""
         remark = "; what was finished is kept" if less.resumes else ""
         happened = f"out of memory on {device.type} while {doing}{where}{remark}"
-        raise NeedsLessError(happened, less) from err
+        raise NeedsLessError(f"{happened}: ", less) from err
 
 
 def _listed(parts: Sequence[str]) -> str:

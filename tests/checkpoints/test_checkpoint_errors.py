@@ -202,7 +202,7 @@ def test_weights_that_do_not_belong_or_do_not_fit(file: Path, folder: Path) -> N
     with pytest.raises(CheckpointError, match=r"conv_out.bias is \[9\], not \[4\]"):
         read_checkpoint(file, config=folder)
     save_file(good, file)  # our header is gone, and with it the sizes
-    with pytest.raises(CheckpointError, match=r"--config FOLDER"):
+    with pytest.raises(CheckpointError, match=r"config=FOLDER"):
         read_checkpoint(file)
 
 
@@ -264,7 +264,7 @@ def test_a_file_without_a_vocabulary_is_read_but_makes_no_folder(
     save_file(load_file(file), file, metadata=header)
     found = read_checkpoint(file)
     write_single_file(found, tmp_path / "copy.safetensors")
-    with pytest.raises(CheckpointError, match=r"has no tokenizer.*--config FOLDER"):
+    with pytest.raises(CheckpointError, match=r"has no tokenizer.* give config=FOLDER"):
         write_folder(found, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
 
@@ -276,11 +276,11 @@ def test_existing_output_is_kept_unless_forced(
     loaded: Checkpoint, folder: Path, file: Path, tmp_path: Path
 ) -> None:
     (folder / "mine.txt").write_text("mine")
-    with pytest.raises(CheckpointError, match=r"folder exists; give another path, or --force"):
+    with pytest.raises(CheckpointError, match=r"folder exists; give another path, or force=True"):
         write_folder(loaded, folder)
     assert (folder / "mine.txt").exists()
     before = file.read_bytes()
-    with pytest.raises(CheckpointError, match=r"exists; give another path, or --force"):
+    with pytest.raises(CheckpointError, match=r"exists; give another path, or force=True"):
         write_single_file(loaded, file)
     assert file.read_bytes() == before
 

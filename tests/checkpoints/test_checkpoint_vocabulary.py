@@ -146,4 +146,4 @@ def test_the_settings_that_go_with_it_name_the_window(family: str, name: str) ->
 def test_another_size_is_refused_with_both_numbers() -> None:
     message = str(missing_vocabulary(Path("x.safetensors"), 514))
     assert "514 tokens, not the 49408 of CLIP" in message
-    assert "--config FOLDER" in message
+    assert "config=FOLDER" in message

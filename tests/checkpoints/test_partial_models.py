@@ -85,7 +85,7 @@ def test_a_unet_alone_is_completed_from_the_config_folder(
 ) -> None:
     folder = origins[key]
     file = UNETS[form](folder, tmp_path / "unet.safetensors")
-    with pytest.raises(CheckpointError, match=r"holds a UNet without .*give --config FOLDER"):
+    with pytest.raises(CheckpointError, match=r"holds a UNet without .*give config=FOLDER"):
         read_checkpoint(file)
     found = read_checkpoint(file, config=folder)
     assert hashes(found) == hashes(read_checkpoint(folder))
@@ -99,9 +99,9 @@ def test_a_unet_alone_needs_weights_beside_the_configs(sd1: Path, tmp_path: Path
     file = bare(sd1, tmp_path / "unet.safetensors")
     configs = tmp_path / "configs"
     shutil.copytree(sd1, configs, ignore=shutil.ignore_patterns("*.safetensors"))
-    with pytest.raises(CheckpointError, match=r"has no VAE; give --vae FILE_OR_FOLDER.*--config"):
+    with pytest.raises(CheckpointError, match=r"has no VAE; give vae=FILE_OR_FOLDER.*config="):
         read_checkpoint(file, config=configs)
-    with pytest.raises(CheckpointError, match=r"has no text encoder; give --config FOLDER"):
+    with pytest.raises(CheckpointError, match=r"has no text encoder; give config=FOLDER"):
         read_checkpoint(file, config=configs, vae=sd1)
 
 

@@ -114,7 +114,7 @@ def test_every_mark_decides_in_every_family(
     again, kind = published(ARCHITECTURES[key], tmp_path, **told, prediction="v_prediction")
     assert again == description
     with pytest.raises(
-        CheckpointError, match=rf"--prediction is epsilon, but .* predicts v .*{source}"
+        CheckpointError, match=rf"prediction is epsilon, but .* predicts v .*{source}"
     ):
         published(ARCHITECTURES[key], tmp_path, **told, prediction="epsilon")
 
@@ -129,7 +129,7 @@ def test_a_file_that_says_nothing_is_as_published_and_that_is_said(
     assert kind.levels_from == f"the published config of {family.title}, as the file does not say"
     description, kind = published(family, tmp_path, prediction="v_prediction")
     assert description.prediction_type == "v_prediction"
-    assert kind.prediction_from == "--prediction"
+    assert kind.prediction_from == "the prediction that was asked for"
 
 
 def test_one_bias_of_sd2_decides_where_nobody_speaks(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_config_does_not_hide_what_the_file_says(bare: Path, folder: Path) -> 
     assert found.description.prediction_type == "v_prediction"
     assert found.description.scheduler["rescale_betas_zero_snr"] is True
     assert found.kind.prediction_from == "its key v_pred"
-    assert found.kind.notices[0] == "--config folder says epsilon and was not followed"
+    assert found.kind.notices[0] == "the config folder says epsilon and was not followed"
     assert "zero terminal SNR" not in found.kind.notices[1]
 
 
@@ -221,7 +221,7 @@ def test_a_config_completes_what_the_file_does_not_say(bare: Path, folder: Path)
     rescheduled(folder, prediction_type="v_prediction", rescale_betas_zero_snr=True)
     found = read_checkpoint(bare, config=folder)
     assert found.description.prediction_type == "v_prediction"
-    assert found.kind.prediction_from == found.kind.levels_from == "--config folder"
+    assert found.kind.prediction_from == found.kind.levels_from == "the config folder"
     assert found.kind.notices == ()
     mark(bare, v_pred=EMPTY)  # says nothing of the last step
     assert read_checkpoint(bare, config=folder).description.scheduler["rescale_betas_zero_snr"]
@@ -230,9 +230,9 @@ def test_a_config_completes_what_the_file_does_not_say(bare: Path, folder: Path)
 def test_the_user_stands_over_a_config_but_not_over_the_file(bare: Path, folder: Path) -> None:
     found = read_checkpoint(bare, config=folder, prediction="v_prediction")
     assert found.description.prediction_type == "v_prediction"
-    assert found.kind.notices == ("--config folder says epsilon and was not followed",)
+    assert found.kind.notices == ("the config folder says epsilon and was not followed",)
     mark(bare, {"modelspec.prediction_type": "epsilon"})
-    with pytest.raises(CheckpointError, match=r"--prediction is v, but .* modelspec.prediction_t"):
+    with pytest.raises(CheckpointError, match=r"prediction is v, but .* modelspec.prediction_t"):
         read_checkpoint(bare, config=folder, prediction="v_prediction")
 
 
@@ -246,7 +246,7 @@ def test_a_file_that_contradicts_itself_is_refused_and_the_user_decides(
     for prediction in ("epsilon", "v_prediction"):
         found = read_checkpoint(bare, config=folder, prediction=prediction)
         assert found.description.prediction_type == prediction
-        assert found.kind.prediction_from.startswith("--prediction, as it says epsilon by")
+        assert found.kind.prediction_from.startswith("the prediction that was asked for, as it says epsilon by")
 
 
 # A folder

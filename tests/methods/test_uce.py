@@ -132,7 +132,7 @@ def test_a_mask_without_keys_and_values_is_refused(
     tiny_checkpoint: Checkpoint, prompts: ConceptData
 ) -> None:
     other = find_mask(tiny_checkpoint, prompts, "all", scope="selfattn")
-    with pytest.raises(ConfigError, match="--scope xattn-kv"):
+    with pytest.raises(ConfigError, match="scope='xattn-kv'"):
         erase(tiny_checkpoint, prompts, other, Uce())
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from torch import Tensor, nn
 
 from erasure.architectures.loading import loaded
-from erasure.errors import CheckpointError
+from erasure.errors import CONFIG, CheckpointError
 from erasure.storage.bare_names import require_bare
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def build_t5_tokenizer(checkpoint: "Checkpoint", name: str, length: int) -> Any:
     if not any(file in files for file in _READ):
         raise CheckpointError(
             f"{checkpoint.path} has no files of T5's tokenizer ({name}: {' or '.join(_READ)}), and "
-            "no single file holds them; give --config FOLDER, a diffusers folder of the same model"
+            "no single file holds them; give ",
+            CONFIG,
+            ", a diffusers folder of the same model",
         )
     with TemporaryDirectory() as folder:
         for file, content in files.items():

@@ -64,7 +64,7 @@ _INPUTS: Final = {
 _DISTILLED: Final = (
     "was distilled to 4 steps, so what it answers is not the velocity of the flow loss: retain "
     "terms against noise pull it from what it was made to be; FLUX.1-dev is the model to edit, or "
-    "train against predictions alone, with --method esd or --set kept=base"
+    "train against predictions alone, by the method esd, or by one whose setting kept is base"
 )
 
 

@@ -10,7 +10,7 @@ from erasure.attacks.search.problem import Goal, Search
 from erasure.attacks.search.relaxed import NearestSearch
 from erasure.attacks.search.slots import Slots
 from erasure.attacks.target import Ledger, Target
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, Way
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,7 @@ class MatchingPrefix(PromptSearch):
     def goal(self, target: Target, ledger: Ledger, slots: Slots, prompts: list[str]) -> Goal:
         """The distance to the base's answers to the plain prompts."""
         if target.base is None:
-            raise ConfigError("there is no base at hand; give it with --against")
+            raise ConfigError("there is no base at hand; give ", Way("--against MODEL", "base"))
         base = ledger.counted(target.base.denoise)
         wanted = target.base.told(prompts)
         return MatchGoal(ledger.counted(target.denoise), base, wanted, self.pictures(target))

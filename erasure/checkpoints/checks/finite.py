@@ -1,13 +1,19 @@
 """Values that no model can use: NaN, infinity, and what a narrower type would turn into it."""
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from erasure.checkpoints.wording import few
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, Way
 from erasure.storage.casting import dtype_after
+
+_WIDER: Final = Way(
+    "--dtype bf16 or fp32, or none to keep each weight's own",
+    "dtype=torch.bfloat16 or torch.float32, or None to keep each weight's own",
+)
 
 
 def not_finite(
@@ -34,10 +40,10 @@ def require_storable(
     if not faults:
         return
     own = list(_found(components, None))
-    remedy = "give a model whose weights are whole, or fetch it again"
-    if not own:
-        remedy = "store it in a wider type: --dtype bf16 or fp32, or none to keep each weight's own"
-    raise CheckpointError(f"{where} cannot be written: {few(faults)}; {remedy}")
+    what = f"{where} cannot be written: {few(faults)}"
+    if own:
+        raise CheckpointError(f"{what}; give a model whose weights are whole, or fetch it again")
+    raise CheckpointError(f"{what}; store it in a wider type: ", _WIDER)
 
 
 def _found(

@@ -16,7 +16,7 @@ from erasure.checkpoints.facts.statements import SHORT, Statement, sources
 from erasure.checkpoints.facts.training_kind import SchedulerSource, TrainingKind
 from erasure.checkpoints.wording import listed
 from erasure.diffusion.schedule import Prediction, RectifiedFlow
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, way
 
 FLOW: Final = "FlowMatchEulerDiscreteScheduler"
 """The class in diffusers."""
@@ -133,10 +133,12 @@ def settle_flow(
     speaking = [one for one in statements if one.prediction is not None]
     if wanted is not None or speaking:
         says = SHORT[wanted] if wanted is not None else SHORT[speaking[0].prediction or "epsilon"]
-        by = "--prediction" if wanted is not None else sources(speaking)
+        by = way("prediction") if wanted is not None else sources(speaking)
         raise CheckpointError(
             f"{where} is a model of rectified flow, which predicts velocities between noise and "
-            f"picture, and {by} says {says}; leave that out"
+            "picture, and ",
+            by,
+            f" says {says}; leave that out",
         )
     assumed = [name for name in ("shift", "use_dynamic_shifting") if name not in source.config]
     by = source.name

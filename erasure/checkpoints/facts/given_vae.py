@@ -53,7 +53,7 @@ class GivenVae:
         else:
             weights = bare
             wanted = vae.to_original(expected_weights(family.part("vae"), config))
-        remedy = "give a VAE of Stable Diffusion, as a file or a diffusers folder"
+        remedy = ("give a VAE of Stable Diffusion, as a file or a diffusers folder",)
         require_names(weights, wanted, where, remedy=remedy)
         require_no_more(weights, wanted, where)
         if weights is bare:

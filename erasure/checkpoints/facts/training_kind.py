@@ -20,8 +20,9 @@ from erasure.checkpoints.facts.scheduler import (
 from erasure.checkpoints.facts.statements import SHORT, Statement, from_config, sources
 from erasure.checkpoints.wording import listed
 from erasure.diffusion.schedule import Prediction
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, way
 
+_ASKED: Final = "the prediction that was asked for"
 _RESCALING: Final = "DDIMScheduler"
 """The class for a published config whose own class has no zero terminal SNR."""
 
@@ -89,7 +90,9 @@ def settle(
         raise CheckpointError(
             f"{where} was trained to zero terminal SNR according to {rescales}, and to predict "
             f"epsilon according to {prediction_from}, which exclude each other; set the wrong one "
-            "right, or give --prediction v where nothing else says epsilon"
+            "right, or give ",
+            way("prediction", "v"),
+            " where nothing else says epsilon",
         )
     config = _rescaled(config, checked) if rescales else config
     if "rescale_betas_zero_snr" not in checked.config and not rescales:
@@ -115,20 +118,26 @@ def _prediction(
         differ = " and ".join(f"{SHORT[p]} by {sources(said)}" for p, said in sides.items())
         if wanted is None:
             raise CheckpointError(
-                f"{where} contradicts itself: it predicts {differ}; give --prediction epsilon or "
-                "--prediction v, whichever is right"
+                f"{where} contradicts itself: it predicts {differ}; give ",
+                way("prediction", "epsilon"),
+                " or ",
+                way("prediction", "v"),
+                ", whichever is right",
             )
-        return wanted, f"--prediction, as it says {differ}"
+        return wanted, f"{_ASKED}, as it says {differ}"
     if speaking:
         said = next(p for p, some in sides.items() if some)
         if wanted not in (None, said):
             raise CheckpointError(
-                f"--prediction is {SHORT[wanted]}, but {where} predicts {SHORT[said]} according "
-                f"to {sources(speaking)}; leave --prediction out, or set that right"
+                way("prediction"),
+                f" is {SHORT[wanted]}, but {where} predicts {SHORT[said]} according to "
+                f"{sources(speaking)}; leave ",
+                way("prediction"),
+                " out, or set that right",
             )
         return said, sources(speaking)
     if wanted is not None:
-        return wanted, "--prediction"
+        return wanted, _ASKED
     taken: Prediction = checked.config["prediction_type"]
     if "prediction_type" in checked.assumed:
         return taken, f"the default of {checked.kind}, as {source.name} does not say"

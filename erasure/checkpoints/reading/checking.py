@@ -1,13 +1,13 @@
 """Compare what a checkpoint holds with what its config asks for."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from erasure.checkpoints.wording import counted, few
-from erasure.errors import CheckpointError
+from erasure.errors import CONFIG, CheckpointError, Worded
 from erasure.storage.mapped import let_go
 
 
@@ -16,13 +16,14 @@ def require_names(
     wanted: Collection[str],
     where: str,
     *,
-    remedy: str = "it is incomplete, fetch it again",
+    remedy: Sequence[str | Worded] = ("it is incomplete, fetch it again",),
 ) -> None:
     """Raise CheckpointError where names of `wanted` are not in `names`."""
     missing = [name for name in wanted if name not in names]
     if missing:
         raise CheckpointError(
-            f"{where} lacks {len(missing)} of {len(wanted)} weights ({few(missing)}); {remedy}"
+            f"{where} lacks {len(missing)} of {len(wanted)} weights ({few(missing)}); ",
+            *remedy,
         )
 
 
@@ -44,7 +45,9 @@ def require_shapes(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], 
         raise CheckpointError(
             f"{where} has {counted(len(wrong))} of another shape than the config says ({name} is "
             f"{list(weights[name].shape)}, not {list(wanted[name].shape)}); for a model with its "
-            "own sizes give --config FOLDER with its diffusers configs"
+            "own sizes give ",
+            CONFIG,
+            " with its diffusers configs",
         )
 
 

@@ -16,7 +16,7 @@ from erasure.checkpoints.description import (
     require_component_names,
 )
 from erasure.checkpoints.reading.vocabulary import CLIP_SIZE
-from erasure.errors import CheckpointError
+from erasure.errors import CONFIG, CheckpointError
 from erasure.local_paths import json_without_origin, without_origin
 from erasure.storage.bare_names import shown
 from erasure.storage.json_text import parsed
@@ -81,7 +81,7 @@ def from_header(
         description = description.speaking(**words)
     except (ValueError, TypeError, KeyError, zlib.error) as err:
         raise CheckpointError(
-            f"{source} has damaged configs in its header ({err}); give --config FOLDER"
+            f"{source} has damaged configs in its header ({err}); give ", CONFIG
         ) from err
     for tokenizer, files in words.items():
         _require_known(files, f"{source}: the header entry {TOKENIZER_KEY}{tokenizer}")

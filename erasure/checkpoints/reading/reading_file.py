@@ -33,13 +33,14 @@ from erasure.checkpoints.reading.reading_folder import (
 from erasure.checkpoints.reading.recognise import family_of_file, seems_velocity
 from erasure.checkpoints.reading.vocabulary import with_clip_vocabulary
 from erasure.diffusion.schedule import Prediction
-from erasure.errors import CheckpointError
+from erasure.errors import CONFIG, VAE, CheckpointError
 from erasure.storage.pickles import is_pickle, read_pickle
 from erasure.storage.tensor_file import TensorFile, read_tensors
 
 _REMEDY: Final = (
-    "it is incomplete, fetch it again; or, if its model has sizes of its own, "
-    "give --config FOLDER with its diffusers configs"
+    "it is incomplete, fetch it again; or, if its model has sizes of its own, give ",
+    CONFIG,
+    " with its diffusers configs",
 )
 
 
@@ -116,8 +117,9 @@ def _from_file(
     """A component that the file holds, as `take_component` gives it."""
     if part.component not in description.components:
         raise CheckpointError(
-            f"{path} holds {part.title}, of which the configs that are given say nothing; give "
-            f"--config FOLDER, a diffusers folder that has its {part.component}"
+            f"{path} holds {part.title}, of which the configs that are given say nothing; give ",
+            CONFIG,
+            f", a diffusers folder that has its {part.component}",
         )
     wanted = expected_weights(part, description.components[part.component])
     converted, rest = _convert(part, weights, wanted, path, exact=exact)
@@ -139,10 +141,12 @@ def _from_config(
     """A component that the file lacks, as `take_component` gives it."""
     title = part.title
     if config is None or not has_component_weights(config, part.component):
-        beside = "--vae FILE_OR_FOLDER with one, or " if part.component == "vae" else ""
+        beside = (VAE, " with one, or ") if part.component == "vae" else ()
         raise CheckpointError(
-            f"{path} has no {title}; give {beside}--config FOLDER, a diffusers folder of the same "
-            f"model that has the weights of its {title}"
+            f"{path} has no {title}; give ",
+            *beside,
+            CONFIG,
+            f", a diffusers folder of the same model that has the weights of its {title}",
         )
     weights, extras, notes = take_component(config, part, allow_pickle=allow_pickle)
     return weights, extras, (f"{path} has no {title}; that of {config} is used", *notes)
@@ -176,7 +180,7 @@ def _describe(
                 f"{path} is {family.title}, but config {config} is {theirs.title}; "
                 "give the folder of the same model"
             )
-        name, own, guess = f"--config {config.name}", False, ""
+        name, own, guess = f"the config {config.name}", False, ""
     else:
         components = [part.component for part in family.parts if not part.optional]
         embedded_description = embedded.from_header(file.metadata, str(path), components)

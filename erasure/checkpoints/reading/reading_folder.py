@@ -34,7 +34,7 @@ from erasure.checkpoints.reading.recognise import family_of_folder, telling_comp
 from erasure.checkpoints.reading.vocabulary import with_clip_vocabulary
 from erasure.checkpoints.reading.weight_files import has_weights, read_weights
 from erasure.diffusion.schedule import Prediction
-from erasure.errors import CheckpointError
+from erasure.errors import VAE, CheckpointError
 from erasure.storage.tensor_file import TensorFile, read_tensors
 
 EXTRAS_FILE: Final = "original_extras.safetensors"
@@ -145,10 +145,11 @@ def describe_folder(path: Path, vae: GivenVae | None = None) -> tuple[Descriptio
     parts = [p for p in family.parts if not p.optional or has_component(index, p.component)]
     for part in parts:
         if part.component not in configs and not (path / part.component).is_dir():
-            beside = "give --vae FILE_OR_FOLDER with one, or " if part.component == "vae" else ""
+            beside = ("give ", VAE, " with one, or ") if part.component == "vae" else ()
             raise CheckpointError(
-                f"{path} has no {part.title}, no folder {part.component}; {beside}"
-                "fetch the complete model"
+                f"{path} has no {part.title}, no folder {part.component}; ",
+                *beside,
+                "fetch the complete model",
             )
     return read_description(path, [part.component for part in parts], configs), family
 

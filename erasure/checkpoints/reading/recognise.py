@@ -11,7 +11,7 @@ from erasure.architectures.architecture import Architecture
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.description import has_component
 from erasure.checkpoints.wording import listed
-from erasure.errors import CheckpointError
+from erasure.errors import CONFIG, CheckpointError
 
 SUPPORTED: Final = listed(family.title for family in ARCHITECTURES.values())
 
@@ -68,8 +68,9 @@ def family_of_file(
         other = f"a {main[0].main_part.title} without the text encoder of Stable Diffusion"
     if main and (other or "").startswith((f"a {main[0].main_part.title}", "only a part")):
         raise CheckpointError(
-            f"{path} holds {other}; give --config FOLDER, a diffusers folder of the same model "
-            f"({SUPPORTED}), to take what is missing from"
+            f"{path} holds {other}; give ",
+            CONFIG,
+            f", a diffusers folder of the same model ({SUPPORTED}), to take what is missing from",
         )
     raise CheckpointError(
         f"{path} holds {other or 'no network of a known family'}; {SUPPORTED} checkpoints are "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from erasure.checkpoints.description import Description, shipped_tokenizer_settings
-from erasure.errors import CheckpointError
+from erasure.errors import CONFIG, CheckpointError
 
 CLIP_SIZE: Final = 49408
 """Entries of CLIP's vocabulary: 256 bytes, the same at a word's end, merges, start and end."""
@@ -64,8 +64,9 @@ def missing_vocabulary(path: Path, vocab_size: int) -> CheckpointError:
     """The error for a checkpoint without a tokenizer that CLIP's cannot stand in for."""
     return CheckpointError(
         f"{path} has no tokenizer, and its text encoder knows {vocab_size} tokens, not the "
-        f"{CLIP_SIZE} of CLIP, whose tokenizer comes with this package; give --config FOLDER, the "
-        "diffusers folder it was made from"
+        f"{CLIP_SIZE} of CLIP, whose tokenizer comes with this package; give ",
+        CONFIG,
+        ", the diffusers folder it was made from",
     )
 
 

@@ -18,7 +18,7 @@ from erasure.diffusion.denoiser import join
 from erasure.diffusion.latents import shuffled
 from erasure.diffusion.schedule import NoiseSchedule
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, Way
 from erasure.masks.masks import SaliencyMask
 from erasure.seeds import generator_for
 from erasure.solving.closed_form import ClosedForm, apply
@@ -274,7 +274,8 @@ def concept_spans(task: Task) -> dict[int, Span]:
     if not spans:
         raise ConfigError(
             "no prompt to forget has a token that its stand-in has not, so there is no attention "
-            "to put out; give another --instead"
+            "to put out; give another ",
+            Way("--instead", "replacement"),
         )
     return spans
 

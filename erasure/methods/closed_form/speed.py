@@ -12,7 +12,7 @@ from torch import Tensor
 
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, Way, way
 from erasure.masks.masks import SaliencyMask
 from erasure.solving.closed_form import ClosedForm, apply, chosen
 from erasure.solving.factors import thinned
@@ -101,7 +101,10 @@ class Speed(ClosedForm):
         if not names:
             raise ConfigError(
                 "the mask selects keys of the cross-attention alone, and speed changes its values; "
-                "make it with --scope xattn-kv, or give --set keys=true"
+                "make it with ",
+                way("scope", "xattn-kv"),
+                ", or give ",
+                Way("--set keys=true", "keys=True"),
             )
         vectors, empty = edit_vectors(task.data, self.tokens), self._empty(task.data)
         gap = (vectors.instead - vectors.concept) / sqrt(vectors.concept.shape[1])

@@ -13,7 +13,7 @@ from torch import Tensor
 from erasure.architectures.registry import all_text_readers
 from erasure.diffusion.denoiser import TOKENS
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, way
 from erasure.masks.masks import SaliencyMask
 from erasure.solving.closed_form import ClosedForm, apply, chosen
 from erasure.solving.factors import Factors, thinned
@@ -103,7 +103,8 @@ class Uce(ClosedForm):
         if not groups:
             raise ConfigError(
                 f"the mask selects none of {', '.join(readers)}, the only weights that uce changes "
-                "in this model; make it with --scope text-in"
+                "in this model; make it with ",
+                way("scope", "text-in"),
             )
         return groups
 

@@ -21,7 +21,7 @@ from erasure.diffusion.batches import Rollout, RolloutBatches
 from erasure.diffusion.denoiser import Condition, Denoiser, join
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, Way
 from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByRollout
 from erasure.methods.gradient.esd import shifted
@@ -128,7 +128,9 @@ class AdvUnlearn(ByRollout):
         if not len(texts.retain):
             raise ConfigError(
                 "adv-unlearn keeps what is not the concept by prompts to retain, and there is "
-                "none; give --retain-prompts, or set retain_weight to 0"
+                "none; give ",
+                Way("--retain-prompts", "prompts with some to retain"),
+                ", or set retain_weight to 0",
             )
         own = replace(
             texts,

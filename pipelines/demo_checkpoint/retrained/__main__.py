@@ -54,7 +54,7 @@ def main() -> int:
         for each in missing:
             retrain(each, material, options.work, torch.device(options.device))
     except ErasureError as err:
-        print(err, file=sys.stderr)
+        print(err.typed, file=sys.stderr)
         return 2
     return 0
 

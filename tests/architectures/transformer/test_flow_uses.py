@@ -115,7 +115,7 @@ def test_a_transformer_alone_under_diffusers_names_is_read_with_a_folder(
     again = read_checkpoint(file, config=folder)
     assert again.in_file == {"transformer"}
     assert_same_bits(dict(again.network), dict(checkpoint.network))
-    with pytest.raises(CheckpointError, match=r"give .*--config FOLDER"):
+    with pytest.raises(CheckpointError, match=r"give .*config=FOLDER"):
         read_checkpoint(file)
 
 

@@ -390,7 +390,7 @@ def test_files_of_t5s_tokenizer_are_asked_for(models: dict[str, Checkpoint]) -> 
     described = models["sd3"].description
     lacking = replace(models["sd3"], description=described.speaking(tokenizer_3={}))
     with pytest.raises(
-        CheckpointError, match=r"no files of T5's tokenizer .* give --config FOLDER"
+        CheckpointError, match=r"no files of T5's tokenizer .* give config=FOLDER"
     ):
         build_text_encoder(lacking)
 
@@ -420,7 +420,7 @@ def test_another_scheduler_is_refused(
 
 
 def test_a_prediction_that_is_none_of_a_flow_is_refused(folders: dict[str, Path]) -> None:
-    with pytest.raises(CheckpointError, match="--prediction says epsilon; leave that out"):
+    with pytest.raises(CheckpointError, match="prediction says epsilon; leave that out"):
         read_checkpoint(folders["sd3"], prediction="epsilon")
 
 
