@@ -57,7 +57,7 @@ def test_no_sentence_of_a_library_names_an_option_alone(package: str) -> None:
     [
         ('raise E("give --config FOLDER")', 1),
         ('raise E(f"{path} lacks it; give {more}--vae FILE")', 1),
-        ('f"{path}: {f(\'--vae\')}"', 1),
+        ("f\"{path}: {f('--vae')}\"", 1),
         ('Way("--scope xattn-kv", "--scope")', 1),
         ('raise E("give ", Way("--scope xattn-kv", "scope"))', 0),
         ('f"make it with `erasure mask --component {name}`"', 0),

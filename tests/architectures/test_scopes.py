@@ -75,9 +75,9 @@ def test_a_scope_of_a_tiny_unet_is_the_listed_one(
 
 @pytest.mark.parametrize("scope", ["noxattn", "notime"])
 def test_the_time_projection_of_each_resnet_stays(names: list[str], scope: str) -> None:
-    kept = in_scope(names, scope, UNET_SCOPES)
-    assert sum("time_emb_proj.weight" in name for name in kept) == 5
-    assert not any(name.startswith("time_embedding") for name in kept)
+    selected = in_scope(names, scope, UNET_SCOPES)
+    assert sum("time_emb_proj.weight" in name for name in selected) == 5
+    assert not any(name.startswith("time_embedding") for name in selected)
 
 
 def test_the_two_layer_scopes_follow_the_full_size_names() -> None:

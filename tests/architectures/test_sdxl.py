@@ -113,8 +113,8 @@ def test_prompts_are_told_as_the_pipeline_tells_them(
         # Sums of one prompt alone and of five together are added up in another order.
         torch.testing.assert_close(prompts.tokens[row : row + 1], tokens, rtol=1e-4, atol=1e-6)
         wanted = pooled if text else pooled_away
-        told = prompts.added["text_embeds"][row : row + 1]
-        torch.testing.assert_close(told, wanted, rtol=1e-4, atol=1e-6)
+        features = prompts.added["text_embeds"][row : row + 1]
+        torch.testing.assert_close(features, wanted, rtol=1e-4, atol=1e-6)
     assert not prompts.tokens[0].any()
     assert not prompts.added["text_embeds"][0].any()
     ids = pipeline._get_add_time_ids(
@@ -138,8 +138,8 @@ def test_a_condition_draws_the_picture_of_its_prompt_whatever_size_it_names(
 
 
 def test_the_size_is_told_as_height_before_width(checkpoint: Checkpoint) -> None:
-    told = with_size(build_text_encoder(checkpoint)(["a dog"]), 24, 40)
-    assert told.added["time_ids"].tolist() == [[24, 40, 0, 0, 24, 40]]
+    condition = with_size(build_text_encoder(checkpoint)(["a dog"]), 24, 40)
+    assert condition.added["time_ids"].tolist() == [[24, 40, 0, 0, 24, 40]]
 
 
 def test_the_empty_prompt_is_no_zero_where_the_model_says_so(checkpoint: Checkpoint) -> None:
@@ -148,8 +148,8 @@ def test_the_empty_prompt_is_no_zero_where_the_model_says_so(checkpoint: Checkpo
     assert encoded(other).prompts.tokens[0].any()
     pipeline = build_pipeline(other)
     away = pipeline.encode_prompt("a church", device=CPU)[1]
-    told = build_text_encoder(other)
-    torch.testing.assert_close(told.unguided(told([""])).tokens, away)
+    encoder = build_text_encoder(other)
+    torch.testing.assert_close(encoder.unguided(encoder([""])).tokens, away)
 
 
 def test_the_cache_keeps_all_that_is_told(
@@ -157,10 +157,10 @@ def test_the_cache_keeps_all_that_is_told(
 ) -> None:
     cache = TensorCache(tmp_path)
     for _ in range(2):
-        found = encoded(checkpoint, cache=cache).prompts
-        assert torch.equal(found.tokens, data.prompts.tokens)
-        assert found.added.keys() == data.prompts.added.keys() == {"text_embeds", "time_ids"}
-        assert all(torch.equal(found.added[k], v) for k, v in data.prompts.added.items())
+        prompts = encoded(checkpoint, cache=cache).prompts
+        assert torch.equal(prompts.tokens, data.prompts.tokens)
+        assert prompts.added.keys() == data.prompts.added.keys() == {"text_embeds", "time_ids"}
+        assert all(torch.equal(prompts.added[k], v) for k, v in data.prompts.added.items())
     assert len(list((tmp_path / "prompts").iterdir())) == 1
     index = {**checkpoint.description.model_index, "force_zeros_for_empty_prompt": False}
     other = replace(checkpoint, description=replace(checkpoint.description, model_index=index))
@@ -184,11 +184,11 @@ def answer_gap(checkpoint: Checkpoint, unet: Mapping[str, Tensor], data: Concept
     x, t = torch.randn(8, 4, 2, 2, generator=seeded(7)), torch.arange(100, 900, 100)
     answers = []
     for row in (1, 2):
-        told = data.prompts[torch.full((8,), row)]
-        added = dict(told.added)
+        condition = data.prompts[torch.full((8,), row)]
+        added = dict(condition.added)
         with torch.no_grad():
             answers.append(
-                model(x, t, encoder_hidden_states=told.tokens, added_cond_kwargs=added).sample
+                model(x, t, encoder_hidden_states=condition.tokens, added_cond_kwargs=added).sample
             )
     return float((answers[0] - answers[1]).square().mean())
 
@@ -201,9 +201,9 @@ def plain_losses(checkpoint: Checkpoint, data: ConceptData, batch: int) -> tuple
     scheduler = DDPMScheduler.from_config(dict(config))
 
     def answer(x: Tensor, t: Tensor, row: int) -> Tensor:
-        told = data.prompts[torch.tensor([row])]
-        added = {"added_cond_kwargs": dict(told.added)} if told.added else {}
-        return model(x, t, told.tokens, **added).sample
+        condition = data.prompts[torch.tensor([row])]
+        added = {"added_cond_kwargs": dict(condition.added)} if condition.added else {}
+        return model(x, t, condition.tokens, **added).sample
 
     losses = {"forget": 0.0, "retain": 0.0}
     for part, position in ((p, n) for p in losses for n in range(batch)):
@@ -223,8 +223,8 @@ def plain_losses(checkpoint: Checkpoint, data: ConceptData, batch: int) -> tuple
                 wanted = scheduler.get_velocity(z[None], noise[None], t)
             else:
                 wanted = noise[None]
-            found = answer(x, t, int(latents.prompt[row]))
-        losses[part] += float((found - wanted).square().mean()) / batch
+            prediction = answer(x, t, int(latents.prompt[row]))
+        losses[part] += float((prediction - wanted).square().mean()) / batch
     return losses["forget"], losses["retain"]
 
 
@@ -358,9 +358,9 @@ def run(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_erase_takes_the_family_from_the_checkpoint(run: Path) -> None:
     record = json.loads((run / "erasure.json").read_text(encoding="utf-8"))
-    found = read_checkpoint(run / "model")
-    assert found.architecture is SDXL
-    assert found.network_hash() == record["result_hash"]
+    edited = read_checkpoint(run / "model")
+    assert edited.architecture is SDXL
+    assert edited.network_hash() == record["result_hash"]
     assert 0 < record["moved"] <= record["selected"] == record["total"] // 2
     loaded = StableDiffusionXLPipeline.from_pretrained(run / "model", add_watermarker=False)
     assert loaded.unet.config.addition_embed_type == "text_time"

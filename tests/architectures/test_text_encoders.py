@@ -137,10 +137,10 @@ def test_embeddings_of_another_shape_are_refused_and_leave_no_trace(encoder: Enc
 
 
 def test_the_call_comes_in_float32_on_the_cpu_in_parts_of_any_size(encoder: Encoder) -> None:
-    told = encoder(PROMPTS, batch_size=2)
-    assert len(told) == 3
+    conditions = encoder(PROMPTS, batch_size=2)
+    assert len(conditions) == 3
     for name, value in encoder(PROMPTS).tensors.items():
-        assert told.tensors[name].device == CPU
-        assert told.tensors[name].dtype == torch.float32
+        assert conditions.tensors[name].device == CPU
+        assert conditions.tensors[name].dtype == torch.float32
         # Sums of one prompt alone and of three together are added up in another order.
-        torch.testing.assert_close(told.tensors[name], value, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(conditions.tensors[name], value, rtol=1e-4, atol=1e-6)

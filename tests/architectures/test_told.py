@@ -20,18 +20,18 @@ ALL = Condition(
 class Noting(nn.Module):
     """Answers with what it is given, and notes the rest."""
 
-    def forward(self, x_t: Tensor, t: Tensor, **told: object) -> SimpleNamespace:
-        self.told = told
+    def forward(self, x_t: Tensor, t: Tensor, **tensors: object) -> SimpleNamespace:
+        self.tensors = tensors
         return SimpleNamespace(sample=x_t)
 
 
 def test_each_family_is_told_what_it_names_and_nothing_else() -> None:
     network = Noting()
     assert SD1.denoiser(network)(X_T, T, ALL) is X_T
-    assert network.told.keys() == {"encoder_hidden_states", "added_cond_kwargs"}
-    assert network.told["added_cond_kwargs"] is None
+    assert network.tensors.keys() == {"encoder_hidden_states", "added_cond_kwargs"}
+    assert network.tensors["added_cond_kwargs"] is None
     SDXL.denoiser(network)(X_T, T, ALL)
-    added = network.told["added_cond_kwargs"]
+    added = network.tensors["added_cond_kwargs"]
     assert isinstance(added, dict)
     assert added.keys() == {"text_embeds", "time_ids"}
 

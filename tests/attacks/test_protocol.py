@@ -26,9 +26,9 @@ def with_budget(target: Target, draws: int) -> Target:
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_budget_of_zero_gives_the_plain_drawing_of_each_case(name: str, target: Target) -> None:
-    found = list(make_attack(name).run(with_budget(target, 0)))
-    assert [attempt.case for attempt in found] == list(target.cases)
-    for attempt in found:
+    attempts = list(make_attack(name).run(with_budget(target, 0)))
+    assert [attempt.case for attempt in attempts] == list(target.cases)
+    for attempt in attempts:
         assert attempt.payload.prompt == attempt.case.prompt
         assert attempt.payload.kinds == ("string",)
         assert attempt.payload.guidance is None
@@ -59,12 +59,12 @@ def test_an_unknown_attack_names_the_nearest() -> None:
 
 def test_seeds_draw_other_seeds_up_to_the_budget_and_change_no_weight(target: Target) -> None:
     before = weights_of(target.network)
-    found = list(make_attack("seeds", draws=9).run(with_budget(target, 5)))
-    assert len(found) == 5
-    assert len({attempt.seed for attempt in found}) == 5
-    assert [attempt.case for attempt in found[:4]] == [*target.cases, target.cases[0]]
+    attempts = list(make_attack("seeds", draws=9).run(with_budget(target, 5)))
+    assert len(attempts) == 5
+    assert len({attempt.seed for attempt in attempts}) == 5
+    assert [attempt.case for attempt in attempts[:4]] == [*target.cases, target.cases[0]]
     again = list(make_attack("seeds", draws=9).run(with_budget(target, 5)))
-    assert [a.seed for a in again] == [a.seed for a in found]
+    assert [a.seed for a in again] == [a.seed for a in attempts]
     assert same(before, weights_of(target.network))
 
 
@@ -76,8 +76,8 @@ def test_rows_that_are_the_words_own_change_no_bit_and_others_take_a_gradient(
     plain = embedded(target.text, "a church", None)
     assert torch.equal(embedded(target.text, "a church", own).tokens, plain.tokens)
     soft = own.vectors[0].clone().requires_grad_(True)
-    told = target.embedded("a church", Rows((2,), (soft,)))
-    told.tokens.square().sum().backward()
+    condition = target.embedded("a church", Rows((2,), (soft,)))
+    condition.tokens.square().sum().backward()
     assert soft.grad is not None
     assert soft.grad.abs().sum() > 0
     assert torch.equal(target.told(["a church"]).tokens, plain.tokens)

@@ -246,7 +246,9 @@ def test_a_file_that_contradicts_itself_is_refused_and_the_user_decides(
     for prediction in ("epsilon", "v_prediction"):
         found = read_checkpoint(bare, config=folder, prediction=prediction)
         assert found.description.prediction_type == prediction
-        assert found.kind.prediction_from.startswith("the prediction that was asked for, as it says epsilon by")
+        assert found.kind.prediction_from.startswith(
+            "the prediction that was asked for, as it says epsilon by"
+        )
 
 
 # A folder

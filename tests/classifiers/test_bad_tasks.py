@@ -21,10 +21,10 @@ def part(*places: int) -> DataLoader[Any]:
     return DataLoader(Subset(DATA, list(places)), batch_size=4)
 
 
-def said(error: type[ErasureError], **given: Any) -> str:  # noqa: ANN401
+def said(error: type[ErasureError], **changes: Any) -> str:  # noqa: ANN401
     """The sentence of the refusal; the model must be as it was."""
     task = {"model": CASE.model(), "forget": CASE.forget, "retain": CASE.retain}
-    task |= {"method": FineTune(epochs=1)} | given
+    task |= {"method": FineTune(epochs=1)} | changes
     before = {name: value.clone() for name, value in task["model"].state_dict().items()}
     with pytest.raises(error) as info:
         unlearn(**task)
@@ -143,9 +143,9 @@ class Flat(nn.Module):
 
 
 def test_a_single_sample_needs_frozen_statistics() -> None:
-    given = {"forget": part(1), "retain": part(2, 3, 4), "method": make_method("ga")}
-    assert "use batchnorm 'frozen', or more samples" in said(TrainingError, model=Flat(), **given)
-    result = unlearn(Flat(), batchnorm="frozen", **given)
+    parts = {"forget": part(1), "retain": part(2, 3, 4), "method": make_method("ga")}
+    assert "use batchnorm 'frozen', or more samples" in said(TrainingError, model=Flat(), **parts)
+    result = unlearn(Flat(), batchnorm="frozen", **parts)
     assert result.moved > 0
 
 

@@ -193,8 +193,8 @@ def test_inputs_may_be_several_or_named() -> None:
     (named,) = Batches(Named(words, labels(4, 0))).ordered()
     rows = [{name: value[n] for name, value in words.items()} | {"labels": 1} for n in range(4)]
     (inside,) = Batches(rows).ordered()
-    for found in (named, inside):
-        assert {name: value.shape for name, value in found.inputs.items()} == {
+    for form in (named, inside):
+        assert {name: value.shape for name, value in form.inputs.items()} == {
             "input_ids": (4, 5),
             "attention_mask": (4, 5),
         }
@@ -207,12 +207,12 @@ def test_joined_sets_keep_their_places(apart: bool) -> None:
     other = TensorDataset(*TABLE.tensors) if apart else TABLE
     second = Batches(Subset(other, [7, 8]), 2)
     both = joined(first, second)
-    inputs, found, index = together(both.shuffled(1))
+    inputs, labels, index = together(both.shuffled(1))
     assert len(both) == 5
     assert both.batch_size == 4
     source = torch.tensor([1, 2, 3, 7, 8])[index]
     assert torch.equal(inputs[:, 0], 2.0 * source)
-    assert torch.equal(found, source % 3)
+    assert torch.equal(labels, source % 3)
 
 
 def test_the_fingerprint_tells_data_sets_apart() -> None:

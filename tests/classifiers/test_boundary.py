@@ -35,9 +35,9 @@ def test_the_label_is_that_of_the_rounded_attack_on_the_original() -> None:
     x, y = tensors(forget)
     moved = (attacked(model, x, y).clamp(0, 1) * 255).round() / 255
     expected = model(moved).argmax(dim=1)
-    found = BoundaryShrink().nearest(model, next(forget.ordered()))
-    assert torch.equal(found, expected)
-    assert (found != model(x).argmax(dim=1)).any()
+    labels = BoundaryShrink().nearest(model, next(forget.ordered()))
+    assert torch.equal(labels, expected)
+    assert (labels != model(x).argmax(dim=1)).any()
     run(BoundaryShrink(**PLAIN), task(model, forget, samples(6, 1)))
     torch.testing.assert_close(model.weight.detach(), stepped(linear(), x, expected))
 
@@ -46,8 +46,8 @@ def test_inputs_that_are_no_image_are_neither_rounded_nor_held_in() -> None:
     data, model = samples(40, 0), linear()
     x, y = tensors(data)
     x = 10 * x - 5
-    found = BoundaryShrink(image=False).nearest(model, Batch(x, y, torch.arange(40)))
-    assert torch.equal(found, model(attacked(model, x, y)).argmax(dim=1))
+    labels = BoundaryShrink(image=False).nearest(model, Batch(x, y, torch.arange(40)))
+    assert torch.equal(labels, model(attacked(model, x, y)).argmax(dim=1))
 
 
 def test_the_labels_stay_those_of_the_original_while_the_model_moves() -> None:
@@ -84,10 +84,10 @@ def test_the_shadow_class_adds_one_logit_and_keeps_the_others() -> None:
     forget, model = samples(5, 0), linear()
     wider = Wider(task(model, forget, samples(6, 1)))
     batch = next(forget.ordered())
-    found = wider(batch)
-    assert found.shape == (5, CLASSES + 1)
-    assert torch.equal(found[:, :CLASSES], model(batch.inputs))
-    assert torch.equal(found[:, CLASSES:], wider.row(batch.inputs))
+    logits = wider(batch)
+    assert logits.shape == (5, CLASSES + 1)
+    assert torch.equal(logits[:, :CLASSES], model(batch.inputs))
+    assert torch.equal(logits[:, CLASSES:], wider.row(batch.inputs))
     wider.close()
     assert not model._forward_hooks
 

@@ -113,10 +113,10 @@ def test_a_removal_is_the_newton_step_of_the_paper() -> None:
     points = blobs(30, classes=2)
     chosen = dataclasses.replace(SEEDED, epsilon=100.0)
     head = chosen.fit(points)
-    kept = chosen.objective(points.without([10, 16]), 2, head.secret)
+    remaining = chosen.objective(points.without([10, 16]), 2, head.secret)
     left = chosen.objective(points.only(torch.tensor([10, 16])), 2, head.secret)
     w = head.weight
-    curvature = torch.autograd.functional.hessian(lambda v: by_hand(kept, v), w).reshape(6, 6)
+    curvature = torch.autograd.functional.hessian(lambda v: by_hand(remaining, v), w).reshape(6, 6)
     # Delta: the loss of the points that leave, with their share of the norm, without b.
     slope = torch.autograd.functional.jacobian(lambda v: by_hand(left, v), w) - left.b
     wanted = w + torch.linalg.solve(curvature, slope.flatten()).reshape(1, 6)
@@ -138,11 +138,11 @@ def test_the_gradient_that_is_left_is_below_the_bound_and_that_below_the_papers(
     head = chosen.fit(points, classes=classes)
     gone = [10 + 3 * place for place in range(leaving)]
     after = head.forget(points, gone).model
-    kept = chosen.objective(points.without(gone), classes, head.secret)
-    measured = float(kept.gradient(after.weight).norm())
+    remaining = chosen.objective(points.without(gone), classes, head.secret)
+    measured = float(remaining.gradient(after.weight).norm())
     step = after.weight - head.weight
-    spectral = torch.linalg.matrix_norm(kept.x, 2)
-    each = 0.25 * spectral * step.norm(dim=1) * (kept.x @ step.T).norm(dim=0)  # Corollary 1.
+    spectral = torch.linalg.matrix_norm(remaining.x, 2)
+    each = 0.25 * spectral * step.norm(dim=1) * (remaining.x @ step.T).norm(dim=0)  # Corollary 1.
     assert measured <= after.spent + 1e-9
     assert after.spent <= head.spent + float(each.norm()) + 1e-9
     assert after.audit(points).passed

@@ -72,8 +72,8 @@ def masks(case: Case) -> dict[str, SaliencyMask]:
 def test_a_method_changes_a_copy_and_keeps_what_the_model_is(case: Case, name: str) -> None:
     model = case.model()
     before = copied(model)
-    told: list[int] = []
-    result = forgotten(case, name, model=model, on_step=lambda step: told.append(step.index))
+    indices: list[int] = []
+    result = forgotten(case, name, model=model, on_step=lambda step: indices.append(step.index))
     assert model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
@@ -84,7 +84,7 @@ def test_a_method_changes_a_copy_and_keeps_what_the_model_is(case: Case, name: s
     assert not result.model.training
     assert result.moved > 0
     assert result.seconds > 0
-    assert told == [step.index for step in result.steps] == list(range(1, len(told) + 1))
+    assert indices == [step.index for step in result.steps] == list(range(1, len(indices) + 1))
     assert type(result.model) is type(model)
 
 
@@ -153,8 +153,8 @@ def test_another_seed_gives_another_model(name: str) -> None:
 def test_frozen_running_statistics_do_not_move(name: str) -> None:
     case = CASES["cnn"]
     start = buffers(case.model())
-    kept = buffers(forgotten(case, name, batchnorm="frozen").model)
-    assert all(torch.equal(value, kept[key]) for key, value in start.items())
+    end = buffers(forgotten(case, name, batchnorm="frozen").model)
+    assert all(torch.equal(value, end[key]) for key, value in start.items())
 
 
 @pytest.mark.parametrize("name", DESCENTS)

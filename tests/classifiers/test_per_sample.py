@@ -32,12 +32,12 @@ def one_by_one(model: nn.Module, data: Batches) -> dict[str, Tensor]:
 def test_all_at_once_is_one_by_one(name: str) -> None:
     data, model = Batches.of(CASES[name].forget), CASES[name].model().eval()
     (batch,) = Batches(data.dataset, 7).ordered()
-    found = per_sample_gradients(model, trainable(model), batch)
+    gradients = per_sample_gradients(model, trainable(model), batch)
     expected = one_by_one(model, data)
-    assert found.keys() == expected.keys()
+    assert gradients.keys() == expected.keys()
     for key, value in expected.items():
         # Other kernels and orders of summation, in float32.
-        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(gradients[key], value, rtol=1e-4, atol=1e-6)
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
@@ -45,8 +45,8 @@ def test_only_the_asked_weights_are_differentiated() -> None:
     case = CASES["mlp"]
     (batch,) = Batches.of(case.forget).subset(torch.arange(3)).ordered()
     model = case.model().eval()
-    found = per_sample_gradients(model, {"head.bias": model.head.bias}, batch)
-    assert {name: value.shape for name, value in found.items()} == {"head.bias": (3, 3)}
+    gradients = per_sample_gradients(model, {"head.bias": model.head.bias}, batch)
+    assert {name: value.shape for name, value in gradients.items()} == {"head.bias": (3, 3)}
 
 
 @pytest.mark.parametrize(("memory", "size"), [(1, 1), (800, 3), (2**28, 4)])

@@ -111,9 +111,14 @@ def test_sampling_is_that_of_opacus_engine() -> None:
 
 def train(points: Points, model: nn.Module, **chosen: float | None) -> nn.Module:
     """Train to the end by the bare loop."""
-    given: dict[str, Any] = {"noise": 1e-9, "clip": 0.7, "physical_batch": None, "seed": 0} | chosen
+    settings: dict[str, Any] = {
+        "noise": 1e-9,
+        "clip": 0.7,
+        "physical_batch": None,
+        "seed": 0,
+    } | chosen
     sampling = Sampling(len(points), RECIPE.batch_size, RECIPE.epochs)
-    for _ in train_privately(model.train(), points, RECIPE, sampling, **given):
+    for _ in train_privately(model.train(), points, RECIPE, sampling, **settings):
         pass
     return model
 
@@ -174,8 +179,8 @@ def test_the_networks_of_the_benchmark_can_be_trained_privately(name: str) -> No
     fit = trainable_privately(model, "replace")
     pictures = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     points = points_of(pictures, torch.tensor([0, 1, 2, 0, 1, 2]))
-    given: dict[str, Any] = {"noise": 1.0, "clip": 1.0, "physical_batch": None, "seed": 0}
-    step = next(train_privately(fit, points, RECIPE, Sampling(6, 6, 1), **given))
+    settings: dict[str, Any] = {"noise": 1.0, "clip": 1.0, "physical_batch": None, "seed": 0}
+    step = next(train_privately(fit, points, RECIPE, Sampling(6, 6, 1), **settings))
     assert step.loss > 0
 
 
@@ -184,8 +189,8 @@ def test_wrong_gradients_of_single_samples_are_refused(monkeypatch: pytest.Monke
 
     right = GradSampleModule.GRAD_SAMPLERS[nn.Linear]
 
-    def swapped(layer: nn.Linear, *given: Any) -> dict[nn.Parameter, Tensor]:  # noqa: ANN401
-        return {p: -g if p is layer.weight else g for p, g in right(layer, *given).items()}
+    def swapped(layer: nn.Linear, *arguments: Any) -> dict[nn.Parameter, Tensor]:  # noqa: ANN401
+        return {p: -g if p is layer.weight else g for p, g in right(layer, *arguments).items()}
 
     monkeypatch.setitem(GradSampleModule.GRAD_SAMPLERS, nn.Linear, swapped)
     with pytest.raises(TrainingError, match="do not add up to the gradient of 'weight'"):
@@ -199,8 +204,8 @@ def test_the_noise_has_its_deviation() -> None:
     model = nn.Linear(2000, 3)
     nn.init.zeros_(model.weight)
     sampling, recipe = Sampling(30, 30, 1), dataclasses.replace(RECIPE, epochs=1, lr=1.0)
-    given: dict[str, Any] = {"noise": 500.0, "clip": 0.1, "physical_batch": None, "seed": 3}
-    list(train_privately(model, points, recipe, sampling, **given))
+    settings: dict[str, Any] = {"noise": 500.0, "clip": 0.1, "physical_batch": None, "seed": 3}
+    list(train_privately(model, points, recipe, sampling, **settings))
     assert float(model.weight.detach().std()) == pytest.approx(500 * 0.1 / 30, rel=0.05)
 
 
@@ -218,9 +223,9 @@ def test_a_step_without_points_still_adds_noise() -> None:
     points = points_of(inputs, labels, torch.tensor([0, 1]))
     model = nn.Linear(5, 3)
     sampling = Sampling(2, 1, 4)  # Each of 8 batches is empty with chance 1/4.
-    given: dict[str, Any] = {"noise": 1.0, "clip": 1.0, "physical_batch": None, "seed": 0}
+    settings: dict[str, Any] = {"noise": 1.0, "clip": 1.0, "physical_batch": None, "seed": 0}
     before, empty = model.weight.detach().clone(), 0
-    for step in train_privately(model, points, RECIPE, sampling, **given):
+    for step in train_privately(model, points, RECIPE, sampling, **settings):
         empty += step.loss == 0
         assert not torch.equal(model.weight, before)
         before = model.weight.detach().clone()
@@ -263,11 +268,13 @@ def test_progress_continues_a_loop_at_a_whole_epoch(tmp_path: Path) -> None:
     points, model = blobs(40), network()
     progress = Progress(tmp_path / "state", "run")
     sampling = Sampling(40, 10, 2)
-    given: dict[str, Any] = {"noise": 1.0, "clip": 1.0, "physical_batch": None, "seed": 0}
-    steps = train_privately(model.train(), points, RECIPE, sampling, progress=progress, **given)
+    settings: dict[str, Any] = {"noise": 1.0, "clip": 1.0, "physical_batch": None, "seed": 0}
+    steps = train_privately(model.train(), points, RECIPE, sampling, progress=progress, **settings)
     first = [next(steps) for _ in range(6)]
     steps.close()
-    again = train_privately(network().train(), points, RECIPE, sampling, progress=progress, **given)
+    again = train_privately(
+        network().train(), points, RECIPE, sampling, progress=progress, **settings
+    )
     history = list(again)
     assert history[:4] == first[:4]
     assert [step.index for step in history] == list(range(1, 9))

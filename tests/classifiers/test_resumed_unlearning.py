@@ -43,7 +43,7 @@ def started(
 ) -> Unlearned:
     """A run that breaks after `stop` steps, if that is not 0."""
 
-    def told(step: Step) -> None:
+    def note(step: Step) -> None:
         if step.index == stop:
             raise Broken
 
@@ -55,7 +55,7 @@ def started(
         make_method(name, **({} if name == "retrain" else settings)),
         training=RECIPE,
         state=state,
-        on_step=told,
+        on_step=note,
         **more,
     )
 

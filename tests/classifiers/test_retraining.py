@@ -131,9 +131,9 @@ def test_retraining_builds_what_it_cannot_reset() -> None:
 
 def test_retrained_statistics_follow_the_batches_even_where_others_are_frozen() -> None:
     case, method = CASES["cnn"], make_method("retrain")
-    given = {"training": RECIPE, "seed": 1}
-    one = unlearn(case.model(), case.forget, case.retain, method, batchnorm="frozen", **given)
-    other = unlearn(case.model(), case.forget, case.retain, method, **given)
+    common = {"training": RECIPE, "seed": 1}
+    one = unlearn(case.model(), case.forget, case.retain, method, batchnorm="frozen", **common)
+    other = unlearn(case.model(), case.forget, case.retain, method, **common)
     assert same_bytes(one.model, other.model)
 
 

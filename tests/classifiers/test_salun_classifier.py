@@ -40,9 +40,9 @@ def test_a_given_mask_takes_the_place_of_its_own() -> None:
 
 def test_soft_thresholding_by_hand() -> None:
     changes = {"a": torch.tensor([0.5, -0.2]), "b": torch.tensor([[-0.3], [0.1]])}
-    found = soft_threshold(changes, 2)  # the second smallest is 0.2
-    torch.testing.assert_close(found["a"], torch.tensor([0.3, 0.0]))
-    torch.testing.assert_close(found["b"], torch.tensor([[-0.1], [0.0]]))
+    shrunk = soft_threshold(changes, 2)  # the second smallest is 0.2
+    torch.testing.assert_close(shrunk["a"], torch.tensor([0.3, 0.0]))
+    torch.testing.assert_close(shrunk["b"], torch.tensor([[-0.1], [0.0]]))
     assert all(not value.any() for value in soft_threshold(changes, 4).values())
 
 
@@ -52,10 +52,10 @@ def test_soft_thresholding_by_hand() -> None:
 )
 def test_at_least_rank_changes_vanish_and_none_grows(values: list[float], share: float) -> None:
     change, rank = torch.tensor(values), max(1, int(share * len(values)))
-    found = soft_threshold({"w": change}, rank)["w"]
-    assert int((found == 0).sum()) >= rank
-    assert (found.abs() <= change.abs()).all()
-    assert (found * change >= 0).all()
+    shrunk = soft_threshold({"w": change}, rank)["w"]
+    assert int((shrunk == 0).sum()) >= rank
+    assert (shrunk.abs() <= change.abs()).all()
+    assert (shrunk * change >= 0).all()
 
 
 def soft(model: torch.nn.Module, share: float, **more: Any) -> Tensor:  # noqa: ANN401

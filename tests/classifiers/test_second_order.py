@@ -60,8 +60,8 @@ def test_the_recursion_on_three_gradients_by_hand() -> None:
     # (1, 1): o.g = 1, k.g = 2, so k -= 2/3 o = (1/3, 1) and o -= 1/3 o = (2/3, 0).
     # (0, 2): o.g = 0, k.g = 2, so k -= 2/2 o = (-1/3, 1).
     gradients = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 2.0]])
-    found = woodfisher(torch.tensor([1.0, 1.0]), gradients, 2)
-    torch.testing.assert_close(found, torch.tensor([-1 / 3, 1.0]))
+    direction = woodfisher(torch.tensor([1.0, 1.0]), gradients, 2)
+    torch.testing.assert_close(direction, torch.tensor([-1 / 3, 1.0]))
 
 
 def test_the_recursion_only_ever_subtracts_the_first_gradient() -> None:
@@ -77,8 +77,8 @@ def test_the_recursion_only_ever_subtracts_the_first_gradient() -> None:
 def test_conjugate_gradients_solve_a_system(size: int, seed: int) -> None:
     matrix = spd(size, seed)
     vector = torch.randn(size, generator=seeded(seed + 1), dtype=torch.float64)
-    found = conjugate_gradients(lambda x: matrix @ x, vector, 10 * size, 1e-12)
-    torch.testing.assert_close(found, torch.linalg.solve(matrix, vector), rtol=1e-7, atol=1e-9)
+    solution = conjugate_gradients(lambda x: matrix @ x, vector, 10 * size, 1e-12)
+    torch.testing.assert_close(solution, torch.linalg.solve(matrix, vector), rtol=1e-7, atol=1e-9)
 
 
 def test_conjugate_gradients_stop_where_there_is_no_bowl() -> None:
@@ -91,8 +91,8 @@ def test_conjugate_gradients_stop_where_there_is_no_bowl() -> None:
 def test_the_hessian_product_is_that_of_the_matrix() -> None:
     data, model = replace(samples(7, 1), batch_size=3), linear(bias=False)
     vector = torch.randn(12, generator=seeded(), dtype=torch.float64)
-    found = hessian_product(model, {"weight": model.weight}, data, vector)
-    torch.testing.assert_close(found, hessian(samples(7, 1), start()) @ vector)
+    product = hessian_product(model, {"weight": model.weight}, data, vector)
+    torch.testing.assert_close(product, hessian(samples(7, 1), start()) @ vector)
 
 
 @pytest.mark.parametrize("size", [2, 30])
@@ -103,8 +103,8 @@ def test_the_influence_step_is_v_through_the_inverse_hessian(size: int) -> None:
     damped = hessian(retain, start()) + 0.01 * torch.eye(12, dtype=torch.float64)
     model = linear(bias=False)
     method = Influence(alpha=1.5, inverse="newton", damping=0.01, tolerance=1e-10, iterations=50)
-    given = task(model, replace(forget, batch_size=size), replace(retain, batch_size=size))
-    assert len(run(method, given)) == (2 if size == 30 else 6)
+    job = task(model, replace(forget, batch_size=size), replace(retain, batch_size=size))
+    assert len(run(method, job)) == (2 if size == 30 else 6)
     expected = start() + 1.5 * torch.linalg.solve(damped, v)
     torch.testing.assert_close(model.weight.detach().flatten(), expected)
 
@@ -144,12 +144,12 @@ def test_the_released_step_is_alpha_times_the_recursion() -> None:
     v = 5 / 14 * (gradient(forget, start()) - gradient(retain, start()))
     model = linear(bias=False)
     chosen = torch.arange(12).view(3, 4) % 2 == 0
-    given = task(model, forget, retain, mask=SaliencyMask({"weight": chosen}))
-    run(Influence(alpha=3.0), given)
-    found = (model.weight.detach().flatten() - start())[chosen.flatten()]
+    job = task(model, forget, retain, mask=SaliencyMask({"weight": chosen}))
+    run(Influence(alpha=3.0), job)
+    change = (model.weight.detach().flatten() - start())[chosen.flatten()]
     order = torch.randperm(9, generator=generator_for(0, "curvature"))
     rows = sample_gradients(retain, start())[order]
-    torch.testing.assert_close(found, 3 * woodfisher(v, rows, 9)[chosen.flatten()])
+    torch.testing.assert_close(change, 3 * woodfisher(v, rows, 9)[chosen.flatten()])
 
 
 def fisher(data: Batches, flat: Tensor, labels: str) -> Tensor:
@@ -180,8 +180,8 @@ def measured(data: Batches, labels: str) -> Tensor:
 @pytest.mark.parametrize("size", [1, 3, 20])
 def test_the_fisher_diagonal_is_that_of_the_definition(labels: str, size: int) -> None:
     data = samples(8, 1)
-    found = measured(replace(data, batch_size=size), labels)
-    torch.testing.assert_close(found, fisher(data, start(), labels))
+    diagonal = measured(replace(data, batch_size=size), labels)
+    torch.testing.assert_close(diagonal, fisher(data, start(), labels))
 
 
 def test_fisher_noise_has_the_variance_of_its_formula() -> None:
@@ -258,5 +258,5 @@ def test_a_memo_tells_apart_what_a_method_computes_it_by() -> None:
     memo: dict[str, object] = {}
     for settings_of in ({"samples": 5}, {"samples": 9}, {"labels": "data"}):
         trial = make_method("fisher", alpha=0.1, **settings_of)
-        found = unlearn(model, forget, retain, trial, memo=memo).model
-        assert same_bytes(found, unlearn(model, forget, retain, trial).model)
+        unlearned = unlearn(model, forget, retain, trial, memo=memo).model
+        assert same_bytes(unlearned, unlearn(model, forget, retain, trial).model)

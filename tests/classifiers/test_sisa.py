@@ -39,11 +39,11 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def places(points: Points, sisa: Sisa = SISA) -> dict[int, tuple[int, int]]:
     """Shard and first slice of each id, from the stages of the plan."""
-    found = {}
+    by_id = {}
     for shard in range(sisa.shards):
         for stage in reversed(sisa.plan.stages(points.ids, shard)):
-            found |= {int(i): (shard, stage.part) for i in points.ids[stage.members]}
-    return found
+            by_id |= {int(i): (shard, stage.part) for i in points.ids[stage.members]}
+    return by_id
 
 
 def id_in(points: Points, shard: int, part: int) -> int:
@@ -128,16 +128,16 @@ def test_the_cost_counts_sample_epochs_by_hand(tmp_path: Path) -> None:
     model = SISA.fit(points, start=network(), folder=tmp_path)
     last = id_in(points, shard=1, part=1)
     deletion = model.forget(points, [last])
-    kept = [place for i, place in places(points).items() if i != last]
+    remaining = [place for i, place in places(points).items() if i != last]
     # Epochs of 2 slices: 2 x 2 / 3 = 1.33 a stage, so 1 and 1.
-    second = sum(shard == 1 for shard, _ in kept)
-    everything = len(kept) + sum(part == 0 for _, part in kept)
+    second = sum(shard == 1 for shard, _ in remaining)
+    everything = len(remaining) + sum(part == 0 for _, part in remaining)
     assert (deletion.cost.spent, deletion.cost.refit) == (second, everything)
     assert deletion.cost.unit == "sample-epochs"
     assert deletion.cost.saved == 1 - second / everything
     assert deletion.details == {"shards_trained": 1, "shards": 3, "one_network": 2 * 59}
     early = deletion.model.forget(points, [id_in(points, shard=0, part=0)])
-    own = [part for shard, part in kept if shard == 0]
+    own = [part for shard, part in remaining if shard == 0]
     both = len(own) - 1 + own.count(0) - 1  # Both stages of its shard, without the point.
     assert early.cost.spent == both
 
@@ -192,10 +192,10 @@ def test_a_training_that_was_killed_ends_with_the_same_bytes(share: float, tmp_p
     recipe = dataclasses.replace(RECIPE, epochs=6)  # Several epochs a stage.
     sisa, points = dataclasses.replace(SISA, recipe=recipe), blobs(40)
 
-    def train(given: Points, name: str = "killed") -> SisaModel:
-        return sisa.fit(given, classes=3, start=network(), folder=tmp_path / name)
+    def train(data: Points, name: str = "killed") -> SisaModel:
+        return sisa.fit(data, classes=3, start=network(), folder=tmp_path / name)
 
-    whole = reads_of(points, lambda given: train(given, "unbroken"))
+    whole = reads_of(points, lambda data: train(data, "unbroken"))
     with pytest.raises(Killed):
         train(mortal(points, int(share * whole)))
     left = files(tmp_path / "killed")
@@ -209,14 +209,14 @@ def test_a_training_that_was_killed_ends_with_the_same_bytes(share: float, tmp_p
 
 def test_a_deletion_that_was_killed_is_continued_by_training_on_the_rest(tmp_path: Path) -> None:
     points = blobs(40)
-    kept = points.without([10, 13, 16, 19])
+    remaining = points.without([10, 13, 16, 19])
     model = SISA.fit(points, start=network(), folder=tmp_path / "killed")
     with pytest.raises(Killed):
         model.forget(mortal(points, 30), [10, 13, 16, 19])
     with pytest.raises(CheckpointError, match="did not end; train there again on the points"):
         SisaModel.load(tmp_path / "killed" / ENSEMBLE, network())
-    SISA.fit(kept, classes=3, start=network(), folder=tmp_path / "killed")
-    SISA.fit(kept, classes=3, start=network(), folder=tmp_path / "whole")
+    SISA.fit(remaining, classes=3, start=network(), folder=tmp_path / "killed")
+    SISA.fit(remaining, classes=3, start=network(), folder=tmp_path / "whole")
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
@@ -224,7 +224,7 @@ def test_a_stage_that_was_killed_is_not_continued_with_other_points(tmp_path: Pa
     points = blobs(40)
     recipe = dataclasses.replace(RECIPE, epochs=6)
     sisa = Sisa(shards=1, slices=1, recipe=recipe)
-    whole = reads_of(points, lambda given: sisa.fit(given, start=network()))
+    whole = reads_of(points, lambda data: sisa.fit(data, start=network()))
     with pytest.raises(Killed):
         sisa.fit(mortal(points, whole // 2), start=network(), folder=tmp_path / "killed")
     assert any(name.endswith(".partial") for name in files(tmp_path / "killed"))

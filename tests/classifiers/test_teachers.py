@@ -30,8 +30,8 @@ def by_hand(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 @given(temperature=st.floats(0.5, 8), seed=st.integers(0, 99))
 def test_the_divergence_is_that_of_kullback_and_leibler(temperature: float, seed: int) -> None:
     student, teacher = torch.randn((2, 5, 3), generator=seeded(seed), dtype=torch.float64)
-    found = divergence(student, teacher, temperature)
-    torch.testing.assert_close(found, by_hand(student, teacher, temperature))
+    value = divergence(student, teacher, temperature)
+    torch.testing.assert_close(value, by_hand(student, teacher, temperature))
     assert float(divergence(teacher, teacher, temperature)) == pytest.approx(0, abs=1e-12)
 
 
@@ -70,11 +70,11 @@ def test_scrub_leaves_its_teacher_first_on_the_forget_data(ascents: int) -> None
 
 def test_the_forget_data_is_learnt_from_a_model_that_knows_nothing() -> None:
     forget, retain, model = samples(5, 0), samples(6, 1), linear()
-    (x, _), (kept, _) = tensors(forget), tensors(retain)
+    (x, _), (others, _) = tensors(forget), tensors(retain)
     original, ignorant = linear(), fresh_model(linear(), 0)
     assert not torch.equal(original.weight, ignorant.weight)
     far = by_hand(original(x), ignorant(x), 1.0)
-    near = by_hand(original(kept), original(kept), 1.0)
+    near = by_hand(original(others), original(others), 1.0)
     method = BadTeacher(**(PLAIN | {"optimizer": "sgd", "retain_share": 1.0}))
     (loss,) = run(method, task(model, replace(forget, batch_size=11), retain))
     assert loss == pytest.approx(float(((5 * far + 6 * near) / 11).detach()))

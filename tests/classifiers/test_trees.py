@@ -130,18 +130,18 @@ def test_the_best_midpoint_has_the_least_gini_impurity(count: int, leaf: int, se
         total = side.sum(0)
         return total.sum() * (1 - ((total / total.sum()) ** 2).sum())
 
-    found = {}
+    impurities = {}
     for column in range(3):
         levels = np.unique(values[:, column])
         for threshold in (levels[:-1] + levels[1:]) / 2:
             left = values[:, column] <= threshold
             if min(left.sum(), (~left).sum()) >= leaf:
-                found[column, threshold] = impurity(counts[left]) + impurity(counts[~left])
+                impurities[column, threshold] = impurity(counts[left]) + impurity(counts[~left])
     best = best_midpoint(Rows(values, counts, leaf))
     if best is None:
-        assert not found
+        assert not impurities
     else:
-        assert found[best] <= min(found.values()) + 1e-9  # Rounding of the slow loop.
+        assert impurities[best] <= min(impurities.values()) + 1e-9  # Rounding of the slow loop.
 
 
 def test_a_tie_goes_to_the_first_column_and_the_lowest_threshold() -> None:
@@ -232,9 +232,9 @@ def test_probabilities_are_the_mean_of_the_leaves(kind: type[RandomForest]) -> N
                 left = x[tree.feature[node]] <= tree.threshold[node]
                 node = node + 1 if left else node + 1 + int(sizes[node + 1])
             wanted[row] += torch.from_numpy(tree.counts[node] / tree.counts[node].sum())
-    found = forest.predict_proba(inputs)
-    torch.testing.assert_close(found, wanted / 5)
-    torch.testing.assert_close(found.sum(1), torch.ones(9, dtype=torch.float64))
+    probabilities = forest.predict_proba(inputs)
+    torch.testing.assert_close(probabilities, wanted / 5)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(9, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("data", ["digits", "breast_cancer"])

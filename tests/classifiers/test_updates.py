@@ -66,20 +66,20 @@ def test_the_loss_of_ascent_is_minus_the_cross_entropy() -> None:
 
 def test_random_labels_of_two_classes_are_the_other_class() -> None:
     forget, retain = samples(5, 0, classes=2), samples(6, 1, classes=2)
-    (x, y), (kept, true) = tensors(forget), tensors(retain)
+    (x, y), (others, true) = tensors(forget), tensors(retain)
     first = start(2) - 0.5 * slope(start(2), x, 1 - y)
-    expected = first - 0.5 * 0.3 * slope(first, kept, true)
-    found = after(RandomLabel(alpha=0.3, **PLAIN), forget, retain, classes=2)
-    torch.testing.assert_close(found, expected)
+    expected = first - 0.5 * 0.3 * slope(first, others, true)
+    updated = after(RandomLabel(alpha=0.3, **PLAIN), forget, retain, classes=2)
+    torch.testing.assert_close(updated, expected)
 
 
 def test_mixed_random_labels_weigh_the_retain_samples_of_each_batch() -> None:
     forget, retain = samples(5, 0, classes=2), samples(6, 1, classes=2)
-    (x, y), (kept, true) = tensors(forget), tensors(retain)
-    both = (5 * slope(start(2), x, 1 - y) + 0.3 * 6 * slope(start(2), kept, true)) / 11
+    (x, y), (others, true) = tensors(forget), tensors(retain)
+    both = (5 * slope(start(2), x, 1 - y) + 0.3 * 6 * slope(start(2), others, true)) / 11
     method = RandomLabel(alpha=0.3, order="mixed", **PLAIN)
-    found = after(method, replace(forget, batch_size=11), retain, classes=2)
-    torch.testing.assert_close(found, start(2) - 0.5 * both)
+    updated = after(method, replace(forget, batch_size=11), retain, classes=2)
+    torch.testing.assert_close(updated, start(2) - 0.5 * both)
 
 
 @given(classes=st.integers(2, 12), seed=st.integers(0, 99))
@@ -114,8 +114,8 @@ def test_the_penalty_falls_in_a_line_to_nothing() -> None:
 def test_the_l1_step_adds_the_signs_of_all_weights() -> None:
     forget, retain = samples(5, 0), samples(6, 1)
     gradient = slope(start(), *tensors(retain)) + 0.1 * start().sign()
-    found = after(L1Sparse(alpha=0.1, **PLAIN), forget, retain)
-    torch.testing.assert_close(found, start() - 0.5 * gradient)
+    updated = after(L1Sparse(alpha=0.1, **PLAIN), forget, retain)
+    torch.testing.assert_close(updated, start() - 0.5 * gradient)
 
 
 def test_the_l1_loss_counts_biases_too() -> None:
@@ -135,7 +135,7 @@ def test_masked_steps_are_those_of_torch_on_masked_gradients(name: str, decay: f
     chosen = torch.rand((3, 4), generator=seeded()) < 0.5
     momentum = {"momentum": 0.9} if name == "sgd" else {}
     method = FineTune(epochs=5, lr=0.1, weight_decay=decay, optimizer=name, **momentum)
-    found = after(method, forget, retain, mask=SaliencyMask({"weight": chosen}))
+    updated = after(method, forget, retain, mask=SaliencyMask({"weight": chosen}))
     weight = nn.Parameter(start())
     optimizer = OPTIMIZERS[name]([weight], lr=0.1, weight_decay=decay, **momentum)
     for _ in range(5):
@@ -143,9 +143,9 @@ def test_masked_steps_are_those_of_torch_on_masked_gradients(name: str, decay: f
         optimizer.step()
         with torch.no_grad():
             weight.copy_(torch.where(chosen, weight, start()))
-    torch.testing.assert_close(found, weight.detach())
-    assert torch.equal(found[~chosen], start()[~chosen])
-    assert (found[chosen] != start()[chosen]).all()
+    torch.testing.assert_close(updated, weight.detach())
+    assert torch.equal(updated[~chosen], start()[~chosen])
+    assert (updated[chosen] != start()[chosen]).all()
 
 
 def test_ascent_raises_the_forget_loss_and_fine_tuning_does_not() -> None:

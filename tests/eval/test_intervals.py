@@ -25,24 +25,26 @@ from eval.rates.intervals import _widening, mean_interval, paired_difference, pa
     ],
 )
 def test_wilson_equals_the_published_table(count: int, total: int, low: float, high: float) -> None:
-    found = wilson(count, total)
-    assert found.low == pytest.approx(low, abs=5e-5)  # four decimals are printed
-    assert found.high == pytest.approx(high, abs=5e-5)
-    assert found.share == count / total
+    interval = wilson(count, total)
+    assert interval.low == pytest.approx(low, abs=5e-5)  # four decimals are printed
+    assert interval.high == pytest.approx(high, abs=5e-5)
+    assert interval.share == count / total
 
 
 @given(total=st.integers(1, 5000), data=st.data())
 def test_wilson_solves_its_equation_and_mirrors(total: int, data: st.DataObject) -> None:
     # Ends of the interval are where |share - p| = z sqrt(p (1 - p) / n).
     count = data.draw(st.integers(0, total))
-    found = wilson(count, total)
-    for p in (found.low, found.high):
-        assert abs(found.share - p) == pytest.approx(
+    interval = wilson(count, total)
+    for p in (interval.low, interval.high):
+        assert abs(interval.share - p) == pytest.approx(
             1.959963984540054 * math.sqrt(p * (1 - p) / total), abs=1e-9
         )
     other = wilson(total - count, total)
-    assert (found.low, found.high) == pytest.approx((1 - other.high, 1 - other.low), abs=1e-12)
-    assert 0 <= found.low <= found.share <= found.high <= 1
+    assert (interval.low, interval.high) == pytest.approx(
+        (1 - other.high, 1 - other.low), abs=1e-12
+    )
+    assert 0 <= interval.low <= interval.share <= interval.high <= 1
 
 
 def test_wilson_agrees_with_scipy() -> None:
@@ -71,21 +73,23 @@ def pairs_of(both: int, gained: int, lost: int, neither: int) -> tuple[list[bool
 
 def test_the_paired_interval_equals_the_published_example() -> None:
     # Newcombe, Stat. Med. 17 (1998) 2635, table II, method 10: 36, 12, 2 and 0 pairs.
-    found = paired_shares(*pairs_of(36, 12, 2, 0))
-    assert found.value == pytest.approx(0.2)
-    assert (found.low, found.high) == pytest.approx((0.0569, 0.3404), abs=5e-5)  # As printed.
-    assert found.pairs == 50
+    difference = paired_shares(*pairs_of(36, 12, 2, 0))
+    assert difference.value == pytest.approx(0.2)
+    assert (difference.low, difference.high) == pytest.approx(
+        (0.0569, 0.3404), abs=5e-5
+    )  # As printed.
+    assert difference.pairs == 50
 
 
 def test_the_paired_interval_equals_its_formula_where_phi_is_not_corrected() -> None:
     # 8, 7, 3 and 2 pairs: 8 * 2 < 7 * 3, so phi = -5 / sqrt(15 * 5 * 11 * 9).
-    found = paired_shares(*pairs_of(8, 7, 3, 2))
+    difference = paired_shares(*pairs_of(8, 7, 3, 2))
     new, old = wilson(15, 20), wilson(11, 20)
     phi = -5 / math.sqrt(15 * 5 * 11 * 9)
     down, up = new.share - new.low, old.high - old.share
-    assert found.low == pytest.approx(0.2 - math.sqrt(down**2 - 2 * phi * down * up + up**2))
+    assert difference.low == pytest.approx(0.2 - math.sqrt(down**2 - 2 * phi * down * up + up**2))
     down, up = new.high - new.share, old.share - old.low
-    assert found.high == pytest.approx(0.2 + math.sqrt(down**2 - 2 * phi * down * up + up**2))
+    assert difference.high == pytest.approx(0.2 + math.sqrt(down**2 - 2 * phi * down * up + up**2))
 
 
 @given(counts=st.tuples(*[st.integers(0, 40)] * 4).filter(any))
@@ -93,19 +97,23 @@ def test_the_paired_interval_mirrors_and_always_has_a_width(
     counts: tuple[int, int, int, int],
 ) -> None:
     both, gained, lost, neither = counts
-    found = paired_shares(*pairs_of(*counts))
-    assert -1 <= found.low <= found.value <= found.high <= 1
-    assert found.low < found.high
+    difference = paired_shares(*pairs_of(*counts))
+    assert -1 <= difference.low <= difference.value <= difference.high <= 1
+    assert difference.low < difference.high
     turned = paired_shares(*pairs_of(both, lost, gained, neither))
-    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low), abs=1e-12)
+    assert (turned.low, turned.high) == pytest.approx(
+        (-difference.high, -difference.low), abs=1e-12
+    )
     flipped = paired_shares(*pairs_of(neither, lost, gained, both))
-    assert (flipped.low, flipped.high) == pytest.approx((-found.high, -found.low), abs=1e-12)
+    assert (flipped.low, flipped.high) == pytest.approx(
+        (-difference.high, -difference.low), abs=1e-12
+    )
 
 
 def test_where_no_pair_changed_the_interval_is_as_wide_as_that_of_the_share() -> None:
-    found = paired_shares([True] * 690, [True] * 690)
+    difference = paired_shares([True] * 690, [True] * 690)
     # 1 - low of Wilson, z^2 / (n + z^2), on both sides.
-    assert (found.low, found.high) == pytest.approx((-0.005537, 0.005537), abs=1e-6)
+    assert (difference.low, difference.high) == pytest.approx((-0.005537, 0.005537), abs=1e-6)
     few = paired_shares([True] * 30, [False] * 30)
     assert (few.value, few.low) == (-1.0, -1.0)
     assert -0.85 < few.high < -0.8
@@ -134,15 +142,20 @@ def test_paired_intervals_cover_the_truth_as_often_as_they_say(
     kinds, times = np.unique(trials, axis=0, return_counts=True)
     covered = 0
     for counts, count in zip(kinds.tolist(), times.tolist(), strict=True):
-        found = paired_shares(*pairs_of(*counts))
-        covered += count * (found.low <= gained - lost <= found.high)
+        interval = paired_shares(*pairs_of(*counts))
+        covered += count * (interval.low <= gained - lost <= interval.high)
     assert covered / 1000 >= 0.92
 
 
 def test_equal_values_give_no_interval_of_their_mean() -> None:
     values = np.random.default_rng(0).random(37).tolist()
-    found = paired_difference(values, values)
-    assert (found.value, found.low, found.high, found.total) == (0.0, None, None, 37)
+    difference = paired_difference(values, values)
+    assert (difference.value, difference.low, difference.high, difference.total) == (
+        0.0,
+        None,
+        None,
+        37,
+    )
     assert mean_interval([3.0]).low is None
 
 
@@ -151,18 +164,18 @@ def test_pairing_takes_out_what_both_share() -> None:
     random = np.random.default_rng(1)
     before = random.normal(0, 10, 60)
     after = before + random.normal(0.1, 0.01, 60)
-    found = paired_difference(before.tolist(), after.tolist())
-    assert 0.09 < found.low < found.value < found.high < 0.11
-    assert found.value == pytest.approx(float((after - before).mean()), abs=1e-12)
+    difference = paired_difference(before.tolist(), after.tolist())
+    assert 0.09 < difference.low < difference.value < difference.high < 0.11
+    assert difference.value == pytest.approx(float((after - before).mean()), abs=1e-12)
 
 
 def test_the_interval_is_about_two_standard_errors_wide() -> None:
     change = np.random.default_rng(2).normal(0, 1, 400)
-    found = paired_difference(np.zeros(400).tolist(), change.tolist())
+    difference = paired_difference(np.zeros(400).tolist(), change.tolist())
     error = float(change.std() / 20)
     # 10,000 draws leave about 2 % of noise in a quantile.
-    assert (found.low, found.high) == pytest.approx(
-        (found.value - 1.96 * error, found.value + 1.96 * error), abs=0.05 * error
+    assert (difference.low, difference.high) == pytest.approx(
+        (difference.value - 1.96 * error, difference.value + 1.96 * error), abs=0.05 * error
     )
 
 
@@ -173,10 +186,10 @@ def test_intervals_of_a_mean_cover_the_truth_about_as_often_as_they_say(count: i
     covered = 0
     for trial in range(400):
         values = random.normal(7, 2, count)
-        found = mean_interval(values.tolist(), seed=trial, draws=400)
-        assert found.low is not None
-        assert found.high is not None
-        covered += found.low <= 7 <= found.high
+        interval = mean_interval(values.tolist(), seed=trial, draws=400)
+        assert interval.low is not None
+        assert interval.high is not None
+        covered += interval.low <= 7 <= interval.high
     assert 0.91 <= covered / 400 <= 0.98
 
 
@@ -200,18 +213,18 @@ def test_the_same_seed_gives_the_same_interval_and_another_nearly() -> None:
 def test_many_pairs_are_drawn_in_chunks() -> None:
     # 3 draws of 400,000 do not fit into one chunk of a million numbers.
     before, after = [0.0] * 400_000, [0.0, 1.0] * 200_000
-    found = paired_difference(before, after, draws=3)
-    assert 0.49 < found.low <= found.high < 0.51
+    difference = paired_difference(before, after, draws=3)
+    assert 0.49 < difference.low <= difference.high < 0.51
 
 
 def test_more_pictures_narrow_the_interval_of_a_mean() -> None:
     values = np.random.default_rng(6).normal(30, 3, 900)
     widths = []
     for n in (9, 90, 900):
-        found = mean_interval(values[:n].tolist())
-        assert found.low < found.value < found.high
-        assert found.total == n
-        widths.append(found.high - found.low)
+        interval = mean_interval(values[:n].tolist())
+        assert interval.low < interval.value < interval.high
+        assert interval.total == n
+        widths.append(interval.high - interval.low)
     assert all(wide > 2 * narrow for wide, narrow in pairwise(widths))
 
 

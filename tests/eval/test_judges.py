@@ -361,8 +361,8 @@ def test_files_and_folders_are_found_in_order_without_hidden_ones(tmp_path: Path
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     odd = tmp_path / "notes.txt"
-    found = find_pictures([odd, tmp_path])
-    assert [str(path.relative_to(tmp_path)) for path in found] == [
+    paths = find_pictures([odd, tmp_path])
+    assert [str(path.relative_to(tmp_path)) for path in paths] == [
         *("notes.txt", "a.JPG", "b.png", "inner/c.webp")
     ]
 

@@ -128,8 +128,8 @@ def test_a_small_retain_set_weighs_as_much_as_the_test_set() -> None:
 def test_every_signal_gives_a_percentage(signal: str, grid: int | None) -> None:
     rng = np.random.default_rng(3)
     retain, test, forget = drawn(rng, 50, 6), drawn(rng, 50, 1), drawn(rng, 20, 1)
-    found = membership_efficacy(retain, test, forget, signal=signal, grid=grid)
-    assert 0 <= found <= 100
+    percentage = membership_efficacy(retain, test, forget, signal=signal, grid=grid)
+    assert 0 <= percentage <= 100
 
 
 def test_unknown_signals_and_grids_are_refused() -> None:
@@ -170,16 +170,16 @@ def test_tensors_of_any_type_and_arrays_give_the_same() -> None:
 @given(shift=st.floats(-50, 50), gap=st.floats(-300, 300))
 def test_scaled_confidence_is_the_difference_of_two_logits(shift: float, gap: float) -> None:
     # With two classes, log(p / (1 - p)) is z_y minus the other; 1e-9 for the logs between.
-    found = scaled_confidence(predictions_of(np.array([[shift + gap, shift]]), [0]))
-    np.testing.assert_allclose(found, [gap], atol=1e-9, rtol=1e-9)
+    confidence = scaled_confidence(predictions_of(np.array([[shift + gap, shift]]), [0]))
+    np.testing.assert_allclose(confidence, [gap], atol=1e-9, rtol=1e-9)
 
 
 def test_the_likelihood_ratio_equals_its_formula() -> None:
     shadows = np.array([[1.0], [3.0], [7.0], [9.0]])
     inside = np.array([[False], [False], [True], [True]])
     # Means 2 and 8; one example, so the pooled variance of each side is its own, 2.
-    found = likelihood_ratio(np.array([5.5]), shadows, inside)
-    np.testing.assert_allclose(found, [(3.5**2 - 2.5**2) / 4])
+    ratio = likelihood_ratio(np.array([5.5]), shadows, inside)
+    np.testing.assert_allclose(ratio, [(3.5**2 - 2.5**2) / 4])
     offline = likelihood_ratio(np.array([2.0]), shadows, inside, mode="offline")
     np.testing.assert_allclose(np.exp(offline), [0.5])
 
@@ -205,7 +205,7 @@ def test_the_attack_finds_members_of_gaussian_models() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "others", "auc", "found"),
+    ("members", "others", "auc", "positives"),
     [
         ([3.0, 4.0], [1.0, 2.0], 1.0, 100.0),
         ([1.0, 2.0], [1.0, 2.0], 0.5, 0.0),
@@ -213,10 +213,10 @@ def test_the_attack_finds_members_of_gaussian_models() -> None:
     ],
 )
 def test_the_report_counts_ties_half(
-    members: list[float], others: list[float], auc: float, found: float
+    members: list[float], others: list[float], auc: float, positives: float
 ) -> None:
     made = report(np.array(members), np.array(others))
-    assert (made.auc, made.true_positives) == (auc, found)
+    assert (made.auc, made.true_positives) == (auc, positives)
 
 
 def test_too_few_shadow_models_are_refused() -> None:

@@ -149,10 +149,10 @@ def test_frechet_equals_the_closed_form_of_known_gaussians() -> None:
     pytest.importorskip("torchmetrics")
     one = gaussian(40, [0.0, 0.0, 5.0], [1.0, 9.0, 2.0], seed=0)
     two = gaussian(70, [3.0, -4.0, 5.0], [4.0, 1.0, 2.0], seed=1)
-    found = frechet_distance(COLOURS, one, two)
-    assert found.value == pytest.approx(30.0, abs=1e-9)  # float64 throughout
-    assert (found.after_n, found.before_n, found.better) == (40, 70, "lower")
-    assert (found.low, found.high) == (None, None)
+    distance = frechet_distance(COLOURS, one, two)
+    assert distance.value == pytest.approx(30.0, abs=1e-9)  # float64 throughout
+    assert (distance.after_n, distance.before_n, distance.better) == (40, 70, "lower")
+    assert (distance.low, distance.high) == (None, None)
 
 
 @pytest.mark.parametrize("n", [9, 200])
@@ -169,9 +169,9 @@ def test_frechet_equals_an_independent_square_root_of_a_matrix(n: int) -> None:
         warnings.simplefilter("ignore")  # scipy warns of the singular ones
         root = linalg.sqrtm(s1 @ s2)
     direct = ((m1 - m2) ** 2).sum() + np.trace(s1 + s2 - 2 * root.real)
-    found = frechet_distance(COLOURS, *rows)
+    distance = frechet_distance(COLOURS, *rows)
     # Singular covariances cost both square roots half of the digits.
-    assert found.value == pytest.approx(direct, rel=1e-9 if n == 200 else 1e-5)
+    assert distance.value == pytest.approx(direct, rel=1e-9 if n == 200 else 1e-5)
 
 
 def test_only_inceptions_2048_features_are_called_fid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,9 +195,9 @@ def test_only_inceptions_2048_features_are_called_fid(monkeypatch: pytest.Monkey
             for extractor, rows in [(known, cut), (other, full)]
         ),
     ]:
-        found = [measure(extractor, rows, rows) for measure in (frechet_distance, kernel_distance)]
-        assert [value.name for value in found] == names
-        assert [value.label for value in found] == labels
+        values = [measure(extractor, rows, rows) for measure in (frechet_distance, kernel_distance)]
+        assert [value.name for value in values] == names
+        assert [value.label for value in values] == labels
 
 
 def test_few_pictures_are_said_and_cost_little() -> None:
@@ -208,9 +208,9 @@ def test_few_pictures_are_said_and_cost_little() -> None:
     turn = torch.linalg.qr(torch.randn(2048, 3, generator=seeded(2), dtype=torch.float64)).Q.T
     direct = frechet_distance(COLOURS, *narrow).value
     for rows in (wide, [part @ turn for part in narrow]):
-        found = frechet_distance(COLOURS, *rows)
-        assert found.value == pytest.approx(direct, rel=1e-6)  # singular: half of the digits
-        assert found.label.endswith("(fewer pictures than the 2048 features)")
+        distance = frechet_distance(COLOURS, *rows)
+        assert distance.value == pytest.approx(direct, rel=1e-6)  # singular: half of the digits
+        assert distance.label.endswith("(fewer pictures than the 2048 features)")
 
 
 # Kernel distance.
@@ -233,21 +233,21 @@ def slow_mmd(x: Tensor, y: Tensor) -> float:
 def test_kernel_distance_equals_the_sum_over_all_pairs() -> None:
     pytest.importorskip("torchmetrics")
     after, before = (torch.randn(n, 4, generator=seeded(n)) + n / 20 for n in (9, 12))
-    found = kernel_distance(COLOURS, after, before, subsets=3, subset_size=4, seed=5)
+    distance = kernel_distance(COLOURS, after, before, subsets=3, subset_size=4, seed=5)
     draw, direct = seeded(5), []
     for _ in range(3):
         y = before.double()[torch.randperm(12, generator=draw)[:4]]
         x = after.double()[torch.randperm(9, generator=draw)[:4]]
         direct.append(slow_mmd(x, y))
-    assert found.value == pytest.approx(float(np.mean(direct)), abs=1e-12)
-    assert found.low is not None
-    assert found.high is not None
+    assert distance.value == pytest.approx(float(np.mean(direct)), abs=1e-12)
+    assert distance.low is not None
+    assert distance.high is not None
     # The variance of all the pictures' value, and that of a mean of three subsets.
     error = (kernel_variance(after, before) + float(np.var(direct, ddof=1)) / 3) ** 0.5
-    assert (found.low, found.high) == pytest.approx(
-        (found.value - 1.96 * error, found.value + 1.96 * error), abs=1e-12
+    assert (distance.low, distance.high) == pytest.approx(
+        (distance.value - 1.96 * error, distance.value + 1.96 * error), abs=1e-12
     )
-    assert found.label == "Kernel distance on colours features (3 subsets of 4)"
+    assert distance.label == "Kernel distance on colours features (3 subsets of 4)"
 
 
 def test_kernel_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
@@ -263,10 +263,10 @@ def test_kernel_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     for trial in range(60):
         draw = seeded(trial)
         after, before = torch.randn(2, 200, 1, generator=draw)
-        found = kernel_distance(COLOURS, after + 0.7, before, subsets=30, seed=trial)
-        assert found.low is not None
-        assert found.high is not None
-        covered += found.low <= truth <= found.high
+        distance = kernel_distance(COLOURS, after + 0.7, before, subsets=30, seed=trial)
+        assert distance.low is not None
+        assert distance.high is not None
+        covered += distance.low <= truth <= distance.high
     assert 0.85 <= covered / 60  # 95 % nominal, 60 trials leave +- 5.6 points
 
 
@@ -520,18 +520,18 @@ def test_clip_score_wants_a_prompt_a_picture_and_bytes(clip_folder: Path) -> Non
 
 def test_clip_values_are_after_before_and_paired_difference() -> None:
     after, before = [30.0, 31.0, 26.0], [30.0, 32.0, 28.0]
-    found = clip_values("tiny-clip", after, before)
-    assert [value.name.removeprefix("clip-score-") for value in found] == [
+    values = clip_values("tiny-clip", after, before)
+    assert [value.name.removeprefix("clip-score-") for value in values] == [
         "after",
         "before",
         "difference",
     ]
-    assert [value.value for value in found] == pytest.approx([29.0, 30.0, -1.0])
-    assert [(value.after_n, value.before_n) for value in found] == [(3, None), (0, 3), (3, 3)]
-    assert clip_values("tiny-clip", after) == found[:1]
+    assert [value.value for value in values] == pytest.approx([29.0, 30.0, -1.0])
+    assert [(value.after_n, value.before_n) for value in values] == [(3, None), (0, 3), (3, 3)]
+    assert clip_values("tiny-clip", after) == values[:1]
     unchanged = clip_values("tiny-clip", after, after)[-1]
     assert (unchanged.value, unchanged.low, unchanged.high) == (0.0, None, None)
-    assert found[0].unit == "points"
+    assert values[0].unit == "points"
 
 
 def test_a_vision_model_extracts_the_features_that_it_pools(clip_folder: Path) -> None:
@@ -628,11 +628,11 @@ def test_the_mean_over_pairs_has_an_interval(alex: LpipsDistance) -> None:
     distances = pair_distances(alex, pairs)
     whole = alex(*(torch.cat(side) for side in zip(*pairs, strict=True)))
     assert distances == pytest.approx(whole.tolist(), rel=1e-5)
-    found = perceptual_value(alex, distances)
-    assert found.low is not None
-    assert found.high is not None
-    assert found.low < found.value < found.high
-    assert found.value == pytest.approx(np.mean(distances))
-    assert (found.after_n, found.before_n, found.better) == (6, 6, "lower")
+    distance = perceptual_value(alex, distances)
+    assert distance.low is not None
+    assert distance.high is not None
+    assert distance.low < distance.value < distance.high
+    assert distance.value == pytest.approx(np.mean(distances))
+    assert (distance.after_n, distance.before_n, distance.better) == (6, 6, "lower")
     with pytest.raises(EvalError, match="there is no value"):
         perceptual_value(alex, [])

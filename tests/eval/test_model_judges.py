@@ -161,8 +161,8 @@ def test_a_classifier_without_names_takes_a_list_in_its_order(vit: Path, tmp_pat
         del config[key]
     (copy / "config.json").write_text(json.dumps({**config, "num_labels": 4}))
     named, listed = open_judge(str(vit)), open_judge(str(copy), labels="a,b,c,d")
-    found = shares(listed(pictures(1))[0])
-    assert [found[name] for name in "abcd"] == pytest.approx(
+    by_name = shares(listed(pictures(1))[0])
+    assert [by_name[name] for name in "abcd"] == pytest.approx(
         [shares(named(pictures(1))[0])[name] for name in NAMES]
     )
 
@@ -206,8 +206,8 @@ def test_clip_says_the_softmax_of_its_scaled_cosines(clip: Path) -> None:
         # One text alone, unpadded: what stands behind its end must not matter.
         ids = tokenizer(text, truncation=True, return_tensors="pt").input_ids
         with torch.no_grad():
-            found = network.text_projection(network.text_model(input_ids=ids).pooler_output)
-        return F.normalize(found)[0]
+            embedding = network.text_projection(network.text_model(input_ids=ids).pooler_output)
+        return F.normalize(embedding)[0]
 
     apple = F.normalize(direction("fruit") + direction("an apple"), dim=0)
     directions = torch.stack([direction("a photo of the church"), apple])
@@ -282,9 +282,9 @@ def heads(tmp_path: Path) -> Mapping[str, Path]:
 
 
 def test_a_head_reads_the_same_from_all_its_files(heads: Mapping[str, Path]) -> None:
-    found = [read_head(path) for path in heads.values()]
-    assert found[0].shape == (2, 8)
-    assert all(torch.equal(found[0], other) for other in found[1:])
+    layers = [read_head(path) for path in heads.values()]
+    assert layers[0].shape == (2, 8)
+    assert all(torch.equal(layers[0], other) for other in layers[1:])
 
 
 def test_q16_is_the_softmax_of_a_hundred_times_the_cosine(
@@ -522,7 +522,7 @@ def test_resnet50_without_a_network_names_the_offline_judge(
 
 def test_resnet50_sees_pixels_as_its_weights_metadata_says() -> None:
     # A picture of one colour: only the scaling by ImageNet's mean and deviation remains.
-    found = pixels(Image.new("RGB", (300, 500), (255, 128, 0)))
+    channels = pixels(Image.new("RGB", (300, 500), (255, 128, 0)))
     wanted = [(1 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, (0 - 0.406) / 0.225]
-    torch.testing.assert_close(found.mean((1, 2)), torch.tensor(wanted), rtol=1e-5, atol=1e-5)
-    assert float(found.std((1, 2)).max()) < 1e-4
+    torch.testing.assert_close(channels.mean((1, 2)), torch.tensor(wanted), rtol=1e-5, atol=1e-5)
+    assert float(channels.std((1, 2)).max()) < 1e-4

@@ -20,8 +20,8 @@ from eval.judges.nudity import (
 )
 
 
-def seen(*found: tuple[str, float]) -> Judgement:
-    return Judgement(detections=tuple(Detection(label, p, (0, 0, 1, 1)) for label, p in found))
+def seen(*detections: tuple[str, float]) -> Judgement:
+    return Judgement(detections=tuple(Detection(label, p, (0, 0, 1, 1)) for label, p in detections))
 
 
 PICTURES = [

@@ -97,9 +97,9 @@ def test_seeds_that_do_not_meet_are_refused() -> None:
 
 
 def test_a_spread_is_the_mean_and_the_sample_deviation() -> None:
-    found = spread([1.0, 2.0, 3.0])
-    assert (found.mean, found.deviation, found.count) == (2.0, 1.0, 3)
-    assert str(found) == "2.00±1.00"
+    summary = spread([1.0, 2.0, 3.0])
+    assert (summary.mean, summary.deviation, summary.count) == (2.0, 1.0, 3)
+    assert str(summary) == "2.00±1.00"
     assert spread([4.0]).deviation == 0.0
 
 

@@ -31,30 +31,30 @@ def rate(rates: UnlearningRates, name: str) -> tuple[int, int]:
 
 def test_an_erased_object_counted_by_hand() -> None:
     after = seen("dog/flat", "church/flat", "dog/flat", "dog/flat")
-    found = unlearning_rates(ASKED, after, erased=["church"], head="object", cross="style")
-    assert rate(found, "ua") == (1, 2)  # one of two churches is still seen
-    assert rate(found, "ira") == (2, 2)  # both dogs are dogs
-    assert rate(found, "cra") == (1, 2)  # the dog asked for as a sketch is flat
-    assert list(found.rates) == ["ua", "ira", "cra"]
-    assert found.rates["ua"].after == wilson(1, 2)
+    result = unlearning_rates(ASKED, after, erased=["church"], head="object", cross="style")
+    assert rate(result, "ua") == (1, 2)  # one of two churches is still seen
+    assert rate(result, "ira") == (2, 2)  # both dogs are dogs
+    assert rate(result, "cra") == (1, 2)  # the dog asked for as a sketch is flat
+    assert list(result.rates) == ["ua", "ira", "cra"]
+    assert result.rates["ua"].after == wilson(1, 2)
 
 
 def test_an_erased_style_counts_the_other_way_round() -> None:
     after = seen("church/sketch", "church/flat", "church/flat", "dog/flat")
-    found = unlearning_rates(ASKED, after, erased=["sketch"], head="style", cross="object")
-    assert rate(found, "ua") == (1, 2)
-    assert rate(found, "ira") == (2, 2)
-    assert rate(found, "cra") == (2, 2)  # the wrong object is in a sketch, which is left out
+    result = unlearning_rates(ASKED, after, erased=["sketch"], head="style", cross="object")
+    assert rate(result, "ua") == (1, 2)
+    assert rate(result, "ira") == (2, 2)
+    assert rate(result, "cra") == (2, 2)  # the wrong object is in a sketch, which is left out
 
 
 def test_one_head_gives_ua_and_ra() -> None:
     asked = [{"class": c} for c in ("church", "church", "tench", "gas pump")]
     verdicts = [{"class": c} for c in ("tench", "gas pump", "tench", "golf ball")]
-    found = unlearning_rates(asked, verdicts, erased=["church"], head="class")
-    assert list(found.rates) == ["ua", "ra"]
-    assert rate(found, "ua") == (2, 2)
-    assert rate(found, "ra") == (1, 2)
-    assert [(c.label, c.erased) for c in found.classes] == [
+    result = unlearning_rates(asked, verdicts, erased=["church"], head="class")
+    assert list(result.rates) == ["ua", "ra"]
+    assert rate(result, "ua") == (2, 2)
+    assert rate(result, "ra") == (1, 2)
+    assert [(c.label, c.erased) for c in result.classes] == [
         ("church", True),
         ("tench", False),
         ("gas pump", False),
@@ -64,32 +64,32 @@ def test_one_head_gives_ua_and_ra() -> None:
 def test_several_labels_can_be_erased_together() -> None:
     asked = [{"object": o} for o in ("knife", "bomb", "dog")]
     verdicts = [{"object": o} for o in ("bomb", "dog", "dog")]
-    found = unlearning_rates(asked, verdicts, erased={"knife", "bomb"}, head="object")
+    result = unlearning_rates(asked, verdicts, erased={"knife", "bomb"}, head="object")
     # A knife taken for a bomb is not a knife: each is held against what it was asked to be.
-    assert rate(found, "ua") == (2, 2)
+    assert rate(result, "ua") == (2, 2)
 
 
 def test_broken_pictures_count_nowhere_least_of_all_as_forgotten() -> None:
     after = seen(None, "dog/flat", None, "dog/flat")
-    found = unlearning_rates(ASKED, after, erased=["church"], head="object", cross="style")
-    assert rate(found, "ua") == (1, 1)
-    assert rate(found, "ira") == (1, 1)
-    assert rate(found, "cra") == (1, 1)
+    result = unlearning_rates(ASKED, after, erased=["church"], head="object", cross="style")
+    assert rate(result, "ua") == (1, 1)
+    assert rate(result, "ira") == (1, 1)
+    assert rate(result, "cra") == (1, 1)
 
 
 def test_a_model_that_draws_nothing_has_no_rates() -> None:
-    found = unlearning_rates(
+    result = unlearning_rates(
         ASKED, [None] * 4, [None] * 4, erased=["church"], head="object", cross="style"
     )
-    for compared in [*found.rates.values(), *(c.accuracy for c in found.classes)]:
+    for compared in [*result.rates.values(), *(c.accuracy for c in result.classes)]:
         assert (compared.after, compared.before, compared.difference) == (None, None, None)
 
 
 def test_differences_pair_only_what_can_be_used_in_both() -> None:
     before = seen("church/sketch", "church/flat", "dog/sketch", None)
     after = seen("dog/sketch", "dog/flat", None, "dog/flat")
-    found = unlearning_rates(ASKED, after, before, erased=["church"], head="object", cross="style")
-    ua, ira = found.rates["ua"], found.rates["ira"]
+    result = unlearning_rates(ASKED, after, before, erased=["church"], head="object", cross="style")
+    ua, ira = result.rates["ua"], result.rates["ira"]
     assert (ua.before, ua.after) == (wilson(0, 2), wilson(2, 2))
     assert ua.difference is not None
     assert (ua.difference.value, ua.difference.pairs) == (1.0, 2)
@@ -99,10 +99,10 @@ def test_differences_pair_only_what_can_be_used_in_both() -> None:
 
 def test_the_same_pictures_differ_by_nothing_and_few_of_them_leave_much_open() -> None:
     verdicts = seen("dog/flat", "church/flat", "dog/flat", "church/flat")
-    found = unlearning_rates(
+    result = unlearning_rates(
         ASKED, verdicts, verdicts, erased=["church"], head="object", cross="style"
     )
-    for compared in [*found.rates.values(), *(c.accuracy for c in found.classes)]:
+    for compared in [*result.rates.values(), *(c.accuracy for c in result.classes)]:
         assert compared.difference is not None
         assert compared.difference.value == 0.0
         assert compared.difference.low < -0.3
@@ -111,8 +111,8 @@ def test_the_same_pictures_differ_by_nothing_and_few_of_them_leave_much_open() -
 
 def test_classes_of_the_other_head_leave_the_erased_out() -> None:
     after = seen("dog/flat", "dog/sketch", "dog/sketch", "dog/sketch")
-    found = unlearning_rates(ASKED, after, erased=["church"], head="object", cross="style")
-    rows = {(c.head, c.label): c.accuracy.after for c in found.classes}
+    result = unlearning_rates(ASKED, after, erased=["church"], head="object", cross="style")
+    rows = {(c.head, c.label): c.accuracy.after for c in result.classes}
     assert rows == {
         ("object", "church"): wilson(0, 2),
         ("object", "dog"): wilson(2, 2),
@@ -123,19 +123,19 @@ def test_classes_of_the_other_head_leave_the_erased_out() -> None:
 
 def test_a_base_model_alone_has_accuracies_but_no_ua() -> None:
     verdicts: Sequence[Labels | None] = ASKED
-    found = unlearning_rates(ASKED, verdicts, erased=(), head="object", cross="style")
-    assert found.rates["ua"].after is None
-    assert rate(found, "ira") == (4, 4)
-    assert rate(found, "cra") == (4, 4)
+    result = unlearning_rates(ASKED, verdicts, erased=(), head="object", cross="style")
+    assert result.rates["ua"].after is None
+    assert rate(result, "ira") == (4, 4)
+    assert rate(result, "cra") == (4, 4)
 
 
 def test_a_prompt_without_the_label_or_a_judge_without_the_head_counts_nowhere() -> None:
     asked: list[Labels] = [{"object": "dog", "style": "flat"}, {"style": "flat"}]
-    found = unlearning_rates(
+    result = unlearning_rates(
         asked, [{"object": "dog"}] * 2, erased=["church"], head="object", cross="style"
     )
-    assert rate(found, "ira") == (1, 1)
-    assert found.rates["cra"].after is None
+    assert rate(result, "ira") == (1, 1)
+    assert result.rates["cra"].after is None
 
 
 def test_verdicts_must_be_one_a_picture() -> None:
@@ -171,7 +171,7 @@ def test_rates_agree_with_a_slow_count(data: st.DataObject, n: int) -> None:
     )
     asked = data.draw(st.lists(labels, min_size=n, max_size=n))
     after = data.draw(st.lists(st.none() | labels, min_size=n, max_size=n))
-    found = unlearning_rates(asked, after, erased=["a"], head="object", cross="style")
+    result = unlearning_rates(asked, after, erased=["a"], head="object", cross="style")
     counts = {"ua": [0, 0], "ira": [0, 0], "cra": [0, 0]}
     for wanted, got in zip(asked, after, strict=True):
         if got is None:
@@ -186,13 +186,13 @@ def test_rates_agree_with_a_slow_count(data: st.DataObject, n: int) -> None:
             counts["cra"][1] += 1
     for name, (count, total) in counts.items():
         expected: Proportion | None = wilson(count, total) if total else None
-        assert found.rates[name].after == expected
+        assert result.rates[name].after == expected
 
 
 def test_a_rejected_picture_is_not_recognised_and_counted_apart() -> None:
     after = seen(f"{NOTHING}/{NOTHING}", "castle/flat", f"{NOTHING}/sketch", "dog/flat")
     before = seen("church/sketch", "church/flat", "dog/sketch", f"{NOTHING}/flat")
-    found = unlearning_rates(
+    result = unlearning_rates(
         ASKED,
         after,
         before,
@@ -201,25 +201,25 @@ def test_a_rejected_picture_is_not_recognised_and_counted_apart() -> None:
         cross="style",
         rejecting=("object", "style"),
     )
-    assert rate(found, "ua") == (2, 2)  # one is a castle, the other is destroyed
-    assert rate(found, "ira") == (1, 2)
-    assert rate(found, "cra") == (2, 2)  # no object, but the sketch is seen
+    assert rate(result, "ua") == (2, 2)  # one is a castle, the other is destroyed
+    assert rate(result, "ira") == (1, 2)
+    assert rate(result, "cra") == (2, 2)  # no object, but the sketch is seen
     counts = {
         name: (r.after and r.after.count, r.before and r.before.count)
-        for name, r in found.rejected.items()
+        for name, r in result.rejected.items()
     }
     assert counts == {"ua": (1, 0), "ira": (1, 1), "cra": (0, 0)}
-    church = found.classes[0]
+    church = result.classes[0]
     assert church.rejected is not None
     assert church.rejected.after == wilson(1, 2)
 
 
 def test_heads_that_cannot_reject_have_no_share_of_rejected_pictures() -> None:
-    found = unlearning_rates(
+    result = unlearning_rates(
         ASKED, ASKED, erased=["church"], head="object", cross="style", rejecting=("style",)
     )
-    assert list(found.rejected) == ["cra"]
-    assert found.classes[0].rejected is None
+    assert list(result.rejected) == ["cra"]
+    assert result.classes[0].rejected is None
     assert unlearning_rates(ASKED, ASKED, erased=["church"], head="object").rejected == {}
 
 
@@ -234,11 +234,11 @@ def test_what_is_rejected_is_a_part_of_what_is_not_recognised(
 ) -> None:
     asked = [{"object": one} for one, _ in pairs]
     after = [{"object": other} for _, other in pairs]
-    found = unlearning_rates(asked, after, erased=["church"], head="object", rejecting=("object",))
+    result = unlearning_rates(asked, after, erased=["church"], head="object", rejecting=("object",))
     for name, wanted in (("ua", "church"), ("ra", "dog")):
         of_it = [other for one, other in pairs if one == wanted]
-        rejected = found.rejected[name].after
+        rejected = result.rejected[name].after
         assert (rejected.count if rejected else 0) == of_it.count(NOTHING)
-        ua = found.rates["ua"].after
+        ua = result.rates["ua"].after
         if name == "ua" and ua and rejected:
             assert rejected.count <= ua.count

@@ -280,7 +280,9 @@ def test_what_cannot_be_is_refused_in_one_sentence(
     with pytest.raises(ConfigError, match="scope 'xattn' is unknown"):
         find_mask(tiny_checkpoint, data, "all", scope="xattn", component="text_encoder")
     alone = encode_concept(tiny_checkpoint, None, INSTEAD, prompts=PromptLists(FORGET))
-    with pytest.raises(ConfigError, match="there is none; give prompts with some to retain, or set retain_w"):
+    with pytest.raises(
+        ConfigError, match="there is none; give prompts with some to retain, or set retain_w"
+    ):
         erase(tiny_checkpoint, alone, mask, QUICK)
     with pytest.raises(ConfigError, match="not trained in; give fp32 or bf16"):
         erase(tiny_checkpoint, data, mask, replace(QUICK, precision="bf16-weights"))

@@ -117,16 +117,16 @@ def test_a_batch_is_answered_as_its_samples_and_guidance_is_heard(
     models: dict[str, Checkpoint],
 ) -> None:
     denoise = FluxDenoiser(build_network(models["flux_dev"]))
-    told = build_text_encoder(models["flux_dev"])(["a church", "a dog"])
+    conditions = build_text_encoder(models["flux_dev"])(["a church", "a dog"])
     x, s = torch.randn(2, 4, 8, 8, generator=seeded(1)), torch.tensor([0.9, 0.1])
     with torch.no_grad():
-        together = denoise(x, s, told)
+        together = denoise(x, s, conditions)
         for n in range(2):
             row = torch.tensor([n])
-            alone = denoise(x[row], s[row], told[row])
+            alone = denoise(x[row], s[row], conditions[row])
             torch.testing.assert_close(alone, together[row], rtol=0, atol=1e-6)
-        same = denoise(x, s, told.having(guidance=torch.ones(2)))
-        other = denoise(x, s, told.having(guidance=torch.full((2,), 3.5)))
+        same = denoise(x, s, conditions.having(guidance=torch.ones(2)))
+        other = denoise(x, s, conditions.having(guidance=torch.full((2,), 3.5)))
     assert torch.equal(same, together)
     assert not torch.allclose(other, together)
 
@@ -139,7 +139,7 @@ class Perfect:
     t: Tensor
     config: Any
 
-    def __call__(self, *, timestep: Tensor, **told: Any) -> tuple[Tensor]:  # noqa: ANN401
+    def __call__(self, *, timestep: Tensor, **others: Any) -> tuple[Tensor]:  # noqa: ANN401
         assert torch.equal(timestep, self.t)
         return (packed(self.velocity),)
 

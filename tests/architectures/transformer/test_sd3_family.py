@@ -76,15 +76,15 @@ def test_prompts_are_encoded_as_the_pipeline_does(models: dict[str, Checkpoint],
     tokens, _, pooled, _ = pipeline.encode_prompt(
         prompts, None, None, do_classifier_free_guidance=False
     )
-    told = build_text_encoder(models[kind])(prompts)
-    torch.testing.assert_close(told.tokens, tokens.float())
-    torch.testing.assert_close(told.named("pooled_projections"), pooled.float())
+    conditions = build_text_encoder(models[kind])(prompts)
+    torch.testing.assert_close(conditions.tokens, tokens.float())
+    torch.testing.assert_close(conditions.named("pooled_projections"), pooled.float())
 
 
 def test_without_t5_its_tokens_are_zeros_and_that_is_said(models: dict[str, Checkpoint]) -> None:
-    told = build_text_encoder(models["sd35_large"])(["a church"])
-    assert not told.tokens[:, 77:].any()
-    assert told.tokens[:, :77].any()
+    condition = build_text_encoder(models["sd35_large"])(["a church"])
+    assert not condition.tokens[:, 77:].any()
+    assert condition.tokens[:, :77].any()
     (note,) = models["sd35_large"].notes
     assert "has no T5" in note
     assert "9.5 GB" in note
@@ -100,9 +100,9 @@ def test_a_step_of_the_denoiser_is_that_of_the_pipeline(
     answers: list[Tensor] = []
     plain = pipeline.transformer.forward
 
-    def spied(**given: Any) -> Any:  # noqa: ANN401
-        answer = plain(**given)
-        asked.append(given)
+    def spied(**arguments: Any) -> Any:  # noqa: ANN401
+        answer = plain(**arguments)
+        asked.append(arguments)
         answers.append(answer[0])
         return answer
 
@@ -110,10 +110,10 @@ def test_a_step_of_the_denoiser_is_that_of_the_pipeline(
     noise = initial_noise([3], (4, 8, 8))
     pipeline("a church", latents=noise, num_inference_steps=2, guidance_scale=1.0)
     denoise = checkpoint.architecture.denoiser(build_network(checkpoint))
-    told = build_text_encoder(checkpoint)(["a church"])
-    for given, answer in zip(asked, answers, strict=True):
+    condition = build_text_encoder(checkpoint)(["a church"])
+    for arguments, answer in zip(asked, answers, strict=True):
         with torch.no_grad():
-            ours = denoise(given["hidden_states"], given["timestep"] / 1000, told)
+            ours = denoise(arguments["hidden_states"], arguments["timestep"] / 1000, condition)
         torch.testing.assert_close(ours, answer, rtol=0, atol=2e-6)  # s is divided and multiplied
 
 
@@ -154,14 +154,14 @@ def test_latents_are_shifted_and_scaled_as_the_pipeline_decodes_them(
 def test_a_batch_is_answered_as_its_samples_one_by_one(models: dict[str, Checkpoint]) -> None:
     checkpoint = models["sd35_medium"]
     denoise = checkpoint.architecture.denoiser(build_network(checkpoint))
-    told = build_text_encoder(checkpoint)(["a church", "a dog", ""])
+    conditions = build_text_encoder(checkpoint)(["a church", "a dog", ""])
     x, s = torch.randn(3, 4, 8, 8, generator=seeded(1)), torch.tensor([0.9, 0.5, 0.02])
     with torch.no_grad():
-        together = denoise(x, s, told)
+        together = denoise(x, s, conditions)
         for n in range(3):
             row = torch.tensor([n])
             torch.testing.assert_close(
-                denoise(x[row], s[row], told[row]), together[row], rtol=0, atol=1e-6
+                denoise(x[row], s[row], conditions[row]), together[row], rtol=0, atol=1e-6
             )
 
 
@@ -173,7 +173,7 @@ class Perfect:
     noise: Tensor
     t: Tensor
 
-    def __call__(self, *, hidden_states: Tensor, timestep: Tensor, **told: Any) -> tuple[Tensor]:  # noqa: ANN401
+    def __call__(self, *, hidden_states: Tensor, timestep: Tensor, **others: Any) -> tuple[Tensor]:  # noqa: ANN401
         assert torch.equal(timestep, 1000 * self.t)
         s = self.t.view(-1, 1, 1, 1)
         torch.testing.assert_close(hidden_states, (1 - s) * self.x_0 + s * self.noise)
@@ -305,11 +305,11 @@ def test_random_label_has_no_loss_where_the_label_stays_and_one_gradient_else(
     loss.backward()
     weight = network.get_parameter("proj_out.weight")
     assert weight.grad is not None
-    found, weight.grad = weight.grad.clone(), None
+    gradient, weight.grad = weight.grad.clone(), None
     with torch.no_grad():
         target = denoise(shown.x_t, shown.t, other)
     (denoise(shown.x_t, shown.t, shown.condition) - target).square().mean().backward()
-    torch.testing.assert_close(found, weight.grad)
+    torch.testing.assert_close(gradient, weight.grad)
 
 
 # The command line
@@ -389,9 +389,7 @@ def test_a_patch_takes_the_base_to_the_edit(
 def test_files_of_t5s_tokenizer_are_asked_for(models: dict[str, Checkpoint]) -> None:
     described = models["sd3"].description
     lacking = replace(models["sd3"], description=described.speaking(tokenizer_3={}))
-    with pytest.raises(
-        CheckpointError, match=r"no files of T5's tokenizer .* give config=FOLDER"
-    ):
+    with pytest.raises(CheckpointError, match=r"no files of T5's tokenizer .* give config=FOLDER"):
         build_text_encoder(lacking)
 
 

@@ -40,10 +40,10 @@ def test_a_linear_model_is_inverted_exactly(prediction: Prediction) -> None:
     schedule = toy_schedule(prediction)
     schedule = replace(schedule, alphas_cumprod=schedule.alphas_cumprod.double())
     times = ddim_times(schedule, 20)
-    found = inverted(linear, schedule, times, CLEAN, WORDS, rounds=40)
-    *_, back = ddim(linear, schedule, times, found.latents, WORDS)
+    inversion = inverted(linear, schedule, times, CLEAN, WORDS, rounds=40)
+    *_, back = ddim(linear, schedule, times, inversion.latents, WORDS)
     torch.testing.assert_close(back, CLEAN, rtol=1e-9, atol=1e-9)
-    assert float(found.residual.max()) < 1e-10
+    assert float(inversion.residual.max()) < 1e-10
 
 
 def test_the_residual_falls_with_the_rounds() -> None:
@@ -108,26 +108,26 @@ def test_noise_is_typical_and_a_picture_is_not() -> None:
 def test_normalised_noise_has_mean_0_and_deviation_1() -> None:
     made = normalised(3 + 2 * CLEAN)
     for one in made:
-        found = typicality(one)
-        assert found.mean == pytest.approx(0, abs=1e-9)
-        assert found.std == pytest.approx(1)
+        moments = typicality(one)
+        assert moments.mean == pytest.approx(0, abs=1e-9)
+        assert moments.std == pytest.approx(1)
 
 
 def test_the_attack_draws_typical_noise_without_text_and_counts_its_passes(target: Target) -> None:
     attack = make_attack("inversion", steps=3, rounds=2)
-    found = list(attack.run(target))
-    assert [one.case for one in found] == list(target.cases)
-    assert {(one.payload.prompt, one.payload.guidance) for one in found} == {("", 1.0)}
+    attempts = list(attack.run(target))
+    assert [one.case for one in attempts] == list(target.cases)
+    assert {(one.payload.prompt, one.payload.guidance) for one in attempts} == {("", 1.0)}
     assert attack.access == "diagnostic"
-    for one in found:
+    for one in attempts:
         start = one.payload.start
         assert start is not None
         assert (start.clean, start.time) == (False, None)
         assert typicality(start.latents).std == pytest.approx(1, abs=1e-4)
         assert set(one.payload.replay) >= {"std", "kurtosis", "norm", "residual"}
     estimate = attack.estimate(target)
-    assert sum(one.cost.forwards for one in found) == estimate.forwards - 3 * target.steps
-    assert sum(one.cost.pictures for one in found) == estimate.pictures == 3
+    assert sum(one.cost.forwards for one in attempts) == estimate.forwards - 3 * target.steps
+    assert sum(one.cost.pictures for one in attempts) == estimate.pictures == 3
     plain = list(attack.run(replace(target, budget=Budget(draws=0))))
     assert [one.arm for one in plain] == ["plain"] * 3
 

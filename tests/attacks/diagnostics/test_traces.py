@@ -67,8 +67,8 @@ def test_a_sample_depends_on_its_place_alone_and_not_on_the_batch() -> None:
 
 
 def test_the_loss_of_a_model_that_says_nothing_is_that_of_the_noise() -> None:
-    found = losses(TraceConfig(bins=2, draws=200))
-    assert found.mean().item() == pytest.approx(1, abs=0.05)
+    values = losses(TraceConfig(bins=2, draws=200))
+    assert values.mean().item() == pytest.approx(1, abs=0.05)
 
 
 def test_each_bin_has_its_own_times() -> None:
@@ -108,22 +108,22 @@ def test_a_gap_that_one_picture_makes_is_not_averse() -> None:
     base = torch.ones(8).double()
     one = base.clone()
     one[0] = 20
-    found = gap(one, base, base, base, seed=0)
-    assert found.ratio > 1.4
-    assert not found.averse
+    outlier = gap(one, base, base, base, seed=0)
+    assert outlier.ratio > 1.4
+    assert not outlier.averse
 
 
 def test_a_model_has_no_gap_to_itself(target: Target) -> None:
-    found = trace(target, TINY)
-    assert set(found.gaps) == {"null", "own prompt", "replacement"}
-    for one in found.gaps.values():
+    traces = trace(target, TINY)
+    assert set(traces.gaps) == {"null", "own prompt", "replacement"}
+    for one in traces.gaps.values():
         assert (one.ratio, one.low, one.high, one.averse) == (1.0, 1.0, 1.0, False)
-    assert found.averse == ()
-    assert {group: len(by["null"]) for group, by in found.losses.items()} == {
+    assert traces.averse == ()
+    assert {group: len(by["null"]) for group, by in traces.losses.items()} == {
         "concept": 2,
         "controls": 2,
     }
-    assert found.to_dict() == trace(target, TINY).to_dict()
+    assert traces.to_dict() == trace(target, TINY).to_dict()
 
 
 def test_the_base_is_not_looked_at_again_where_its_losses_are_known(target: Target) -> None:
@@ -147,9 +147,9 @@ def test_without_base_controls_or_replacement_only_what_is_there_is_traced(targe
     concept = replace(target.concept, replacement="")
     assert target.pictures is not None
     bare = replace(target, base=None, other_pictures=None, concept=concept)
-    found = trace(bare, TINY)
-    assert found.gaps == {}
-    assert {group: list(by) for group, by in found.losses.items()} == {
+    traces = trace(bare, TINY)
+    assert traces.gaps == {}
+    assert {group: list(by) for group, by in traces.losses.items()} == {
         "concept": ["null", "own prompt"]
     }
     with pytest.raises(ConfigError, match="no picture of the concept; give at least one"):

@@ -30,10 +30,10 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 def test_rounding_errs_by_half_a_bin_and_leaves_what_is_representable(bits: int, seed: int) -> None:
     weight = normal(3, 4, 2, seed=seed)
     scale = scale_of(weight, bits)
-    found = rounded(weight, bits)
-    assert ((found - weight).abs() <= scale / 2 * (1 + 1e-5)).all()
-    assert len(found[0].unique()) <= 2**bits - 1
-    assert torch.equal(rounded(found, bits, scale), found)
+    coarse = rounded(weight, bits)
+    assert ((coarse - weight).abs() <= scale / 2 * (1 + 1e-5)).all()
+    assert len(coarse[0].unique()) <= 2**bits - 1
+    assert torch.equal(rounded(coarse, bits, scale), coarse)
 
 
 def test_weights_of_two_models_in_one_bin_become_equal_if_the_scale_is_shared() -> None:
@@ -56,12 +56,12 @@ def test_a_channel_of_zeros_stays_zero() -> None:
 @given(share=st.floats(0, 1), seed=st.integers(0, 9))
 def test_pruning_takes_exactly_the_smallest_even_among_ties(share: float, seed: int) -> None:
     weight = torch.randint(1, 4, (5, 7), generator=seeded(seed)).float()
-    found = pruned(weight, share)
-    gone = found == 0
+    sparse = pruned(weight, share)
+    gone = sparse == 0
     assert int(gone.sum()) == int(share * 35)
     if gone.any() and not gone.all():
         assert weight[gone].max() <= weight[~gone].min()
-    assert torch.equal(found[~gone], weight[~gone])
+    assert torch.equal(sparse[~gone], weight[~gone])
 
 
 def test_adding_back_nothing_is_the_model_and_all_of_it_the_base_to_the_bit() -> None:
@@ -75,14 +75,14 @@ def test_adding_back_nothing_is_the_model_and_all_of_it_the_base_to_the_bit() ->
 @pytest.mark.parametrize("name", ["rounding", "pruning", "add-back"])
 def test_weight_attacks_change_a_payload_and_never_the_model(name: str, target: Target) -> None:
     before = weights_of(target.network)
-    found = list(make_attack(name).run(target))
-    arms = [attempt.arm for attempt in found]
+    attempts = list(make_attack(name).run(target))
+    arms = [attempt.arm for attempt in attempts]
     count = len(set(arms))
     assert arms == arms[:count] * len(target.cases)
-    assert make_attack(name).estimate(target).draws == len(found)
-    values: Mapping[str, Tensor] | None = found[0].payload.weights
+    assert make_attack(name).estimate(target).draws == len(attempts)
+    values: Mapping[str, Tensor] | None = attempts[0].payload.weights
     assert values is not None
-    assert values is found[count].payload.weights  # shared, so that the runner swaps it once
+    assert values is attempts[count].payload.weights  # shared, so that the runner swaps it once
     name = next(iter(values))
     assert values[name].shape == before[name].shape
     assert same(before, weights_of(target.network))
@@ -91,8 +91,8 @@ def test_weight_attacks_change_a_payload_and_never_the_model(name: str, target: 
 def test_going_all_the_way_back_gives_every_weight_of_the_base(target: Target) -> None:
     base = tiny_target_with_other_weights(target)
     fields = {name: getattr(target, name) for name in target.__dataclass_fields__}
-    found = list(make_attack("add-back", shares=(1.0,)).run(Target(**{**fields, "base": base})))
-    values = found[0].payload.weights
+    attempts = list(make_attack("add-back", shares=(1.0,)).run(Target(**{**fields, "base": base})))
+    values = attempts[0].payload.weights
     assert values is not None
     assert same(dict(values), weights_of(base.network))
 

@@ -29,10 +29,10 @@ def test_words_at_open_places_are_told_as_the_same_prompt_to_the_bit(text: Text)
     words = vocabulary_of(text)
     slots = slots_of(text, ["{} a church", "see {} there"], 2, words)
     b, c = words.words.index("b"), words.words.index("q")
-    told = slots.filled(words, torch.tensor([[b, c], [c, b]]), torch.tensor([0, 1]))
+    condition = slots.filled(words, torch.tensor([[b, c], [c, b]]), torch.tensor([0, 1]))
     plain = text.encode(text.tokenize(["b q a church", "see q b there"]))
     for name, value in plain.tensors.items():
-        assert torch.equal(told.tensors[name], value), name
+        assert torch.equal(condition.tensors[name], value), name
 
 
 def test_no_open_place_is_the_plain_prompt(text: Text) -> None:
@@ -40,17 +40,17 @@ def test_no_open_place_is_the_plain_prompt(text: Text) -> None:
     slots = slots_of(text, ["{} a church"], 0, words, size=(64, 64))
     assert slots.prompts == ("a church",)
     nothing = [table.new_zeros(1, 0, table.shape[1]) for table in words.tables]
-    told = slots.told(nothing, torch.tensor([0]))
+    condition = slots.told(nothing, torch.tensor([0]))
     for name, value in text.encode(text.tokenize(["a church"])).tensors.items():
-        assert torch.equal(told.tensors[name], value), name
+        assert torch.equal(condition.tensors[name], value), name
 
 
 def test_gradients_reach_the_vectors_and_no_weight(text: Text) -> None:
     words = vocabulary_of(text)
     slots = slots_of(text, ["a photo of {}"], 1, words)
     rows = [table[:1].clone()[None].requires_grad_() for table in words.tables]
-    told = slots.told(rows, torch.tensor([0]))
-    features = torch.cat([value.flatten() for value in told.tensors.values()])
+    condition = slots.told(rows, torch.tensor([0]))
+    features = torch.cat([value.flatten() for value in condition.tensors.values()])
     (features * torch.linspace(0, 1, len(features))).sum().backward()
     assert all(row.grad is not None and bool(row.grad.abs().sum() > 0) for row in rows)
     assert all(w.grad is None for network in networks_of(text) for w in network.parameters())
@@ -72,9 +72,9 @@ def test_the_pooled_features_are_those_at_the_end_mark(text: Text) -> None:
     ids = text.tokenize(slots.prompts)[0].ids[0]
     end = int((ids == text.tokenize([""])[0].ids[0, 1]).nonzero()[0])
     assert slots.ends.tolist() == [end]
-    told = slots.filled(words, torch.tensor([[1, 2]]), torch.tensor([0]))
-    pooled = slots.pooled(told, torch.tensor([0]))
-    assert torch.equal(pooled[:, : told.tokens.shape[-1]], told.tokens[:, end])
+    condition = slots.filled(words, torch.tensor([[1, 2]]), torch.tensor([0]))
+    pooled = slots.pooled(condition, torch.tensor([0]))
+    assert torch.equal(pooled[:, : condition.tokens.shape[-1]], condition.tokens[:, end])
 
 
 def test_words_come_back_as_the_pieces_they_were(sd1: Text) -> None:
@@ -143,11 +143,11 @@ def by_bisection(row: list[float]) -> list[float]:
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=12))
 def test_the_projection_onto_the_simplex_is_that_of_bisection(row: list[float]) -> None:
-    found = onto_simplex(torch.tensor([row], dtype=torch.float64))
-    assert bool((found >= 0).all())
-    assert float(found.sum()) == pytest.approx(1, abs=1e-9)
-    assert found[0].tolist() == pytest.approx(by_bisection(row), abs=1e-9)
-    torch.testing.assert_close(onto_simplex(found), found, rtol=0, atol=1e-12)
+    projection = onto_simplex(torch.tensor([row], dtype=torch.float64))
+    assert bool((projection >= 0).all())
+    assert float(projection.sum()) == pytest.approx(1, abs=1e-9)
+    assert projection[0].tolist() == pytest.approx(by_bisection(row), abs=1e-9)
+    torch.testing.assert_close(onto_simplex(projection), projection, rtol=0, atol=1e-12)
 
 
 def test_a_corner_of_the_simplex_stays_to_the_bit() -> None:

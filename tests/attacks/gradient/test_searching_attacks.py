@@ -56,7 +56,7 @@ def with_(target: Target, **own: object) -> Target:
     return replace(target, **own)  # type: ignore[arg-type]
 
 
-def told(attempts: list[Attempt]) -> list[object]:
+def facts(attempts: list[Attempt]) -> list[object]:
     """All of the attempts that can be compared."""
     return [
         (
@@ -74,11 +74,11 @@ def told(attempts: list[Attempt]) -> list[object]:
 @pytest.mark.parametrize("name", QUICK)
 def test_each_arm_tries_every_case_and_moves_no_weight(name: str, target: Target) -> None:
     before = weights_hash(target.weights)
-    found = list(quick(name).run(target))
-    arms = list(dict.fromkeys(attempt.arm for attempt in found))
+    attempts = list(quick(name).run(target))
+    arms = list(dict.fromkeys(attempt.arm for attempt in attempts))
     assert len(arms) == 2
     for arm in arms:
-        cases = [attempt.case.name for attempt in found if attempt.arm == arm]
+        cases = [attempt.case.name for attempt in attempts if attempt.arm == arm]
         assert cases == [case.name for case in target.cases]
     assert weights_hash(target.weights) == before
     assert all(weight.grad is None for weight in target.network.parameters())
@@ -88,19 +88,19 @@ def test_each_arm_tries_every_case_and_moves_no_weight(name: str, target: Target
 @pytest.mark.parametrize("name", QUICK)
 def test_what_was_estimated_is_what_is_spent(name: str, sd1: Target) -> None:
     attack = quick(name)
-    found = list(attack.run(sd1))
+    attempts = list(attack.run(sd1))
     estimate = attack.estimate(sd1)
-    drawing = len(found) * sd1.steps * 2  # with guidance
-    assert estimate.draws == len(found)
-    assert sum(one.cost.forwards for one in found) == estimate.forwards - drawing
-    assert sum(one.cost.backwards for one in found) == estimate.backwards
-    assert sum(one.cost.pictures for one in found) == estimate.pictures
+    drawing = len(attempts) * sd1.steps * 2  # with guidance
+    assert estimate.draws == len(attempts)
+    assert sum(one.cost.forwards for one in attempts) == estimate.forwards - drawing
+    assert sum(one.cost.backwards for one in attempts) == estimate.backwards
+    assert sum(one.cost.pictures for one in attempts) == estimate.pictures
     assert (estimate.backwards == 0) == (name in TEXT_ONLY)
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_two_runs_are_equal_and_another_seed_is_not(name: str, sd1: Target) -> None:
-    one, same, other = (told(list(quick(name).run(with_(sd1, seed=seed)))) for seed in (0, 0, 1))
+    one, same, other = (facts(list(quick(name).run(with_(sd1, seed=seed)))) for seed in (0, 0, 1))
     assert one == same
     assert one != other
 
@@ -108,8 +108,8 @@ def test_two_runs_are_equal_and_another_seed_is_not(name: str, sd1: Target) -> N
 @pytest.mark.parametrize("name", QUICK)
 def test_at_a_budget_of_nothing_the_plain_cases_are_drawn(name: str, sd1: Target) -> None:
     poor = with_(sd1, budget=Budget(draws=0))
-    found = list(quick(name).run(poor))
-    assert [(one.arm, one.payload.prompt, one.payload.kinds) for one in found] == [
+    attempts = list(quick(name).run(poor))
+    assert [(one.arm, one.payload.prompt, one.payload.kinds) for one in attempts] == [
         ("plain", case.prompt, ("string",)) for case in sd1.cases
     ]
     estimate = quick(name).estimate(poor)
@@ -122,7 +122,7 @@ def test_a_budget_of_passes_cuts_the_search_and_not_its_beginning(name: str, sd1
     short = with_(sd1, budget=Budget(draws=100, passes=11))
     cut = list(quick(name).run(short))
     assert 0 < len(cut) < len(whole)
-    assert told(cut) == told(whole[: len(cut)])
+    assert facts(cut) == facts(whole[: len(cut)])
     assert quick(name).estimate(short).draws == len(cut)
     assert list(quick(name).run(with_(sd1, budget=Budget(draws=100, passes=1)))) == []
 
@@ -134,7 +134,7 @@ class Broken(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(()))
 
-    def forward(self, x_t: Tensor, t: Tensor, **told: object) -> object:
+    def forward(self, x_t: Tensor, t: Tensor, **more: object) -> object:
         class Answer:
             sample = x_t * self.weight * torch.nan
 
@@ -149,16 +149,16 @@ def test_a_loss_that_is_no_number_ends_the_attack_with_its_reason(name: str, sd1
 
 
 def test_a_soft_token_is_learned_on_one_half_and_compared_on_the_other(target: Target) -> None:
-    found = list(quick("soft-token").run(target))
-    replay = found[0].payload.replay
+    attempts = list(quick("soft-token").run(target))
+    replay = attempts[0].payload.replay
     assert sorted(replay["learned on"] + replay["held back"]) == list(range(4))
     assert len(replay["learned on"]) == len(replay["held back"]) == 2
-    assert found[0].payload is found[1].payload  # one prompt, so one vector for all cases
-    rows = found[0].payload.rows
+    assert attempts[0].payload is attempts[1].payload  # one prompt, so one vector for all cases
+    rows = attempts[0].payload.rows
     assert rows is not None
-    assert "church" not in found[0].payload.prompt
-    plain = target.told([found[0].payload.prompt])
-    with_row = target.embedded(found[0].payload.prompt, rows)
+    assert "church" not in attempts[0].payload.prompt
+    plain = target.told([attempts[0].payload.prompt])
+    with_row = target.embedded(attempts[0].payload.prompt, rows)
     assert with_row.tokens.shape == plain.tokens.shape
     assert not torch.allclose(with_row.tokens, plain.tokens)
     after = (with_row.tokens - plain.tokens).abs().sum(dim=-1)[0] > 1e-6
@@ -167,11 +167,11 @@ def test_a_soft_token_is_learned_on_one_half_and_compared_on_the_other(target: T
 
 def test_the_first_start_is_the_concept_s_own_word(sd1: Target) -> None:
     attack = make_attack("soft-token", marks=(1,), batch_size=2, restarts=2)
-    found = list(attack.run(sd1))
-    assert [one.arm for one in found] == ["1 steps"] * 3 + ["1 steps, start 2"] * 3
+    attempts = list(attack.run(sd1))
+    assert [one.arm for one in attempts] == ["1 steps"] * 3 + ["1 steps, start 2"] * 3
     own = sd1.text.network.get_input_embeddings().weight  # type: ignore[union-attr]
     number = sd1.text.tokenizer("church").input_ids[-2]  # type: ignore[union-attr]
-    rows = found[0].payload.rows
+    rows = attempts[0].payload.rows
     assert rows is not None
     assert float((rows.vectors[0] - own[number]).abs().max()) < 0.05
 
@@ -205,10 +205,10 @@ def test_matching_the_plain_prompt_of_the_base_itself_costs_nothing(sd1: Target)
 def test_cases_of_more_prompts_than_are_searched_borrow_the_words(sd1: Target) -> None:
     cases = tuple(Case(f"case-{n}", f"a church {n}", n) for n in range(3))
     attack = make_attack("prefix", prompts=2, rounds=1, steps=1)
-    found = list(attack.run(with_(sd1, cases=cases)))
-    words = [one.payload.replay["words"] for one in found]
+    attempts = list(attack.run(with_(sd1, cases=cases)))
+    words = [one.payload.replay["words"] for one in attempts]
     assert words[2] == words[0] != words[1]
-    assert found[2].payload.prompt == f"{words[0]} a church 2"
+    assert attempts[2].payload.prompt == f"{words[0]} a church 2"
 
 
 def test_a_prompt_s_words_do_not_depend_on_the_other_prompts(sd1: Target) -> None:
@@ -234,27 +234,27 @@ def test_no_step_of_relearning_is_the_model_itself(sd1: Target) -> None:
 
 def test_relearning_lowers_the_loss_on_its_pictures_and_not_the_model_s(sd1: Target) -> None:
     attack = make_attack("relearning", marks=(1, 30), batch_size=4, learning_rate=1e-2)
-    found = list(attack.run(sd1))
-    assert found[0].payload is found[2].payload  # one copy for all cases of a mark
-    assert found[0].payload.weights is not None
-    assert found[3].payload.weights is not None
+    attempts = list(attack.run(sd1))
+    assert attempts[0].payload is attempts[2].payload  # one copy for all cases of a mark
+    assert attempts[0].payload.weights is not None
+    assert attempts[3].payload.weights is not None
     hashes = [weights_hash(sd1.weights)]
-    hashes += [weights_hash(one.payload.weights or {}) for one in (found[0], found[3])]
+    hashes += [weights_hash(one.payload.weights or {}) for one in (attempts[0], attempts[3])]
     assert len(set(hashes)) == 3
-    assert found[0].payload.weights.keys() == sd1.weights.keys()
+    assert attempts[0].payload.weights.keys() == sd1.weights.keys()
 
 
 def test_tuning_on_other_things_is_screened_and_says_so(sd1: Target) -> None:
     others = sd1.other_pictures
     assert others is not None
     mixed = Material(others.mean, others.std, ("a dog", "two Churches", "a horn", "a dog"))
-    found = next(iter(quick("benign-tuning").run(with_(sd1, other_pictures=mixed))))
-    assert found.payload.replay["screen"] == {
+    attempt = next(iter(quick("benign-tuning").run(with_(sd1, other_pictures=mixed))))
+    assert attempt.payload.replay["screen"] == {
         "read": 4,
         "kept": 3,
         "prompts that name the concept": ["two Churches"],
     }
-    assert found.cost.pictures == 0
+    assert attempt.cost.pictures == 0
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ def slots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def listening(x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
     flat = torch.cat([v.float().flatten(1) for v in condition.tensors.values()], dim=1)
-    told = flat @ torch.linspace(-1, 1, flat.shape[1]) / flat.shape[1] ** 0.5
-    return x_t * told.view(-1, 1, 1, 1)
+    signal = flat @ torch.linspace(-1, 1, flat.shape[1]) / flat.shape[1] ** 0.5
+    return x_t * signal.view(-1, 1, 1, 1)
 
 
 def learned(
@@ -107,10 +107,10 @@ def test_a_search_is_seeded(slots: Slots) -> None:
 def test_no_step_leaves_the_word_it_started_from(slots: Slots) -> None:
     assert list(learned(slots, replace(SHORT, steps=0))) == []
     stand_in = int(slots.tokens[0].ids[0, slots.places[0, 0]])
-    told = slots.told([row[None] for row in row_of(slots, stand_in)], torch.tensor([0]))
+    condition = slots.told([row[None] for row in row_of(slots, stand_in)], torch.tensor([0]))
     word = slots.text.encode(slots.text.tokenize([slots.prompts[0]]))
     for name, value in word.tensors.items():
-        assert torch.equal(told.tensors[name], value), name
+        assert torch.equal(condition.tensors[name], value), name
 
 
 def test_a_loss_that_is_no_number_ends_the_search_with_its_reason(slots: Slots) -> None:

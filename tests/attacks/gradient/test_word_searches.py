@@ -120,8 +120,8 @@ def test_no_place_leaves_nothing_to_search(name: str) -> None:
         def losses(self, rows: Sequence[Tensor], which: Tensor, step: int, /) -> Tensor:
             return sum((row.flatten(1).sum(dim=1) for row in rows), torch.zeros(len(which)))
 
-    for found in SEARCHES[name].run(Empty(), 2, 0, 2, 0):
-        assert found.words.shape == (2, 0)
+    for trial in SEARCHES[name].run(Empty(), 2, 0, 2, 0):
+        assert trial.words.shape == (2, 0)
 
 
 def test_the_best_of_a_population_never_gets_worse() -> None:
@@ -204,16 +204,16 @@ def setting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def pictures(**settings: object) -> Pictures:
     made = toy_latents(4, [0], 0)
-    given: dict[str, object] = {"times": (100, 500), "steps_each": 2, "batch_size": 2, **settings}
-    return Pictures(made.mean, made.std, toy_schedule(), 3, CPU, **given)  # type: ignore[arg-type]
+    fields: dict[str, object] = {"times": (100, 500), "steps_each": 2, "batch_size": 2, **settings}
+    return Pictures(made.mean, made.std, toy_schedule(), 3, CPU, **fields)  # type: ignore[arg-type]
 
 
 def listening(x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
     """A model that adds what it is told to what it sees."""
     flat = torch.cat([v.float().flatten(1) for v in condition.tensors.values()], dim=1)
     pattern = torch.linspace(-1, 1, flat.shape[1])
-    told = (flat @ pattern).view(-1, 1, 1, 1) / flat.shape[1]
-    return x_t * 0.5 + told
+    signal = (flat @ pattern).view(-1, 1, 1, 1) / flat.shape[1]
+    return x_t * 0.5 + signal
 
 
 def test_matching_is_exactly_nothing_where_the_model_is_the_base(setting: Setting) -> None:
@@ -230,8 +230,8 @@ def test_a_goal_gives_each_row_its_own_loss(setting: Setting) -> None:
     which = torch.tensor([0, 1, 0])
     together = goal(setting.slots.filled(setting.words, rows, which), which, 1)
     for n in range(3):
-        told = setting.slots.filled(setting.words, rows[n : n + 1], which[n : n + 1])
-        alone = goal(told, which[n : n + 1], 1)
+        condition = setting.slots.filled(setting.words, rows[n : n + 1], which[n : n + 1])
+        alone = goal(condition, which[n : n + 1], 1)
         torch.testing.assert_close(together[n : n + 1], alone, rtol=1e-4, atol=1e-6)
 
 
@@ -249,8 +249,8 @@ def test_a_model_that_is_right_only_under_one_word_gives_that_word_away(setting:
             each = len(shown) // len(which)
             off = (condition.tokens - secret.tokens).square().flatten(1).mean(dim=1)
             wrong = off.repeat_interleave(each).view(-1, 1, 1, 1)
-            told = repeated(condition, each)
-            losses = squared_error(lambda x_t, t, c: shown.target + wrong, shown, told)
+            repeats = repeated(condition, each)
+            losses = squared_error(lambda x_t, t, c: shown.target + wrong, shown, repeats)
             return losses.view(len(which), each).mean(dim=1)
 
     goal = OnlyThen(listening, pictures())
@@ -287,9 +287,9 @@ def test_the_pooled_goal_is_nothing_at_its_own_text(setting: Setting) -> None:
 )
 def test_the_text_only_loss_never_rises_and_falls(search: Search, setting: Setting) -> None:
     goal = FeatureGoal(setting.told("bq").tokens)
-    found = [f.losses[0] for f in search.run(setting.problem(goal), 1, 2, 12, 0)]
-    assert all(b <= a + 1e-6 for a, b in pairwise(found))  # other batches round otherwise
-    assert found[-1] < found[0]
+    losses = [f.losses[0] for f in search.run(setting.problem(goal), 1, 2, 12, 0)]
+    assert all(b <= a + 1e-6 for a, b in pairwise(losses))  # other batches round otherwise
+    assert losses[-1] < losses[0]
 
 
 def test_pictures_meet_each_level_in_turn_and_the_comparison_meets_all() -> None:
