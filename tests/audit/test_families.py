@@ -66,11 +66,11 @@ def test_every_forward_attack_runs_on_the_other_families(
         size=64,
         device="cpu",
     )
-    found = audit_run.run_audit(
+    audit = audit_run.run_audit(
         recipe, tmp_path / "out", force=False, reporter=Reporter(quiet=True)
     )
-    assert isinstance(found, Audit)
-    for record in found.attacks:
+    assert isinstance(audit, Audit)
+    for record in audit.attacks:
         own = record.lines["audited"]
         assert own.reason == ""
         assert own.found is not None, record.name

@@ -80,9 +80,9 @@ def judge(brightness: list[float], monkeypatch: pytest.MonkeyPatch) -> Bright:
 
     means = brightness
 
-    def gathered(*told: Any, **more: Any) -> Shown:  # noqa: ANN401
+    def gathered(*arguments: Any, **more: Any) -> Shown:  # noqa: ANN401
         # Prompts hardly matter to random weights, so what the base draws of others looks the same.
-        return replace(gather(*told, **more), false_positives=wilson(0, 60))
+        return replace(gather(*arguments, **more), false_positives=wilson(0, 60))
 
     monkeypatch.setattr(workshop, "cell_judge", opened)
     monkeypatch.setattr(workshop, "gather", gathered)
@@ -126,17 +126,17 @@ def recipe(models: tuple[Path, Path, Path]) -> AuditRecipe:
 
 def only(recipe: AuditRecipe, *attacks: str) -> AuditRecipe:
     """The same with these attacks alone, and the settings of those."""
-    kept = tuple(text for text in recipe.settings if text.partition(".")[0] in attacks)
-    return replace(recipe, attacks=attacks, settings=kept)
+    settings = tuple(text for text in recipe.settings if text.partition(".")[0] in attacks)
+    return replace(recipe, attacks=attacks, settings=settings)
 
 
 def audited(recipe: AuditRecipe, out: Path, **more: Any) -> Audit:  # noqa: ANN401
-    found = run_audit(recipe, out, force=False, reporter=Reporter(quiet=True), **more)
-    assert isinstance(found, Audit)
-    return found
+    audit = run_audit(recipe, out, force=False, reporter=Reporter(quiet=True), **more)
+    assert isinstance(audit, Audit)
+    return audit
 
 
-def told(out: Path) -> dict[str, Any]:
+def results(out: Path) -> dict[str, Any]:
     """What the audit wrote, but for how long it took."""
     values: dict[str, Any] = json.loads((out / "audit.json").read_text(encoding="utf-8"))
     del values["seconds"]
@@ -149,8 +149,8 @@ def told(out: Path) -> dict[str, Any]:
 def test_the_base_passes_and_only_what_goes_back_to_it_revives(
     recipe: AuditRecipe, judge: Bright, tmp_path: Path
 ) -> None:
-    found = audited(recipe, tmp_path / "out")
-    records = {record.name: record for record in found.attacks}
+    audit = audited(recipe, tmp_path / "out")
+    records = {record.name: record for record in audit.attacks}
     for record in records.values():
         base = record.lines["base"].found
         assert base is not None
@@ -164,7 +164,7 @@ def test_the_base_passes_and_only_what_goes_back_to_it_revives(
     assert confirmed is not None
     assert confirmed.total == 5
     assert confirmed == back.lines["base"].confirmed  # it is the base to the bit
-    assert found.weakest in ("base or patch", "picture")
+    assert audit.weakest in ("base or patch", "picture")
     assert "random" in records["completion"].lines
     assert "random" not in records["words"].lines
     assert "add-back" in (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
@@ -180,18 +180,18 @@ def test_attacks_that_search_and_tune_are_drawn_judged_and_confirmed_like_all(
         *("inversion.steps=2", "inversion.rounds=1"),
     )
     names = ("soft-token", "prefix", "relearning", "inversion")
-    found = audited(replace(recipe, attacks=names, settings=settings), tmp_path / "out")
-    assert [record.name for record in found.attacks if record.lines["base"].found] == [
+    audit = audited(replace(recipe, attacks=names, settings=settings), tmp_path / "out")
+    assert [record.name for record in audit.attacks if record.lines["base"].found] == [
         name for name in ATTACKS if name in names
     ]
-    for record in found.attacks:
+    for record in audit.attacks:
         hits = record.lines["audited"].found
         assert hits is not None, record.name
         assert (hits.count, hits.total) == (0, 2), record.name
-    base = next(r.lines["base"].found for r in found.attacks if r.name == "soft-token")
+    base = next(r.lines["base"].found for r in audit.attacks if r.name == "soft-token")
     assert base is not None
     assert base.share == 1
-    assert found.weakest is None
+    assert audit.weakest is None
 
 
 def test_a_run_that_was_cut_goes_on_and_ends_with_the_same_result(
@@ -212,11 +212,11 @@ def test_a_run_that_was_cut_goes_on_and_ends_with_the_same_result(
     monkeypatch.setattr(Painter, "paint", dying)
     with pytest.raises(KeyboardInterrupt):
         audited(recipe, cut)
-    kept = sorted(path.name for path in (cut / "cells").rglob("*.json"))
-    assert kept  # something was finished
+    finished = sorted(path.name for path in (cut / "cells").rglob("*.json"))
+    assert finished  # something was finished
     monkeypatch.setattr(Painter, "paint", paint)
     audited(recipe, cut)
-    assert told(cut) == told(whole)
+    assert results(cut) == results(whole)
     asked = judge.asked
 
     def never(self: Painter, requests: Sequence[Request]) -> Any:  # noqa: ANN401
@@ -224,7 +224,7 @@ def test_a_run_that_was_cut_goes_on_and_ends_with_the_same_result(
 
     monkeypatch.setattr(Painter, "paint", never)
     audited(recipe, cut)
-    assert told(cut) == told(whole)
+    assert results(cut) == results(whole)
     assert judge.asked - asked <= 20  # the pictures of the material alone
 
 
@@ -244,10 +244,10 @@ def test_a_budget_of_nothing_draws_the_plain_pictures_to_the_byte(
     recipe: AuditRecipe, judge: Bright, tmp_path: Path
 ) -> None:
     plain = replace(recipe, budget=0)
-    found = audited(plain, tmp_path / "out")
+    audit = audited(plain, tmp_path / "out")
     counts = {
         record.name: record.lines["audited"].found.count  # type: ignore[union-attr]
-        for record in found.attacks
+        for record in audit.attacks
     }
     assert set(counts.values()) == {0}
     shop = workshop.Workshop(
@@ -295,8 +295,8 @@ def test_an_attack_whose_loss_is_not_finite_ends_and_the_audit_goes_on(
 ) -> None:
     monkeypatch.setattr(Odd, "act", staticmethod(_stops), raising=False)
     monkeypatch.setitem(ATTACKS, "odd", Odd)
-    found = audited(only(recipe, "odd", "rounding"), tmp_path / "out")
-    records = {record.name: record for record in found.attacks}
+    audit = audited(only(recipe, "odd", "rounding"), tmp_path / "out")
+    records = {record.name: record for record in audit.attacks}
     assert records["odd"].verdict.state == "no test"
     assert "the loss is nan at step 3" in records["odd"].verdict.why
     assert records["rounding"].verdict.state == "undecided"
@@ -315,11 +315,11 @@ def test_without_a_base_an_attack_that_needs_it_is_skipped_with_its_reason(
     recipe: AuditRecipe, judge: Bright, tmp_path: Path
 ) -> None:
     alone = replace(only(recipe, "add-back", "rounding"), against=None)
-    found = audited(alone, tmp_path / "out")
-    states = {record.name: record.verdict for record in found.attacks}
+    audit = audited(alone, tmp_path / "out")
+    states = {record.name: record.verdict for record in audit.attacks}
     assert states["add-back"].why == "there is no base at hand"
     assert states["rounding"].why == "there is no base to show that the attack works"
-    assert any("no base was given" in text for text in found.not_tested)
+    assert any("no base was given" in text for text in audit.not_tested)
 
 
 def test_lines_of_equal_parts_encode_words_and_pictures_once_and_hash_weights_once(
@@ -366,20 +366,20 @@ def test_a_filter_of_the_prompt_s_word_is_revived_by_words_alone(
         settings=("words.seeds=1", "seeds.draws=4"),
         budget=33,
     )
-    found = audited(guarded, tmp_path / "out")
-    records = {record.name: record for record in found.attacks}
+    audit = audited(guarded, tmp_path / "out")
+    records = {record.name: record for record in audit.attacks}
     assert records["words"].verdict.state == "revived"
     strongest = records["words"].strongest
     assert strongest is not None
     assert not mentions(strongest, "church")
     assert records["seeds"].lines["audited"].found == wilson(0, 4)  # of plain prompts
     assert records["seeds"].lines["base"].found == wilson(4, 4)
-    assert found.weakest == "words"
+    assert audit.weakest == "words"
     words = "prompt-filter against 'church', not exportable"
-    assert found.sentence.startswith(f"With the guard {words}: Church is revived by words")
-    assert found.models["audited"]["guard"] == words
-    assert found.models["base"]["guard"] is None
-    assert any("draws without it" in text for text in found.public)
+    assert audit.sentence.startswith(f"With the guard {words}: Church is revived by words")
+    assert audit.models["audited"]["guard"] == words
+    assert audit.models["base"]["guard"] is None
+    assert any("draws without it" in text for text in audit.public)
 
 
 def test_wordings_that_the_eraser_was_trained_on_are_named_on_every_line(

@@ -28,16 +28,16 @@ def state(**seen: object) -> Verdict:
     return verdict_of(Evidence(**{**given_, **seen}))  # type: ignore[arg-type]
 
 
-def lead(floor: Proportion, found: Proportion) -> Difference:
+def lead(floor: Proportion, share: Proportion) -> Difference:
     return paired_shares(
-        [n < floor.count for n in range(floor.total)], [n < found.count for n in range(found.total)]
+        [n < floor.count for n in range(floor.total)], [n < share.count for n in range(share.total)]
     )
 
 
 def test_confirmed_above_floor_and_chance_is_revived() -> None:
-    found = state(found=wilson(9, 90), confirmed=wilson(20, 30))
-    assert found.state == "revived"
-    assert "20 of 30 pictures show it by fresh seeds" in found.why
+    verdict = state(found=wilson(9, 90), confirmed=wilson(20, 30))
+    assert verdict.state == "revived"
+    assert "20 of 30 pictures show it by fresh seeds" in verdict.why
 
 
 def test_blots_that_only_the_judge_takes_for_the_concept_revive_nothing() -> None:
@@ -89,13 +89,13 @@ def test_a_gate_that_turns_the_base_away_is_no_test(
 
 
 def test_what_random_weights_do_as_well_is_no_revival() -> None:
-    floor, found = wilson(90, 90), wilson(88, 90)
+    floor, share = wilson(90, 90), wilson(88, 90)
     seen = state(
-        found=found,
+        found=share,
         confirmed=wilson(30, 30),
         floor=wilson(30, 30),
         floor_found=floor,
-        lead=lead(floor, found),
+        lead=lead(floor, share),
     )
     assert seen.state == "not revived within this budget"
 
@@ -107,8 +107,8 @@ def test_a_rate_within_the_judges_false_positives_is_no_revival() -> None:
 
 
 def test_far_below_a_model_without_the_concept_is_averse() -> None:
-    floor, found = wilson(80, 90), wilson(20, 90)
-    seen = state(found=found, floor_found=floor, lead=lead(floor, found))
+    floor, share = wilson(80, 90), wilson(20, 90)
+    seen = state(found=share, floor_found=floor, lead=lead(floor, share))
     assert seen.state == "averse"
 
 
@@ -135,17 +135,17 @@ def test_an_attack_that_fails_on_the_base_or_was_skipped_is_no_test() -> None:
 def test_the_number_of_pictures_that_decides_is_the_least(
     count: int, total: int, bound: float
 ) -> None:
-    found = wilson(min(count, total), total)
-    needed = draws_to_decide(found, bound, 0.3)
+    share = wilson(min(count, total), total)
+    needed = draws_to_decide(share, bound, 0.3)
 
     def decides(n: int) -> bool:
-        there = wilson(round(found.share * n), n)
+        there = wilson(round(share.share * n), n)
         return there.high <= bound or there.low > 0.3
 
     if needed is not None:
         assert decides(needed)
-        if found.share in (0.0, 1.0) and needed > found.total:
-            assert not any(decides(n) for n in range(found.total, needed))
+        if share.share in (0.0, 1.0) and needed > share.total:
+            assert not any(decides(n) for n in range(share.total, needed))
 
 
 def test_the_weakest_access_is_named_and_a_diagnostic_never() -> None:
@@ -164,13 +164,13 @@ def test_the_weakest_access_is_named_and_a_diagnostic_never() -> None:
         "eta": "seeds",
     }
     assert weakest(verdicts, access) == "picture"  # type: ignore[arg-type]
-    told = overall("church", verdicts, access)  # type: ignore[arg-type]
-    assert told == (
+    sentence = overall("church", verdicts, access)  # type: ignore[arg-type]
+    assert sentence == (
         "Church is revived by add-back, completion; the weakest access is: picture. Not revived "
         "within this budget: words. Undecided: eta."
     )
     for word in ("gone", "safe", "proved", "robust"):
-        assert word not in told.lower()
+        assert word not in sentence.lower()
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans(), st.integers(0, 9)), min_size=1))

@@ -171,9 +171,9 @@ def test_a_scheduler_of_another_kind_is_refused_wherever_it_stands(
 def test_what_a_scheduler_config_leaves_out_is_that_of_its_class(folder: Path) -> None:
     path = folder / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps({"_class_name": "DDIMScheduler", "beta_schedule": "linear"}))
-    found = read_checkpoint(folder).description.scheduler
-    assert (found["beta_start"], found["beta_end"]) == (1e-4, 0.02)
-    assert (found["num_train_timesteps"], found["prediction_type"]) == (1000, "epsilon")
+    scheduler = read_checkpoint(folder).description.scheduler
+    assert (scheduler["beta_start"], scheduler["beta_end"]) == (1e-4, 0.02)
+    assert (scheduler["num_train_timesteps"], scheduler["prediction_type"]) == (1000, "epsilon")
 
 
 def test_missing_weights_are_counted_and_a_few_are_named(file: Path, folder: Path) -> None:
@@ -219,8 +219,8 @@ def test_pickles_are_refused_and_read_only_on_request(
     torch.save({"state_dict": load_file(file), "global_step": 7}, pickled)
     with pytest.raises(CheckpointError, match=r"is a pickle.*convert it to \.safetensors"):
         read_checkpoint(pickled, config=folder)
-    found = read_checkpoint(pickled, config=folder, allow_pickle=True)
-    assert found.network_hash() == read_checkpoint(file).network_hash()
+    unpickled = read_checkpoint(pickled, config=folder, allow_pickle=True)
+    assert unpickled.network_hash() == read_checkpoint(file).network_hash()
 
 
 class Harmful(NamedTuple):
@@ -262,10 +262,10 @@ def test_a_file_without_a_vocabulary_is_read_but_makes_no_folder(
 ) -> None:
     header = {"erasure.configs": json.dumps(loaded.description.configs())}
     save_file(load_file(file), file, metadata=header)
-    found = read_checkpoint(file)
-    write_single_file(found, tmp_path / "copy.safetensors")
+    mute = read_checkpoint(file)
+    write_single_file(mute, tmp_path / "copy.safetensors")
     with pytest.raises(CheckpointError, match=r"has no tokenizer.* give config=FOLDER"):
-        write_folder(found, tmp_path / "copy")
+        write_folder(mute, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
 
 

@@ -140,9 +140,9 @@ def test_what_was_written_verifies_in_every_form(
         stored = {n: w.to(dtype or w.dtype) for n, w in unet.items()}
         assert written.network_hash == weights_hash(stored)
         assert written.provenance == with_result(SOME, written.network_hash)
-        found = verify(written.path)
-        assert found.passed
-        assert found.provenance == written.provenance
+        verification = verify(written.path)
+        assert verification.passed
+        assert verification.provenance == written.provenance
     names = [check.name for check in verify(file).checks]
     weights = [f"{name} weights" for name in start.components]
     assert names == [*weights, "values", "UNet after its edits", "file data", "header words"]
@@ -180,8 +180,8 @@ def test_a_record_that_disagrees_with_the_header_is_found(sd1: Path, tmp_path: P
     assert written.provenance is not None
     other = Provenance(edits=(replace(written.provenance.last, concept="dog"),))
     (tmp_path / "run" / "erasure.json").write_text(json.dumps(other.to_dict()))
-    found = verify(tmp_path / "run")
-    odd = [check for check in found.checks if not check.passed]
+    verification = verify(tmp_path / "run")
+    odd = [check for check in verification.checks if not check.passed]
     assert [(check.name, check.actual) for check in odd] == [
         ("edits in erasure.json", "other concept"),
         ("mask.safetensors", odd[-1].actual),

@@ -79,8 +79,8 @@ def test_a_file_without_our_header_is_read_with_a_config_folder(
     start = read_checkpoint(folders["sd2"])
     write_single_file(start, tmp_path / "one.safetensors")
     save_file(load_file(tmp_path / "one.safetensors"), tmp_path / "bare.safetensors")
-    found = read_checkpoint(tmp_path / "bare.safetensors", config=folders["sd2"])
-    assert_equal_checkpoints(start, found)
+    again = read_checkpoint(tmp_path / "bare.safetensors", config=folders["sd2"])
+    assert_equal_checkpoints(start, again)
 
 
 def test_stored_types_are_kept_and_can_be_changed(sd1: Path, tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_ema_copy_and_buffers_are_lost_and_what_only_the_original_has_is_kept(
     }
     save_file({**tensors, **extras, **dropped}, tmp_path / "full.safetensors")
 
-    found = read_checkpoint(tmp_path / "full.safetensors", config=folders["sd2"])
-    assert_same(dict(found.extras), extras)
-    write_folder(found, tmp_path / "folder")
+    again = read_checkpoint(tmp_path / "full.safetensors", config=folders["sd2"])
+    assert_same(dict(again.extras), extras)
+    write_folder(again, tmp_path / "folder")
     write_single_file(read_checkpoint(tmp_path / "folder"), tmp_path / "again.safetensors")
     assert_same(load_file(tmp_path / "again.safetensors"), {**tensors, **extras})
     pipeline = StableDiffusionPipeline.from_single_file(
@@ -182,11 +182,11 @@ def test_variants_shards_old_names_and_other_files_of_a_folder(sd1: Path, tmp_pa
     (folder / "LICENSE.md").write_text("licence")
     (folder / "before.safetensors").write_bytes(unet.with_name("a.safetensors").read_bytes())
 
-    found = read_checkpoint(folder)
+    again = read_checkpoint(folder)
     plain = read_checkpoint(sd1)
     for component in ("unet", "vae", "text_encoder"):
-        assert_same(dict(found.components[component]), dict(plain.components[component]))
-    write_folder(found, tmp_path / "copy")
+        assert_same(dict(again.components[component]), dict(plain.components[component]))
+    write_folder(again, tmp_path / "copy")
     written = {
         file.relative_to(tmp_path / "copy").as_posix() for file in (tmp_path / "copy").rglob("*")
     }

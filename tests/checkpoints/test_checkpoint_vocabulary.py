@@ -83,9 +83,9 @@ def test_a_single_file_reads_prompts_as_the_published_model_does(
     encoder = encoder_in(bare_files[family])
     tokenizers = encoder.tokenizers if hasattr(encoder, "tokenizers") else (encoder.tokenizer,)
     tokenizer = tokenizers[name == "tokenizer_2"]
-    found = tokenizer(list(KNOWN), padding="max_length", truncation=True).input_ids
+    rows = tokenizer(list(KNOWN), padding="max_length", truncation=True).input_ids
     pad = PADS[family, name]
-    for row, ids in zip(found, KNOWN.values(), strict=True):
+    for row, ids in zip(rows, KNOWN.values(), strict=True):
         if pad == 0:  # transformers takes a `!` in a prompt for the padding, as in the folders
             ids = [0 if id_ == 256 else id_ for id_ in ids]
         assert row == [START, *ids, END, *[pad] * (77 - len(ids) - 2)]
@@ -103,12 +103,12 @@ def test_a_file_without_our_header_gets_it_too(bare_files: dict[str, Path], tmp_
     for file in (tmp_path / "config" / "tokenizer").iterdir():
         file.unlink()
     save_file(load_file(bare_files["sd1"]), tmp_path / "foreign.safetensors")
-    for found in (
+    for again in (
         read_checkpoint(tmp_path / "foreign.safetensors", config=tmp_path / "config"),
         read_checkpoint(tmp_path / "config"),  # a folder whose tokenizer is gone
     ):
-        assert found.tokenizer_files() == bare.tokenizer_files()
-        assert "CLIP's" in found.notes[0]
+        assert again.tokenizer_files() == bare.tokenizer_files()
+        assert "CLIP's" in again.notes[0]
 
 
 def test_a_tokenizer_that_the_model_has_stays(
@@ -118,13 +118,13 @@ def test_a_tokenizer_that_the_model_has_stays(
     own = {**bare.tokenizer_files(), "special_tokens_map.json": b'{"pad_token": "!"}'}
     held = replace(bare, description=bare.description.speaking(tokenizer=own))
     write_folder(held, tmp_path / "own")
-    found = read_checkpoint(tmp_path / "own")
-    assert (found.tokenizer_files(), found.notes) == (own, ())
+    again = read_checkpoint(tmp_path / "own")
+    assert (again.tokenizer_files(), again.notes) == (own, ())
     carried = read_checkpoint(folders["sd1"])  # 514 tokens, which the header carries
     write_single_file(carried, tmp_path / "carried.safetensors")
-    found = read_checkpoint(tmp_path / "carried.safetensors")
-    assert found.tokenizer_files() == carried.tokenizer_files()
-    assert found.notes == ()
+    again = read_checkpoint(tmp_path / "carried.safetensors")
+    assert again.tokenizer_files() == carried.tokenizer_files()
+    assert again.notes == ()
 
 
 def test_the_vocabulary_is_whole() -> None:

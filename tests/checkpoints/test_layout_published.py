@@ -69,8 +69,8 @@ def test_the_published_tensors_become_exactly_the_diffusers_models(key: str) -> 
     table, family, models = published(key), ARCHITECTURES[key], model_weights(key)
     file = {name: torch.empty(shape, device="meta") for name, shape in table.required().items()}
     for part in family.parts:
-        found = part.to_diffusers(family.part_of(file, part.component))
-        assert shapes_of(found) == shapes_of(models[part.component])
+        converted = part.to_diffusers(family.part_of(file, part.component))
+        assert shapes_of(converted) == shapes_of(models[part.component])
 
 
 @pytest.mark.parametrize("key", ["sd1", "sd2"])
@@ -96,10 +96,10 @@ def test_there_and_back_covers_the_optional_tensors_too(key: str) -> None:
 def test_the_shipped_configs_are_those_of_the_published_models(
     key: str, prediction_type: str, resolution: int
 ) -> None:
-    found = shipped_description(key, prediction_type=prediction_type)
-    assert found.prediction_type == prediction_type
-    assert ARCHITECTURES[key].own_size(found) == (resolution, resolution)
-    assert found.vocabularies == {}
-    scheduler = getattr(diffusers, found.scheduler["_class_name"]).from_config(found.scheduler)
+    shipped = shipped_description(key, prediction_type=prediction_type)
+    assert shipped.prediction_type == prediction_type
+    assert ARCHITECTURES[key].own_size(shipped) == (resolution, resolution)
+    assert shipped.vocabularies == {}
+    scheduler = getattr(diffusers, shipped.scheduler["_class_name"]).from_config(shipped.scheduler)
     assert scheduler.config.prediction_type == prediction_type
-    assert family_of_folder(found.model_index, found.components, Path()) is ARCHITECTURES[key]
+    assert family_of_folder(shipped.model_index, shipped.components, Path()) is ARCHITECTURES[key]

@@ -85,19 +85,19 @@ def test_the_diffusers_models_become_exactly_the_published_tensors() -> None:
 
 
 def test_the_shipped_configs_are_those_of_the_published_model() -> None:
-    found = shipped_description("sdxl")
-    assert SDXL.own_size(found) == (1024, 1024)
-    assert found.prediction_type == "epsilon"
-    assert found.vocabularies == {}
-    assert found.model_index["force_zeros_for_empty_prompt"] is True
+    shipped = shipped_description("sdxl")
+    assert SDXL.own_size(shipped) == (1024, 1024)
+    assert shipped.prediction_type == "epsilon"
+    assert shipped.vocabularies == {}
+    assert shipped.model_index["force_zeros_for_empty_prompt"] is True
     assert [
-        found.components["text_encoder"]["hidden_act"],
-        found.components["text_encoder_2"]["hidden_act"],
+        shipped.components["text_encoder"]["hidden_act"],
+        shipped.components["text_encoder_2"]["hidden_act"],
     ] == [
         "quick_gelu",
         "gelu",
     ]
-    assert family_of_folder(found.model_index, found.components, Path()) is SDXL
+    assert family_of_folder(shipped.model_index, shipped.components, Path()) is SDXL
     velocity = shipped_description("sdxl", prediction_type="v_prediction")
     assert SDXL.own_size(velocity) == (1024, 1024)
     assert ARCHITECTURES["sdxl"] is SDXL
@@ -148,10 +148,10 @@ def test_a_file_of_another_tool_is_read_and_what_only_it_has_is_kept(
         "model_ema.decay": torch.tensor(0.9999),
     }
     save_file({**tensors, **buffers, LOGIT_SCALE: scale}, tmp_path / "bare.safetensors")
-    found = read_checkpoint(tmp_path / "bare.safetensors", config=folder)
-    assert_equal_checkpoints(start, found)
-    assert_same(dict(found.extras), {LOGIT_SCALE: scale})
-    write_folder(found, tmp_path / "back")
+    foreign = read_checkpoint(tmp_path / "bare.safetensors", config=folder)
+    assert_equal_checkpoints(start, foreign)
+    assert_same(dict(foreign.extras), {LOGIT_SCALE: scale})
+    write_folder(foreign, tmp_path / "back")
     write_single_file(read_checkpoint(tmp_path / "back"), tmp_path / "again.safetensors")
     assert_same(load_file(tmp_path / "again.safetensors"), {**tensors, LOGIT_SCALE: scale})
 
@@ -171,10 +171,10 @@ def test_the_projection_of_the_script_of_diffusers_is_read_as_it_stands(
     both = {**script, PROJECTION: tensors[PROJECTION]}
     for name, weights in (("script", script), ("both", both)):
         save_file(weights, tmp_path / f"{name}.safetensors")
-        found = read_checkpoint(tmp_path / f"{name}.safetensors", config=folder)
-        assert_equal_checkpoints(start, found)
-        assert found.extras == {}
-        write_single_file(found, tmp_path / "again.safetensors", force=True)
+        scripted = read_checkpoint(tmp_path / f"{name}.safetensors", config=folder)
+        assert_equal_checkpoints(start, scripted)
+        assert scripted.extras == {}
+        write_single_file(scripted, tmp_path / "again.safetensors", force=True)
         assert_same(load_file(tmp_path / "again.safetensors"), tensors)
 
 
@@ -193,24 +193,24 @@ def test_two_projections_that_differ_are_refused(folder: Path, file: Path, tmp_p
 
 def test_the_header_names_the_architecture(file: Path) -> None:
     with safe_open(file, framework="pt") as opened:
-        found = opened.metadata()
-    assert found["modelspec.architecture"] == "stable-diffusion-xl-v1-base"
-    assert found["modelspec.prediction_type"] == "epsilon"
-    assert found["modelspec.resolution"] == "64x64"
+        header = opened.metadata()
+    assert header["modelspec.architecture"] == "stable-diffusion-xl-v1-base"
+    assert header["modelspec.prediction_type"] == "epsilon"
+    assert header["modelspec.resolution"] == "64x64"
 
 
 @pytest.mark.parametrize("all_noise", [False, True])
 def test_a_velocity_model_is_marked_as_other_tools_mark_it(
     start: Checkpoint, file: Path, tmp_path: Path, all_noise: bool
 ) -> None:
-    told = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": all_noise}
-    scheduler = {**start.description.scheduler, **told}
+    settings = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": all_noise}
+    scheduler = {**start.description.scheduler, **settings}
     velocity = replace(start, description=replace(start.description, scheduler=scheduler))
     write_single_file(velocity, tmp_path / "v.safetensors", dtype=torch.float16)
-    found = load_file(tmp_path / "v.safetensors")
+    tensors = load_file(tmp_path / "v.safetensors")
     marks = {"v_pred", "ztsnr"} if all_noise else {"v_pred"}
-    assert set(found) - set(load_file(file)) == marks
-    assert all(found[name].numel() == 0 for name in marks)
+    assert set(tensors) - set(load_file(file)) == marks
+    assert all(tensors[name].numel() == 0 for name in marks)
     assert read_checkpoint(tmp_path / "v.safetensors").description.scheduler == scheduler
 
 
@@ -229,8 +229,8 @@ def test_a_velocity_model_is_marked_as_other_tools_mark_it(
 def test_a_file_without_a_part_of_it_says_which(file: Path, gone: str, says: str) -> None:
     with safe_open(file, framework="pt") as opened:
         header = opened.metadata()
-    kept = {name: w for name, w in load_file(file).items() if not name.startswith(gone)}
-    save_file(kept, file, header)
+    rest = {name: w for name, w in load_file(file).items() if not name.startswith(gone)}
+    save_file(rest, file, header)
     with pytest.raises(CheckpointError, match=says):
         read_checkpoint(file)
 

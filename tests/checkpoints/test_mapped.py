@@ -22,8 +22,8 @@ def of_files() -> int:
 @pytest.fixture
 def mapped(tmp_path: Path) -> dict[str, torch.Tensor]:
     draw = torch.Generator().manual_seed(0)
-    kept = {name: torch.randn(WEIGHTS, generator=draw) for name in "ab"}
-    write_tensors(tmp_path / "w.safetensors", kept, {})
+    weights = {name: torch.randn(WEIGHTS, generator=draw) for name in "ab"}
+    write_tensors(tmp_path / "w.safetensors", weights, {})
     return dict(read_tensors(tmp_path / "w.safetensors").tensors)
 
 

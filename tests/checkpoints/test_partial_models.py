@@ -87,12 +87,12 @@ def test_a_unet_alone_is_completed_from_the_config_folder(
     file = UNETS[form](folder, tmp_path / "unet.safetensors")
     with pytest.raises(CheckpointError, match=r"holds a UNet without .*give config=FOLDER"):
         read_checkpoint(file)
-    found = read_checkpoint(file, config=folder)
-    assert hashes(found) == hashes(read_checkpoint(folder))
+    completed = read_checkpoint(file, config=folder)
+    assert hashes(completed) == hashes(read_checkpoint(folder))
     for title in ("VAE", "text encoder"):
-        assert f"{file} has no {title}; that of {folder} is used" in found.notes
-    write_folder(found, tmp_path / "whole")
-    assert hashes(read_checkpoint(tmp_path / "whole")) == hashes(found)
+        assert f"{file} has no {title}; that of {folder} is used" in completed.notes
+    write_folder(completed, tmp_path / "whole")
+    assert hashes(read_checkpoint(tmp_path / "whole")) == hashes(completed)
 
 
 def test_a_unet_alone_needs_weights_beside_the_configs(sd1: Path, tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def test_a_file_without_a_vae_takes_the_given_one(
         whole,
         tmp_path / "vae.safetensors",
     ):
-        found = read_checkpoint(file, config=folder, vae=vae)
-        assert hashes(found) == wanted
-        assert f"the VAE of {vae} is used" in found.notes
+        completed = read_checkpoint(file, config=folder, vae=vae)
+        assert hashes(completed) == wanted
+        assert f"the VAE of {vae} is used" in completed.notes
     assert hashes(read_checkpoint(file, config=folder)) == hashes(read_checkpoint(folder))
 
 
@@ -147,8 +147,8 @@ def test_the_scale_of_a_given_folder_goes_with_its_vae(sd1: Path, tmp_path: Path
         read_checkpoint(sd1, vae=other / "vae").description.components["vae"]["scaling_factor"]
         == 0.5
     )
-    found = read_checkpoint(file, config=sd1, vae=other)
-    assert found.description.components["vae"]["scaling_factor"] == 0.5
+    completed = read_checkpoint(file, config=sd1, vae=other)
+    assert completed.description.components["vae"]["scaling_factor"] == 0.5
     config.write_text(json.dumps({**json.loads(config.read_text()), "shift_factor": 0.1}))
     with pytest.raises(CheckpointError, match="shift_factor"):
         read_checkpoint(file, config=sd1, vae=other)
@@ -164,10 +164,10 @@ def test_a_folder_without_a_vae_takes_the_given_one(
     index.write_text(json.dumps({**json.loads(index.read_text()), "vae": [None, None]}))
     with pytest.raises(CheckpointError):
         read_checkpoint(copy)
-    found = read_checkpoint(copy, vae=origins[key] / "vae")
-    assert hashes(found) == hashes(read_checkpoint(origins[key]))
-    write_folder(found, tmp_path / "whole")
-    assert hashes(read_checkpoint(tmp_path / "whole")) == hashes(found)
+    completed = read_checkpoint(copy, vae=origins[key] / "vae")
+    assert hashes(completed) == hashes(read_checkpoint(origins[key]))
+    write_folder(completed, tmp_path / "whole")
+    assert hashes(read_checkpoint(tmp_path / "whole")) == hashes(completed)
 
 
 @pytest.mark.parametrize(

@@ -182,11 +182,11 @@ def test_statistics_that_are_half_there_are_refused(
 
 
 def test_a_missing_scaling_factor_is_that_of_diffusers_and_said(sd1: Path, tmp_path: Path) -> None:
-    found = read_checkpoint(with_config(sd1, tmp_path / "other", "vae", scaling_factor=...))
-    assert "without scaling_factor; diffusers' 0.18215 is used" in found.notes[0]
+    silent = read_checkpoint(with_config(sd1, tmp_path / "other", "vae", scaling_factor=...))
+    assert "without scaling_factor; diffusers' 0.18215 is used" in silent.notes[0]
     assert AutoencoderKL().config.scaling_factor == 0.18215
     pixels = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    ours, plain = (build_codec(c).encode(pixels) for c in (found, read_checkpoint(sd1)))
+    ours, plain = (build_codec(c).encode(pixels) for c in (silent, read_checkpoint(sd1)))
     assert torch.equal(ours[0], plain[0])
 
 

@@ -82,8 +82,8 @@ def test_the_header_of_quantised_weights_is_enough(file: Path, folder: Path) -> 
 @pytest.mark.parametrize("component", ["unet", "vae", "text_encoder"])
 def test_a_config_that_says_so_is_enough(component: str, folder: Path) -> None:
     config = folder / component / "config.json"
-    found = json.loads(config.read_text())
-    config.write_text(json.dumps({**found, "quantization_config": {"quant_method": "torchao"}}))
+    settings = json.loads(config.read_text())
+    config.write_text(json.dumps({**settings, "quantization_config": {"quant_method": "torchao"}}))
     with pytest.raises(CheckpointError, match=rf"{component} has a quantization_config \(torchao"):
         read_checkpoint(folder)
 
@@ -105,14 +105,16 @@ def test_plain_eight_bit_floats_are_read_exactly_and_said(
 ) -> None:
     small = {name: weight.to(kind) for name, weight in load_file(file).items()}
     changed(file, small)
-    found = read_checkpoint(file, config=folder)
-    for component, weights in found.components.items():
+    widened = read_checkpoint(file, config=folder)
+    for component, weights in widened.components.items():
         assert {weight.dtype for weight in weights.values()} == {torch.float16}, component
-    assert len([note for note in found.notes if "without scales" in note]) == 3
+    assert len([note for note in widened.notes if "without scales" in note]) == 3
     wanted = {name: weight.float() for name, weight in small.items()}
-    assert weights_hash(found.architecture.to_original(found.components)) == weights_hash(wanted)
-    write_folder(found, tmp_path / "out")
-    assert read_checkpoint(tmp_path / "out").network_hash() == found.network_hash()
+    assert weights_hash(widened.architecture.to_original(widened.components)) == weights_hash(
+        wanted
+    )
+    write_folder(widened, tmp_path / "out")
+    assert read_checkpoint(tmp_path / "out").network_hash() == widened.network_hash()
 
 
 @pytest.mark.parametrize("kind", FLOATS)
@@ -138,21 +140,21 @@ def test_weights_of_no_part_are_kept_and_said(file: Path, folder: Path, tmp_path
         "cond_stage_model.transformer.adapter.weight": torch.ones(3),
     }
     changed(file, {**more, "betas": torch.ones(10)})
-    found = read_checkpoint(file, config=folder)
+    checkpoint = read_checkpoint(file, config=folder)
     named = {n.replace("transformer.adapter", "transformer.text_model.adapter") for n in more}
-    assert set(found.extras) == named
+    assert set(checkpoint.extras) == named
     for name in ("control_model.input_blocks.0.0.weight", "loss.logvar", "adapter.weight"):
-        assert sum(name in note for note in found.notes) == 1
-    write_folder(found, tmp_path / "out")
+        assert sum(name in note for note in checkpoint.notes) == 1
+    write_folder(checkpoint, tmp_path / "out")
     again = read_checkpoint(tmp_path / "out")
     assert set(again.extras) == named
 
 
 def test_an_averaged_copy_is_left_out_and_said(file: Path, folder: Path) -> None:
     changed(file, {"model_ema.diffusion_modelconv_inweight": torch.zeros(3)})
-    found = read_checkpoint(file, config=folder)
-    assert found.extras == {}
-    assert any("averaged copy of the UNet" in note for note in found.notes)
+    checkpoint = read_checkpoint(file, config=folder)
+    assert checkpoint.extras == {}
+    assert any("averaged copy of the UNet" in note for note in checkpoint.notes)
 
 
 def test_the_buffers_of_a_published_file_are_nothing_to_say(file: Path, folder: Path) -> None:
@@ -163,8 +165,8 @@ def test_the_buffers_of_a_published_file_are_nothing_to_say(file: Path, folder: 
     buffers += ["model_ema.decay", "model_ema.num_updates", "denoiser.sigmas"]
     buffers += ["cond_stage_model.transformer.text_model.embeddings.position_ids"]
     changed(file, {name: torch.ones(1) for name in buffers})
-    found = read_checkpoint(file, config=folder)
-    assert (found.notes, found.extras) == ((), {})
+    checkpoint = read_checkpoint(file, config=folder)
+    assert (checkpoint.notes, checkpoint.extras) == ((), {})
 
 
 def test_what_a_text_encoder_in_a_folder_has_more_is_kept_and_said(
@@ -172,11 +174,11 @@ def test_what_a_text_encoder_in_a_folder_has_more_is_kept_and_said(
 ) -> None:
     weights = folder / "text_encoder" / "model.safetensors"
     changed(weights, {"vision_model.embeddings.class_embedding": torch.ones(2)})
-    found = read_checkpoint(folder)
+    checkpoint = read_checkpoint(folder)
     name = "cond_stage_model.transformer.vision_model.embeddings.class_embedding"
-    assert set(found.extras) == {name}
-    assert "vision_model.embeddings.class_embedding" in found.notes[0]
-    write_single_file(found, tmp_path / "out.safetensors")
+    assert set(checkpoint.extras) == {name}
+    assert "vision_model.embeddings.class_embedding" in checkpoint.notes[0]
+    write_single_file(checkpoint, tmp_path / "out.safetensors")
     assert name in load_file(tmp_path / "out.safetensors")
 
 

@@ -81,9 +81,9 @@ def published(
     """What is taken for a file of full size, of which only what decides is there."""
     if beside is not None:
         (tmp_path / "one.yaml").write_text(beside)
-    found = TensorFile(tensors or {}, header or {})
+    file = TensorFile(tensors or {}, header or {})
     path = tmp_path / "one.safetensors"
-    return _describe(path, found, family, more.get("config"), more.get("prediction"))
+    return _describe(path, file, family, more.get("config"), more.get("prediction"))
 
 
 # A file that says it
@@ -102,21 +102,21 @@ def published(
 def test_every_mark_decides_in_every_family(
     key: str, place: str, source: str, tmp_path: Path
 ) -> None:
-    told: dict[str, Any] = {
+    mark: dict[str, Any] = {
         "key": {"tensors": {"v_pred": EMPTY}},
         "header": {"header": {"modelspec.prediction_type": "v"}},
         "comfy": {"header": {"modelspec.predict_key": "v_prediction"}},
         "yaml": {"beside": V_YAML[key]},
     }[place]
-    description, kind = published(ARCHITECTURES[key], tmp_path, **told)
+    description, kind = published(ARCHITECTURES[key], tmp_path, **mark)
     assert description.prediction_type == "v_prediction"
     assert kind.prediction_from == source
-    again, kind = published(ARCHITECTURES[key], tmp_path, **told, prediction="v_prediction")
+    again, kind = published(ARCHITECTURES[key], tmp_path, **mark, prediction="v_prediction")
     assert again == description
     with pytest.raises(
         CheckpointError, match=rf"prediction is epsilon, but .* predicts v .*{source}"
     ):
-        published(ARCHITECTURES[key], tmp_path, **told, prediction="epsilon")
+        published(ARCHITECTURES[key], tmp_path, **mark, prediction="epsilon")
 
 
 @pytest.mark.parametrize("family", [SD1, SDXL])
@@ -209,28 +209,28 @@ def test_another_prediction_in_the_header_is_refused(name: str, text: str, tmp_p
 
 def test_a_config_does_not_hide_what_the_file_says(bare: Path, folder: Path) -> None:
     mark(bare, v_pred=EMPTY, ztsnr=EMPTY)
-    found = read_checkpoint(bare, config=folder)
-    assert found.description.prediction_type == "v_prediction"
-    assert found.description.scheduler["rescale_betas_zero_snr"] is True
-    assert found.kind.prediction_from == "its key v_pred"
-    assert found.kind.notices[0] == "the config folder says epsilon and was not followed"
-    assert "zero terminal SNR" not in found.kind.notices[1]
+    checkpoint = read_checkpoint(bare, config=folder)
+    assert checkpoint.description.prediction_type == "v_prediction"
+    assert checkpoint.description.scheduler["rescale_betas_zero_snr"] is True
+    assert checkpoint.kind.prediction_from == "its key v_pred"
+    assert checkpoint.kind.notices[0] == "the config folder says epsilon and was not followed"
+    assert "zero terminal SNR" not in checkpoint.kind.notices[1]
 
 
 def test_a_config_completes_what_the_file_does_not_say(bare: Path, folder: Path) -> None:
     rescheduled(folder, prediction_type="v_prediction", rescale_betas_zero_snr=True)
-    found = read_checkpoint(bare, config=folder)
-    assert found.description.prediction_type == "v_prediction"
-    assert found.kind.prediction_from == found.kind.levels_from == "the config folder"
-    assert found.kind.notices == ()
+    checkpoint = read_checkpoint(bare, config=folder)
+    assert checkpoint.description.prediction_type == "v_prediction"
+    assert checkpoint.kind.prediction_from == checkpoint.kind.levels_from == "the config folder"
+    assert checkpoint.kind.notices == ()
     mark(bare, v_pred=EMPTY)  # says nothing of the last step
     assert read_checkpoint(bare, config=folder).description.scheduler["rescale_betas_zero_snr"]
 
 
 def test_the_user_stands_over_a_config_but_not_over_the_file(bare: Path, folder: Path) -> None:
-    found = read_checkpoint(bare, config=folder, prediction="v_prediction")
-    assert found.description.prediction_type == "v_prediction"
-    assert found.kind.notices == ("the config folder says epsilon and was not followed",)
+    checkpoint = read_checkpoint(bare, config=folder, prediction="v_prediction")
+    assert checkpoint.description.prediction_type == "v_prediction"
+    assert checkpoint.kind.notices == ("the config folder says epsilon and was not followed",)
     mark(bare, {"modelspec.prediction_type": "epsilon"})
     with pytest.raises(CheckpointError, match=r"prediction is v, but .* modelspec.prediction_t"):
         read_checkpoint(bare, config=folder, prediction="v_prediction")
@@ -244,9 +244,9 @@ def test_a_file_that_contradicts_itself_is_refused_and_the_user_decides(
     with pytest.raises(CheckpointError, match=says):
         read_checkpoint(bare, config=folder)
     for prediction in ("epsilon", "v_prediction"):
-        found = read_checkpoint(bare, config=folder, prediction=prediction)
-        assert found.description.prediction_type == prediction
-        assert found.kind.prediction_from.startswith(
+        decided = read_checkpoint(bare, config=folder, prediction=prediction)
+        assert decided.description.prediction_type == prediction
+        assert decided.kind.prediction_from.startswith(
             "the prediction that was asked for, as it says epsilon by"
         )
 
@@ -255,19 +255,19 @@ def test_a_file_that_contradicts_itself_is_refused_and_the_user_decides(
 
 
 def test_a_folder_is_not_overruled_but_may_be_completed(folder: Path) -> None:
-    found = read_checkpoint(folder)
-    assert found.kind.prediction_from == "its scheduler_config.json"
+    checkpoint = read_checkpoint(folder)
+    assert checkpoint.kind.prediction_from == "its scheduler_config.json"
     with pytest.raises(CheckpointError, match=r"predicts epsilon according to its scheduler_con"):
         read_checkpoint(folder, prediction="v_prediction")
     rescheduled(folder, gone=("prediction_type", "beta_end"))
-    found = read_checkpoint(folder)
-    assert found.description.prediction_type == "epsilon"
+    checkpoint = read_checkpoint(folder)
+    assert checkpoint.description.prediction_type == "epsilon"
     silent = "its scheduler_config.json does not say"
-    assert found.kind.prediction_from == f"the default of DDIMScheduler, as {silent}"
+    assert checkpoint.kind.prediction_from == f"the default of DDIMScheduler, as {silent}"
     defaults = "and, for beta_end, the defaults of DDIMScheduler"
-    assert found.kind.levels_from == f"its scheduler_config.json {defaults}"
-    found = read_checkpoint(folder, prediction="v_prediction")
-    assert found.description.prediction_type == "v_prediction"
+    assert checkpoint.kind.levels_from == f"its scheduler_config.json {defaults}"
+    checkpoint = read_checkpoint(folder, prediction="v_prediction")
+    assert checkpoint.description.prediction_type == "v_prediction"
 
 
 def test_the_header_of_a_folders_unet_is_heard(folder: Path) -> None:
@@ -299,8 +299,8 @@ def test_marks_survive_every_way_out(
     write_folder(file, tmp_path / "out")
     back = read_checkpoint(tmp_path / "out")
     write_single_file(back, tmp_path / "again.safetensors")
-    for found in (file, back, read_checkpoint(tmp_path / "again.safetensors")):
-        assert found.description == start.description
+    for outcome in (file, back, read_checkpoint(tmp_path / "again.safetensors")):
+        assert outcome.description == start.description
     # And without what we write into the header: the marks alone say it.
     save_file(load_file(tmp_path / "again.safetensors"), tmp_path / "again.safetensors")
     alone = read_checkpoint(tmp_path / "again.safetensors", config=folder)
@@ -338,7 +338,7 @@ def test_a_config_beside_the_file_is_read(text: str, prediction: str, tmp_path: 
 def test_noise_levels_of_the_config_beside_the_file_are_taken(bare: Path, folder: Path) -> None:
     other = "model: {params: {linear_start: 0.001, linear_end: 0.02, timesteps: 1000, zsnr: true,"
     bare.with_suffix(".yaml").write_text(f"{other} parameterization: v, beta_schedule: linear}}}}")
-    found = read_checkpoint(bare, config=folder)
+    checkpoint = read_checkpoint(bare, config=folder)
     theirs = DDPMScheduler(
         beta_start=0.001,
         beta_end=0.02,
@@ -346,11 +346,11 @@ def test_noise_levels_of_the_config_beside_the_file_are_taken(bare: Path, folder
         rescale_betas_zero_snr=True,
         prediction_type="v_prediction",
     )
-    ours = noise_schedule_of(found.description.scheduler)
+    ours = noise_schedule_of(checkpoint.description.scheduler)
     assert torch.equal(ours.alphas_cumprod, theirs.alphas_cumprod)
-    assert found.kind.levels_from == "bare.yaml beside it"
+    assert checkpoint.kind.levels_from == "bare.yaml beside it"
     assert any(
-        "was not followed" in notice and "0.0001 to" in notice for notice in found.kind.notices
+        "was not followed" in notice and "0.0001 to" in notice for notice in checkpoint.kind.notices
     )
 
 

@@ -71,9 +71,9 @@ def test_every_component_may_be_in_shards(
     copy = Path(shutil.copytree(sdxl, tmp_path / "copy"))
     for component in ("unet", "vae", "text_encoder", "text_encoder_2"):
         into_shards(copy / component, spelling, index=index)
-    found = read_checkpoint(copy)
-    assert hashes(found) == hashes(read_checkpoint(sdxl))
-    assert found.notes == ()
+    sharded = read_checkpoint(copy)
+    assert hashes(sharded) == hashes(read_checkpoint(sdxl))
+    assert sharded.notes == ()
 
 
 @pytest.mark.parametrize("component", ["unet", "text_encoder"])
@@ -104,9 +104,9 @@ def test_which_of_several_sets_is_taken_is_said(folder: Path) -> None:
     other = {name: weight + 1 for name, weight in load_file(file).items()}
     for variant in ("bf16", "fp16", "non_ema"):
         save_file(other, file.with_name(f"diffusion_pytorch_model.{variant}.safetensors"))
-    found = read_checkpoint(folder)
-    assert found.network_hash() == plain
-    assert found.notes == (
+    checkpoint = read_checkpoint(folder)
+    assert checkpoint.network_hash() == plain
+    assert checkpoint.notes == (
         f"{folder / 'unet'} holds several sets of weights, bf16, fp16, non_ema and plain; plain is "
         "taken",
     )

@@ -154,11 +154,11 @@ def test_trees_are_left_out_where_they_do_not_apply_unless_they_are_named(
     assert [row.applies_to("table") for row in shown] == [True, True, False]
 
 
-@pytest.mark.parametrize(("kind", "found"), [("image", False), ("text", False), ("table", True)])
-def test_trees_take_tables_alone(kind: Any, found: bool) -> None:  # noqa: ANN401
+@pytest.mark.parametrize(("kind", "fits"), [("image", False), ("text", False), ("table", True)])
+def test_trees_take_tables_alone(kind: Any, fits: bool) -> None:  # noqa: ANN401
     forest, sisa = load_presets(["forest", "sisa"])[::-1]
     assert {row.name: row.applies_to(kind) for row in (forest, sisa)} == {
-        "forest": found,
+        "forest": fits,
         "sisa": True,
     }
 
@@ -202,7 +202,7 @@ def test_unlearning_a_file_by_a_method_that_trains_itself_is_refused() -> None:
 
 def cell(row: str, *, own: bool = False, **scores: float) -> Cell:
     four = Scores(**({"ua": 5.0, "ra": 100.0, "ta": 94.0, "mia": 13.0, "seconds": 2.0} | scores))
-    told = DeletionFacts(before=four, unit="rows", spent=1, refit=4, statement="gone for good")
+    facts = DeletionFacts(before=four, unit="rows", spent=1, refit=4, statement="gone for good")
     return Cell(
         key=row,
         setting="a/b/10%",
@@ -210,7 +210,7 @@ def cell(row: str, *, own: bool = False, **scores: float) -> Cell:
         seed=0,
         scores=four,
         own_training=own,
-        deletion=told if own else None,
+        deletion=facts if own else None,
     )
 
 
@@ -243,11 +243,11 @@ def test_times_are_readable_at_any_length(seconds: float, said: str) -> None:
 
 def test_one_that_takes_no_time_is_drawn_at_the_edge() -> None:
     cells = [cell("retrain", seconds=80.0), cell("ft", ua=9.0), cell("dp-sgd", own=True, seconds=0)]
-    found = panel(table(cells))
-    assert found is not None
-    edge = found.dots[-1]
+    chart = panel(table(cells))
+    assert chart is not None
+    edge = chart.dots[-1]
     assert (edge.name, edge.seconds) == ("dp-sgd (0.001 s)", 2 / 30)
-    assert all(0 <= dot.x <= 1 and 0 <= dot.y <= 1 for dot in found.dots)
+    assert all(0 <= dot.x <= 1 and 0 <= dot.y <= 1 for dot in chart.dots)
     assert panel(table([cell("ft")])) is None
 
 

@@ -170,9 +170,9 @@ def test_the_headline_counts_settings(best: list[str], words: str) -> None:
 
 
 def test_gaps_of_one_seed_are_not_called_close() -> None:
-    (found,) = winners("ft")
-    assert not found.close
-    assert found.lines[0].scores[0].deviation == ""
+    (winner,) = winners("ft")
+    assert not winner.close
+    assert winner.lines[0].scores[0].deviation == ""
 
 
 def test_a_name_of_an_architecture_may_hold_slashes(read: Read) -> None:

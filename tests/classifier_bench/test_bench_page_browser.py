@@ -91,10 +91,10 @@ def test_all_text_has_contrast(opened: "Callable[..., Page]", scheme: str, width
     page = opened(width, color_scheme=scheme)
     for details in page.locator("details").all():
         details.evaluate("(e) => { e.open = true; }")
-    found = page.evaluate(CONTRAST, list(READ))
-    assert [name for name, ratio in found.items() if ratio is None] == []
+    ratios = page.evaluate(CONTRAST, list(READ))
+    assert [name for name, ratio in ratios.items() if ratio is None] == []
     # WCAG 2 AA asks 4.5 of text in normal size.
-    assert {name: ratio for name, ratio in found.items() if ratio < 4.5} == {}
+    assert {name: ratio for name, ratio in ratios.items() if ratio < 4.5} == {}
 
 
 @pytest.mark.parametrize(("width", "shown"), [(390, "narrow"), (1280, "wide")])

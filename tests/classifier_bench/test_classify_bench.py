@@ -180,7 +180,7 @@ def test_a_folder_of_something_else_is_left_alone(run: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("options", "message"),
     [
         ({"seeds": []}, "seeds is empty"),
         ({"seeds": [-1]}, "the seed -1"),
@@ -191,9 +191,9 @@ def test_a_folder_of_something_else_is_left_alone(run: Run, tmp_path: Path) -> N
         ({"training": {"lr": -1.0}}, "lr is -1"),
     ],
 )
-def test_wrong_benchmarks_are_refused(given: dict[str, Any], message: str) -> None:
+def test_wrong_benchmarks_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        resolve_bench(None, given)
+        resolve_bench(None, options)
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
@@ -250,19 +250,19 @@ def test_one_rule_gives_every_range_of_a_search() -> None:
 
 def test_the_documentation_tells_the_ranges_that_the_code_has() -> None:
     page = (Path(__file__).parents[2] / "docs" / "classifiers.md").read_text(encoding="utf-8")
-    told: dict[str, tuple[str, ...]] = {}
+    documented: dict[str, tuple[str, ...]] = {}
     for line in page.splitlines():
         cells = tuple(part.strip() for part in line.strip("| ").split(" | "))
         if len(cells) == 4 and cells[1].startswith(("lr", "alpha")):
-            told |= dict.fromkeys(cells[0].split(", "), cells[1:])
+            documented |= dict.fromkeys(cells[0].split(", "), cells[1:])
     rows = {row.name: row for row in load_presets() if row.search}
-    assert told.keys() == rows.keys()
+    assert documented.keys() == rows.keys()
     for name, row in rows.items():
         spans = {key: space for key, space in row.search.items() if isinstance(space, Span)}
         ends = [
             "; ".join(f"{getattr(s, end):g}" for s in spans.values()) for end in ("low", "high")
         ]
-        assert told[name] == ("; ".join(spans), *ends)
+        assert documented[name] == ("; ".join(spans), *ends)
 
 
 def test_every_row_that_is_ranked_is_searched_and_the_releases_label_rule_is_a_choice() -> None:
@@ -411,10 +411,10 @@ def test_methods_may_be_held_to_fewer_epochs() -> None:
 
 def test_fewer_epochs_than_ascents_still_make_a_scrub() -> None:
     (scrub,) = load_presets(["scrub"])
-    found = {epochs: scrub.at_most(epochs).make() for epochs in (9, 4, 2, 1)}
+    methods = {epochs: scrub.at_most(epochs).make() for epochs in (9, 4, 2, 1)}
     counts = {
         epochs: (made.epochs, made.ascents)  # type: ignore[attr-defined]
-        for epochs, made in found.items()
+        for epochs, made in methods.items()
     }
     assert counts == {9: (5, 3), 4: (4, 3), 2: (2, 1), 1: (1, 1)}
 
@@ -439,16 +439,16 @@ def searched(folder: Path) -> TunedValues:
 
 def test_trials_begin_with_the_preset_and_stay_in_their_space() -> None:
     (row,) = load_presets(["salun"])
-    found = list(trials(row, 9))
-    assert found[0] == row
-    assert len(found) == 9
-    for trial in found[1:]:
+    tried = list(trials(row, 9))
+    assert tried[0] == row
+    assert len(tried) == 9
+    for trial in tried[1:]:
         for name, space in row.search.items():
             if isinstance(space, Choice):
                 assert trial.settings[name] in space.values
             else:
                 assert space.low <= trial.settings[name] <= space.high
-    assert found[:5] == list(trials(row, 5))
+    assert tried[:5] == list(trials(row, 5))
     assert len(list(trials(load_presets(["retrain"])[0], 9))) == 1
 
 
@@ -572,11 +572,11 @@ def test_csv_and_json_hold_the_same_rows() -> None:
 def test_cells_survive_the_file(tmp_path: Path) -> None:
     file = CellFile(tmp_path)
     before = Scores(ua=5.0, ra=99.0, ta=90.0, mia=12.0, seconds=60.0)
-    told = DeletionFacts(
+    facts = DeletionFacts(
         before=before, unit="rows", spent=1, refit=4, statement="gone", numbers={"epsilon": 1.0}
     )
     broken = Cell(key="y", setting="s", row="bs", seed=1, error="no")
-    cells = [cell("ft"), broken, replace(cell("sisa"), own_training=True, deletion=told)]
+    cells = [cell("ft"), broken, replace(cell("sisa"), own_training=True, deletion=facts)]
     for one in cells:
         file.append(one)
     assert list(file.read().values()) == cells
@@ -588,8 +588,8 @@ def test_lines_of_before_there_were_other_originals_are_read(tmp_path: Path) -> 
         '"ft", "scores": {"mia": 4.4, "ra": 100.0, "seconds": 38.2, "ta": 89.7, "ua": 0.0}, "seed":'
         ' 0, "setting": "a/b/10%", "steps": 284, "values": {"settings": {"epochs": 4}}}\n'
     )
-    found = CellFile(tmp_path).read()["k"]
-    assert (found.own_training, found.deletion, found.steps) == (False, None, 284)
+    line = CellFile(tmp_path).read()["k"]
+    assert (line.own_training, line.deletion, line.steps) == (False, None, 284)
 
 
 def test_the_key_of_a_cell_is_what_it_was(tmp_path: Path) -> None:

@@ -48,8 +48,8 @@ def _missing_keys(folder: Path, tmp_path: Path) -> Path:
 
 def _without_text_encoder(folder: Path, tmp_path: Path) -> Path:
     path = single_file(folder, tmp_path)
-    kept = {k: v for k, v in load_file(path).items() if not k.startswith("cond_stage_model")}
-    save_file(kept, path)
+    rest = {k: v for k, v in load_file(path).items() if not k.startswith("cond_stage_model")}
+    save_file(rest, path)
     return path
 
 

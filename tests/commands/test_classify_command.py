@@ -30,8 +30,8 @@ class Said:
 
     @property
     def json(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.out)
-        return found
+        answer: dict[str, Any] = json.loads(self.out)
+        return answer
 
 
 def classify(*arguments: object) -> Said:
@@ -74,19 +74,19 @@ def forgotten(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 def header(path: Path) -> dict[str, str]:
     with safe_open(path, framework="pt") as file:
-        found: dict[str, str] = file.metadata()
-        return found
+        words: dict[str, str] = file.metadata()
+        return words
 
 
 def test_training_writes_a_file_that_says_how_it_was_made(trained: Path) -> None:
-    found = header(trained)
-    assert found["format"] == "erasure-classifier 1"
-    config = json.loads(found["config"])
+    words = header(trained)
+    assert words["format"] == "erasure-classifier 1"
+    config = json.loads(words["config"])
     assert config["data"]["name"] == "digits"
     assert config["training"]["epochs"] == 3
     assert config["facts"]["classes"] == list("0123456789")
-    assert found["base"] == ""
-    assert len(found["hash"]) == 64
+    assert words["base"] == ""
+    assert len(words["hash"]) == 64
 
 
 def test_training_again_gives_the_same_bytes_and_another_seed_others(
@@ -165,11 +165,11 @@ def test_evaluation_gives_four_scores_and_the_gap(
         *("--out", out, "--json"),
     )
     assert said.code == 0, said.err
-    found = said.json
-    gaps = [abs(found[name] - found["retrained"][name]) for name in ("UA", "RA", "TA", "MIA")]
-    assert found["Avg Gap"] == pytest.approx(sum(gaps) / 4, abs=1e-3)
-    assert {"MIA by entropy", "MIA by correctness", "MIA by modified-entropy"} <= set(found)
-    assert json.loads(out.read_text()) == found
+    scores = said.json
+    gaps = [abs(scores[name] - scores["retrained"][name]) for name in ("UA", "RA", "TA", "MIA")]
+    assert scores["Avg Gap"] == pytest.approx(sum(gaps) / 4, abs=1e-3)
+    assert {"MIA by entropy", "MIA by correctness", "MIA by modified-entropy"} <= set(scores)
+    assert json.loads(out.read_text()) == scores
 
 
 def test_an_original_is_evaluated_on_the_set_that_is_named(trained: Path) -> None:

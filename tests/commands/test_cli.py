@@ -71,11 +71,11 @@ def test_the_demo_checkpoint_is_erased_by_a_recipe_that_flags_override(tmp_path:
         *("erase", "demo", "--concept", "church", "--recipe", recipe, *flags, *places, "--json")
     )
     assert said.code == 0, said.err
-    told = json.loads(said.out)
-    assert told["unselected_identical"] is True
-    assert 0 < told["moved"] <= told["selected"] == told["total"] // 2
+    outcome = json.loads(said.out)
+    assert outcome["unselected_identical"] is True
+    assert 0 < outcome["moved"] <= outcome["selected"] == outcome["total"] // 2
     assert names(out) == RUN_FILES
-    assert {Path(told[key]) for key in ("model", "grid", "mask", "loss", "record")} == {
+    assert {Path(outcome[key]) for key in ("model", "grid", "mask", "loss", "record")} == {
         out / name for name in ("model", "grid.png", "mask.safetensors", "loss.png", "erasure.json")
     }
     used = read_recipe(str(out / "recipe.toml"))
@@ -157,11 +157,15 @@ def test_a_mask_is_the_one_that_erase_makes(
     model = read_recipe(str(tiny_recipe))["model"]
     said = erasure("mask", model, "--recipe", tiny_recipe, "--out", out, "--json")
     assert said.code == 0, said.err
-    told = json.loads(said.out)
+    outcome = json.loads(said.out)
     assert mask_hash(load_mask(out)) == mask_hash(load_mask(tiny_run / "mask.safetensors"))
-    assert told["selected"] == load_mask(out).selected == sum(b["selected"] for b in told["blocks"])
-    assert told["density"] == pytest.approx(0.5, abs=1e-4)
-    with Image.open(told["plot"]) as picture:
+    assert (
+        outcome["selected"]
+        == load_mask(out).selected
+        == sum(b["selected"] for b in outcome["blocks"])
+    )
+    assert outcome["density"] == pytest.approx(0.5, abs=1e-4)
+    with Image.open(outcome["plot"]) as picture:
         assert picture.format == "PNG"
 
 
@@ -172,9 +176,9 @@ def test_a_mask_file_is_looked_at_and_held_against_another(tiny_run: Path, tmp_p
     assert "church" in look.out
     assert "down.0" in look.out
     both = erasure("mask", file, "--against", file, "--plot", tmp_path / "plot.png", "--json")
-    told = json.loads(both.out)
-    assert told["overlap"] == {
-        "both": told["selected"],
+    report = json.loads(both.out)
+    assert report["overlap"] == {
+        "both": report["selected"],
         "iou": 1.0,
         "share_of_this_in_other": 1.0,
     }
@@ -189,9 +193,9 @@ def test_compare_draws_both_models_from_the_same_noise(
     few = ["--seeds", "3,5", "--steps", 2, "--pictures", pictures]
     said = erasure("compare", tiny_folder, tiny_run, *prompts, *few, "--out", out, "--json")
     assert said.code == 0, said.err
-    told = json.loads(said.out)
-    assert told == {"grid": [str(out)], "record": str(out.with_suffix(".json"))}
-    drawn = json.loads(Path(told["record"]).read_text(encoding="utf-8"))
+    paths = json.loads(said.out)
+    assert paths == {"grid": [str(out)], "record": str(out.with_suffix(".json"))}
+    drawn = json.loads(Path(paths["record"]).read_text(encoding="utf-8"))
     assert "church" in json.dumps(drawn)
     files = ["000-seed3.png", "000-seed5.png", "001-seed3.png", "001-seed5.png"]
     for side in ("before", "after"):
@@ -213,13 +217,13 @@ def test_exports_hold_the_type_asked_for_and_verify(
     kind = ["--dtype", dtype] if dtype else []
     said = erasure("export", tiny_run, "--to", layout, *kind, "--out", out, "--json")
     assert said.code == 0, said.err
-    told = json.loads(said.out)
+    hashes = json.loads(said.out)
     file = out if single else out / "unet" / UNET.name
     wanted = {"fp32": "F32", "fp16": "F16", "bf16": "BF16", None: "F32"}[dtype]
     with safe_open(file, framework="pt") as opened:
         assert {opened.get_slice(name).get_dtype() for name in opened.keys()} == {wanted}
         assert opened.metadata()["erasure.concept"] == "church"
-    assert read_checkpoint(out).network_hash() == told["UNet"]
+    assert read_checkpoint(out).network_hash() == hashes["UNet"]
     checked = erasure("verify", out, "--json")
     assert checked.code == 0, checked.err
     assert json.loads(checked.out)["verified"] is True
@@ -390,9 +394,9 @@ def test_a_run_whose_last_state_is_damaged_goes_on_from_the_one_before(
     damage(cut / "state.safetensors")
     said = erasure("erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut, "--resume")
     assert said.code == 0, said.err
-    (told,) = caplog.messages
-    assert told.startswith(f"{cut / 'state.safetensors'} {words}")
-    assert told.endswith(", so the one before it, of step 1, is used")
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{cut / 'state.safetensors'} {words}")
+    assert warning.endswith(", so the one before it, of step 1, is used")
     assert names(cut) == RUN_FILES
     same_results(tiny_run, cut)
 
@@ -407,10 +411,10 @@ def test_a_run_whose_states_are_both_damaged_is_told_so(
     line = ["erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut]
     said = erasure(*line, "--resume")
     assert said.code == 1
-    told = said.err.splitlines()[-1]
-    assert told.startswith(f"erasure: {cut / 'state.safetensors'} is damaged (its checksum")
-    assert "and the one before it, state.safetensors.old, is not a training state" in told
-    assert told.endswith("; delete both to start anew")
+    sentence = said.err.splitlines()[-1]
+    assert sentence.startswith(f"erasure: {cut / 'state.safetensors'} is damaged (its checksum")
+    assert "and the one before it, state.safetensors.old, is not a training state" in sentence
+    assert sentence.endswith("; delete both to start anew")
     assert erasure(*line, "--force").code == 0
     assert names(cut) == RUN_FILES
 
@@ -464,10 +468,10 @@ def test_the_demo_tells_what_is_recognised_before_and_after(
     assert said.code == 0, said.err
     attack = f"erasure audit {tmp_path} --concept church --against demo --out "
     if as_json:
-        told = json.loads(said.out)
-        assert told["church recognised"] == {"before": 1.0, "after": 0.025, "pictures": 40}
-        assert told["paths"] == {"grid": str(tmp_path / "grid.png")}
-        assert shlex.join(told["audit"]) == f"{attack}{tmp_path / 'audit'}"
+        outcome = json.loads(said.out)
+        assert outcome["church recognised"] == {"before": 1.0, "after": 0.025, "pictures": 40}
+        assert outcome["paths"] == {"grid": str(tmp_path / "grid.png")}
+        assert shlex.join(outcome["audit"]) == f"{attack}{tmp_path / 'audit'}"
     else:
         assert f"{attack}{tmp_path / 'audit'}" in said.out
         assert re.search(r"church recognised .*100\.0%.*2\.5%.*40", said.out)
@@ -505,8 +509,8 @@ def test_help_fits_the_terminal_and_ends_with_an_example(
     assert said.code == 0
     assert said.err == ""
     assert max(map(len, said.out.splitlines())) <= 80
-    told = said.out.rsplit("Example:\n", 1)[1].replace("\\\n", " ").split()
-    assert told[: 1 + max(1, len(words))] == ["erasure", *(words or ["erase"])]
+    example = said.out.rsplit("Example:\n", 1)[1].replace("\\\n", " ").split()
+    assert example[: 1 + max(1, len(words))] == ["erasure", *(words or ["erase"])]
     assert "..." not in said.out.partition("Commands:")[2]
 
 

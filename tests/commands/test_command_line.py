@@ -14,11 +14,11 @@ from pipelines.process.recipe_options import help_of
 
 def every_command(group: Any = None, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:  # noqa: ANN401
     group = group or typer.main.get_command(app)
-    found = []
+    commands = []
     for name, inner in group.commands.items():
         deeper = hasattr(inner, "commands")
-        found += every_command(inner, (*path, name)) if deeper else [(*path, name)]
-    return found
+        commands += every_command(inner, (*path, name)) if deeper else [(*path, name)]
+    return commands
 
 
 def options_of(path: tuple[str, ...]) -> list[Any]:
@@ -70,12 +70,12 @@ def test_a_recipe_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
 
 def test_the_rows_of_a_mask_for_people_are_those_for_machines(tiny_run: Path) -> None:
     file = tiny_run / "mask.safetensors"
-    told = json.loads(erasure("mask", file, "--json").out)
+    report = json.loads(erasure("mask", file, "--json").out)
     lines = erasure("mask", file).out.splitlines()
     shown = {line.split("  ")[0]: line.split("(")[-1] for line in lines if " of " in line}
-    shared = {row["part"] for row in told["blocks"]} & {row["part"] for row in told["kinds"]}
+    shared = {row["part"] for row in report["blocks"]} & {row["part"] for row in report["kinds"]}
     assert {"in", "out"} <= shared  # the names that one table once took from the other
-    for name, rows in (("block", told["blocks"]), ("layers", told["kinds"])):
+    for name, rows in (("block", report["blocks"]), ("layers", report["kinds"])):
         for row in rows:
             count = f"{row['selected']:,} of {row['total']:,})"
             assert shown[f"{name} {row['part']}"] == count

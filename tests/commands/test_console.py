@@ -17,10 +17,12 @@ time.sleep(600)
 
 def test_a_process_that_hangs_is_ended_with_what_it_started() -> None:
     begun = time.monotonic()
-    with pytest.raises(pytest.fail.Exception, match=r"did not end in 2 s; it said:\nchild") as told:
+    with pytest.raises(
+        pytest.fail.Exception, match=r"did not end in 2 s; it said:\nchild"
+    ) as failure:
         command("-Sc", HANGS, seconds=2)
     assert time.monotonic() - begun < 60
-    child = str(told.value).rpartition("child ")[2].split()[0]
+    child = str(failure.value).rpartition("child ")[2].split()[0]
     gone = time.monotonic() + 30
     while _runs(child) and time.monotonic() < gone:
         time.sleep(0.01)

@@ -33,8 +33,8 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(run: Path, base: Path, prompts: Path, out: Path) -> list[str]:
-    told = ["evaluate", run, "--against", base, *QUICK, "--prompts", prompts, "--out", out]
-    return [*map(str, told), "--erased", "church"]
+    words = ["evaluate", run, "--against", base, *QUICK, "--prompts", prompts, "--out", out]
+    return [*map(str, words), "--erased", "church"]
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +114,8 @@ def test_killed_half_way_and_restarted_it_finds_the_same(
     assert died.code == -signal.SIGKILL, died.err
     assert list(out.glob("manifest/after/0*.jsonl"))
     assert not (out / "results.json").exists()
-    kept = {path.name: path.read_bytes() for path in out.glob("images/after/*.png")}
-    assert kept
+    pictures = {path.name: path.read_bytes() for path in out.glob("images/after/*.png")}
+    assert pictures
     run_alone(arguments(tiny_run, tiny_folder, prompts, out))
     assert read(out) == read(evaluated)
 
@@ -159,8 +159,8 @@ def test_results_of_one_protocol_stand_in_one_table(
     assert said.code == 0, said.err
     assert [row["erased"] for row in json.loads(said.out)["rows"]] == [["church"], ["church"]]
     third = tmp_path / "third"
-    told = arguments(tiny_folder, tiny_folder, prompts, third)
-    assert erasure(*told, "--guidance", 3).code == 0
+    line = arguments(tiny_folder, tiny_folder, prompts, third)
+    assert erasure(*line, "--guidance", 3).code == 0
     said = erasure("evaluate", "--compare", evaluated, "--compare", third)
     assert said.code == 2
     assert "guidance" in said.err

@@ -54,11 +54,11 @@ def test_json_is_one_object_a_picture(scripted: None, tmp_path: Path) -> None:
         write_picture(tmp_path / "folder" / f"{red:02}.png", red)
     said = erasure("judge", one, tmp_path / "folder", "--with", "nudenet", "--json")
     assert said.code == 0, said.err
-    told = lines(said.out)
-    assert [Path(row["path"]).name for row in told] == [
+    rows = lines(said.out)
+    assert [Path(row["path"]).name for row in rows] == [
         *("one.png", *(f"{red:02}.png" for red in range(20)))
     ]
-    assert told[0] == {
+    assert rows[0] == {
         "path": str(one),
         "judge": "nudenet",
         "guesses": {"class": [{"label": "church", "score": 0.7}, {"label": "dog", "score": 0.3}]},
@@ -67,7 +67,7 @@ def test_json_is_one_object_a_picture(scripted: None, tmp_path: Path) -> None:
         "flagged": ["nsfw"],
         "protocol": Scripted.protocol,
     }
-    assert told[1]["flagged"] == []
+    assert rows[1]["flagged"] == []
     assert said.err == ""
 
 

@@ -85,7 +85,7 @@ def test_help_and_choices_are_those_of_the_fields() -> None:
 
 
 def test_set_reaches_the_tables_of_the_recipe_and_the_settings_of_the_method() -> None:
-    given = {"model": "demo", "data": {"forget": {"drawn": 2}}}
+    recipe = {"model": "demo", "data": {"forget": {"drawn": 2}}}
     texts = [
         "data.size=512",
         "saliency.guidance_scale=3",
@@ -93,7 +93,7 @@ def test_set_reaches_the_tables_of_the_recipe_and_the_settings_of_the_method() -
         "alpha=2",
         "method.warmup=1",
     ]
-    assert with_settings(given, {}, texts) == {
+    assert with_settings(recipe, {}, texts) == {
         "model": "demo",
         "data": {"forget": {"drawn": 2}, "size": 512},
         "saliency": {"guidance_scale": 3},
@@ -125,9 +125,9 @@ def test_every_setting_of_a_method_is_reached_by_set(path: str) -> None:
     ],
 )
 def test_what_set_cannot_mean_is_refused(texts: list[str], words: str) -> None:
-    given = {"density": 0.3, "method": {"name": "salun", "steps": 3}}
+    recipe = {"density": 0.3, "method": {"name": "salun", "steps": 3}}
     with pytest.raises(ConfigError, match=words):
-        with_settings(given, {}, texts)
+        with_settings(recipe, {}, texts)
 
 
 def test_a_setting_with_dots_is_refused_by_name_where_there_is_none(tmp_path: Path) -> None:

@@ -31,9 +31,9 @@ def run(tiny_run: Path, tmp_path: Path) -> Path:
     return copy
 
 
-def told(said: Said) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(said.out)
-    return found
+def answer_of(said: Said) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(said.out)
+    return answer
 
 
 def with_header(path: Path) -> dict[str, str]:
@@ -56,8 +56,8 @@ def zeroed(tensors: dict[str, Tensor]) -> None:
 def test_a_run_is_verified_with_all_its_parts_and_says_what_it_left_out(run: Path) -> None:
     said = erasure("verify", run, "--json")
     assert said.code == 0, said.err
-    found = told(said)
-    names = set(found["checked"])
+    answer = answer_of(said)
+    names = set(answer["checked"])
     for part in ("unet", "vae", "text_encoder"):
         assert f"model: {part} weights" in names
     for part in (
@@ -73,7 +73,7 @@ def test_a_run_is_verified_with_all_its_parts_and_says_what_it_left_out(run: Pat
         "words of erasure.json",
     ):
         assert part in names
-    assert set(found["not_checked"]) == {"model: README.md"}
+    assert set(answer["not_checked"]) == {"model: README.md"}
     people = erasure("verify", run)
     assert "verified" in people.out
     assert "checks; 1 not checked" in people.out
@@ -118,12 +118,12 @@ def test_a_mask_or_a_recipe_of_another_run_is_found(run: Path, tiny_recipe: Path
     said = erasure("erase", "--recipe", tiny_recipe, "--density", 0.1, "--steps", 1, "--out", other)
     assert said.code == 0, said.err
     for name in ("mask.safetensors", "recipe.toml"):
-        kept = (run / name).read_bytes()
+        content = (run / name).read_bytes()
         shutil.copyfile(other / name, run / name)
         said = erasure("verify", run)
         assert said.code == 1
         assert name in said.err
-        (run / name).write_bytes(kept)
+        (run / name).write_bytes(content)
     (run / "mask.safetensors").unlink()
     assert "there is no mask file" in erasure("verify", run).err
 
@@ -131,18 +131,18 @@ def test_a_mask_or_a_recipe_of_another_run_is_found(run: Path, tiny_recipe: Path
 def test_what_was_put_in_later_is_named_as_not_looked_at(run: Path) -> None:
     (run / "model" / "unet" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"x")
     (run / "notes.txt").write_text("mine")
-    found = told(erasure("verify", run, "--json"))
-    assert found["verified"] is True
-    strange = {n for n, why in found["not_checked"].items() if "put there later" in why}
+    answer = answer_of(erasure("verify", run, "--json"))
+    assert answer["verified"] is True
+    strange = {n for n, why in answer["not_checked"].items() if "put there later" in why}
     assert strange == {"model: unet/diffusion_pytorch_model.fp16.safetensors", "notes.txt"}
 
 
 def test_the_words_of_a_single_file_are_under_a_checksum(tiny_run: Path, tmp_path: Path) -> None:
     file = tmp_path / "church.safetensors"
     assert erasure("export", tiny_run, "--out", file).code == 0
-    found = told(erasure("verify", file, "--json"))
-    assert found["checked"]["header words"] == found["checked"]["file data"] == "ok"
-    assert found["not_checked"] == {}
+    answer = answer_of(erasure("verify", file, "--json"))
+    assert answer["checked"]["header words"] == answer["checked"]["file data"] == "ok"
+    assert answer["not_checked"] == {}
     words = with_header(file)
     for key, value in (("modelspec.title", "Clean"), ("erasure.concept", "dog")):
         other = tmp_path / f"{key}.safetensors"
@@ -165,13 +165,13 @@ def test_an_older_folder_says_what_was_not_recorded(run: Path) -> None:
     save_file(load_file(model / UNET), model / UNET, words)
     for folder in (run, model):
         (folder / "erasure.json").write_text(json.dumps(record))
-    found = told(erasure("verify", run, "--json"))
-    assert found["verified"] is True
-    assert found["edits"][0]["concept"] == "church"
+    answer = answer_of(erasure("verify", run, "--json"))
+    assert answer["verified"] is True
+    assert answer["edits"][0]["concept"] == "church"
     for name in ("model: vae weights", "model: text_encoder weights", "recipe.toml"):
-        assert "not recorded" in found["not_checked"][name]
-    assert "model: scheduler/scheduler_config.json" in found["not_checked"]
-    assert found["checked"]["mask.safetensors"] == "ok"  # its hash was recorded, and not compared
+        assert "not recorded" in answer["not_checked"][name]
+    assert "model: scheduler/scheduler_config.json" in answer["not_checked"]
+    assert answer["checked"]["mask.safetensors"] == "ok"  # its hash was recorded, and not compared
     change(model / UNET, zeroed)
     assert erasure("verify", run).code == 1
 
@@ -183,8 +183,8 @@ def test_a_record_that_names_files_outside_its_folder_reads_none_of_them(run: Pa
     record = json.loads(path.read_text(encoding="utf-8"))
     record["files"] |= {"../../secret.txt": "0" * 64, str(secret): "0" * 64}
     path.write_text(json.dumps(sealed_record(record)))
-    found = verify(run)
-    odd = {check.name: check.actual for check in found.checks if not check.passed}
+    verification = verify(run)
+    odd = {check.name: check.actual for check in verification.checks if not check.passed}
     assert odd == {"model: ../../secret.txt": "not there", f"model: {secret}": "not there"}
 
 
@@ -279,7 +279,7 @@ def test_a_single_file_of_sd_2_states_every_component(
     folder = write_pipeline(tmp_path_factory.mktemp("sd2") / "model", SD2_LIKE)
     start = read_checkpoint(folder)
     write_single_file(start, tmp_path / "two.safetensors", dtype=torch.float16)
-    found = verify(tmp_path / "two.safetensors")
-    assert found.passed
-    assert not found.unchecked
-    assert {f"{name} weights" for name in start.components} <= {c.name for c in found.checks}
+    verification = verify(tmp_path / "two.safetensors")
+    assert verification.passed
+    assert not verification.unchecked
+    assert {f"{name} weights" for name in start.components} <= {c.name for c in verification.checks}

@@ -77,40 +77,40 @@ def drawn() -> Drawn:
 
 
 def test_the_nearest_neighbour_falls_and_the_far_one_stays(drawn: Drawn) -> None:
-    found = to_table(counted(drawn))
-    castle, apple = found["neighbours"]["text"]["drops"]
+    table = to_table(counted(drawn))
+    castle, apple = table["neighbours"]["text"]["drops"]
     assert (castle["group"], castle["rank"], castle["change"]["value"]) == ("castle", 1, -1.0)
     assert (apple["group"], apple["rank"], apple["change"]["value"]) == ("apple", 2, 0.0)
     assert castle["change"]["high"] < 0 < apple["change"]["high"]
-    curve = found["neighbours"]["text"]["curve"]
+    curve = table["neighbours"]["text"]["curve"]
     assert [point["change"]["value"] for point in curve] == [-1.0, -0.5]
-    assert found["neighbours"]["confusion"]["drops"][0]["group"] == "castle"
+    assert table["neighbours"]["confusion"]["drops"][0]["group"] == "castle"
 
 
 def test_what_is_drawn_instead_is_counted_with_what_the_judge_rejects(drawn: Drawn) -> None:
-    found = to_table(counted(drawn))["instead"]
-    assert found["base"]["entropy"] == 0
-    assert found["audited"]["shares"]["castle"]["count"] == 3
-    assert found["audited"]["shares"][NOTHING]["count"] == 1
-    assert found["moved"] == 1.0
+    instead = to_table(counted(drawn))["instead"]
+    assert instead["base"]["entropy"] == 0
+    assert instead["audited"]["shares"]["castle"]["count"] == 3
+    assert instead["audited"]["shares"][NOTHING]["count"] == 1
+    assert instead["moved"] == 1.0
 
 
 def test_companions_attributes_and_distances_are_those_worked_out_by_hand(drawn: Drawn) -> None:
-    found = to_table(counted(drawn))
-    (apple,) = found["companions"]
+    table = to_table(counted(drawn))
+    (apple,) = table["companions"]
     assert (apple["before"]["count"], apple["after"]["count"]) == (4, 1)
-    (sketch,) = found["attributes"]["concept"]
+    (sketch,) = table["attributes"]["concept"]
     assert sketch["group"] == "sketch"
     assert (sketch["before"]["count"], sketch["after"]["count"]) == (4, 3)
-    assert [one["change"]["value"] for one in found["attributes"]["kept"]] == [0.0, 0.0]
-    assert found["diversity"]["concept"]["value"] == pytest.approx(-1)  # half as far apart
-    assert found["diversity"]["kept"]["value"] == 0
+    assert [one["change"]["value"] for one in table["attributes"]["kept"]] == [0.0, 0.0]
+    assert table["diversity"]["concept"]["value"] == pytest.approx(-1)  # half as far apart
+    assert table["diversity"]["kept"]["value"] == 0
     # Audited pictures of the pair lie where those of the apple alone do; the base's 0 to 3 sqrt 3.
-    assert found["in_prompt"]["audited"]["value"] == 0
-    assert found["in_prompt"]["change"]["value"] == pytest.approx(-1.5 * 3**0.5)
-    assert found["kernel"]["distance"] == found["kernel"]["seeds"]  # nothing that was kept moved
-    assert found["kernel"]["units"] == 0
-    assert found["not_measured"] == ["colours, numbers and places: no judge at hand tells them"]
+    assert table["in_prompt"]["audited"]["value"] == 0
+    assert table["in_prompt"]["change"]["value"] == pytest.approx(-1.5 * 3**0.5)
+    assert table["kernel"]["distance"] == table["kernel"]["seeds"]  # nothing that was kept moved
+    assert table["kernel"]["units"] == 0
+    assert table["not_measured"] == ["colours, numbers and places: no judge at hand tells them"]
 
 
 def test_a_judge_without_labels_leaves_the_distances_and_names_what_is_missing(
@@ -119,21 +119,21 @@ def test_a_judge_without_labels_leaves_the_distances_and_names_what_is_missing(
     bare = Drawn(
         pairs=drawn.pairs, again=drawn.again, without=drawn.without, vocabulary=None, ranking=()
     )
-    found = counted(bare)
-    assert found["kernel"] is not None
+    damage = counted(bare)
+    assert damage["kernel"] is not None
     for name in ("instead", "neighbours", "companions", "attributes"):
-        assert found[name] is None
-        assert f"{name}: {NO_LABELS}" in found["not_measured"]
+        assert damage[name] is None
+        assert f"{name}: {NO_LABELS}" in damage["not_measured"]
 
 
 def test_a_group_that_the_base_does_not_show_is_no_test(drawn: Drawn) -> None:
-    kept = drawn.pairs["kept"]
+    pairs = drawn.pairs["kept"]
     blind = Pairs(
-        asks=kept.asks,
+        asks=pairs.asks,
         before=tuple([seen(NOTHING)] * 8),
-        after=kept.after,
-        old=kept.old,
-        new=kept.new,
+        after=pairs.after,
+        old=pairs.old,
+        new=pairs.new,
     )
     other = Drawn(
         pairs={**drawn.pairs, "kept": blind},

@@ -105,15 +105,15 @@ def shop(folder: Path, models: dict[str, Checkpoint], **more: Any) -> Workshop: 
 
 
 def test_a_model_that_is_its_base_has_lost_nothing(base: Checkpoint, tmp_path: Path) -> None:
-    found = damage_of(shop(tmp_path, {"base": base, "audited": base}))
-    for drop in (*found["neighbours"]["text"]["drops"], *found["companions"]):
+    table = damage_of(shop(tmp_path, {"base": base, "audited": base}))
+    for drop in (*table["neighbours"]["text"]["drops"], *table["companions"]):
         assert drop["change"]["value"] == 0
         assert drop["before"] == drop["after"]
-    assert found["instead"]["moved"] == 0
-    assert found["diversity"]["kept"]["value"] == 0
-    assert found["in_prompt"]["change"]["value"] == 0
-    assert found["kernel"]["units"] == 0
-    assert any(text.startswith("what else was lost: attributes") for text in unmeasured(found))
+    assert table["instead"]["moved"] == 0
+    assert table["diversity"]["kept"]["value"] == 0
+    assert table["in_prompt"]["change"]["value"] == 0
+    assert table["kernel"]["units"] == 0
+    assert any(text.startswith("what else was lost: attributes") for text in unmeasured(table))
 
 
 def test_the_plan_names_just_what_is_drawn_and_a_cut_run_goes_on(
@@ -147,11 +147,11 @@ def test_the_plan_names_just_what_is_drawn_and_a_cut_run_goes_on(
 
 
 def test_the_table_on_the_disk_has_a_row_a_group(base: Checkpoint, tmp_path: Path) -> None:
-    found = damage_of(shop(tmp_path, {"base": base, "audited": shifted(base)}))
-    text = write_damage_table(found, tmp_path).read_text(encoding="utf-8").splitlines()
+    table = damage_of(shop(tmp_path, {"base": base, "audited": shifted(base)}))
+    text = write_damage_table(table, tmp_path).read_text(encoding="utf-8").splitlines()
     assert text[0] == "measure,group,before,after,change,low,high,pictures,test"
     assert sum(line.startswith("neighbour,") for line in text) == len(LABELS) - 1
-    made = damage_chart(found)
+    made = damage_chart(table)
     assert made is not None
     assert [rank for _, rank in made.ticks] == [1, 2, 3]
 
