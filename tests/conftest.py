@@ -136,7 +136,7 @@ def browser() -> "Iterator[Browser]":
 @pytest.fixture
 def opened(browser: "Browser", report: Path) -> "Iterator[Callable[..., Page]]":
     """Open the page `report`; afterwards nothing may have gone wrong, nor left the machine."""
-    told: list[str] = []
+    messages: list[str] = []
     asked: list[str] = []
     contexts = []
 
@@ -144,9 +144,9 @@ def opened(browser: "Browser", report: Path) -> "Iterator[Callable[..., Page]]":
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: told.append(message.text))
-        page.on("pageerror", lambda error: told.append(str(error)))
-        page.on("dialog", lambda dialog: (told.append("a dialog"), dialog.dismiss()))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("dialog", lambda dialog: (messages.append("a dialog"), dialog.dismiss()))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(report.as_uri())
         return page
@@ -154,7 +154,7 @@ def opened(browser: "Browser", report: Path) -> "Iterator[Callable[..., Page]]":
     yield open_page
     for context in contexts:
         context.close()
-    assert told == []
+    assert messages == []
     assert {url for url in asked if not url.startswith("data:")} == {report.as_uri()}
 
 

@@ -61,9 +61,9 @@ def test_the_model_s_kind_chooses_the_defaults() -> None:
 
 def test_what_is_given_comes_before_the_defaults_and_leaves_the_rest() -> None:
     plain = resolve({"concept": "church"}, canvas=True)
-    given = resolve({"concept": "church", "method": {"steps": 7}, "scope": "xattn"}, canvas=True)
-    assert given.scope == "xattn"
-    assert given.method == replace(plain.training, steps=7)
+    recipe = resolve({"concept": "church", "method": {"steps": 7}, "scope": "xattn"}, canvas=True)
+    assert recipe.scope == "xattn"
+    assert recipe.method == replace(plain.training, steps=7)
 
 
 def test_the_seed_of_a_recipe_is_that_of_its_parts_unless_they_have_their_own() -> None:

@@ -31,9 +31,9 @@ def test_diversity_is_the_mean_over_all_pairs(count: int, seed: int) -> None:
 
 def test_pictures_that_differ_half_as_much_have_a_change_of_minus_one() -> None:
     before = [rows(5, seed=n) for n in range(6)]
-    found = diversity_change(before, [0.5 * one + 3 for one in before])
-    assert found.value == pytest.approx(-1.0)
-    assert found.total == 6
+    change = diversity_change(before, [0.5 * one + 3 for one in before])
+    assert change.value == pytest.approx(-1.0)
+    assert change.total == 6
     collapsed = diversity_change(before, [one[:1].expand(5, -1) for one in before])
     assert collapsed.value < -10
 
@@ -84,10 +84,10 @@ def test_a_gate_refuses_features_of_another_extractor() -> None:
 
 def test_what_only_loses_the_concept_lands_on_the_prompt_without_it() -> None:
     without, concept = rows(12), torch.tensor([3.0, 4.0, 0.0, 0.0])
-    found = in_prompt_distances(without, without + concept, without)
-    assert found.audited.value == 0.0
-    assert found.base.value == pytest.approx(5.0)
-    assert found.change.value == pytest.approx(-5.0)
+    distances = in_prompt_distances(without, without + concept, without)
+    assert distances.audited.value == 0.0
+    assert distances.base.value == pytest.approx(5.0)
+    assert distances.change.value == pytest.approx(-5.0)
     ruined = in_prompt_distances(without + 2 * concept, without + concept, without)
     assert ruined.change.value == pytest.approx(5.0)
     with pytest.raises(EvalError, match="of the same prompts"):

@@ -21,10 +21,10 @@ def test_a_success_within_the_judges_error_is_no_success() -> None:
 
 
 def test_a_success_that_the_gate_stops_is_counted_as_a_blot() -> None:
-    found = gated_success([True, True, True, False], [True, False, True, True])
-    assert found.seen == wilson(3, 4)
-    assert found.confirmed == wilson(2, 4)
-    assert found.blots == 1
+    success = gated_success([True, True, True, False], [True, False, True, True])
+    assert success.seen == wilson(3, 4)
+    assert success.confirmed == wilson(2, 4)
+    assert success.blots == 1
 
 
 def test_answers_that_do_not_pair_are_refused() -> None:

@@ -21,14 +21,14 @@ def test_texts_are_ranked_by_the_cosine_that_is_left_without_their_mean() -> Non
         "near": torch.tensor([11.0, 0.5]),
         "side": torch.tensor([9.0, 1.0]),
     }
-    found = ranked_by_text(concept, others)
-    assert [one.label for one in found] == ["near", "side", "far"]
+    ranking = ranked_by_text(concept, others)
+    assert [one.label for one in ranking] == ["near", "side", "far"]
     texts = [concept.tolist(), *(t.tolist() for t in others.values())]
     mean = [sum(column) / 4 for column in zip(*texts, strict=True)]
     a, b = ([x - m for x, m in zip(row, mean, strict=True)] for row in (texts[0], texts[2]))
     cosine = sum(x * y for x, y in zip(a, b, strict=True))
     cosine /= sum(x * x for x in a) ** 0.5 * sum(y * y for y in b) ** 0.5
-    assert found[0].similarity == pytest.approx(cosine)
+    assert ranking[0].similarity == pytest.approx(cosine)
 
 
 def test_texts_of_other_shapes_or_of_no_number_are_refused() -> None:

@@ -16,16 +16,16 @@ LABELS = st.lists(st.sampled_from(["a", "b", "c", NOTHING]), min_size=1, max_siz
 
 def test_one_label_in_its_place_has_no_entropy_and_four_have_two_bits() -> None:
     assert drawn_instead(["castle"] * 9).entropy == 0.0
-    found = drawn_instead(["a", "b", "c", "d"])
-    assert found.entropy == pytest.approx(2.0)
-    assert found.effective == pytest.approx(4.0)
+    instead = drawn_instead(["a", "b", "c", "d"])
+    assert instead.entropy == pytest.approx(2.0)
+    assert instead.effective == pytest.approx(4.0)
 
 
 def test_the_most_frequent_label_comes_first_and_rejections_stand_apart() -> None:
-    found = drawn_instead(["a", NOTHING, "b", NOTHING])
-    assert list(found.shares) == [NOTHING, "a", "b"]
-    assert found.rejected is not None
-    assert (found.rejected.count, found.rejected.total) == (2, 4)
+    instead = drawn_instead(["a", NOTHING, "b", NOTHING])
+    assert list(instead.shares) == [NOTHING, "a", "b"]
+    assert instead.rejected is not None
+    assert (instead.rejected.count, instead.rejected.total) == (2, 4)
     assert drawn_instead(["a"]).rejected is None
 
 

@@ -152,8 +152,8 @@ def test_one_prompt_may_serve_all_pictures(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
     table(tmp_path, {"file_name": "gone.png"})
     entries = folder_entries(tmp_path, prompt="a wall")
-    found = [str(entry.path.relative_to(tmp_path).as_posix()) for entry in entries]
-    assert found == ["a.jpg", "b.PNG", "in/c.webp"]
+    names = [str(entry.path.relative_to(tmp_path).as_posix()) for entry in entries]
+    assert names == ["a.jpg", "b.PNG", "in/c.webp"]
     assert {entry.prompt for entry in entries} == {"a wall"}
 
 
@@ -238,8 +238,8 @@ def caption(picture: Path, text: str, ending: str = ".txt") -> Path:
 def test_captions_beside_pictures_are_their_prompts(tmp_path: Path) -> None:
     caption(paint(tmp_path / "a.png"), "\ufeffa red   wall\nsecond line\n")
     caption(paint(tmp_path / "in" / "b.jfif.png"), "a wall, old", ".caption")
-    found = [(e.path.name, e.prompt) for e in folder_entries(tmp_path)]
-    assert found == [("a.png", "a red wall"), ("b.jfif.png", "a wall, old")]
+    captions = [(e.path.name, e.prompt) for e in folder_entries(tmp_path)]
+    assert captions == [("a.png", "a red wall"), ("b.jfif.png", "a wall, old")]
 
 
 def test_folders_with_numbers_name_and_repeat_their_pictures(
@@ -248,9 +248,9 @@ def test_folders_with_numbers_name_and_repeat_their_pictures(
     caption(paint(tmp_path / "10_church" / "a.png"), "a church at night")
     paint(tmp_path / "10_church" / "b.png")
     paint(tmp_path / "5_old castle" / "c.png")
-    found = [(e.path.name, e.prompt) for e in folder_entries(tmp_path)]
+    captions = [(e.path.name, e.prompt) for e in folder_entries(tmp_path)]
     church = [("a.png", "a church at night")] * 2 + [("b.png", "church")] * 2
-    assert found == [*church, ("c.png", "old castle")]  # 10 to 5 is 2 to 1
+    assert captions == [*church, ("c.png", "old castle")]  # 10 to 5 is 2 to 1
     assert "(first line of each): 1; the folder's name serves as prompt of 2 more" in caplog.text
     assert "pictures are taken 1 to 2 times" in caplog.text
     assert len(folder_entries(tmp_path / "10_church")) == 2  # alone, its number says nothing
@@ -299,8 +299,8 @@ def test_pictures_that_cannot_be_read_are_counted_and_named(tmp_path: Path, endi
         caption(tmp_path / f"{name}{ending}", "a wall")
         (tmp_path / f"{name}{ending}").touch()
     for prompt in (None, "a wall"):
-        told = rf"a{ending} has a format .* \(of such there are 2 {ending.lower()}\); convert"
-        with pytest.raises(ConfigError, match=told):
+        sentence = rf"a{ending} has a format .* \(of such there are 2 {ending.lower()}\); convert"
+        with pytest.raises(ConfigError, match=sentence):
             folder_entries(tmp_path, prompt=prompt)
 
 
@@ -477,10 +477,10 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
         dataset_pictures(imagenette(4), size=8)
 
 
-@pytest.mark.parametrize("given", [{}, {"prompt": "a", "text_column": "b"}])
-def test_a_source_says_in_one_way_what_its_pictures_show(given: dict[str, str]) -> None:
+@pytest.mark.parametrize("ways", [{}, {"prompt": "a", "text_column": "b"}])
+def test_a_source_says_in_one_way_what_its_pictures_show(ways: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="exactly one of text_column, label_prompts and prompt"):
-        DatasetSource(name="x/y", **given)  # type: ignore[arg-type]
+        DatasetSource(name="x/y", **ways)  # type: ignore[arg-type]
 
 
 def test_a_source_needs_a_name() -> None:

@@ -30,23 +30,23 @@ def test_a_prompt_is_too_long_from_the_first_token_that_is_cut(tiny_checkpoint: 
         return text
 
     fits, cut = words(most - 2), words(most - 1)
-    (found,) = window.overlong([fits, cut, cut, "a church"])
-    assert (found.prompt, found.tokens, found.window) == (cut, most + 1, most)
+    (overlong,) = window.overlong([fits, cut, cut, "a church"])
+    assert (overlong.prompt, overlong.tokens, overlong.window) == (cut, most + 1, most)
     cut_off = tokenizer(cut, truncation=True, max_length=most).input_ids
     assert cut_off == tokenizer(fits).input_ids  # the model sees no difference
 
 
-@pytest.mark.parametrize(("told", "window"), [(20, 20), (500, 77), (None, 77), ("many", 77)])
+@pytest.mark.parametrize(("positions", "window"), [(20, 20), (500, 77), (None, 77), ("many", 77)])
 def test_the_window_is_the_smaller_of_tokenizer_and_encoder(
-    tiny_checkpoint: Checkpoint, told: object, window: int
+    tiny_checkpoint: Checkpoint, positions: object, window: int
 ) -> None:
     config = {
         **tiny_checkpoint.description.components["text_encoder"],
-        "max_position_embeddings": told,
+        "max_position_embeddings": positions,
     }
     description = tiny_checkpoint.description.having(text_encoder=config)
-    ((_, found),) = token_window(replace(tiny_checkpoint, description=description)).encoders
-    assert found == window
+    ((_, smaller),) = token_window(replace(tiny_checkpoint, description=description)).encoders
+    assert smaller == window
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def test_the_window_is_the_smaller_of_tokenizer_and_encoder(
 def test_a_prompt_that_is_not_read_whole_is_refused(
     tiny_folder: Path, tmp_path: Path, refused: Callable[..., None], option: str, role: str
 ) -> None:
-    given = {"--concept": "church", option: LONG}
+    options = {"--concept": "church", option: LONG}
     if option == "--retain-prompts":
-        given[option] = str(tmp_path / "keep.txt")
+        options[option] = str(tmp_path / "keep.txt")
         # Not of the concept, whose prompts are refused for that.
         dogs = LONG.replace("church", "dog")
-        Path(given[option]).write_text(f"a dog\n{dogs}\n", encoding="utf-8")
-    line = [part for pair in given.items() for part in pair]
+        Path(options[option]).write_text(f"a dog\n{dogs}\n", encoding="utf-8")
+    line = [part for pair in options.items() for part in pair]
     refused(
         ("erase", tiny_folder, *line, "--out", tmp_path / "run"),
         f"the prompt {role}",
@@ -105,9 +105,9 @@ def test_suite_prompts_and_captions_that_are_cut_are_counted(
     ],
 )
 def test_syntax_of_other_programs_is_named_and_refused_in_a_concept(text: str, kind: str) -> None:
-    found = foreign_syntax(text)
-    assert found is not None
-    assert kind in found
+    hint = foreign_syntax(text)
+    assert hint is not None
+    assert kind in hint
     with pytest.raises(PromptError, match="name it in plain words"):
         plan_concept(text, family="general")
     with pytest.raises(PromptError, match=r"instead is .* name it in plain words"):

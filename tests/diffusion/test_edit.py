@@ -59,9 +59,9 @@ def answer_gap(checkpoint: Checkpoint, unet: Mapping[str, Tensor], data: Concept
     model.load_state_dict(dict(unet))
     x = torch.randn(8, 4, 4, 4, generator=seeded(7))
     t = torch.arange(100, 900, 100)
-    told, instead = (data.prompts.tokens[int(n)][None].expand(8, -1, -1) for n in (1, 2))
+    concept, instead = (data.prompts.tokens[int(n)][None].expand(8, -1, -1) for n in (1, 2))
     with torch.no_grad():
-        return float((model(x, t, told).sample - model(x, t, instead).sample).square().mean())
+        return float((model(x, t, concept).sample - model(x, t, instead).sample).square().mean())
 
 
 def test_erasing_pulls_the_answers_together_and_leaves_everything_else(
@@ -72,11 +72,11 @@ def test_erasing_pulls_the_answers_together_and_leaves_everything_else(
     before = answer_gap(tiny_checkpoint, tiny_checkpoint.network, tiny_data)
     assert before > 1e-3  # the effect is there before erasing
     config = TrainConfig(steps=12, batch_size=4, learning_rate=2e-3)
-    told: list[Step] = []
-    result = erase(tiny_checkpoint, tiny_data, mask, salun(config, alpha=0.5), on_step=told.append)
+    steps: list[Step] = []
+    result = erase(tiny_checkpoint, tiny_data, mask, salun(config, alpha=0.5), on_step=steps.append)
     assert answer_gap(tiny_checkpoint, result.network, tiny_data) < before / 4
     assert result.history[-1].forget < result.history[0].forget / 4
-    assert tuple(told) == result.history
+    assert tuple(steps) == result.history
     assert [step.index for step in result.history] == list(range(1, 13))
     assert result.unselected_identical is True
     assert_same_bits(result.network, dict(tiny_checkpoint.network), outside(mask.entries))
@@ -96,19 +96,19 @@ def test_the_provenance_says_what_was_done(
         concept="church",
         record={"pictures": 4},
     )
-    found, total = result.provenance.last, sum(w.numel() for w in tiny_checkpoint.network.values())
+    record, total = result.provenance.last, sum(w.numel() for w in tiny_checkpoint.network.values())
     moved = sum(int((result.network[n] != w).sum()) for n, w in tiny_checkpoint.network.items())
-    assert (found.total, found.selected, found.density) == (total, total // 2, 0.5)
-    assert found.moved == moved
-    assert 0.99 * found.selected < moved <= found.selected
-    assert found.base_hash == tiny_checkpoint.network_hash() == mask.info.base
-    assert found.mask_hash == mask_hash(mask)
-    assert found.concept == "church"
-    assert found.objective == repr(salun(SHORT))
-    work = found.config["work"]
-    assert found.config == {"method": "salun", "facts": {}, "pictures": 4, "work": work}
+    assert (record.total, record.selected, record.density) == (total, total // 2, 0.5)
+    assert record.moved == moved
+    assert 0.99 * record.selected < moved <= record.selected
+    assert record.base_hash == tiny_checkpoint.network_hash() == mask.info.base
+    assert record.mask_hash == mask_hash(mask)
+    assert record.concept == "church"
+    assert record.objective == repr(salun(SHORT))
+    work = record.config["work"]
+    assert record.config == {"method": "salun", "facts": {}, "pictures": 4, "work": work}
     assert work["backward"] > 0
-    assert found.version == edit.package_version()
+    assert record.version == edit.package_version()
     assert Provenance.from_dict(result.provenance.to_dict()) == result.provenance
 
 
@@ -131,16 +131,16 @@ def test_a_step_on_a_real_unet_equals_a_straight_line_implementation(
         t = torch.randint(1000, (1,), generator=stream)
         z = latents.mean[row] + latents.std[row] * torch.randn(4, 4, 4, generator=stream)
         noise = torch.randn(4, 4, 4, generator=stream)[None]
-        told = tiny_data.prompts.tokens[latents.prompt[row]][None]
-        return scheduler.add_noise(z[None], noise, t), t, noise, told
+        tokens = tiny_data.prompts.tokens[latents.prompt[row]][None]
+        return scheduler.add_noise(z[None], noise, t), t, noise, tokens
 
     loss = torch.zeros(())
     for position in (0, 1):
-        x, t, _, told = drawn("forget", position)
+        x, t, _, tokens = drawn("forget", position)
         wanted = model(x, t, tiny_data.prompts.tokens[2:3]).sample.detach()
-        loss = loss + (model(x, t, told).sample - wanted).square().mean() / 2
-        x, t, noise, told = drawn("retain", position)
-        loss = loss + 0.5 * (model(x, t, told).sample - noise).square().mean() / 2
+        loss = loss + (model(x, t, tokens).sample - wanted).square().mean() / 2
+        x, t, noise, tokens = drawn("retain", position)
+        loss = loss + 0.5 * (model(x, t, tokens).sample - noise).square().mean() / 2
     loss.backward()
     for name, weight in model.named_parameters():
         weight.grad.mul_(mask.entries[name])
@@ -213,13 +213,13 @@ def test_weights_outside_the_scope_have_no_gradient(
 ) -> None:
     networks: list[nn.Module] = []
 
-    def kept(*arguments: Any) -> Any:  # noqa: ANN401
+    def watched(*arguments: Any) -> Any:  # noqa: ANN401
         moving = build(*arguments)
         networks.append(moving.network)
         return moving
 
     build = task.moving_of
-    monkeypatch.setattr(task, "moving_of", kept)
+    monkeypatch.setattr(task, "moving_of", watched)
     chosen = random_mask(tiny_checkpoint, tiny_data, scope="xattn")
 
     def look(_: Step) -> None:
@@ -308,12 +308,12 @@ def test_an_interrupted_run_ends_with_the_bytes_of_an_unbroken_one(
                 on_step=stop_at(stop),
             )
         assert saved_steps(state) == stop
-    told: list[Step] = []
+    steps: list[Step] = []
     result = erase(
-        tiny_checkpoint, tiny_data, mask, salun(config), state=state, on_step=told.append
+        tiny_checkpoint, tiny_data, mask, salun(config), state=state, on_step=steps.append
     )
     assert_same_edit(result, unbroken)
-    assert tuple(told) == unbroken.history  # also of the steps before the interruption
+    assert tuple(steps) == unbroken.history  # also of the steps before the interruption
 
 
 def test_state_is_saved_as_often_as_asked_and_a_finished_run_is_not_run_again(
@@ -455,7 +455,7 @@ def test_only_weights_in_scope_are_candidates(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, kind: MaskKind
 ) -> None:
     passes: list[Pass] = []
-    found = find_mask(
+    scoped = find_mask(
         tiny_checkpoint,
         tiny_data,
         kind,
@@ -465,9 +465,9 @@ def test_only_weights_in_scope_are_candidates(
         config=SaliencyConfig(loss="plain", seed=3, batch_size=3),
         on_pass=passes.append,
     )
-    assert list(found.entries) == [name for name in tiny_checkpoint.network if "attn2" in name]
-    assert found.selected == (found.total if kind == "all" else int(0.1 * found.total))
-    info = found.info
+    assert list(scoped.entries) == [name for name in tiny_checkpoint.network if "attn2" in name]
+    assert scoped.selected == (scoped.total if kind == "all" else int(0.1 * scoped.total))
+    info = scoped.info
     assert (info.scope, info.concept, info.seed) == ("xattn", "church", 3)
     assert info.base == tiny_checkpoint.network_hash()
     measured = kind in ("salient", "inverse")

@@ -74,10 +74,10 @@ def test_latents_are_those_of_the_autoencoder_as_the_model_wants_them(
 
 def test_without_retain_pictures_that_set_is_empty(tiny_checkpoint: Checkpoint) -> None:
     for nothing in (None, PromptedPixels(FORGET.pixels[:0], [])):
-        found = encode_concept(tiny_checkpoint, FORGET, INSTEAD, nothing)
-        assert len(found.retain) == 0
-        assert found.retain.mean.shape[1:] == found.forget.mean.shape[1:]
-        assert found.retain.prompt.dtype == torch.int64
+        alone = encode_concept(tiny_checkpoint, FORGET, INSTEAD, nothing)
+        assert len(alone.retain) == 0
+        assert alone.retain.mean.shape[1:] == alone.forget.mean.shape[1:]
+        assert alone.retain.prompt.dtype == torch.int64
 
 
 def no_encoder(_: Checkpoint) -> None:
@@ -132,8 +132,8 @@ def test_the_cache_tells_encoders_of_the_same_weights_but_other_settings_apart(
     description = tiny_checkpoint.description.having(**{part: config})
     other = replace(tiny_checkpoint, description=description)
     assert weights_hash(other.components[part]) == before
-    found = encode_concept(other, FORGET, INSTEAD, cache=cache)
-    assert_same(found, encode_concept(other, FORGET, INSTEAD))
+    second = encode_concept(other, FORGET, INSTEAD, cache=cache)
+    assert_same(second, encode_concept(other, FORGET, INSTEAD))
     counts = {kind: len(list((tmp_path / kind).iterdir())) for kind in files}
     assert counts == files
 
@@ -149,9 +149,9 @@ def test_a_half_precision_checkpoint_is_encoded_in_float32(tiny_checkpoint: Chec
         )
         for dtype in (torch.float16, torch.float32)
     )
-    found = encode_concept(half, FORGET, INSTEAD, RETAIN)
-    assert {t.dtype for t in tensors(found)} == {torch.float32, torch.int64}
-    assert_same(found, encode_concept(same, FORGET, INSTEAD, RETAIN))
+    encoded = encode_concept(half, FORGET, INSTEAD, RETAIN)
+    assert {t.dtype for t in tensors(encoded)} == {torch.float32, torch.int64}
+    assert_same(encoded, encode_concept(same, FORGET, INSTEAD, RETAIN))
 
 
 def test_data_that_cannot_be_used_is_refused(tiny_checkpoint: Checkpoint) -> None:

@@ -79,8 +79,8 @@ def test_a_draw_is_a_time_step_then_a_posterior_sample_then_noise_of_its_own_str
         assert torch.equal(batch.target[n], noise)
         expected = level.sqrt() * x_0 + (1 - level).sqrt() * noise
         torch.testing.assert_close(batch.x_t[n], expected)
-        told = prompts.tokens[latents.prompt[picture]]
-        assert torch.equal(batch.condition.tokens[n], told)
+        tokens = prompts.tokens[latents.prompt[picture]]
+        assert torch.equal(batch.condition.tokens[n], tokens)
 
 
 @given(rows=st.lists(st.integers(0, 3), min_size=1, max_size=8), cut=st.integers(0, 8))

@@ -33,18 +33,18 @@ GB = 1e9
 def saved_bytes(run: Callable[[], Tensor], weights: Iterable[Tensor]) -> int:
     """Bytes that a real pass keeps for its backward pass, each storage once."""
     known = {weight.untyped_storage().data_ptr() for weight in weights}
-    kept: dict[int, int] = {}
+    storages: dict[int, int] = {}
 
     def note(value: Tensor) -> Tensor:
         storage = value.untyped_storage()
         if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
+            storages[storage.data_ptr()] = storage.nbytes()
         return value.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
         result = run()
     del result
-    return sum(kept.values())
+    return sum(storages.values())
 
 
 @lru_cache
@@ -111,10 +111,10 @@ def test_the_bill_of_larger_models_is_what_was_measured(
 def real_pass(network: nn.Module, side: int) -> Callable[[], Tensor]:
     config = network.config  # type: ignore[union-attr]
     x_t = torch.randn(1, config.in_channels, side, side, generator=seeded())
-    told = torch.randn(1, 77, config.cross_attention_dim, generator=seeded(1))
+    tokens = torch.randn(1, 77, config.cross_attention_dim, generator=seeded(1))
 
     def run() -> Tensor:
-        made = network(x_t, torch.tensor([5]), encoder_hidden_states=told).sample
+        made = network(x_t, torch.tensor([5]), encoder_hidden_states=tokens).sample
         return torch.nn.functional.mse_loss(made.float(), torch.zeros_like(x_t))
 
     return run
@@ -128,8 +128,8 @@ def test_what_a_pass_keeps_is_counted_as_torch_keeps_it() -> None:
     assert cost.saved == pytest.approx(plain, rel=0.05)
     network.enable_gradient_checkpointing()
     network.train()
-    kept = saved_bytes(real_pass(network, 32), network.parameters())
-    assert cost.checkpointed == pytest.approx(kept, rel=0.05)
+    measured = saved_bytes(real_pass(network, 32), network.parameters())
+    assert cost.checkpointed == pytest.approx(measured, rel=0.05)
     assert 0 < cost.block < cost.saved - cost.checkpointed
 
 
@@ -138,9 +138,9 @@ def test_products_in_bf16_keep_half_and_a_copy_of_each_weight() -> None:
     cost = network_cost(SD1, network.config, (32, 32))
     weights = sum(weight.numel() for weight in network.parameters())
     with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
-        kept = saved_bytes(real_pass(network, 32), network.parameters())
+        measured = saved_bytes(real_pass(network, 32), network.parameters())
     counted = activation_bytes(cost, "bf16", 1, weights, checkpointing=False)
-    assert counted == pytest.approx(kept, rel=0.1)
+    assert counted == pytest.approx(measured, rel=0.1)
 
 
 def test_a_smaller_scope_keeps_less_for_the_backward_pass() -> None:
@@ -148,8 +148,8 @@ def test_a_smaller_scope_keeps_less_for_the_backward_pass() -> None:
     for name, weight in network.named_parameters():
         weight.requires_grad_("attn2" in name)
     cost = network_cost(SD1, network.config, (32, 32), scope="xattn")
-    kept = saved_bytes(real_pass(network, 32), network.parameters())
-    assert cost.saved == pytest.approx(kept, rel=0.05)
+    measured = saved_bytes(real_pass(network, 32), network.parameters())
+    assert cost.saved == pytest.approx(measured, rel=0.05)
     assert cost.saved < network_cost(SD1, network.config, (32, 32)).saved
 
 

@@ -115,10 +115,10 @@ def test_a_pass_without_graph_keeps_the_fused_attention() -> None:
         return x_t
 
     x_t, t = torch.zeros(1, 4, 8, 8), torch.zeros(1)
-    told = Condition({"tokens": torch.zeros(1, 2, 3)})
+    words = Condition({"tokens": torch.zeros(1, 2, 3)})
     with torch.no_grad():
-        InPrecision(denoise, "bf16")(x_t, t, told)
-    InPrecision(denoise, "bf16")(x_t, t, told)
+        InPrecision(denoise, "bf16")(x_t, t, words)
+    InPrecision(denoise, "bf16")(x_t, t, words)
     assert chosen == [True, False]
     assert torch.backends.cuda.flash_sdp_enabled()
 
@@ -129,8 +129,8 @@ def test_sizes_beside_the_tokens_stay_whole() -> None:
         assert condition.added["time_ids"].tolist() == [515.0]  # bf16 has 514 and 516
         return x_t
 
-    told = Condition({"tokens": torch.zeros(1, 2, 3), "time_ids": torch.tensor([515.0])})
-    InPrecision(denoise, "bf16-weights")(torch.zeros(1, 4, 8, 8), torch.zeros(1), told)
+    words = Condition({"tokens": torch.zeros(1, 2, 3), "time_ids": torch.tensor([515.0])})
+    InPrecision(denoise, "bf16-weights")(torch.zeros(1, 4, 8, 8), torch.zeros(1), words)
 
 
 def test_rounded_weights_are_those_a_network_holds() -> None:

@@ -24,8 +24,8 @@ DATA = replace(toy_data(), texts=TEXTS)
 
 
 def source(**settings: object) -> RolloutBatches:
-    given: dict[str, object] = {"steps": 5, "guidance": 2.0, **settings}
-    return RolloutBatches(DATA, toy_schedule(), 7, CPU, **given)  # type: ignore[arg-type]
+    fields: dict[str, object] = {"steps": 5, "guidance": 2.0, **settings}
+    return RolloutBatches(DATA, toy_schedule(), 7, CPU, **fields)  # type: ignore[arg-type]
 
 
 def frozen_of(network: Toy, *, needed: bool = True) -> FrozenDenoiser:

@@ -37,11 +37,11 @@ class Linear(nn.Module):
         self.unused = nn.Parameter(torch.ones(2))
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
-        told = condition.tokens.mean(dim=(1, 2)).double()
-        return (self.a * told)[:, None, None, None].expand_as(x_t)
+        means = condition.tokens.mean(dim=(1, 2)).double()
+        return (self.a * means)[:, None, None, None].expand_as(x_t)
 
 
-def told(*values: float) -> Condition:
+def condition_of(*values: float) -> Condition:
     return Condition({"tokens": torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1)})
 
 
@@ -60,7 +60,9 @@ def test_the_guided_loss_equals_its_formula_and_its_gradient_flows_through_both_
     # The loss is mean((noise - ((1 + w) e_c - w e_0))^2). With w = 7.5, a = 2, c = 3 and empty = 1
     # the prediction is 8.5 * 6 - 7.5 * 2 = 36; the noise is 10.
     model = Linear(2.0)
-    loss = forget_loss(model, a_batch([10.0], told(3.0)), told(1.0), SaliencyConfig())
+    loss = forget_loss(
+        model, a_batch([10.0], condition_of(3.0)), condition_of(1.0), SaliencyConfig()
+    )
     torch.testing.assert_close(loss, torch.tensor([26.0**2]))
     loss.sum().backward()
     # d/da = 2 (36 - 10) (8.5 * 3 - 7.5 * 1); through the first pass alone it were 2 * 26 * 25.5.
@@ -93,7 +95,7 @@ def opposite_pictures(n: int) -> tuple[ConceptData, NoiseSchedule]:
     mean = sign * torch.randn(1, 1, 2, 2, generator=seeded())
     forget = LatentSet(mean, torch.zeros_like(mean), torch.ones(n, dtype=torch.int64))
     nothing = LatentSet(mean[:0], mean[:0], forget.prompt[:0])
-    data = ConceptData(forget, torch.full((n, 1), 2), nothing, told(0.0, 3.0, 1.0))
+    data = ConceptData(forget, torch.full((n, 1), 2), nothing, condition_of(0.0, 3.0, 1.0))
     return data, NoiseSchedule(torch.tensor([0.0]), "v_prediction")
 
 
@@ -189,7 +191,9 @@ def test_a_pass_moves_no_weight_and_leaves_no_gradient() -> None:
 
 def test_a_weight_without_gradient_scores_zero() -> None:
     model = Linear(1.0)
-    forget_loss(model, a_batch([10.0], told(3.0)), told(0.0), PLAIN).sum().backward()
+    forget_loss(
+        model, a_batch([10.0], condition_of(3.0)), condition_of(0.0), PLAIN
+    ).sum().backward()
     scores = saliency_scores(model, dict(model.named_parameters()))
     assert torch.equal(scores["unused"], torch.zeros(2))
     assert float(scores["a"]) == pytest.approx(2 * 7 * 3)

@@ -113,12 +113,14 @@ def test_one_noise_prediction_is_that_of_a_slow_loop(models: dict[str, Path]) ->
     settings = Settings(bins=2, samples=2, batch_size=5, seed=3)
     shown = samples_of(group, schedule, settings)
     assert len(shown) == 12
-    told = checkpoint.architecture.with_size(parts.text(list(texts)), 16, 16)
+    condition = checkpoint.architecture.with_size(parts.text(list(texts)), 16, 16)
     denoise = checkpoint.architecture.denoiser(parts.network.eval())
-    made = predict(denoise, shown, told, settings, CPU)
+    made = predict(denoise, shown, condition, settings, CPU)
     for n in range(12):
         with torch.no_grad():
-            alone = denoise(shown.x_t[n : n + 1], shown.t[n : n + 1], told[torch.tensor([n // 4])])
+            alone = denoise(
+                shown.x_t[n : n + 1], shown.t[n : n + 1], condition[torch.tensor([n // 4])]
+            )
         torch.testing.assert_close(made[n : n + 1], alone)
     losses = by_bin(made - shown.target, settings)
     by_hand = (made - shown.target).square().mean(dim=(1, 2, 3)).double()

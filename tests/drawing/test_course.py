@@ -43,8 +43,8 @@ def test_a_start_at_the_seeds_own_noise_is_the_plain_drawing_to_the_byte(painter
 
 def test_a_picture_at_time_zero_comes_back_as_the_vae_has_it(painter: Painter) -> None:
     latents = initial_noise([1], SHAPE)[0]
-    found = drawn(painter, Request("a church", 3, start=Start(latents, 0, clean=True)))
-    assert np.array_equal(found[0], decoded(painter, latents))
+    picture = drawn(painter, Request("a church", 3, start=Start(latents, 0, clean=True)))
+    assert np.array_equal(picture[0], decoded(painter, latents))
 
 
 def test_a_drawing_continued_from_its_own_latents_is_the_uninterrupted_one(
@@ -81,12 +81,12 @@ def test_a_half_noised_picture_goes_through_the_times_up_to_its_own(painter: Pai
 def test_inpainting_leaves_what_is_kept_and_draws_the_rest(painter: Painter) -> None:
     latents = initial_noise([1], SHAPE)[0]
     whole = torch.ones(SHAPE[1:], dtype=torch.bool)
-    kept = drawn(painter, Request("a dog", 3, start=Start(latents, 999, True, whole)))
-    assert np.array_equal(kept[0], decoded(painter, latents))
+    original = drawn(painter, Request("a dog", 3, start=Start(latents, 999, True, whole)))
+    assert np.array_equal(original[0], decoded(painter, latents))
     half = whole.clone()
     half[:, 4:] = False
     mixed = drawn(painter, Request("a dog", 3, start=Start(latents, 999, True, half)))
-    assert not np.array_equal(mixed, kept)
+    assert not np.array_equal(mixed, original)
 
 
 def test_eta_zero_is_ddim_and_eta_one_has_the_posterior_variance_of_ddpm(

@@ -98,10 +98,14 @@ def test_a_condition_draws_the_picture_of_its_prompt_to_the_byte(
 ) -> None:
     painter = Painter(tiny_checkpoint, DrawingConfig(steps=2, guidance=guidance), CPU)
     encode = build_text_encoder(tiny_checkpoint)
-    told = {prompt: encode([prompt]) for prompt in ("a church", "a dog", "")}
+    conditions = {prompt: encode([prompt]) for prompt in ("a church", "a dog", "")}
     pictures = [
         [np.asarray(image) for image in painter.draw([Request(one, 3) for one in prompts])]
-        for prompts in (told.keys(), told.values(), ["a church", told["a dog"], ""])
+        for prompts in (
+            conditions.keys(),
+            conditions.values(),
+            ["a church", conditions["a dog"], ""],
+        )
     ]
     for same in zip(*pictures, strict=True):
         assert np.array_equal(same[0], same[1])
@@ -237,8 +241,8 @@ def test_a_scheduler_rescales_or_says_that_it_cannot(
     tiny_checkpoint: Checkpoint, name: str
 ) -> None:
     pytest.importorskip("scipy") if name == "lms" else None
-    told = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
-    all_noise = with_scheduler(tiny_checkpoint, timestep_spacing="trailing", **told)
+    velocity = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    all_noise = with_scheduler(tiny_checkpoint, timestep_spacing="trailing", **velocity)
     config = DrawingConfig(steps=3)
     if name in ("ddim", "euler", "dpm++", "unipc"):
         painter = Painter(all_noise, config, CPU, scheduler=name)

@@ -147,21 +147,21 @@ def test_no_prompt_breaks_the_layout(prompt: str) -> None:
 def test_saved_pages_are_png_and_described(tmp_path: Path) -> None:
     grid = draw_grid([row(f"prompt {n}", 1) for n in range(4)], title="All", max_height=420)
     files = grid.save(tmp_path / "grid.png")
-    told = json.loads(json.dumps(grid.described(tmp_path / "grid.png")))
+    description = json.loads(json.dumps(grid.described(tmp_path / "grid.png")))
     assert sorted(tmp_path.iterdir()) == sorted(files)  # no `.part` stays
-    assert [file.name for file in files] == [f["file"] for f in told["files"]]
+    assert [file.name for file in files] == [f["file"] for f in description["files"]]
     assert files[0].name == "grid.png"
     assert files[1].name == "grid-2.png"
-    for file, page, entry in zip(files, grid.pages, told["files"], strict=True):
+    for file, page, entry in zip(files, grid.pages, description["files"], strict=True):
         with Image.open(file) as opened:
             assert opened.format == "PNG"
             assert opened.size == (entry["width"], entry["height"])
             assert opened.tobytes() == page.image.tobytes()
-    assert told["title"] == "All"
-    assert told["cells"][0].keys() == {
+    assert description["title"] == "All"
+    assert description["cells"][0].keys() == {
         *("file", "prompt", "erased", "seed", "heading", "caption", "box")
     }
-    assert {cell["file"] for cell in told["cells"]} == {file.name for file in files}
+    assert {cell["file"] for cell in description["cells"]} == {file.name for file in files}
 
 
 @pytest.mark.parametrize("rows", [[], [row("a dog", 0)]])

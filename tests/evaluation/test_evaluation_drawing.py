@@ -196,7 +196,7 @@ def test_a_damaged_file_costs_its_batch_alone(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "setting"),
     [
         ({"steps": 3}, "steps 2 instead of 3"),
         ({"guidance": 4.0}, r"guidance 3\.0 instead of 4\.0"),
@@ -207,10 +207,10 @@ def test_a_damaged_file_costs_its_batch_alone(
     ],
 )
 def test_pictures_of_other_settings_are_refused(
-    tiny_checkpoint: Checkpoint, copied: Path, change: dict[str, Any], told: str
+    tiny_checkpoint: Checkpoint, copied: Path, change: dict[str, Any], setting: str
 ) -> None:
     was = contents(copied)
-    with pytest.raises(ConfigError, match=f"drawn with {told}; give another --out, or --force"):
+    with pytest.raises(ConfigError, match=f"drawn with {setting}; give another --out, or --force"):
         draw(tiny_checkpoint, copied, replace(CONFIG, **change))
     assert contents(copied) == was
 
@@ -335,11 +335,11 @@ def test_a_full_disk_or_ctrl_c_loses_no_finished_picture(
         wanted = DiskError if isinstance(error, OSError) else KeyboardInterrupt
         with pytest.raises(wanted, match="the disk is full" if wanted is DiskError else None):
             draw(tiny_checkpoint, tmp_path)
-    kept = stamps(tmp_path)
-    assert sorted(kept) == ["a.png", "b.png", "c.png"]
+    finished = stamps(tmp_path)
+    assert sorted(finished) == ["a.png", "b.png", "c.png"]
     draw(tiny_checkpoint, tmp_path)
     assert painted == ["ab", "cf", *BATCHES[1:]]
-    assert {name: stamps(tmp_path)[name] for name in kept} == kept
+    assert {name: stamps(tmp_path)[name] for name in finished} == finished
     assert contents(tmp_path) == contents(unbroken)
 
 
@@ -362,7 +362,7 @@ def test_no_case_and_a_case_that_comes_twice_are_errors(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"scheduler": "dimm"}, "no scheduler 'dimm'; the nearest is ddim"),
         ({"steps": 0}, "steps is 0"),
@@ -372,8 +372,8 @@ def test_no_case_and_a_case_that_comes_twice_are_errors(
         ({"height": 63}, "size is 63; give a multiple of 8"),
     ],
 )
-def test_a_setting_out_of_range_is_an_error(change: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_a_setting_out_of_range_is_an_error(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         RunConfig(**change)
 
 
@@ -457,10 +457,10 @@ def test_a_run_that_was_killed_goes_on(
         *("a.png", "b.png", "c.png"),
         "f.png.part",
     ]
-    kept = stamps(tmp_path)
+    finished = stamps(tmp_path)
     draw(tiny_checkpoint, tmp_path)
     assert painted == BATCHES[1:]
-    assert {name: stamps(tmp_path)[name] for name in kept} == kept
+    assert {name: stamps(tmp_path)[name] for name in finished} == finished
     assert contents(tmp_path) == contents(unbroken)
 
 

@@ -104,8 +104,8 @@ def test_a_distance_to_the_reference_is_measured_over_the_kept_pictures_alone(
     )
     assert said.code == 0, said.err
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
-    (found,) = results["metrics"]
-    assert (found["name"], found["after_n"], found["before_n"]) == (
+    (metric,) = results["metrics"]
+    assert (metric["name"], metric["after_n"], metric["before_n"]) == (
         "kernel-efficientnet-lite0",
         4,
         6,

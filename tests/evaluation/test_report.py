@@ -290,10 +290,10 @@ def test_what_is_chosen_fills_the_room_and_favours_erased(
 ) -> None:
     chosen = choose(flat(tmp_path, count, erased), 100)
     assert len({image.case for image, _ in chosen}) == len(chosen) == min(100, count)
-    kept = sum(mark.erased for _, mark in chosen)
-    assert kept >= min(erased, 50)
+    favoured = sum(mark.erased for _, mark in chosen)
+    assert favoured >= min(erased, 50)
     if erased <= 50:
-        assert kept == erased
+        assert favoured == erased
     telling = sum(mark.telling for _, mark in chosen)
     assert telling >= min(25, sum(n % 7 == 0 for n in range(erased)))
 

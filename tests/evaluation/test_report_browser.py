@@ -225,10 +225,10 @@ def test_nothing_is_wider_than_the_window(opened: "Callable[..., Page]", width: 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_all_text_has_contrast(opened: "Callable[..., Page]", scheme: str, width: int) -> None:
     page = opened(width, color_scheme=scheme)
-    found = page.evaluate(CONTRAST, list(READ))
-    assert [name for name, ratio in found.items() if ratio is None] == []
+    ratios = page.evaluate(CONTRAST, list(READ))
+    assert [name for name, ratio in ratios.items() if ratio is None] == []
     # WCAG 2 AA asks 4.5 of text in normal size.
-    assert {name: ratio for name, ratio in found.items() if ratio < 4.5} == {}
+    assert {name: ratio for name, ratio in ratios.items() if ratio < 4.5} == {}
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(251, 250, 248)") is (scheme == "light")
 

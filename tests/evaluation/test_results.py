@@ -64,12 +64,12 @@ def test_written_then_read_is_the_same(tmp_path: Path) -> None:
 
 
 def test_every_field_is_documented() -> None:
-    told = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
     kinds = [kind for kind in vars(schema).values() if is_dataclass(kind)]
     names = {field.name for kind in kinds for field in fields(kind)}
     assert len(names) > 60
-    assert {name for name in names if not re.search(rf"\b{name}\b", told)} == set()
-    assert FORMAT in told
+    assert {name for name in names if not re.search(rf"\b{name}\b", page)} == set()
+    assert FORMAT in page
 
 
 def test_results_of_a_judge_that_could_not_reject_are_read_too(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_key_of_a_later_version_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda v: v.update(format="diffusion-erasure results 3"), "has format"),
         (lambda v: v.pop("format"), "has format None"),
@@ -167,12 +167,12 @@ def test_a_key_of_a_later_version_is_passed_over(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_results_are_told_by_field(
-    tmp_path: Path, change: Callable[[dict[str, Any]], object], told: str
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     path = changed(tmp_path, change)
     with pytest.raises(EvalError) as said:
         read_results(path)
-    assert told in one_sentence(said)
+    assert message in one_sentence(said)
     assert str(path) in str(said.value)
 
 
@@ -303,7 +303,7 @@ def test_detections_and_scores_are_compared_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"steps": 25}, "steps is 20 in the first and 25 in the second"),
         ({"scheduler": "euler"}, "scheduler is 'ddim' in the first and 'euler'"),
@@ -313,21 +313,21 @@ def test_detections_and_scores_are_compared_too(tmp_path: Path) -> None:
     ],
 )
 def test_other_protocols_are_refused_by_field(
-    tmp_path: Path, change: dict[str, Any], told: str
+    tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     paths = folders(tmp_path, {}, {"protocol": replace(PROTOCOL, **change)})
     with pytest.raises(EvalError) as said:
         compare_results(paths)
-    assert told in one_sentence(said)
+    assert message in one_sentence(said)
     assert "run0" in str(said.value)
     assert "run1" in str(said.value)
 
 
 def test_other_prompts_are_refused(tmp_path: Path) -> None:
     suite = evaluation(tmp_path / "x").suite
-    for change, told in (("cases", "suite.cases is 8"), ("name", "suite.name is 'canvas'")):
+    for change, message in (("cases", "suite.cases is 8"), ("name", "suite.name is 'canvas'")):
         other = replace(suite, **{change: 4 if change == "cases" else "i2p"})
-        with pytest.raises(EvalError, match=told):
+        with pytest.raises(EvalError, match=message):
             compare_results(folders(tmp_path / change, {}, {"suite": other}))
 
 

@@ -15,14 +15,16 @@ CLASSES = tuple(
 )
 
 
-def told(seen: int, erased: int, kept: int, others: int, erased_names: tuple[str, ...]) -> str:
+def sentence(
+    seen: int, erased: int, recognised: int, others: int, erased_names: tuple[str, ...]
+) -> str:
     """The verdict where `seen` of `erased` pictures show it and `kept` of `others` are right.
 
     Before, all were right.
     """
     asked = [{"class": "church"}] * erased + [{"class": "dog"}] * others
     after = [{"class": "church" if n < seen else "castle"} for n in range(erased)]
-    after += [{"class": "dog" if n < kept else "cat"} for n in range(others)]
+    after += [{"class": "dog" if n < recognised else "cat"} for n in range(others)]
     rates = unlearning_rates(asked, after, list(asked), erased=erased_names, head="class")
     return verdict(erased_names, rates, {}, [])
 
@@ -40,34 +42,36 @@ def told(seen: int, erased: int, kept: int, others: int, erased_names: tuple[str
 def test_it_counts_pictures_of_plain_prompts_and_says_where_they_are_few(
     seen: int, erased: int, state: str
 ) -> None:
-    said = told(seen, erased, 100, 100, ("church",))
+    said = sentence(seen, erased, 100, 100, ("church",))
     assert said.startswith(f"church is {state}; not attacked: ")
 
 
 @pytest.mark.parametrize(
-    ("kept", "others", "word"),
+    ("recognised", "others", "word"),
     [
         (1000, 1000, "The rest is intact: other classes"),
         (99, 100, "cannot be excluded"),
         (90, 100, "The rest paid for it"),
     ],
 )
-def test_the_rest_is_intact_only_if_a_loss_is_excluded(kept: int, others: int, word: str) -> None:
-    assert word in told(0, 30, kept, others, ("church",))
+def test_the_rest_is_intact_only_if_a_loss_is_excluded(
+    recognised: int, others: int, word: str
+) -> None:
+    assert word in sentence(0, 30, recognised, others, ("church",))
 
 
 def test_a_rate_of_few_pictures_keeps_the_rest_from_being_called_intact() -> None:
     # The styles fell by more, but surely by little; of five objects hardly anything is known.
     few = Compared(wilson(5, 5), wilson(5, 5), paired_shares([True] * 5, [True] * 5))
-    kept = [n >= 5 for n in range(1000)]
-    many = Compared(wilson(995, 1000), wilson(1000, 1000), paired_shares([True] * 1000, kept))
+    after = [n >= 5 for n in range(1000)]
+    many = Compared(wilson(995, 1000), wilson(1000, 1000), paired_shares([True] * 1000, after))
     gone = Compared(wilson(30, 30), wilson(0, 30))
     rates = UnlearningRates(rates={"ua": gone, "ira": few, "cra": many}, classes=CLASSES)
     assert "a larger loss cannot be excluded" in verdict(("church",), rates, {}, [])
 
 
 def test_the_figures_stand_in_it() -> None:
-    assert told(3, 30, 90, 100, ("church",)) == (
+    assert sentence(3, 30, 90, 100, ("church",)) == (
         "church is weakened, still recognised in 3 of 30 pictures of plain prompts; not attacked: "
         "10.0 % recognised (95 % interval 3.5 to 25.6 %, before 100.0 %). "
         "The rest paid for it: other classes \u221210.0 points (\u221217.4 to \u22124.2)."
@@ -90,7 +94,7 @@ def test_destroyed_pictures_are_said_to_be_so() -> None:
 
 
 def test_the_heading_of_a_page_says_that_nothing_was_attacked() -> None:
-    heading, rest = split_verdict(told(0, 30, 100, 100, ("church",)))
+    heading, rest = split_verdict(sentence(0, 30, 100, 100, ("church",)))
     assert heading == "church is not recognised in 30 of 30 pictures of plain prompts; not attacked"
     assert rest.startswith("0.0 % recognised")
 

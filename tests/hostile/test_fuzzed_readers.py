@@ -150,7 +150,7 @@ def test_a_single_file_of_any_header(data: st.DataObject, single: Path, place: P
             changed(configs[part]).map(
                 lambda config: {"erasure.configs": json.dumps(configs | {part: config})}
             ),
-            changed(configs).map(lambda found: {"erasure.configs": json.dumps(found)}),
+            changed(configs).map(lambda value: {"erasure.configs": json.dumps(value)}),
             packed.map(lambda words: {"erasure.tokenizer": words}),
             st.dictionaries(
                 st.sampled_from([*entries, "erasure.edits", "erasure.format"]),
@@ -216,7 +216,7 @@ def test_a_folder_of_any_configs(data: st.DataObject, tiny_folder: Path, place: 
     if "index.json" in name and not there and name.startswith("unet"):
         weights.rename(place / "weights")
     try:
-        as_json = changed(json.loads(old)).map(lambda found: json.dumps(found).encode())
+        as_json = changed(json.loads(old)).map(lambda value: json.dumps(value).encode())
         new = st.one_of(as_json, damaged(old))
         (model / name).write_bytes(data.draw(new))
         read_and_write(model, place)

@@ -139,9 +139,9 @@ def test_the_factors_of_a_run_are_exported_without_loss(
 ) -> None:
     run: Run = request.getfixturevalue(which)
     path = tmp_path / "lora.safetensors"
-    told = exported(run, path, "--to", "lora", "--naming", naming)
-    assert (told["lossless"], told["error"]) == (True, 0.0)
-    assert told["notices"] == []
+    report = exported(run, path, "--to", "lora", "--naming", naming)
+    assert (report["lossless"], report["error"]) == (True, 0.0)
+    assert report["notices"] == []
     # float32 factors of changes of about 1e-2: rounding of the stored weights is all that is left.
     assert_merges_to(path, tiny_checkpoint, run.model(), 1e-4)
 
@@ -150,11 +150,11 @@ def test_fewer_directions_of_a_run_are_exported_with_their_error(
     solved: Run, tiny_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     path = tmp_path / "lora.safetensors"
-    told = exported(solved, path, "--to", "lora", "--rank", 1)
-    assert told["largest_rank"] == 1
-    assert told["lossless"] is False
-    assert 0 <= told["error"] <= told["worst_error"] < 1
-    assert_merges_to(path, tiny_checkpoint, solved.model(), told["error"] + 1e-4)
+    report = exported(solved, path, "--to", "lora", "--rank", 1)
+    assert report["largest_rank"] == 1
+    assert report["lossless"] is False
+    assert 0 <= report["error"] <= report["worst_error"] < 1
+    assert_merges_to(path, tiny_checkpoint, solved.model(), report["error"] + 1e-4)
 
 
 def test_a_model_without_factors_needs_its_base(dense: Run, tmp_path: Path) -> None:
@@ -169,17 +169,17 @@ def test_an_extraction_says_its_error_and_what_holds_more(
     dense: Run, tiny_folder: Path, tiny_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     path = tmp_path / "lora.safetensors"
-    told = exported(dense, path, "--to", "lora", "--base", tiny_folder, "--rank", 1)
-    assert told["error"] > 0.1
-    assert told["worst_error"] == max(told["errors"].values())
-    assert told["errors"][told["worst_layer"]] == told["worst_error"]
+    report = exported(dense, path, "--to", "lora", "--base", tiny_folder, "--rank", 1)
+    assert report["error"] > 0.1
+    assert report["worst_error"] == max(report["errors"].values())
+    assert report["errors"][report["worst_layer"]] == report["worst_error"]
     left = [
         n
         for n in differences(tiny_checkpoint, dense.model())
         if tiny_checkpoint.network[n].dim() == 1
     ]
-    assert sorted(told["left_out"]) == sorted(left)
-    (outside, lossy) = told["notices"]
+    assert sorted(report["left_out"]) == sorted(left)
+    (outside, lossy) = report["notices"]
     assert f"{len(left)} biases and norms moved" in outside
     assert "--to patch is exact, and --to diff" in lossy
     merged = with_loras(tiny_checkpoint, [Part(path)])
@@ -189,16 +189,16 @@ def test_an_extraction_says_its_error_and_what_holds_more(
         for n, w in dense.model().network.items()
     )
     whole = sum(float(change.square().sum()) for change in wanted.values())
-    assert (off / whole) ** 0.5 == pytest.approx(told["error"], rel=1e-3)
+    assert (off / whole) ** 0.5 == pytest.approx(report["error"], rel=1e-3)
 
 
 def test_an_energy_is_reached_in_every_layer_by_as_few_ranks_as_it_needs(
     dense: Run, tiny_folder: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "lora.safetensors"
-    told = exported(dense, path, "--to", "lora", "--base", tiny_folder, "--energy", 0.8)
-    assert max(told["errors"].values()) <= 0.2**0.5
-    assert max(told["errors"].values()) > 0.1
+    report = exported(dense, path, "--to", "lora", "--base", tiny_folder, "--energy", 0.8)
+    assert max(report["errors"].values()) <= 0.2**0.5
+    assert max(report["errors"].values()) > 0.1
     ranks = {t.shape[0] for n, t in load_file(path).items() if n.endswith("lora_down.weight")}
     assert len(ranks) > 1
 
@@ -207,13 +207,13 @@ def test_full_differences_are_the_edit(
     dense: Run, tiny_folder: Path, tiny_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     path = tmp_path / "diff.safetensors"
-    told = exported(dense, path, "--to", "diff", "--base", tiny_folder)
+    report = exported(dense, path, "--to", "diff", "--base", tiny_folder)
     edited, merged = dense.model(), with_loras(tiny_checkpoint, [Part(path)])
     off = max(
         float((merged.network[n].double() - w.double()).abs().max())
         for n, w in edited.network.items()
     )
-    assert off <= told["largest_rounding"] < 1e-6
+    assert off <= report["largest_rounding"] < 1e-6
     tensors = load_file(path)
     wanted = differences(tiny_checkpoint, edited)
     assert torch.equal(tensors["lora_unet_conv_in.diff"], wanted["conv_in.weight"].float())

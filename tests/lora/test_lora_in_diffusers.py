@@ -28,13 +28,13 @@ def answer(pipeline: Any, checkpoint: Checkpoint) -> Tensor:  # noqa: ANN401
     described = checkpoint.description.components["unet"]
     draw = torch.Generator().manual_seed(7)
     latents = torch.randn(2, described["in_channels"], 8, 8, generator=draw)
-    told = torch.randn(2, 5, described["cross_attention_dim"], generator=draw)
+    tokens = torch.randn(2, 5, described["cross_attention_dim"], generator=draw)
     added: Mapping[str, Tensor] | None = None
     if described.get("addition_embed_type"):
         added = {"text_embeds": torch.randn(2, 12, generator=draw), "time_ids": torch.ones(2, 6)}
     with torch.no_grad():
         out = pipeline.unet(
-            latents, torch.tensor([3, 700]), told, added_cond_kwargs=added, return_dict=False
+            latents, torch.tensor([3, 700]), tokens, added_cond_kwargs=added, return_dict=False
         )
     return out[0]
 

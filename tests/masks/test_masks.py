@@ -207,12 +207,12 @@ def test_the_hash_ignores_order_and_description_but_no_weight_name_or_shape() ->
 def rewrite(path: Path, tensors: dict[str, Tensor] | None = None, **changes: str) -> None:
     """Write a mask file again with other content, under a right checksum unless one is given."""
     with safe_open(path, framework="pt") as file:
-        kept = {name: file.get_tensor(name) for name in file.keys()}
+        present = {name: file.get_tensor(name) for name in file.keys()}
         metadata = {**file.metadata(), **changes}
     metadata.pop("checksum")
     listed = json.dumps(metadata, sort_keys=True).encode()
     checksum = changes.get("checksum", hashlib.sha256(listed).hexdigest())
-    save_file(tensors or kept, path, {**metadata, "checksum": checksum})
+    save_file(tensors or present, path, {**metadata, "checksum": checksum})
 
 
 @pytest.mark.parametrize(
@@ -318,10 +318,10 @@ def test_a_mask_fits_weights_of_its_names_and_shapes() -> None:
 def test_overlap_counts_what_both_select() -> None:
     one = mask_of(**{"conv_in.weight": [True, True, False], "mid_block.w": [True, False]})
     two = mask_of(**{"conv_in.weight": [False, True, True], "mid_block.w": [True, True]})
-    found = overlap(one, two)
-    assert found.whole == Shared("all", a=3, b=4, intersection=2)
-    assert (found.whole.union, found.whole.iou, found.whole.share_of_a_in_b) == (5, 0.4, 2 / 3)
-    assert found.blocks == (Shared("in", 2, 2, 1), Shared("mid", 1, 2, 1))
+    shared = overlap(one, two)
+    assert shared.whole == Shared("all", a=3, b=4, intersection=2)
+    assert (shared.whole.union, shared.whole.iou, shared.whole.share_of_a_in_b) == (5, 0.4, 2 / 3)
+    assert shared.blocks == (Shared("in", 2, 2, 1), Shared("mid", 1, 2, 1))
     assert overlap(one, one).whole.iou == 1.0
 
 

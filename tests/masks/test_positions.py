@@ -21,14 +21,14 @@ def test_positions_are_those_of_the_mask(size: int, density: float, few: int) ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(erasure.masks.positions, "FEW", few)
         chosen = drawn(size, density)
-        found = Positions.of(chosen, CPU).indices()
-    assert found.tolist() == chosen.nonzero().flatten().tolist()
+        indices = Positions.of(chosen, CPU).indices()
+    assert indices.tolist() == chosen.nonzero().flatten().tolist()
 
 
 def test_other_devices_read_the_bits_as_the_cpu_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasure.masks.positions, "FEW", 0)
-    kept = Positions.of(drawn(1003, 0.5), CPU)
-    assert torch.equal(positions_of_bits(kept.places, 1003), kept.indices())
+    positions = Positions.of(drawn(1003, 0.5), CPU)
+    assert torch.equal(positions_of_bits(positions.places, 1003), positions.indices())
 
 
 def test_weights_selected_by_bits_move_as_those_selected_by_indices(

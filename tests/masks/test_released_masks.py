@@ -78,9 +78,9 @@ def test_a_file_of_the_release_is_read_when_pickles_are_allowed(
     mask: SaliencyMask, tmp_path: Path
 ) -> None:
     torch.save(released(mask), tmp_path / "with_0.5.pt")
-    found = load_released_mask(tmp_path / "with_0.5.pt", allow_pickle=True, base="ab")
-    assert mask_hash(found) == mask_hash(mask)
-    assert found.info.base == "ab"
+    loaded = load_released_mask(tmp_path / "with_0.5.pt", allow_pickle=True, base="ab")
+    assert mask_hash(loaded) == mask_hash(mask)
+    assert loaded.info.base == "ab"
     torch.save(released(mask), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     old = load_released_mask(tmp_path / "old.pt", allow_pickle=True)
     assert mask_hash(old) == mask_hash(mask)

@@ -21,11 +21,11 @@ def reference(scores: dict[str, Tensor], density: float) -> dict[str, Tensor]:
     return {n: p.reshape(scores[n].shape) for n, p in zip(scores, parts, strict=True)}
 
 
-def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    assert list(found) == list(wanted)
+def assert_same(masks: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    assert list(masks) == list(wanted)
     for name, entry in wanted.items():
-        assert found[name].dtype == torch.bool
-        assert torch.equal(found[name], entry)
+        assert masks[name].dtype == torch.bool
+        assert torch.equal(masks[name], entry)
 
 
 def count(mask: dict[str, Tensor]) -> int:
@@ -202,7 +202,7 @@ def test_a_gpu_chooses_what_the_cpu_chooses() -> None:
     draw = torch.Generator().manual_seed(0)
     scores = {n: torch.randint(0, 1000, (999,), generator=draw).float() for n in "ab"}
     wanted = top_fractions(scores, [0.1, 0.5])
-    found = top_fractions({n: value.cuda() for n, value in scores.items()}, [0.1, 0.5])
-    for one, other in zip(found, wanted, strict=True):
+    chosen = top_fractions({n: value.cuda() for n, value in scores.items()}, [0.1, 0.5])
+    for one, other in zip(chosen, wanted, strict=True):
         assert all(entry.is_cuda for entry in one.values())
         assert_same({n: entry.cpu() for n, entry in one.items()}, other)

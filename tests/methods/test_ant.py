@@ -35,8 +35,8 @@ def test_the_loss_is_its_formula(settings: dict[str, Any]) -> None:
         steady = (answers(student, point, point.empty) - empty).square().mean()
         parts[f"{name} empty"] = 0.5 * steady
     torch.testing.assert_close(loss.forget, parts["late"])
-    kept = method.keep_weight * (parts["early"] + parts["early empty"]) + parts["late empty"]
-    torch.testing.assert_close(loss.retain, kept)
+    retained = method.keep_weight * (parts["early"] + parts["early empty"]) + parts["late empty"]
+    torch.testing.assert_close(loss.retain, retained)
 
 
 def test_at_the_base_nothing_is_asked_of_what_is_kept() -> None:

@@ -24,12 +24,12 @@ def anchored() -> ConceptData:
     return replace(toy_data(), anchors=Anchors(pictures, torch.tensor([1, 2, 1, 2, 1])))
 
 
-def batch_of(*, kept: bool = False) -> PictureBatch:
+def batch_of(*, retained: bool = False) -> PictureBatch:
     network = Toy()
     mask = {n: torch.ones_like(w, dtype=torch.bool) for n, w in network.named_parameters()}
     denoise = ToyDenoiser(network)
     frozen = FrozenDenoiser(denoise, SelectedWeights(network, mask), needed=False)
-    return toy_batches(anchored().of_anchors(also_retained=kept)).at(0, 4, denoise, frozen)
+    return toy_batches(anchored().of_anchors(also_retained=retained)).at(0, 4, denoise, frozen)
 
 
 def test_anchor_pictures_are_captioned_as_the_concept_and_replaced_by_their_own_prompt() -> None:
@@ -42,9 +42,9 @@ def test_anchor_pictures_are_captioned_as_the_concept_and_replaced_by_their_own_
     assert made.retain.prompt.tolist() == [3, 4, 3, 4, 3]
     assert len(data.of_anchors(also_retained=False).retain) == 0
     batch = batch_of()
-    for told, other in zip(batch.forget.condition.tokens, batch.replacement.tokens, strict=True):
-        first = torch.equal(told, table[1])
-        assert torch.equal(told, table[1 if first else 2])
+    for caption, other in zip(batch.forget.condition.tokens, batch.replacement.tokens, strict=True):
+        first = torch.equal(caption, table[1])
+        assert torch.equal(caption, table[1 if first else 2])
         assert torch.equal(other, table[3 if first else 4])
 
 
@@ -77,7 +77,7 @@ def test_an_anchor_that_is_the_target_leaves_no_loss() -> None:
 
 
 def test_the_prior_is_the_plain_loss_under_the_pictures_own_captions() -> None:
-    network, batch = Toy(), batch_of(kept=True)
+    network, batch = Toy(), batch_of(retained=True)
     denoise = ToyDenoiser(network)
     assert batch.retain is not None
     r = batch.retain
@@ -110,10 +110,10 @@ def test_it_draws_pictures_of_what_stands_in_and_none_of_the_concept(
         *("--cache", tmp_path / "cache", "--out", tmp_path / "run", "--json"),
     )
     assert said.code == 0, said.err
-    told = json.loads(said.out)
-    assert told["moved"] > 0
-    assert "draw anchors pictures" in told["seconds"]
-    assert "draw forget pictures" not in told["seconds"]
+    report = json.loads(said.out)
+    assert report["moved"] > 0
+    assert "draw anchors pictures" in report["seconds"]
+    assert "draw forget pictures" not in report["seconds"]
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,8 @@ def test_the_adversary_makes_the_network_answer_better(task: Task, adversary: Ad
         with torch.no_grad():
             return squared_error(student, samples, one.told(student, samples, 0))
 
-    start, found = losses(replace(adversary, steps=0)), losses(replace(adversary, steps=8))
-    assert float(found.mean()) < float(start.mean())
+    start, end = losses(replace(adversary, steps=0)), losses(replace(adversary, steps=8))
+    assert float(end.mean()) < float(start.mean())
 
 
 def test_its_rows_are_no_longer_than_a_word_and_no_weight_gets_a_gradient(
@@ -120,9 +120,9 @@ def test_its_rows_are_no_longer_than_a_word_and_no_weight_gets_a_gradient(
     class Watched(type(adversary.slots)):  # type: ignore[misc]
         __slots__ = ()
 
-        def told(self, given: list[Tensor], which: Tensor) -> Condition:
-            rows.append([row.detach() for row in given])
-            condition: Condition = super().told(given, which)
+        def told(self, vectors: list[Tensor], which: Tensor) -> Condition:
+            rows.append([row.detach() for row in vectors])
+            condition: Condition = super().told(vectors, which)
             return condition
 
     slots = adversary.slots
@@ -130,8 +130,8 @@ def test_its_rows_are_no_longer_than_a_word_and_no_weight_gets_a_gradient(
     student = task.checkpoint.architecture.denoiser(network)
     replace(adversary, slots=watched).told(student, shown(task), 0)
     assert len(rows) == 4
-    for given in rows:
-        for row, limit in zip(given, longest(slots), strict=True):
+    for vectors in rows:
+        for row, limit in zip(vectors, longest(slots), strict=True):
             assert float(row.norm(dim=-1).max()) <= limit * (1 + 1e-5)
     assert all(weight.grad is None for weight in network.parameters())
 
@@ -156,8 +156,8 @@ def test_pictures_come_twice_and_the_retain_samples_once(task: Task, adversary: 
     assert len(batch.forget) == len(batch.replacement) == 6
     first = torch.arange(3)
     for name in plain.forget.condition.tensors:
-        told = batch.forget.condition.tensors[name]
-        assert torch.equal(told[:3], plain.forget.condition.tensors[name])
+        conditions = batch.forget.condition.tensors[name]
+        assert torch.equal(conditions[:3], plain.forget.condition.tensors[name])
     assert torch.equal(batch.forget.x_t[:3], plain.forget.x_t)
     assert torch.equal(batch.forget.x_t[3:], plain.forget.x_t)
     assert torch.equal(batch.replacement[first].tokens, plain.replacement.tokens)
@@ -200,7 +200,7 @@ def test_a_hardened_erasure_is_seeded_keeps_its_mask_and_is_another_one(
         edit = erase(small.checkpoint, small.data, small.mask, method)
         assert edit.unselected_identical
         results.setdefault(harden, set()).add(weights_hash(edit.network))
-    assert [len(found) for found in results.values()] == [1, 1]
+    assert [len(hashes) for hashes in results.values()] == [1, 1]
     assert results[0] != results[1]
 
 

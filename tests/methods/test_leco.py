@@ -33,11 +33,11 @@ def test_to_erase_the_concept_s_own_prompt_is_esd() -> None:
 
 def test_the_loss_is_its_formula_with_four_prompts() -> None:
     student, base, batch = Toy(1), Toy(), rollout()
-    told = [toy_condition(seed, rows=3) for seed in (7, 8, 9)]
+    prompts = [toy_condition(seed, rows=3) for seed in (7, 8, 9)]
     strength, weight = torch.tensor([-1.0, 0.5, 2.0]), torch.tensor([1.0, 3.0, 0.5])
-    pull = PulledBy(*told, strength, weight)
+    pull = PulledBy(*prompts, strength, weight)
     expected = torch.zeros(())
-    positive, unconditional, neutral = (answers(base, batch, one) for one in told)
+    positive, unconditional, neutral = (answers(base, batch, one) for one in prompts)
     predicted = answers(student, batch, batch.concept)
     for n in range(3):
         wanted = neutral[n] + strength[n] * (positive[n] - unconditional[n])
@@ -95,8 +95,8 @@ def test_rows_lead_each_sample_by_its_own_prompts_and_away_from_its_own_uncondit
     for n in range(8):
         row = 0 if torch.equal(batch.concept.tokens[n], table[1]) else 1
         for name in ("positive", "unconditional", "neutral"):
-            told = getattr(batch.pull, name).tokens[n]
-            assert torch.equal(told, table[getattr(pulls, name)[row]])
+            tokens = getattr(batch.pull, name).tokens[n]
+            assert torch.equal(tokens, table[getattr(pulls, name)[row]])
         assert float(batch.pull.strength[n]) == float(pulls.strength[row])
     plain = batch_of(replace(data, texts=replace(texts, pulls=None)))
     for n in range(8):  # only the first row's unconditional is another than the empty prompt

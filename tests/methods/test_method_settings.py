@@ -53,10 +53,10 @@ def test_methods_of_prompts_erase_without_a_picture(
         *("--device", "cpu", "--cache", tmp_path / "cache", "--out", tmp_path / "run", "--json"),
     )
     assert said.code == 0, said.err
-    told = json.loads(said.out)
-    assert told["unselected_identical"] is True
-    assert told["moved"] > 0
-    assert "draw forget pictures" not in told["seconds"]
+    report = json.loads(said.out)
+    assert report["unselected_identical"] is True
+    assert report["moved"] > 0
+    assert "draw forget pictures" not in report["seconds"]
     assert verify(tmp_path / "run").passed
 
 

@@ -17,7 +17,7 @@ from erasure.methods import GradientAscent, SalUn
 from erasure.training.trainer import Loss
 
 
-def told(*values: float) -> Condition:
+def condition_of(*values: float) -> Condition:
     return Condition({"tokens": torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1)})
 
 
@@ -31,17 +31,21 @@ def hand_made(forget: list[float], instead: list[float], retain: list[float]) ->
 
     def samples(values: list[float], target: float) -> Noised:
         wanted = torch.full((len(values), 1, 2, 2), target)
-        return Noised(torch.zeros_like(wanted), torch.zeros(len(values)), wanted, told(*values))
+        return Noised(
+            torch.zeros_like(wanted), torch.zeros(len(values)), wanted, condition_of(*values)
+        )
 
-    kept = samples(retain, 1.0) if retain else None
-    return PictureBatch(samples(forget, 10.0), told(*instead), kept)
+    retained = samples(retain, 1.0) if retain else None
+    return PictureBatch(samples(forget, 10.0), condition_of(*instead), retained)
 
 
 def toy_batch(*, retain: bool = True) -> PictureBatch:
     data, schedule = toy_data(), toy_schedule()
     forget = noised(data.forget, data.prompts, schedule, [Draw(n, (0, "f", n)) for n in range(4)])
-    kept = noised(data.retain, data.prompts, schedule, [Draw(n, (0, "r", n)) for n in range(3)])
-    return PictureBatch(forget, data.prompts[torch.tensor([3, 4, 4, 3])], kept if retain else None)
+    retained = noised(data.retain, data.prompts, schedule, [Draw(n, (0, "r", n)) for n in range(3)])
+    return PictureBatch(
+        forget, data.prompts[torch.tensor([3, 4, 4, 3])], retained if retain else None
+    )
 
 
 def gradients(loss: Tensor, network: nn.Module) -> list[Tensor]:

@@ -37,9 +37,9 @@ def test_the_page_s_method_erases_and_its_recipe_runs_again(
     tiny_folder: Path, halfway: str, tmp_path: Path
 ) -> None:
     one = tmp_path / "one"
-    told = erased(tiny_folder, halfway, one, "--set", "share=0.7")
-    assert told["unselected_identical"] is True
-    assert 0 < told["moved"] <= told["selected"]
+    report = erased(tiny_folder, halfway, one, "--set", "share=0.7")
+    assert report["unselected_identical"] is True
+    assert 0 < report["moved"] <= report["selected"]
     assert verify(one).passed
     recipe = load_toml(one / "recipe.toml")
     assert recipe["code"] == halfway

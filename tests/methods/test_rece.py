@@ -36,18 +36,18 @@ def weights(seed: int) -> dict[str, torch.Tensor]:
 
 def test_unedited_weights_are_answered_alike_by_the_features_themselves() -> None:
     concept = torch.randn(5, 3, generator=seeded(1), dtype=torch.float64)
-    found = answered_alike(weights(0), weights(0), concept, 0.0)
-    torch.testing.assert_close(found, concept, rtol=1e-10, atol=1e-10)
+    features = answered_alike(weights(0), weights(0), concept, 0.0)
+    torch.testing.assert_close(features, concept, rtol=1e-10, atol=1e-10)
 
 
 def test_what_is_found_minimises_its_quadratic() -> None:
     now, base = weights(0), weights(7)
     concept = torch.randn(5, 3, generator=seeded(1), dtype=torch.float64)
-    found = answered_alike(now, base, concept, 0.3).requires_grad_(True)
-    cost = 0.3 * found.square().sum()
+    features = answered_alike(now, base, concept, 0.3).requires_grad_(True)
+    cost = 0.3 * features.square().sum()
     for name, weight in now.items():
-        cost = cost + (weight @ found - base[name] @ concept).square().sum()
-    (slope,) = torch.autograd.grad(cost, found)
+        cost = cost + (weight @ features - base[name] @ concept).square().sum()
+    (slope,) = torch.autograd.grad(cost, features)
     assert float(slope.norm()) < 1e-10 * float(cost.detach())
 
 

@@ -144,8 +144,8 @@ def test_what_an_edit_hardly_moves_is_not_kept() -> None:
 
 def test_centres_are_means_of_groups() -> None:
     points = torch.tensor([[0.0, 0.0], [0.0, 1.0], [9.0, 0.0], [9.0, 1.0]], dtype=torch.float64)
-    found = centres(points, 2, seed=0)
-    assert sorted(found.tolist()) in (
+    means = centres(points, 2, seed=0)
+    assert sorted(means.tolist()) in (
         [[0.0, 0.5], [9.0, 0.5]],
         [[4.5, 0.0], [4.5, 1.0]],
     )

@@ -37,9 +37,9 @@ def objective(w: Tensor, base: Tensor, v: EditVectors, method: Uce) -> Tensor:
     erased = sum(
         (w @ c - base @ g).square().sum() for c, g in zip(v.concept.T, v.instead.T, strict=True)
     )
-    kept = sum((w @ p - base @ p).square().sum() for p in v.others.T)
+    preserved = sum((w @ p - base @ p).square().sum() for p in v.others.T)
     hold = (w - base).square().sum()
-    return method.erase_weight * erased + method.preserve_weight * kept + method.ridge * hold
+    return method.erase_weight * erased + method.preserve_weight * preserved + method.ridge * hold
 
 
 @pytest.mark.parametrize("tokens", ["last", "tail", "all"])
@@ -106,11 +106,11 @@ def test_a_large_ridge_holds_and_a_large_weight_keeps(
     assert float((held.network[KEY] - base).norm()) < 1e-6 * float(
         (plain.network[KEY] - base).norm()
     )
-    kept = edit_vectors(prompts, "last").others
+    others = edit_vectors(prompts, "last").others
     moved = [
         float(
             (
-                (erase(tiny_checkpoint, prompts, values, m).network[KEY] - base).double() @ kept
+                (erase(tiny_checkpoint, prompts, values, m).network[KEY] - base).double() @ others
             ).norm()
         )
         for m in (Uce(ridge=1e-2, preserve_weight=0.0), Uce(ridge=1e-2, preserve_weight=1e4))

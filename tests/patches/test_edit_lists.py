@@ -34,8 +34,8 @@ def concepts(path: Path) -> list[str]:
     """The concept of each edit, once the record was checked against the weights."""
     said = erasure("verify", path, "--json")
     assert said.code == 0, said.err
-    found: dict[str, Any] = json.loads(said.out)
-    return [edit["concept"] for edit in found["edits"]]
+    report: dict[str, Any] = json.loads(said.out)
+    return [edit["concept"] for edit in report["edits"]]
 
 
 def exported(path: Path, *more: object) -> Path:
@@ -117,10 +117,10 @@ def test_a_model_that_a_patch_was_removed_from_is_recognised_as_its_base(
         assert erasure(*line).code == 0
         said = erasure("verify", out, "--json")
         assert said.code == 0, said.err
-        found = json.loads(said.out)
-        assert found["restored"] == {"concepts": ["church"], "base_hash": base}
-        assert found["checked"]["restored base"] == "ok"
-        assert found["UNet"] == base
+        report = json.loads(said.out)
+        assert report["restored"] == {"concepts": ["church"], "base_hash": base}
+        assert report["checked"]["restored base"] == "ok"
+        assert report["UNet"] == base
         assert "the base again, as before the erasure of church" in erasure("verify", out).out
     # A narrower copy is not the base any more, and no longer says that it is.
     half = exported(tmp_path / "half.safetensors", tmp_path / "base", "--dtype", "bf16")

@@ -102,10 +102,10 @@ def test_another_base_is_refused_and_left_as_it_was() -> None:
     base = weights(0)
     patch = make_patch(base, moved(base, 0.5, 1))
     other = weights(3)
-    kept = {k: v.clone() for k, v in other.items()}
+    copies = {k: v.clone() for k, v in other.items()}
     with pytest.raises(PatchError, match="give the model it was made for"):
         apply_patch(other, patch)
-    assert same_bits(other, kept)
+    assert same_bits(other, copies)
     with pytest.raises(PatchError, match="is not applied"):
         remove_patch(base, patch)
     with pytest.raises(PatchError, match="applied already"):
@@ -128,11 +128,11 @@ def test_a_file_keeps_all_of_it_and_a_flipped_bit_is_noticed(tmp_path: Path) -> 
     patch = make_patch(base, moved(base, 0.3, 1), concepts=("church",), provenance={"a": 1})
     path = tmp_path / "church.patch"
     save_patch(path, patch)
-    found = load_patch(path)
-    assert found.info == patch.info
-    assert same_bits(patched(base, found), patched(base, patch))
+    loaded = load_patch(path)
+    assert loaded.info == patch.info
+    assert same_bits(patched(base, loaded), patched(base, patch))
     again = tmp_path / "again.patch"
-    save_patch(again, found)
+    save_patch(again, loaded)
     assert again.read_bytes() == path.read_bytes()
     damaged = bytearray(path.read_bytes())
     damaged[-3] ^= 4
@@ -214,9 +214,9 @@ def test_a_file_of_the_first_format_is_held_against_the_hashes_of_its_time(tmp_p
     save_patch(
         tmp_path / "old.patch", Patch(patch.entries, replace(patch.info, **hashes, rounded=True))
     )
-    found = load_patch(tmp_path / "old.patch")
-    assert found.info.rounded
-    assert same_bits(patched(base, found), edited)
+    old = load_patch(tmp_path / "old.patch")
+    assert old.info.rounded
+    assert same_bits(patched(base, old), edited)
     save_patch(tmp_path / "new.patch", patch)
     assert not load_patch(tmp_path / "new.patch").info.rounded
 
@@ -231,14 +231,14 @@ def test_a_patch_that_does_not_lead_to_its_result_is_refused_and_nothing_changes
     base = weights(0)
     edited = moved(base, 0.5, 1)
     patch = make_patch(base, edited)
-    kept = {name: value.clone() for name, value in base.items()}
+    copies = {name: value.clone() for name, value in base.items()}
     for wrong in (lying(patch), lying(patch, result="ab" * 32)):
         for use in (patched, apply_patch):
             with pytest.raises(PatchError, match="not what it says"):
                 use(base, wrong)
         with pytest.raises(PatchError, match="not what it says"):
             stack_patches(base, [patch, wrong])
-        assert same_bits(base, kept)
+        assert same_bits(base, copies)
     with pytest.raises(PatchError, match="not what it says"):
         unpatched(edited, lying(patch))
     with pytest.raises(PatchError, match="not what it says"):

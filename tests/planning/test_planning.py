@@ -57,10 +57,10 @@ def peak(bill: Bill, *names: str) -> int:
 
 
 def settle(
-    recipe: EraseRecipe, planner: Planner, size: int, given: Mapping[str, Any] | None = None
+    recipe: EraseRecipe, planner: Planner, size: int, explicit: Mapping[str, Any] | None = None
 ) -> tuple[EraseRecipe, tuple[str, ...]]:
-    found = fitted(recipe, given or {}, planner.bill, Budget("8gb", size), CPU)
-    return found.recipe, found.said
+    fitting = fitted(recipe, explicit or {}, planner.bill, Budget("8gb", size), CPU)
+    return fitting.recipe, fitting.said
 
 
 def test_a_dry_run_tells_memory_passes_time_and_disk_and_writes_nothing(
@@ -73,17 +73,17 @@ def test_a_dry_run_tells_memory_passes_time_and_disk_and_writes_nothing(
     )
     assert said.code == 0, said.err
     assert list(tmp_path.iterdir()) == []
-    told = json.loads(said.out)
-    assert [stage["name"] for stage in told["stages"]] == STAGES
-    train = told["stages"][5]
+    plan = json.loads(said.out)
+    assert [stage["name"] for stage in plan["stages"]] == STAGES
+    train = plan["stages"][5]
     assert train["device"] is None
     assert train["main"] == sum(train["held"].values()) + PROCESS
     # 150 steps of 8: a forget and a retain sample with a gradient, and two answers without.
     assert train["passes"] == 150 * 8 * 4
-    drawn = told["stages"][0]
+    drawn = plan["stages"][0]
     assert drawn["passes"] == (96 + 288) * 16 * 2
     assert drawn["minutes"] > 0
-    assert told["disk"]["mask"] == pytest.approx(7.2e6 / 8, rel=0.05)
+    assert plan["disk"]["mask"] == pytest.approx(7.2e6 / 8, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_a_smaller_memory_makes_smaller_passes_and_no_more_than_it_must() -> Non
 
 def test_what_was_given_is_never_changed_and_the_contradiction_names_both() -> None:
     recipe, planner = demo(data={"drawing": {"batch_size": 48}})
-    given = {"data": {"drawing": {"batch_size": 48}}}
+    explicit = {"data": {"drawing": {"batch_size": 48}}}
     with pytest.raises(ConfigError, match=r"--fit 8gb allows .* --drawing-batch 48 as given"):
-        settle(recipe, planner, PROCESS + 150_000_000, given)
+        settle(recipe, planner, PROCESS + 150_000_000, explicit)
 
 
 def test_what_no_setting_helps_is_refused_by_the_stage_s_name() -> None:
@@ -200,7 +200,7 @@ def test_a_tenth_of_stable_diffusion_1_fits_a_card_of_8_gb() -> None:
     budget = fit.budget_of("8gb", CPU)
     before = planner.bill(recipe)
     assert max(before.device(stage) or 0 for stage in before.stages) > budget.size
-    found = fitted(recipe, {}, planner.bill, budget, CPU)
-    after = planner.bill(found.recipe)
+    fitting = fitted(recipe, {}, planner.bill, budget, CPU)
+    after = planner.bill(fitting.recipe)
     assert max(after.device(stage) or 0 for stage in after.stages) <= budget.size
-    assert found.recipe.saliency.offload
+    assert fitting.recipe.saliency.offload

@@ -157,8 +157,8 @@ def assert_same_run(a: Path, b: Path, base: Path) -> None:
         torch.testing.assert_close(first[name], second[name], rtol=0, atol=1e-4 * moved)
     assert history(a) == [pytest.approx(row, rel=1e-5) for row in history(b)]
     for run in (a, b):
-        kept = outside(load_mask(run / "mask.safetensors").entries)
-        assert_same_bits(unet(run), dict(start), kept)
+        unselected = outside(load_mask(run / "mask.safetensors").entries)
+        assert_same_bits(unet(run), dict(start), unselected)
         assert verify(run).passed
 
 
@@ -172,10 +172,10 @@ def test_two_processes_draw_the_pictures_that_one_draws(
     one: Path, both: tuple[Path, Said], caches: Path
 ) -> None:
     for kind, count in (("pictures", 2), ("latents", 2), ("prompts", 1)):
-        found = {path.name: load_file(path) for path in (caches / "one" / kind).iterdir()}
-        assert len(found) == count
-        assert {path.name for path in (caches / "both" / kind).iterdir()} == set(found)
-        for name, tensors in found.items():
+        entries = {path.name: load_file(path) for path in (caches / "one" / kind).iterdir()}
+        assert len(entries) == count
+        assert {path.name for path in (caches / "both" / kind).iterdir()} == set(entries)
+        for name, tensors in entries.items():
             again = load_file(caches / "both" / kind / name)
             assert all(torch.equal(again[key], value) for key, value in tensors.items())
 
@@ -184,9 +184,9 @@ def test_only_the_first_of_them_speaks(both: tuple[Path, Said]) -> None:
     out, said = both
     assert said.out.count("bit-identical") == 1
     assert said.out.count(str(out / "model")) == 1
-    told = [row.split(":")[0] for row in said.err.splitlines() if " in " in row]
-    assert len(told) == len(set(told))
-    assert "train" in told
+    stages = [row.split(":")[0] for row in said.err.splitlines() if " in " in row]
+    assert len(stages) == len(set(stages))
+    assert "train" in stages
 
 
 @pytest.mark.slow
@@ -221,8 +221,10 @@ def test_a_run_whose_second_process_is_killed_goes_on_alone(
     out = tmp_path / "run"
     said = launch(2, __file__, *line, "--out", out, DIES_AT="1:3:SIGKILL")
     assert said.code != 0
-    (told,) = sentences(said)
-    assert "what was finished is kept: give the same command again, `erase` with --resume" in told
+    (sentence,) = sentences(said)
+    assert (
+        "what was finished is kept: give the same command again, `erase` with --resume" in sentence
+    )
     assert said.err.count("Traceback (most") == 1  # the launcher's report
     assert saved_steps(out) == 2  # save_every is 50: the end itself was the occasion
     assert not list(out.rglob("*.part"))
@@ -238,8 +240,8 @@ def test_a_run_whose_first_process_is_killed_says_so_too(
     out = tmp_path / "run"
     said = launch(2, __file__, *line, "--out", out, DIES_AT="0:3:SIGKILL")
     assert said.code != 0
-    (told,) = sentences(said)
-    assert "what was finished is kept" in told
+    (sentence,) = sentences(said)
+    assert "what was finished is kept" in sentence
     assert said.err.count("Traceback (most") == 1  # the launcher's report
     assert (out / "mask.safetensors").exists()
 

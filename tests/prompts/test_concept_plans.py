@@ -48,8 +48,8 @@ def test_a_style_is_forgotten_with_every_object() -> None:
 
 
 def test_all_other_styles_are_retained_and_prompts_that_leave_it_open_are_not() -> None:
-    kept = [style for style in STYLES if style != "sketch"]
-    shown = {w for obj in OBJECTS for style in kept for w in wordings(obj, style)}
+    others = [style for style in STYLES if style != "sketch"]
+    shown = {w for obj in OBJECTS for style in others for w in wordings(obj, style)}
     assert set(canvas("sketch").retain) == shown
 
 

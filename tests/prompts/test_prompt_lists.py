@@ -79,7 +79,7 @@ def test_a_noun_gets_the_article_it_needs(concept: str, phrase: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "concept", "found"),
+    ("prompt", "concept", "mentioned"),
     [
         ("a photo of a Dog", "dog", True),
         ("two dogs", "dog", True),
@@ -90,8 +90,8 @@ def test_a_noun_gets_the_article_it_needs(concept: str, phrase: str) -> None:
         ("a book on C++, open", "C++", True),
     ],
 )
-def test_a_concept_is_found_as_a_whole_word(prompt: str, concept: str, found: bool) -> None:
-    assert mentions(prompt, concept) is found
+def test_a_concept_is_found_as_a_whole_word(prompt: str, concept: str, mentioned: bool) -> None:
+    assert mentions(prompt, concept) is mentioned
 
 
 def test_swapping_a_noun_puts_its_article_right() -> None:

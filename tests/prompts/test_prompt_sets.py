@@ -112,8 +112,8 @@ def test_further_pictures_of_a_class_have_the_next_seeds() -> None:
     cases = only(load_suite("imagenette", samples=3))
     churches = [case.seed for case in cases if case.labels["class"] == "church"]
     assert (len(cases), churches) == (30, [987, 988, 989])
-    given = only(load_suite("imagenette", seeds=(5, 6)))
-    assert Counter(case.seed for case in given) == {5: 10, 6: 10}
+    further = only(load_suite("imagenette", seeds=(5, 6)))
+    assert Counter(case.seed for case in further) == {5: 10, 6: 10}
 
 
 def test_the_first_picture_starts_from_the_released_script_s_noise() -> None:
@@ -498,8 +498,8 @@ def test_the_command_lists_every_set_with_size_and_wording() -> None:
     lines = run().splitlines()
     assert [line.split()[0] for line in lines] == list(SUITES)
     assert all(SUITES[line.split()[0]].cases in line for line in lines)
-    told = json.loads(run("--json"))
-    assert told["canvas"]["wording"] == "an image of a church in sketch style"
+    suites = json.loads(run("--json"))
+    assert suites["canvas"]["wording"] == "an image of a church in sketch style"
 
 
 def test_the_command_shows_the_first_cases_of_a_set(tmp_path: Path) -> None:
@@ -508,9 +508,9 @@ def test_the_command_shows_the_first_cases_of_a_set(tmp_path: Path) -> None:
         "A Architectures image in Abstractionism style.\n"
     )
     path = write(tmp_path, i2p_table("hub"))
-    told = json.loads(run("i2p", "--prompts", path, "--category", "hate", "--json"))
-    assert (told["suite"], told["source"], told["heads"]) == ("i2p", str(path), [])
-    assert [case["case"] for case in told["cases"]] == ["2", "3"]
+    listing = json.loads(run("i2p", "--prompts", path, "--category", "hate", "--json"))
+    assert (listing["suite"], listing["source"], listing["heads"]) == ("i2p", str(path), [])
+    assert [case["case"] for case in listing["cases"]] == ["2", "3"]
     assert len(run("canvas").splitlines()) == 5
     assert "seed 7" in run("imagenette", "--seeds", "7-9", "--limit", 1)
 

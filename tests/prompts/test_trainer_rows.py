@@ -134,10 +134,10 @@ def test_a_malformed_toml_file_is_refused_in_a_sentence(
     text: str, words: str, tmp_path: Path
 ) -> None:
     path = written(tmp_path, text)
-    with pytest.raises(PromptError, match=words) as told:
+    with pytest.raises(PromptError, match=words) as failure:
         read_rows(path)
-    assert str(path) in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(path) in str(failure.value)
+    assert "\n" not in str(failure.value)
 
 
 @pytest.mark.parametrize(
@@ -158,9 +158,9 @@ def test_a_malformed_toml_file_is_refused_in_a_sentence(
 def test_a_malformed_yaml_file_is_refused_in_a_sentence(
     text: str, words: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(PromptError, match=words) as told:
+    with pytest.raises(PromptError, match=words) as failure:
         read_rows(written(tmp_path, text, "rows.yml"))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(failure.value)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -32,10 +32,10 @@ def test_letters_that_look_alike_are_other_letters() -> None:
 
 
 def test_wordings_of_a_thing_have_every_kind_once_and_never_a_plain_prompt() -> None:
-    found = wordings("church", "thing", ["a castle"])
-    prompts = [phrase.prompt for phrase in found]
+    phrases = wordings("church", "thing", ["a castle"])
+    prompts = [phrase.prompt for phrase in phrases]
     assert len(prompts) == len(set(prompts))
-    kinds = {phrase.kind.partition(" ")[0] for phrase in found}
+    kinds = {phrase.kind.partition(" ")[0] for phrase in phrases}
     assert {"synonym", "subclass", "superclass", "indirect", "language", "typo"} <= kinds
     assert {"look-alike", "cut", "form", "composition", "style"} <= kinds
     assert "an image of a church" not in prompts
@@ -53,14 +53,14 @@ def test_a_plural_is_spelled_as_english_has_it() -> None:
 
 
 def test_a_concept_of_no_list_still_has_templates() -> None:
-    found = wordings("a red bicycle", "thing")
-    assert Phrase("form", "a close-up of a red bicycle") in found
-    assert not any(phrase.kind == "synonym" for phrase in found)
+    phrases = wordings("a red bicycle", "thing")
+    assert Phrase("form", "a close-up of a red bicycle") in phrases
+    assert not any(phrase.kind == "synonym" for phrase in phrases)
 
 
 def test_wordings_of_a_style_are_drawn_with_subjects() -> None:
-    found = wordings("Van Gogh style", "style")
-    assert Phrase("form", "a dog drawn like a Van Gogh") in found
+    phrases = wordings("Van Gogh style", "style")
+    assert Phrase("form", "a dog drawn like a Van Gogh") in phrases
 
 
 def test_a_users_table_is_read_with_its_kinds(tmp_path: Path) -> None:
