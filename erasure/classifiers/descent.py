@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 import torch
@@ -15,9 +16,9 @@ from erasure.errors import ConfigError, TrainingError
 from erasure.masks.masks import SaliencyMask
 from erasure.seeds import seeded_torch
 from erasure.training.clock import cosine, stairs
+from erasure.training.loop import Ready, train
 from erasure.training.optimizers import make_optimizer, require_optimizer
 from erasure.training.step import Step
-from erasure.training.update import take_step
 
 SCHEDULES: Final = ("constant", "cosine", "step")
 
@@ -52,7 +53,7 @@ class Descent:
 
     def optimizer_of(self, weights: MovingWeights) -> torch.optim.Optimizer:
         """A fresh optimiser of these weights."""
-        return make_optimizer(self, weights.tensors.values(), self.lr)
+        return make_optimizer(self, weights.vectors.values(), self.lr)
 
 
 Losses = Callable[[int], Iterator[Tensor]]
@@ -94,7 +95,6 @@ def descend(
     def next_loss(stream: Iterator[Tensor]) -> float | None:
         """The loss of the next batch, its gradient in place; None at the end of the epoch."""
         training_mode(model, batchnorm)
-        optimizer.zero_grad()
         with seeded_torch(weights.device, seed, "step", len(history)), _one_sample_said():
             loss = next(stream, None)
             if loss is None:
@@ -102,28 +102,23 @@ def descend(
             torch.autograd.backward(loss)
         return float(loss.detach())
 
-    try:
-        yield from tuple(history)
+    def ready() -> Iterator[Ready]:
+        """The batches that remain, by epochs; each whole epoch is kept."""
         for epoch in range(history[-1].epoch if history else 0, settings.epochs):
             stream = losses(epoch)
             while (loss := next_loss(stream)) is not None:
-                index = len(history) + 1
-                take_step(
-                    optimizer,
-                    weights.tensors.values(),
-                    index=index,
-                    loss=loss,
-                    rate=settings.rate(epoch),
-                    remedy="lower lr, or look for NaN in the data and the weights",
-                )
-                with torch.no_grad():
-                    if after_step is not None:
-                        after_step(weights.tensors, epoch)
-                    weights.write_back()
-                history.append(Step(index, loss, epoch=epoch + 1))
-                yield history[-1]
+                step = Step(len(history) + 1, loss, epoch=epoch + 1)
+                after = partial(after_step, weights.vectors, epoch) if after_step else None
+                yield Ready(step, settings.rate(epoch), after)
             if progress is not None:
                 progress.save(weights, model, optimizer, history)
+
+    remedy = "lower lr, or look for NaN in the data and the weights"
+    try:
+        yield from tuple(history)
+        for step in train(weights, optimizer, ready(), remedy=remedy):
+            history.append(step)
+            yield step
     finally:
         weights.release()
 

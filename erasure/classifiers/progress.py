@@ -2,13 +2,13 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from erasure.classifiers.weights import MovingWeights
 from erasure.errors import TrainingError
@@ -43,6 +43,27 @@ def run_hash(model: nn.Module, *words: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningStatistics:
+    """The buffers of a model, such as those of BatchNorm, which move beside its weights."""
+
+    model: nn.Module
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a state must hold of them."""
+        return {f"buffer.{name}": value.detach() for name, value in self.model.named_buffers()}
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take them out of a state.
+
+        Raises:
+            KeyError, RuntimeError: the state is of another model.
+        """
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(tensors[f"buffer.{name}"])
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """A file that holds the last whole epoch of a run."""
 
@@ -58,8 +79,8 @@ class Progress:
         history: Sequence[Step],
     ) -> None:
         """Write values, running statistics, the optimiser's state and the history, atomically."""
-        tensors = state_tensors(weights.tensors, optimizer, history, _COLUMNS)
-        tensors |= {f"buffer.{name}": value.detach() for name, value in model.named_buffers()}
+        beside = (RunningStatistics(model),)
+        tensors = state_tensors(weights.vectors, optimizer, history, _COLUMNS, beside)
         save_run(self.path, tensors, kind=FORMAT, run=self.run)
 
     @torch.no_grad()
@@ -75,8 +96,7 @@ class Progress:
             return []
         tensors, _ = load_run(self.path, kind=FORMAT, run=self.run)
         with fitting(self.path):
-            history = restore(tensors, weights.tensors, optimizer, _COLUMNS)
-            for name, buffer in model.named_buffers():
-                buffer.copy_(tensors[f"buffer.{name}"])
+            beside = (RunningStatistics(model),)
+            history = restore(tensors, weights.vectors, optimizer, _COLUMNS, beside)
             weights.write_back()
         return history

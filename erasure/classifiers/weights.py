@@ -90,7 +90,7 @@ class MovingWeights:
             self._selected = SelectedWeights(model, mask.entries)
             own = self._selected.vectors
         further = {} if extra is None else dict(extra.named_parameters())
-        self.tensors: dict[str, nn.Parameter] = {
+        self.vectors: dict[str, nn.Parameter] = {
             **own,
             **{f"extra.{name}": parameter for name, parameter in further.items()},
         }
@@ -98,7 +98,7 @@ class MovingWeights:
     @property
     def device(self) -> torch.device:
         """Where they are."""
-        return next(iter(self.tensors.values())).device
+        return next(iter(self.vectors.values())).device
 
     def write_back(self) -> None:
         """Let the model have the values, after each change of them."""
@@ -107,7 +107,7 @@ class MovingWeights:
 
     def release(self) -> None:
         """Let go of the model and its gradients; it keeps its values."""
-        for tensor in self.tensors.values():
+        for tensor in self.vectors.values():
             tensor.grad = None
         if self._selected is not None:
             self._selected.release()

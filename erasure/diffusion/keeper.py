@@ -8,9 +8,10 @@ from typing import Any
 from erasure.memory import is_out_of_memory
 from erasure.storage.state_file import is_kept, settle
 from erasure.team import Team, require_same
+from erasure.training.state_tensors import Beside
 from erasure.training.step import Step
 from erasure.training.trainer import MaskedTrainer
-from erasure.training.training_state import Beside, load_state, save_state
+from erasure.training.training_state import load_state, save_state
 
 
 @dataclass(slots=True)

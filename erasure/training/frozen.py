@@ -59,9 +59,22 @@ class FrozenDenoiser:
 
     @property
     def average(self) -> Mapping[str, Tensor]:
-        """The moving average of each selected vector, to be read and restored; empty where the
-        values stay the base's."""
+        """The moving average of each selected vector; empty where the values stay the base's."""
         return self._base if self._base is not None and self._decay < 1 else {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a state must hold of it: the average."""
+        return {f"average.{name}": value for name, value in self.average.items()}
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the average out of a state.
+
+        Raises:
+            KeyError: the state has none.
+        """
+        for name, value in self.average.items():
+            value.copy_(tensors[f"average.{name}"])
 
     @torch.no_grad()
     def follow(self) -> None:

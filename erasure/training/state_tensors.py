@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,24 +12,44 @@ from erasure.errors import TrainingError
 from erasure.training.step import Step, as_rows, of_rows
 
 
+class Beside(Protocol):
+    """What is remembered beside the vectors of a training, under names of its own."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """What to save."""
+        ...
+
+    def restore(self, tensors: Mapping[str, Tensor], /) -> None:
+        """Take it out of all tensors of a state.
+
+        Raises:
+            KeyError, ValueError: they are not of such a run.
+        """
+        ...
+
+
 def state_tensors(
     vectors: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
     history: Sequence[Step],
     columns: Sequence[str],
+    beside: Sequence[Beside] = (),
 ) -> dict[str, Tensor]:
     """All that a training needs to go on as if it had not been cut.
 
     Args:
         vectors: what the optimiser moves, in its order.
         columns: the fields of a step that this training fills.
+        beside: what else it needs.
 
     Returns:
         `value.NAME`, `optimizer.KEY.NAME` for each entry of the optimiser's state, and `history`,
-        (steps, columns).
+        (steps, columns); and what is beside.
     """
     tensors = {f"value.{name}": vector.detach() for name, vector in vectors.items()}
     tensors |= dict(_moments(vectors, optimizer))
+    for other in beside:
+        tensors |= other.tensors()
     return tensors | {"history": as_rows(history, columns)}
 
 
@@ -39,6 +59,7 @@ def restore(
     vectors: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
     columns: Sequence[str],
+    beside: Sequence[Beside] = (),
 ) -> list[Step]:
     """Put a fresh training where `state_tensors` was taken; returns its steps until then.
 
@@ -53,6 +74,8 @@ def restore(
         if own:
             states[index] = {key: _plain(tensors[f"optimizer.{key}.{name}"]) for key in own}
     optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
+    for other in beside:
+        other.restore(tensors)
     return of_rows(tensors["history"], columns)
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Literal, Protocol, TypeVar
 
 import torch
@@ -24,6 +25,7 @@ from erasure.memory import memory_errors
 from erasure.team import ALONE, Team, share_of
 from erasure.training.clock import cosine, warming
 from erasure.training.frozen import FrozenDenoiser
+from erasure.training.loop import Ready, train
 from erasure.training.low_rank import LowRank, LowRankWeights
 from erasure.training.optimizers import make_optimizer, require_optimizer
 from erasure.training.selected import SelectedWeights
@@ -31,7 +33,6 @@ from erasure.training.split import Combine, SplitGradients
 from erasure.training.step import Step
 from erasure.training.trainables import Trainables
 from erasure.training.unseen import InTraining
-from erasure.training.update import take_step
 from erasure.work import Counted, Tally, Work
 
 
@@ -273,31 +274,30 @@ class MaskedTrainer(Generic[B]):
             TrainingError: the loss or a gradient is not finite, the passes do not fit into the
                 memory, or another process is gone; no weight has moved in that step.
         """
-        while self.done < self.config.steps:
-            yield self._step(self.done)
-
-    def _step(self, index: int) -> Step:
-        config = self.config
-        self.optimizer.zero_grad(set_to_none=True)
-        # What fails below may leave half a step: it must not look like a step that was not taken.
-        with memory_errors(f"in step {index + 1} of {config.steps}"):
-            forget, retain, work = self._accumulate(index)
-        step = Step(index + 1, forget + retain, forget, retain)
-        take_step(
+        return train(
+            self.selected,
             self.optimizer,
-            self.selected.vectors.values(),
-            index=step.index,
-            loss=step.loss,
-            rate=config.rate(index),
+            self._ready(),
             remedy="lower learning_rate, bound the ascent, or use fp32",
-            clip_norm=config.clip_norm,
+            clip_norm=self.config.clip_norm,
         )
-        self.selected.write_back()
+
+    def _ready(self) -> Iterator[Ready]:
+        """The batches that remain, by steps."""
+        config = self.config
+        while (index := self.done) < config.steps:
+            # What fails here may leave half a step: it must not look like one that was not taken.
+            with memory_errors(f"in step {index + 1} of {config.steps}"):
+                forget, retain, work = self._accumulate(index)
+            step = Step(index + 1, forget + retain, forget, retain)
+            yield Ready(step, config.rate(index), partial(self._taken, work))
+
+    def _taken(self, work: Work) -> None:
+        """Count a step that the vectors have moved by."""
         self.frozen.follow()
-        self.done = index + 1
+        self.done += 1
         if self.work is not None:
             self.work += work
-        return step
 
     def _accumulate(self, index: int) -> tuple[float, float, Work]:
         """Gradients, losses (forget and retain) and the work of one batch of the whole team.

@@ -1,14 +1,12 @@
 """Save and restore a run, so that a resumed one ends with the same bytes as an unbroken one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
-
-from torch import Tensor
+from typing import Any, Final
 
 from erasure.storage.state_file import before, load_last, save_run
-from erasure.training.state_tensors import fitting, restore, state_tensors
+from erasure.training.state_tensors import Beside, fitting, restore, state_tensors
 from erasure.training.step import Step
 from erasure.training.trainer import MaskedTrainer
 from erasure.work import Work
@@ -24,22 +22,6 @@ class Resumed:
     history: list[Step]
     file: Path
     """Which state it was: that of the last save, or the one before. `settle` makes it the last."""
-
-
-class Beside(Protocol):
-    """What is remembered beside a trainer, under names of its own."""
-
-    def tensors(self) -> Mapping[str, Tensor]:
-        """What to save."""
-        ...
-
-    def restore(self, tensors: Mapping[str, Tensor], /) -> None:
-        """Take it out of all tensors of a state.
-
-        Raises:
-            KeyError, ValueError: they are not of such a run.
-        """
-        ...
 
 
 def save_state(
@@ -60,12 +42,10 @@ def save_state(
         beside: what else a resumed run needs.
     """
     vectors = trainer.selected.vectors
-    tensors = state_tensors(vectors, trainer.optimizer, history, _COLUMNS)
-    tensors |= {f"average.{name}": value for name, value in trainer.frozen.average.items()}
+    others = (trainer.frozen, *beside)
+    tensors = state_tensors(vectors, trainer.optimizer, history, _COLUMNS, others)
     if trainer.work is not None:
         tensors["work"] = trainer.work.row()
-    for other in beside:
-        tensors |= other.tensors()
     keep, done = before(path), str(trainer.done)
     save_run(path, tensors, kind=FORMAT, run=run, keep=keep, done=done)
 
@@ -86,13 +66,10 @@ def load_state(
     )
     with fitting(state.file):
         vectors = trainer.selected.vectors
-        history = restore(state.tensors, vectors, trainer.optimizer, _COLUMNS)
-        for name, value in trainer.frozen.average.items():
-            value.copy_(state.tensors[f"average.{name}"])
+        others = (trainer.frozen, *beside)
+        history = restore(state.tensors, vectors, trainer.optimizer, _COLUMNS, others)
         counts = state.tensors.get("work")  # versions before did not count
         trainer.work = None if counts is None else Work.of_row(counts)
-        for other in beside:
-            other.restore(state.tensors)
         trainer.selected.write_back()
         trainer.done = int(state.metadata["done"])
         if trainer.done < 0:

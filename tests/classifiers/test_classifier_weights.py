@@ -70,9 +70,9 @@ def test_a_part_beside_the_model_moves_whole_whatever_the_mask() -> None:
     chosen = torch.zeros((3, 4), dtype=torch.bool)
     chosen[0, :2] = True
     weights = MovingWeights(model, SaliencyMask({"weight": chosen}), beside)
-    shapes = {name: tuple(tensor.shape) for name, tensor in weights.tensors.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.vectors.items()}
     assert shapes == {"weight": (2,), "extra.weight": (1, 2), "extra.bias": (1,)}
-    assert float(gradient_norm(weights.tensors.values())) == 0
+    assert float(gradient_norm(weights.vectors.values())) == 0
 
 
 def test_assigning_writes_selected_entries_alone() -> None:

@@ -1,6 +1,7 @@
 """The optimisers, the clock, the steps and the states that both halves train with."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from erasure.classifiers.weights import MovingWeights
 from erasure.errors import ConfigError, TrainingError
 from erasure.methods import SalUn
 from erasure.training.clock import cosine, stairs, warming
+from erasure.training.loop import Ready, train
 from erasure.training.optimizers import OPTIMIZERS
 from erasure.training.step import Step, as_rows, of_rows
 from erasure.training.trainer import MaskedTrainer, TrainConfig
@@ -85,6 +87,57 @@ def test_a_step_is_clipped_to_the_norm_of_all_gradients_together() -> None:
     )
 
 
+class Written:
+    """A weight beside a network that shows what the loop does, and when."""
+
+    def __init__(self) -> None:
+        self.vectors = {"w": nn.Parameter(torch.zeros(1))}
+        self.events: list[str] = []
+
+    @property
+    def value(self) -> float:
+        return float(self.vectors["w"].detach())
+
+    def write_back(self) -> None:
+        self.events.append(f"the network has {self.value:g}")
+
+    def batches(self, *losses: float) -> Iterator[Ready]:
+        for index, loss in enumerate(losses, 1):
+            assert self.vectors["w"].grad is None
+            self.vectors["w"].grad = torch.full((1,), loss)
+            self.events.append(f"gradient of batch {index}")
+            yield Ready(Step(index, loss), rate=0.5, taken=self.taken)
+        self.events.append("all batches are over")
+
+    def taken(self) -> None:
+        self.events.append(f"the weight is {self.value:g}")
+        with torch.no_grad():
+            self.vectors["w"].mul_(10)
+
+
+def test_the_loop_takes_a_batch_moves_by_it_and_waits_to_be_asked() -> None:
+    moving = Written()
+    optimizer = torch.optim.SGD(moving.vectors.values(), lr=9.0)
+    steps = train(moving, optimizer, moving.batches(2.0, 4.0), remedy="")
+    assert moving.events == []
+    assert next(steps) == Step(1, 2.0)
+    first = ["gradient of batch 1", "the weight is -1", "the network has -10"]
+    assert moving.events == first
+    assert list(steps) == [Step(2, 4.0)]
+    second = ["gradient of batch 2", "the weight is -12", "the network has -120"]
+    assert moving.events == [*first, *second, "all batches are over"]
+
+
+def test_a_batch_that_is_not_finite_ends_the_loop_before_anything_is_told() -> None:
+    moving = Written()
+    optimizer = torch.optim.SGD(moving.vectors.values(), lr=9.0)
+    steps = train(moving, optimizer, moving.batches(math.nan), remedy="try less")
+    with pytest.raises(TrainingError, match=r"step 1: the loss is nan .* try less"):
+        next(steps)
+    assert moving.events == ["gradient of batch 1"]
+    assert moving.value == 0
+
+
 def test_the_steps_of_both_halves_survive_a_state_file() -> None:
     both = [Step(1, 0.5, 0.2, 0.3), Step(2, 0.25, 0.0, 0.25)]
     columns = ("index", "loss", "forget", "retain")
@@ -113,11 +166,11 @@ def test_states_of_both_halves_hold_their_tensors_under_the_same_names(tmp_path:
     model = CASES["mlp"].model()
     weights = MovingWeights(model)
     optimizer = Descent().optimizer_of(weights)
-    for tensor in weights.tensors.values():
+    for tensor in weights.vectors.values():
         tensor.grad = torch.ones_like(tensor)
     optimizer.step()
     Progress(tmp_path / "two", "run").save(weights, model, optimizer, [Step(1, 0.5, epoch=1)])
-    for file, names in (("one", trainer.selected.vectors), ("two", weights.tensors)):
+    for file, names in (("one", trainer.selected.vectors), ("two", weights.vectors)):
         wanted = {
             f"{what}.{name}" for name in names for what in ("value", "optimizer.momentum_buffer")
         }

@@ -98,7 +98,7 @@ def train_privately(
     inner = recipe.optimizer_of(weights)
     history = [] if progress is None else progress.load(weights, model, inner)
     yield from tuple(history)
-    device = next(iter(weights.tensors.values())).device
+    device = next(iter(weights.vectors.values())).device
     samples = replace(points.samples, device=device)
     wrapped, optimizer, layouts = _wrapped(model, inner, noise, clip, sampling)
     checked = False
@@ -234,7 +234,7 @@ def _require_sums(parameters: Sequence[tuple[str, nn.Parameter]]) -> None:
 def _unwrap(wrapped: Any, weights: MovingWeights) -> None:  # noqa: ANN401
     """Leave the model as a plain one."""
     wrapped.remove_hooks()
-    for parameter in weights.tensors.values():
+    for parameter in weights.vectors.values():
         for name in ("grad_sample", "summed_grad", "_forward_counter", "_current_grad_sample"):
             if hasattr(parameter, name):
                 delattr(parameter, name)
