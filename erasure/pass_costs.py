@@ -99,7 +99,9 @@ def _network_cost(
 
     live, flops = _forward(run, parameters.values())
     saved = _Saved(parameters.values())
-    network.enable_gradient_checkpointing(saved.block)
+    recompute = getattr(network, "enable_gradient_checkpointing", None)
+    if recompute is not None:  # a network without it keeps all that it computes
+        recompute(saved.block)
     network.train()  # diffusers checkpoints only then
     with torch.autograd.graph.saved_tensors_hooks(saved.note, _never), _FusedAttention():
         error = F.mse_loss(run(), torch.empty_like(x_t))

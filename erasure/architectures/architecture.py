@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from erasure.architectures.layer_names import LayerNames
 from erasure.architectures.lora_names import LoraNames
 from erasure.architectures.scopes import Predicate, in_scope
+from erasure.architectures.single_files import SILENT, SingleFiles
 from erasure.architectures.text.text_encoders import TokenIds
 from erasure.checkpoints.layout.renaming import Convert
 from erasure.diffusion.denoiser import Condition, Denoiser
@@ -159,9 +160,8 @@ class Architecture:
     prefix."""
     modelspec: Mapping[str, str]
     """`prediction_type` -> `modelspec.architecture`."""
-    marked: Literal["keys", "bias", "nothing"]
-    """Where ComfyUI looks in a single file for what the model predicts: at empty tensors, at the
-    spread of one bias, or nowhere, as it knows one answer."""
+    files: SingleFiles = SILENT
+    """What its single files tell of how a model was trained, and what they cannot tell."""
     implementation: str = "sgm"
     """`modelspec.implementation`."""
     first_weight: str

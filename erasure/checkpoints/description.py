@@ -51,6 +51,10 @@ class Description:
         """Give the same with these configs of components, in the place of those it has."""
         return replace(self, components={**self.components, **components})
 
+    def predicting(self, prediction: str) -> "Description":
+        """Give the same with a scheduler of that `prediction_type`."""
+        return replace(self, scheduler={**self.scheduler, "prediction_type": prediction})
+
     def lacking(self, component: str) -> "Description":
         """Give the same without the config and the vocabulary of a component."""
         tokenizer = component.replace(_TEXT_ENCODER, TOKENIZER)
@@ -148,28 +152,35 @@ def has_component(model_index: Mapping[str, Any], name: str) -> bool:
     return isinstance(entry, list) and None not in entry
 
 
-def shipped_description(key: str, *, prediction_type: str | None = None) -> Description:
+def is_shipped(key: str) -> bool:
+    """Whether configs of that family come with this package."""
+    return (_SHIPPED / key).is_dir()
+
+
+def shipped_description(key: str) -> Description:
     """The configs of the published checkpoints, without a vocabulary.
 
     Args:
         key: of a family, such as `sd1`.
-        prediction_type: None keeps the family's own. SD 2 with `epsilon` is the 512-pixel base.
+
+    Raises:
+        CheckpointError: there are none of that family.
     """
+    if not is_shipped(key):
+        raise CheckpointError(
+            f"no configs of {key} come with this package; give --config FOLDER, a diffusers folder "
+            "of the same model"
+        )
     folder = _SHIPPED / key
     names = [name for name in read_model_index(folder) if (folder / config_file(name)).is_file()]
     components = [name for name in names if name not in _FILES]
-    shipped = replace(read_description(folder, components), vocabularies={})
-    if prediction_type in (None, shipped.prediction_type):
-        return shipped
-    scheduler = {**shipped.scheduler, "prediction_type": prediction_type}
-    if key == "sd2" and prediction_type == "epsilon":
-        shipped = shipped.having(unet={**shipped.components["unet"], "sample_size": 64})
-    return replace(shipped, scheduler=scheduler)
+    return replace(read_description(folder, components), vocabularies={})
 
 
 def shipped_tokenizer_settings(key: str, tokenizer: str = "tokenizer") -> dict[str, bytes]:
-    """The settings of one tokenizer that go with CLIP's vocabulary."""
-    return _read_files(_SHIPPED / key / tokenizer, _SHIPPED)
+    """The settings of one tokenizer that go with CLIP's vocabulary; none of a family whose configs
+    do not come with this package."""
+    return {} if not is_shipped(key) else _read_files(_SHIPPED / key / tokenizer, _SHIPPED)
 
 
 def read_config(path: Path, root: Path) -> dict[str, Any]:

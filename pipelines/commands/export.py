@@ -78,7 +78,6 @@ def export(
 
     import torch
 
-    from erasure.checkpoints.facts.other_readers import misread_by
     from erasure.checkpoints.writing.card import model_card
     from erasure.checkpoints.writing.folder import write_folder
     from erasure.checkpoints.writing.modelspec import ModelSpec
@@ -121,7 +120,7 @@ def export(
         card = model_card(made, base=edits[0].base or checkpoint.name) if made and edits else None
         written = write_folder(checkpoint, out, dtype=kind, card=card, force=force)
     else:
-        misread = misread_by(checkpoint, dtype=kind)
+        misread = checkpoint.architecture.files.misread(checkpoint, dtype=kind)
         spec = ModelSpec(title=title) if title else None
         written = write_single_file(checkpoint, out, dtype=kind, spec=spec, force=force)
     notice([f"notice: {sentence}" for sentence in misread])

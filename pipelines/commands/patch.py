@@ -202,14 +202,14 @@ def _write(
     *,
     force: bool,
 ) -> "Written":
-    from erasure.checkpoints.facts.other_readers import misread_by
     from erasure.checkpoints.writing.card import model_card
     from erasure.checkpoints.writing.folder import write_folder
     from erasure.checkpoints.writing.single_file import write_single_file
     from pipelines.run.model_facts import notice
 
     if to == "single-file":
-        notice([f"notice: {sentence}" for sentence in misread_by(checkpoint)])
+        misread = checkpoint.architecture.files.misread(checkpoint)
+        notice([f"notice: {sentence}" for sentence in misread])
         return write_single_file(checkpoint, out, provenance=provenance, force=force)
     edits = provenance.edits if provenance else ()
     base = edits[0].base if edits else ""

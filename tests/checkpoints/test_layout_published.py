@@ -12,7 +12,9 @@ from torch import Tensor
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
+from erasure.checkpoints.reading.published import published_description
 from erasure.checkpoints.reading.recognise import family_of_folder
+from erasure.diffusion.schedule import Prediction
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -94,9 +96,9 @@ def test_there_and_back_covers_the_optional_tensors_too(key: str) -> None:
     ],
 )
 def test_the_shipped_configs_are_those_of_the_published_models(
-    key: str, prediction_type: str, resolution: int
+    key: str, prediction_type: Prediction, resolution: int
 ) -> None:
-    shipped = shipped_description(key, prediction_type=prediction_type)
+    shipped = published_description(ARCHITECTURES[key], prediction_type)
     assert shipped.prediction_type == prediction_type
     assert ARCHITECTURES[key].own_size(shipped) == (resolution, resolution)
     assert shipped.vocabularies == {}

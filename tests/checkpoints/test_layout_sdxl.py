@@ -20,6 +20,7 @@ from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
 from erasure.checkpoints.layout import clip
+from erasure.checkpoints.reading.published import published_description
 from erasure.checkpoints.reading.recognise import family_of_file, family_of_folder
 from erasure.errors import CheckpointError
 
@@ -98,7 +99,7 @@ def test_the_shipped_configs_are_those_of_the_published_model() -> None:
         "gelu",
     ]
     assert family_of_folder(shipped.model_index, shipped.components, Path()) is SDXL
-    velocity = shipped_description("sdxl", prediction_type="v_prediction")
+    velocity = published_description(SDXL, "v_prediction")
     assert SDXL.own_size(velocity) == (1024, 1024)
     assert ARCHITECTURES["sdxl"] is SDXL
 

@@ -16,7 +16,6 @@ from erasure.architectures.unet.sdxl import SDXL
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
-from erasure.checkpoints.facts.other_readers import misread_by
 
 BIAS = "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias"
 V_LINE = "predicts v (from its key v_pred)"
@@ -118,6 +117,14 @@ def test_a_prediction_that_the_file_denies_is_refused_by_every_command(
 
 
 # What others will take it for
+
+
+def misread_by(
+    checkpoint: Checkpoint,
+    network: dict[str, torch.Tensor] | None = None,
+    dtype: torch.dtype | None = None,
+) -> tuple[str, ...]:
+    return checkpoint.architecture.files.misread(checkpoint, network, dtype)
 
 
 def of(

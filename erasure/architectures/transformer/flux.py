@@ -19,6 +19,7 @@ from erasure.architectures.text.clip_towers import build_tokenizer, build_tower
 from erasure.architectures.text.joint_encoders import POOLED, FluxText
 from erasure.architectures.text.t5_tower import build_t5, build_t5_tokenizer
 from erasure.architectures.transformer import flow
+from erasure.architectures.transformer.flow_files import FlowFiles
 from erasure.architectures.transformer.names import JOINT_LAYERS
 from erasure.architectures.transformer.packing import packed, patch_places, unpacked
 from erasure.architectures.transformer.scopes import (
@@ -243,7 +244,7 @@ FLUX_DEV: Final = Architecture(
     file_parts=(MAIN,),
     modelspec={"flow": "flux-1-dev"},
     implementation="https://github.com/black-forest-labs/flux",
-    marked="nothing",
+    files=FlowFiles(),
     first_weight="guidance_in.in_layer.weight",
     suits=_is_dev,
     check_configs=partial(_check_configs, title=_TITLE),

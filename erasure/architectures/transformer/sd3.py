@@ -19,6 +19,7 @@ from erasure.architectures.text.clip_towers import build_tokenizer, build_tower
 from erasure.architectures.text.joint_encoders import POOLED, Sd3Text
 from erasure.architectures.text.t5_tower import build_t5, build_t5_tokenizer
 from erasure.architectures.transformer import flow
+from erasure.architectures.transformer.flow_files import FlowFiles
 from erasure.architectures.transformer.names import JOINT_LAYERS
 from erasure.architectures.transformer.scopes import (
     JOINT_DEFAULTS,
@@ -223,7 +224,7 @@ SD3: Final = Architecture(
     file_parts=(MAIN, "vae"),
     modelspec={"flow": "stable-diffusion-3-m"},
     implementation="https://github.com/Stability-AI/generative-models",
-    marked="nothing",
+    files=FlowFiles(),
     first_weight=_FIRST,
     suits=lambda configs: True,  # the others of its pipeline are asked first
     check_configs=partial(_check_configs, title=_TITLE),

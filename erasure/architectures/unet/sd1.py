@@ -9,6 +9,7 @@ from erasure.architectures.autoencoder import build_autoencoder, latent_shape
 from erasure.architectures.lora_names import LoraNames
 from erasure.architectures.text.clip_towers import build_tokenizers
 from erasure.architectures.unet import stable_diffusion as sd
+from erasure.architectures.unet.beta_files import BetaFiles
 from erasure.architectures.unet.names import UNET_LAYERS
 from erasure.architectures.unet.network import UNetDenoiser, build_unet, sample
 from erasure.architectures.unet.scopes import UNET_SCOPES
@@ -34,7 +35,7 @@ SD1: Final = Architecture(
     main="unet",
     parts=(sd.UNET, sd.VAE, sd.CLIP),
     modelspec={"epsilon": "stable-diffusion-v1", "v_prediction": "stable-diffusion-v1"},
-    marked="nothing",
+    files=BetaFiles(comfyui="nothing"),
     first_weight=FIRST_CONVOLUTION,
     suits=_suits,
     check_configs=partial(sd.check_configs, title=_TITLE),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from erasure.architectures.lora_names import LoraNames
 from erasure.architectures.unet import stable_diffusion as sd
+from erasure.architectures.unet.beta_files import BetaFiles
 from erasure.architectures.unet.sd1 import SD1
 
 _TITLE: Final = "Stable Diffusion 2.x"
@@ -26,7 +27,7 @@ SD2: Final = replace(
         "epsilon": "stable-diffusion-v2-512",
         "v_prediction": "stable-diffusion-v2-768-v",
     },
-    marked="bias",
+    files=BetaFiles(comfyui="bias", smaller=64),
     suits=_suits,
     check_configs=partial(sd.check_configs, title=_TITLE),
     lora=LoraNames(

@@ -12,6 +12,7 @@ from erasure.architectures.lora_names import LoraNames
 from erasure.architectures.text.clip_towers import build_tokenizer, build_tower, projected_clip_of
 from erasure.architectures.text.text_encoders import POOLED, TIME_IDS, TextEncoderPair, with_size
 from erasure.architectures.unet import stable_diffusion as sd
+from erasure.architectures.unet.beta_files import BetaFiles
 from erasure.architectures.unet.network import UNetDenoiser, sample
 from erasure.architectures.unet.sd1 import SD1
 from erasure.checkpoints.checks.config_limits import whole_number
@@ -88,7 +89,7 @@ SDXL: Final = replace(
         ),
     ),
     modelspec=dict.fromkeys(("epsilon", "v_prediction"), "stable-diffusion-xl-v1-base"),
-    marked="keys",
+    files=BetaFiles(comfyui="keys"),
     suits=lambda configs: True,  # no other has its pipeline
     check_configs=partial(sd.check_configs, title=_TITLE, addition="text_time", statistics=True),
     check_weights=partial(sd.check_weights, labels=True),

@@ -1,6 +1,6 @@
 """Read an original single file: find its family and configs, check it, give it diffusers names."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from erasure.checkpoints.checks.config_limits import require_plausible
 from erasure.checkpoints.checks.plain import require_plain
 from erasure.checkpoints.checks.quantised import plain_weights, refuse_gguf, refuse_quantised
 from erasure.checkpoints.checks.unplaced import note_on_rest, unplaced
-from erasure.checkpoints.description import Description, shipped_description
+from erasure.checkpoints.description import Description
 from erasure.checkpoints.expected_weights import expected_weights
 from erasure.checkpoints.facts.given_vae import GivenVae
 from erasure.checkpoints.facts.ldm_config import read_beside
@@ -24,13 +24,14 @@ from erasure.checkpoints.facts.training_kind import SchedulerSource, TrainingKin
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading import embedded
 from erasure.checkpoints.reading.checking import require_names, require_no_more, require_shapes
+from erasure.checkpoints.reading.published import published_for
 from erasure.checkpoints.reading.reading_folder import (
     describe_folder,
     has_component_weights,
     settled,
     take_component,
 )
-from erasure.checkpoints.reading.recognise import family_of_file, seems_velocity
+from erasure.checkpoints.reading.recognise import family_of_file
 from erasure.checkpoints.reading.vocabulary import with_clip_vocabulary
 from erasure.diffusion.schedule import Prediction
 from erasure.errors import CONFIG, VAE, CheckpointError
@@ -189,7 +190,7 @@ def _describe(
             description = embedded_description
         else:
             name = f"the published config of {family.title}, as the file does not say"
-            description, guess = _published(family, file, statements, prediction)
+            description, guess = published_for(family, file.tensors, statements, prediction)
     source = SchedulerSource(
         config=description.scheduler,
         model_index=description.model_index,
@@ -215,25 +216,6 @@ def _statements(path: Path, file: TensorFile) -> list[Statement]:
     spoken = from_keys(file.tensors, str(path)) + from_header(file.metadata, str(path))
     neighbour = read_beside(path)
     return spoken if neighbour is None else [*spoken, neighbour]
-
-
-def _published(
-    family: Architecture,
-    file: TensorFile,
-    statements: Sequence[Statement],
-    prediction: Prediction | None,
-) -> tuple[Description, str]:
-    """The shipped configs, and who says what is predicted where the family does not."""
-    spoken = {one.prediction for one in statements} - {None}
-    said = spoken.pop() if len(spoken) == 1 else prediction  # which decides between two
-    if said is not None or family.marked != "bias":
-        return shipped_description(family.key, prediction_type=said), ""
-    seems = seems_velocity(file.tensors)
-    if seems is None:
-        return shipped_description(family.key, prediction_type="epsilon"), ""
-    guessed = "v_prediction" if seems else "epsilon"
-    description = shipped_description(family.key, prediction_type=guessed)
-    return description, "the spread of one bias (ComfyUI's rule), as the file does not say"
 
 
 def _convert(

@@ -5,8 +5,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from torch import Tensor
-
 from erasure.architectures.architecture import Architecture
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.description import has_component
@@ -31,7 +29,6 @@ _PIPELINES: Final = {
     "StableDiffusion3": "a Stable Diffusion 3 pipeline of another kind",
     "Flux": "a Flux pipeline",
 }
-VELOCITY_BIAS: Final = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 
 
 def family_of_file(
@@ -65,7 +62,7 @@ def family_of_file(
         return main[0]
     other = next((t for p, t in _OTHERS if any(re.match(p, name) for name in names)), None)
     if main and other is None:
-        other = f"a {main[0].main_part.title} without the text encoder of Stable Diffusion"
+        other = f"a {main[0].main_part.title} without the text encoder of {main[0].title}"
     if main and (other or "").startswith((f"a {main[0].main_part.title}", "only a part")):
         raise CheckpointError(
             f"{path} holds {other}; give ",
@@ -117,18 +114,3 @@ def family_of_folder(
             "complete base model is needed"
         )
     return family
-
-
-def seems_velocity(weights: Mapping[str, Tensor]) -> bool | None:
-    """Whether one bias of an SD 2.x UNet spreads as in one that predicts velocity.
-
-    Args:
-        weights: original names, with their prefix.
-
-    Returns:
-        None where that bias is not there.
-
-    Source: the detection of ComfyUI, which asks whether its standard deviation exceeds 0.09.
-    """
-    bias = weights.get(VELOCITY_BIAS)
-    return None if bias is None else float(bias.float().std()) > 0.09

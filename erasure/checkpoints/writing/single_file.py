@@ -3,15 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from erasure.architectures.architecture import Architecture
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.edit_record import utc_now
-from erasure.checkpoints.facts.statements import ALL_NOISE_KEY, VELOCITY_KEY
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading import embedded
 from erasure.checkpoints.writing.modelspec import ModelSpec, default_title
@@ -71,23 +68,8 @@ def write_single_file(
     tensors = family.to_original({**checkpoint.components, family.main: out.network})
     if family.file_parts and set(checkpoint.components) == {family.main}:
         tensors = family.part_of(tensors, family.main)
-    marked = _markers(family, checkpoint.description.scheduler)
+    marked = family.files.marks(checkpoint.description.scheduler)
     write_tensors(
         path, {**tensors, **checkpoint.extras, **marked}, out.header(metadata), dtype=dtype
     )
     return Written(path, out.network_hash, out.provenance, out.weights)
-
-
-def _markers(family: Architecture, scheduler: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Empty tensors that tell other tools how the network was trained.
-
-    ComfyUI reads them in files of SD XL alone, Forge and its kin in others too. Files of SD 2.x are
-    told apart by a bias, so they get none unless they were trained to zero terminal SNR. A model
-    that predicts noise has none.
-    """
-    if scheduler.get("prediction_type") != "v_prediction":
-        return {}
-    all_noise = bool(scheduler.get("rescale_betas_zero_snr"))
-    if family.marked == "bias" and not all_noise:
-        return {}
-    return {name: torch.empty(0) for name in (VELOCITY_KEY, ALL_NOISE_KEY)[: 1 + all_noise]}
