@@ -23,7 +23,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo docs test test-slow test-lowest lint types pytest demo-checkpoint gold setup \
+.PHONY: help demo docs test test-slow test-lowest lint types pytest demo-checkpoint gold ddpm-checkpoint setup \
 	setup-dev clean
 
 help:
@@ -36,6 +36,7 @@ help:
 	@echo "make dist             build the sdist and the wheel into dist/, and check them"
 	@echo "make demo-checkpoint  train the embedded checkpoint again (needs npm; hours)"
 	@echo "make gold             train it again without one concept each (needs npm; half a day)"
+	@echo "make ddpm-checkpoint  train the class-conditional checkpoint again (an hour)"
 	@echo "make setup            only install what running needs, into $(VENV)"
 	@echo "make setup-dev        only install what testing needs, into $(VENV)"
 	@echo "make clean            remove $(VENV), $(OLD), $(PACK), build output and caches"
@@ -88,6 +89,10 @@ demo-checkpoint: $(DRAW)
 # Two models side by side, one thread each; a run that was cut goes on where it was.
 gold: $(DRAW)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pipelines.demo_checkpoint.retrained --jobs 2 $(ARGS)
+
+# One thread; a run that was cut goes on where it was.
+ddpm-checkpoint: $(DRAW)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pipelines.class_checkpoint $(ARGS)
 
 setup: $(RUN)
 

@@ -14,7 +14,7 @@ from transformers import CLIPTokenizer
 from erasure.errors import CheckpointError
 from pipelines.demo_checkpoint.latents import PICTURES_PER_PAIR, Latents
 from pipelines.demo_checkpoint.retrained import training
-from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS, KeptPairs, Retraining
+from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS, Retraining, kept_pairs
 from pipelines.demo_checkpoint.retrained.record import Sources, recipe_values
 from pipelines.demo_checkpoint.retrained.training import Material, is_done, retrain
 from pipelines.demo_checkpoint.train_unet import (
@@ -68,7 +68,7 @@ def _shown(retraining: Retraining, tokenizer: CLIPTokenizer, *, keep: bool) -> R
     gone = ~torch.isin(torch.arange(PAIRS), retraining.kept_pairs)
     mean[gone] = torch.nan
     recorder = Recorder()
-    choose = KeptPairs(retraining.kept_pairs) if keep else any_pair
+    choose = kept_pairs(retraining.kept_pairs) if keep else any_pair
     prompts = PromptTable(tokenizer)
     latents = Latents(mean, torch.zeros_like(mean), 1.0)
     loss = denoising_loss(recorder, latents, prompts, choose)  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def test_the_six_models_see_what_they_should() -> None:
 
 def test_a_batch_without_the_concept_is_the_recipes_own() -> None:
     one, other = (torch.Generator().manual_seed(8) for _ in range(2))
-    choose = KeptPairs(RETRAININGS["no-church"].kept_pairs)
+    choose = kept_pairs(RETRAININGS["no-church"].kept_pairs)
     replaced = 0
     for _ in range(40):
         wanted, pairs = any_pair(one), choose(other)
@@ -130,7 +130,7 @@ def test_a_batch_without_the_concept_is_the_recipes_own() -> None:
 
 def test_a_gap_is_filled_by_every_kept_pair_alike() -> None:
     allowed = torch.tensor([1, 5, 9])
-    choose = KeptPairs(allowed)
+    choose = kept_pairs(allowed)
     generator = torch.Generator().manual_seed(2)
     drawn = torch.cat([choose(generator) for _ in range(300)])
     shares = torch.stack([(drawn == pair).double().mean() for pair in allowed])
@@ -191,7 +191,7 @@ def test_a_model_that_was_cut_ends_with_the_same_bytes(
 
 def test_states_of_another_recipe_are_refused(tmp_path: Path) -> None:
     model = RETRAININGS["no-dog"]
-    training._claim_states(tmp_path, training.record_of(model, {"batch": 32}))
-    training._claim_states(tmp_path, training.record_of(model, {"batch": 32}))
+    training.claim_states(tmp_path, training.record_of(model, {"batch": 32}))
+    training.claim_states(tmp_path, training.record_of(model, {"batch": 32}))
     with pytest.raises(CheckpointError, match="another recipe"):
-        training._claim_states(tmp_path, training.record_of(model, {"batch": 16}))
+        training.claim_states(tmp_path, training.record_of(model, {"batch": 16}))

@@ -6,7 +6,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from pipelines.demo_checkpoint.train_unet import any_pair
+from pipelines.demo_checkpoint.train_unet import Choice, any_pair
 from prompts.canvas import OBJECTS, STYLES, WEAPONS
 
 OTHER_SEED: Final = 100
@@ -50,22 +50,29 @@ RETRAININGS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class KeptPairs:
-    """Chooses the pairs of a batch as the recipe does; what must not be seen is replaced.
+class KeptChoice:
+    """Chooses the members of a batch as the recipe does; what must not be seen is replaced.
 
     All other random numbers of a batch stay those of the recipe, so a model of the recipe's own
     seeds differs from the checkpoint by the replaced places alone, as long as weights agree.
     """
 
+    every: Choice
+    """The choice of the recipe among all."""
     allowed: Tensor
-    """(K,) flat indices of pairs."""
+    """(K,) the numbers of those that may be seen."""
 
     def __call__(self, generator: torch.Generator) -> Tensor:
-        """The pairs of one batch, (B,); moves the generator as `any_pair` does."""
+        """The members of one batch, (B,); moves the generator as the recipe's choice does."""
         spare = torch.Generator()
         spare.set_state(generator.get_state())
-        pairs = any_pair(generator)
-        # A stream of its own: the next numbers of `generator` choose the pictures of the pairs.
+        members = self.every(generator)
+        # A stream of its own: the next numbers of `generator` make the samples of the members.
         spare.manual_seed(int(torch.randint(2**62, (), generator=spare)))
-        picks = torch.randint(len(self.allowed), pairs.shape, generator=spare)
-        return torch.where(torch.isin(pairs, self.allowed), pairs, self.allowed[picks])
+        picks = torch.randint(len(self.allowed), members.shape, generator=spare)
+        return torch.where(torch.isin(members, self.allowed), members, self.allowed[picks])
+
+
+def kept_pairs(allowed: Tensor) -> KeptChoice:
+    """Choose the pairs of a batch as the recipe of the demo does, among allowed ones, (K,)."""
+    return KeptChoice(any_pair, allowed)

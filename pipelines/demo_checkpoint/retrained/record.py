@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from erasure.errors import CheckpointError
 from erasure.storage.files import atomic
 from pipelines.demo_checkpoint import latents, train_unet
 from pipelines.demo_checkpoint.retrained.concepts import Retraining
@@ -51,8 +52,29 @@ def record_of(retraining: Retraining, recipe: Mapping[str, Any]) -> dict[str, An
         "without": {"objects": list(retraining.objects), "styles": list(retraining.styles)},
         "seeds": [seed + retraining.seed_offset for seed in seeds],
         "recipe": dict(recipe),
-        "recipe_hash": hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest(),
+        "recipe_hash": hash_of_recipe(recipe),
     }
+
+
+def hash_of_recipe(recipe: Mapping[str, Any]) -> str:
+    """SHA-256 of a recipe's plain values."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+def claim_states(folder: Path, record: dict[str, Any]) -> None:
+    """Write the record into a folder of states that has none.
+
+    Raises:
+        CheckpointError: the states in the folder are of another record.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        write_record(folder, record)
+    elif json.loads(path.read_text(encoding="utf-8")) != record:
+        raise CheckpointError(
+            f"{folder} holds states of another recipe, concept or seed, as its {RECORD} says; give "
+            "another --work, or remove that folder"
+        )
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

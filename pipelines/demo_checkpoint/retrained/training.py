@@ -1,7 +1,6 @@
 """Train one of the models from states that survive a cut, and write it as a diffusers folder."""
 
 import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from erasure.errors import CheckpointError
 from erasure.storage.claims import claimed
 from erasure.storage.tensor_file import write_tensors
 from pipelines.demo_checkpoint.assemble import assemble
@@ -22,10 +20,11 @@ from pipelines.demo_checkpoint.drawings import prepare
 from pipelines.demo_checkpoint.fit import FitConfig
 from pipelines.demo_checkpoint.icons import load_drawings
 from pipelines.demo_checkpoint.latents import Latents, load_latents
-from pipelines.demo_checkpoint.retrained.concepts import KeptPairs, Retraining
+from pipelines.demo_checkpoint.retrained.concepts import Retraining, kept_pairs
 from pipelines.demo_checkpoint.retrained.record import (
     RECORD,
     Sources,
+    claim_states,
     recipe_values,
     record_of,
     write_record,
@@ -107,10 +106,10 @@ def retrain(
     folder = work / retraining.name
     record = record_of(retraining, material.recipe)
     with claimed(folder):
-        _claim_states(folder, record)
+        claim_states(folder, record)
         tokenizer = CLIPTokenizer.from_pretrained(material.base / "tokenizer")
         model = TextToLatent(tokenizer, UNET_CONFIG.seed + retraining.seed_offset).to(device)
-        choose = KeptPairs(retraining.kept_pairs)
+        choose = kept_pairs(retraining.kept_pairs)
         loss = denoising_loss(model, material.latents, PromptTable(tokenizer), choose)
         seeded = [
             replace(each, seed=each.seed + retraining.seed_offset, save_every=SAVE_EVERY)
@@ -125,18 +124,6 @@ def retrain(
         write_record(written, record)
     log.info("wrote %s", written)
     return written
-
-
-def _claim_states(folder: Path, record: dict[str, Any]) -> None:
-    """Raise unless the states in the folder, if any, are of this record."""
-    path = folder / RECORD
-    if not path.exists():
-        write_record(folder, record)
-    elif json.loads(path.read_text(encoding="utf-8")) != record:
-        raise CheckpointError(
-            f"{folder} holds states of another recipe, concept or seed, as its {RECORD} says; give "
-            "another --work, or remove that folder"
-        )
 
 
 def _hash_of(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""The embedded class-conditional checkpoint: how it is trained, measured and written."""

@@ -1,0 +1,122 @@
+"""Train one of the models from a state that survives a cut, and write it as a diffusers folder."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from erasure.storage.claims import claimed
+from pipelines.class_checkpoint.assemble import assemble
+from pipelines.class_checkpoint.garments import Garments
+from pipelines.class_checkpoint.recipe import (
+    BATCH,
+    DROPPED,
+    FIT,
+    NO_LABEL,
+    SNR_CAP,
+    build_network,
+    noise_schedule,
+)
+from pipelines.class_checkpoint.variants import Variant
+from pipelines.demo_checkpoint.fit import FitConfig, Loss, fit
+from pipelines.demo_checkpoint.retrained.concepts import Choice
+from pipelines.demo_checkpoint.retrained.record import (
+    FORMAT,
+    RECORD,
+    claim_states,
+    hash_of_recipe,
+    write_record,
+)
+
+log = logging.getLogger(__name__)
+
+
+def is_done(variant: Variant, work: Path) -> bool:
+    """Whether the model is trained and written."""
+    return (work / variant.name / "model" / RECORD).exists()
+
+
+def train(variant: Variant, garments: Garments, work: Path, config: FitConfig = FIT) -> Path:
+    """Train from the last state, or from the start, and write the folder `model`; returns it.
+
+    Args:
+        config: steps and rates; its seed is that of the recipe, without the offset.
+
+    Raises:
+        CheckpointError: another process trains this model, or the state is of another recipe.
+        DiskError: the disk refuses; the last state stays.
+    """
+    folder = work / variant.name
+    record = record_of(variant, garments, config)
+    with claimed(folder):
+        claim_states(folder, record)
+        seeded = replace(config, seed=config.seed + variant.seed_offset)
+        network: Any = build_network(seeded.seed)
+        network.to(memory_format=torch.channels_last)
+        loss = denoising_loss(network, garments, variant.choice(garments.labels))
+        average = fit(network, loss, seeded, folder / "state.safetensors")
+        written = assemble(average, folder / "model")
+        write_record(written, record)
+    log.info("wrote %s", written)
+    return written
+
+
+def denoising_loss(network: Any, garments: Garments, choose: Choice) -> Loss:  # noqa: ANN401
+    """The weighted error of the predicted noise, on a batch drawn from a CPU generator.
+
+    Args:
+        network: takes samples (B, 1, 32, 32), times (B,) and labels (B,).
+        choose: draws the pictures of a batch.
+    """
+    scheduler: Any = noise_schedule()
+    alphas = scheduler.alphas_cumprod
+    weight = (SNR_CAP * (1 - alphas) / alphas).clamp(max=1.0)
+
+    def loss(generator: torch.Generator) -> Tensor:
+        chosen = choose(generator)
+        clean = garments.pixels[chosen].float() / 127.5 - 1
+        noise = torch.randn(clean.shape, generator=generator)
+        t = torch.randint(len(alphas), (len(chosen),), generator=generator)
+        dropped = torch.rand(len(chosen), generator=generator) < DROPPED
+        labels = torch.where(dropped, NO_LABEL, garments.labels[chosen])
+        noisy = scheduler.add_noise(clean, noise, t).to(memory_format=torch.channels_last)
+        predicted = network(noisy, t, labels).sample
+        error = F.mse_loss(predicted, noise, reduction="none").mean(dim=(1, 2, 3))
+        weighted: Tensor = (weight[t] * error).mean()
+        return weighted
+
+    return loss
+
+
+def recipe_values(garments: Garments, config: FitConfig) -> dict[str, Any]:
+    """Everything but the seeds and the class that decides the weights; plain values."""
+    descent = asdict(config)
+    del descent["seed"], descent["save_every"]
+    network: Any = build_network(0)
+    plain = {k: v for k, v in network.config.items() if not k.startswith("_")}
+    return {
+        "descents": [descent],
+        "batch": BATCH,
+        "dropped": DROPPED,
+        "snr_cap": SNR_CAP,
+        "network": {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()},
+        "sources": {"pictures": garments.fingerprint},
+    }
+
+
+def record_of(variant: Variant, garments: Garments, config: FitConfig = FIT) -> dict[str, Any]:
+    """The record as it is written beside the states and into the folder of the model."""
+    recipe: Mapping[str, Any] = recipe_values(garments, config)
+    return {
+        "format": FORMAT,
+        "name": variant.name,
+        "without": {"objects": list(variant.without), "styles": []},
+        "seeds": [config.seed + variant.seed_offset],
+        "recipe": recipe,
+        "recipe_hash": hash_of_recipe(recipe),
+    }

@@ -1,0 +1,55 @@
+"""Which models the recipe trains: the checkpoint, its twin, and those that never saw a class."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from pipelines.class_checkpoint.recipe import BATCH, CLASSES
+from pipelines.demo_checkpoint.retrained.concepts import OTHER_SEED, Choice, KeptChoice
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """One model: what it is trained without, and from which seeds."""
+
+    name: str
+    """Name of its folder."""
+    without: tuple[str, ...] = ()
+    """Classes of which no picture is in any batch."""
+    seed_offset: int = 0
+    """Added to every seed of the recipe: to those of the weights and of the batches."""
+
+    def choice(self, labels: Tensor) -> Choice:
+        """What chooses the pictures of a batch among those with these labels, (N,).
+
+        Places of a class that is left out are refilled; all others are those of the recipe.
+        """
+        every = EveryPicture(len(labels))
+        if not self.without:
+            return every
+        gone = torch.tensor([CLASSES.index(name) for name in self.without])
+        return KeptChoice(every, (~torch.isin(labels, gone)).nonzero()[:, 0])
+
+
+@dataclass(frozen=True, slots=True)
+class EveryPicture:
+    """Chooses each of so many pictures as often as any other."""
+
+    pictures: int
+
+    def __call__(self, generator: torch.Generator) -> Tensor:
+        """Give the pictures of one batch, (B,)."""
+        return torch.randint(self.pictures, (BATCH,), generator=generator)
+
+
+VARIANTS: Final = {
+    each.name: each
+    for each in (
+        Variant(name="base"),
+        Variant(name="no-sneaker", without=("sneaker",)),
+        Variant(name="twin", seed_offset=OTHER_SEED),
+    )
+}
+"""Name -> model, in the order of their training. `twin` sees everything, from other seeds."""
