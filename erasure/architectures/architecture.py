@@ -25,6 +25,7 @@ from erasure.errors import ConfigError, Worded
 from erasure.known_names import looked_up
 
 if TYPE_CHECKING:
+    from erasure.architectures.labels.classes import Classes
     from erasure.checkpoints.checkpoint import Checkpoint
     from erasure.checkpoints.description import Description
     from erasure.checkpoints.facts.statements import Statement
@@ -208,6 +209,11 @@ class Architecture:
     sample: Callable[[Mapping[str, Any], tuple[int, int], int], tuple[Tensor, Tensor, Condition]]
     """Makes what the denoiser takes of one sample, without values: x_t (1, C, h, w), t (1,) and a
     condition. It is given the main component's config, h and w, and the number of tokens."""
+    classes: Callable[["Description", str], "Classes"] | None = None
+    """Reads the classes that it is told by number in the place of text; the second argument says
+    whose description it is. None where prompts are text."""
+    pixels: bool = False
+    """Whether it noises pixels, so that a scheduler may bound the picture that it predicts."""
 
     latent_shape: Callable[["Description", int, int], tuple[int, int, int]]
     """Gives (C, h, w) of the latents of a picture of H x W pixels."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from erasure.architectures.architecture import Architecture
+from erasure.architectures.labels.ddpm import DDPM
 from erasure.architectures.layer_names import OTHER, LayerNames
 from erasure.architectures.text.names import TEXT_LAYERS
 from erasure.architectures.transformer.flux import FLUX_DEV, FLUX_SCHNELL
@@ -13,7 +14,8 @@ from erasure.architectures.unet.sd2 import SD2
 from erasure.architectures.unet.sdxl import SDXL
 
 ARCHITECTURES: Final[Mapping[str, Architecture]] = {
-    one.key: one for one in (SD1, SD2, SDXL, SD35_MEDIUM, SD35_LARGE, SD3, FLUX_DEV, FLUX_SCHNELL)
+    one.key: one
+    for one in (SD1, SD2, SDXL, SD35_MEDIUM, SD35_LARGE, SD3, FLUX_DEV, FLUX_SCHNELL, DDPM)
 }
 """Key -> architecture; where several suit a file, the first is taken."""
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from erasure.architectures.architecture import Architecture
+from erasure.architectures.labels.classes import Classes
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.description import TOKENIZER, Description, encoder_of
 from erasure.checkpoints.edit_record import EditRecord
@@ -76,6 +77,12 @@ class Checkpoint:
             return above.parent.name.removeprefix(_HUB_FOLDER).replace("--", "/")
         in_run = place.name == "model" and (above / "mask.safetensors").is_file()
         return above.resolve().name if in_run else place.name
+
+    @property
+    def classes(self) -> Classes | None:
+        """The classes that it is told by number; None of a model that reads text."""
+        read = self.architecture.classes
+        return None if read is None else read(self.description, str(self.path))
 
     @property
     def network(self) -> Mapping[str, Tensor]:

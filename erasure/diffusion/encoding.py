@@ -236,10 +236,13 @@ def _encode_pictures(
     cache: TensorCache | None,
 ) -> list[tuple[Tensor, Tensor]]:
     # The config too: the same weights with another scaling factor give other latents.
-    model = [
-        weights_hash(checkpoint.components["vae"]),
-        dict(checkpoint.description.components["vae"]),
-    ]
+    model: list[object] = ["pixels"]
+    if "vae" in checkpoint.components:
+        weights = checkpoint.components["vae"]
+        model = [weights_hash(weights), dict(checkpoint.description.components["vae"])]
+    else:  # the channels of the pictures are those of the network
+        main = checkpoint.architecture.main
+        model.append(dict(checkpoint.description.components[main]))
 
     def encode(pixels: Tensor) -> dict[str, Tensor]:
         mean, std = _in_passes(build_codec(checkpoint).to(device), pixels)
@@ -309,7 +312,9 @@ def _stored(name: str) -> str:
 
 def _prompts_key(checkpoint: Checkpoint, texts: Sequence[str]) -> str:
     """All that decides how the prompts are encoded."""
-    encoders = []
+    encoders: list[object] = []
+    if checkpoint.classes is not None:
+        encoders.append(["classes", list(checkpoint.classes.names), checkpoint.classes.nothing])
     for name, config in checkpoint.description.tokenizers().items():
         files = checkpoint.tokenizer_files(name)
         words = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}

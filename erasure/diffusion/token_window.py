@@ -34,8 +34,9 @@ class TokenWindow:
         return [excess for prompt in dict.fromkeys(prompts) if (excess := self._measured(prompt))]
 
     def _measured(self, prompt: str) -> Overlong | None:
-        """What the encoder with the longest window does not read; the others read no more."""
-        longest = max(window for _, window in self.encoders)
+        """What the encoder with the longest window does not read; the others read no more. A model
+        that is told a class has no encoder."""
+        longest = max((window for _, window in self.encoders), default=0)
         for tokenizer, window in self.encoders:
             if window < longest or (prompt.isascii() and len(prompt) + 2 <= window):
                 continue  # a token is a letter or more

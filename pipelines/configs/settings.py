@@ -219,18 +219,20 @@ class EraseRecipe:
         return self.method.needs | (frozenset({"pictures"}) if measured else frozenset())
 
 
-def _defaults(canvas: bool, guidance: float | None = None) -> dict[str, Any]:
+def _defaults(canvas: bool, guidance: float | None = None, *, labels: bool) -> dict[str, Any]:
     """The shipped defaults, at the guidance of the model's architecture where it is given."""
     if canvas:
         return shipped("defaults-canvas")
     drawing = {"drawing": {"guidance": guidance}}
-    return merge(shipped("defaults"), {"data": drawing, "grid": drawing})
+    own = shipped("defaults-labels" if labels else "defaults")
+    return merge(own, {"data": drawing, "grid": drawing})
 
 
 def resolve(
     tables: Mapping[str, Any],
     *,
     canvas: bool,
+    labels: bool = False,
     under: Mapping[str, Any] | None = None,
     scopes: Mapping[str, str] | None = None,
     guidance: float | None = None,
@@ -241,6 +243,8 @@ def resolve(
 
     Args:
         tables: what was given.
+        canvas: whether the model is of the canvas.
+        labels: whether it is told classes by number.
         under: a recipe file below it, if there is one.
         scopes: the `scope_defaults` of the model's architecture.
         guidance: the `own_guidance` of the model's architecture; the canvas has one of its own.
@@ -251,11 +255,12 @@ def resolve(
     """
     over, file = named_concepts(converted(tables)), named_concepts(converted(under or {}))
     file = over_file(over, file)
-    made = _resolved(merge(file, over), canvas, scopes, guidance)
+    known = _defaults(canvas, guidance, labels=labels)
+    made = _resolved(merge(file, over), known, canvas, scopes)
     alone: dict[str, str] = {}
     with suppress(ConfigError):  # what is wrong with the file alone may be mended over it
         alone = (
-            _unread(_resolved({**file, "concept": made.concept}, canvas, scopes, guidance))
+            _unread(_resolved({**file, "concept": made.concept}, known, canvas, scopes))
             if file
             else {}
         )
@@ -284,11 +289,11 @@ def _empty(recipe: EraseRecipe) -> dict[str, str]:
 
 def _resolved(
     tables: dict[str, Any],
+    defaults: dict[str, Any],
     canvas: bool,
     scopes: Mapping[str, str] | None,
-    guidance: float | None,
 ) -> EraseRecipe:
-    settings, defaults = dict(tables), _defaults(canvas, guidance)
+    settings, defaults = dict(tables), dict(defaults)
     concepts = (settings.get("concept"), *(settings.get("concepts") or ()))
     if canvas and any(isinstance(name, str) and is_style(name) for name in concepts):
         defaults = merge(defaults, shipped("defaults-canvas-style"))
@@ -326,7 +331,11 @@ def published_text(recipe: EraseRecipe) -> str:
 
 
 def drawing_defaults(
-    options: Mapping[str, Any], *, canvas: bool, guidance: float | None = None
+    options: Mapping[str, Any],
+    *,
+    canvas: bool,
+    labels: bool = False,
+    guidance: float | None = None,
 ) -> DrawingConfig:
     """How the grid of the model's kind is drawn; what is given and not None comes first.
 
@@ -336,7 +345,7 @@ def drawing_defaults(
     Raises:
         ConfigError: as `DrawingConfig`.
     """
-    drawing = _defaults(canvas, guidance)["grid"]["drawing"]
+    drawing = _defaults(canvas, guidance, labels=labels)["grid"]["drawing"]
     return build(DrawingConfig, merge(drawing, options))
 
 

@@ -27,6 +27,8 @@ def check_plan(plan: ConceptPlan, checkpoint: Checkpoint) -> None:
         "in a row": rows,
     }
     window = token_window(checkpoint)
+    for prompts in roles.values():
+        _require_classes(prompts, checkpoint)
     for role, prompts in roles.items():
         if overlong := window.overlong(prompts):
             one = overlong[0]
@@ -41,8 +43,9 @@ def check_plan(plan: ConceptPlan, checkpoint: Checkpoint) -> None:
 def require_read(text: str, whose: str, checkpoint: Checkpoint) -> None:
     """Raise ConfigError where the end of a text is not read; `whose` is what the message calls it.
 
-    It also hints at the syntax of other programs.
+    It also hints at the syntax of other programs. A model of labels must know it as a class.
     """
+    _require_classes([text], checkpoint)
     if overlong := token_window(checkpoint).overlong([text]):
         raise ConfigError(
             f"{whose} {_short(text)} has {overlong[0].tokens} tokens, and the text encoder reads "
@@ -58,8 +61,12 @@ def warn_of_prompts(whose: str, prompts: Iterable[str], checkpoint: Checkpoint) 
         whose: what the message calls them, such as `captions`.
         prompts: read once.
         checkpoint: whose text encoders read them.
+
+    Raises:
+        ConfigError: it is told a class, and a prompt is none.
     """
     texts = list(dict.fromkeys(prompts))
+    _require_classes(texts, checkpoint)
     if overlong := token_window(checkpoint).overlong(texts):
         _log.warning(
             "%d of %d %s are longer than the text encoder reads (%d tokens), and their ends are "
@@ -72,6 +79,13 @@ def warn_of_prompts(whose: str, prompts: Iterable[str], checkpoint: Checkpoint) 
             overlong[0].tokens,
         )
     _hint(whose, texts)
+
+
+def _require_classes(prompts: Iterable[str], checkpoint: Checkpoint) -> None:
+    """Raise ConfigError where a model of labels is given what is no class of its."""
+    if (classes := checkpoint.classes) is not None:
+        for prompt in dict.fromkeys(prompts):
+            classes.label(prompt)
 
 
 def _hint(whose: str, prompts: Sequence[str]) -> None:

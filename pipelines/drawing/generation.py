@@ -85,7 +85,7 @@ class Painter:
         check_size(height)
         config_of = checkpoint.description.scheduler
         family = checkpoint.architecture
-        self._scheduler = build_scheduler(scheduler, config_of)
+        self._scheduler = build_scheduler(scheduler, config_of, pixels=family.pixels)
         self._sampling = partial(family.sampling, config_of, config.steps)
         self._shape = partial(family.latent_shape, checkpoint.description)
         begin_sampling(self._scheduler, config.steps, None, self._sampling(self._size()))

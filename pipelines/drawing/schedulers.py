@@ -71,11 +71,13 @@ def check_scheduler(name: str) -> None:
         raise ConfigError(f"there is no scheduler {name!r}; {nearest(name, SCHEDULERS)}")
 
 
-def build_scheduler(name: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def build_scheduler(name: str, config: Mapping[str, Any], *, pixels: bool = False) -> Any:  # noqa: ANN401
     """The diffusers scheduler of that name with the noise schedule of `config`.
 
     Args:
         config: the model's `scheduler_config.json`.
+        pixels: whether the model noises pixels; then the config says whether what it predicts is
+            bounded, and else nothing is.
 
     Raises:
         ConfigError: the name is unknown, a package that it needs is not installed, or it cannot
@@ -98,7 +100,8 @@ def build_scheduler(name: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN40
             f"(rescale_betas_zero_snr); take {', '.join(able[:-1])} or {able[-1]}"
         )
     try:
-        return kind.from_config(settings, **{**silent, **sampler.settings})
+        over = {k: v for k, v in sampler.settings.items() if not (pixels and k == "clip_sample")}
+        return kind.from_config(settings, **{**silent, **over})
     except ImportError as err:
         raise ConfigError(
             f"the scheduler {name!r} needs {sampler.needs}, which is not installed; "

@@ -96,9 +96,12 @@ class _Count:
         described = planner.checkpoint.description
         self.side = recipe.data.size or own_size(planner.checkpoint)[0]
         shape = planner.checkpoint.architecture.latent_shape(described, self.side, self.side)
-        self.latents = shape[1:]
-        encoder = described.components["text_encoder"]
-        self.tokens = whole_number(encoder, "max_position_embeddings", "text_encoder", CLIP_WINDOW)
+        self.channels, self.latents = shape[0], shape[1:]
+        self.tokens = 1  # a label
+        if (encoder := described.components.get("text_encoder")) is not None:
+            place = "max_position_embeddings"
+            self.tokens = whole_number(encoder, place, "text_encoder", CLIP_WINDOW)
+        self.codec = described.components.get("vae")
         self.component = component_of(recipe.method, planner.checkpoint)
         self.chosen = _chosen(planner, recipe, self.component)
         self.moving = _moving(planner, recipe, self.chosen, self.component)
@@ -144,12 +147,19 @@ class _Count:
         more: tuple[Held, ...],
     ) -> Stage:
         """The whole pipeline in float32; the network's passes come before the decoder's."""
-        network, decoder = self._network("full"), decoder_cost(self._config("vae"), self.latents)
+        network, decoder = self._network("full"), PassCost(0, 0)
+        if self.codec is not None:
+            decoder = decoder_cost(self.codec, self.latents)
         each = 2 if config.guidance > 1 else 1
         active = batch * max(each * network.live, decoder.live)
         weights = 4 * sum(map(self._weights, self.planner.checkpoint.components))
         held = (
-            Held(f"{self._main.title}, VAE and text encoders, fp32", weights),
+            Held(
+                f"{self._main.title}, fp32"
+                if self.codec is None
+                else f"{self._main.title}, VAE and text encoders, fp32",
+                weights,
+            ),
             Held("activations", active),
             *more,
         )
@@ -160,8 +170,8 @@ class _Count:
     def _encoding(self) -> Iterator[Stage]:
         total = self.forget + self.retain
         pixels = Held("pictures", 3 * self.side**2 * total, main=True)
-        if total:
-            cost = encoder_cost(self._config("vae"), (self.side, self.side))
+        if total and self.codec is not None:
+            cost = encoder_cost(self.codec, (self.side, self.side))
             at_once = min(pictures_a_pass(self.side, self.side), total)
             held = (
                 Held("VAE, fp32", 4 * self._weights("vae")),
@@ -226,7 +236,7 @@ class _Count:
         total = shown * (1 + steps // config.every)
         drawn = self._drawing(LOOKS, drawing, min(drawing.batch_size, shown), total, ())
         others = [part for part in training.held if part.what not in PASSING]
-        readers = 4 * (self._text_weights() + self._weights("vae"))
+        readers = 4 * (self._text_weights() + (self._weights("vae") if self.codec else 0))
         return replace(
             drawn,
             held=(
@@ -255,8 +265,9 @@ class _Count:
     def disk(self) -> dict[str, int]:
         """What is written -> bytes."""
         training, height = self.recipe.training, self.latents[0]
-        channels = int(self._config("vae")["latent_channels"])
-        latents = 8 * channels * height**2 * (self.forget + self.retain)  # means and deviations
+        latents = (
+            8 * self.channels * height**2 * (self.forget + self.retain)
+        )  # means and deviations
         pixels = 3 * self.side**2
         states = 0
         if training is not None:

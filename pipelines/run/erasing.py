@@ -33,6 +33,7 @@ from pipelines.configs.settings import (
     recipe_text,
     resolve,
 )
+from pipelines.data.class_names import with_class_names
 from pipelines.data.concept_data import Gatherer
 from pipelines.data.prompt_checks import check_plan, warn_of_prompts
 from pipelines.drawing.own_guidance import tell_guidance
@@ -134,10 +135,12 @@ def prepare(
     recipe = resolve(
         tables,
         canvas=canvas,
+        labels=checkpoint.classes is not None,
         under=under,
         scopes=family.scope_defaults,
         guidance=family.own_guidance,
     )
+    recipe = with_class_names(recipe, checkpoint.classes)
     if recipe.scope != recipe.method.default_scope and "scope" not in settings:
         _log.warning("the scope is %s, as this model has no cross-attention", recipe.scope)
     asked = (settings.get("grid") or {}).get("drawing") or {}
@@ -162,6 +165,7 @@ def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint) -> ConceptPlan:
             plan_concept(
                 name,
                 family=family,
+                labels=checkpoint.classes.names if checkpoint.classes else (),
                 instead=recipe.instead,
                 prompts=_own_prompts(extra, name, recipe.names) or None,
                 retain=recipe.data.retain_prompts,

@@ -5,6 +5,7 @@ from typing import Literal
 
 from prompts.concepts.canvas_concepts import plan_canvas
 from prompts.concepts.general_concepts import plan_general
+from prompts.concepts.label_concepts import plan_label
 from prompts.concepts.phrases import mentions, tidy
 from prompts.concepts.plan import ConceptPlan
 from prompts.concepts.syntax import require_plain
@@ -17,6 +18,7 @@ def plan_concept(
     concept: str,
     *,
     family: Literal["canvas", "general"],
+    labels: Sequence[str] = (),
     instead: str | None = None,
     prompts: Sequence[str] | None = None,
     retain: Sequence[str] | None = None,
@@ -29,6 +31,8 @@ def plan_concept(
             (`Van Gogh style`, `in the style of Van Gogh`), or any other thing.
         family: `canvas` for the embedded checkpoint and others trained on its prompts, `general`
             for all others.
+        labels: names of all classes of a model that is told one by number, in the order of their
+            numbers; the concept and all prompts are of them then, and `family` is not asked.
         instead: what stands in for the concept. None for the default: on the canvas and for
             ImageNette the next name, for nudity the paper's clothed person, for a style the same
             subject without it, else `an object`. `next` and `any` (uniformly any other name, for
@@ -40,7 +44,8 @@ def plan_concept(
         retain: prompts to retain in place of the known neighbours; an empty list for none.
 
     Raises:
-        PromptError: the concept is empty or the canvas does not know it, `instead` fits it not,
+        PromptError: the concept is empty, a number for a model that reads text, or unknown to the
+            canvas or among the labels, `instead` fits it not,
             one of both is written in the prompt syntax of another program, a prompt is to be
             forgotten and also to stand in or to be retained, or one of `retain` names the concept.
 
@@ -49,6 +54,15 @@ def plan_concept(
     named = tidy(concept)
     if not named:
         raise PromptError("the concept is empty; name what to erase, such as `church`")
+    if labels:
+        retained = None if retain is None else tuple(retain)
+        extra = tuple(prompts or ())
+        return plan_label(concept, labels, instead=instead, extra=extra, retain=retained)
+    if named.isdecimal():
+        raise PromptError(
+            f"the concept {named!r} is a number, and this model reads text and is told no label; "
+            "name what to erase in words, such as `church`"
+        )
     require_plain(named, "the concept")
     require_plain(instead or "", "instead")
     plan = plan_canvas if family == "canvas" else plan_general

@@ -8,8 +8,9 @@ from prompts.concepts.phrases import mentions
 from prompts.errors import PromptError
 from prompts.trainer_rows import TrainerRow
 
-Kind = Literal["object", "style", "class", "nudity", "general"]
-"""`object` and `style` of the canvas, `class` of ImageNette, `nudity`, or any other."""
+Kind = Literal["object", "style", "class", "nudity", "label", "general"]
+"""`object` and `style` of the canvas, `class` of ImageNette, `nudity`, `label` of a model that is
+told classes by number, or any other."""
 
 
 @dataclass(frozen=True, slots=True)

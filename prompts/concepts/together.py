@@ -11,9 +11,10 @@ from prompts.errors import PromptError
 def together(plans: Sequence[ConceptPlan]) -> ConceptPlan:
     """Forget what each plan forgets, and retain what shows none of it.
 
-    A stand-in that another plan forgets gives way to what stands in for it there. On the canvas,
-    where every list is complete, a prompt is retained that all plans retain; elsewhere one that
-    any retains, where it names none of the concepts. A list that the user gave is each plan's.
+    A stand-in that another plan forgets gives way to what stands in for it there. On the canvas
+    and among labels, where every list is complete, a prompt is retained that all plans retain;
+    elsewhere one that any retains, where it names none of the concepts. A list that the user gave
+    is each plan's.
 
     Raises:
         PromptError: a concept is named twice in other words, or nothing is left that could stand
@@ -86,7 +87,7 @@ def _retained(
     plans: Sequence[ConceptPlan], forgotten: Mapping[str, tuple[str, ...]]
 ) -> Iterator[str]:
     """Each prompt once, in the order of the plans."""
-    canvas = all(plan.kind in ("object", "style") for plan in plans)
+    complete = all(plan.kind in ("object", "style", "label") for plan in plans)
     lists = [dict.fromkeys(plan.retain) for plan in plans]
     names = [name for plan in plans for name in plan.erased]
     for prompt in dict.fromkeys(p for known in lists for p in known):
@@ -94,5 +95,5 @@ def _retained(
             continue
         if all(prompt in known for known in lists):
             yield prompt
-        elif not canvas and not any(mentions(prompt, name) for name in names):
+        elif not complete and not any(mentions(prompt, name) for name in names):
             yield prompt

@@ -1,0 +1,1 @@
+"""Models that are told a class by its number and read no text."""
