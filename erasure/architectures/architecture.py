@@ -160,7 +160,8 @@ class Architecture:
     """The components of a published single file; all of them if none is named. One alone has no
     prefix."""
     modelspec: Mapping[str, str]
-    """`prediction_type` -> `modelspec.architecture`."""
+    """`prediction_type` -> `modelspec.architecture`; empty where there is no layout of a single
+    file."""
     files: SingleFiles = SILENT
     """What its single files tell of how a model was trained, and what they cannot tell."""
     implementation: str = "sgm"

@@ -55,7 +55,6 @@ DDPM: Final = Architecture(
     main="unet",
     parts=(UNET2D,),
     modelspec={},
-    marked="nothing",
     implementation="diffusers",
     first_weight="class_embedding.weight",
     suits=lambda configs: True,

@@ -26,7 +26,7 @@ class PixelCodec:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Give (B, C, H, W) as pixels (B, 3, H, W), float32; gradients pass."""
-        return latents.float().expand(-1, 3, -1, -1)
+        return latents.float().repeat(1, 3 // self.channels, 1, 1)
 
     def to(self, device: torch.device) -> "PixelCodec":
         """Stay as it is: `decode` works where its input is."""

@@ -24,7 +24,7 @@ def _labels(name: str) -> bool:
     return name.startswith(_TABLE) or ".time_emb_proj." in name
 
 
-def _no_table(name: str) -> bool:
+def _no_labels(name: str) -> bool:
     """All but the table of labels, whose row alone could be moved: a fine-tune undoes that."""
     return not name.startswith(_TABLE)
 
@@ -36,10 +36,12 @@ LABEL_SCOPES: Final[Mapping[str, Predicate]] = {
     "resnet": _resnet,
     "notime": notime,
     "labels": _labels,
-    "notable": _no_table,
+    "nolabels": _no_labels,
 }
 SCOPE_HINTS: Final = {
     name: "a model of labels has no cross-attention, so take full, attn, resnet or labels"
     for name in ("xattn", "xattn-kv", "noxattn", "esd-u", "xlayer", "selflayer")
 }
-SCOPE_DEFAULTS: Final = {name: "full" for name in SCOPE_HINTS}
+"""Scopes of other families -> what to take in their place."""
+SCOPE_DEFAULTS: Final = dict.fromkeys(SCOPE_HINTS, "full")
+"""Scope that a method takes by itself in other models -> what it takes here."""

@@ -54,6 +54,11 @@ def write_single_file(
         raise CheckpointError(f"{path} is a folder; give the path of a file")
     refuse_existing(path, force=force)
     family = checkpoint.architecture
+    if not family.modelspec:
+        raise CheckpointError(
+            f"{family.title} has no layout of a single file that other tools read; write a folder, "
+            "with --to diffusers, or a patch"
+        )
     if family.file_parts:  # what such a file was read from had no more
         checkpoint = checkpoint.only(checkpoint.in_file or family.file_parts)
     out = outgoing(checkpoint, path, network, provenance, dtype)

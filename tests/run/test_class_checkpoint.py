@@ -1,0 +1,122 @@
+"""The recipe of the class-conditional checkpoint, on a few random pictures."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.tiny import seeded
+from torch import Tensor
+
+from erasure.checkpoints.reading.reading import read_checkpoint
+from erasure.errors import CheckpointError
+from pipelines.class_checkpoint import training
+from pipelines.class_checkpoint.garments import Garments, padded
+from pipelines.class_checkpoint.recipe import BATCH, CLASSES, FIT, NO_LABEL, SIDE
+from pipelines.class_checkpoint.training import denoising_loss, is_done, record_of, train
+from pipelines.class_checkpoint.variants import VARIANTS
+from pipelines.classifiers.data.raw_data import images
+
+SNEAKER = CLASSES.index("sneaker")
+
+
+@pytest.fixture(scope="module")
+def garments() -> Garments:
+    """Forty pictures; each is as light as its class says."""
+    labels = torch.arange(40) % len(CLASSES)
+    pixels = (labels[:, None, None] * 20).expand(-1, 28, 28).to(torch.uint8)
+    return padded(images(pixels, labels))
+
+
+class Recorder:
+    """Called as the network is, it learns nothing and notes what it is shown."""
+
+    def __init__(self) -> None:
+        self.labels: list[Tensor] = []
+        self.samples: list[Tensor] = []
+
+    def __call__(self, noisy: Tensor, t: Tensor, labels: Tensor) -> Any:  # noqa: ANN401
+        self.labels.append(labels)
+        self.samples.append(noisy)
+        return SimpleNamespace(sample=torch.zeros_like(noisy))
+
+
+def shown(name: str, garments: Garments) -> Recorder:
+    recorder, generator = Recorder(), seeded(3)
+    loss = denoising_loss(recorder, garments, VARIANTS[name].choice(garments.labels))
+    for _ in range(60):
+        loss(generator)
+    return recorder
+
+
+def test_pictures_are_padded_with_black_to_32_pixels(garments: Garments) -> None:
+    assert garments.pixels.shape == (40, 1, SIDE, SIDE)
+    assert not garments.pixels[:, :, :2].any()
+    assert not garments.pixels[:, :, :, -2:].any()
+    assert garments.pixels[9, 0, 2, 2] == 180
+
+
+def test_no_picture_of_the_class_that_is_left_out_enters_a_batch(garments: Garments) -> None:
+    base, without = shown("base", garments), shown("no-sneaker", garments)
+    assert SNEAKER in torch.cat(base.labels)
+    assert SNEAKER not in torch.cat(without.labels)
+    assert {len(labels) for labels in without.labels} == {BATCH}  # the gaps are filled
+    for n in range(60):  # all other places are the recipe's own
+        same = base.labels[n] == without.labels[n]
+        changed = base.samples[n].ne(without.samples[n]).flatten(1).any(dim=1)
+        assert not (changed & (base.labels[n] != SNEAKER) & (base.labels[n] != NO_LABEL)).any()
+        assert same[base.labels[n] != SNEAKER].all()
+
+
+def test_a_tenth_of_the_labels_is_that_of_no_class(garments: Garments) -> None:
+    labels = torch.cat(shown("base", garments).labels)
+    dropped = float((labels == NO_LABEL).double().mean())
+    assert abs(dropped - 0.1) < 0.04  # 960 labels: a standard error of 0.01
+
+
+def test_a_training_that_was_cut_ends_with_the_same_bytes_and_is_read_as_a_model_of_labels(
+    garments: Garments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(FIT, steps=3, save_every=1)
+    variant = VARIANTS["no-sneaker"]
+    whole = train(variant, garments, tmp_path / "whole", config)
+    with monkeypatch.context() as patch:
+
+        def cut(*arguments: Any) -> Any:  # noqa: ANN401
+            loss, left = denoising_loss(*arguments), iter(range(2))
+
+            def stopped(generator: torch.Generator) -> Tensor:
+                if next(left, None) is None:
+                    raise KeyboardInterrupt
+                return loss(generator)
+
+            return stopped
+
+        patch.setattr(training, "denoising_loss", cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(variant, garments, tmp_path / "cut", config)
+    assert not is_done(variant, tmp_path / "cut")
+    again = train(variant, garments, tmp_path / "cut", config)
+    assert is_done(variant, tmp_path / "cut")
+    file = "unet/diffusion_pytorch_model.safetensors"
+    one, other = load_file(whole / file), load_file(again / file)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert all(value.dtype == torch.float16 for value in one.values())
+    assert (whole / file).stat().st_size < 5_000_000
+    checkpoint = read_checkpoint(whole)
+    assert checkpoint.classes is not None
+    assert checkpoint.classes.names == CLASSES
+    assert checkpoint.classes.nothing == NO_LABEL
+
+
+def test_states_of_another_class_or_seed_are_refused(garments: Garments, tmp_path: Path) -> None:
+    records = [record_of(VARIANTS[name], garments) for name in ("base", "no-sneaker", "twin")]
+    training.claim_states(tmp_path, records[0])
+    training.claim_states(tmp_path, records[0])
+    for other in records[1:]:
+        with pytest.raises(CheckpointError, match="another recipe"):
+            training.claim_states(tmp_path, other)
