@@ -258,7 +258,7 @@ def test_its_own_check_refuses_a_config(
 
 def branches(source: str) -> Iterator[str]:
     """What in a source asks for a single family: an import of its module, or a comparison."""
-    rooms = ("unet", "transformer")
+    rooms = ("unet", "transformer", "labels")
     modules = {f"erasure.architectures.{room}.{key}" for room in rooms for key in ARCHITECTURES}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module in modules:
