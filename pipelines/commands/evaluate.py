@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 @recipe_options(EVALUATE_RECIPE, EVALUATE, own_after="erased")
 def evaluate(
     options: dict[str, Any],
+    more: Annotated[
+        list[str] | None, typer.Argument(help="Further runs, with --compare.", show_default=False)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A TOML file of these settings.")] = None,
     compare: Annotated[
-        list[Path] | None,
-        typer.Option(help="Put results side by side; give it once for each folder."),
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Put runs, evaluations or audits side by side: --compare RUN RUN ...; with --out "
+            "a page too.",
+        ),
     ] = None,
     card: Annotated[
         bool, typer.Option("--card", help="Also write the figures into the model's card.")
@@ -45,14 +52,20 @@ def evaluate(
         raise ConfigError("there is no --out; give the folder to write the evaluation to")
     claim(out)
     if compare:
-        more = [*options, *(n for n, v in (("out", out), ("recipe", recipe), ("card", card)) if v)]
-        if more:
+        runs = [*compare, *filter(None, (options.pop("model", None), *(more or ())))]
+        unread = [*options, *(n for n, v in (("recipe", recipe), ("card", card)) if v)]
+        if unread:
             raise ConfigError(
-                f"--compare reads results that are there, and would not read {', '.join(more)}; "
-                "leave all but --compare and --json out"
+                "--compare reads results that are there, and would not read "
+                f"{', '.join(unread)}; leave all but --compare, --out, --force and --json out"
             )
-        _compare(compare, as_json=as_json)
+        _compare([Path(run) for run in runs], out, force=force, as_json=as_json)
         return
+    if more:
+        raise ConfigError(
+            f"one model is evaluated at a time, and there is {more[0]!r} too; leave it out, or "
+            "give --compare before the runs to put them side by side"
+        )
     assert out is not None
     under = load_toml(recipe) if recipe else {}
     for name in (merge(under, options).get(role) for role in ("model", "against")):
@@ -75,18 +88,25 @@ def evaluate(
         _tell(results, out, resolved.model, card=card, as_json=as_json)
 
 
-def _compare(folders: list[Path], *, as_json: bool) -> None:
+def _compare(folders: list[Path], out: Path | None, *, force: bool, as_json: bool) -> None:
     import json
 
     from rich.console import Console
 
-    from pipelines.evaluation.outcome.comparison import compare_results
+    from pipelines.comparison.comparing import compare_runs
+    from pipelines.comparison.page.page import require_room, write_comparison
 
-    compared = compare_results(folders)
+    if out is not None:
+        require_room(out, force=force)
+    compared = compare_runs(folders)
+    page = None if out is None else write_comparison(compared, out)
     if as_json:
-        typer.echo(json.dumps(compared.to_dict(), indent=2, ensure_ascii=False))
-    else:
-        Console().print(compared.to_table())
+        values = compared.table.to_dict() | ({"page": str(page)} if page else {})
+        typer.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        return
+    Console().print(compared.table.to_table())
+    if page is not None:
+        typer.echo(f"page  {page}")
 
 
 def _tell(results: "Results", out: Path, model: str, *, card: bool, as_json: bool) -> None:

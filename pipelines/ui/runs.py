@@ -2,13 +2,13 @@
 
 import csv
 import json
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from erasure.checkpoints.provenance import Provenance
 from erasure.errors import CheckpointError, ConfigError
+from pipelines.comparison.run_facts import base_of
 from pipelines.run.run_folder import RECIPE, RECORD
 from pipelines.ui.places import Places
 from pipelines.ui.unsafe import is_unsafe
@@ -51,16 +51,6 @@ def one_run(places: Places, name: str) -> dict[str, Any]:
         "drawings": list(_drawings(places, name)),
     }
     return facts
-
-
-def base_of(folder: Path) -> str:
-    """The model that a run began with, as its recipe has it; empty where there is none."""
-    try:
-        recipe = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
-    model = recipe.get("model", "")
-    return model if isinstance(model, str) else ""
 
 
 def _is_run(folder: Path) -> bool:

@@ -11,7 +11,7 @@ import json
 import mimetypes
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +19,9 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from erasure.errors import ConfigError, ErasureError
+from eval.errors import EvalError
+from pipelines.comparison.comparing import compare_runs
+from pipelines.comparison.page.page import page_of
 from pipelines.ui import actions
 from pipelines.ui.jobs import Jobs
 from pipelines.ui.places import Places
@@ -117,6 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(HTTPStatus.OK, one_run(self.server.places, path.removeprefix("api/runs/")))
         elif first == "file":
             self._file(*rest.split("/", 1))
+        elif first == "compare":
+            self._compare(rest.split("/"))
         else:
             raise ConfigError("the page asked for something that is not there; reload it")
 
@@ -163,6 +168,15 @@ class _Handler(BaseHTTPRequestHandler):
             raise ConfigError(f"{file.name[:80]!r} is not a kind of file that the page shows")
         policy = _REPORT if file.suffix == ".html" else "default-src 'none'; sandbox"
         self._send(HTTPStatus.OK, file.read_bytes(), _kind(file), policy=policy)
+
+    def _compare(self, names: Sequence[str]) -> None:
+        """Runs side by side, on a page that is made for this request."""
+        try:
+            compared = compare_runs([self.server.places.run(name) for name in names])
+        except EvalError as err:
+            raise ConfigError(str(err)) from err
+        content = page_of(compared).encode(errors="replace")
+        self._send(HTTPStatus.OK, content, "text/html; charset=utf-8", policy=_REPORT)
 
     def _json(self, status: HTTPStatus, value: Mapping[str, Any]) -> None:
         content = json.dumps(value, ensure_ascii=False, default=str).encode()

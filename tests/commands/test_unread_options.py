@@ -152,7 +152,7 @@ def test_the_judges_known_by_name_are_those_there_are() -> None:
         (("export", "demo", "--to", "diffusers", "--title", "x"), "--to diffusers writes no title"),
         (("export", "demo", "--config", "DEMO"), "demo is a folder with configs of its own"),
         (("compare", "demo", "demo", "--prompt", "x", "--config", "DEMO"), "--config is"),
-        (("evaluate", "demo", "--compare", "a", "--compare", "b"), "would not read model, out"),
+        (("evaluate", "--compare", "a", "b", "--suite", "canvas"), "would not read suite; leave"),
         (("evaluate", "demo", "--suite", "imagenette", "--category", "hate"), "--category"),
         (("evaluate", "demo", "--suite", "canvas", "--features", "inception"), "--features"),
         (("classify", "train", "--method", "forest", "--epochs", 3), "by the method forest"),

@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from support.evaluated import (
 from erasure.errors import DiskError
 from eval.errors import EvalError
 from eval.judges.judge import Guess, Judgement
+from pipelines.comparison.comparing import compare_runs
+from pipelines.comparison.table import ComparedRuns
 from pipelines.evaluation.outcome import results as schema
 from pipelines.evaluation.outcome.card import eval_results
-from pipelines.evaluation.outcome.comparison import ComparedResults, compare_results
 from pipelines.evaluation.outcome.results import ClassRate, PromptRate, Results
 from pipelines.evaluation.outcome.results_csv import safe_cell
 from pipelines.evaluation.outcome.results_file import FORMAT, read_results, write_results
@@ -267,7 +268,11 @@ def folders(tmp_path: Path, *changes: dict[str, Any]) -> list[Path]:
     return made
 
 
-def printed(table: ComparedResults) -> str:
+def compare_results(paths: Sequence[Path]) -> ComparedRuns:
+    return compare_runs(paths).table
+
+
+def printed(table: ComparedRuns) -> str:
     console = Console(width=200, no_color=True)
     with console.capture() as said:
         console.print(table.to_table())

@@ -1,7 +1,7 @@
 // The page over the command line. All text comes in as text nodes, never as markup.
 
 const $ = (id) => document.getElementById(id);
-const state = { setup: null, run: null, jobs: [], shown: "", curve: new Map() };
+const state = { setup: null, run: null, jobs: [], shown: "", listed: "", picked: new Set(), curve: new Map() };
 
 const present = (child) => child !== null && child !== undefined && child !== false && child !== "";
 
@@ -186,11 +186,31 @@ function showJobs() {
 
 // Runs
 
+// Drawn again only where something changed, so that the focus stays where it is.
 function showRuns() {
+  const text = JSON.stringify([state.runs, state.run]);
+  if (text === state.listed) return;
+  state.listed = text;
   const items = state.runs.map((run) => make("li", {},
     make("button", { type: "button", "aria-pressed": String(run.name === state.run), onclick: guarded(() => choose(run.name)) },
-      make("span", {}, run.name), make("span", { class: "more" }, run.finished ? run.method : "not finished"))));
+      make("span", {}, run.name), make("span", { class: "more" }, run.finished ? run.method : "not finished")),
+    run.finished && make("label", { class: "pick" }, make("input", { type: "checkbox", value: run.name, checked: state.picked.has(run.name), onchange: pick }), "compare")));
   $("runs").replaceChildren(...(items.length ? items : [make("li", { class: "more" }, "None yet: erase something.")]));
+  showPicked();
+}
+
+function pick(event) {
+  if (event.target.checked) state.picked.add(event.target.value);
+  else state.picked.delete(event.target.value);
+  showPicked();
+}
+
+// The page of the comparison is made when it is opened: it counts weights, which may take a moment.
+function showPicked() {
+  const there = state.runs.filter((run) => run.finished && state.picked.has(run.name)).map((run) => encodeURIComponent(run.name));
+  $("compare").replaceChildren(there.length > 1
+    ? make("a", { href: `compare/${there.join("/")}`, target: "_blank" }, `Compare ${there.length} runs`)
+    : state.runs.filter((run) => run.finished).length > 1 ? make("span", { class: "more" }, "Tick two or more runs to compare them.") : "");
 }
 
 const pictures = new Map();

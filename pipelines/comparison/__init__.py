@@ -1,0 +1,1 @@
+"""Several runs side by side: one table, what was recognised, where weights moved, attacks."""

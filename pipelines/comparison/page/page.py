@@ -1,0 +1,105 @@
+"""The page of a comparison: one file that holds its pictures, styles and script, no network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from markupsafe import Markup
+
+from erasure.errors import ConfigError
+from erasure.storage.files import atomic
+from pipelines.comparison.attacks import lines_of
+from pipelines.comparison.comparing import TABLE, VALUES, Comparison, details_of, write_tables
+from pipelines.comparison.page.headline import headline
+from pipelines.comparison.table import Cell, Row, Unit
+from pipelines.evaluation.report.report_format import interval, measure, signed
+from pipelines.evaluation.report.report_page import asset, environment, policy
+
+FILE_NAME: Final = "compare.html"
+_HERE: Final = Path(__file__).parent
+_STYLES: Final = 6
+"""Lines of a chart that differ in colour and dashes; further ones begin again."""
+
+
+def page_of(comparison: Comparison) -> str:
+    """The page as text.
+
+    The figures of the table stand in it without a script; that sorts, filters and hides.
+    """
+    details = details_of(comparison)
+    style = "\n".join((asset("report.css"), asset("compare.css", _HERE)))
+    script = asset("compare.js", _HERE)
+    return (
+        environment(_HERE / "templates")
+        .get_template("compare.html.j2")
+        .render(
+            table=comparison.table,
+            headline=headline(comparison.table),
+            details=details,
+            words=_words,
+            choices=_choices,
+            sortable=_sortable,
+            lines_of=lines_of,
+            style_of=lambda index: f"line-{index % _STYLES}",
+            style=Markup(style),
+            script=Markup(script),
+            policy=policy(script),
+        )
+    )
+
+
+def require_room(folder: Path, *, force: bool) -> None:
+    """Refuse to replace an older comparison without being asked to.
+
+    Raises:
+        ConfigError: there is one, and `force` is not given.
+    """
+    old = next((folder / n for n in (FILE_NAME, TABLE, VALUES) if (folder / n).exists()), None)
+    if old is not None and not force:
+        raise ConfigError(f"{old} exists; give another --out, or --force to replace it")
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Write `compare.html`, `compare.csv` and `compare.json`.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DiskError: the disk refuses.
+    """
+    page = page_of(comparison)
+    write_tables(comparison, folder)
+    path = folder / FILE_NAME
+    with atomic(path) as part:
+        # Half a surrogate pair, which JSON may bring in, has no place in UTF-8.
+        part.write_text(page, encoding="utf-8", errors="replace")
+    return path
+
+
+def _choices(rows: Sequence[Row], key: str) -> list[str]:
+    """What a column may be filtered by, as its cells have it."""
+    texts = {
+        "erased": [", ".join(row.erased) for row in rows],
+        "method": [row.method for row in rows],
+    }
+    return sorted({text for text in texts[key] if text})
+
+
+def _words(cell: Cell, unit: Unit) -> tuple[str, list[str]]:
+    """A figure, and what stands below it in small: interval, before, change."""
+    below = []
+    if cell.low is not None and cell.high is not None:
+        shares = interval(cell.low, cell.high)
+        values = f"{measure(cell.low, unit)} to {measure(cell.high, unit)}"
+        below.append(shares if unit == "share" else values)
+    if cell.before is not None:
+        below.append(f"before {measure(cell.before, unit)}")
+    if cell.difference is not None:
+        below.append(f"{signed(cell.difference.value)} points")
+    return measure(cell.after, unit), below
+
+
+def _sortable(value: float | None) -> str:
+    """A number as the script compares it; nothing for what is not there, which comes last."""
+    return "" if value is None or value != value else repr(float(value))

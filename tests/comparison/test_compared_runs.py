@@ -1,0 +1,324 @@
+"""Runs side by side: what belongs together, what cannot be compared, and every number again."""
+
+import csv
+import json
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from support.compared import attack, copied, evaluate, record_of
+from support.console import erasure
+from support.evaluated import CHURCH, DOG, PROTOCOL, evaluation, image, rate, seen
+
+from erasure.masks.mask_file import load_mask
+from eval.errors import EvalError
+from pipelines.comparison.attacks import attack_groups
+from pipelines.comparison.blocks import blocks_of
+from pipelines.comparison.comparing import Comparison, compare_runs, details_of
+from pipelines.comparison.heat import ANOTHER, MOST, heat_maps
+from pipelines.comparison.page.page import write_comparison
+from pipelines.comparison.run_facts import run_of
+from pipelines.comparison.side_by_side import side_by_side
+
+
+@pytest.fixture
+def runs(tiny_run: Path, tmp_path: Path) -> Path:
+    """Two runs of the same weights: `one` with its evaluation and its audit, `two` with neither."""
+    folder = tmp_path / "out"
+    one = copied(tiny_run, folder / "one")
+    copied(tiny_run, folder / "two")
+    evaluate(one, folder / "one.evaluation")
+    attack(one, folder / "one" / "audit")
+    return folder
+
+
+def test_a_run_brings_its_evaluation_and_its_audit_along(runs: Path) -> None:
+    one, two = compare_runs([runs / "one", runs / "two"]).table.rows
+    edit = record_of(runs / "one")
+    assert (one.name, one.method, one.moved, one.total) == (
+        "one",
+        edit["config"]["method"],
+        edit["moved"],
+        edit["total"],
+    )
+    assert one.cells["ua"].after == 0.5
+    assert (one.attacked, one.weakest, one.revived) == (True, "words", ("words",))
+    assert (two.evaluated, two.attacked, dict(two.cells)) == (False, False, {})
+    assert "has no evaluation" in two.notes[0]
+
+
+def test_an_evaluation_finds_its_run_by_its_name_or_by_its_recipe(
+    runs: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    evaluate(runs / "one", elsewhere)
+    recipe = f'model = "{runs / "one"}"\nsuite = "csv"\n'
+    (elsewhere / "recipe.toml").write_text(recipe, encoding="utf-8")
+    by_name, by_recipe = compare_runs([runs / "one.evaluation", elsewhere]).rows
+    assert by_name.run == by_recipe.run == run_of(runs / "one")
+    assert by_recipe.audit == by_name.audit is not None
+
+
+def test_parts_of_one_run_that_lie_apart_make_one_row(runs: Path, tmp_path: Path) -> None:
+    evaluate(runs / "two", tmp_path / "figures")
+    attack(runs / "two", tmp_path / "attacks", hits=0)
+    other = copied(runs / "one", tmp_path / "other")
+    record = json.loads((other / "erasure.json").read_text(encoding="utf-8"))
+    record["edits"][-1]["result_hash"] = "f" * 64
+    (other / "erasure.json").write_text(json.dumps(record), encoding="utf-8")
+    paths = [runs / "two", tmp_path / "figures", tmp_path / "attacks", other]
+    made = compare_runs(paths).table.rows
+    assert [row.name for row in made] == ["figures", "other"]
+    assert (made[0].moved, made[0].weakest) == (record["edits"][-1]["moved"], None)
+    assert made[0].access == "none revived it"
+
+
+def test_an_evaluation_of_other_weights_is_not_taken_for_the_runs_own(runs: Path) -> None:
+    models = evaluation(runs / "x").models
+    evaluate(runs / "two", runs / "two.evaluation", models=models)
+    row = compare_runs([runs / "one", runs / "two"]).table.rows[1]
+    assert not row.evaluated
+    assert row.notes[0] == "the evaluation two.evaluation is of other weights"
+
+
+def test_an_audit_without_the_guard_says_nothing_of_the_guarded_model(runs: Path) -> None:
+    models = compare_runs([runs / "one", runs / "two"]).rows[0].evaluation
+    assert models is not None
+    plain = models.results.models
+    guarded = replace(plain, after=replace(plain.after, guard="prompt-filter"))
+    evaluate(runs / "one", runs / "guarded", models=guarded)
+    attack(runs / "one", runs / "attacks")
+    rows = compare_runs([runs / "one.evaluation", runs / "guarded", runs / "attacks"]).table.rows
+    assert [row.attacked for row in rows] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"protocol": replace(PROTOCOL, seeds="5-6")}, "seeds is '0-1' in the first and '5-6'"),
+        ({"protocol": replace(PROTOCOL, judges={})}, "judges.canvas.weights is"),
+    ],
+)
+def test_other_seeds_and_judges_are_refused_by_name(
+    runs: Path, change: dict[str, object], words: str
+) -> None:
+    evaluate(runs / "two", runs / "two" / "evaluation", **change)
+    with pytest.raises(EvalError, match="cannot be compared") as said:
+        compare_runs([runs / "one", runs / "two"])
+    assert words in str(said.value)
+
+
+def test_other_bases_are_named_with_the_runs_that_are_held_against_them(runs: Path) -> None:
+    one = compare_runs([runs / "one", runs / "two"]).rows[0].evaluation
+    assert one is not None
+    assert one.results.models.before is not None
+    other = replace(one.results.models.before, name="other", hash="e" * 64)
+    models = replace(one.results.models, before=other)
+    evaluate(runs / "two", runs / "two" / "evaluation", models=models)
+    (note,) = compare_runs([runs / "one", runs / "two"]).table.notes
+    assert "cannot be compared" in note
+    assert "two against other (eeeeeeee)" in note
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: None, "there is no"),
+        (lambda folder: folder.mkdir(), "holds neither results.json nor audit.json"),
+        (
+            lambda folder: (folder.mkdir(), (folder / "recipe.toml").write_text("")),
+            "is not finished; go on with it by --resume",
+        ),
+    ],
+)
+def test_what_is_no_run_is_refused_in_one_sentence(runs: Path, make: object, words: str) -> None:
+    assert callable(make)
+    make(runs / "x")
+    said = erasure("evaluate", "--compare", runs / "one", runs / "x", "--out", runs / "compared")
+    assert said.code == 2
+    assert words in said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert not (runs / "compared").exists()
+
+
+def test_one_run_given_twice_is_nothing_to_compare(runs: Path) -> None:
+    with pytest.raises(EvalError, match="two or more"):
+        compare_runs([runs / "one", runs / "one.evaluation"])
+
+
+def test_the_maps_count_what_the_judge_saw_first(runs: Path) -> None:
+    comparison = compare_runs([runs / "one", runs / "two"])
+    (maps,) = heat_maps(comparison.rows)
+    values = json.loads((runs / "one.evaluation" / "results.json").read_text(encoding="utf-8"))
+    for map_, side in zip(maps.maps, ("before", "after"), strict=True):
+        wanted: Counter[tuple[str, str]] = Counter()
+        for case in values["images"]:
+            guess = case[side]["judgements"]["canvas"]["guesses"]["object"][0]["label"]
+            wanted[case["labels"]["object"], guess] += 1
+        for row, asked in enumerate(maps.asked):
+            own = dict(zip(maps.seen, map_.counts[row], strict=True))
+            assert sum(own.values()) == map_.totals[row]
+            for name in maps.asked:
+                assert own[name] == wanted[asked, name]
+            others = sum(n for (a, g), n in wanted.items() if a == asked and g not in maps.asked)
+            assert own[ANOTHER] == others
+    assert maps.maps[0].base
+    assert [maps.asked[n] for n, is_changed in enumerate(maps.changed) if is_changed] == [
+        "church",
+        "dog",
+    ]
+    assert maps.erased == {"church"}
+
+
+def test_a_map_without_room_keeps_what_was_erased_and_what_changed(runs: Path) -> None:
+    folder = runs / "one.evaluation"
+    names = [f"thing {n}" for n in range(MOST + 9)]
+    cases = [image(folder, f"c{n}", name, name) for n, name in enumerate(names)]
+    cases.append(image(folder, "lost", "thing 56", "thing 56", after=seen("thing 0")))
+    cases.append(image(folder, "church", CHURCH, "church"))
+    classes = (rate("church", 1, erased=True),)
+    evaluate(runs / "one", folder, images=tuple(cases), classes=classes)
+    (maps,) = heat_maps(compare_runs([runs / "one", runs / "two"]).rows)
+    assert len(maps.asked) == MOST
+    assert {"church", "thing 56"} <= set(maps.asked)
+    assert maps.left_out == len(names) + 1 - MOST
+
+
+def test_blocks_add_up_to_the_record_and_to_a_slow_count(runs: Path, tiny_folder: Path) -> None:
+    run = run_of(runs / "one")
+    assert run is not None
+    blocks = blocks_of(run)
+    assert (blocks.selected, blocks.moved) == (run.last.selected, run.last.moved)
+    assert blocks.notes == ()
+    file = "unet/diffusion_pytorch_model.safetensors"
+    before, after = load_file(tiny_folder / file), load_file(runs / "one" / "model" / file)
+    mask = load_mask(runs / "one" / "mask.safetensors").entries
+    middle = [name for name in before if name.startswith("mid_block.")]
+    row = next(row for row in blocks.rows if row.name == "mid")
+    assert row.total == sum(before[name].numel() for name in middle)
+    assert row.moved == sum(
+        sum(a != b for a, b in zip(before[n].flatten(), after[n].flatten(), strict=True))
+        for n in middle
+    )
+    assert row.selected == sum(int(mask[n].sum()) for n in middle if n in mask)
+
+
+def test_what_cannot_be_counted_by_block_is_said(runs: Path) -> None:
+    recipe = runs / "one" / "recipe.toml"
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    moved = ['model = "/nowhere/base"' if n.startswith("model =") else n for n in lines]
+    recipe.write_text("\n".join(moved), encoding="utf-8")
+    (runs / "one" / "mask.safetensors").unlink()
+    run, other = run_of(runs / "one"), run_of(runs / "two")
+    assert run is not None
+    assert other is not None
+    missing, mask = blocks_of(run).notes
+    assert missing == "it has no file of a mask"
+    assert mask == "the base base is not on this machine, so what moved is not counted by block"
+    shutil.rmtree(runs / "two" / "model" / "unet")
+    (note,) = blocks_of(other).notes
+    assert note == "what moved is not counted by block: a model cannot be read"
+    assert blocks_of(other).moved is None
+    assert blocks_of(other).selected == other.last.selected
+
+
+def test_audits_of_two_concepts_stand_apart_and_say_why(runs: Path) -> None:
+    attack(runs / "two", runs / "two" / "audit", concept="dog", hits=0)
+    one, two = attack_groups(compare_runs([runs / "one", runs / "two"]).rows)
+    assert (one.concept, one.names, one.differs) == ("church", ("one",), ())
+    assert (two.names, two.differs) == (("two",), ("concept is dog here and church above",))
+
+
+def test_audits_of_one_protocol_share_a_chart_with_the_base(runs: Path) -> None:
+    attack(runs / "two", runs / "two" / "audit", hits=0, protocol={
+        "draws": 96, "seed": 0, "batch_size": 1,
+    })  # fmt: skip
+    (group,) = attack_groups(compare_runs([runs / "one", runs / "two"]).rows)
+    (panel,) = group.panels
+    assert panel.chart is not None
+    paths = {step.line: step.path for step in panel.chart.steps}
+    assert paths == {
+        "demo (base)": "M0.00 75.00L100.00 75.00L100.00 25.00L100.00 25.00",
+        "one": "M0.00 75.00L100.00 75.00L100.00 25.00L100.00 25.00",
+        "two": "M0.00 100.00L100.00 100.00L100.00 100.00L100.00 100.00",
+    }
+    assert [fate.state for fate in panel.fates] == ["revived", "not revived within this budget"]
+
+
+def test_a_curve_that_no_audit_can_have_is_not_drawn(runs: Path) -> None:
+    file = runs / "one" / "audit" / "audit.json"
+    values = json.loads(file.read_text(encoding="utf-8"))
+    for line in values["attacks"][0]["lines"].values():
+        line["curve"][0]["draws"] = 0
+    file.write_text(json.dumps(values), encoding="utf-8")
+    (group,) = attack_groups(compare_runs([runs / "one", runs / "two"]).rows)
+    assert group.panels[0].chart is None
+
+
+def test_pictures_stand_side_by_side_on_the_least_seed_erased_ones_first(runs: Path) -> None:
+    shown = side_by_side(compare_runs([runs / "one", runs / "two"]).rows)
+    assert shown is not None
+    assert shown.columns == ("model (before)", "one")
+    assert {line.seed for line in shown.lines} == {0}
+    assert [line.prompt for line in shown.lines][:2] == [CHURCH, DOG]
+    assert [line.erased for line in shown.lines][:2] == [True, False]
+    before, after = shown.lines[0].pictures
+    assert before is not None
+    assert after is not None
+    assert before.picture.uri != after.picture.uri
+    assert after.words == ("castle 0.90",)
+
+
+def test_a_picture_outside_of_its_evaluation_is_not_shown(runs: Path) -> None:
+    file = runs / "one.evaluation" / "results.json"
+    text = file.read_text(encoding="utf-8").replace("images/after/0-0.png", "../../secret.png")
+    file.write_text(text, encoding="utf-8")
+    shown = side_by_side(compare_runs([runs / "one", runs / "two"]).rows)
+    assert shown is not None
+    after = shown.lines[0].pictures[1]
+    assert after is not None
+    assert "lies outside" in after.picture.missing
+
+
+def test_csv_and_json_hold_the_same_numbers_as_the_results(runs: Path) -> None:
+    comparison: Comparison = compare_runs([runs / "one", runs / "two"])
+    write_comparison(comparison, runs / "compared")
+    with (runs / "compared" / "compare.csv").open(encoding="utf-8", newline="") as file:
+        one, two = list(csv.DictReader(file))
+    results = json.loads((runs / "one.evaluation" / "results.json").read_text(encoding="utf-8"))
+    ua = results["summary"]
+    assert (float(one["ua"]), float(one["ua.before"])) == (ua["ua"], ua["before"]["ua"])
+    assert [float(one["ua.low"]), float(one["ua.high"])] == ua["intervals"]["ua"]
+    assert float(one["ua.change"]) == ua["difference"]["ua"]["value"]
+    assert int(one["moved"]) == record_of(runs / "one")["moved"]
+    assert (two["ua"], two["access"]) == ("", "not attacked")
+    values = json.loads((runs / "compared" / "compare.json").read_text(encoding="utf-8"))
+    assert values["rows"][0]["cells"]["ua"]["after"] == ua["ua"]
+    assert values["format"] == "diffusion-erasure comparison 1"
+
+
+def test_the_command_writes_a_page_once_and_prints_the_table(runs: Path) -> None:
+    line = ("evaluate", "--compare", runs / "one", runs / "two", "--out", runs / "compared")
+    said = erasure(*line)
+    assert said.code == 0, said.err
+    assert (runs / "compared" / "compare.html").is_file()
+    again = erasure(*line)
+    assert again.code == 2
+    assert "--force to replace it" in again.err
+    values = json.loads(erasure(*line, "--force", "--json").out)
+    assert [row["name"] for row in values["rows"]] == ["one", "two"]
+    assert values["page"].endswith("compare.html")
+    lone = erasure("evaluate", runs / "one", runs / "two", "--out", runs / "x")
+    assert lone.code == 2
+    assert "one model is evaluated at a time" in lone.err
+
+
+def test_nothing_of_a_comparison_says_where_on_this_machine_the_runs_lie(runs: Path) -> None:
+    comparison = compare_runs([runs / "one", runs / "two"])
+    page = write_comparison(comparison, runs / "compared").read_text(encoding="utf-8")
+    assert str(runs.parent) not in page
+    assert str(runs.parent) not in (runs / "compared" / "compare.json").read_text(encoding="utf-8")
+    assert details_of(comparison).blocks[0][0] == "one"
