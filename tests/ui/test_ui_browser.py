@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.compared import copied
 from support.contrast import CONTRAST
 
 from pipelines.ui.server import Server
@@ -124,6 +125,26 @@ def test_a_second_tab_sees_the_same_jobs(shown: "Callable[..., Page]", server: S
     server.jobs.start("look at the prompts", [["prompts"]], "church")
     for page in (one, two):
         page.locator("#jobs li", has_text="look at the prompts").wait_for()
+
+
+def test_runs_that_are_ticked_are_compared_on_a_page_of_their_own(
+    shown: "Callable[..., Page]", runs: Path
+) -> None:
+    copied(runs / "church", runs / "other")
+    page = shown()
+    ticks = page.locator("#runs input[type=checkbox]")
+    ticks.nth(0).focus()
+    page.keyboard.press("Space")
+    assert page.locator("#compare a").count() == 0
+    page.wait_for_timeout(1200)  # the list is asked for again, and the focus stays
+    assert ticks.nth(0).evaluate("e => e === document.activeElement")
+    ticks.nth(1).check()
+    with page.expect_popup() as popup:
+        page.get_by_role("link", name="Compare 2 runs").click()
+    compared = popup.value
+    compared.locator("[data-runs] tbody tr").first.wait_for()
+    assert compared.locator("[data-runs] tbody tr").count() == 2
+    assert compared.locator("[data-count]").inner_text() == "2 of 2 runs"  # its script runs
 
 
 @pytest.mark.slow  # erases a church from the demo

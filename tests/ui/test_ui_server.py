@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.compared import copied, evaluate
 
 from pipelines.ui.server import Server
 
@@ -177,3 +178,18 @@ def test_a_damaged_record_is_shown_as_not_finished(server: Server, runs: Path) -
     (runs / "church" / "erasure.json").write_text("[" * 50_000)
     _, listed = asked(server, "api/runs")
     assert listed["runs"][0]["finished"] is False
+
+
+def test_runs_are_compared_on_a_page_that_may_ask_nothing_of_the_server(
+    server: Server, runs: Path
+) -> None:
+    copied(runs / "church", runs / "other")
+    evaluate(runs / "church", runs / "church.evaluation")
+    status, page = asked(server, "compare/church/other")
+    assert status == 200
+    assert b"data-runs" in page
+    assert b"has no evaluation" in page
+    status, refusal = asked(server, "compare/church")
+    assert (status, "two or more" in refusal["error"]) == (400, True)
+    status, refusal = asked(server, "compare/church/..%2Fmodel")
+    assert (status, "letters, digits" in refusal["error"]) == (400, True)
