@@ -183,14 +183,14 @@ def _is_part_of_another(row: Compared, opened: Sequence[Compared]) -> bool:
     others = [other for other in opened if other is not row]
     run = row.run
     if run is not None and row.path == run.folder:
-        given = [o.evaluation for o in others if o.evaluation is not None and _is_given(o)]
-        return any(run.made(_hashes(evaluation.results)) for evaluation in given)
+        named = [o.evaluation for o in others if o.evaluation is not None and _is_named(o)]
+        return any(run.made(_hashes(evaluation.results)) for evaluation in named)
     if row.evaluation is not None or row.audit is None:
         return False
     return any(_is_of(row.audit, other) for other in others)
 
 
-def _is_given(row: Compared) -> bool:
+def _is_named(row: Compared) -> bool:
     """Whether the path of a row is that of its evaluation, and not that of a run."""
     return row.run is None or row.path != row.run.folder
 
