@@ -20,7 +20,8 @@ SMALL = ("--scale", "tiny", "--pixels", 64, "--batch-size", 1)
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
     """Runs a script in this process, which has the libraries; gives what it printed."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    for folder in (BENCHMARKS, BENCHMARKS / "figures"):
+        monkeypatch.syspath_prepend(str(folder))
 
     def run(name: str, *arguments: object) -> str:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
@@ -88,7 +89,7 @@ def test_full_size_holds_its_rows_against_their_bars() -> None:
 
 def test_killed_twice_an_export_is_whole(tiny_folder: Path) -> None:
     jobs = ("--jobs", "export to a file", "--kills", 2, "--fork", "--model", tiny_folder)
-    said = command(BENCHMARKS / "faults.py", *jobs)
+    said = command(BENCHMARKS / "faults" / "faults.py", *jobs)
     assert said.code == 0, said.out + said.err
     kills, _, _, problems = cells(said.out)["export to a file"]
     assert (kills, problems) == ("2", "0")
@@ -97,14 +98,14 @@ def test_killed_twice_an_export_is_whole(tiny_folder: Path) -> None:
 def test_of_two_exports_to_one_file_one_is_refused(tiny_folder: Path) -> None:
     pair = "one place: export to a file"
     jobs = ("--kills", 0, "--pairs", 1, "--jobs", pair, "--fork", "--model", tiny_folder)
-    said = command(BENCHMARKS / "faults.py", *jobs)
+    said = command(BENCHMARKS / "faults" / "faults.py", *jobs)
     assert said.code == 0, said.out + said.err
     assert cells(said.out)[pair] == ["1", "0", "1", "1", "0"]
 
 
 def test_a_mask_is_whole_whichever_write_finds_no_space(tiny_folder: Path) -> None:
     jobs = ("--jobs", "mask", "--every", 9, "--fork", "--model", tiny_folder)
-    said = command(BENCHMARKS / "full_disk.py", *jobs)
+    said = command(BENCHMARKS / "faults" / "full_disk.py", *jobs)
     assert said.code == 0, said.out + said.err
     writes, refused, _, problems = map(int, cells(said.out)["mask"])
     assert refused == len(range(1, writes + 1, 9))
@@ -142,7 +143,8 @@ def test_the_mask_figure_goes_on_where_it_was_cut(
 
 
 def test_closed_forms_under_a_mask_cost_less_than_a_solution_that_is_cut(script: Script) -> None:
-    said = script("closed_forms.py", "--rows", 0.01, "--features", 24, "--few", 8, "--many", 40)
+    small = ("--rows", 0.01, "--features", 24, "--few", 8, "--many", 40)
+    said = script("speed/closed_forms.py", *small)
     for row in list(cells(said).values())[3:]:
         _, seconds, plain, best, cut = map(float, row)
         assert seconds > 0

@@ -1,6 +1,6 @@
 """A disk that is full at any write: one sentence, and what was there is still there."""
 
-import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -30,8 +30,8 @@ MASK = random_mask(WEIGHTS, 0.5, seeded())
 
 @pytest.fixture
 def filling(monkeypatch: pytest.MonkeyPatch) -> Filling:
-    """The function `filling` of `benchmarks/filling.py`."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    """The function `filling` of `benchmarks/faults/filling.py`."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "faults"))
     found: Filling = importlib.import_module("filling").filling
     return found
 
@@ -168,3 +168,11 @@ def test_a_full_disk_behind_stdout_is_one_sentence_too() -> None:
     assert done.stderr == (
         "erasure: cannot write the output: the disk is full; free some space or write elsewhere\n"
     )
+
+
+def test_what_the_measuring_scripts_import_beforehand_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "faults"))
+    names = importlib.import_module("killable").PRELOADED
+    assert [name for name in names if importlib.util.find_spec(name) is None] == []

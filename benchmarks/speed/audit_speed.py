@@ -1,6 +1,6 @@
 """Pictures and passes a second: the runner of `erasure audit` against one try after the other.
 
-    python benchmarks/audit_speed.py --tries 48 --rounds 3
+    python benchmarks/speed/audit_speed.py --tries 48 --rounds 3
 
 Both draw the same tries of the attacks that need no picture on the embedded checkpoint, as `audit`
 draws it (DDIM, 25 steps, guidance 2.5). The runner draws in batches over cases, arms and attacks
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipelines.audit.attacking import drawing_cost_of
 from pipelines.audit.drawing import Job, draw_jobs

@@ -1,7 +1,7 @@
 """How fast does each mask forget, and what does it cost the rest? Rows for a figure.
 
-    python benchmarks/mask_figure.py --out build/mask-figure
-    python benchmarks/mask_figure.py --out build/mask-figure --plot docs
+    python benchmarks/figures/mask_figure.py --out build/mask-figure
+    python benchmarks/figures/mask_figure.py --out build/mask-figure --plot docs
 
 A cell is one erasure of the demo: concept x density x learning rate x mask x seed, the default
 recipe otherwise. After it, 30 pictures of the concept (6 styles, 5 seeds) and 69 of all other

@@ -1,6 +1,6 @@
 """Processor time of solving all keys and values of Stable Diffusion 1.x in closed form.
 
-    python benchmarks/closed_forms.py --threads 1
+    python benchmarks/speed/closed_forms.py --threads 1
 
 The weights and the text features are random, of the true sizes: 32 weights, 24,960 rows, 768
 features. The masked rows are solved one by one for the weights that a random half selects: with
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from erasure.seeds import generator_for
 from erasure.solving.quadratic import Quadratic

@@ -1,6 +1,6 @@
 """Pictures per second: the runner of `erasure evaluate` against one prompt at a time.
 
-    python benchmarks/generation.py --pictures 144 --rounds 3
+    python benchmarks/speed/generation.py --pictures 144 --rounds 3
 
 Both draw the same cases of the canvas on the embedded checkpoint (DDIM, 25 steps, guidance 7.5)
 from the same initial noise and write them as PNG. The other way is a plain
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint

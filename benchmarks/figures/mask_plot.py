@@ -41,15 +41,15 @@ _PAGE: Final = """# Does the mask matter?
 
 ![What is left of a concept against the damage to others, by mask](mask.png)
 
-`benchmarks/mask_figure.py` erases a concept of the demo with each kind of mask at four densities
-and four learning rates; all else is the default recipe (random labels, alpha 3, the retain loss
-pulls to what the base predicts, 150 steps of 8, warm-up, cosine). *Left* are pictures in which the
-classifier still recognises the concept, of 30 (6 styles, 5 seeds; 20 DDIM steps, guidance 2.5).
-*Damage* is the root mean square change of the pixels, on a scale of 0 to 1, of 69 pictures of all
-23 other objects (3 styles) against the base's picture of the same noise, a finer measure than
-whether they are recognised. The grid was fixed before the first result: rates 2e-4, 5e-4, 1e-3,
-2e-3, densities 0.5, 0.1, 0.05, 0.03, masks salient, random, inverse, seeds 0, 1, 2, concepts church
-and guitar, 288 cells in all.
+`benchmarks/figures/mask_figure.py` erases a concept of the demo with each kind of mask at four
+densities and four learning rates; all else is the default recipe (random labels, alpha 3, the
+retain loss pulls to what the base predicts, 150 steps of 8, warm-up, cosine). *Left* are pictures
+in which the classifier still recognises the concept, of 30 (6 styles, 5 seeds; 20 DDIM steps,
+guidance 2.5). *Damage* is the root mean square change of the pixels, on a scale of 0 to 1, of 69
+pictures of all 23 other objects (3 styles) against the base's picture of the same noise, a finer
+measure than whether they are recognised. The grid was fixed before the first result: rates 2e-4,
+5e-4, 1e-3, 2e-3, densities 0.5, 0.1, 0.05, 0.03, masks salient, random, inverse, seeds 0, 1, 2,
+concepts church and guitar, 288 cells in all.
 
 {done} of 288 cells are in ({run}); each row of the tables
 below is a mean over the seeds that are there. All cells: [mask.csv](mask.csv).
@@ -69,8 +69,8 @@ demo is a small model, and nothing here is measured against retraining.
 Pictures left of 30, and damage.
 
 {settings}
-Made by `python benchmarks/mask_figure.py --out DIR`, which goes on where it was stopped, and
-`python benchmarks/mask_figure.py --out DIR --plot docs`.
+Made by `python benchmarks/figures/mask_figure.py --out DIR`, which goes on where it was stopped,
+and `python benchmarks/figures/mask_figure.py --out DIR --plot docs`.
 """
 
 

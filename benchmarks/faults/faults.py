@@ -1,7 +1,7 @@
 """Kill the commands at random moments, start them again, and compare with an unbroken run.
 
-    python benchmarks/faults.py --kills 56 --seed 0
-    python benchmarks/faults.py --kills 0 --pairs 4
+    python benchmarks/faults/faults.py --kills 56 --seed 0
+    python benchmarks/faults/faults.py --kills 0 --pairs 4
 
 Training, mask, drawing, evaluation and export run as processes of their own on a random pipeline
 of 50,000 weights, and are killed by SIGKILL: half of them exactly at a file operation, half some

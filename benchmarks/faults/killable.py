@@ -1,7 +1,8 @@
 """Run one command line of `erasure` and note each file operation; stop at one to be killed there.
 
-    python benchmarks/killable.py '{"arguments": [...], "folder": ..., "log": ..., "stop_at": 3}'
-    python benchmarks/killable.py --serve      # such objects, a line each, from stdin
+    python benchmarks/faults/killable.py '{"arguments": [...], "folder": ..., "log": ...,
+        "stop_at": 3}'
+    python benchmarks/faults/killable.py --serve      # such objects, a line each, from stdin
 
 Python tells an audit hook of every file it is about to open, rename or remove. Each of those in
 `folder` adds a line with the time to `log`; at number `stop_at` the program waits, so that whoever
@@ -22,8 +23,15 @@ from typing import Any
 
 from filling import Branches, filling
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NOTED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.copyfile"}
+PRELOADED = (
+    "pipelines.run.erasing",
+    "pipelines.run.comparing",
+    "pipelines.evaluation.run",
+    "pipelines.commands.export",
+)
+"""Modules that import what takes the commands seconds."""
 FOREVER = 3600.0
 """Seconds."""
 
@@ -81,8 +89,8 @@ def preload() -> None:
     )
     from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
 
-    for name in ("run.erasing", "run.comparing", "evaluation.run", "commands.export"):
-        importlib.import_module(f"pipelines.{name}")
+    for name in PRELOADED:
+        importlib.import_module(name)
 
 
 def serve() -> None:

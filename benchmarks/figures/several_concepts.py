@@ -1,6 +1,6 @@
 """Several concepts in one run against the same ones one after the other, on the demo.
 
-    python benchmarks/several_concepts.py --out build/several-concepts
+    python benchmarks/figures/several_concepts.py --out build/several-concepts
 
 Each cell is a method and a way; `together` erases all concepts in one run, `in turn` erases the
 next one from the model of the run before. A training takes as many steps in all in both. The model

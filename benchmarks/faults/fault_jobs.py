@@ -12,7 +12,7 @@ from pathlib import Path
 
 from command_processes import Workplace
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RECIPE = """save_every = 1
 device = "cpu"
 cache = "cache"

@@ -1,7 +1,7 @@
 """Fill the disk at every write of every command, and see that nothing is lost by it.
 
-    python benchmarks/full_disk.py                       # at each write, by `filling.py`
-    python benchmarks/full_disk.py --tmpfs 12 --seed 0   # on small disks, as root on Linux
+    python benchmarks/faults/full_disk.py                       # at each write, by `filling.py`
+    python benchmarks/faults/full_disk.py --tmpfs 12 --seed 0   # on small disks, as root on Linux
 
 A command runs once. At each operation that takes space (a new file or folder, a write, a sync, a
 rename) it is forked, and the copy, in a copy of the folder, finds the disk full from there on. It

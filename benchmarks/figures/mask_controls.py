@@ -1,6 +1,6 @@
 """Does the mask matter? Erase concepts from the demo with each kind of mask, all else equal.
 
-    python benchmarks/mask_controls.py --out build/mask-controls
+    python benchmarks/figures/mask_controls.py --out build/mask-controls
 
 Every style x object pair is drawn with five seeds before and after, as
 `erasure evaluate --suite canvas` does. One cell (concept, mask) is done at a time and kept in
