@@ -179,24 +179,12 @@ def _size(rank: int | None, energy: float | None) -> "Size | None":
 def _export_patch(
     before: "Checkpoint", after: "Checkpoint", out: Path, *, force: bool
 ) -> dict[str, Any]:
-    from erasure.checkpoints.provenance import Provenance
-    from erasure.errors import PatchError
-    from erasure.patches.model_patches import described, make_patches
-    from erasure.patches.patch_edits import edits_since
+    from erasure.patches.checkpoint_patch import checkpoint_patches
     from erasure.patches.patch_file import save_patches
     from erasure.storage.disk import refuse_existing
 
     refuse_existing(out, force=force)
-    if before.components.keys() != after.components.keys():
-        raise PatchError(
-            f"the base has {', '.join(before.components)} and the model "
-            f"{', '.join(after.components)}; give two models of one architecture"
-        )
-    editable = after.architecture.editable
-    made = make_patches(before.components, after.components, editable=editable)
-    bases = {name: patch.info.base for name, patch in made.items()}
-    since = Provenance(edits=edits_since(after.edits, before.edits, bases))
-    patches = described(made, since.concepts, since.to_dict() if since.edits else {})
+    patches = checkpoint_patches(before, after)
     save_patches(out, patches)
     whole = sum(
         w.numel() * w.element_size() for part in after.components.values() for w in part.values()

@@ -139,6 +139,8 @@ def _field(module: str, hint: ast.expr, **known: Any) -> SourceField:  # noqa: A
         inner = hint.slice.elts if isinstance(hint.slice, ast.Tuple) else [hint.slice]
         if ast.unparse(hint.value) == "Literal":
             return SourceField(kind=str, choices=tuple(map(ast.literal_eval, inner)), **known)
+        if ast.unparse(hint.value) == "Mapping":  # a table of a file, which no option sets
+            return SourceField(kind=None, **known)
         assert ast.unparse(hint.value) == "tuple", ast.unparse(hint)
         return _field(module, inner[0], **known, several=True)
     assert isinstance(hint, ast.Name), ast.unparse(hint)

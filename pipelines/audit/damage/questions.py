@@ -67,7 +67,7 @@ def questions_of(shop: Workshop, *, ranked: bool = True) -> Questions | None:
     if vocabulary is not None:
         names = _names(shop)
         ranking = (
-            _ranking(shop.painter("audited"), vocabulary, plain, names)
+            ranked_labels(shop.painter("audited"), vocabulary, plain, names)
             if ranked
             else tuple(Neighbour(label, 0.0) for label in vocabulary.others)
         )
@@ -103,10 +103,17 @@ def costs(shop: Workshop) -> dict[str, Cost]:
     return made
 
 
-def _ranking(
+def ranked_labels(
     painter: Painter, vocabulary: Vocabulary, plain: Sequence[str], names: Sequence[str]
 ) -> tuple[Neighbour, ...]:
-    """Other labels in the wording of the concept's first prompt, nearest first."""
+    """Other labels in the wording of the concept's first prompt, nearest first.
+
+    Args:
+        painter: of the model whose text encoder says what is near.
+        vocabulary: of the judge.
+        plain: prompts of the concept, at least one.
+        names: what the concept is called in them.
+    """
 
     def vector(prompt: str) -> Tensor:
         condition = painter.text([prompt])

@@ -7,10 +7,14 @@ A share of the weights is searched from 0.1 to 0.9. A variant, of which the sour
 searched among all of them. No method has a range of its own.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
+import torch
+
 from erasure.errors import ConfigError
+from erasure.seeds import derived_seed
 
 DECADES: Final = 3.0
 SHARES: Final = frozenset({"density", "share"})
@@ -80,6 +84,21 @@ def space_of(method: type[Any], name: str, start: Value) -> Space:
         )
     half = 10 ** (DECADES / 2)
     return Span(low=rounded(start / half), high=rounded(start * half))
+
+
+def points(name: str, spaces: Mapping[str, Space], count: int) -> Iterator[dict[str, Value]]:
+    """Values of all settings at `count` places, spread evenly over their spaces.
+
+    The places are of a scrambled Sobol sequence, whose seed is the name: more of them begin with
+    those of fewer.
+    """
+    names = sorted(spaces)
+    # torch.quasirandom takes no seed above 2**31.
+    engine = torch.quasirandom.SobolEngine(
+        len(names), scramble=True, seed=derived_seed("tune", name) % 2**31
+    )
+    for point in engine.draw(count, dtype=torch.float64).tolist():
+        yield {each: spaces[each].at(place) for each, place in zip(names, point, strict=True)}
 
 
 def rounded(value: float) -> float:

@@ -4,14 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
-import torch
-
 from erasure.errors import ConfigError
-from erasure.seeds import derived_seed
 from eval.rates.unlearning_metrics import average_gap
 from pipelines.classifiers.bench.bench import World, run_world
 from pipelines.classifiers.bench.cells import Cell, CellFile
 from pipelines.classifiers.bench.presets import RETRAIN, Preset
+from pipelines.classifiers.bench.search_space import points
 from pipelines.classifiers.bench.tuned_values import Searched, TunedValues
 
 SEED: Final = 1_000_003
@@ -37,20 +35,14 @@ def tuning_seeds(count: int) -> list[int]:
 def trials(preset: Preset, budget: int) -> Iterator[Preset]:
     """The row as it is, then `budget - 1` points spread evenly over its search space.
 
-    Points are of a scrambled Sobol sequence, whose seed is the row's name: a larger budget begins
-    with the trials of a smaller one. A row with nothing to search has one trial.
+    A larger budget begins with the trials of a smaller one. A row with nothing to search has one
+    trial.
     """
     yield preset
     if not preset.search or budget < 2:
         return
-    names = sorted(preset.search)
-    # torch.quasirandom takes no seed above 2**31.
-    engine = torch.quasirandom.SobolEngine(
-        len(names), scramble=True, seed=derived_seed("tune", preset.name) % 2**31
-    )
-    for point in engine.draw(budget - 1, dtype=torch.float64).tolist():
-        places = zip(names, point, strict=True)
-        yield preset.with_values({name: preset.search[name].at(place) for name, place in places})
+    for values in points(preset.name, preset.search, budget - 1):
+        yield preset.with_values(values)
 
 
 def tune(
