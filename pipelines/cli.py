@@ -19,6 +19,7 @@ import typer
 
 from pipelines.commands import (
     audit,
+    bench,
     compare,
     demo,
     distance,
@@ -70,6 +71,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
         "      --retrained build/gold/no-church/model \\\n"
         "      --twin build/gold/no-church-2/model --out out/distance",
     ),
+    "bench": (bench.bench, "erasure bench demo --only esd,uce --concepts church --out out/bench"),
     "judge": (judge.judge, "erasure judge pictures/ --with nudenet --json"),
     "prompts": (prompts.prompts, "erasure prompts imagenette --limit 3"),
     "ui": (ui.ui, "erasure ui --runs out --models ~/models"),

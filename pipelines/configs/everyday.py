@@ -10,6 +10,7 @@ ERASE_RECIPE: Final = "pipelines.configs.settings:EraseRecipe"
 AUDIT_RECIPE: Final = "pipelines.audit.settings:AuditRecipe"
 DISTANCE_RECIPE: Final = "pipelines.distances.settings:DistanceRecipe"
 TRAIN_RUN: Final = "pipelines.classifiers.run_settings:TrainRun"
+BENCH_RECIPE: Final = "pipelines.bench.settings:BenchRecipe"
 EVALUATE_RECIPE: Final = "pipelines.evaluation.settings:EvaluateRecipe"
 
 _MODEL: Final[Options] = {
@@ -107,6 +108,16 @@ DISTANCE: Final[Options] = {
     **{name: name for name in ("judge", "labels", "seed")},
     **{name: name for name in ("steps", "guidance", "size", "batch_size")},
     **_MODEL,
+}
+BENCH: Final[Options] = {
+    **{name: name for name in ("model", "concepts", "only", "masks", "seeds", "limit")},
+    **{name: name for name in ("neighbours", "add", "retrained", "twin", "audit")},
+    **{name: name for name in ("tune", "tune_seeds", "tune_on")},
+    **{name: name for name in ("suite", "prompts")},
+    "judge": "judges",
+    **{name: name for name in ("labels", "steps", "guidance", "size")},
+    **_MODEL,
+    "cache": "cache",
 }
 
 

@@ -1,0 +1,1 @@
+"""The benchmark of diffusion unlearning: every method on every concept, cell by cell."""

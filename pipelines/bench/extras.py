@@ -1,0 +1,101 @@
+"""Parts of a cell that are asked for by name: attacks, and distances to a retrained model."""
+
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from erasure.checkpoints.writing.folder import write_folder
+from erasure.patches.checkpoint_patch import with_patches
+from erasure.patches.patch_file import load_patches
+from pipelines.audit.results import FILE_NAME as AUDIT_FILE
+from pipelines.audit.run import run_audit
+from pipelines.audit.settings import resolve_audit
+from pipelines.bench.cell import Place
+from pipelines.bench.rows import models_of
+from pipelines.bench.world import World
+from pipelines.distances.run import run_distances
+from pipelines.distances.settings import recipe_of
+from pipelines.process.progress import Reporter
+
+AUDIT: Final = "audit"
+DISTANCE: Final = "distance"
+PATCH: Final = "edit.patch"
+RUN: Final = "run"
+_COMMON: Final = ("material", "cells/base", "cells/random")
+"""What an audit holds of models that all rows of a concept share."""
+
+
+def wanted(world: World, place: Place) -> tuple[str, ...]:
+    """The parts of a cell that the recipe asks for; none of a row without weights of its own."""
+    if place.row.kind != "method":
+        return ()
+    models = models_of(world.recipe, place.concept)
+    parts = []
+    if world.recipe.audit != "none":
+        parts.append(AUDIT)
+    if "retrained" in models and "twin" in models:
+        parts.append(DISTANCE)
+    return tuple(parts)
+
+
+def model_again(world: World, folder: Path) -> str:
+    """The erased model of a cell: as it was written, or the base with the cell's patch in it."""
+    model = folder / RUN / "model"
+    if not (model / "model_index.json").is_file():
+        edited = with_patches(world.base, load_patches(folder / PATCH))
+        write_folder(edited, model, provenance=edited.provenance, force=model.exists())
+    return str(model)
+
+
+def attack(world: World, place: Place) -> None:
+    """Audit the model of a cell; what of an audit was done stays.
+
+    What attacks did to the base and to random weights is taken from another row of the concept: the
+    audit's cells say by a hash what they were made of.
+    """
+    out = place.folder / AUDIT
+    models = models_of(world.recipe, place.concept)
+    if not out.exists():
+        done = sorted(place.folder.parent.glob(f"*/{AUDIT}/{AUDIT_FILE}"))
+        for part in _COMMON if done else ():
+            source = done[0].parent / part
+            if source.is_dir():
+                shutil.copytree(source, out / part)
+    tables: dict[str, Any] = {
+        "attacks": [world.recipe.audit],
+        "against": world.recipe.model,
+        "retrained": [models[kind] for kind in ("retrained", "twin") if kind in models],
+        **_shared(world, place),
+    }
+    recipe = resolve_audit(tables, canvas=world.canvas)
+    run_audit(recipe, out, force=True, reporter=Reporter(quiet=True))
+
+
+def measure(world: World, place: Place) -> None:
+    """Measure the distances of the model of a cell to the retrained one of its concept."""
+    models = models_of(world.recipe, place.concept)
+    audited = place.folder / AUDIT / AUDIT_FILE
+    tables: dict[str, Any] = {
+        "base": world.recipe.model,
+        "retrained": models["retrained"],
+        "twin": models["twin"],
+        **({"audit": str(audited)} if audited.is_file() else {}),
+        **_shared(world, place),
+    }
+    recipe = recipe_of(tables, canvas=world.canvas)
+    run_distances(recipe, place.folder / DISTANCE, force=True, reporter=Reporter(quiet=True))
+
+
+def _shared(world: World, place: Place) -> dict[str, Any]:
+    """What both are told."""
+    recipe = world.recipe
+    values = {
+        "model": model_again(world, place.folder),
+        "concept": place.concept,
+        "seed": place.seed,
+        "judge": recipe.judges[0] if recipe.judges else None,
+        "labels": recipe.labels,
+        **{name: getattr(recipe, name) for name in ("steps", "guidance", "size", "device")},
+        **{name: getattr(recipe, name) for name in ("config", "vae", "prediction")},
+    }
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,224 @@
+"""Make one cell: erase, draw and judge, and say what it cost; each part by itself."""
+
+import errno
+import logging
+import shutil
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from erasure.checkpoints.reading.reading import read_checkpoint
+from erasure.errors import DiskError, ErasureError
+from erasure.patches.checkpoint_patch import checkpoint_patches
+from erasure.patches.patch_file import save_patches
+from erasure.storage.files import atomic
+from eval.errors import EvalError
+from pipelines.bench.cell import ERASE, Cell, Place
+from pipelines.bench.extras import AUDIT, DISTANCE, PATCH, RUN, attack, measure, wanted
+from pipelines.bench.neighbours import nearest_labels, write_prompts
+from pipelines.bench.rows import Kind, models_of
+from pipelines.bench.world import World, versions
+from pipelines.evaluation.run import run_evaluation
+from pipelines.process.peak_memory import peak_of
+from pipelines.process.progress import Reporter
+from pipelines.run.erasing import run_erasure
+from prompts.errors import PromptError
+
+log = logging.getLogger(__name__)
+EVALUATION: Final = "evaluation"
+NEIGHBOURS: Final = "neighbours"
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_RECORD: Final = "erasure.json"
+_PROTOCOL: Final = ("scheduler", "steps", "guidance", "precision", "batch_size")
+"""What the pictures of neighbours have in common with those of the suite."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A cell in work."""
+
+    parts: list[str] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    processor: dict[str, float] = field(default_factory=dict)
+    peak: int | None = None
+    exported: int | None = None
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes cells of one benchmark."""
+
+    world: World
+    reporter: Reporter
+    _nearest: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def make(self, place: Place) -> Cell:
+        """Make a cell and write it; what a method or a judge refuses or breaks becomes the cell.
+
+        A cell that was cut is begun again, but for the pictures that it has drawn.
+
+        Raises:
+            DiskError: the disk refuses.
+        """
+        began = time.monotonic()
+        draft = _Draft()
+        row, folder = place.row, place.folder
+        model = self._model(place, draft)
+        if model is not None:
+            guard = row.name if row.kind == "guard" else None
+            with _part("evaluate", draft, folder):
+                recipe = self.world.evaluation(model, place.concept, guard=guard)
+                run_evaluation(recipe, folder / EVALUATION, force=True, reporter=self._quiet())
+            if self.world.recipe.neighbours:
+                with _part(NEIGHBOURS, draft, folder):
+                    self._neighbours(place, model, guard)
+            self._more(place, draft)
+        cell = Cell(
+            key=place.key,
+            kind=row.kind,
+            row=row.name,
+            mask=row.mask,
+            concept=place.concept,
+            seed=place.seed,
+            recipe=self._recipe(place),
+            seconds={name: round(spent, 3) for name, spent in draft.seconds.items()},
+            processor={name: round(spent, 3) for name, spent in draft.processor.items()},
+            whole_seconds=round(time.monotonic() - began, 1),
+            peak=draft.peak,
+            device=self.world.device.type,
+            exported=draft.exported,
+            parts=tuple(draft.parts),
+            errors=draft.errors,
+            versions=versions(),
+        )
+        cell.write(folder)
+        _drop_model(folder)
+        return cell
+
+    def missing(self, place: Place, cell: Cell) -> tuple[str, ...]:
+        """The parts that the recipe asks for and a finished cell has not tried."""
+        if cell.failure:
+            return ()
+        tried = (*cell.parts, *cell.errors)
+        return tuple(part for part in wanted(self.world, place) if part not in tried)
+
+    def extend(self, place: Place, cell: Cell) -> Cell:
+        """Add the parts that are missing to a finished cell; DiskError where the disk refuses."""
+        draft = _Draft(parts=list(cell.parts), errors=dict(cell.errors))
+        began = time.monotonic()
+        self._more(place, draft)
+        longer = replace(
+            cell,
+            parts=tuple(draft.parts),
+            errors=draft.errors,
+            whole_seconds=round(cell.whole_seconds + time.monotonic() - began, 1),
+        )
+        longer.write(place.folder)
+        _drop_model(place.folder)
+        return longer
+
+    def _more(self, place: Place, draft: _Draft) -> None:
+        """Attacks and distances, where they are asked for; distances read the attacks' curves."""
+        work = {AUDIT: attack, DISTANCE: measure}
+        for name in wanted(self.world, place):
+            if name not in draft.parts:
+                with _part(name, draft, place.folder):
+                    work[name](self.world, place)
+
+    def _model(self, place: Place, draft: _Draft) -> str | None:
+        """The model that is drawn; None where the erasure failed."""
+        kind: Kind = place.row.kind
+        if kind == "guard":
+            return self.world.recipe.model
+        if kind != "method":
+            return models_of(self.world.recipe, place.concept)[kind]
+        with _part(ERASE, draft, place.folder):
+            self._erase(place, draft)
+        return None if ERASE in draft.errors else str(place.folder / RUN)
+
+    def _erase(self, place: Place, draft: _Draft) -> None:
+        recipe = self.world.erasure(place.row, place.concept, place.seed)
+        reporter, run = self._quiet(), place.folder / RUN
+        with peak_of(self.world.device) as peak:
+            run_erasure(recipe, self.world.base, run, force=run.exists(), reporter=reporter)
+        draft.peak, draft.seconds = peak.size, dict(reporter.seconds)
+        draft.processor = dict(reporter.processor)
+        patches = checkpoint_patches(self.world.base, read_checkpoint(run / "model"))
+        path = place.folder / PATCH
+        save_patches(path, patches)
+        draft.exported = path.stat().st_size
+        shutil.copyfile(run / _RECORD, place.folder / _RECORD)
+
+    def _neighbours(self, place: Place, model: str, guard: str | None) -> None:
+        labels = self.labels(place.concept)
+        table = place.folder / f"{NEIGHBOURS}.csv"
+        kind = self.world.plan(place.concept).kind
+        write_prompts(labels, kind, self.world.recipe.neighbours, table)
+        drawn = self.world.evaluation(model, place.concept)
+        recipe = self.world.evaluation(
+            model,
+            place.concept,
+            suite="csv",
+            prompts=str(table),
+            erased=None,
+            limit=None,
+            judges=self.world.recipe.judges or ("canvas",),
+            **{name: getattr(drawn, name) for name in _PROTOCOL},
+            guard=guard,
+            guard_text=None if guard is None else place.concept,
+        )
+        run_evaluation(recipe, place.folder / NEIGHBOURS, force=True, reporter=self._quiet())
+
+    def labels(self, concept: str) -> tuple[str, ...]:
+        """The labels nearest to a concept, ranked once."""
+        if concept not in self._nearest:
+            self._nearest[concept] = nearest_labels(self.world, concept)
+        return self._nearest[concept]
+
+    def _recipe(self, place: Place) -> str:
+        if place.row.kind != "method":
+            return ""
+        return self.world.erased_by(place.row, place.concept, place.seed).strip()
+
+    def _quiet(self) -> Reporter:
+        """Counts seconds of its own."""
+        return Reporter(quiet=True)
+
+
+@contextmanager
+def _part(name: str, draft: _Draft, folder: Path) -> Iterator[None]:
+    """Run one part of a cell; what it raises is noted, and the table goes on.
+
+    Raises:
+        DiskError: the disk refuses, which is no fault of the row.
+    """
+    # A method may be the user's own and raise anything, and one row of hundreds must not end the
+    # others, so this is wider than the errors of the packages; the whole trace stays on the disk.
+    try:
+        yield
+    except Exception as err:
+        if isinstance(err, DiskError):
+            raise
+        if isinstance(err, OSError) and err.errno in _FULL:
+            raise DiskError(
+                f"cannot write {folder}: the disk is full; free some space and give the same "
+                "command again, the cells that are done stay"
+            ) from err
+        own = isinstance(err, (ErasureError, EvalError, PromptError))
+        said = str(err) if own else f"it raised {type(err).__name__}: {err}"
+        log.warning("%s: %s", folder.name, said)
+        draft.errors[name] = said
+        with atomic(folder / f"{name}.error.txt") as part:
+            part.write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
+    else:
+        draft.parts.append(name)
+
+
+def _drop_model(folder: Path) -> None:
+    """The model of a cell that is done: its patch makes it again."""
+    shutil.rmtree(folder / RUN / "model", ignore_errors=True)

@@ -1,0 +1,119 @@
+"""`bench.html`: tables that sort, a scatter and pictures of each concept, and the protocol."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from erasure.storage.files import atomic
+from pipelines.bench import forms
+from pipelines.bench.columns import Column
+from pipelines.bench.page.pictures import Sheet, sheet_of
+from pipelines.bench.page.scatter import Scatter, scatter_of
+from pipelines.bench.rows import MODELS
+from pipelines.bench.table import Line, Table
+from pipelines.evaluation.report.report_facts import Fact, Facts
+from pipelines.evaluation.report.report_page import asset, environment, policy
+
+FILE_NAME: Final = "bench.html"
+_HERE: Final = Path(__file__).parent
+_CLASSIFIERS: Final = Path(__file__).parents[2] / "classifiers" / "report_assets"
+"""Styles and the script of sortable tables, which the page of the other benchmark has as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One concept."""
+
+    name: str
+    lines: Sequence[Line]
+    scatter: Scatter | None
+    sheet: Sheet | None
+
+    @property
+    def best(self) -> list[Line]:
+        """The two rows with the smallest worst gap."""
+        return [line for line in self.lines if line.worst is not None][:2]
+
+
+def write_page(table: Table, protocol: Mapping[str, Any], folder: Path) -> Path:
+    """Write the page; DiskError where the disk refuses."""
+    styles = (asset("report.css"), asset("bench.css", _CLASSIFIERS), asset("rows.css", _HERE))
+    style, script = "\n".join(styles), asset("bench.js", _CLASSIFIERS)
+    sections = [_section(table, concept) for concept in table.concepts]
+    page = (
+        environment(_HERE)
+        .get_template("page.html.j2")
+        .render(
+            sections=sections,
+            table=table,
+            joint=table.joint,
+            done=sum(line.state == "done" for line in table.lines),
+            failures=[(line, why) for line in table.lines for why in line.failures],
+            facts=list(_facts(protocol)),
+            headline=_headline(table, sections),
+            shown=_shown,
+            why=forms.why_not,
+            worst=forms.worst_said,
+            models=MODELS,
+            style=Markup(style),
+            script=Markup(script),
+            policy=policy(script),
+        )
+    )
+    path = folder / FILE_NAME
+    with atomic(path) as part:
+        part.write_text(page, encoding="utf-8", errors="replace")
+    return path
+
+
+def _section(table: Table, concept: str) -> Section:
+    lines = table.of(concept)
+    return Section(concept, lines, scatter_of(lines), sheet_of(lines))
+
+
+def _headline(table: Table, sections: Sequence[Section]) -> str:
+    """One sentence on what is done and which row has the smallest worst gap."""
+    whole = [one for one in table.joint if one.done == one.concepts and one.worst is not None]
+    if len(sections) > 1 and whole:
+        first = whole[0]
+        assert first.worst is not None
+        size = 100 * first.worst.size
+        return (
+            f"On all of {len(sections)} concepts {first.row.label} has the smallest worst gap: "
+            f"{size:.0f} points of {first.worst.column} on {first.concept}"
+        )
+    for section in sections:
+        if section.best:
+            line = section.best[0]
+            return (
+                f"On {section.name} {line.row.label} has the smallest worst gap: "
+                f"{forms.worst_said(line)} points"
+            )
+    return "No row with an erasure is done yet"
+
+
+def _shown(line: Line, column: Column) -> str:
+    return forms.shown(line.values.get(column.key), column)
+
+
+def _facts(protocol: Mapping[str, Any]) -> Iterator[Facts]:
+    """Where the numbers come from."""
+    base = protocol["base"]
+    hashes = (Fact(name, value, code=True) for name, value in base["hashes"].items())
+    yield Facts("Base", (Fact("name", str(base["name"])), *hashes))
+    drawn = protocol["drawn"].items()
+    yield Facts("Drawing and judging", tuple(Fact(k, _plain(v)) for k, v in drawn if v is not None))
+    rest = ("concepts", "seeds", "neighbours", "search", "audit", "device")
+    yield Facts("Protocol", tuple(Fact(name, _plain(protocol[name])) for name in rest))
+    versions = protocol["versions"].items()
+    yield Facts("Versions", tuple(Fact(name, str(value)) for name, value in versions))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return json.dumps(value) if isinstance(value, dict) else str(value)

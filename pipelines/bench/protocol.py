@@ -1,0 +1,103 @@
+"""What makes the cells of a folder comparable: written beside them, and another one refused."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from erasure.errors import CheckpointError
+from erasure.local_paths import shown_path, without_folders
+from erasure.storage.disk import disk_errors
+from erasure.storage.files import atomic
+from erasure.storage.tables import to_table
+from pipelines.bench.cell import read_json
+from pipelines.bench.rows import MODELS, models_of
+from pipelines.bench.world import World, versions
+
+FORMAT: Final = "diffusion-erasure bench protocol 1"
+FILE_NAME: Final = "protocol.json"
+_DECIDES: Final = ("format", "base", "drawn", "neighbours", "erase", "methods", "search")
+"""Keys that must be the same for all cells of a folder; concepts, rows and seeds may be added."""
+
+
+def protocol_of(world: World) -> dict[str, Any]:
+    """The protocol as plain values, where paths are told by their last part."""
+    recipe = world.recipe
+    drawn = asdict(world.evaluation(recipe.model, recipe.concepts[0]))
+    for key in ("model", "erased", "device", "against", "guard", "guard_text"):
+        drawn.pop(key)
+    search = None
+    if recipe.tune:
+        search = {"trials": recipe.tune, "seeds": recipe.tune_seeds, "on": list(recipe.tune_on)}
+    values = {
+        "format": FORMAT,
+        "base": {"name": shown_path(world.base.name), "hashes": dict(world.base.hashes())},
+        "drawn": to_table(drawn),
+        "neighbours": recipe.neighbours,
+        "erase": to_table(recipe.erase),
+        "methods": to_table(recipe.methods),
+        "search": search,
+        "concepts": list(recipe.concepts),
+        "seeds": list(recipe.seed_list),
+        "audit": recipe.audit,
+        "models": {
+            concept: {
+                kind: dict(world.open(model).hashes())
+                for kind, model in models_of(recipe, concept).items()
+                if kind in MODELS[1:]
+            }
+            for concept in recipe.concepts
+        },
+        "device": world.device.type,
+        "versions": versions(),
+    }
+    plain: dict[str, Any] = without_folders(values)
+    return plain
+
+
+def begin(out: Path, protocol: Mapping[str, Any]) -> None:
+    """Make the folder of a benchmark, or go on in it.
+
+    Raises:
+        CheckpointError: it holds something else, or cells of another protocol; what differs is
+            named.
+        DiskError: the disk refuses.
+    """
+    path = out / FILE_NAME
+    if out.exists() and not out.is_dir():
+        raise CheckpointError(f"{out} is a file; give the folder of a benchmark, or a new one")
+    there = read_json(path)
+    if there is None and out.is_dir() and any(out.iterdir()):
+        raise CheckpointError(
+            f"{out} is there and is no benchmark of this kind; give --out another folder"
+        )
+    if there is not None:
+        wanted = json.loads(json.dumps(dict(protocol)))
+        other = [key for key in _DECIDES if there.get(key) != wanted.get(key)]
+        if other:
+            raise CheckpointError(
+                f"{out} holds a benchmark of another protocol, which differs in "
+                f"{', '.join(_differing(there, wanted, key) for key in other)}; give --out another "
+                "folder, or the settings that this one was begun with"
+            )
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as part:
+        text = json.dumps(dict(protocol), indent=1, ensure_ascii=False)
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def _differing(there: Mapping[str, Any], wanted: Mapping[str, Any], key: str) -> str:
+    """A key, or of a table its first entry that differs, with both values."""
+    old, new = there.get(key), wanted.get(key)
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in {**old, **new}:
+            if old.get(name) != new.get(name):
+                return f"{key}.{name} ({_short(old.get(name))} there, {_short(new.get(name))} now)"
+    return f"{key} ({_short(old)} there, {_short(new)} now)"
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

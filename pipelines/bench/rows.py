@@ -1,0 +1,118 @@
+"""The rows of a benchmark: the base, models without the concept, guards, and every method."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from erasure.errors import ConfigError
+from erasure.methods import METHODS, Method
+from pipelines.bench.settings import BenchRecipe, pairs_of
+from pipelines.configs.method_table import load_method
+from pipelines.drawing.guards import GUARDS
+from prompts.nearest import nearest
+
+Kind = Literal["base", "retrained", "twin", "guard", "method"]
+MODELS: Final[tuple[Kind, ...]] = ("base", "retrained", "twin")
+"""Rows in which nothing is erased."""
+USUAL_GUARDS: Final = ("negative-prompt", "sld-medium", "sld-max")
+"""Guards that have a row where none is named."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One row: a model as it is, a guard over the base, or a method with a mask."""
+
+    kind: Kind
+    name: str
+    """What the table calls it: `base`, `sld-max`, `esd`."""
+    mask: str = ""
+    """`all` or `salient`; empty where nothing is erased."""
+    code: str | None = None
+    """FILE.py:Class of a method that is no part of the package."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the method in place of its defaults."""
+    density: float | None = None
+    """Share of the weights of a salient mask; the recipe's default if None."""
+
+    @property
+    def label(self) -> str:
+        """Name and mask, as `esd, salient`."""
+        return f"{self.name}, {self.mask}" if self.mask else self.name
+
+    def with_values(self, values: Mapping[str, Any]) -> "Row":
+        """The row with other settings; `density` is the mask's."""
+        rest = dict(values)
+        density = rest.pop("density", self.density)
+        return replace(self, settings={**self.settings, **rest}, density=density)
+
+
+def rows_of(recipe: BenchRecipe) -> list[Row]:
+    """All rows, those in which nothing is erased first, then guards, then methods mask by mask.
+
+    Raises:
+        ConfigError: a name is that of no row, a file brings no method, or settings are given for
+            a method that has no row.
+    """
+    own = _own_methods(recipe)
+    known = (*MODELS, *GUARDS, *METHODS, *own)
+    for name in recipe.only:
+        if name not in known:
+            raise ConfigError(f"there is no row {name!r}; {nearest(name, known)}")
+    for name in recipe.methods:
+        if name not in (*METHODS, *own):
+            raise ConfigError(
+                f"[methods.{name}] is of no method; {nearest(name, (*METHODS, *own))}"
+            )
+    for name in ("retrained", "twin"):
+        if name in recipe.only and not getattr(recipe, name):
+            raise ConfigError(f"the row {name} is named, and there is no --{name} CONCEPT=MODEL")
+    return list(_rows(recipe, own))
+
+
+def models_of(recipe: BenchRecipe, concept: str) -> dict[Kind, str]:
+    """The models of a concept that are rows by themselves."""
+    models: dict[Kind, str] = {"base": recipe.model}
+    for kind in MODELS[1:]:
+        model = pairs_of(getattr(recipe, kind), kind).get(concept)
+        if model is not None:
+            models[kind] = model
+    return models
+
+
+def _rows(recipe: BenchRecipe, own: Mapping[str, str]) -> Iterator[Row]:
+    only = set(recipe.only)
+    for kind in MODELS:
+        there = kind == "base" or bool(getattr(recipe, kind))
+        if there and (not only or kind in only or kind == "base"):
+            yield Row(kind=kind, name=kind)
+    for guard in GUARDS:
+        if guard in only or (not only and guard in USUAL_GUARDS):
+            yield Row(kind="guard", name=guard)
+    for mask in recipe.masks:
+        for name in (*METHODS, *own):
+            if not only or name in only:
+                yield Row(
+                    kind="method",
+                    name=name,
+                    mask=mask,
+                    code=own.get(name),
+                    settings=dict(recipe.methods.get(name, {})),
+                )
+
+
+def _own_methods(recipe: BenchRecipe) -> dict[str, str]:
+    """Name -> code of the methods that are added.
+
+    Raises:
+        ConfigError: as `load_method`, or two methods have one name.
+    """
+    own: dict[str, str] = {}
+    for code in recipe.add:
+        kind: type[Method] = load_method(code)
+        if kind.name in (*METHODS, *own, *MODELS, *GUARDS):
+            raise ConfigError(
+                f"the method of {code} is called {kind.name!r}, as another row is; give its class "
+                "another name"
+            )
+        own[kind.name] = code
+    return own

@@ -1,0 +1,177 @@
+"""A benchmark in a folder: fill the missing cells one by one, and write the table after each.
+
+In the folder: `protocol.json`, `cells/CONCEPT/ROW-HASH/`, and what is made of the cells,
+`table.json`, `table.csv`, `table.md` and `bench.html`. Several processes with the same command
+share the cells: each takes those that no other has in work.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from erasure.errors import CheckpointError, DiskError
+from erasure.storage.claims import claimed
+from erasure.storage.files import atomic
+from pipelines.bench.cell import Cell, Place, read_cell
+from pipelines.bench.forms import to_csv, to_json, to_markdown
+from pipelines.bench.making import Maker
+from pipelines.bench.page.page import write_page
+from pipelines.bench.protocol import begin, protocol_of
+from pipelines.bench.rows import MODELS, Row, models_of, rows_of
+from pipelines.bench.search import TRIALS, Search, Trial, concepts_like, write_trials
+from pipelines.bench.settings import BenchRecipe
+from pipelines.bench.table import Table, table_of
+from pipelines.bench.world import World
+from pipelines.process.progress import Reporter
+
+log = logging.getLogger(__name__)
+CELLS: Final = "cells"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A benchmark that is checked and can begin."""
+
+    world: World
+    rows: tuple[Row, ...]
+    protocol: Mapping[str, Any]
+    out: Path
+    tuned: dict[str, Mapping[str, Row]] = field(default_factory=dict)
+    """Concept -> label -> the row as a search has set it."""
+
+    def places(self) -> list[Place]:
+        """All cells, concept by concept, row by row, seed by seed."""
+        return list(self._places())
+
+    def _places(self) -> Iterator[Place]:
+        recipe, root = self.world.recipe, self.out / CELLS
+        for concept in recipe.concepts:
+            tuned = self.tuned.get(concept, {})
+            for row in self.rows:
+                if row.kind in MODELS[1:] and row.kind not in models_of(recipe, concept):
+                    continue
+                seeds = recipe.seed_list if row.kind == "method" else recipe.seed_list[:1]
+                for seed in seeds:
+                    yield self.world.place(tuned.get(row.label, row), concept, seed, root)
+
+
+def prepare(recipe: BenchRecipe, out: Path) -> Bench:
+    """Open the base and check all that can be wrong with the recipe; nothing is written.
+
+    Raises:
+        ErasureError: the model, a row, a setting or a method of the user's own.
+        PromptError: the base does not know a concept, or the suite has none of its prompts.
+        EvalError: as opening the judges.
+    """
+    world = World(recipe)
+    rows = tuple(rows_of(recipe))
+    for concept in (*recipe.concepts, *(recipe.tune_on if recipe.tune else ())):
+        world.plan(concept)
+    return Bench(world, rows, protocol_of(world), out)
+
+
+def run_bench(bench: Bench, *, reporter: Reporter, retry: bool = False) -> Table:
+    """Make every cell that is not there, and write the table.
+
+    Args:
+        retry: make cells that failed again too.
+
+    Raises:
+        CheckpointError: the folder holds something else, or another protocol.
+        DiskError: the disk refuses; the cells that are done stay.
+    """
+    begin(bench.out, bench.protocol)
+    maker = Maker(bench.world, reporter)
+    if bench.world.recipe.tune:
+        _tune(bench, maker)
+    places = bench.places()
+
+    def after_each() -> None:
+        write_tables(bench, table_of(places, _done(places)))
+
+    cells = _filled(maker, places, retry=retry, after_each=after_each)
+    table = table_of(places, cells)
+    write_tables(bench, table)
+    return table
+
+
+def table_now(bench: Bench) -> Table:
+    """The table of the cells that are done; nothing is made or written."""
+    places = bench.places()
+    return table_of(places, _done(places))
+
+
+def _tune(bench: Bench, maker: Maker) -> None:
+    """Search the settings of all rows, and set the rows of every concept by what came out."""
+
+    def fill(places: Sequence[Place]) -> Mapping[str, Cell]:
+        return _filled(maker, places)
+
+    search = Search(bench.world, bench.rows, bench.out / TRIALS, fill)
+    trials: dict[tuple[str, ...], list[Trial]] = {}
+    for concept in bench.world.recipe.concepts:
+        bench.tuned[concept], tried = search.tuned(concept)
+        trials[concepts_like(bench.world, concept)] = tried
+        write_trials([one for group in trials.values() for one in group], bench.out)
+
+
+def _filled(
+    maker: Maker,
+    places: Sequence[Place],
+    *,
+    retry: bool = False,
+    after_each: Callable[[], None] = lambda: None,
+) -> dict[str, Cell]:
+    """Make the cells that are not done; returns all that are, those of other processes too."""
+    cells = _done(places)
+    reporter = maker.reporter
+    with reporter.stage("cells", len(places)) as tick:
+        for place in places:
+            cell = cells.get(place.key)
+            if cell is None or (retry and cell.errors) or maker.missing(place, cell):
+                made = _made(maker, place, retry=retry)
+                if made is not None:
+                    reporter.tell([f"{place.said}: {_said(made)}"])
+                after_each()
+            tick(1, place.said)
+    return _done(places)
+
+
+def _made(maker: Maker, place: Place, *, retry: bool) -> Cell | None:
+    """The cell, made here; None where another process has it in work."""
+    try:
+        with claimed(place.folder):
+            there = read_cell(place)  # another process may have ended it meanwhile
+            if there is None or (retry and there.errors):
+                return maker.make(place)
+            return maker.extend(place, there) if maker.missing(place, there) else there
+    except DiskError:
+        raise
+    except CheckpointError as err:
+        log.warning("%s is left to another process: %s", place.said, err)
+        return None
+
+
+def _done(places: Sequence[Place]) -> dict[str, Cell]:
+    read = {place.key: read_cell(place) for place in places}
+    return {key: cell for key, cell in read.items() if cell is not None}
+
+
+def _said(cell: Cell) -> str:
+    why = "; ".join(f"{part} failed: {text}" for part, text in cell.errors.items())
+    return f"done in {cell.whole_seconds:.0f} s" + (f", {why}" if why else "")
+
+
+def write_tables(bench: Bench, table: Table) -> None:
+    """Write the table in its three forms and the page; DiskError where the disk refuses."""
+    texts = {
+        "table.json": to_json(table, bench.protocol),
+        "table.csv": to_csv(table),
+        "table.md": to_markdown(table),
+    }
+    for name, text in texts.items():
+        with atomic(bench.out / name) as part:
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
+    write_page(table, bench.protocol, bench.out)

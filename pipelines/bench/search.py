@@ -1,0 +1,150 @@
+"""The same search for every row: as many trials, ranges by one rule, judged on other concepts.
+
+Each trial is a cell on a concept that the table does not judge, by seeds that the table does not
+use. A row's settings are those of the trial with the smallest worst gap; of equal ones the first,
+which is the defaults. No trial changes the steps, so that none is bought by a longer training.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final
+
+from erasure.errors import ConfigError
+from erasure.storage.files import atomic
+from erasure.storage.tables import to_table
+from pipelines.bench.cell import Cell, Place
+from pipelines.bench.rows import Row
+from pipelines.bench.table import Table, table_of
+from pipelines.bench.world import World
+from pipelines.classifiers.bench.search_space import Space, points, space_of
+
+SEED: Final = 1_000_003
+"""First seed of the search; no run of a table should use it."""
+RATES: Final = ("learning_rate", "alpha", "strength", "weight", "erase_weight", "ridge")
+"""Settings that are searched where a method has them: its rate, and how strongly it erases."""
+TRIALS: Final = "trials"
+FILE_NAME: Final = "tuned.json"
+_PATIENCE: Final = 5.0
+"""Seconds between two looks at a trial that another process has in work."""
+
+Fill = Callable[[Sequence[Place]], Mapping[str, Cell]]
+"""Makes the cells of these places that are not done, and returns all that are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One setting of a row that was tried."""
+
+    kind: str
+    """What the concepts are that it was tried on, such as object or style."""
+    row: str
+    values: Mapping[str, Any]
+    """Setting -> value; empty for the defaults."""
+    gap: float | None
+    """Mean over concepts and seeds of the worst gap; None where one of them failed."""
+    chosen: bool = False
+
+
+def spaces_of(world: World, row: Row, concept: str) -> dict[str, Space]:
+    """Setting -> where to look for it, around the value that the row has without a search.
+
+    Raises:
+        ConfigError: the row's recipe cannot be resolved.
+    """
+    recipe = world.erasure(row, concept, SEED)
+    kind = type(recipe.method)
+    names = [field.name for field in fields(recipe.method)]  # type: ignore[arg-type]
+    spaces = {
+        name: space_of(kind, name, getattr(recipe.method, name))
+        for name in RATES
+        if name in names and getattr(recipe.method, name)
+    }
+    if row.mask == "salient":
+        spaces["density"] = space_of(kind, "density", recipe.density)
+    return spaces
+
+
+def trials_of(world: World, row: Row, concept: str, budget: int) -> list[dict[str, Any]]:
+    """The defaults, then as many other settings as the budget allows."""
+    try:
+        spaces = spaces_of(world, row, concept)
+    except ConfigError:  # the row says why when its cell is made
+        return [{}]
+    if not spaces:
+        return [{}]
+    return [{}, *(dict(values) for values in points(row.label, spaces, budget - 1))]
+
+
+def concepts_like(world: World, concept: str) -> tuple[str, ...]:
+    """The concepts of the search that are of this one's kind; all where none is."""
+    kind = world.plan(concept).kind
+    same = tuple(other for other in world.recipe.tune_on if world.plan(other).kind == kind)
+    return same or world.recipe.tune_on
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search of one benchmark."""
+
+    world: World
+    rows: tuple[Row, ...]
+    root: Path
+    fill: Fill
+
+    def tuned(self, concept: str) -> tuple[dict[str, Row], list[Trial]]:
+        """Label -> the row with its best settings for a concept's kind, and all trials.
+
+        Trials that are done already are read.
+        """
+        others = concepts_like(self.world, concept)
+        kind = self.world.plan(others[0]).kind
+        best: dict[str, Row] = {}
+        tried: list[Trial] = []
+        for row in self.rows:
+            if row.kind == "method":
+                settings = trials_of(self.world, row, others[0], self.world.recipe.tune)
+                gaps = [self._gap(row.with_values(values), others) for values in settings]
+                first = min(range(len(gaps)), key=lambda n: _or_worst(gaps[n]))
+                best[row.label] = row.with_values(settings[first])
+                tried += [
+                    Trial(kind=kind, row=row.label, values=v, gap=gap, chosen=n == first)
+                    for n, (v, gap) in enumerate(zip(settings, gaps, strict=True))
+                ]
+        return best, tried
+
+    def _gap(self, row: Row, concepts: Sequence[str]) -> float | None:
+        """The mean of a trial's worst gaps; None where a cell of it failed."""
+        places = list(self._places(row, concepts))
+        while True:
+            cells = self.fill(places)
+            if all(place.key in cells for place in places):
+                break
+            time.sleep(_PATIENCE)
+        return _mean_gap(table_of(places, cells))
+
+    def _places(self, row: Row, concepts: Sequence[str]) -> Iterator[Place]:
+        for concept in concepts:
+            yield self.world.place(Row(kind="base", name="base"), concept, SEED, self.root)
+            for number in range(self.world.recipe.tune_seeds):
+                yield self.world.place(row, concept, SEED + number, self.root)
+
+
+def write_trials(trials: Sequence[Trial], out: Path) -> None:
+    """Write what was tried and chosen; DiskError where the disk refuses."""
+    with atomic(out / FILE_NAME) as part:
+        text = json.dumps([to_table(trial) for trial in trials], indent=1, ensure_ascii=False)
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def _mean_gap(table: Table) -> float | None:
+    lines = [line for line in table.lines if line.row.kind == "method"]
+    gaps = [line.worst.size for line in lines if line.worst is not None]
+    return fmean(gaps) if len(gaps) == len(lines) else None
+
+
+def _or_worst(gap: float | None) -> float:
+    return float("inf") if gap is None else gap

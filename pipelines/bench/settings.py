@@ -1,0 +1,164 @@
+"""What a benchmark is told: which models, concepts, rows, pictures, and how each row is set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from erasure.errors import ConfigError
+from erasure.storage.tables import build
+from pipelines.configs.recipe_files import merge
+from pipelines.configs.settings import parse_seeds
+from pipelines.evaluation.settings import SuiteName
+
+AuditName = Literal["none", "quick", "standard", "full"]
+MASKS: Final = ("all", "salient")
+_COMMAS: Final = ("concepts", "only", "masks", "judges", "tune_on")
+"""Lists whose entries may stand in one word with commas."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BenchRecipe:
+    """All settings of one benchmark; equal recipes give equal tables but for the seconds."""
+
+    model: str = "demo"
+    """The model before any erasure, as for `erasure erase`."""
+    concepts: tuple[str, ...] = ("church", "dog", "sketch")
+    """What each row erases, one at a time."""
+    only: tuple[str, ...] = ()
+    """Rows to make, with commas: methods, guards, base, retrained, twin; all if none is named."""
+    masks: tuple[str, ...] = MASKS
+    """Masks of each method: all, salient, or both with commas."""
+    seeds: str = "0"
+    """Seeds of the erasures, such as 0-2."""
+    limit: int = 60
+    """Pictures of a cell, half of them of the concept."""
+    neighbours: int = 12
+    """Further pictures of the labels nearest to the concept; 0 for none."""
+    suite: SuiteName = "canvas"
+    """Suite of prompts, as `erasure prompts` lists them."""
+    prompts: str | None = None
+    """A CSV or JSONL file of prompts, for the suites that need one."""
+    judges: tuple[str, ...] = ()
+    """A judge as for `erasure evaluate`; the suite's own if none."""
+    labels: str | None = None
+    """Labels of a judge that is a model: a file, or a list with commas."""
+    steps: int | None = None
+    """Steps of a drawing; those of the suite's protocol if none."""
+    guidance: float | None = None
+    """Guidance of a drawing; that of the suite's protocol if none."""
+    size: int | None = None
+    """Pixels a side; the model's own if none."""
+    retrained: tuple[str, ...] = ()
+    """A model that was trained without a concept, as CONCEPT=MODEL."""
+    twin: tuple[str, ...] = ()
+    """The same from another seed, or the base from another seed, as CONCEPT=MODEL."""
+    audit: AuditName = "none"
+    """Attacks on each cell: none, quick, standard or full."""
+    tune: int = 0
+    """Trials of the search of each row, on other concepts; 0 takes the defaults."""
+    tune_seeds: int = 1
+    """Seeds that judge each trial of the search."""
+    tune_on: tuple[str, ...] = ("guitar", "cartoon")
+    """Concepts of the search; of an object and a style on the canvas, each for its own kind."""
+    add: tuple[str, ...] = ()
+    """A method of your own, as FILE.py:Class."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where it computes; auto takes the best device there is."""
+    config: str | None = None
+    """For a single file: a diffusers folder with its configs and tokenizer."""
+    vae: str | None = None
+    """A file or folder with a VAE, in the place of the model's or where it has none."""
+    prediction: Literal["epsilon", "v"] | None = None
+    """What the model predicts, where it does not say itself."""
+    allow_pickle: bool = False
+    """Also read .ckpt, .pt and .bin, weights only."""
+    cache: str | None = None
+    """Folder for drawn pictures and latents; the user's cache folder if none."""
+    erase: Mapping[str, Any] = field(default_factory=dict)
+    """In a file, the table `[erase]`: keys of a recipe of `erasure erase` for all rows."""
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """In a file, `[methods.NAME]`: settings of a method in place of its defaults."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("limit", 4), ("neighbours", 0), ("tune", 0), ("tune_seeds", 1)):
+            value = getattr(self, name)
+            if value < least:
+                raise ConfigError(f"{name} is {value}; give {least} or more")
+        if self.tune_seeds > 1 and not self.tune:
+            raise ConfigError(
+                f"tune_seeds is {self.tune_seeds} and would not be read, as tune is 0; give --tune "
+                "as well, or leave it out"
+            )
+        for name in ("concepts", "masks"):
+            values = getattr(self, name)
+            if not values:
+                raise ConfigError(f"{name} is empty; give at least one")
+            if len(set(values)) < len(values):
+                raise ConfigError(f"{name} names {', '.join(values)}; name each once")
+        for mask in self.masks:
+            if mask not in MASKS:
+                raise ConfigError(f"the mask is {mask!r}; give {' or '.join(MASKS)}")
+        parse_seeds(self.seeds)
+        for name in ("retrained", "twin"):
+            for concept in pairs_of(getattr(self, name), name):
+                if concept not in self.concepts:
+                    raise ConfigError(
+                        f"{name} is given for {concept!r}, which is none of the concepts "
+                        f"{', '.join(self.concepts)}; add it there, or leave the model out"
+                    )
+        alone = set(pairs_of(self.twin, "twin")) - set(pairs_of(self.retrained, "retrained"))
+        if alone:
+            raise ConfigError(
+                f"the twin of {min(alone)} is given without a retrained model, whose distance to "
+                "it would be the unit; give --retrained for it as well"
+            )
+        for name in ("model", "concept", "concepts", "method", "mask", "seed", "code", "grid"):
+            if name in self.erase:
+                raise ConfigError(
+                    f"[erase] names {name}, which each row of the benchmark sets itself; leave it "
+                    "out"
+                )
+        if self.tune:
+            both = set(self.tune_on) & set(self.concepts)
+            if both:
+                raise ConfigError(
+                    f"the search would tune on {min(both)}, which the table judges; give other "
+                    "concepts by --tune-on"
+                )
+
+    @property
+    def seed_list(self) -> tuple[int, ...]:
+        """The seeds of the erasures."""
+        return parse_seeds(self.seeds)
+
+
+def pairs_of(texts: tuple[str, ...], name: str) -> dict[str, str]:
+    """CONCEPT=MODEL entries as a table.
+
+    Raises:
+        ConfigError: an entry has another form, or a concept comes twice.
+    """
+    models: dict[str, str] = {}
+    for text in texts:
+        concept, equals, model = text.partition("=")
+        if not (equals and concept.strip() and model.strip()):
+            raise ConfigError(f"{name} is {text!r}; give it as CONCEPT=MODEL")
+        if concept.strip() in models:
+            raise ConfigError(f"{name} is given twice for {concept.strip()!r}; give it once")
+        models[concept.strip()] = model.strip()
+    return models
+
+
+def bench_recipe(tables: Mapping[str, Any], under: Mapping[str, Any] | None = None) -> BenchRecipe:
+    """The whole recipe: a file, and over it what was typed.
+
+    Raises:
+        ConfigError: as `build`.
+    """
+    values = merge(under or {}, tables)
+    for key in _COMMAS:
+        listed = values.get(key)
+        if isinstance(listed, list | tuple):
+            names = [part.strip() for text in listed for part in str(text).split(",")]
+            values[key] = [name for name in names if name]
+    return build(BenchRecipe, values)

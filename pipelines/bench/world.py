@@ -1,0 +1,171 @@
+"""What all cells of a benchmark share: the base, its plans, and the resolved recipe of each."""
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.errors import ConfigError
+from erasure.storage.cache import content_key
+from pipelines.audit.asking import plan_of
+from pipelines.bench.cell import Place
+from pipelines.bench.rows import MODELS, Row, models_of
+from pipelines.bench.settings import BenchRecipe
+from pipelines.configs.recipe import as_tables
+from pipelines.configs.settings import EraseRecipe, published_text, resolve
+from pipelines.evaluation.settings import EvaluateRecipe, resolve_evaluation
+from pipelines.run.models import config_for, is_canvas, open_model, pick_device
+from prompts.concepts.plan import ConceptPlan
+
+_PACKAGES: Final = ("diffusion-erasure", "torch", "diffusers", "transformers")
+_OPENING: Final = ("config", "vae", "prediction", "allow_pickle")
+_DRAWING: Final = ("steps", "guidance", "size")
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """The base of a benchmark, opened, and what follows from it."""
+
+    recipe: BenchRecipe
+    opened: dict[str, Checkpoint] = field(default_factory=dict)
+    """Name -> model that was opened already."""
+
+    @cached_property
+    def base(self) -> Checkpoint:
+        """The model before any erasure."""
+        return self.open(self.recipe.model)
+
+    @cached_property
+    def canvas(self) -> bool:
+        """Whether the base understands the prompts of the canvas."""
+        return is_canvas(self.base)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where all is computed."""
+        return pick_device(self.recipe.device)
+
+    def open(self, model: str) -> Checkpoint:
+        """A model by the options of the recipe, opened once."""
+        if model not in self.opened:
+            self.opened[model] = open_model(
+                model,
+                config=config_for(model, self.recipe.config),
+                vae=self.recipe.vae,
+                allow_pickle=self.recipe.allow_pickle,
+                prediction=self.recipe.prediction,
+            )
+        return self.opened[model]
+
+    def plan(self, concept: str) -> ConceptPlan:
+        """The concept in the words of the base; PromptError where it does not know it."""
+        return plan_of(self.base, concept)
+
+    def erasure(self, row: Row, concept: str, seed: int) -> EraseRecipe:
+        """The whole recipe of a cell's erasure.
+
+        Raises:
+            ConfigError: the method refuses the mask or a setting.
+        """
+        tables: dict[str, Any] = {
+            "model": self.recipe.model,
+            "concept": concept,
+            "seed": seed,
+            "mask": row.mask,
+            "device": self.recipe.device,
+            "method": dict(row.settings),
+            # The grid belongs to a run; the benchmark draws its own pictures.
+            "grid": {
+                "prompts": [self.plan(concept).forget[0]],
+                "seeds": "0",
+                "drawing": {"steps": 4},
+            },
+            **self._opening(),
+        }
+        if row.code is None:
+            tables["method"] = {"name": row.name, **row.settings}
+        else:
+            tables["code"] = row.code
+        if row.density is not None:
+            tables["density"] = row.density
+        if self.recipe.cache is not None:
+            tables["cache"] = self.recipe.cache
+        family = self.base.architecture
+        return resolve(
+            tables,
+            canvas=self.canvas,
+            under=self.recipe.erase,
+            scopes=family.scope_defaults,
+            guidance=family.own_guidance,
+        )
+
+    def evaluation(self, model: str, concept: str, **more: Any) -> EvaluateRecipe:  # noqa: ANN401
+        """The recipe of the drawing and judging of a model's pictures."""
+        tables: dict[str, Any] = {
+            "model": model,
+            "suite": self.recipe.suite,
+            "prompts": self.recipe.prompts,
+            "erased": [concept],
+            "limit": self.recipe.limit,
+            "judges": self.recipe.judges or None,
+            "labels": self.recipe.labels,
+            "device": self.recipe.device,
+            **self._opening(),
+            **{name: getattr(self.recipe, name) for name in _DRAWING},
+            **more,
+        }
+        return resolve_evaluation({k: v for k, v in tables.items() if v is not None})
+
+    def key(self, row: Row, concept: str, seed: int) -> str:
+        """Hash of all that decides a cell: the base, its recipe, how it is drawn and judged.
+
+        A recipe that cannot be resolved has the hash of its row.
+        """
+        decides: dict[str, Any] = {
+            "base": dict(self.base.hashes()),
+            "concept": concept,
+            "row": asdict(row),
+            "drawn": as_tables(self.evaluation(self.recipe.model, concept)) | {"model": "model"},
+            "neighbours": self.recipe.neighbours,
+        }
+        decides["drawn"].pop("device")  # it changes rounding alone
+        if row.kind in MODELS:
+            decides["model"] = dict(self.open(models_of(self.recipe, concept)[row.kind]).hashes())
+        if row.code is not None:
+            decides["row"]["code"] = _hash_of_code(row.code)
+        if row.kind == "method":
+            decides["erased_by"] = self.erased_by(row, concept, seed)
+        return content_key(**decides)
+
+    def erased_by(self, row: Row, concept: str, seed: int) -> str:
+        """The recipe of a cell's erasure as others may see it, or why there is none."""
+        try:
+            return published_text(self.erasure(row, concept, seed))
+        except ConfigError as err:
+            return f"seed {seed}: {err}"
+
+    def place(self, row: Row, concept: str, seed: int, root: Path) -> Place:
+        """Where a cell lies; rows in which nothing is drawn by chance have one seed."""
+        return Place(row, concept, seed, self.key(row, concept, seed), root)
+
+    def _opening(self) -> dict[str, Any]:
+        values = {name: getattr(self.recipe, name) for name in _OPENING}
+        return {name: value for name, value in values.items() if value}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide the numbers."""
+    return {name: version(name) for name in _PACKAGES}
+
+
+def _hash_of_code(code: str) -> str:
+    """SHA-256 of the file of a method of the user's own; the name where it is a module."""
+    path = Path(code.rpartition(":")[0])
+    if not path.is_file():
+        return code
+    return f"{hashlib.sha256(path.read_bytes()).hexdigest()}:{code.rpartition(':')[2]}"

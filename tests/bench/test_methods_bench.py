@@ -1,0 +1,273 @@
+"""`erasure bench` from start to end on a tiny model: cells, table, cuts, failures, refusals."""
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.console import erasure
+from support.leaderboard import OWN, bench, quick_bench
+from support.refusals import assert_told
+
+from erasure.errors import CheckpointError
+from pipelines.bench import making, run
+from pipelines.bench.run import prepare, run_bench, table_now
+from pipelines.bench.settings import bench_recipe
+from pipelines.configs.recipe_files import load_toml
+from pipelines.process.progress import Reporter
+
+ONLY = ("--only", "uce,esd,negative-prompt")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    folder = tmp_path_factory.mktemp("recipe")
+    return quick_bench(folder, ("esd",), cache=str(cache))
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_folder: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished benchmark; do not write into it."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    said = bench(tiny_folder, recipe, out, *ONLY)
+    assert said.code == 0, said.err
+    return out
+
+
+@pytest.fixture
+def copied(whole: Path, tmp_path: Path) -> Path:
+    shutil.copytree(whole, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def table(out: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((out / "table.json").read_text(encoding="utf-8"))
+    return read
+
+
+def lines(out: Path) -> dict[str, dict[str, Any]]:
+    return {line["row"]: line for line in table(out)["lines"]}
+
+
+def cells(out: Path) -> dict[str, int]:
+    return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("cells/*/*/cell.json")}
+
+
+def test_every_row_has_its_figures_and_their_sources(whole: Path) -> None:
+    rows = lines(whole)
+    assert next(iter(rows)) == "base"
+    assert set(rows) == {"base", "negative-prompt", "uce", "esd"}
+    for row in rows.values():
+        assert row["state"] == "done"
+        assert row["values"]["ua"]["total"] == 2
+        assert row["values"]["ira"]["total"] == row["values"]["cra"]["total"] == 2
+    esd, uce = rows["esd"]["values"], rows["uce"]["values"]
+    assert esd["passes"]["value"] > 0 == uce["passes"]["value"]
+    for values in (esd, uce):
+        assert values["moved"]["value"] > 0
+        assert values["exported"]["value"] == next(
+            path.stat().st_size
+            for path in whole.glob("cells/church/*/edit.patch")
+            if path.stat().st_size == values["exported"]["value"]
+        )
+        assert values["peak"]["value"] > 10**7
+        assert values["processor"]["value"] > 0
+    assert "moved" not in rows["base"]["values"]
+    assert "moved" not in rows["negative-prompt"]["values"]
+    assert "steps = 2" in rows["esd"]["recipes"][0]
+
+
+def test_the_protocol_names_the_base_and_the_versions(whole: Path, tiny_folder: Path) -> None:
+    protocol = table(whole)["protocol"]
+    assert protocol["base"]["hashes"]["unet"]
+    assert set(protocol["versions"]) >= {"torch", "diffusion-erasure"}
+    assert str(tiny_folder.parent) not in json.dumps(table(whole))
+
+
+def test_rows_stand_in_the_order_of_their_worst_gap(whole: Path) -> None:
+    ranked = [line for line in table(whole)["lines"] if line["kind"] not in ("base",)]
+    worst = [line["worst"]["size"] for line in ranked]
+    assert worst == sorted(worst)
+    for line in ranked:
+        assert line["worst"]["size"] == pytest.approx(max(line["gaps"].values()), abs=1e-6)
+
+
+def test_the_same_command_makes_nothing_again(
+    copied: Path, tiny_folder: Path, recipe: Path
+) -> None:
+    before = cells(copied)
+    assert len(before) == 4
+    said = bench(tiny_folder, recipe, copied, *ONLY, "--json")
+    assert said.code == 0, said.err
+    assert cells(copied) == before
+    assert json.loads(said.out) == table(copied)
+
+
+def test_a_cut_loses_the_cell_in_work_alone(
+    copied: Path, tiny_folder: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_table = lines(copied)
+    (cut,) = copied.glob("cells/church/esd-*/cell.json")
+    cut.unlink()
+    before = cells(copied)
+
+    def interrupted(*args: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "run_evaluation", interrupted)
+        said = bench(tiny_folder, recipe, copied, *ONLY)
+    assert said.code == 1
+    assert "the same command" in said.err
+    assert cells(copied) == before
+    assert lines(copied) == whole_table  # the table is as it was
+    assert bench(tiny_folder, recipe, copied, *ONLY).code == 0
+    after = cells(copied)
+    assert {name: when for name, when in after.items() if name in before} == before
+    assert len(after) == 4
+    for name, row in lines(copied).items():
+        assert row["values"]["ua"] == whole_table[name]["values"]["ua"]
+
+
+def test_a_damaged_cell_counts_as_not_made_and_no_other_does(
+    copied: Path, tiny_folder: Path, recipe: Path
+) -> None:
+    (torn,) = copied.glob("cells/church/uce-*/cell.json")
+    torn.write_text(torn.read_text(encoding="utf-8")[:99], encoding="utf-8")
+    tables = {"model": str(tiny_folder), "only": ["uce", "esd"]}
+    made = prepare(bench_recipe(tables, load_toml(recipe)), copied)
+    assert table_now(made).missing == ["church: uce, all"]
+
+
+def test_a_full_disk_ends_the_run_and_keeps_the_cells(
+    copied: Path, tiny_folder: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cut,) = copied.glob("cells/church/esd-*/cell.json")
+    cut.unlink()
+    before = cells(copied)
+
+    def full(*args: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(making, "run_erasure", full)
+    assert_told(bench(tiny_folder, recipe, copied, *ONLY), 1, "disk is full")
+    assert cells(copied) == before
+
+
+def test_a_method_that_breaks_is_a_row_that_says_so(
+    copied: Path, tiny_folder: Path, recipe: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "mine.py"
+    own.write_text(OWN, encoding="utf-8")
+    added = ("--add", f"{own}:Broken", "--only", "uce,broken")
+    said = bench(tiny_folder, recipe, copied, *added)
+    assert said.code == 0, said.err
+    row = lines(copied)["broken"]
+    assert row["state"] == "failed"
+    assert row["failures"] == ["erase: it raised TypeError: <b>this</b> method | is broken"]
+    assert lines(copied)["uce"]["state"] == "done"
+    text = (copied / "table.md").read_text(encoding="utf-8")
+    assert "&lt;b>this&lt;/b> method / is broken" in text
+    traces = list(copied.glob("cells/church/broken-*/erase.error.txt"))
+    assert "TypeError" in traces[0].read_text(encoding="utf-8")
+    before = cells(copied)
+    assert bench(tiny_folder, recipe, copied, *added).code == 0
+    assert cells(copied) == before  # it would break again
+    assert bench(tiny_folder, recipe, copied, *added, "--retry").code == 0
+    changed = {name for name, when in cells(copied).items() if when != before[name]}
+    assert [name.split("-")[0] for name in changed] == ["broken"]
+
+
+def test_missing_cells_are_shown_as_missing(
+    copied: Path, tiny_folder: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = {"model": str(tiny_folder), "only": ["uce"], "seeds": "0-1"}
+    made = prepare(bench_recipe(tables, load_toml(recipe)), copied)
+
+    class Stop(Exception):
+        """Ends the run at the first cell that would be made."""
+
+    def stop(*args: object) -> None:
+        raise Stop
+
+    monkeypatch.setattr(making.Maker, "make", stop)
+    with pytest.raises(Stop):
+        run_bench(made, reporter=Reporter(quiet=True))
+    assert table_now(made).missing == ["church: uce, all, seed 1"]
+
+
+def test_cells_of_another_protocol_are_refused(
+    copied: Path, tiny_folder: Path, recipe: Path
+) -> None:
+    before = cells(copied)
+    assert_told(
+        bench(tiny_folder, recipe, copied, *ONLY, "--limit", 6),
+        2,
+        "another protocol",
+        "drawn.limit (4 there, 6 now)",
+    )
+    assert cells(copied) == before
+
+
+def test_a_folder_of_something_else_is_refused(
+    tiny_folder: Path, recipe: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").write_text("dear", encoding="utf-8")
+    assert_told(bench(tiny_folder, recipe, tmp_path / "out"), 2, "is no benchmark of this kind")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["letter.txt"]
+
+
+def test_a_cell_that_another_process_has_in_work_is_left_to_it(
+    copied: Path, tiny_folder: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cut,) = copied.glob("cells/church/uce-*/cell.json")
+    cut.unlink()
+    real: Callable[..., Any] = run.claimed
+
+    def taken(path: Path) -> Any:  # noqa: ANN401
+        if path == cut.parent:
+            raise CheckpointError(f"{path} is in use by another run")
+        return real(path)
+
+    monkeypatch.setattr(run, "claimed", taken)
+    said = bench(tiny_folder, recipe, copied, *ONLY)
+    assert said.code == 0, said.err
+    assert lines(copied)["uce"]["state"] == "missing"
+    assert table(copied)["missing"] == ["church: uce, all"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--only", "uec"), "there is no row 'uec'; the nearest is uce"),
+        (("--only", "retrained"), "there is no --retrained CONCEPT=MODEL"),
+        (("--limit", 2), "limit is 2; give 4 or more"),
+        (("--masks", "random"), "the mask is 'random'; give all or salient"),
+        (("--concepts", "church,church"), "name each once"),
+        (("--retrained", "church"), "give it as CONCEPT=MODEL"),
+        (("--retrained", "dog=x"), "none of the concepts church"),
+        (("--twin", "church=x"), "given without a retrained model"),
+        (("--tune-seeds", 2), "would not be read, as tune is 0"),
+        (("--tune", 2, "--tune-on", "church"), "which the table judges"),
+        (("--add", "nowhere.py:Mine"), "there is no file nowhere.py"),
+        (("--seeds", "x"), "seeds is 'x'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    options: tuple[object, ...],
+    words: str,
+    tiny_folder: Path,
+    recipe: Path,
+    tmp_path: Path,
+) -> None:
+    assert_told(bench(tiny_folder, recipe, tmp_path / "out", *options), 2, words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_not_there_and_a_folder_that_is_not_named_are_refused() -> None:
+    assert_told(erasure("bench", "demo"), 2, "there is no --out")
+    assert_told(erasure("bench", "/nowhere/model", "--out", "x"), 2, "there is no model")

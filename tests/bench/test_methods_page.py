@@ -1,0 +1,91 @@
+"""The page of a benchmark in headless Chromium: it sorts, escapes, fits, and asks no network."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.contrast import CONTRAST
+from support.table_lines import HOSTILE, line, table, values
+
+from pipelines.bench.page.page import write_page
+from pipelines.bench.page.scatter import LARGEST, SMALLEST, scatter_of
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+PROTOCOL = {
+    "base": {"name": "demo", "hashes": {"unet": "0" * 64}},
+    "drawn": {"suite": "canvas", "steps": 25, "limit": 40, "size": None},
+    "concepts": ["church", "sketch"],
+    "seeds": [0],
+    "neighbours": 8,
+    "search": None,
+    "audit": "none",
+    "device": "cpu",
+    "versions": {"torch": "2"},
+}
+
+READ = ("h1", ".lead", ".note", ".results td", ".results .mask", ".why", ".key span", "footer p")
+"""What is read; each must be there."""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(table(), PROTOCOL, tmp_path_factory.mktemp("page"))
+
+
+def order(page: "Page") -> list[str]:
+    names = page.locator("#concept-1 .results tbody th")
+    return [str(names.nth(n).get_attribute("data-name")) for n in range(names.count())]
+
+
+def test_the_page_escapes_what_a_method_said(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    assert HOSTILE not in text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text
+    assert 'src="http' not in text
+    assert 'href="http' not in text
+
+
+def test_the_table_sorts_and_what_has_no_value_stays_last(opened: "Callable[..., Page]") -> None:
+    page = opened()
+    assert order(page)[:3] == ["base", "esd, all", "uce, all"]
+    button = page.locator("#concept-1 .results").get_by_role("button", name="IRA")
+    button.click()
+    assert order(page)[0] == "uce, all"
+    assert order(page)[-2:] == ["broken, all", "mace, all"]
+    button.click()
+    assert order(page)[0] != "uce, all"
+    assert page.locator("h1").inner_text().startswith("On all of 2 concepts esd, all has")
+    assert "3 cells are not made yet" in page.locator(".notice").inner_text()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_wider_than_the_window(opened: "Callable[..., Page]", width: int) -> None:
+    page = opened(width, 844)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_has_contrast(opened: "Callable[..., Page]", scheme: str) -> None:
+    page = opened(1280, color_scheme=scheme)
+    ratios = page.evaluate(CONTRAST, list(READ))
+    assert {name: ratio for name, ratio in ratios.items() if ratio is None or ratio < 4.5} == {}
+
+
+def test_the_scatter_lies_inside_and_its_dots_grow_with_the_passes() -> None:
+    chart = scatter_of(table().of("church"))
+    assert chart is not None
+    dots = {dot.name: dot for dot in chart.dots}
+    assert set(dots) == {"base", "sld-max", "uce, all", "esd, all", "esd, salient"}
+    assert all(0 <= place <= 1 for dot in chart.dots for place in (dot.x, dot.y))
+    assert dots["base"].x > dots["esd, salient"].x > dots["esd, all"].x > dots["uce, all"].x
+    assert dots["uce, all"].y > dots["esd, all"].y
+    assert (dots["uce, all"].radius, dots["esd, all"].radius) == (SMALLEST, LARGEST)
+    assert "4,000 passes" in dots["esd, all"].said
+
+
+def test_a_concept_without_a_row_has_no_scatter() -> None:
+    assert scatter_of([line("mace", None)]) is None
+    assert scatter_of([line("uce", values(20, 20))]) is not None
