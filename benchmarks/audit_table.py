@@ -82,7 +82,7 @@ def _take_over(row: Row, out: Path, audit: Path) -> None:
             shutil.copytree(source / part, audit / part)
 
 
-def told(row: Row, out: Path) -> dict[str, Any] | None:
+def results_of(row: Row, out: Path) -> dict[str, Any] | None:
     """What is said of a row; None where it is not audited."""
     path = out / "audits" / row.name / "audit.json"
     if not path.is_file():
@@ -147,7 +147,7 @@ def page(rows: Sequence[dict[str, Any]], missing: Sequence[str]) -> Iterator[str
 
 def write(out: Path, folder: Path) -> None:
     """`audits.md` and `audits.csv` of what is there."""
-    pairs = [(row.name, told(row, out)) for row in ROWS]
+    pairs = [(row.name, results_of(row, out)) for row in ROWS]
     rows = [one for _, one in pairs if one is not None]
     if not rows:
         sys.exit(f"{out} holds no finished audit; run this script without --write first")
@@ -172,17 +172,17 @@ def main() -> None:
     parser.add_argument(
         "--write", type=Path, help="Folder to write the table to, and nothing more."
     )
-    given, more = parser.parse_known_args()
-    if given.write is not None:
-        write(given.out, given.write)
+    options, more = parser.parse_known_args()
+    if options.write is not None:
+        write(options.out, options.write)
         return
     by_name = {row.name: row for row in ROWS}
-    names = given.rows.split(",") if given.rows else list(by_name)
+    names = options.rows.split(",") if options.rows else list(by_name)
     unknown = [name for name in names if name not in by_name]
     if unknown:
         parser.error(f"there is no row {unknown[0]}; give some of {', '.join(by_name)}")
     for name in names:
-        audit_row(by_name[name], given.out.resolve(), more or ["--attacks", "quick"])
+        audit_row(by_name[name], options.out.resolve(), more or ["--attacks", "quick"])
 
 
 if __name__ == "__main__":

@@ -72,10 +72,10 @@ def mask(chosen: argparse.Namespace) -> Measured:
     begun = clock()
     scores = saliency_scores(network, dict(network.named_parameters()))
     del network  # as when `erasure.diffusion.measuring.measure_saliency` returns
-    found = salient_mask(scores, chosen.density)
+    chosen_mask = salient_mask(scores, chosen.density)
     seconds = passes + clock() - begun
-    held["after the weights are gone: mask"] = _bytes(found.entries.values())
-    note = f"{PICTURES} pictures, {found.selected:,} of {total:,}"
+    held["after the weights are gone: mask"] = _bytes(chosen_mask.entries.values())
+    note = f"{PICTURES} pictures, {chosen_mask.selected:,} of {total:,}"
     return Measured(seconds, peak_bytes(), note, held)
 
 
@@ -86,9 +86,13 @@ def mask_from_file(chosen: argparse.Namespace) -> Measured:
     checkpoint = file_checkpoint(shape, Path(chosen.file))
     clock = _clock(chosen)
     begun = clock()
-    found = find_mask(checkpoint, data, density=chosen.density, config=SaliencyConfig(batch_size=1))
+    chosen_mask = find_mask(
+        checkpoint, data, density=chosen.density, config=SaliencyConfig(batch_size=1)
+    )
     seconds = clock() - begun
-    return Measured(seconds, peak_bytes(), f"{PICTURES} pictures, {found.selected:,} selected")
+    return Measured(
+        seconds, peak_bytes(), f"{PICTURES} pictures, {chosen_mask.selected:,} selected"
+    )
 
 
 def rank(chosen: argparse.Namespace) -> Measured:
@@ -115,7 +119,7 @@ def _rank(chosen: argparse.Namespace, densities: Iterable[float]) -> Measured:
     seconds = clock() - begun
     held = {
         "scores, fp32": _bytes(scores.values()),
-        "masks": sum(_bytes(found.values()) for found in masks),
+        "masks": sum(_bytes(one.values()) for one in masks),
     }
     weights = sum(score.numel() for score in scores.values())
     note = f"{weights:,} weights at {', '.join(map(str, densities))}"
@@ -194,18 +198,18 @@ CPU_JOBS: dict[str, Callable[[argparse.Namespace], Measured]] = {
 def saved_bytes(run: Callable[[], Tensor], weights: Iterable[Tensor]) -> int:
     """Bytes that the backward pass of `run` needs, besides the weights; each storage once."""
     known = {weight.untyped_storage().data_ptr() for weight in weights}
-    kept: dict[int, int] = {}
+    storages: dict[int, int] = {}
 
     def note(value: Tensor) -> Tensor:
         storage = value.untyped_storage()
         if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
+            storages[storage.data_ptr()] = storage.nbytes()
         return value.detach()  # the value itself would never be freed where it is an output
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
         result = run()  # held until all is counted, so that no address is used again
     del result
-    return sum(kept.values())
+    return sum(storages.values())
 
 
 def _saved_by_the_mask(network: nn.Module, data: ConceptData, shape: Shape) -> int:

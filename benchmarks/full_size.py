@@ -55,14 +55,14 @@ RANKING_SPEED, RANKING_MEMORY = 20, 3
 
 def ranking(weights: int, clock: str) -> tuple[list[list[str]], bool]:
     """Rows of `ranking.py`, and whether the bars are met."""
-    found = {}
+    figures = {}
     for way in ("top_fraction", "double argsort"):
-        told = [str(weights), "--clock", clock, "--only", way]
-        command = [sys.executable, str(HERE / "ranking.py"), *told]
+        arguments = [str(weights), "--clock", clock, "--only", way]
+        command = [sys.executable, str(HERE / "ranking.py"), *arguments]
         said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         seconds, each = said.split()[-2:]
-        found[way] = float(seconds), float(each)
-    (ours, memory), (theirs, more) = found.values()
+        figures[way] = float(seconds), float(each)
+    (ours, memory), (theirs, more) = figures.values()
     faster, smaller = theirs / max(ours, 0.01), more / max(memory, 0.1)
     met = faster >= RANKING_SPEED and smaller >= RANKING_MEMORY
     rows = [
@@ -88,8 +88,8 @@ def row_of(job: str, family: str, measured: Measured | str) -> tuple[list[str], 
     if bar is None:
         return [*cells, "", "", measured.note], True
     met = measured.peak <= bar.peak and measured.seconds <= (bar.seconds or measured.seconds)
-    told = f"{bar.peak / GB:.0f} GB" + (f", {bar.seconds:.0f} s" if bar.seconds else "")
-    return [*cells, told, "yes" if met else "NO", measured.note], met
+    limit = f"{bar.peak / GB:.0f} GB" + (f", {bar.seconds:.0f} s" if bar.seconds else "")
+    return [*cells, limit, "yes" if met else "NO", measured.note], met
 
 
 def markdown(rows: list[list[str]], about: str) -> str:
@@ -231,8 +231,8 @@ def bill_table(bills: Mapping[str, Mapping[str, int]]) -> str:
     """What the rows held, in GB."""
     lines = ["| row | held, GB |", "| --- | --- |"]
     for name, held in bills.items():
-        told = ", ".join(f"{what} {size / GB:.2f}" for what, size in held.items())
-        lines.append(f"| {name} | {told} |")
+        parts = ", ".join(f"{what} {size / GB:.2f}" for what, size in held.items())
+        lines.append(f"| {name} | {parts} |")
     return "\n".join(lines)
 
 
@@ -249,8 +249,8 @@ def gpu_rows() -> tuple[list[list[str]], bool]:
 def _child(job: str, family: str, more: list[str]) -> Measured | str:
     """The job in a process of its own, with this command's options."""
     print(f"{job}, {family} ...", file=sys.stderr, flush=True)
-    told = ["--job", job, "--family", family, *more]
-    return in_child(HERE / "full_size.py", [*sys.argv[1:], *told])
+    arguments = ["--job", job, "--family", family, *more]
+    return in_child(HERE / "full_size.py", [*sys.argv[1:], *arguments])
 
 
 def _about(chosen: argparse.Namespace) -> str:

@@ -48,7 +48,7 @@ def mask_and_training(chosen: argparse.Namespace) -> Measured:
     data = random_data(shape, chosen.pixels, PICTURES)
     begun = _now(where)
     mask, mask_peak = _find_mask(chosen, shape, data)
-    found = _now(where)
+    masked = _now(where)
     taken, step_peak = _train(chosen, shape, data, mask, chosen.steps)
     ended = _now(where)
     single = forward_flops(shape, chosen.pixels)
@@ -56,8 +56,8 @@ def mask_and_training(chosen: argparse.Namespace) -> Measured:
         chosen.mask_batches * PICTURES * 2 * 3 + taken * chosen.batch_size * (2 * 3 + 1)
     )
     note = (
-        f"mask {found - begun:.0f} s in {mask_peak / 1e9:.2f} GB, "
-        f"{taken} steps {ended - found:.0f} s in {step_peak / 1e9:.2f} GB, "
+        f"mask {masked - begun:.0f} s in {mask_peak / 1e9:.2f} GB, "
+        f"{taken} steps {ended - masked:.0f} s in {step_peak / 1e9:.2f} GB, "
         f"{_share(operations / (ended - begun), where)}"
     )
     return Measured(ended - begun, max(mask_peak, step_peak), note)
@@ -164,27 +164,27 @@ def forward_flops(shape: Shape, pixels: int) -> float:
     with torch.device("meta"):
         network: Any = UNet2DConditionModel.from_config(dict(shape.unet))
         x_t = torch.empty(1, int(shape.unet["in_channels"]), side, side)
-        told = torch.empty(1, TOKENS, int(shape.unet["cross_attention_dim"]))
+        tokens = torch.empty(1, TOKENS, int(shape.unet["cross_attention_dim"]))
         t = torch.zeros(1, dtype=torch.int64)
     added = random_prompts(shape, pixels, torch.Generator()).added
-    given = {name: value[:1].to("meta") for name, value in added.items()}
+    conditions = {name: value[:1].to("meta") for name, value in added.items()}
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(x_t, t, encoder_hidden_states=told, added_cond_kwargs=given or None)
+        network(x_t, t, encoder_hidden_states=tokens, added_cond_kwargs=conditions or None)
     return float(counter.get_total_flops())
 
 
 def _share(rate: float, where: torch.device) -> str:
     """The rate of operations, and what part of the device's limit that is."""
-    told = f"{rate / 1e12:.1f} TFLOP/s"
+    speed = f"{rate / 1e12:.1f} TFLOP/s"
     if where.type != "cuda":
-        return told
+        return speed
     name = torch.cuda.get_device_name(where)
     measured = matmul_rate(where)
     sheet = next((limit for chip, limit in LIMITS.items() if chip in name), None)
     shares = [f"{rate / measured:.0%} of a large bf16 product here"]
     if sheet is not None:
         shares.insert(0, f"{rate / sheet:.0%} of the data sheet's bf16 limit")
-    return f"{told}, {', '.join(shares)}"
+    return f"{speed}, {', '.join(shares)}"
 
 
 def matmul_rate(where: torch.device, size: int = 8192, repeats: int = 20) -> float:

@@ -63,8 +63,8 @@ def machine() -> str:
     name = platform.processor() or platform.machine()
     cpu = Path("/proc/cpuinfo")
     if cpu.exists():
-        found = [line for line in cpu.read_text().splitlines() if line.startswith("model name")]
-        name = found[0].partition(":")[2].strip() if found else name
+        models = [line for line in cpu.read_text().splitlines() if line.startswith("model name")]
+        name = models[0].partition(":")[2].strip() if models else name
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     torch = importlib.metadata.version("torch")
     return f"{name}, {threads} threads, {memory / 1e9:.0f} GB; torch {torch}"

@@ -68,14 +68,14 @@ def _narrowed(config: Mapping[str, Any], by: int) -> dict[str, Any]:
     heads: Any = config["attention_head_dim"]  # heads, not their width, in these configs
     if by > 2:
         heads = [2] * len(channels) if isinstance(heads, list) else 2
-    told: dict[str, Any] = {
+    sizes: dict[str, Any] = {
         "block_out_channels": channels,
         "norm_num_groups": groups,
         "attention_head_dim": heads,
     }
     if by > 2:
-        told["cross_attention_dim"] = 8
-    return told
+        sizes["cross_attention_dim"] = 8
+    return sizes
 
 
 def random_unet(shape: Shape, dtype: torch.dtype, device: torch.device, seed: int = 0) -> nn.Module:
@@ -149,12 +149,12 @@ def random_prompts(shape: Shape, pixels: int, draw: torch.Generator) -> Conditio
     inputs = int(shape.unet["projection_class_embeddings_input_dim"])
     pooled = inputs - 6 * int(shape.unet["addition_time_embed_dim"])
     sizes = torch.tensor([[pixels, pixels, 0, 0, pixels, pixels]]).float()
-    told = {
+    tensors = {
         "tokens": tokens,
         "text_embeds": torch.randn(PROMPTS, pooled, generator=draw),
         "time_ids": sizes.repeat(PROMPTS, 1),
     }
-    return Condition(told)
+    return Condition(tensors)
 
 
 def weights_of(network: nn.Module) -> int:

@@ -73,8 +73,8 @@ def main() -> None:
     print(f"{args.weights:,} weights, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{'way':<28}{args.clock + ' s':>10}{'bytes a weight':>16}", flush=True)
     for way in WAYS:
-        told = [str(args.weights), "--clock", args.clock, "--only", way]
-        subprocess.run([sys.executable, __file__, *told], check=True)
+        arguments = [str(args.weights), "--clock", args.clock, "--only", way]
+        subprocess.run([sys.executable, __file__, *arguments], check=True)
 
 
 if __name__ == "__main__":

@@ -88,19 +88,19 @@ class StraightLine:
         """Take step `index`, from 0; returns the loss."""
         self.optimizer.zero_grad()
         size = self.work.config.batch_size
-        kept = self._sample("retain", index * size, size, KEEP)
+        retained = self._sample("retain", index * size, size, KEEP)
         forgotten = self._sample("forget", index * size, size, FORGET)
         instead = self._sample("forget", index * size, size, INSTEAD)
         with torch.no_grad() if self.line.detached else contextlib.nullcontext():
             wanted = self._predict(*instead[:3])
         if self.line.joined:
-            pairs = zip(forgotten[:3], kept[:3], strict=True)
+            pairs = zip(forgotten[:3], retained[:3], strict=True)
             both = self._predict(*(torch.cat(pair) for pair in pairs))
             predicted, answered = both.chunk(2)
         else:
-            answered = self._predict(*kept[:3])
+            answered = self._predict(*retained[:3])
             predicted = self._predict(*forgotten[:3])
-        loss = F.mse_loss(predicted, wanted.detach()) + F.mse_loss(answered, kept[3])
+        loss = F.mse_loss(predicted, wanted.detach()) + F.mse_loss(answered, retained[3])
         loss.backward()
         for name, weight in self.unet.named_parameters():
             if weight.grad is not None:
@@ -136,8 +136,8 @@ class StraightLine:
         data = self.work.data
         if self.line.cached:
             latents = data.forget if part == "forget" else data.retain
-            told = 2 if prompt == INSTEAD else int(latents.prompt[0])
-            tokens = data.prompts.tokens[[told] * len(rows)]
+            place = 2 if prompt == INSTEAD else int(latents.prompt[0])
+            tokens = data.prompts.tokens[[place] * len(rows)]
             return latents.mean[rows], latents.std[rows], tokens
         start = 0 if part == "forget" else PICTURES
         pixels = self.work.pixels[[start + row for row in rows]]

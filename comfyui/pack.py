@@ -23,7 +23,7 @@ PACKAGE: Final = "erasure"
 NOT_PACKED: Final = ("pack.py", "__pycache__")
 _IMPORT: Final = re.compile(rf"^(\s*)from {PACKAGE}((?:\.\w+)*) import", re.MULTILINE)
 _TIME: Final = (1980, 1, 1, 0, 0, 0)
-"""Of every file in the zip, so that the same sources give the same bytes."""
+"""The time of every file in the zip, so that the same sources give the same bytes."""
 
 
 def main() -> None:

@@ -61,8 +61,8 @@ def test_a_job_of_full_size_tells_its_memory(script: Script, job: str) -> None:
 def test_what_a_step_holds_for_the_selected_follows_the_density(script: Script) -> None:
     def held(density: float) -> dict[str, int]:
         job = ("--job", "step", "--family", "sd1", "--density", density)
-        told: dict[str, int] = json.loads(script("full_size.py", *SMALL, *job))["held"]
-        return told
+        sizes: dict[str, int] = json.loads(script("full_size.py", *SMALL, *job))["held"]
+        return sizes
 
     half, tenth = held(0.5), held(0.1)
     assert half["weights, bf16"] == tenth["weights, bf16"]

@@ -180,9 +180,9 @@ def test_no_two_test_files_share_a_name() -> None:
 
 def test_nothing_required_brings_torchvision() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found = closure(sum(project["optional-dependencies"].values(), project["dependencies"]))
-    assert {"torch", "diffusers", "hypothesis", "tqdm"} <= found  # direct, by extra, indirect
-    assert "torchvision" not in found
+    packages = closure(sum(project["optional-dependencies"].values(), project["dependencies"]))
+    assert {"torch", "diffusers", "hypothesis", "tqdm"} <= packages  # direct, by extra, indirect
+    assert "torchvision" not in packages
 
 
 @pytest.mark.parametrize(

@@ -30,12 +30,12 @@ def lowest() -> dict[str, Version]:
     listed = [*project["dependencies"]]
     for extra in project["optional-dependencies"].values():
         listed += extra
-    found = {}
+    versions = {}
     for line in listed:
         wanted = Requirement(line)
         name = canonicalize_name(wanted.name)
         if name in AS_IT_IS | NOT_TESTED | {canonicalize_name(project["name"])}:
             continue
         (low,) = [part.version for part in wanted.specifier if part.operator == ">="]
-        found[name] = Version(low)
-    return found
+        versions[name] = Version(low)
+    return versions

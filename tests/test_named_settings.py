@@ -40,6 +40,8 @@ def texts(node: ast.AST) -> Iterator[str]:
 
 def options_in(source: str) -> list[str]:
     """Strings that name an option and are no whole command."""
+    if not OPTION.search(source):
+        return []
     return [text for text in texts(ast.parse(source)) if OPTION.search(COMMAND.sub("", text))]
 
 

@@ -51,11 +51,11 @@ PAGES = [p for p in sorted((ROOT / "pipelines").rglob("*")) if p.suffix in (".j2
 
 
 def test_no_message_or_help_calls_a_concept_gone_safe_or_proved() -> None:
-    found = {}
+    claimed = {}
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")
-        found[path.name] = claims(spoken(text, help_too=path.parent.name == "commands"))
-    assert {name: texts for name, texts in found.items() if texts} == {}
+        claimed[path.name] = claims(spoken(text, help_too=path.parent.name == "commands"))
+    assert {name: texts for name, texts in claimed.items() if texts} == {}
 
 
 def test_no_page_calls_a_concept_gone_safe_or_proved() -> None:

@@ -254,9 +254,9 @@ def test_a_mask_that_does_not_say_what_it_took_is_not_counted_as_none(
     tiny_checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask
 ) -> None:
     silent = mask.with_info(replace(mask.info, work=None))
-    told = erase(tiny_checkpoint, data, silent, make_method("uce")).provenance.last.config["work"]
-    assert told["stages"]["mask"] is None
-    assert work_said(told).endswith("not known: mask")
+    work = erase(tiny_checkpoint, data, silent, make_method("uce")).provenance.last.config["work"]
+    assert work["stages"]["mask"] is None
+    assert work_said(work).endswith("not known: mask")
 
 
 def test_counts_in_a_mask_file_that_are_none_are_refused(
@@ -301,20 +301,20 @@ def test_the_sum_is_of_all_stages(
 ) -> None:
     spent = {"draw": Work(forward=12, drawn=3)}
     edit = erase(tiny_checkpoint, data, mask, SalUn(**TRAINING), spent=spent)
-    told = edit.provenance.last.config["work"]
+    work = edit.provenance.last.config["work"]
     total = Work()
-    for counts in told["stages"].values():
+    for counts in work["stages"].values():
         total += Work(**counts)
-    assert total.to_dict() == {name: told[name] for name in total.to_dict()}
-    assert set(told["stages"]) == {"draw", "encode", "method"}
+    assert total.to_dict() == {name: work[name] for name in total.to_dict()}
+    assert set(work["stages"]) == {"draw", "encode", "method"}
     card = model_card(edit.provenance, base="a model")
-    assert f"| work | {work_said(told)} |" in card
+    assert f"| work | {work_said(work)} |" in card
 
 
 def test_a_run_s_record_output_and_card_tell_the_same_with_a_cache_and_without(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
-    told = []
+    records = []
     for name in ("one", "two"):
         said = erasure(
             *("erase", tiny_folder, "--concept", "church", "--steps", 1, "--batch-size", 2),
@@ -326,24 +326,24 @@ def test_a_run_s_record_output_and_card_tell_the_same_with_a_cache_and_without(
         work = json.loads(said.out)["work"]
         record = json.loads((tmp_path / name / "erasure.json").read_text(encoding="utf-8"))
         assert record["config"]["work"] == work
-        told.append(work)
-    assert told[0] == told[1]  # the second run finds its pictures in the cache
-    assert told[0]["drawn"] == told[0]["encoded"] == 5
-    assert set(told[0]["stages"]) == {"draw", "encode", "mask", "method"}
+        records.append(work)
+    assert records[0] == records[1]  # the second run finds its pictures in the cache
+    assert records[0]["drawn"] == records[0]["encoded"] == 5
+    assert set(records[0]["stages"]) == {"draw", "encode", "mask", "method"}
     provenance = read_checkpoint(tmp_path / "one" / "model").provenance
     assert provenance is not None
-    assert provenance.last.config["work"] == told[0]
+    assert provenance.last.config["work"] == records[0]
     card = (tmp_path / "one" / "model" / "README.md").read_text(encoding="utf-8")
-    assert work_said(told[0]) in card
+    assert work_said(records[0]) in card
 
 
 @pytest.mark.parametrize(
-    "told",
+    "counts",
     [None, 3, {}, {"forward": 1}, {**Work().to_dict(), "text": "| x"}, {**Work().to_dict(),
      "backward": -1}, {**Work().to_dict(), "drawn": True}],
 )  # fmt: skip
-def test_counts_from_a_file_that_are_none_are_left_out(told: object) -> None:
-    assert work_said(told) == ""
+def test_counts_from_a_file_that_are_none_are_left_out(counts: object) -> None:
+    assert work_said(counts) == ""
 
 
 def test_counts_add_up_and_come_back_from_a_row() -> None:

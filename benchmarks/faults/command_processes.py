@@ -30,7 +30,7 @@ class Running(Protocol):
 class Starter(Protocol):
     """Starts commands."""
 
-    def start(self, told: Mapping[str, Any]) -> Running:
+    def start(self, order: Mapping[str, Any]) -> Running:
         """See `killable.py`."""
         ...
 
@@ -54,10 +54,10 @@ class Process:
 class Fresh:
     """Every command in a new interpreter."""
 
-    def start(self, told: Mapping[str, Any]) -> Running:
+    def start(self, order: Mapping[str, Any]) -> Running:
         """See `killable.py`."""
-        with open(told["out"], "wb") as out, open(told["err"], "wb") as err:
-            command = [sys.executable, str(KILLABLE), json.dumps(dict(told))]
+        with open(order["out"], "wb") as out, open(order["err"], "wb") as err:
+            command = [sys.executable, str(KILLABLE), json.dumps(dict(order))]
             return Process(subprocess.Popen(command, stdout=out, stderr=err, env=_environment()))
 
 
@@ -101,11 +101,11 @@ class Forks:
             env=_environment(),
         )
 
-    def start(self, told: Mapping[str, Any]) -> Running:
+    def start(self, order: Mapping[str, Any]) -> Running:
         """See `killable.py`."""
         assert self.server.stdin is not None
         assert self.server.stdout is not None
-        self.server.stdin.write(json.dumps(dict(told)) + "\n")
+        self.server.stdin.write(json.dumps(dict(order)) + "\n")
         self.server.stdin.flush()
         return Fork(int(self.server.stdout.readline()), self.server)
 
@@ -143,5 +143,5 @@ class Workplace:
 
 
 def _environment() -> dict[str, str]:
-    told = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
-    return {"OMP_NUM_THREADS": "1", **os.environ, **told}
+    fixed = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
+    return {"OMP_NUM_THREADS": "1", **os.environ, **fixed}

@@ -110,14 +110,14 @@ def chosen_jobs(
     model = model or tiny_pipeline(place.folder / "model")
     run = place.folder / "run" / "run"
     jobs = jobs_of(model, run, model)
-    found = {n: job for n, job in jobs.items() if names is None or n.startswith(tuple(names))}
-    if not found:
+    chosen = {n: job for n, job in jobs.items() if names is None or n.startswith(tuple(names))}
+    if not chosen:
         sys.exit(f"there is no job {names}; known are {', '.join(jobs)}")
-    if any(str(run) in (*job.arguments, job.before) for job in found.values()):
+    if any(str(run) in (*job.arguments, job.before) for job in chosen.values()):
         prepare(run.parent, jobs["training"])
         if place.run(run.parent, jobs["training"].arguments):
             sys.exit(f"the model to start from cannot be made: {place.said()}")
-    return found
+    return chosen
 
 
 def tiny_pipeline(folder: Path) -> Path:
@@ -143,14 +143,14 @@ def prepare(where: Path, job: Job) -> None:
 
 def digests(folder: Path) -> dict[str, str]:
     """Path -> hash of every file, times left out; folders that are empty too."""
-    found = {}
+    by_name = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if path.is_file():
-            found[name] = hashlib.sha256(timeless(path)).hexdigest()
+            by_name[name] = hashlib.sha256(timeless(path)).hexdigest()
         elif not any(path.iterdir()):
-            found[f"{name}/"] = ""
-    return found
+            by_name[f"{name}/"] = ""
+    return by_name
 
 
 def timeless(path: Path) -> bytes:
@@ -169,7 +169,7 @@ def timeless(path: Path) -> bytes:
 
 
 def midway(
-    found: Mapping[str, str], old: Mapping[str, str], wanted: Mapping[str, str], job: Job
+    present: Mapping[str, str], old: Mapping[str, str], wanted: Mapping[str, str], job: Job
 ) -> Iterator[str]:
     """What is wrong in the folder of a job that was cut: half a file, or a lost one.
 
@@ -178,22 +178,22 @@ def midway(
         old: before the job.
         wanted: after an unbroken run.
     """
-    for name, digest in found.items():
+    for name, digest in present.items():
         aside = any(part.endswith(ASIDE) for part in Path(name).parts)
         if not aside and name in wanted and digest not in (wanted[name], old.get(name)):
             yield f"{name} is half-written"
     for name in old:
         moved = name.replace(job.place, f"{job.place}.replaced", 1) if job.place else name
-        if name not in found and name in wanted and moved not in found and job.keeps:
+        if name not in present and name in wanted and moved not in present and job.keeps:
             yield f"{name} is lost"
 
 
-def different(found: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
+def different(present: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
     """What is wrong in the folder of a job that has ended."""
-    for name in sorted(found.keys() | wanted.keys()):
-        if name not in found:
+    for name in sorted(present.keys() | wanted.keys()):
+        if name not in present:
             yield f"{name} missing"
         elif name not in wanted:
             yield f"{name} left behind"
-        elif found[name] != wanted[name]:
+        elif present[name] != wanted[name]:
             yield f"{name} differs"

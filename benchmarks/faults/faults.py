@@ -52,17 +52,17 @@ def broken(killing: Killing, name: str, job: Job, kills: int, draw: random.Rando
         tally.problems.append(f"unbroken: exit {code}: {killing.place.said()}")
         return tally
     wanted, gaps = digests(killing.where), killing.gaps()
-    kept = killing.keep and killing.keep / name.replace(" ", "-")
-    if kept is not None:
-        shutil.copytree(killing.where, kept / "unbroken")
+    evidence = killing.keep and killing.keep / name.replace(" ", "-")
+    if evidence is not None:
+        shutil.copytree(killing.where, evidence / "unbroken")
     tries = 0
     while tally.kills < kills and tries < 5 * kills:
         tries += 1
         prepare(killing.where, job)
         length = min(draw.randint(1, 3), kills - tally.kills)
         wrong = list(trial(killing, job, length, gaps, (old, wanted), tally, draw))
-        if wrong and kept is not None:
-            shutil.copytree(killing.where, kept / f"broken-{tries}")
+        if wrong and evidence is not None:
+            shutil.copytree(killing.where, evidence / f"broken-{tries}")
         tally.problems += wrong
         print(f"{name}: {tally.kills} of {kills} kills", file=sys.stderr, flush=True)
     return tally
@@ -163,9 +163,9 @@ def main() -> None:
     tables = [markdown(tallies)] if tallies else []
     tables += [pairs_table(pairs)] if pairs else []
     wrong = {n: t.problems for n, t in (*tallies.items(), *pairs.items())}
-    problems = [f"{name}: {problem}" for name, found in wrong.items() for problem in found]
-    told = [f"`python {' '.join(sys.argv)}`", *map("\n".join, tables), *problems]
-    print("\n\n".join(told))
+    problems = [f"{name}: {problem}" for name, those in wrong.items() for problem in those]
+    report = [f"`python {' '.join(sys.argv)}`", *map("\n".join, tables), *problems]
+    print("\n\n".join(report))
     sys.exit(bool(problems))
 
 

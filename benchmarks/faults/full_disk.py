@@ -58,19 +58,19 @@ class Filled:
 
     def refusal(self, where: Path, code: int, text: str) -> Iterator[str]:
         """What is wrong with how it ended in the folder `where`, and with what it left there."""
-        told = [line for line in text.splitlines() if line.startswith("erasure: ")]
+        sentences = [line for line in text.splitlines() if line.startswith("erasure: ")]
         said = (text.strip().splitlines() or [""])[-1]
         if code != 1:
             yield f"exit {code} ({said})"
-        elif "Traceback" in text or told != [said]:
+        elif "Traceback" in text or sentences != [said]:
             yield f"not one sentence ({said})"
         elif "free some space or write elsewhere" not in said:
             yield f"no help ({said})"
         elif not any(self._names(word) for word in said.replace(":", " ").split()):
             yield f"no path ({said})"
-        found = digests(where)
-        yield from midway(found, self.old, self.wanted, self.job)
-        for name in found:
+        present = digests(where)
+        yield from midway(present, self.old, self.wanted, self.job)
+        for name in present:
             if any(part.endswith(ASIDE) for part in Path(name).parts):
                 yield f"{name} left behind"
 

@@ -42,11 +42,11 @@ def watch(folder: str, log: str, stop_at: int) -> None:
     notes = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     count = 0
 
-    def note(event: str, told: tuple[Any, ...]) -> None:
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal count
-        if event not in NOTED or not isinstance(told[0], (str, bytes, os.PathLike)):
+        if event not in NOTED or not isinstance(arguments[0], (str, bytes, os.PathLike)):
             return
-        path = os.path.join(os.getcwd(), os.fsdecode(told[0]))
+        path = os.path.join(os.getcwd(), os.fsdecode(arguments[0]))
         if not path.startswith(inside):
             return
         count += 1
@@ -57,17 +57,17 @@ def watch(folder: str, log: str, stop_at: int) -> None:
     sys.addaudithook(note)
 
 
-def run(told: dict[str, Any]) -> None:
+def run(order: dict[str, Any]) -> None:
     """Become the command."""
-    os.chdir(told["folder"])
-    sys.argv = ["erasure", *told["arguments"]]
-    if "stop_at" in told:
-        watch(told["folder"], told["log"], told["stop_at"])
-    if "branches" not in told:
+    os.chdir(order["folder"])
+    sys.argv = ["erasure", *order["arguments"]]
+    if "stop_at" in order:
+        watch(order["folder"], order["log"], order["stop_at"])
+    if "branches" not in order:
         runpy.run_module("pipelines.cli", run_name="__main__", alter_sys=True)
         return
-    folder = Path(os.path.realpath(told["folder"]))
-    with filling(folder, Branches(folder, Path(told["branches"]), told["every"])) as disk:
+    folder = Path(os.path.realpath(order["folder"]))
+    with filling(folder, Branches(folder, Path(order["branches"]), order["every"])) as disk:
         try:
             runpy.run_module("pipelines.cli", run_name="__main__", alter_sys=True)
         except SystemExit as left:
@@ -97,13 +97,13 @@ def serve() -> None:
     """Fork a process a line; say its id, and when it is over its exit code."""
     preload()
     for line in sys.stdin:
-        told = json.loads(line)
+        order = json.loads(line)
         child = os.fork()
         if child == 0:
-            for stream, name in ((0, os.devnull), (1, told["out"]), (2, told["err"])):
+            for stream, name in ((0, os.devnull), (1, order["out"]), (2, order["err"])):
                 flags = os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
                 os.dup2(os.open(name, flags), stream)
-            run(told)
+            run(order)
             os._exit(0)
         print(child, flush=True)
         _, status = os.waitpid(child, 0)

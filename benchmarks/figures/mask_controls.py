@@ -70,13 +70,13 @@ def measure(concept: str, mask: str, train: dict[str, Any], out: Path) -> dict[s
     tables = {"model": str(folder), "against": "demo", "suite": "canvas"}
     evaluation = folder / "evaluation"
     _share_base(out / "base", evaluation)
-    found = run_evaluation(resolve_evaluation(tables), evaluation, force=True, reporter=reporter)
-    assert found is not None
+    results = run_evaluation(resolve_evaluation(tables), evaluation, force=True, reporter=reporter)
+    assert results is not None
     _share_base(evaluation, out / "base")
     return {
         "concept": concept,
         "mask": mask,
-        **_rates(found),
+        **_rates(results),
         "moved": run.moved,
         "unselected_identical": run.unselected_identical,
         "train_seconds": round(run.seconds["train"], 1),
@@ -90,15 +90,15 @@ def _share_base(source: Path, target: Path) -> None:
             shutil.copytree(source / part, target / part)
 
 
-def _rates(found: Results) -> dict[str, Any]:
+def _rates(results: Results) -> dict[str, Any]:
     """Shares recognised, [before, after, low, high] by name; low and high are of after."""
-    after, before = found.summary.after, found.summary.before or {}
+    after, before = results.summary.after, results.summary.before or {}
     pairs = {
         "erased": (before["ua"].complement(), after["ua"].complement()),
         "objects": (before["ira"], after["ira"]),
         "styles": (before["cra"], after["cra"]),
     }
-    if any(row.erased and row.head == "style" for row in found.classes):
+    if any(row.erased and row.head == "style" for row in results.classes):
         pairs["objects"], pairs["styles"] = pairs["styles"], pairs["objects"]
     return {name: _row(*pair) for name, pair in pairs.items()}
 

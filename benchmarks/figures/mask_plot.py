@@ -108,17 +108,19 @@ def _was_run(rows: Rows) -> str:
     counts: dict[tuple[str, int], int] = defaultdict(int)
     for row in rows:
         counts[row["concept"], row["seed"]] += 1
-    told = (f"{concept}, seed {seed}: {n} cells" for (concept, seed), n in sorted(counts.items()))
-    return "; ".join(told)
+    counted = (
+        f"{concept}, seed {seed}: {n} cells" for (concept, seed), n in sorted(counts.items())
+    )
+    return "; ".join(counted)
 
 
 def _reading(rows: Rows) -> list[str]:
     """Sentences that hold for these rows, whatever they are."""
     sentences = []
     pairs = [
-        (found["salient",][0], found["random",][0])
+        (by_mask["salient",][0], by_mask["random",][0])
         for cell in _groups(rows, "concept", "seed", "density", "rate").values()
-        if {("salient",), ("random",)} <= (found := _groups(cell, "mask")).keys()
+        if {("salient",), ("random",)} <= (by_mask := _groups(cell, "mask")).keys()
     ]
     if pairs:
         fewer = sum(one["left"] < other["left"] for one, other in pairs)
@@ -136,10 +138,10 @@ def _reading(rows: Rows) -> list[str]:
     sentences.append(_cheapest(rows))
     inverse = [row for row in rows if row["mask"] == "inverse"]
     if inverse:
-        kept = sum(row["left"] > (1 - _GONE) * row["of"] for row in inverse)
+        spared = sum(row["left"] > (1 - _GONE) * row["of"] for row in inverse)
         sentences.append(
-            f"The inverse mask left more than {1 - _GONE:.0%} of the concept's pictures in {kept} "
-            f"of {len(inverse)} runs."
+            f"The inverse mask left more than {1 - _GONE:.0%} of the concept's pictures in "
+            f"{spared} of {len(inverse)} runs."
         )
     least = min(rows, key=lambda row: row["recognised"])
     if least["recognised"] == least["others"]:
@@ -157,8 +159,8 @@ def _cheapest(rows: Rows) -> str:
     wins, both, apart = 0, 0, []
     for cell in _groups(rows, "concept", "seed", "density").values():
         damages = {
-            mask: min((r["damage"] for r in found if r["left"] <= _GONE * r["of"]), default=None)
-            for (mask,), found in _groups(cell, "mask").items()
+            mask: min((r["damage"] for r in cells if r["left"] <= _GONE * r["of"]), default=None)
+            for (mask,), cells in _groups(cell, "mask").items()
         }
         salient, other = damages.get("salient"), damages.get("random")
         if salient is not None and other is not None:
@@ -202,10 +204,10 @@ def _by_setting(rows: Rows) -> str:
         "| concept | density | rate | " + " | ".join(_LOOKS) + " |",
         "| --- | --- | --- | " + " | ".join("---" for _ in _LOOKS) + " |",
     ]
-    for (concept, density, rate), found in _groups(rows, "concept", "density", "rate").items():
-        masks = _groups(found, "mask")
-        told = (_told(masks[mask,]) if (mask,) in masks else "" for mask in _LOOKS)
-        lines.append(f"| {concept} | {density:g} | {rate:g} | {' | '.join(told)} |")
+    for (concept, density, rate), cells in _groups(rows, "concept", "density", "rate").items():
+        masks = _groups(cells, "mask")
+        shares = (_told(masks[mask,]) if (mask,) in masks else "" for mask in _LOOKS)
+        lines.append(f"| {concept} | {density:g} | {rate:g} | {' | '.join(shares)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -221,14 +223,14 @@ def _at_equal_forgetting(rows: Rows) -> str:
         f"| concept | density | mask | lowest rate that leaves {_GONE:.0%} or less | damage |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for (concept, density, mask), found in _groups(rows, "concept", "density", "mask").items():
+    for (concept, density, mask), cells in _groups(rows, "concept", "density", "mask").items():
         gone = [
             (rate, same)
-            for (rate,), same in _groups(found, "rate").items()
+            for (rate,), same in _groups(cells, "rate").items()
             if _share(same) <= _GONE
         ]
-        told = f"{gone[0][0]:g} | {_mean(gone[0][1], 'damage'):.3f}" if gone else "none | "
-        lines.append(f"| {concept} | {density:g} | {mask} | {told} |")
+        cheapest = f"{gone[0][0]:g} | {_mean(gone[0][1], 'damage'):.3f}" if gone else "none | "
+        lines.append(f"| {concept} | {density:g} | {mask} | {cheapest} |")
     return "\n".join(lines) + "\n"
 
 
@@ -248,8 +250,8 @@ def _figure(rows: Rows) -> Figure:
     for down, concept in enumerate(concepts):
         for across, density in enumerate(densities):
             axes = panels[down][across]
-            found = [r for r in rows if (r["concept"], r["density"]) == (concept, density)]
-            _panel(axes, found, f"{concept}, {100 * density:g} % of the weights")
+            cells = [r for r in rows if (r["concept"], r["density"]) == (concept, density)]
+            _panel(axes, cells, f"{concept}, {100 * density:g} % of the weights")
     handles = {
         label: line for axes in panels.flat for line, label in zip(*_legend(axes), strict=True)
     }
@@ -288,17 +290,17 @@ def _panel(axes: Axes, rows: Rows, title: str) -> None:
     axes.set_ylim(-0.04, 1.06)
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axes.set_title(title, color=INK, fontsize=10)
-    for (mask,), found in _groups(rows, "mask").items():
+    for (mask,), cells in _groups(rows, "mask").items():
         colour, marker = _LOOKS[mask]
         points = [
             (_mean(same, "damage"), _share(same), rate)
-            for (rate,), same in _groups(found, "rate").items()
+            for (rate,), same in _groups(cells, "rate").items()
         ]
         x, y, rates = zip(*points, strict=True)
         axes.plot(x, y, color=colour, marker=marker, markersize=0, linewidth=1.6, label=mask)
         axes.scatter(x, y, [_size(rate) for rate in rates], color=colour, marker=marker)
-        if len({row["seed"] for row in found}) > 1:
-            each = [(row["damage"], row["left"] / row["of"]) for row in found]
+        if len({row["seed"] for row in cells}) > 1:
+            each = [(row["damage"], row["left"] / row["of"]) for row in cells]
             axes.scatter(*zip(*each, strict=True), s=8, color=colour, marker=marker, alpha=0.35)
 
 

@@ -64,23 +64,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--batch", type=int, default=48)
-    given = parser.parse_args()
+    options = parser.parse_args()
     tables = {
         "model": "demo",
         "concept": "church",
         "attacks": list(ATTACKS),
-        "steps": given.steps,
-        "batch_size": given.batch,
-        "budget": given.tries,
+        "steps": options.steps,
+        "batch_size": options.batch,
+        "budget": options.tries,
         "device": "cpu",
     }
     recipe = resolve_audit(tables, canvas=True)
     shop = Workshop(recipe, open_lines(recipe), Path(), torch.device("cpu"), Reporter(quiet=True))
-    painter, jobs = shop.painter("audited"), jobs_of(shop, given.tries)
+    painter, jobs = shop.painter("audited"), jobs_of(shop, options.tries)
     passes = sum(drawing_cost_of(painter, payload).forwards for payload, _ in jobs)
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     ratios, best = [], {"runner": 0.0, "one by one": 0.0}
-    for _ in range(given.rounds):
+    for _ in range(options.rounds):
         together, ours = timed(lambda: draw_jobs(painter, jobs))
         apart, theirs = timed(lambda: one_by_one(painter, jobs))
         ratios.append(apart / together)
@@ -90,7 +90,7 @@ def main() -> None:
         print(f"round: {together:.1f} s against {apart:.1f} s; pictures differ by {differ} of 255")
     for name, rate in best.items():
         print(f"{name:<12} {rate:.2f} pictures/s  {rate * passes / len(jobs):.0f} passes/s")
-    print(f"ratio (median of {given.rounds} rounds): {statistics.median(ratios):.2f}")
+    print(f"ratio (median of {options.rounds} rounds): {statistics.median(ratios):.2f}")
 
 
 if __name__ == "__main__":

@@ -64,14 +64,14 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=768)
     parser.add_argument("--few", type=int, default=50, help="vectors of prompts, one token each")
     parser.add_argument("--many", type=int, default=900, help="vectors of prompts, all tokens")
-    told = parser.parse_args()
-    torch.set_num_threads(told.threads)
-    rows = {max(1, int(told.rows * height)): layers for height, layers in WIDTHS.items()}
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows = {max(1, int(options.rows * height)): layers for height, layers in WIDTHS.items()}
     print("| | vectors | seconds of a core | cost unmasked | cost | cost of cut |")
     print("| --- | --- | --- | --- | --- | --- |")
-    measure("all weights", told.few, rows, told.features, 1.0)
-    measure("half, inner system", told.few, rows, told.features, 0.5)
-    measure("half, outer system", told.many, rows, told.features, 0.5)
+    measure("all weights", options.few, rows, options.features, 1.0)
+    measure("half, inner system", options.few, rows, options.features, 0.5)
+    measure("half, outer system", options.many, rows, options.features, 0.5)
 
 
 if __name__ == "__main__":

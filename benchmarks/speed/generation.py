@@ -123,8 +123,8 @@ def main() -> None:
             rates[way].append(options.pictures / seconds)
             pictures.append(images)
         apart = max(apart, *(int(np.abs(a - b).max()) for a, b in zip(*pictures, strict=True)))
-        told = ", ".join(f"{way} {rate[-1]:.2f}" for way, rate in rates.items())
-        print(f"round {number + 1}: {told} pictures a second", flush=True)
+        shown = ", ".join(f"{way} {rate[-1]:.2f}" for way, rate in rates.items())
+        print(f"round {number + 1}: {shown} pictures a second", flush=True)
     print(markdown(rates, apart, " ".join(sys.argv), options.threads))
 
 

@@ -80,7 +80,7 @@ FLAT: Architecture = replace(
     build_network=build_flat,
     denoiser=ToyDenoiser,
     schedule=lambda config: RectifiedFlow(),
-    scopes={"full": lambda name: True, "told": lambda name: name.startswith("told.")},
+    scopes={"full": lambda name: True, "text": lambda name: name.startswith("text.")},
     never_masked=lambda name: name == "table",
 )
 
@@ -240,9 +240,9 @@ def test_a_method_that_its_schedule_cannot_serve_is_refused(flat: Checkpoint) ->
 
 
 def test_its_own_scopes_hold_and_others_are_unknown(flat: Checkpoint) -> None:
-    mask = find_mask(flat, toy_data(), "all", scope="told")
-    assert set(mask.entries) == {"told.weight", "told.bias"}
-    with pytest.raises(ConfigError, match="scope 'xattn' is unknown; known are full, told"):
+    mask = find_mask(flat, toy_data(), "all", scope="text")
+    assert set(mask.entries) == {"text.weight", "text.bias"}
+    with pytest.raises(ConfigError, match="scope 'xattn' is unknown; known are full, text"):
         find_mask(flat, toy_data(), "all", scope="xattn")
 
 

@@ -23,7 +23,7 @@ def test_maps_are_what_the_layers_attend_with(
     network = build_network(tiny_checkpoint)
     denoise = tiny_checkpoint.architecture.denoiser(network)
     x_t = torch.randn(2, *tiny_data.latent_shape, generator=seeded())
-    told = tiny_data.prompts[torch.tensor([1, 2])]
+    condition = tiny_data.prompts[torch.tensor([1, 2])]
     layer = next(one for name, one in network.named_modules() if name.endswith("attn2"))
     seen_by_layer: list[tuple[Tensor, Tensor]] = []
     hook = layer.register_forward_hook(
@@ -31,17 +31,19 @@ def test_maps_are_what_the_layers_attend_with(
         with_kwargs=True,
     )
     with torch.no_grad(), captured(network) as maps:
-        plain = denoise(x_t, torch.tensor([5, 500]), told)
+        plain = denoise(x_t, torch.tensor([5, 500]), condition)
         probabilities = next(iter(maps.values()))
         _, answer = seen_by_layer[-1]
-        values = layer.head_to_batch_dim(layer.to_v(told.tokens)).unflatten(0, (2, layer.heads))
+        values = layer.head_to_batch_dim(layer.to_v(condition.tokens)).unflatten(
+            0, (2, layer.heads)
+        )
         mixed = (probabilities @ values).flatten(0, 1)
         torch.testing.assert_close(layer.to_out[0](layer.batch_to_head_dim(mixed)), answer)
     hook.remove()
     for one in maps.values():
         torch.testing.assert_close(one.sum(-1), torch.ones(one.shape[:-1]))
     with torch.no_grad():
-        assert torch.equal(plain, denoise(x_t, torch.tensor([5, 500]), told))
+        assert torch.equal(plain, denoise(x_t, torch.tensor([5, 500]), condition))
     assert all(not one._forward_pre_hooks for one in network.modules())
 
 
@@ -56,24 +58,24 @@ def test_factors_of_zero_change_no_bit_and_others_add_their_product(
     network = build_network(tiny_checkpoint).requires_grad_(False)
     denoise = tiny_checkpoint.architecture.denoiser(network)
     x_t = torch.randn(1, *tiny_data.latent_shape, generator=seeded())
-    t, told = torch.tensor([300]), tiny_data.prompts[torch.tensor([1])]
+    t, condition = torch.tensor([300]), tiny_data.prompts[torch.tensor([1])]
     weights = dict(network.named_parameters())
     names = [name for name in weights if name.endswith("attn2.to_v.weight")]
     shapes = {name: (weights[name].shape[0], weights[name].shape[1]) for name in names}
     pairs = new_pairs(shapes, 2, 0)
-    plain = denoise(x_t, t, told)
+    plain = denoise(x_t, t, condition)
     with added(network, pairs):
-        assert torch.equal(denoise(x_t, t, told), plain)
+        assert torch.equal(denoise(x_t, t, condition), plain)
     with torch.no_grad():
         for pair in pairs.values():
             pair.up.add_(torch.randn(pair.up.shape, generator=seeded(1)))
     with added(network, pairs):
-        moved = denoise(x_t, t, told)
+        moved = denoise(x_t, t, condition)
     assert not torch.equal(moved, plain)
     with torch.no_grad():
         for name in names:
             weights[name] += pairs[name].change().float()
-    torch.testing.assert_close(denoise(x_t, t, told), moved, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(denoise(x_t, t, condition), moved, rtol=1e-4, atol=1e-5)
 
 
 def test_the_loss_is_the_norm_of_what_the_object_s_places_attend_to() -> None:

@@ -30,7 +30,7 @@ class Run:
     said: Said
 
     @property
-    def told(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         return json.loads(self.said.out)
 
     @property
@@ -107,8 +107,8 @@ def test_a_training_of_factors_leaves_a_model_a_lora_and_a_record(
     names = [n for n in tiny_checkpoint.network if "attn2" in n and n.endswith("weight")]
     assert (lora["rank"], lora["alpha"], sorted(lora["modules"])) == (2, 1.0, sorted(names))
     assert set(differences(tiny_checkpoint, trained.model())) == set(names)
-    assert trained.told["unselected_identical"] is True
-    assert trained.told["lora"] == str(trained.folder / "lora.safetensors")
+    assert trained.report["unselected_identical"] is True
+    assert trained.report["lora"] == str(trained.folder / "lora.safetensors")
     assert record["selected"] == sum(tiny_checkpoint.network[n].numel() for n in names)
     assert "factors of rank 2 move" in trained.said.err
     assert "have no factors and stay" in trained.said.err  # the biases of the outputs
@@ -259,7 +259,7 @@ def test_a_dense_mask_moves_selected_weights_alone_and_leaves_no_lora(
         moved += int((change != 0).sum())
     assert moved == run.record["moved"] > 0.9 * run.record["selected"]
     assert not (run.folder / "lora.safetensors").exists()
-    assert "lora" not in run.told
+    assert "lora" not in run.report
 
 
 def test_a_cut_run_of_factors_goes_on_to_the_same_bytes(

@@ -119,7 +119,7 @@ def test_moving_and_frozen_targets_agree_until_the_student_moves() -> None:
 
     assert loss("moving") == loss("frozen")
     with torch.no_grad():
-        student.told.weight.mul_(1.5)
+        student.text.weight.mul_(1.5)
     assert abs(loss("moving") - loss("frozen")) > 1e-3
 
 

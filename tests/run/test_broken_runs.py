@@ -148,9 +148,9 @@ def test_a_training_that_diverges_stops_with_its_last_good_state(
     out = tmp_path / "run"
     line = ["erase", "--recipe", tiny_recipe, "--steps", 9, "--lr", 1e30, "--out", out]
     assert_told(erasure(*line), 1, "the step was not taken", "lower learning_rate")
-    kept = load_file(out / "state.safetensors")
-    assert 1 <= len(kept["history"]) < 9
-    assert all(torch.isfinite(tensor).all() for tensor in kept.values())
+    state = load_file(out / "state.safetensors")
+    assert 1 <= len(state["history"]) < 9
+    assert all(torch.isfinite(tensor).all() for tensor in state.values())
     assert not (out / "model").exists()
     assert not (out / "erasure.json").exists()
     assert not list(tmp_path.rglob("*.part"))

@@ -70,10 +70,10 @@ def test_the_cells_that_ask_for_the_concept_are_counted(
     monkeypatch.setattr(cell_judge, "open_canvas", Eye)
     plan = plan_concept("church", family="canvas")
     judge = opened(EraseRecipe(concept="church"), canvas=True)
-    found = judge_cells(compared("rrbb", after), plan, judge)
-    assert found.said() == wanted
-    assert found.to_dict()["recognised_after"] == found.after == after[:2].count("r")
-    assert found.to_dict()["rejected_after"] is None  # this judge cannot reject
+    verdict = judge_cells(compared("rrbb", after), plan, judge)
+    assert verdict.said() == wanted
+    assert verdict.to_dict()["recognised_after"] == verdict.after == after[:2].count("r")
+    assert verdict.to_dict()["rejected_after"] is None  # this judge cannot reject
 
 
 @dataclass
@@ -98,20 +98,20 @@ def test_cells_that_show_nothing_known_are_counted_as_destroyed(
     monkeypatch.setattr(cell_judge, "open_canvas", Doubter)
     plan = plan_concept("church", family="canvas")
     judge = opened(EraseRecipe(concept="church"), canvas=True)
-    found = judge_cells(compared("rrbb", "brrr"), plan, judge)
-    assert found.said() == (
+    verdict = judge_cells(compared("rrbb", "brrr"), plan, judge)
+    assert verdict.said() == (
         "church is still recognised in 1 of 2 cells (before in 2, judge: canvas); not attacked; "
         "1 of them show nothing that the judge knows: destroyed is not forgotten"
     )
-    assert found.to_dict()["rejected_after"] == 1
+    assert verdict.to_dict()["rejected_after"] == 1
 
 
 def test_where_nothing_can_judge_it_says_so() -> None:
     plan = plan_concept("church", family="canvas")
     judge = opened(EraseRecipe(concept="church"), canvas=False)
-    found = judge_cells(compared("rrbb", "rrbb"), plan, judge)
-    assert "was not judged, as no judge was at hand; `erasure evaluate`" in found.said()
-    assert found.to_dict()["recognised_after"] is None
+    verdict = judge_cells(compared("rrbb", "rrbb"), plan, judge)
+    assert "was not judged, as no judge was at hand; `erasure evaluate`" in verdict.said()
+    assert verdict.to_dict()["recognised_after"] is None
     assert "no cell of the grid asks for it" in CellVerdict(concept="x", judge="canvas").said()
 
 
@@ -135,8 +135,8 @@ def test_nudity_is_judged_by_the_pictures_with_an_exposed_part() -> None:
         ("BUTTOCKS_EXPOSED", 0.4, False),
         ("FEET_EXPOSED", 0.9, False),
     ):
-        found = Judgement(detections=(Detection(label, score, box),))
-        assert judge.recognises(found) is seen
+        judgement = Judgement(detections=(Detection(label, score, box),))
+        assert judge.recognises(judgement) is seen
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ def test_a_run_says_what_is_still_recognised_and_not_that_it_erased(
     line = ("erase", "--recipe", tiny_recipe, "--steps", 1, "--mask", "all")
     said = erasure(*line, "--out", tmp_path / "run", "--json")
     assert said.code == 0, said.err
-    told = json.loads(said.out)
-    assert "erased" not in told
-    assert told["concept"] == "church"
+    report = json.loads(said.out)
+    assert "erased" not in report
+    assert report["concept"] == "church"
     record = json.loads((tmp_path / "run" / "erasure.json").read_text(encoding="utf-8"))
-    assert record["verdict"] == told["verdict"]
-    assert "recognised" in told["verdict"]["sentence"]
+    assert record["verdict"] == report["verdict"]
+    assert "recognised" in report["verdict"]["sentence"]

@@ -38,9 +38,9 @@ def compared(
 
 
 def cells(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
-    told = comparison.grid.described(folder / "grid.png")["cells"]
-    assert isinstance(told, list)
-    return told
+    described = comparison.grid.described(folder / "grid.png")["cells"]
+    assert isinstance(described, list)
+    return described
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +66,17 @@ def test_rows_are_prompts_and_those_that_name_the_concept_are_marked(
     tiny_checkpoint: Checkpoint, other: Checkpoint, tmp_path: Path
 ) -> None:
     for erased in (("church",), ("an image of a church",)):
-        told = cells(compared(tiny_checkpoint, other, erased), tmp_path)
-        marked = {cell["prompt"]: cell["erased"] for cell in told}
+        rows = cells(compared(tiny_checkpoint, other, erased), tmp_path)
+        marked = {cell["prompt"]: cell["erased"] for cell in rows}
         assert marked == dict(zip(PROMPTS, (True, False), strict=True))
-        assert {cell["seed"] for cell in told} == set(SEEDS)
+        assert {cell["seed"] for cell in rows} == set(SEEDS)
 
 
 def test_pictures_are_saved_by_prompt_and_seed(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     comparison = compared(tiny_checkpoint, tiny_checkpoint)
     comparison.save_pictures(tmp_path / "new" / "pictures")
-    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
-    assert found == [
+    paths = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
+    assert paths == [
         f"new/pictures/{side}/{row:03d}-seed{seed}.png"
         for side in ("after", "before")
         for row in range(2)
@@ -94,5 +94,5 @@ def test_pictures_of_the_canvas_say_what_the_classifier_sees(
     description = replace(tiny_checkpoint.description, model_index=index)
     canvas = replace(tiny_checkpoint, description=description)
     for checkpoint, filled in ((tiny_checkpoint, False), (canvas, True)):
-        told = cells(compared(checkpoint, checkpoint), tmp_path)
-        assert all(bool(cell["caption"]) is filled for cell in told)
+        captioned = cells(compared(checkpoint, checkpoint), tmp_path)
+        assert all(bool(cell["caption"]) is filled for cell in captioned)

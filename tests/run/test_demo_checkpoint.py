@@ -116,11 +116,11 @@ def test_the_judge_does_not_depend_on_the_batch_size() -> None:
 
 def test_the_card_of_the_judge_tells_its_error_on_drawings_and_on_every_kind_of_nothing() -> None:
     card = WEIGHTS.with_suffix(".md").read_text(encoding="utf-8")
-    found = dict(re.findall(r"^\| (.+?) \| ([\d.]+) % \|", card, re.MULTILINE))
+    shares = dict(re.findall(r"^\| (.+?) \| ([\d.]+) % \|", card, re.MULTILINE))
     for kind in KINDS:
-        assert float(found[f"rejected, {kind}"]) > 80
-    assert float(found["classifier, object"]) >= 99.5
-    assert float(found["drawn, object"]) >= 95
+        assert float(shares[f"rejected, {kind}"]) > 80
+    assert float(shares["classifier, object"]) >= 99.5
+    assert float(shares["drawn, object"]) >= 95
 
 
 def test_a_file_that_is_no_classifier_is_named(tmp_path: Path) -> None:

@@ -44,9 +44,9 @@ def test_a_run_that_was_cut_ends_with_the_same_weights(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         fit(cut, _loss(cut, stop_at=6), CONFIG, tmp_path / "cut.safetensors")  # type: ignore[arg-type]
     resumed = _model()
-    found = fit(resumed, _loss(resumed), CONFIG, tmp_path / "cut.safetensors")  # type: ignore[arg-type]
+    continued = fit(resumed, _loss(resumed), CONFIG, tmp_path / "cut.safetensors")  # type: ignore[arg-type]
     for name, value in expected.state_dict().items():
-        assert torch.equal(value, found.state_dict()[name])
+        assert torch.equal(value, continued.state_dict()[name])
 
 
 def test_the_rate_warms_up_and_ends_at_its_horizon() -> None:

@@ -17,8 +17,8 @@ from erasure.storage.hashing import weights_hash
 def partial(tiny_folder: Path, tmp_path: Path) -> Path:
     """A single file without a VAE."""
     path = single_file(tiny_folder, tmp_path)
-    kept = {k: v for k, v in load_file(path).items() if not k.startswith("first_stage_model.")}
-    save_file(kept, path)
+    rest = {k: v for k, v in load_file(path).items() if not k.startswith("first_stage_model.")}
+    save_file(rest, path)
     return path
 
 

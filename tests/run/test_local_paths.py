@@ -175,5 +175,5 @@ def test_a_classifier_names_its_data_without_their_folder_and_asks_for_it(tmp_pa
     assert said.code == 2
     assert "in a place called 'shoes'" in said.err
     assert "--data-path" in said.err
-    told = ("classify", "unlearn", out, "--method", "ft", "--data-path", data, "--out", forgot)
-    assert erasure(*told).code == 0
+    line = ("classify", "unlearn", out, "--method", "ft", "--data-path", data, "--out", forgot)
+    assert erasure(*line).code == 0

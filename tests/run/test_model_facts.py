@@ -31,18 +31,18 @@ def marked(tiny_folder: Path, tmp_path: Path) -> Path:
     return path
 
 
-def told(said: Said) -> dict[str, object]:
+def report_of(said: Said) -> dict[str, object]:
     assert said.code == 0, said.err
-    found: dict[str, object] = json.loads(said.out)
-    return found
+    report: dict[str, object] = json.loads(said.out)
+    return report
 
 
 def test_every_command_says_what_it_read_and_from_where(
     marked: Path, tiny_folder: Path, tmp_path: Path, cache: Path
 ) -> None:
-    given = (marked, "--config", tiny_folder)
-    said = erasure("export", *given, "--json", "--out", tmp_path / "out.safetensors")
-    facts = told(said)["read_as"]
+    source = (marked, "--config", tiny_folder)
+    said = erasure("export", *source, "--json", "--out", tmp_path / "out.safetensors")
+    facts = report_of(said)["read_as"]
     assert isinstance(facts, dict)
     assert (facts["prediction"], facts["prediction_from"]) == ("v", "its key v_pred")
     assert facts["noise"] == "scaled_linear, 0.00085 to 0.012, 1000 steps"
@@ -54,8 +54,8 @@ def test_every_command_says_what_it_read_and_from_where(
 
     out = tmp_path / "mask.safetensors"
     concept = ("--concept", "church", "--kind", "all", "--cache", cache)
-    said = erasure("mask", *given, *concept, "--json", "--out", out)
-    assert told(said)["base_read_as"] == facts
+    said = erasure("mask", *source, *concept, "--json", "--out", out)
+    assert report_of(said)["base_read_as"] == facts
     assert V_LINE in said.err
 
     out = tmp_path / "pair.png"
@@ -82,8 +82,8 @@ def test_a_run_says_it_and_its_record_and_its_model_keep_it(
     record = json.loads((run / "erasure.json").read_text(encoding="utf-8"))
     assert record["base_read_as"]["prediction_from"] == "its key v_pred"
     assert 'prediction = "v"' in (run / "recipe.toml").read_text(encoding="utf-8")
-    found = read_checkpoint(run / "model")
-    assert found.description.prediction_type == "v_prediction"
+    edited = read_checkpoint(run / "model")
+    assert edited.description.prediction_type == "v_prediction"
 
     prompts = tmp_path / "prompts.csv"
     prompts.write_text("prompt,seed\na dog,1\n", encoding="utf-8")
@@ -173,9 +173,9 @@ def biased(spread: float) -> dict[str, torch.Tensor]:
 def test_each_reader_that_cannot_be_told_is_named_once(
     checkpoint: Checkpoint, says: list[str]
 ) -> None:
-    found = misread_by(checkpoint)
-    assert len(found) == len(says)
-    for sentence, words in zip(found, says, strict=True):
+    sentences = misread_by(checkpoint)
+    assert len(sentences) == len(says)
+    for sentence, words in zip(sentences, says, strict=True):
         assert words in sentence
 
 
@@ -193,10 +193,10 @@ def test_an_export_names_them_on_the_terminal_and_for_machines(
 ) -> None:
     line = ("export", marked, "--config", tiny_folder, "--json")
     said = erasure(*line, "--out", tmp_path / "one.safetensors")
-    notices = told(said)["notices"]
+    notices = report_of(said)["notices"]
     assert isinstance(notices, list)
     assert [sentence.split()[0] for sentence in notices] == ["ComfyUI", "the"]
     assert said.err.count("notice: ") == 2
     said = erasure(*line, "--to", "diffusers", "--out", tmp_path / "folder")
-    assert told(said)["notices"] == []
+    assert report_of(said)["notices"] == []
     assert "notice: " not in said.err

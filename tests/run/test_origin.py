@@ -25,12 +25,12 @@ def test_the_origin_answers_and_the_network_keeps_its_own_values() -> None:
             vector.add_(0.5)
     selected.write_back()
     before = copied(network)
-    x_t, t, told = torch.randn(2, 2, 4, 4), torch.tensor([5, 900]), toy_condition(rows=2)
+    x_t, t, condition = torch.randn(2, 2, 4, 4), torch.tensor([5, 900]), toy_condition(rows=2)
     with torch.no_grad():
-        assert torch.equal(frozen(x_t, t, told), origin(x_t, t, told.tokens))
+        assert torch.equal(frozen(x_t, t, condition), origin(x_t, t, condition.tokens))
         with frozen.held():
-            assert torch.equal(frozen(x_t, t, told), origin(x_t, t, told.tokens))
-        assert torch.equal(denoise(x_t, t, told), network(x_t, t, told.tokens))
+            assert torch.equal(frozen(x_t, t, condition), origin(x_t, t, condition.tokens))
+        assert torch.equal(denoise(x_t, t, condition), network(x_t, t, condition.tokens))
     assert_same_bits(copied(network), before)
 
 

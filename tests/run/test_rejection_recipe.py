@@ -94,20 +94,20 @@ def test_a_temperature_that_was_put_on_is_found_again() -> None:
     generator = torch.Generator().manual_seed(0)
     true = 3 * torch.randn(4000, 4, generator=generator)
     labels = torch.multinomial(true.softmax(1), 1, generator=generator)[:, 0]
-    found = calibration_of(2.5 * true, labels)
-    assert found.temperature == pytest.approx(2.5, rel=0.1)
+    calibration = calibration_of(2.5 * true, labels)
+    assert calibration.temperature == pytest.approx(2.5, rel=0.1)
 
 
 def test_the_threshold_is_the_largest_that_rejects_two_drawings_of_a_thousand() -> None:
     generator = torch.Generator().manual_seed(1)
     labels = torch.randint(3, (3000,), generator=generator)
     logits = 4.0 * F.one_hot(labels, 3) + torch.randn(3000, 3, generator=generator)
-    found = calibration_of(logits, labels)
-    scaled = logits / found.temperature
+    calibration = calibration_of(logits, labels)
+    scaled = logits / calibration.temperature
     step = float(THRESHOLDS[1] - THRESHOLDS[0])
-    assert share_rejected(scaled, labels, found.threshold) <= REJECTED
-    assert share_rejected(scaled, labels, found.threshold + step) > REJECTED
-    assert TEMPERATURES[0] < found.temperature < TEMPERATURES[-1]
+    assert share_rejected(scaled, labels, calibration.threshold) <= REJECTED
+    assert share_rejected(scaled, labels, calibration.threshold + step) > REJECTED
+    assert TEMPERATURES[0] < calibration.temperature < TEMPERATURES[-1]
 
 
 def share_rejected(logits: Tensor, labels: Tensor, threshold: float) -> float:
@@ -120,8 +120,8 @@ def test_the_calibration_stands_in_the_last_layer() -> None:
     head = nn.Linear(5, 4)
     inputs = torch.randn(6, 5, generator=torch.Generator().manual_seed(2))
     before = head(inputs)
-    found = calibration_of(before.detach(), torch.tensor([0, 1, 2, 3, 3, 0]))
-    apply_calibration(head, found)
-    wanted = before / found.temperature
-    wanted[:, -1] += found.threshold
+    calibration = calibration_of(before.detach(), torch.tensor([0, 1, 2, 3, 3, 0]))
+    apply_calibration(head, calibration)
+    wanted = before / calibration.temperature
+    wanted[:, -1] += calibration.threshold
     torch.testing.assert_close(head(inputs), wanted)

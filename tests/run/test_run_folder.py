@@ -105,9 +105,9 @@ def test_an_older_run_can_be_cleared_however_often_that_is_killed(
             for name in calls:
                 real = getattr(os, name)
 
-                def stopped(*given: object, real: object = real, **more: object) -> None:
+                def stopped(*arguments: object, real: object = real, **more: object) -> None:
                     count()
-                    real(*given, **more)  # type: ignore[operator]
+                    real(*arguments, **more)  # type: ignore[operator]
 
                 patch.setattr(os, name, stopped)
             try:

@@ -99,9 +99,9 @@ def test_a_run_names_all_its_concepts_and_its_recipe_makes_them_again(
     names = ("--concept", "teapot", "--concept", "bicycle")
     said = run(tiny_folder, cache, tmp_path / "run", *names)
     assert said.code == 0, said.err
-    told = json.loads(said.out)
-    assert told["concept"] == "teapot, bicycle"
-    assert told["unselected_identical"] is True
+    report = json.loads(said.out)
+    assert report["concept"] == "teapot, bicycle"
+    assert report["unselected_identical"] is True
     assert verify(tmp_path / "run").passed
     made = read_checkpoint(tmp_path / "run" / "model").provenance
     assert made is not None

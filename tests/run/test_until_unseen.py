@@ -90,8 +90,8 @@ def ended(tiny_folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFacto
         patch.setattr(erasing, "cell_judge", seeing(1.0))
         said = run(tiny_folder, cache, out, *LOOKS)
     assert said.code == 0, said.err
-    told = json.loads(said.out)
-    assert told["until_unseen"] == curve_of(out)
+    report = json.loads(said.out)
+    assert report["until_unseen"] == curve_of(out)
     assert "step 1: church recognised in" in said.err
     return out
 

@@ -209,8 +209,8 @@ def test_where_there_are_no_locks_that_is_said_and_the_work_goes_on(
 
     monkeypatch.setattr(fcntl, "lockf", none)
     with claimed(tmp_path / "run"):
-        (told,) = caplog.messages
-    assert f"{tmp_path / 'run'} lies where nothing can be locked" in told
+        (warning,) = caplog.messages
+    assert f"{tmp_path / 'run'} lies where nothing can be locked" in warning
     assert list(tmp_path.iterdir()) == []
 
 

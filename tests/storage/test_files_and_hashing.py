@@ -62,9 +62,9 @@ def test_tensors_are_read_back_with_their_metadata(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     square = torch.arange(6.0).reshape(2, 3)
     write_tensors(path, {"turned": square.T, "one": torch.tensor(3)}, {"kind": "some"})
-    found = load_file(path)
-    assert torch.equal(found["turned"], square.T)
-    assert torch.equal(found["one"], torch.tensor(3))
+    tensors = load_file(path)
+    assert torch.equal(tensors["turned"], square.T)
+    assert torch.equal(tensors["one"], torch.tensor(3))
     with safe_open(path, framework="pt") as file:
         assert file.metadata() == {"format": "pt", "kind": "some"}
 

@@ -32,8 +32,8 @@ MASK = random_mask(WEIGHTS, 0.5, seeded())
 def filling(monkeypatch: pytest.MonkeyPatch) -> Filling:
     """The function `filling` of `benchmarks/faults/filling.py`."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "faults"))
-    found: Filling = importlib.import_module("filling").filling
-    return found
+    module: Filling = importlib.import_module("filling").filling
+    return module
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -77,9 +77,9 @@ def write_often(folder: str, seconds: float) -> None:
     value = float(os.environ["RANK"])
     while time.time() < end:
         cache.keep("kind", "key", {"x": torch.full((5000,), value)})
-        found = cache.find("kind", "key")
-        assert found is not None
-        assert len(found["x"].unique()) == 1
+        entry = cache.find("kind", "key")
+        assert entry is not None
+        assert len(entry["x"].unique()) == 1
 
 
 def test_processes_that_fill_one_cache_meet_whole_files_alone(tmp_path: Path) -> None:

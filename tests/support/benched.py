@@ -45,7 +45,7 @@ def cell(
 
 def own_cell(seed: int = 0) -> Cell:
     """A cell of SISA."""
-    told = DeletionFacts(
+    facts = DeletionFacts(
         before=Scores(ua=3.0, ra=97.0, ta=91.0, mia=8.0, seconds=60.0),
         unit="sample-epochs",
         spent=1,
@@ -61,7 +61,7 @@ def own_cell(seed: int = 0) -> Cell:
         scores=made.scores,
         values=made.values,
         own_training=True,
-        deletion=told,
+        deletion=facts,
     )
 
 

@@ -167,12 +167,12 @@ def evaluation(folder: Path, **changes: Any) -> Results:  # noqa: ANN401
     return replace(results, **changes)
 
 
-def counted(found: int, total: int = 8) -> DetectionCount:
+def counted(hits: int, total: int = 8) -> DetectionCount:
     """As many pictures as detections."""
-    share = wilson(found, total)
+    share = wilson(hits, total)
     return DetectionCount(
-        detections=found,
-        images=found,
+        detections=hits,
+        images=hits,
         share=share.share,
         low=share.low,
         high=share.high,

@@ -80,8 +80,8 @@ def run_and_die(name: str, left: int, *arguments: object) -> None:
 def _start(
     target: Callable[..., object], arguments: tuple[object, ...], environment: dict[str, object]
 ) -> BaseProcess:
-    told = {name: str(value) for name, value in environment.items()}
-    process = _CONTEXT.Process(target=_begin, args=(told, target, arguments), daemon=True)
+    variables = {name: str(value) for name, value in environment.items()}
+    process = _CONTEXT.Process(target=_begin, args=(variables, target, arguments), daemon=True)
     with pytest.MonkeyPatch.context() as patch:  # for the server, which the first call starts
         patch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(ROOT / "tests"))))
         patch.setenv("OMP_NUM_THREADS", "1")

@@ -45,13 +45,13 @@ class Toy(nn.Module):
         super().__init__()
         with global_seed(seed):
             self.mix = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-            self.told = nn.Linear(FEATURES, CHANNELS)
+            self.text = nn.Linear(FEATURES, CHANNELS)
             self.clock = nn.Linear(1, CHANNELS)
             self.out = nn.Conv2d(CHANNELS, CHANNELS, 1)
 
     def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
-        told = self.told(tokens.mean(dim=1)) + self.clock(t[:, None] / 1000)
-        return self.out(torch.tanh(self.mix(x_t) + told[:, :, None, None]))
+        shift = self.text(tokens.mean(dim=1)) + self.clock(t[:, None] / 1000)
+        return self.out(torch.tanh(self.mix(x_t) + shift[:, :, None, None]))
 
 
 @dataclass(frozen=True)

@@ -150,9 +150,9 @@ def task(model: nn.Module, forget: Batches, retain: Batches, **more: Any) -> Tas
     return Task(model=model, forget=forget, retain=retain, classes=classes, device=CPU, **more)
 
 
-def run(method: Any, given: Task) -> list[float]:  # noqa: ANN401
+def run(method: Any, task: Task) -> list[float]:  # noqa: ANN401
     """Let a method change the task's model; the losses on the way."""
-    return [step.loss for step in method.steps(given)]
+    return [step.loss for step in method.steps(task)]
 
 
 def buffers(model: nn.Module) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from erasure.training.training_state import load_state, save_state
 
 STEPS = 5
 CONFIG = TrainConfig(steps=STEPS, batch_size=4, learning_rate=1e-2)
-LAYERS = ("mix.weight", "told.weight", "out.weight")
+LAYERS = ("mix.weight", "text.weight", "out.weight")
 
 
 class Convolutions(nn.Module):
@@ -124,7 +124,7 @@ def test_steps_are_those_of_an_optimiser_on_factors_of_merged_weights() -> None:
     optimizers = [torch.optim.Adam(v.values(), lr=rate) for v in (factors.vectors, own)]
     for step in range(4):
         draw = torch.Generator().manual_seed(step)
-        x, told = (torch.randn(s, generator=draw).double() for s in ((3, 2, 4, 4), (3, 3, 5)))
+        x, tokens = (torch.randn(s, generator=draw).double() for s in ((3, 2, 4, 4), (3, 3, 5)))
         t = torch.tensor([10.0, 500.0, 900.0]).double()
         merged = {
             name: w + 0.5 * (own[f"{name}.up"] @ own[f"{name}.down"]).view_as(w)
@@ -132,8 +132,8 @@ def test_steps_are_those_of_an_optimiser_on_factors_of_merged_weights() -> None:
             if name in LAYERS
         }
         losses = (
-            (network(x, t, told) - x).square().mean(),
-            (functional_call(twin, merged, (x, t, told)) - x).square().mean(),
+            (network(x, t, tokens) - x).square().mean(),
+            (functional_call(twin, merged, (x, t, tokens)) - x).square().mean(),
         )
         torch.testing.assert_close(*losses, rtol=1e-9, atol=0)
         for loss, optimizer in zip(losses, optimizers, strict=True):
@@ -222,9 +222,9 @@ def test_the_first_values_of_a_layer_depend_on_the_seed_and_its_name_alone() -> 
     def first(names: tuple[str, ...], seed: int) -> Tensor:
         network = Toy()
         factors = LowRankWeights(network, whole(network, names), LowRank(rank=2), seed=seed)
-        return factors.vectors["told.weight.down"].detach()
+        return factors.vectors["text.weight.down"].detach()
 
-    assert torch.equal(first(LAYERS, 0), first(("told.weight",), 0))
+    assert torch.equal(first(LAYERS, 0), first(("text.weight",), 0))
     assert not torch.equal(first(LAYERS, 0), first(LAYERS, 1))
     assert first(LAYERS, 0).abs().max() <= 1 / 5**0.5
 
@@ -264,9 +264,9 @@ def test_masks_that_factors_cannot_follow_are_refused() -> None:
     for mask, error, message in (
         (some_mask(network), ConfigError, "mix.bias is no weight of a linear"),
         ({"other.weight": torch.ones(2, 2, dtype=torch.bool)}, MaskError, "names 'other.weight'"),
-        ({"told.weight": torch.ones(2, 4, dtype=torch.bool)}, MaskError, "has shape \\(2, 4\\)"),
-        ({"told.weight": torch.zeros(2, 5, dtype=torch.bool)}, MaskError, "selects no weight"),
-        ({"told.weight": torch.eye(2, 5).bool()}, MaskError, "selects a part of 'told.weight'"),
+        ({"text.weight": torch.ones(2, 4, dtype=torch.bool)}, MaskError, "has shape \\(2, 4\\)"),
+        ({"text.weight": torch.zeros(2, 5, dtype=torch.bool)}, MaskError, "selects no weight"),
+        ({"text.weight": torch.eye(2, 5).bool()}, MaskError, "selects a part of 'text.weight'"),
     ):
         ordered = dict(sorted(mask.items(), key=lambda item: not item[0].endswith("bias")))
         with pytest.raises(error, match=message):

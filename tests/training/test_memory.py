@@ -90,16 +90,16 @@ def trainer_of(network: Toy, wrap: Callable[[Any], Any]) -> MaskedTrainer[Pictur
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
 def test_a_step_without_memory_is_not_taken(error: BaseException) -> None:
-    network, kept = Toy(), Toy()
+    network, spared = Toy(), Toy()
     trainer = trainer_of(network, lambda network: Full(network, 5, error))  # 2 passes a step
     with pytest.raises(OutOfMemoryError, match="in step 3 of 4") as info:
         list(trainer.steps())
     assert info.value.__cause__ is error
     assert trainer.done == 2
-    reference = trainer_of(kept, ToyDenoiser)
+    reference = trainer_of(spared, ToyDenoiser)
     for _, _step in zip(range(2), reference.steps(), strict=False):
         pass
-    assert_same_bits(copied(network), copied(kept))
+    assert_same_bits(copied(network), copied(spared))
 
 
 def test_the_real_allocator_of_torch_is_understood() -> None:
@@ -267,7 +267,7 @@ def failing(error: BaseException) -> Callable[..., None]:
     return fail
 
 
-def told(said: Any) -> str:  # noqa: ANN401
+def advice(said: Any) -> str:  # noqa: ANN401
     assert said.code == 1, said.err
     assert "Traceback" not in said.err
     assert said.out == ""
@@ -290,7 +290,7 @@ def test_a_training_without_memory_goes_on_with_what_the_answer_says(
 
     with monkeypatch.context() as patch:
         patch.setattr(MaskedTrainer, "_accumulate", accumulate)
-        answer = told(erasure(*line))
+        answer = advice(erasure(*line))
     assert "on cpu while training in step 3 of 3; what was finished is kept: " in answer
     assert "go on with --resume and --micro-batch 1 (now 2) or --checkpointing (now off)" in answer
     assert len(load_file(run / "state.safetensors")["history"]) == 2
@@ -314,7 +314,7 @@ def test_an_optimiser_without_memory_leaves_the_state_of_the_save_before(
 
     monkeypatch.setattr(torch.optim.Adam, "step", fail_in_the_third)
     line = ["erase", "--recipe", tiny_recipe, "--steps", 3, "--out", run]
-    assert "on cpu while training; what was finished is kept: " in told(erasure(*line))
+    assert "on cpu while training; what was finished is kept: " in advice(erasure(*line))
     assert len(load_file(run / "state.safetensors")["history"]) == 2
 
 
@@ -353,7 +353,7 @@ def test_every_part_of_an_erasure_names_its_own_options(
 ) -> None:
     monkeypatch.setattr(place, failing(ERRORS["torch on a cpu"]))
     places = ("--cache", tmp_path / "cache", "--out", tmp_path / "run")
-    assert words in told(erasure("erase", "--recipe", tiny_recipe, "--steps", 1, *places))
+    assert words in advice(erasure("erase", "--recipe", tiny_recipe, "--steps", 1, *places))
 
 
 @pytest.mark.parametrize(
@@ -409,5 +409,5 @@ def test_the_other_commands_answer_too(
     monkeypatch.setattr(place, failing(ERRORS[error]))
     out = tmp_path / outs.get(arguments[0], "x.safetensors")
     device = ("--device", "cpu") if arguments[0] != "export" else ()
-    assert words in told(erasure(*line, *cache, *device, "--out", out))
+    assert words in advice(erasure(*line, *cache, *device, "--out", out))
     assert not out.is_file()

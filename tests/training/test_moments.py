@@ -57,8 +57,8 @@ class Wide(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
         seen = torch.cat([x_t.flatten(1), tokens.flatten(1)], dim=1)  # (B, 47)
-        told = torch.tanh(seen @ self.large[:47] + self.small)  # (B, 100)
-        return (told @ self.large[47:79].T + self.large[79:].mean()).view(x_t.shape)
+        hidden = torch.tanh(seen @ self.large[:47] + self.small)  # (B, 100)
+        return (hidden @ self.large[47:79].T + self.large[79:].mean()).view(x_t.shape)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def test_on_a_quadratic_it_ends_where_32_bits_end(kind: str) -> None:
     ends = []
     for make in (
         exact[kind],
-        lambda vectors, **told: eight_bit_optimizer(kind, vectors, **told),
+        lambda vectors, **more: eight_bit_optimizer(kind, vectors, **more),
     ):
         weight = nn.Parameter(start.clone())
         optimizer = make([weight], **settings)
@@ -141,13 +141,13 @@ def test_its_moments_take_a_byte_each(kind: str) -> None:
     next(trainer.steps())
     count, moments = trainer.selected.vectors["large"].numel(), 1 if kind == "sgd" else 2
     assert count % 256
-    found = {(name, key): value for name, key, value in state_of(trainer)}
-    large = [value for (name, key), value in found.items() if name == "large" and key[:4] != "qmap"]
+    state = {(name, key): value for name, key, value in state_of(trainer)}
+    large = [value for (name, key), value in state.items() if name == "large" and key[:4] != "qmap"]
     size = sum(value.numel() * value.element_size() for value in large)
     blocks = -(-count // 256)
     assert size == moments * (count + 4 * blocks)  # 1.016 bytes a moment
     assert size < 0.26 * moments * 4 * count
-    assert found["small", "state1"].dtype == torch.float32
+    assert state["small", "state1"].dtype == torch.float32
 
 
 @pytest.mark.usefixtures("library")
@@ -183,8 +183,8 @@ def test_its_state_takes_half_the_room_on_disk(tmp_path: Path) -> None:
         trainer = trainer_of(Wide(), config)
         next(trainer.steps())
         save_state(tmp_path / config.moments, trainer, [], "a run")
-        kept = load_file(tmp_path / config.moments)
-        large = [v for k, v in kept.items() if k.endswith("large") and "qmap" not in k]
+        state = load_file(tmp_path / config.moments)
+        large = [v for k, v in state.items() if k.endswith("large") and "qmap" not in k]
         sizes.append(sum(value.numel() * value.element_size() for value in large))
     assert sizes[0] / sizes[1] == pytest.approx(6.03 / 12, rel=0.01)
 

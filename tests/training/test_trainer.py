@@ -82,15 +82,15 @@ def seen(config: TrainConfig, data: ConceptData | None = None) -> dict[str, Tens
     list(trainer_of(Toy(), config, record, data=data).steps())
     forget = [b.forget for b in record.batches]
     retain = [b.retain for b in record.batches if b.retain is not None]
-    found = {
+    tensors = {
         f"{name}.{key}": torch.cat([getattr(part, key) for part in parts])
         for name, parts in (("forget", forget), ("retain", retain))
         for key in ("x_t", "t", "target")
     }
-    found["forget.told"] = join([part.condition for part in forget]).tokens
-    found["retain.told"] = join([part.condition for part in retain]).tokens
-    found["instead"] = join([b.replacement for b in record.batches]).tokens
-    return found
+    tensors["forget.condition"] = join([part.condition for part in forget]).tokens
+    tensors["retain.condition"] = join([part.condition for part in retain]).tokens
+    tensors["instead"] = join([b.replacement for b in record.batches]).tokens
+    return tensors
 
 
 def sample(data: ConceptData, part: str, position: int, seed: int) -> tuple[Tensor, ...]:
@@ -112,15 +112,15 @@ def straight_line_loss(network: nn.Module, data: ConceptData, step: int, alpha: 
     """The random-label loss of step `step`, batch 4, seed 0, one sample at a time."""
     total = torch.zeros(())
     for position in range(4 * step, 4 * step + 4):
-        x_t, t, _, told, row = sample(data, "forget", position, 0)
+        x_t, t, _, tokens, row = sample(data, "forget", position, 0)
         pick = int(
             torch.randint(2, (1,), generator=generator_for(0, "forget", position, "replacement"))
         )
         instead = data.prompts.tokens[data.replacements[row, pick]]
         wanted = network(x_t[None], t, instead[None]).detach()
-        total = total + (network(x_t[None], t, told[None]) - wanted).square().mean() / 4
-        x_t, t, noise, told, _ = sample(data, "retain", position, 0)
-        total = total + alpha * (network(x_t[None], t, told[None]) - noise).square().mean() / 4
+        total = total + (network(x_t[None], t, tokens[None]) - wanted).square().mean() / 4
+        x_t, t, noise, tokens, _ = sample(data, "retain", position, 0)
+        total = total + alpha * (network(x_t[None], t, tokens[None]) - noise).square().mean() / 4
     return total
 
 
@@ -238,14 +238,16 @@ def test_replacements_are_drawn_from_a_picture_s_own_and_all_of_them_in_time() -
     data = toy_data(forget=2)
     table = torch.tensor([[3, 4, 5], [5, 5, 0]])
     data = replace(data, replacements=table)
-    told = seen(TrainConfig(steps=20, batch_size=4), data)
+    trained = seen(TrainConfig(steps=20, batch_size=4), data)
     rows = {tuple(tokens.flatten().tolist()): n for n, tokens in enumerate(data.prompts.tokens)}
     assert len(rows) == PROMPTS
 
     def row(tokens: Tensor) -> int:
         return rows[tuple(tokens.flatten().tolist())]
 
-    pairs = Counter(zip(map(row, told["forget.told"]), map(row, told["instead"]), strict=True))
+    pairs = Counter(
+        zip(map(row, trained["forget.condition"]), map(row, trained["instead"]), strict=True)
+    )
     assert set(pairs) == {(1, 3), (1, 4), (1, 5), (2, 5), (2, 0)}
     assert pairs[2, 5] > pairs[2, 0] > 0
 
@@ -268,18 +270,18 @@ def test_a_frozen_target_stays_where_the_model_was_and_a_moving_one_follows() ->
     assert abs(moving[1].forget - frozen[1].forget) > 1e-5
 
     # The frozen copy answers as the first model did, to the bit, when all is done.
-    network, kept = Toy(), []
+    network, stayed = Toy(), []
 
     class Watching(SalUn):
         def __call__(self, student: Denoiser, frozen: Denoiser, batch: PictureBatch, /) -> Loss:
             f = batch.forget
-            kept.append(
+            stayed.append(
                 torch.equal(frozen(f.x_t, f.t, f.condition), Toy()(f.x_t, f.t, f.condition.tokens))
             )
             return SalUn.__call__(self, student, frozen, batch)
 
     list(trainer_of(network, objective=Watching(target="frozen")).steps())
-    assert kept == [True] * 4
+    assert stayed == [True] * 4
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
@@ -298,9 +300,9 @@ def test_unselected_weights_keep_their_bits_under_every_objective_and_optimizer(
 
 def test_weights_outside_the_mask_never_have_a_gradient() -> None:
     network = Toy()
-    mask = {"told.weight": torch.ones(2, 5, dtype=torch.bool)}
+    mask = {"text.weight": torch.ones(2, 5, dtype=torch.bool)}
     for _ in trainer_of(network, mask=mask).steps():
-        assert [n for n, w in network.named_parameters() if w.requires_grad] == ["told.weight"]
+        assert [n for n, w in network.named_parameters() if w.requires_grad] == ["text.weight"]
         assert all(w.grad is None for w in network.parameters())
 
 

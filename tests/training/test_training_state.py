@@ -236,12 +236,12 @@ def test_a_damaged_state_gives_way_to_the_one_before_it(
     damage(two)
     run = fresh(CONFIG)
     with caplog.at_level(logging.WARNING):
-        found = load_state(two, run.trainer, "a run")
-    (told,) = caplog.messages
-    assert told.startswith(f"{two} {words}")
-    assert told.endswith(", so the one before it, of step 3, is used")
-    assert (run.trainer.done, found.file) == (3, before(two))
-    run.history = found.history
+        loaded = load_state(two, run.trainer, "a run")
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{two} {words}")
+    assert warning.endswith(", so the one before it, of step 3, is used")
+    assert (run.trainer.done, loaded.file) == (3, before(two))
+    run.history = loaded.history
     unbroken = fresh(CONFIG).advance(STEPS)
     run.advance(STEPS)
     assert_same_bits(copied(run.network), copied(unbroken.network))
@@ -254,10 +254,10 @@ def test_what_was_used_outlives_the_next_save_and_the_damaged_one_does_not(
 ) -> None:
     DAMAGE[how][0](two)
     run = fresh(CONFIG)
-    found = load_state(two, run.trainer, "a run")
-    settle(two, found.file)
+    loaded = load_state(two, run.trainer, "a run")
+    settle(two, loaded.file)
     assert is_kept(two)
-    run.history = found.history
+    run.history = loaded.history
     run.advance(1)
     save_state(two, run.trainer, run.history, "a run")
     assert load_state(two, fresh(CONFIG).trainer, "a run").history[-1].index == 4

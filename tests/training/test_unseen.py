@@ -34,10 +34,10 @@ class Scripted:
 
     def __call__(self, drawing: InTraining, step: int) -> Look:
         self.shown[step] = copied(drawing.network)
-        told = torch.zeros(1, 3, 5)
+        tokens = torch.zeros(1, 3, 5)
         with torch.inference_mode():
             x_t = torch.zeros(1, 2, 4, 4)
-            drawing.denoise(x_t, torch.zeros(1), Condition({"tokens": told}))
+            drawing.denoise(x_t, torch.zeros(1), Condition({"tokens": tokens}))
         return Look(step, self.recognised[step], 4, 6, self.changed.get(step, 0), step / 100)
 
 
@@ -182,7 +182,7 @@ def low_rank_run(eye: Scripted | None, config: TrainConfig = CONFIG, **more: Any
     whole = {
         name: torch.ones_like(weight, dtype=torch.bool)
         for name, weight in network.named_parameters()
-        if name in ("mix.weight", "told.weight")
+        if name in ("mix.weight", "text.weight")
     }
     return Run(eye, config, mask=whole, low_rank=LowRank(rank=2), **more)
 
@@ -238,8 +238,8 @@ def test_the_key_of_a_run_holds_what_decides_its_end() -> None:
 def test_the_curve_is_plain_json() -> None:
     run = Run(Scripted({2: 0, 4: 0}))
     run.finish()
-    told = run.curve().to_dict()
-    assert told["stopped"] == 4
-    assert told["looks"][1]["recognised"] == 0
-    assert told["looks"][0]["rejected"] == 0
-    assert told["looks"][1]["rejected"] is None
+    curve = run.curve().to_dict()
+    assert curve["stopped"] == 4
+    assert curve["looks"][1]["recognised"] == 0
+    assert curve["looks"][0]["rejected"] == 0
+    assert curve["looks"][1]["rejected"] is None

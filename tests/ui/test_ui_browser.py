@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 @pytest.fixture
 def shown(browser: "Browser", server: Server) -> "Iterator[Callable[..., Page]]":
     """Open the page of the server; nothing may go wrong in it, and nothing leaves the machine."""
-    told: list[str] = []
+    messages: list[str] = []
     contexts = []
 
     def open_page(width: int = 1400, height: int = 1000, **options: Any) -> "Page":  # noqa: ANN401
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: told.append(message.text))
-        page.on("pageerror", lambda error: told.append(str(error)))
-        page.on("dialog", lambda dialog: (told.append("a dialog"), dialog.dismiss()))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("dialog", lambda dialog: (messages.append("a dialog"), dialog.dismiss()))
         page.goto(server.address)
         page.locator("#runs button").first.wait_for()
         return page
@@ -36,7 +36,7 @@ def shown(browser: "Browser", server: Server) -> "Iterator[Callable[..., Page]]"
     for context in contexts:
         context.close()
     refused = "the server responded with a status of 400"  # what Chromium says of any refusal
-    assert [message for message in told if refused not in message] == []
+    assert [message for message in messages if refused not in message] == []
 
 
 def test_a_run_is_shown_with_its_proof_and_its_pictures(shown: "Callable[..., Page]") -> None:

@@ -25,11 +25,11 @@ def asked(
     """Status and content of an answer; a POST where there are values."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
     body = json.dumps(values).encode() if raw is None and values is not None else raw
-    told = {"Content-Type": "application/json"} if body is not None else {}
-    told |= {name.replace("_", "-"): value for name, value in headers.items()}
+    header = {"Content-Type": "application/json"} if body is not None else {}
+    header |= {name.replace("_", "-"): value for name, value in headers.items()}
     method = "GET" if body is None else "POST"
     address = f"/{server.token if token is None else token}/{path}"
-    connection.request(method, address, body=body, headers=told)
+    connection.request(method, address, body=body, headers=header)
     answer = connection.getresponse()
     content = answer.read()
     connection.close()

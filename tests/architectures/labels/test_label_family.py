@@ -57,10 +57,10 @@ def test_a_class_is_told_by_its_name_or_its_number_and_none_by_the_empty_prompt(
     model: Checkpoint,
 ) -> None:
     assert model.architecture is ARCHITECTURES["ddpm"]
-    told = build_text_encoder(model)(["sneaker", "3", " Ankle  BOOT", "0", ""])
-    assert told.tensors[LABELS].tolist() == [3, 3, 2, 0, len(CLASSES)]
-    assert told.tensors[LABELS].dtype == torch.int64
-    assert told.to(CPU, torch.bfloat16).tensors[LABELS].dtype == torch.int64
+    condition = build_text_encoder(model)(["sneaker", "3", " Ankle  BOOT", "0", ""])
+    assert condition.tensors[LABELS].tolist() == [3, 3, 2, 0, len(CLASSES)]
+    assert condition.tensors[LABELS].dtype == torch.int64
+    assert condition.to(CPU, torch.bfloat16).tensors[LABELS].dtype == torch.int64
 
 
 def test_a_model_without_names_is_told_numbers_and_its_last_row_is_no_class(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ class Setting:
     def problem(self, goal: object) -> PromptProblem:
         return PromptProblem(self.slots, self.words, goal, CPU)  # type: ignore[arg-type]
 
-    def told(self, words: str) -> Condition:
+    def condition(self, words: str) -> Condition:
         rows = torch.tensor([[self.words.words.index(word) for word in words]])
         return self.slots.filled(self.words, rows, torch.tensor([0]))
 
@@ -221,7 +221,7 @@ def test_matching_is_exactly_nothing_where_the_model_is_the_base(setting: Settin
     wanted = with_size(plain, 16, 16)
     goal = MatchGoal(listening, listening, wanted, pictures())
     assert goal(wanted[torch.tensor([0])], torch.tensor([0]), 0).tolist() == [0.0]
-    assert float(goal(setting.told("xq"), torch.tensor([0]), 0)) > 0
+    assert float(goal(setting.condition("xq"), torch.tensor([0]), 0)) > 0
 
 
 def test_a_goal_gives_each_row_its_own_loss(setting: Setting) -> None:
@@ -269,24 +269,24 @@ def test_equal_pairs_have_no_concept_and_a_target_of_words_costs_nothing(setting
     assert vector.shape == encode(["a dog"]).tokens.shape[1:]
     assert bool(vector.any())
     goal = FeatureGoal(encode(["b q a church"]).tokens + 0.0 * vector)
-    assert goal(setting.told("bq"), torch.tensor([0]), 0).tolist() == [0.0]
-    assert float(goal(setting.told("qb"), torch.tensor([0]), 0)) > 0
+    assert goal(setting.condition("bq"), torch.tensor([0]), 0).tolist() == [0.0]
+    assert float(goal(setting.condition("qb"), torch.tensor([0]), 0)) > 0
     with pytest.raises(ConfigError, match="no pair of prompts"):
         concept_vector(encode, [])
 
 
 def test_the_pooled_goal_is_nothing_at_its_own_text(setting: Setting) -> None:
-    wanted = setting.slots.pooled(setting.told("bq"), torch.tensor([0]))
+    wanted = setting.slots.pooled(setting.condition("bq"), torch.tensor([0]))
     goal = PooledGoal(setting.slots, wanted)
-    assert float(goal(setting.told("bq"), torch.tensor([0]), 0)) == pytest.approx(0, abs=1e-6)
-    assert float(goal(setting.told("xq"), torch.tensor([0]), 0)) > 1e-5
+    assert float(goal(setting.condition("bq"), torch.tensor([0]), 0)) == pytest.approx(0, abs=1e-6)
+    assert float(goal(setting.condition("xq"), torch.tensor([0]), 0)) > 1e-5
 
 
 @pytest.mark.parametrize(
     "search", [GeneticSearch(population=20), CoordinateSearch(top=300, candidates=60)]
 )
 def test_the_text_only_loss_never_rises_and_falls(search: Search, setting: Setting) -> None:
-    goal = FeatureGoal(setting.told("bq").tokens)
+    goal = FeatureGoal(setting.condition("bq").tokens)
     losses = [f.losses[0] for f in search.run(setting.problem(goal), 1, 2, 12, 0)]
     assert all(b <= a + 1e-6 for a, b in pairwise(losses))  # other batches round otherwise
     assert losses[-1] < losses[0]
