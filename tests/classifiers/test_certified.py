@@ -16,6 +16,7 @@ from torch import Tensor
 from erasure.classifiers.exact.certified import Certified, CertifiedHead
 from erasure.classifiers.exact.frozen_features import frozen_features
 from erasure.classifiers.exact.linear_objective import LinearObjective, LossName
+from erasure.classifiers.exact.newton_removal import gradient_left
 from erasure.errors import CheckpointError, ConfigError, TrainingError
 
 SEEDED = Certified(seed=0, l2=0.05)
@@ -197,7 +198,7 @@ def test_the_bound_of_what_a_step_leaves_is_attained_and_would_show_if_it_were_s
     head = dataclasses.replace(head, weight=torch.full_like(head.weight, worst))
     remaining = chosen.objective(points.only(points.ids[:1]), 2, head.secret)
     step = torch.full_like(head.weight, move)
-    bound = head._left_by(step, remaining, remaining.x.T @ remaining.x)
+    bound = gradient_left(step, remaining, remaining.x.T @ remaining.x)
 
     def slope(z: float) -> float:
         return -1 / (1 + math.exp(z))

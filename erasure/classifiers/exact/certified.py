@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from erasure.classifiers.data.batch import Inputs
 from erasure.classifiers.exact.dp_sgd.privacy_guarantee import factor
-from erasure.classifiers.exact.exact import Audit, Cost, Deletion, OnProgress
+from erasure.classifiers.exact.exact import Audit, Cost, Deletion, OnProgress, tell_done
 from erasure.classifiers.exact.exact_file import read_exact, save_exact, whole
 from erasure.classifiers.exact.gaussian_shift import largest_shift
 from erasure.classifiers.exact.linear_objective import CURVATURE_CHANGE, LinearObjective, LossName
+from erasure.classifiers.exact.newton_removal import gradient_left, removal_step
 from erasure.classifiers.exact.noise_source import source_in_words
 from erasure.classifiers.exact.points import Points
 from erasure.errors import ConfigError, TrainingError
@@ -126,8 +127,7 @@ class Certified:
             TrainingError: no minimum was found.
         """
         head = self.trained(points, points.labels_below(classes), refits=0)
-        if on_progress is not None:
-            on_progress(1, 1)
+        tell_done(on_progress)
         return head
 
     def trained(self, points: Points, classes: int, refits: int) -> "CertifiedHead":
@@ -182,12 +182,11 @@ class CertifiedHead:
         everything = self._objective(held)
         remaining, leaving = everything.restricted(stays), everything.restricted(~stays)
         gram = self.gram - leaving.x.T @ leaving.x
-        step = self._step(remaining, leaving, gram)
-        bound = self.spent + self._left_by(step, remaining, gram)
+        step = removal_step(self.weight, remaining, leaving, gram)
+        bound = self.spent + gradient_left(step, remaining, gram)
         if bound > self.settings.budget and self.settings.loss != "squared":
             return self._refitted(rest, len(leaving.x), bound, on_progress)
-        if on_progress is not None:
-            on_progress(1, 1)
+        tell_done(on_progress)
         reads = len(leaving.x) + (0 if self.settings.loss == "squared" else len(rest))
         head = replace(self, ids=rest.ids, weight=self.weight + step, gram=gram, spent=bound)
         return Deletion(
@@ -197,27 +196,6 @@ class CertifiedHead:
             head.statement(),
             {"gradient_bound": bound, "budget": self.settings.budget},
         )
-
-    def _step(self, remaining: LinearObjective, leaving: LinearObjective, gram: Tensor) -> Tensor:
-        """H^-1 Delta with Delta = m l2 w + the gradient of the points that leave; (K, D)."""
-        w = self.weight
-        delta = leaving.data_gradient(w) + len(leaving.x) * self.settings.l2 * w
-        if self.settings.loss == "squared":
-            exact: Tensor = torch.linalg.solve(remaining.ridge(gram), delta.T).T
-            return exact
-        steps = [torch.linalg.solve(remaining.hessian(w, k), delta[k]) for k in range(len(w))]
-        return torch.stack(steps)
-
-    def _left_by(self, step: Tensor, remaining: LinearObjective, gram: Tensor) -> float:
-        """Bound on the gradient that a step leaves, over all outputs together.
-
-        After the step from z to z + u, u = X s, row i is left with loss'(z + u) - loss'(z) -
-        loss''(z) u, at most gamma / 2 u_i^2. So |X^T ...| <= gamma / 2 |X| |u * u|.
-        """
-        spectral = torch.linalg.eigvalsh(gram)[-1].clamp(min=0).sqrt()
-        moved = remaining.x @ step.T  # (N, K)
-        each = spectral * moved.square().norm(dim=0)
-        return 0.5 * CURVATURE_CHANGE[self.settings.loss] * float(each.norm())
 
     def _refitted(
         self, rest: Points, forgotten: int, bound: float, on_progress: OnProgress | None
@@ -231,8 +209,7 @@ class CertifiedHead:
                 "begin with more noise or a larger epsilon"
             )
         head = self.settings.trained(rest, self.classes, self.refits + 1)
-        if on_progress is not None:
-            on_progress(1, 1)
+        tell_done(on_progress)
         reads = head.passes * len(rest)
         return Deletion(
             head,
@@ -266,8 +243,7 @@ class CertifiedHead:
         """Train again on all of `points`; with a seed the noise is that of this head."""
         self._objective(points)
         head = self.settings.trained(points, self.classes, self.refits)
-        if on_progress is not None:
-            on_progress(1, 1)
+        tell_done(on_progress)
         return head
 
     def audit(self, points: Points, /, on_progress: OnProgress | None = None) -> Audit:
@@ -279,8 +255,7 @@ class CertifiedHead:
         objective = self._objective(points.only(self.ids))
         left = float(objective.gradient(self.weight).norm())
         claimed = self.spent + 1e-9 * len(objective.x)  # Rounding of sums over all points.
-        if on_progress is not None:
-            on_progress(1, 1)
+        tell_done(on_progress)
         return Audit(
             left <= claimed,
             f"the gradient on the remaining {len(objective.x):,} points has norm {left:.3g} and "

@@ -16,6 +16,13 @@ from erasure.storage.hashing import bytes_hash
 OnProgress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
 
+
+def tell_done(on_progress: OnProgress | None) -> None:
+    """Say of work that has one part that it is done."""
+    if on_progress is not None:
+        on_progress(1, 1)
+
+
 M = TypeVar("M", covariant=True)
 
 

@@ -22,7 +22,7 @@ from erasure.classifiers.exact.dp_sgd.private_accounting import (
     noise_for,
 )
 from erasure.classifiers.exact.dp_sgd.private_training import train_privately, trainable_privately
-from erasure.classifiers.exact.exact import Audit, Cost, Deletion, OnProgress
+from erasure.classifiers.exact.exact import Audit, Cost, Deletion, OnProgress, tell_done
 from erasure.classifiers.exact.exact_file import read_exact, save_exact, whole
 from erasure.classifiers.exact.noise_source import source_in_words
 from erasure.classifiers.exact.points import Points
@@ -188,8 +188,7 @@ class PrivateModel:
         left = len(self.ids) - len(rest)
         model = replace(self, ids=rest.ids, forgotten=self.forgotten + left)
         bound = self.guarantee.for_group(model.forgotten)
-        if on_progress is not None:
-            on_progress(1, 1)
+        tell_done(on_progress)
         return Deletion(
             model,
             left,
@@ -217,8 +216,7 @@ class PrivateModel:
         s = self.settings
         again = epsilon_of(self.noise, self.rate, self.steps, self.guarantee.delta, s.accountant)
         fits = again <= self.guarantee.epsilon * (1 + 1e-6)
-        if on_progress is not None:
-            on_progress(1, 1)
+        tell_done(on_progress)
         return Audit(
             fits,
             f"{self.steps:,} steps with noise {self.noise:.3g} and chance {self.rate:.3g} spend "

@@ -4,7 +4,7 @@
 
 import copy
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -18,9 +18,10 @@ from erasure.classifiers.exact.exact import Audit, Cost, Deletion, OnProgress, c
 from erasure.classifiers.exact.exact_file import read_exact, save_exact, whole
 from erasure.classifiers.exact.points import Points
 from erasure.classifiers.exact.sisa.sisa_ensemble import AGGREGATES, Aggregate, ShardEnsemble
+from erasure.classifiers.exact.sisa.sisa_networks import shard_networks, shard_tensors
 from erasure.classifiers.exact.sisa.sisa_plan import Plan
 from erasure.classifiers.exact.sisa.sisa_store import SisaStore
-from erasure.classifiers.exact.sisa.sisa_training import frozen, require_outputs, train_shard
+from erasure.classifiers.exact.sisa.sisa_training import require_outputs, train_shard
 from erasure.classifiers.progress import run_hash
 from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.disk import disk_errors
@@ -214,12 +215,7 @@ class SisaModel:
 
     def weights(self) -> dict[str, Tensor]:
         """Weights and statistics of every shard, `shard-000.` and so on before the name."""
-        return {
-            f"shard-{number:03d}.{name}": value.detach().cpu()
-            for number, shard in enumerate(self.shards)
-            if shard is not None
-            for name, value in shard.state_dict().items()
-        }
+        return shard_tensors(self.shards)
 
     def save(self, path: Path, /) -> None:
         """Write safetensors atomically: the shards' last states, without the checkpoints."""
@@ -249,15 +245,12 @@ class SisaModel:
         with whole(path, "SISA"):
             plain = dict(saved.config["settings"])
             settings = Sisa(recipe=TrainingRecipe(**plain.pop("recipe")), **plain)
-            known, ids, run = (
-                int(saved.config["classes"]),
-                saved.tensors["ids"],
-                saved.config["run"],
-            )
+            known, ids = int(saved.config["classes"]), saved.tensors["ids"]
+            run = saved.config["run"]
             if settings.shards > _MOST_SHARDS:
                 raise ValueError(f"it names {settings.shards:,} shards")
         folder = path.parent if path.name == ENSEMBLE else None
-        shards = tuple(_shard(path, start, saved.tensors, n) for n in range(settings.shards))
+        shards = shard_networks(path, start, saved.tensors, settings.shards)
         model = cls(settings, known, ids, copy.deepcopy(start), folder, shards)
         if model._run() != run:
             raise CheckpointError(f"{path} was trained from other first weights; give those")
@@ -284,19 +277,3 @@ class SisaModel:
             ensemble = {}
         tensors |= {f"{ENSEMBLE} {name}": value for name, value in ensemble.items()}
         return tensors
-
-
-def _shard(
-    path: Path, start: nn.Module, tensors: Mapping[str, Tensor], shard: int
-) -> nn.Module | None:
-    """The network of a shard from a file, None where the file has none."""
-    front = f"shard-{shard:03d}."
-    own = {name[len(front) :]: t for name, t in tensors.items() if name.startswith(front)}
-    if not own:
-        return None
-    model = copy.deepcopy(start)
-    try:
-        model.load_state_dict(own)
-    except RuntimeError as err:
-        raise CheckpointError(f"{path} holds shards of another network ({err})") from err
-    return frozen(model)
