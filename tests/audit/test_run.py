@@ -29,6 +29,7 @@ from pipelines.audit.drawing import draw_jobs
 from pipelines.audit.lines import open_lines
 from pipelines.audit.material import Shown, gather
 from pipelines.audit.results import Audit
+from pipelines.audit.results_file import read_audit
 from pipelines.audit.run import run_audit
 from pipelines.audit.settings import AuditRecipe
 from pipelines.configs.settings import DrawingConfig
@@ -169,6 +170,8 @@ def test_the_base_passes_and_only_what_goes_back_to_it_revives(
     assert "random" not in records["words"].lines
     assert "add-back" in (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
     assert len((tmp_path / "out" / "attacks.csv").read_text().splitlines()) > 10
+    again = json.loads(json.dumps(read_audit(tmp_path / "out").to_dict()))
+    assert again == json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
 
 
 def test_attacks_that_search_and_tune_are_drawn_judged_and_confirmed_like_all(

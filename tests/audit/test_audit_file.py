@@ -1,0 +1,28 @@
+"""`audit.json`, read again: what is not one is refused in a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from eval.errors import EvalError
+from pipelines.audit.results import FORMAT
+from pipelines.audit.results_file import read_audit
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "give the folder that `erasure audit --out` wrote"),
+        ("{", "is damaged: it is not JSON"),
+        ("[1]", "has format None, not"),
+        ('{"format": "diffusion-erasure audit 9"}', "has format 'diffusion-erasure audit 9'"),
+        (f'{{"format": "{FORMAT}"}}', "is damaged: audit.concept is missing; audit again"),
+    ],
+)
+def test_what_is_no_audit_is_refused(tmp_path: Path, content: str | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / "audit.json").write_text(content, encoding="utf-8")
+    with pytest.raises(EvalError) as said:
+        read_audit(tmp_path)
+    assert words in str(said.value)
+    assert "\n" not in str(said.value)
