@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from erasure.checkpoints.checks.config_limits import require_plausible
 from erasure.checkpoints.checks.containment import inside
-from erasure.errors import CheckpointError
+from erasure.errors import CONFIG, CheckpointError
 from erasure.storage.bare_names import require_bare
 from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
@@ -168,8 +168,9 @@ def shipped_description(key: str) -> Description:
     """
     if not is_shipped(key):
         raise CheckpointError(
-            f"no configs of {key} come with this package; give --config FOLDER, a diffusers folder "
-            "of the same model"
+            f"no configs of {key} come with this package; give ",
+            CONFIG,
+            ", a diffusers folder of the same model",
         )
     folder = _SHIPPED / key
     names = [name for name in read_model_index(folder) if (folder / config_file(name)).is_file()]

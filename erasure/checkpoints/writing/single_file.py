@@ -13,7 +13,7 @@ from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading import embedded
 from erasure.checkpoints.writing.modelspec import ModelSpec, default_title
 from erasure.checkpoints.writing.writing import Written, outgoing
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, Way
 from erasure.storage.disk import refuse_existing
 from erasure.storage.tensor_file import write_tensors
 
@@ -56,8 +56,9 @@ def write_single_file(
     family = checkpoint.architecture
     if not family.modelspec:
         raise CheckpointError(
-            f"{family.title} has no layout of a single file that other tools read; write a folder, "
-            "with --to diffusers, or a patch"
+            f"{family.title} has no layout of a single file that other tools read; write a patch, "
+            "or a folder with ",
+            Way("--to diffusers", "write_folder"),
         )
     if family.file_parts:  # what such a file was read from had no more
         checkpoint = checkpoint.only(checkpoint.in_file or family.file_parts)
