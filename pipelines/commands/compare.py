@@ -2,30 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-from pipelines.commands.options import (
-    AllowPickle,
-    AsJson,
-    ConfigFolder,
-    Device,
-    Force,
-    Out,
-    Prediction,
-    Vae,
-    refuse_taken,
-    say,
-)
-from pipelines.configs.everyday import ERASE_RECIPE
-from pipelines.process.recipe_options import help_of
+from pipelines.commands.options import AsJson, Device, Force, Out, refuse_taken, say
+from pipelines.configs.everyday import ERASE_RECIPE, READING
+from pipelines.process.recipe_options import help_of, recipe_options
 from pipelines.run.claims import claim
 
 DRAWING: Final = "pipelines.configs.settings:DrawingConfig"
 
 
+@recipe_options(ERASE_RECIPE, READING)
 def compare(
+    reading: dict[str, Any],
     before: Annotated[str, typer.Argument(help="The checkpoint before: a model as for erase.")],
     after: Annotated[str, typer.Argument(help="The checkpoint after, or the folder of a run.")],
     out: Out,
@@ -46,10 +37,6 @@ def compare(
         Path | None, typer.Option(help="Folder to also write each picture to.")
     ] = None,
     device: Device = None,
-    config: ConfigFolder = None,
-    vae: Vae = None,
-    prediction: Prediction = None,
-    allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -87,11 +74,12 @@ def compare(
         raise ConfigError(f"--pictures {pictures} is a file; give the path of a folder")
     chosen = parse_seeds(seeds)
     where = pick_device(device or "auto")
+    config = reading.get("config")
     both = config_for(before, config), config_for(after, config)
     if config and both == (None, None):  # then the first says that it has no use for it
         both = config, None
     one, other = (
-        open_model(model, config=own, vae=vae, allow_pickle=allow_pickle, prediction=prediction)
+        open_model(model, **{**reading, "config": own})
         for model, own in zip((before, after), both, strict=True)
     )
     read_as = {"before": tell_model(one, "before"), "after": tell_model(other, "after")}

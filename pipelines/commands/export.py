@@ -5,21 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pipelines.commands.options import (
-    AllowPickle,
-    AsJson,
-    ConfigFolder,
-    Force,
-    Model,
-    Out,
-    Prediction,
-    Vae,
-    say,
-)
+from pipelines.commands.options import AsJson, Force, Model, Out, say
+from pipelines.configs.everyday import ERASE_RECIPE, READING
+from pipelines.process.recipe_options import recipe_options
 from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
+    import torch
+
     from erasure.checkpoints.checkpoint import Checkpoint
+    from erasure.checkpoints.writing.writing import Written
     from erasure.lora.extracting import Size
 
 FORMS: Final = ("diffusers", "single-file", "patch", "lora", "diff")
@@ -28,7 +23,9 @@ DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 """Name on the command line -> name in torch."""
 
 
+@recipe_options(ERASE_RECIPE, READING)
 def export(
+    reading: dict[str, Any],
     model: Model,
     out: Out,
     to: Annotated[
@@ -57,10 +54,6 @@ def export(
         str | None, typer.Option(help="fp32, fp16 or bf16. [default: each weight's own]")
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title in a single file's header.")] = None,
-    config: ConfigFolder = None,
-    vae: Vae = None,
-    prediction: Prediction = None,
-    allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -78,10 +71,6 @@ def export(
 
     import torch
 
-    from erasure.checkpoints.writing.card import model_card
-    from erasure.checkpoints.writing.folder import write_folder
-    from erasure.checkpoints.writing.modelspec import ModelSpec
-    from erasure.checkpoints.writing.single_file import write_single_file
     from pipelines.run.model_facts import notice, tell_model
     from pipelines.run.models import open_model
 
@@ -89,13 +78,10 @@ def export(
     _refuse_unread(to, naming=naming, rank=rank, energy=energy)
     claim(out)
     kind: torch.dtype | None = getattr(torch, DTYPES[dtype]) if dtype else None
-    checkpoint = open_model(
-        model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
-    )
+    checkpoint = open_model(model, **reading)
     facts = tell_model(checkpoint)
-    before = None
-    if base is not None:
-        before = open_model(base, allow_pickle=allow_pickle, prediction=prediction)
+    alike = {name: value for name, value in reading.items() if name not in ("config", "vae")}
+    before = None if base is None else open_model(base, **alike)
     if to == "patch":
         assert before is not None
         say(_export_patch(before, checkpoint, out, force=force), as_json=as_json)
@@ -115,17 +101,12 @@ def export(
         say(exported.for_machines() if as_json else exported.for_people(), as_json=as_json)
         return
     misread: tuple[str, ...] = ()
-    if to == "diffusers":
-        made, edits = checkpoint.provenance, checkpoint.edits
-        card = model_card(made, base=edits[0].base or checkpoint.name) if made and edits else None
-        written = write_folder(checkpoint, out, dtype=kind, card=card, force=force)
-    else:
+    if to == "single-file":
         misread = checkpoint.architecture.files.misread(checkpoint, dtype=kind)
-        spec = ModelSpec(title=title) if title else None
-        written = write_single_file(checkpoint, out, dtype=kind, spec=spec, force=force)
+    written = _export_model(checkpoint, out, to, kind, title, force=force)
     notice([f"notice: {sentence}" for sentence in misread])
-    title_of_main = checkpoint.architecture.main_part.title
-    result: dict[str, Any] = {"written": written.path, title_of_main: written.network_hash}
+    main = checkpoint.architecture.main_part.title
+    result: dict[str, Any] = {"written": written.path, main: written.network_hash}
     if as_json:
         result |= {"read_as": facts, "notices": list(misread)}
     say(result, as_json=as_json)
@@ -174,6 +155,28 @@ def _size(rank: int | None, energy: float | None) -> "Size | None":
     from erasure.lora.extracting import Size
 
     return None if rank is None and energy is None else Size(rank=rank, energy=energy)
+
+
+def _export_model(
+    checkpoint: "Checkpoint",
+    out: Path,
+    to: str,
+    dtype: "torch.dtype | None",
+    title: str | None,
+    *,
+    force: bool,
+) -> "Written":
+    from erasure.checkpoints.writing.card import model_card
+    from erasure.checkpoints.writing.folder import write_folder
+    from erasure.checkpoints.writing.modelspec import ModelSpec
+    from erasure.checkpoints.writing.single_file import write_single_file
+
+    if to == "single-file":
+        spec = ModelSpec(title=title) if title else None
+        return write_single_file(checkpoint, out, dtype=dtype, spec=spec, force=force)
+    made, edits = checkpoint.provenance, checkpoint.edits
+    card = model_card(made, base=edits[0].base or checkpoint.name) if made and edits else None
+    return write_folder(checkpoint, out, dtype=dtype, card=card, force=force)
 
 
 def _export_patch(

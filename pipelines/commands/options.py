@@ -14,15 +14,6 @@ from pipelines.configs.everyday import ERASE_RECIPE, TRAIN_RUN
 from pipelines.process.recipe_options import help_of
 
 Model = Annotated[str, typer.Argument(help=help_of(ERASE_RECIPE, "model"))]
-ConfigFolder = Annotated[str | None, typer.Option("--config", help=help_of(ERASE_RECIPE, "config"))]
-Vae = Annotated[str | None, typer.Option("--vae", help=help_of(ERASE_RECIPE, "vae"))]
-AllowPickle = Annotated[
-    bool, typer.Option("--allow-pickle", help=help_of(ERASE_RECIPE, "allow_pickle"))
-]
-Prediction = Annotated[
-    str | None,
-    typer.Option("--prediction", help=help_of(ERASE_RECIPE, "prediction"), metavar="epsilon|v"),
-]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Device = Annotated[

@@ -1,21 +1,13 @@
 """`erasure patch apply | remove | stack`: the edit as a small file beside the base."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.options import (
-    AllowPickle,
-    AsJson,
-    ConfigFolder,
-    Force,
-    Model,
-    Out,
-    Prediction,
-    Vae,
-    say,
-)
+from pipelines.commands.options import AsJson, Force, Model, Out, say
+from pipelines.configs.everyday import ERASE_RECIPE, READING
+from pipelines.process.recipe_options import recipe_options
 from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
@@ -42,16 +34,14 @@ _PARTLY = (
 )
 
 
+@recipe_options(ERASE_RECIPE, READING)
 def apply(
+    reading: dict[str, Any],
     model: Model,
     patch: PatchFile,
     out: Out,
     strength: Strength = 1.0,
     to: To = "diffusers",
-    config: ConfigFolder = None,
-    vae: Vae = None,
-    prediction: Prediction = None,
-    allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -67,9 +57,7 @@ def apply(
     require_strength(strength)
     claim(out)
     loaded = load_patches(patch)
-    checkpoint = open_model(
-        model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
-    )
+    checkpoint = open_model(model, **reading)
     edited = _having(checkpoint, apply_all(checkpoint.components, loaded, strength=strength))
     made = applied(checkpoint.provenance, loaded, edited.components, strength)
     written = _write(edited, made, out, to, force=force)
@@ -87,15 +75,13 @@ def apply(
     )
 
 
+@recipe_options(ERASE_RECIPE, READING)
 def remove(
+    reading: dict[str, Any],
     model: Model,
     patch: PatchFile,
     out: Out,
     to: To = "diffusers",
-    config: ConfigFolder = None,
-    vae: Vae = None,
-    prediction: Prediction = None,
-    allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -110,9 +96,7 @@ def remove(
     _require_layout(to)
     claim(out)
     loaded = load_patches(patch)
-    checkpoint = open_model(
-        model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
-    )
+    checkpoint = open_model(model, **reading)
     before = _having(checkpoint, remove_all(checkpoint.components, loaded))
     # What its card says is no longer true of what is written.
     carried = {k: v for k, v in checkpoint.carried.items() if k not in ("README.md", "grid.png")}
@@ -130,14 +114,12 @@ def remove(
     )
 
 
+@recipe_options(ERASE_RECIPE, READING)
 def stack(
+    reading: dict[str, Any],
     model: Model,
     patches: Annotated[list[Path], typer.Argument(help="Patches of this model, two or more.")],
     out: Out,
-    config: ConfigFolder = None,
-    vae: Vae = None,
-    prediction: Prediction = None,
-    allow_pickle: AllowPickle = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -153,9 +135,7 @@ def stack(
     claim(out)
     refuse_existing(out, force=force)
     loaded = [load_patches(path) for path in patches]
-    checkpoint = open_model(
-        model, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
-    )
+    checkpoint = open_model(model, **reading)
     stacked = stack_all(checkpoint.components, loaded)
     save_patches(out, stacked)
     concepts = next(iter(stacked.values())).info.concepts

@@ -13,9 +13,9 @@ TRAIN_RUN: Final = "pipelines.classifiers.run_settings:TrainRun"
 BENCH_RECIPE: Final = "pipelines.bench.settings:BenchRecipe"
 EVALUATE_RECIPE: Final = "pipelines.evaluation.settings:EvaluateRecipe"
 
-_MODEL: Final[Options] = {
-    name: name for name in ("device", "config", "vae", "prediction", "allow_pickle")
-}
+READING: Final[Options] = {name: name for name in ("config", "vae", "prediction", "allow_pickle")}
+"""How a model is read; the names are those of `pipelines.run.models.open_model`."""
+_MODEL: Final[Options] = {"device": "device", **READING}
 _SALIENCY: Final[Options] = {
     "saliency_loss": "saliency.loss",
     "draws": "saliency.draws",

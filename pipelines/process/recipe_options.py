@@ -15,25 +15,25 @@ Command = Callable[..., None]
 
 
 def recipe_options(
-    recipe: str, options: Options, *, own_after: str
+    recipe: str, options: Options, *, own_after: str | None = None
 ) -> Callable[[Command], Command]:
     """Give a command options that set fields of its recipe.
 
     Type, help and choices of each are those of the field, and its help is the first sentence of the
     field's docstring. The command is called with the tables of what was given as its first
     argument, and with its own parameters by name. The help shows these after the option
-    `own_after`, its switches last.
+    `own_after`, or first, and its switches last.
 
     Args:
         recipe: the dataclass, as `module:Class`.
         options: of `pipelines.configs.everyday`; `model` is an argument.
-        own_after: the option after which the command's own stand.
+        own_after: the option after which the command's own stand; None for before all.
     """
 
     def decorate(command: Command) -> Command:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         everyday = [_parameter(name, recipe, paths_of(options, name)[0]) for name in options]
-        place = list(options).index(own_after) + 1
+        place = 0 if own_after is None else list(options).index(own_after) + 1
         switches = [p for p in own if p.default is False]
         others = [p for p in own if p.default is not False]
         every = [*everyday[:place], *others, *everyday[place:], *switches]
