@@ -1,6 +1,6 @@
 """The page of a comparison: one file that holds its pictures, styles and script, no network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -79,7 +79,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
 
 def _choices(rows: Sequence[Row], key: str) -> list[str]:
     """What a column may be filtered by, as its cells have it."""
-    texts = {
+    texts: Mapping[str, Sequence[str | None]] = {
         "erased": [", ".join(row.erased) for row in rows],
         "method": [row.method for row in rows],
     }
