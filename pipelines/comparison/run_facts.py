@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.verify_records import read_record
@@ -38,6 +39,12 @@ class RunFacts:
     def method(self) -> str:
         """How the newest edit was made; empty where its settings do not say."""
         return str(self.last.config.get("method", ""))
+
+    @property
+    def main_edits(self) -> tuple[EditRecord, ...]:
+        """Those of the main component; none where text encoders alone were edited."""
+        mains = {architecture.main for architecture in ARCHITECTURES.values()}
+        return tuple(edit for edit in self.edits if edit.component in mains)
 
     def made(self, hashes: Mapping[str, str]) -> bool:
         """Whether these are the hashes of its weights, component by component."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from erasure.component_names import FIRST_MAIN
+from erasure.errors import ErasureError
 from eval.errors import EvalError
 from pipelines.audit.results import FILE_NAME as AUDIT_FILE
 from pipelines.audit.results import Audit
@@ -59,9 +60,8 @@ class Compared:
         before = self.evaluation.results.models.before if self.evaluation is not None else None
         if before is not None:
             return before.name, before.hash
-        edits = self.run.edits if self.run is not None else ()
-        mains = [edit for edit in edits if edit.component == FIRST_MAIN]
-        return (mains[0].base, mains[0].base_hash) if mains else None
+        edits = self.run.main_edits if self.run is not None else ()
+        return (edits[0].base, edits[0].base_hash) if edits else None
 
 
 def gather(paths: Sequence[Path]) -> tuple[Compared, ...]:
@@ -127,7 +127,11 @@ def _with_run(row: Compared) -> Compared:
     evaluation = row.evaluation
     assert evaluation is not None
     for place in _runs_of(evaluation.folder):
-        run = run_of(place) if place.is_dir() else None
+        try:
+            run = run_of(place) if place.is_dir() else None
+        except (ErasureError, EvalError):
+            words = f"the record of the run {place.name} is damaged; `erasure verify` says how"
+            return _noting(row, words)
         if run is not None and run.made(_hashes(evaluation.results)):
             return _with_audit(replace(row, run=run))
     return row
@@ -152,25 +156,39 @@ def _with_evaluation(row: Compared) -> Compared:
     run = row.run
     assert run is not None
     for place in _beside(run.folder, EVALUATION):
-        if (place / RESULTS_FILE).is_file():
+        if not (place / RESULTS_FILE).is_file():
+            continue
+        try:
             results = read_results(place)
-            if run.made(_hashes(results)):
-                return _with_audit(replace(row, evaluation=Evaluation(place, results)))
-            note = f"the evaluation {place.name} is of other weights"
-            row = replace(row, notes=(*row.notes, note))
+        except EvalError:
+            row = _noting(row, f"the evaluation {place.name} is damaged; evaluate again into it")
+            continue
+        if run.made(_hashes(results)):
+            return _with_audit(replace(row, evaluation=Evaluation(place, results)))
+        row = _noting(row, f"the evaluation {place.name} is of other weights")
     return _with_audit(row)
 
 
 def _with_audit(row: Compared) -> Compared:
+    """The same with the audit in the run's folder or beside it."""
     run = row.run
     assert run is not None
     for place in _beside(run.folder, AUDIT):
-        if (place / AUDIT_FILE).is_file():
+        if not (place / AUDIT_FILE).is_file():
+            continue
+        try:
             audit = read_audit(place)
-            if _attacked(audit, run):
-                return replace(row, audit=audit)
-            row = replace(row, notes=(*row.notes, f"the audit {place.name} is of other weights"))
+        except EvalError:
+            row = _noting(row, f"the audit {place.name} is damaged; audit again into it")
+            continue
+        if _is_of(audit, row):
+            return replace(row, audit=audit)
+        row = _noting(row, f"the audit {place.name} is of other weights or behind another guard")
     return row
+
+
+def _noting(row: Compared, note: str) -> Compared:
+    return replace(row, notes=(*row.notes, note))
 
 
 def _beside(run: Path, kind: str) -> tuple[Path, Path]:

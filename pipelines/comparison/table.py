@@ -196,7 +196,7 @@ def _row(row: Compared, cells: Mapping[str, Cell]) -> Row:
         name=row.name,
         model=results.models.after.name if results is not None else row.name,
         guard=None if results is None else results.models.after.guard,
-        hash=results.models.after.hash if results is not None else last.result_hash if last else "",
+        hash=_hash(row),
         erased=row.erased,
         unusable=0 if unusable is None else unusable.nan + unusable.black,
         cells=cells,
@@ -213,6 +213,14 @@ def _row(row: Compared, cells: Mapping[str, Cell]) -> Row:
         revived=() if audit is None else _revived(audit.attacks),
         notes=row.notes,
     )
+
+
+def _hash(row: Compared) -> str:
+    """Of the main component; empty where nothing says it."""
+    if row.evaluation is not None:
+        return row.evaluation.results.models.after.hash
+    edits = row.run.main_edits if row.run is not None else ()
+    return edits[-1].result_hash if edits else ""
 
 
 def _revived(attacks: Sequence[Any]) -> tuple[str, ...]:

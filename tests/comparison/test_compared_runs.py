@@ -91,8 +91,26 @@ def test_an_audit_without_the_guard_says_nothing_of_the_guarded_model(runs: Path
     guarded = replace(plain, after=replace(plain.after, guard="prompt-filter"))
     evaluate(runs / "one", runs / "guarded", models=guarded)
     attack(runs / "one", runs / "attacks")
+    recipe = f'model = "{runs / "one"}"\n'
+    (runs / "guarded" / "recipe.toml").write_text(recipe, encoding="utf-8")
     rows = compare_runs([runs / "one.evaluation", runs / "guarded", runs / "attacks"]).table.rows
     assert [row.attacked for row in rows] == [True, False]
+    assert [row.moved for row in rows] == [record_of(runs / "one")["moved"]] * 2
+
+
+def test_what_lies_damaged_beside_a_run_is_named_and_stops_nothing(runs: Path) -> None:
+    for file in ("one.evaluation/results.json", "one/audit/audit.json"):
+        (runs / file).write_text("{", encoding="utf-8")
+    (row, _) = compare_runs([runs / "one", runs / "two"]).table.rows
+    assert row.notes[:2] == (
+        "the evaluation one.evaluation is damaged; evaluate again into it",
+        "the audit audit is damaged; audit again into it",
+    )
+    evaluate(runs / "two", runs / "two.evaluation")
+    (runs / "two" / "erasure.json").write_text("{", encoding="utf-8")
+    (row, _) = compare_runs([runs / "two.evaluation", runs / "one"]).table.rows
+    assert row.evaluated
+    assert row.notes == ("the record of the run two is damaged; `erasure verify` says how",)
 
 
 @pytest.mark.parametrize(
