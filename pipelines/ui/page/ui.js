@@ -194,7 +194,7 @@ function showRuns() {
   const items = state.runs.map((run) => make("li", {},
     make("button", { type: "button", "aria-pressed": String(run.name === state.run), onclick: guarded(() => choose(run.name)) },
       make("span", {}, run.name), make("span", { class: "more" }, run.finished ? run.method : "not finished")),
-    run.finished && make("label", { class: "pick" }, make("input", { type: "checkbox", value: run.name, checked: state.picked.has(run.name), onchange: pick }), "compare")));
+    run.finished && make("label", { class: "pick" }, make("input", { type: "checkbox", value: run.name, "aria-label": `compare ${run.name}`, checked: state.picked.has(run.name), onchange: pick }), "compare")));
   $("runs").replaceChildren(...(items.length ? items : [make("li", { class: "more" }, "None yet: erase something.")]));
   showPicked();
 }
@@ -209,7 +209,7 @@ function pick(event) {
 function showPicked() {
   const there = state.runs.filter((run) => run.finished && state.picked.has(run.name)).map((run) => encodeURIComponent(run.name));
   $("compare").replaceChildren(there.length > 1
-    ? make("a", { href: `compare/${there.join("/")}`, target: "_blank" }, `Compare ${there.length} runs`)
+    ? make("a", { href: `compare/${there.join("/")}`, target: "_blank", title: "Opens a page of its own; weights are counted for it, which takes a moment" }, `Compare ${there.length} runs`)
     : state.runs.filter((run) => run.finished).length > 1 ? make("span", { class: "more" }, "Tick two or more runs to compare them.") : "");
 }
 
