@@ -108,7 +108,8 @@ def test_what_lies_damaged_beside_a_run_is_named_and_stops_nothing(runs: Path) -
     )
     evaluate(runs / "two", runs / "two.evaluation")
     (runs / "two" / "erasure.json").write_text("{", encoding="utf-8")
-    (row, _) = compare_runs([runs / "two.evaluation", runs / "one"]).table.rows
+    evaluate(runs / "one", runs / "figures")
+    (row, _) = compare_runs([runs / "two.evaluation", runs / "figures"]).table.rows
     assert row.evaluated
     assert row.notes == ("the record of the run two is damaged; `erasure verify` says how",)
 
