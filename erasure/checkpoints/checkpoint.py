@@ -28,6 +28,13 @@ class Checkpoint:
 
     Weights are CPU tensors in their stored type. Read from safetensors, they stay on disk until
     used; do not change them in place.
+
+    Examples:
+        >>> checkpoint = read_checkpoint(Path("model"))
+        >>> checkpoint.description.prediction_type
+        'epsilon'
+        >>> checkpoint.network["conv_in.weight"].shape
+        torch.Size([8, 4, 3, 3])
     """
 
     architecture: Architecture

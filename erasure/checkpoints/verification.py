@@ -78,8 +78,21 @@ def verify(path: Path) -> Verification:
     audit in a record must be of these weights. What the version that wrote it did not record is
     listed in `unchecked`.
 
+    Args:
+        path: of the file or the folder.
+
+    Returns:
+        Each comparison, in `checks`, and whether all of them came out equal, in `passed`.
+
     Raises:
         CheckpointError: it cannot be read, or states nothing that could be compared.
+
+    Examples:
+        >>> written = write_folder(checkpoint, Path("copy"))
+        >>> verify(Path("copy")).passed
+        True
+        >>> "vae weights" in [check.name for check in verify(Path("copy")).checks]
+        True
     """
     if path.is_file():
         return _verify_file(path)

@@ -52,7 +52,15 @@ from erasure.work import Work, told_work
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A component of a model, the main one or a text encoder, which has unlearned a concept."""
+    """A component of a model, the main one or a text encoder, which has unlearned a concept.
+
+    Examples:
+        >>> edit = erase(checkpoint, data, mask, SalUn(steps=2), concept="church")
+        >>> edit.provenance.last.concept, edit.unselected_identical
+        ('church', True)
+        >>> edit.network.keys() == checkpoint.network.keys()
+        True
+    """
 
     network: Mapping[str, Tensor] = field(repr=False)
     """diffusers name -> weight in the base's stored type; the base's own tensor if not selected."""
@@ -90,17 +98,26 @@ def find_mask(
     """Choose the weights that may move.
 
     Args:
+        checkpoint: the model that is to forget.
+        data: pictures and prompts, from `encode_concept`.
         kind: `salient` or a control; `random` and `all` need no gradient and draw none.
         density: share of the weights in scope, ranked together, in (0, 1].
         scope: one of the scopes of the component; only these weights are candidates.
         component: whose weights these are; the main one if none.
         concept: noted in the mask.
+        config: how the scores are measured; the defaults of `SaliencyConfig` if none.
         method: whose loss it is where `config` says `own`.
+        device: where to measure; CPU if none.
         team: shares the samples; all are given the same and get the same mask.
         on_pass: told of progress.
 
     Raises:
         ConfigError: an unknown kind, component or scope, a density out of range.
+
+    Examples:
+        >>> mask = find_mask(checkpoint, data, density=0.1, scope="xattn")
+        >>> mask.selected == int(0.1 * mask.total)
+        True
     """
     settings = config or SaliencyConfig()
     component = checkpoint.architecture.require_editable(component)
@@ -168,6 +185,7 @@ def erase(
     """Move selected weights of the component that the method edits, so that the model forgets.
 
     Args:
+        checkpoint: the model that is to forget; it is not changed.
         data: what the method names among its needs: pictures, prompts, or both.
         mask: made from this checkpoint.
         method: how to erase, with all its settings.
@@ -184,6 +202,7 @@ def erase(
         low_rank: lets a training move factors of the mask's layers in place of their weights; the
             mask is one of whole layers then, see `erasure.lora.module_mask`. A closed form has
             factors of its own rank.
+        device: where to train; CPU if none.
         checkpointing: recompute activations in the backward pass; less memory, more time.
         team: shares every batch; all are given the same and get the same edit.
         state: file to keep a training in and to continue from where it exists; None keeps nothing.
@@ -200,6 +219,12 @@ def erase(
         TrainingError: the loss is not finite, the memory is not enough or another process is gone
             (the last good state is saved), the states are damaged or belong to another run, or the
             processes are not at the same run.
+
+    Examples:
+        >>> mask = find_mask(checkpoint, data, density=0.5)
+        >>> edit = erase(checkpoint, data, mask, SalUn(steps=2), concept="church")
+        >>> 0 < edit.provenance.last.moved <= mask.selected
+        True
     """
     component = component_of(method, checkpoint)
     require_component(mask.info, component)

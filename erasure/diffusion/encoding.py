@@ -29,7 +29,17 @@ _ADDED: Final = "added."
 
 @dataclass(frozen=True, slots=True)
 class PromptedPixels:
-    """Pictures of one size with their prompts."""
+    """Pictures of one size with their prompts.
+
+    Raises:
+        ConfigError: there are more pictures than prompts, or fewer.
+
+    Examples:
+        >>> pixels = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+        >>> churches = PromptedPixels(pixels, ["a church"] * 4)
+        >>> len(churches.prompts)
+        4
+    """
 
     pixels: Tensor
     """(N, 3, H, W) uint8; kept as bytes, since float pictures of 512 pixels fill a memory."""
@@ -122,6 +132,13 @@ def encode_concept(
         ConfigError: a forget prompt has no replacement, or is its own, or there is neither a
             picture nor a prompt to forget.
         OutOfMemoryError: not even one picture a pass fits.
+
+    Examples:
+        >>> pixels = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+        >>> churches = PromptedPixels(pixels, ["a church"] * 4)
+        >>> data = encode_concept(checkpoint, churches, {"a church": ["a castle"]})
+        >>> len(data.forget), len(data.retain)
+        (4, 0)
     """
     where = device or torch.device("cpu")
     if prompts is None and anchors is None and (forget is None or not len(forget.prompts)):

@@ -22,7 +22,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SaliencyConfig:
-    """How the forget loss is measured."""
+    """How the forget loss is measured.
+
+    Raises:
+        ConfigError: a setting is outside its range.
+
+    Examples:
+        >>> plain = SaliencyConfig(loss="plain", draws=2)
+        >>> mask = find_mask(checkpoint, data, density=0.1, config=plain)
+    """
 
     loss: Literal["guided", "plain", "own"] = "guided"
     """What the mask takes the gradient of: the error of the guided prediction, as in the paper's

@@ -49,8 +49,15 @@ def mask_hash(mask: SaliencyMask) -> str:
 def save_mask(path: Path, mask: SaliencyMask) -> None:
     """Write a mask atomically; whatever was at `path` is replaced.
 
+    Args:
+        path: of the file, which should end in `.safetensors`.
+        mask: one bit a weight is written, and what the mask says of itself.
+
     Raises:
         DiskError: the disk refuses.
+
+    Examples:
+        >>> save_mask(Path("church.safetensors"), mask)
     """
     packed = {name: pack(entry) for name, entry in mask.entries.items()}
     info = {key: "" if value is None else str(value) for key, value in asdict(mask.info).items()}
@@ -71,8 +78,16 @@ def save_mask(path: Path, mask: SaliencyMask) -> None:
 def load_mask(path: Path) -> SaliencyMask:
     """Read what `save_mask` wrote, on CPU, with its information and the order of its entries.
 
+    Args:
+        path: of the file.
+
     Raises:
         MaskError: the file is missing, damaged, of another format, or not what it claims to hold.
+
+    Examples:
+        >>> save_mask(Path("church.safetensors"), mask)
+        >>> load_mask(Path("church.safetensors")).selected == mask.selected
+        True
     """
     if not require_regular(path, MaskError).is_file():
         raise MaskError(f"there is no mask file {path}; {_REMEDY}")

@@ -53,6 +53,14 @@ class SaliencyMask:
 
     Parameters that are not named do not move at all. Two masks are equal when
     `erasure.masks.mask_file.mask_hash` says so.
+
+    Raises:
+        MaskError: an entry is not of type bool, or there is no weight.
+
+    Examples:
+        >>> mask = SaliencyMask({"conv_in.bias": torch.tensor([True, False, False, True])})
+        >>> mask.selected, mask.total
+        (2, 4)
     """
 
     entries: Mapping[str, Tensor] = field(repr=False)

@@ -19,7 +19,13 @@ class Method(Protocol):
     """How to erase: a frozen dataclass that owns its settings, never weights or devices.
 
     Its fields are its settings, with a docstring below each: recipes, `--set`, the saved recipe of
-    a run and `erasure methods NAME` are made from them.
+    a run and `erasure methods NAME` are made from them. To write one of your own, read
+    docs/extending.md.
+
+    Examples:
+        >>> method = make_method("esd", steps=2)
+        >>> method.name, sorted(method.needs)
+        ('esd', ['frozen', 'prompts'])
     """
 
     name: ClassVar[str]

@@ -47,7 +47,15 @@ def method_kind(name: str) -> type[Method]:
 def make_method(name: str, **settings: Any) -> Method:  # noqa: ANN401
     """The method of a name, with these of its settings instead of its defaults.
 
+    Args:
+        name: key into `METHODS`.
+        settings: fields of its class.
+
     Raises:
         ConfigError: no method or setting has such a name, or a value is outside its range.
+
+    Examples:
+        >>> make_method("salun", steps=100, alpha=0.5).alpha
+        0.5
     """
     return made_with(method_kind(name), name, settings)

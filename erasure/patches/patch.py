@@ -132,6 +132,8 @@ def apply_patch(
     patch was made in, since widening keeps the value.
 
     Args:
+        weights: name -> weight of the base; changed in place.
+        patch: what to put into them.
         strength: how much of the edit, from -10 to 10: a weight becomes base + strength * (edited -
             base), see `erasure.patches.strength.between`. At 0 that is the base and at 1 the edit,
             to the bit. At any other strength no hash says what must come out, and `remove_patch`
@@ -143,6 +145,13 @@ def apply_patch(
         ConfigError: the strength is no such number.
         PatchError: they are not the base, or would not become what the patch says it leads to, or
             not finite at this strength; then nothing was changed.
+
+    Examples:
+        >>> weights = {name: weight.clone() for name, weight in checkpoint.network.items()}
+        >>> apply_patch(weights, load_patch(Path("church.patch")))
+        >>> apply_patch(weights, load_patch(Path("church.patch")))
+        Traceback (most recent call last):
+        erasure.errors.PatchError: ...
     """
     _in_place(weights, patch, "base" if check else None, strength)
 

@@ -100,8 +100,16 @@ def _listed(patch: Patch) -> list[list[Any]]:
 def load_patch(path: Path) -> Patch:
     """Read a file that changes one component; see `load_patches`.
 
+    Args:
+        path: a file that `save_patch` or `erasure export --to patch` wrote.
+
     Raises:
-        PatchError: it changes several.
+        CheckpointError: there is no such file, or it is no safetensors file.
+        PatchError: it is no patch, of another version, damaged, or changes several components.
+
+    Examples:
+        >>> load_patch(Path("church.patch")).info.concepts
+        ('church',)
     """
     patches = load_patches(path)
     if len(patches) > 1:

@@ -35,6 +35,10 @@ def patch_pipeline(pipeline: Any, path: Path | str, strength: float = 1.0) -> No
         ConfigError: the strength is no number from -10 to 10.
         PatchError: the file is damaged or no patch, or the pipeline is not what it was made for;
             then nothing was changed.
+
+    Examples:
+        >>> pipeline = StableDiffusionPipeline.from_pretrained("model")
+        >>> patch_pipeline(pipeline, "church.patch", strength=0.8)
     """
     for weights, patch in _matched(pipeline, path, strength):
         apply_patch(weights, patch, strength=strength, check=False)
@@ -52,7 +56,20 @@ def patched_pipeline(
     where the block raised an error or the pipeline went to another device. The weights that the
     patch does not name are not touched. Memory: the weights that move, once more, on the CPU.
 
-    Args and errors: as `patch_pipeline`.
+    Args:
+        pipeline: as in `patch_pipeline`.
+        path: a file that `erasure export --to patch` wrote.
+        strength: how much of the edit.
+
+    Raises:
+        CheckpointError: there is no such file, or it is no safetensors file.
+        ConfigError: the strength is no number from -10 to 10.
+        PatchError: as in `patch_pipeline`.
+
+    Examples:
+        >>> pipeline = StableDiffusionPipeline.from_pretrained("model")
+        >>> with patched_pipeline(pipeline, "church.patch"):
+        ...     pass  # draw what the edited model draws
     """
     matched = _matched(pipeline, path, strength)
     before = [(patch, _values(weights, patch)) for weights, patch in matched]

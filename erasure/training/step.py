@@ -10,7 +10,14 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step did."""
+    """What one step did.
+
+    Examples:
+        >>> steps: list[Step] = []
+        >>> edit = erase(checkpoint, data, mask, SalUn(steps=2), on_step=steps.append)
+        >>> [step.index for step in steps]
+        [1, 2]
+    """
 
     index: int
     """From 1."""

@@ -38,7 +38,17 @@ from erasure.work import Counted, Tally, Work
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """How far and how fast the selected weights move."""
+    """How far and how fast the selected weights move.
+
+    The methods that train by gradient have these settings too.
+
+    Raises:
+        ConfigError: a setting is outside its range.
+
+    Examples:
+        >>> TrainConfig(steps=100, micro_batch=2).learning_rate
+        1e-05
+    """
 
     steps: int = 600
     """Optimiser steps, not epochs."""

@@ -92,7 +92,9 @@ def _lines(about: dict[str, Any]) -> list[str]:
 
 
 def _paragraphs(doc: str) -> list[str]:
-    return [" ".join(part.split()) for part in doc.split("\n\n") if part.strip()]
+    """Those of a docstring, without its example in Python."""
+    text = doc.partition("\n    Examples:\n")[0]
+    return [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
 
 
 def _type_text(kind: Any) -> str:  # noqa: ANN401

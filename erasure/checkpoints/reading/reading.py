@@ -35,6 +35,13 @@ def read_checkpoint(
     Raises:
         CheckpointError: missing, damaged, incomplete, refused, another architecture, with weights
             that are NaN or infinite, or contradicted by itself or by `prediction`.
+
+    Examples:
+        >>> checkpoint = read_checkpoint(Path("model"))
+        >>> checkpoint.architecture.title
+        'Stable Diffusion 1.x'
+        >>> sorted(checkpoint.components)
+        ['text_encoder', 'unet', 'vae']
     """
     own_vae = None if vae is None else open_vae(vae, allow_pickle=allow_pickle)
     checkpoint = _read(path, config, own_vae, allow_pickle=allow_pickle, prediction=prediction)

@@ -53,6 +53,14 @@ def write_folder(
         CheckpointError: no tokenizer, path in the way or in use by another process, another
             network, a name that would leave the folder, a weight that is not finite in its type,
             disk full or read-only.
+
+    Examples:
+        >>> edit = erase(checkpoint, data, mask, SalUn(steps=2))
+        >>> written = write_folder(
+        ...     checkpoint, Path("edited"), network=edit.network, provenance=edit.provenance
+        ... )
+        >>> verify(written.path).passed
+        True
     """
     refuse_existing(path, force=force)
     _require_replaceable(path)

@@ -47,6 +47,11 @@ def write_single_file(
     Raises:
         CheckpointError: wrong ending, path in the way, another network, a weight that is not finite
             in its type, disk full or read-only.
+
+    Examples:
+        >>> written = write_single_file(checkpoint, Path("copy.safetensors"))
+        >>> read_checkpoint(written.path).network_hash() == checkpoint.network_hash()
+        True
     """
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path} must end in .safetensors, so that other tools read it")

@@ -39,6 +39,12 @@ class Uce(ClosedForm):
     Source: arXiv:2308.14761, eq. 7. Its two releases take different features: the first all
         tokens from the subject's last one on (`tail`), the second that one alone (`last`, the
         default here). The first always keeps the empty prompt, as here; the second does not.
+
+    Examples:
+        >>> prompts = PromptLists(["a church"])
+        >>> data = encode_concept(checkpoint, None, {"a church": [""]}, prompts=prompts)
+        >>> mask = find_mask(checkpoint, data, "all", scope="xattn-kv")
+        >>> edit = erase(checkpoint, data, mask, Uce())
     """
 
     name: ClassVar[str] = "uce"

@@ -24,6 +24,9 @@ class GradientAscent(ByGradient):
 
     Source: arXiv:2310.12508, the GA baseline of its release. Unbounded ascent destroys a model in
     a few steps; with `bound`, a sample whose error has reached it stops pushing.
+
+    Examples:
+        >>> edit = erase(checkpoint, data, mask, GradientAscent(steps=2, bound=0.5))
     """
 
     name: ClassVar[str] = "ascent"

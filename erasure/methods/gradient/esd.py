@@ -38,6 +38,12 @@ class Esd(ByRollout):
         of its release. It differs from the release in two points. There, the latents are cleaner
         than the time that is told with them says; here both belong together. And a newer release
         writes n' = n + 1 with a frozen rollout and calls 2 what is 1 here.
+
+    Examples:
+        >>> prompts = PromptLists(["a church"])
+        >>> data = encode_concept(checkpoint, None, {"a church": [""]}, prompts=prompts)
+        >>> mask = find_mask(checkpoint, data, "all", scope="xattn")
+        >>> edit = erase(checkpoint, data, mask, Esd(steps=2, rollout_steps=3))
     """
 
     name: ClassVar[str] = "esd"

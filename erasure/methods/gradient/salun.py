@@ -28,6 +28,11 @@ class SalUn(ByGradient):
     `alpha` sits on the retain term and the replacement is a prompt. Unlike there, both passes of
     the forget term see the same x_t: the release draws two posterior samples, so its loss is not
     zero even where both prompts are equal.
+
+    Examples:
+        >>> edit = erase(checkpoint, data, mask, SalUn(steps=2, learning_rate=1e-5))
+        >>> [step.index for step in edit.history]
+        [1, 2]
     """
 
     name: ClassVar[str] = "salun"

@@ -1,0 +1,84 @@
+"""What `help()` shows of the public names: arguments, errors and an example that runs."""
+
+import doctest
+import inspect
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import erasure
+from erasure import Checkpoint
+from erasure.diffusion.encoding import PromptLists
+from erasure.diffusion.latents import ConceptData
+from erasure.patches.patch import make_patch
+from erasure.patches.patch_file import save_patch
+
+PUBLIC = sorted(name for name in erasure.__all__ if callable(getattr(erasure, name)))
+FUNCTIONS = [name for name in PUBLIC if inspect.isfunction(getattr(erasure, name))]
+
+
+def section(text: str, title: str) -> str:
+    """The lines below `Title:` of a docstring."""
+    match = re.search(rf"^{title}:\n((?:(?: .*)?\n?)*)", text, re.MULTILINE)
+    return match[1] if match else ""
+
+
+def documented(name: str) -> str:
+    return inspect.getdoc(getattr(erasure, name)) or ""
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_argument_of_a_public_function_is_explained(name: str) -> None:
+    explained = set(re.findall(r"^    (\w+):", section(documented(name), "Args"), re.MULTILINE))
+    assert explained == set(inspect.signature(getattr(erasure, name)).parameters)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_public_function_names_its_errors(name: str) -> None:
+    assert re.search(r"^    \w+Error: \w", section(documented(name), "Raises"), re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def place(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `model`."""
+    folder = tmp_path_factory.mktemp("examples")
+    shutil.copytree(tiny_folder, folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def objects(place: Path, tiny_checkpoint: Checkpoint, tiny_data: ConceptData) -> dict[str, Any]:
+    """The names that the examples take for known; `church.patch` lies beside the model."""
+    import diffusers
+
+    mask = erasure.find_mask(tiny_checkpoint, tiny_data, "random", density=0.2, scope="xattn")
+    edited = {name: weight.clone() for name, weight in tiny_checkpoint.network.items()}
+    edited["conv_in.bias"][0] += 1
+    save_patch(
+        place / "church.patch",
+        make_patch(tiny_checkpoint.network, edited, concepts=("church",)),
+    )
+    known = {name: getattr(erasure, name) for name in erasure.__all__}
+    known |= {"Path": Path, "torch": torch, "PromptLists": PromptLists}
+    known |= {"StableDiffusionPipeline": diffusers.StableDiffusionPipeline}
+    return known | {"checkpoint": tiny_checkpoint, "data": tiny_data, "mask": mask}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_example_of_every_public_name_runs(
+    name: str, place: Path, objects: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = section(documented(name), "Examples")
+    assert ">>> " in example, f"the docstring of {name} has no example"
+    assert name.lower() in example.lower()
+    for entry in place.iterdir():
+        (tmp_path / entry.name).symlink_to(entry)
+    monkeypatch.chdir(tmp_path)
+    test = doctest.DocTestParser().get_doctest(example, dict(objects), name, None, 0)
+    said: list[str] = []
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=said.append)
+    assert said == []
