@@ -85,7 +85,8 @@ def estimate(bench: Bench) -> Estimate:
     groups: dict[str, list[Place]] = {}
     for place in bench.places():
         groups.setdefault(place.row.label, []).append(place)
-    kinds, shared = [], {}
+    kinds: list[CellKind] = []
+    shared: dict[str, float] = {}
     for label, places in groups.items():
         done = [cell for place in places if (cell := read_cell(place)) is not None]
         erasing, drawing, drawn, reason = _minutes(bench.world, places[0])

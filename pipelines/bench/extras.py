@@ -66,6 +66,7 @@ def attack(world: World, place: Place) -> None:
         "against": world.recipe.model,
         "retrained": [models[kind] for kind in ("retrained", "twin") if kind in models],
         **_shared(world, place),
+        **world.recipe.attack,
     }
     recipe = resolve_audit(tables, canvas=world.canvas)
     run_audit(recipe, out, force=True, reporter=Reporter(quiet=True))
@@ -81,6 +82,7 @@ def measure(world: World, place: Place) -> None:
         "twin": models["twin"],
         **({"audit": str(audited)} if audited.is_file() else {}),
         **_shared(world, place),
+        **world.recipe.distance,
     }
     recipe = recipe_of(tables, canvas=world.canvas)
     run_distances(recipe, place.folder / DISTANCE, force=True, reporter=Reporter(quiet=True))

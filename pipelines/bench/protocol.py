@@ -17,7 +17,17 @@ from pipelines.bench.world import World, versions
 
 FORMAT: Final = "diffusion-erasure bench protocol 1"
 FILE_NAME: Final = "protocol.json"
-_DECIDES: Final = ("format", "base", "drawn", "neighbours", "erase", "methods", "search")
+_DECIDES: Final = (
+    "format",
+    "base",
+    "drawn",
+    "neighbours",
+    "erase",
+    "methods",
+    "attack",
+    "distance",
+    "search",
+)
 """Keys that must be the same for all cells of a folder; concepts, rows and seeds may be added."""
 
 
@@ -32,11 +42,13 @@ def protocol_of(world: World) -> dict[str, Any]:
         search = {"trials": recipe.tune, "seeds": recipe.tune_seeds, "on": list(recipe.tune_on)}
     values = {
         "format": FORMAT,
-        "base": {"name": shown_path(world.base.name), "hashes": dict(world.base.hashes())},
+        "base": {"name": shown_path(world.base.name), "hashes": world.base_hashes},
         "drawn": to_table(drawn),
         "neighbours": recipe.neighbours,
         "erase": to_table(recipe.erase),
         "methods": to_table(recipe.methods),
+        "attack": to_table(recipe.attack),
+        "distance": to_table(recipe.distance),
         "search": search,
         "concepts": list(recipe.concepts),
         "seeds": list(recipe.seed_list),
@@ -74,7 +86,8 @@ def begin(out: Path, protocol: Mapping[str, Any]) -> None:
         )
     if there is not None:
         wanted = json.loads(json.dumps(dict(protocol)))
-        other = [key for key in _DECIDES if there.get(key) != wanted.get(key)]
+        # An empty table says as much as one that an older version did not write.
+        other = [key for key in _DECIDES if (there.get(key) or None) != (wanted.get(key) or None)]
         if other:
             raise CheckpointError(
                 f"{out} holds a benchmark of another protocol, which differs in "

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from erasure.errors import CheckpointError, DiskError
+from erasure.errors import CheckpointError, ConfigError, DiskError
 from erasure.storage.claims import claimed
 from erasure.storage.files import atomic
 from pipelines.bench.cell import Cell, Place, read_cell
@@ -20,7 +20,7 @@ from pipelines.bench.making import Maker
 from pipelines.bench.page.page import write_page
 from pipelines.bench.protocol import begin, protocol_of
 from pipelines.bench.rows import MODELS, Row, models_of, rows_of
-from pipelines.bench.search import TRIALS, Search, Trial, concepts_like, write_trials
+from pipelines.bench.search import TRIALS, Fill, Search, Trial, concepts_like, write_trials
 from pipelines.bench.settings import BenchRecipe
 from pipelines.bench.table import Table, table_of
 from pipelines.bench.world import World
@@ -103,12 +103,45 @@ def table_now(bench: Bench) -> Table:
     return table_of(places, _done(places))
 
 
+def write_now(bench: Bench) -> Table:
+    """Write the table of the cells that are done, where a search has been made with its settings.
+
+    Raises:
+        CheckpointError: the folder holds something else, or another protocol.
+        ConfigError: settings are to be searched, and not all trials are done.
+        DiskError: the disk refuses.
+    """
+    begin(bench.out, bench.protocol)
+    if bench.world.recipe.tune:
+        _tune_from(bench, _only_done)
+    table = table_now(bench)
+    write_tables(bench, table)
+    return table
+
+
+def _only_done(places: Sequence[Place]) -> Mapping[str, Cell]:
+    """The cells of places, all of which must be done."""
+    cells = _done(places)
+    left = [place.said for place in places if place.key not in cells]
+    if left:
+        raise ConfigError(
+            f"{len(left)} trials of the search are not done, such as {left[0]}; give the same "
+            "command without --tables"
+        )
+    return cells
+
+
 def _tune(bench: Bench, maker: Maker) -> None:
-    """Search the settings of all rows, and set the rows of every concept by what came out."""
+    """Search the settings of all rows."""
 
     def fill(places: Sequence[Place]) -> Mapping[str, Cell]:
         return _filled(maker, places)
 
+    _tune_from(bench, fill)
+
+
+def _tune_from(bench: Bench, fill: Fill) -> None:
+    """Set the rows of every concept by the trials that `fill` makes or reads, and write these."""
     search = Search(bench.world, bench.rows, bench.out / TRIALS, fill)
     trials: dict[tuple[str, ...], list[Trial]] = {}
     for concept in bench.world.recipe.concepts:

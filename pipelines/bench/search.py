@@ -24,7 +24,14 @@ from pipelines.classifiers.bench.search_space import Space, points, space_of
 
 SEED: Final = 1_000_003
 """First seed of the search; no run of a table should use it."""
-RATES: Final = ("learning_rate", "alpha", "strength", "weight", "erase_weight", "ridge")
+RATES: Final[tuple[str, ...]] = (
+    "learning_rate",
+    "alpha",
+    "strength",
+    "weight",
+    "erase_weight",
+    "ridge",
+)
 """Settings that are searched where a method has them: its rate, and how strongly it erases."""
 TRIALS: Final = "trials"
 FILE_NAME: Final = "tuned.json"
@@ -58,7 +65,7 @@ def spaces_of(world: World, row: Row, concept: str) -> dict[str, Space]:
     recipe = world.erasure(row, concept, SEED)
     kind = type(recipe.method)
     names = [field.name for field in fields(recipe.method)]  # type: ignore[arg-type]
-    spaces = {
+    spaces: dict[str, Space] = {
         name: space_of(kind, name, getattr(recipe.method, name))
         for name in RATES
         if name in names and getattr(recipe.method, name)

@@ -14,6 +14,13 @@ AuditName = Literal["none", "quick", "standard", "full"]
 MASKS: Final = ("all", "salient")
 _COMMAS: Final = ("concepts", "only", "masks", "judges", "tune_on")
 """Lists whose entries may stand in one word with commas."""
+_MODELS: Final = ("model", "concept", "retrained", "twin", "seed")
+_SET_BY_ROWS: Final[Mapping[str, tuple[str, ...]]] = {
+    "erase": ("model", "concept", "concepts", "method", "mask", "seed", "code", "grid", "loras"),
+    "attack": (*_MODELS, "against", "attacks"),
+    "distance": (*_MODELS, "base", "audit"),
+}
+"""Table -> its keys that no recipe of a benchmark may set."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +85,10 @@ class BenchRecipe:
     """In a file, the table `[erase]`: keys of a recipe of `erasure erase` for all rows."""
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """In a file, `[methods.NAME]`: settings of a method in place of its defaults."""
+    attack: Mapping[str, Any] = field(default_factory=dict)
+    """In a file, the table `[attack]`: keys of a recipe of `erasure audit`, such as its budget."""
+    distance: Mapping[str, Any] = field(default_factory=dict)
+    """In a file, the table `[distance]`: keys of a recipe of `erasure distance`."""
 
     def __post_init__(self) -> None:
         for name, least in (("limit", 4), ("neighbours", 0), ("tune", 0), ("tune_seeds", 1)):
@@ -112,12 +123,13 @@ class BenchRecipe:
                 f"the twin of {min(alone)} is given without a retrained model, whose distance to "
                 "it would be the unit; give --retrained for it as well"
             )
-        for name in ("model", "concept", "concepts", "method", "mask", "seed", "code", "grid"):
-            if name in self.erase:
-                raise ConfigError(
-                    f"[erase] names {name}, which each row of the benchmark sets itself; leave it "
-                    "out"
-                )
+        for table, names in _SET_BY_ROWS.items():
+            for name in names:
+                if name in getattr(self, table):
+                    raise ConfigError(
+                        f"[{table}] names {name}, which each row of the benchmark sets itself; "
+                        "leave it out"
+                    )
         if self.tune:
             both = set(self.tune_on) & set(self.concepts)
             if both:

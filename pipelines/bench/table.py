@@ -103,7 +103,7 @@ def table_of(places: Sequence[Place], cells: Mapping[str, Cell]) -> Table:
     for place in places:
         groups.setdefault((place.concept, place.row.label), []).append(place)
     plain = [_line(group, cells) for group in groups.values()]
-    models = {
+    models: dict[tuple[str, str], Mapping[str, Value]] = {
         (line.concept, line.row.kind): line.values
         for line in plain
         if line.row.kind in MODELS and line.values

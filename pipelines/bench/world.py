@@ -34,6 +34,8 @@ class World:
     recipe: BenchRecipe
     opened: dict[str, Checkpoint] = field(default_factory=dict)
     """Name -> model that was opened already."""
+    plans: dict[str, ConceptPlan] = field(default_factory=dict)
+    """Concept -> its plan, made once."""
 
     @cached_property
     def base(self) -> Checkpoint:
@@ -50,6 +52,11 @@ class World:
         """Where all is computed."""
         return pick_device(self.recipe.device)
 
+    @cached_property
+    def base_hashes(self) -> dict[str, str]:
+        """Component -> hash of the base's weights; they are read once."""
+        return dict(self.base.hashes())
+
     def open(self, model: str) -> Checkpoint:
         """A model by the options of the recipe, opened once."""
         if model not in self.opened:
@@ -64,7 +71,9 @@ class World:
 
     def plan(self, concept: str) -> ConceptPlan:
         """The concept in the words of the base; PromptError where it does not know it."""
-        return plan_of(self.base, concept)
+        if concept not in self.plans:
+            self.plans[concept] = plan_of(self.base, concept)
+        return self.plans[concept]
 
     def erasure(self, row: Row, concept: str, seed: int) -> EraseRecipe:
         """The whole recipe of a cell's erasure.
@@ -127,7 +136,7 @@ class World:
         A recipe that cannot be resolved has the hash of its row.
         """
         decides: dict[str, Any] = {
-            "base": dict(self.base.hashes()),
+            "base": self.base_hashes,
             "concept": concept,
             "row": asdict(row),
             "drawn": as_tables(self.evaluation(self.recipe.model, concept)) | {"model": "model"},

@@ -18,6 +18,9 @@ def bench(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how long each kind of cell takes, and stop.")
     ] = False,
+    tables: Annotated[
+        bool, typer.Option("--tables", help="Write the table of what is done, and make no cell.")
+    ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Also make again what failed.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -33,12 +36,14 @@ def bench(
 
     if out is None and not dry_run:
         raise ConfigError("there is no --out; give the folder to write the benchmark to")
+    if tables and retry:
+        raise ConfigError("--tables makes no cell and --retry makes some again; give one of them")
     under = load_toml(recipe) if recipe else {}
     model = options.get("model", under.get("model"))
     if isinstance(model, str):
         require_model_name(model)
     from pipelines.bench.forms import to_json, to_markdown
-    from pipelines.bench.run import prepare, run_bench
+    from pipelines.bench.run import prepare, run_bench, write_now
     from pipelines.bench.settings import bench_recipe
     from pipelines.process.progress import Reporter
 
@@ -53,7 +58,7 @@ def bench(
         else:
             typer.echo("\n".join(bill.lines()))
         return
-    table = run_bench(made, reporter=Reporter(), retry=retry)
+    table = write_now(made) if tables else run_bench(made, reporter=Reporter(), retry=retry)
     if as_json:
         typer.echo(to_json(table, made.protocol), nl=False)
         return

@@ -199,6 +199,19 @@ def test_missing_cells_are_shown_as_missing(
     assert table_now(made).missing == ["church: uce, all, seed 1"]
 
 
+def test_the_table_of_what_is_done_is_written_and_no_cell_is_made(
+    copied: Path, tiny_folder: Path, recipe: Path
+) -> None:
+    (cut,) = copied.glob("cells/church/esd-*/cell.json")
+    cut.unlink()
+    before = cells(copied)
+    said = bench(tiny_folder, recipe, copied, *ONLY, "--tables")
+    assert said.code == 0, said.err
+    assert cells(copied) == before
+    assert table(copied)["missing"] == ["church: esd, all"]
+    assert "1 cell is not made yet" in (copied / "bench.html").read_text(encoding="utf-8")
+
+
 def test_cells_of_another_protocol_are_refused(
     copied: Path, tiny_folder: Path, recipe: Path
 ) -> None:

@@ -1,0 +1,153 @@
+"""The search of a benchmark, its estimate, and the columns of what is asked for by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.leaderboard import bench, quick_bench
+from support.refusals import assert_told
+
+from pipelines.bench.cell import Cell
+from pipelines.bench.columns import COLUMNS, Sources
+from pipelines.bench.rows import Row
+from pipelines.bench.search import Search, spaces_of, trials_of
+from pipelines.bench.settings import bench_recipe
+from pipelines.bench.world import World
+from pipelines.configs.recipe_files import load_toml
+
+ESD = Row(kind="method", name="esd", mask="salient")
+UCE = Row(kind="method", name="uce", mask="all")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    folder = tmp_path_factory.mktemp("recipe")
+    return quick_bench(folder, ("esd",), cache=str(cache), tune_on=["dog"])
+
+
+@pytest.fixture(scope="module")
+def world(tiny_folder: Path, recipe: Path) -> World:
+    tables = {"model": str(tiny_folder), "tune": 3}
+    return World(bench_recipe(tables, load_toml(recipe)))
+
+
+def test_a_search_looks_at_the_rate_the_strength_and_the_share_of_the_mask(world: World) -> None:
+    assert set(spaces_of(world, ESD, "dog")) == {"learning_rate", "strength", "density"}
+    assert set(spaces_of(world, UCE, "dog")) == {"erase_weight", "ridge"}
+    rate = spaces_of(world, ESD, "dog")["learning_rate"]
+    middle = world.erasure(ESD, "dog", 0).training
+    assert middle is not None
+    assert rate.at(0.5) == pytest.approx(middle.learning_rate, rel=0.01)
+    assert rate.at(1.0) / rate.at(0.0) == pytest.approx(1000, rel=0.02)
+
+
+def test_every_row_has_the_same_budget_and_begins_with_its_defaults(world: World) -> None:
+    for row in (ESD, UCE):
+        tried = trials_of(world, row, "dog", 4)
+        assert len(tried) == 4
+        assert tried[0] == {}
+        assert tried[:3] == trials_of(world, row, "dog", 3)
+        assert len({json.dumps(values) for values in tried}) == 4
+
+
+def test_the_trial_with_the_smallest_worst_gap_wins_and_the_defaults_win_a_tie(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gaps: dict[str, list[float | None]] = {"esd": [0.5, 0.2, None], "uce": [0.4, 0.4, 0.6]}
+
+    def gap(self: Search, row: Row, concepts: tuple[str, ...]) -> float | None:
+        assert concepts == ("dog",)
+        return gaps[row.name].pop(0)
+
+    monkeypatch.setattr(Search, "_gap", gap)
+    best, tried = Search(world, (ESD, UCE), tmp_path, lambda places: {}).tuned("church")
+    second = trials_of(world, ESD, "dog", 3)[1]
+    assert best["esd, salient"].density == second["density"]
+    assert best["esd, salient"].settings["strength"] == second["strength"]
+    assert "steps" not in best["esd, salient"].settings  # no trial changes them
+    assert best["uce, all"].settings == {}
+    assert [trial.chosen for trial in tried] == [False, True, False, True, False, False]
+
+
+def test_a_row_s_own_settings_decide_its_key(world: World) -> None:
+    one = world.key(UCE, "church", 0)
+    assert one == world.key(UCE, "church", 0)
+    assert one != world.key(UCE.with_values({"ridge": 0.7}), "church", 0)
+    assert one != world.key(UCE, "dog", 0)
+    assert world.key(ESD, "church", 0) != world.key(ESD, "church", 1)
+
+
+def test_a_dry_run_counts_the_cells_of_each_kind_and_writes_nothing(
+    tiny_folder: Path, recipe: Path, tmp_path: Path
+) -> None:
+    words = ("--only", "esd,sld-max", "--seeds", "0-2", "--dry-run")
+    said = bench(tiny_folder, recipe, tmp_path / "out", *words, "--json")
+    assert said.code == 0, said.err
+    kinds = {kind["row"]: kind for kind in json.loads(said.out)["kinds"]}
+    assert {name: kind["cells"] for name, kind in kinds.items()} == {
+        "base": 1, "sld-max": 1, "esd, all": 3,
+    }  # fmt: skip
+    assert kinds["esd, all"]["drawing"] == pytest.approx(kinds["base"]["drawing"])
+    assert kinds["esd, all"]["erasing"] > 0 == kinds["base"]["erasing"]
+    said = bench(tiny_folder, recipe, tmp_path / "out", *words)
+    assert "3 cells, 0 done" in said.out
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_of_a_file_may_not_set_what_the_rows_set(tiny_folder: Path, tmp_path: Path) -> None:
+    recipe = quick_bench(tmp_path)
+    recipe.write_text(
+        recipe.read_text(encoding="utf-8").replace("[erase]", '[erase]\nmask = "all"'),
+        encoding="utf-8",
+    )
+    words = "[erase] names mask, which each row of the benchmark sets itself"
+    assert_told(bench(tiny_folder, recipe, tmp_path / "out"), 2, words)
+
+
+def column(key: str, folder: Path) -> Any:  # noqa: ANN401
+    cell = Cell(key="0", kind="method", row="esd", concept="church", seed=0)
+    read = next(one for one in COLUMNS if one.key == key).read
+    return read(Sources(cell, folder))
+
+
+def written(folder: Path, name: str, values: dict[str, Any]) -> None:
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_text(json.dumps(values), encoding="utf-8")
+
+
+def test_a_distance_column_takes_the_largest_headline(tmp_path: Path) -> None:
+    def entry(units: float, *, headline: bool, state: str | None = None) -> dict[str, Any]:
+        reading = {"value": 9.0, "units": units, "low": 0.5, "high": 7.0, "state": state}
+        return {"name": "D3", "headline": headline, "readings": {"audited": reading}}
+
+    entries = [
+        entry(2.0, headline=True),
+        entry(4.0, headline=True, state="averse"),
+        entry(9.0, headline=False),
+    ]
+    written(tmp_path, "distance/distance.json", {"entries": entries})
+    value = column("d3", tmp_path)
+    assert (value.value, value.low, value.said) == (4.0, 0.5, "averse")
+    assert column("d1", tmp_path) is None
+
+
+def test_an_attack_column_has_the_share_and_the_audit_s_word(tmp_path: Path) -> None:
+    share = {"count": 3, "total": 10, "share": 0.3, "low": 0.1, "high": 0.6}
+    lines = {"audited": {"confirmed": share}}
+    attacks = [
+        {"name": "words", "verdict": {"state": "revived"}, "lines": lines},
+        {"name": "eta", "verdict": {"state": "no test"}, "lines": {"audited": {}}},
+    ]
+    written(tmp_path, "audit/audit.json", {"attacks": attacks})
+    value = column("attack-words", tmp_path)
+    assert (value.value, value.total, value.said) == (0.3, 10, "revived")
+    assert column("attack-eta", tmp_path).said == "no test"
+    assert column("attack-prefixes", tmp_path) is None
+
+
+def test_a_cell_without_these_files_has_no_such_value(tmp_path: Path) -> None:
+    written(tmp_path, "audit/audit.json", {})
+    (tmp_path / "audit" / "audit.json").write_text("{half", encoding="utf-8")
+    assert column("attack-words", tmp_path) is None
+    assert column("moved", tmp_path) is None
