@@ -24,6 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from erasure.architectures.architecture import Architecture
 from erasure.architectures.autoencoder import autoencoder_of
+from erasure.architectures.frame_codec import frame_autoencoder_of
+from erasure.architectures.patch_codec import PATCH, patch_autoencoder_of
 from erasure.checkpoints.checks.config_limits import whole_number
 
 _META: Final = torch.device("meta")
@@ -72,12 +74,12 @@ def network_cost(
 
 def decoder_cost(config: Mapping[str, Any], size: tuple[int, int]) -> PassCost:
     """A VAE's pass from latents of h x w to a picture, without a gradient."""
-    return _vae_cost(_text(config), size, "decode")
+    return _vae_cost(_codec(config), _text(config), size, "decode")
 
 
 def encoder_cost(config: Mapping[str, Any], size: tuple[int, int]) -> PassCost:
     """A VAE's pass from a picture of so many pixels, height and width, without a gradient."""
-    return _vae_cost(_text(config), size, "encode")
+    return _vae_cost(_codec(config), _text(config), size, "encode")
 
 
 @lru_cache
@@ -119,20 +121,51 @@ def _network_cost(
 
 
 @lru_cache
-def _vae_cost(config: str, size: tuple[int, int], way: str) -> PassCost:
+def _vae_cost(kind: str, config: str, size: tuple[int, int], way: str) -> PassCost:
     values = json.loads(config)
+    codec = _CODECS[kind]
     channels = (
-        whole_number(values, "latent_channels", "the VAE", 4)
+        whole_number(values, codec.channels, "the VAE", codec.usual)
         if way == "decode"
         else whole_number(values, "in_channels", "the VAE", 3)
     )
+    patch = codec.patch if way == "decode" else 1
     with _META:
-        network: Any = autoencoder_of(values)
-        inputs = torch.empty(1, channels, *size)
+        network: Any = codec.build(values)
+        inputs = torch.empty(1, channels, *codec.frames, *(side * patch for side in size))
     network.eval()
     return PassCost(
         *_forward(lambda: getattr(network, way)(inputs, return_dict=False), network.parameters())
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Codec:
+    """What the VAEs of families differ in."""
+
+    build: Callable[[Mapping[str, Any]], nn.Module]
+    channels: str = "latent_channels"
+    """Where the config has the channels of the latents."""
+    usual: int = 4
+    """What diffusers takes where it has none."""
+    patch: int = 1
+    """Its latents a side of one that the denoiser takes."""
+    frames: tuple[int, ...] = ()
+    """What stands before height and width."""
+
+
+_CODECS: Final = {
+    "AutoencoderKL": _Codec(autoencoder_of),
+    "AutoencoderKLFlux2": _Codec(patch_autoencoder_of, usual=32, patch=PATCH),
+    "AutoencoderKLQwenImage": _Codec(frame_autoencoder_of, "z_dim", 16, frames=(1,)),
+}
+"""Class in diffusers -> how it is counted."""
+
+
+def _codec(config: Mapping[str, Any]) -> str:
+    """The class of a VAE, a key of `_CODECS`; the usual one where its config names none."""
+    kind = str(config.get("_class_name"))
+    return kind if kind in _CODECS else "AutoencoderKL"
 
 
 def _text(config: Mapping[str, Any]) -> str:

@@ -170,7 +170,8 @@ class Architecture:
     """A weight of the main component, original name without prefix, by which a file is known."""
     suits: Callable[[Mapping[str, Mapping[str, Any]]], bool]
     """Whether configs, by component, are of its own, where another architecture has the same
-    pipeline class: that of the main component and of `text_encoder`, as far as they are there."""
+    pipeline class: that of the main component, of `text_encoder` and `model_index`, as far as they
+    are there."""
     check_configs: Callable[["Description", str], tuple[str, ...]]
     """Refuses configs that are not plain ones of it, and returns notes on what they leave open; the
     second argument says whose configs they are."""
@@ -207,6 +208,9 @@ class Architecture:
     own_guidance: float = 7.5
     """Guidance at which its pictures are drawn where nobody asks for another, as its makers have
     it."""
+    after_guidance: Callable[[Tensor, Tensor], Tensor] = lambda guided, answer: guided
+    """Gives what drawing takes of a guided answer, beside the answer to the prompt, (B, C, h, w)
+    both."""
     sample: Callable[[Mapping[str, Any], tuple[int, int], int], tuple[Tensor, Tensor, Condition]]
     """Makes what the denoiser takes of one sample, without values: x_t (1, C, h, w), t (1,) and a
     condition. It is given the main component's config, h and w, and the number of tokens."""

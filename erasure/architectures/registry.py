@@ -8,14 +8,21 @@ from erasure.architectures.labels.ddpm import DDPM
 from erasure.architectures.layer_names import OTHER, LayerNames
 from erasure.architectures.text.names import TEXT_LAYERS
 from erasure.architectures.transformer.flux import FLUX_DEV, FLUX_SCHNELL
+from erasure.architectures.transformer.flux2 import FLUX2_KLEIN, FLUX2_KLEIN_DISTILLED
+from erasure.architectures.transformer.qwen_image import QWEN_IMAGE
 from erasure.architectures.transformer.sd3 import SD3, SD35_LARGE, SD35_MEDIUM
+from erasure.architectures.transformer.z_image import Z_IMAGE
 from erasure.architectures.unet.sd1 import SD1
 from erasure.architectures.unet.sd2 import SD2
 from erasure.architectures.unet.sdxl import SDXL
 
 ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     one.key: one
-    for one in (SD1, SD2, SDXL, SD35_MEDIUM, SD35_LARGE, SD3, FLUX_DEV, FLUX_SCHNELL, DDPM)
+    for one in (
+        *(SD1, SD2, SDXL, SD35_MEDIUM, SD35_LARGE, SD3),
+        *(FLUX2_KLEIN, FLUX2_KLEIN_DISTILLED),  # before FLUX.1, whose first weight they have too
+        *(FLUX_DEV, FLUX_SCHNELL, Z_IMAGE, QWEN_IMAGE, DDPM),
+    )
 }
 """Key -> architecture; where several suit a file, the first is taken."""
 

@@ -61,8 +61,9 @@ def token_window(checkpoint: Checkpoint) -> TokenWindow:
 
 def _positions(config: Mapping[str, Any]) -> int:
     """Tokens that a text encoder has places for; CLIP's number where its config says none, and all
-    that its tokenizer gives for T5, which has no places."""
-    if config.get("model_type") == "t5":
+    that its tokenizer gives for T5, which has no places, and for language models, which have
+    thousands."""
+    if config.get("model_type") in ("t5", "qwen3", "qwen2_5_vl"):
         return _NO_END
     places = config.get("max_position_embeddings")
     return places if isinstance(places, int) else 77

@@ -49,10 +49,11 @@ class ClosedForm:
             ConfigError: the mask selects none.
         """
         family = task.checkpoint.architecture
-        if family.text_readers:
+        if "xattn-kv" not in family.scopes:
+            other = "uce, which rewrites the layers that the text meets first there"
             raise ConfigError(
                 f"{family.title} has no cross-attention, which is what {self.name} rewrites; take "
-                "uce, which rewrites the layers that the text meets first there"
+                f"{other if family.text_readers else 'a method that trains, such as salun or esd'}"
             )
         names = chosen(task.mask)
         if not names:

@@ -97,7 +97,7 @@ class Painter:
             family.denoiser(self.parts.network) if training is None else training.denoise
         )
         self._step_time, self._guidance = family.step_time, family.guidance
-        self._with_size = family.with_size
+        self._with_size, self._after_guidance = family.with_size, family.after_guidance
         encode = self.parts.text
         # One at a time: the last bits must not depend on which prompts came together. Nothing here
         # may refer to `self`: a cycle would keep the model until the collector comes.
@@ -240,7 +240,7 @@ class Painter:
                 output = safely(without, towards, unsafe, scale)
             elif guided:
                 without, towards = output.chunk(2)
-                output = without + scale * (towards - without)
+                output = self._after_guidance(without + scale * (towards - without), towards)
             course.step(output, t)
         return course.latents
 

@@ -265,9 +265,8 @@ class _Count:
     def disk(self) -> dict[str, int]:
         """What is written -> bytes."""
         training, height = self.recipe.training, self.latents[0]
-        latents = (
-            8 * self.channels * height**2 * (self.forget + self.retain)
-        )  # means and deviations
+        each = 8 * self.channels * height**2  # means and deviations
+        latents = each * (self.forget + self.retain)
         pixels = 3 * self.side**2
         states = 0
         if training is not None:

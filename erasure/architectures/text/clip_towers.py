@@ -1,27 +1,20 @@
 """CLIP's text encoders and tokenizers, as transformers has them."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from erasure.architectures.loading import fill
+from erasure.architectures.text.tokenizer_files import opened, without_rules
 from erasure.checkpoints.description import encoder_of
-from erasure.errors import CheckpointError
-from erasure.storage.bare_names import require_bare
-from erasure.storage.json_text import parsed
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
 
 CLIP_WINDOW: Final = 77
 """Tokens that CLIP's text encoder reads, where its config does not say."""
-_RULES: Final = ("normalizer", "pre_tokenizer", "decoder")
-"""Entries of a `tokenizer.json` that hold regular expressions; `CLIPTokenizer` brings its own."""
 
 
 def clip_of(config: Mapping[str, Any]) -> nn.Module:
@@ -62,21 +55,6 @@ def build_tokenizers(checkpoint: "Checkpoint") -> tuple[Any, ...]:
     return tuple(build_tokenizer(checkpoint, name) for name in checkpoint.description.tokenizers())
 
 
-def _without_rules(content: bytes) -> bytes:
-    """Take out of a `tokenizer.json` how text is cut and changed before it is looked up.
-
-    CLIP's own rules hold whatever the file says, and a regular expression of a file could take for
-    ever on a short prompt. What is no JSON object is left for the library to refuse.
-    """
-    try:
-        values = parsed(content)
-    except ValueError:
-        return content
-    if not isinstance(values, dict):
-        return content
-    return json.dumps({**values, **dict.fromkeys(_RULES)}).encode()
-
-
 def build_tokenizer(checkpoint: "Checkpoint", name: str) -> Any:  # noqa: ANN401
     """Build the CLIPTokenizer of one of the checkpoint's vocabularies.
 
@@ -85,18 +63,8 @@ def build_tokenizer(checkpoint: "Checkpoint", name: str) -> Any:  # noqa: ANN401
     """
     from transformers import CLIPTokenizer
 
-    files = checkpoint.tokenizer_files(name)
-    with TemporaryDirectory() as folder:
-        for file, content in files.items():
-            place = Path(folder) / require_bare(file, f"the tokenizer of {checkpoint.path}")
-            place.write_bytes(_without_rules(content) if file == "tokenizer.json" else content)
-        try:
-            tokenizer: Any = CLIPTokenizer.from_pretrained(folder)
-        except Exception as err:  # what the libraries raise on damaged files has no common class
-            reason = str(err).strip().partition("\n")[0][:200]
-            raise CheckpointError(
-                f"the tokenizer of {checkpoint.path} cannot be read ({reason}); fetch it again"
-            ) from err
+    files = without_rules(checkpoint.tokenizer_files(name))
+    tokenizer = opened(CLIPTokenizer, files, "the tokenizer", str(checkpoint.path))
     # Prompts are padded to its length, and a file may name one that no memory holds.
     window = checkpoint.description.components[encoder_of(name)].get("max_position_embeddings")
     if not isinstance(window, int):

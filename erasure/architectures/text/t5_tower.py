@@ -1,15 +1,13 @@
 """T5's text encoder and tokenizer, as transformers has them."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from torch import Tensor, nn
 
 from erasure.architectures.loading import loaded
+from erasure.architectures.text.tokenizer_files import opened
 from erasure.errors import CONFIG, CheckpointError
-from erasure.storage.bare_names import require_bare
 
 if TYPE_CHECKING:
     import torch
@@ -60,17 +58,7 @@ def build_t5_tokenizer(checkpoint: "Checkpoint", name: str, length: int) -> Any:
             CONFIG,
             ", a diffusers folder of the same model",
         )
-    with TemporaryDirectory() as folder:
-        for file, content in files.items():
-            place = Path(folder) / require_bare(file, f"the tokenizer of {checkpoint.path}")
-            place.write_bytes(content)
-        try:
-            tokenizer: Any = T5TokenizerFast.from_pretrained(folder)
-        except Exception as err:  # what the libraries raise on damaged files has no common class
-            reason = str(err).strip().partition("\n")[0][:200]
-            raise CheckpointError(
-                f"the tokenizer {name} of {checkpoint.path} cannot be read ({reason}); "
-                "fetch it again"
-            ) from err
+    title = f"the tokenizer {name}"
+    tokenizer = opened(T5TokenizerFast, files, title, str(checkpoint.path))
     tokenizer.model_max_length = length
     return tokenizer

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from erasure.architectures.architecture import Part
-from erasure.architectures.autoencoder import autoencoder_of, latent_channels, shrinking
+from erasure.architectures.autoencoder import (
+    autoencoder_of,
+    build_autoencoder,
+    latent_channels,
+    shrinking,
+)
 from erasure.architectures.loading import loaded
 from erasure.architectures.text.clip_towers import clip_of, projected_clip_of
 from erasure.architectures.text.t5_tower import t5_of, tidy_names
@@ -101,13 +106,7 @@ def check_transformer(
     Raises:
         CheckpointError: see above.
     """
-    config = description.components[MAIN]
-    if config.get("_class_name", kind) != kind:
-        raise CheckpointError(
-            f"{where} has a transformer of class {config['_class_name']!r}; {title} has {kind}, so "
-            "give the folder of one model"
-        )
-    refuse_unknown_settings(kind, MAIN, config, understood, where)
+    require_component(description, MAIN, where, kind=kind, title=title, understood=understood)
     codec = description.components["vae"]
     levels = codec.get("block_out_channels")
     if not isinstance(levels, list) or not 0 < len(levels) <= 8:
@@ -116,6 +115,26 @@ def check_transformer(
             "numbers"
         )
     return require_plain_vae(codec, title, where, statistics=False, shifted=True)
+
+
+def require_component(
+    description: "Description",
+    component: str,
+    where: str,
+    *,
+    kind: str,
+    title: str,
+    understood: frozenset[str],
+) -> None:
+    """Raise CheckpointError where a component is of another class than `kind`, or has settings that
+    are not understood; the arguments are those of `check_transformer`."""
+    config = description.components[component]
+    if config.get("_class_name", kind) != kind:
+        raise CheckpointError(
+            f"{where} has a {component} of class {config['_class_name']!r}; {title} has {kind}, so "
+            "give the folder of one model"
+        )
+    refuse_unknown_settings(kind, component, config, understood, where)
 
 
 def any_weights(weights: Mapping[str, Tensor], description: "Description", where: str) -> None:
@@ -143,13 +162,17 @@ def latent_shape(
         ConfigError: they cannot be cut into patches of `patch` x `patch` latents.
     """
     factor = shrinking(description)
-    side = factor * patch
+    require_patches(height, width, factor * patch)
+    return latent_channels(description), height // factor, width // factor
+
+
+def require_patches(height: int, width: int, side: int) -> None:
+    """Raise ConfigError unless a picture of H x W pixels is cut into patches of `side` pixels."""
     if height % side or width % side or min(height, width) < side:
         raise ConfigError(
             f"a picture of {width} x {height} pixels cannot be cut into the model's patches; give "
             f"a width and a height that are multiples of {side}"
         )
-    return latent_channels(description), height // factor, width // factor
 
 
 def latent_shape_of(patch: int) -> Callable[["Description", int, int], tuple[int, int, int]]:
@@ -158,14 +181,15 @@ def latent_shape_of(patch: int) -> Callable[["Description", int, int], tuple[int
 
 
 def pipeline_parts(checkpoint: "Checkpoint", dtype: torch.dtype) -> dict[str, Any]:
-    """Build what all pipelines take: autoencoder and scheduler."""
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    from erasure.architectures.autoencoder import build_autoencoder
-
+    """Build what pipelines with an `AutoencoderKL` take: autoencoder and scheduler."""
     return {
         "vae": build_autoencoder(checkpoint, dtype).network,
-        "scheduler": FlowMatchEulerDiscreteScheduler.from_config(
-            dict(checkpoint.description.scheduler)
-        ),
+        "scheduler": scheduler_of(checkpoint),
     }
+
+
+def scheduler_of(checkpoint: "Checkpoint") -> Any:  # noqa: ANN401
+    """Build the scheduler of diffusers."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    return FlowMatchEulerDiscreteScheduler.from_config(dict(checkpoint.description.scheduler))

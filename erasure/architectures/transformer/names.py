@@ -6,7 +6,16 @@ from typing import Final
 from erasure.architectures.layer_names import OTHER, LayerNames
 from erasure.architectures.transformer import scopes
 
-_BLOCK: Final = re.compile(r"(single_transformer_blocks|transformer_blocks)\.(\d+)\.")
+_BLOCK: Final = re.compile(
+    r"(single_transformer_blocks|transformer_blocks|layers|noise_refiner|context_refiner)\.(\d+)\."
+)
+_SECTION_OF: Final = {
+    "transformer_blocks": "double",
+    "single_transformer_blocks": "single",
+    "layers": "single",
+    "noise_refiner": "in",
+    "context_refiner": "text",
+}
 _SIMPLE_BLOCKS: Final = {
     "pos_embed": "in",
     "x_embedder": "in",
@@ -14,6 +23,22 @@ _SIMPLE_BLOCKS: Final = {
     "time_text_embed": "time",
     "norm_out": "out",
     "proj_out": "out",
+    # FLUX.2, whose modulation is shared by all blocks
+    "time_guidance_embed": "time",
+    "double_stream_modulation_img": "time",
+    "double_stream_modulation_txt": "time",
+    "single_stream_modulation": "time",
+    # Z-Image
+    "all_x_embedder": "in",
+    "x_pad_token": "in",
+    "cap_embedder": "text",
+    "cap_pad_token": "text",
+    "t_embedder": "time",
+    "all_final_layer": "out",
+    # Qwen-Image
+    "img_in": "in",
+    "txt_norm": "text",
+    "txt_in": "text",
 }
 _SECTIONS: Final = ("in", "text", "time", "double", "single", "out", OTHER)
 
@@ -23,9 +48,9 @@ KINDS: Final = ("attn", "text-attn", "ff", "modulation", "norm", "time", "text",
 
 def block_of(name: str) -> str:
     """`transformer_blocks.0.attn...` -> `double.0`; also `single.3`, `in`, `text`, `time` or
-    `out`."""
+    `out`; the blocks that refine picture or text alone are `in.0` and `text.0`."""
     if match := _BLOCK.match(name):
-        return f"{'single' if match[1].startswith('single') else 'double'}.{match[2]}"
+        return f"{_SECTION_OF[match[1]]}.{match[2]}"
     return _SIMPLE_BLOCKS.get(name.partition(".")[0], OTHER)
 
 
@@ -45,9 +70,9 @@ def kind_of(name: str) -> str:
     ):
         if chosen(name):
             return kind
-    if ".norm" in name:
+    if "norm" in name.rpartition(".")[0].rpartition(".")[2]:
         return "norm"
-    block = block_of(name)
+    block = block_of(name).partition(".")[0]
     return block if block in ("in", "text", "time", "out") else OTHER
 
 

@@ -15,10 +15,13 @@ from erasure.architectures.text.joint_encoders import POOLED
 from erasure.diffusion.denoiser import TOKENS
 
 _ATTENTION: Final = re.compile(
-    r"\.attn2?\.(to_[qkv]|to_out\.0|to_add_out|add_[qkv]_proj|to_qkv_mlp_proj)\.(weight|bias)$"
+    r"\.(attn2?|attention)\."
+    r"(to_[qkv]|to_out(\.0)?|to_add_out|add_[qkv]_proj|to_qkv_mlp_proj)\.(weight|bias)$"
 )
 _TEXT: Final = re.compile(r"\.attn\.(add_[qkv]_proj|to_add_out)\.(weight|bias)$")
-_KEYS_AND_VALUES: Final = re.compile(r"\.attn2?\.(to_[kv]|add_[kv]_proj)\.(weight|bias)$")
+_KEYS_AND_VALUES: Final = re.compile(
+    r"\.(attn2?|attention)\.(to_[kv]|add_[kv]_proj)\.(weight|bias)$"
+)
 _FEED_FORWARD: Final = re.compile(
     r"\.(ff|ff_context|img_mlp|txt_mlp|feed_forward)\.|^single_transformer_blocks\.\d+\."
     r"(proj_mlp|proj_out)\."
@@ -27,7 +30,10 @@ _MODULATION: Final = re.compile(
     r"(^|\.)(norm1|norm1_context|norm|norm_out)\.linear\.|\.adaLN_modulation\.|_mod\.\d+\.|"
     r"_modulation(_img|_txt)?\.linear\."
 )
-_TEXT_IN: Final = ("context_embedder.", "time_text_embed.text_embedder.")
+_TEXT_IN: Final = (
+    *("context_embedder.", "time_text_embed.text_embedder."),  # SD3, FLUX
+    *("cap_embedder.", "txt_norm.", "txt_in."),  # Z-Image, Qwen-Image
+)
 
 
 def full(name: str) -> bool:

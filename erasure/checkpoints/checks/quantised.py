@@ -35,6 +35,8 @@ _SCHEMES: Final = (
 _HEADER: Final = "_quantization_metadata"
 _CONFIG: Final = "quantization_config"
 _PLAIN: Final = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_COUNTER: Final = ".num_batches_tracked"
+"""End of the name of a whole number that layers of statistics have beside them."""
 _EIGHT_BITS: Final = (torch.float8_e4m3fn, torch.float8_e5m2)
 """Both have fewer digits and no more range than float16."""
 
@@ -95,7 +97,8 @@ def plain_weights(
     Raises:
         CheckpointError: a weight is stored in integers, or in a float that needs a scale.
     """
-    odd = [n for n, w in weights.items() if w.dtype not in (*_PLAIN, *_EIGHT_BITS)]
+    known = (*_PLAIN, *_EIGHT_BITS)
+    odd = [n for n, w in weights.items() if w.dtype not in known and not n.endswith(_COUNTER)]
     if odd:
         kind = _type(weights[odd[0]])
         raise CheckpointError(

@@ -30,10 +30,12 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "base_image_seq_len": 256,
     "max_image_seq_len": 4096,
 }
+_TERMINAL: Final = "shift_terminal"
+"""Setting of the last level of a sampling, to which all are stretched."""
 _OTHER_TIMES: Final[Mapping[str, tuple[Any, ...]]] = {
     # Setting -> values that leave the times as they are.
     "invert_sigmas": (None, False),
-    "shift_terminal": (None, False, 0),
+    _TERMINAL: (None, False, 0),
     "use_karras_sigmas": (None, False),
     "use_exponential_sigmas": (None, False),
     "use_beta_sigmas": (None, False),
@@ -43,7 +45,11 @@ _OTHER_TIMES: Final[Mapping[str, tuple[Any, ...]]] = {
 
 
 def check_flow_config(
-    config: Mapping[str, Any], where: str, model_index: Mapping[str, Any] | None = None
+    config: Mapping[str, Any],
+    where: str,
+    model_index: Mapping[str, Any] | None = None,
+    *,
+    terminal: bool = False,
 ) -> dict[str, Any]:
     """Check that a scheduler is one of rectified flow, and complete its config.
 
@@ -51,6 +57,7 @@ def check_flow_config(
         config: the content of `scheduler_config.json`.
         where: what to call the checkpoint in a message.
         model_index: names the class too, and is what diffusers goes by.
+        terminal: whether models of the family are published with a last level of their own.
 
     Raises:
         CheckpointError: another class, times of another kind, or a value that is none.
@@ -64,7 +71,8 @@ def check_flow_config(
                 f"goes with {FLOW}; give the model's own scheduler config"
             )
     for setting, plain in _OTHER_TIMES.items():
-        if config.get(setting) not in plain:
+        ends = terminal and setting == _TERMINAL and _share(config.get(setting))
+        if config.get(setting) not in plain and not ends:
             raise CheckpointError(
                 f"the scheduler of {where} has {setting} {short(config[setting])}, which makes "
                 "other times than those the model was published with; take it out of "
@@ -84,7 +92,7 @@ def check_flow_config(
     return whole
 
 
-def flow_schedule_of(config: Mapping[str, Any]) -> RectifiedFlow:
+def flow_schedule_of(config: Mapping[str, Any], *, terminal: bool = False) -> RectifiedFlow:
     """The forward process of a diffusers scheduler config, with the times that training draws.
 
     A shift that depends on the size of the picture is taken at the largest size that the config
@@ -93,7 +101,8 @@ def flow_schedule_of(config: Mapping[str, Any]) -> RectifiedFlow:
     Raises:
         CheckpointError: as `check_flow_config`.
     """
-    return RectifiedFlow(shift=_shift(check_flow_config(config, CONFIG_FILE)))
+    whole = check_flow_config(config, CONFIG_FILE, terminal=terminal)
+    return RectifiedFlow(shift=_shift(whole))
 
 
 def describe_flow(config: Mapping[str, Any]) -> str:
@@ -123,13 +132,14 @@ def settle_flow(
     *,
     wanted: Prediction | None = None,
     buffer: Tensor | None = None,
+    terminal: bool = False,
 ) -> tuple[dict[str, Any], TrainingKind]:
     """Complete the scheduler config of a flow model; see `erasure.checkpoints.facts.training_kind`.
 
     Raises:
         CheckpointError: another scheduler, or something says that the model predicts noise.
     """
-    config = check_flow_config(source.config, where, source.model_index)
+    config = check_flow_config(source.config, where, source.model_index, terminal=terminal)
     speaking = [one for one in statements if one.prediction is not None]
     if wanted is not None or speaking:
         says = SHORT[wanted] if wanted is not None else SHORT[speaking[0].prediction or "epsilon"]
@@ -156,6 +166,10 @@ def _shift(config: Mapping[str, Any]) -> float:
 def _above_zero(value: object) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and 0 < value < 1e6  # type: ignore[operator]
+
+
+def _share(value: object) -> bool:
+    return _above_zero(value) and value < 1  # type: ignore[operator]
 
 
 def _wrong(where: str, setting: str, value: object, wanted: str) -> CheckpointError:

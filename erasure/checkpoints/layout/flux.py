@@ -51,12 +51,12 @@ _NORM: Final = re.compile(r"(.*\.(?:query|key)_norm)\.weight")
 
 def to_original(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """diffusers names -> original names, without prefix."""
-    return _layout(weights).to_original(weights)
+    return layout_of(weights).to_original(weights)
 
 
 def to_diffusers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Original names without prefix -> diffusers names."""
-    return _layout(weights).to_diffusers(weights)
+    return layout_of(weights).to_diffusers(weights)
 
 
 def usual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -65,7 +65,7 @@ def usual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {_NORM.sub(r"\1.scale", name): weight for name, weight in weights.items()}
 
 
-def _layout(names: Iterable[str]) -> FusedLayout:
+def layout_of(names: Iterable[str]) -> FusedLayout:
     """The layout of a transformer of so many blocks as the names have."""
     matches = [match for name in names if (match := _NUMBER.match(name))]
     doubles = sorted({int(match[2]) for match in matches if match[1] != "single_"})

@@ -47,15 +47,15 @@ _NUMBER: Final = re.compile(r"(?:transformer_blocks|joint_blocks)\.(\d+)\.")
 
 def to_original(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """diffusers names -> original names, without prefix."""
-    return _layout(weights).to_original(weights)
+    return layout_of(weights).to_original(weights)
 
 
 def to_diffusers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Original names without prefix -> diffusers names."""
-    return _layout(weights).to_diffusers(weights)
+    return layout_of(weights).to_diffusers(weights)
 
 
-def _layout(names: Iterable[str]) -> FusedLayout:
+def layout_of(names: Iterable[str]) -> FusedLayout:
     """The layout of a transformer of so many blocks as the names have.
 
     In the last block the text goes no further: its modulation has two parts alone, and they stand

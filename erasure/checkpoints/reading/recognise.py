@@ -27,6 +27,7 @@ _OTHERS: Final = (
 )
 _PIPELINES: Final = {
     "StableDiffusion3": "a Stable Diffusion 3 pipeline of another kind",
+    "Flux2": "a FLUX.2 pipeline of another kind",
     "Flux": "a Flux pipeline",
 }
 
@@ -97,7 +98,8 @@ def family_of_folder(
     """
     kind = str(model_index.get("_class_name"))
     same = [family for family in ARCHITECTURES.values() if family.pipeline == kind]
-    family = next((one for one in same if one.suits(configs)), None)
+    saying = {**configs, "model_index": model_index}
+    family = next((one for one in same if one.suits(saying)), None)
     if family is None:
         title = next((t for start, t in _PIPELINES.items() if kind.startswith(start)), None)
         known = " or ".join(dict.fromkeys(one.pipeline for one in ARCHITECTURES.values()))
