@@ -13,11 +13,12 @@ from typing import Final, Literal, get_args
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.layout.clip import PREFIX
 from erasure.checkpoints.layout.unet import original_names
-from erasure.errors import ConfigError, way
+from erasure.errors import ConfigError, Way, way
 
 Naming = Literal["kohya", "diffusers"]
 NAMINGS: Final[tuple[Naming, ...]] = get_args(Naming)
-_UNET: Final = "lora_unet_"
+MAIN_PREFIX: Final = "lora_unet_"
+"""What kohya's names of the main component begin with, also where it is no UNet."""
 _PROCESSED: Final = re.compile(r"^(.*attn\d)\.(to_[qkv]|to_out)(?:\.0)?$")
 """A projection of an attention, which older files of diffusers place in its processor."""
 _OLD_TEXT: Final = {"q_proj": "to_q", "k_proj": "to_k", "v_proj": "to_v", "out_proj": "to_out"}
@@ -70,7 +71,8 @@ def spelled(checkpoint: Checkpoint, naming: Naming) -> dict[Place, str]:
     """Layer -> its name in a file that is written.
 
     Raises:
-        ConfigError: the naming is unknown, or the family has no names of kohya.
+        ConfigError: the naming is unknown, or the family has no names of kohya, or has them for
+            several layers together; see `erasure.lora.rows`.
     """
     if known_naming(naming) == "diffusers":
         return {place: f"{place.component}.{place.module}" for place in places(checkpoint)}
@@ -80,14 +82,20 @@ def spelled(checkpoint: Checkpoint, naming: Naming) -> dict[Place, str]:
             f"the names that kohya gives to layers of {family.title} are not known here; give ",
             way("naming", "diffusers"),
         )
+    if family.lora.layout is not None:
+        raise ConfigError(
+            f"kohya's names of {family.title} are of several layers together, and whole "
+            "differences are not written so; give ",
+            Way("--to patch", "the two models to save_patches"),
+        )
     original = _original(checkpoint)
     names = {}
     for place in places(checkpoint):
         if place.component == family.main:
             module = original[place.module] if family.lora.original else place.module
-            names[place] = _UNET + _flat(module)
+            names[place] = MAIN_PREFIX + flat(module)
         else:
-            names[place] = f"{family.lora.text[place.component][0]}_{_flat(place.module)}"
+            names[place] = f"{family.lora.text[place.component][0]}_{flat(place.module)}"
     return names
 
 
@@ -112,11 +120,13 @@ def _all_names(checkpoint: Checkpoint, place: Place, original: Mapping[str, str]
     if family.lora is None:
         return
     if place.component == family.main:
-        yield _UNET + _flat(module)
-        yield _UNET + _flat(original[module])
+        yield MAIN_PREFIX + flat(module)
+        if family.lora.layout is not None:
+            return  # original names are of several layers together
+        yield MAIN_PREFIX + flat(original[module])
         yield f"diffusion_model.{original[module]}"
     else:
-        yield from (f"{start}_{_flat(module)}" for start in family.lora.text[place.component])
+        yield from (f"{start}_{flat(module)}" for start in family.lora.text[place.component])
 
 
 def _older(module: str) -> Iterator[str]:
@@ -130,7 +140,8 @@ def _older(module: str) -> Iterator[str]:
 
 def _original(checkpoint: Checkpoint) -> dict[str, str]:
     """Layer of the main component -> its original name, where the family's names need it."""
-    if checkpoint.architecture.lora is None:
+    lora = checkpoint.architecture.lora
+    if lora is None or lora.layout is not None:
         return {}
     names = original_names(checkpoint.network)
     return {
@@ -140,5 +151,6 @@ def _original(checkpoint: Checkpoint) -> dict[str, str]:
     }
 
 
-def _flat(module: str) -> str:
+def flat(module: str) -> str:
+    """A name with underscores in the place of dots."""
     return module.replace(".", "_")

@@ -13,6 +13,7 @@ from erasure.errors import CheckpointError
 from erasure.lora.changes import Change, Fixed, Full, Thin, fits
 from erasure.lora.keys import Role, other_kind, split_key
 from erasure.lora.names import Place, spellings
+from erasure.lora.rows import fused_spellings
 from erasure.lora.stated import stated_alpha, stated_family
 from erasure.solving.factors import Factors
 from erasure.storage.tensor_file import TensorFile, read_tensors
@@ -70,7 +71,7 @@ def _sorted(
     path: Path, file: TensorFile, checkpoint: Checkpoint
 ) -> dict[Place, dict[Role, Tensor]]:
     """Layer -> what the file holds of it."""
-    known = spellings(checkpoint)
+    known, fused = spellings(checkpoint), fused_spellings(checkpoint)
     parts: dict[Place, dict[Role, Tensor]] = {}
     unknown: list[str] = []
     for key, tensor in file.tensors.items():
@@ -81,16 +82,21 @@ def _sorted(
             )
         split = split_key(key)
         place = known.get(split[0]) if split else None
-        if split is None or place is None:
+        several = fused.get(split[0]) if split else None
+        if split is None or (place is None and several is None):
             unknown.append(key)
             continue
-        held = parts.setdefault(place, {})
-        if split[1] in held:
-            raise CheckpointError(
-                f"{path} names the layer {place.module} of the {place.component} twice, at "
-                f"{key[:120]!r} again; write it again with the tool that made it"
-            )
-        held[split[1]] = _checked(path, key, tensor)
+        sound = _checked(path, key, tensor)
+        where = f"{path}: {key[:120]!r}"
+        own = {place: sound} if place else several and several.split(split[1], sound, where)
+        for one, rows in (own or {}).items():
+            held = parts.setdefault(one, {})
+            if split[1] in held:
+                raise CheckpointError(
+                    f"{path} names the layer {one.module} of the {one.component} twice, at "
+                    f"{key[:120]!r} again; write it again with the tool that made it"
+                )
+            held[split[1]] = rows
     if unknown:
         raise _unknown(path, file, unknown, checkpoint)
     return parts

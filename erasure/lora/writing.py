@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.errors import CheckpointError, Way
+from erasure.errors import CheckpointError, Way, way
 from erasure.lora.extracting import moved_in
-from erasure.lora.names import Naming, Place, spelled
+from erasure.lora.names import Naming, Place, known_naming, spelled
+from erasure.lora.rows import Fused, fused_names
 from erasure.lora.stated import ADAPTER
 from erasure.solving.factors import Factors
 from erasure.storage.disk import refuse_existing
@@ -78,14 +79,12 @@ def write_lora(
     if not flat:
         raise CheckpointError("there are no factors to write; give an edit that has any")
     ranks = {place: len(one.down) for place, one in flat.items()}
-    top = max(ranks.values())
-    names = spelled(checkpoint, naming)
+    named = _named(flat, checkpoint, naming)
+    top = max(len(one.down) for one, _ in named.values())
     common = float(top if alpha is None else alpha)
     tensors: dict[str, Tensor] = {}
-    for place, one in flat.items():
-        key = names[place]
-        shape = checkpoint.components[place.component][place.weight].shape
-        scale = ranks[place] / common if naming == "kohya" else 1.0
+    for key, (one, shape) in named.items():
+        scale = len(one.down) / common if naming == "kohya" else 1.0
         up, down = (scale * one.up).float(), one.down.float().reshape(-1, *shape[1:])
         up = up if len(shape) == 2 else up[:, :, None, None]
         parts = (".lora_up", ".lora_down") if naming == "kohya" else (".lora_B", ".lora_A")
@@ -102,6 +101,42 @@ def write_lora(
     write_tensors(path, tensors, header, dtype=dtype)
     numbers = sum(t.numel() for t in tensors.values())
     return WrittenLora(path, len(flat), top, common, numbers)
+
+
+def _named(
+    flat: Mapping[Place, Factors], checkpoint: Checkpoint, naming: Naming
+) -> dict[str, tuple[Factors, tuple[int, ...]]]:
+    """Name in the file -> factors, and the shape of the weight that they are of.
+
+    Raises:
+        CheckpointError: kohya's names have no place for a layer.
+        ConfigError: see `spelled`.
+    """
+    together = fused_names(checkpoint) if known_naming(naming) == "kohya" else {}
+    if not together:
+        names = spelled(checkpoint, naming)
+        shapes = {p: checkpoint.components[p.component][p.weight].shape for p in flat}
+        return {names[place]: (one, tuple(shapes[place])) for place, one in flat.items()}
+    placed = {share.place for fused in together.values() for share in fused.shares}
+    homeless = [place for place in flat if place not in placed]
+    if homeless:
+        raise CheckpointError(
+            f"{homeless[0].module} of the {homeless[0].component} has factors, and kohya's names "
+            "have no place for it; give ",
+            way("naming", "diffusers"),
+        )
+    joined = {name: (fused.factors(flat), fused) for name, fused in together.items()}
+    return {
+        name: (one, _shape(fused, checkpoint))
+        for name, (one, fused) in joined.items()
+        if one is not None
+    }
+
+
+def _shape(fused: Fused, checkpoint: Checkpoint) -> tuple[int, ...]:
+    """The shape of what a name stands for: a kernel of one layer, or a matrix of several."""
+    place = fused.shares[0].place
+    return (fused.rows, *checkpoint.components[place.component][place.weight].shape[1:])
 
 
 def write_differences(
@@ -179,7 +214,7 @@ def _header(checkpoint: Checkpoint, words: Mapping[str, str]) -> dict[str, str]:
     return {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": f"{family}/lora",
-        "modelspec.implementation": "sgm",
+        "modelspec.implementation": checkpoint.architecture.implementation,
         "modelspec.prediction_type": "v" if prediction.startswith("v") else prediction,
         DATA_HASH: "",
         **{f"{_OURS}{key}": value for key, value in words.items()},
@@ -198,7 +233,7 @@ def _kohya_words(
     return {
         "ss_v2": str(version.startswith("sd_v2")),
         "ss_base_model_version": version,
-        "ss_network_module": "networks.lora",
+        "ss_network_module": names.module,
         "ss_network_dim": str(rank),
         "ss_network_alpha": str(alpha),
         "ss_network_args": json.dumps(own),

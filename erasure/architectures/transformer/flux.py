@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.autoencoder import build_autoencoder, latent_channels, shrinking
+from erasure.architectures.lora_names import LoraNames
 from erasure.architectures.text.clip_towers import build_tokenizer, build_tower
 from erasure.architectures.text.joint_encoders import POOLED, FluxText
 from erasure.architectures.text.t5_tower import build_t5, build_t5_tokenizer
@@ -269,6 +270,12 @@ FLUX_DEV: Final = Architecture(
     scope_hints={name: hint for name, hint in JOINT_HINTS.items() if name != "single"},
     never_masked=nothing,
     layers=JOINT_LAYERS,
+    lora=LoraNames(
+        original=True,
+        layout=flux.layout_of,
+        version={"flow": "flux1"},
+        module="networks.lora_flux",
+    ),
     **_of_length(512),
 )
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.autoencoder import build_autoencoder, shrinking
+from erasure.architectures.lora_names import LoraNames
 from erasure.architectures.text.clip_towers import build_tokenizer, build_tower
 from erasure.architectures.text.joint_encoders import POOLED, Sd3Text
 from erasure.architectures.text.t5_tower import build_t5, build_t5_tokenizer
@@ -253,6 +254,7 @@ SD3: Final = Architecture(
     scope_hints=JOINT_HINTS,
     never_masked=never_masked,
     layers=JOINT_LAYERS,
+    lora=LoraNames(original=True, layout=sd3.layout_of, module="networks.lora_sd3"),
 )
 
 _MEDIUM: Final = "Stable Diffusion 3.5 Medium"
