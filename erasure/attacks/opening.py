@@ -9,8 +9,7 @@ from torch import nn
 from erasure.architectures.architecture import Architecture, Codec, PromptEncoder
 from erasure.architectures.building import DrawingParts, build_parts, schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.schedule import NoiseSchedule
-from erasure.errors import ConfigError
+from erasure.diffusion.schedule import Schedule
 from erasure.seeds import seeded_torch
 
 
@@ -20,7 +19,7 @@ class Parts:
 
     architecture: Architecture
     network: nn.Module
-    schedule: NoiseSchedule
+    schedule: Schedule
     text: PromptEncoder
     codec: Codec
     latent_shape: tuple[int, int, int]
@@ -57,23 +56,12 @@ def random_weights(checkpoint: Checkpoint, seed: int) -> Checkpoint:
     )
 
 
-def _discrete(checkpoint: Checkpoint) -> NoiseSchedule:
-    """Make the schedule; attacks count its times and split its latents."""
-    schedule = schedule_of(checkpoint)
-    if not isinstance(schedule, NoiseSchedule):
-        raise ConfigError(
-            f"attacks need a model that noises in discrete steps, and {checkpoint.path} is "
-            f"{checkpoint.architecture.title}, which does not; audit another model"
-        )
-    return schedule
-
-
 def parts_of(parts: DrawingParts, checkpoint: Checkpoint, size: tuple[int, int]) -> Parts:
     """Share what draws the checkpoint's pictures, frozen."""
     return Parts(
         architecture=checkpoint.architecture,
         network=parts.network.eval().requires_grad_(False),
-        schedule=_discrete(checkpoint),
+        schedule=schedule_of(checkpoint),
         text=parts.text,
         codec=parts.codec,
         latent_shape=checkpoint.architecture.latent_shape(checkpoint.description, *size),

@@ -5,6 +5,7 @@ from typing import ClassVar, Final, Literal, Protocol, get_args, runtime_checkab
 
 from erasure.attacks.payload import Attempt, Cost
 from erasure.attacks.target import Target
+from erasure.diffusion.schedule import NoiseSchedule
 
 Need = Literal["words", "seeds", "start-noise", "picture", "gradient", "base", "weights"]
 """What an attacker must be able to do: choose the `words`, the `seeds` or the `start-noise`; show a
@@ -26,6 +27,12 @@ Access = Literal[
 """From what anybody has to what brings the concept along; an audit names the first that revived it.
 A `diagnostic` revives nothing and is never named."""
 ACCESS: Final[tuple[Access, ...]] = get_args(Access)
+
+
+ON_FLOWS: Final = frozenset(
+    ("words", "seeds", "rounding", "pruning", "add-back", "benign-tuning", "relearning")
+)
+"""The attacks that count no discrete times, look for no noise and read no tokens one by one."""
 
 
 @runtime_checkable
@@ -68,6 +75,11 @@ class Attack(Protocol):
 
 def lacking(attack: Attack | type[Attack], target: Target) -> str:
     """Why an attack cannot be run on a target, in a sentence; empty where it can."""
+    if not isinstance(target.schedule, NoiseSchedule) and attack.name not in ON_FLOWS:
+        return (
+            f"{target.architecture.title} is a rectified flow, and the attack was made for models "
+            "that noise in discrete steps"
+        )
     if "picture" in attack.needs and not (target.pictures and len(target.pictures)):
         return "there is no picture of the concept"
     if "base" in attack.needs and target.base is None:

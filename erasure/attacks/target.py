@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from erasure.architectures.architecture import Architecture, Codec, PromptEncoder
 from erasure.attacks.payload import Case, Cost, Payload, Rows
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import NoiseSchedule, Schedule
 from erasure.errors import ConfigError
 
 
@@ -91,7 +91,7 @@ class Target:
     network: nn.Module
     """The main component in evaluation mode; no weight wants a gradient, and no attack changes
     one."""
-    schedule: NoiseSchedule
+    schedule: Schedule
     text: PromptEncoder
     """Frozen; gradients reach embeddings through `encode`."""
     codec: Codec
@@ -129,6 +129,15 @@ class Target:
         return self.architecture.denoiser(self.network)
 
     @property
+    def discrete(self) -> NoiseSchedule:
+        """The schedule, for what counts its times.
+
+        Raises:
+            ConfigError: it has no discrete times; see `erasure.attacks.protocol.lacking`.
+        """
+        return discrete(self.schedule, self.architecture.title)
+
+    @property
     def weights(self) -> Mapping[str, Tensor]:
         """Name -> value of each weight of the network; not to be written to."""
         return self.network.state_dict()
@@ -159,6 +168,20 @@ class Target:
             ConfigError: a place lies outside the tokens, or a vector has another length.
         """
         return embedded(self.text, prompt, rows)
+
+
+def discrete(schedule: Schedule, title: str) -> NoiseSchedule:
+    """The schedule of a model that noises in discrete steps; `title` is of its family.
+
+    Raises:
+        ConfigError: it is another one.
+    """
+    if not isinstance(schedule, NoiseSchedule):
+        raise ConfigError(
+            f"{title} does not noise in discrete steps, which are counted here; of the attacks "
+            "take words, seeds, rounding or pruning"
+        )
+    return schedule
 
 
 def embedded(text: PromptEncoder, prompt: str, rows: Rows | None) -> Condition:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from erasure.attacks import Target
 from erasure.attacks.diagnostics.traces import Losses, TraceConfig, base_losses, trace
+from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import OutOfMemoryError, TrainingError
 from erasure.storage.files import atomic
 from erasure.storage.json_text import parsed
@@ -47,6 +48,8 @@ def _traced(shop: Workshop, line: str, bases: dict[str, Losses]) -> dict[str, An
     target = shop.target(line)
     if target.pictures is None:
         made: dict[str, Any] = {"reason": "there is no picture of the concept"}
+    elif not isinstance(target.schedule, NoiseSchedule):
+        made = {"reason": "losses are counted by discrete times of noise, and a flow has none"}
     else:
         try:
             with shop.reporter.stage(f"traces of {line}", len(target.pictures)):

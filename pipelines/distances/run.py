@@ -9,6 +9,7 @@ import torch
 
 from erasure.architectures.building import DrawingParts, build_parts
 from erasure.attacks.opening import parts_of
+from erasure.attacks.target import discrete
 from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.files import atomic
 from pipelines.audit.damage.looks import measure_of
@@ -171,7 +172,8 @@ def _passes(
         checkpoint = models.checkpoints[role]
         parts = parts_of(parts_by(role), checkpoint, (width, width))
         if shown is None:
-            shown = {group.name: samples_of(group, parts.schedule, settings) for group in groups}
+            times = discrete(parts.schedule, parts.architecture.title)
+            shown = {group.name: samples_of(group, times, settings) for group in groups}
         denoise = parts.architecture.denoiser(parts.network)
         predicted = {}
         own = [group for group in groups if role in group.readers]

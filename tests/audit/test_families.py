@@ -1,4 +1,4 @@
-"""An audit of tiny random Stable Diffusion 2.x and XL models, without their judge or pictures."""
+"""An audit of tiny random models of other families, without their judge or pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from support.tiny_flow import write_sd3
 from support.tiny_models import SD2_SMALL, write_pipeline
 from support.tiny_sdxl import write_sdxl
 
@@ -35,6 +36,44 @@ def write(kind: str, folder: Path) -> Path:
     if kind == "SD 2.x":
         return write_pipeline(folder, SD2_SMALL)
     return write_sdxl(folder)
+
+
+@pytest.mark.slow
+def test_attacks_that_need_no_discrete_times_run_on_a_flow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, audited = (write_sd3(tmp_path / name, t5=False) for name in ("base", "audited"))
+    weights = audited / "transformer" / "diffusion_pytorch_model.safetensors"
+    values = load_file(weights)
+    values["proj_out.bias"] = values["proj_out.bias"] + 1
+    save_file(values, weights, metadata={"format": "pt"})
+    monkeypatch.setattr(
+        workshop, "cell_judge", lambda *_, **__: CellJudge(Sees(), "sees", lambda _: True)
+    )
+    recipe = AuditRecipe(
+        model=str(audited),
+        concept="church",
+        against=str(base),
+        attacks=("words", "rounding", "completion"),
+        budget=1,
+        cases=1,
+        confirm=1,
+        shown=1,
+        without=1,
+        damage="none",
+        steps=1,
+        guidance=2.0,
+        device="cpu",
+    )
+    audit = audit_run.run_audit(
+        recipe, tmp_path / "out", force=False, reporter=Reporter(quiet=True)
+    )
+    assert isinstance(audit, Audit)
+    own = {record.name: record.lines["audited"] for record in audit.attacks}
+    assert own["words"].reason == own["rounding"].reason == ""
+    assert own["words"].found is not None
+    assert "Stable Diffusion 3 is a rectified flow" in own["completion"].reason
+    assert audit.traces["audited"]["reason"].startswith("losses are counted by discrete times")
 
 
 @pytest.mark.slow  # both families draw some sixty pictures of three models

@@ -207,8 +207,8 @@ class Inversion:
         rows = torch.zeros(len(latents), dtype=torch.int64, device=target.device)
         return inverted(
             ledger.counted(target.denoise),
-            target.schedule,
-            ddim_times(target.schedule, self.steps),
+            target.discrete,
+            ddim_times(target.discrete, self.steps),
             latents.to(target.device),
             target.told([""])[rows],
             rounds=self.rounds,

@@ -246,7 +246,7 @@ def _by_text(target: Target, material: Material, config: TraceConfig) -> dict[st
     return {
         text: denoising_losses(
             target.denoise,
-            target.schedule,
+            target.discrete,
             material.mean[:count],
             material.std[:count],
             target.told(said),

@@ -53,7 +53,7 @@ class Completion:
 
     def _tries(self, target: Target) -> Iterator[Attempt]:
         assert target.pictures is not None
-        last = len(target.schedule.alphas_cumprod) - 1
+        last = len(target.discrete.alphas_cumprod) - 1
         for number, case in enumerate(target.cases):
             picture = number % len(target.pictures)
             for level in self.levels:

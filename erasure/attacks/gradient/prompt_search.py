@@ -177,12 +177,12 @@ class PromptSearch(ABC):
         """
         if target.pictures is None or not len(target.pictures):
             raise ConfigError("there is no picture of the concept; give at least one")
-        last = len(target.schedule.alphas_cumprod) - 1
+        last = len(target.discrete.alphas_cumprod) - 1
         times = tuple(round((n + 0.5) / self.rounds * last) for n in range(self.rounds))
         return Pictures(
             target.pictures.mean,
             target.pictures.std,
-            target.schedule,
+            target.discrete,
             derived_seed(target.seed, self.name, "pictures"),
             target.device,
             times,

@@ -12,7 +12,7 @@ from torch import Tensor
 from erasure.attacks.search.noisy import Noisy, Show, noisy, squared_error
 from erasure.attacks.search.slots import Slots
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import Schedule
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
@@ -25,7 +25,7 @@ class Pictures:
     """(N, C, H, W) on CPU."""
     std: Tensor
     """(N, C, H, W)"""
-    schedule: NoiseSchedule
+    schedule: Schedule
     seed: int
     device: torch.device
     times: tuple[int, ...]

@@ -12,7 +12,7 @@ from erasure.attacks.search.noisy import Show, noisy, require_finite, squared_er
 from erasure.attacks.search.slots import Slots
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.latents import shuffled
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import Schedule
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
@@ -82,7 +82,7 @@ def row_of(slots: Slots, number: int) -> Vectors:
 
 def learn_row(
     denoise: Denoiser,
-    schedule: NoiseSchedule,
+    schedule: Schedule,
     slots: Slots,
     mean: Tensor,
     std: Tensor,
@@ -148,7 +148,7 @@ def _samples(
 @torch.no_grad()
 def row_loss(
     denoise: Denoiser,
-    schedule: NoiseSchedule,
+    schedule: Schedule,
     slots: Slots,
     mean: Tensor,
     std: Tensor,

@@ -12,7 +12,7 @@ from torch import Tensor
 from erasure.attacks.target import Material, Target
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.latents import Draw, LatentSet, Noised, noised, shuffled
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import Schedule
 from erasure.training.frozen import FrozenDenoiser
 from erasure.training.trainer import Loss, MaskedTrainer, TrainConfig
 
@@ -24,7 +24,7 @@ class Lessons:
     pictures: LatentSet
     prompts: Condition
     """(N, ...) on CPU, one a picture."""
-    schedule: NoiseSchedule
+    schedule: Schedule
     seed: int
     device: torch.device
 

@@ -9,11 +9,13 @@ import pytest
 import torch
 from diffusers import SD3Transformer2DModel
 from safetensors.torch import load_file, save_file
-from support.tiny import CPU, assert_same_bits, random_pictures
+from support.attacked import same, tiny_target, weights_of
+from support.tiny import assert_same_bits, random_pictures
 from support.tiny_flow import write_sd3
 
 from erasure import erase, find_mask, read_checkpoint
-from erasure.attacks.opening import open_parts
+from erasure.attacks.protocol import ON_FLOWS, lacking
+from erasure.attacks.registry import ATTACKS, make_attack
 from erasure.checkpoints import write_single_file
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.encoding import PromptLists, encode_concept
@@ -102,9 +104,29 @@ def test_an_adversary_of_words_says_what_is_missing(
         erase(checkpoint, data, mask, method)
 
 
-def test_attacks_say_what_is_missing(checkpoint: Checkpoint) -> None:
-    with pytest.raises(ConfigError, match="attacks need a model that noises in discrete steps"):
-        open_parts(checkpoint, (16, 16), CPU)
+def test_attacks_that_count_no_times_run_and_leave_the_model_as_it_is(
+    checkpoint: Checkpoint,
+) -> None:
+    target = tiny_target(checkpoint)
+    before = weights_of(target.network)
+    for name in ("words", "seeds", "rounding", "pruning", "add-back"):
+        attack = make_attack(name)
+        assert lacking(attack, target) == ""
+        assert list(attack.run(target)), name
+    tuning = make_attack("relearning", marks=(1,), batch_size=2)
+    weights = [one.payload.weights for one in tuning.run(target) if one.payload.weights]
+    assert any(not torch.equal(w[name], before[name]) for w in weights for name in w)
+    assert same(weights_of(target.network), before)
+
+
+def test_attacks_that_count_times_are_skipped_with_the_reason(checkpoint: Checkpoint) -> None:
+    target = tiny_target(checkpoint)
+    others = [name for name in ATTACKS if name not in ON_FLOWS]
+    assert "completion" in others
+    for name in others:
+        assert "Stable Diffusion 3.5 Large is a rectified flow" in lacking(ATTACKS[name], target)
+    with pytest.raises(ConfigError, match="does not noise in discrete steps"):
+        list(make_attack("completion").run(target))
 
 
 def test_a_transformer_alone_under_diffusers_names_is_read_with_a_folder(
