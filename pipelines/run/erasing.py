@@ -278,19 +278,15 @@ def run_erasure(
         _begin(text, mask, out)
     team.wait()
     with enough_memory("training", of_training(recipe, team.count), device):
-        edit = _train(
-            recipe,
-            checkpoint,
-            plan,
-            gathered,
-            mask,
-            out / STATE,
-            team,
-            report,
-            origin,
-            until,
-            {"draw": data.tally.work},
+        asked = _Asked(
+            recipe=recipe,
+            checkpoint=checkpoint,
+            plan=plan,
+            origin=origin,
+            until=until,
+            spent={"draw": data.tally.work},
         )
+        edit = _train(asked, gathered, mask, out / STATE, team, report)
     verdict = None
     if team.first:
         plot_losses(edit.history, out / "loss.png")
@@ -328,19 +324,45 @@ def _begin(recipe: str, mask: SaliencyMask, out: Path) -> None:
     plot_density(rows.blocks, out / "density.png", overall=rows.whole.density)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What is to be erased, from which models, and when it is over."""
+
+    recipe: EraseRecipe
+    checkpoint: Checkpoint
+    plan: ConceptPlan
+    origin: Checkpoint | None
+    """The base that the checkpoint was once edited from, where its answers are asked."""
+    until: UntilUnseen | None
+    spent: Mapping[str, Work]
+    """Stage -> what it took before."""
+
+    def record(self, component: str) -> dict[str, Any]:
+        """What the provenance says beside the method: plain JSON values.
+
+        Args:
+            component: the one that is edited.
+        """
+        loras, origin, rows = self.checkpoint.merged, self.origin, self.plan.rows
+        return {
+            **({"loras": list(loras)} if loras else {}),
+            **({} if origin is None else {"origin_hash": origin.hash_of(component)}),
+            "recipe": published_text(self.recipe),
+            **({"rows": [asdict(row) for row in rows]} if rows else {}),
+            **_notes(self.recipe, self.checkpoint),
+        }
+
+
 def _train(
-    recipe: EraseRecipe,
-    checkpoint: Checkpoint,
-    plan: ConceptPlan,
+    asked: _Asked,
     data: ConceptData,
     mask: SaliencyMask,
     state: Path,
     team: Processes,
     report: Reporter,
-    origin: Checkpoint | None,
-    until: UntilUnseen | None,
-    spent: Mapping[str, Work],
 ) -> Edit:
+    """Run the method, a line of progress for each step; an interrupt ends it between two steps."""
+    recipe, origin = asked.recipe, asked.origin
     stage = "train" if recipe.training else "solve"
     length, component = recipe.method.length(mask), mask.info.component
     with report.stage(stage, length) as tick, between_steps() as stopping:
@@ -351,23 +373,17 @@ def _train(
                 raise KeyboardInterrupt
 
         return erase(
-            checkpoint,
+            asked.checkpoint,
             data,
             mask,
             recipe.method,
-            concept=plan.concept,
-            concepts=[part.concept for part in plan.parts],
+            concept=asked.plan.concept,
+            concepts=[part.concept for part in asked.plan.parts],
             origin=None if origin is None else origin.components[component],
-            until=until,
-            spent=spent,
+            until=asked.until,
+            spent=asked.spent,
             low_rank=recipe.factors,
-            record={
-                **({"loras": list(checkpoint.merged)} if checkpoint.merged else {}),
-                **({} if origin is None else {"origin_hash": origin.hash_of(component)}),
-                "recipe": published_text(recipe),
-                **({"rows": [asdict(row) for row in plan.rows]} if plan.rows else {}),
-                **_notes(recipe, checkpoint),
-            },
+            record=asked.record(component),
             device=pick_device(recipe.device),
             checkpointing=recipe.checkpointing,
             team=team,
