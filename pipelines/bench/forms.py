@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from erasure.storage.tables import to_table
 from pipelines.bench.columns import Column, Value
+from pipelines.bench.gaps import Gap
 from pipelines.bench.rows import MODELS
 from pipelines.bench.table import Joint, Line, Table
 
@@ -110,8 +111,8 @@ def _parts(column: Column, value: Value | None) -> list[str]:
     first = value.said if value.value is None else f"{value.value:.6g}"
     if column.unit != "share":
         return [first]
-    ends = (value.low, value.high)
-    return [first, *(_number(end) for end in ends), *map(str, (value.count, value.total))]
+    counts = ["" if count is None else str(count) for count in (value.count, value.total)]
+    return [first, _number(value.low), _number(value.high), *counts]
 
 
 def _number(value: float | None) -> str:
@@ -119,31 +120,45 @@ def _number(value: float | None) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """A section a concept, the rows in the order of their worst gap, then the joint order."""
+    """A section a concept, the rows in the order of their worst gap, then the joint order.
+
+    Rows that are not made stand in a sentence below their table.
+    """
     parts = [_concept(table, concept) for concept in table.concepts]
-    if len(table.concepts) > 1:
-        parts.append(_joint(table.joint))
-    if table.missing:
-        parts.append(f"{NOT_MADE.capitalize()}: {'; '.join(map(_cell, table.missing))}.\n")
+    done = [one for one in table.joint if one.done]
+    if len(table.concepts) > 1 and done:
+        parts.append(_joint(done))
     return "\n".join(parts)
 
 
 def _concept(table: Table, concept: str) -> str:
-    heads = ["row", "mask", *(c.title for c in table.columns), "worst gap"]
+    heads = ["row", "mask", "worst gap", *(c.title for c in table.columns)]
     lines = [f"### {_cell(concept)}", "", _row(heads), _row(["---"] * len(heads))]
-    for line in table.of(concept):
+    own = table.of(concept)
+    for line in own:
+        if line.state == "missing":
+            continue
         values = [shown(line.values.get(c.key), c) for c in table.columns]
         if line.state != "done":
             values = [why_not(line), *[""] * (len(values) - 1)]
-        lines.append(_row([f"`{line.row.name}`", line.row.mask, *values, worst_said(line)]))
+        lines.append(_row([f"`{line.row.name}`", line.row.mask, worst_said(line), *values]))
+    missing = [_left(line) for line in own if line.missing]
+    if missing:
+        lines += ["", f"{NOT_MADE.capitalize()}: {'; '.join(missing)}."]
     return "\n".join(lines) + "\n"
+
+
+def _left(line: Line) -> str:
+    """A row whose cells are not made, and of a row that has some the seeds that lack."""
+    seeds = f", seed {', '.join(map(str, line.missing))}" if line.state != "missing" else ""
+    return _cell(f"{line.row.label}{seeds}")
 
 
 def _joint(joint: Sequence[Joint]) -> str:
     heads = ["row", "mask", "worst gap", "on", "concepts"]
     lines = ["### All concepts, by the worst gap of any", "", _row(heads), _row(["---"] * 5)]
     for one in joint:
-        gap = "" if one.worst is None else f"{100 * one.worst.size:.0f} ({one.worst.column})"
+        gap = "" if one.worst is None else gap_said(one.worst)
         done = f"{one.done} of {one.concepts}"
         lines.append(_row([f"`{one.row.name}`", one.row.mask, gap, one.concept, done]))
     return "\n".join(lines) + "\n"
@@ -159,23 +174,42 @@ def worst_said(line: Line) -> str:
     worst = line.worst
     if worst is None or line.row.kind in MODELS:
         return ""
-    return f"{100 * worst.size:.0f} ({worst.column})"
+    return gap_said(worst)
+
+
+def gap_said(gap: Gap) -> str:
+    """`12 (ira)`, in points; `0` where no share is off by half a point."""
+    points = f"{100 * gap.size:.0f}"
+    return points if points == "0" else f"{points} ({gap.column})"
 
 
 def shown(value: Value | None, column: Column) -> str:
     """A value as a person reads it, a share with its interval."""
-    if value is None:
+    parts = (number_said(value, column), range_said(value, column), words_said(value))
+    return " ".join(part for part in parts if part)
+
+
+def number_said(value: Value | None, column: Column) -> str:
+    """The number alone; empty where there is none."""
+    if value is None or value.value is None:
         return ""
-    if value.value is None:
-        return value.said
     if column.unit == "share":
-        ends = "" if value.low is None or value.high is None else _ends(value.low, value.high)
-        return f"{100 * value.value:.0f} %{ends}{f' {value.said}' if value.said else ''}"
-    return f"{short(value.value, column.unit)}{f' {value.said}' if value.said else ''}"
+        return f"{100 * value.value:.0f} %"
+    return short(value.value, column.unit)
 
 
-def _ends(low: float, high: float) -> str:
-    return f" ({100 * low:.0f} to {100 * high:.0f})"
+def range_said(value: Value | None, column: Column) -> str:
+    """The interval of a share or a distance in brackets, the extremes of what else is pooled."""
+    if value is None or value.low is None or value.high is None:
+        return ""
+    if column.unit == "share":
+        return f"({100 * value.low:.0f} to {100 * value.high:.0f})"
+    return f"({short(value.low, column.unit)} to {short(value.high, column.unit)})"
+
+
+def words_said(value: Value | None) -> str:
+    """What an audit or a measurement says of it."""
+    return "" if value is None else value.said
 
 
 def short(value: float, unit: str) -> str:

@@ -87,7 +87,9 @@ def test_no_text_of_a_file_leaves_its_cell() -> None:
     widths = {row.count("|") for row in rows}
     assert len(widths) == 2  # the concepts' tables and the joint one
     assert "failed: &lt;img src=x onerror=alert(1)> / =cmd" in text
-    assert "Not made yet: church: mace, all; sketch: esd, salient; sketch: mace, all." in text
+    church, sketch, _ = text.split("### ")[1:]
+    assert "Not made yet: mace, all." in church
+    assert "Not made yet: esd, salient; mace, all." in sketch
 
 
 def test_a_spreadsheet_takes_no_cell_for_a_formula() -> None:

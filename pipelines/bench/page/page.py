@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from erasure.storage.files import atomic
 from pipelines.bench import forms
-from pipelines.bench.columns import Column
 from pipelines.bench.page.pictures import Sheet, sheet_of
 from pipelines.bench.page.scatter import Scatter, scatter_of
 from pipelines.bench.rows import MODELS
@@ -55,7 +54,10 @@ def write_page(table: Table, protocol: Mapping[str, Any], folder: Path) -> Path:
             failures=[(line, why) for line in table.lines for why in line.failures],
             facts=list(_facts(protocol)),
             headline=_headline(table, sections),
-            shown=_shown,
+            number=forms.number_said,
+            range=forms.range_said,
+            words=forms.words_said,
+            gap=forms.gap_said,
             why=forms.why_not,
             worst=forms.worst_said,
             models=MODELS,
@@ -81,10 +83,9 @@ def _headline(table: Table, sections: Sequence[Section]) -> str:
     if len(sections) > 1 and whole:
         first = whole[0]
         assert first.worst is not None
-        size = 100 * first.worst.size
         return (
             f"On all of {len(sections)} concepts {first.row.label} has the smallest worst gap: "
-            f"{size:.0f} points of {first.worst.column} on {first.concept}"
+            f"{forms.gap_said(first.worst)} points, on {first.concept}"
         )
     for section in sections:
         if section.best:
@@ -94,10 +95,6 @@ def _headline(table: Table, sections: Sequence[Section]) -> str:
                 f"{forms.worst_said(line)} points"
             )
     return "No row with an erasure is done yet"
-
-
-def _shown(line: Line, column: Column) -> str:
-    return forms.shown(line.values.get(column.key), column)
 
 
 def _facts(protocol: Mapping[str, Any]) -> Iterator[Facts]:
