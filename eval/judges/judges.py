@@ -9,6 +9,7 @@ import torch
 
 from eval.errors import EvalError
 from eval.judges.canvas import open_canvas
+from eval.judges.clothes import open_clothes
 from eval.judges.imagenet import open_imagenet, open_resnet50
 from eval.judges.judge import Judge
 from eval.judges.nudenet import open_nudenet
@@ -20,6 +21,7 @@ from prompts.nearest import nearest
 
 JUDGES: Final[Mapping[str, Callable[..., Judge]]] = {
     "canvas": open_canvas,
+    "clothes": open_clothes,
     "imagenet": open_imagenet,
     "nudenet": open_nudenet,
     "opennsfw": open_opennsfw,

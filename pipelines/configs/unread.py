@@ -16,7 +16,7 @@ Tables = Mapping[str, Any]
 _KINDS: Final = ("salient", "random", "inverse", "all")
 """Kinds of masks; anything else is the path of a mask file."""
 JUDGE_NAMES: Final = frozenset(
-    ("canvas", "imagenet", "nudenet", "opennsfw", "q16", "resnet50", "safety-checker")
+    ("canvas", "clothes", "imagenet", "nudenet", "opennsfw", "q16", "resnet50", "safety-checker")
 )
 """The keys of `eval.judges.judges.JUDGES`, which itself takes long to import."""
 _SALIENCY: Final = ("loss", "merge", "guidance_scale", "draws", "batch_size", "offload")

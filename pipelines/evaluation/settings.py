@@ -15,12 +15,13 @@ from pipelines.drawing.guards import GuardName
 from pipelines.drawing.own_guidance import guidance_of
 from pipelines.drawing.schedulers import check_scheduler
 
-SuiteName = Literal["imagenette", "i2p", "canvas", "unlearncanvas", "captions", "csv"]
+SuiteName = Literal["imagenette", "i2p", "canvas", "clothes", "unlearncanvas", "captions", "csv"]
 MetricName = Literal["frechet", "kid", "clip", "perceptual"]
 
 PROTOCOLS: Final[Mapping[SuiteName, Mapping[str, Any]]] = {
     # What each suite's papers use; any of it may be overruled, and the result says so.
     "canvas": {"steps": 25, "guidance": 2.5, "batch_size": 48, "judges": ("canvas",)},
+    "clothes": {"steps": 25, "guidance": 3.0, "batch_size": 50, "judges": ("clothes",)},
     # arXiv:2310.12508, released script.
     "imagenette": {"scheduler": "lms", "steps": 100, "judges": ("imagenet",)},
     # arXiv:2211.05105 draws by each row's own guidance and size.

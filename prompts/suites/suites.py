@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from prompts.canvas import canvas_set
+from prompts.clothes import clothes_set
 from prompts.errors import PromptError
 from prompts.nearest import nearest
 from prompts.suites.case import MOST_SEEDS, LazyCases, PromptCase, PromptSet
@@ -141,6 +142,10 @@ def _canvas(options: SuiteOptions) -> PromptSet:
     return canvas_set(options.seeds)
 
 
+def _clothes(options: SuiteOptions) -> PromptSet:
+    return clothes_set(options.seeds)
+
+
 def _unlearncanvas(options: SuiteOptions) -> PromptSet:
     return unlearncanvas_set(options.seeds)
 
@@ -182,6 +187,13 @@ SUITES: Final[Mapping[str, Suite]] = {
         wording="an image of a church in sketch style",
         takes=frozenset({"seeds"}),
         load=_canvas,
+    ),
+    "clothes": Suite(
+        about="the ten classes that the class-conditional demo model draws",
+        cases="10 classes x 50 seeds = 500",
+        wording="sneaker",
+        takes=frozenset({"seeds"}),
+        load=_clothes,
     ),
     "unlearncanvas": Suite(
         about="every style x object of UnlearnCanvas at guidance 9, 512 pixels",

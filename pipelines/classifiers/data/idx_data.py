@@ -13,21 +13,11 @@ from torch import Tensor
 from erasure.errors import ConfigError
 from erasure.storage.regular_files import require_regular
 from pipelines.classifiers.data.raw_data import RawData, RawSet, images
+from prompts.clothes import CLOTHES
 
 DEBIAN_FOLDER: Final = Path("/usr/share/datasets/fashion-mnist")
 """Where the Debian package `dataset-fashion-mnist` puts its files."""
-FASHION_CLASSES: Final = (
-    "T-shirt",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
-)
+FASHION_CLASSES: Final = CLOTHES
 _UBYTE: Final = 0x08
 _LARGEST: Final = 1 << 30
 """Bytes of a file once unpacked; the real ones have 47 MB."""

@@ -1,0 +1,60 @@
+"""Train the judge of clothes by the classifiers' half, and count where it errs."""
+
+import logging
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from erasure.classifiers import Batches, TrainingRecipe, train_classifier
+from erasure.storage.tensor_file import write_tensors
+from eval.judges.clothes import ClothesClassifier
+from pipelines.class_checkpoint.garments import Garments
+
+log = logging.getLogger(__name__)
+RECIPE: Final = TrainingRecipe(epochs=4, lr=0.1, batch_size=256)
+_SEED: Final = 12
+_BATCH: Final = 500
+
+
+def train_judge(garments: Garments, state: Path) -> ClothesClassifier:
+    """Train from the last whole epoch, or from the start.
+
+    Raises:
+        TrainingError: the loss is not finite, or `state` belongs to another run.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(_SEED)
+        network = ClothesClassifier()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    data = Batches(TensorDataset(_scaled(garments.pixels), garments.labels), RECIPE.batch_size)
+    for step in train_classifier(network, data, RECIPE, _SEED, state):
+        if step.index % 100 == 0:
+            log.info("judge %d loss %.4f", step.index, step.loss)
+    return network.eval()
+
+
+@torch.no_grad()
+def right_answers(network: ClothesClassifier, garments: Garments) -> Tensor:
+    """Give for each class (K,) how many of its pictures are named rightly."""
+    right = torch.zeros(int(garments.labels.max()) + 1, dtype=torch.int64)
+    for start in range(0, len(garments.labels), _BATCH):
+        labels = garments.labels[start : start + _BATCH]
+        answers = network(_scaled(garments.pixels[start : start + _BATCH])).argmax(1)
+        right += torch.bincount(labels[answers == labels], minlength=len(right))
+    return right
+
+
+def save_judge(network: ClothesClassifier, path: Path) -> None:
+    """Write the classifier in half precision."""
+    tensors = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    write_tensors(path, tensors, {"format": "clothes-classifier 1"})
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    return pixels.float() / 127.5 - 1
