@@ -12,7 +12,8 @@ from pipelines.configs.recipe_files import merge, read_recipe
 from pipelines.configs.source_fields import source_field
 
 DEMO: Final = "demo"
-EMBEDDED: Final = (DEMO,)
+DDPM_DEMO: Final = "ddpm-demo"
+EMBEDDED: Final = (DEMO, DDPM_DEMO)
 """Models that come with the package, each in the folder of its name among `pipelines/assets`."""
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {

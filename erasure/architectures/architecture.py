@@ -211,6 +211,9 @@ class Architecture:
     after_guidance: Callable[[Tensor, Tensor], Tensor] = lambda guided, answer: guided
     """Gives what drawing takes of a guided answer, beside the answer to the prompt, (B, C, h, w)
     both."""
+    own_eta: float = 0.0
+    """Share of fresh noise a step with which its pictures are drawn where nobody asks for another,
+    as its makers have it; 1 is that of DDPM."""
     sample: Callable[[Mapping[str, Any], tuple[int, int], int], tuple[Tensor, Tensor, Condition]]
     """Makes what the denoiser takes of one sample, without values: x_t (1, C, h, w), t (1,) and a
     condition. It is given the main component's config, h and w, and the number of tokens."""

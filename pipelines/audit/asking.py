@@ -7,6 +7,7 @@ from typing import Final
 
 from erasure.attacks import Case, Concept, Wording
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.errors import ConfigError
 from pipelines.audit.settings import AuditRecipe
 from pipelines.run.models import is_canvas
 from prompts.canvas import OBJECTS, STYLES, canvas_prompt, with_article
@@ -27,7 +28,10 @@ def plan_of(checkpoint: Checkpoint, concept: str) -> ConceptPlan:
 
     Raises:
         PromptError: the model does not know the concept.
+        ConfigError: the model is told classes, and the concept is none of them.
     """
+    if (classes := checkpoint.classes) is not None:
+        return plan_concept(classes.name(concept), family="general", labels=classes.names)
     return plan_concept(concept, family="canvas" if is_canvas(checkpoint) else "general")
 
 
@@ -39,7 +43,14 @@ def concept_of(recipe: AuditRecipe, plan: ConceptPlan, *, trained_on: Sequence[s
 
     Raises:
         PromptError: a table of wordings cannot be read.
+        ConfigError: the concept is a label, and the model reads no text, which attacks write.
     """
+    if plan.kind == "label":
+        raise ConfigError(
+            f"an audit asks for {plan.concept!r} in other words and searches for new ones, and "
+            "this model is told a class and reads none; measure it with `erasure evaluate`, or "
+            "audit a model that reads text"
+        )
     plain = plain_prompts(plan)
     style = plan.kind == "style"
     others = other_prompts(plan)

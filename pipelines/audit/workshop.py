@@ -23,7 +23,7 @@ from pipelines.drawing.generation import Painter
 from pipelines.drawing.guards import Guard
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge, cell_judge
-from pipelines.run.models import is_canvas
+from pipelines.run.models import own_judge
 
 _SMALL: Final = 50_000_000
 """Weights of a main component of which all lines stay in memory; of larger ones the base and one
@@ -120,7 +120,7 @@ class Workshop:
         one = self.lines[line]
         if one.concept not in self.judges:
             plan = plan_of(one.checkpoint, one.concept)
-            judge = cell_judge(self.recipe, plan, canvas=is_canvas(one.checkpoint))
+            judge = cell_judge(self.recipe, plan, own=own_judge(one.checkpoint))
             if judge is None:
                 raise ConfigError(
                     f"no judge is at hand that tells {one.concept!r} in pictures of this model; "

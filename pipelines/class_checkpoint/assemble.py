@@ -3,16 +3,20 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from diffusers import DDPMPipeline
 from torch import nn
 
 from erasure.storage.files import atomic
 from pipelines.class_checkpoint.recipe import CLASSES, noise_schedule
+from pipelines.run.models import CLOTHES_NAME
 
-NAME: Final = "diffusion-erasure-clothes"
-"""`_name_or_path` in the model index of the checkpoint and of all made from it."""
+
+def ship(model: Path, folder: Path) -> None:
+    """Copy a trained model with its record; whatever was in the folder goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(model, folder)
 
 
 def assemble(network: nn.Module, folder: Path) -> Path:
@@ -26,7 +30,7 @@ def assemble(network: nn.Module, folder: Path) -> Path:
     pipeline.save_pretrained(folder)
     path = folder / "model_index.json"
     index = json.loads(path.read_text(encoding="utf-8"))
-    index |= {"_name_or_path": NAME, "id2label": {str(n): c for n, c in enumerate(CLASSES)}}
+    index |= {"_name_or_path": CLOTHES_NAME, "id2label": {str(n): c for n, c in enumerate(CLASSES)}}
     with atomic(path) as part:
         part.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return folder

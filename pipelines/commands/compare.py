@@ -83,7 +83,10 @@ def compare(
         for model, own in zip((before, after), both, strict=True)
     )
     read_as = {"before": tell_model(one, "before"), "after": tell_model(other, "after")}
-    warn_of_prompts("prompts", texts, one)
+    if one.classes is not None:  # numbers and spellings of classes
+        texts = tuple(map(one.classes.name, texts))
+    for each in (one, other):
+        warn_of_prompts("prompts", texts, each)
     marked = list(erased or ())
     if not marked and other.provenance is not None:
         marked = [*other.provenance.concepts]
@@ -91,7 +94,9 @@ def compare(
     canvas, family = is_canvas(one), one.architecture
     if guidance is None and not canvas:
         tell_guidance(family)
-    drawing = drawing_defaults(options, canvas=canvas, guidance=family.own_guidance)
+    drawing = drawing_defaults(
+        options, canvas=canvas, labels=one.classes is not None, guidance=family.own_guidance
+    )
     less = of_drawing(drawing.batch_size, "batch_size")
     with enough_memory("drawing pictures", less, where):
         comparison = draw_comparison(

@@ -29,7 +29,7 @@ from pipelines.distances.settings import DistanceRecipe
 from pipelines.drawing.generation import Painter
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge, cell_judge
-from pipelines.run.models import is_canvas, pick_device
+from pipelines.run.models import own_judge, pick_device
 
 HEADER: Final = "A recipe of diffusion-erasure: the distances of a model to a retrained one."
 """First line of the recipe that is written beside a result."""
@@ -89,7 +89,7 @@ def run_distances(
 
 
 def _judge(recipe: DistanceRecipe, models: Models) -> CellJudge:
-    judge = cell_judge(recipe, models.plan, canvas=is_canvas(models.checkpoints["base"]))
+    judge = cell_judge(recipe, models.plan, own=own_judge(models.checkpoints["base"]))
     if judge is None:
         raise ConfigError(
             f"no judge is at hand that tells {recipe.concept!r} in pictures of this model; give "

@@ -62,6 +62,8 @@ class Course:
         """
         self._scheduler, self._noise, self._seeds, self._eta = scheduler, noise, seeds, eta
         self._steps = 0
+        # The noise is then that of the bounded picture, as in arXiv:2006.11239, eq. 7 and 11.
+        self._bounded = _is_ddim(scheduler) and bool(scheduler.config.clip_sample)
         if any(start is not None for start in starts) or eta:
             _require_ddim(scheduler)
         for start in starts:
@@ -102,6 +104,8 @@ class Course:
                 for seed in self._seeds
             ]
             more = {"eta": self._eta, "variance_noise": torch.stack(fresh).to(output)}
+        if self._bounded:
+            more["use_clipped_model_output"] = True
         self.latents = self._scheduler.step(output, t, self.latents, return_dict=False, **more)[0]
         self._steps += 1
         if self._keep is not None:
@@ -116,13 +120,17 @@ class Course:
         return noised
 
 
+def _is_ddim(scheduler: Any) -> bool:  # noqa: ANN401
+    return type(scheduler).__name__ == "DDIMScheduler"
+
+
 def _require_ddim(scheduler: Any) -> None:  # noqa: ANN401
     if type(scheduler).__name__.startswith("FlowMatch"):
         raise ConfigError(
             "drawings of a model of rectified flow begin at noise and take no fresh noise here; "
             "draw without a start and with eta 0"
         )
-    if type(scheduler).__name__ != "DDIMScheduler":
+    if not _is_ddim(scheduler):
         raise ConfigError(
             f"{type(scheduler).__name__} can neither begin at a picture nor take fresh noise; "
             "draw with the scheduler ddim"

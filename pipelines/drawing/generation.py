@@ -46,7 +46,7 @@ class Request:
     height: int | None = None
     start: Start | None = None
     """Where to begin in the place of the seed's noise."""
-    eta: float = 0.0
+    eta: float | None = None
     """Share of fresh noise a step; 0 for none, 1 for that of DDPM."""
 
 
@@ -80,7 +80,9 @@ class Painter:
         With `training`, its networks draw, and none is built of the checkpoint's weights.
         """
         width, height = own_size(checkpoint) if size is None else (size, size)
-        self._default = Request("", 0, config.guidance, width, height)
+        # No other sampler takes fresh noise.
+        eta = checkpoint.architecture.own_eta if scheduler == DEFAULT else 0.0
+        self._default = Request("", 0, config.guidance, width, height, eta=eta)
         check_size(width)
         check_size(height)
         config_of = checkpoint.description.scheduler
@@ -226,7 +228,7 @@ class Painter:
         begin_sampling(self._scheduler, self._config.steps, self._device, more)
         starts = [request.start for request in requests]
         seeds = [request.seed for request in requests]
-        course = Course(self._scheduler, noise, starts, seeds, requests[0].eta)
+        course = Course(self._scheduler, noise, starts, seeds, requests[0].eta or 0.0)
         safety = self._guard.safety if self._guard is not None else None
         safely = SafeGuidance(safety) if safety is not None else None
         for t in course.times:
@@ -332,6 +334,7 @@ def completed(request: Request, default: Request) -> Request:
         guidance=default.guidance if request.guidance is None else request.guidance,
         width=request.width or default.width,
         height=request.height or default.height,
+        eta=default.eta if request.eta is None else request.eta,
     )
 
 
@@ -344,7 +347,7 @@ def shape_of(request: Request) -> tuple[int, int, bool, Beginning]:
     assert request.guidance is not None
     assert request.width is not None
     assert request.height is not None
-    beginning = beginning_of(request.start, request.eta)
+    beginning = beginning_of(request.start, request.eta or 0.0)
     return request.width, request.height, request.guidance > 1, beginning
 
 

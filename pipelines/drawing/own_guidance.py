@@ -39,7 +39,14 @@ def guidance_of(values: Mapping[str, Any], find: Callable[[str], Path]) -> dict[
 
 
 def tell_guidance(family: Architecture) -> None:
-    """Say which guidance is taken for granted, where it is not the usual one."""
+    """Say which guidance is taken for granted, where it is not the usual one, and that there is
+    fresh noise."""
+    if family.own_eta:
+        _log.warning(
+            "pictures are drawn with fresh noise at every step (eta %g), as is the default of %s",
+            family.own_eta,
+            family.title,
+        )
     if family.own_guidance != _USUAL:
         _log.warning(
             "pictures are drawn at guidance %g, which is the default of %s; --guidance, or "

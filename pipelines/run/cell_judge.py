@@ -6,7 +6,6 @@ from difflib import get_close_matches
 from typing import Final, Protocol, cast
 
 from erasure.errors import ConfigError
-from eval.judges.canvas import open_canvas
 from eval.judges.imagenet import ImageNetJudge
 from eval.judges.judge import NOTHING, Judge, Judgement, rejecting_heads
 from eval.judges.judges import JUDGES, open_judge
@@ -55,21 +54,24 @@ class CellJudge:
     """Whether its head sees nothing that it knows; None for a judge that cannot say so."""
 
 
-def cell_judge(recipe: AsksJudge, plan: ConceptPlan, *, canvas: bool) -> CellJudge | None:
+def cell_judge(recipe: AsksJudge, plan: ConceptPlan, *, own: str | None) -> CellJudge | None:
     """Open the judge that the recipe names, on the CPU, as the device is for the training.
 
-    The canvas has its own, which is shipped and takes a moment. For other models none is at hand
+    An embedded model has its own, which is shipped and takes a moment. For others none is at hand
     unless it is named: their judges are packages and downloads of their own.
 
+    Args:
+        own: name of the judge that comes with the model; None where none does.
+
     Returns:
-        The judge; None where none is named and the model is not of the canvas.
+        The judge; None where none is named and none comes with the model.
 
     Raises:
         EvalError: there is no such judge, it is not installed, or the labels do not fit it.
         ConfigError: the judge cannot tell the concept.
     """
     if recipe.judge is None:
-        return _by_label(open_canvas(), plan) if canvas else None
+        return None if own is None else _by_label(cast(_Labelled, open_judge(own)), plan)
     if recipe.judge in _OF_NUDITY and plan.kind != "nudity":
         raise ConfigError(
             f"the judge {recipe.judge} tells nudity alone and not {plan.concept!r}; give one that "

@@ -11,13 +11,14 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.storage.files import atomic
 from eval.judges.canvas import Verdict, judge_canvas, load_canvas_classifier
 from eval.judges.judge import NOTHING
+from eval.judges.judges import open_judge
 from pipelines.configs.settings import DrawingConfig
 from pipelines.data.blank import require_content
 from pipelines.drawing.generation import Request, draw_all
 from pipelines.drawing.grid import Grid, draw_grid
 from pipelines.drawing.grid_layout import Pair, Row
 from pipelines.process.progress import Reporter
-from pipelines.run.models import is_canvas
+from pipelines.run.models import is_canvas, own_judge
 from prompts.concepts.phrases import mentions
 
 
@@ -78,7 +79,9 @@ def compare(
         for offset, seed in enumerate(seeds):
             n = index * len(seeds) + offset
             pairs.append(Pair(seed, drawn[0][n], drawn[1][n], captions[0][n], captions[1][n]))
-        marked = any(prompt == name or mentions(prompt, name) for name in erased)
+        # Names of classes may hold each other, as T-shirt and shirt do; a prompt is one of them.
+        whole = before.classes is not None
+        marked = any(prompt == name or (not whole and mentions(prompt, name)) for name in erased)
         rows.append(Row(prompt, marked, tuple(pairs)))
     return Comparison(
         draw_grid(rows, title=title),
@@ -91,9 +94,13 @@ def compare(
 
 
 def _captions(images: Sequence[Image.Image], checkpoint: Checkpoint) -> list[str]:
-    """What the canvas classifier sees, where the pictures are of the canvas."""
-    if not is_canvas(checkpoint):
+    """What the judge of an embedded model sees in its pictures; nothing for other models."""
+    own = own_judge(checkpoint)
+    if own is None:
         return [""] * len(images)
+    if not is_canvas(checkpoint):
+        judgements = open_judge(own)(images)
+        return [next(iter(one.guesses.values()))[0].label for one in judgements]
     verdicts = judge_canvas(images, load_canvas_classifier())
     return [_caption(verdict) for verdict in verdicts]
 

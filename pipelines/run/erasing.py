@@ -49,7 +49,7 @@ from pipelines.run.looking import until_unseen, write_curve
 from pipelines.run.masking import make_mask, mask_of_layers, named_mask, require_factors
 from pipelines.run.memory import enough_memory, of_drawing, of_saliency, of_training
 from pipelines.run.merging_loras import merged_base
-from pipelines.run.models import is_canvas, open_model, pick_device
+from pipelines.run.models import is_canvas, open_model, own_judge, pick_device
 from pipelines.run.run_folder import (
     LOOKS,
     LORA,
@@ -224,7 +224,7 @@ def run_erasure(
     parse_seeds(recipe.grid.seeds)
     plan = plan_of(recipe, checkpoint)
     # Before the drawing, so that a judge that is not there or knows no such thing is told at once.
-    judge = cell_judge(recipe, plan, canvas=is_canvas(checkpoint)) if team.first else None
+    judge = cell_judge(recipe, plan, own=own_judge(checkpoint)) if team.first else None
     data = Gatherer(
         checkpoint=checkpoint,
         plan=plan,

@@ -17,7 +17,7 @@ from erasure.checkpoints.writing.folder import folder_size
 from erasure.diffusion.schedule import Prediction
 from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.json_text import parsed
-from pipelines.early import DEMO, EMBEDDED, require_model_name
+from pipelines.early import DDPM_DEMO, DEMO, EMBEDDED, require_model_name
 from pipelines.process.heap import give_back_large_blocks
 from prompts.hub import announce_hub
 
@@ -25,8 +25,12 @@ log = logging.getLogger(__name__)
 
 _ASSETS: Final = Path(__file__).parents[1] / "assets"
 DEMO_FOLDER: Final = _ASSETS / DEMO
+DDPM_FOLDER: Final = _ASSETS / DDPM_DEMO
 CANVAS_NAME: Final = "diffusion-erasure-canvas"
 """`_name_or_path` in the model index of the embedded checkpoint and of all made from it."""
+CLOTHES_NAME: Final = "diffusion-erasure-clothes"
+"""The same of the embedded class-conditional checkpoint."""
+_OWN_JUDGES: Final = {CANVAS_NAME: "canvas", CLOTHES_NAME: "clothes"}
 PREDICTIONS: Final[Mapping[str, Prediction]] = {"epsilon": "epsilon", "v": "v_prediction"}
 """What a user calls what a model predicts -> what diffusers calls it."""
 _LARGE_MODEL: Final = 10**9
@@ -125,6 +129,12 @@ def _has_weights(folder: Path) -> bool:
 def is_canvas(checkpoint: Checkpoint) -> bool:
     """Whether it understands the prompts of the canvas: the embedded checkpoint and its edits."""
     return checkpoint.description.model_index.get("_name_or_path") == CANVAS_NAME
+
+
+def own_judge(checkpoint: Checkpoint) -> str | None:
+    """The judge that comes with the package and knows all that an embedded model draws; None for a
+    model that is neither embedded nor an edit of one."""
+    return _OWN_JUDGES.get(str(checkpoint.description.model_index.get("_name_or_path")))
 
 
 def is_canvas_folder(path: Path) -> bool:

