@@ -186,7 +186,9 @@ def test_noise_alone_says_nothing_to_a_model_that_predicts_noise(tmp_path: Path)
     assert description.scheduler["rescale_betas_zero_snr"] is True
 
 
-@pytest.mark.parametrize("family", ARCHITECTURES.values(), ids=ARCHITECTURES)
+@pytest.mark.parametrize(
+    "family", [one for one in ARCHITECTURES.values() if one.modelspec], ids=str
+)
 @pytest.mark.parametrize(
     "names", [("edm_mean", "edm_std"), ("edm_vpred.sigma_max",), ("edm_vpred.sigma_min", "v_pred")]
 )

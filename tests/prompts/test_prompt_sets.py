@@ -85,7 +85,8 @@ def only(loaded: PromptSet) -> list[PromptCase]:
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("imagenette", 100), ("canvas", 720), ("unlearncanvas", 5000)]
+    ("name", "count"),
+    [("imagenette", 100), ("canvas", 720), ("clothes", 500), ("unlearncanvas", 5000)],
 )
 def test_a_built_in_set_has_as_many_cases_as_its_line_says(name: str, count: int) -> None:
     loaded = load_suite(name)

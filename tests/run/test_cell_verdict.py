@@ -67,7 +67,7 @@ def compared(before: str, after: str) -> Comparison:
 def test_the_cells_that_ask_for_the_concept_are_counted(
     after: str, wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cell_judge, "open_canvas", Eye)
+    monkeypatch.setattr(cell_judge, "open_judge", lambda name: Eye())
     plan = plan_concept("church", family="canvas")
     judge = opened(EraseRecipe(concept="church"), own="canvas")
     verdict = judge_cells(compared("rrbb", after), plan, judge)
@@ -95,7 +95,7 @@ class Doubter(Eye):
 def test_cells_that_show_nothing_known_are_counted_as_destroyed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cell_judge, "open_canvas", Doubter)
+    monkeypatch.setattr(cell_judge, "open_judge", lambda name: Doubter())
     plan = plan_concept("church", family="canvas")
     judge = opened(EraseRecipe(concept="church"), own="canvas")
     verdict = judge_cells(compared("rrbb", "brrr"), plan, judge)
