@@ -35,6 +35,7 @@ from pipelines.commands import (
     verify,
 )
 from pipelines.commands.classifiers import classify
+from pipelines.commands.experiments import reproduce
 from pipelines.process.given_once import GivenOnce
 from pipelines.run.claims import claiming
 
@@ -72,6 +73,10 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
         "      --twin build/gold/no-church-2/model --out out/distance",
     ),
     "bench": (bench.bench, "erasure bench demo --only esd,uce --concepts church --out out/bench"),
+    "reproduce": (
+        reproduce.reproduce,
+        "erasure reproduce salun-imagenette --model demo --limit 12 --out out/salun",
+    ),
     "judge": (judge.judge, "erasure judge pictures/ --with nudenet --json"),
     "prompts": (prompts.prompts, "erasure prompts imagenette --limit 3"),
     "ui": (ui.ui, "erasure ui --runs out --models ~/models"),

@@ -11,6 +11,7 @@ AUDIT_RECIPE: Final = "pipelines.audit.settings:AuditRecipe"
 DISTANCE_RECIPE: Final = "pipelines.distances.settings:DistanceRecipe"
 TRAIN_RUN: Final = "pipelines.classifiers.run_settings:TrainRun"
 BENCH_RECIPE: Final = "pipelines.bench.settings:BenchRecipe"
+REPRODUCE_RECIPE: Final = "pipelines.reproducing.settings:ReproduceRecipe"
 EVALUATE_RECIPE: Final = "pipelines.evaluation.settings:EvaluateRecipe"
 
 READING: Final[Options] = {name: name for name in ("config", "vae", "prediction", "allow_pickle")}
@@ -118,6 +119,13 @@ BENCH: Final[Options] = {
     **{name: name for name in ("labels", "steps", "guidance", "size")},
     **_MODEL,
     "cache": "cache",
+}
+REPRODUCE: Final[Options] = {
+    **{name: name for name in ("only", "limit", "data", "prompts")},
+    "judge": "judges",
+    **{name: name for name in ("samples", "seed", "batch_size", "micro_batch", "cache")},
+    **_MODEL,
+    "drop_models": "drop_models",
 }
 
 

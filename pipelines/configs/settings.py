@@ -95,6 +95,8 @@ class DataConfig:
     """Further prompts that show the concept."""
     retain_prompts: tuple[str, ...] | None = None
     """Prompts to keep in place of the concept's known neighbours."""
+    words: Literal["unlearncanvas"] | None = None
+    """The benchmark whose words name the concept in the prompts; the model's own if none."""
     rows: str | None = None
     """A file of prompts with what becomes of each, as trainers of LECO read it: TOML or YAML. It
     takes the place of the prompts to forget, for the method leco."""

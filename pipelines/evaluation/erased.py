@@ -8,11 +8,11 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from pipelines.evaluation.settings import EvaluateRecipe
 from prompts.concepts.canvas_concepts import canvas_names
 from prompts.concepts.phrases import tidy
+from prompts.concepts.unlearncanvas_concepts import unlearncanvas_name
 from prompts.errors import PromptError
 from prompts.nearest import nearest
 from prompts.suites.case import PromptSet
 from prompts.suites.imagenette import CLASSES, find_label
-from prompts.suites.unlearncanvas import OBJECTS, STYLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,11 @@ def _imagenette(word: str) -> tuple[str, ...]:
 
 def _unlearncanvas(word: str) -> tuple[str, ...]:
     """Its labels are spelled as its files are: `Van_Gogh`, `Bears`."""
-    plain = tidy(word).replace(" ", "_").lower()
-    return (next((name for name in (*STYLES, *OBJECTS) if name.lower() == plain), tidy(word)),)
+    return (unlearncanvas_name(word),)
 
 
 _READERS: Final[Mapping[str, Callable[[str], tuple[str, ...]]]] = {
     "canvas": canvas_names,
     "imagenette": _imagenette,
+    "unlearncanvas": _unlearncanvas,
 }

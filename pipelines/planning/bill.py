@@ -87,6 +87,11 @@ class Planner:
         count = _Count(self, recipe)
         return Bill(tuple(count.stages()), count.disk(), tuple(count.notes()), self.apart)
 
+    def drawing(self, recipe: EraseRecipe, config: DrawingConfig, total: int, name: str) -> Stage:
+        """The stage that draws `total` pictures of the recipe's size by the whole pipeline."""
+        batch = min(config.batch_size, total)
+        return _Count(self, recipe)._drawing(name, config, batch, total, ())
+
 
 class _Count:
     """The numbers of one recipe."""

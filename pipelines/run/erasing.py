@@ -62,7 +62,7 @@ from pipelines.run.run_folder import (
     may_write,
 )
 from pipelines.run.run_result import write_history, write_result
-from prompts.concepts.concepts import plan_concept
+from prompts.concepts.concepts import Family, plan_concept
 from prompts.concepts.phrases import mentions
 from prompts.concepts.plan import ConceptPlan
 from prompts.concepts.together import together
@@ -158,7 +158,7 @@ def cache_of(recipe: EraseRecipe) -> TensorCache:
 
 def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint) -> ConceptPlan:
     """The prompts of the recipe's concept; ConfigError where the model would not read one whole."""
-    family: Literal["canvas", "general"] = "canvas" if is_canvas(checkpoint) else "general"
+    family: Family = recipe.data.words or ("canvas" if is_canvas(checkpoint) else "general")
     extra = recipe.data.forget_prompts
     plan = together(
         [

@@ -1,7 +1,7 @@
 """From a concept's name to the prompts that erase it."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal
 
 from prompts.concepts.canvas_concepts import plan_canvas
 from prompts.concepts.general_concepts import plan_general
@@ -9,15 +9,24 @@ from prompts.concepts.label_concepts import plan_label
 from prompts.concepts.phrases import mentions, tidy
 from prompts.concepts.plan import ConceptPlan
 from prompts.concepts.syntax import require_plain
+from prompts.concepts.unlearncanvas_concepts import plan_unlearncanvas
 from prompts.errors import PromptError
 
-__all__ = ["ConceptPlan", "plan_concept"]
+__all__ = ["ConceptPlan", "Family", "plan_concept"]
+
+Family = Literal["canvas", "general", "unlearncanvas"]
+"""Whose words a concept is put into."""
+_PLANS: Final[Mapping[Family, Callable[..., ConceptPlan]]] = {
+    "canvas": plan_canvas,
+    "general": plan_general,
+    "unlearncanvas": plan_unlearncanvas,
+}
 
 
 def plan_concept(
     concept: str,
     *,
-    family: Literal["canvas", "general"],
+    family: Family,
     labels: Sequence[str] = (),
     instead: str | None = None,
     prompts: Sequence[str] | None = None,
@@ -29,10 +38,8 @@ def plan_concept(
         concept: any word or phrase the model knows, in any case. On the canvas an object, a
             style, or `weapon`; in general an ImageNette class, `nudity`, a style
             (`Van Gogh style`, `in the style of Van Gogh`), or any other thing.
-        family: `canvas` for the embedded checkpoint and others trained on its prompts, `general`
-            for all others.
-        labels: names of all classes of a model that is told one by number, in the order of their
-            numbers; the concept and all prompts are of them then, and `family` is not asked.
+    family: Family,
+    labels: Sequence[str] = (),
         instead: what stands in for the concept. None for the default: on the canvas and for
             ImageNette the next name, for nudity the paper's clothed person, for a style the same
             subject without it, else `an object`. `next` and `any` (uniformly any other name, for
@@ -65,8 +72,7 @@ def plan_concept(
         )
     require_plain(named, "the concept")
     require_plain(instead or "", "instead")
-    plan = plan_canvas if family == "canvas" else plan_general
-    made = plan(
+    made = _PLANS[family](
         named,
         instead=instead,
         extra=tuple(map(tidy, prompts or ())),

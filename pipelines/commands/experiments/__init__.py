@@ -1,0 +1,1 @@
+"""Commands that run a whole experiment of many erasures."""

@@ -1,0 +1,200 @@
+"""One reproduction from start to end: each cell is erased, drawn and judged as by the commands."""
+
+import shutil
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from erasure.errors import CheckpointError
+from erasure.storage.disk import disk_errors, require_space
+from erasure.storage.files import atomic
+from eval.errors import EvalError
+from eval.judges.judge import Judge
+from pipelines.configs.recipe import dump_toml
+from pipelines.configs.recipe_files import load_toml
+from pipelines.evaluation.opening import open_judges
+from pipelines.evaluation.outcome.results import Results
+from pipelines.evaluation.outcome.results_file import FILE_NAME as RESULTS
+from pipelines.evaluation.outcome.results_file import read_results
+from pipelines.evaluation.run import run_evaluation
+from pipelines.evaluation.settings import EvaluateRecipe, evaluation_text
+from pipelines.process.progress import Reporter
+from pipelines.reproducing.cells import ERASED, JUDGED, Cell, Setup, set_up
+from pipelines.reproducing.changed import changes, settings_of
+from pipelines.reproducing.cost import Cost, estimate, lines_of
+from pipelines.reproducing.figures import figures_of
+from pipelines.reproducing.materials import require_pictures, write_pictures, write_prompts
+from pipelines.reproducing.result import Reproduction, write_result
+from pipelines.reproducing.settings import ReproduceRecipe
+from pipelines.run.erasing import run_erasure
+from pipelines.run.memory import Less, enough_memory, halved
+from pipelines.run.model_facts import tell_model
+from pipelines.run.models import open_model, pick_device
+from pipelines.run.run_folder import MODEL, RECORD
+
+RECIPE: Final = "reproduction.toml"
+_HEADER: Final = (
+    "A reproduction by diffusion-erasure.\n"
+    "Paths stand here as they were given; leave this file out of what you publish."
+)
+_FREE: Final = ("micro_batch", "drop_models", "device", "cache")
+"""Settings that may be other ones when a reproduction goes on."""
+_PACKAGES: Final = ("torch", "diffusers", "transformers", "diffusion-erasure")
+
+
+def reproduce(
+    recipe: ReproduceRecipe, out: Path, *, reporter: Reporter, dry: bool = False
+) -> Reproduction | Cost:
+    """Run an experiment; what is in `out` already, of the same recipe and model, is not made again.
+
+    Args:
+        dry: say what it would take, and stop; nothing is written.
+
+    Raises:
+        ErasureError: a model, a setting, the pictures or the disk.
+        EvalError: a judge that cannot be had.
+        PromptError: the prompts cannot be read.
+    """
+    checkpoint = open_model(
+        recipe.model,
+        config=recipe.config,
+        vae=recipe.vae,
+        allow_pickle=recipe.allow_pickle,
+        prediction=recipe.prediction,
+    )
+    setup = set_up(recipe, checkpoint, out)
+    require_pictures(setup)
+    cells = tuple(setup.cells())
+    if dry:
+        return estimate(setup, cells)
+    tell_model(checkpoint)
+    _require_same(setup)
+    judges = _judges(cells[0].evaluate, setup)
+    left = [cell for cell in cells if _finished(setup, cell) is None]
+    if left:
+        cost = estimate(setup, left)
+        reporter.tell(lines_of(cost))
+        require_space(out / "cells", cost.disk)
+    _begin(setup)
+    results = {}
+    for number, cell in enumerate(cells):
+        reporter.tell([f"{cell.name}: {number + 1} of {len(cells)} models"])
+        results[cell.name] = _cell(setup, cell, reporter)
+    result = Reproduction(
+        experiment=setup.protocol.name,
+        title=setup.protocol.title,
+        model={
+            "name": checkpoint.name,
+            "kind": checkpoint.architecture.key,
+            "hash": checkpoint.network_hash(),
+            "wanted": setup.protocol.model.value,
+        },
+        stands_in=setup.stands_in,
+        figures=figures_of(setup, results),
+        changed=changes(setup, tuple(judges)),
+        not_made=setup.protocol.not_made,
+        differs=setup.protocol.differs,
+        settings=settings_of(setup, cells[1]),
+        judges={name: dict(judge.protocol) for name, judge in judges.items()},
+        seed=recipe.seed,
+        cells=tuple(cell.name for cell in cells),
+        versions={name: version(name) for name in _PACKAGES},
+    )
+    write_result(result, out)
+    return result
+
+
+def _judges(recipe: EvaluateRecipe, setup: Setup) -> Mapping[str, Judge]:
+    """Open them before anything is computed; EvalError names what may stand in."""
+    try:
+        return open_judges(recipe, torch.device("cpu"))
+    except EvalError as err:
+        judging = setup.protocol.judging
+        others = " or ".join(f"--judge {name}" for name in judging.substitutes)
+        if setup.recipe.judges or not others:
+            raise
+        raise EvalError(
+            f"{setup.protocol.name} wants {judging.wanted}, and it cannot be had ({err}); give "
+            f"{others} to let another stand in, which the result then says"
+        ) from err
+
+
+def _cell(setup: Setup, cell: Cell, reporter: Reporter) -> Results:
+    """The results of a cell, made or read."""
+    folder = setup.folder / cell.name
+    results = _finished(setup, cell)
+    if results is None:
+        if cell.erase is not None and cell.task is not None:
+            erased = folder / ERASED
+            if not (erased / RECORD).exists():
+                write_pictures(setup, cell.task)
+                run_erasure(cell.erase, setup.checkpoint, erased, resume=True, reporter=reporter)
+        less = Less(halved("batch_size", cell.evaluate.batch_size))
+        with enough_memory("drawing", less, pick_device(cell.evaluate.device)):
+            results = run_evaluation(cell.evaluate, folder / JUDGED, force=False, reporter=reporter)
+        assert results is not None  # a single process
+    model = folder / ERASED / MODEL
+    if setup.recipe.drop_models and model.exists():
+        with disk_errors(model):
+            shutil.rmtree(model)
+    return results
+
+
+def _finished(setup: Setup, cell: Cell) -> Results | None:
+    """The results that are there already by the cell's own recipe; None where there are none."""
+    folder = setup.folder / cell.name / JUDGED
+    recipe = folder / "recipe.toml"
+    if not ((folder / RESULTS).is_file() and recipe.is_file()):
+        return None
+    if load_toml(recipe) != tomllib.loads(evaluation_text(cell.evaluate)):
+        return None
+    return read_results(folder)
+
+
+def _fixed(setup: Setup) -> dict[str, Any]:
+    """What must be equal for a reproduction to go on."""
+    return {
+        **tomllib.loads(dump_toml(setup.recipe, _HEADER, without=_FREE)),
+        "model_hash": setup.checkpoint.network_hash(),
+    }
+
+
+def _require_same(setup: Setup) -> None:
+    """Raise CheckpointError where `out` holds anything but this reproduction."""
+    out, file = setup.out, setup.out / RECIPE
+    if out.exists() and not out.is_dir():
+        raise CheckpointError(f"{out} is a file; give the path of a folder for --out")
+    if not out.exists() or all(path.suffix == ".part" for path in out.iterdir()):
+        return
+    if not file.is_file():
+        raise CheckpointError(f"{out} is not empty and holds no reproduction; give another --out")
+    there, ours = load_toml(file), _fixed(setup)
+    if there.get("experiment") != ours["experiment"]:
+        raise CheckpointError(
+            f"{out} holds a reproduction of {str(there.get('experiment'))[:80]!r} and not of "
+            f"{ours['experiment']!r}; give another --out"
+        )
+    other = [key for key in sorted({*there, *ours}) if there.get(key) != ours.get(key)]
+    if other:
+        raise CheckpointError(
+            f"{out} was begun with another {_listed(other)}; give what {file} names, or another "
+            "--out"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(name.replace("_", " ") for name in names)
+
+
+def _begin(setup: Setup) -> None:
+    """Write what says whose folder it is, and the prompts."""
+    if not (setup.out / RECIPE).is_file():
+        text = dump_toml(setup.recipe, _HEADER, without=_FREE)
+        with atomic(setup.out / RECIPE) as part:
+            line = f'model_hash = "{setup.checkpoint.network_hash()}"\n'
+            part.write_text(text + line, encoding="utf-8")
+    write_prompts(setup)
