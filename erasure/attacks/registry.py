@@ -45,8 +45,15 @@ ATTACKS: Final[dict[str, type[Attack]]] = {
 def attack_kind(name: str) -> type[Attack]:
     """The class of an attack's name.
 
+    Args:
+        name: key into `ATTACKS`.
+
     Raises:
         ConfigError: no attack has such a name; the nearest is named.
+
+    Examples:
+        >>> attack_kind("seeds").name
+        'seeds'
     """
     return looked_up("attack", name, ATTACKS)
 
@@ -54,7 +61,15 @@ def attack_kind(name: str) -> type[Attack]:
 def make_attack(name: str, **settings: Any) -> Attack:  # noqa: ANN401
     """The attack of a name, with these of its settings instead of its defaults.
 
+    Args:
+        name: key into `ATTACKS`.
+        settings: fields of its class.
+
     Raises:
         ConfigError: no attack or setting has such a name, or a value is outside its range.
+
+    Examples:
+        >>> make_attack("seeds", draws=9).draws
+        9
     """
     return made_with(attack_kind(name), name, settings)

@@ -48,6 +48,7 @@ def unlearn(
         retain: loader of the other training data.
         method: one of `erasure.classifiers.METHODS`, with its settings.
         mask: the weights that may move; None for all trainable ones, or for the method's own mask.
+        seed: of all that is drawn at random.
         classes: outputs of the model; found out if not given.
         training: how the model was trained, for the methods that need it.
         build: makes an untrained model of this kind; for `fresh_model`.
@@ -63,6 +64,13 @@ def unlearn(
         ConfigError: the data, the settings or the mask make no task; the message says what to give.
         MaskError: the mask belongs to another model.
         TrainingError: the loss is not finite, or a weight moved that must not.
+
+    Examples:
+        >>> data = TensorDataset(torch.randn(12, 4), torch.arange(12) % 3)
+        >>> forget, retain = (Batches(part, batch_size=4) for part in random_split(data, [4, 8]))
+        >>> result = unlearn(torch.nn.Linear(4, 3), forget, retain, make_method("ft", epochs=1))
+        >>> result.model.weight.shape
+        torch.Size([3, 4])
     """
     task = _task(copy.deepcopy(model), Batches.of(forget), Batches.of(retain), classes)
     if batchnorm not in BATCHNORM_POLICIES:

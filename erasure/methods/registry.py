@@ -38,8 +38,15 @@ METHODS: Final[dict[str, type[Method]]] = {
 def method_kind(name: str) -> type[Method]:
     """The class of a method's name.
 
+    Args:
+        name: key into `METHODS`.
+
     Raises:
         ConfigError: no method has such a name; the nearest is named.
+
+    Examples:
+        >>> method_kind("uce").title
+        'rewrite cross-attention in closed form; seconds, no pictures'
     """
     return looked_up("method", name, METHODS)
 

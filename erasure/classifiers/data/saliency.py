@@ -20,11 +20,21 @@ def classifier_saliency(model: nn.Module, forget: Loader | Batches) -> dict[str,
     (largest), `inverse_mask` (smallest), or `random_mask` (only the shapes are read). The model
     keeps its weights and modes; its gradients are cleared.
 
+    Args:
+        model: a classifier.
+        forget: loader of (inputs, label).
+
     Raises:
         TrainingError: the loss is not finite.
 
     Source: arXiv:2310.12508, weight saliency map. Each sample counts alike here; the released code
         adds up means over batches, so that the samples of a small last batch count more.
+
+    Examples:
+        >>> data = TensorDataset(torch.randn(12, 4), torch.arange(12) % 3)
+        >>> scores = classifier_saliency(torch.nn.Linear(4, 3), Batches(data))
+        >>> scores["weight"].shape
+        torch.Size([3, 4])
     """
     for _ in accumulate_forget_gradients(model, forget):
         pass

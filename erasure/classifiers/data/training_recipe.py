@@ -46,12 +46,21 @@ def train_classifier(
     The model, the data, the recipe and the seed decide the result, to the bit on a CPU.
 
     Args:
+        model: a classifier with the weights to start from.
         data: cut by `recipe.batch_size`; sent to the model's device unless it names one.
+        recipe: how long, how fast and with which optimiser.
+        seed: of the order of the samples.
         state: file that keeps the last whole epoch; where it exists, the run continues from it,
             and first yields the steps that it holds.
 
     Raises:
         TrainingError: the loss is not finite, or `state` belongs to another run.
+
+    Examples:
+        >>> data = Batches(TensorDataset(torch.randn(12, 4), torch.arange(12) % 3))
+        >>> recipe = TrainingRecipe(epochs=2, batch_size=4)
+        >>> len(list(train_classifier(torch.nn.Linear(4, 3), data, recipe, seed=0)))
+        6
     """
     progress = None
     if state is not None:

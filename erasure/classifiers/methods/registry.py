@@ -39,7 +39,15 @@ METHODS: Final[dict[str, type[Method]]] = {
 def make_method(name: str, **settings: Any) -> Method:  # noqa: ANN401
     """The method of a name, with these of its settings instead of its defaults.
 
+    Args:
+        name: key into `METHODS`.
+        settings: fields of its class.
+
     Raises:
         ConfigError: no method or setting has such a name, or a value is outside its range.
+
+    Examples:
+        >>> make_method("ft", epochs=2).epochs
+        2
     """
     return made_with(looked_up("method", name, METHODS), name, settings)

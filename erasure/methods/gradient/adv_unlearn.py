@@ -52,6 +52,10 @@ class AdvUnlearn(ByRollout):
         by a switch alone; here by the scope `layers`, as the paper describes it. There, forget and
         retain samples share their time; here each has its own. SD XL has two text encoders, of
         which one run trains one.
+
+    Examples:
+        >>> AdvUnlearn(steps=100, attack_steps=10, retain_weight=0.3).steps
+        100
     """
 
     name: ClassVar[str] = "adv-unlearn"

@@ -69,6 +69,12 @@ class Ant(ByRollout):
         prompt, of the largest gradients of this loss); `erasure mask --saliency-loss own` makes
         one and `erasure mask --intersect` joins them. Its optimiser moves the weights while the
         maps are taken, here it does not.
+
+    Examples:
+        >>> prompts = PromptLists(["a church"])
+        >>> data = encode_concept(checkpoint, None, {"a church": [""]}, prompts=prompts)
+        >>> mask = find_mask(checkpoint, data, "all", scope="xattn")
+        >>> edit = erase(checkpoint, data, mask, Ant(steps=1, rollout_steps=4, keep_steps=2))
     """
 
     name: ClassVar[str] = "ant"

@@ -33,6 +33,10 @@ class ConceptAblation(ByGradient):
         times 8). For nudity it trains `--scope attn` for 400 steps at 3.2e-5 with a prior of 1. It
         differs in two points: the release's random rescaling of pictures is left out, and prompts
         are the plan's, not 200 of a language model.
+
+    Examples:
+        >>> sorted(ConceptAblation(steps=100, prior=0.5).needs)
+        ['anchors']
     """
 
     name: ClassVar[str] = "concept-ablation"

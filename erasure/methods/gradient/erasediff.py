@@ -61,6 +61,9 @@ class EraseDiff(ByGradient):
         lambda is 1 throughout: the code of the computed one reads an argument that is never
         defined. Its inner loop restores the weights and not the optimiser's moments. eta is not
         given there; the default is our choice.
+
+    Examples:
+        >>> edit = erase(checkpoint, data, mask, EraseDiff(steps=2))
     """
 
     name: ClassVar[str] = "erasediff"

@@ -42,6 +42,12 @@ class Leco(ByRollout):
         themselves move, so the rate is that of ESD. Rollouts take from 0 steps on, there from 1;
         the time that is told with the latents is exactly theirs, which it is not in sd-scripts,
         where gradients also run through the rollout.
+
+    Examples:
+        >>> prompts = PromptLists(["a church"])
+        >>> data = encode_concept(checkpoint, None, {"a church": [""]}, prompts=prompts)
+        >>> mask = find_mask(checkpoint, data, "all", scope="xattn")
+        >>> edit = erase(checkpoint, data, mask, Leco(steps=1, rollout_steps=3, action="swap"))
     """
 
     name: ClassVar[str] = "leco"

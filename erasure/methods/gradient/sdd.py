@@ -33,6 +33,12 @@ class Sdd(ByRollout):
         steps and the batch of one are the same for all its tasks. It differs from the release in
         the time that is told with the latents, which here is exactly theirs and there is drawn
         near it.
+
+    Examples:
+        >>> prompts = PromptLists(["a church"])
+        >>> data = encode_concept(checkpoint, None, {"a church": [""]}, prompts=prompts)
+        >>> mask = find_mask(checkpoint, data, "all", scope="xattn")
+        >>> edit = erase(checkpoint, data, mask, Sdd(steps=1, rollout_steps=3))
     """
 
     name: ClassVar[str] = "sdd"
