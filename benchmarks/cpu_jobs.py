@@ -74,7 +74,7 @@ def mask(chosen: argparse.Namespace) -> Measured:
     del network  # as when `erasure.diffusion.measuring.measure_saliency` returns
     chosen_mask = salient_mask(scores, chosen.density)
     seconds = passes + clock() - begun
-    held["after the weights are gone: mask"] = _bytes(chosen_mask.entries.values())
+    held["after the weights are gone: mask"] = chosen_mask.bits.nbytes
     note = f"{PICTURES} pictures, {chosen_mask.selected:,} of {total:,}"
     return Measured(seconds, peak_bytes(), note, held)
 
@@ -119,7 +119,7 @@ def _rank(chosen: argparse.Namespace, densities: Iterable[float]) -> Measured:
     seconds = clock() - begun
     held = {
         "scores, fp32": _bytes(scores.values()),
-        "masks": sum(_bytes(one.values()) for one in masks),
+        "masks": sum(one.nbytes for one in masks),
     }
     weights = sum(score.numel() for score in scores.values())
     note = f"{weights:,} weights at {', '.join(map(str, densities))}"
@@ -157,7 +157,7 @@ def step(chosen: argparse.Namespace) -> Measured:
         ),
         "selected gradients, fp32": _bytes(vector.grad for vector in vectors),
         "their positions": _bytes(Positions.of(m, CPU).places for m in selected.values()),
-        "the mask": _bytes(selected.values()),
+        "the mask": selected.nbytes,
         "activations of a pass": saved_bytes(
             lambda: _one_loss(
                 InPrecision(ARCHITECTURES[shape.family].denoiser(network), "bf16-weights"),

@@ -92,7 +92,7 @@ def _in_bf16(denoise: Denoiser, where: torch.device) -> Denoiser:
 
 def _find_mask(
     chosen: argparse.Namespace, shape: Shape, data: ConceptData
-) -> tuple[dict[str, Tensor], int]:
+) -> tuple[Mapping[str, Tensor], int]:
     """The mask, on the CPU, and the peak; weights and sums in fp32, passes in bf16."""
     where = torch.device(chosen.device)
     network = random_unet(shape, torch.float32, where).requires_grad_(True)
@@ -103,7 +103,7 @@ def _find_mask(
         pass
     scores = saliency_scores(network, dict(network.named_parameters()))
     del network, denoise, passes
-    mask = {name: m.cpu() for name, m in salient_mask(scores, chosen.density).entries.items()}
+    mask = salient_mask(scores, chosen.density).entries
     peak = _used(where)
     del scores
     _release(where)

@@ -30,6 +30,7 @@ from erasure.checkpoints.reading.vocabulary import byte_letters
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.latents import ConceptData, LatentSet
 from erasure.diffusion.schedule import NoiseSchedule
+from erasure.masks.packed import PackedBits
 
 Scale = Literal["tiny", "half", "full"]
 TOKENS = 77
@@ -162,13 +163,13 @@ def weights_of(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
 
 
-def random_mask(network: nn.Module, density: float, seed: int = 0) -> dict[str, Tensor]:
-    """Each weight is free to move with this probability; bool, on the CPU."""
+def random_mask(network: nn.Module, density: float, seed: int = 0) -> PackedBits:
+    """Each weight is free to move with this probability; a bit a weight, on the CPU."""
     draw = torch.Generator().manual_seed(seed)
-    return {
-        name: torch.empty(weight.shape, dtype=torch.bool).bernoulli_(density, generator=draw)
+    return PackedBits.of(
+        (name, torch.empty(weight.shape, dtype=torch.bool).bernoulli_(density, generator=draw))
         for name, weight in network.named_parameters()
-    }
+    )
 
 
 def write_unet(shape: Shape, path: Path) -> None:

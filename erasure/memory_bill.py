@@ -79,6 +79,11 @@ class Chosen:
     largest_selected: int
     """Most selected weights of one parameter."""
 
+    @property
+    def mask(self) -> "Held":
+        """The mask: a bit a weight that it covers, in main memory."""
+        return Held("mask", -(-self.covered // 8), main=True)
+
 
 def chosen_weights(network: Mapping[str, Tensor], selected: Mapping[str, int]) -> Chosen:
     """Count what a mask chooses.
@@ -122,8 +127,8 @@ def mask_stages(
             Held("one full gradient", 4 * chosen.largest),
         ),
     )
-    mask = Held("mask", chosen.covered, main=offload)
-    return gradients, Stage("rank the weights", (replace(summed, what="scores, fp32"), mask))
+    ranked = (replace(summed, what="scores, fp32"), chosen.mask)
+    return gradients, Stage("rank the weights", ranked)
 
 
 def training_stages(
@@ -134,7 +139,6 @@ def training_stages(
     samples: int,
     frozen: bool = False,
     checkpointing: bool = False,
-    mask_in_main: bool = True,
 ) -> tuple[Stage, ...]:
     """The steps, and for `bf16-weights` their end, when the network is widened again.
 
@@ -143,7 +147,6 @@ def training_stages(
         settings: precision, optimizer and moments are read.
         samples: in one pass with a gradient.
         frozen: whether the base's values of the selected weights are kept.
-        mask_in_main: False where the mask was measured on the device and still lies there.
     """
     each = 2 if settings.precision == "bf16-weights" else 4
     selected = (
@@ -152,7 +155,7 @@ def training_stages(
         Held("gradients of the selected, fp32", 4 * chosen.selected),
         Held("their positions", chosen.positions),
         Held("base values of the selected", 4 * chosen.selected if frozen else 0),
-        Held("mask", chosen.covered, main=mask_in_main),
+        chosen.mask,
     )
     kind = "bf16" if each == 2 else "fp32"
     steps = Stage(
@@ -188,7 +191,7 @@ def merging_stage(chosen: Chosen, stored: int) -> Stage:
         Held("trained weights, fp32", 4 * chosen.weights, main=True),
         Held("base, as stored", stored, main=True),
         Held("merged, as stored", stored, main=True),
-        Held("mask", chosen.covered, main=True),
+        chosen.mask,
         Held("copies of one parameter", 5 * 4 * chosen.largest, main=True),
     )
     return Stage("check and merge", held)

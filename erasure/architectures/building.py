@@ -5,34 +5,47 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
 
 from erasure.architectures.architecture import Codec, PromptEncoder
+from erasure.architectures.loading import on_device
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.schedule import Schedule
 
-
-def build_network(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """Build the main component on CPU in evaluation mode, its weights copied, so that training
-    leaves the checkpoint as it is."""
-    return checkpoint.architecture.build_network(checkpoint, dtype)
+CPU: Final = torch.device("cpu")
 
 
-def build_codec(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> Codec:
-    """Build what turns pictures into latents and back, on CPU."""
-    return checkpoint.architecture.build_codec(checkpoint, dtype)
+def build_network(
+    checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: torch.device = CPU
+) -> nn.Module:
+    """Build the main component in evaluation mode, its weights copied one after the other to the
+    device, so that training leaves the checkpoint as it is."""
+    made = checkpoint.architecture.build_network(on_device(checkpoint, device), dtype)
+    return made if device == CPU else made.to(device)
 
 
-def build_text_encoder(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> PromptEncoder:
-    """Build the text encoders on CPU, with their tokenizers.
+def build_codec(
+    checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: torch.device = CPU
+) -> Codec:
+    """Build what turns pictures into latents and back, on the device."""
+    made = checkpoint.architecture.build_codec(on_device(checkpoint, device), dtype)
+    return made if device == CPU else made.to(device)
+
+
+def build_text_encoder(
+    checkpoint: Checkpoint, dtype: torch.dtype = torch.float32, device: torch.device = CPU
+) -> PromptEncoder:
+    """Build the text encoders, their weights read one after the other to the device, with their
+    tokenizers.
 
     Raises:
         CheckpointError: there is no vocabulary, or it cannot be read.
     """
-    return checkpoint.architecture.build_text_encoder(checkpoint, dtype)
+    made = checkpoint.architecture.build_text_encoder(on_device(checkpoint, device), dtype)
+    return made if device == CPU else made.to(device)
 
 
 def build_tokenizers(checkpoint: Checkpoint) -> Sequence[Any]:
@@ -75,9 +88,9 @@ def build_parts(
     """Build all that draws, around a network and text encoders that are there, or of the
     checkpoint's weights."""
     return DrawingParts(
-        build_network(checkpoint, dtype).to(device) if network is None else network,
-        build_codec(checkpoint, dtype).to(device),
-        build_text_encoder(checkpoint, dtype).to(device) if text is None else text,
+        build_network(checkpoint, dtype, device) if network is None else network,
+        build_codec(checkpoint, dtype, device),
+        build_text_encoder(checkpoint, dtype, device) if text is None else text,
     )
 
 

@@ -1,12 +1,47 @@
 """Fill networks of diffusers and transformers with a checkpoint's weights."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from erasure.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from erasure.checkpoints.checkpoint import Checkpoint
+
+
+class OnDevice(Mapping[str, Tensor]):
+    """Weights that go to a device one after the other, each when it is asked for.
+
+    A network of them is built without a copy of the whole in main memory, where the weights are
+    mapped to their files.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], device: torch.device) -> None:
+        self._weights, self._device = weights, device
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._weights[name].to(self._device)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._weights
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+def on_device(checkpoint: "Checkpoint", device: torch.device) -> "Checkpoint":
+    """The checkpoint with weights that go to a device when they are asked for."""
+    if device.type == "cpu":
+        return checkpoint
+    moved = {name: OnDevice(part, device) for name, part in checkpoint.components.items()}
+    return replace(checkpoint, components=moved)
 
 
 def loaded(

@@ -46,6 +46,22 @@ def count_moved(base: Mapping[str, Tensor], merged: Mapping[str, Tensor]) -> int
     return sum(_count_differing(base[name], merged[name]) for name in base)
 
 
+def count_rounded_away(base: Tensor, trained: Tensor, merged: Tensor, selected: Tensor) -> int:
+    """How many selected weights moved, and are stored as they were before, as their type has no
+    number nearer to where they went.
+
+    Args:
+        base: the weight in its stored type.
+        trained: its new values, in float32 or wider.
+        merged: what is stored of them, in the type of `base`.
+        selected: bool, of their shape.
+    """
+    if base.element_size() >= trained.element_size():
+        return 0
+    went = trained.detach().to(base.device) != base.to(trained.dtype)
+    return int(torch.count_nonzero(went & (merged == base) & selected.to(base.device)))
+
+
 def _count_differing(one: Tensor, other: Tensor) -> int:
     if one is other:
         return 0

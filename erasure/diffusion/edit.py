@@ -11,7 +11,7 @@ from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.edit_record import EditRecord
-from erasure.checkpoints.merge import count_moved, merge_selected
+from erasure.checkpoints.merge import count_moved, count_rounded_away, merge_selected
 from erasure.checkpoints.provenance import Provenance
 from erasure.component_names import FIRST_MAIN
 from erasure.diffusion.denoiser import TOKENS
@@ -94,6 +94,7 @@ def find_mask(
     device: torch.device | None = None,
     team: Team = ALONE,
     on_pass: Callable[[Pass], None] = lambda _: None,
+    scratch: Path | None = None,
 ) -> SaliencyMask:
     """Choose the weights that may move.
 
@@ -110,8 +111,11 @@ def find_mask(
         device: where to measure; CPU if none.
         team: shares the samples; all are given the same and get the same mask.
         on_pass: told of progress.
+        scratch: folder for sums that `config` puts into a file; the system's folder for temporary
+            files if none.
 
     Raises:
+        DiskError: that folder has no room.
         ConfigError: an unknown kind, component or scope, a density out of range.
 
     Examples:
@@ -128,6 +132,7 @@ def find_mask(
         team=team,
         on_pass=on_pass,
         component=component,
+        scratch=scratch,
     )
     if kind not in MASK_KINDS:
         raise ConfigError(f"mask is {kind!r}; give {', '.join(MASK_KINDS)} or a mask file")
@@ -391,26 +396,29 @@ def _finish(
     record: Mapping[str, Any],
     history: list[Step],
 ) -> Edit:
-    """Put the new values into the base, and prove that no other weight moved."""
+    """Put the new values into the base, tensor by tensor, and prove that no other weight moved."""
     checkpoint, mask, outcome = task.checkpoint, task.mask, task.outcome
     base = checkpoint.components[task.component]
     strays: list[str] = []
-    after = dict(base)
-    for (
-        name,
-        weight,
-    ) in base.items():  # rounded all at once they would be a model more
-        if name in outcome.values:
-            before = rounded({name: weight}, outcome.precision)
-            after[name] = outcome.values[name]
-            strays += moved_outside(before, {name: after[name].float()}, mask.entries)
-    merged = merge_selected(base, after, mask.entries)
+    merged, lost = dict(base), 0
+    for name, weight in base.items():
+        value = outcome.value_of(name)
+        if value is None:
+            continue
+        chosen = {name: mask.entries[name]} if name in mask.entries else {}
+        before = rounded({name: weight}, outcome.precision)
+        strays += moved_outside(before, {name: value.float()}, chosen)
+        merged |= merge_selected({name: weight}, {name: value}, chosen)
+        if chosen:
+            lost += count_rounded_away(weight, value, merged[name], chosen[name])
     strays += moved_outside(base, merged, mask.entries)
     if strays:
         raise TrainingError(
             f"unselected weights moved in {len(strays)} tensors, {strays[0]} first; this is a "
             "fault of this program, so the result is not written; please report it"
         )
+    if lost:
+        outcome.facts["rounded_away"] = lost
     made = EditRecord(
         base=checkpoint.name,
         base_hash=checkpoint.hash_of(task.component),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from erasure.architectures.architecture import Codec
 from erasure.architectures.building import build_codec, build_text_encoder, own_size
+from erasure.architectures.text.apart import encode_apart, text_names, without_networks
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import encoder_of
 from erasure.diffusion.denoiser import TOKENS, Condition, join
@@ -262,7 +263,7 @@ def _encode_pictures(
         model.append(dict(checkpoint.description.components[main]))
 
     def encode(pixels: Tensor) -> dict[str, Tensor]:
-        mean, std = _in_passes(build_codec(checkpoint).to(device), pixels)
+        mean, std = _in_passes(build_codec(checkpoint, device=device), pixels)
         return {"mean": mean, "std": std}
 
     results = []
@@ -310,8 +311,12 @@ def _encode_prompts(
 
     @torch.no_grad()
     def make() -> dict[str, Tensor]:
-        encoder = build_text_encoder(checkpoint).to(device)
-        encoded = encoder(texts)
+        if len(text_names(checkpoint)) > 1:
+            encoder = without_networks(checkpoint)
+            encoded = encode_apart(checkpoint, encoder, texts, device=device)
+        else:
+            encoder = build_text_encoder(checkpoint, device=device)
+            encoded = encoder(texts)
         first, others = encoded[torch.tensor([0])], encoded[torch.arange(1, len(texts))]
         encoded = join([encoder.unguided(first), others])
         stored = {_stored(name): value for name, value in encoded.tensors.items()}

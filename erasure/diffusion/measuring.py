@@ -3,34 +3,35 @@ concepts."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from erasure.architectures.building import schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.batches import BatchSource
+from erasure.diffusion.denoiser import Denoiser
+from erasure.diffusion.gradient_sums import GradientSums, SumsIn, in_groups
 from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.offload import OffloadedGradients
-from erasure.diffusion.precision import InPrecision
+from erasure.diffusion.precision import InPrecision, attention_of
 from erasure.diffusion.saliency import (
     Pass,
     SaliencyConfig,
     accumulate_gradients,
     merged_scores,
-    saliency_scores,
 )
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, TrainingError, Way
 from erasure.masks.masks import SaliencyMask, all_mask
 from erasure.methods.protocol import Method
-from erasure.moving.component import data_for, moving_of
+from erasure.moving.component import Moving, data_for, moving_of
 from erasure.seeds import derived_seed
 from erasure.storage.mapped import let_go
 from erasure.team import ALONE, Team, share_of
 from erasure.training.frozen import FrozenDenoiser
-from erasure.training.selected import SelectedWeights
 from erasure.training.step import Step
 from erasure.training.trainer import Objective, TrainConfig
 from erasure.work import Counted, Tally
@@ -55,6 +56,8 @@ class Measuring:
     """Whose weights they are; the main component if none."""
     tally: Tally = field(default_factory=Tally)
     """Counts what this process computes."""
+    scratch: Path | None = None
+    """Folder for sums in a file; the system's folder for temporary files if none."""
 
     @property
     def loss(self) -> str:
@@ -114,6 +117,7 @@ def _by_noise(
         on_pass=how.on_pass,
         component=how.component,
         tally=how.tally,
+        scratch=how.scratch,
     )
 
 
@@ -128,24 +132,79 @@ def measure_saliency(
     on_pass: Callable[[Pass], None] = lambda _: None,
     component: str | None = None,
     tally: Tally | None = None,
+    scratch: Path | None = None,
 ) -> dict[str, Tensor]:
     """|sum of forget gradients| of the named weights of a component, the main one if none, by name,
-    float32 on `device`, or in main memory where `config` offloads them."""
+    float32 on `device`, or in main memory or a file where `config` puts them there.
+
+    Args:
+        scratch: folder for the file, if there is one.
+    """
     require_loss(checkpoint, config)
     data.require_pictures()
     where = device or torch.device("cpu")
-    moving = moving_of(checkpoint, component or checkpoint.architecture.main, where, tally)
-    network = moving.network
-    let_go(checkpoint.network.values())  # the network holds a copy
-    weights = {k: w for k, w in network.named_parameters() if k in set(names)}
-    for weight in weights.values():
-        weight.requires_grad_(True)
-    offloaded = OffloadedGradients(weights) if config.offload else None
+    moving = _moving(checkpoint, component, where, config, tally)
     schedule = schedule_of(checkpoint)
-    denoise = Counted(moving.denoiser(network), tally or Tally())
-    for progress in accumulate_gradients(denoise, data, schedule, config, device=where, team=team):
-        on_pass(progress)
-    return offloaded.scores(team) if offloaded else saliency_scores(network, weights, team)
+    denoise = Counted(
+        InPrecision(moving.denoiser(moving.network), config.precision), tally or Tally()
+    )
+
+    def passes() -> Iterator[Pass]:
+        return accumulate_gradients(denoise, data, schedule, config, device=where, team=team)
+
+    return _summed(moving.network, names, config, passes, team, on_pass, scratch)
+
+
+def _moving(
+    checkpoint: Checkpoint,
+    component: str | None,
+    device: torch.device,
+    config: SaliencyConfig,
+    tally: Tally | None,
+) -> Moving:
+    """The component, ready for passes with a gradient."""
+    component = component or checkpoint.architecture.main
+    moving = moving_of(checkpoint, component, device, tally, precision=config.precision)
+    let_go(checkpoint.network.values())  # the network holds a copy
+    if config.checkpointing:
+        moving.recompute()
+    return moving
+
+
+def _summed(
+    network: nn.Module,
+    names: Sequence[str],
+    config: SaliencyConfig,
+    passes: Callable[[], Iterator[Pass]],
+    team: Team,
+    on_pass: Callable[[Pass], None],
+    scratch: Path | None,
+) -> dict[str, Tensor]:
+    """The scores of the named weights, group by group.
+
+    Args:
+        passes: sums the gradients of those weights that want one over all samples, which are the
+            same each time.
+    """
+    chosen = set(names)
+    parameters = dict(network.named_parameters())
+    weights = {name: weight for name, weight in parameters.items() if name in chosen}
+    sizes = {name: weight.numel() for name, weight in weights.items()}
+    groups = in_groups(sizes, config.groups)
+    kept = SumsIn(config.kept, sizes, scratch) if len(groups) > 1 else None
+    place = SumsIn("device" if kept else config.place, sizes, scratch)
+    scores: dict[str, Tensor] = {}
+    for number, group in enumerate(groups):
+        part = {name: weights[name] for name in group}
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(name in part)
+        sums = GradientSums(part, place)
+        for progress in passes():
+            done = (number * progress.total + progress.done) // len(groups)
+            on_pass(replace(progress, done=done))
+        for name, score in sums.scores(team).items():
+            scores[name] = kept(name, score) if kept else score
+    return scores
 
 
 def require_loss(checkpoint: Checkpoint, config: SaliencyConfig) -> None:
@@ -176,8 +235,9 @@ def _by_own_loss(
         device=how.device or torch.device("cpu"),
         team=how.team,
         samples=how.config.draws * shown,
-        batch_size=how.config.batch_size,
+        config=how.config,
         on_pass=how.on_pass,
+        scratch=how.scratch,
         tally=how.tally,
     )
     if any(entry.name == "seed" for entry in fields(method)):
@@ -193,16 +253,39 @@ def _every(checkpoint: Checkpoint, component: str, names: Sequence[str]) -> Sali
     return made.with_info(replace(made.info, component=component))
 
 
+class _Still:
+    """Trainables of a network that does not move: its own values are those of the base."""
+
+    apart = False
+
+    def __init__(self) -> None:
+        self.vectors: dict[str, nn.Parameter] = {}
+
+    def write_back(self) -> None:
+        """Nothing has moved."""
+
+    def write(self, values: Mapping[str, Tensor]) -> None:
+        """There are no values."""
+
+    def sum_gradients(self, team: Team) -> None:
+        """There are no vectors that have any."""
+
+    def release(self) -> None:
+        """There are no hooks."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class MeasuringTask(Task):
     """A task of which every method that trains can be given a run, and that moves nothing."""
 
     samples: int
     """How many samples of the method's own stream the gradient is summed over."""
-    batch_size: int
-    """Samples a pass."""
+    config: SaliencyConfig
+    """Samples a pass, where the sums lie, and of which type the weights are."""
     on_pass: Callable[[Pass], None]
     """Told of progress."""
+    scratch: Path | None = None
+    """Folder for sums in a file."""
     scores: dict[str, Tensor] = field(default_factory=dict)
     """|sum of the gradients of the forget loss| by name, filled by `train`; float32."""
 
@@ -220,15 +303,33 @@ class MeasuringTask(Task):
         Raises:
             TrainingError: a loss is not finite, or another process is gone.
         """
-        moving = moving_of(self.checkpoint, self.component, self.device, self.tally)
-        let_go(self.checkpoint.network.values())  # the network holds a copy
-        plain = InPrecision(moving.denoiser(moving.network), "fp32")
+        moving = _moving(self.checkpoint, self.component, self.device, self.config, self.tally)
+        plain = InPrecision(moving.denoiser(moving.network), self.config.precision)
         denoise = Counted(plain, self.tally)
-        selected = SelectedWeights(moving.network, self.mask.entries)
-        frozen = FrozenDenoiser(denoise, selected, needed=needs_frozen)
+        frozen = FrozenDenoiser(denoise, _Still(), needed=needs_frozen)
+
+        def passes() -> Iterator[Pass]:
+            return self._passes(batches, objective, denoise, frozen)
+
+        names = list(self.mask.entries)
+        summed = _summed(
+            moving.network, names, self.config, passes, self.team, self.on_pass, self.scratch
+        )
+        self.scores.update(summed)
+        yield from ()
+
+    def _passes(
+        self,
+        batches: BatchSource[B],
+        objective: Objective[B],
+        denoise: Denoiser,
+        frozen: Denoiser,
+    ) -> Iterator[Pass]:
+        """Add up the gradients of this process's share of the samples."""
         mine = share_of(self.team, self.samples)
-        for start in mine[:: self.batch_size]:
-            count = min(self.batch_size, mine.stop - start)
+        attention = partial(attention_of, self.config.precision, batches.shape, self.device)
+        for start in mine[:: self.config.batch_size]:
+            count = min(self.config.batch_size, mine.stop - start)
             batch = batches.at(start, count, denoise, frozen)
             loss = objective(denoise, frozen, batch).forget
             if not torch.isfinite(loss):
@@ -237,22 +338,10 @@ class MeasuringTask(Task):
                     "checkpoint and the prompts"
                 )
             if loss.requires_grad:
-                torch.autograd.backward(loss * count / self.samples)
+                with attention():  # of what is recomputed
+                    torch.autograd.backward(loss * count / self.samples)
             done = (start + count - mine.start) * self.samples // len(mine)
-            self.on_pass(Pass(done, self.samples, float(loss.detach())))
-        selected.sum_gradients(self.team)
-        self._take(selected)
-        yield from ()
-
-    def _take(self, selected: SelectedWeights) -> None:
-        for name, vector in selected.vectors.items():
-            shape = self.mask.entries[name].shape
-            gradient = vector.grad
-            if gradient is None:
-                self.scores[name] = torch.zeros(shape)
-            else:
-                self.scores[name] = gradient.float().abs_().view(shape)
-        selected.release()
+            yield Pass(done, self.samples, float(loss.detach()))
 
     def change(self, values: Mapping[str, Tensor], *args: Any, **others: Any) -> None:  # noqa: ANN401
         """Refuse: a closed form has no loss.

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from erasure.diffusion.denoiser import Condition, Denoiser, join
+from erasure.diffusion.gradient_sums import Place
 from erasure.diffusion.latents import ConceptData, Draw, Noised, noised
+from erasure.diffusion.precision import attention_of
 from erasure.diffusion.schedule import Schedule
 from erasure.errors import ConfigError, TrainingError
 from erasure.team import ALONE, Team, share_of
@@ -47,6 +49,17 @@ class SaliencyConfig:
     offload: bool = False
     """Add up the mask's gradients in main memory: 4 bytes a weight less on the device, and
     slower."""
+    mapped: bool = False
+    """Add them up in a file that is mapped into memory, for models whose sums main memory does not
+    hold; the scores have the same bits."""
+    groups: int = 1
+    """Passes over the same samples, each of which adds up the gradients of a part of the weights;
+    the sums of the other parts lie in main memory, or with `mapped` in the file. The scores have
+    the same bits, and the time is as many times as long."""
+    precision: Literal["fp32", "bf16-weights"] = "fp32"
+    """Type of the weights while the mask is measured; sums are float32 in any case."""
+    checkpointing: bool = False
+    """Gradient checkpointing while the mask is measured: less memory, slower."""
     seed: int = 0
     """Seed of the draws."""
 
@@ -61,6 +74,29 @@ class SaliencyConfig:
             raise ConfigError(
                 f"draws is {self.draws} and batch_size {self.batch_size}; give 1 or more of both"
             )
+        if self.groups < 1:
+            raise ConfigError(f"groups is {self.groups}; give 1 or more")
+        if self.precision not in ("fp32", "bf16-weights"):
+            raise ConfigError(
+                f"the saliency precision is {self.precision!r}; give 'fp32' or 'bf16-weights'"
+            )
+        if self.offload and (self.groups > 1 or self.mapped):
+            raise ConfigError(
+                "offload adds up in main memory, so neither groups, which share out sums on the "
+                "device, nor mapped, which puts them into a file, goes with it; give one of them"
+            )
+
+    @property
+    def place(self) -> Place:
+        """Where the sums lie to which gradients are added."""
+        if self.groups > 1:
+            return "device"
+        return "file" if self.mapped else "main" if self.offload else "device"
+
+    @property
+    def kept(self) -> Place:
+        """Where the finished sums of a part lie while another is measured."""
+        return "file" if self.mapped else "main"
 
 
 def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
@@ -136,7 +172,8 @@ def accumulate_gradients(
         draws = [Draw(n, (config.seed, "saliency", n, k)) for n, k in part]
         batch = noised(data.forget, data.prompts, schedule, draws).to(device, torch.float32)
         losses = forget_loss(denoise, batch, empty, config)
-        torch.autograd.backward(losses.sum() / len(rows))
+        with attention_of(config.precision, batch.x_t.shape[1:], device):  # of what is recomputed
+            torch.autograd.backward(losses.sum() / len(rows))
         loss = float(losses.detach().mean())
         if not torch.isfinite(losses).all():
             raise TrainingError(

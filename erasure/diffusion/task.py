@@ -14,7 +14,6 @@ from erasure.diffusion.keeper import Keeper
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.precision import Precision
 from erasure.diffusion.schedule import Schedule
-from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
 from erasure.moving.component import moving_of
 from erasure.solving.factors import Factors
@@ -37,6 +36,9 @@ class Outcome:
     values: dict[str, Tensor] = field(default_factory=dict)
     """Name of a weight -> its new value, of the weight's shape, in float32 or wider; values where
     the mask does not select are not taken."""
+    trained: Mapping[str, Tensor] = field(default_factory=dict)
+    """The same of what a training moved, where `values` has none: read from the network one after
+    the other, so that they are not all there a second time."""
     precision: Precision = "fp32"
     """Type of the network that the values were read from."""
     factors: dict[str, Factors] = field(default_factory=dict)
@@ -47,6 +49,12 @@ class Outcome:
     """What was seen in the course of a training that somebody looked at."""
     work: Work | None = field(default_factory=Work)
     """What the trainings took in all processes; None where a resumed one does not know."""
+
+    def value_of(self, name: str) -> Tensor | None:
+        """The new value of a weight; None where it has none."""
+        if name in self.values:
+            return self.values[name]
+        return self.trained[name] if name in self.trained else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -124,16 +132,16 @@ class Task:
             TrainingError: see `erasure.training.trainer.MaskedTrainer.steps`, and where the saved
                 states are damaged or belong to another run.
         """
-        moving = moving_of(self.checkpoint, self.component, self.device, self.tally)
+        moving = moving_of(
+            self.checkpoint,
+            self.component,
+            self.device,
+            self.tally,
+            precision=settings.precision,
+        )
         network = moving.network
-        if settings.precision == "bf16-weights" and network is not moving.main:
-            raise ConfigError(
-                "precision is 'bf16-weights', which a text encoder is not trained in; give fp32 or "
-                "bf16"
-            )
         if self.checkpointing:
-            moving.main.enable_gradient_checkpointing()  # type: ignore[operator]
-            moving.main.train()  # diffusers checkpoints only then; SD has no active dropout
+            moving.recompute()
         trainer = MaskedTrainer(
             network,
             moving.denoiser,
@@ -150,6 +158,7 @@ class Task:
             tally=self.tally,
             main=moving.main,
             text=moving.text,
+            start=self.checkpoint.components[self.component],
         )
         watching = None if self.until is None else Watching(self.until, trainer)
         yield from self.keeper.begin(trainer, self.team, [watching] if watching else ())
@@ -160,15 +169,15 @@ class Task:
         self.outcome.curve = watching.curve() if watching else None
         if self.outcome.work is not None:
             self.outcome.work = None if trainer.work is None else self.outcome.work + trainer.work
-        trainer.widen()
+        trained = trainer.trained()
         trainer.selected.release()
         self.keeper.end()
         if isinstance(trainer.selected, LowRankWeights):
             self._merge(trainer.selected)
             return
-        del trainer, watching  # what is proved next needs the room of its moments and gradients
         self.outcome.precision = settings.precision
-        self.change({k: v.detach().cpu() for k, v in network.state_dict().items()})
+        self.outcome.trained = trained
+        del trainer, watching  # what is proved next needs the room of its moments and gradients
 
     def _merge(self, factors: LowRankWeights) -> None:
         """Take the base's own weights with the change of their factors added, whatever the

@@ -9,6 +9,7 @@ from torch import Tensor
 from erasure.errors import ConfigError, Way
 from erasure.lora.layers import has_factors
 from erasure.masks.masks import SaliencyMask
+from erasure.masks.packed import PackedBits
 from erasure.training.low_rank import LowRank
 
 
@@ -56,28 +57,35 @@ def module_mask(
             " out",
         )
     if how.masked == "dense":
-        entries = {n: e if n in set(able) else torch.zeros_like(e) for n, e in mask.entries.items()}
+        taken = set(able)
+        entries = PackedBits.of(
+            (n, e if n in taken else torch.zeros_like(e)) for n, e in mask.entries.items()
+        )
         layers = tuple(name for name in able if counts[name])
     else:
-        layers = _first(able, counts, mask.entries, wanted)
-        entries = {n: torch.full_like(e, n in set(layers)) for n, e in mask.entries.items()}
+        sizes = {name: shape.numel() for name, shape in mask.bits.shapes.items()}
+        layers = _first(able, counts, sizes, wanted)
+        taken = set(layers)
+        entries = PackedBits.of(
+            (n, torch.full(shape, n in taken)) for n, shape in mask.bits.shapes.items()
+        )
     changed = SaliencyMask(entries, mask.info)
     rank = "their own rank" if own_rank else f"rank {how.rank}"
     return ModuleMask(changed, layers, left, _said(rank, how, able, layers, left))
 
 
 def _first(
-    able: list[str], counts: Mapping[str, int], entries: Mapping[str, Tensor], wanted: int
+    able: list[str], counts: Mapping[str, int], sizes: Mapping[str, int], wanted: int
 ) -> tuple[str, ...]:
     """The layers with the largest shares, which hold `wanted` weights or a layer's more."""
-    ranked = sorted(able, key=lambda name: -counts[name] / entries[name].numel())
+    ranked = sorted(able, key=lambda name: -counts[name] / sizes[name])
     taken: set[str] = set()
     held = 0
     for name in ranked:
         if held >= wanted:
             break
         taken.add(name)
-        held += entries[name].numel()
+        held += sizes[name]
     return tuple(name for name in able if name in taken)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from erasure.errors import MaskError
 from erasure.masks.mask_file import require_component
 from erasure.masks.masks import MaskInfo, SaliencyMask
+from erasure.masks.packed import PackedBits
 from erasure.work import Work
 
 
@@ -23,8 +24,8 @@ def intersection(masks: Sequence[SaliencyMask]) -> SaliencyMask:
     """
     _require_alike(masks)
     names = [name for name in masks[0].entries if all(name in mask.entries for mask in masks)]
-    entries = {name: _folded(masks, name, both=True) for name in names}
-    if not any(bool(entry.any()) for entry in entries.values()):
+    entries = PackedBits.of((name, _folded(masks, name, both=True)) for name in names)
+    if not any(entries.counts().values()):
         raise MaskError("the masks share no weight; take denser ones, or their union")
     return _described(entries, masks, "intersection")
 
@@ -37,7 +38,7 @@ def union_of(masks: Sequence[SaliencyMask]) -> SaliencyMask:
     """
     _require_alike(masks)
     names = dict.fromkeys(name for mask in masks for name in mask.entries)
-    entries = {name: _folded(masks, name, both=False) for name in names}
+    entries = PackedBits.of((name, _folded(masks, name, both=False)) for name in names)
     return _described(entries, masks, "union")
 
 
@@ -51,6 +52,7 @@ def _folded(masks: Sequence[SaliencyMask], name: str, *, both: bool) -> Tensor:
 
 def _require_alike(masks: Sequence[SaliencyMask]) -> None:
     first = masks[0]
+    shapes = first.bits.shapes
     for other in masks[1:]:
         require_component(other.info, first.info.component)
         if other.info.base != first.info.base:
@@ -58,15 +60,15 @@ def _require_alike(masks: Sequence[SaliencyMask]) -> None:
                 f"the masks belong to different models ({first.info.base[:12]} and "
                 f"{other.info.base[:12]}); make them from one"
             )
-        for name, entry in other.entries.items():
-            if name in first.entries and first.entries[name].shape != entry.shape:
+        for name, shape in other.bits.shapes.items():
+            if name in shapes and shapes[name] != shape:
                 raise MaskError(
-                    f"the masks of {name} have shapes {tuple(first.entries[name].shape)} and "
-                    f"{tuple(entry.shape)}; make them from one model"
+                    f"the masks of {name} have shapes {tuple(shapes[name])} and {tuple(shape)}; "
+                    "make them from one model"
                 )
 
 
-def _described(entries: dict[str, Tensor], masks: Sequence[SaliencyMask], how: str) -> SaliencyMask:
+def _described(entries: PackedBits, masks: Sequence[SaliencyMask], how: str) -> SaliencyMask:
     """With what the masks have in common; where they differ, what is known of each."""
     first = masks[0].info
     infos = [mask.info for mask in masks]

@@ -14,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final, cast
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -22,6 +21,7 @@ from torch import Tensor
 from erasure.component_names import FIRST_MAIN
 from erasure.errors import MaskError
 from erasure.masks.masks import MaskInfo, MaskKind, SaliencyMask
+from erasure.masks.packed import PackedBits
 from erasure.storage.bare_names import shown
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tensor_file import write_tensors
@@ -39,10 +39,10 @@ def mask_hash(mask: SaliencyMask) -> str:
         64 hex digits.
     """
     digest = hashlib.sha256()
-    for name in sorted(mask.entries):
-        entry = mask.entries[name]
-        digest.update(f"{name}{list(entry.shape)}".encode())
-        digest.update(pack(entry).numpy().tobytes())
+    bits = mask.bits
+    for name in sorted(bits):
+        digest.update(f"{name}{list(bits.shapes[name])}".encode())
+        digest.update(bits.packed[name].numpy())
     return digest.hexdigest()
 
 
@@ -59,12 +59,11 @@ def save_mask(path: Path, mask: SaliencyMask) -> None:
     Examples:
         >>> save_mask(Path("church.safetensors"), mask)
     """
-    packed = {name: pack(entry) for name, entry in mask.entries.items()}
     info = {key: "" if value is None else str(value) for key, value in asdict(mask.info).items()}
     info.pop("work")  # no field of the first masks, so it is there where it is known alone
     if mask.info.work is not None:
         info["work"] = json.dumps(mask.info.work.to_dict(), sort_keys=True)
-    shapes = [[name, list(entry.shape)] for name, entry in mask.entries.items()]
+    shapes = [[name, list(shape)] for name, shape in mask.bits.shapes.items()]
     metadata = {
         "format": FORMAT,
         **info,
@@ -72,7 +71,7 @@ def save_mask(path: Path, mask: SaliencyMask) -> None:
         "selected": str(mask.selected),
         "hash": mask_hash(mask),
     }
-    write_tensors(path, packed, {**metadata, "checksum": _checksum(metadata)})
+    write_tensors(path, mask.bits.packed, {**metadata, "checksum": _checksum(metadata)})
 
 
 def load_mask(path: Path) -> SaliencyMask:
@@ -95,7 +94,7 @@ def load_mask(path: Path) -> SaliencyMask:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             _require_format(path, metadata)
-            packed = {name: file.get_tensor(name) for name in file.keys()}
+            packed = {name: file.get_tensor(name).clone() for name in file.keys()}
     except (SafetensorError, OSError) as err:
         raise MaskError(f"{path} is damaged, unreadable or no safetensors file; {_REMEDY}") from err
     try:
@@ -145,19 +144,6 @@ def require_component(info: MaskInfo, component: str) -> None:
         )
 
 
-def pack(entry: Tensor) -> Tensor:
-    """Bool tensor of n weights -> uint8 (ceil(n / 8),) on CPU, lowest bit first."""
-    flat = entry.detach().reshape(-1).cpu().numpy()
-    return torch.from_numpy(np.packbits(flat, bitorder="little"))
-
-
-def unpack(packed: Tensor, shape: list[int]) -> Tensor:
-    """The inverse of `pack`."""
-    size = int(np.prod(shape, dtype=np.int64))
-    bits = np.unpackbits(packed.numpy(), count=size, bitorder="little")
-    return torch.from_numpy(bits.view(np.bool_)).reshape(shape)
-
-
 def _require_format(path: Path, metadata: Mapping[str, str]) -> None:
     format_name = metadata.get("format")
     if format_name != FORMAT:
@@ -176,7 +162,9 @@ def _mask_from(packed: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Sal
         size = (math.prod(shape) + 7) // 8
         if packed[name].dtype != torch.uint8 or tuple(packed[name].shape) != (size,):
             raise MaskError(f"{name} is not {size} bytes of type uint8")
-    entries = {name: unpack(packed[name], shape) for name, shape in shapes.items()}
+        if over := 8 * size - math.prod(shape):  # such bits would count as weights
+            packed[name][-1] &= 255 >> over
+    entries = PackedBits({name: packed[name] for name in shapes}, shapes)
     mask = SaliencyMask(entries, _info(metadata))
     if metadata["hash"] != mask_hash(mask):
         raise MaskError("its content does not match its hash")

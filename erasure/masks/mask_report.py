@@ -51,7 +51,7 @@ def _rows(
     order: Callable[[str], tuple[int, int]],
 ) -> tuple[DensityRow, ...]:
     sums: dict[str, tuple[int, int]] = {}
-    for name, entry in mask.entries.items():
+    for name, shape in mask.bits.shapes.items():
         selected, total = sums.get(part_of(name), (0, 0))
-        sums[part_of(name)] = (selected + counts[name], total + entry.numel())
+        sums[part_of(name)] = (selected + counts[name], total + shape.numel())
     return tuple(DensityRow(part, *sums[part]) for part in sorted(sums, key=order))

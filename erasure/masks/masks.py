@@ -9,6 +9,7 @@ from torch import Tensor
 
 from erasure.component_names import FIRST_MAIN
 from erasure.errors import ConfigError, MaskError
+from erasure.masks.packed import PackedBits
 from erasure.masks.selection import check_density, selected_count, top_counts, top_fraction
 from erasure.masks.uniform_subset import uniform_subset
 from erasure.work import Work
@@ -64,19 +65,25 @@ class SaliencyMask:
     """
 
     entries: Mapping[str, Tensor] = field(repr=False)
+    """Given as bool tensors, and kept as a bit a weight."""
     info: MaskInfo = field(default_factory=MaskInfo)
 
     def __post_init__(self) -> None:
-        for name, entry in self.entries.items():
-            if entry.dtype != torch.bool:
-                raise MaskError(f"the mask of {name} has type {entry.dtype}, not torch.bool")
+        if not isinstance(self.entries, PackedBits):
+            object.__setattr__(self, "entries", PackedBits.of(self.entries))
         if self.total < 1:
             raise MaskError("the mask covers no weights; give at least one")
 
     @property
     def total(self) -> int:
         """How many weights the mask covers."""
-        return sum(entry.numel() for entry in self.entries.values())
+        return sum(shape.numel() for shape in self.bits.shapes.values())
+
+    @property
+    def bits(self) -> PackedBits:
+        """The entries as they are kept."""
+        assert isinstance(self.entries, PackedBits)
+        return self.entries
 
     @property
     def selected(self) -> int:
@@ -90,8 +97,7 @@ class SaliencyMask:
 
     def counts(self) -> dict[str, int]:
         """How many weights of each parameter may move."""
-        # count_nonzero, as the sum of a bool tensor makes an int64 copy of it first.
-        return {name: int(torch.count_nonzero(entry)) for name, entry in self.entries.items()}
+        return self.bits.counts()
 
     def with_info(self, info: MaskInfo) -> "SaliencyMask":
         """The same weights, described anew."""
@@ -111,7 +117,7 @@ def inverse_mask(scores: Mapping[str, Tensor], density: float) -> SaliencyMask:
     """
     total = sum(value.numel() for value in scores.values())
     highest = top_counts(scores, [total - selected_count(total, density)])[0]
-    entries = {name: entry.logical_not_() for name, entry in highest.items()}
+    entries = PackedBits.of((name, entry.logical_not_()) for name, entry in highest.items())
     return SaliencyMask(entries, MaskInfo(kind="inverse", density=density))
 
 
@@ -132,17 +138,17 @@ def random_mask(
 
 def all_mask(like: Mapping[str, Tensor]) -> SaliencyMask:
     """Every weight may move: what erasing without a mask means."""
-    entries = {name: torch.ones_like(value, dtype=torch.bool) for name, value in like.items()}
-    return SaliencyMask(entries, MaskInfo(kind="all", density=1.0))
+    entries = ((name, torch.ones(value.shape, dtype=torch.bool)) for name, value in like.items())
+    return SaliencyMask(PackedBits.of(entries), MaskInfo(kind="all", density=1.0))
 
 
 def require_weights(mask: SaliencyMask, weights: Mapping[str, Tensor]) -> None:
     """Raises MaskError unless every entry has a weight of its name and shape."""
-    for name, entry in mask.entries.items():
+    for name, shape in mask.bits.shapes.items():
         if name not in weights:
             raise MaskError(f"the mask covers {name}, which this model lacks; make a new mask")
-        if entry.shape != weights[name].shape:
+        if shape != weights[name].shape:
             raise MaskError(
-                f"the mask of {name} has shape {tuple(entry.shape)}, the model's weight "
+                f"the mask of {name} has shape {tuple(shape)}, the model's weight "
                 f"{tuple(weights[name].shape)}; make a new mask"
             )

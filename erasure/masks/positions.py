@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from erasure.masks.mask_file import pack, unpack
+from erasure.masks.packed import pack, unpack
 
 FEW: Final = 2**18
 """Up to so many positions (1 MB) are kept as indices, which need not be found again at each use."""

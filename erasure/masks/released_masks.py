@@ -7,7 +7,7 @@ tensors in a safetensors file are read freely.
 
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from erasure.checkpoints.layout.unet import diffusers_names, original_names
 from erasure.errors import CheckpointError, MaskError, way
 from erasure.masks.masks import MaskInfo, SaliencyMask
+from erasure.masks.packed import PackedBits
 from erasure.storage.regular_files import require_regular
 
 _PREFIX: Final = re.compile(r"^(module\.|model\.diffusion_model\.)+")
@@ -58,13 +59,15 @@ def from_released(values: Mapping[str, Tensor], *, base: str = "") -> SaliencyMa
     Raises:
         MaskError: a value is neither 0 nor 1, or the names are not those of one UNet.
     """
-    entries = {}
-    for name, new in _new_names(values).items():
-        entry = values[name] == 1
-        if torch.count_nonzero(entry) != torch.count_nonzero(values[name]):
-            raise MaskError(f"{name} holds values other than 0 and 1; this is no mask")
-        entries[new] = entry
-    mask = SaliencyMask(entries, MaskInfo(base=base))
+
+    def entries() -> Iterator[tuple[str, Tensor]]:
+        for name, new in _new_names(values).items():
+            entry = values[name] == 1
+            if torch.count_nonzero(entry) != torch.count_nonzero(values[name]):
+                raise MaskError(f"{name} holds values other than 0 and 1; this is no mask")
+            yield new, entry
+
+    mask = SaliencyMask(PackedBits.of(entries()), MaskInfo(base=base))
     if not mask.selected:
         raise MaskError("the mask selects no weight; make another")
     return mask.with_info(MaskInfo(density=mask.density, base=base))

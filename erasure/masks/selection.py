@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from erasure.errors import ConfigError, MaskError
+from erasure.masks.packed import PackedBits, pack
 
 CHUNK: Final = 2**22
 """Weights looked at together on other devices; a pass needs about 70 MB beside scores and masks."""
@@ -57,7 +58,7 @@ def selected_count(total: int, density: float) -> int:
     return max(1, int(total * density))
 
 
-def top_fraction(scores: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:
+def top_fraction(scores: Mapping[str, Tensor], density: float) -> PackedBits:
     """Select the weights with the largest scores, ranked over all tensors together.
 
     Args:
@@ -66,9 +67,10 @@ def top_fraction(scores: Mapping[str, Tensor], density: float) -> dict[str, Tens
         density: share to select, in (0, 1].
 
     Returns:
-        For each name, in the same order, a bool tensor of that shape, on that device; exactly
-        `max(1, int(density * N))` entries are True. Among equal scores the earlier weight wins
-        (order of the mapping, then flat index). Beyond scores and result it takes 0.1 GB at most.
+        For each name, in the same order, a bool tensor of that shape, kept as a bit a weight in
+        main memory; exactly `max(1, int(density * N))` entries are True. Among equal scores the
+        earlier weight wins (order of the mapping, then flat index). Beyond scores and result it
+        takes 0.1 GB and a byte a weight of the largest tensor, at most.
 
     Raises:
         ConfigError: `density` is outside (0, 1].
@@ -80,15 +82,13 @@ def top_fraction(scores: Mapping[str, Tensor], density: float) -> dict[str, Tens
     return top_fractions(scores, (density,))[0]
 
 
-def top_fractions(
-    scores: Mapping[str, Tensor], densities: Sequence[float]
-) -> list[dict[str, Tensor]]:
+def top_fractions(scores: Mapping[str, Tensor], densities: Sequence[float]) -> list[PackedBits]:
     """`top_fraction` for several densities, in the same three passes over the scores."""
     total = sum(value.numel() for value in scores.values())
     return top_counts(scores, [selected_count(total, density) for density in densities])
 
 
-def top_counts(scores: Mapping[str, Tensor], counts: Sequence[int]) -> list[dict[str, Tensor]]:
+def top_counts(scores: Mapping[str, Tensor], counts: Sequence[int]) -> list[PackedBits]:
     """`top_fraction` by numbers of weights, each from 0 to N."""
     total = sum(value.numel() for value in scores.values())
     for count in counts:
@@ -153,22 +153,24 @@ def _low_histograms(scores: Mapping[str, Tensor], bins: Sequence[int]) -> dict[i
     return histograms
 
 
-def _select(scores: Mapping[str, Tensor], cutoffs: Sequence[_Cutoff]) -> list[dict[str, Tensor]]:
-    masks: list[dict[str, Tensor]] = [{} for _ in cutoffs]
+def _select(scores: Mapping[str, Tensor], cutoffs: Sequence[_Cutoff]) -> list[PackedBits]:
+    packed: list[dict[str, Tensor]] = [{} for _ in cutoffs]
     left = [cutoff.ties for cutoff in cutoffs]
     at_zero = any(cutoff.bits == 0 for cutoff in cutoffs)
     for name, value in scores.items():
-        for mask in masks:
-            mask[name] = torch.empty(value.shape, dtype=torch.bool, device=value.device)
+        masks = [torch.empty(value.numel(), dtype=torch.bool, device=value.device) for _ in cutoffs]
         for part, bits in _chunks(value, plain_zeros=at_zero):
             for i, (mask, cutoff) in enumerate(zip(masks, cutoffs, strict=True)):
-                chosen = mask[name].view(-1)[part]
+                chosen = mask[part]
                 torch.gt(bits, cutoff.bits, out=chosen)
                 if left[i]:
                     first = _places(bits == cutoff.bits)[: left[i]]
                     chosen[first] = True
                     left[i] -= len(first)
-    return masks
+        for done, mask in zip(packed, masks, strict=True):
+            done[name] = pack(mask)
+    shapes = {name: value.shape for name, value in scores.items()}
+    return [PackedBits(done, shapes) for done in packed]
 
 
 def _places(chosen: Tensor) -> Tensor:

@@ -11,47 +11,53 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from erasure.masks.packed import PackedBits, ones, pack, unpack
 from erasure.masks.selection import CHUNK
 
 
 def uniform_subset(
     like: Mapping[str, Tensor], count: int, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Bool tensors of the shapes and on the devices of `like`, with `count` True in all.
+) -> PackedBits:
+    """Bool tensors of the shapes of `like`, with `count` True in all, kept as a bit a weight.
 
-    Takes about 50 MB beside the result at any size. Draws run on the generator's device.
+    Takes about 50 MB and a byte a weight of the largest tensor beside the result. Draws run on the
+    generator's device.
     """
     total = sum(value.numel() for value in like.values())
-    chosen = {name: _coins(value, count / max(total, 1), generator) for name, value in like.items()}
-    surplus = sum(int(torch.count_nonzero(entry)) for entry in chosen.values()) - count
+    probability = count / max(total, 1)
+    shapes = {name: value.shape for name, value in like.items()}
+    chosen = {name: pack(_coins(shape, probability, generator)) for name, shape in shapes.items()}
+    surplus = sum(ones(bits) for bits in chosen.values()) - count
     flip_from = surplus > 0  # Surplus Trues become False, or missing Trues are found among False.
     candidates = count + surplus if flip_from else total - count - surplus
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     ranks = sorted(random.Random(seed).sample(range(candidates), abs(surplus)))
-    _flip(chosen, torch.tensor(ranks, dtype=torch.int64), flip_from)
-    return chosen
+    _flip(chosen, shapes, torch.tensor(ranks, dtype=torch.int64), flip_from)
+    return PackedBits(chosen, shapes)
 
 
-def _coins(like: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    coins = torch.empty(like.shape, dtype=torch.bool, device=like.device)
-    flat = coins.view(-1)
-    for start in range(0, len(flat), CHUNK):
-        part = flat[start : start + CHUNK]
+def _coins(shape: torch.Size, probability: float, generator: torch.Generator) -> Tensor:
+    coins = torch.empty(shape.numel(), dtype=torch.bool)
+    for start in range(0, len(coins), CHUNK):
+        part = coins[start : start + CHUNK]
         draws = torch.rand(len(part), generator=generator, device=generator.device)
         part.copy_(draws < probability)
     return coins
 
 
-def _flip(chosen: Mapping[str, Tensor], ranks: Tensor, state: bool) -> None:
+def _flip(
+    chosen: dict[str, Tensor], shapes: Mapping[str, torch.Size], ranks: Tensor, state: bool
+) -> None:
     """Flip the entries that are the `ranks`-th (sorted, from 0) of those equal to `state`."""
     seen = done = 0
-    for entry in chosen.values():
-        flat = entry.view(-1)
+    for name, bits in chosen.items():
+        if done == len(ranks):
+            return
+        flat = unpack(bits, [shapes[name].numel()])
         for start in range(0, len(flat), CHUNK):
-            if done == len(ranks):
-                return
             part = flat[start : start + CHUNK]
             places = (part == state).nonzero()[:, 0]
             until = int(torch.searchsorted(ranks, seen + len(places)))
-            part[places[(ranks[done:until] - seen).to(places.device)]] = not state
+            part[places[ranks[done:until] - seen]] = not state
             seen, done = seen + len(places), until
+        chosen[name] = pack(flat)

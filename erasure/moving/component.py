@@ -11,6 +11,8 @@ from erasure.architectures.building import build_network, build_text_encoder
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.precision import Precision
+from erasure.errors import ConfigError
 from erasure.moving.reading import ReadingDenoiser, readable
 from erasure.work import Tally
 
@@ -29,11 +31,21 @@ class Moving:
     text: PromptEncoder | None = None
     """The text encoders, where `network` is one of them."""
 
+    def recompute(self) -> None:
+        """Let backward passes compute anew what the forward pass of a block made."""
+        self.main.enable_gradient_checkpointing()  # type: ignore[operator]
+        self.main.train()  # diffusers checkpoints only then; no model here has active dropout
+
 
 def moving_of(
-    checkpoint: Checkpoint, component: str, device: torch.device, tally: Tally | None = None
+    checkpoint: Checkpoint,
+    component: str,
+    device: torch.device,
+    tally: Tally | None = None,
+    *,
+    precision: Precision = "fp32",
 ) -> Moving:
-    """Build what moves, in float32.
+    """Build what moves, in float32, or with `bf16-weights` in bfloat16.
 
     Args:
         tally: counts the prompts that are read anew.
@@ -41,13 +53,20 @@ def moving_of(
 
     Raises:
         CheckpointError: a text encoder has no vocabulary, or it cannot be read.
+        ConfigError: a text encoder is to move and its weights to be bfloat16.
     """
-    network = build_network(checkpoint).to(device)
+    main = component == checkpoint.architecture.main
+    if precision == "bf16-weights" and not main:
+        raise ConfigError(
+            "precision is 'bf16-weights', which a text encoder is not trained in; give fp32 or bf16"
+        )
+    dtype = torch.bfloat16 if precision == "bf16-weights" else torch.float32
+    network = build_network(checkpoint, dtype, device)
     wrap = checkpoint.architecture.denoiser
-    if component == checkpoint.architecture.main:
+    if main:
         return Moving(network, network, wrap)
     network.requires_grad_(False)
-    text = build_text_encoder(checkpoint).to(device)
+    text = build_text_encoder(checkpoint, device=device)
     parts = [part.component for part in checkpoint.architecture.parts if part.is_text]
     tower = text.towers[parts.index(component)][1]
     # As its weights are the checkpoint's own, and would move there.

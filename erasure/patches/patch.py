@@ -13,7 +13,7 @@ from torch import Tensor
 
 from erasure.component_names import FIRST_MAIN
 from erasure.errors import PatchError
-from erasure.masks.mask_file import pack, unpack
+from erasure.masks.packed import pack, unpack
 from erasure.patches.strength import between, require_strength
 from erasure.storage.hashing import rounded_hash, weights_hash
 

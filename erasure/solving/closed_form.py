@@ -110,4 +110,4 @@ def note_change(task: Task, name: str, change: Tensor) -> None:
 
 def chosen(mask: SaliencyMask) -> list[str]:
     """The key and value weights of which the mask selects any."""
-    return [name for name, entry in mask.entries.items() if xattn_kv(name) and entry.any()]
+    return [name for name, count in mask.counts().items() if xattn_kv(name) and count]

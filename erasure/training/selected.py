@@ -30,12 +30,19 @@ class SelectedWeights:
 
     apart = False
 
-    def __init__(self, network: nn.Module, mask: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        mask: Mapping[str, Tensor],
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Freeze what the mask leaves out and hook the rest.
 
         Args:
             network: its parameters are named as in `mask`; they stay where they are.
             mask: bool tensors of the parameters' shapes; a missing name selects nothing.
+            start: name -> values of the parameters, on any device, that the vectors begin with;
+                those of the network if none. Give them where its type is narrower.
 
         Raises:
             MaskError: a name or shape does not fit, or nothing is selected.
@@ -44,7 +51,8 @@ class SelectedWeights:
         _check(mask, parameters)
         self._network = network
         self._parameters: dict[str, nn.Parameter] = {}
-        self._rows: dict[str, Positions] = {}
+        self.rows: dict[str, Positions] = {}
+        """Where the values of each vector lie in its parameter."""
         self._hooks: list[Any] = []
         self.vectors: dict[str, nn.Parameter] = {}
         for name, parameter in parameters.items():
@@ -52,11 +60,12 @@ class SelectedWeights:
             if chosen is None or not chosen.any():
                 parameter.requires_grad_(False)
                 continue
-            self._rows[name] = Positions.of(chosen, parameter.device)
-            rows = self._rows[name].indices()  # (s,)
+            self.rows[name] = Positions.of(chosen, parameter.device)
             parameter.requires_grad_(True)
             self._parameters[name] = parameter
-            values = wide(parameter.detach().flatten().index_select(0, rows))
+            source = parameter.detach() if start is None else start[name]
+            rows = self.rows[name].indices().to(source.device)  # (s,)
+            values = wide(source.flatten().index_select(0, rows)).to(parameter.device)
             self.vectors[name] = nn.Parameter(values)
             hook = self._take_gradient(name)
             self._hooks.append(parameter.register_post_accumulate_grad_hook(hook))
@@ -68,7 +77,7 @@ class SelectedWeights:
             gradient, parameter.grad = parameter.grad, None
             assert gradient is not None
             vector = self.vectors[name]
-            part = wide(gradient.flatten().index_select(0, self._rows[name].indices()))
+            part = wide(gradient.flatten().index_select(0, self.rows[name].indices()))
             vector.grad = part if vector.grad is None else vector.grad.add_(part)
 
         return take
@@ -87,7 +96,7 @@ class SelectedWeights:
         for name, vector in values.items():
             parameter = self._parameters[name]
             flat = parameter.flatten()  # A view, but for the memory formats where it is a copy.
-            rows = self._rows[name].indices().long()
+            rows = self.rows[name].indices().long()
             flat.index_copy_(0, rows, vector.detach().to(parameter.dtype))
             if flat.data_ptr() != parameter.data_ptr():
                 parameter.copy_(flat.view(parameter.shape))

@@ -19,8 +19,10 @@ from erasure.diffusion.precision import (
     Precision,
     attention_of,
     autocast_of,
+    wide,
 )
 from erasure.errors import ConfigError
+from erasure.masks.positions import Positions
 from erasure.memory import memory_errors
 from erasure.team import ALONE, Team, share_of
 from erasure.training.clock import cosine, warming
@@ -157,6 +159,42 @@ class Objective(Protocol[B_contra]):
         ...
 
 
+class Trained(Mapping[str, Tensor]):
+    """Name -> weight of a network that was trained, float32 or wider on the CPU, made when it is
+    asked for: a second copy of the whole network is never there."""
+
+    def __init__(
+        self, network: nn.Module, rows: Mapping[str, Positions], selected: Mapping[str, Tensor]
+    ) -> None:
+        """Hold the network, which may be of bfloat16.
+
+        Args:
+            network: with the values of `selected` in it, rounded to its type.
+            rows: where they lie in it.
+            selected: a vector for each weight that moved.
+        """
+        self._weights = dict(network.state_dict())
+        self._rows = rows
+        self.selected = {name: value.detach() for name, value in selected.items()}
+
+    @torch.no_grad()
+    def __getitem__(self, name: str) -> Tensor:
+        value = wide(self._weights[name].detach().cpu())
+        if value.dtype != self._weights[name].dtype and name in self._rows:
+            flat, places = value.flatten(), self._rows[name].indices().long().cpu()
+            value = flat.index_copy(0, places, self.selected[name].cpu()).view(value.shape)
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._weights
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
 class MaskedTrainer(Generic[B]):
     """Moves the selected weights of one network; a generator of steps.
 
@@ -183,6 +221,7 @@ class MaskedTrainer(Generic[B]):
         tally: Tally | None = None,
         main: nn.Module | None = None,
         text: PromptEncoder | None = None,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Prepare; nothing moves yet.
 
@@ -204,6 +243,8 @@ class MaskedTrainer(Generic[B]):
             main: the main component, where `network` is a text encoder.
             text: the text encoders, where `network` is one of them.
             tally: counts the passes of this process; given where the batches count in it as well.
+            start: name -> the weights of `network` as they were before they were rounded to its
+                type, which the selected ones begin with.
 
         Raises:
             MaskError: the mask does not fit the network.
@@ -217,7 +258,7 @@ class MaskedTrainer(Generic[B]):
         self._network, self._device = network, next(network.parameters()).device
         self._main, self._text = main or network, text
         self.selected: Trainables = (
-            SelectedWeights(network, mask)
+            SelectedWeights(network, mask, start)
             if low_rank is None
             else LowRankWeights(network, mask, low_rank, seed=config.seed)
         )
@@ -244,7 +285,7 @@ class MaskedTrainer(Generic[B]):
             parameter: origin[name].to(self._device, torch.float32)
             for name, parameter in self._network.named_parameters()
             if name in self.selected.vectors
-            or not torch.equal(parameter.detach().cpu().float(), origin[name].float())
+            or not torch.equal(parameter.detach().cpu(), origin[name].to(parameter.dtype))
         }
 
     def values(self) -> Mapping[str, Tensor]:
@@ -266,15 +307,22 @@ class MaskedTrainer(Generic[B]):
             if self.frozen.average:
                 self.selected.write_back()
 
-    @torch.no_grad()
-    def widen(self) -> nn.Module:
-        """The network in float32, the selected weights unrounded, or their average where one is
-        kept, or what they were settled on; no step may follow."""
-        if self.config.precision == "bf16-weights":
-            self._network.float()
-            self.selected.write_back()
+    def trained(self) -> "Trained":
+        """The weights of the network in float32, each when it is asked for, the selected ones
+        unrounded, or their average where one is kept, or what they were settled on; no step may
+        follow."""
         chosen = self.frozen.average if self._settled is None else self._settled
         self.selected.write({name: value.to(self._device) for name, value in chosen.items()})
+        rows = self.selected.rows if isinstance(self.selected, SelectedWeights) else {}
+        return Trained(self._network, rows, {**self.values(), **chosen})
+
+    @torch.no_grad()
+    def widen(self) -> nn.Module:
+        """The network in float32 with the values of `trained`; no step may follow."""
+        values = self.trained()
+        if self.config.precision == "bf16-weights":
+            self._network.float()
+            self.selected.write(values.selected)
         return self._network
 
     def steps(self) -> Iterator[Step]:

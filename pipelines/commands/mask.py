@@ -266,7 +266,15 @@ def _make(
     )
     data = gatherer.gather()
     with enough_memory("measuring the mask", of_saliency(resolved, device), device):
-        made = make_mask(resolved, checkpoint, data, component, team=team, reporter=reporter)
+        made = make_mask(
+            resolved,
+            checkpoint,
+            data,
+            component,
+            team=team,
+            reporter=reporter,
+            scratch=cache_of(resolved).folder,
+        )
     team.wait()  # all have seen that the file is not there
     return made, facts
 

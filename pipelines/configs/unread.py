@@ -19,7 +19,18 @@ JUDGE_NAMES: Final = frozenset(
     ("canvas", "clothes", "imagenet", "nudenet", "opennsfw", "q16", "resnet50", "safety-checker")
 )
 """The keys of `eval.judges.judges.JUDGES`, which itself takes long to import."""
-_SALIENCY: Final = ("loss", "merge", "guidance_scale", "draws", "batch_size", "offload")
+_SALIENCY: Final = (
+    "loss",
+    "merge",
+    "guidance_scale",
+    "draws",
+    "batch_size",
+    "offload",
+    "mapped",
+    "groups",
+    "precision",
+    "checkpointing",
+)
 _SOURCE: Final = (
     "drawn",
     "folder",
@@ -144,8 +155,6 @@ def _of_mask(tables: Tables) -> Iterator[tuple[str, str]]:
         yield from ((f"saliency.{key}", f"{why} and measures no gradient") for key in _SALIENCY)
     elif (loss := _at(tables, "saliency.loss")) in ("plain", "own"):
         yield "saliency.guidance_scale", f"the saliency loss is {loss}"
-        if loss == "own":
-            yield "saliency.offload", "the saliency loss is own"
     if mask in ("salient", "inverse") and not tables.get("concepts"):
         yield "saliency.merge", "there is a single concept"
     if mask == "all" or mask not in _KINDS:

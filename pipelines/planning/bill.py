@@ -121,7 +121,6 @@ class _Count:
             anchors = len(recipe.names) * recipe.data.anchors.drawn
             self.drawn = self.drawn[0] + anchors, self.drawn[1]
         self.forget, self.retain = (a + b for a, b in zip(self.drawn, self.own, strict=True))
-        self.mask_in_main = not (self.measured and not recipe.saliency.offload)
 
     def stages(self) -> Iterator[Stage]:
         """Yield the stages of the run in their order."""
@@ -138,7 +137,7 @@ class _Count:
         pairs = self._pairs()
         held = (
             Held("merged, as stored", self._stored(), main=True),
-            Held("mask", self.chosen.covered, main=True),
+            self.chosen.mask,
         )
         batch = min(recipe.grid.drawing.batch_size, pairs)
         yield self._drawing(GRID, recipe.grid.drawing, batch, 2 * pairs, held)
@@ -207,7 +206,7 @@ class _Count:
         recipe, training = self.recipe, self.recipe.training
         if training is None:  # a closed form: one weight at a time, results in float64
             held = Held("new weights, fp64", 8 * self.chosen.covered, main=True)
-            yield Stage("solve", (held, Held("mask", self.chosen.covered, main=True)))
+            yield Stage("solve", (held, self.chosen.mask))
             return
         each = -(-training.batch_size // self.planner.processes)
         learned, asked = self._passes()
@@ -220,7 +219,6 @@ class _Count:
             samples=learned * min(training.micro_batch or each, each),
             frozen="frozen" in recipe.method.needs,
             checkpointing=recipe.checkpointing,
-            mask_in_main=self.mask_in_main,
         )
         steps = replace(steps, held=(*steps.held, *self._beside()))
         if getattr(recipe.method, "harden", 0):
@@ -349,8 +347,7 @@ def _chosen(planner: Planner, recipe: EraseRecipe, component: str) -> Chosen:
     alike."""
     network = planner.checkpoint.components[component]
     if planner.mask is not None:
-        counts = {name: int(entry.sum()) for name, entry in planner.mask.entries.items()}
-        return chosen_weights(network, counts)
+        return chosen_weights(network, planner.mask.counts())
     sizes = {
         name: network[name].numel()
         for name in planner.checkpoint.architecture.candidates(network, recipe.scope, component)

@@ -268,7 +268,13 @@ def run_erasure(
         mask = load_mask(out / MASK)  # as it was, whatever device measured it
     with enough_memory("measuring the mask", of_saliency(recipe, device, resumes=True), device):
         mask = mask or make_mask(
-            recipe, checkpoint, gathered, component, team=team, reporter=report
+            recipe,
+            checkpoint,
+            gathered,
+            component,
+            team=team,
+            reporter=report,
+            scratch=cache_of(recipe).folder,
         )
         mask = mask_of_layers(recipe, checkpoint, mask, report)
     team.wait()  # all have looked before one writes
@@ -289,6 +295,7 @@ def run_erasure(
         edit = _train(asked, gathered, mask, out / STATE, team, report)
     verdict = None
     if team.first:
+        warn_of_rounding(edit, checkpoint, recipe)
         plot_losses(edit.history, out / "loss.png")
         write_history(edit, out / "loss.csv")
         if edit.curve is not None:
@@ -312,6 +319,26 @@ def run_erasure(
         edit.curve,
         made.config["work"],
         out / LORA if (out / LORA).exists() else None,
+    )
+
+
+def warn_of_rounding(edit: Edit, checkpoint: Checkpoint, recipe: EraseRecipe) -> None:
+    """Say so where most of the selected weights are stored as they were, as they moved by less
+    than their stored type can hold."""
+    made, training = edit.provenance.last, recipe.training
+    lost = made.config["facts"].get("rounded_away", 0)
+    if training is None or 2 * lost <= made.selected:
+        return
+    kinds = {weight.dtype for weight in checkpoint.components[edit.component].values()}
+    _log.warning(
+        "%s of the %s selected weights moved by less than half a step of %s and are stored as they "
+        "were; give a larger --lr (now %g) or more --steps (now %d), or a base that is stored in "
+        "float32",
+        f"{lost:,}",
+        f"{made.selected:,}",
+        " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds)),
+        training.learning_rate,
+        training.steps,
     )
 
 

@@ -95,8 +95,12 @@ def make_mask(
     *,
     team: Processes,
     reporter: Reporter,
+    scratch: Path,
 ) -> SaliencyMask:
     """Make a mask of a component, of the kind that the recipe names, the same in all processes.
+
+    Args:
+        scratch: folder for sums of gradients that are put into a file.
 
     Raises:
         TrainingError: the forget loss is not finite, or another process is gone.
@@ -124,4 +128,5 @@ def make_mask(
             device=pick_device(recipe.device),
             team=team,
             on_pass=on_pass,
+            scratch=scratch,
         )

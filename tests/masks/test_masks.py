@@ -22,11 +22,9 @@ from erasure.masks.mask_file import (
     is_mask_file,
     load_mask,
     mask_hash,
-    pack,
     require_base,
     require_component,
     save_mask,
-    unpack,
 )
 from erasure.masks.masks import (
     MaskInfo,
@@ -38,6 +36,7 @@ from erasure.masks.masks import (
     salient_mask,
 )
 from erasure.masks.overlap import Shared, overlap
+from erasure.masks.packed import pack, unpack
 
 INFO = MaskInfo(
     kind="random",

@@ -169,7 +169,7 @@ class Mace(ClosedForm):
                 "mace draws by DDIM, which needs a schedule of discrete betas; choose a method "
                 "that learns from pictures"
             )
-        network = build_network(task.checkpoint).to(task.device).requires_grad_(False)
+        network = build_network(task.checkpoint, device=task.device).requires_grad_(False)
         denoise = Counted(task.checkpoint.architecture.denoiser(network), task.tally)
         chosen = [
             rows[n] for n in shuffled(len(rows), 0, self.pictures, self.seed, "mace", concept)

@@ -137,4 +137,4 @@ class Uce(ClosedForm):
 
 def _readers(mask: SaliencyMask, readers: Mapping[str, str]) -> list[str]:
     """Those of which the mask selects any weight."""
-    return [name for name, entry in mask.entries.items() if name in readers and entry.any()]
+    return [name for name, count in mask.counts().items() if name in readers and count]

@@ -288,7 +288,7 @@ def prefix_attack(task: Task, method: AdvUnlearn, rollouts: RolloutBatches) -> P
         ConfigError: a prompt has no place for the vectors, or there is no word to begin at.
     """
     data: ConceptData = task.data
-    text = build_text_encoder(task.checkpoint).to(task.device)
+    text = build_text_encoder(task.checkpoint, device=task.device)
     words = vocabulary_of(text)
     forget = list(dict.fromkeys(data.require_texts().forget.tolist()))
     templates = [f"{OPEN} {data.words[row]}" for row in forget]
