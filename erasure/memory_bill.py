@@ -7,12 +7,14 @@ takes such pages back when it needs them.
 # N weights of the main component, s of them selected.
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from torch import Tensor
 
+from erasure.diffusion.gradient_sums import in_groups
 from erasure.diffusion.precision import Precision
+from erasure.diffusion.saliency import SaliencyConfig
 from erasure.masks.positions import FEW
 from erasure.pass_costs import PassCost
 from erasure.training.trainer import TrainConfig
@@ -46,6 +48,8 @@ class Stage:
     flops: int = 0
     half: bool = False
     """Whether products are of bf16."""
+    bus: int = 0
+    """Bytes that go between main memory and the device."""
 
     @property
     def device(self) -> int:
@@ -57,9 +61,9 @@ class Stage:
         """Bytes in main memory besides."""
         return sum(part.size for part in self.held if part.main)
 
-    def working(self, passes: int, flops: int, *, half: bool = False) -> "Stage":
+    def working(self, passes: int, flops: int, *, half: bool = False, bus: int = 0) -> "Stage":
         """The same with its work."""
-        return replace(self, passes=passes, flops=flops, half=half)
+        return replace(self, passes=passes, flops=flops, half=half, bus=bus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class Chosen:
     """Weights of the largest parameter."""
     largest_selected: int
     """Most selected weights of one parameter."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Weights of each parameter that the mask names."""
 
     @property
     def mask(self) -> "Held":
@@ -104,34 +110,78 @@ def chosen_weights(network: Mapping[str, Tensor], selected: Mapping[str, int]) -
         positions=positions,
         largest=max(sizes.values()),
         largest_selected=max(selected.values(), default=0),
+        sizes={name: sizes[name] for name in selected},
+    )
+
+
+def network_parts(
+    weights: int, cost: PassCost, each: int, *, stream: bool = False
+) -> tuple[Held, ...]:
+    """The weights of the network that computes.
+
+    Args:
+        weights: N
+        each: bytes of one.
+        stream: whether its blocks lie in main memory; two of them are then on the device, as one
+            may come while the other is not yet gone.
+    """
+    kind = "bf16" if each == 2 else "fp32"
+    if not stream:
+        return (Held(f"weights, {kind}", each * weights),)
+    return (
+        Held(f"weights outside of blocks, {kind}", each * cost.loose),
+        Held(f"two blocks, {kind}", 2 * each * cost.block_weights),
+        Held(f"blocks, {kind}", each * (weights - cost.loose), main=True),
     )
 
 
 def mask_stages(
-    chosen: Chosen, cost: PassCost, *, samples: int, offload: bool = False
+    chosen: Chosen, cost: PassCost, settings: SaliencyConfig, *, samples: int
 ) -> tuple[Stage, Stage]:
     """Summing gradients, and ranking them once the network is gone.
 
     Args:
         cost: of a sample's pass.
+        settings: where the sums lie, in how many groups, and the type of the weights.
         samples: in one pass; the guided loss takes two of each picture.
-        offload: whether the sums lie in main memory.
     """
-    summed = Held("summed gradients, fp32", 4 * chosen.covered, main=offload)
-    gradients = Stage(
-        "find the mask",
-        (
-            Held("weights, fp32", 4 * chosen.weights),
-            summed,
-            Held("activations", samples * cost.saved),
-            Held("one full gradient", 4 * chosen.largest),
-        ),
+    each = 2 if settings.precision == "bf16-weights" else 4
+    recomputed = settings.checkpointing or settings.stream
+    active = activation_bytes(
+        cost, settings.precision, samples, chosen.weights, checkpointing=recomputed
     )
-    ranked = (replace(summed, what="scores, fp32"), chosen.mask)
-    return gradients, Stage("rank the weights", ranked)
+    passes = (
+        *network_parts(chosen.weights, cost, each, stream=settings.stream),
+        *_sums(chosen, settings),
+        Held("activations", active),
+        Held("one full gradient", each * chosen.largest),
+    )
+    scores = 4 * chosen.covered
+    place = settings.place if settings.groups == 1 else settings.finished_place
+    ranked = (
+        # A file's pages go back to the system; one parameter of it is in memory.
+        Held("scores, fp32", 4 * chosen.largest if place == "file" else scores, place != "device"),
+        chosen.mask,
+    )
+    return Stage("find the mask", passes), Stage("rank the weights", ranked)
 
 
-def training_stages(
+def _sums(chosen: Chosen, settings: SaliencyConfig) -> tuple[Held, ...]:
+    """The sums of gradients: of a group where they are added up, and all where they lie then."""
+    if settings.groups == 1:
+        if settings.place == "file":
+            return ()
+        where = settings.place == "main"
+        return (Held("summed gradients, fp32", 4 * chosen.covered, main=where),)
+    groups = in_groups(chosen.sizes, settings.groups)
+    largest = max((sum(chosen.sizes[name] for name in group) for group in groups), default=0)
+    part = Held(f"summed gradients of one of {len(groups)} groups, fp32", 4 * largest)
+    if settings.mapped:
+        return (part,)
+    return part, Held("summed gradients of the others, fp32", 4 * chosen.covered, main=True)
+
+
+def training_stage(
     chosen: Chosen,
     cost: PassCost,
     settings: TrainConfig,
@@ -139,14 +189,16 @@ def training_stages(
     samples: int,
     frozen: bool = False,
     checkpointing: bool = False,
-) -> tuple[Stage, ...]:
-    """The steps, and for `bf16-weights` their end, when the network is widened again.
+    stream: bool = False,
+) -> Stage:
+    """The steps.
 
     Args:
         cost: of a sample's pass.
         settings: precision, optimizer and moments are read.
         samples: in one pass with a gradient.
         frozen: whether the base's values of the selected weights are kept.
+        stream: whether the network's blocks lie in main memory; they are then recomputed.
     """
     each = 2 if settings.precision == "bf16-weights" else 4
     selected = (
@@ -157,38 +209,34 @@ def training_stages(
         Held("base values of the selected", 4 * chosen.selected if frozen else 0),
         chosen.mask,
     )
-    kind = "bf16" if each == 2 else "fp32"
-    steps = Stage(
+    active = activation_bytes(
+        cost,
+        settings.precision,
+        samples,
+        chosen.weights,
+        checkpointing=checkpointing or stream,
+    )
+    return Stage(
         "train",
         (
-            Held(f"weights, {kind}", each * chosen.weights),
+            *network_parts(chosen.weights, cost, each, stream=stream),
             *selected,
-            Held(
-                PASSING[0],
-                activation_bytes(
-                    cost, settings.precision, samples, chosen.weights, checkpointing=checkpointing
-                ),
-            ),
-            Held(
-                PASSING[1],
-                each * chosen.largest + 8 * chosen.largest_selected,
-            ),
+            Held(PASSING[0], active),
+            Held(PASSING[1], each * chosen.largest + 8 * chosen.largest_selected),
         ),
     )
-    if each == 4:
-        return (steps,)
-    widened = Stage("end of training", (Held("weights, fp32", 4 * chosen.weights), *selected))
-    return steps, widened
 
 
-def merging_stage(chosen: Chosen, stored: int) -> Stage:
-    """The new values beside the base, and the merged network; all in main memory.
+def merging_stage(chosen: Chosen, stored: int, *, each: int = 4, stream: bool = False) -> Stage:
+    """The network beside the base, and what is merged of both, a parameter at a time.
 
     Args:
         stored: bytes of the main component as the checkpoint stores it.
+        each: bytes of a weight of the network that was trained.
+        stream: whether its blocks lie in main memory.
     """
     held = (
-        Held("trained weights, fp32", 4 * chosen.weights, main=True),
+        Held("trained weights", each * chosen.weights, main=stream),
         Held("base, as stored", stored, main=True),
         Held("merged, as stored", stored, main=True),
         chosen.mask,

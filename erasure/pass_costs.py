@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from erasure.architectures.architecture import Architecture
+from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.autoencoder import autoencoder_of
 from erasure.architectures.frame_codec import frame_autoencoder_of
 from erasure.architectures.patch_codec import PATCH, patch_autoencoder_of
@@ -72,6 +72,17 @@ def network_cost(
     return _network_cost(architecture, _text(config), size, tokens, scope)
 
 
+def recomputed_blocks(architecture: Architecture, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The modules of the main component that gradient checkpointing computes anew, in the order in
+    which they compute."""
+    return _recomputed_blocks(architecture, _text(config))
+
+
+def text_cost(part: Part, config: Mapping[str, Any], tokens: int) -> PassCost:
+    """A text encoder's pass of one prompt of so many tokens, without a gradient."""
+    return _text_cost(part, _text(config), tokens)
+
+
 def decoder_cost(config: Mapping[str, Any], size: tuple[int, int]) -> PassCost:
     """A VAE's pass from latents of h x w to a picture, without a gradient."""
     return _vae_cost(_codec(config), _text(config), size, "decode")
@@ -118,6 +129,40 @@ def _network_cost(
         weights - sum(saved.weights),
         max(saved.weights, default=0),
     )
+
+
+_SIDE: Final = 16
+"""Latents a side that every family can take."""
+
+
+@lru_cache
+def _recomputed_blocks(architecture: Architecture, config: str) -> tuple[str, ...]:
+    values = json.loads(config)
+    with _META:
+        network: Any = architecture.main_part.build(values)
+        x_t, t, condition = architecture.sample(values, (_SIDE, _SIDE), 8)
+    names = {module: name for name, module in network.named_modules()}
+    seen: dict[str, None] = {}
+
+    def note(module: nn.Module | Callable[..., Any], *inputs: Any) -> Any:  # noqa: ANN401
+        owner = module if isinstance(module, nn.Module) else getattr(module, "__self__", None)
+        if owner in names:
+            seen[names[owner]] = None
+        return module(*inputs)
+
+    network.enable_gradient_checkpointing(note)
+    network.train()
+    architecture.denoiser(network)(x_t, t, condition)
+    return tuple(seen)
+
+
+@lru_cache
+def _text_cost(part: Part, config: str, tokens: int) -> PassCost:
+    with _META:
+        network: Any = part.build(json.loads(config))
+        ids = torch.empty(1, tokens, dtype=torch.int64)
+    network.eval()
+    return PassCost(*_forward(lambda: network(ids), network.parameters()))
 
 
 @lru_cache

@@ -16,6 +16,11 @@ DDPM_DEMO: Final = "ddpm-demo"
 EMBEDDED: Final = (DEMO, DDPM_DEMO)
 """Models that come with the package, each in the folder of its name among `pipelines/assets`."""
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+FAMILIES: Final = (
+    *("sd1", "sd2", "sdxl", "sd3", "sd35_medium", "sd35_large", "flux_dev", "flux_schnell"),
+)
+"""Names of families whose published configs are here, for a plan without weights; the registry of
+architectures, which has them too, takes long to import."""
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     path: choices for path in flags(ERASE) if (choices := source_field(ERASE_RECIPE, path).choices)
 }
@@ -44,12 +49,13 @@ def refuse_both(*, resume: bool, force: bool) -> None:
         )
 
 
-def refuse_early(options: Mapping[str, Any], recipe: str | None) -> None:
+def refuse_early(options: Mapping[str, Any], recipe: str | None, *, shapes: bool = False) -> None:
     """Refuse what needs no torch to be seen as wrong; what passes is checked again in full.
 
     Args:
         options: tables of the command line.
         recipe: a recipe's file or name.
+        shapes: whether the shapes of a model do, whose weights need not be here.
 
     Raises:
         ConfigError: there is no such recipe, it is no TOML, or a value is none of its choices.
@@ -66,5 +72,7 @@ def refuse_early(options: Mapping[str, Any], recipe: str | None) -> None:
             close = get_close_matches(value, choices, 1)
             hint = f"; the nearest is {close[0]!r}" if close else ""
             raise ConfigError(f"{key} is {value!r}; give one of {', '.join(choices)}{hint}")
-    if isinstance(model := tables.get("model"), str):
+    model = tables.get("model")
+    known = shapes and (tables.get("config") is not None or model in FAMILIES)
+    if isinstance(model, str) and not known:
         require_model_name(model)

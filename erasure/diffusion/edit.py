@@ -182,6 +182,7 @@ def erase(
     low_rank: LowRank | None = None,
     device: torch.device | None = None,
     checkpointing: bool = False,
+    stream: bool = False,
     team: Team = ALONE,
     state: Path | None = None,
     save_every: int = 50,
@@ -209,6 +210,8 @@ def erase(
             factors of its own rank.
         device: where to train; CPU if none.
         checkpointing: recompute activations in the backward pass; less memory, more time.
+        stream: keep the blocks of the main component in main memory while they do not compute, and
+            recompute them; for models whose weights do not fit the device.
         team: shares every batch; all are given the same and get the same edit.
         state: file to keep a training in and to continue from where it exists; None keeps nothing.
             The state before the last is kept beside it, with `.old` behind the name, and is used
@@ -236,6 +239,11 @@ def erase(
     require_base(mask.info, checkpoint.hash_of(component))
     require_weights(mask, checkpoint.components[component])
     require_origin(origin, checkpoint, method)
+    if stream and origin is not None:
+        raise ConfigError(
+            "stream keeps the weights in main memory, where no origin can be put in their place; "
+            "leave one of both out"
+        )
     run = _run_key(checkpoint, data, mask, method)
     if origin is not None:
         run = content_key(run=run, origin=weights_hash(origin))
@@ -255,6 +263,7 @@ def erase(
         mask=mask,
         device=device or torch.device("cpu"),
         checkpointing=checkpointing,
+        stream=stream,
         origin=origin,
         low_rank=low_rank,
         team=team,

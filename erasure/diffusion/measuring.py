@@ -164,7 +164,9 @@ def _moving(
 ) -> Moving:
     """The component, ready for passes with a gradient."""
     component = component or checkpoint.architecture.main
-    moving = moving_of(checkpoint, component, device, tally, precision=config.precision)
+    moving = moving_of(
+        checkpoint, component, device, tally, precision=config.precision, stream=config.stream
+    )
     let_go(checkpoint.network.values())  # the network holds a copy
     if config.checkpointing:
         moving.recompute()
@@ -191,8 +193,8 @@ def _summed(
     weights = {name: weight for name, weight in parameters.items() if name in chosen}
     sizes = {name: weight.numel() for name, weight in weights.items()}
     groups = in_groups(sizes, config.groups)
-    kept = SumsIn(config.kept, sizes, scratch) if len(groups) > 1 else None
-    place = SumsIn("device" if kept else config.place, sizes, scratch)
+    finished = SumsIn(config.finished_place, sizes, scratch) if len(groups) > 1 else None
+    place = SumsIn("device" if finished else config.place, sizes, scratch)
     scores: dict[str, Tensor] = {}
     for number, group in enumerate(groups):
         part = {name: weights[name] for name in group}
@@ -203,7 +205,7 @@ def _summed(
             done = (number * progress.total + progress.done) // len(groups)
             on_pass(replace(progress, done=done))
         for name, score in sums.scores(team).items():
-            scores[name] = kept(name, score) if kept else score
+            scores[name] = finished(name, score) if finished else score
     return scores
 
 

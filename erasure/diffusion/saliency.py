@@ -60,6 +60,8 @@ class SaliencyConfig:
     """Type of the weights while the mask is measured; sums are float32 in any case."""
     checkpointing: bool = False
     """Gradient checkpointing while the mask is measured: less memory, slower."""
+    stream: bool = False
+    """Keep the network's blocks in main memory while they do not compute; they are recomputed."""
     seed: int = 0
     """Seed of the draws."""
 
@@ -94,7 +96,7 @@ class SaliencyConfig:
         return "file" if self.mapped else "main" if self.offload else "device"
 
     @property
-    def kept(self) -> Place:
+    def finished_place(self) -> Place:
         """Where the finished sums of a part lie while another is measured."""
         return "file" if self.mapped else "main"
 

@@ -71,6 +71,8 @@ class Task:
     device: torch.device
     checkpointing: bool = False
     """Recompute activations in backward passes."""
+    stream: bool = False
+    """Keep the blocks of the main component in main memory while they do not compute."""
     origin: Mapping[str, Tensor] | None = None
     """Weights of the base that answers where a training asks one; the checkpoint itself if none."""
     low_rank: LowRank | None = None
@@ -138,6 +140,7 @@ class Task:
             self.device,
             self.tally,
             precision=settings.precision,
+            stream=self.stream,
         )
         network = moving.network
         if self.checkpointing:
@@ -159,6 +162,7 @@ class Task:
             main=moving.main,
             text=moving.text,
             start=self.checkpoint.components[self.component],
+            homes=moving.streamed.homes if moving.streamed else None,
         )
         watching = None if self.until is None else Watching(self.until, trainer)
         yield from self.keeper.begin(trainer, self.team, [watching] if watching else ())
@@ -169,6 +173,8 @@ class Task:
         self.outcome.curve = watching.curve() if watching else None
         if self.outcome.work is not None:
             self.outcome.work = None if trainer.work is None else self.outcome.work + trainer.work
+        if moving.streamed is not None:
+            moving.streamed.restore()
         trained = trainer.trained()
         trainer.selected.release()
         self.keeper.end()

@@ -14,6 +14,7 @@ from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.precision import Precision
 from erasure.errors import ConfigError
 from erasure.moving.reading import ReadingDenoiser, readable
+from erasure.moving.streaming import Streamed, streamed_network
 from erasure.work import Tally
 
 
@@ -30,6 +31,8 @@ class Moving:
     """Makes a denoiser of `network`."""
     text: PromptEncoder | None = None
     """The text encoders, where `network` is one of them."""
+    streamed: Streamed | None = None
+    """What moves the blocks of `main`, where they lie in main memory."""
 
     def recompute(self) -> None:
         """Let backward passes compute anew what the forward pass of a block made."""
@@ -44,10 +47,13 @@ def moving_of(
     tally: Tally | None = None,
     *,
     precision: Precision = "fp32",
+    stream: bool = False,
 ) -> Moving:
     """Build what moves, in float32, or with `bf16-weights` in bfloat16.
 
     Args:
+        stream: keep the blocks of the main component in main memory while they do not compute;
+            passes with a gradient recompute them then.
         tally: counts the prompts that are read anew.
         component: the main one, or a text encoder, which the frozen main one stands behind.
 
@@ -61,10 +67,13 @@ def moving_of(
             "precision is 'bf16-weights', which a text encoder is not trained in; give fp32 or bf16"
         )
     dtype = torch.bfloat16 if precision == "bf16-weights" else torch.float32
-    network = build_network(checkpoint, dtype, device)
-    wrap = checkpoint.architecture.denoiser
+    wrap, streamed = checkpoint.architecture.denoiser, None
+    if stream:
+        network, streamed = streamed_network(checkpoint, dtype, device)
+    else:
+        network = build_network(checkpoint, dtype, device)
     if main:
-        return Moving(network, network, wrap)
+        return _made(Moving(network, network, wrap, None, streamed))
     network.requires_grad_(False)
     text = build_text_encoder(checkpoint, device=device)
     parts = [part.component for part in checkpoint.architecture.parts if part.is_text]
@@ -74,7 +83,17 @@ def moving_of(
     tower.load_state_dict(copied, assign=True)
     denoise = wrap(network)
     named = _named_as(checkpoint.components[component], tower)
-    return Moving(named, network, lambda _: ReadingDenoiser(denoise, text, tally), text)
+    reading = Moving(
+        named, network, lambda _: ReadingDenoiser(denoise, text, tally), text, streamed
+    )
+    return _made(reading)
+
+
+def _made(moving: Moving) -> Moving:
+    """The same, whose streamed blocks are computed anew in backward passes."""
+    if moving.streamed is not None:
+        moving.recompute()
+    return moving
 
 
 def data_for(checkpoint: Checkpoint, component: str, data: ConceptData) -> ConceptData:

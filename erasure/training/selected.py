@@ -35,6 +35,7 @@ class SelectedWeights:
         network: nn.Module,
         mask: Mapping[str, Tensor],
         start: Mapping[str, Tensor] | None = None,
+        homes: Mapping[nn.Parameter, Tensor] | None = None,
     ) -> None:
         """Freeze what the mask leaves out and hook the rest.
 
@@ -43,13 +44,14 @@ class SelectedWeights:
             mask: bool tensors of the parameters' shapes; a missing name selects nothing.
             start: name -> values of the parameters, on any device, that the vectors begin with;
                 those of the network if none. Give them where its type is narrower.
+            homes: parameter -> where its values lie, of those that hold none themselves.
 
         Raises:
             MaskError: a name or shape does not fit, or nothing is selected.
         """
         parameters = dict(network.named_parameters())
         _check(mask, parameters)
-        self._network = network
+        self._network, self._homes = network, homes or {}
         self._parameters: dict[str, nn.Parameter] = {}
         self.rows: dict[str, Positions] = {}
         """Where the values of each vector lie in its parameter."""
@@ -63,7 +65,7 @@ class SelectedWeights:
             self.rows[name] = Positions.of(chosen, parameter.device)
             parameter.requires_grad_(True)
             self._parameters[name] = parameter
-            source = parameter.detach() if start is None else start[name]
+            source = self._home(name).detach() if start is None else start[name]
             rows = self.rows[name].indices().to(source.device)  # (s,)
             values = wide(source.flatten().index_select(0, rows)).to(parameter.device)
             self.vectors[name] = nn.Parameter(values)
@@ -94,12 +96,18 @@ class SelectedWeights:
             values: a vector of each one's length by the names of `vectors`.
         """
         for name, vector in values.items():
-            parameter = self._parameters[name]
-            flat = parameter.flatten()  # A view, but for the memory formats where it is a copy.
-            rows = self.rows[name].indices().long()
-            flat.index_copy_(0, rows, vector.detach().to(parameter.dtype))
-            if flat.data_ptr() != parameter.data_ptr():
-                parameter.copy_(flat.view(parameter.shape))
+            home = self._home(name)
+            flat = home.flatten()  # A view, but for the memory formats where it is a copy.
+            rows = self.rows[name].indices().long().to(home.device)
+            # What leaves a device waits for all that it was told to copy from here before.
+            flat.index_copy_(0, rows, vector.detach().to(home.device, home.dtype))
+            if flat.data_ptr() != home.data_ptr():
+                home.copy_(flat.view(home.shape))
+
+    def _home(self, name: str) -> Tensor:
+        """The tensor that holds a parameter's values."""
+        parameter = self._parameters[name]
+        return self._homes.get(parameter, parameter)
 
     def sum_gradients(self, team: Team) -> None:
         """Add up the gradients of all processes, in place."""

@@ -222,6 +222,7 @@ class MaskedTrainer(Generic[B]):
         main: nn.Module | None = None,
         text: PromptEncoder | None = None,
         start: Mapping[str, Tensor] | None = None,
+        homes: Mapping[nn.Parameter, Tensor] | None = None,
     ) -> None:
         """Prepare; nothing moves yet.
 
@@ -245,6 +246,7 @@ class MaskedTrainer(Generic[B]):
             tally: counts the passes of this process; given where the batches count in it as well.
             start: name -> the weights of `network` as they were before they were rounded to its
                 type, which the selected ones begin with.
+            homes: parameter -> where its values lie, of those that hold none themselves.
 
         Raises:
             MaskError: the mask does not fit the network.
@@ -258,7 +260,7 @@ class MaskedTrainer(Generic[B]):
         self._network, self._device = network, next(network.parameters()).device
         self._main, self._text = main or network, text
         self.selected: Trainables = (
-            SelectedWeights(network, mask, start)
+            SelectedWeights(network, mask, start, homes)
             if low_rank is None
             else LowRankWeights(network, mask, low_rank, seed=config.seed)
         )

@@ -13,6 +13,7 @@ from pipelines.process.recipe_options import recipe_options
 from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
+    from erasure.checkpoints.checkpoint import Checkpoint
     from pipelines.planning.bill_words import Told
     from pipelines.run.erasing import Erased
 
@@ -50,7 +51,9 @@ def erase(
     ] = False,
     fit: Annotated[
         str | None,
-        typer.Option(help="8gb, 12gb, 24gb, or auto: choose settings that fit that memory."),
+        typer.Option(
+            help="8gb, 12gb, 24gb, 48gb, 80gb, or auto: choose settings that fit that memory."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print memory, time and disk, and do nothing.")
@@ -75,7 +78,7 @@ def erase(
 
     refuse_both(resume=resume, force=force)
     options = merge(_named_in(options, concepts), _of_own_options(method, retain_prompts))
-    refuse_early(options, recipe)
+    refuse_early(options, recipe, shapes=dry_run)
     from pipelines.configs.set_options import with_settings
     from pipelines.planning import planning
     from pipelines.process.progress import Reporter
@@ -89,14 +92,17 @@ def erase(
     out = out or Path("out") / (re.sub(r"[^\w-]+", "-", concept.lower()).strip("-") or "concept")
     if not dry_run:
         claim(out)
-    resolved, checkpoint = prepare(options, named)
+    resolved, checkpoint = (planning.prepare_to_plan if dry_run else prepare)(options, named)
     facts = tell_model(checkpoint)
+    card = planning.planned_card(fit, resolved.device) if dry_run else None
     if fit is not None:
-        made_to_fit = planning.fit(resolved, checkpoint, merge(named, options), fit)
+        given_tables = merge(named, options)
+        made_to_fit = planning.fit(resolved, checkpoint, given_tables, fit, card=card)
         resolved, facts = made_to_fit.recipe, {**facts, "fit": list(made_to_fit.said)}
         notice(list(made_to_fit.said))
     if dry_run:
-        _tell_bill(planning.told_before(resolved, checkpoint), facts, as_json=as_json)
+        bill = planning.told_before(resolved, checkpoint, card=card)
+        tell_bill(bill, checkpoint, facts, as_json=as_json)
         return
     erased = run_erasure(resolved, checkpoint, out, resume=resume, force=force, reporter=Reporter())
     if is_first():
@@ -151,11 +157,15 @@ def _concept(tables: dict[str, Any]) -> str:
     return " ".join(map(str, (tables["concept"], *tables.get("concepts", ()))))
 
 
-def _tell_bill(bill: "Told", facts: dict[str, Any], *, as_json: bool) -> None:
+def tell_bill(
+    bill: "Told", checkpoint: "Checkpoint", facts: dict[str, Any], *, as_json: bool
+) -> None:
+    """Print the bill of a dry run, and what the model was not."""
     if as_json:
         say({**bill.to_dict(), "base_read_as": facts}, as_json=True)
     elif is_first():
-        typer.echo("\n".join(bill.page()))
+        notes = [f"note: {note}" for note in checkpoint.notes]
+        typer.echo("\n".join([*bill.page(), *notes]))
 
 
 def _tell(

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from erasure.masks.mask_report import MaskReport
     from erasure.masks.masks import SaliencyMask
     from erasure.masks.overlap import Shared
-    from erasure.methods import Need
     from pipelines.configs.settings import EraseRecipe
 
 
@@ -58,6 +57,15 @@ def mask(
     against: Annotated[
         Path | None, typer.Option(help="Another mask file: print the overlap with it.")
     ] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            help="8gb, 12gb, 24gb, 48gb, 80gb, or auto: choose settings that fit that memory."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print memory, time and disk, and do nothing.")
+    ] = False,
     plot: Annotated[
         Path | None, typer.Option(help="PNG of density per block. [default: beside --out]")
     ] = None,
@@ -79,13 +87,18 @@ def mask(
     facts: dict[str, Any] = {}
     path = Path(model).expanduser()
     if not path.is_file():
-        refuse_early(options, recipe)
+        refuse_early(options, recipe, shapes=dry_run)
     from erasure.masks.mask_file import is_mask_file, load_mask, save_mask
     from erasure.masks.mask_report import mask_report
     from erasure.masks.overlap import overlap
     from pipelines.configs.set_options import with_mask_settings
     from pipelines.drawing.plots import plot_density
 
+    if dry_run:
+        named = _recipe(recipe)
+        options = with_mask_settings(options, named, settings or ())
+        _plan(options, named, component, fit, as_json=as_json)
+        return
     other = None if against is None else load_mask(against)
     if intersect or union:
         _refuse_making(path, {**options, **_own(settings, component)}, recipe, None)
@@ -110,7 +123,7 @@ def mask(
         refuse_taken([out, plot], force=force)
         named = _recipe(recipe)
         options = with_mask_settings(options, named, settings or ())
-        made, facts = _make(options, named, component)
+        made, facts = _make(options, named, component, fit)
     if not is_first():
         return
     report = mask_report(made)
@@ -217,29 +230,87 @@ def _component(recipe: "EraseRecipe", checkpoint: "Checkpoint", named: str | Non
     return moved
 
 
-def _make(
-    options: dict[str, Any], under: dict[str, Any], named_component: str | None
-) -> "tuple[SaliencyMask, dict[str, Any]]":
-    """The mask, and what its model was read as."""
+def _plan(
+    options: dict[str, Any],
+    under: dict[str, Any],
+    named_component: str | None,
+    fit: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what making the mask would take."""
+    from pipelines.commands.erase import tell_bill
+    from pipelines.planning import planning
+    from pipelines.run.model_facts import notice, tell_model
+
+    resolved, checkpoint = planning.prepare_to_plan(options, under)
+    facts = tell_model(checkpoint)
+    resolved, _ = _of_component(resolved, checkpoint, named_component, {*options, *under})
+    resolved = _without_retained(resolved)
+    card = planning.planned_card(fit, resolved.device)
+    if fit is not None:
+        made_to_fit = planning.fit(
+            resolved, checkpoint, {**under, **options}, fit, card=card, mask_alone=True
+        )
+        resolved, facts = made_to_fit.recipe, {**facts, "fit": list(made_to_fit.said)}
+        notice(list(made_to_fit.said))
+    bill = planning.told_before(resolved, checkpoint, card=card, mask_alone=True)
+    tell_bill(bill, checkpoint, facts, as_json=as_json)
+
+
+def _of_component(
+    recipe: "EraseRecipe", checkpoint: "Checkpoint", named: str | None, set_keys: set[str]
+) -> "tuple[EraseRecipe, str]":
+    """The recipe with the scope of the component whose weights the mask is of, and that."""
     from dataclasses import replace
 
     from erasure.architectures.text.names import LAYERS
-    from erasure.errors import ConfigError
+
+    component = _component(recipe, checkpoint, named)
+    if component != checkpoint.architecture.main and "scope" not in set_keys:
+        recipe = replace(recipe, scope=LAYERS)
+    return recipe, component
+
+
+def _without_retained(recipe: "EraseRecipe") -> "EraseRecipe":
+    """The recipe without pictures to keep, as no score looks at them."""
+    from dataclasses import replace
+
     from pipelines.configs.settings import PicturesConfig
+
+    return replace(recipe, data=replace(recipe.data, retain=PicturesConfig()))
+
+
+def _make(
+    options: dict[str, Any],
+    under: dict[str, Any],
+    named_component: str | None,
+    fit: str | None,
+) -> "tuple[SaliencyMask, dict[str, Any]]":
+    """The mask, and what its model was read as."""
+    from erasure.errors import ConfigError
     from pipelines.data.concept_data import Gatherer
+    from pipelines.planning import planning
+    from pipelines.planning.bill import Planner, mask_needs
+    from pipelines.planning.bill_words import Told
+    from pipelines.planning.fit import summed_where_they_fit
     from pipelines.process.processes import processes
     from pipelines.process.progress import Reporter
     from pipelines.run.erasing import cache_of, plan_of, prepare
     from pipelines.run.masking import make_mask, named_mask
     from pipelines.run.memory import enough_memory, of_saliency
-    from pipelines.run.model_facts import tell_model
+    from pipelines.run.model_facts import notice, tell_model
     from pipelines.run.models import pick_device
 
     resolved, checkpoint = prepare(options, under)
     facts = tell_model(checkpoint)
-    component = _component(resolved, checkpoint, named_component)
-    if component != checkpoint.architecture.main and not {"scope"} & {*options, *under}:
-        resolved = replace(resolved, scope=LAYERS)
+    resolved, component = _of_component(resolved, checkpoint, named_component, {*options, *under})
+    if fit is not None:
+        made_to_fit = planning.fit(
+            _without_retained(resolved), checkpoint, {**under, **options}, fit, mask_alone=True
+        )
+        resolved, facts = made_to_fit.recipe, {**facts, "fit": list(made_to_fit.said)}
+        notice(list(made_to_fit.said))
     device = pick_device(resolved.device)
     team = processes(device)
     plan = plan_of(resolved, checkpoint)
@@ -256,14 +327,26 @@ def _make(
     gatherer = Gatherer(
         checkpoint=checkpoint,
         plan=plan,
-        config=replace(resolved.data, retain=PicturesConfig()),  # no score looks at what is kept
+        config=_without_retained(resolved).data,
         seed=resolved.seed,
         device=device,
         cache=cache_of(resolved),
         team=team,
         reporter=reporter,
-        needs=_needs(resolved) if measured else frozenset({"prompts"}),
+        needs=mask_needs(resolved),
     )
+    planner = Planner(
+        checkpoint=checkpoint,
+        plan=plan,
+        mask=None,
+        apart=device.type == "cuda",
+        processes=team.count,
+        mask_alone=True,
+    )
+    alone = _without_retained(resolved)
+    measuring = team.agreed(lambda: summed_where_they_fit(alone, planner.bill, device))
+    reporter.tell([*measuring.said, *Told.here(planner.bill(measuring.recipe), device).lines()])
+    resolved = measuring.recipe
     data = gatherer.gather()
     with enough_memory("measuring the mask", of_saliency(resolved, device), device):
         made = make_mask(
@@ -277,13 +360,6 @@ def _make(
         )
     team.wait()  # all have seen that the file is not there
     return made, facts
-
-
-def _needs(recipe: "EraseRecipe") -> "frozenset[Need]":
-    """What a measured mask looks at."""
-    if recipe.saliency.loss == "own":
-        return recipe.method.needs - {"frozen"}
-    return frozenset({"pictures"})
 
 
 def _for_people(

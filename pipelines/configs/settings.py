@@ -34,6 +34,10 @@ class DrawingConfig:
     """Scale of classifier-free guidance; 1 is none. Each family of models has its own default."""
     batch_size: int = 16
     """Pictures drawn at a time; changes speed and memory only."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Type of the weights that draw."""
+    stream: bool = False
+    """Keep the network's blocks in main memory while they do not compute."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1:
@@ -156,6 +160,10 @@ class EraseRecipe:
     """Where it computes; auto takes the best device there is."""
     checkpointing: bool = False
     """Gradient checkpointing: less memory, slower."""
+    stream: bool = False
+    """Keep the model's blocks in main memory, each on the device while it computes: for models
+    whose weights the device does not hold. In a file this is the training's; `saliency`,
+    `data.drawing` and `grid.drawing` have their own."""
     save_every: int = 50
     """Steps between two saves of the state."""
     config: str | None = None

@@ -219,6 +219,7 @@ class Gatherer:
             steps=drawing.steps,
             guidance=drawing.guidance,
             size=self._size,
+            **({} if drawing.precision == "fp32" else {"precision": drawing.precision}),
         )
 
         tensors = self.cache.find("pictures", key) if self.team.first else None
@@ -246,7 +247,11 @@ class Gatherer:
             part = requests[start : start + size]
             if self.team.has(number):
                 painter = painter or Painter(
-                    self.checkpoint, self.config.drawing, self.device, self._size
+                    self.checkpoint,
+                    self.config.drawing,
+                    self.device,
+                    self._size,
+                    expecting=requests,
                 )
                 images = list(painter.draw(part))
                 if number == 0:  # before hours go into more of them

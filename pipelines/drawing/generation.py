@@ -13,10 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from erasure.architectures.building import build_parts, own_size
+from erasure.architectures.text.apart import ApartText, stays_apart
 from erasure.attacks.payload import Start
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.denoiser import GUIDANCE, Condition, join
 from erasure.errors import ConfigError, TrainingError
+from erasure.moving.streaming import streamed_network
 from erasure.seeds import initial_noise
 from erasure.training.unseen import InTraining
 from erasure.work import Work
@@ -70,14 +72,17 @@ class Painter:
         size: int | None = None,
         *,
         scheduler: str = DEFAULT,
-        precision: Precision = "fp32",
+        precision: Precision | None = None,
         guard: Guard | None = None,
         training: InTraining | None = None,
+        expecting: Iterable[Request] = (),
     ) -> None:
         """ConfigError where `size`, pixels a side, is none that can be drawn, or the scheduler is
         unknown or cannot take so many steps.
 
-        With `training`, its networks draw, and none is built of the checkpoint's weights.
+        With `training`, its networks draw, and none is built of the checkpoint's weights. What is
+        `expecting` to be drawn is read before the network is there, where the text encoders are
+        large; `precision` is the config's if none.
         """
         width, height = own_size(checkpoint) if size is None else (size, size)
         # No other sampler takes fresh noise.
@@ -91,8 +96,15 @@ class Painter:
         self._sampling = partial(family.sampling, config_of, config.steps)
         self._shape = partial(family.latent_shape, checkpoint.description)
         begin_sampling(self._scheduler, config.steps, None, self._sampling(self._size()))
-        self._config, self._device, self._dtype = config, device, _DTYPES[precision]
+        self._config, self._device = config, device
+        self._dtype = _DTYPES["fp32" if training else precision or config.precision]
         network, text = (training.network, training.text) if training else (None, None)
+        if text is None and stays_apart(checkpoint):
+            text = apart = ApartText(checkpoint, self._dtype, device)
+            words = [one.prompt for one in expecting if isinstance(one.prompt, str)]
+            apart.read(["", *words] if words else ())
+        if network is None and config.stream:
+            network, _ = streamed_network(checkpoint, self._dtype, device)
         self.parts = build_parts(checkpoint, self._dtype, device, network, text)
         """What draws; what is changed in it is changed in the drawings."""
         self._denoise = (
@@ -390,4 +402,5 @@ def draw_all(
     on_drawn: Callable[[int], None] = lambda _: None,
 ) -> list[Image.Image]:
     """All pictures of one checkpoint, which is freed when they are there."""
-    return list(Painter(checkpoint, config, device, size).draw(requests, on_drawn))
+    painter = Painter(checkpoint, config, device, size, expecting=requests)
+    return list(painter.draw(requests, on_drawn))

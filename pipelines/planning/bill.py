@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 from erasure.architectures.architecture import Part
 from erasure.architectures.building import own_size
+from erasure.architectures.text.apart import TOGETHER, stays_apart, text_names
 from erasure.architectures.text.clip_towers import CLIP_WINDOW
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.config_limits import whole_number
@@ -28,11 +31,12 @@ from erasure.memory_bill import (
     mask_stages,
     merging_stage,
     moment_bytes,
-    training_stages,
+    network_parts,
+    training_stage,
 )
-from erasure.methods import GradientAscent
+from erasure.methods import GradientAscent, Need
 from erasure.methods.gradient.by_gradient import ByRollout
-from erasure.pass_costs import PassCost, decoder_cost, encoder_cost, network_cost
+from erasure.pass_costs import PassCost, decoder_cost, encoder_cost, network_cost, text_cost
 from eval.pictures.picture_files import is_picture, visible
 from pipelines.configs.settings import DrawingConfig, EraseRecipe, PicturesConfig, parse_seeds
 from pipelines.run.run_result import grid_prompts
@@ -42,7 +46,7 @@ DRAW: Final = "draw pictures"
 GRID: Final = "draw the grid"
 LOOKS: Final = "look for the concept"
 MASK: Final = ("find the mask", "rank the weights")
-TRAIN: Final = ("train", "end of training")
+TRAIN: Final = ("train",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,9 @@ class Planner:
     """Whether the device has a memory of its own."""
     processes: int = 1
 
+    mask_alone: bool = False
+    """Whether a mask is all that is made."""
+
     def bill(self, recipe: EraseRecipe) -> Bill:
         """The whole bill.
 
@@ -111,13 +118,14 @@ class _Count:
         self.chosen = _chosen(planner, recipe, self.component)
         self.moving = _moving(planner, recipe, self.chosen, self.component)
         self.measured = planner.mask is None and recipe.mask in ("salient", "inverse")
-        pictures = "pictures" in recipe.needs
+        needs = mask_needs(recipe) if planner.mask_alone else recipe.needs
+        pictures = "pictures" in needs
         self.drawn, self.own = (0, 0), (0, 0)
         if pictures:
             sources = recipe.data.forget, recipe.data.retain
             self.drawn = len(recipe.names) * sources[0].drawn, sources[1].drawn
             self.own = _own(sources[0]), _own(sources[1])
-        if "anchors" in recipe.needs:  # they are forgotten, and kept where the method says so
+        if "anchors" in needs:  # they are forgotten, and kept where the method says so
             anchors = len(recipe.names) * recipe.data.anchors.drawn
             self.drawn = self.drawn[0] + anchors, self.drawn[1]
         self.forget, self.retain = (a + b for a, b in zip(self.drawn, self.own, strict=True))
@@ -132,8 +140,12 @@ class _Count:
         yield from self._encoding()
         if self.measured:
             yield from self._mask()
+        if self.planner.mask_alone:
+            return
         yield from self._method()
-        yield merging_stage(self.chosen, self._stored())
+        half = recipe.training is not None and recipe.training.precision == "bf16-weights"
+        each = 2 if half else 4
+        yield merging_stage(self.chosen, self._stored(), each=each, stream=recipe.stream)
         pairs = self._pairs()
         held = (
             Held("merged, as stored", self._stored(), main=True),
@@ -150,26 +162,45 @@ class _Count:
         total: int,
         more: tuple[Held, ...],
     ) -> Stage:
-        """The whole pipeline in float32; the network's passes come before the decoder's."""
+        """The whole pipeline; the network's passes come before the decoder's."""
         network, decoder = self._network("full"), PassCost(0, 0)
         if self.codec is not None:
             decoder = decoder_cost(self.codec, self.latents)
-        each = 2 if config.guidance > 1 else 1
-        active = batch * max(each * network.live, decoder.live)
-        weights = 4 * sum(map(self._weights, self.planner.checkpoint.components))
+        each, guided = 4 if config.precision == "fp32" else 2, 2 if config.guidance > 1 else 1
+        guided = guided if self.planner.checkpoint.architecture.guidance == "true" else 1
+        active = batch * max(guided * network.live, decoder.live) * each // 4
         held = (
-            Held(
-                f"{self._main.title}, fp32"
-                if self.codec is None
-                else f"{self._main.title}, VAE and text encoders, fp32",
-                weights,
-            ),
+            *self._drawing_weights(network, config, each),
             Held("activations", active),
             *more,
         )
-        passes = total * config.steps * each
+        passes = total * config.steps * guided
         flops = passes * network.flops + total * decoder.flops
-        return Stage(name, held).working(*self._shared(passes, flops))
+        rounds = -(-total // batch) * config.steps if config.stream else 0
+        bus = rounds * self._traversal(network, each)
+        return Stage(name, held).working(*self._shared(passes, flops), half=each == 2, bus=bus)
+
+    def _traversal(self, network: PassCost, each: int) -> int:
+        """Bytes of all blocks of the main component, which come to the device for a pass."""
+        return each * (self._weights(self.planner.checkpoint.architecture.main) - network.loose)
+
+    def _drawing_weights(
+        self, network: PassCost, config: DrawingConfig, each: int
+    ) -> tuple[Held, ...]:
+        """The weights of all that draws; large text encoders have read and are gone by then."""
+        checkpoint, kind = self.planner.checkpoint, "fp32" if each == 4 else "bf16"
+        main = self._weights(checkpoint.architecture.main)
+        apart = stays_apart(checkpoint)
+        if not config.stream and not apart:
+            weights = each * sum(map(self._weights, checkpoint.components))
+            beside = "" if self.codec is None else ", VAE and text encoders"
+            return (Held(f"{self._main.title}{beside}, {kind}", weights),)
+        parts = network_parts(main, network, each, stream=config.stream)
+        if self.codec is None:
+            return parts
+        others = self._weights("vae") + (0 if apart else self._text_weights())
+        what = f"VAE{'' if apart else ' and text encoders'}, {kind}"
+        return (*parts, Held(what, each * others))
 
     def _encoding(self) -> Iterator[Stage]:
         total = self.forget + self.retain
@@ -183,8 +214,35 @@ class _Count:
                 pixels,
             )
             yield Stage("encode pictures", held).working(total, total * cost.flops)
-        text = self._text_weights()
-        yield Stage("encode prompts", (Held("text encoders, fp32", 4 * text), pixels))
+        yield self._prompts(pixels)
+
+    def _prompts(self, pixels: Held) -> Stage:
+        """The text encoders, one after the other."""
+        checkpoint = self.planner.checkpoint
+        stages = [Stage("encode prompts", (pixels,))]
+        for name in text_names(checkpoint):
+            part, config = checkpoint.architecture.part(name), self._config(name)
+            tokens = self._tokens_of(config)
+            cost = text_cost(part, config, tokens)
+            held = (
+                Held(f"{part.title}, fp32", 4 * self._weights(name)),
+                Held("activations", max(1, TOGETHER // tokens) * cost.live),
+                pixels,
+            )
+            stages.append(Stage("encode prompts", held))
+        return max(stages, key=lambda stage: stage.device)
+
+    def _tokens_of(self, config: Mapping[str, Any]) -> int:
+        """Tokens that a text encoder reads: as many as it has places for, or T5, which has no
+        places, as many as the main component is told."""
+        places = config.get("max_position_embeddings")
+        if isinstance(places, int):
+            return places
+        family = self.planner.checkpoint.architecture
+        main = self._config(family.main)
+        with torch.device("meta"):
+            _, _, condition = family.sample(main, (self.latents[0], self.latents[1]), self.tokens)
+        return condition.tokens.shape[1]
 
     def _text_weights(self) -> int:
         components = self.planner.checkpoint.components
@@ -195,11 +253,17 @@ class _Count:
         total = self.forget * saliency.draws
         each = 2 if saliency.loss == "guided" else 1
         samples = each * min(saliency.batch_size, -(-total // self.planner.processes))
-        search, ranked = mask_stages(
-            self.chosen, network, samples=samples, offload=saliency.offload
-        )
+        search, ranked = mask_stages(self.chosen, network, saliency, samples=samples)
         search = replace(search, held=(*search.held, *self._beside()))
-        yield search.working(*self._shared(total * each, 3 * total * each * network.flops))
+        recomputed = saliency.checkpointing or saliency.stream
+        passes = total * each * saliency.groups
+        flops = (3 + recomputed) * passes * network.flops  # a backward pass costs two forward
+        half, width = saliency.precision != "fp32", 2 if saliency.precision != "fp32" else 4
+        rounds = saliency.groups * -(-total // (saliency.batch_size * self.planner.processes))
+        bus = rounds * 2 * self._traversal(network, width) if saliency.stream else 0
+        if saliency.groups == 1 and (saliency.offload or saliency.mapped):
+            bus += rounds * width * self.chosen.covered
+        yield search.working(*self._shared(passes, flops), half=half, bus=bus)
         yield ranked
 
     def _method(self) -> Iterator[Stage]:
@@ -212,25 +276,31 @@ class _Count:
         learned, asked = self._passes()
         scope = self._scope() if self.planner.mask is None else "full"
         network = self._network(scope)
-        steps, *end = training_stages(
+        steps = training_stage(
             self.moving,
             network,
             training,
             samples=learned * min(training.micro_batch or each, each),
             frozen="frozen" in recipe.method.needs,
             checkpointing=recipe.checkpointing,
+            stream=recipe.stream,
         )
         steps = replace(steps, held=(*steps.held, *self._beside()))
         if getattr(recipe.method, "harden", 0):
             reader = Held("text encoders of the adversary, fp32", 4 * self._text_weights())
             steps = replace(steps, held=(*steps.held, reader))
         samples = training.steps * training.batch_size
-        times = (3 + recipe.checkpointing) * learned + asked  # a backward pass costs two forward
+        recomputed = recipe.checkpointing or recipe.stream
+        times = (3 + recomputed) * learned + asked  # a backward pass costs two forward
         passes, flops = self._shared(samples * (learned + asked), samples * times * network.flops)
-        yield steps.working(passes, flops, half=training.precision != "fp32")
+        bus = 0
+        if recipe.stream:  # forward, and again before the gradients are taken
+            width = 2 if training.precision == "bf16-weights" else 4
+            rounds = training.steps * -(-each // (training.micro_batch or each))
+            bus = rounds * (2 * learned + asked) * self._traversal(network, width)
+        yield steps.working(passes, flops, half=training.precision != "fp32", bus=bus)
         if recipe.until_unseen:
             yield self._looking(steps, training.steps)
-        yield from end
 
     def _looking(self, training: Stage, steps: int) -> Stage:
         """Every look of `--until-unseen`, by the network in training; the first process draws."""
@@ -274,9 +344,17 @@ class _Count:
         states = 0
         if training is not None:
             states = 4 * self.moving.selected + moment_bytes(training, self.moving.selected)
-        return {
+        saliency = self.recipe.saliency
+        sums = 4 * self.chosen.covered if self.measured and saliency.mapped else 0
+        mask = {
+            **({"sums of the mask's gradients, while it is measured": sums} if sums else {}),
             "cache: pictures and latents": pixels * sum(self.drawn) + latents,
             "mask": -(-self.chosen.covered // 8),
+        }
+        if self.planner.mask_alone:
+            return mask
+        return {
+            **mask,
             "states of the training, three while one is written": 3 * states,
             "model": folder_size(self.planner.checkpoint),
             "grid, at most": 2 * self._pairs() * pixels,
@@ -340,6 +418,15 @@ class _Count:
         others = self._text_weights() - self._weights(self.component)
         weights = self._weights(checkpoint.architecture.main) + others
         return (Held(f"{self._main.title} and other text encoders, fp32", 4 * weights),)
+
+
+def mask_needs(recipe: EraseRecipe) -> frozenset[Need]:
+    """What a mask looks at that is made by itself."""
+    if recipe.mask not in ("salient", "inverse"):
+        return frozenset({"prompts"})
+    if recipe.saliency.loss == "own":
+        return recipe.method.needs - {"frozen"}
+    return frozenset({"pictures"})
 
 
 def _chosen(planner: Planner, recipe: EraseRecipe, component: str) -> Chosen:

@@ -7,7 +7,16 @@ import torch
 
 from erasure.memory_bill import Stage
 from pipelines.planning.bill import Bill
-from pipelines.planning.room import REACHED, free_main, free_on, products_a_second
+from pipelines.planning.fit import Budget
+from pipelines.planning.room import (
+    BUS,
+    CHIPS,
+    REACHED,
+    Chip,
+    free_main,
+    free_on,
+    products_a_second,
+)
 
 GB = 1e9
 
@@ -22,6 +31,13 @@ class Told:
     """Bytes; None where the device has no memory of its own."""
     free_main: int | None
     """Bytes; None where the system does not say."""
+    chip: Chip | None = None
+    """The card that is planned for, where that is not this machine's."""
+
+    @classmethod
+    def planned(cls, bill: Bill, budget: Budget) -> "Told":
+        """Plan for a card that is not here, by what its maker states."""
+        return cls(bill, torch.device("cuda"), budget.size, None, CHIPS[budget.name])
 
     @classmethod
     def here(cls, bill: Bill, device: torch.device) -> "Told":
@@ -29,12 +45,34 @@ class Told:
         return cls(bill, device, free_on(device), free_main())
 
     def minutes(self, stage: Stage) -> float:
-        """About how long a stage's passes take."""
+        """About how long a stage's passes take, and what goes between main memory and device."""
+        on_the_way = stage.bus / BUS / 60 if self.bill.apart else 0.0
         if not stage.flops:
-            return 0.0
-        kind = torch.bfloat16 if stage.half else torch.float32
-        rate = REACHED[self.device.type] * products_a_second(self.device, kind)
-        return stage.flops / rate / 60
+            return on_the_way
+        return stage.flops / self._rate(half=stage.half) / 60 + on_the_way
+
+    def _rate(self, *, half: bool) -> float:
+        """Floating-point operations a second that whole passes are taken to reach."""
+        if self.chip is not None:
+            return REACHED["cuda"] * (self.chip.half if half else self.chip.full)
+        kind = torch.bfloat16 if half else torch.float32
+        return REACHED[self.device.type] * products_a_second(self.device, kind)
+
+    def computed(self) -> str:
+        """How the numbers were come by."""
+        bus = f", and {BUS / GB:.0f} GB/s between main memory and device" if self.bill.apart else ""
+        if self.chip is not None:
+            share = REACHED["cuda"]
+            return (
+                "computed, not measured, as no such card is here: memory from the shapes and "
+                f"settings, time from {share:g} of what the maker of the {self.chip.name} states "
+                f"({self.chip.full / 1e12:g} TFLOP/s in fp32, {self.chip.half / 1e12:g} in bf16)"
+                f"{bus}"
+            )
+        return (
+            "computed, not measured: memory from the shapes and settings, time from products over "
+            f"{REACHED[self.device.type]:g} of the rate that a short product reaches here now{bus}"
+        )
 
     def warnings(self) -> list[str]:
         """A sentence for each stage that needs more than is free."""
@@ -52,7 +90,8 @@ class Told:
         needs: list[tuple[str, int, int | None]] = []
         on_device = self.bill.device(stage)
         if on_device is not None:
-            needs.append((f"on {self.device.type}", on_device, self.free_device))
+            where = "on the card" if self.chip else f"on {self.device.type}"
+            needs.append((where, on_device, self.free_device))
         needs.append(("of main memory", self.bill.main(stage), self.free_main))
         return needs
 
@@ -79,6 +118,7 @@ class Told:
             work = ""
             if stage.passes:
                 work = f"; {stage.passes:,} passes, about {_minutes(self.minutes(stage))}"
+                work += f", {stage.flops / 1e12:,.0f} TFLOP"
             lines.append(f"{stage.name}: about {needs}{work}")
             lines += [
                 f"    {part.size / GB:8.3f} GB  {part.what}"
@@ -91,12 +131,15 @@ class Told:
         lines += [f"    {size / GB:8.3f} GB  {what}" for what, size in self.bill.disk.items()]
         minutes = sum(map(self.minutes, self.bill.stages))
         lines.append(f"in all: about {_minutes(minutes)}, without reading, ranking and writing")
+        lines.append(self.computed())
         return lines + [f"note: {note}" for note in self.bill.notes] + self.warnings()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; bytes and minutes."""
         return {
             "device": self.device.type,
+            "planned_for": self.chip.name if self.chip else None,
+            "computed": self.computed(),
             "free_device": self.free_device,
             "free_main": self.free_main,
             "stages": [
@@ -106,6 +149,9 @@ class Told:
                     "main": self.bill.main(stage),
                     "passes": stage.passes,
                     "minutes": round(self.minutes(stage), 2),
+                    "hours": round(self.minutes(stage) / 60, 4),
+                    "flops": stage.flops,
+                    "bus": stage.bus,
                     "held": {part.what: part.size for part in stage.held},
                 }
                 for stage in self.bill.stages

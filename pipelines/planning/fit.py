@@ -9,24 +9,37 @@ from typing import Any, Final
 
 import torch
 
+from erasure.diffusion.saliency import SaliencyConfig
 from erasure.errors import ConfigError
 from erasure.training.moments import require_eight_bit
-from pipelines.configs.settings import EraseRecipe
+from pipelines.configs.settings import DrawingConfig, EraseRecipe
 from pipelines.planning.bill import DRAW, GRID, LOOKS, MASK, TRAIN, Bill
 from pipelines.planning.room import free_main, free_on
 
-CARDS: Final[Mapping[str, int]] = {f"{size}gb": size * 2**30 for size in (8, 12, 24)}
+CARDS: Final[Mapping[str, int]] = {f"{size}gb": size * 2**30 for size in (8, 12, 24, 48, 80)}
 """Names of `--fit` -> bytes of the card."""
 _USABLE: Final = 0.92
 """Share of a card's memory that a program can have: the driver, a screen and the allocator's
 blocks take the rest."""
 _FREE_SHARE: Final = 0.95
 """The same of what is free at the moment."""
+GROUPS: Final = (2, 3, 4)
+"""Passes with the sums of a part of the weights each that are tried."""
 _FLAGS: Final[Mapping[str, str]] = {
     "data.drawing.batch_size": "--drawing-batch",
     "grid.drawing.batch_size": "--drawing-batch",
     "saliency.batch_size": "--saliency-batch",
+    "data.drawing.precision": "--set data.drawing.precision",
+    "grid.drawing.precision": "--set grid.drawing.precision",
+    "data.drawing.stream": "--stream",
+    "grid.drawing.stream": "--stream",
     "saliency.offload": "--saliency-offload",
+    "saliency.groups": "--set saliency.groups",
+    "saliency.mapped": "--set saliency.mapped",
+    "saliency.precision": "--set saliency.precision",
+    "saliency.checkpointing": "--set saliency.checkpointing",
+    "saliency.stream": "--stream",
+    "stream": "--stream",
     "method.micro_batch": "--micro-batch",
     "checkpointing": "--checkpointing",
     "method.precision": "--precision",
@@ -44,6 +57,8 @@ class Budget:
     """Name of the budget, as `--fit` takes it."""
     size: int
     """Bytes, of the device's memory, or of main memory where it has none."""
+    main: int | None = None
+    """Bytes of main memory beside a device's own; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +81,14 @@ def budget_of(name: str, device: torch.device) -> Budget:
         return Budget(name, int(_USABLE * CARDS[name]))
     if name != "auto":
         raise ConfigError(f"--fit is {name!r}; give {', '.join(CARDS)} or auto")
-    free = free_on(device) if device.type == "cuda" else free_main()
+    apart = device.type == "cuda"
+    free = free_on(device) if apart else free_main()
     if free is None:
         raise ConfigError(
             f"--fit is 'auto', but this system does not say how much memory is free; give "
             f"{' or '.join(CARDS)}"
         )
-    return Budget(name, int(_FREE_SHARE * free))
+    return Budget(name, int(_FREE_SHARE * free), free_main() if apart else None)
 
 
 def fitted(
@@ -84,8 +100,9 @@ def fitted(
 ) -> Fitted:
     """Change what was not given until every stage fits, and no more than that needs.
 
-    What changes the result by rounding alone is tried first: smaller passes, then checkpointing or
-    sums in main memory. Then come precision and moments.
+    What changes the result by rounding alone is tried first: smaller passes, then checkpointing,
+    then sums of gradients in groups, in main memory or in a file. Then come precision and moments,
+    and last blocks that lie in main memory, which change no bit and take most time.
 
     Args:
         options: tables of the command line and of the recipe file, whose settings stay.
@@ -119,21 +136,40 @@ def fitted(
     return Fitted(recipe, tuple(said))
 
 
+def summed_where_they_fit(
+    recipe: EraseRecipe, bill: Callable[[EraseRecipe], Bill], device: torch.device
+) -> Fitted:
+    """The recipe with the first place for the mask's sums of gradients that fits what is free now,
+    where the settings leave the choice; the mask has the same bits in each.
+
+    Where none fits, or the system does not say what is free, the recipe is as it was.
+    """
+    apart = device.type == "cuda"
+    free = free_on(device) if apart else free_main()
+    if free is None or fits(bill(recipe), MASK, Budget("free", free)):
+        return Fitted(recipe, ())
+    budget = Budget("free", free, free_main() if apart else None)
+    for way in sums_ways(recipe.saliency, apart=apart)[1:]:
+        settled = with_settings(recipe, way)
+        if fits(bill(settled), MASK, budget):
+            before, now = _most(bill(recipe), MASK), _most(bill(settled), MASK)
+            changed = [f"{key} = {value}" for key, value in way.items() if value not in (False, 1)]
+            said = (
+                f"{before[0]} needs {_gb(before[1])} and {_gb(free)} is free, so the gradients are "
+                f"summed with {', '.join(changed)}, which needs {_gb(now[1])}; the mask has the "
+                "same bits"
+            )
+            return Fitted(settled, (said,))
+    return Fitted(recipe, ())
+
+
 def _groups(
     recipe: EraseRecipe, device: torch.device, apart: bool
 ) -> Iterator[tuple[Sequence[str], list[dict[str, Any]]]]:
     """Names of stages, and the settings that bear on them, the present ones first."""
-    drawing, grid = recipe.data.drawing.batch_size, recipe.grid.drawing.batch_size
-    yield (DRAW,), [{"data.drawing.batch_size": n} for n in _halves(drawing)]
-    yield (GRID,), [{"grid.drawing.batch_size": n} for n in _halves(grid)]
-    offloads = [recipe.saliency.offload, *([True] if apart and not recipe.saliency.offload else [])]
-    yield (
-        MASK,
-        [
-            {"saliency.offload": offload, "saliency.batch_size": n}
-            for offload, n in product(offloads, _halves(recipe.saliency.batch_size))
-        ],
-    )
+    yield (DRAW,), _drawing_ways("data.drawing", recipe.data.drawing, apart)
+    yield (GRID,), _drawing_ways("grid.drawing", recipe.grid.drawing, apart)
+    yield MASK, list(mask_ways(recipe, apart=apart))
     training = recipe.training
     if training is None:
         return
@@ -142,13 +178,67 @@ def _groups(
     if training.moments == "fp32" and _eight_bit(recipe, device):
         moments.append("8bit")
     ways = product(
+        _then_on(recipe.stream) if apart else [recipe.stream],
         moments,
         kinds[kinds.index(training.precision) :],
-        [recipe.checkpointing, *([] if recipe.checkpointing else [True])],
+        _then_on(recipe.checkpointing),
         _halves(training.micro_batch or training.batch_size),
     )
-    keys = ("method.moments", "method.precision", "checkpointing", "method.micro_batch")
+    keys = ("stream", "method.moments", "method.precision", "checkpointing", "method.micro_batch")
     yield (*TRAIN, LOOKS), [dict(zip(keys, way, strict=True)) for way in ways]
+
+
+def _drawing_ways(where: str, now: DrawingConfig, apart: bool) -> list[dict[str, Any]]:
+    """Smaller batches, then rounded weights, then blocks in main memory."""
+    kinds = ["fp32", "bf16"] if now.precision == "fp32" and apart else [now.precision]
+    streams = _then_on(now.stream) if apart else [now.stream]
+    return [
+        {f"{where}.stream": stream, f"{where}.precision": kind, f"{where}.batch_size": size}
+        for stream, kind, size in product(streams, kinds, _halves(now.batch_size))
+    ]
+
+
+def mask_ways(recipe: EraseRecipe, *, apart: bool) -> Iterator[dict[str, Any]]:
+    """Ways to measure the mask, the present one first: smaller passes, recomputed activations,
+    sums elsewhere, all with the same scores but for rounding; then rounded weights and blocks in
+    main memory."""
+    now = recipe.saliency
+    kinds = ["fp32", "bf16-weights"] if now.precision == "fp32" and apart else [now.precision]
+    for stream, kind, place, recomputed, size in product(
+        _then_on(now.stream) if apart else [now.stream],
+        kinds,
+        sums_ways(now, apart=apart),
+        _then_on(now.checkpointing),
+        _halves(now.batch_size),
+    ):
+        yield {
+            "saliency.stream": stream,
+            "saliency.precision": kind,
+            **place,
+            "saliency.checkpointing": recomputed,
+            "saliency.batch_size": size,
+        }
+
+
+def sums_ways(now: SaliencyConfig, *, apart: bool) -> list[dict[str, Any]]:
+    """Places for the sums of gradients, the present one first; the scores have the same bits.
+
+    A pass more costs less than the way of every gradient into main memory as long as there are few
+    of them; a file is the last resort.
+    """
+    own = (now.groups, now.offload, now.mapped)
+    elsewhere: list[tuple[int, bool, bool]] = [(1, False, True)]
+    if apart:
+        grouped = [(groups, False, False) for groups in GROUPS]
+        filed = [(groups, False, True) for groups in GROUPS]
+        elsewhere = [*grouped, (1, True, False), *filed, (1, False, True)]
+    keys = ("saliency.groups", "saliency.offload", "saliency.mapped")
+    ways = [own, *(elsewhere if own == (1, False, False) else [])]
+    return [dict(zip(keys, way, strict=True)) for way in ways]
+
+
+def _then_on(now: bool) -> list[bool]:
+    return [now] if now else [False, True]
 
 
 def _eight_bit(recipe: EraseRecipe, device: torch.device) -> bool:
@@ -174,9 +264,17 @@ def _first(
         changed = {key: v for key, v in settings.items() if not _same(recipe, key, v)}
         if changed.keys() & fixed:
             continue
-        if _most(bill(with_settings(recipe, changed)), names)[1] <= budget.size:
+        if fits(bill(with_settings(recipe, changed)), names, budget):
             return changed
     return None
+
+
+def fits(bill: Bill, names: Sequence[str], budget: Budget) -> bool:
+    """Whether these stages need no more than there is, of the device and beside it."""
+    if _most(bill, names)[1] > budget.size:
+        return False
+    needs = (bill.main(stage) for stage in bill.stages if stage.name in names)
+    return budget.main is None or max(needs, default=0) <= budget.main
 
 
 def _refusal(

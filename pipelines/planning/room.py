@@ -2,6 +2,8 @@
 
 import re
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -14,6 +16,31 @@ _SECONDS: Final = 0.15
 REACHED: Final = {"cpu": 0.6, "cuda": 0.4, "mps": 0.4}
 """Share of the rate of large products that whole passes reach: on a CPU as measured (see
 docs/memory.md), elsewhere a guess."""
+
+
+BUS: Final = 25e9
+"""Bytes a second between main memory and a device, stated: what PCIe 4.0 x16 reaches of its 32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A card that is planned for without being there, and what its maker states of it."""
+
+    name: str
+    full: float
+    """Floating-point operations a second of float32 products."""
+    half: float
+    """The same of bfloat16, with sums in float32 and nothing left out."""
+
+
+CHIPS: Final[Mapping[str, Chip]] = {
+    "8gb": Chip("RTX 3070", 20.3e12, 40.6e12),
+    "12gb": Chip("RTX 3060", 12.7e12, 25.5e12),
+    "24gb": Chip("RTX 4090", 82.6e12, 165.2e12),
+    "48gb": Chip("RTX A6000", 38.7e12, 154.8e12),
+    "80gb": Chip("A100", 19.5e12, 312e12),
+}
+"""Name of `--fit` -> a chip of that size."""
 
 
 def free_main() -> int | None:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +40,7 @@ from pipelines.drawing.own_guidance import tell_guidance
 from pipelines.drawing.plots import plot_density, plot_losses
 from pipelines.planning.bill import Planner
 from pipelines.planning.bill_words import Told
+from pipelines.planning.fit import summed_where_they_fit
 from pipelines.process.interrupts import between_steps
 from pipelines.process.processes import Processes, processes
 from pipelines.process.progress import Reporter
@@ -96,7 +97,7 @@ class Erased:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ModelChoice:
+class ModelChoice:
     """The part of a recipe that must be known before its defaults are."""
 
     model: str = "demo"
@@ -108,28 +109,26 @@ class _ModelChoice:
 
 
 def prepare(
-    tables: Mapping[str, Any], under: Mapping[str, Any] | None = None
+    tables: Mapping[str, Any],
+    under: Mapping[str, Any] | None = None,
+    *,
+    opened: Callable[[ModelChoice], Checkpoint] | None = None,
 ) -> tuple[EraseRecipe, Checkpoint]:
     """Resolve a recipe and open its model; nothing is written.
 
     Args:
         tables: what was given.
         under: a recipe file below it, if there is one.
+        opened: opens the model; `open_model` if none.
 
     Raises:
         ConfigError: the recipe is wrong.
         CheckpointError: there is no such model, or it cannot be read.
     """
     settings = merge(under or {}, tables)
-    known = {field.name for field in fields(_ModelChoice)}
-    chosen = build(_ModelChoice, {k: v for k, v in settings.items() if k in known})
-    checkpoint = open_model(
-        chosen.model,
-        config=chosen.config,
-        vae=chosen.vae,
-        allow_pickle=chosen.allow_pickle,
-        prediction=chosen.prediction,
-    )
+    known = {field.name for field in fields(ModelChoice)}
+    chosen = build(ModelChoice, {k: v for k, v in settings.items() if k in known})
+    checkpoint = (opened or _opened)(chosen)
     checkpoint = merged_base(checkpoint, chosen.loras)
     family, canvas = checkpoint.architecture, is_canvas(checkpoint)
     recipe = resolve(
@@ -149,6 +148,16 @@ def prepare(
     return recipe, checkpoint
 
 
+def _opened(chosen: ModelChoice) -> Checkpoint:
+    return open_model(
+        chosen.model,
+        config=chosen.config,
+        vae=chosen.vae,
+        allow_pickle=chosen.allow_pickle,
+        prediction=chosen.prediction,
+    )
+
+
 def cache_of(recipe: EraseRecipe) -> TensorCache:
     """Where drawn pictures and latents are kept."""
     folder = recipe.cache or os.environ.get("ERASURE_CACHE")
@@ -156,8 +165,9 @@ def cache_of(recipe: EraseRecipe) -> TensorCache:
     return TensorCache(Path(folder) if folder else home / "diffusion-erasure")
 
 
-def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint) -> ConceptPlan:
-    """The prompts of the recipe's concept; ConfigError where the model would not read one whole."""
+def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint, *, checked: bool = True) -> ConceptPlan:
+    """The prompts of the recipe's concept; ConfigError where the model would not read one whole,
+    which is looked at where they are to be `checked`."""
     family: Family = recipe.data.words or ("canvas" if is_canvas(checkpoint) else "general")
     extra = recipe.data.forget_prompts
     plan = together(
@@ -178,7 +188,8 @@ def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint) -> ConceptPlan:
         for note in read.notes:
             _log.warning("%s", note)
         plan = replace(plan, rows=read.rows)
-    check_plan(plan, checkpoint)
+    if checked:
+        check_plan(plan, checkpoint)
     return plan
 
 
@@ -249,15 +260,16 @@ def run_erasure(
     require_space(out / MODEL, 3 * folder_size(checkpoint))
     if recipe.grid.prompts:
         warn_of_prompts("prompts of the grid", recipe.grid.prompts, checkpoint)
+    planner = Planner(
+        checkpoint=checkpoint,
+        plan=plan,
+        mask=mask,
+        apart=device.type == "cuda",
+        processes=team.count,
+    )
+    measuring = team.agreed(lambda: summed_where_they_fit(recipe, planner.bill, device))
     if report is reporter:
-        planner = Planner(
-            checkpoint=checkpoint,
-            plan=plan,
-            mask=mask,
-            apart=device.type == "cuda",
-            processes=team.count,
-        )
-        report.tell(Told.here(planner.bill(recipe), device).lines())
+        report.tell([*measuring.said, *Told.here(planner.bill(measuring.recipe), device).lines()])
     looks = of_drawing(recipe.grid.drawing.batch_size, resumes=True)
     with enough_memory("looking at the model", looks, device):
         until = until_unseen(
@@ -268,7 +280,7 @@ def run_erasure(
         mask = load_mask(out / MASK)  # as it was, whatever device measured it
     with enough_memory("measuring the mask", of_saliency(recipe, device, resumes=True), device):
         mask = mask or make_mask(
-            recipe,
+            measuring.recipe,
             checkpoint,
             gathered,
             component,
@@ -413,6 +425,7 @@ def _train(
             record=asked.record(component),
             device=pick_device(recipe.device),
             checkpointing=recipe.checkpointing,
+            stream=recipe.stream,
             team=team,
             state=state,
             save_every=recipe.save_every,

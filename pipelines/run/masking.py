@@ -44,6 +44,11 @@ def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint, component: str) -> S
         raise ConfigError(
             f"mask is {recipe.mask!r}; give {', '.join(MASK_KINDS)}, or a file that exists"
         )
+    if any(weight.is_meta for weight in checkpoint.components[component].values()):
+        raise ConfigError(
+            f"mask is the file {path}, and the model that it is of is not here; give the model "
+            "itself, or plan with --mask salient and --density"
+        )
     base = checkpoint.hash_of(component)
     if is_mask_file(path):
         mask = load_mask(path)

@@ -213,8 +213,8 @@ def test_weights_outside_the_scope_have_no_gradient(
 ) -> None:
     networks: list[nn.Module] = []
 
-    def watched(*arguments: Any) -> Any:  # noqa: ANN401
-        moving = build(*arguments)
+    def watched(*arguments: Any, **more: Any) -> Any:  # noqa: ANN401
+        moving = build(*arguments, **more)
         networks.append(moving.network)
         return moving
 

@@ -13,6 +13,7 @@ from erasure.architectures.registry import ARCHITECTURES
 from erasure.architectures.unet.sd1 import SD1
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
+from erasure.diffusion.saliency import SaliencyConfig
 from erasure.masks.positions import Positions
 from erasure.memory_bill import (
     PROCESS,
@@ -20,7 +21,7 @@ from erasure.memory_bill import (
     activation_bytes,
     chosen_weights,
     mask_stages,
-    training_stages,
+    training_stage,
 )
 from erasure.pass_costs import PassCost, decoder_cost, network_cost
 from erasure.training.trainer import TrainConfig
@@ -58,19 +59,19 @@ def chosen(family: str, density: float) -> tuple[Chosen, PassCost]:
 
 
 def mask_bill(family: str) -> float:
-    gradients, ranked = mask_stages(*chosen(family, 0.5), samples=2)
+    gradients, ranked = mask_stages(*chosen(family, 0.5), SaliencyConfig(), samples=2)
     assert gradients.device > ranked.device
     return (gradients.device + PROCESS) / GB
 
 
 def ranking_bill(family: str, density: float) -> float:
-    _, ranked = mask_stages(*chosen(family, density), samples=2)
-    return (ranked.device + PROCESS) / GB
+    _, ranked = mask_stages(*chosen(family, density), SaliencyConfig(), samples=2)
+    return (ranked.device + ranked.main + PROCESS) / GB
 
 
 def step_bill(family: str, density: float) -> float:
     settings = TrainConfig(precision="bf16-weights")
-    stage = training_stages(*chosen(family, density), settings, samples=2)[0]
+    stage = training_stage(*chosen(family, density), settings, samples=2)
     return (stage.device + stage.main + PROCESS) / GB
 
 

@@ -203,4 +203,4 @@ def test_a_tenth_of_stable_diffusion_1_fits_a_card_of_8_gb() -> None:
     fitting = fitted(recipe, {}, planner.bill, budget, CPU)
     after = planner.bill(fitting.recipe)
     assert max(after.device(stage) or 0 for stage in after.stages) <= budget.size
-    assert fitting.recipe.saliency.offload
+    assert fitting.recipe.saliency.groups > 1  # the scores have the same bits as those of one pass

@@ -23,6 +23,11 @@ TOGETHER: Final = 64 * 77
 """Tokens that are read in one pass: 64 prompts of CLIP's, 9 of T5's 512."""
 
 
+LARGE: Final = 10**9
+"""Weights of all text encoders, from which on they do not stay beside a network that draws: those
+of SD XL together are 0.8 billion, T5 alone is 4.8."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """What is kept of a network's answer; all on the CPU."""
@@ -72,6 +77,13 @@ def text_names(checkpoint: "Checkpoint") -> list[str]:
     parts = checkpoint.architecture.parts
     names = [part.component for part in parts if part.is_text]
     return [name for name in names if name in checkpoint.components]
+
+
+def stays_apart(checkpoint: "Checkpoint") -> bool:
+    """Whether the text encoders are too large to stay beside the network while it draws."""
+    names = text_names(checkpoint)
+    sizes = [w.numel() for name in names for w in checkpoint.components[name].values()]
+    return len(names) > 1 and sum(sizes) >= LARGE
 
 
 @torch.no_grad()
