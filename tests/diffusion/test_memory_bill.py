@@ -18,6 +18,7 @@ from erasure.masks.positions import Positions
 from erasure.memory_bill import (
     PROCESS,
     Chosen,
+    Stage,
     activation_bytes,
     chosen_weights,
     mask_stages,
@@ -64,15 +65,21 @@ def mask_bill(family: str) -> float:
     return (gradients.device + PROCESS) / GB
 
 
+def with_bytes(stage: Stage, weights: Chosen) -> float:
+    """A stage in GB as it was measured: when a mask took a byte a weight, and not a bit."""
+    return (stage.device + stage.main + weights.covered - weights.mask.size + PROCESS) / GB
+
+
 def ranking_bill(family: str, density: float) -> float:
-    _, ranked = mask_stages(*chosen(family, density), SaliencyConfig(), samples=2)
-    return (ranked.device + ranked.main + PROCESS) / GB
+    weights, cost = chosen(family, density)
+    _, ranked = mask_stages(weights, cost, SaliencyConfig(), samples=2)
+    return with_bytes(ranked, weights)
 
 
 def step_bill(family: str, density: float) -> float:
+    weights, cost = chosen(family, density)
     settings = TrainConfig(precision="bf16-weights")
-    stage = training_stage(*chosen(family, density), settings, samples=2)
-    return (stage.device + stage.main + PROCESS) / GB
+    return with_bytes(training_stage(weights, cost, settings, samples=2), weights)
 
 
 ROWS = [
