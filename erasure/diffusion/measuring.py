@@ -325,7 +325,7 @@ class MeasuringTask(Task):
         batches: BatchSource[B],
         objective: Objective[B],
         denoise: Denoiser,
-        frozen: Denoiser,
+        frozen: FrozenDenoiser,
     ) -> Iterator[Pass]:
         """Add up the gradients of this process's share of the samples."""
         mine = share_of(self.team, self.samples)

@@ -42,7 +42,7 @@ def mask_hash(mask: SaliencyMask) -> str:
     bits = mask.bits
     for name in sorted(bits):
         digest.update(f"{name}{list(bits.shapes[name])}".encode())
-        digest.update(bits.packed[name].numpy())
+        digest.update(bits.packed[name].numpy().data)
     return digest.hexdigest()
 
 
