@@ -83,8 +83,8 @@ def test_a_run_in_bf16_builds_its_network_so_and_keeps_what_is_not_selected(
     method = SalUn(steps=2, batch_size=2, learning_rate=1e-3, precision="bf16-weights")
     made = erase(half, tiny_data, mask, method)
     assert built == [torch.bfloat16]
-    kept = {name: ~entry for name, entry in mask.entries.items()}
-    assert_same_bits(made.network, dict(half.network), kept)
+    others = {name: ~entry for name, entry in mask.entries.items()}
+    assert_same_bits(made.network, dict(half.network), others)
     # The masters began with the stored values and not with those rounded to bfloat16: three bits
     # more, which show in what is stored as float16.
     moved = {n: made.network[n][mask.entries[n]].float() for n in mask.entries}

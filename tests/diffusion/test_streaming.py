@@ -71,11 +71,11 @@ def test_blocks_are_there_one_at_a_time_and_answer_alike(
     generator = torch.Generator().manual_seed(0)
     x_t = torch.randn(x_t.shape, generator=generator)
     t = torch.full_like(t, 1)
-    told = {
+    texts = {
         name: torch.randn(value.shape, generator=generator)
         for name, value in condition.tensors.items()
     }
-    condition = condition.having(**told)
+    condition = condition.having(**texts)
     with torch.no_grad():
         answers = [family.denoiser(one)(x_t, t, condition) for one in (plain, network)]
     assert torch.equal(*answers)

@@ -36,7 +36,7 @@ PARAMETERS = {
     "flux_dev": 11.90e9,
     "flux_schnell": 11.89e9,
 }
-"""Of the main component, as published; to the last one where that is known here."""
+"""Weights of the main component, as published; exact where that is known here."""
 
 
 @cache
@@ -58,8 +58,8 @@ def recipe_of(family: str, **tables: Any) -> EraseRecipe:  # noqa: ANN401
 
 
 def held(bill: Bill, stage: str) -> Mapping[str, int]:
-    (found,) = [one for one in bill.stages if one.name == stage]
-    return {part.what: part.size for part in found.held}
+    (single,) = [one for one in bill.stages if one.name == stage]
+    return {part.what: part.size for part in single.held}
 
 
 def test_the_families_that_can_be_planned_for_are_all_there_are() -> None:
@@ -122,15 +122,15 @@ def test_flux_is_planned_for_cards_of_three_sizes(card: str) -> None:
 
 def test_a_plan_for_a_card_that_is_not_here_says_that_it_is_computed() -> None:
     planner, recipe = planner_of("sd1"), recipe_of("sd1", data={"size": 256})
-    told = Told.planned(planner.bill(recipe), budget_of("80gb", CARD))
-    page = "\n".join(told.page())
+    plan = Told.planned(planner.bill(recipe), budget_of("80gb", CARD))
+    page = "\n".join(plan.page())
     assert "computed, not measured, as no such card is here" in page
     assert "A100" in page
     assert "312 in bf16" in page
-    stages = {stage.name: stage for stage in told.bill.stages}
+    stages = {stage.name: stage for stage in plan.bill.stages}
     train = stages["train"]
-    assert told.minutes(train) == pytest.approx(train.flops / (0.4 * 19.5e12) / 60)
-    assert told.to_dict()["planned_for"] == "A100"
+    assert plan.minutes(train) == pytest.approx(train.flops / (0.4 * 19.5e12) / 60)
+    assert plan.to_dict()["planned_for"] == "A100"
 
 
 def test_streamed_blocks_cost_their_way_from_main_memory() -> None:
@@ -144,8 +144,8 @@ def test_streamed_blocks_cost_their_way_from_main_memory() -> None:
     # for the answer without; nearly all weights, 2 bytes each.
     crossed = training.steps * 2 * 5
     assert train.bus == pytest.approx(crossed * 2 * 11.9e9, rel=0.02)
-    told = Told.planned(planner.bill(recipe), budget_of("24gb", CARD))
-    assert told.minutes(train) > train.bus / 25e9 / 60
+    plan = Told.planned(planner.bill(recipe), budget_of("24gb", CARD))
+    assert plan.minutes(train) > train.bus / 25e9 / 60
 
 
 def test_sums_move_where_they_fit_and_no_further() -> None:
@@ -208,14 +208,14 @@ def test_a_model_that_is_not_here_is_planned_by_a_folder_of_configs(
     line = ["away.safetensors", "--config", configs, "--concept", "church", "--dry-run"]
     said = erasure("erase", *line, "--json", "--device", "cpu")
     assert said.code == 0, said.err
-    told = json.loads(said.out)
-    assert any("away.safetensors is not here" in note for note in told["base_read_as"]["notes"])
+    plan = json.loads(said.out)
+    assert any("away.safetensors is not here" in note for note in plan["base_read_as"]["notes"])
     whole = erasure(
         *("erase", tiny_folder, "--concept", "church", "--dry-run", "--json", "--device", "cpu")
     )
     there = json.loads(whole.out)
-    assert [s["flops"] for s in told["stages"]] == [s["flops"] for s in there["stages"]]
-    for one, other in zip(told["stages"], there["stages"], strict=True):
+    assert [s["flops"] for s in plan["stages"]] == [s["flops"] for s in there["stages"]]
+    for one, other in zip(plan["stages"], there["stages"], strict=True):
         if one["name"] in ("find the mask", "rank the weights", "train"):
             assert one["held"] == other["held"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["configs"]
@@ -228,15 +228,15 @@ def test_a_mask_is_planned_without_a_training(
     monkeypatch.chdir(tmp_path)
     said = erasure("mask", "demo", "--concept", "church", "--dry-run", "--json", "--device", "cpu")
     assert said.code == 0, said.err
-    told = json.loads(said.out)
-    assert [stage["name"] for stage in told["stages"]] == [
+    plan = json.loads(said.out)
+    assert [stage["name"] for stage in plan["stages"]] == [
         "draw pictures",
         "encode pictures",
         "encode prompts",
         "find the mask",
         "rank the weights",
     ]
-    assert told["disk"].keys() == {"cache: pictures and latents", "mask"}
+    assert plan["disk"].keys() == {"cache: pictures and latents", "mask"}
     assert list(tmp_path.iterdir()) == []
 
 
