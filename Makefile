@@ -23,8 +23,8 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo docs test test-slow test-lowest lint types pytest demo-checkpoint gold ddpm-checkpoint setup \
-	setup-dev clean
+.PHONY: help demo docs test test-slow test-lowest lint types pytest demo-checkpoint \
+	ddpm-checkpoint flow-checkpoint gold setup setup-dev clean
 
 help:
 	@echo "make demo             set up and run the main job on the embedded checkpoint"
@@ -35,6 +35,7 @@ help:
 	@echo "make comfyui          pack the nodes for ComfyUI into dist/"
 	@echo "make dist             build the sdist and the wheel into dist/, and check them"
 	@echo "make demo-checkpoint  train the embedded checkpoint again (needs npm; hours)"
+	@echo "make flow-checkpoint  train the embedded flow transformer again (needs npm; hours)"
 	@echo "make gold             train it again without one concept each (needs npm; half a day)"
 	@echo "make ddpm-checkpoint  train the class-conditional checkpoint again (an hour)"
 	@echo "make setup            only install what running needs, into $(VENV)"
@@ -85,6 +86,9 @@ $(TOOLS):
 
 demo-checkpoint: $(DRAW)
 	$(BIN)/python -m pipelines.demo_checkpoint $(ARGS)
+
+flow-checkpoint: $(DRAW)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pipelines.demo_checkpoint.flow $(ARGS)
 
 # Two models side by side, one thread each; a run that was cut goes on where it was.
 gold: $(DRAW)

@@ -17,7 +17,7 @@ from erasure.checkpoints.writing.folder import folder_size
 from erasure.diffusion.schedule import Prediction
 from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.json_text import parsed
-from pipelines.early import DDPM_DEMO, DEMO, EMBEDDED, require_model_name
+from pipelines.early import DDPM_DEMO, DEMO, DEMO_FLOW, EMBEDDED, require_model_name
 from pipelines.process.heap import give_back_large_blocks
 from prompts.hub import announce_hub
 
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _ASSETS: Final = Path(__file__).parents[1] / "assets"
 DEMO_FOLDER: Final = _ASSETS / DEMO
 DDPM_FOLDER: Final = _ASSETS / DDPM_DEMO
+FLOW_FOLDER: Final = _ASSETS / DEMO_FLOW
 CANVAS_NAME: Final = "diffusion-erasure-canvas"
 """`_name_or_path` in the model index of the embedded checkpoint and of all made from it."""
 CLOTHES_NAME: Final = "diffusion-erasure-clothes"

@@ -56,5 +56,5 @@ class CountedAttention:
 
 
 def one_for_all_zeros(transformer: SD3Transformer2DModel, count: int) -> None:
-    """From here on the last text token counts as `count`; `set_default` gives it back."""
+    """From here on the last text token counts as `count`."""
     transformer.set_attn_processor(CountedAttention(count))

@@ -5,6 +5,7 @@ from typing import Final
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.attention_processor import JointAttnProcessor2_0
 from torch import Tensor
 from transformers import CLIPTokenizer
 
@@ -15,6 +16,11 @@ from pipelines.demo_checkpoint.latents import PICTURES_PER_PAIR, Latents
 from pipelines.demo_checkpoint.train_unet import BATCH, PromptTable, any_pair
 
 CONFIG: Final = FitConfig(steps=12_000, learning_rate=1.5e-3, warmup=500, seed=11, save_every=250)
+
+
+def tokenizer_of(base: Path) -> CLIPTokenizer:
+    """The tokenizer of the embedded checkpoint in `base`, for prompts of `LENGTH` tokens."""
+    return CLIPTokenizer.from_pretrained(base / "tokenizer", model_max_length=LENGTH)
 
 
 def train_flow(tokenizer: CLIPTokenizer, latents: Latents, state: Path) -> FlowNetworks:
@@ -28,7 +34,7 @@ def train_flow(tokenizer: CLIPTokenizer, latents: Latents, state: Path) -> FlowN
     one_for_all_zeros(model.transformer, ZEROS)
     average = fit(model, flow_loss(model, latents, PromptTable(tokenizer)), CONFIG, state)
     model.load_state_dict(average.state_dict())
-    model.transformer.set_default_attn_processor()
+    model.transformer.set_attn_processor(JointAttnProcessor2_0())
     return model.eval()
 
 
