@@ -147,8 +147,8 @@ class ReleasedUNet(nn.Module):
         for level, outer in enumerate(widths):
             below = widths[min(level + 1, len(widths) - 1)]
             skips = [*[outer] * config.blocks, before[level]]
-            inner = [below, *[outer] * config.blocks]
-            pairs = [(a + b, outer) for a, b in zip(inner, skips, strict=True)]
+            entering = [below, *[outer] * config.blocks]
+            pairs = [(a + b, outer) for a, b in zip(entering, skips, strict=True)]
             part = _Level(pairs, told, config)
             if level:
                 part.upsample = _Resampler(outer, up=True)
@@ -167,15 +167,17 @@ class ReleasedUNet(nn.Module):
         """x (B, C, H, W), t (B,), labels (B,) with the last for no class -> ((B, C, H, W),)."""
         told = torch.cat([self.temb(self._time(t)), self.cemb(self._class(labels))], dim=1)
         told = told.to(x.dtype)  # (B, 2 E)
+        down: Any = self.down
+        up: Any = self.up
         kept = [self.conv_in(x)]
-        for level in self.down:
+        for level in down:
             for n, block in enumerate(level.block):
                 kept.append(self._one(block, level.attn, n, kept[-1], told))
             if hasattr(level, "downsample"):
                 kept.append(level.downsample(kept[-1]))
         hidden = self._one(self.mid.block_1, [self.mid.attn_1], 0, kept[-1], told)
         hidden = self._one(self.mid.block_2, [], 0, hidden, told)
-        for level in reversed(self.up):
+        for level in reversed(up):
             for n, block in enumerate(level.block):
                 joined = torch.cat([hidden, kept.pop()], dim=1)
                 hidden = self._one(block, level.attn, n, joined, told)

@@ -1,0 +1,116 @@
+"""The network of SalUn's release: its sizes, what it hears, and its pickles taken over by value."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from support.tiny import assert_same_bits, global_seed, random_pictures, seeded
+from torch import Tensor
+
+from erasure import erase, find_mask, read_checkpoint, verify, write_folder
+from erasure.architectures.building import build_network
+from erasure.architectures.labels.classes import Classes
+from erasure.architectures.labels.label_encoder import LABELS
+from erasure.architectures.labels.released_network import ReleasedConfig, ReleasedUNet
+from erasure.architectures.labels.unet2d import LabelDenoiser
+from erasure.architectures.registry import ARCHITECTURES
+from erasure.diffusion.denoiser import Condition
+from erasure.diffusion.encoding import encode_concept
+from erasure.diffusion.saliency import SaliencyConfig
+from erasure.errors import CheckpointError
+from erasure.methods import SalUn
+from pipelines.class_checkpoint.released import convert
+
+TINY = ReleasedConfig(
+    sample_size=16, num_class_embeds=4, width=32, multipliers=(1, 2), blocks=1, attention=(8,)
+)
+
+
+def tiny() -> ReleasedUNet:
+    with global_seed(0):
+        return ReleasedUNet(TINY).eval()
+
+
+@pytest.fixture(scope="module")
+def pickled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As the release writes: a list, its names with `module.`, the average behind the step."""
+    state = {f"module.{name}": value for name, value in tiny().state_dict().items()}
+    average = {name.removeprefix("module."): value + 1 for name, value in state.items()}
+    path = tmp_path_factory.mktemp("released") / "ckpt.pth"
+    torch.save([state, {"step": 7}, 7, average], path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("config", "tensors", "weights"),
+    [
+        (ReleasedConfig(), 334, 38_632_323),  # the released CIFAR-10 checkpoints
+        (ReleasedConfig(sample_size=64, multipliers=(1, 2, 2, 2, 4)), 396, 83_159_683),  # STL-10
+    ],
+)
+def test_it_has_as_many_weights_as_the_released_checkpoints(
+    config: ReleasedConfig, tensors: int, weights: int
+) -> None:
+    with torch.device("meta"):
+        state = ReleasedUNet(config).state_dict()
+    assert len(state) == tensors
+    assert sum(value.numel() for value in state.values()) == weights
+
+
+def told(labels: list[int]) -> Tensor:
+    x = torch.randn(1, 3, 16, 16, generator=seeded(1)).expand(len(labels), -1, -1, -1)
+    condition = Condition({LABELS: torch.tensor(labels)})
+    with torch.no_grad():
+        return LabelDenoiser(tiny())(x, torch.full((len(labels),), 300), condition)
+
+
+def test_it_hears_its_class_and_the_vector_of_no_class() -> None:
+    answers = told([0, 1, 3])
+    assert float((answers[0] - answers[1]).abs().max()) > 1e-3
+    network = tiny()
+    with torch.no_grad():  # the vector of no class in the place of the row of class 1
+        network.classes_emb.weight[1] = network.null_classes_emb
+        x = torch.randn(1, 3, 16, 16, generator=seeded(1))
+        (same,) = network(x, torch.tensor([300]), torch.tensor([1]))
+    torch.testing.assert_close(same[0], answers[2], atol=1e-5, rtol=0)
+    assert float((answers[1] - answers[2]).abs().max()) > 1e-3
+
+
+def test_a_pickle_of_the_release_is_taken_over_by_value(pickled: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(convert(pickled, tmp_path / "model", side=16))
+    assert checkpoint.architecture is ARCHITECTURES["salun-ddpm"]
+    assert checkpoint.classes == Classes(("0", "1", "2"), 3)
+    assert_same_bits(dict(checkpoint.network), tiny().state_dict())
+    assert_same_bits(build_network(checkpoint).state_dict(), tiny().state_dict())
+    average = read_checkpoint(convert(pickled, tmp_path / "average", side=16, averaged=True))
+    name = "classes_emb.weight"
+    assert torch.equal(average.network[name], checkpoint.network[name] + 1)
+
+
+def test_what_is_no_such_pickle_is_refused(pickled: Path, tmp_path: Path) -> None:
+    torch.save([{"weight": torch.ones(2)}], tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="no weights of the DDPM of SalUn's release"):
+        convert(tmp_path / "other.pth", tmp_path / "out")
+    with pytest.raises(CheckpointError, match="holds no averaged weights"):
+        convert(tmp_path / "other.pth", tmp_path / "out", averaged=True)
+    (tmp_path / "damaged.pth").write_bytes(pickled.read_bytes()[:200])
+    with pytest.raises(CheckpointError, match="cannot be read with weights_only=True"):
+        convert(tmp_path / "damaged.pth", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_of_it_is_erased_and_proved(pickled: Path, tmp_path: Path) -> None:
+    model = read_checkpoint(convert(pickled, tmp_path / "model", side=16))
+    data = encode_concept(
+        model, random_pictures(["1"] * 2), {"1": ["2"]}, random_pictures(["0", "2"], seed=1)
+    )
+    config = SaliencyConfig(guidance_scale=3.0, batch_size=2)
+    mask = find_mask(model, data, density=0.3, concept="1", config=config)
+    edit = erase(model, data, mask, SalUn(steps=1, batch_size=2, learning_rate=1e-3), concept="1")
+    assert edit.unselected_identical
+    write_folder(model, tmp_path / "out", network=edit.network, provenance=edit.provenance)
+    assert verify(tmp_path / "out").passed
+    assert {model.architecture.layers.block_of(n) for n in model.network} == {
+        *("in", "time", "down.0", "down.1", "mid", "up.0", "up.1", "out")
+    }
+    assert "other" not in {model.architecture.layers.kind_of(n) for n in model.network}
