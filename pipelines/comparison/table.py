@@ -216,7 +216,7 @@ def _row(row: Compared, cells: Mapping[str, Cell]) -> Row:
 
 
 def _hash(row: Compared) -> str:
-    """The one of the main component; empty where nothing says it."""
+    """The hash of the main component; empty where nothing says it."""
     if row.evaluation is not None:
         return row.evaluation.results.models.after.hash
     edits = row.run.main_edits if row.run is not None else ()
