@@ -14,6 +14,7 @@ from pipelines.bench.world import World
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
 from pipelines.run.cell_judge import cell_judge
+from pipelines.run.models import own_judge
 from prompts.canvas import OBJECTS, STYLES, canvas_prompt
 
 NEAREST: Final = 4
@@ -42,7 +43,7 @@ def nearest_labels(world: World, concept: str) -> tuple[str, ...]:
             "this one does not; give --neighbours 0"
         )
     plan = world.plan(concept)
-    judge = cell_judge(NoJudge(), plan, canvas=True)
+    judge = cell_judge(NoJudge(), plan, own=own_judge(world.base))
     vocabulary = None if judge is None else vocabulary_of(judge)
     assert vocabulary is not None, "the canvas has a judge of all its labels"
     painter = Painter(world.base, DrawingConfig(steps=1), world.device)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from erasure.architectures.architecture import Architecture
 from erasure.architectures.registry import ARCHITECTURES
+from erasure.architectures.unet.beta_files import VELOCITY_BIAS
 from erasure.architectures.unet.sd1 import SD1
 from erasure.architectures.unet.sd2 import SD2
 from erasure.architectures.unet.sdxl import SDXL
@@ -21,7 +22,6 @@ from erasure.checkpoints.description import Description
 from erasure.checkpoints.facts.scheduler import noise_schedule_of
 from erasure.checkpoints.facts.training_kind import TrainingKind
 from erasure.checkpoints.reading.reading_file import _describe
-from erasure.checkpoints.reading.recognise import VELOCITY_BIAS
 from erasure.errors import CheckpointError
 from erasure.storage.tensor_file import TensorFile
 
