@@ -52,7 +52,7 @@ class Figure:
     unit: Unit = "share"
     published: tuple[Published, ...] = ()
     comparable: bool = True
-    """False where the embedded checkpoint stands in."""
+    """False where the embedded checkpoint stands in, or `limit` makes it a trial."""
 
     @property
     def within(self) -> bool | None:
@@ -92,7 +92,8 @@ def _beside(figure: Figure, setup: Setup) -> Figure:
     """The figure with what is published of it."""
     theirs = tuple(one for one in setup.protocol.published if one.figure == figure.key)
     published = figure.published or theirs
-    return replace(figure, published=published, comparable=not setup.stands_in)
+    whole = not setup.stands_in and setup.recipe.limit is None
+    return replace(figure, published=published, comparable=whole)
 
 
 def _of_classes(setup: Setup, results: Mapping[str, Results]) -> Iterator[Figure]:

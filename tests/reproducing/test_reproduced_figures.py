@@ -13,11 +13,12 @@ from pipelines.reproducing.figures import Figure, figures_of
 from pipelines.reproducing.protocols.protocols import PROTOCOLS
 
 
-def setup_of(name: str, *labels: str, stands_in: bool = False) -> Any:  # noqa: ANN401
+def setup_of(name: str, *labels: str, stands_in: bool = False, limit: int | None = None) -> Any:  # noqa: ANN401
     protocol = PROTOCOLS[name]
     tasks = protocol.stand_in.tasks if stands_in else protocol.tasks
     wanted = tuple(task for task in tasks if task.label in labels)
-    return SimpleNamespace(protocol=protocol, tasks=wanted, stands_in=stands_in)
+    recipe = SimpleNamespace(limit=limit)
+    return SimpleNamespace(protocol=protocol, tasks=wanted, stands_in=stands_in, recipe=recipe)
 
 
 def results_of(classes: Any = (), images: Any = (), **rates: tuple[int, int]) -> Any:  # noqa: ANN401
@@ -138,3 +139,12 @@ def test_a_stand_in_is_compared_with_nothing() -> None:
     assert church.published  # the class that it stands for is shown
     assert not church.comparable
     assert church.within is None
+
+
+def test_a_trial_is_compared_with_nothing() -> None:
+    setup = setup_of("salun-imagenette", "church", limit=12)
+    results = {
+        BASE: results_of([row("church", 1, 1)]),
+        "church": results_of(ua=(6, 6), ra=(6, 6)),
+    }
+    assert by_key(figures_of(setup, results))["ua/church"].within is None
