@@ -1,0 +1,100 @@
+"""The commands' own halves on models that are told classes: recipes, judges, grids, refusals."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from support.tiny import CPU
+from support.tiny_labels import CLASSES, write_ddpm
+
+from erasure.architectures.labels.classes import Classes
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.reading.reading import read_checkpoint
+from erasure.errors import ConfigError
+from eval.judges.clothes import open_clothes
+from pipelines.audit.asking import concept_of, plan_of
+from pipelines.configs.settings import DrawingConfig, EraseRecipe, resolve
+from pipelines.data.class_names import with_class_names
+from pipelines.data.prompt_checks import check_plan, warn_of_prompts
+from pipelines.drawing.generation import Request, draw_all
+from pipelines.process.progress import Reporter
+from pipelines.run.cell_judge import cell_judge
+from pipelines.run.comparing import compare
+from pipelines.run.models import open_model, own_judge
+from prompts.clothes import CLOTHES
+from prompts.concepts.concepts import plan_concept
+
+NAMES = Classes(CLASSES, len(CLASSES))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return read_checkpoint(write_ddpm(tmp_path_factory.mktemp("classes") / "model"))
+
+
+def test_a_recipe_may_name_classes_by_number_and_in_any_case() -> None:
+    recipe = EraseRecipe(concept="3", concepts=("Ankle Boot",), instead="t-shirt")
+    made = with_class_names(recipe, NAMES)
+    assert (made.names, made.instead) == (("sneaker", "ankle boot"), "T-shirt")
+    assert with_class_names(EraseRecipe(concept="1", instead="any"), NAMES).instead == "any"
+    assert with_class_names(recipe, None) is recipe
+    with pytest.raises(ConfigError, match="the label '4' is out of range"):
+        with_class_names(EraseRecipe(concept="4"), NAMES)
+
+
+def test_a_recipe_of_a_model_of_labels_has_defaults_of_its_own() -> None:
+    made = resolve({"concept": "sneaker"}, canvas=False, labels=True, guidance=3.0)
+    assert made.saliency.guidance_scale == made.data.drawing.guidance == 3.0
+    assert made.training is not None
+    assert made.training.steps == 150
+
+
+def test_a_prompt_that_is_no_class_is_refused_before_anything_is_drawn(model: Checkpoint) -> None:
+    check_plan(plan_concept("shirt", family="general", labels=CLASSES), model)
+    with pytest.raises(ConfigError, match="reads no text such as 'an image of a church'"):
+        check_plan(plan_concept("church", family="general"), model)
+    with pytest.raises(ConfigError, match="reads no text such as 'a photo'"):
+        warn_of_prompts("prompts", ["shirt", "a photo"], model)
+
+
+def test_a_class_whose_name_holds_another_is_not_marked_as_erased(model: Checkpoint) -> None:
+    made = compare(
+        model,
+        model,
+        ["shirt", "T-shirt"],
+        [0],
+        erased=["shirt"],
+        drawing=DrawingConfig(steps=2, guidance=1.0),
+        device=CPU,
+        reporter=Reporter(quiet=True),
+    )
+    assert made.marked == (True, False)
+
+
+def test_the_embedded_model_draws_what_its_own_judge_sees() -> None:
+    checkpoint = open_model("ddpm-demo")
+    assert checkpoint.classes == Classes(CLOTHES, len(CLOTHES))
+    assert own_judge(checkpoint) == "clothes"
+    requests = [Request(name, 0) for name in ("bag", "trouser", "ankle boot")]
+    images = draw_all(checkpoint, requests, DrawingConfig(steps=25, guidance=3.0), CPU)
+    seen = [judgement.guesses["class"][0].label for judgement in open_clothes()(images)]
+    assert seen == ["bag", "trouser", "ankle boot"]
+    plan = plan_concept("bag", family="general", labels=CLOTHES)
+    judge = cell_judge(EraseRecipe(concept="bag"), plan, own="clothes")
+    assert judge is not None
+    assert [judge.recognises(one) for one in judge.judge(images)] == [True, False, False]
+
+
+def test_the_embedded_weights_are_of_half_precision_and_below_five_megabytes() -> None:
+    checkpoint = open_model("ddpm-demo")
+    assert {weight.dtype for weight in checkpoint.network.values()} == {torch.float16}
+    file = checkpoint.path / "unet" / "diffusion_pytorch_model.safetensors"
+    assert file.stat().st_size <= 5_000_000
+    assert Path(checkpoint.path, "README.md").is_file()
+
+
+def test_an_audit_of_a_model_of_labels_is_refused_by_name(model: Checkpoint) -> None:
+    plan = plan_of(model, "3")
+    assert plan.concept == "sneaker"
+    with pytest.raises(ConfigError, match="told a class and reads none"):
+        concept_of(None, plan, trained_on=())  # type: ignore[arg-type]
