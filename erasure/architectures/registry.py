@@ -5,6 +5,7 @@ from typing import Final
 
 from erasure.architectures.architecture import Architecture
 from erasure.architectures.labels.ddpm import DDPM
+from erasure.architectures.labels.dit import DIT
 from erasure.architectures.labels.released import RELEASED
 from erasure.architectures.layer_names import OTHER, LayerNames
 from erasure.architectures.text.names import TEXT_LAYERS
@@ -22,7 +23,7 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     for one in (
         *(SD1, SD2, SDXL, SD35_MEDIUM, SD35_LARGE, SD3),
         *(FLUX2_KLEIN, FLUX2_KLEIN_DISTILLED),  # before FLUX.1, whose first weight they have too
-        *(FLUX_DEV, FLUX_SCHNELL, Z_IMAGE, QWEN_IMAGE, DDPM, RELEASED),
+        *(FLUX_DEV, FLUX_SCHNELL, Z_IMAGE, QWEN_IMAGE, DDPM, RELEASED, DIT),
     )
 }
 """Key -> architecture; where several suit a file, the first is taken."""

@@ -1,5 +1,6 @@
 """The classes of a model of labels: their names, their numbers, and the label of no class."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -74,7 +75,9 @@ class Classes:
         return f"give one of {listed}{more}, or a number from 0 to {len(self.names) - 1}"
 
 
-def classes_of(description: "Description", rows: object, where: str) -> Classes:
+def classes_of(
+    description: "Description", rows: object, where: str, *, repeated: bool = False
+) -> Classes:
     """Read the classes of a model from its index.
 
     Args:
@@ -82,6 +85,8 @@ def classes_of(description: "Description", rows: object, where: str) -> Classes:
         rows: how many rows its table of labels has. One more than there are names is the label of
             no class; without names, the last row is taken for it.
         where: whose index it is.
+        repeated: whether classes of published models share names, as two of ImageNet are cranes;
+            each of them has its number behind its name then.
 
     Raises:
         CheckpointError: the names are not those of 0 to n - 1, or do not fit the table.
@@ -95,7 +100,7 @@ def classes_of(description: "Description", rows: object, where: str) -> Classes:
     if named is None:
         classes = max(1, rows - 1)
         return Classes(tuple(map(str, range(classes))), classes if classes < rows else None)
-    names = _names(named, where)
+    names = _names(named, where, repeated=repeated)
     if len(names) not in (rows, rows - 1):
         raise CheckpointError(
             f"{where} names {len(names)} classes in {NAMES} and has a table of {rows} labels; "
@@ -104,7 +109,7 @@ def classes_of(description: "Description", rows: object, where: str) -> Classes:
     return Classes(names, len(names) if len(names) < rows else None)
 
 
-def _names(named: Any, where: str) -> tuple[str, ...]:  # noqa: ANN401
+def _names(named: Any, where: str, *, repeated: bool) -> tuple[str, ...]:  # noqa: ANN401
     """The names in order, checked: they come with the model and go into file names and pages."""
     numbered = isinstance(named, Mapping) and sorted(named) == sorted(map(str, range(len(named))))
     names = [named[str(n)] for n in range(len(named))] if numbered else []
@@ -114,7 +119,12 @@ def _names(named: Any, where: str) -> tuple[str, ...]:  # noqa: ANN401
             f"{where} has {NAMES} {shown(named)}; it must name the classes 0 to n - 1, each by a "
             f"printable text of at most {_LONGEST} characters"
         )
-    if len({name.lower() for name in names}) < len(names):
+    counts = Counter(name.lower() for name in names)
+    if repeated:
+        again = {name for name, count in counts.items() if count > 1}
+        names = [f"{one} ({n})" if one.lower() in again else one for n, one in enumerate(names)]
+        counts = Counter(name.lower() for name in names)
+    if len(counts) < len(names):
         raise CheckpointError(
             f"{where} has a name twice in {NAMES}, so no class can be told by it; mend the index"
         )

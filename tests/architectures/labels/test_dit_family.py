@@ -1,0 +1,198 @@
+"""DiT on a tiny random pipeline: as diffusers, masked, erased, its copies equal, refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, DiTPipeline, DiTTransformer2DModel
+from support.tiny import CPU, assert_same_bits, outside, random_pictures, seeded
+from support.tiny_labels import write_index
+from support.tiny_models import randomise
+
+from erasure import erase, find_mask, read_checkpoint, verify, write_folder
+from erasure.architectures.building import build_network, build_pipeline, build_text_encoder
+from erasure.architectures.labels.dit import DitDenoiser, dit_of
+from erasure.architectures.labels.label_encoder import LABELS
+from erasure.architectures.registry import ARCHITECTURES
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.denoiser import Condition
+from erasure.diffusion.encoding import PromptLists, encode_concept
+from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.saliency import SaliencyConfig
+from erasure.errors import CheckpointError, ConfigError
+from erasure.methods import Esd, GradientAscent, SalUn
+from pipelines.configs.settings import DrawingConfig
+from pipelines.drawing.generation import Painter, Request
+
+CONFIG: dict[str, Any] = {
+    "sample_size": 8,
+    "num_layers": 2,
+    "patch_size": 2,
+    "attention_head_dim": 8,
+    "num_attention_heads": 2,
+    "in_channels": 4,
+    "out_channels": 8,
+    "num_embeds_ada_norm": 1000,  # the pipeline tells no class by the label 1000, whatever there is
+}
+SIDE = 16
+
+
+def write_dit(folder: Path, **config: Any) -> Path:  # noqa: ANN401
+    """A random pipeline whose blocks have equal copies of what embeds time and class."""
+    network = DiTTransformer2DModel(**{**CONFIG, **config})
+    randomise(network, 0)
+    blocks: Any = network.transformer_blocks
+    with torch.no_grad():
+        blocks[0].norm1.emb.class_embedder.embedding_table.weight.mul_(20)
+    for block in blocks[1:]:
+        block.norm1.emb.load_state_dict(blocks[0].norm1.emb.state_dict())
+    vae = AutoencoderKL(
+        block_out_channels=(4, 8),
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=2,
+        sample_size=SIDE,
+    )
+    randomise(vae, 1)
+    scheduler = DDIMScheduler(beta_start=1e-4, beta_end=0.02, clip_sample=False)
+    DiTPipeline(transformer=network, vae=vae, scheduler=scheduler).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return read_checkpoint(write_dit(tmp_path_factory.mktemp("dit") / "model"))
+
+
+@pytest.fixture(scope="module")
+def data(model: Checkpoint) -> ConceptData:
+    forget = random_pictures(["207"] * 2, side=SIDE)
+    retain = random_pictures(["3", "4"], seed=1, side=SIDE)
+    prompts = PromptLists(["207"], ["3"])
+    return encode_concept(model, forget, {"207": ["307"]}, retain, prompts=prompts)
+
+
+# Parity with diffusers
+
+
+def test_a_picture_is_that_of_the_plain_pipeline(model: Checkpoint) -> None:
+    assert model.architecture is ARCHITECTURES["dit"]
+    pipeline = build_pipeline(model)
+    painter = Painter(model, DrawingConfig(steps=3, guidance=3.0), CPU)
+    for request in (Request("207", 3), Request("5", 4, 1.0)):
+        plain = pipeline(
+            class_labels=[int(str(request.prompt))],
+            guidance_scale=3.0 if request.guidance is None else request.guidance,
+            generator=seeded(request.seed),
+            num_inference_steps=3,
+        ).images[0]
+        (ours,) = painter.draw([request])
+        apart = np.asarray(ours, dtype=np.int16) - np.asarray(plain, dtype=np.int16)
+        assert np.abs(apart).max() <= 1  # both round to bytes
+        assert np.asarray(ours).std() > 5  # there is something to see
+
+
+def test_no_label_is_lost_in_training_and_labels_are_heard(model: Checkpoint) -> None:
+    network = build_network(model)
+    denoise = DitDenoiser(network)
+    x, t = torch.randn(2, 4, 8, 8, generator=seeded(1)), torch.tensor([10, 900])
+    one, other = (Condition({LABELS: torch.tensor(pair)}) for pair in ([3, 1000], [4, 5]))
+    with torch.no_grad():
+        answer = denoise(x, t, one)
+        assert answer.shape == x.shape
+        assert not torch.allclose(denoise(x, t, other), answer, atol=1e-3)
+        network.train()
+        for _ in range(20):  # a label would be lost in one of ten
+            assert torch.equal(denoise(x, t, one), answer)
+
+
+def test_the_published_size_has_as_many_weights_as_is_said() -> None:
+    with torch.device("meta"):
+        network = dit_of({**CONFIG, "sample_size": 32, "num_layers": 28, **_XL})
+    weights = {name: weight.numel() for name, weight in network.named_parameters()}
+    copies = sum(n for name, n in weights.items() if ".norm1.emb." in name)
+    assert round(sum(weights.values()) / 1e6, 1) == 749.8
+    assert round((sum(weights.values()) - copies * 27 / 28) / 1e6) == 675
+
+
+_XL = {"attention_head_dim": 72, "num_attention_heads": 16}
+
+
+# Masks, erasing and files
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        SalUn(steps=1, batch_size=2, learning_rate=1e-3),
+        GradientAscent(steps=1, batch_size=2, learning_rate=1e-3),
+        Esd(steps=1, batch_size=1, rollout_steps=2, learning_rate=1e-3),
+    ],
+    ids=lambda method: method.name,
+)
+def test_a_class_is_erased_and_the_copies_stay_equal(
+    model: Checkpoint,
+    data: ConceptData,
+    tmp_path: Path,
+    method: Any,  # noqa: ANN401
+) -> None:
+    mask = find_mask(model, data, "salient", density=0.3, config=SaliencyConfig(batch_size=2))
+    assert not any(".norm1.emb." in name for name in mask.entries)
+    edit = erase(model, data, mask, method, concept="207")
+    assert 0 < edit.provenance.last.moved <= mask.selected
+    base = {name: model.network[name] for name in mask.entries}
+    assert_same_bits({n: edit.network[n] for n in mask.entries}, base, outside(mask.entries))
+    copies = [name for name in edit.network if ".norm1.emb." in name]
+    assert len(copies) == 2 * 5
+    for name in copies:
+        first = name.replace("transformer_blocks.1.", "transformer_blocks.0.")
+        assert torch.equal(edit.network[name], model.network[first])
+    out = tmp_path / "erased"
+    write_folder(model, out, network=edit.network, provenance=edit.provenance)
+    assert verify(out).passed
+    loaded = DiTPipeline.from_pretrained(out, local_files_only=True)
+    assert_same_bits(loaded.transformer.state_dict(), dict(edit.network))
+
+
+def test_scopes_are_named_and_those_of_text_are_refused(model: Checkpoint) -> None:
+    family, names = model.architecture, list(model.network)
+    full = family.candidates(names, "full")
+    parts = [family.candidates(names, scope) for scope in ("attn", "ff", "modulation")]
+    assert {name for part in parts for name in part} < set(full)
+    assert {family.layers.block_of(name) for name in names} == {"in", "block.0", "block.1", "out"}
+    kinds = {family.layers.kind_of(name) for name in names}
+    assert kinds == {"attn", "ff", "modulation", "time", "in", "out"}
+    with pytest.raises(ConfigError, match="a model of labels has no cross-attention, so take full"):
+        family.candidates(names, "xattn")
+
+
+# What it is told
+
+
+def test_two_classes_of_one_name_are_told_by_their_numbers(tmp_path: Path) -> None:
+    folder = write_dit(tmp_path / "named", num_embeds_ada_norm=3)
+    names = {"0": "crane", "1": "tench, Tinca tinca", "2": "crane"}
+    write_index(folder, id2label=names)
+    text = build_text_encoder(read_checkpoint(folder))
+    prompts = ["crane (0)", "tinca tinca", "crane (2)", "2", ""]
+    assert text(prompts).tensors[LABELS].tolist() == [0, 1, 2, 2, 3]
+    with pytest.raises(ConfigError, match=r"give one of crane \(0\)"):
+        text(["crane"])
+
+
+# Bad input
+
+
+def test_labels_sizes_and_settings_that_are_none_of_it_are_refused(model: Checkpoint) -> None:
+    with pytest.raises(ConfigError, match="label '1001' is out of range"):
+        build_text_encoder(model)(["1001"])
+    family, described = model.architecture, model.description
+    with pytest.raises(ConfigError, match="knows the places of 16 x 16 alone"):
+        family.latent_shape(described, 32, 32)
+    config = {**described.components["transformer"], "norm_type": "layer_norm"}
+    with pytest.raises(CheckpointError, match="norm_type"):
+        family.check_configs(described.having(transformer=config), "this")
