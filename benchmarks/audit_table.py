@@ -2,19 +2,21 @@
 
     python benchmarks/audit_table.py --out out/audits
     python benchmarks/audit_table.py --out out/audits --rows salun-church,ascent-church
-    python benchmarks/audit_table.py --out out/audits --write docs
+    python benchmarks/audit_table.py --out out/audits --attacks words --budget 24
+    python benchmarks/audit_table.py --out out/audits --write docs --attacks words --budget 24
 
-The last only writes the table of what is there. Each row erases a concept by a method with its
-default settings, then audits the run; further options are those of `erasure audit`. What is
-finished is not made again, and a row that was cut goes on in its cells. What attacks found on the
-base and on random weights is taken over from a finished row of the same concept: the cells say by a
-hash what they were made of, so a row of another recipe draws its own. A row that is not there is
-named.
+The last only writes the table of what is there, and names the options that its audits were made
+with. Each row erases a concept by a method with its default settings, then audits the run; further
+options are those of `erasure audit`. What is finished is not made again, and a row that was cut
+goes on in its cells. What attacks found on the base and on random weights is taken over from a
+finished row of the same concept: the cells say by a hash what they were made of, so a row of
+another recipe draws its own. A row that is not there is named.
 """
 
 import argparse
 import csv
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -122,15 +124,22 @@ def _change(damage: dict[str, Any]) -> str:
     return f"{last['value']:+.0%} ({last['low']:+.0%} to {last['high']:+.0%})"
 
 
-def page(rows: Sequence[dict[str, Any]], missing: Sequence[str]) -> Iterator[str]:
-    """The table in Markdown."""
+def page(
+    rows: Sequence[dict[str, Any]], missing: Sequence[str], more: Sequence[str] = ()
+) -> Iterator[str]:
+    """The table in Markdown.
+
+    Args:
+        more: options that the audits were made with, beside those of the preset quick.
+    """
+    line = shlex.join(["python", "benchmarks/audit_table.py", "--out", "out/audits", *more])
     yield "# Audits of the embedded checkpoint"
     yield ""
-    yield "Made by `python benchmarks/audit_table.py --out out/audits`, and written by the same"
-    yield "with `--write docs`: each method with its default settings, and the attacks of"
-    yield "[the audit](audit.md). A row is one run and few pictures. Rejected: pictures of all"
-    yield "attacks in which the judge sees nothing that it knows. Neighbours: the change of what"
-    yield "was near to the concept, on plain prompts."
+    yield f"Made by `{line}`, and written by the same with `--write docs`:"
+    yield "each method with its default settings, and of [the audit](audit.md) the attacks that"
+    yield "stand in the row, no others. A row is one run and few pictures. Rejected: pictures of"
+    yield "all attacks in which the judge sees nothing that it knows. Neighbours: the change of"
+    yield "what was near to the concept, on plain prompts; empty where nobody looked."
     yield ""
     heads = ("erased by", "concept", "weakest access", *COLUMNS, "rejected", "neighbours", "tries")
     yield f"| {' | '.join(heads)} |"
@@ -145,7 +154,7 @@ def page(rows: Sequence[dict[str, Any]], missing: Sequence[str]) -> Iterator[str
         yield f"Not audited yet: {', '.join(missing)}."
 
 
-def write(out: Path, folder: Path) -> None:
+def write(out: Path, folder: Path, more: Sequence[str] = ()) -> None:
     """`audits.md` and `audits.csv` of what is there."""
     pairs = [(row.name, results_of(row, out)) for row in ROWS]
     rows = [one for _, one in pairs if one is not None]
@@ -153,7 +162,7 @@ def write(out: Path, folder: Path) -> None:
         sys.exit(f"{out} holds no finished audit; run this script without --write first")
     missing = [name for name, one in pairs if one is None]
     with atomic(folder / "audits.md") as part:
-        part.write_text("\n".join(page(rows, missing)) + "\n", encoding="utf-8")
+        part.write_text("\n".join(page(rows, missing, more)) + "\n", encoding="utf-8")
     with (
         atomic(folder / "audits.csv") as part,
         part.open("w", encoding="utf-8", newline="") as file,
