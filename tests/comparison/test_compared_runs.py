@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -341,3 +342,23 @@ def test_nothing_of_a_comparison_says_where_on_this_machine_the_runs_lie(runs: P
     assert str(runs.parent) not in page
     assert str(runs.parent) not in (runs / "compared" / "compare.json").read_text(encoding="utf-8")
     assert details_of(comparison).blocks[0][0] == "one"
+
+
+def test_the_committed_example_is_small_asks_nothing_and_agrees_with_its_text() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "compare.html").read_text(encoding="utf-8")
+    assert len(page) < 1_500_000
+    assert not re.search(r"""(?:src|href|action)=["']?https?:|url\(["']?https?:""", page)
+    text = (docs / "comparison.md").read_text(encoding="utf-8")
+    with (docs / "compare.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        objects, styles = (round(56 * float(row[name])) for name in ("ira", "cra"))
+        gone = 12 - round(12 * float(row["ua"]))
+        line = next(n for n in text.splitlines() if n.endswith(f"| {int(row['moved']):,} |"))
+        assert line.startswith(f"| {row['erased']} |")
+        assert f"12 of 12 -> {gone} " in line
+        assert f"56 of 56 -> {objects} | 54 of 56 -> {styles} |" in line
+        assert f"| {round(12 * float(row['ua.rejected']))} of 12 |" in line
+        assert row["name"] in page
+    assert len(rows) == 3
