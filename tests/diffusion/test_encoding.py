@@ -80,7 +80,7 @@ def test_without_retain_pictures_that_set_is_empty(tiny_checkpoint: Checkpoint) 
         assert alone.retain.prompt.dtype == torch.int64
 
 
-def no_encoder(_: Checkpoint) -> None:
+def no_encoder(_: Checkpoint, **__: object) -> None:
     raise AssertionError("encoded again")
 
 
