@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.distanced import bright_judge, coarse_measure, write_models
+from support.distanced import bright_judge, coarse_measure, write_models, write_pictures
 from support.leaderboard import bench, quick_bench
 
 from pipelines.distances import run as distances
@@ -47,7 +47,9 @@ def test_distances_and_attacks_are_added_to_cells_that_are_done(
     monkeypatch.setattr(distances, "measure_of", coarse_measure)
     models = write_models(tmp_path / "models")
     recipe = quick_bench(tmp_path, cache=str(cache))
-    recipe.write_text(recipe.read_text(encoding="utf-8") + TABLES, encoding="utf-8")
+    pictures = write_pictures(tmp_path / "pictures", 6, 1)
+    tables = f"{TABLES}pictures = {str(pictures)!r}\n"  # the base draws no church to denoise
+    recipe.write_text(recipe.read_text(encoding="utf-8") + tables, encoding="utf-8")
     out, only = tmp_path / "out", ("--only", "uce")
     assert bench(models["base"], recipe, out, *only).code == 0
     assert not [key for key in values(out)["uce"] if key.startswith(("d1", "attack"))]
