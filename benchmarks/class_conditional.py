@@ -216,10 +216,10 @@ def markdown(rows: Any) -> str:  # noqa: ANN401
     ]
     for row in rows:
         gone = wilson(row["forgotten"], row["drawn"])
-        kept = wilson(row["right"], row["others"])
+        others = wilson(row["right"], row["others"])
         low, value, high = (1000 * row[key] for key in ("low", "distance", "high"))
         lines.append(
-            f"| {row['name']} | {_share(gone)} | {_share(kept)} "
+            f"| {row['name']} | {_share(gone)} | {_share(others)} "
             f"| {value:.1f} ({low:.1f} to {high:.1f}) |"
         )
     return "\n".join(lines) + "\n"

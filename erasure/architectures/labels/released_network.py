@@ -33,7 +33,7 @@ class ReleasedConfig:
     width: int = 128
     """Channels of the first level, `ch` in the release."""
     multipliers: Sequence[int] = (1, 2, 2, 2)
-    """Of each level."""
+    """The factor of the width, by level."""
     blocks: int = 2
     """Residual blocks a level."""
     attention: Sequence[int] = (16,)
@@ -56,23 +56,23 @@ class _Embedding(nn.Module):
 class _Block(nn.Module):
     """A residual block that hears time and class."""
 
-    def __init__(self, inner: int, outer: int, told: int, dropout: float) -> None:
+    def __init__(self, inner: int, outer: int, condition: int, dropout: float) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(_GROUPS, inner, eps=_EPS)
         self.conv1 = nn.Conv2d(inner, outer, 3, padding=1)
-        self.temb_cemb_proj = nn.Linear(told, outer)
+        self.temb_cemb_proj = nn.Linear(condition, outer)
         self.norm2 = nn.GroupNorm(_GROUPS, outer, eps=_EPS)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(outer, outer, 3, padding=1)
         if inner != outer:
             self.nin_shortcut = nn.Conv2d(inner, outer, 1)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         hidden = self.conv1(F.silu(self.norm1(x)))
-        hidden = hidden + self.temb_cemb_proj(F.silu(told))[:, :, None, None]
+        hidden = hidden + self.temb_cemb_proj(F.silu(condition))[:, :, None, None]
         hidden = self.conv2(self.dropout(F.silu(self.norm2(hidden))))
-        kept = self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x
-        answer: Tensor = kept + hidden
+        skip = self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x
+        answer: Tensor = skip + hidden
         return answer
 
 
@@ -112,10 +112,10 @@ class _Level(nn.Module):
     """The blocks of one size on one side."""
 
     def __init__(
-        self, widths: Sequence[tuple[int, int]], told: int, config: ReleasedConfig
+        self, widths: Sequence[tuple[int, int]], condition: int, config: ReleasedConfig
     ) -> None:
         super().__init__()
-        self.block = nn.ModuleList(_Block(a, b, told, config.dropout) for a, b in widths)
+        self.block = nn.ModuleList(_Block(a, b, condition, config.dropout) for a, b in widths)
         self.attn = nn.ModuleList()
 
 
@@ -124,7 +124,7 @@ class ReleasedUNet(nn.Module):
 
     def __init__(self, config: ReleasedConfig) -> None:
         super().__init__()
-        width, told = config.width, 8 * config.width
+        width, condition = config.width, 8 * config.width
         self._width, self._none = width, config.num_class_embeds - 1
         self._through: Callable[..., Any] | None = None
         self.temb, self.cemb = _Embedding(width, 4 * width), _Embedding(width, 4 * width)
@@ -136,20 +136,22 @@ class ReleasedUNet(nn.Module):
         sides = [config.sample_size >> level for level in range(len(widths))]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, (inner, outer) in enumerate(zip(before, widths, strict=True)):
-            part = _Level([(inner, outer), *[(outer, outer)] * (config.blocks - 1)], told, config)
+            part = _Level(
+                [(inner, outer), *[(outer, outer)] * (config.blocks - 1)], condition, config
+            )
             if level < len(widths) - 1:
                 part.downsample = _Resampler(outer, up=False)
             self.down.append(part)
         self.mid = nn.Module()
-        self.mid.block_1 = _Block(widths[-1], widths[-1], told, config.dropout)
+        self.mid.block_1 = _Block(widths[-1], widths[-1], condition, config.dropout)
         self.mid.attn_1 = _Attention(widths[-1])
-        self.mid.block_2 = _Block(widths[-1], widths[-1], told, config.dropout)
+        self.mid.block_2 = _Block(widths[-1], widths[-1], condition, config.dropout)
         for level, outer in enumerate(widths):
             below = widths[min(level + 1, len(widths) - 1)]
             skips = [*[outer] * config.blocks, before[level]]
             entering = [below, *[outer] * config.blocks]
             pairs = [(a + b, outer) for a, b in zip(entering, skips, strict=True)]
-            part = _Level(pairs, told, config)
+            part = _Level(pairs, condition, config)
             if level:
                 part.upsample = _Resampler(outer, up=True)
             self.up.append(part)
@@ -165,30 +167,30 @@ class ReleasedUNet(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor, *, return_dict: bool = False) -> Any:  # noqa: ANN401
         """x (B, C, H, W), t (B,), labels (B,) with the last for no class -> ((B, C, H, W),)."""
-        told = torch.cat([self.temb(self._time(t)), self.cemb(self._class(labels))], dim=1)
-        told = told.to(x.dtype)  # (B, 2 E)
+        condition = torch.cat([self.temb(self._time(t)), self.cemb(self._class(labels))], dim=1)
+        condition = condition.to(x.dtype)  # (B, 2 E)
         down: Any = self.down
         up: Any = self.up
-        kept = [self.conv_in(x)]
+        skips = [self.conv_in(x)]
         for level in down:
             for n, block in enumerate(level.block):
-                kept.append(self._one(block, level.attn, n, kept[-1], told))
+                skips.append(self._one(block, level.attn, n, skips[-1], condition))
             if hasattr(level, "downsample"):
-                kept.append(level.downsample(kept[-1]))
-        hidden = self._one(self.mid.block_1, [self.mid.attn_1], 0, kept[-1], told)
-        hidden = self._one(self.mid.block_2, [], 0, hidden, told)
+                skips.append(level.downsample(skips[-1]))
+        hidden = self._one(self.mid.block_1, [self.mid.attn_1], 0, skips[-1], condition)
+        hidden = self._one(self.mid.block_2, [], 0, hidden, condition)
         for level in reversed(up):
             for n, block in enumerate(level.block):
-                joined = torch.cat([hidden, kept.pop()], dim=1)
-                hidden = self._one(block, level.attn, n, joined, told)
+                joined = torch.cat([hidden, skips.pop()], dim=1)
+                hidden = self._one(block, level.attn, n, joined, condition)
             if hasattr(level, "upsample"):
                 hidden = level.upsample(hidden)
         return (self.conv_out(F.silu(self.norm_out(hidden))),)
 
-    def _one(self, block: Any, attention: Any, n: int, x: Tensor, told: Tensor) -> Tensor:  # noqa: ANN401
+    def _one(self, block: Any, attention: Any, n: int, x: Tensor, condition: Tensor) -> Tensor:  # noqa: ANN401
         """One block, and the attention behind it where the level has any."""
         through = self._through if self.training else None
-        hidden: Tensor = block(x, told) if through is None else through(block, x, told)
+        hidden: Tensor = block(x, condition) if through is None else through(block, x, condition)
         return attention[n](hidden) if len(attention) else hidden
 
     def _time(self, t: Tensor) -> Tensor:
