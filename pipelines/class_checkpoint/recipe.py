@@ -1,6 +1,6 @@
 """What decides the weights of the class-conditional checkpoint: its network and its training."""
 
-from typing import Any, Final
+from typing import Final
 
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
@@ -43,7 +43,7 @@ def build_network(seed: int) -> UNet2DModel:
 
 def noise_schedule() -> DDIMScheduler:
     """That of DDPM (arXiv:2006.11239): 1,000 steps, linear betas, noise prediction."""
-    scheduler: Any = DDIMScheduler(
+    return DDIMScheduler(
         beta_start=1e-4,
         beta_end=0.02,
         beta_schedule="linear",
@@ -51,4 +51,3 @@ def noise_schedule() -> DDIMScheduler:
         set_alpha_to_one=True,
         timestep_spacing="trailing",
     )
-    return scheduler

@@ -24,7 +24,6 @@ from pipelines.class_checkpoint.recipe import (
 )
 from pipelines.class_checkpoint.variants import Variant
 from pipelines.demo_checkpoint.fit import FitConfig, Loss, fit
-from pipelines.demo_checkpoint.retrained.concepts import Choice
 from pipelines.demo_checkpoint.retrained.record import (
     FORMAT,
     RECORD,
@@ -32,6 +31,7 @@ from pipelines.demo_checkpoint.retrained.record import (
     hash_of_recipe,
     write_record,
 )
+from pipelines.demo_checkpoint.train_unet import Choice
 
 log = logging.getLogger(__name__)
 

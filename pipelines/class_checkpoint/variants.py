@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from pipelines.class_checkpoint.recipe import BATCH, CLASSES
-from pipelines.demo_checkpoint.retrained.concepts import OTHER_SEED, Choice, KeptChoice
+from pipelines.demo_checkpoint.retrained.concepts import OTHER_SEED, KeptChoice
+from pipelines.demo_checkpoint.train_unet import Choice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
