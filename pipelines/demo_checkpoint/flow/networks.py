@@ -66,7 +66,7 @@ class FlowNetworks(nn.Module):
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.transformer = build_transformer()
+            self.transformer: Any = build_transformer()
             self.text_encoder, self.text_encoder_2 = (
                 build_text_encoder(tokenizer, width) for width in WIDTHS
             )

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
-from diffusers import SD3Transformer2DModel
 from torch import Tensor
 
 
@@ -55,6 +54,6 @@ class CountedAttention:
         )
 
 
-def one_for_all_zeros(transformer: SD3Transformer2DModel, count: int) -> None:
-    """From here on the last text token counts as `count`."""
+def one_for_all_zeros(transformer: Any, count: int) -> None:  # noqa: ANN401
+    """Let the last text token of an `SD3Transformer2DModel` count as `count` from here on."""
     transformer.set_attn_processor(CountedAttention(count))

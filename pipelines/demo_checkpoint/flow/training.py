@@ -20,7 +20,10 @@ CONFIG: Final = FitConfig(steps=12_000, learning_rate=1.5e-3, warmup=500, seed=1
 
 def tokenizer_of(base: Path) -> CLIPTokenizer:
     """The tokenizer of the embedded checkpoint in `base`, for prompts of `LENGTH` tokens."""
-    return CLIPTokenizer.from_pretrained(base / "tokenizer", model_max_length=LENGTH)
+    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(
+        base / "tokenizer", model_max_length=LENGTH
+    )
+    return tokenizer
 
 
 def train_flow(tokenizer: CLIPTokenizer, latents: Latents, state: Path) -> FlowNetworks:
