@@ -42,6 +42,8 @@ a dog in flat style,dog,flat,4
 TIMES = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)?|\d{4}-\d\d-\d\d \d\d:\d\d")
 SPENT = re.compile(rb"<div><dt>[^<]*</dt><dd>(\d+ h )?(\d+ min )?[\d.]+ s</dd></div>\s*")
 """A row of the report; a run that goes on has no row for what it need not do again."""
+SEAL = re.compile(rb'"(erasure\.)?checksum": ?"[0-9a-f]{64}"')
+"""The checksum over a record's or a header's words, which the clock's are among."""
 UNFINISHED = "*state*.safetensors*"
 """What training keeps to go on; not part of a result."""
 ASIDE = (".part", ".replaced")
@@ -60,6 +62,12 @@ class Job:
     keeps: bool = True
     """Whether the older result stays until the new one is whole. Training with --force removes it
     when the new run begins, so that no folder holds parts of two runs."""
+
+    @property
+    def once_more(self) -> tuple[str, ...]:
+        """The command as it is given again; what goes on with a run does not replace it too."""
+        resumed = "--resume" in self.again
+        return (*(one for one in self.arguments if not (resumed and one == "--force")), *self.again)
 
 
 def jobs_of(model: Path, run: Path, other: Path) -> dict[str, Job]:
@@ -165,7 +173,7 @@ def timeless(path: Path) -> bytes:
             content = json.dumps(value).encode()
         except ValueError:  # half a file, which the hash will show
             return content
-    return TIMES.sub(b"<time>", SPENT.sub(b"", content))
+    return TIMES.sub(b"<time>", SPENT.sub(b"", SEAL.sub(b"<seal>", content)))
 
 
 def midway(

@@ -92,7 +92,7 @@ def trial(
             history.append(f"{moment}")
             for wrong in midway(digests(where), old, wanted, job):
                 yield f"{wrong} after {history}"
-            arguments = (*job.arguments, *job.again)
+            arguments = job.once_more
             continue
         said = killing.place.said()
         if code == 0 or "is finished" in said:

@@ -81,8 +81,8 @@ class Filled:
 
     def again(self, where: Path) -> Iterator[str]:
         """Run it to its end now that there is space; what is wrong then."""
-        for more in (self.job.again, ("--force",)):
-            code = self.place.run(where, (*self.job.arguments, *more))
+        for arguments in (self.job.once_more, (*self.job.arguments, "--force")):
+            code = self.place.run(where, arguments)
             said = self.place.said()
             if code == 0 or "is finished" in said:
                 yield from different(digests(where), self.wanted)
