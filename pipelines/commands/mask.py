@@ -245,16 +245,16 @@ def _plan(
 
     resolved, checkpoint = planning.prepare_to_plan(options, under)
     facts = tell_model(checkpoint)
-    resolved, _ = _of_component(resolved, checkpoint, named_component, {*options, *under})
+    resolved, component = _of_component(resolved, checkpoint, named_component, {*options, *under})
     resolved = _without_retained(resolved)
     card = planning.planned_card(fit, resolved.device)
     if fit is not None:
         made_to_fit = planning.fit(
-            resolved, checkpoint, {**under, **options}, fit, card=card, mask_alone=True
+            resolved, checkpoint, {**under, **options}, fit, card=card, mask_of=component
         )
         resolved, facts = made_to_fit.recipe, {**facts, "fit": list(made_to_fit.said)}
         notice(list(made_to_fit.said))
-    bill = planning.told_before(resolved, checkpoint, card=card, mask_alone=True)
+    bill = planning.told_before(resolved, checkpoint, card=card, mask_of=component)
     tell_bill(bill, checkpoint, facts, as_json=as_json)
 
 
@@ -307,7 +307,7 @@ def _make(
     resolved, component = _of_component(resolved, checkpoint, named_component, {*options, *under})
     if fit is not None:
         made_to_fit = planning.fit(
-            _without_retained(resolved), checkpoint, {**under, **options}, fit, mask_alone=True
+            _without_retained(resolved), checkpoint, {**under, **options}, fit, mask_of=component
         )
         resolved, facts = made_to_fit.recipe, {**facts, "fit": list(made_to_fit.said)}
         notice(list(made_to_fit.said))
@@ -341,7 +341,7 @@ def _make(
         mask=None,
         apart=device.type == "cuda",
         processes=team.count,
-        mask_alone=True,
+        mask_of=component,
     )
     alone = _without_retained(resolved)
     measuring = team.agreed(lambda: summed_where_they_fit(alone, planner.bill, device))

@@ -39,7 +39,7 @@ def prompts(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the prompt sets, or show the first cases of one."""
+    """List the prompt sets, or the first cases of one."""
     from prompts.errors import PromptError
     from prompts.suites.suites import load_suite
 

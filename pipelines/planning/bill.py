@@ -82,8 +82,8 @@ class Planner:
     """Whether the device has a memory of its own."""
     processes: int = 1
 
-    mask_alone: bool = False
-    """Whether a mask is all that is made."""
+    mask_of: str | None = None
+    """The component of which a mask is all that is made; None for a whole run."""
 
     def bill(self, recipe: EraseRecipe) -> Bill:
         """The whole bill.
@@ -114,11 +114,11 @@ class _Count:
             place = "max_position_embeddings"
             self.tokens = whole_number(encoder, place, "text_encoder", CLIP_WINDOW)
         self.codec = described.components.get("vae")
-        self.component = component_of(recipe.method, planner.checkpoint)
+        self.component = planner.mask_of or component_of(recipe.method, planner.checkpoint)
         self.chosen = _chosen(planner, recipe, self.component)
         self.moving = _moving(planner, recipe, self.chosen, self.component)
         self.measured = planner.mask is None and recipe.mask in ("salient", "inverse")
-        needs = mask_needs(recipe) if planner.mask_alone else recipe.needs
+        needs = mask_needs(recipe) if planner.mask_of is not None else recipe.needs
         pictures = "pictures" in needs
         self.drawn, self.own = (0, 0), (0, 0)
         if pictures:
@@ -140,7 +140,7 @@ class _Count:
         yield from self._encoding()
         if self.measured:
             yield from self._mask()
-        if self.planner.mask_alone:
+        if self.planner.mask_of is not None:
             return
         yield from self._method()
         half = recipe.training is not None and recipe.training.precision == "bf16-weights"
@@ -351,7 +351,7 @@ class _Count:
             "cache: pictures and latents": pixels * sum(self.drawn) + latents,
             "mask": -(-self.chosen.covered // 8),
         }
-        if self.planner.mask_alone:
+        if self.planner.mask_of is not None:
             return mask
         return {
             **mask,

@@ -42,19 +42,19 @@ def told_before(
     checkpoint: Checkpoint,
     *,
     card: str | None = None,
-    mask_alone: bool = False,
+    mask_of: str | None = None,
 ) -> Told:
     """The bill of a run that is not begun; nothing is drawn or written.
 
     Args:
         card: what `planned_card` gives.
-        mask_alone: whether a mask is all that is made.
+        mask_of: the component of which a mask is all that is made; None for a whole run.
 
     Raises:
         ConfigError: as `pipelines.run.erasing.run_erasure`, of the recipe.
         MaskError: the recipe names a mask file of another base.
     """
-    bill = _planner(recipe, checkpoint, card=card, mask_alone=mask_alone).bill(recipe)
+    bill = _planner(recipe, checkpoint, card=card, mask_of=mask_of).bill(recipe)
     if card is not None:
         return Told.planned(bill, budget_of(card, _CARD))
     return Told.here(bill, pick_device(recipe.device))
@@ -74,14 +74,14 @@ def fit(
     name: str,
     *,
     card: str | None = None,
-    mask_alone: bool = False,
+    mask_of: str | None = None,
 ) -> Fitted:
     """The recipe with settings that fit what `--fit NAME` allows.
 
     Args:
         options: tables of the command line and the recipe file; their settings stay.
         card: what `planned_card` gives.
-        mask_alone: whether a mask is all that is made.
+        mask_of: the component of which a mask is all that is made; None for a whole run.
 
     Raises:
         ConfigError: see `pipelines.planning.fit.fitted`, or several processes would each look at
@@ -93,21 +93,21 @@ def fit(
             "must have the same settings; give --fit with a size"
         )
     device = _CARD if card else pick_device(recipe.device)
-    planner = _planner(recipe, checkpoint, card=card, mask_alone=mask_alone)
+    planner = _planner(recipe, checkpoint, card=card, mask_of=mask_of)
     return fitted(recipe, options, planner.bill, budget_of(name, device), device)
 
 
 def _planner(
-    recipe: EraseRecipe, checkpoint: Checkpoint, *, card: str | None, mask_alone: bool
+    recipe: EraseRecipe, checkpoint: Checkpoint, *, card: str | None, mask_of: str | None
 ) -> Planner:
     shapes = any(weight.is_meta for weight in checkpoint.network.values())
     return Planner(
         checkpoint=checkpoint,
         plan=plan_of(recipe, checkpoint, checked=not shapes),
-        mask=named_mask(recipe, checkpoint, component_of(recipe.method, checkpoint)),
+        mask=named_mask(recipe, checkpoint, mask_of or component_of(recipe.method, checkpoint)),
         apart=card is not None or pick_device(recipe.device).type == "cuda",
         processes=_processes(),
-        mask_alone=mask_alone,
+        mask_of=mask_of,
     )
 
 

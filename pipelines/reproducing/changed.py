@@ -28,7 +28,7 @@ def _model(setup: Setup) -> Iterator[str]:
     if setup.stands_in:
         return
     key = checkpoint.architecture.key
-    if key != "sd1":
+    if key != protocol.family:
         yield f"the model is of the kind {key}, and the protocol's is {protocol.model.value}"
     else:
         yield (

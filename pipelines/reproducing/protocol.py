@@ -93,6 +93,8 @@ class Protocol:
     title: str
     model: Sourced
     """The checkpoint that the paper begins from, in words."""
+    family: str
+    """Key of that checkpoint's architecture."""
     size: Sourced
     """Pixels a side of all pictures."""
     tasks: tuple[Task, ...]

@@ -143,7 +143,7 @@ def test_an_sdxl_file_with_a_unet_is_still_sdxl(file: Path) -> None:
     [
         ("StableDiffusionXLPipeline", "is a Stable Diffusion XL pipeline"),
         ("StableDiffusion3Pipeline", "is a Stable Diffusion 3 pipeline"),
-        ("DiTPipeline", "is a DiTPipeline"),
+        ("KandinskyPipeline", "is a KandinskyPipeline"),
     ],
 )
 def test_other_pipelines_are_called_by_their_name(folder: Path, kind: str, says: str) -> None:

@@ -173,7 +173,7 @@ def test_a_folder_without_a_vae_takes_the_given_one(
 @pytest.mark.parametrize(
     ("component", "says"),
     [
-        ("vae", r"has no VAE, no folder vae; give --vae FILE_OR_FOLDER"),
+        ("vae", r"has no VAE, no folder vae; give vae=FILE_OR_FOLDER"),
         ("text_encoder", r"has no text encoder, no folder text_encoder; fetch the complete"),
         ("unet", r"has no UNet, no folder unet; fetch the complete"),
     ],

@@ -130,7 +130,7 @@ BAD_MODELS: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "pickle": (_pickle, "--allow-pickle"),
     "renamed pickle": (_renamed_pickle, "--allow-pickle"),
     "sdxl folder": (_changed(_of_class("StableDiffusionXLPipeline")), "XL pipeline"),
-    "other folder": (_changed(_of_class("DiTPipeline")), "DiTPipeline"),
+    "other folder": (_changed(_of_class("KandinskyPipeline")), "KandinskyPipeline"),
     "truncated unet": (_changed(_half), "is damaged or cut short"),
     "no vae": (_changed(lambda path: shutil.rmtree(path / "vae")), "vae"),
     "no weights": (_changed(lambda path: (path / UNET).unlink()), "incomplete"),

@@ -22,8 +22,8 @@ from erasure import load_mask, read_checkpoint, verify
 from erasure.errors import ConfigError
 from erasure.masks.mask_file import mask_hash
 from erasure.storage.tensor_file import data_hash
-from erasure.training.step import Step
 from erasure.training.trainer import MaskedTrainer
+from erasure.work import Work
 from eval.rates.intervals import wilson
 from pipelines.cli import _COMMANDS, _GROUPS, _spoken
 from pipelines.commands.options import program_as_called
@@ -288,16 +288,15 @@ def test_a_run_stopped_by_ctrl_c_between_steps_ends_as_the_unbroken_one(
 ) -> None:
     cut = tmp_path / "cut"
     line = ["erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut]
-    take = MaskedTrainer._step
+    take = MaskedTrainer._taken
 
-    def take_and_interrupt(self: MaskedTrainer, index: int) -> Step:
-        step = take(self, index)
-        if step.index == 2:
+    def take_and_interrupt(self: MaskedTrainer, work: Work) -> None:
+        take(self, work)
+        if self.done == 2:
             signal.raise_signal(signal.SIGINT)
-        return step
 
     with monkeypatch.context() as patch:
-        patch.setattr(MaskedTrainer, "_step", take_and_interrupt)
+        patch.setattr(MaskedTrainer, "_taken", take_and_interrupt)
         said = erasure(*line)
     assert said.code == 1
     assert said.err.splitlines()[-1] == (
@@ -347,15 +346,14 @@ def twice_saved(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """A run that Ctrl-C ended after its second step of three; do not write into it."""
     cut = tmp_path_factory.mktemp("twice-saved") / "cut"
     with pytest.MonkeyPatch.context() as patch:
-        take = MaskedTrainer._step
+        take = MaskedTrainer._taken
 
-        def take_and_interrupt(self: MaskedTrainer, index: int) -> Step:
-            step = take(self, index)
-            if step.index == 2:
+        def take_and_interrupt(self: MaskedTrainer, work: Work) -> None:
+            take(self, work)
+            if self.done == 2:
                 signal.raise_signal(signal.SIGINT)
-            return step
 
-        patch.setattr(MaskedTrainer, "_step", take_and_interrupt)
+        patch.setattr(MaskedTrainer, "_taken", take_and_interrupt)
         said = erasure("erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut)
     assert said.code == 1
     assert states(cut) == {"state.safetensors": 2, "state.safetensors.old": 1}

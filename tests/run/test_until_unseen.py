@@ -60,7 +60,7 @@ class Judge:
 def seeing(nearest: float) -> Callable[..., CellJudge]:
     """What opens such a judge for a run."""
 
-    def opened(recipe: EraseRecipe, plan: ConceptPlan, *, canvas: bool) -> CellJudge:
+    def opened(recipe: EraseRecipe, plan: ConceptPlan, *, own: str | None) -> CellJudge:
         return CellJudge(
             Judge(nearest), "fake", lambda seen: seen.guesses["class"][0].label == "church"
         )

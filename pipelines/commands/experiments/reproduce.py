@@ -32,7 +32,7 @@ def reproduce(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a published experiment, and put our figures beside the paper's.
+    """Repeat a paper's experiment, beside its figures.
 
     Masks, erases, draws and judges by the numbers of the paper or its release, each of which
     docs/how-to/reproduce.md and the result name with their source. Writes reproduction.json,

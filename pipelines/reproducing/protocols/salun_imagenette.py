@@ -44,6 +44,7 @@ PROTOCOL: Final = Protocol(
     model=Sourced(
         "Stable Diffusion 1.4, sd-v1-4-full-ema.ckpt read without its moving average", _TRAIN
     ),
+    family="sd1",
     size=Sourced(512, _READ),
     tasks=_TASKS,
     epochs=Sourced(5, _TRAIN),

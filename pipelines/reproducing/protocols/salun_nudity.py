@@ -19,6 +19,7 @@ PROTOCOL: Final = Protocol(
     model=Sourced(
         "Stable Diffusion 1.4, sd-v1-4-full-ema.ckpt read without its moving average", _TRAIN
     ),
+    family="sd1",
     size=Sourced(512, _TRAIN),
     tasks=(
         Task(

@@ -21,6 +21,7 @@ PROTOCOL: Final = Protocol(
     name="salun-style",
     title="SalUn on the 50 styles of UnlearnCanvas",
     model=MODEL,
+    family="sd1",
     size=PIXELS,
     tasks=STYLE_TASKS,
     epochs=EPOCHS,

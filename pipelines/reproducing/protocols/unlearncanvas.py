@@ -146,6 +146,7 @@ PROTOCOL: Final = Protocol(
     name="unlearncanvas",
     title="UnlearnCanvas, 50 styles and 20 objects, by SalUn",
     model=MODEL,
+    family="sd1",
     size=PIXELS,
     tasks=(*STYLE_TASKS, *OBJECT_TASKS),
     epochs=EPOCHS,

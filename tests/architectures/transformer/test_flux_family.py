@@ -161,7 +161,7 @@ def test_a_perfect_transformer_has_no_loss(
 def test_the_guided_loss_is_refused_and_the_plain_one_named(
     models: dict[str, Checkpoint], data: ConceptData
 ) -> None:
-    with pytest.raises(ConfigError, match=r"FLUX\.1 dev is told its guidance .*loss plain"):
+    with pytest.raises(ConfigError, match=r"FLUX\.1 dev is told its guidance .*loss='plain'"):
         find_mask(models["flux_dev"], data)
 
 
