@@ -24,7 +24,7 @@ def bench(
     retry: Annotated[bool, typer.Option("--retry", help="Also make again what failed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase by every method, with and without a mask, draw, judge, and put all into one table.
+    """Put every method of erasing into one table.
 
     Cells that --out has already are kept: the same command goes on where it was cut, and further
     concepts, rows and seeds are added. Give it again in another terminal, and both share the cells.
