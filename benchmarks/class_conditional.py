@@ -64,6 +64,8 @@ class Cell:
     method: str
     mask: str = "salient"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    pictures: bool = True
+    """Whether it learns from pictures; what draws for itself is given none."""
 
     @property
     def name(self) -> str:
@@ -74,7 +76,7 @@ class Cell:
 CELLS: Final = (
     *(Cell("salun", mask) for mask in ("salient", "random", "inverse", "all")),
     *(Cell("ascent", mask) for mask in ("salient", "all")),
-    Cell("esd", "all"),
+    Cell("esd", "all", pictures=False),
     Cell("fine-tuning", "all", {"kept": "noise"}),
 )
 
@@ -148,6 +150,7 @@ def erased(cell: Cell, concept: str, steps: int, seed: int, pictures: Path, run:
     """Erase the class as a cell says; returns the seconds of mask and training."""
     own = cell.method == "fine-tuning"
     reporter = Reporter()
+    real = {role: {"drawn": 0, "folder": str(pictures / role)} for role in ("forget", "retain")}
     recipe, checkpoint = prepare(
         {
             "model": "ddpm-demo",
@@ -156,10 +159,7 @@ def erased(cell: Cell, concept: str, steps: int, seed: int, pictures: Path, run:
             "seed": seed,
             **({"code": f"{Path(__file__)}:FineTuning"} if own else {}),
             "method": {**({} if own else {"name": cell.method}), "steps": steps, **cell.settings},
-            "data": {
-                "forget": {"drawn": 0, "folder": str(pictures / "forget")},
-                "retain": {"drawn": 0, "folder": str(pictures / "retain")},
-            },
+            **({"data": real} if cell.pictures else {}),
             "grid": {"seeds": "0"},
         }
     )

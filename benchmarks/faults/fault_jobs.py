@@ -63,9 +63,18 @@ class Job:
     """Whether the older result stays until the new one is whole. Training with --force removes it
     when the new run begins, so that no folder holds parts of two runs."""
 
-    @property
-    def once_more(self) -> tuple[str, ...]:
-        """The command as it is given again; what goes on with a run does not replace it too."""
+    def once_more(self, present: Mapping[str, str], old: Mapping[str, str]) -> tuple[str, ...]:
+        """The command as it is given again.
+
+        Where the older result is still whole, nothing of the new one is there to go on with, so it
+        is the same command; else what goes on with a run does not replace it too.
+
+        Args:
+            present: as `digests` gives it, for the folder now.
+            old: before the job.
+        """
+        if self.before is not None and old.items() <= present.items():
+            return self.arguments
         resumed = "--resume" in self.again
         return (*(one for one in self.arguments if not (resumed and one == "--force")), *self.again)
 

@@ -92,14 +92,14 @@ def trial(
             history.append(f"{moment}")
             for wrong in midway(digests(where), old, wanted, job):
                 yield f"{wrong} after {history}"
-            arguments = job.once_more
+            arguments = job.once_more(digests(where), old)
             continue
         said = killing.place.said()
         if code == 0 or "is finished" in said:
             break
-        if "exists; give" in said and "--force" not in arguments:
+        if code == 2 and "--force" in said and "--force" not in arguments:
             tally.forced += 1
-            arguments = (*job.arguments, "--force")
+            arguments = (*(one for one in job.arguments if one != "--force"), "--force")
             continue
         yield f"exit {code} after {history}: {said}"
         return

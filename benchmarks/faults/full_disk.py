@@ -81,7 +81,10 @@ class Filled:
 
     def again(self, where: Path) -> Iterator[str]:
         """Run it to its end now that there is space; what is wrong then."""
-        for arguments in (self.job.once_more, (*self.job.arguments, "--force")):
+        for arguments in (
+            self.job.once_more(digests(where), self.old),
+            (*self.job.arguments, "--force"),
+        ):
             code = self.place.run(where, arguments)
             said = self.place.said()
             if code == 0 or "is finished" in said:

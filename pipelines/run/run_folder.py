@@ -101,7 +101,9 @@ def clear(out: Path) -> None:
     """
     model, leaving = out / MODEL, out / f"{MODEL}.old"
     with disk_errors(out):
-        # Killed at any point, what is left still looks like a run, and can be cleared again.
+        # Killed at any point, what is left still looks like a run, and can be cleared again; but
+        # not like a finished one.
+        (out / RECORD).unlink(missing_ok=True)
         if leaving.exists():
             shutil.rmtree(leaving)
         if model.exists():
