@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from erasure.checkpoints.verification import verify
     from erasure.checkpoints.writing.folder import write_folder
     from erasure.checkpoints.writing.single_file import write_single_file
-    from erasure.diffusion.edit import Edit, erase, find_mask
+    from erasure.diffusion.edit import erase, find_mask
     from erasure.diffusion.encoding import PromptedPixels, encode_concept
     from erasure.diffusion.saliency import SaliencyConfig
+    from erasure.editing.proving import Edit
     from erasure.masks.mask_file import load_mask, save_mask
     from erasure.masks.masks import SaliencyMask
     from erasure.methods import METHODS, Esd, GradientAscent, Method, SalUn, Uce, make_method
@@ -57,7 +58,7 @@ _HOMES = {
     "read_checkpoint": "erasure.checkpoints.reading.reading",
     "write_single_file": "erasure.checkpoints.writing.single_file",
     "verify": "erasure.checkpoints.verification",
-    "Edit": "erasure.diffusion.edit",
+    "Edit": "erasure.editing.proving",
     "erase": "erasure.diffusion.edit",
     "find_mask": "erasure.diffusion.edit",
     "PromptedPixels": "erasure.diffusion.encoding",

@@ -18,10 +18,11 @@ from transformers import CLIPTextModel
 
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.checkpoints.writing.card import model_card
-from erasure.diffusion.edit import Edit, component_of, erase, find_mask
+from erasure.diffusion.edit import component_of, erase, find_mask
 from erasure.diffusion.encoding import AnchorPixels, PromptLists, encode_concept
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.saliency import SaliencyConfig
+from erasure.editing.proving import Edit
 from erasure.errors import MaskError
 from erasure.masks.combining import union_of
 from erasure.masks.mask_file import load_mask, save_mask

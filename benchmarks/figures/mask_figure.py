@@ -33,8 +33,8 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.merge import count_moved, merge_selected
 from erasure.diffusion.batches import PictureBatch, PictureBatches
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.edit import package_version
 from erasure.diffusion.measuring import measure_saliency
+from erasure.editing.proving import package_version
 from erasure.masks.masks import SaliencyMask, inverse_mask, random_mask, salient_mask
 from erasure.methods import SalUn
 from erasure.seeds import generator_for

@@ -1,8 +1,7 @@
-"""Erase a concept from a checkpoint: find the mask, move the selected weights, prove the rest."""
+"""Erase a concept from a checkpoint: find the mask, and move the selected weights."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +9,16 @@ import torch
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.edit_record import EditRecord
-from erasure.checkpoints.merge import count_moved, count_rounded_away, merge_selected
-from erasure.checkpoints.provenance import Provenance
-from erasure.component_names import FIRST_MAIN
-from erasure.diffusion.denoiser import TOKENS
 from erasure.diffusion.keeper import Keeper
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.measuring import Measuring, measure_scores
-from erasure.diffusion.precision import rounded
 from erasure.diffusion.saliency import Pass, SaliencyConfig
 from erasure.diffusion.schedule import NoiseSchedule
 from erasure.diffusion.task import Task
+from erasure.editing.proving import Edit, proved, seen_by, work_of
+from erasure.editing.run_key import run_key
 from erasure.errors import ConfigError, TrainingError
-from erasure.masks.mask_file import mask_hash, require_base, require_component
+from erasure.masks.mask_file import require_base, require_component
 from erasure.masks.masks import (
     MASK_KINDS,
     MaskKind,
@@ -38,46 +33,12 @@ from erasure.masks.selection import check_density
 from erasure.methods.protocol import Method
 from erasure.moving.component import data_for
 from erasure.seeds import generator_for
-from erasure.solving.factors import Factors
-from erasure.storage.cache import content_key
-from erasure.storage.hashing import weights_hash
 from erasure.team import ALONE, Team, require_same
 from erasure.training.low_rank import LowRank
-from erasure.training.selected import moved_outside
 from erasure.training.step import Step
 from erasure.training.trainer import TrainConfig
-from erasure.training.unseen import Curve, UntilUnseen
+from erasure.training.unseen import UntilUnseen
 from erasure.work import Work, told_work
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """A component of a model, the main one or a text encoder, which has unlearned a concept.
-
-    Examples:
-        >>> edit = erase(checkpoint, data, mask, SalUn(steps=2), concept="church")
-        >>> edit.provenance.last.concept, edit.unselected_identical
-        ('church', True)
-        >>> edit.network.keys() == checkpoint.network.keys()
-        True
-    """
-
-    network: Mapping[str, Tensor] = field(repr=False)
-    """diffusers name -> weight in the base's stored type; the base's own tensor if not selected."""
-    provenance: Provenance
-    """The edits that the checkpoint came with, and this one behind them."""
-    history: tuple[Step, ...] = field(repr=False)
-    unselected_identical: bool
-    """Whether every unselected weight kept its bits, in training and in `network`: always true, as
-    an edit that is not raises an error; said here so that a result can state it."""
-    factors: Mapping[str, Factors] = field(default_factory=dict, repr=False)
-    """Name of a weight -> its change as a thin product, of what trained factors moved and of a
-    closed form's weights that were free in full; before rounding to the stored type, so a LoRA of
-    it loses nothing."""
-    component: str = FIRST_MAIN
-    """Which component `network` is, by its folder in the diffusers layout."""
-    curve: Curve | None = None
-    """What was seen in the course of the training, where somebody looked at it."""
 
 
 def find_mask(
@@ -244,18 +205,12 @@ def erase(
             "stream keeps the weights in main memory, where no origin can be put in their place; "
             "leave one of both out"
         )
-    run = _run_key(checkpoint, data, mask, method)
-    if origin is not None:
-        run = content_key(run=run, origin=weights_hash(origin))
-    if until is not None:
-        if not isinstance(method, TrainConfig):
-            raise ConfigError(
-                f"the method {method.name} takes no steps of a training that could be ended when "
-                "the concept is no longer seen; leave until_unseen out, or choose one that trains"
-            )
-        run = content_key(run=run, until=until.key)
-    if low_rank is not None:
-        run = content_key(run=run, low_rank=repr(low_rank))
+    if until is not None and not isinstance(method, TrainConfig):
+        raise ConfigError(
+            f"the method {method.name} takes no steps of a training that could be ended when "
+            "the concept is no longer seen; leave until_unseen out, or choose one that trains"
+        )
+    run = run_key(checkpoint, data, mask, method, origin=origin, until=until, low_rank=low_rank)
     require_same(team, int(run[:15], 16), "model, mask, pictures or settings")
     task = Task(
         checkpoint=checkpoint,
@@ -274,30 +229,9 @@ def erase(
         task.outcome.facts["times"] = repr(task.schedule)  # they decide the result, and are chosen
     history: list[Step] = []
     _run(method.run(task), history, on_step, task.keeper)
-    work = _work_of(task, spent or {})
-    said = {**_seen_by(task), "work": told_work(work), **(record or {})}
-    return _finish(task, method, (concept, tuple(concepts)), said, history)
-
-
-def _work_of(task: Task, spent: Mapping[str, Work]) -> dict[str, Work | None]:
-    """Stage -> what it took; None where a mask or a state of an older version does not say."""
-    trained = task.outcome.work
-    curve, until = task.outcome.curve, task.until
-    looks = Work() if curve is None or until is None else until.cost.times(len(curve.looks))
-    return {
-        **spent,
-        "encode": task.data.work,
-        "mask": task.mask.info.work,
-        "method": None if trained is None else trained + task.tally.work,
-        "looks": looks,
-    }
-
-
-def _seen_by(task: Task) -> dict[str, Any]:
-    """What the record says of the looks at the training."""
-    if task.until is None or task.outcome.curve is None:
-        return {}
-    return {"until_unseen": {**task.until.told, **task.outcome.curve.to_dict()}}
+    work = work_of(task, spent or {})
+    said = {**seen_by(task), "work": told_work(work), **(record or {})}
+    return proved(task, method, (concept, tuple(concepts)), said, history)
 
 
 def component_of(method: Method, checkpoint: Checkpoint) -> str:
@@ -345,133 +279,3 @@ def _run(
     except TrainingError:
         keeper.rescue(history)
         raise
-
-
-def _run_key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, method: Method) -> str:
-    """What makes two runs the same run; all of it decides the result, beyond rounding."""
-    tensors = {
-        "forget.mean": data.forget.mean,
-        "forget.std": data.forget.std,
-        "forget.prompt": data.forget.prompt,
-        "replacements": data.replacements,
-        "retain.mean": data.retain.mean,
-        "retain.std": data.retain.std,
-        "retain.prompt": data.retain.prompt,
-    }
-    # The names under which conditions have been hashed since the first saved states.
-    for name, value in data.prompts.tensors.items():
-        tensors["prompts" if name == TOKENS else f"added.{name}"] = value
-    if data.owners is not None:
-        tensors["owners"] = data.owners
-    if data.anchors is not None:
-        drawn = data.anchors.pictures
-        tensors |= {"anchors.mean": drawn.mean, "anchors.std": drawn.std}
-        tensors |= {"anchors.prompt": drawn.prompt, "anchors.targets": data.anchors.targets}
-    if data.texts is not None:
-        texts = data.texts
-        tensors |= {"texts.forget": texts.forget, "texts.replacements": texts.replacements}
-        tensors |= {"texts.retain": texts.retain, "texts.last": texts.last}
-        if texts.concepts is not None:
-            tensors["texts.concepts"] = texts.concepts
-        if texts.pulls is not None:
-            pulls = {entry.name: getattr(texts.pulls, entry.name) for entry in fields(texts.pulls)}
-            tensors |= {f"texts.pulls.{name}": value for name, value in pulls.items()}
-    fixed = method
-    if isinstance(method, TrainConfig):
-        fixed = replace(method, micro_batch=None)
-    return content_key(
-        base=checkpoint.network_hash(),
-        **_of_component(checkpoint, mask.info.component),
-        # Under the name of the first family, as saved states have been hashed since the first.
-        unet=dict(checkpoint.description.components[checkpoint.architecture.main]),
-        scheduler=dict(checkpoint.description.scheduler),
-        data=weights_hash(tensors),
-        mask=mask_hash(mask),
-        method=f"{method.name} {fixed!r}",
-    )
-
-
-def _of_component(checkpoint: Checkpoint, component: str) -> dict[str, str]:
-    """What tells apart runs of another component than the main one, as its hash says nothing."""
-    if component == checkpoint.architecture.main:
-        return {}
-    return {"component": component, "component_base": checkpoint.hash_of(component)}
-
-
-def _finish(
-    task: Task,
-    method: Method,
-    named: tuple[str, tuple[str, ...]],
-    record: Mapping[str, Any],
-    history: list[Step],
-) -> Edit:
-    """Put the new values into the base, tensor by tensor, and prove that no other weight moved."""
-    checkpoint, mask, outcome = task.checkpoint, task.mask, task.outcome
-    base = checkpoint.components[task.component]
-    strays: list[str] = []
-    merged, lost = dict(base), 0
-    for name, weight in base.items():
-        value = outcome.value_of(name)
-        if value is None:
-            continue
-        chosen = {name: mask.entries[name]} if name in mask.entries else {}
-        before = rounded({name: weight}, outcome.precision)
-        strays += moved_outside(before, {name: value.float()}, chosen)
-        merged |= merge_selected({name: weight}, {name: value}, chosen)
-        if chosen:
-            lost += count_rounded_away(weight, value, merged[name], chosen[name])
-    strays += moved_outside(base, merged, mask.entries)
-    if strays:
-        raise TrainingError(
-            f"unselected weights moved in {len(strays)} tensors, {strays[0]} first; this is a "
-            "fault of this program, so the result is not written; please report it"
-        )
-    if lost:
-        outcome.facts["rounded_away"] = lost
-    made = EditRecord(
-        base=checkpoint.name,
-        base_hash=checkpoint.hash_of(task.component),
-        component=task.component,
-        result_hash=weights_hash(merged),
-        mask_hash=mask_hash(mask),
-        concept=named[0],
-        concepts=named[1],
-        objective=repr(method),
-        config={
-            "method": method.name,
-            "facts": dict(outcome.facts),
-            **_lora(task, method),
-            **record,
-        },
-        density=mask.info.density,
-        selected=mask.selected,
-        moved=count_moved(base, merged),
-        total=sum(v.numel() for v in base.values()),
-        version=package_version(),
-    )
-    provenance = Provenance(edits=(*checkpoint.edits, made))
-    steps, factors = tuple(history), dict(outcome.factors)
-    component, curve = task.component, outcome.curve
-    return Edit(merged, provenance, steps, not strays, factors, component, curve)
-
-
-def _lora(task: Task, method: Method) -> dict[str, Any]:
-    """What the record says of an edit that is a LoRA: rank, alpha and the layers."""
-    if task.low_rank is None:
-        return {}
-    own = isinstance(method, TrainConfig)
-    how = task.low_rank
-    ranks = {name: len(one.down) for name, one in task.outcome.factors.items()}
-    rank = how.rank if own else max(ranks.values(), default=0)
-    said = {"rank": rank, "alpha": how.strength if own else float(rank)}
-    masked = [name for name, count in task.mask.counts().items() if count]
-    modules = list(task.outcome.factors) or masked
-    return {"lora": {**said, "masked": how.masked, "modules": modules}}
-
-
-def package_version() -> str:
-    """Version of the installed distribution, or `0+source` where none is installed."""
-    try:
-        return version("diffusion-erasure")
-    except PackageNotFoundError:
-        return "0+source"

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.writing.folder import folder_size
-from erasure.diffusion.edit import Edit, component_of, erase, require_origin
+from erasure.diffusion.edit import component_of, erase, require_origin
 from erasure.diffusion.latents import ConceptData
+from erasure.editing.proving import Edit
 from erasure.errors import ConfigError
 from erasure.local_paths import last_part
 from erasure.masks.mask_file import load_mask, save_mask

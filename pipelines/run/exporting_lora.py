@@ -10,7 +10,7 @@ import torch
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.provenance import Provenance
-from erasure.diffusion.edit import Edit
+from erasure.editing.proving import Edit
 from erasure.errors import CheckpointError, ConfigError
 from erasure.lora.extracting import Extraction, Size, extract, moved_in, shortened, shown
 from erasure.lora.names import known_naming

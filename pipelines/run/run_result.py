@@ -10,7 +10,7 @@ from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.checkpoints.writing.card import model_card
 from erasure.checkpoints.writing.folder import write_folder
 from erasure.checkpoints.writing.inventory import FILES, files_of, sealed_record
-from erasure.diffusion.edit import Edit
+from erasure.editing.proving import Edit
 from erasure.solving.factor_file import save_factors
 from erasure.storage.files import atomic
 from pipelines.configs.settings import EraseRecipe, parse_seeds

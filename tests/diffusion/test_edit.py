@@ -15,13 +15,14 @@ from support.tiny import ascent, assert_same_bits, outside, salun, seeded
 from torch import Tensor, nn
 
 from erasure.checkpoints import Checkpoint, Provenance
-from erasure.diffusion import edit, measuring, task
+from erasure.diffusion import measuring, task
 from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Denoiser
-from erasure.diffusion.edit import Edit, erase, find_mask
+from erasure.diffusion.edit import erase, find_mask
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.measuring import measure_saliency
 from erasure.diffusion.saliency import Pass, SaliencyConfig
+from erasure.editing.proving import Edit, package_version
 from erasure.errors import ConfigError, MaskError, TrainingError
 from erasure.masks.mask_file import mask_hash
 from erasure.masks.masks import MaskKind, SaliencyMask
@@ -108,7 +109,7 @@ def test_the_provenance_says_what_was_done(
     work = record.config["work"]
     assert record.config == {"method": "salun", "facts": {}, "pictures": 4, "work": work}
     assert work["backward"] > 0
-    assert record.version == edit.package_version()
+    assert record.version == package_version()
     assert Provenance.from_dict(result.provenance.to_dict()) == result.provenance
 
 

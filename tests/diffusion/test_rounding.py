@@ -10,9 +10,10 @@ from support.tiny import assert_same_bits
 
 from erasure.checkpoints import Checkpoint
 from erasure.checkpoints.merge import count_rounded_away
-from erasure.diffusion import edit
-from erasure.diffusion.edit import Edit, erase, find_mask
+from erasure.diffusion.edit import erase, find_mask
 from erasure.diffusion.latents import ConceptData
+from erasure.editing import proving
+from erasure.editing.proving import Edit
 from erasure.methods import SalUn
 from erasure.moving import component
 from pipelines.run.erasing import warn_of_rounding
@@ -96,13 +97,13 @@ def test_the_trained_weights_are_read_one_after_the_other(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    merge = edit.merge_selected
+    merge = proving.merge_selected
 
     def noting(base: dict, trained: dict, selected: dict) -> dict:  # type: ignore[type-arg]
         sizes.append(len(trained))
         return merge(base, trained, selected)
 
-    monkeypatch.setattr(edit, "merge_selected", noting)
+    monkeypatch.setattr(proving, "merge_selected", noting)
     erased(tiny_checkpoint, tiny_data, 1e-3)
     assert set(sizes) == {1}
     assert len(sizes) == len(tiny_checkpoint.network)

@@ -8,9 +8,10 @@ import torch
 from support.threads import as_team
 
 from erasure.checkpoints import Checkpoint
-from erasure.diffusion.edit import Edit, component_of, erase, find_mask
+from erasure.diffusion.edit import component_of, erase, find_mask
 from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.diffusion.latents import Anchors, ConceptData
+from erasure.editing.proving import Edit
 from erasure.errors import MaskError
 from erasure.lora.module_mask import module_mask
 from erasure.masks.masks import SaliencyMask
