@@ -72,7 +72,7 @@ tags:
 
 # The canvas by rectified flow: a small Stable Diffusion 3.5
 
-The second embedded checkpoint of diffusion-erasure: a joint transformer in the form of Stable
+A checkpoint of diffusion-erasure: a joint transformer in the form of Stable
 Diffusion 3.5 Large (queries and keys normed; 5 blocks, 4.1 million weights), small enough to erase
 from in minutes on a CPU. It draws the same style x object emoji as the [first](../demo/README.md),
 and has its VAE, its tokenizer (20 tokens a prompt) and its prompts; two small CLIP text encoders
