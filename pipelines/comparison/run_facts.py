@@ -80,7 +80,7 @@ def base_of(folder: Path) -> str:
     """The model that a run began with, as its recipe has it; empty where there is none."""
     try:
         recipe = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     model = recipe.get("model", "")
     return model if isinstance(model, str) else ""
@@ -88,5 +88,10 @@ def base_of(folder: Path) -> str:
 
 def _seconds(stages: Any) -> float | None:  # noqa: ANN401
     values = list(stages.values()) if isinstance(stages, dict) else []
-    numbers = [float(v) for v in values if isinstance(v, (int, float)) and isfinite(v)]
-    return sum(numbers) if numbers and len(numbers) == len(values) else None
+    if not values or not all(type(value) in (int, float) for value in values):
+        return None
+    try:
+        total = float(sum(values))
+    except OverflowError:  # a whole number that no float can hold
+        return None
+    return total if isfinite(total) else None

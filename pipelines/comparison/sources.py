@@ -145,7 +145,7 @@ def _runs_of(folder: Path) -> Iterator[Path]:
         yield folder.with_name(folder.name.removesuffix(f".{EVALUATION}"))
     try:
         model = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8")).get("model")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return
     if isinstance(model, str) and model:
         yield Path(model).expanduser()

@@ -21,7 +21,7 @@ from pipelines.comparison.blocks import blocks_of
 from pipelines.comparison.comparing import Comparison, compare_runs, details_of
 from pipelines.comparison.heat import ANOTHER, MOST, heat_maps
 from pipelines.comparison.page.page import write_comparison
-from pipelines.comparison.run_facts import run_of
+from pipelines.comparison.run_facts import base_of, run_of
 from pipelines.comparison.side_by_side import side_by_side
 
 
@@ -113,6 +113,18 @@ def test_what_lies_damaged_beside_a_run_is_named_and_stops_nothing(runs: Path) -
     (row, _) = compare_runs([runs / "two.evaluation", runs / "figures"]).table.rows
     assert row.evaluated
     assert row.notes == ("the record of the run two is damaged; `erasure verify` says how",)
+
+
+def test_a_record_of_endless_time_and_a_recipe_of_endless_depth_say_nothing(runs: Path) -> None:
+    file = runs / "one" / "erasure.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    record["seconds"] = {"train": 10**400}
+    file.write_text(json.dumps(record), encoding="utf-8")
+    (runs / "one" / "recipe.toml").write_text(f"model = {'[' * 5000}", encoding="utf-8")
+    run = run_of(runs / "one")
+    assert run is not None
+    assert run.seconds is None
+    assert base_of(run.folder) == ""
 
 
 @pytest.mark.parametrize(
