@@ -5,8 +5,9 @@ that are done already. To add one, write its function and put it into `COLUMNS`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,6 +22,7 @@ from pipelines.distances.entries import TITLES, Name
 from pipelines.distances.result import FILE_NAME as DISTANCE_FILE
 from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.outcome.results_file import read_results
+from pipelines.run.run_folder import RECORD
 
 Unit = Literal["share", "count", "seconds", "bytes", "units", "words"]
 _METHOD_STAGES: Final = ("find the mask", "rank the weights", "train", "solve")
@@ -69,14 +71,12 @@ class Sources:
     @cached_property
     def work(self) -> Mapping[str, Any]:
         """What the erasure had computed; empty where nothing was erased."""
-        record = read_json(self.folder / "erasure.json") or {}
-        work = (record.get("config") or {}).get("work")
-        return work if isinstance(work, Mapping) else {}
+        return _inner(_inner(self.record, "config"), "work")
 
     @cached_property
     def record(self) -> Mapping[str, Any]:
         """The record of the erasure; empty where nothing was erased."""
-        return read_json(self.folder / "erasure.json") or {}
+        return read_json(self.folder / RECORD) or {}
 
     def json(self, *path: str) -> Mapping[str, Any]:
         """Another file of the cell; empty where it is not there."""
@@ -159,22 +159,21 @@ def _erased_head(results: Results) -> str | None:
 
 def _record(key: str) -> Callable[[Sources], Value | None]:
     def read(sources: Sources) -> Value | None:
-        value = sources.record.get(key)
-        return Value(float(value)) if isinstance(value, int | float) else None
+        value = _number(sources.record.get(key))
+        return None if value is None else Value(value)
 
     return read
 
 
 def _passes(sources: Sources) -> Value | None:
-    counts = [sources.work.get(name) for name in ("forward", "backward")]
-    if not all(isinstance(count, int | float) for count in counts):
-        return None
-    return Value(float(sum(map(float, counts))))  # type: ignore[arg-type]
+    counts = [_number(sources.work.get(name)) for name in ("forward", "backward")]
+    known = [count for count in counts if count is not None]
+    return Value(sum(known)) if len(known) == len(counts) else None
 
 
 def _drawn(sources: Sources) -> Value | None:
-    count = sources.work.get("drawn")
-    return Value(float(count)) if isinstance(count, int | float) else None
+    count = _number(sources.work.get("drawn"))
+    return None if count is None else Value(count)
 
 
 def _seconds(sources: Sources) -> Value | None:
@@ -203,7 +202,7 @@ def distance_column(name: Name) -> Column:
     """The largest of a distance's headlines, in units of two retrained seeds; D7 and D8 as is."""
 
     def read(sources: Sources) -> Value | None:
-        entries = sources.json(DISTANCE, DISTANCE_FILE).get("entries") or ()
+        entries = _objects(sources.json(DISTANCE, DISTANCE_FILE), "entries")
         own = [e for e in entries if e.get("name") == name and e.get("headline")]
         values = [v for e in own if (v := _reading(e)) is not None]
         return max(values, key=lambda value: value.value or 0.0, default=None)
@@ -219,33 +218,24 @@ def distance_column(name: Name) -> Column:
 
 
 def _reading(entry: Mapping[str, Any]) -> Value | None:
-    reading = (entry.get("readings") or {}).get("audited") or {}
-    value = reading.get("units")
-    if value is None:
-        value = reading.get("value")
-    if not isinstance(value, int | float):
-        return None
-    return Value(
-        float(value), reading.get("low"), reading.get("high"), said=reading.get("state") or ""
-    )
+    reading = _inner(_inner(entry, "readings"), "audited")
+    units, value, low, high = (_number(reading.get(k)) for k in ("units", "value", "low", "high"))
+    value = value if units is None else units
+    return None if value is None else Value(value, low, high, said=str(reading.get("state") or ""))
 
 
 def attack_column(name: str) -> Column:
     """How often an attack brought the concept back by fresh seeds, and the audit's word for it."""
 
     def read(sources: Sources) -> Value | None:
-        attacks = sources.json(AUDIT, AUDIT_FILE).get("attacks") or ()
+        attacks = _objects(sources.json(AUDIT, AUDIT_FILE), "attacks")
         own = next((one for one in attacks if one.get("name") == name), None)
         if own is None:
             return None
-        state = str((own.get("verdict") or {}).get("state", ""))
-        line = (own.get("lines") or {}).get("audited") or {}
-        share = line.get("confirmed") or line.get("found")
-        if not share:
-            return Value(None, said=state)
-        return Value(
-            share["share"], share["low"], share["high"], share["count"], share["total"], state
-        )
+        state = str(_inner(own, "verdict").get("state", ""))
+        line = _inner(_inner(own, "lines"), "audited")
+        share = _share(_inner(line, "confirmed") or _inner(line, "found"))
+        return Value(None, said=state) if share is None else replace(share, said=state)
 
     return Column(
         key=f"attack-{name}",
@@ -255,6 +245,36 @@ def attack_column(name: str) -> Column:
         better="lower",
         read=read,
     )
+
+
+def _share(values: Mapping[str, Any]) -> Value | None:
+    """A share as an audit writes it; None where its counts are no share."""
+    count, total = values.get("count"), values.get("total")
+    if type(count) is not int or type(total) is not int or not 0 <= count <= total or not total:
+        return None
+    return Value.of_share(wilson(count, total))
+
+
+def _number(value: object) -> float | None:
+    """A number of a file; None for anything else, and where it is not finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if isfinite(value) else None
+    except OverflowError:  # a whole number that no float can hold
+        return None
+
+
+def _inner(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """An object inside an object of a file; empty where it is none."""
+    inner = values.get(key)
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _objects(values: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """The objects of a list inside an object of a file."""
+    listed = values.get(key)
+    return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
 
 
 COLUMNS: Final[tuple[Column, ...]] = (

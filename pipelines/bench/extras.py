@@ -16,6 +16,7 @@ from pipelines.bench.world import World
 from pipelines.distances.run import run_distances
 from pipelines.distances.settings import recipe_of
 from pipelines.process.progress import Reporter
+from pipelines.run.run_folder import MODEL
 
 AUDIT: Final = "audit"
 DISTANCE: Final = "distance"
@@ -40,7 +41,7 @@ def wanted(world: World, place: Place) -> tuple[str, ...]:
 
 def model_again(world: World, folder: Path) -> str:
     """The erased model of a cell: as it was written, or the base with the cell's patch in it."""
-    model = folder / RUN / "model"
+    model = folder / RUN / MODEL
     if not (model / "model_index.json").is_file():
         edited = with_patches(world.base, load_patches(folder / PATCH))
         write_folder(edited, model, provenance=edited.provenance, force=model.exists())

@@ -11,6 +11,7 @@ from pipelines.bench.columns import Column, Value
 from pipelines.bench.gaps import Gap
 from pipelines.bench.rows import MODELS
 from pipelines.bench.table import Joint, Line, Table
+from pipelines.evaluation.outcome.results_csv import safe_cell
 
 FORMAT: Final = "diffusion-erasure bench 1"
 NOT_MADE: Final = "not made yet"
@@ -96,8 +97,7 @@ def to_csv(table: Table) -> str:
 
 def _plain(text: str) -> str:
     """A text that no spreadsheet takes for a formula, on one line."""
-    line = " ".join(text.split())
-    return f"'{line}" if line[:1] in ("=", "+", "-", "@") else line
+    return str(safe_cell(" ".join(text.split())))
 
 
 def _heads(column: Column) -> list[str]:

@@ -26,13 +26,13 @@ from pipelines.evaluation.run import run_evaluation
 from pipelines.process.peak_memory import peak_of
 from pipelines.process.progress import Reporter
 from pipelines.run.erasing import run_erasure
+from pipelines.run.run_folder import MODEL, RECORD
 from prompts.errors import PromptError
 
 log = logging.getLogger(__name__)
 EVALUATION: Final = "evaluation"
 NEIGHBOURS: Final = "neighbours"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_RECORD: Final = "erasure.json"
 _PROTOCOL: Final = ("scheduler", "steps", "guidance", "precision", "batch_size")
 """What the pictures of neighbours have in common with those of the suite."""
 
@@ -148,11 +148,11 @@ class Maker:
             run_erasure(recipe, self.world.base, run, force=run.exists(), reporter=reporter)
         draft.peak, draft.seconds = peak.size, dict(reporter.seconds)
         draft.processor = dict(reporter.processor)
-        patches = checkpoint_patches(self.world.base, read_checkpoint(run / "model"))
+        patches = checkpoint_patches(self.world.base, read_checkpoint(run / MODEL))
         path = place.folder / PATCH
         save_patches(path, patches)
         draft.exported = path.stat().st_size
-        shutil.copyfile(run / _RECORD, place.folder / _RECORD)
+        shutil.copyfile(run / RECORD, place.folder / RECORD)
 
     def _neighbours(self, place: Place, model: str, guard: str | None) -> None:
         labels = self.labels(place.concept)
@@ -221,4 +221,4 @@ def _part(name: str, draft: _Draft, folder: Path) -> Iterator[None]:
 
 def _drop_model(folder: Path) -> None:
     """The model of a cell that is done: its patch makes it again."""
-    shutil.rmtree(folder / RUN / "model", ignore_errors=True)
+    shutil.rmtree(folder / RUN / MODEL, ignore_errors=True)

@@ -45,12 +45,14 @@ class Joint:
 
     row: Row
     worst: Gap | None
-    """The largest gap on any concept; None where no cell of the row is done."""
+    """The largest gap on any concept; None where no cell of the row has values."""
     concept: str
     """On which it is."""
     done: int
     """Concepts with values."""
     concepts: int
+    failed: int
+    """Concepts on which it failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +152,7 @@ def _joined(lines: Sequence[Line]) -> Joint:
         concept="" if worst is None else worst.concept,
         done=len(done),
         concepts=len(lines),
+        failed=sum(line.state == "failed" for line in lines),
     )
 
 

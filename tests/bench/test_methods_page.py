@@ -74,6 +74,20 @@ def test_all_text_has_contrast(opened: "Callable[..., Page]", scheme: str) -> No
     assert {name: ratio for name, ratio in ratios.items() if ratio is None or ratio < 4.5} == {}
 
 
+def test_the_joint_table_says_which_rows_failed(report: Path) -> None:
+    joint = report.read_text(encoding="utf-8").partition('id="concept-1"')[0]
+    said = {name: joint.partition(f'data-name="{name}, all"')[2] for name in ("broken", "mace")}
+    assert said["broken"].partition("</td>")[0].endswith("failed")
+    assert said["mace"].partition("</td>")[0].endswith("not made yet")
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_tick_stands_on_one_line(opened: "Callable[..., Page]", width: int) -> None:
+    ticks = opened(width=width).locator(".scatter .x span")
+    heights = {round(ticks.nth(n).bounding_box()["height"]) for n in range(ticks.count())}  # type: ignore[index]
+    assert len(heights) == 1
+
+
 def test_the_scatter_lies_inside_and_its_dots_grow_with_the_passes() -> None:
     chart = scatter_of(table().of("church"))
     assert chart is not None

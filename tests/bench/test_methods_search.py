@@ -151,3 +151,38 @@ def test_a_cell_without_these_files_has_no_such_value(tmp_path: Path) -> None:
     (tmp_path / "audit" / "audit.json").write_text("{half", encoding="utf-8")
     assert column("attack-words", tmp_path) is None
     assert column("moved", tmp_path) is None
+
+
+HUGE = 10**400
+"""A whole number that no float holds."""
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "key"),
+    [
+        ("erasure.json", {"config": [1], "moved": HUGE}, "moved"),
+        ("erasure.json", {"config": {"work": {"forward": True, "backward": 1}}}, "passes"),
+        ("erasure.json", {"config": {"work": {"drawn": "many"}}}, "drawn"),
+        ("distance/distance.json", {"entries": {"name": "D3"}}, "d3"),
+        ("distance/distance.json", {"entries": ["D3", {"name": "D3", "headline": True}]}, "d3"),
+        ("audit/audit.json", {"attacks": ["words", {"name": 1}]}, "attack-words"),
+    ],
+)
+def test_a_damaged_file_of_a_cell_has_no_value_and_ends_no_table(
+    tmp_path: Path, name: str, values: dict[str, Any], key: str
+) -> None:
+    written(tmp_path / "cell", name, values)
+    assert column(key, tmp_path / "cell") is None
+
+
+@pytest.mark.parametrize(
+    "share", [[3], {"count": 3}, {"count": 11, "total": 10, "share": 1.1}, {"count": "3"}]
+)
+def test_a_share_without_true_counts_leaves_the_audit_s_word_alone(
+    tmp_path: Path, share: object
+) -> None:
+    lines = {"audited": {"confirmed": share}}
+    attacks = [{"name": "words", "verdict": {"state": "revived"}, "lines": lines}]
+    written(tmp_path, "audit/audit.json", {"attacks": attacks})
+    value = column("attack-words", tmp_path)
+    assert (value.value, value.said) == (None, "revived")

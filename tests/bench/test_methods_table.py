@@ -61,6 +61,7 @@ def test_the_joint_order_is_by_the_worst_concept_and_puts_what_lacks_one_behind(
         ("broken, all", "", 0),
         ("mace, all", "", 0),
     ]
+    assert {one.row.label: one.failed for one in table().joint if one.failed} == {"broken, all": 2}
 
 
 def test_shares_of_several_seeds_are_pooled_over_all_pictures() -> None:
@@ -92,14 +93,15 @@ def test_no_text_of_a_file_leaves_its_cell() -> None:
     assert "Not made yet: esd, salient; mace, all." in sketch
 
 
-def test_a_spreadsheet_takes_no_cell_for_a_formula() -> None:
+@pytest.mark.parametrize("sign", ["=", "\N{FULLWIDTH EQUALS SIGN}", "@"])
+def test_a_spreadsheet_takes_no_cell_for_a_formula(sign: str) -> None:
     made = table()
-    formula = line("evil", None, failure="=cmd|' /C calc'!A0")
+    formula = line("evil", None, failure=f"{sign}cmd|' /C calc'!A0")
     evil = type(made)(lines=(*made.lines, formula), columns=made.columns)
     rows = list(csv.DictReader(io.StringIO(to_csv(evil))))
     assert len({len(row) for row in rows}) == 1
     refused = next(row for row in rows if row["row"] == "evil")
-    assert refused["failure"].startswith("'=cmd")
+    assert refused["failure"].startswith(f"'{sign}cmd")
     uce = next(row for row in rows if row["row"] == "uce")
     assert (uce["ua_count"], uce["ua_total"], uce["worst_of"]) == ("20", "20", "ira")
     assert HOSTILE in next(row for row in rows if row["row"] == "broken")["failure"]
