@@ -27,6 +27,7 @@ from erasure.architectures.autoencoder import autoencoder_of
 from erasure.architectures.frame_codec import frame_autoencoder_of
 from erasure.architectures.patch_codec import PATCH, patch_autoencoder_of
 from erasure.checkpoints.checks.config_limits import whole_number
+from erasure.errors import ConfigError
 
 _META: Final = torch.device("meta")
 
@@ -78,6 +79,26 @@ def recomputed_blocks(architecture: Architecture, config: Mapping[str, Any]) -> 
     return _recomputed_blocks(architecture, _text(config))
 
 
+def require_recomputing(architecture: Architecture, config: Mapping[str, Any], asked: str) -> None:
+    """Refuse to recompute activations in a main component that keeps all of them.
+
+    Args:
+        config: of the main component.
+        asked: the setting that asks for it.
+
+    Raises:
+        ConfigError: its network has no `enable_gradient_checkpointing`, or none that works.
+    """
+    with _META:
+        network = architecture.main_part.build(config)
+    if _recomputing(network) is None:
+        raise ConfigError(
+            f"{asked} is on, and the network of {architecture.title} ({type(network).__name__}) "
+            "has no enable_gradient_checkpointing as those of diffusers have, so it cannot compute "
+            f"its activations anew; leave {asked} out"
+        )
+
+
 def text_cost(part: Part, config: Mapping[str, Any], tokens: int) -> PassCost:
     """A text encoder's pass of one prompt of so many tokens, without a gradient."""
     return _text_cost(part, _text(config), tokens)
@@ -112,7 +133,7 @@ def _network_cost(
 
     live, flops = _forward(run, parameters.values())
     saved = _Saved(parameters.values())
-    recompute = getattr(network, "enable_gradient_checkpointing", None)
+    recompute = _recomputing(network)
     if recompute is not None:  # a network without it keeps all that it computes
         recompute(saved.block)
     network.train()  # diffusers checkpoints only then
@@ -129,6 +150,13 @@ def _network_cost(
         weights - sum(saved.weights),
         max(saved.weights, default=0),
     )
+
+
+def _recomputing(network: nn.Module) -> Callable[..., Any] | None:
+    """What turns gradient checkpointing on; None where the network has no such thing."""
+    able = getattr(network, "_supports_gradient_checkpointing", True)  # as diffusers marks it
+    recompute: Any = getattr(network, "enable_gradient_checkpointing", None)
+    return recompute if able and callable(recompute) else None
 
 
 _SIDE: Final = 16

@@ -31,7 +31,7 @@ from erasure.masks.masks import (
 )
 from erasure.masks.selection import check_density
 from erasure.methods.protocol import Method
-from erasure.moving.component import data_for
+from erasure.moving.component import data_for, require_recomputed
 from erasure.seeds import generator_for
 from erasure.team import ALONE, Team, require_same
 from erasure.training.low_rank import LowRank
@@ -200,6 +200,8 @@ def erase(
     require_base(mask.info, checkpoint.hash_of(component))
     require_weights(mask, checkpoint.components[component])
     require_origin(origin, checkpoint, method)
+    if checkpointing:
+        require_recomputed(checkpoint, "checkpointing")
     if stream and origin is not None:
         raise ConfigError(
             "stream keeps the weights in main memory, where no origin can be put in their place; "

@@ -27,7 +27,7 @@ from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, TrainingError, Way
 from erasure.masks.masks import SaliencyMask, all_mask
 from erasure.methods.protocol import Method
-from erasure.moving.component import Moving, data_for, moving_of
+from erasure.moving.component import Moving, data_for, moving_of, require_recomputed
 from erasure.seeds import derived_seed
 from erasure.storage.mapped import let_go
 from erasure.team import ALONE, Team, share_of
@@ -164,6 +164,8 @@ def _moving(
 ) -> Moving:
     """The component, ready for passes with a gradient."""
     component = component or checkpoint.architecture.main
+    if config.checkpointing:
+        require_recomputed(checkpoint, "saliency.checkpointing")
     moving = moving_of(
         checkpoint, component, device, tally, precision=config.precision, stream=config.stream
     )

@@ -15,6 +15,7 @@ from erasure.diffusion.precision import Precision
 from erasure.errors import ConfigError
 from erasure.moving.reading import ReadingDenoiser, readable
 from erasure.moving.streaming import Streamed, streamed_network
+from erasure.pass_costs import require_recomputing
 from erasure.work import Tally
 
 
@@ -38,6 +39,13 @@ class Moving:
         """Let backward passes compute anew what the forward pass of a block made."""
         self.main.enable_gradient_checkpointing()  # type: ignore[operator]
         self.main.train()  # diffusers checkpoints only then; no model here has active dropout
+
+
+def require_recomputed(checkpoint: Checkpoint, asked: str) -> None:
+    """Raise ConfigError where the setting `asked` wants activations recomputed, which the main
+    component's network cannot do."""
+    family = checkpoint.architecture
+    require_recomputing(family, checkpoint.description.components[family.main], asked)
 
 
 def moving_of(

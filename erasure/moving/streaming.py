@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.building import build_network
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.pass_costs import recomputed_blocks
+from erasure.pass_costs import recomputed_blocks, require_recomputing
 
 _CPU: Final = torch.device("cpu")
 
@@ -109,10 +109,15 @@ class Streamed:
 def streamed_network(
     checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device
 ) -> tuple[nn.Module, Streamed]:
-    """The main component, in evaluation mode, its weights copied, and what moves its blocks."""
-    network = build_network(checkpoint, dtype, _CPU)
+    """The main component, in evaluation mode, its weights copied, and what moves its blocks.
+
+    Raises:
+        ConfigError: its activations cannot be computed anew, by which its blocks are known.
+    """
     family = checkpoint.architecture
     config = checkpoint.description.components[family.main]
+    require_recomputing(family, config, "stream")
+    network = build_network(checkpoint, dtype, _CPU)
     return network, Streamed(network, recomputed_blocks(family, config), device)
 
 

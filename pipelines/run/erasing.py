@@ -48,7 +48,13 @@ from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import cell_judge
 from pipelines.run.cell_verdict import CellVerdict
 from pipelines.run.looking import until_unseen, write_curve
-from pipelines.run.masking import make_mask, mask_of_layers, named_mask, require_factors
+from pipelines.run.masking import (
+    make_mask,
+    mask_of_layers,
+    named_mask,
+    require_factors,
+    require_recomputing_of,
+)
 from pipelines.run.memory import enough_memory, of_drawing, of_saliency, of_training
 from pipelines.run.merging_loras import merged_base
 from pipelines.run.models import is_canvas, open_model, own_judge, pick_device
@@ -234,6 +240,7 @@ def run_erasure(
     if training is not None and training.moments == "8bit":
         require_eight_bit(training.optimizer, device)
     parse_seeds(recipe.grid.seeds)
+    require_recomputing_of(recipe, checkpoint)
     plan = plan_of(recipe, checkpoint)
     # Before the drawing, so that a judge that is not there or knows no such thing is told at once.
     judge = cell_judge(recipe, plan, own=own_judge(checkpoint)) if team.first else None

@@ -15,6 +15,7 @@ from erasure.masks.mask_file import is_mask_file, load_mask, require_base, requi
 from erasure.masks.masks import MASK_KINDS, SaliencyMask, require_weights
 from erasure.masks.released_masks import load_released_mask
 from erasure.masks.selection import check_density
+from erasure.moving.component import require_recomputed
 from erasure.training.low_rank import require_rank
 from pipelines.configs.settings import EraseRecipe
 from pipelines.process.processes import Processes
@@ -30,7 +31,8 @@ def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint, component: str) -> S
 
     Raises:
         MaskError: a mask file of another base or component.
-        ConfigError: neither a kind of mask nor a file, an unknown scope, or a density out of range.
+        ConfigError: neither a kind of mask nor a file, an unknown scope, a density out of range, or
+            a setting of its measuring that the model's network cannot follow.
     """
     if recipe.mask in MASK_KINDS:
         check_density(recipe.density)
@@ -38,6 +40,9 @@ def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint, component: str) -> S
         checkpoint.architecture.candidates(weights, recipe.scope, component)
         if recipe.mask in ("salient", "inverse"):
             require_loss(checkpoint, recipe.saliency)
+            for setting in ("checkpointing", "stream"):
+                if getattr(recipe.saliency, setting):
+                    require_recomputed(checkpoint, f"saliency.{setting}")
         return None
     path = Path(recipe.mask)
     if not os.path.isfile(path):
@@ -77,6 +82,19 @@ def require_factors(
         )
     if recipe.training is not None:
         require_rank(recipe.factors.rank, shapes)
+
+
+def require_recomputing_of(recipe: EraseRecipe, checkpoint: Checkpoint) -> None:
+    """Raise ConfigError where a setting of training or drawing wants blocks computed anew, or known
+    by that, and the model's network cannot do it."""
+    asked = {
+        "checkpointing": recipe.checkpointing,
+        "stream": recipe.stream,
+        "data.drawing.stream": recipe.data.drawing.stream,
+        "grid.drawing.stream": recipe.grid.drawing.stream,
+    }
+    for setting in (name for name, on in asked.items() if on):
+        require_recomputed(checkpoint, setting)
 
 
 def mask_of_layers(

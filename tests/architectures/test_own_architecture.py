@@ -25,9 +25,11 @@ from erasure.architectures.registry import ARCHITECTURES
 from erasure.architectures.unet.sd1 import SD1
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import Description
+from erasure.diffusion.saliency import SaliencyConfig
 from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import Esd, SalUn
+from pipelines.data.concept_data import Gatherer
 
 ROOT = Path(__file__).parents[2]
 
@@ -193,6 +195,47 @@ def test_the_page_s_family_is_erased_from_and_goes_into_a_file_and_back(
     assert {name: back.hash_of(name) for name in back.components} == {
         name: edited.hash_of(name) for name in edited.components
     }
+
+
+@pytest.mark.parametrize(
+    ("option", "setting"),
+    [
+        (("--checkpointing",), "checkpointing"),
+        (("--stream",), "stream"),
+        (("--set", "saliency.checkpointing=true"), "saliency.checkpointing"),
+        (("--set", "grid.drawing.stream=true"), "grid.drawing.stream"),
+    ],
+)
+def test_a_network_that_recomputes_nothing_is_told_before_anything_is_drawn(
+    option: tuple[str, ...],
+    setting: str,
+    mixer: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def draws(gatherer: Gatherer) -> None:
+        raise AssertionError("pictures are drawn")
+
+    monkeypatch.setattr(Gatherer, "gather", draws)
+    recipe = tmp_path / "quick.toml"
+    recipe.write_text(QUICK, encoding="utf-8")
+    line = ("--concept", "church", "--recipe", recipe, "--steps", 2, "--device", "cpu", *option)
+    said = erasure("erase", mixer, *line, "--out", tmp_path / "run")
+    assert said.code == 2
+    assert f"{setting} is on, and the network of " in said.err
+    assert "(Mixer) has no enable_gradient_checkpointing" in said.err
+    assert f"leave {setting} out" in said.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_whoever_calls_functions_is_told_the_same(flat: Checkpoint) -> None:
+    data, mask = toy_data(), find_mask(flat, toy_data(), "all")
+    with pytest.raises(ConfigError, match=r"^checkpointing is on, and .* leave checkpointing out$"):
+        erase(flat, data, mask, SalUn(steps=1), checkpointing=True)
+    with pytest.raises(ConfigError, match=r"^stream is on, and .* leave stream out$"):
+        erase(flat, data, mask, SalUn(steps=1), stream=True)
+    with pytest.raises(ConfigError, match=r"leave saliency\.checkpointing out$"):
+        find_mask(flat, data, density=0.5, config=SaliencyConfig(checkpointing=True))
 
 
 def test_a_file_of_a_family_without_published_configs_asks_for_a_folder(
