@@ -14,6 +14,7 @@ from erasure.errors import ConfigError
 from erasure.methods import Esd, Sdd
 from erasure.training.frozen import FrozenDenoiser
 from erasure.training.selected import SelectedWeights
+from erasure.training.step import Step
 
 
 def test_the_loss_is_its_formula_with_both_answers_of_the_student() -> None:
@@ -85,6 +86,37 @@ def test_the_teacher_comes_out_and_not_the_student(
         chosen = mask.entries.get(name)
         assert chosen is None or not way[~chosen].any()
         torch.testing.assert_close(ways[1][name], way / 5, rtol=1e-3, atol=1e-7)
+
+
+def test_a_training_that_was_cut_goes_on_with_its_teacher(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    data = encode_concept(
+        tiny_checkpoint, None, {"a church": ["a castle"]}, prompts=PromptLists(["a church"])
+    )
+    mask = find_mask(tiny_checkpoint, data, "random", density=0.3)
+    # Half of each step of 0.5 is the teacher's, so one that began anew would end far away.
+    method = Sdd(
+        steps=4, learning_rate=0.5, rollout_steps=2, average=0.5, optimizer="sgd",
+        momentum=0.0, weight_decay=0.0, clip_norm=None,
+    )  # fmt: skip
+    unbroken = erase(tiny_checkpoint, data, mask, method)
+
+    class Stop(Exception):
+        pass
+
+    def stop(step: Step) -> None:
+        if step.index == 2:
+            raise Stop
+
+    state = tmp_path / "state"
+    with pytest.raises(Stop):
+        erase(tiny_checkpoint, data, mask, method, state=state, save_every=1, on_step=stop)
+    assert state.exists()
+    resumed = erase(tiny_checkpoint, data, mask, method, state=state)
+    for name, weight in unbroken.network.items():
+        assert torch.equal(weight, resumed.network[name])
+    assert resumed.history == unbroken.history
 
 
 @pytest.mark.parametrize("average", [0.0, 1.0, -0.5])
