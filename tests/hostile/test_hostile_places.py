@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.tiny_chat import write_flux2
+from support.tiny_labels import write_ddpm, write_index
 
 from erasure.checkpoints import read_checkpoint, write_folder
 from erasure.checkpoints.checks import config_limits, containment
@@ -227,6 +229,41 @@ def test_a_config_that_asks_for_what_no_model_has_is_refused(
     file = model / part / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(CheckpointError, match=words):
+        read_checkpoint(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("freq_shift", "x"),
+        ("freq_shift", -1),
+        ("downsample_padding", 2**24),
+        ("downsample_padding", [1, "a"]),
+        ("attention_head_dim", -1),
+        ("attn_norm_num_groups", True),
+        ("center_input_sample", {"0": [1]}),
+        ("flip_sin_to_cos", None),
+        ("add_attention", "x"),
+        ("downsample_type", 0),
+        ("upsample_type", [[1]]),
+    ],
+)
+def test_a_setting_of_a_model_of_labels_that_it_cannot_compute_with_is_refused(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    file = write_ddpm(tmp_path / "labels") / "unet" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
+    with pytest.raises(CheckpointError, match=rf"has {name} = .* must stand there"):
+        read_checkpoint(tmp_path / "labels")
+
+
+@pytest.mark.parametrize("value", ["x", [[1]], 1.5, 2**24])
+def test_an_index_that_says_distilled_by_neither_word_is_refused(
+    value: object, tmp_path: Path
+) -> None:
+    model = write_flux2(tmp_path / "klein")
+    write_index(model, is_distilled=value)
+    with pytest.raises(CheckpointError, match=r"has is_distilled .* true or false must stand"):
         read_checkpoint(model)
 
 

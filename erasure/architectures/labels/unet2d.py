@@ -2,9 +2,9 @@
 
 # B samples, C x H x W pixels.
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,41 @@ _WANTED: Final[Mapping[str, tuple[object, ...]]] = {
     "time_embedding_dim": (None,),
 }
 """Setting -> the values with which a sample, a time and a label are all that it is told."""
+
+
+def _switch(value: object) -> bool:
+    return type(value) is bool
+
+
+def _count(value: object) -> bool:
+    return value is None or (type(value) is int and value >= 1)
+
+
+def _amount(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= cast("float", value) <= 1
+
+
+def _resampling(value: object) -> bool:
+    return value in ("conv", "resnet")
+
+
+def _padding(value: object) -> bool:
+    return type(value) is int and value in (0, 1)
+
+
+_VALUES: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
+    # diffusers takes any value for these, and fails or does something else when it computes.
+    "center_input_sample": (_switch, "true or false"),
+    "flip_sin_to_cos": (_switch, "true or false"),
+    "add_attention": (_switch, "true or false"),
+    "freq_shift": (_amount, "a number from 0 to 1"),
+    "downsample_padding": (_padding, "0 or 1"),
+    "attention_head_dim": (_count, "a whole number of 1 or more, or null"),
+    "attn_norm_num_groups": (_count, "a whole number of 1 or more, or null"),
+    "downsample_type": (_resampling, "conv or resnet"),
+    "upsample_type": (_resampling, "conv or resnet"),
+}
+"""Setting -> whether a value is one of its own, and which those are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +144,12 @@ def check_configs(description: "Description", where: str) -> tuple[str, ...]:
             raise CheckpointError(
                 f"{where} has {shown(name)} = {shown(value)} in the config of its {_CLASS}; what "
                 "it changes is not known here, so the model is not edited: give another model"
+            )
+    for name, (suits, wanted) in _VALUES.items():
+        if name in config and not suits(config[name]):
+            raise CheckpointError(
+                f"{where} has {name} = {shown(config[name])} in the config of its {_CLASS}, and "
+                f"{wanted} must stand there; correct the config or fetch it again"
             )
     channels = [whole_number(config, f"{way}_channels", "the UNet", 3) for way in ("in", "out")]
     if channels[0] != channels[1] or channels[0] not in (1, 3):

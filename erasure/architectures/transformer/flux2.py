@@ -49,6 +49,7 @@ from erasure.checkpoints.layout import flux, flux2, vae
 from erasure.diffusion.denoiser import TOKENS, Condition
 from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import CheckpointError
+from erasure.storage.bare_names import shown
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
@@ -142,6 +143,12 @@ def _check_configs(
     check = partial(flow.require_component, description, where=where, title=title)
     check(MAIN, kind=_KIND, understood=_NEUTRAL)
     check("vae", kind=_CODEC, understood=_NEUTRAL_CODEC)
+    distilled = description.model_index.get("is_distilled")
+    if distilled is not None and type(distilled) is not bool:
+        raise CheckpointError(
+            f"{where} has is_distilled {shown(distilled)} in its index, and true or false must "
+            "stand there; correct model_index.json or fetch it again"
+        )
     config = description.components[MAIN]
     inputs, taken = whole_number(config, "in_channels", MAIN, 128), _shape(description)[0]
     if inputs != taken or config.get("out_channels") not in (None, taken):
