@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from erasure.errors import ConfigError
 from erasure.storage.files import atomic
+from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tables import read_record, to_table
 from pipelines.bench.rows import Kind, Row
@@ -109,8 +110,8 @@ def read_cell(place: Place) -> Cell | None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """An object of JSON; None where there is no such file, or half of one."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        values = parsed(path.read_bytes())
+    except (OSError, ValueError):
         return None
     return values if isinstance(values, dict) else None
 

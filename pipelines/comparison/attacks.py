@@ -1,6 +1,6 @@
 """Curves of attacks side by side, of audits that looked in the same way at the same concept."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,6 +8,7 @@ from erasure.storage.tables import to_table
 from pipelines.audit.curves import Mark
 from pipelines.audit.page.charts import Chart, chart
 from pipelines.audit.results import AttackRecord, Audit
+from pipelines.comparison.protocols import flat
 from pipelines.comparison.sources import Compared
 
 BASE: Final = "base"
@@ -136,15 +137,7 @@ def _protocol(audit: Audit) -> dict[str, str]:
         "concept": audit.concept,
         "base": base.get("hash", "none"),
         "judge": judge.get("name", "unknown"),
-        **dict(_flat("judge", judge.get("protocol", {}))),
+        **dict(flat("judge", judge.get("protocol", {}))),
         **{k: v for k, v in to_table(audit.protocol).items() if k not in _FREE},
     }
     return {str(name): str(value) for name, value in fields.items()}
-
-
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(f"{name}.{key}", inner)
-    else:
-        yield name, value

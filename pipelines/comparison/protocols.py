@@ -64,14 +64,15 @@ def _protocol(results: Results) -> Iterator[tuple[str, Any]]:
     protocol = to_table(results.protocol)
     for name, value in protocol.items():
         if name not in _NOT_COMPARED:
-            yield from _flat(name, value)
+            yield from flat(name, value)
     yield "suite.cases", results.suite.cases
     yield "suite.prompts_hash", results.suite.prompts_hash
 
 
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+def flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    """Each value of nested tables, by the dotted path to it."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
-            yield from _flat(f"{name}.{key}", inner)
+            yield from flat(f"{name}.{key}", inner)
     else:
         yield name, value

@@ -8,6 +8,7 @@ from pipelines.comparison.sources import Compared, Evaluation
 from pipelines.evaluation.outcome.results import DrawnImage, ImageRecord
 from pipelines.evaluation.report.report_format import shortened
 from pipelines.evaluation.report.report_marks import Marks, marks, told
+from pipelines.evaluation.report.report_pairs import evenly
 from pipelines.evaluation.report.report_pictures import Inlined, inline
 
 MAX_PROMPTS: Final = 24
@@ -123,17 +124,11 @@ def _chosen(cases: Sequence[str], marked: dict[str, list[Marks]]) -> Iterator[st
     """Erased ones first and telling ones next, each up to half of the room; then spread evenly."""
     erased = [case for case in cases if any(mark.erased for mark in marked[case])]
     telling = [c for c in cases if c not in erased and any(m.telling for m in marked[c])]
-    first = _evenly(erased, MAX_PROMPTS // 2)
-    second = _evenly(telling, (MAX_PROMPTS - len(first)) // 2)
+    first = evenly(erased, MAX_PROMPTS // 2)
+    second = evenly(telling, (MAX_PROMPTS - len(first)) // 2)
     taken = {*first, *second}
     rest = [case for case in cases if case not in taken and case not in erased]
-    yield from (*first, *second, *_evenly(rest, MAX_PROMPTS - len(taken)))
-
-
-def _evenly(items: Sequence[str], count: int) -> list[str]:
-    if len(items) <= count:
-        return list(items)
-    return [items[n * len(items) // count] for n in range(count)]
+    yield from (*first, *second, *evenly(rest, MAX_PROMPTS - len(taken)))
 
 
 def _before(evaluation: Evaluation, image: ImageRecord, mark: Marks) -> Shown | None:

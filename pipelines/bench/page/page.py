@@ -68,7 +68,7 @@ def write_page(table: Table, protocol: Mapping[str, Any], folder: Path) -> Path:
     )
     path = folder / FILE_NAME
     with atomic(path) as part:
-        part.write_text(page, encoding="utf-8", errors="replace")
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")
     return path
 
 

@@ -8,6 +8,7 @@ from pipelines.bench.making import EVALUATION
 from pipelines.bench.table import Line
 from pipelines.evaluation.outcome.results import ImageRecord, Results
 from pipelines.evaluation.report.report_format import shortened
+from pipelines.evaluation.report.report_pairs import evenly
 from pipelines.evaluation.report.report_pictures import Inlined, inline
 
 OF_CONCEPT: Final = 4
@@ -52,7 +53,7 @@ def sheet_of(lines: Sequence[Line]) -> Sheet | None:
     gone = set(first.erased)
     shown = [one for one in first.images if gone & set(one.labels.values())]
     rest = [one for one in first.images if not gone & set(one.labels.values())]
-    chosen = [*_spread(shown, OF_CONCEPT), *_spread(rest, OF_REST)]
+    chosen = [*evenly(shown, OF_CONCEPT), *evenly(rest, OF_REST)]
     return Sheet(
         prompts=tuple(f"{shortened(one.prompt)}, seed {one.seed}" for one in chosen),
         of_concept=min(len(shown), OF_CONCEPT),
@@ -62,13 +63,6 @@ def sheet_of(lines: Sequence[Line]) -> Sheet | None:
 
 def _results(line: Line) -> Results | None:
     return line.cells[0].results if line.cells else None
-
-
-def _spread(images: Sequence[ImageRecord], count: int) -> list[ImageRecord]:
-    """As many, evenly over all, so that they show different things."""
-    if len(images) <= count:
-        return list(images)
-    return [images[n * len(images) // count] for n in range(count)]
 
 
 def _strip(line: Line, results: Results, chosen: Sequence[ImageRecord]) -> Strip:

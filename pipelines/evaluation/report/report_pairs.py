@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from pipelines.evaluation.outcome.results import DrawnImage, ImageRecord, Results
 from pipelines.evaluation.report.report_format import shortened
 from pipelines.evaluation.report.report_marks import Marks, marks, told
 from pipelines.evaluation.report.report_pictures import Inlined, inline
+
+T = TypeVar("T")
 
 MAX_PAIRS: Final = 240
 MAX_BYTES: Final = 12_000_000
@@ -141,15 +143,14 @@ def _spread(
 ) -> list[tuple[ImageRecord, Marks]]:
     if len(items) <= room:
         return list(items)
-    telling = _evenly([item for item in items if item[1].telling], room // 2)
+    telling = evenly([item for item in items if item[1].telling], room // 2)
     taken = {item[0].case for item in telling}
     plain = [item for item in items if item[0].case not in taken]
-    return telling + _evenly(plain, room - len(telling))
+    return telling + evenly(plain, room - len(telling))
 
 
-def _evenly(
-    items: Sequence[tuple[ImageRecord, Marks]], count: int
-) -> list[tuple[ImageRecord, Marks]]:
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of the items, evenly over all, so that they show different things."""
     if len(items) <= count:
         return list(items)
     return [items[n * len(items) // count] for n in range(count)]
