@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import torch
@@ -20,6 +21,8 @@ from torch import Tensor
 from erasure.architectures.labels.released import CLASS, PIPELINE
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.errors import CheckpointError, ErasureError
+from erasure.storage.bare_names import shown
+from erasure.storage.disk import disk_errors
 from erasure.storage.files import atomic
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tensor_file import write_tensors
@@ -45,18 +48,28 @@ def convert(path: Path, out: Path, *, side: int = 32, averaged: bool = False) ->
     """
     if out.exists():
         raise CheckpointError(f"{out} exists; give another --out, or remove it")
+    if side < 1:
+        raise CheckpointError(f"side is {side} pixels; give 1 or more: 32, or 64 for STL-10")
     weights = _weights(path, averaged=averaged)
     config = config_of(weights, side, str(path))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.") as beside, disk_errors(out):
+        folder = Path(beside) / "model"
+        _write(folder, weights, config)
+        read_checkpoint(folder)  # so that nothing stays of what is refused
+        folder.replace(out)
+    return out
+
+
+def _write(folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
     index = {"_class_name": PIPELINE, "unet": ["erasure", CLASS]}
     scheduler: Any = noise_schedule()
-    scheduler.save_pretrained(out / "scheduler")
+    scheduler.save_pretrained(folder / "scheduler")
     index["scheduler"] = ["diffusers", "DDIMScheduler"]
-    write_tensors(out / "unet" / "diffusion_pytorch_model.safetensors", weights, {})
+    write_tensors(folder / "unet" / "diffusion_pytorch_model.safetensors", weights, {})
     for file, content in (("unet/config.json", config), ("model_index.json", index)):
-        with atomic(out / file) as part:
+        with atomic(folder / file) as part:
             part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    read_checkpoint(out)
-    return out
 
 
 def config_of(weights: Mapping[str, Tensor], side: int, where: str) -> dict[str, Any]:
@@ -70,7 +83,9 @@ def config_of(weights: Mapping[str, Tensor], side: int, where: str) -> dict[str,
         levels = _count(weights, r"down\.(\d+)\.")
         wide = [weights[f"down.{n}.block.0.conv1.weight"].shape[0] for n in range(levels)]
         classes = weights["classes_emb.weight"].shape[0]
-    except (KeyError, IndexError, ValueError) as err:
+        blocks = _count(weights, r"down\.0\.block\.(\d+)\.")
+        multipliers = [one // width for one in wide]
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as err:
         raise CheckpointError(
             f"{where} has no weights of the DDPM of SalUn's release ({err}); give its ckpt.pth"
         ) from err
@@ -80,8 +95,8 @@ def config_of(weights: Mapping[str, Tensor], side: int, where: str) -> dict[str,
         "in_channels": channels,
         "num_class_embeds": classes + 1,
         "width": width,
-        "multipliers": [one // width for one in wide],
-        "blocks": _count(weights, r"down\.0\.block\.(\d+)\."),
+        "multipliers": multipliers,
+        "blocks": blocks,
         "attention": [side >> n for n in range(levels) if f"down.{n}.attn.0.q.weight" in weights],
     }
 
@@ -107,11 +122,16 @@ def _weights(path: Path, *, averaged: bool) -> dict[str, Tensor]:
             f"{path} holds no {'averaged ' if averaged else ''}weights in its place {place}; leave "
             "--averaged out, or give the ckpt.pth of the release"
         )
-    return {
-        str(name).removeprefix(_WRAPPED): value.contiguous()
-        for name, value in state.items()
-        if isinstance(value, Tensor)
-    }
+    weights: dict[str, Tensor] = {}
+    for name, value in state.items():
+        own = str(name).removeprefix(_WRAPPED)
+        if not isinstance(value, Tensor) or own in weights:
+            what = "is there twice" if own in weights else "is no tensor"
+            raise CheckpointError(
+                f"{path} holds an entry {shown(own)} that {what}; give the ckpt.pth of the release"
+            )
+        weights[own] = value.contiguous()
+    return weights
 
 
 def main() -> int:

@@ -133,7 +133,7 @@ def _check_configs(description: "Description", where: str) -> tuple[str, ...]:
     )
     config = description.components[MAIN]
     for name, size in (("all_patch_size", _PATCH), ("all_f_patch_size", 1)):
-        if list(config.get(name) or [size]) != [size]:
+        if config.get(name, [size]) not in ([size], (size,)):
             raise CheckpointError(
                 f"{where} has a transformer with {name} {str(config[name])[:80]}, and that of "
                 f"{_TITLE} is [{size}]; give the complete base model"

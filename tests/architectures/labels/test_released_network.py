@@ -99,6 +99,32 @@ def test_what_is_no_such_pickle_is_refused(pickled: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"conv_in.weight": torch.ones(0, 3, 3, 3)}, "no weights of the DDPM"),
+        ({"down.0.block.0.conv1.weight": None}, "is no tensor"),
+        ({"conv_in.weight": torch.ones(32, 3, 3, 3)}, "is there twice"),
+        ({"module.conv_in.bias": torch.ones(5)}, "conv_in.bias"),
+    ],
+)
+def test_nothing_stays_of_a_pickle_that_is_refused(
+    change: dict[str, Tensor | None], words: str, pickled: Path, tmp_path: Path
+) -> None:
+    state, *rest = torch.load(pickled, weights_only=True)
+    if words != "is there twice":  # there the name stands with and without `module.`
+        change = {f"module.{name.removeprefix('module.')}": v for name, v in change.items()}
+    torch.save([{**state, **change}, *rest], tmp_path / "changed.pth")
+    with pytest.raises(CheckpointError, match=words):
+        convert(tmp_path / "changed.pth", tmp_path / "out", side=16)
+    assert [path.name for path in tmp_path.iterdir()] == ["changed.pth"]
+
+
+def test_a_picture_has_a_side(pickled: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="side is 0 pixels; give 1 or more"):
+        convert(pickled, tmp_path / "out", side=0)
+
+
 def test_a_class_of_it_is_erased_and_proved(pickled: Path, tmp_path: Path) -> None:
     model = read_checkpoint(convert(pickled, tmp_path / "model", side=16))
     data = encode_concept(
