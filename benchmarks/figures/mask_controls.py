@@ -1,16 +1,19 @@
-"""Does the mask matter? Erase concepts from the demo with each kind of mask, all else equal.
+"""Does the mask matter? Erase concepts with each method and kind of mask, all else equal.
 
     python benchmarks/figures/mask_controls.py --out build/mask-controls
+    python benchmarks/figures/mask_controls.py --out build/flow-masks --model demo-flow \\
+        --concepts church --methods salun esd uce
 
 Every style x object pair is drawn with five seeds before and after, as
-`erasure evaluate --suite canvas` does. One cell (concept, mask) is done at a time and kept in
-`cells.jsonl`, so a run that was cut goes on; `table.md` is the table, and each cell's folder holds
-its run and the pages of its evaluation.
+`erasure evaluate --suite canvas` does. One cell (concept, method, mask) is done at a time and kept
+in `cells.jsonl`, so a run that was cut goes on; `table.md` is the table, and each cell's folder
+holds its run and the pages of its evaluation. The settings are the recipe's own for each method.
 """
 
 import argparse
 import json
 import shutil
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,9 @@ def main() -> None:
     """Measure the missing cells and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--out", type=Path, default=Path("build/mask-controls"))
+    parser.add_argument("--model", default="demo", help="an embedded model that draws the canvas")
     parser.add_argument("--concepts", nargs="+", default=["church", "dog", "sketch"])
+    parser.add_argument("--methods", nargs="+", default=["salun"])
     parser.add_argument("--masks", nargs="+", default=list(MASKS), choices=MASKS)
     parser.add_argument("--steps", type=int, help="training steps, in place of the recipe's")
     parser.add_argument("--lr", type=float, help="learning rate, in place of the recipe's")
@@ -39,47 +44,50 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     cells = options.out / "cells.jsonl"
-    done = {(c["concept"], c["mask"]): c for c in _read(cells)}
+    done = {(c["model"], c["concept"], c["method"], c["mask"]): c for c in _read(cells)}
     train = {"steps": options.steps, "learning_rate": options.lr}
-    for concept in options.concepts:
-        for mask in options.masks:
-            if (concept, mask) not in done:
-                cell = measure(concept, mask, train, options.out)
-                done[concept, mask] = cell
-                with cells.open("a") as file:
-                    file.write(json.dumps(cell) + "\n")
+    train = {name: value for name, value in train.items() if value is not None}
+    for key in product([options.model], options.concepts, options.methods, options.masks):
+        if key not in done:
+            done[key] = measure(*key, train, options.out)
+            with cells.open("a") as file:
+                file.write(json.dumps(done[key]) + "\n")
     table = markdown(list(done.values()))
     (options.out / "table.md").write_text(table)
     print(table)
 
 
-def measure(concept: str, mask: str, train: dict[str, Any], out: Path) -> dict[str, Any]:
-    """One cell: erase, draw, judge."""
+def measure(
+    model: str, concept: str, method: str, mask: str, settings: dict[str, Any], out: Path
+) -> dict[str, Any]:
+    """One cell: erase, draw, judge. A closed form takes none of the settings of a training."""
     reporter = Reporter()
     recipe, checkpoint = prepare(
         {
-            "model": "demo",
+            "model": model,
             "concept": concept,
             "mask": mask,
-            "method": {"name": "salun", **train},
+            "method": {"name": method, **settings},
             "grid": {"seeds": "0"},
         }
     )
-    folder = out / f"{concept}-{mask}"
+    folder = out / f"{concept}-{method}-{mask}"
     run = run_erasure(recipe, checkpoint, folder, force=True, reporter=reporter)
-    tables = {"model": str(folder), "against": "demo", "suite": "canvas"}
+    tables = {"model": str(folder), "against": model, "suite": "canvas"}
     evaluation = folder / "evaluation"
     _share_base(out / "base", evaluation)
     results = run_evaluation(resolve_evaluation(tables), evaluation, force=True, reporter=reporter)
     assert results is not None
     _share_base(evaluation, out / "base")
     return {
+        "model": model,
         "concept": concept,
+        "method": method,
         "mask": mask,
         **_rates(results),
         "moved": run.moved,
         "unselected_identical": run.unselected_identical,
-        "train_seconds": round(run.seconds["train"], 1),
+        "seconds": {stage: round(value, 1) for stage, value in run.seconds.items()},
     }
 
 
@@ -100,7 +108,11 @@ def _rates(results: Results) -> dict[str, Any]:
     }
     if any(row.erased and row.head == "style" for row in results.classes):
         pairs["objects"], pairs["styles"] = pairs["styles"], pairs["objects"]
-    return {name: _row(*pair) for name, pair in pairs.items()}
+    rejected = results.summary.rejected or {}
+    return {
+        **{name: _row(*pair) for name, pair in pairs.items()},
+        "rejected": {name: [both.after.count, both.after.total] for name, both in rejected.items()},
+    }
 
 
 def _row(before: Proportion, after: Proportion) -> list[float]:
@@ -110,18 +122,21 @@ def _row(before: Proportion, after: Proportion) -> list[float]:
 def markdown(cells: list[dict[str, Any]]) -> str:
     """The table, concepts in order, percent."""
     lines = [
-        "| erased | mask | concept recognised | other objects | their styles | weights moved |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| erased | method | mask | concept recognised | of these rejected | other objects "
+        "| other styles | weights moved |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for cell in cells:
-        shares = (_told(*cell[name]) for name in ("erased", "objects", "styles"))
+        erased, *others = (_percent(*cell[name]) for name in ("erased", "objects", "styles"))
+        count, total = cell["rejected"]["ua"]
         lines.append(
-            f"| {cell['concept']} | {cell['mask']} | {' | '.join(shares)} | {cell['moved']:,} |"
+            f"| {cell['concept']} | {cell['method']} | {cell['mask']} | {erased} "
+            f"| {count} of {total} | {' | '.join(others)} | {cell['moved']:,} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def _told(before: float, after: float, low: float, high: float) -> str:
+def _percent(before: float, after: float, low: float, high: float) -> str:
     return f"{100 * before:.1f} -> {100 * after:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
