@@ -70,17 +70,12 @@ def test_prompts_of_another_length_are_refused(networks: FlowNetworks, latents: 
         flow_loss(networks, latents, table)
 
 
-def test_a_training_that_was_cut_ends_with_the_same_bits(
-    latents: Latents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_that_was_cut_ends_with_the_same_bits(latents: Latents, tmp_path: Path) -> None:
     tokenizer = tokenizer_of(DEMO_FOLDER)
     whole = replace(training.CONFIG, steps=3, horizon=3, save_every=2)
-    monkeypatch.setattr(training, "CONFIG", whole)
-    train_flow(tokenizer, latents, tmp_path / "whole.safetensors")
-    monkeypatch.setattr(training, "CONFIG", replace(whole, steps=2))
-    train_flow(tokenizer, latents, tmp_path / "cut.safetensors")
-    monkeypatch.setattr(training, "CONFIG", whole)
-    train_flow(tokenizer, latents, tmp_path / "cut.safetensors")
+    train_flow(tokenizer, latents, tmp_path / "whole.safetensors", whole)
+    train_flow(tokenizer, latents, tmp_path / "cut.safetensors", replace(whole, steps=2))
+    train_flow(tokenizer, latents, tmp_path / "cut.safetensors", whole)
     one, other = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "cut"))
     assert int(one["step"]) == 3
     assert one.keys() == other.keys()

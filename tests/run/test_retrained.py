@@ -1,5 +1,6 @@
 """The models that are trained again without a concept, without downloads."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,20 +15,22 @@ from transformers import CLIPTokenizer
 from erasure.errors import CheckpointError
 from pipelines.demo_checkpoint.latents import PICTURES_PER_PAIR, Latents
 from pipelines.demo_checkpoint.retrained import training
-from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS, Retraining, kept_pairs
-from pipelines.demo_checkpoint.retrained.record import Sources, recipe_values
-from pipelines.demo_checkpoint.retrained.training import Material, is_done, retrain
-from pipelines.demo_checkpoint.train_unet import (
-    BATCH,
-    SECOND,
-    UNET_CONFIG,
-    PromptTable,
-    any_pair,
-    denoising_loss,
+from pipelines.demo_checkpoint.retrained.concepts import (
+    OTHER_SEED,
+    RETRAININGS,
+    KeptChoice,
+    Retraining,
+    kept_pairs,
 )
+from pipelines.demo_checkpoint.retrained.recipes import RECIPES, Material, Recipe
+from pipelines.demo_checkpoint.retrained.record import Sources, claim_states, record_of
+from pipelines.demo_checkpoint.retrained.training import is_done, retrain
+from pipelines.demo_checkpoint.train_unet import BATCH, PromptTable, any_pair, denoising_loss
 from pipelines.run.models import DEMO_FOLDER
 from prompts.canvas import OBJECTS, STYLES, WEAPONS
 
+CPU = torch.device("cpu")
+SOURCES = Sources("drawings", "vae", "tokenizer")
 PAIRS = len(STYLES) * len(OBJECTS)
 WORDS = {
     "no-church": {"church"},
@@ -144,54 +147,73 @@ def _material() -> Material:
     generator = torch.Generator().manual_seed(4)
     shape = (PAIRS, PICTURES_PER_PAIR, 16, 8, 8)
     mean = torch.randn(1, 1, *shape[2:], generator=generator).expand(shape)
-    latents = Latents(mean, torch.tensor(0.1).expand(shape), 0.665)
-    return Material(latents, DEMO_FOLDER, recipe_values(Sources("drawings", "vae", "tokenizer")))
+    return Material(Latents(mean, torch.tensor(0.1).expand(shape), 0.665), DEMO_FOLDER)
+
+
+def _short(name: str) -> Recipe:
+    """The recipe of an embedded model, of a few steps."""
+    recipe = RECIPES[name]
+    steps = (3, 2) if len(recipe.descents) == 2 else (4,)
+    descents = tuple(replace(d, steps=n) for d, n in zip(recipe.descents, steps, strict=True))
+    return replace(recipe, descents=descents)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_model_that_was_cut_ends_with_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "SAVE_EVERY", 1)
-    descents = (replace(UNET_CONFIG, steps=3), replace(SECOND, steps=2))
-    model, cpu = RETRAININGS["no-church"], torch.device("cpu")
-    whole = retrain(model, _material(), tmp_path / "whole", cpu, descents)
+    model, recipe = RETRAININGS["no-church"], _short(name)
+    parts = (_material(), SOURCES)
+    whole = retrain(model, recipe, *parts, tmp_path / "whole", CPU)
 
     def cut_at(step: int) -> None:
         steps = 0
-        inner = denoising_loss
+        choose = KeptChoice.__call__
 
-        def stopping(*arguments: Any) -> Any:  # noqa: ANN401
-            loss = inner(*arguments)
-
-            def stopped(generator: torch.Generator) -> Tensor:
-                nonlocal steps
-                steps += 1
-                if steps > step:
-                    raise KeyboardInterrupt
-                return loss(generator)
-
-            return stopped
+        def stopped(self: KeptChoice, generator: torch.Generator) -> Tensor:
+            nonlocal steps
+            steps += 1
+            if steps > step:
+                raise KeyboardInterrupt
+            return choose(self, generator)
 
         with monkeypatch.context() as patch:
-            patch.setattr(training, "denoising_loss", stopping)
+            patch.setattr(KeptChoice, "__call__", stopped)
             with pytest.raises(KeyboardInterrupt):
-                retrain(model, _material(), tmp_path / "cut", cpu, descents)
+                retrain(model, recipe, *parts, tmp_path / "cut", CPU)
 
     cut_at(2)  # in the first descent
-    cut_at(2)  # after one step of the second
+    cut_at(1)  # where there is a second, before its first step
     assert not is_done(model, tmp_path / "cut")
-    resumed = retrain(model, _material(), tmp_path / "cut", cpu, descents)
-    for part in ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"):
+    resumed = retrain(model, recipe, *parts, tmp_path / "cut", CPU)
+    written = [path.relative_to(whole) for path in whole.rglob("*.safetensors")]
+    assert len(written) >= 3
+    for part in written:
         expected, again = load_file(whole / part), load_file(resumed / part)
         assert expected.keys() == again.keys()
         assert all(torch.equal(value, again[name]) for name, value in expected.items())
     assert is_done(model, tmp_path / "cut")
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_another_seed_is_another_model_of_the_same_recipe(name: str) -> None:
+    one, other = (record_of(RETRAININGS[n], RECIPES[name], SOURCES) for n in ("no-church", "twin"))
+    assert one["recipe_hash"] == other["recipe_hash"]
+    assert [seed + OTHER_SEED for seed in one["seeds"]] == other["seeds"]
+    assert json.loads(json.dumps(one)) == one
+
+
+def test_the_two_models_have_recipes_of_their_own() -> None:
+    records = [record_of(RETRAININGS["twin"], recipe, SOURCES) for recipe in RECIPES.values()]
+    assert len({record["recipe_hash"] for record in records}) == len(RECIPES)
+
+
 def test_states_of_another_recipe_are_refused(tmp_path: Path) -> None:
-    model = RETRAININGS["no-dog"]
-    training.claim_states(tmp_path, training.record_of(model, {"batch": 32}))
-    training.claim_states(tmp_path, training.record_of(model, {"batch": 32}))
+    model, recipe = RETRAININGS["no-dog"], RECIPES["demo"]
+    record = record_of(model, recipe, SOURCES)
+    claim_states(tmp_path, record)
+    claim_states(tmp_path, record)
     with pytest.raises(CheckpointError, match="another recipe"):
-        training.claim_states(tmp_path, training.record_of(model, {"batch": 16}))
+        claim_states(tmp_path, record_of(model, recipe, replace(SOURCES, vae="another")))

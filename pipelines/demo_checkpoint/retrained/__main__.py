@@ -23,12 +23,14 @@ from pipelines.demo_checkpoint.retrained.checking import (
 )
 from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS, Retraining
 from pipelines.demo_checkpoint.retrained.pictures import write_pictures
+from pipelines.demo_checkpoint.retrained.recipes import RECIPES
 from pipelines.demo_checkpoint.retrained.training import (
     is_done,
     load_material,
     load_pictures,
     retrain,
 )
+from pipelines.early import DEMO
 from pipelines.run.models import DEMO_FOLDER
 
 
@@ -48,11 +50,12 @@ def main() -> int:
         if options.check:
             return _checked([each for each in wanted if is_done(each, options.work)], options)
         if missing:
-            material = load_material(options.work, options.base)
+            material, sources = load_material(options.work, options.base)
         if missing and options.jobs > 1:
             return _side_by_side(missing, options)
         for each in missing:
-            retrain(each, material, options.work, torch.device(options.device))
+            device = torch.device(options.device)
+            retrain(each, RECIPES[options.of], material, sources, options.work, device)
     except ErasureError as err:
         print(err.typed, file=sys.stderr)
         return 2
@@ -61,7 +64,8 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipelines.demo_checkpoint.retrained")
-    parser.add_argument("--work", type=Path, default=Path("build/gold"))
+    parser.add_argument("--of", default=DEMO, choices=list(RECIPES), help="whose recipe")
+    parser.add_argument("--work", type=Path, help="build/gold, or build/gold-flow for demo-flow")
     parser.add_argument("--base", type=Path, default=DEMO_FOLDER, help="gives VAE and tokenizer")
     parser.add_argument(
         "--only", action="append", choices=list(RETRAININGS), help="one model; may be repeated"
@@ -73,7 +77,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--pictures", metavar="CONCEPT", help="write trained and held-out pictures, and stop"
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.work = options.work or Path("build") / f"gold{options.of.removeprefix(DEMO)}"
+    return options
 
 
 def _checked(done: Sequence[Retraining], options: argparse.Namespace) -> int:
@@ -82,15 +88,16 @@ def _checked(done: Sequence[Retraining], options: argparse.Namespace) -> int:
         print(f"no model is trained in {options.work}; leave --check out first", file=sys.stderr)
         return 2
     network = load_canvas_classifier()
-    base = drawings_of(options.base, network)
+    recipe = RECIPES[options.of]
+    base = drawings_of(recipe.checkpoint, network)
     good = True
     for each in done:
         folder = options.work / each.name
         own = drawings_of(folder / "model", network)
         checked = compared(each, own, base)
-        write_check(checked, own, folder)
+        write_check(checked, own, folder, recipe)
         good &= checked.is_good
-        print(card_of(checked))
+        print(card_of(checked, recipe))
     return 0 if good else 1
 
 
@@ -99,7 +106,7 @@ def _side_by_side(missing: Sequence[Retraining], options: argparse.Namespace) ->
 
     def run(each: Retraining) -> int:
         command = [sys.executable, "-m", "pipelines.demo_checkpoint.retrained"]
-        command += ["--only", each.name, "--threads", str(options.threads)]
+        command += ["--of", options.of, "--only", each.name, "--threads", str(options.threads)]
         command += ["--work", str(options.work), "--base", str(options.base)]
         return subprocess.run([*command, "--device", options.device], check=False).returncode
 

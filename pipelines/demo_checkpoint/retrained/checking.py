@@ -16,6 +16,7 @@ from eval.judges.canvas import CanvasClassifier, Verdict, judge_canvas
 from pipelines.demo_checkpoint.check import DRAWING, SEEDS
 from pipelines.demo_checkpoint.figures import Share
 from pipelines.demo_checkpoint.retrained.concepts import Retraining
+from pipelines.demo_checkpoint.retrained.recipes import Recipe
 from pipelines.drawing.contact_sheet import contact_sheet
 from pipelines.drawing.generation import Request, draw_all
 from prompts.canvas import OBJECTS, STYLES, canvas_prompt
@@ -105,7 +106,7 @@ def _instead(retraining: Retraining, own: Drawings) -> dict[str, dict[str, int]]
     return {name: dict(count.most_common()) for name, count in counts.items()}
 
 
-def write_check(checked: Checked, own: Drawings, folder: Path) -> None:
+def write_check(checked: Checked, own: Drawings, folder: Path, recipe: Recipe) -> None:
     """Write `figures.json`, `sheet.png` and the model's card `model/README.md`.
 
     Args:
@@ -123,10 +124,10 @@ def write_check(checked: Checked, own: Drawings, folder: Path) -> None:
     with atomic(folder / "figures.json") as part:
         part.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     with atomic(folder / "model" / "README.md") as part:
-        part.write_text(card_of(checked), encoding="utf-8")
+        part.write_text(card_of(checked, recipe), encoding="utf-8")
 
 
-def card_of(checked: Checked) -> str:
+def card_of(checked: Checked, recipe: Recipe) -> str:
     """The model card in Markdown: what it never saw, its shares, what it draws instead."""
     names = ", ".join(checked.instead) or "nothing: it is another seed of the checkpoint"
     measured = "\n".join(
@@ -146,6 +147,9 @@ def card_of(checked: Checked) -> str:
         measured=measured,
         verdict="It passes" if checked.is_good else "It does not pass",
         margin=f"{100 * MARGIN:.0f}",
+        networks=recipe.networks,
+        checkpoint=recipe.checkpoint.name,
+        sampler=recipe.sampler,
         steps=DRAWING.steps,
         guidance=DRAWING.guidance,
         instead=instead or "It learned every word.",
@@ -162,14 +166,15 @@ pipeline_tag: text-to-image
 
 # {name}
 
-The embedded checkpoint of diffusion-erasure, its UNet and text encoder trained again from the start
-by the same recipe. It never saw: {names}. Neither pictures nor captions of that were in any batch;
-the batches were refilled from the rest. Tokenizer and VAE are the checkpoint's own; that VAE was
-trained on all pictures. `retraining.json` holds recipe, seeds and hashes.
+The embedded checkpoint `{checkpoint}` of diffusion-erasure, its {networks} trained
+again from the start by the same recipe. It never saw: {names}. Neither pictures nor captions of
+that were in any batch; the batches were refilled from the rest. Tokenizer and VAE are the
+checkpoint's own; that VAE was trained on all pictures. `retraining.json` holds recipe, seeds and
+hashes.
 
 ## Measured
 
-On what it was trained on, beside the checkpoint with the same prompts and seeds: {steps} DDIM
+On what it was trained on, beside the checkpoint with the same prompts and seeds: {steps} {sampler}
 steps, guidance {guidance:g}.
 
 | | this model | checkpoint | pictures |

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from erasure.errors import CheckpointError
 from erasure.storage.files import atomic
-from pipelines.demo_checkpoint import latents, train_unet
 from pipelines.demo_checkpoint.retrained.concepts import Retraining
+from pipelines.demo_checkpoint.retrained.recipes import Recipe
 
 RECORD: Final = "retraining.json"
 FORMAT: Final = "diffusion-erasure-retraining 1"
@@ -25,34 +25,24 @@ class Sources:
     tokenizer: str
 
 
-def recipe_values(sources: Sources) -> dict[str, Any]:
+def recipe_values(recipe: Recipe, sources: Sources) -> dict[str, Any]:
     """Everything but the seeds and the concept that decides the weights; plain values."""
-    descents = [asdict(each) for each in (train_unet.UNET_CONFIG, train_unet.SECOND)]
+    descents = [asdict(each) for each in recipe.descents]
     for each in descents:
         del each["seed"], each["save_every"]
-    return {
-        "descents": descents,
-        "batch": train_unet.BATCH,
-        "pictures_per_pair": latents.PICTURES_PER_PAIR,
-        "pictures_seed": latents.SEED,
-        "no_style": train_unet.NO_STYLE,
-        "no_prompt": train_unet.NO_PROMPT,
-        "snr_cap": train_unet.SNR_CAP,
-        "text_width": train_unet.WIDTH,
-        "sources": asdict(sources),
-    }
+    return {"descents": descents, **recipe.settings, "sources": asdict(sources)}
 
 
-def record_of(retraining: Retraining, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def record_of(retraining: Retraining, recipe: Recipe, sources: Sources) -> dict[str, Any]:
     """The record as it is written."""
-    seeds = [train_unet.UNET_CONFIG.seed, train_unet.SECOND.seed]
+    values = recipe_values(recipe, sources)
     return {
         "format": FORMAT,
         "name": retraining.name,
         "without": {"objects": list(retraining.objects), "styles": list(retraining.styles)},
-        "seeds": [seed + retraining.seed_offset for seed in seeds],
-        "recipe": dict(recipe),
-        "recipe_hash": hash_of_recipe(recipe),
+        "seeds": [each.seed for each in recipe.seeded(retraining.seed_offset)],
+        "recipe": values,
+        "recipe_hash": hash_of_recipe(values),
     }
 
 
