@@ -32,8 +32,9 @@ from pipelines.class_checkpoint.check import DRAWING
 from pipelines.class_checkpoint.garments import Garments, load_garments
 from pipelines.drawing.generation import Request, draw_all
 from pipelines.process.progress import Reporter
-from pipelines.run.erasing import prepare, run_erasure
+from pipelines.run.erasing import run_erasure
 from pipelines.run.models import open_model
+from pipelines.run.preparing import prepare
 from prompts.clothes import CLOTHES
 
 FORGET, RETAIN = 400, 100

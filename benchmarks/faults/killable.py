@@ -29,7 +29,7 @@ PRELOADED = (
     "pipelines.run.erasing",
     "pipelines.run.comparing",
     "pipelines.evaluation.run",
-    "pipelines.commands.export",
+    "pipelines.jobs.export_job",
 )
 """Modules that import what takes the commands seconds."""
 FOREVER = 3600.0

@@ -24,7 +24,8 @@ from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.run import run_evaluation
 from pipelines.evaluation.settings import resolve_evaluation
 from pipelines.process.progress import Reporter
-from pipelines.run.erasing import prepare, run_erasure
+from pipelines.run.erasing import run_erasure
+from pipelines.run.preparing import prepare
 
 MASKS = ("salient", "random", "inverse", "all")
 

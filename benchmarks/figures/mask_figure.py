@@ -48,7 +48,7 @@ from pipelines.data.concept_data import Gatherer
 from pipelines.drawing.generation import Request, draw_all
 from pipelines.process.processes import processes
 from pipelines.process.progress import Reporter
-from pipelines.run.erasing import plan_of, prepare
+from pipelines.run.preparing import plan_of, prepare
 from prompts.canvas import OBJECTS, SEEDS, STYLES, canvas_prompt
 
 CONCEPTS: Final = ("church", "guitar")

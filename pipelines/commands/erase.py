@@ -1,37 +1,35 @@
 """`erasure erase`: make a checkpoint forget a concept."""
 
-import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.options import AsJson, Force, say, table
+from pipelines.commands.options import AsJson, DryRun, Fit, Force, Recipe, say, say_plan, table
 from pipelines.configs.everyday import ERASE, ERASE_RECIPE
+from pipelines.process.declared_options import declared_options
 from pipelines.process.one_voice import is_first, one_voice
 from pipelines.process.recipe_options import recipe_options
 from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
-    from erasure.checkpoints.checkpoint import Checkpoint
-    from pipelines.planning.bill_words import Told
+    from pipelines.jobs.erase_job import EraseJob, Finished
     from pipelines.run.erasing import Erased
 
 
-@one_voice()
-@recipe_options(ERASE_RECIPE, ERASE, own_after="concept")
-def erase(
-    options: dict[str, Any],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run. [default: out/CONCEPT]")
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="A TOML file, or the name of a ready recipe.")
-    ] = None,
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EraseOptions:
+    """What `erasure erase` takes beside the everyday fields of its recipe."""
+
+    out: Annotated[Path | None, typer.Option(help="Folder of the run. [default: out/CONCEPT]")] = (
+        None
+    )
+    recipe: Recipe = None
     method: Annotated[
         str | None,
         typer.Option(help="One of `erasure methods`, or FILE.py:Class of your own."),
-    ] = None,
+    ] = None
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,31 +37,27 @@ def erase(
             help="A setting of the method, such as alpha=2, or of the recipe, such as "
             "data.size=512; again for more.",
         ),
-    ] = None,
+    ] = None
     concepts: Annotated[
         Path | None, typer.Option("--concepts", help="File of concepts to forget, one a line.")
-    ] = None,
+    ] = None
     retain_prompts: Annotated[
         Path | None, typer.Option(help="File of prompts to keep, one a line.")
-    ] = None,
+    ] = None
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the method that the recipe brings as code.")
-    ] = False,
-    fit: Annotated[
-        str | None,
-        typer.Option(
-            help="8gb, 12gb, 24gb, 48gb, 80gb, or auto: choose settings that fit that memory."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print memory, time and disk, and do nothing.")
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was cut.")
-    ] = False,
-    force: Force = False,
-    as_json: AsJson = False,
-) -> None:
+    ] = False
+    fit: Fit = None
+    dry_run: DryRun = False
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was cut.")] = False
+    force: Force = False
+    as_json: AsJson = False
+
+
+@one_voice()
+@recipe_options(ERASE_RECIPE, ERASE, own_after="concept")
+@declared_options
+def erase(tables: dict[str, Any], asked: EraseOptions) -> None:
     """Make a checkpoint forget a concept.
 
     Writes OUT/model (diffusers folder), mask.safetensors, grid.png, loss.png, loss.csv,
@@ -72,41 +66,38 @@ def erase(
     then from the defaults of the model's kind. `accelerate launch -m pipelines.cli erase ...`, on a
     CPU `torchrun --nproc_per_node 2 -m pipelines.cli erase ...`, shares the work among processes.
     """
-    from pipelines.configs.concepts import named_concepts, over_file
-    from pipelines.configs.recipe_files import merge
-    from pipelines.early import refuse_both, refuse_early
+    from pipelines.early import refuse_both
 
-    refuse_both(resume=resume, force=force)
-    options = merge(_named_in(options, concepts), _of_own_options(method, retain_prompts))
-    refuse_early(options, recipe, shapes=dry_run)
-    from pipelines.configs.set_options import with_settings
-    from pipelines.planning import planning
-    from pipelines.process.progress import Reporter
-    from pipelines.run.erasing import prepare, run_erasure
-    from pipelines.run.model_facts import notice, tell_model
-
-    named = _named(recipe, options, allow_code=allow_code or method is not None)
-    options = with_settings(options, named, settings or ())
-    named = over_file(options, named_concepts(named))
-    concept = _concept(merge(named, options))
-    out = out or Path("out") / (re.sub(r"[^\w-]+", "-", concept.lower()).strip("-") or "concept")
-    if not dry_run:
-        claim(out)
-    resolved, checkpoint = (planning.prepare_to_plan if dry_run else prepare)(options, named)
-    facts = tell_model(checkpoint)
-    card = planning.planned_card(fit, resolved.device) if dry_run else None
-    if fit is not None:
-        given_tables = merge(named, options)
-        made_to_fit = planning.fit(resolved, checkpoint, given_tables, fit, card=card)
-        resolved, facts = made_to_fit.recipe, {**facts, "fit": list(made_to_fit.said)}
-        notice(list(made_to_fit.said))
-    if dry_run:
-        bill = planning.told_before(resolved, checkpoint, card=card)
-        tell_bill(bill, checkpoint, facts, as_json=as_json)
+    refuse_both(resume=asked.resume, force=asked.force)
+    job = _job(tables, asked)
+    if asked.dry_run:
+        say_plan(job.plan(), as_json=asked.as_json)
         return
-    erased = run_erasure(resolved, checkpoint, out, resume=resume, force=force, reporter=Reporter())
+    out = asked.out or job.folder
+    claim(out)
+    finished = job.run(out, resume=asked.resume, force=asked.force)
     if is_first():
-        _tell(erased, out, ", ".join(resolved.names), facts, as_json=as_json)
+        _tell(finished, as_json=asked.as_json)
+
+
+def _job(tables: dict[str, Any], asked: EraseOptions) -> "EraseJob":
+    """What is asked for, refused before torch is imported where that can be seen."""
+    from pipelines.configs.recipe_files import merge
+    from pipelines.early import refuse_early
+
+    tables = merge(
+        _named_in(tables, asked.concepts), _of_own_options(asked.method, asked.retain_prompts)
+    )
+    refuse_early(tables, asked.recipe, shapes=asked.dry_run)
+    from pipelines.jobs.erase_job import EraseJob
+
+    return EraseJob.of(
+        tables,
+        asked.recipe,
+        asked.settings or (),
+        allow_code=asked.allow_code or asked.method is not None,
+        fit=asked.fit,
+    )
 
 
 def _named_in(options: dict[str, Any], file: Path | None) -> dict[str, Any]:
@@ -131,87 +122,64 @@ def _of_own_options(method: str | None, retain_prompts: Path | None) -> dict[str
     )
 
 
-def _named(recipe: str | None, options: dict[str, Any], *, allow_code: bool) -> dict[str, Any]:
-    """The recipe that was named, whose seeds give way to one that is given here."""
-    from pipelines.configs.method_table import converted, refuse_code
-    from pipelines.configs.recipe_files import read_recipe
-
-    named = converted(read_recipe(recipe)) if recipe else {}
-    refuse_code(named, allowed=allow_code)
-    if "seed" in options:
-        for part in ("method", "saliency"):
-            if isinstance(named.get(part), dict):
-                named[part].pop("seed", None)
-    return named
-
-
-def _concept(tables: dict[str, Any]) -> str:
-    """The concept of a whole recipe, which has a model too."""
-    from erasure.errors import ConfigError
-
-    for name in ("model", "concept"):
-        if name not in tables:
-            raise ConfigError(
-                f"{name} is missing; for example: erasure erase demo --concept church --out DIR"
-            )
-    return " ".join(map(str, (tables["concept"], *tables.get("concepts", ()))))
-
-
-def tell_bill(
-    bill: "Told", checkpoint: "Checkpoint", facts: dict[str, Any], *, as_json: bool
-) -> None:
-    """Print the bill of a dry run, and what the model was not."""
-    if as_json:
-        say({**bill.to_dict(), "base_read_as": facts}, as_json=True)
-    elif is_first():
-        notes = [f"note: {note}" for note in checkpoint.notes]
-        typer.echo("\n".join([*bill.page(), *notes]))
-
-
-def _tell(
-    erased: "Erased", out: Path, concept: str, facts: dict[str, Any], *, as_json: bool
-) -> None:
+def _tell(finished: "Finished", *, as_json: bool) -> None:
+    """Print what a run left behind."""
+    erased, out = finished.erased, finished.erased.folder
     made = {
-        "concept": concept,
+        "concept": finished.concept,
         "model": erased.model,
         "grid": out / "grid.png",
         "mask": out / "mask.safetensors",
         "loss": out / "loss.png",
         "record": out / "erasure.json",
+        **({} if erased.lora is None else {"lora": erased.lora}),
     }
-    if erased.lora is not None:
-        made["lora"] = erased.lora
+    more = _for_machines(finished) if as_json else _for_people(finished)
+    say({**made, **more}, as_json=as_json)
+
+
+def _for_machines(finished: "Finished") -> dict[str, Any]:
+    """The numbers of a run, as they are."""
+    erased = finished.erased
+    return {
+        **{name: getattr(erased, name) for name in ("selected", "moved", "total")},
+        "unselected_identical": erased.unselected_identical,
+        "base_read_as": finished.facts,
+        "facts": dict(erased.facts),
+        "work": dict(erased.work),
+        **({"until_unseen": erased.curve.to_dict()} if erased.curve else {}),
+        "verdict": erased.verdict.to_dict() if erased.verdict else None,
+        "seconds": dict(erased.seconds),
+    }
+
+
+def _for_people(finished: "Finished") -> dict[str, Any]:
+    """The same in a line each."""
     from erasure.work import work_said
 
-    if as_json:
-        counts = {name: getattr(erased, name) for name in ("selected", "moved", "total")}
-        same = {"unselected_identical": erased.unselected_identical}
-        seconds = {"seconds": dict(erased.seconds)}
-        verdict = {"verdict": erased.verdict.to_dict() if erased.verdict else None}
-        more = {"base_read_as": facts, "facts": dict(erased.facts), "work": dict(erased.work)}
-        looks = {"until_unseen": erased.curve.to_dict()} if erased.curve else {}
-        say({**made, **counts, **same, **more, **looks, **verdict, **seconds}, as_json=True)
-        return
-    spoken = {
+    erased = finished.erased
+    return {
         "verdict": erased.verdict.said() if erased.verdict else "not judged",
         "selected": f"{erased.selected:,} of {erased.total:,} weights",
         "moved": f"{erased.moved:,} weights",
         "unselected": "bit-identical" if erased.unselected_identical else "MOVED",
         **{name.replace("_", " "): _shown(value) for name, value in erased.facts.items()},
-        **_looked(erased, concept, out),
+        **_looked(erased, finished.concept),
         "work": work_said(erased.work),
         "seconds": round(sum(erased.seconds.values()), 1),
     }
-    say({**made, **spoken}, as_json=False)
 
 
-def _looked(erased: "Erased", concept: str, out: Path) -> dict[str, Any]:
+def _looked(erased: "Erased", concept: str) -> dict[str, Any]:
     """What `--until-unseen` saw, and where its curve is."""
     from pipelines.run.looking import curve_said
 
     if erased.curve is None:
         return {}
-    return {"until unseen": curve_said(erased.curve, concept), "curve": out / "unseen.csv"}
+    return {
+        "until unseen": curve_said(erased.curve, concept),
+        "curve": erased.folder / "unseen.csv",
+    }
 
 
 def _shown(fact: object) -> str:

@@ -6,13 +6,27 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.configs.everyday import ERASE_RECIPE, TRAIN_RUN
+from pipelines.process.one_voice import is_first
 from pipelines.process.recipe_options import help_of
 
+if TYPE_CHECKING:
+    from pipelines.jobs.opened import Planned
+
+Recipe = Annotated[str | None, typer.Option(help="A TOML file, or the name of a ready recipe.")]
+Fit = Annotated[
+    str | None,
+    typer.Option(
+        help="8gb, 12gb, 24gb, 48gb, 80gb, or auto: choose settings that fit that memory."
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print memory, time and disk, and do nothing.")
+]
 Model = Annotated[str, typer.Argument(help=help_of(ERASE_RECIPE, "model"))]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -65,6 +79,16 @@ def say(result: Mapping[str, Any], *, as_json: bool) -> None:
     width = max(map(len, result))
     for name, value in result.items():
         typer.echo(fitted(f"{name:<{width}}  {_plain(value)}", width + 2))
+
+
+def say_plan(plan: "Planned", *, as_json: bool) -> None:
+    """Print what a dry run says, once for all processes."""
+    if not is_first():
+        return
+    if as_json:
+        say(plan.for_machines(), as_json=True)
+    else:
+        typer.echo("\n".join(plan.for_people()))
 
 
 def program_as_called() -> list[str]:

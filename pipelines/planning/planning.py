@@ -14,9 +14,9 @@ from pipelines.planning.bill import Planner
 from pipelines.planning.bill_words import Told
 from pipelines.planning.fit import CARDS, Fitted, budget_of, fitted
 from pipelines.planning.shapes import is_not_here, shapes_of
-from pipelines.run.erasing import ModelChoice, plan_of, prepare
 from pipelines.run.masking import named_mask
 from pipelines.run.models import pick_device
+from pipelines.run.preparing import ModelChoice, plan_of, prepare
 
 _CARD = torch.device("cuda")
 

@@ -13,8 +13,8 @@ from pipelines.configs.settings import EraseRecipe, parse_seeds, resolve
 from pipelines.evaluation.settings import EvaluateRecipe, resolve_evaluation
 from pipelines.reproducing.protocol import Judging, Protocol, Settings, Task
 from pipelines.reproducing.settings import DRAWN, ReproduceRecipe, at_most, chosen
-from pipelines.run.erasing import plan_of
 from pipelines.run.models import is_canvas
+from pipelines.run.preparing import plan_of
 from prompts.suites.case import PromptSet
 from prompts.suites.i2p import i2p_set
 from prompts.suites.suites import load_suite

@@ -12,8 +12,8 @@ from pipelines.planning.bill import MASK, Bill, Planner
 from pipelines.planning.bill_words import GB, Told
 from pipelines.reproducing.cells import Cell, Setup
 from pipelines.reproducing.settings import at_most
-from pipelines.run.erasing import plan_of
 from pipelines.run.models import pick_device
+from pipelines.run.preparing import plan_of
 
 DRAW: Final = "draw what is judged"
 JUDGE: Final = "judge"

@@ -19,7 +19,8 @@ from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.run import run_evaluation
 from pipelines.evaluation.settings import PROTOCOLS, resolve_evaluation
 from pipelines.process.progress import Reporter
-from pipelines.run.erasing import Erased, plan_of, prepare, run_erasure
+from pipelines.run.erasing import Erased, run_erasure
+from pipelines.run.preparing import plan_of, prepare
 from prompts.canvas import canvas_set
 from prompts.concepts.canvas_concepts import is_style
 

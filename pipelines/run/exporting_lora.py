@@ -33,10 +33,12 @@ class Exported:
     facts: Mapping[str, Any]
     notices: tuple[str, ...] = field(default=())
     """Sentences of what the file does not hold."""
+    for_machines_alone: Mapping[str, Any] = field(default_factory=dict)
+    """More facts as JSON values, which a person has read already."""
 
     def for_machines(self) -> dict[str, Any]:
         """All facts as JSON values."""
-        return {**self.facts, "notices": list(self.notices)}
+        return {**self.facts, **self.for_machines_alone, "notices": list(self.notices)}
 
     def for_people(self) -> dict[str, Any]:
         """The facts in a line each, those of single layers as their number."""

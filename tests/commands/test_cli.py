@@ -107,7 +107,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EraseRecipe, Path]]:
         seen.append((recipe, out))
         raise ConfigError("enough was seen")
 
-    monkeypatch.setattr("pipelines.run.erasing.run_erasure", note)
+    monkeypatch.setattr("pipelines.jobs.erase_job.run_erasure", note)
     return seen
 
 

@@ -149,6 +149,10 @@ def test_the_judges_known_by_name_are_those_there_are() -> None:
             ("erase", "demo", "--concept", "church", "--resume", "--force"),
             "--resume (resume=True) goes on with a run and --force (force=True) replaces it",
         ),
+        (
+            ("mask", "demo", "--concept", "church", "--dry-run", "--against", "other.safetensors"),
+            "--dry-run says what making a mask takes, so --against would not be read",
+        ),
         (("export", "demo", "--to", "diffusers", "--title", "x"), "--to diffusers writes no title"),
         (("export", "demo", "--config", "DEMO"), "demo is a folder with configs of its own"),
         (("compare", "demo", "demo", "--prompt", "x", "--config", "DEMO"), "--config is"),

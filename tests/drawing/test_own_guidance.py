@@ -12,7 +12,7 @@ from pipelines.audit.settings import recipe_for
 from pipelines.configs.settings import DrawingConfig, drawing_defaults
 from pipelines.distances.settings import recipe_of
 from pipelines.evaluation.settings import resolve_evaluation
-from pipelines.run.erasing import prepare
+from pipelines.run.preparing import prepare
 
 
 @pytest.fixture(scope="module")

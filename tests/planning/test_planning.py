@@ -22,7 +22,7 @@ from pipelines.planning import fit
 from pipelines.planning.bill import Bill, Planner
 from pipelines.planning.bill_words import Told
 from pipelines.planning.fit import Budget, fitted
-from pipelines.run.erasing import plan_of, prepare
+from pipelines.run.preparing import plan_of, prepare
 from prompts.concepts.concepts import plan_concept
 
 CPU = torch.device("cpu")

@@ -1,0 +1,114 @@
+"""What `erasure export` is asked for, without its command line: one file or folder, written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.writing.card import model_card
+from erasure.checkpoints.writing.folder import write_folder
+from erasure.checkpoints.writing.modelspec import ModelSpec
+from erasure.checkpoints.writing.single_file import write_single_file
+from erasure.checkpoints.writing.writing import Written
+from erasure.lora.extracting import Size
+from erasure.patches.checkpoint_patch import checkpoint_patches
+from erasure.patches.patch_file import save_patches
+from erasure.storage.disk import refuse_existing
+from pipelines.run.exporting_lora import Exported, LoraExport
+from pipelines.run.model_facts import tell_model
+from pipelines.run.models import open_model
+
+Form = Literal["diffusers", "single-file", "patch", "lora", "diff"]
+DTYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+"""Name on the command line -> number type."""
+_OF_ONE_MODEL: Final = ("config", "vae")
+"""How the model is read and its base is not: these say what a single file leaves out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportJob:
+    """One export as it was asked for."""
+
+    model: str
+    out: Path
+    form: Form
+    reading: Mapping[str, Any]
+    """How the model is read: keywords of `open_model`."""
+    base: str | None = None
+    """The model before the erasure, where the difference from it goes out."""
+    dtype: torch.dtype | None = None
+    """None keeps each weight's own."""
+    title: str | None = None
+    """For the header of a single file."""
+    naming: str | None = None
+    """For a LoRA: `kohya` or `diffusers`."""
+    size: Size | None = None
+    """For a LoRA: how thin the factors are."""
+    force: bool = False
+
+    def write(self) -> Exported:
+        """Open the model, and write what is asked for.
+
+        Raises:
+            ErasureError: a model cannot be read, has not what the form needs, or the disk refuses.
+        """
+        checkpoint = open_model(self.model, **self.reading)
+        facts = tell_model(checkpoint)
+        alike = {name: v for name, v in self.reading.items() if name not in _OF_ONE_MODEL}
+        before = None if self.base is None else open_model(self.base, **alike)
+        if self.form == "patch":
+            assert before is not None
+            return self._patch(before, checkpoint)
+        if self.form in ("lora", "diff"):
+            return self._lora(checkpoint, before)
+        return self._model(checkpoint, facts)
+
+    def _patch(self, before: Checkpoint, after: Checkpoint) -> Exported:
+        refuse_existing(self.out, force=self.force)
+        patches = checkpoint_patches(before, after)
+        save_patches(self.out, patches)
+        parts = after.components.values()
+        whole = sum(w.numel() * w.element_size() for part in parts for w in part.values())
+        size = self.out.stat().st_size
+        return Exported(
+            {
+                "written": self.out,
+                "moved": sum(patch.moved for patch in patches.values()),
+                "bytes": size,
+                "of the checkpoint": f"{size / whole:.1%}",
+            }
+        )
+
+    def _lora(self, checkpoint: Checkpoint, before: Checkpoint | None) -> Exported:
+        how = LoraExport(
+            whole=self.form == "diff",
+            naming=self.naming,
+            size=self.size,
+            dtype=self.dtype or torch.float32,
+            force=self.force,
+        )
+        return how.write(self.model, checkpoint, before, self.out)
+
+    def _model(self, checkpoint: Checkpoint, facts: Mapping[str, Any]) -> Exported:
+        files, main = checkpoint.architecture.files, checkpoint.architecture.main_part.title
+        misread: tuple[str, ...] = ()
+        if self.form == "single-file":
+            misread = files.misread(checkpoint, dtype=self.dtype)
+        written = self._written(checkpoint)
+        return Exported(
+            {"written": written.path, main: written.network_hash}, misread, {"read_as": facts}
+        )
+
+    def _written(self, checkpoint: Checkpoint) -> Written:
+        """The single file, or the folder with a card that says what was erased."""
+        if self.form == "single-file":
+            spec = ModelSpec(title=self.title) if self.title else None
+            return write_single_file(
+                checkpoint, self.out, dtype=self.dtype, spec=spec, force=self.force
+            )
+        made, edits = checkpoint.provenance, checkpoint.edits
+        card = model_card(made, base=edits[0].base or checkpoint.name) if made and edits else None
+        return write_folder(checkpoint, self.out, dtype=self.dtype, card=card, force=self.force)

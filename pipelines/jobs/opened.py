@@ -1,0 +1,109 @@
+"""A recipe with its opened model, as `erase` and `mask` begin: told of, and fitted to a memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from pipelines.configs.method_table import converted, refuse_code
+from pipelines.configs.recipe_files import merge, read_recipe
+from pipelines.configs.settings import EraseRecipe
+from pipelines.planning import planning
+from pipelines.planning.bill_words import Told
+from pipelines.run.model_facts import notice, tell_model
+from pipelines.run.preparing import prepare
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A whole recipe, its model, and what a person should know of both."""
+
+    recipe: EraseRecipe
+    checkpoint: Checkpoint
+    settings: Mapping[str, Any]
+    """Tables of all that was given, on the command line and in a recipe file."""
+    facts: Mapping[str, Any]
+    """What the model was read as, and what was chosen for it; plain JSON values."""
+
+    def fitted(
+        self, fit: str | None, *, card: str | None = None, mask_of: str | None = None
+    ) -> "Opened":
+        """The same with settings that fit what `--fit` allows; as it is where none is given.
+
+        Args:
+            card: what `planned_card` gives.
+            mask_of: the component of which a mask is all that is made; None for a whole run.
+
+        Raises:
+            ConfigError: see `pipelines.planning.planning.fit`.
+        """
+        if fit is None:
+            return self
+        made = planning.fit(
+            self.recipe, self.checkpoint, self.settings, fit, card=card, mask_of=mask_of
+        )
+        notice(list(made.said))
+        return replace(self, recipe=made.recipe, facts={**self.facts, "fit": list(made.said)})
+
+    def planned(self, fit: str | None, *, mask_of: str | None = None) -> "Planned":
+        """What the run would take, for a dry run; the arguments are those of `fitted`.
+
+        Raises:
+            ConfigError: see `pipelines.planning.planning.told_before`.
+            MaskError: the recipe names a mask file of another base.
+        """
+        card = planning.planned_card(fit, self.recipe.device)
+        fitted = self.fitted(fit, card=card, mask_of=mask_of)
+        bill = planning.told_before(fitted.recipe, fitted.checkpoint, card=card, mask_of=mask_of)
+        return Planned(bill, tuple(fitted.checkpoint.notes), fitted.facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a dry run says."""
+
+    bill: Told
+    notes: tuple[str, ...]
+    """Sentences of what the model does not hold."""
+    facts: Mapping[str, Any]
+    """Those of `Opened`."""
+
+    def for_machines(self) -> dict[str, Any]:
+        """The whole as plain JSON values."""
+        return {**self.bill.to_dict(), "base_read_as": self.facts}
+
+    def for_people(self) -> list[str]:
+        """The lines of the bill, and the notes below it."""
+        return [*self.bill.page(), *(f"note: {note}" for note in self.notes)]
+
+
+def opened(tables: Mapping[str, Any], named: Mapping[str, Any], *, shapes: bool = False) -> Opened:
+    """Open the model of a recipe and say what it was read as.
+
+    Args:
+        tables: what was given on the command line.
+        named: the recipe file below it.
+        shapes: whether the shapes of a model do, whose weights need not be here.
+
+    Raises:
+        ConfigError: the recipe is wrong.
+        CheckpointError: there is no such model, or it cannot be read.
+    """
+    recipe, checkpoint = (planning.prepare_to_plan if shapes else prepare)(tables, named)
+    return Opened(
+        recipe=recipe,
+        checkpoint=checkpoint,
+        settings=merge(named, tables),
+        facts=tell_model(checkpoint),
+    )
+
+
+def named_recipe(name: str | None, *, allow_code: bool = False) -> dict[str, Any]:
+    """The tables of the recipe file or ready recipe of that name; none without a name.
+
+    Raises:
+        ConfigError: there is no such recipe, it is no TOML, or it brings code that is not allowed.
+    """
+    tables = converted(read_recipe(name)) if name else {}
+    refuse_code(tables, allowed=allow_code)
+    return tables

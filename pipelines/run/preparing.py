@@ -1,0 +1,141 @@
+"""A recipe with the model that it is for: read, resolved and opened, and nothing begun."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.errors import ConfigError
+from erasure.storage.cache import TensorCache
+from erasure.storage.tables import build
+from pipelines.configs.recipe_files import merge
+from pipelines.configs.settings import EraseRecipe, resolve
+from pipelines.data.class_names import with_class_names
+from pipelines.data.prompt_checks import check_plan
+from pipelines.drawing.own_guidance import tell_guidance
+from pipelines.run.merging_loras import merged_base
+from pipelines.run.models import is_canvas, open_model
+from prompts.concepts.concepts import Family, plan_concept
+from prompts.concepts.phrases import mentions
+from prompts.concepts.plan import ConceptPlan
+from prompts.concepts.together import together
+from prompts.trainer_rows import read_rows
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """The part of a recipe that must be known before its defaults are."""
+
+    model: str = "demo"
+    config: str | None = None
+    vae: str | None = None
+    prediction: Literal["epsilon", "v"] | None = None
+    allow_pickle: bool = False
+    loras: tuple[str, ...] = ()
+
+
+def prepare(
+    tables: Mapping[str, Any],
+    under: Mapping[str, Any] | None = None,
+    *,
+    opened: Callable[[ModelChoice], Checkpoint] | None = None,
+) -> tuple[EraseRecipe, Checkpoint]:
+    """Resolve a recipe and open its model; nothing is written.
+
+    Args:
+        tables: what was given.
+        under: a recipe file below it, if there is one.
+        opened: opens the model; `open_model` if none.
+
+    Raises:
+        ConfigError: the recipe is wrong.
+        CheckpointError: there is no such model, or it cannot be read.
+    """
+    settings = merge(under or {}, tables)
+    known = {field.name for field in fields(ModelChoice)}
+    chosen = build(ModelChoice, {k: v for k, v in settings.items() if k in known})
+    checkpoint = (opened or _opened)(chosen)
+    checkpoint = merged_base(checkpoint, chosen.loras)
+    family, canvas = checkpoint.architecture, is_canvas(checkpoint)
+    recipe = resolve(
+        tables,
+        canvas=canvas,
+        labels=checkpoint.classes is not None,
+        under=under,
+        scopes=family.scope_defaults,
+        guidance=family.own_guidance,
+    )
+    recipe = with_class_names(recipe, checkpoint.classes)
+    if recipe.scope != recipe.method.default_scope and "scope" not in settings:
+        _log.warning("the scope is %s, as this model has no cross-attention", recipe.scope)
+    asked = (settings.get("grid") or {}).get("drawing") or {}
+    if not canvas and asked.get("guidance") is None:
+        tell_guidance(family)
+    return recipe, checkpoint
+
+
+def _opened(chosen: ModelChoice) -> Checkpoint:
+    return open_model(
+        chosen.model,
+        config=chosen.config,
+        vae=chosen.vae,
+        allow_pickle=chosen.allow_pickle,
+        prediction=chosen.prediction,
+    )
+
+
+def cache_of(recipe: EraseRecipe) -> TensorCache:
+    """Where drawn pictures and latents are kept."""
+    folder = recipe.cache or os.environ.get("ERASURE_CACHE")
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return TensorCache(Path(folder) if folder else home / "diffusion-erasure")
+
+
+def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint, *, checked: bool = True) -> ConceptPlan:
+    """The prompts of the recipe's concept; ConfigError where the model would not read one whole,
+    which is looked at where they are to be `checked`."""
+    family: Family = recipe.data.words or ("canvas" if is_canvas(checkpoint) else "general")
+    extra = recipe.data.forget_prompts
+    plan = together(
+        [
+            plan_concept(
+                name,
+                family=family,
+                labels=checkpoint.classes.names if checkpoint.classes else (),
+                instead=recipe.instead,
+                prompts=_own_prompts(extra, name, recipe.names) or None,
+                retain=recipe.data.retain_prompts,
+            )
+            for name in recipe.names
+        ]
+    )
+    if recipe.data.rows is not None:
+        read = read_rows(Path(recipe.data.rows))
+        for note in read.notes:
+            _log.warning("%s", note)
+        plan = replace(plan, rows=read.rows)
+    if checked:
+        check_plan(plan, checkpoint)
+    return plan
+
+
+def _own_prompts(prompts: Sequence[str], name: str, names: Sequence[str]) -> list[str]:
+    """Those of the user's prompts that show a concept: all where there is one.
+
+    Raises:
+        ConfigError: there are several, and a prompt names none.
+    """
+    if len(names) == 1:
+        return list(prompts)
+    for prompt in prompts:
+        if not any(mentions(prompt, one) for one in names):
+            raise ConfigError(
+                f"the prompt to forget {prompt[:80]!r} names none of {', '.join(names)}, so it is "
+                "not known whose it is; name one in it"
+            )
+    return [prompt for prompt in prompts if mentions(prompt, name)]
