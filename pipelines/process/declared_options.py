@@ -21,7 +21,7 @@ def declared_options(command: Command) -> Command:
     declared = {
         name: one.annotation
         for name, one in signature.parameters.items()
-        if is_dataclass(one.annotation)
+        if isinstance(one.annotation, type) and is_dataclass(one.annotation)
     }
     parameters = [
         spread.replace(kind=Parameter.KEYWORD_ONLY)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.testing import CliRunner
 
+from pipelines.cli import _COMMANDS, _GROUPS
 from pipelines.process.declared_options import declared_options
 from pipelines.process.recipe_options import recipe_options
 
@@ -64,3 +65,15 @@ def test_declared_options_stand_beside_those_of_a_recipe() -> None:
     ]
     assert CliRunner().invoke(app_of(take), ["demo", "--density", "0.5"]).exit_code == 0
     assert calls == [({"density": 0.5}, Asked(model="demo"))]
+
+
+def test_no_command_is_a_function_of_many_parameters() -> None:
+    groups = [inner for _, inner in _GROUPS.values()]
+    commands = [command for some in (_COMMANDS, *groups) for command, _ in some.values()]
+    assert len(commands) > 20
+    counts = {
+        command.__name__: len(inspect.signature(unwrapped).parameters)
+        for command in commands
+        if (unwrapped := inspect.unwrap(command))
+    }
+    assert {name: count for name, count in counts.items() if count > 9} == {}

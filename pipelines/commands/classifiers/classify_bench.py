@@ -1,5 +1,6 @@
 """`erasure classify bench`: one fair table of the methods of forgetting."""
 
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,38 +8,43 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.commands.options import AsJson, Device, Out, say, table, terminal_width
+from pipelines.process.declared_options import declared_options
 from pipelines.run.claims import claim
 
 
-def bench(
-    out: Out,
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BenchOptions:
+    """What `erasure classify bench` takes."""
+
+    out: Out
     recipe: Annotated[
         str | None, typer.Option(help="A TOML file, or a ready one: laptop, narrow, icons.")
-    ] = None,
-    data: Annotated[str | None, typer.Option(help="One data set instead of the recipe's.")] = None,
-    data_path: Annotated[str | None, typer.Option(help="Where it lies.")] = None,
-    arch: Annotated[str | None, typer.Option(help="One architecture instead.")] = None,
-    width: Annotated[float | None, typer.Option(help="Its width. [default: 0.25]")] = None,
-    forget: Annotated[
-        str | None, typer.Option(help="Forget sets, such as 10%,50%,class:0.")
-    ] = None,
+    ] = None
+    data: Annotated[str | None, typer.Option(help="One data set instead of the recipe's.")] = None
+    data_path: Annotated[str | None, typer.Option(help="Where it lies.")] = None
+    arch: Annotated[str | None, typer.Option(help="One architecture instead.")] = None
+    width: Annotated[float | None, typer.Option(help="Its width. [default: 0.25]")] = None
+    forget: Annotated[str | None, typer.Option(help="Forget sets, such as 10%,50%,class:0.")] = None
     methods: Annotated[
         str | None, typer.Option(help="Such as salun,ft,ga; all for the controls too.")
-    ] = None,
-    seeds: Annotated[str | None, typer.Option(help="Such as 0-2 or 0,5. [default: 0-2]")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of original and retrained models.")] = None,
+    ] = None
+    seeds: Annotated[str | None, typer.Option(help="Such as 0-2 or 0,5. [default: 0-2]")] = None
+    epochs: Annotated[int | None, typer.Option(help="Of original and retrained models.")] = None
     tune: Annotated[
         int, typer.Option(help="Search every method's settings first, this many trials each.")
-    ] = 0,
+    ] = 0
     tune_seeds: Annotated[
         int, typer.Option(help="Seeds that judge each trial of the search; more are steadier.")
-    ] = 1,
+    ] = 1
     presets: Annotated[
         list[Path] | None, typer.Option(help="A file of tuned settings; may be repeated.")
-    ] = None,
-    device: Device = None,
-    as_json: AsJson = False,
-) -> None:
+    ] = None
+    device: Device = None
+    as_json: AsJson = False
+
+
+@declared_options
+def bench(asked: BenchOptions) -> None:
     """Every method on every data set, architecture, forget set and seed: one table and one page.
 
     Methods with a training run of their own (sisa, dp-sgd, certified, and for tables forest and
@@ -47,51 +53,61 @@ def bench(
     Cells that --out has already are kept, so the same command goes on where it was cut, and
     another one adds to it. `accelerate launch -m pipelines.cli classify bench ...` shares the work.
     """
-    from erasure.errors import ConfigError
     from pipelines.classifiers.bench.bench_run import Share, run_bench
     from pipelines.classifiers.bench.bench_table import to_markdown
     from pipelines.classifiers.run_settings import bench_device, resolve_bench
-    from pipelines.configs.settings import parse_seeds
     from pipelines.process.progress import Reporter
 
+    config = resolve_bench(asked.recipe, _tables(asked))
+    claim(asked.out)
+    rows = run_bench(
+        config,
+        asked.out,
+        device=bench_device(asked.device),
+        reporter=Reporter(),
+        budget=asked.tune,
+        tuning=asked.tune_seeds,
+        tuned=asked.presets or [],
+        share=Share.of_environment(),
+    )
+    if not rows:  # one of several processes, which only searched
+        say({"tuned": str(asked.out / "tuned")}, as_json=asked.as_json)
+    elif asked.as_json:
+        report = str(asked.out / "report.html")
+        say({"out": str(asked.out), "report": report, "rows": rows_as_json(rows)}, as_json=True)
+    else:
+        _print_table(to_markdown(rows))
+        made = {"table": "table.md", "plot": "gap.png", "report": "report.html"}
+        say({name: asked.out / file for name, file in made.items()}, as_json=False)
+
+
+def _tables(asked: BenchOptions) -> dict[str, Any]:
+    """The options as tables of the recipe.
+
+    Raises:
+        ConfigError: an option is given without the one that it belongs to.
+    """
+    from erasure.errors import ConfigError
+    from pipelines.configs.settings import parse_seeds
+
     for option, needed, missing in (
-        ("--data-path", "--data", data_path is not None and data is None),
-        ("--width", "--arch", width is not None and arch is None),
-        ("--tune-seeds", "--tune", tune_seeds != 1 and not tune),
+        ("--data-path", "--data", asked.data_path is not None and asked.data is None),
+        ("--width", "--arch", asked.width is not None and asked.arch is None),
+        ("--tune-seeds", "--tune", asked.tune_seeds != 1 and not asked.tune),
     ):
         if missing:
             raise ConfigError(f"{option} is given without {needed}; give both, or neither")
     options: dict[str, Any] = table(
-        forget=_listed(forget),
-        methods=_listed(methods),
-        seeds=None if seeds is None else list(parse_seeds(seeds)),
-        training__epochs=epochs,
+        forget=_listed(asked.forget),
+        methods=_listed(asked.methods),
+        seeds=None if asked.seeds is None else list(parse_seeds(asked.seeds)),
+        training__epochs=asked.epochs,
     )
-    if data is not None:
-        options["data"] = [{"name": data, **({} if data_path is None else {"path": data_path})}]
-    if arch is not None:
-        options["models"] = [{"architecture": arch, **({} if width is None else {"width": width})}]
-    config = resolve_bench(recipe, options)
-    claim(out)
-    rows = run_bench(
-        config,
-        out,
-        device=bench_device(device),
-        reporter=Reporter(),
-        budget=tune,
-        tuning=tune_seeds,
-        tuned=presets or [],
-        share=Share.of_environment(),
-    )
-    if not rows:  # one of several processes, which only searched
-        say({"tuned": str(out / "tuned")}, as_json=as_json)
-    elif as_json:
-        report = str(out / "report.html")
-        say({"out": str(out), "report": report, "rows": rows_as_json(rows)}, as_json=True)
-    else:
-        _print_table(to_markdown(rows))
-        made = {"table": "table.md", "plot": "gap.png", "report": "report.html"}
-        say({name: out / file for name, file in made.items()}, as_json=False)
+    if asked.data is not None:
+        options["data"] = [table(name=asked.data, path=asked.data_path)]
+    if asked.arch is not None:
+        options["models"] = [table(architecture=asked.arch, width=asked.width)]
+    return options
 
 
 def _print_table(markdown: str) -> None:
