@@ -1,7 +1,7 @@
 """`erasure methods`: the methods of erasing, and the settings of each."""
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from erasure.methods import Method
+
+_NEEDS: Final = {
+    "pictures": "pictures of the concept and of what is kept",
+    "anchors": "pictures of what stands in for the concept",
+    "prompts": "prompts of the concept",
+    "frozen": "the answers of the model before the erasure",
+}
+"""What a method needs, in words; the keys are those of `erasure.methods.protocol.Need`."""
 
 
 def methods(
@@ -80,7 +88,9 @@ def _recipes(method: str) -> "Iterator[str]":
 
 def _lines(about: dict[str, Any]) -> list[str]:
     lines = [f"{about['name']}: {about['title']}", *about["about"]]
-    lines += [f"Source: {about['source']}", f"Needs: {', '.join(about['needs'])}"]
+    if not any(part.startswith("Source: ") for part in about["about"]):
+        lines.append(f"Source: {about['source']}")
+    lines.append(f"Needs: {'; '.join(_NEEDS.get(need, need) for need in about['needs'])}")
     lines += [f"Mask: {about['mask']}, of the weights in scope {about['scope']}", "", "Settings:"]
     for name, setting in about["settings"].items():
         lines.append(f"  {name} ({setting['type']}, default {setting['default']})")

@@ -53,7 +53,8 @@ class PicturesConfig:
     """Where one set of pictures comes from; all sources that are given are mixed."""
 
     drawn: int = 0
-    """How many the checkpoint itself draws from the prompts; to forget, of each concept."""
+    """How many the checkpoint itself draws from the prompts. Of what is forgotten it draws as many
+    for each concept."""
     folder: str | None = None
     """A folder of pictures with `metadata.jsonl`, or with `prompt` for all."""
     dataset: str | None = None

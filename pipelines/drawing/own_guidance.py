@@ -38,9 +38,14 @@ def guidance_of(values: Mapping[str, Any], find: Callable[[str], Path]) -> dict[
     return {"guidance": family.own_guidance}
 
 
-def tell_guidance(family: Architecture) -> None:
+def tell_guidance(family: Architecture, option: str = "--guidance") -> None:
     """Say which guidance is taken for granted, where it is not the usual one, and that there is
-    fresh noise."""
+    fresh noise.
+
+    Args:
+        family: whose defaults are taken.
+        option: how one asks the command for another guidance.
+    """
     if family.own_eta:
         _log.warning(
             "pictures are drawn with fresh noise at every step (eta %g), as is the default of %s",
@@ -49,10 +54,11 @@ def tell_guidance(family: Architecture) -> None:
         )
     if family.own_guidance != _USUAL:
         _log.warning(
-            "pictures are drawn at guidance %g, which is the default of %s; --guidance, or "
-            "data.drawing.guidance and grid.drawing.guidance of a recipe, change it",
+            "pictures are drawn at guidance %g, which is the default of %s, unless %s says "
+            "otherwise",
             family.own_guidance,
             family.title,
+            option,
         )
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError
@@ -25,6 +25,9 @@ from prompts.concepts.together import together
 from prompts.trainer_rows import read_rows
 
 _log = logging.getLogger(__name__)
+
+_GUIDANCE: Final = "--set data.drawing.guidance=... or, for the grid, grid.drawing.guidance=..."
+"""How an erasure and a mask, which have no `--guidance`, are asked for another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,7 @@ def prepare(
         _log.warning("the scope is %s, as this model has no cross-attention", recipe.scope)
     asked = (settings.get("grid") or {}).get("drawing") or {}
     if not canvas and asked.get("guidance") is None:
-        tell_guidance(family)
+        tell_guidance(family, _GUIDANCE)
     return recipe, checkpoint
 
 

@@ -1,6 +1,7 @@
 """What a run leaves behind: losses, grid, model with its card, record."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -120,6 +121,17 @@ def grid_prompts(plan: ConceptPlan) -> tuple[str, ...]:
     """Forgotten prompts first, then kept ones, spread over their lists."""
     rows: list[str] = []
     for prompts, count in zip((plan.forget, plan.retain), _GRID_ROWS, strict=True):
-        step = max(1, len(prompts) // count)
-        rows += list(prompts[::step][:count])
+        rows += _spread(prompts, count)
     return tuple(rows)
+
+
+def _spread(prompts: Sequence[str], count: int) -> Sequence[str]:
+    """Take at most `count` prompts, at about equal distances from the first one on.
+
+    A list that is shorter than twice the count has no whole step above 1, and its last prompts
+    would never be seen: of nine classes the first five would stand for all.
+    """
+    if len(prompts) >= 2 * count:
+        return prompts[:: len(prompts) // count][:count]
+    shown = min(count, len(prompts))
+    return [prompts[row * len(prompts) // shown] for row in range(shown)]

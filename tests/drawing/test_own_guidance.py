@@ -33,6 +33,9 @@ def test_an_erasure_draws_at_the_guidance_of_the_family_and_says_so(
         recipe, _ = prepare(tables)
     assert recipe.grid.drawing.guidance == recipe.data.drawing.guidance == 3.5
     assert "drawn at guidance 3.5, which is the default of FLUX.1 dev" in caplog.text
+    # `erasure erase` and `erasure mask` have no option --guidance.
+    assert "unless --set data.drawing.guidance=..." in caplog.text
+    assert " --guidance" not in caplog.text
     caplog.clear()
     asked = {"data": {"drawing": {"guidance": 2.0}}, "grid": {"drawing": {"guidance": 4.0}}}
     with caplog.at_level(logging.WARNING):
@@ -41,12 +44,16 @@ def test_an_erasure_draws_at_the_guidance_of_the_family_and_says_so(
     assert "drawn at guidance" not in caplog.text
 
 
-def test_evaluations_audits_and_distances_take_it_too(sd3: Path) -> None:
+def test_evaluations_audits_and_distances_take_it_too(
+    sd3: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     named = {"model": str(sd3), "concept": "church", "base": str(sd3)}
     assert recipe_for({"model": str(sd3), "concept": "church"}).guidance == 7.0
     assert recipe_of({**named, "retrained": str(sd3), "twin": str(sd3)}).guidance == 7.0
     asked = {"model": str(sd3), "suite": "captions"}
     assert resolve_evaluation(asked).guidance == 7.0
+    assert "guidance 7, which is the default of" in caplog.text
+    assert "unless --guidance says otherwise" in caplog.text
     assert resolve_evaluation({**asked, "guidance": 2.0}).guidance == 2.0
     # A suite's protocol comes before the family's own.
     assert resolve_evaluation({**asked, "suite": "unlearncanvas"}).guidance == 9.0

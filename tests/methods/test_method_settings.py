@@ -4,6 +4,7 @@ import json
 import tomllib
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from support.console import erasure
@@ -11,6 +12,7 @@ from support.console import erasure
 from erasure import verify
 from erasure.errors import ConfigError
 from erasure.methods import METHODS, GradientAscent, SalUn, make_method
+from erasure.methods.protocol import Need
 from pipelines.configs.method_table import converted, settings_of
 from pipelines.configs.settings import recipe_text, resolve
 from pipelines.configs.source_fields import field_docs
@@ -27,6 +29,11 @@ def test_every_method_says_what_it_is(name: str) -> None:
     assert said.code == 0
     for field in fields(kind):  # type: ignore[arg-type]
         assert f"  {field.name} (" in said.out
+    # A newcomer reads one source, and words for what the method needs.
+    assert said.out.count("\nSource: ") == 1
+    needs = {part.strip() for part in said.out.partition("Needs: ")[2].splitlines()[0].split(";")}
+    assert len(needs) == len(kind().needs)
+    assert not needs & set(get_args(Need))
 
 
 def test_a_method_names_the_ready_recipes_of_its_variants() -> None:

@@ -1,5 +1,6 @@
 """The commands' own halves on models that are told classes: recipes, judges, grids, refusals."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import cell_judge
 from pipelines.run.comparing import compare
 from pipelines.run.models import open_model, own_judge
+from pipelines.run.run_result import grid_prompts
 from prompts.clothes import CLOTHES
 from prompts.concepts.concepts import plan_concept
 
@@ -47,6 +49,14 @@ def test_a_recipe_of_a_model_of_labels_has_defaults_of_its_own() -> None:
     assert made.saliency.guidance_scale == made.data.drawing.guidance == 3.0
     assert made.training is not None
     assert made.training.steps == 150
+
+
+def test_the_grid_shows_classes_from_all_of_the_list_and_not_the_first_ones() -> None:
+    plan = plan_concept("sneaker", family="general", labels=CLOTHES)
+    assert grid_prompts(plan) == ("sneaker", "T-shirt", "trouser", "dress", "sandal", "bag")
+    # A long list keeps whole steps, so that a grid of text prompts is the one that it was.
+    many = replace(plan, retain=tuple(map(str, range(14))))
+    assert grid_prompts(many)[1:] == ("0", "2", "4", "6", "8")
 
 
 def test_a_prompt_that_is_no_class_is_refused_before_anything_is_drawn(model: Checkpoint) -> None:
