@@ -14,8 +14,8 @@ from erasure.storage.tables import to_table
 from eval.rates.intervals import Difference, Proportion
 from pipelines.comparison.sources import Compared
 from pipelines.evaluation.outcome.results import DetectionPreset, Results
-from pipelines.evaluation.outcome.results_csv import safe_cell
 from pipelines.evaluation.report.report_format import measure, number, signed
+from pipelines.spreadsheets import safe_cell
 
 Unit = Literal["share", "count", "value"]
 FORMAT: Final = "diffusion-erasure comparison 1"

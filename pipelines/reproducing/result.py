@@ -11,6 +11,7 @@ from erasure.storage.files import atomic
 from erasure.storage.tables import to_table
 from pipelines.reproducing.figures import Figure, Measure
 from pipelines.reproducing.protocol import Published
+from pipelines.spreadsheets import safe_cell
 
 FORMAT: Final = "diffusion-erasure reproduction 1"
 FILE_NAME: Final = "reproduction.json"
@@ -80,7 +81,7 @@ def write_result(result: Reproduction, out: Path) -> None:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(_COLUMNS)
         for figure in result.figures:
-            rows.writerows(_csv_rows(figure))
+            rows.writerows(map(safe_cell, row) for row in _csv_rows(figure))
     with atomic(out / PAGE) as part:
         part.write_text("\n".join(page_of(result)) + "\n", encoding="utf-8")
     with atomic(out / FILE_NAME) as part:

@@ -30,9 +30,9 @@ from pipelines.comparison.table import ComparedRuns
 from pipelines.evaluation.outcome import results as schema
 from pipelines.evaluation.outcome.card import eval_results
 from pipelines.evaluation.outcome.results import ClassRate, PromptRate, Results
-from pipelines.evaluation.outcome.results_csv import safe_cell
 from pipelines.evaluation.outcome.results_file import FORMAT, read_results, write_results
 from pipelines.evaluation.outcome.summary import Summary
+from pipelines.spreadsheets import safe_cell
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from erasure.storage.files import atomic
 from pipelines.audit.damage.rows import rows_of
+from pipelines.spreadsheets import safe_cell
 
 FILE_NAME: Final = "damage.csv"
 _COLUMNS: Final = (
@@ -32,6 +33,7 @@ def write_damage_table(damage: Mapping[str, Any], folder: Path) -> Path:
         for row in rows_of(damage):
             values = (getattr(row, name) for name in _COLUMNS)
             writer.writerow(
-                [round(value, 6) if isinstance(value, float) else value for value in values]
+                round(value, 6) if isinstance(value, float) else safe_cell(value)
+                for value in values
             )
     return path

@@ -1,12 +1,14 @@
 """The counts of an audit as a table: `attacks.csv`, a row an attack, arm and model."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from erasure.storage.files import atomic
 from eval.rates.intervals import Proportion
 from pipelines.audit.results import Audit
+from pipelines.spreadsheets import safe_cell
 
 FILE_NAME: Final = "attacks.csv"
 _COLUMNS: Final = (
@@ -34,17 +36,21 @@ def write_tables(audit: Audit, folder: Path) -> Path:
     with atomic(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
-        for record in audit.attacks:
-            first = (record.name, record.access, record.verdict.state)
-            for arm in record.arms:
-                for line, share in arm.lines.items():
-                    writer.writerow((*first, arm.arm, arm.test, line, *_numbers(share)))
-            for line, result in record.lines.items():
-                if result.confirmed is not None:
-                    writer.writerow((*first, CONFIRMED, True, line, *_numbers(result.confirmed)))
-                if result.gated is not None:
-                    writer.writerow((*first, GATED, True, line, *_numbers(result.gated)))
+        writer.writerows(map(safe_cell, row) for row in _rows(audit))
     return path
+
+
+def _rows(audit: Audit) -> Iterator[tuple[object, ...]]:
+    for record in audit.attacks:
+        first = (record.name, record.access, record.verdict.state)
+        for arm in record.arms:
+            for line, share in arm.lines.items():
+                yield (*first, arm.arm, arm.test, line, *_numbers(share))
+        for line, result in record.lines.items():
+            if result.confirmed is not None:
+                yield (*first, CONFIRMED, True, line, *_numbers(result.confirmed))
+            if result.gated is not None:
+                yield (*first, GATED, True, line, *_numbers(result.gated))
 
 
 def _numbers(share: Proportion) -> tuple[object, ...]:

@@ -18,6 +18,7 @@ from eval.rates.unlearning_metrics import (
 )
 from pipelines.classifiers.bench.cells import NOT_FOR_THESE, Cell
 from pipelines.classifiers.bench.presets import RETRAIN
+from pipelines.spreadsheets import safe_cell
 
 _COLUMNS: Final = {"ua": "UA", "ra": "RA", "ta": "TA", "mia": "MIA"}
 OWN_TRAINING: Final = "Own training run"
@@ -164,8 +165,8 @@ def to_csv(rows: Sequence[Row]) -> str:
         values = [_parts(row.scores.get(name)) for name in metrics]
         writer.writerow(
             [
-                row.setting,
-                row.method,
+                safe_cell(row.setting),
+                safe_cell(row.method),
                 len(row.seeds),
                 *(part for pair in values for part in pair),
                 "" if row.gap is None else f"{row.gap:.4f}",
@@ -175,8 +176,8 @@ def to_csv(rows: Sequence[Row]) -> str:
                 "yes" if row.own_training else "no",
                 *(_parts(row.before.get(name))[0] for name in metrics),
                 _parts(row.redone)[0],
-                row.statements[0] if row.statements else "",
-                " ".join(row.failures),
+                safe_cell(row.statements[0] if row.statements else ""),
+                safe_cell(" ".join(row.failures)),
             ]
         )
     return out.getvalue()

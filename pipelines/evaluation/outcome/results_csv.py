@@ -8,19 +8,7 @@ from typing import Any, Final
 from erasure.storage.files import atomic
 from eval.judges.judge import Judgement
 from pipelines.evaluation.outcome.results import ClassRate, DrawnImage, ImageRecord
-
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
-"""What a spreadsheet takes for the start of a formula, the full-width forms too."""
-
-
-def safe_cell(value: object) -> object:
-    """Text that a spreadsheet would run as a formula gets an apostrophe before it; numbers stay.
-
-    Source: OWASP, CSV injection.
-    """
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
+from pipelines.spreadsheets import safe_cell
 
 
 def write_images(images: Sequence[ImageRecord], path: Path) -> None:
