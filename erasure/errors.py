@@ -85,6 +85,10 @@ class CheckpointError(ErasureError):
     """A checkpoint is missing, damaged, of another architecture, or not what it claims to be."""
 
 
+class InUseError(CheckpointError):
+    """Another process writes there; nothing is wrong with the input."""
+
+
 class DiskError(CheckpointError):
     """The disk refuses: full, read-only, no permission. Nothing is wrong with the input."""
 

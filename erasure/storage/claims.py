@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from erasure.errors import CheckpointError, DiskError
+from erasure.errors import CheckpointError, DiskError, InUseError
 from erasure.storage.disk import disk_errors
 
 if sys.platform != "win32":
@@ -77,8 +77,8 @@ def claimed(path: Path) -> Iterator[None]:
         path: a file or a folder that is to be written; it need not exist.
 
     Raises:
-        CheckpointError: another process has claimed it, a file is in the way of a folder, or the
-            path is none that a disk can hold.
+        InUseError: another process has claimed it.
+        CheckpointError: a file is in the way of a folder, or the path is none that a disk can hold.
         DiskError: the disk refuses.
     """
     target = _behind(path)
@@ -223,7 +223,5 @@ def _holder(file: int) -> str:
     return ""
 
 
-def _in_use(path: Path, holder: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is in use by another run{holder}; wait for it, or give another path"
-    )
+def _in_use(path: Path, holder: str) -> InUseError:
+    return InUseError(f"{path} is in use by another run{holder}; wait for it, or give another path")

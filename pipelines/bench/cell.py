@@ -20,6 +20,8 @@ FORMAT: Final = "diffusion-erasure bench cell 1"
 FILE_NAME: Final = "cell.json"
 ERASE: Final = "erase"
 """The part whose failure leaves a cell without any value."""
+EVALUATED: Final = "evaluate"
+"""The part that draws and judges; without it a cell has no value either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Cell:
     @property
     def failure(self) -> str:
         """Why the cell has no values; empty where it has some."""
-        return self.errors.get(ERASE) or self.errors.get("evaluate") or ""
+        return self.errors.get(ERASE) or self.errors.get(EVALUATED) or ""
 
     def write(self, folder: Path) -> None:
         """Write `cell.json`, which makes the cell done; DiskError where the disk refuses."""

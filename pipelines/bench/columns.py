@@ -15,16 +15,19 @@ from erasure.attacks.registry import ATTACKS
 from eval.errors import EvalError
 from eval.rates.intervals import Proportion, wilson
 from pipelines.audit.results import FILE_NAME as AUDIT_FILE
-from pipelines.bench.cell import Cell, read_json
+from pipelines.bench.cell import ERASE, EVALUATED, Cell, read_json
 from pipelines.bench.extras import AUDIT, DISTANCE
 from pipelines.bench.making import EVALUATION, NEIGHBOURS
 from pipelines.distances.entries import TITLES, Name
 from pipelines.distances.result import FILE_NAME as DISTANCE_FILE
 from pipelines.evaluation.outcome.results import Results
+from pipelines.evaluation.outcome.results_file import FILE_NAME as RESULTS_FILE
 from pipelines.evaluation.outcome.results_file import read_results
 from pipelines.run.run_folder import RECORD
 
 Unit = Literal["share", "count", "seconds", "bytes", "units", "words"]
+_LISTS: Final = {DISTANCE: "entries", AUDIT: "attacks"}
+"""Part -> the key of its file under which the list of its values stands."""
 _METHOD_STAGES: Final = ("find the mask", "rank the weights", "train", "solve")
 """Stages of an erasure that are the method's own; pictures lie in a cache that rows share."""
 
@@ -78,9 +81,33 @@ class Sources:
         """The record of the erasure; empty where nothing was erased."""
         return read_json(self.folder / RECORD) or {}
 
+    @cached_property
+    def damage(self) -> Mapping[str, str]:
+        """Part -> why its columns are empty although it was made: its file cannot be read."""
+        if self.cell.failure:
+            return {}
+        files = {
+            EVALUATED: (f"{EVALUATION}/{RESULTS_FILE}", self.results is not None),
+            NEIGHBOURS: (f"{NEIGHBOURS}/{RESULTS_FILE}", self.neighbours is not None),
+            ERASE: (RECORD, bool(self.record)),
+            DISTANCE: (f"{DISTANCE}/{DISTANCE_FILE}", self._has(DISTANCE, DISTANCE_FILE)),
+            AUDIT: (f"{AUDIT}/{AUDIT_FILE}", self._has(AUDIT, AUDIT_FILE)),
+        }
+        made = {EVALUATED, *self.cell.parts, *([ERASE] if self.cell.kind == "method" else [])}
+        return {
+            part: f"{file} of {self.folder.name} is missing or damaged, so its columns are empty; "
+            "the same command makes it again"
+            for part, (file, whole) in files.items()
+            if part in made and not whole
+        }
+
     def json(self, *path: str) -> Mapping[str, Any]:
         """Another file of the cell; empty where it is not there."""
         return read_json(self.folder.joinpath(*path)) or {}
+
+    def _has(self, part: str, file: str) -> bool:
+        """Whether a file holds the list that its columns are read from."""
+        return isinstance(self.json(part, file).get(_LISTS[part]), list)
 
     def _results(self, name: str) -> Results | None:
         try:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from erasure.errors import ConfigError
 from pipelines.bench.cell import Place, read_cell
+from pipelines.bench.forms import passed_over
 from pipelines.bench.rows import Row
 from pipelines.bench.run import Bench
 from pipelines.bench.world import World
@@ -51,6 +52,8 @@ class Estimate:
     """Minutes of the pictures that methods learn from, drawn once for all rows."""
     trials: int
     """Cells of the search, at most, beside the others; 0 without one."""
+    unnamed: tuple[str, ...] = ()
+    """Folders of finished cells that are none of these."""
 
     @property
     def minutes(self) -> float:
@@ -72,6 +75,8 @@ class Estimate:
         )
         if self.trials:
             lines.append(f"the search: at most {self.trials} further cells of the same kinds")
+        if self.unnamed:
+            lines.append(passed_over(self.unnamed))
         lines.append(f"in all about {self.minutes / 60:.1f} h on a machine with nothing else to do")
         return lines
 
@@ -104,7 +109,10 @@ def estimate(bench: Bench) -> Estimate:
             )
         )
     return Estimate(
-        kinds=tuple(kinds), shared=sum(shared.values()), trials=_trials(bench, len(groups))
+        kinds=tuple(kinds),
+        shared=sum(shared.values()),
+        trials=_trials(bench, len(groups)),
+        unnamed=bench.unnamed(bench.places()),
     )
 
 

@@ -11,7 +11,7 @@ from pipelines.bench.columns import Column, Value
 from pipelines.bench.gaps import Gap
 from pipelines.bench.rows import MODELS
 from pipelines.bench.table import Joint, Line, Table
-from pipelines.evaluation.outcome.results_csv import safe_cell
+from pipelines.spreadsheets import safe_cell
 
 FORMAT: Final = "diffusion-erasure bench 1"
 NOT_MADE: Final = "not made yet"
@@ -45,6 +45,7 @@ def to_json(table: Table, protocol: Mapping[str, Any]) -> str:
             for one in table.joint
         ],
         "missing": table.missing,
+        "unnamed": list(table.unnamed),
     }
     return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -128,7 +129,19 @@ def to_markdown(table: Table) -> str:
     done = [one for one in table.joint if one.done]
     if len(table.concepts) > 1 and done:
         parts.append(_joint(done))
+    if table.unnamed:
+        parts.append(f"{_cell(passed_over(table.unnamed))}\n")
     return "\n".join(parts)
+
+
+def passed_over(unnamed: Sequence[str]) -> str:
+    """A sentence on the finished cells that stand in no line of the table."""
+    cells = f"{len(unnamed)} finished cell{'s' if len(unnamed) > 1 else ''}"
+    shown = ", ".join(unnamed[:3]) + (", ..." if len(unnamed) > 3 else "")
+    return (
+        f"The table is without {cells} that no row of this command names ({shown}); give the rows, "
+        "concepts, seeds and settings of their making to see them, or delete their folders."
+    )
 
 
 def _concept(table: Table, concept: str) -> str:

@@ -5,19 +5,19 @@ import logging
 import shutil
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from erasure.checkpoints.reading.reading import read_checkpoint
-from erasure.errors import DiskError, ErasureError
+from erasure.errors import DiskError, ErasureError, InUseError
 from erasure.patches.checkpoint_patch import checkpoint_patches
 from erasure.patches.patch_file import save_patches
 from erasure.storage.files import atomic
 from eval.errors import EvalError
-from pipelines.bench.cell import ERASE, Cell, Place
+from pipelines.bench.cell import ERASE, EVALUATED, Cell, Place
 from pipelines.bench.extras import AUDIT, DISTANCE, PATCH, RUN, attack, measure, wanted
 from pipelines.bench.neighbours import nearest_labels, write_prompts
 from pipelines.bench.rows import Kind, models_of
@@ -56,6 +56,8 @@ class Maker:
     world: World
     reporter: Reporter
     _nearest: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _left: set[str] = field(default_factory=set)
+    """Keys of the cells that were left to another process."""
 
     def make(self, place: Place) -> Cell:
         """Make a cell and write it; what a method or a judge refuses or breaks becomes the cell.
@@ -71,7 +73,7 @@ class Maker:
         model = self._model(place, draft)
         if model is not None:
             guard = row.name if row.kind == "guard" else None
-            with _part("evaluate", draft, folder):
+            with _part(EVALUATED, draft, folder):
                 recipe = self.world.evaluation(model, place.concept, guard=guard)
                 run_evaluation(recipe, folder / EVALUATION, force=True, reporter=self._quiet())
             if self.world.recipe.neighbours:
@@ -100,6 +102,12 @@ class Maker:
         _drop_model(folder)
         return cell
 
+    def leave(self, place: Place, err: InUseError) -> None:
+        """Say once that a cell is left to the process that has it in work."""
+        if place.key not in self._left:
+            self._left.add(place.key)
+            log.warning("%s is left to another process: %s", place.said, err)
+
     def missing(self, place: Place, cell: Cell) -> tuple[str, ...]:
         """The parts that the recipe asks for and a finished cell has not tried."""
         if cell.failure:
@@ -107,9 +115,11 @@ class Maker:
         tried = (*cell.parts, *cell.errors)
         return tuple(part for part in wanted(self.world, place) if part not in tried)
 
-    def extend(self, place: Place, cell: Cell) -> Cell:
-        """Add the parts that are missing to a finished cell; DiskError where the disk refuses."""
-        draft = _Draft(parts=list(cell.parts), errors=dict(cell.errors))
+    def extend(self, place: Place, cell: Cell, again: Collection[str] = ()) -> Cell:
+        """Add the parts that are missing to a finished cell, and make those of `again` once more;
+        DiskError where the disk refuses."""
+        parts = [part for part in cell.parts if part not in again]
+        draft = _Draft(parts=parts, errors=dict(cell.errors))
         began = time.monotonic()
         self._more(place, draft)
         longer = replace(

@@ -5,18 +5,18 @@ In the folder: `protocol.json`, `cells/CONCEPT/ROW-HASH/`, and what is made of t
 share the cells: each takes those that no other has in work.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from erasure.errors import CheckpointError, ConfigError, DiskError
+from erasure.errors import ConfigError, InUseError
 from erasure.storage.claims import claimed
 from erasure.storage.files import atomic
-from pipelines.bench.cell import Cell, Place, read_cell
+from pipelines.bench.cell import ERASE, EVALUATED, FILE_NAME, Cell, Place, read_cell
+from pipelines.bench.columns import Sources
 from pipelines.bench.forms import to_csv, to_json, to_markdown
-from pipelines.bench.making import Maker
+from pipelines.bench.making import NEIGHBOURS, Maker
 from pipelines.bench.page.page import write_page
 from pipelines.bench.protocol import begin, protocol_of
 from pipelines.bench.rows import MODELS, Row, models_of, rows_of
@@ -26,8 +26,9 @@ from pipelines.bench.table import Table, table_of
 from pipelines.bench.world import World
 from pipelines.process.progress import Reporter
 
-log = logging.getLogger(__name__)
 CELLS: Final = "cells"
+_WHOLE: Final = (ERASE, EVALUATED, NEIGHBOURS)
+"""Parts of a cell that are made together."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,16 @@ class Bench:
     def places(self) -> list[Place]:
         """All cells, concept by concept, row by row, seed by seed."""
         return list(self._places())
+
+    def table(self, places: Sequence[Place], cells: Mapping[str, Cell]) -> Table:
+        """The table of these cells, which names those that it passes over."""
+        return replace(table_of(places, cells), unnamed=self.unnamed(places))
+
+    def unnamed(self, places: Sequence[Place]) -> tuple[str, ...]:
+        """The folders of finished cells that are none of these places."""
+        root, named = self.out / CELLS, {place.folder for place in places}
+        done = (file.parent for file in sorted(root.glob(f"*/*/{FILE_NAME}")))
+        return tuple(cell.relative_to(root).as_posix() for cell in done if cell not in named)
 
     def _places(self) -> Iterator[Place]:
         recipe, root = self.world.recipe, self.out / CELLS
@@ -89,10 +100,10 @@ def run_bench(bench: Bench, *, reporter: Reporter, retry: bool = False) -> Table
     places = bench.places()
 
     def after_each() -> None:
-        write_tables(bench, table_of(places, _done(places)))
+        write_tables(bench, bench.table(places, _done(places)))
 
     cells = _filled(maker, places, retry=retry, after_each=after_each)
-    table = table_of(places, cells)
+    table = bench.table(places, cells)
     write_tables(bench, table)
     return table
 
@@ -100,7 +111,7 @@ def run_bench(bench: Bench, *, reporter: Reporter, retry: bool = False) -> Table
 def table_now(bench: Bench) -> Table:
     """The table of the cells that are done; nothing is made or written."""
     places = bench.places()
-    return table_of(places, _done(places))
+    return bench.table(places, _done(places))
 
 
 def write_now(bench: Bench) -> Table:
@@ -163,7 +174,7 @@ def _filled(
     with reporter.stage("cells", len(places)) as tick:
         for place in places:
             cell = cells.get(place.key)
-            if cell is None or (retry and cell.errors) or maker.missing(place, cell):
+            if cell is None or _is_due(maker, place, cell, retry=retry):
                 made = _made(maker, place, retry=retry)
                 if made is not None:
                     reporter.tell([f"{place.said}: {_said(made)}"])
@@ -172,18 +183,24 @@ def _filled(
     return _done(places)
 
 
+def _is_due(maker: Maker, place: Place, cell: Cell, *, retry: bool) -> bool:
+    """Whether a finished cell has something to be made, or made again."""
+    again = retry and bool(cell.errors)
+    return again or bool(maker.missing(place, cell) or Sources(cell, place.folder).damage)
+
+
 def _made(maker: Maker, place: Place, *, retry: bool) -> Cell | None:
     """The cell, made here; None where another process has it in work."""
     try:
         with claimed(place.folder):
             there = read_cell(place)  # another process may have ended it meanwhile
-            if there is None or (retry and there.errors):
+            damaged = {} if there is None else Sources(there, place.folder).damage
+            if there is None or (retry and there.errors) or not damaged.keys().isdisjoint(_WHOLE):
                 return maker.make(place)
-            return maker.extend(place, there) if maker.missing(place, there) else there
-    except DiskError:
-        raise
-    except CheckpointError as err:
-        log.warning("%s is left to another process: %s", place.said, err)
+            again = damaged or maker.missing(place, there)
+            return maker.extend(place, there, again) if again else there
+    except InUseError as err:
+        maker.leave(place, err)
         return None
 
 

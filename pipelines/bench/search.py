@@ -8,6 +8,7 @@ which is the defaults. No trial changes the steps, so that none is bought by a l
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import fmean
@@ -37,6 +38,8 @@ TRIALS: Final = "trials"
 FILE_NAME: Final = "tuned.json"
 _PATIENCE: Final = 5.0
 """Seconds between two looks at a trial that another process has in work."""
+_SILENCE: Final = 3600.0
+"""Seconds without a new file in a trial after which its process counts as hanging."""
 
 Fill = Callable[[Sequence[Place]], Mapping[str, Cell]]
 """Makes the cells of these places that are not done, and returns all that are."""
@@ -124,12 +127,25 @@ class Search:
         return best, tried
 
     def _gap(self, row: Row, concepts: Sequence[str]) -> float | None:
-        """The mean of a trial's worst gaps; None where a cell of it failed."""
+        """The mean of a trial's worst gaps; None where a cell of it failed.
+
+        Raises:
+            ConfigError: another process has a cell in work and writes nothing more.
+        """
         places = list(self._places(row, concepts))
+        began = time.time()
         while True:
             cells = self.fill(places)
-            if all(place.key in cells for place in places):
+            left = [place for place in places if place.key not in cells]
+            if not left:
                 break
+            silent = time.time() - max(began, *map(_last_written, left))
+            if silent >= _SILENCE:
+                raise ConfigError(
+                    f"the trial {left[0].said} in {left[0].folder} is in work in another process, "
+                    f"which has written nothing for {silent / 60:.0f} minutes; end that process if "
+                    "it hangs, and give the same command again"
+                )
             time.sleep(_PATIENCE)
         return _mean_gap(table_of(places, cells))
 
@@ -145,6 +161,15 @@ def write_trials(trials: Sequence[Trial], out: Path) -> None:
     with atomic(out / FILE_NAME) as part:
         text = json.dumps([to_table(trial) for trial in trials], indent=1, ensure_ascii=False)
         part.write_text(text + "\n", encoding="utf-8")
+
+
+def _last_written(place: Place) -> float:
+    """When anything of a cell was written last, in seconds of the clock; 0 where nothing was."""
+    times = [0.0]
+    for path in (place.folder, *place.folder.rglob("*")):
+        with suppress(OSError):  # it went meanwhile, or is not there yet
+            times.append(path.stat().st_mtime)
+    return max(times)
 
 
 def _mean_gap(table: Table) -> float | None:

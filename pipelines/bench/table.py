@@ -62,6 +62,8 @@ class Table:
     lines: tuple[Line, ...]
     columns: tuple[Column, ...]
     """Those in which some line has a value."""
+    unnamed: tuple[str, ...] = ()
+    """Folders of finished cells that stand in no line: no row, concept or seed names them."""
 
     @property
     def missing(self) -> list[str]:
@@ -130,7 +132,11 @@ def _line(places: Sequence[Place], cells: Mapping[str, Cell]) -> Line:
         seeds=tuple(one.cell.seed for one in sources),
         values=values,
         failures=tuple(
-            dict.fromkeys(f"{part}: {why}" for _, cell in done for part, why in cell.errors.items())
+            dict.fromkeys(
+                f"{part}: {why}"
+                for place, cell in done
+                for part, why in {**Sources(cell, place.folder).damage, **cell.errors}.items()
+            )
         ),
         missing=tuple(place.seed for place in places if place.key not in cells),
         cells=sources,

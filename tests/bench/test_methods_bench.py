@@ -12,8 +12,9 @@ from support.console import erasure
 from support.leaderboard import OWN, bench, quick_bench
 from support.refusals import assert_told
 
-from erasure.errors import CheckpointError
+from erasure.errors import InUseError
 from pipelines.bench import making, run
+from pipelines.bench.cell import Cell, Place, read_cell
 from pipelines.bench.run import prepare, run_bench, table_now
 from pipelines.bench.settings import bench_recipe
 from pipelines.configs.recipe_files import load_toml
@@ -142,6 +143,71 @@ def test_a_damaged_cell_counts_as_not_made_and_no_other_does(
     assert table_now(made).missing == ["church: uce, all"]
 
 
+@pytest.mark.parametrize(
+    ("file", "part", "columns"),
+    [
+        ("evaluation/results.json", "evaluate", {"ua", "ira", "cra"}),
+        ("erasure.json", "erase", {"moved", "passes", "drawn"}),
+    ],
+)
+def test_a_damaged_file_of_a_cell_is_said_and_made_again(
+    file: str,
+    part: str,
+    columns: set[str],
+    copied: Path,
+    tiny_folder: Path,
+    recipe: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (cell,) = copied.glob("cells/church/uce-*")
+    (cell / file).write_text("{half", encoding="utf-8")
+    assert bench(tiny_folder, recipe, copied, *ONLY, "--tables").code == 0
+    row = lines(copied)["uce"]
+    assert row["failures"] == [
+        f"{part}: {file} of {cell.name} is missing or damaged, so its columns are empty; the same "
+        "command makes it again"
+    ]
+    assert not columns & row["values"].keys()
+    made: list[str] = []
+
+    def make(maker: making.Maker, place: Place) -> Cell:
+        made.append(place.row.label)
+        there = read_cell(place)
+        assert there is not None
+        return there
+
+    monkeypatch.setattr(making.Maker, "make", make)
+    assert bench(tiny_folder, recipe, copied, *ONLY).code == 0
+    assert made == ["uce, all"]
+
+
+def test_finished_cells_that_no_row_names_are_counted(
+    copied: Path, tiny_folder: Path, recipe: Path
+) -> None:
+    (other,) = (path.parent for path in copied.glob("cells/church/esd-*/cell.json"))
+    only = ("--only", "uce,negative-prompt")
+    words = f"without 1 finished cell that no row of this command names (church/{other.name})"
+    said = bench(tiny_folder, recipe, copied, *only, "--dry-run")
+    assert said.code == 0, said.err
+    assert words in said.out
+    said = bench(tiny_folder, recipe, copied, *only, "--tables")
+    assert words in said.out
+    assert table(copied)["unnamed"] == [f"church/{other.name}"]
+    assert words in (copied / "bench.html").read_text(encoding="utf-8")
+    said = bench(tiny_folder, recipe, copied, *ONLY, "--tables")
+    assert "no row of this command" not in said.out
+    assert table(copied)["unnamed"] == []
+
+
+def test_what_is_in_the_way_of_a_cell_is_not_taken_for_another_process(
+    copied: Path, tiny_folder: Path, recipe: Path
+) -> None:
+    shutil.rmtree(copied / "cells" / "church")
+    (copied / "cells" / "church").touch()
+    said = bench(tiny_folder, recipe, copied, *ONLY)
+    assert_told(said, 2, "church is a file; give the path of a folder")
+
+
 def test_a_full_disk_ends_the_run_and_keeps_the_cells(
     copied: Path, tiny_folder: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,7 +309,7 @@ def test_a_cell_that_another_process_has_in_work_is_left_to_it(
 
     def taken(path: Path) -> Any:  # noqa: ANN401
         if path == cut.parent:
-            raise CheckpointError(f"{path} is in use by another run")
+            raise InUseError(f"{path} is in use by another run")
         return real(path)
 
     monkeypatch.setattr(run, "claimed", taken)

@@ -1,14 +1,20 @@
 """The search of a benchmark, its estimate, and the columns of what is asked for by name."""
 
 import json
+import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.leaderboard import bench, quick_bench
 from support.refusals import assert_told
 
-from pipelines.bench.cell import Cell
+from erasure.errors import ConfigError
+from pipelines.bench import search
+from pipelines.bench.cell import Cell, Place
 from pipelines.bench.columns import COLUMNS, Sources
 from pipelines.bench.rows import Row
 from pipelines.bench.search import Search, spaces_of, trials_of
@@ -68,6 +74,29 @@ def test_the_trial_with_the_smallest_worst_gap_wins_and_the_defaults_win_a_tie(
     assert "steps" not in best["esd, salient"].settings  # no trial changes them
     assert best["uce, all"].settings == {}
     assert [trial.chosen for trial in tried] == [False, True, False, True, False, False]
+
+
+def test_a_trial_whose_process_has_gone_silent_ends_the_search(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_SILENCE", 600.0)
+    began = int(time.time())
+    clock = map(float, range(began, began + 3000, 100))
+    slept = SimpleNamespace(time=clock.__next__, sleep=lambda seconds: None)
+    monkeypatch.setattr(search, "time", slept)
+    looks: list[int] = []
+
+    def fill(places: Sequence[Place]) -> dict[str, Cell]:
+        looks.append(len(places))
+        if len(looks) == 4:  # the other process writes once more
+            places[0].folder.mkdir(parents=True)
+            os.utime(places[0].folder, (began + 300, began + 300))
+        return {}
+
+    words = r"dog: base in .* in work in another process, which has written nothing for 10 minutes"
+    with pytest.raises(ConfigError, match=words):
+        Search(world, (UCE,), tmp_path, fill)._gap(UCE, ("dog",))
+    assert len(looks) == 9
 
 
 def test_a_row_s_own_settings_decide_its_key(world: World) -> None:
@@ -151,6 +180,19 @@ def test_a_cell_without_these_files_has_no_such_value(tmp_path: Path) -> None:
     (tmp_path / "audit" / "audit.json").write_text("{half", encoding="utf-8")
     assert column("attack-words", tmp_path) is None
     assert column("moved", tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["{half", "[1]", '{"attacks": 5, "entries": {}}'])
+def test_damaged_attacks_and_distances_of_a_cell_are_named(tmp_path: Path, text: str) -> None:
+    parts = ("audit", "distance")
+    for part in parts:
+        written(tmp_path / part, f"{part}.json", {})
+        (tmp_path / part / f"{part}.json").write_text(text, encoding="utf-8")
+    cell = Cell(key="0", kind="method", row="esd", concept="church", seed=0, parts=parts)
+    damage = Sources(cell, tmp_path).damage
+    assert {part: damage[part].partition(" of ")[0] for part in parts} == {
+        "audit": "audit/audit.json", "distance": "distance/distance.json",
+    }  # fmt: skip
 
 
 HUGE = 10**400

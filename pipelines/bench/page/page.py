@@ -60,6 +60,7 @@ def write_page(table: Table, protocol: Mapping[str, Any], folder: Path) -> Path:
             gap=forms.gap_said,
             why=forms.why_not,
             worst=forms.worst_said,
+            passed_over=forms.passed_over,
             models=MODELS,
             style=Markup(style),
             script=Markup(script),
