@@ -1,5 +1,6 @@
 """Everything of a pipeline that is not weights: its configs and its tokenizer's files."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Final
 from erasure.checkpoints.checks.config_limits import require_plausible
 from erasure.checkpoints.checks.containment import inside
 from erasure.errors import CONFIG, CheckpointError
-from erasure.storage.bare_names import require_bare
+from erasure.storage.bare_names import require_bare, shown
 from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 
@@ -25,6 +26,11 @@ LARGEST_CONFIG: Final = 256_000
 """Bytes of one config: those of published models have 5,000."""
 _LARGEST_TOKENIZER_FILE: Final = 16_000_000  # bytes; those of CLIP have 2.2 MB at most
 
+_COMPONENT: Final = re.compile(
+    r"(unet|vae|transformer|scheduler|safety_checker|feature_extractor|image_encoder)"
+    r"|(text_encoder|tokenizer)(_\d)?"
+)
+"""Keys of a `model_index.json` that are components in every pipeline."""
 _SHIPPED: Final = Path(__file__).with_name("configs")
 
 
@@ -141,9 +147,24 @@ def read_model_index(folder: Path) -> dict[str, Any]:
 
 
 def require_component_names(model_index: Mapping[str, Any], where: str) -> None:
-    """Raise CheckpointError unless every key is a bare name: each becomes a folder's name."""
-    for name in model_index:
+    """Raise CheckpointError unless every key is a bare name, as each becomes a folder's name, and
+    every component has library and class, or null for both where the pipeline is without it."""
+    for name, entry in model_index.items():
         require_bare(name, where)
+        if _COMPONENT.fullmatch(name) and not _is_class(entry):
+            raise CheckpointError(
+                f"{where} has {name} = {shown(entry)}, and the names of its library and its class "
+                'must stand there, such as ["diffusers", "AutoencoderKL"]; correct the index or '
+                "fetch it again"
+            )
+
+
+def _is_class(entry: object) -> bool:
+    """Whether it is a pair of names, or of nulls."""
+    if not isinstance(entry, list | tuple) or len(entry) != 2:
+        return False
+    names = all(isinstance(part, str) and part.isprintable() and part for part in entry)
+    return names or list(entry) == [None, None]
 
 
 def has_component(model_index: Mapping[str, Any], name: str) -> bool:

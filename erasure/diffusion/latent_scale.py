@@ -51,7 +51,9 @@ class LatentScale:
 def latent_scale(config: Mapping[str, Any]) -> LatentScale:
     """The scale in a VAE's config, which `require_plain_vae` has checked."""
     mean, deviation = config.get("latents_mean"), config.get("latents_std")
-    factor = config.get("scaling_factor", DEFAULT_FACTOR)
+    factor = config.get("scaling_factor")
+    if factor is None:
+        factor = DEFAULT_FACTOR
     shift = float(config.get("shift_factor") or 0.0)
     return LatentScale(float(factor), tuple(mean or ()), tuple(deviation or ()), shift)
 

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, DDPMPipeline, UNet2DModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMPipeline,
+    DiTPipeline,
+    DiTTransformer2DModel,
+    UNet2DModel,
+)
 
 from support.tiny import global_seed
 from support.tiny_models import randomise
@@ -23,6 +30,17 @@ DDPM_CONFIG: dict[str, Any] = {
     "norm_num_groups": 4,
     "attention_head_dim": 8,
     "num_class_embeds": len(CLASSES) + 1,
+}
+
+DIT_CONFIG: dict[str, Any] = {
+    "sample_size": 8,
+    "num_layers": 2,
+    "patch_size": 2,
+    "attention_head_dim": 8,
+    "num_attention_heads": 2,
+    "in_channels": 4,
+    "out_channels": 8,
+    "num_embeds_ada_norm": 1000,  # the pipeline tells no class by the label 1000, whatever there is
 }
 
 
@@ -45,3 +63,27 @@ def write_index(folder: Path, **entries: Any) -> None:  # noqa: ANN401
     """Put entries into the index of a pipeline."""
     path = folder / "model_index.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **entries}), encoding="utf-8")
+
+
+def write_dit(folder: Path, **config: Any) -> Path:  # noqa: ANN401
+    """A random pipeline whose blocks have equal copies of what embeds time and class."""
+    network = DiTTransformer2DModel(**{**DIT_CONFIG, **config})
+    randomise(network, 0)
+    blocks: Any = network.transformer_blocks
+    with torch.no_grad():
+        blocks[0].norm1.emb.class_embedder.embedding_table.weight.mul_(20)
+    for block in blocks[1:]:
+        block.norm1.emb.load_state_dict(blocks[0].norm1.emb.state_dict())
+    vae = AutoencoderKL(
+        block_out_channels=(4, 8),
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=2,
+        sample_size=SIDE,
+    )
+    randomise(vae, 1)
+    scheduler = DDIMScheduler(beta_start=1e-4, beta_end=0.02, clip_sample=False)
+    DiTPipeline(transformer=network, vae=vae, scheduler=scheduler).save_pretrained(folder)
+    return folder

@@ -134,7 +134,12 @@ def _check_configs(description: "Description", where: str) -> tuple[str, ...]:
             f"VAE of {channels}; it must give as many or twice as many: give those that belong "
             "together"
         )
-    whole_number(config, "sample_size", MAIN)
+    side, patch = (whole_number(config, name, MAIN) for name in ("sample_size", "patch_size"))
+    if side % patch:
+        raise CheckpointError(
+            f"{where} has a transformer with patch_size {patch} and sample_size {side}, which is "
+            "no multiple of it; correct the config or fetch it again"
+        )
     _classes(description, where)
     return require_plain_vae(description.components["vae"], _TITLE, where, statistics=False)
 

@@ -2,9 +2,9 @@
 
 # B samples, C x H x W pixels.
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,14 @@ from erasure.architectures.labels.classes import Classes, classes_of
 from erasure.architectures.labels.label_encoder import LABELS
 from erasure.architectures.loading import loaded
 from erasure.checkpoints.checks.config_limits import whole_number
+from erasure.checkpoints.checks.setting_values import (
+    AMOUNT,
+    COUNT_OR_NULL,
+    SWITCH,
+    Kind,
+    one_of,
+    require_settings,
+)
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import CheckpointError
 from erasure.storage.bare_names import shown
@@ -38,39 +46,19 @@ _WANTED: Final[Mapping[str, tuple[object, ...]]] = {
 """Setting -> the values with which a sample, a time and a label are all that it is told."""
 
 
-def _switch(value: object) -> bool:
-    return type(value) is bool
-
-
-def _count(value: object) -> bool:
-    return value is None or (type(value) is int and value >= 1)
-
-
-def _amount(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= cast("float", value) <= 1
-
-
-def _resampling(value: object) -> bool:
-    return value in ("conv", "resnet")
-
-
-def _padding(value: object) -> bool:
-    return type(value) is int and value in (0, 1)
-
-
-_VALUES: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
+_VALUES: Final[Mapping[str, Kind]] = {
     # diffusers takes any value for these, and fails or does something else when it computes.
-    "center_input_sample": (_switch, "true or false"),
-    "flip_sin_to_cos": (_switch, "true or false"),
-    "add_attention": (_switch, "true or false"),
-    "freq_shift": (_amount, "a number from 0 to 1"),
-    "downsample_padding": (_padding, "0 or 1"),
-    "attention_head_dim": (_count, "a whole number of 1 or more, or null"),
-    "attn_norm_num_groups": (_count, "a whole number of 1 or more, or null"),
-    "downsample_type": (_resampling, "conv or resnet"),
-    "upsample_type": (_resampling, "conv or resnet"),
+    "center_input_sample": SWITCH,
+    "flip_sin_to_cos": SWITCH,
+    "add_attention": SWITCH,
+    "freq_shift": AMOUNT,
+    "downsample_padding": one_of(0, 1),
+    "attention_head_dim": COUNT_OR_NULL,
+    "attn_norm_num_groups": COUNT_OR_NULL,
+    "downsample_type": one_of("conv", "resnet"),
+    "upsample_type": one_of("conv", "resnet"),
 }
-"""Setting -> whether a value is one of its own, and which those are."""
+"""Setting -> what its values are, beside those that mean the same in every class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +133,7 @@ def check_configs(description: "Description", where: str) -> tuple[str, ...]:
                 f"{where} has {shown(name)} = {shown(value)} in the config of its {_CLASS}; what "
                 "it changes is not known here, so the model is not edited: give another model"
             )
-    for name, (suits, wanted) in _VALUES.items():
-        if name in config and not suits(config[name]):
-            raise CheckpointError(
-                f"{where} has {name} = {shown(config[name])} in the config of its {_CLASS}, and "
-                f"{wanted} must stand there; correct the config or fetch it again"
-            )
+    require_settings(config, _CLASS, where, _VALUES)
     channels = [whole_number(config, f"{way}_channels", "the UNet", 3) for way in ("in", "out")]
     if channels[0] != channels[1] or channels[0] not in (1, 3):
         raise CheckpointError(

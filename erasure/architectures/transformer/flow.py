@@ -21,6 +21,7 @@ from erasure.architectures.text.clip_towers import clip_of, projected_clip_of
 from erasure.architectures.text.t5_tower import t5_of, tidy_names
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.plain_vae import require_plain_vae
+from erasure.checkpoints.checks.setting_values import axes, require_settings
 from erasure.checkpoints.layout import clip, vae
 from erasure.checkpoints.reading.settings_of import refuse_unknown_settings
 from erasure.errors import CheckpointError, ConfigError
@@ -135,6 +136,17 @@ def require_component(
             "give the folder of one model"
         )
     refuse_unknown_settings(kind, component, config, understood, where)
+
+
+def require_axes(config: Mapping[str, Any], length: int, where: str) -> None:
+    """Raise CheckpointError unless the places of a token turn all features of a head, in pairs.
+
+    Args:
+        config: of a transformer with `axes_dims_rope`.
+        length: how many numbers tell a place, such as row and column.
+    """
+    features = whole_number(config, "attention_head_dim", MAIN, 128)
+    require_settings(config, MAIN, where, {"axes_dims_rope": axes(length, features)})
 
 
 def any_weights(weights: Mapping[str, Tensor], description: "Description", where: str) -> None:

@@ -145,6 +145,7 @@ def _check_configs(
             f"{where} has a transformer with patch_size {config['patch_size']!r}, and that of "
             f"{title} is 1, as its latents are packed before; give the complete base model"
         )
+    flow.require_axes(config, 3, where)
     pooled = whole_number(config, "pooled_projection_dim", MAIN, 768)
     joint = whole_number(config, "joint_attention_dim", MAIN, 4096)
     flow.require_width(description, "text_encoder", "hidden_size", pooled, where)

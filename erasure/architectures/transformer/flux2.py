@@ -40,6 +40,7 @@ from erasure.architectures.transformer.scopes import (
 )
 from erasure.architectures.unet.stable_diffusion import nothing, without_size
 from erasure.checkpoints.checks.config_limits import whole_number
+from erasure.checkpoints.checks.setting_values import ABOVE_ZERO, one_of, require_settings
 from erasure.checkpoints.facts.flow_scheduler import (
     check_flow_config,
     flow_schedule_of,
@@ -77,6 +78,9 @@ _NEUTRAL_CODEC: Final = frozenset(
     force_upcast use_quant_conv use_post_quant_conv mid_block_add_attention batch_norm_eps
     batch_norm_momentum patch_size""".split()
 )
+_VAE_VALUES: Final = {
+    "patch_size": (lambda value: value in ([PATCH] * 2, (PATCH,) * 2), f"[{PATCH}, {PATCH}]"),
+}
 _DISTILLED: Final = (
     "which was distilled to 4 steps, so what it answers is not the velocity of the flow loss: "
     "retain terms against noise pull it from what it was made to be; FLUX.2-klein-base of the same "
@@ -157,6 +161,9 @@ def _check_configs(
             f"patches of {taken}); only plain text-to-image models can be edited, so give the base "
             "model that it was made from"
         )
+    flow.require_axes(config, 4, where)
+    require_settings(config, MAIN, where, {"patch_size": one_of(1), "rope_theta": ABOVE_ZERO})
+    require_settings(description.components["vae"], "vae", where, _VAE_VALUES)
     if config.get("guidance_embeds", True):
         raise CheckpointError(
             f"{where} has a transformer that is told its guidance (guidance_embeds), as FLUX.2 dev "

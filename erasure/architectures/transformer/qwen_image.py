@@ -34,6 +34,7 @@ from erasure.architectures.transformer.packing import packed, unpacked
 from erasure.architectures.transformer.scopes import JOINT_DEFAULTS, JOINT_HINTS, JOINT_SCOPES, attn
 from erasure.architectures.unet.stable_diffusion import nothing, without_size
 from erasure.checkpoints.checks.config_limits import whole_number
+from erasure.checkpoints.checks.setting_values import one_of, require_settings
 from erasure.checkpoints.facts.flow_scheduler import (
     check_flow_config,
     describe_flow,
@@ -44,6 +45,7 @@ from erasure.checkpoints.facts.flow_scheduler import (
 from erasure.diffusion.denoiser import TOKENS, Condition
 from erasure.diffusion.latent_scale import is_number
 from erasure.errors import CheckpointError
+from erasure.storage.bare_names import shown
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
@@ -141,6 +143,7 @@ def _check_configs(description: "Description", where: str) -> tuple[str, ...]:
     check(MAIN, kind=_KIND, understood=_NEUTRAL)
     check("vae", kind=_CODEC, understood=_NEUTRAL_CODEC)
     config, channels = description.components[MAIN], _channels(description)
+    _factor(description)
     _require_statistics(description.components["vae"], channels, where)
     inputs = whole_number(config, "in_channels", MAIN, 64)
     if inputs != channels * _PATCH**2 or config.get("out_channels", 16) != channels:
@@ -149,6 +152,8 @@ def _check_configs(description: "Description", where: str) -> tuple[str, ...]:
             f"patches of {channels * _PATCH**2}); only plain text-to-image models can be edited, "
             "so give the base model that it was made from"
         )
+    flow.require_axes(config, 3, where)
+    require_settings(config, MAIN, where, {"patch_size": one_of(_PATCH)})
     if config.get("guidance_embeds"):
         raise CheckpointError(
             f"{where} has a transformer that is told its guidance (guidance_embeds), and that of "
@@ -189,12 +194,24 @@ def _channels(description: "Description") -> int:
 
 
 def _factor(description: "Description") -> int:
-    """Give how many pixels a side one latent stands for, as the pipeline counts it."""
-    halved = description.components["vae"].get("temperal_downsample", (0,) * 3)
-    if not isinstance(halved, list | tuple) or len(halved) > 8:
+    """Give how many pixels a side one latent stands for, as the pipeline counts it.
+
+    Raises:
+        CheckpointError: the config of the VAE says another number than its network has.
+    """
+    config = description.components["vae"]
+    halved = config.get("temperal_downsample", (False, True, True))
+    levels = config.get("dim_mult", (1, 2, 4, 4))
+    switches = isinstance(halved, list | tuple) and all(type(one) is bool for one in halved)
+    if not switches or not 0 < len(halved) <= 8:
         raise CheckpointError(
-            f"temperal_downsample of vae is {str(halved)[:80]}, not a list of at most 8 entries; "
-            "mend its config"
+            f"temperal_downsample of vae is {shown(halved)}, not a list of 1 to 8 entries of true "
+            "or false; mend its config"
+        )
+    if not isinstance(levels, list | tuple) or len(levels) != len(halved) + 1:
+        raise CheckpointError(
+            f"dim_mult of vae is {shown(levels)}, and beside a temperal_downsample of "
+            f"{len(halved)} entries it must be a list of {len(halved) + 1}; mend its config"
         )
     return 1 << len(halved)
 

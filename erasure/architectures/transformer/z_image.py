@@ -41,6 +41,13 @@ from erasure.architectures.transformer.scopes import (
 )
 from erasure.architectures.unet.stable_diffusion import without_size
 from erasure.checkpoints.checks.config_limits import whole_number
+from erasure.checkpoints.checks.setting_values import (
+    ABOVE_ZERO,
+    SWITCH,
+    axes,
+    counts,
+    require_settings,
+)
 from erasure.checkpoints.facts.flow_scheduler import (
     check_flow_config,
     describe_flow,
@@ -67,6 +74,12 @@ _NEUTRAL: Final = frozenset(
     """in_channels dim n_layers n_refiner_layers n_heads n_kv_heads norm_eps qk_norm cap_feat_dim
     rope_theta t_scale axes_dims axes_lens all_patch_size all_f_patch_size""".split()
 )
+_VALUES: Final = {
+    "axes_lens": counts(3),
+    "qk_norm": SWITCH,
+    "rope_theta": ABOVE_ZERO,
+    "t_scale": ABOVE_ZERO,
+}
 _ONE_STREAM: Final = (
     "picture and text share all weights of the attention in this model, and there is no "
     "cross-attention: take 'text-in' for the layers that read the text alone, 'kv' for all keys "
@@ -138,6 +151,8 @@ def _check_configs(description: "Description", where: str) -> tuple[str, ...]:
                 f"{where} has a transformer with {name} {str(config[name])[:80]}, and that of "
                 f"{_TITLE} is [{size}]; give the complete base model"
             )
+    features = whole_number(config, "dim", MAIN, 3840) // whole_number(config, "n_heads", MAIN, 30)
+    require_settings(config, MAIN, where, {**_VALUES, "axes_dims": axes(3, features)})
     inputs, taken = whole_number(config, "in_channels", MAIN, 16), latent_channels(description)
     if inputs != taken:
         raise CheckpointError(
@@ -152,8 +167,8 @@ def _check_configs(description: "Description", where: str) -> tuple[str, ...]:
 def _own_size(description: "Description") -> tuple[int, int]:
     """Give width and height, in pixels, of the pictures that it was trained to draw; small models
     have fewer places for patches."""
-    lengths = description.components[MAIN].get("axes_lens") or [0, 512, 512]
-    places = min(int(lengths[1]), int(lengths[2])) * _PATCH * shrinking(description)
+    _, rows, columns = description.components[MAIN].get("axes_lens", (1024, 512, 512))
+    places = min(rows, columns) * _PATCH * shrinking(description)
     return (min(_SIDE, places),) * 2
 
 

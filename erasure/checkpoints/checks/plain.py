@@ -2,6 +2,7 @@
 
 from erasure.architectures.architecture import Architecture
 from erasure.checkpoints.checks.quantised import refuse_quantised_config
+from erasure.checkpoints.checks.setting_values import require_settings
 from erasure.checkpoints.description import Description
 
 
@@ -12,9 +13,11 @@ def require_plain(description: Description, family: Architecture, where: str) ->
         Notes on what its configs leave open.
 
     Raises:
-        CheckpointError: its weights are quantised, or the family's own checks refuse it.
+        CheckpointError: its weights are quantised, a value is none of its setting, or the family's
+            own checks refuse it.
     """
     for part in family.parts:
         config = description.components.get(part.component, {})  # an optional one may be missing
         refuse_quantised_config(config, f"{where}: {part.component}")
+        require_settings(config, part.component, where)
     return family.check_configs(description, where)

@@ -23,6 +23,18 @@ def _is_steps(value: object) -> bool:
     return _is_whole(value) and 2 <= value  # type: ignore[operator]
 
 
+def _is_above_zero(value: object) -> bool:
+    return _is_number(value) and value > 0  # type: ignore[operator]
+
+
+def _is_share(value: object) -> bool:
+    return _is_above_zero(value) and value <= 1  # type: ignore[operator]
+
+
+def _is_one_or_more(value: object) -> bool:
+    return _is_number(value) and value >= 1  # type: ignore[operator]
+
+
 def _is_switch(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -57,15 +69,16 @@ SETTINGS: Final[Mapping[str, _Kind]] = {
     "disable_corrector": _NUMBERS,
     "trained_betas": _NUMBERS,
     "lambda_min_clipped": _BOUND,
+    # A picture of pixels is cut to these when it is drawn.
+    "clip_sample_range": (_is_above_zero, "a finite number above 0"),
+    "dynamic_thresholding_ratio": (_is_share, "a number above 0, of at most 1"),
+    "sample_max_value": (_is_one_or_more, "a finite number of 1 or more"),
     "solver_p": _NULL,
     "tau_func": _NULL,
     **dict.fromkeys(
         (
             "beta_start",
             "beta_end",
-            "clip_sample_range",
-            "sample_max_value",
-            "dynamic_thresholding_ratio",
             "flow_shift",
             "sigma_min",
             "sigma_max",

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, DiTPipeline, DiTTransformer2DModel
+from diffusers import DiTPipeline
 from support.tiny import CPU, assert_same_bits, outside, random_pictures, seeded
-from support.tiny_labels import write_index
-from support.tiny_models import randomise
+from support.tiny_labels import DIT_CONFIG, write_dit, write_index
 
 from erasure import erase, find_mask, read_checkpoint, verify, write_folder
 from erasure.architectures.building import build_network, build_pipeline, build_text_encoder
@@ -26,41 +25,7 @@ from erasure.methods import Esd, GradientAscent, SalUn
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter, Request
 
-CONFIG: dict[str, Any] = {
-    "sample_size": 8,
-    "num_layers": 2,
-    "patch_size": 2,
-    "attention_head_dim": 8,
-    "num_attention_heads": 2,
-    "in_channels": 4,
-    "out_channels": 8,
-    "num_embeds_ada_norm": 1000,  # the pipeline tells no class by the label 1000, whatever there is
-}
 SIDE = 16
-
-
-def write_dit(folder: Path, **config: Any) -> Path:  # noqa: ANN401
-    """A random pipeline whose blocks have equal copies of what embeds time and class."""
-    network = DiTTransformer2DModel(**{**CONFIG, **config})
-    randomise(network, 0)
-    blocks: Any = network.transformer_blocks
-    with torch.no_grad():
-        blocks[0].norm1.emb.class_embedder.embedding_table.weight.mul_(20)
-    for block in blocks[1:]:
-        block.norm1.emb.load_state_dict(blocks[0].norm1.emb.state_dict())
-    vae = AutoencoderKL(
-        block_out_channels=(4, 8),
-        layers_per_block=1,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        norm_num_groups=2,
-        sample_size=SIDE,
-    )
-    randomise(vae, 1)
-    scheduler = DDIMScheduler(beta_start=1e-4, beta_end=0.02, clip_sample=False)
-    DiTPipeline(transformer=network, vae=vae, scheduler=scheduler).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +77,7 @@ def test_no_label_is_lost_in_training_and_labels_are_heard(model: Checkpoint) ->
 
 def test_the_published_size_has_as_many_weights_as_is_said() -> None:
     with torch.device("meta"):
-        network = dit_of({**CONFIG, "sample_size": 32, "num_layers": 28, **_XL})
+        network = dit_of({**DIT_CONFIG, "sample_size": 32, "num_layers": 28, **_XL})
     weights = {name: weight.numel() for name, weight in network.named_parameters()}
     copies = sum(n for name, n in weights.items() if ".norm1.emb." in name)
     assert round(sum(weights.values()) / 1e6, 1) == 749.8
