@@ -35,6 +35,7 @@ def _expected(part: Part, config: str) -> dict[str, Tensor]:
     except Exception as err:  # what diffusers raises on a hostile config has no common class
         reason = str(err).strip().partition("\n")[0][:300] or type(err).__name__
         raise CheckpointError(
-            f"{part.component}/config.json describes no such model: {reason}"
+            f"{part.component}/config.json describes no such model: {reason}; correct it or "
+            "fetch it again"
         ) from err
     return part.tidy_diffusers(weights)

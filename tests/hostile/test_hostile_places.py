@@ -181,7 +181,7 @@ def test_an_index_of_shards_names_bare_files(
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("unet/config.json", "[" * 50_000, "cannot be read as JSON"),
+        ("unet/config.json", "[" * 50_000, "cannot be read as JSON: .*; fetch it again"),
         ("model_index.json", '{"a":' * 50_000, "cannot be read as JSON"),
         ("vae/config.json", "{" + " " * 300_000 + "}", "more than 256,000 bytes"),
         ("vae/config.json", b"\xff\xfe", "cannot be read as JSON"),
@@ -204,8 +204,8 @@ BAD_CONFIGS: list[tuple[str, dict[str, object], str]] = [
     ("unet", {"block_out_channels": [10**9, 10**9]}, "no model has a number above"),
     ("unet", {"block_out_channels": [2**24, 2**24]}, "unet"),
     ("unet", {"block_out_channels": [2**200]}, "no model has a number above"),
-    ("unet", {"attention_head_dim": 0}, "unet/config.json describes no such model"),
-    ("unet", {"down_block_types": 5}, "unet/config.json describes no such model"),
+    ("unet", {"attention_head_dim": 0}, "has attention_head_dim = 0 in the config of its unet"),
+    ("unet", {"down_block_types": 5}, "unet/config.json describes no such model: .*; correct it"),
     ("unet", {"sample_size": None}, "sample_size of unet is None"),
     ("unet", {"sample_size": [64, 64]}, "sample_size of unet is"),
     ("vae", {"block_out_channels": 4}, "block_out_channels of vae is 4"),

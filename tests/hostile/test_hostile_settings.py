@@ -1,4 +1,4 @@
-"""Values of settings that a library takes as they are: refused before a network computes with them."""
+"""Values of settings that a library takes as they are, refused before a network computes."""
 
 import json
 import shutil

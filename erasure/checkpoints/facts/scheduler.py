@@ -214,7 +214,7 @@ def _require_prediction(config: Mapping[str, Any], where: str, known: SchedulerC
     if prediction not in ("epsilon", "v_prediction"):
         raise CheckpointError(
             f"{where} has a scheduler whose prediction_type is {short(prediction)}; models that "
-            "predict 'epsilon' or 'v_prediction' can be edited"
+            "predict 'epsilon' or 'v_prediction' can be edited: give another"
         )
     if not config.get("rescale_betas_zero_snr"):
         return
@@ -247,7 +247,7 @@ def _betas(config: Mapping[str, Any], where: str) -> Tensor:
     if kind not in _BETAS:
         raise CheckpointError(
             f"{where} has a scheduler whose beta_schedule is {short(kind)}; "
-            f"{listed([*_BETAS, COSINE])} are understood"
+            f"{listed([*_BETAS, COSINE])} are understood, so mend {CONFIG_FILE} or fetch it again"
         )
     start, end = config["beta_start"], config["beta_end"]
     if not (0 < start < 1 and 0 < end < 1 and math.isfinite(start + end)):

@@ -160,7 +160,8 @@ def require_values(config: Mapping[str, Any], where: str) -> tuple[str, ...]:
         fits, wanted = SETTINGS[name]
         if not fits(value):
             raise CheckpointError(
-                f"{where} has a scheduler whose {name} is {short(value)}; it must be {wanted}"
+                f"{where} has a scheduler whose {name} is {short(value)}; it must be {wanted}, so "
+                "mend scheduler_config.json or fetch it again"
             )
     return tuple(n for n in config if n not in SETTINGS and not n.startswith("_"))
 
