@@ -15,10 +15,12 @@ from pipelines.planning.room import (
     Chip,
     free_main,
     free_on,
-    products_a_second,
+    speed_of,
 )
 
 GB = 1e9
+_BUSY = 0.7
+"""The share of its processors up to which a run is said to be slowed by other work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,20 @@ class Told:
         if self.chip is not None:
             return REACHED["cuda"] * (self.chip.half if half else self.chip.full)
         kind = torch.bfloat16 if half else torch.float32
-        return REACHED[self.device.type] * products_a_second(self.device, kind)
+        return REACHED[self.device.type] * speed_of(self.device, kind).products
+
+    @property
+    def share(self) -> float:
+        """Share of the processors that other work leaves a run on this machine now, at most 1."""
+        return 1.0 if self.chip is not None else speed_of(self.device, torch.float32).share
+
+    def _in_all(self) -> str:
+        """How long all stages take, and how long on a machine that is as busy as it is now."""
+        minutes = sum(map(self.minutes, self.bill.stages))
+        if self.share > _BUSY:
+            return f"about {_minutes(minutes)}"
+        slowed = _minutes(minutes / self.share)
+        return f"about {_minutes(minutes)}, or {slowed} while this machine is as busy as now"
 
     def computed(self) -> str:
         """How the numbers were come by."""
@@ -71,7 +86,7 @@ class Told:
             )
         return (
             "computed, not measured: memory from the shapes and settings, time from products over "
-            f"{REACHED[self.device.type]:g} of the rate that a short product reaches here now{bus}"
+            f"{REACHED[self.device.type]:g} of the rate that a short product reaches here{bus}"
         )
 
     def warnings(self) -> list[str]:
@@ -100,11 +115,11 @@ class Told:
         bill, (where, _, free) = self.bill, self._needs(self.bill.stages[0])[0]
         parts = [f"{s.name} {self._needs(s)[0][1] / GB:.2f}" for s in bill.stages]
         passes = sum(stage.passes for stage in bill.stages)
-        minutes = sum(map(self.minutes, bill.stages))
         known = f"; {_gb(free)} is free" if free is not None else ""
+        memory = where.removeprefix("of ") if where.endswith("memory") else f"memory {where}"
         return [
-            f"memory {where}, about, in GB: {', '.join(parts)}{known}",
-            f"time: {passes:,} passes, about {_minutes(minutes)}; disk: about "
+            f"{memory}, about, in GB: {', '.join(parts)}{known}",
+            f"time: {passes:,} passes, {self._in_all()}; disk: about "
             f"{_gb(sum(bill.disk.values()))}",
             *(f"note: {note}" for note in bill.notes),
             *self.warnings(),
@@ -129,8 +144,7 @@ class Told:
         total = sum(self.bill.disk.values())
         lines.append(f"disk: about {_gb(total)}")
         lines += [f"    {size / GB:8.3f} GB  {what}" for what, size in self.bill.disk.items()]
-        minutes = sum(map(self.minutes, self.bill.stages))
-        lines.append(f"in all: about {_minutes(minutes)}, without reading, ranking and writing")
+        lines.append(f"in all: {self._in_all()}, without reading, ranking and writing")
         lines.append(self.computed())
         return lines + [f"note: {note}" for note in self.bill.notes] + self.warnings()
 
@@ -142,6 +156,7 @@ class Told:
             "computed": self.computed(),
             "free_device": self.free_device,
             "free_main": self.free_main,
+            "share_of_processors": round(self.share, 3),
             "stages": [
                 {
                     "name": stage.name,

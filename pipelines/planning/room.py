@@ -12,7 +12,9 @@ import torch
 
 _MEMINFO: Final = Path("/proc/meminfo")
 _SECONDS: Final = 0.15
-"""How long a probe takes."""
+"""How long a probe computes."""
+_LONGEST: Final = 2.0
+"""Seconds after which it ends on a machine that is busy with other work."""
 REACHED: Final = {"cpu": 0.6, "cuda": 0.4, "mps": 0.4}
 """Share of the rate of large products that whole passes reach: on a CPU as measured (see
 docs/memory.md), elsewhere a guess."""
@@ -56,19 +58,39 @@ def free_on(device: torch.device) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast a device multiplies, and how much of it this program gets."""
+
+    products: float
+    """Floating-point operations a second of square products, where nothing else is at work."""
+    share: float
+    """Share of the program's processors that other work leaves it now; 1 where it has all."""
+
+
 @lru_cache
-def products_a_second(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of square products, probed for a moment."""
+def speed_of(device: torch.device, dtype: torch.dtype) -> Speed:
+    """Multiply square matrices for a moment.
+
+    On a CPU the seconds are those that its processors gave: of a moment in which another program
+    ran instead, an hour would be made where a minute is needed.
+    """
     side = 512 if device.type == "cpu" else 4096
     matrix = torch.ones(side, side, device=device, dtype=dtype)
     matrix @ matrix  # the first one sets libraries up
     _wait(device)
-    begun, count = time.perf_counter(), 0
-    while (spent := time.perf_counter() - begun) < _SECONDS:
+    begun, used, count = time.perf_counter(), time.process_time(), 0
+    passed = spent = 0.0
+    while spent < _SECONDS and passed < _LONGEST:
         matrix @ matrix
         _wait(device)
         count += 1
-    return 2 * side**3 * count / spent
+        passed = time.perf_counter() - begun
+        spent = passed
+        if device.type == "cpu":
+            spent = min(passed, (time.process_time() - used) / torch.get_num_threads())
+    spent = max(spent, 1e-6)  # a clock of processors may tick coarsely
+    return Speed(2 * side**3 * count / spent, min(1.0, spent / passed))
 
 
 def _wait(device: torch.device) -> None:

@@ -1,9 +1,11 @@
 """What a run tells of memory before it begins, and settings that fit a card."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -18,7 +20,7 @@ from erasure.checkpoints.expected_weights import expected_weights
 from erasure.errors import ConfigError
 from erasure.memory_bill import PROCESS
 from pipelines.configs.settings import EraseRecipe, recipe_text, resolve
-from pipelines.planning import fit
+from pipelines.planning import bill_words, fit, room
 from pipelines.planning.bill import Bill, Planner
 from pipelines.planning.bill_words import Told
 from pipelines.planning.fit import Budget, fitted
@@ -122,6 +124,38 @@ def test_a_run_tells_its_bill_before_the_first_picture_is_drawn(tmp_path: Path) 
     assert "find the mask" in before
     assert "disk: about" in before
     assert "memory" not in after
+
+
+def test_other_work_on_the_machine_makes_no_hours_of_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def clock(step: float) -> Callable[[], float]:
+        return (step * tick for tick in count()).__next__
+
+    # A product takes 0.05 s of the processors, and ten times as long where others run meanwhile.
+    used = 0.05 * torch.get_num_threads()
+    for passed, share in ((0.05, 1.0), (0.5, 0.1)):
+        clocks = SimpleNamespace(perf_counter=clock(passed), process_time=clock(used))
+        monkeypatch.setattr(room, "time", clocks)
+        speed = room.speed_of.__wrapped__(CPU, torch.float32)
+        assert speed.products == pytest.approx(2 * 512**3 / 0.05)
+        assert speed.share == pytest.approx(share)
+
+
+def test_a_run_says_how_much_longer_it_takes_on_a_busy_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe, planner = demo()
+    bill = planner.bill(recipe)
+    flops = sum(stage.flops for stage in bill.stages)
+    rate = flops / 0.6 / 240  # four minutes
+    monkeypatch.setattr(bill_words, "speed_of", lambda *_: room.Speed(rate, 0.1))
+    memory, time, *_ = Told(bill, CPU, None, 9).lines()
+    assert "passes, about 4 min, or 40 min while this machine is as busy as now; disk" in time
+    assert memory.startswith("main memory, about, in GB: draw pictures ")
+    assert "in all: about 4 min, or 40 min while" in "\n".join(Told(bill, CPU, None, 9).page())
+    monkeypatch.setattr(bill_words, "speed_of", lambda *_: room.Speed(rate, 0.9))
+    assert "passes, about 4 min; disk" in Told(bill, CPU, None, 9).lines()[1]
 
 
 def test_a_stage_that_needs_more_than_is_free_is_warned_of() -> None:

@@ -15,7 +15,7 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 PROGRESS = re.compile(
     r"[a-z ]+: \d+ in [\d.]+ s"
     r"|(model|before|after): .+; predicts .+; noise .+"
-    r"|memory of .+ is free|time: .+; disk: .+|note: .+"
+    r"|(main )?memory.* is free|time: .+; disk: .+|note: .+"
 )
 """A stage that ended, what a model was read as, or what the run will take."""
 CHURCH = ("--concept", "church")
