@@ -61,6 +61,28 @@ def loaded(
     return network.eval().requires_grad_(False)
 
 
+def copied(
+    checkpoint: "Checkpoint",
+    dtype: torch.dtype,
+    *,
+    build: Callable[[Mapping[str, Any]], nn.Module],
+    component: str,
+) -> nn.Module:
+    """Build the network of a component in evaluation mode, its weights copied, so that training
+    leaves the checkpoint as it is.
+
+    Args:
+        build: makes the network that a config describes.
+
+    Raises:
+        CheckpointError: the weights do not fit the config.
+    """
+    weights = {k: v.to(dtype, copy=True) for k, v in checkpoint.components[component].items()}
+    config = checkpoint.description.components[component]
+    network: nn.Module = loaded(build, config, weights, component)
+    return network
+
+
 def fill(network: nn.Module, weights: Mapping[str, Tensor], component: str) -> None:
     """Put weights into a network built on `meta`.
 

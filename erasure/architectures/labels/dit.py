@@ -23,7 +23,7 @@ from erasure.architectures.autoencoder import (
 from erasure.architectures.labels.classes import Classes, classes_of
 from erasure.architectures.labels.label_encoder import LABELS, LabelEncoder
 from erasure.architectures.layer_names import OTHER, LayerNames
-from erasure.architectures.loading import loaded
+from erasure.architectures.loading import copied
 from erasure.architectures.scopes import Predicate
 from erasure.architectures.unet import stable_diffusion as sd
 from erasure.checkpoints.checks.config_limits import whole_number
@@ -80,9 +80,7 @@ def dit_of(config: Mapping[str, Any]) -> nn.Module:
 
 def _build_network(checkpoint: "Checkpoint", dtype: torch.dtype) -> nn.Module:
     """Build the transformer on CPU in evaluation mode, its weights copied."""
-    weights = {k: v.to(dtype, copy=True) for k, v in checkpoint.network.items()}
-    config = checkpoint.description.components[MAIN]
-    network: Any = loaded(dit_of, config, weights, MAIN)
+    network: Any = copied(checkpoint, dtype, build=dit_of, component=MAIN)
     places = network.pos_embed  # its table is computed and in no file
     side, patch = network.config.sample_size, network.config.patch_size
     made = type(places)(side, side, patch, network.config.in_channels, network.inner_dim)

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
 from torch import nn
 
 from erasure.architectures.architecture import Architecture, Part
@@ -14,13 +14,12 @@ from erasure.architectures.labels.ddpm import DDPM
 from erasure.architectures.labels.released_network import ReleasedConfig, ReleasedUNet
 from erasure.architectures.labels.scopes import SCOPE_DEFAULTS, SCOPE_HINTS
 from erasure.architectures.layer_names import OTHER, LayerNames
-from erasure.architectures.loading import loaded
+from erasure.architectures.loading import copied
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.errors import CheckpointError
 from erasure.storage.bare_names import shown
 
 if TYPE_CHECKING:
-    from erasure.checkpoints.checkpoint import Checkpoint
     from erasure.checkpoints.description import Description
 
 CLASS: Final = "ReleasedUNet"
@@ -77,13 +76,6 @@ def released_of(config: Mapping[str, Any]) -> nn.Module:
     return ReleasedUNet(ReleasedConfig(**{k: v for k, v in config.items() if k in known}))
 
 
-def _build(checkpoint: "Checkpoint", dtype: torch.dtype) -> nn.Module:
-    weights = {k: v.to(dtype, copy=True) for k, v in checkpoint.network.items()}
-    config = checkpoint.description.components["unet"]
-    network: nn.Module = loaded(released_of, config, weights, "unet")
-    return network
-
-
 def _check(description: "Description", where: str) -> tuple[str, ...]:
     """Refuse a config that is none of this network.
 
@@ -122,7 +114,7 @@ RELEASED: Final[Architecture] = replace(
     ),
     first_weight="null_classes_emb",
     check_configs=_check,
-    build_network=_build,
+    build_network=partial(copied, build=released_of, component="unet"),
     scopes={
         "full": lambda name: True,
         "attn": lambda name: _kind_of(name) == "attn",

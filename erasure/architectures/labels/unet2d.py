@@ -4,6 +4,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.labels.classes import Classes, classes_of
 from erasure.architectures.labels.label_encoder import LABELS
-from erasure.architectures.loading import loaded
+from erasure.architectures.loading import copied
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.setting_values import (
     AMOUNT,
@@ -26,7 +27,6 @@ from erasure.errors import CheckpointError
 from erasure.storage.bare_names import shown
 
 if TYPE_CHECKING:
-    from erasure.checkpoints.checkpoint import Checkpoint
     from erasure.checkpoints.description import Description
 
 _CLASS: Final = "UNet2DModel"
@@ -81,12 +81,7 @@ def unet2d_of(config: Mapping[str, Any]) -> nn.Module:
     return network
 
 
-def build_unet2d(checkpoint: "Checkpoint", dtype: torch.dtype) -> nn.Module:
-    """Build the network on CPU in evaluation mode, its weights copied."""
-    weights = {k: v.to(dtype, copy=True) for k, v in checkpoint.network.items()}
-    config = checkpoint.description.components["unet"]
-    network: nn.Module = loaded(unet2d_of, config, weights, "unet")
-    return network
+build_unet2d = partial(copied, build=unet2d_of, component="unet")
 
 
 def sample(

@@ -1,13 +1,14 @@
 """Qwen's language models as text encoders, and their tokenizer, as transformers has them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from erasure.architectures.loading import loaded
-from erasure.architectures.text.chat_encoders import Chat
+from erasure.architectures.text.chat_encoders import Chat, ChatText, layers_side_by_side
 from erasure.architectures.text.tokenizer_files import opened, without_rules
 from erasure.errors import CONFIG, CheckpointError
 
@@ -86,6 +87,29 @@ def built_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         old = next((old for old in _VISUAL if name.startswith(old)), None)
         names[name if old is None else f"{_VISUAL[old]}{name.removeprefix(old)}"] = weight
     return names
+
+
+@dataclass(frozen=True, slots=True)
+class QwenReader:
+    """How a family reads its language model, which lies in `text_encoder`."""
+
+    chat: Chat
+    """What stands around a prompt."""
+    layers: tuple[int, ...]
+    """The layers whose features are read, side by side; -1 is the last."""
+    padded: bool
+    """Whether the tokens that fill a prompt up count as any others do."""
+
+    def tokenizers(self, checkpoint: "Checkpoint") -> tuple[Any, ...]:
+        """Build the tokenizer of the language model."""
+        return (build_qwen_tokenizer(checkpoint, "tokenizer", self.chat),)
+
+    def encoder(self, checkpoint: "Checkpoint", dtype: torch.dtype) -> ChatText:
+        """Build the language model on CPU, with its tokenizer."""
+        (tokenizer,) = self.tokenizers(checkpoint)
+        network = build_qwen(checkpoint, "text_encoder", dtype)
+        read = layers_side_by_side(*self.layers)
+        return ChatText(tokenizer, network, self.chat, read, padded=self.padded)
 
 
 def build_qwen(checkpoint: "Checkpoint", component: str, dtype: torch.dtype) -> Any:  # noqa: ANN401

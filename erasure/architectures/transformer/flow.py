@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from erasure.architectures.architecture import Part
 from erasure.architectures.autoencoder import (
@@ -16,7 +16,7 @@ from erasure.architectures.autoencoder import (
     latent_channels,
     shrinking,
 )
-from erasure.architectures.loading import loaded
+from erasure.architectures.loading import copied
 from erasure.architectures.text.clip_towers import clip_of, projected_clip_of
 from erasure.architectures.text.t5_tower import t5_of, tidy_names
 from erasure.checkpoints.checks.config_limits import whole_number
@@ -75,14 +75,7 @@ def t5_part(component: str, title: str, *, optional: str = "") -> Part:
     )
 
 
-def build_transformer(
-    checkpoint: "Checkpoint", dtype: torch.dtype, *, build: Callable[[Mapping[str, Any]], nn.Module]
-) -> nn.Module:
-    """Build the transformer on CPU in evaluation mode, its weights copied."""
-    weights = {k: v.to(dtype, copy=True) for k, v in checkpoint.network.items()}
-    config = checkpoint.description.components[MAIN]
-    network: nn.Module = loaded(build, config, weights, MAIN)
-    return network
+build_transformer = partial(copied, component=MAIN)
 
 
 def thousandth(t: Tensor) -> Tensor:
@@ -158,11 +151,49 @@ def require_width(
 ) -> None:
     """Raise CheckpointError unless a text encoder has the width that the transformer listens to."""
     width = whole_number(description.components[component], key, component)
-    if width != wanted:
+    require_features(f"a {component} with {key} {width}", width, wanted, where)
+
+
+def require_features(text: str, features: int, listened: int, where: str) -> None:
+    """Raise CheckpointError unless the transformer listens to as many features as a text encoder
+    gives.
+
+    Args:
+        text: what the text encoder is, for the message.
+    """
+    if features != listened:
         raise CheckpointError(
-            f"{where} has a {component} with {key} {width}, and its transformer listens to "
-            f"{wanted}; they are of different models: give those that belong together"
+            f"{where} has {text}, and its transformer listens to {listened}; they are of different "
+            "models: give those that belong together"
         )
+
+
+def other_latents(
+    where: str, inputs: int, taken: int, *, network: str = "a transformer of other latents"
+) -> CheckpointError:
+    """Make the error of a transformer whose `in_channels` are not the latents of the VAE in
+    patches.
+
+    Args:
+        taken: what the latents of one patch are.
+        network: what the transformer is, where that is known.
+    """
+    return CheckpointError(
+        f"{where} has {network} (in_channels {inputs}, and latents in patches of {taken}); only "
+        "plain text-to-image models can be edited, so give the base model that it was made from"
+    )
+
+
+def own_size(
+    description: "Description", *, side: int, factor: Callable[["Description"], int]
+) -> tuple[int, int]:
+    """Give width and height, in pixels, of the pictures that a model was trained to draw.
+
+    Args:
+        side: latents, or patches of them, a side.
+        factor: how many pixels a side each stands for.
+    """
+    return (side * factor(description),) * 2
 
 
 def latent_shape(

@@ -136,10 +136,7 @@ def _check_configs(
     taken = latent_channels(description) * _PATCH**2
     if inputs != taken or config.get("out_channels") not in (None, taken):
         kind = _INPUTS.get(inputs // taken, "a transformer of other latents")
-        raise CheckpointError(
-            f"{where} has {kind} (in_channels {inputs}, and latents packed to {taken}); only plain "
-            "text-to-image models can be edited, so give the base model that it was made from"
-        )
+        raise flow.other_latents(where, inputs, taken, network=kind)
     if config.get("patch_size", 1) != 1:
         raise CheckpointError(
             f"{where} has a transformer with patch_size {config['patch_size']!r}, and that of "
@@ -151,11 +148,6 @@ def _check_configs(
     flow.require_width(description, "text_encoder", "hidden_size", pooled, where)
     flow.require_width(description, "text_encoder_2", "d_model", joint, where)
     return (*notes, f"{where} is {title}, which {remark}") if remark else notes
-
-
-def _own_size(description: "Description") -> tuple[int, int]:
-    """Give width and height, in pixels, of the pictures that it was trained to draw."""
-    return (_SIDE * shrinking(description),) * 2
 
 
 def _build_tokenizers(checkpoint: "Checkpoint", *, length: int) -> tuple[Any, ...]:
@@ -262,7 +254,7 @@ FLUX_DEV: Final = Architecture(
     guidance="embedded",
     own_guidance=3.5,  # the default of `FluxPipeline`
     latent_shape=flow.latent_shape_of(_PATCH),
-    own_size=_own_size,
+    own_size=partial(flow.own_size, side=_SIDE, factor=shrinking),
     with_size=without_size,
     one_size=False,
     scopes={**JOINT_SCOPES, "single": single, "esd-x": attn},

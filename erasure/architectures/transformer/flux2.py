@@ -21,10 +21,9 @@ from erasure.architectures.patch_codec import (
     build_patch_autoencoder,
     patch_autoencoder_of,
 )
-from erasure.architectures.text.chat_encoders import ChatText, layers_side_by_side, user_chat
+from erasure.architectures.text.chat_encoders import user_chat
 from erasure.architectures.text.qwen_towers import (
-    build_qwen,
-    build_qwen_tokenizer,
+    QwenReader,
     qwen3_with_head_of,
     with_prefix,
 )
@@ -59,9 +58,9 @@ if TYPE_CHECKING:
 MAIN: Final = flow.MAIN
 _KIND: Final = "Flux2Transformer2DModel"
 _CODEC: Final = "AutoencoderKLFlux2"
-_LAYERS: Final = (9, 18, 27)
-"""Layers of the language model that are read, as the pipeline has them."""
 _CHAT: Final = user_chat(512, silent=True)
+_READER: Final = QwenReader(_CHAT, layers=(9, 18, 27), padded=True)
+"""The layers are those that the pipeline reads."""
 _SIDE: Final = 128
 """Latents of the autoencoder a side of the pictures that it was trained to draw."""
 _STEPS: Final = 50
@@ -156,11 +155,7 @@ def _check_configs(
     config = description.components[MAIN]
     inputs, taken = whole_number(config, "in_channels", MAIN, 128), _shape(description)[0]
     if inputs != taken or config.get("out_channels") not in (None, taken):
-        raise CheckpointError(
-            f"{where} has a transformer of other latents (in_channels {inputs}, and latents in "
-            f"patches of {taken}); only plain text-to-image models can be edited, so give the base "
-            "model that it was made from"
-        )
+        raise flow.other_latents(where, inputs, taken)
     flow.require_axes(config, 4, where)
     require_settings(config, MAIN, where, {"patch_size": one_of(1), "rope_theta": ABOVE_ZERO})
     require_settings(description.components["vae"], "vae", where, _VAE_VALUES)
@@ -169,13 +164,9 @@ def _check_configs(
             f"{where} has a transformer that is told its guidance (guidance_embeds), as FLUX.2 dev "
             f"is; {title} is not, so give a model of FLUX.2 klein"
         )
-    width = len(_LAYERS) * whole_number(description.components[_TEXT], "hidden_size", _TEXT)
+    width = len(_READER.layers) * whole_number(description.components[_TEXT], "hidden_size", _TEXT)
     joint = whole_number(config, "joint_attention_dim", MAIN, 15360)
-    if width != joint:
-        raise CheckpointError(
-            f"{where} has a {_TEXT} that gives {width} features, and its transformer listens to "
-            f"{joint}; they are of different models: give those that belong together"
-        )
+    flow.require_features(f"a {_TEXT} that gives {width} features", width, joint, where)
     return (f"{where} is {title}, {remark}",) if remark else ()
 
 
@@ -209,11 +200,6 @@ def _shape(
         return channels * PATCH**2, own, own
     flow.require_patches(height, width, side)
     return channels * PATCH**2, height // side, width // side
-
-
-def _own_size(description: "Description") -> tuple[int, int]:
-    """Give width and height, in pixels, of the pictures that it was trained to draw."""
-    return (_SIDE // PATCH * _factor(description),) * 2
 
 
 def shift_of(tokens: int, steps: int) -> float:
@@ -254,18 +240,6 @@ def _sampling(config: Mapping[str, Any], steps: int, size: tuple[int, int]) -> M
     return {"sigmas": levels, "mu": shift_of(size[0] * size[1], steps)}
 
 
-def _build_tokenizers(checkpoint: "Checkpoint") -> tuple[Any, ...]:
-    """Build the tokenizer of the language model."""
-    return (build_qwen_tokenizer(checkpoint, "tokenizer", _CHAT),)
-
-
-def _build_text_encoder(checkpoint: "Checkpoint", dtype: torch.dtype) -> ChatText:
-    """Build the language model on CPU, with its tokenizer."""
-    (tokenizer,) = _build_tokenizers(checkpoint)
-    network = build_qwen(checkpoint, _TEXT, dtype)
-    return ChatText(tokenizer, network, _CHAT, layers_side_by_side(*_LAYERS), padded=True)
-
-
 _build_network = partial(flow.build_transformer, build=flux2_of)
 
 
@@ -278,7 +252,7 @@ def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noq
     """Build the diffusers pipeline on CPU."""
     from diffusers import Flux2KleinPipeline
 
-    text = _build_text_encoder(checkpoint, dtype)
+    text = _READER.encoder(checkpoint, dtype)
     pipeline: Any = Flux2KleinPipeline(
         scheduler=flow.scheduler_of(checkpoint),
         vae=_build_codec(checkpoint, dtype).network,
@@ -352,8 +326,8 @@ FLUX2_KLEIN: Final = Architecture(
     check_weights=flow.any_weights,
     build_network=_build_network,
     build_codec=_build_codec,
-    build_text_encoder=_build_text_encoder,
-    build_tokenizers=_build_tokenizers,
+    build_text_encoder=_READER.encoder,
+    build_tokenizers=_READER.tokenizers,
     build_pipeline=_build_pipeline,
     denoiser=Flux2Denoiser,
     schedule=_schedule,
@@ -365,7 +339,7 @@ FLUX2_KLEIN: Final = Architecture(
     own_guidance=4.0,  # the default of `Flux2KleinPipeline`
     sample=_sample,
     latent_shape=_shape,
-    own_size=_own_size,
+    own_size=partial(flow.own_size, side=_SIDE // PATCH, factor=_factor),
     with_size=without_size,
     one_size=False,
     scopes={**JOINT_SCOPES, "single": single, "esd-x": attn},

@@ -15,15 +15,9 @@ from torch import Tensor, nn
 
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.frame_codec import build_frame_autoencoder, frame_autoencoder_of
-from erasure.architectures.text.chat_encoders import (
-    ATTENDED,
-    ChatText,
-    described_chat,
-    layers_side_by_side,
-)
+from erasure.architectures.text.chat_encoders import ATTENDED, described_chat
 from erasure.architectures.text.qwen_towers import (
-    build_qwen,
-    build_qwen_tokenizer,
+    QwenReader,
     qwen_vl_of,
     visual_names,
 )
@@ -57,6 +51,7 @@ _CODEC: Final = "AutoencoderKLQwenImage"
 _TEXT: Final = "text_encoder"
 _PATCH: Final = 2
 _CHAT: Final = described_chat(512, 34)
+_READER: Final = QwenReader(_CHAT, layers=(-1,), padded=False)
 _SIDE: Final = 128
 """Latents a side of the pictures that it was trained to draw, as the pipeline has it."""
 _NEUTRAL: Final = frozenset(
@@ -147,11 +142,7 @@ def _check_configs(description: "Description", where: str) -> tuple[str, ...]:
     _require_statistics(description.components["vae"], channels, where)
     inputs = whole_number(config, "in_channels", MAIN, 64)
     if inputs != channels * _PATCH**2 or config.get("out_channels", 16) != channels:
-        raise CheckpointError(
-            f"{where} has a transformer of other latents (in_channels {inputs}, and latents in "
-            f"patches of {channels * _PATCH**2}); only plain text-to-image models can be edited, "
-            "so give the base model that it was made from"
-        )
+        raise flow.other_latents(where, inputs, channels * _PATCH**2)
     flow.require_axes(config, 3, where)
     require_settings(config, MAIN, where, {"patch_size": one_of(_PATCH)})
     if config.get("guidance_embeds"):
@@ -161,11 +152,7 @@ def _check_configs(description: "Description", where: str) -> tuple[str, ...]:
         )
     listened = whole_number(config, "joint_attention_dim", MAIN, 3584)
     width = whole_number(_language(description), "hidden_size", _TEXT)
-    if width != listened:
-        raise CheckpointError(
-            f"{where} has a {_TEXT} with hidden_size {width}, and its transformer listens to "
-            f"{listened}; they are of different models: give those that belong together"
-        )
+    flow.require_features(f"a {_TEXT} with hidden_size {width}", width, listened, where)
     return ()
 
 
@@ -227,11 +214,6 @@ def _shape(description: "Description", height: int, width: int) -> tuple[int, in
     return _channels(description), height // factor, width // factor
 
 
-def _own_size(description: "Description") -> tuple[int, int]:
-    """Give width and height, in pixels, of the pictures that it was trained to draw."""
-    return (_SIDE * _factor(description),) * 2
-
-
 def _sampling(config: Mapping[str, Any], steps: int, size: tuple[int, int]) -> Mapping[str, Any]:
     """What the pipeline gives the scheduler beside the steps: even levels down to 1 / steps, and
     the shift by the number of patches."""
@@ -239,18 +221,6 @@ def _sampling(config: Mapping[str, Any], steps: int, size: tuple[int, int]) -> M
     levels = [1 - n / steps for n in range(steps)]
     tokens = (size[0] // _PATCH) * (size[1] // _PATCH)
     return {"sigmas": levels, "mu": dynamic_shift(whole, tokens)}
-
-
-def _build_tokenizers(checkpoint: "Checkpoint") -> tuple[Any, ...]:
-    """Build the tokenizer of the language model."""
-    return (build_qwen_tokenizer(checkpoint, "tokenizer", _CHAT),)
-
-
-def _build_text_encoder(checkpoint: "Checkpoint", dtype: torch.dtype) -> ChatText:
-    """Build the language model on CPU, with its tokenizer; its last layer is read."""
-    (tokenizer,) = _build_tokenizers(checkpoint)
-    network = build_qwen(checkpoint, _TEXT, dtype)
-    return ChatText(tokenizer, network, _CHAT, layers_side_by_side(-1), padded=False)
 
 
 class _Places(nn.Module):
@@ -282,7 +252,7 @@ def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noq
     """Build the diffusers pipeline on CPU."""
     from diffusers import QwenImagePipeline
 
-    text = _build_text_encoder(checkpoint, dtype)
+    text = _READER.encoder(checkpoint, dtype)
     pipeline: Any = QwenImagePipeline(
         scheduler=flow.scheduler_of(checkpoint),
         vae=build_frame_autoencoder(checkpoint, dtype).network,
@@ -340,8 +310,8 @@ QWEN_IMAGE: Final = Architecture(
     check_weights=flow.any_weights,
     build_network=_build_network,
     build_codec=build_frame_autoencoder,
-    build_text_encoder=_build_text_encoder,
-    build_tokenizers=_build_tokenizers,
+    build_text_encoder=_READER.encoder,
+    build_tokenizers=_READER.tokenizers,
     build_pipeline=_build_pipeline,
     denoiser=QwenImageDenoiser,
     schedule=partial(flow_schedule_of, terminal=True),
@@ -354,7 +324,7 @@ QWEN_IMAGE: Final = Architecture(
     after_guidance=renormed,
     sample=_sample,
     latent_shape=_shape,
-    own_size=_own_size,
+    own_size=partial(flow.own_size, side=_SIDE, factor=_factor),
     with_size=without_size,
     one_size=False,
     scopes={**JOINT_SCOPES, "esd-x": attn},

@@ -15,15 +15,9 @@ from torch import Tensor, nn
 
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.autoencoder import build_autoencoder, latent_channels, shrinking
-from erasure.architectures.text.chat_encoders import (
-    ATTENDED,
-    ChatText,
-    layers_side_by_side,
-    user_chat,
-)
+from erasure.architectures.text.chat_encoders import ATTENDED, user_chat
 from erasure.architectures.text.qwen_towers import (
-    build_qwen,
-    build_qwen_tokenizer,
+    QwenReader,
     qwen3_of,
     without_prefix,
 )
@@ -68,6 +62,7 @@ _KIND: Final = "ZImageTransformer2DModel"
 _TEXT: Final = "text_encoder"
 _PATCH: Final = 2
 _CHAT: Final = user_chat(512, silent=False)
+_READER: Final = QwenReader(_CHAT, layers=(-2,), padded=False)
 _SIDE: Final = 1024
 """Pixels a side of the pictures that the pipeline draws by itself."""
 _NEUTRAL: Final = frozenset(
@@ -183,18 +178,6 @@ def _sampling(config: Mapping[str, Any], steps: int, size: tuple[int, int]) -> M
     }
 
 
-def _build_tokenizers(checkpoint: "Checkpoint") -> tuple[Any, ...]:
-    """Build the tokenizer of the language model."""
-    return (build_qwen_tokenizer(checkpoint, "tokenizer", _CHAT),)
-
-
-def _build_text_encoder(checkpoint: "Checkpoint", dtype: torch.dtype) -> ChatText:
-    """Build the language model on CPU, with its tokenizer; its last layer but one is read."""
-    (tokenizer,) = _build_tokenizers(checkpoint)
-    network = build_qwen(checkpoint, _TEXT, dtype)
-    return ChatText(tokenizer, network, _CHAT, layers_side_by_side(-2), padded=False)
-
-
 _build_network = partial(flow.build_transformer, build=z_image_of)
 
 
@@ -202,7 +185,7 @@ def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noq
     """Build the diffusers pipeline on CPU."""
     from diffusers import ZImagePipeline
 
-    text = _build_text_encoder(checkpoint, dtype)
+    text = _READER.encoder(checkpoint, dtype)
     pipeline: Any = ZImagePipeline(
         **flow.pipeline_parts(checkpoint, dtype),
         text_encoder=text.network,
@@ -264,8 +247,8 @@ Z_IMAGE: Final = Architecture(
     check_weights=flow.any_weights,
     build_network=_build_network,
     build_codec=build_autoencoder,
-    build_text_encoder=_build_text_encoder,
-    build_tokenizers=_build_tokenizers,
+    build_text_encoder=_READER.encoder,
+    build_tokenizers=_READER.tokenizers,
     build_pipeline=_build_pipeline,
     denoiser=ZImageDenoiser,
     schedule=flow_schedule_of,

@@ -4,17 +4,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from erasure.architectures.loading import loaded
+from erasure.architectures.loading import copied
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.diffusion.denoiser import TOKENS, Condition
 
 if TYPE_CHECKING:
-    from erasure.checkpoints.checkpoint import Checkpoint
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,4 @@ def unet_of(config: Mapping[str, Any]) -> nn.Module:
     return network
 
 
-def build_unet(checkpoint: "Checkpoint", dtype: torch.dtype) -> nn.Module:
-    """Build the UNet on CPU in evaluation mode, its weights copied."""
-    weights = {k: v.to(dtype, copy=True) for k, v in checkpoint.network.items()}
-    network: nn.Module = loaded(unet_of, checkpoint.description.components["unet"], weights, "unet")
-    return network
+build_unet = partial(copied, build=unet_of, component="unet")
