@@ -9,6 +9,7 @@ from typing import Final
 
 from command_processes import Running
 from fault_jobs import Job, different, digests, prepare
+from fault_table import table
 from killing import Killing
 
 IN_USE: Final = "is in use by another run"
@@ -153,14 +154,8 @@ def trial(
 
 def pairs_table(tallies: Mapping[str, PairTally]) -> list[str]:
     """Lines of Markdown."""
-    lines = [
-        "| pair | trials | kills | ended well | refused at once | problems |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    heads = ["pair", "trials", "kills", "ended well", "refused at once", "problems"]
     rows = {
         name: (t.trials, t.kills, t.well, t.refused, len(t.problems)) for name, t in tallies.items()
     }
-    sums = tuple(map(sum, zip(*rows.values(), strict=True)))
-    for name, counts in {**rows, "all": sums}.items():
-        lines.append(f"| {name} | {' | '.join(map(str, counts))} |")
-    return lines
+    return table(heads, rows)

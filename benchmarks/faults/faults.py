@@ -28,12 +28,13 @@ from pathlib import Path
 from command_processes import Forks, Fresh, Workplace
 from fault_jobs import Job, chosen_jobs, different, digests, midway, prepare
 from fault_pairs import PairTally, pairs_of, pairs_table, try_pair
+from fault_table import table
 from killing import Killing, Moment
 
 
 @dataclass
-class Tally:
-    """What happened to one job."""
+class KillTally:
+    """What happened to one job that was killed."""
 
     kills: int = 0
     starts: int = 0
@@ -42,9 +43,9 @@ class Tally:
     problems: list[str] = field(default_factory=list)
 
 
-def broken(killing: Killing, name: str, job: Job, kills: int, draw: random.Random) -> Tally:
+def broken(killing: Killing, name: str, job: Job, kills: int, draw: random.Random) -> KillTally:
     """Kill a job `kills` times, in trials of one to three kills each."""
-    tally = Tally()
+    tally = KillTally()
     prepare(killing.where, job)
     old = digests(killing.where)
     code = killing.run(job.arguments, None, [])
@@ -74,7 +75,7 @@ def trial(
     kills: int,
     gaps: list[float],
     known: tuple[dict[str, str], dict[str, str]],
-    tally: Tally,
+    tally: KillTally,
     draw: random.Random,
 ) -> Iterator[str]:
     """Kill up to `kills` times, then let it end; yields what is wrong."""
@@ -109,22 +110,11 @@ def trial(
     yield from (f"{wrong} after {history}" for wrong in different(digests(where), wanted))
 
 
-def markdown(tallies: Mapping[str, Tally]) -> list[str]:
+def markdown(tallies: Mapping[str, KillTally]) -> list[str]:
     """Lines of the table."""
-    lines = [
-        "| job | kills | starts | of them with --force | problems |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, tally in tallies.items():
-        counts = (tally.kills, tally.starts, tally.forced, len(tally.problems))
-        lines.append(f"| {name} | {' | '.join(map(str, counts))} |")
-    every = list(tallies.values())
-    kills, starts, forced = (
-        sum(getattr(t, n) for t in every) for n in ("kills", "starts", "forced")
-    )
-    wrong = sum(len(t.problems) for t in every)
-    lines.append(f"| all | {kills} | {starts} | {forced} | {wrong} |")
-    return lines
+    heads = ["job", "kills", "starts", "of them with --force", "problems"]
+    rows = {name: (t.kills, t.starts, t.forced, len(t.problems)) for name, t in tallies.items()}
+    return table(heads, rows)
 
 
 def main() -> None:
@@ -141,7 +131,7 @@ def main() -> None:
     parser.add_argument("--fork", action="store_true", help="import once, fork for each command")
     chosen = parser.parse_args()
     starter = Forks if chosen.fork else Fresh
-    tallies: dict[str, Tally] = {}
+    tallies: dict[str, KillTally] = {}
     pairs: dict[str, PairTally] = {}
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         place = Workplace(Path(folder), starter())

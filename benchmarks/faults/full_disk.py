@@ -27,6 +27,7 @@ from pathlib import Path
 
 from command_processes import Forks, Fresh, Workplace
 from fault_jobs import ASIDE, Job, chosen_jobs, different, digests, midway, prepare
+from fault_table import table
 
 PAGE = 4096
 """Bytes a tmpfs gives out at a time."""
@@ -35,8 +36,8 @@ AMPLE = 1 << 26
 
 
 @dataclass
-class Tally:
-    """What happened to one job."""
+class DiskTally:
+    """What happened to one job whose disk was full."""
 
     writes: int = 0
     """Operations that take space, or pages, on a small disk."""
@@ -95,7 +96,7 @@ class Filled:
         yield f"exit {code} with space again ({said})"
 
 
-def at_every_write(place: Workplace, name: str, job: Job, every: int) -> Tally:
+def at_every_write(place: Workplace, name: str, job: Job, every: int) -> DiskTally:
     """Let the disk be full at each `every`-th operation that takes space."""
     where, branches = place.folder / "work", place.folder / "branches"
     shutil.rmtree(branches, ignore_errors=True)
@@ -106,7 +107,7 @@ def at_every_write(place: Workplace, name: str, job: Job, every: int) -> Tally:
         sys.exit(f"{' '.join(job.arguments)}: {place.said()}")
     filled = Filled(place, job, old, digests(where))
     tried = [json.loads(line) for line in (branches / "log").read_text().splitlines()]
-    tally = Tally(tried[-1][0])
+    tally = DiskTally(tried[-1][0])
     seen: set[str] = set()
     problems: dict[str, list[str]] = {}
     for number, operation, code in tried:
@@ -136,7 +137,9 @@ def _state(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def on_small_disks(place: Workplace, name: str, job: Job, count: int, draw: random.Random) -> Tally:
+def on_small_disks(
+    place: Workplace, name: str, job: Job, count: int, draw: random.Random
+) -> DiskTally:
     """Run a job on `count` disks that are too small."""
     where = place.folder / "small"
     with small_disk(where):
@@ -145,7 +148,7 @@ def on_small_disks(place: Workplace, name: str, job: Job, count: int, draw: rand
         if place.run(where, job.arguments):
             sys.exit(f"{' '.join(job.arguments)}: {place.said()}")
         filled, most = Filled(place, job, old, digests(where)), shutil.disk_usage(where).used
-        tally = Tally((most - least) // PAGE)
+        tally = DiskTally((most - least) // PAGE)
         for _ in range(5 * count):
             prepare(where, job)
             size = draw.randrange(least, most, PAGE)
@@ -184,17 +187,11 @@ def resize(where: Path, size: int) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", str(where)], check=True)
 
 
-def markdown(tallies: Mapping[str, Tally], command: str, points: str) -> str:
+def markdown(tallies: Mapping[str, DiskTally], command: str, points: str) -> str:
     """The table, and below it what is wrong; `points` says what was counted."""
-    lines = [
-        f"`python {command}`",
-        "",
-        f"| job | {points} | refused in one sentence | given again | problems |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    heads = ["job", points, "refused in one sentence", "given again", "problems"]
     rows = {name: (t.writes, t.refused, t.again, len(t.problems)) for name, t in tallies.items()}
-    rows["all"] = tuple(map(sum, zip(*rows.values(), strict=True)))  # type: ignore[assignment]
-    lines += [f"| {name} | {' | '.join(map(str, row))} |" for name, row in rows.items()]
+    lines = [f"`python {command}`", "", *table(heads, rows)]
     problems = [f"{name}: {problem}" for name, t in tallies.items() for problem in t.problems]
     return "\n\n".join(["\n".join(lines), *problems])
 

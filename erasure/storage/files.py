@@ -1,9 +1,11 @@
 """Write files so that a reader never meets half of one."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from erasure.storage.disk import disk_errors
 from erasure.storage.parts import part_of, remove_leftovers
@@ -39,3 +41,19 @@ def atomic(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:  # noqa: ANN401
+    """Write a value as JSON in UTF-8, whole or not at all, with a line's end after it.
+
+    Half a surrogate pair, as a path may hold that is no text, is written as JSON escapes it.
+
+    Args:
+        indent: spaces a level; None writes all on one line.
+
+    Raises:
+        DiskError: the disk refuses.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    with atomic(path) as part:
+        part.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from erasure.attacks import Cost, Payload
 from erasure.attacks.forward.lazy_weights import LazyWeights
-from erasure.storage.files import atomic
+from erasure.storage.files import atomic, write_json
 from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tables import read_record
@@ -99,8 +99,7 @@ def confirmation_path(folder: Path, line: str, attack: str) -> Path:
 
 def write_cell(path: Path, cell: Search | Confirmation) -> None:
     """Whole or not at all; DiskError where the disk refuses."""
-    with atomic(path) as part:
-        part.write_text(json.dumps(asdict(cell), ensure_ascii=False), encoding="utf-8")
+    write_json(path, asdict(cell), indent=None)
 
 
 def read_search(path: Path, key: str) -> Search | None:

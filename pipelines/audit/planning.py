@@ -11,6 +11,7 @@ from erasure.attacks import Cost
 from pipelines.audit.damage.questions import costs
 from pipelines.audit.lines import lines_of
 from pipelines.audit.workshop import Workshop
+from pipelines.words.durations import about
 
 DAMAGE: Final = "damage"
 """The name of the rows that are no attack: what else was lost."""
@@ -102,15 +103,11 @@ def tell_plan(plan: Plan) -> Sequence[str]:
             f"{name}: on {len(rows)} models at most {cost.draws:,} pictures, "
             f"{cost.forwards:,} passes"
             + (f", {cost.backwards:,} backwards" if cost.backwards else "")
-            + f", about {_duration(plan.seconds(cost))}"
+            + f", about {about(plan.seconds(cost))}"
         )
     total = sum((row.cost for row in plan.rows), Cost())
     sentences.append(
         f"in all at most {total.draws:,} pictures and {total.forwards:,} passes, about "
-        f"{_duration(plan.seconds(total))} at {plan.seconds_a_pass * 1000:.3g} ms a pass"
+        f"{about(plan.seconds(total))} at {plan.seconds_a_pass * 1000:.3g} ms a pass"
     )
     return sentences
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,6 +1,5 @@
 """What an audit found: `audit.json`, its values, and how they follow from the cells."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from erasure.attacks import Attack, Cost
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from erasure.storage.tables import to_table
 from eval.rates.intervals import Difference, Proportion, paired_shares, wilson
 from pipelines.audit.attacking import PASSING, passing_arms
@@ -269,7 +268,5 @@ def versions() -> dict[str, str]:
 def write_audit(audit: Audit, folder: Path) -> Path:
     """`audit.json`; DiskError where the disk refuses."""
     path = folder / FILE_NAME
-    with atomic(path) as part:
-        text = json.dumps(audit.to_dict(), indent=2, ensure_ascii=False)
-        part.write_text(text + "\n", encoding="utf-8")
+    write_json(path, audit.to_dict())
     return path

@@ -1,6 +1,5 @@
 """Passive traces of the models of an audit, kept on disk like its cells."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +8,7 @@ from erasure.attacks import Target
 from erasure.attacks.diagnostics.traces import Losses, TraceConfig, base_losses, trace
 from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import OutOfMemoryError, TrainingError
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 from eval.errors import EvalError
@@ -58,8 +57,7 @@ def _traced(shop: Workshop, line: str, bases: dict[str, Losses]) -> dict[str, An
             raise
         except TrainingError as err:
             made = {"reason": str(err)}
-    with atomic(path) as part:
-        part.write_text(json.dumps({"key": key, "trace": made}), encoding="utf-8")
+    write_json(path, {"key": key, "trace": made}, indent=None)
     return made
 
 

@@ -1,6 +1,5 @@
 """One cell of a benchmark: a row, a concept and a seed, in a folder of its own."""
 
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from erasure.errors import ConfigError
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tables import read_record, to_table
@@ -86,9 +85,7 @@ class Cell:
     def write(self, folder: Path) -> None:
         """Write `cell.json`, which makes the cell done; DiskError where the disk refuses."""
         values = {"format": FORMAT, **to_table(self)}
-        with atomic(folder / FILE_NAME) as part:
-            text = json.dumps(values, indent=1, ensure_ascii=False)
-            part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        write_json(folder / FILE_NAME, values, indent=1)
 
 
 def read_cell(place: Place) -> Cell | None:

@@ -15,6 +15,7 @@ from pipelines.configs.settings import DrawingConfig, GridConfig
 from pipelines.planning.bill import DRAW, GRID
 from pipelines.planning.bill_words import Told
 from pipelines.planning.planning import told_before
+from pipelines.words.durations import about
 
 _SHARED: Final = (DRAW, "encode pictures")
 """Stages whose results rows of a concept share."""
@@ -77,7 +78,8 @@ class Estimate:
             lines.append(f"the search: at most {self.trials} further cells of the same kinds")
         if self.unnamed:
             lines.append(passed_over(self.unnamed))
-        lines.append(f"in all about {self.minutes / 60:.1f} h on a machine with nothing else to do")
+        whole = about(60 * self.minutes)
+        lines.append(f"in all about {whole} on a machine with nothing else to do")
         return lines
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pipelines.bench.gaps import Gap
 from pipelines.bench.rows import MODELS
 from pipelines.bench.table import Joint, Line, Table
 from pipelines.spreadsheets import safe_cell
+from pipelines.words import markdown
 
 FORMAT: Final = "diffusion-erasure bench 1"
 NOT_MADE: Final = "not made yet"
@@ -130,7 +131,7 @@ def to_markdown(table: Table) -> str:
     if len(table.concepts) > 1 and done:
         parts.append(_joint(done))
     if table.unnamed:
-        parts.append(f"{_cell(passed_over(table.unnamed))}\n")
+        parts.append(f"{markdown.cell(passed_over(table.unnamed))}\n")
     return "\n".join(parts)
 
 
@@ -146,7 +147,7 @@ def passed_over(unnamed: Sequence[str]) -> str:
 
 def _concept(table: Table, concept: str) -> str:
     heads = ["row", "mask", "worst gap", *(c.title for c in table.columns)]
-    lines = [f"### {_cell(concept)}", "", _row(heads), _row(["---"] * len(heads))]
+    lines = [f"### {markdown.cell(concept)}", "", *markdown.head(heads)]
     own = table.of(concept)
     for line in own:
         if line.state == "missing":
@@ -154,7 +155,7 @@ def _concept(table: Table, concept: str) -> str:
         values = [shown(line.values.get(c.key), c) for c in table.columns]
         if line.state != "done":
             values = [why_not(line), *[""] * (len(values) - 1)]
-        lines.append(_row([f"`{line.row.name}`", line.row.mask, worst_said(line), *values]))
+        lines.append(markdown.row([f"`{line.row.name}`", line.row.mask, worst_said(line), *values]))
     missing = [_left(line) for line in own if line.missing]
     if missing:
         lines += ["", f"{NOT_MADE.capitalize()}: {'; '.join(missing)}."]
@@ -164,16 +165,16 @@ def _concept(table: Table, concept: str) -> str:
 def _left(line: Line) -> str:
     """A row whose cells are not made, and of a row that has some the seeds that lack."""
     seeds = f", seed {', '.join(map(str, line.missing))}" if line.state != "missing" else ""
-    return _cell(f"{line.row.label}{seeds}")
+    return markdown.cell(f"{line.row.label}{seeds}")
 
 
 def _joint(joint: Sequence[Joint]) -> str:
     heads = ["row", "mask", "worst gap", "on", "concepts"]
-    lines = ["### All concepts, by the worst gap of any", "", _row(heads), _row(["---"] * 5)]
+    lines = ["### All concepts, by the worst gap of any", "", *markdown.head(heads)]
     for one in joint:
         gap = "" if one.worst is None else gap_said(one.worst)
         done = f"{one.done} of {one.concepts}"
-        lines.append(_row([f"`{one.row.name}`", one.row.mask, gap, one.concept, done]))
+        lines.append(markdown.row([f"`{one.row.name}`", one.row.mask, gap, one.concept, done]))
     return "\n".join(lines) + "\n"
 
 
@@ -234,13 +235,3 @@ def short(value: float, unit: str) -> str:
     if unit == "units":
         return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
     return f"{value:,.0f}"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_cell, cells))} |"
-
-
-def _cell(text: str) -> str:
-    """A text that stays within its cell of a table, whatever a file said."""
-    line = " ".join(text.split())
-    return line.replace("|", "/").replace("<", "&lt;")

@@ -9,7 +9,7 @@ from typing import Any, Final
 from erasure.errors import CheckpointError
 from erasure.local_paths import shown_path, without_folders
 from erasure.storage.disk import disk_errors
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from erasure.storage.tables import to_table
 from pipelines.bench.cell import read_json
 from pipelines.bench.rows import MODELS, models_of
@@ -96,9 +96,7 @@ def begin(out: Path, protocol: Mapping[str, Any]) -> None:
             )
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as part:
-        text = json.dumps(dict(protocol), indent=1, ensure_ascii=False)
-        part.write_text(text + "\n", encoding="utf-8")
+    write_json(path, dict(protocol), indent=1)
 
 
 def _differing(there: Mapping[str, Any], wanted: Mapping[str, Any], key: str) -> str:

@@ -5,7 +5,6 @@ use. A row's settings are those of the trial with the smallest worst gap; of equ
 which is the defaults. No trial changes the steps, so that none is bought by a longer training.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from statistics import fmean
 from typing import Any, Final
 
 from erasure.errors import ConfigError
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from erasure.storage.tables import to_table
 from pipelines.bench.cell import Cell, Place
 from pipelines.bench.rows import Row
@@ -158,9 +157,7 @@ class Search:
 
 def write_trials(trials: Sequence[Trial], out: Path) -> None:
     """Write what was tried and chosen; DiskError where the disk refuses."""
-    with atomic(out / FILE_NAME) as part:
-        text = json.dumps([to_table(trial) for trial in trials], indent=1, ensure_ascii=False)
-        part.write_text(text + "\n", encoding="utf-8")
+    write_json(out / FILE_NAME, [to_table(trial) for trial in trials], indent=1)
 
 
 def _last_written(place: Place) -> float:

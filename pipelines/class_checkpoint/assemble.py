@@ -8,7 +8,7 @@ from typing import Any
 from diffusers import DDPMPipeline
 from torch import nn
 
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from pipelines.class_checkpoint.recipe import CLASSES, noise_schedule
 from pipelines.run.models import CLOTHES_NAME
 
@@ -31,6 +31,5 @@ def assemble(network: nn.Module, folder: Path) -> Path:
     path = folder / "model_index.json"
     index = json.loads(path.read_text(encoding="utf-8"))
     index |= {"_name_or_path": CLOTHES_NAME, "id2label": {str(n): c for n, c in enumerate(CLASSES)}}
-    with atomic(path) as part:
-        part.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    write_json(path, index)
     return folder

@@ -7,7 +7,6 @@ where it kept them. Only tensors and plain values are read, with `weights_only=T
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.errors import CheckpointError, ErasureError
 from erasure.storage.bare_names import shown
 from erasure.storage.disk import disk_errors
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tensor_file import write_tensors
 from pipelines.class_checkpoint.recipe import noise_schedule
@@ -68,8 +67,7 @@ def _write(folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any
     index["scheduler"] = ["diffusers", "DDIMScheduler"]
     write_tensors(folder / "unet" / "diffusion_pytorch_model.safetensors", weights, {})
     for file, content in (("unet/config.json", config), ("model_index.json", index)):
-        with atomic(folder / file) as part:
-            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / file, content)
 
 
 def config_of(weights: Mapping[str, Tensor], side: int, where: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Folders of models that forget exactly: what was learned, a record of how, and checkpoints."""
 
-import json
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from erasure.classifiers.exact.noise_source import Noisy
 from erasure.errors import CheckpointError, ConfigError
 from erasure.local_paths import without_folders
 from erasure.storage.disk import disk_errors, refuse_existing
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from erasure.storage.tables import build
 from pipelines.classifiers.data.data import ClassifierData, DataConfig
 from pipelines.classifiers.networks.architectures import ModelConfig, make_model, require_known
@@ -85,9 +84,8 @@ def save_folder(out: Path, model: ExactModel, record: ExactRecord) -> None:
         out.mkdir(parents=True, exist_ok=True)
     model.save(out / WEIGHTS)
     record = replace(record, noise=noise_of(model))
-    with atomic(out / RECORD) as part:
-        values = without_folders(asdict(record))
-        part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    values = without_folders(asdict(record))
+    write_json(out / RECORD, values)
 
 
 def noise_of(model: ExactModel) -> str:

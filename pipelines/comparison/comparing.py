@@ -1,13 +1,12 @@
 """Compare runs: from the folders that were given to all that the page and the table show."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from erasure.storage.disk import disk_errors
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from pipelines.comparison.attacks import AttackGroup, attack_groups
 from pipelines.comparison.blocks import Blocks, blocks_of
 from pipelines.comparison.heat import HeatMaps, heat_maps
@@ -93,6 +92,4 @@ def write_tables(comparison: Comparison, folder: Path) -> None:
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_csv(comparison.table, folder / TABLE)
-    with atomic(folder / VALUES) as part:
-        text = json.dumps(comparison.table.to_dict(), indent=2, ensure_ascii=False)
-        part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    write_json(folder / VALUES, comparison.table.to_dict())

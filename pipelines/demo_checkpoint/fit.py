@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from erasure.storage.tensor_file import write_tensors
 from erasure.training.clock import cosine
 from erasure.training.update import set_rate
+from pipelines.words.durations import about
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +77,8 @@ def fit(model: nn.Module, loss: Loss, config: FitConfig, state: Path) -> nn.Modu
         done = step + 1
         if done % 100 == 0:
             pace = (time.monotonic() - started) / (done - first)
-            left = pace * (config.steps - done) / 60
-            log.info(
-                "%s %d/%d loss %.4f, %.0f min left", state.stem, done, config.steps, smooth, left
-            )
+            left = about(pace * (config.steps - done))
+            log.info("%s %d/%d loss %.4f, %s left", state.stem, done, config.steps, smooth, left)
         if done % config.save_every == 0 or done == config.steps:
             _save(state, done, model, average, optimizer, generator)
     network: nn.Module = average.module

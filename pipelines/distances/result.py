@@ -1,12 +1,11 @@
 """What a measurement of distances writes and prints: distance.json, and a table of text."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from erasure.storage.tables import to_table
 from pipelines.distances.entries import Entry, Reading
 from pipelines.distances.models import Role
@@ -45,9 +44,7 @@ class Distances:
 def write_distances(result: Distances, folder: Path) -> Path:
     """Write `distance.json`; DiskError where the disk refuses."""
     path = folder / FILE_NAME
-    with atomic(path) as part:
-        text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
-        part.write_text(text + "\n", encoding="utf-8")
+    write_json(path, result.to_dict())
     return path
 
 

@@ -1,13 +1,12 @@
 """What `erasure compare` is asked for, without its command line: a grid of two checkpoints."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from pipelines.configs.settings import DrawingConfig, drawing_defaults
 from pipelines.data.prompt_checks import warn_of_prompts
 from pipelines.drawing.own_guidance import tell_guidance
@@ -111,10 +110,8 @@ def _written(
     pictures: Path | None,
 ) -> Sequence[Path]:
     files = comparison.grid.save(out)
-    with atomic(record) as part:
-        described = {**comparison.grid.described(out), "models": read_as}
-        text = json.dumps(described, indent=2, ensure_ascii=False)
-        part.write_text(text + "\n", encoding="utf-8")
+    described = {**comparison.grid.described(out), "models": read_as}
+    write_json(record, described)
     if pictures is not None:
         comparison.save_pictures(pictures)
     return files

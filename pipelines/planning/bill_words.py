@@ -17,6 +17,7 @@ from pipelines.planning.room import (
     free_on,
     speed_of,
 )
+from pipelines.words.durations import about
 
 GB = 1e9
 _BUSY = 0.7
@@ -69,9 +70,9 @@ class Told:
         """How long all stages take, and how long on a machine that is as busy as it is now."""
         minutes = sum(map(self.minutes, self.bill.stages))
         if self.share > _BUSY:
-            return f"about {_minutes(minutes)}"
-        slowed = _minutes(minutes / self.share)
-        return f"about {_minutes(minutes)}, or {slowed} while this machine is as busy as now"
+            return f"about {about(60 * minutes)}"
+        slowed = about(60 * minutes / self.share)
+        return f"about {about(60 * minutes)}, or {slowed} while this machine is as busy as now"
 
     def computed(self) -> str:
         """How the numbers were come by."""
@@ -132,7 +133,7 @@ class Told:
             needs = ", ".join(f"{_gb(need)} {where}" for where, need, _ in self._needs(stage))
             work = ""
             if stage.passes:
-                work = f"; {stage.passes:,} passes, about {_minutes(self.minutes(stage))}"
+                work = f"; {stage.passes:,} passes, about {about(60 * self.minutes(stage))}"
                 work += f", {stage.flops / 1e12:,.0f} TFLOP"
             lines.append(f"{stage.name}: about {needs}{work}")
             lines += [
@@ -179,9 +180,3 @@ class Told:
 
 def _gb(size: int) -> str:
     return f"{size / GB:.2f} GB"
-
-
-def _minutes(minutes: float) -> str:
-    if minutes < 1:
-        return f"{max(1, round(60 * minutes))} s"
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -14,6 +14,7 @@ from pipelines.reproducing.cells import Cell, Setup
 from pipelines.reproducing.settings import at_most
 from pipelines.run.models import pick_device
 from pipelines.run.preparing import plan_of
+from pipelines.words.durations import about
 
 DRAW: Final = "draw what is judged"
 JUDGE: Final = "judge"
@@ -224,22 +225,13 @@ def lines_of(cost: Cost) -> list[str]:
             parts.append(f"{stage.device / GB:.2f} GB on {cost.device}")
         if stage.main:
             parts.append(f"{stage.main / GB:.2f} GB of main memory")
-        rows.append(f"{stage.name}: about {', '.join(parts)}, {duration(stage.hours)}")
+        rows.append(f"{stage.name}: about {', '.join(parts)}, {about(3600 * stage.hours)}")
     total = sum(stage.hours for stage in cost.stages)
     operations = sum(stage.flops for stage in cost.stages)
     return [
         f"{cost.models} erasures, and the model itself",
         *rows,
-        f"in all: about {duration(total)} on {cost.device} for {operations:.2g} operations; disk "
-        f"{cost.disk / GB:.2f} GB, cache {cost.cache / GB:.2f} GB",
+        f"in all: about {about(3600 * total)} on {cost.device} for {operations:.2g} operations; "
+        f"disk {cost.disk / GB:.2f} GB, cache {cost.cache / GB:.2f} GB",
         *(f"note: {note}" for note in cost.notes),
     ]
-
-
-def duration(hours: float) -> str:
-    """`40 s`, `12 min`, `3.5 h` or `12 days`."""
-    if hours < 1 / 60:
-        return f"{max(1, round(hours * 3600))} s"
-    if hours < 2:
-        return f"{hours * 60:.0f} min"
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} days"

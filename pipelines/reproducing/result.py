@@ -1,17 +1,17 @@
 """What a reproduction found: a JSON file, a CSV table and a page of markdown."""
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from erasure.storage.files import atomic
+from erasure.storage.files import atomic, write_json
 from erasure.storage.tables import to_table
 from pipelines.reproducing.figures import Figure, Measure
 from pipelines.reproducing.protocol import Published
 from pipelines.spreadsheets import safe_cell
+from pipelines.words import markdown
 
 FORMAT: Final = "diffusion-erasure reproduction 1"
 FILE_NAME: Final = "reproduction.json"
@@ -84,9 +84,7 @@ def write_result(result: Reproduction, out: Path) -> None:
             rows.writerows(map(safe_cell, row) for row in _csv_rows(figure))
     with atomic(out / PAGE) as part:
         part.write_text("\n".join(page_of(result)) + "\n", encoding="utf-8")
-    with atomic(out / FILE_NAME) as part:
-        text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
-        part.write_text(text + "\n", encoding="utf-8")
+    write_json(out / FILE_NAME, result.to_dict())
 
 
 def _csv_rows(figure: Figure) -> Iterator[tuple[object, ...]]:
@@ -192,8 +190,7 @@ def page_of(result: Reproduction) -> list[str]:
             "",
             "**The embedded checkpoint stands in: no figure of this page reproduces one.**",
         ]
-    lines += ["", f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
-    lines += [f"| {' | '.join(map(_escaped, row))} |" for row in rows]
+    lines += ["", *markdown.head(header), *map(markdown.row, rows)]
     lines += ["", *(f"- {note}" for note in notes_of(result))]
     parts = (
         ("What this run does otherwise than the protocol", result.changed),
@@ -207,22 +204,17 @@ def page_of(result: Reproduction) -> list[str]:
         "",
         "## Settings",
         "",
-        "| setting | protocol | used | source |",
-        "| --- |" + " --- |" * 3,
+        *markdown.head(["setting", "protocol", "used", "source"]),
     ]
     lines += [
-        f"| `{one.key}` | {_shown(one.protocol)} | {_shown(one.used)} | {_escaped(one.source)} |"
+        markdown.row([f"`{one.key}`", _shown(one.protocol), _shown(one.used), one.source])
         for one in result.settings
     ]
     return lines
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401
-    return _escaped("-" if value is None else str(value))
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
+    return "-" if value is None else str(value)
 
 
 def text_of(result: Reproduction) -> list[str]:

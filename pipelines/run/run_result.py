@@ -1,6 +1,5 @@
 """What a run leaves behind: losses, grid, model with its card, record."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from erasure.checkpoints.writing.folder import write_folder
 from erasure.checkpoints.writing.inventory import FILES, files_of, sealed_record
 from erasure.editing.proving import Edit
 from erasure.solving.factor_file import save_factors
-from erasure.storage.files import atomic
+from erasure.storage.files import atomic, write_json
 from pipelines.configs.settings import EraseRecipe, parse_seeds
 from pipelines.early import EMBEDDED
 from pipelines.process.progress import Reporter
@@ -98,10 +97,7 @@ def write_result(
             FILES: files_of(out, [path.name for path in _figures(out)]),
         }
     )
-    with atomic(out / RECORD) as part:
-        part.write_text(
-            json.dumps(sealed_record(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+    write_json(out / RECORD, sealed_record(record))
     read_checkpoint(out / MODEL)  # what cannot be read again must not pass for a result
     return verdict
 

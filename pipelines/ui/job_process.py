@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from pipelines.process.progress import PROGRESS_FILE
 from pipelines.ui.jobs import JOB, MESSAGES, OUTPUT, PROCESS, PROGRESS, RESULT, Jobs, started
 
@@ -27,7 +27,7 @@ def main(folder: Path) -> None:
         if (folder / RESULT).exists():  # it was stopped while it waited
             return
     pid = os.getpid()
-    _write(folder / PROCESS, {"pid": pid, "started": started(pid)})
+    write_json(folder / PROCESS, {"pid": pid, "started": started(pid)}, indent=None)
     lines = json.loads((folder / JOB).read_text(encoding="utf-8"))["lines"]
     code = 0
     with (folder / OUTPUT).open("ab") as output, (folder / MESSAGES).open("ab") as messages:
@@ -42,12 +42,7 @@ def main(folder: Path) -> None:
                 env={**os.environ, PROGRESS_FILE: str(folder / PROGRESS)},
             )
     state = "stopped" if stopped else "failed" if code else "done"
-    _write(folder / RESULT, {"state": state, "exit": code})
-
-
-def _write(file: Path, content: dict[str, object]) -> None:
-    with atomic(file) as part:
-        part.write_text(json.dumps(content), encoding="utf-8")
+    write_json(folder / RESULT, {"state": state, "exit": code}, indent=None)
 
 
 if __name__ == "__main__":

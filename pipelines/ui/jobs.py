@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from erasure.errors import ConfigError
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from pipelines.run.run_folder import LOOK
 from pipelines.ui.unsafe import is_unsafe
 
@@ -101,10 +101,7 @@ class Jobs:
         folder = self.runs / FOLDER / name
         folder.mkdir(parents=True)
         job = Job(folder, title, tuple(tuple(line) for line in lines), run)
-        with atomic(folder / JOB) as part:
-            part.write_text(
-                json.dumps({"title": title, "lines": job.lines, "run": run}), encoding="utf-8"
-            )
+        write_json(folder / JOB, {"title": title, "lines": job.lines, "run": run}, indent=None)
         subprocess.run(  # it leaves at once a process that is no child of this one
             [sys.executable, "-m", "pipelines.ui.job_process", str(folder.resolve())],
             stdin=subprocess.DEVNULL,
@@ -144,8 +141,7 @@ class Jobs:
         """
         job = self.named(name)
         if job.state == "waiting":
-            with atomic(job.folder / RESULT) as part:
-                part.write_text(json.dumps({"state": "stopped", "exit": None}), encoding="utf-8")
+            write_json(job.folder / RESULT, {"state": "stopped", "exit": None}, indent=None)
             return
         process = _read(job.folder / PROCESS)
         if job.state != "running" or process is None:

@@ -47,7 +47,6 @@ from pipelines.evaluation.report.report_format import (
     interval,
     number,
     percent,
-    seconds,
     signed,
     split_verdict,
 )
@@ -549,13 +548,6 @@ def test_numbers_read_well() -> None:
     assert signed(-0.02) == "\u22122.0"
     assert signed(0.0) == signed(-0.0001) == "0.0"
     assert (number(1234567), number(0.123456)) == ("1,234,567", "0.1235")
-    assert [seconds(s) for s in (0.84, 59.7, 42, 725, 12000)] == [
-        "0.8 s",
-        "1 min 0 s",
-        "42 s",
-        "12 min 5 s",
-        "3 h 20 min",
-    ]
 
 
 def test_a_verdict_is_cut_into_a_heading_and_the_rest() -> None:

@@ -1,6 +1,7 @@
 """Files that are whole or not there, hashes of weights, and the cache."""
 
 import errno
+import json
 import logging
 import os
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from erasure.errors import DiskError
 from erasure.storage.cache import TensorCache, content_key
-from erasure.storage.files import atomic
+from erasure.storage.files import atomic, write_json
 from erasure.storage.hashing import rounded_hash, weights_hash
 from erasure.storage.tensor_file import write_tensors
 
@@ -222,3 +223,21 @@ def test_what_fails_to_be_made_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         TensorCache(tmp_path).get("kind", "key", fail)
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_json_is_written_whole_in_utf8_even_where_a_path_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.json"
+    value = {"name": "Zürich", "path": os.fsdecode(b"caf\xe9"), "numbers": [1, 2.5]}
+    write_json(path, value)
+    assert "Zürich".encode() in path.read_bytes()
+    assert path.read_bytes().endswith(b"}\n")
+    assert json.loads(path.read_bytes()) == value
+    with pytest.raises(TypeError):
+        write_json(path, {"what": object()})
+    assert json.loads(path.read_bytes()) == value  # as it was
+    assert [file.name for file in path.parent.iterdir()] == ["file.json"]
+
+
+def test_json_on_one_line_is_one_line(tmp_path: Path) -> None:
+    write_json(tmp_path / "line.json", {"a": [1, 2]}, indent=None)
+    assert (tmp_path / "line.json").read_text() == '{"a": [1, 2]}\n'

@@ -6,6 +6,7 @@ from typing import Final
 
 from erasure.storage.files import atomic
 from pipelines.audit.results import Audit
+from pipelines.words import markdown
 
 _BEGIN: Final = "<!-- audit: begin -->"
 _END: Final = "<!-- audit: end -->"
@@ -33,7 +34,7 @@ def write_audit_card(audit: Audit, folder: Path) -> Path | None:
 def audit_section(audit: Audit) -> str:
     """The sentence, a row an attack, what brings the concept back, and what was not tested."""
     rows = [
-        f"| {one.name} | {one.access} | {one.verdict.state} | {_plain(one.verdict.why)} |"
+        markdown.row([one.name, one.access, one.verdict.state, one.verdict.why])
         for one in audit.attacks
     ]
     judge = audit.judge["false_positives"]
@@ -42,22 +43,16 @@ def audit_section(audit: Audit) -> str:
             _BEGIN,
             "## Audit",
             "",
-            _plain(audit.sentence),
+            markdown.cell(audit.sentence),
             "",
-            "| attack | access | verdict | why |",
-            "|---|---|---|---|",
+            *markdown.head(["attack", "access", "verdict", "why"]),
             *rows,
             "",
             f"The judge {audit.judge['name']} sees it in at most {judge.high:.1%} of pictures of "
             "other things.",
             "",
-            *(f"- {_plain(text)}" for text in audit.public),
-            "- not tested: " + _plain("; ".join(audit.not_tested)),
+            *(f"- {markdown.cell(text)}" for text in audit.public),
+            "- not tested: " + markdown.cell("; ".join(audit.not_tested)),
             _END,
         ]
     )
-
-
-def _plain(text: str) -> str:
-    """Text that can end neither a row of a table nor the section."""
-    return " ".join(text.replace("|", "/").replace("<", "(").replace(">", ")").split())

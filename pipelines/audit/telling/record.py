@@ -1,6 +1,5 @@
 """The audit in the records of the model that it attacked: `erasure.json` of folder and run."""
 
-import json
 from pathlib import Path
 
 from erasure.checkpoints.audit_note import AuditNote, with_note
@@ -8,7 +7,7 @@ from erasure.checkpoints.provenance import FILE_NAME
 from erasure.checkpoints.verify_records import read_record
 from erasure.checkpoints.writing.inventory import WEIGHTS, file_hash, stated_hashes
 from erasure.errors import CheckpointError
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from pipelines.audit.results import Audit
 from pipelines.run.run_folder import MODEL
 
@@ -69,7 +68,5 @@ def write_audit_note(note: AuditNote, folder: Path) -> list[Path]:
             )
         made.append((path, with_note(record, note, str(path))))
     for path, record in made:
-        with atomic(path) as part:
-            text = json.dumps(record, indent=2, ensure_ascii=False)
-            part.write_text(text + "\n", encoding="utf-8")
+        write_json(path, record)
     return records

@@ -22,8 +22,8 @@ from pipelines.classifiers.bench.cells import Cell
 from pipelines.classifiers.data.data import ClassifierData
 from pipelines.configs.recipe import dump_published
 from pipelines.evaluation.report.report_facts import Fact, Facts
-from pipelines.evaluation.report.report_format import seconds
 from pipelines.evaluation.report.report_page import FILE_NAME, asset, environment, policy
+from pipelines.words.durations import to_the_second
 
 _HERE: Final = Path(__file__).parents[1]
 _PACKAGES: Final = ("diffusion-erasure", "torch", "numpy", "scikit-learn", "opacus")
@@ -148,8 +148,8 @@ def _versions() -> dict[str, str]:
 def _times(bench: Bench) -> Iterator[Fact]:
     scored = [cell for cell in bench.cells if cell.scores is not None]
     forgetting = sum(cell.scores.seconds for cell in scored if cell.scores is not None)
-    yield Fact("forgetting and retraining", seconds(forgetting))
-    yield Fact("attacks of membership", seconds(sum(cell.attack_seconds for cell in scored)))
+    yield Fact("forgetting and retraining", to_the_second(forgetting))
+    yield Fact("attacks of membership", to_the_second(sum(cell.attack_seconds for cell in scored)))
     if bench.trials:
         spent = sum(cell.scores.seconds for cell in bench.trials if cell.scores is not None)
-        yield Fact("search", f"{seconds(spent)} in {len(bench.trials):,} runs")
+        yield Fact("search", f"{to_the_second(spent)} in {len(bench.trials):,} runs")

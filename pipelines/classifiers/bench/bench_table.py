@@ -19,6 +19,7 @@ from eval.rates.unlearning_metrics import (
 from pipelines.classifiers.bench.cells import NOT_FOR_THESE, Cell
 from pipelines.classifiers.bench.presets import RETRAIN
 from pipelines.spreadsheets import safe_cell
+from pipelines.words import markdown
 
 _COLUMNS: Final = {"ua": "UA", "ra": "RA", "ta": "TA", "mia": "MIA"}
 OWN_TRAINING: Final = "Own training run"
@@ -193,8 +194,8 @@ def to_markdown(rows: Sequence[Row]) -> str:
         of = [row for row in rows if row.setting == setting]
         marks = dict(zip(best_gaps(of), ("**", "*"), strict=False))
         head = ["method", *_COLUMNS.values(), "Avg Gap", "gap by seed", "RTE (s)", "seeds"]
-        lines = [f"### {setting}", "", *_head(head)]
-        lines += [_line(_cells(row, marks)) for row in of if not row.own_training]
+        lines = [f"### {setting}", "", *markdown.head(head)]
+        lines += [markdown.row(_cells(row, marks)) for row in of if not row.own_training]
         sections.append("\n".join([*lines, *_own([row for row in of if row.own_training])]) + "\n")
     return "\n".join(sections)
 
@@ -230,8 +231,9 @@ def _own(rows: Sequence[Row]) -> list[str]:
         return []
     before = [f"{name} before" for name in _COLUMNS.values()]
     head = ["method", *_COLUMNS.values(), "Avg Gap", "RTE (s)", "redone (%)", *before]
-    lines = ["", f"#### {OWN_TRAINING}", "", OWN_NOTE, "", *_head([*head, "trained (s)", "seeds"])]
-    lines += [_line(_own_cells(row, len(head) + 1)) for row in rows]
+    heads = markdown.head([*head, "trained (s)", "seeds"])
+    lines = ["", f"#### {OWN_TRAINING}", "", OWN_NOTE, "", *heads]
+    lines += [markdown.row(_own_cells(row, len(head) + 1)) for row in rows]
     statements = [f"- {row.method}: {row.statements[0]}" for row in rows if row.statements]
     return [*lines, "", *statements] if statements else lines
 
@@ -249,14 +251,6 @@ def _own_cells(row: Row, empty: int) -> list[str]:
         f"{row.before['seconds'].mean:.1f}",
         str(len(row.seeds)),
     ]
-
-
-def _head(names: Sequence[str]) -> list[str]:
-    return [_line(names), _line(["---"] * len(names))]
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
 def _parts(value: Spread | None) -> tuple[str, str]:

@@ -1,6 +1,5 @@
 """`erasure classify evaluate`: what a classifier has forgotten, in numbers."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +40,7 @@ class EvaluateOptions:
 @declared_options
 def evaluate(asked: EvaluateOptions) -> None:
     """UA, RA, TA, MIA of a classifier, and its gap to the retrained one."""
-    from erasure.storage.files import atomic
+    from erasure.storage.files import write_json
     from pipelines.classifiers.evaluation import evaluate_run
     from pipelines.classifiers.run_settings import EvaluateRun
 
@@ -60,6 +59,5 @@ def evaluate(asked: EvaluateOptions) -> None:
     )
     result = evaluate_run(run)
     if asked.out is not None:
-        with atomic(asked.out) as part:
-            part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(asked.out, result)
     say(result, as_json=asked.as_json)

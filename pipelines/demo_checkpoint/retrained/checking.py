@@ -1,6 +1,5 @@
 """Look at a retrained model as at the checkpoint: does it draw what it kept, and what else?"""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +10,7 @@ import torch
 from PIL import Image
 
 from erasure.checkpoints.reading.reading import read_checkpoint
-from erasure.storage.files import atomic
+from erasure.storage.files import atomic, write_json
 from eval.judges.canvas import CanvasClassifier, Verdict, judge_canvas
 from pipelines.demo_checkpoint.check import DRAWING, SEEDS
 from pipelines.demo_checkpoint.figures import Share
@@ -121,8 +120,7 @@ def write_check(checked: Checked, own: Drawings, folder: Path, recipe: Recipe) -
     with atomic(folder / "sheet.png") as part, part.open("wb") as file:
         sheet.quantize(256).save(file, format="PNG", optimize=True)
     figures = {"good": checked.is_good, **asdict(checked)}
-    with atomic(folder / "figures.json") as part:
-        part.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "figures.json", figures, indent=1)
     with atomic(folder / "model" / "README.md") as part:
         part.write_text(card_of(checked, recipe), encoding="utf-8")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from erasure.errors import CheckpointError
-from erasure.storage.files import atomic
+from erasure.storage.files import write_json
 from pipelines.demo_checkpoint.retrained.concepts import Retraining
 from pipelines.demo_checkpoint.retrained.recipes import Recipe
 
@@ -69,5 +69,4 @@ def claim_states(folder: Path, record: dict[str, Any]) -> None:
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write the record into a folder, which is made where it is missing."""
-    with atomic(folder / RECORD) as part:
-        part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / RECORD, record, indent=1)

@@ -8,7 +8,7 @@ from typing import Any
 from erasure.architectures.registry import title_of
 from erasure.component_names import FIRST_MAIN
 from pipelines.evaluation.outcome.results import ModelRecord, Results
-from pipelines.evaluation.report.report_format import seconds
+from pipelines.words.durations import to_the_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ def provenance(results: Results) -> list[Facts]:
         groups.append(Facts("Metrics", tuple(_plain(results.protocol.metrics))))
     groups.append(Facts("Versions", tuple(_plain(results.protocol.versions))))
     if results.seconds:
-        spent = [Fact(stage, seconds(s)) for stage, s in results.seconds.items()]
-        spent.append(Fact("total", seconds(sum(results.seconds.values()))))
+        spent = [Fact(stage, to_the_second(s)) for stage, s in results.seconds.items()]
+        spent.append(Fact("total", to_the_second(sum(results.seconds.values()))))
         groups.append(Facts("Wall time", tuple(spent)))
     return groups
 

@@ -45,18 +45,6 @@ def measure(value: float | None, unit: str) -> str:
     return percent(value) if unit == "share" else number(value)
 
 
-def seconds(spent: float) -> str:
-    """`0.8 s`, `42 s`, `12 min 5 s`, `3 h 20 min`."""
-    whole = round(spent)
-    if spent < 9.95:
-        return f"{spent:.1f} s"
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
-
-
 def shortened(prompt: str) -> str:
     """The prompt, or so much of it as a page has room for."""
     return prompt if len(prompt) <= _LONGEST else f"{prompt[: _LONGEST - 1]}…"
