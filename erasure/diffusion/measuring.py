@@ -16,7 +16,7 @@ from erasure.diffusion.batches import BatchSource
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.gradient_sums import GradientSums, SumsIn, in_groups
 from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.precision import InPrecision, attention_of
+from erasure.diffusion.precision import InPrecision, passes_in
 from erasure.diffusion.saliency import (
     Pass,
     SaliencyConfig,
@@ -331,7 +331,7 @@ class MeasuringTask(Task):
     ) -> Iterator[Pass]:
         """Add up the gradients of this process's share of the samples."""
         mine = share_of(self.team, self.samples)
-        attention = partial(attention_of, self.config.precision, batches.shape, self.device)
+        attention = partial(passes_in, self.config.precision, batches.shape, self.device)
         for start in mine[:: self.config.batch_size]:
             count = min(self.config.batch_size, mine.stop - start)
             batch = batches.at(start, count, denoise, frozen)

@@ -3,8 +3,8 @@
 # B samples, C x H x W latents.
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from erasure.diffusion.denoiser import Condition, Denoiser
+from erasure.wide_products import products_on
 
 Precision = Literal["fp32", "bf16", "bf16-weights"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
@@ -43,7 +44,7 @@ def autocast_of(precision: Precision, device: torch.device) -> AbstractContextMa
 def attention_of(
     precision: Precision, shape: Sequence[int], device: torch.device
 ) -> AbstractContextManager[object]:
-    """What passes with a graph, and their backward passes, run in; of latents (C, H, W).
+    """The attention of passes with a graph and of their backward passes; of latents (C, H, W).
 
     The backward pass of torch's fused attention takes most of a step in bf16 on a CPU. Plain
     products keep the scores of all pairs of places, so they are for few places alone.
@@ -52,6 +53,16 @@ def attention_of(
     if precision == "fp32" or device.type != "cpu" or not few:
         return nullcontext()
     return sdpa_kernel(SDPBackend.MATH)
+
+
+@contextmanager
+def passes_in(
+    precision: Precision, shape: Sequence[int], device: torch.device, *, graph: bool = True
+) -> Iterator[None]:
+    """What passes of latents (C, H, W) run in, and their backward passes where there is a graph."""
+    wide = nullcontext() if precision == "fp32" else products_on(device)
+    with attention_of(precision, shape, device) if graph else nullcontext(), wide:
+        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,6 @@ class InPrecision:
             x_t = x_t.to(torch.bfloat16)
             # Sizes, which SDXL is told beside the tokens, would not be whole in bf16.
             condition = condition.having(tokens=condition.tokens.to(torch.bfloat16))
-        attention = attention_of(self.precision, x_t.shape[1:], x_t.device)
-        with attention if torch.is_grad_enabled() else nullcontext():
+        graph = torch.is_grad_enabled()
+        with passes_in(self.precision, x_t.shape[1:], x_t.device, graph=graph):
             return self.denoise(x_t, t, condition)

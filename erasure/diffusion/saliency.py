@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from erasure.diffusion.denoiser import Condition, Denoiser, join
 from erasure.diffusion.gradient_sums import Place
 from erasure.diffusion.latents import ConceptData, Draw, Noised, noised
-from erasure.diffusion.precision import attention_of
+from erasure.diffusion.precision import passes_in
 from erasure.diffusion.schedule import Schedule
 from erasure.errors import ConfigError, TrainingError
 from erasure.team import ALONE, Team, share_of
@@ -174,7 +174,7 @@ def accumulate_gradients(
         draws = [Draw(n, (config.seed, "saliency", n, k)) for n, k in part]
         batch = noised(data.forget, data.prompts, schedule, draws).to(device, torch.float32)
         losses = forget_loss(denoise, batch, empty, config)
-        with attention_of(config.precision, batch.x_t.shape[1:], device):  # of what is recomputed
+        with passes_in(config.precision, batch.x_t.shape[1:], device):  # of what is recomputed
             torch.autograd.backward(losses.sum() / len(rows))
         loss = float(losses.detach().mean())
         if not torch.isfinite(losses).all():

@@ -17,8 +17,8 @@ from erasure.diffusion.precision import (
     PRECISIONS,
     InPrecision,
     Precision,
-    attention_of,
     autocast_of,
+    passes_in,
     wide,
 )
 from erasure.errors import ConfigError
@@ -376,7 +376,7 @@ class MaskedTrainer(Generic[B]):
                 place = index * config.batch_size + start
                 batch = self._batches.at(place, count, self._denoise, self.frozen)
                 loss = self._objective(self._denoise, self.frozen, batch)
-            attention = attention_of(config.precision, self._batches.shape, self._device)
+            attention = passes_in(config.precision, self._batches.shape, self._device)
             with attention:  # where passes are recomputed
                 if split is None:
                     torch.autograd.backward(share * loss.total)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from erasure.memory_bill import Stage
+from erasure.wide_products import multiplies_wide
 from pipelines.planning.bill import Bill
 from pipelines.planning.fit import Budget
 from pipelines.planning.room import (
@@ -58,7 +59,8 @@ class Told:
         """Floating-point operations a second that whole passes are taken to reach."""
         if self.chip is not None:
             return REACHED["cuda"] * (self.chip.half if half else self.chip.full)
-        kind = torch.bfloat16 if half else torch.float32
+        rounded = half and not multiplies_wide(self.device)
+        kind = torch.bfloat16 if rounded else torch.float32
         return REACHED[self.device.type] * speed_of(self.device, kind).products
 
     @property
