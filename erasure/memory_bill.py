@@ -79,7 +79,9 @@ class Chosen:
     positions: int
     """Bytes of `erasure.masks.positions.Positions`."""
     largest: int
-    """Weights of the largest parameter."""
+    """Weights of the largest parameter that the mask names; others have no gradient."""
+    largest_stored: int
+    """Weights of the largest tensor, named or not, such as a table of places."""
     largest_selected: int
     """Most selected weights of one parameter."""
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -108,7 +110,8 @@ def chosen_weights(network: Mapping[str, Tensor], selected: Mapping[str, int]) -
         covered=sum(sizes[name] for name in selected),
         selected=sum(selected.values()),
         positions=positions,
-        largest=max(sizes.values()),
+        largest=max((sizes[name] for name in selected), default=0),
+        largest_stored=max(sizes.values()),
         largest_selected=max(selected.values(), default=0),
         sizes={name: sizes[name] for name in selected},
     )
@@ -240,7 +243,7 @@ def merging_stage(chosen: Chosen, stored: int, *, each: int = 4, stream: bool = 
         Held("base, as stored", stored, main=True),
         Held("merged, as stored", stored, main=True),
         chosen.mask,
-        Held("copies of one parameter", 5 * 4 * chosen.largest, main=True),
+        Held("copies of one parameter", 5 * 4 * chosen.largest_stored, main=True),
     )
     return Stage("check and merge", held)
 

@@ -22,6 +22,7 @@ from erasure.memory_bill import (
     activation_bytes,
     chosen_weights,
     mask_stages,
+    merging_stage,
     training_stage,
 )
 from erasure.pass_costs import PassCost, decoder_cost, network_cost
@@ -177,3 +178,19 @@ def test_positions_are_counted_as_they_are_kept(share: float) -> None:
     assert counted.positions == Positions.of(mask, torch.device("cpu")).places.nbytes
     assert counted.selected == int(mask.sum())
     assert counted.weights == counted.covered == mask.numel()
+
+
+def test_a_table_that_no_mask_may_select_has_no_gradient_and_is_still_copied() -> None:
+    network = {"weight": torch.empty(4, 8), "table": torch.empty(100, 100)}
+    chosen = chosen_weights(network, {"weight": 3})
+    assert (chosen.largest, chosen.largest_stored) == (32, 10_000)
+    (held,) = (
+        part
+        for part in training_stage(chosen, PassCost(0, 0), TrainConfig(), samples=1).held
+        if part.what == "one full gradient and its places"
+    )
+    assert held.size == 4 * 32 + 8 * 3
+    (copied,) = (
+        part for part in merging_stage(chosen, 10).held if part.what == "copies of one parameter"
+    )
+    assert copied.size == 5 * 4 * 10_000
