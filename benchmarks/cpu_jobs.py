@@ -6,40 +6,44 @@ What a row holds in memory is read off the tensors themselves after the measurem
 import argparse
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from measuring import Measured, peak_bytes
 from random_models import (
+    SAMPLE_PIXELS,
     Shape,
+    denoiser_of,
     file_checkpoint,
     random_data,
     random_mask,
-    random_unet,
+    random_network,
     shape_of,
     weights_of,
 )
 from torch import Tensor, nn
 
-from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.expected_weights import expected_weights
 from erasure.diffusion.batches import PictureBatch, PictureBatches
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.edit import erase as erase_checkpoint
 from erasure.diffusion.edit import find_mask
 from erasure.diffusion.latents import ConceptData, Draw, noised
-from erasure.diffusion.precision import InPrecision
 from erasure.diffusion.saliency import (
     SaliencyConfig,
     accumulate_gradients,
     forget_loss,
     saliency_scores,
 )
-from erasure.diffusion.schedule import NoiseSchedule
 from erasure.masks.masks import salient_mask
+from erasure.masks.packed import PackedBits
 from erasure.masks.positions import Positions
 from erasure.masks.selection import top_fractions
+from erasure.memory_bill import PASSING, PROCESS, Stage, chosen_weights, training_stage
 from erasure.methods import SalUn
+from erasure.pass_costs import network_cost
+from erasure.training.frozen import FrozenDenoiser
 from erasure.training.trainer import MaskedTrainer, TrainConfig
 
 CPU = torch.device("cpu")
@@ -48,18 +52,20 @@ PICTURES = 2
 """Pictures behind a mask; more would take longer and no more memory."""
 STEPS = 2
 """The first makes the moments, the second has them from its first pass on."""
+SMALL, FEW_TOKENS = 64, 8
+"""Pixels a side and tokens of the first step."""
 
 
 def mask(chosen: argparse.Namespace) -> Measured:
     """Gradients of two pictures, summed in fp32, and the ranking of all weights."""
     shape = shape_of(chosen.family, chosen.scale)
-    network = random_unet(shape, torch.float32, CPU).requires_grad_(True)
+    network = random_network(shape, torch.float32, CPU).requires_grad_(True)
     total = weights_of(network)
     data = random_data(shape, chosen.pixels, PICTURES)
     config = SaliencyConfig(batch_size=1)
     clock = _clock(chosen)
     begun = clock()
-    denoise = ARCHITECTURES[shape.family].denoiser(network)
+    denoise = shape.architecture.denoiser(network)
     for _ in accumulate_gradients(denoise, data, shape.schedule, config, device=CPU):
         pass
     passes = clock() - begun
@@ -108,10 +114,10 @@ def rank_often(chosen: argparse.Namespace) -> Measured:
 def _rank(chosen: argparse.Namespace, densities: Iterable[float]) -> Measured:
     shape = shape_of(chosen.family, chosen.scale)
     draw = torch.Generator().manual_seed(0)
-    main = ARCHITECTURES[shape.family].main_part
+    main = shape.architecture.main_part
     scores = {
         name: torch.rand(weight.shape, generator=draw)
-        for name, weight in expected_weights(main, dict(shape.unet)).items()
+        for name, weight in expected_weights(main, shape.config).items()
     }
     clock = _clock(chosen)
     begun = clock()
@@ -126,28 +132,55 @@ def _rank(chosen: argparse.Namespace, densities: Iterable[float]) -> Measured:
     return Measured(seconds, peak_bytes(), note, held)
 
 
+@dataclass(frozen=True)
+class WarmFirst:
+    """A batch source whose first step is of small latents and few tokens: it makes the moments, so
+    that the step after it holds all that a step holds."""
+
+    small: PictureBatches
+    true: PictureBatches
+    batch_size: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the step that is measured."""
+        return self.true.shape
+
+    def at(
+        self, position: int, count: int, student: Denoiser, frozen: FrozenDenoiser, /
+    ) -> PictureBatch:
+        """As many forget as retain samples."""
+        source = self.small if position < self.batch_size else self.true
+        return source.at(position, count, student, frozen)
+
+
 def step(chosen: argparse.Namespace) -> Measured:
-    """Two training steps with the network's weights in bf16; the mask stays in memory."""
-    shape = shape_of(chosen.family, chosen.scale)
-    network = random_unet(shape, torch.bfloat16, CPU)
+    """A training step with the network's weights in bf16; the mask stays in memory."""
+    shape = shape_of(chosen.family, chosen.scale, chosen.blocks)
+    network = random_network(shape, torch.bfloat16, CPU)
     selected = random_mask(network, chosen.density)
-    data = random_data(shape, chosen.pixels)
+    data, small = random_data(shape, chosen.pixels), random_data(shape, SMALL)
+    few = small.prompts.having(tokens=small.prompts.tokens[:, :FEW_TOKENS])
     trainer = MaskedTrainer(
         network,
-        ARCHITECTURES[shape.family].denoiser,
-        PictureBatches(data, shape.schedule, 0, CPU),
+        lambda other: denoiser_of(shape, other, recomputed=chosen.checkpointing),
+        WarmFirst(
+            PictureBatches(replace(small, prompts=few), shape.schedule, 0, CPU),
+            PictureBatches(data, shape.schedule, 0, CPU),
+            chosen.batch_size,
+        ),
         selected,
         objective=SalUn(),
         config=_training(chosen, STEPS),
     )
-    clock = _clock(chosen)
+    steps, clock = trainer.steps(), _clock(chosen)
+    next(steps)
     begun = clock()
-    for _ in trainer.steps():
-        pass
-    seconds, peak = (clock() - begun) / STEPS, peak_bytes()
+    next(steps)
+    seconds, peak = clock() - begun, peak_bytes()
     vectors = list(trainer.selected.vectors.values())
     held = {
-        "weights, bf16": _bytes(network.parameters()),
+        "weights, bf16": _bytes(network.state_dict().values()),
         "masters of the selected, fp32": _bytes(vectors),
         "moments": _bytes(
             value
@@ -158,18 +191,30 @@ def step(chosen: argparse.Namespace) -> Measured:
         "selected gradients, fp32": _bytes(vector.grad for vector in vectors),
         "their positions": _bytes(Positions.of(m, CPU).places for m in selected.values()),
         "the mask": selected.nbytes,
-        "activations of a pass": saved_bytes(
-            lambda: _one_loss(
-                InPrecision(ARCHITECTURES[shape.family].denoiser(network), "bf16-weights"),
-                data,
-                shape.schedule,
-            ),
-            network.parameters(),
-        ),
     }
     how = f"{chosen.optimizer}, {chosen.moments} moments"
-    note = f"a step of {chosen.batch_size}, {how}, density {chosen.density:g}"
-    return Measured(seconds, peak, note, held)
+    how += ", checkpointing" if chosen.checkpointing else ""
+    how += f", {chosen.blocks} blocks" if chosen.blocks is not None else ""
+    note = f"a step of {chosen.batch_size} at {chosen.pixels} px, {how}, density {chosen.density:g}"
+    bill = _step_bill(chosen, shape, network, selected)
+    held |= {f"billed for {part.what}": part.size for part in bill.held if part.what in PASSING}
+    return Measured(seconds, peak, note, held, bill.device + bill.main + PROCESS)
+
+
+def _step_bill(
+    chosen: argparse.Namespace, shape: Shape, network: nn.Module, selected: PackedBits
+) -> Stage:
+    """What `--dry-run` says that a step of this mask holds."""
+    counts = {name: int(mask.sum()) for name, mask in selected.items()}
+    side = chosen.pixels // SAMPLE_PIXELS
+    training = _training(chosen, STEPS)
+    return training_stage(
+        chosen_weights(network.state_dict(), counts),
+        network_cost(shape.architecture, shape.config, (side, side)),
+        training,
+        samples=2 * (training.micro_batch or training.batch_size),
+        checkpointing=chosen.checkpointing,
+    )
 
 
 def erase_from_file(chosen: argparse.Namespace) -> Measured:
@@ -215,24 +260,13 @@ def saved_bytes(run: Callable[[], Tensor], weights: Iterable[Tensor]) -> int:
 def _saved_by_the_mask(network: nn.Module, data: ConceptData, shape: Shape) -> int:
     """Bytes saved by a pass of one picture, which is two samples: with its prompt and without."""
     batch = noised(data.forget, data.prompts, shape.schedule, [Draw(0, ("bill",))])
-    denoise = ARCHITECTURES[shape.family].denoiser(network)
+    denoise = shape.architecture.denoiser(network)
     empty = data.prompts[torch.zeros(1, dtype=torch.int64)]
 
     def loss() -> Tensor:
         return forget_loss(denoise, batch, empty, SaliencyConfig())
 
     return saved_bytes(loss, network.parameters())
-
-
-def _one_loss(denoise: Denoiser, data: ConceptData, schedule: NoiseSchedule) -> Tensor:
-    """The loss of a micro-batch of one, as the trainer makes it."""
-    draw = [Draw(0, ("bill",))]
-    batch = PictureBatch(
-        noised(data.forget, data.prompts, schedule, draw),
-        data.prompts[data.replacements[:1, 0]],
-        noised(data.retain, data.prompts, schedule, draw),
-    )
-    return SalUn()(denoise, denoise, batch).total
 
 
 def _training(chosen: argparse.Namespace, steps: int) -> TrainConfig:

@@ -1,8 +1,10 @@
-"""Memory and time at true sizes: Stable Diffusion 1.x, 2.x and XL with random weights.
+"""Memory and time at true sizes: Stable Diffusion 1.x to 3.5 and FLUX.1 with random weights.
 
     python benchmarks/full_size.py --densities 0.1 0.01         # CPU; needs 14 GB
     python benchmarks/full_size.py --families sdxl --jobs rank step --density 0.1
-    python benchmarks/full_size.py --gpu --moments 8bit         # a CUDA device
+    python benchmarks/full_size.py --families sd35_medium --jobs step --pixels 512 \
+        --density 0.1 --batch-size 1 --checkpointing
+    python benchmarks/full_size.py --gpu                        # a CUDA device; 10 minutes
     python benchmarks/full_size.py --scale tiny --weights 200000   # does it run at all?
 
 Every measurement is a process of its own. Memory is what the operating system says the process held
@@ -15,7 +17,8 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +35,9 @@ CPU_JOBS = ("mask", "mask from a file", "rank", "rank at 5 densities", "step", "
 FOLLOWS = 0.8
 """Share of what the tensors of the selected weights shrink by that the peak must shrink by."""
 
+NEAR = 0.1
+"""Share that the peak of a step may be off what the planner's bill says of it."""
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -40,15 +46,29 @@ class Bar:
     peak: float
     """Bytes."""
     seconds: float | None = None
+    faster: float | None = None
+    """Times as fast as the released structure."""
 
 
 BARS = {
     ("mask", "sd1"): Bar(9 * GB),
     ("mask from a file", "sd1"): Bar(9 * GB),
     ("step", "sd1"): Bar(11 * GB),
-    ("gpu mask and training", "sd1"): Bar(8 * GB, 150),
+    ("gpu mask and training", "sd1"): Bar(8 * GB, 120),
     ("gpu step", "sdxl"): Bar(16 * GB),
+    ("gpu step", "sd35_medium"): Bar(16 * GB),
+    ("gpu step against released", "sd1"): Bar(float("inf"), faster=5),
+    ("gpu step", "flux_dev"): Bar(40 * GB),
 }
+GPU_ROWS: dict[tuple[str, str], list[str]] = {
+    ("gpu mask and training", "sd1"): [],
+    ("gpu step", "sdxl"): ["--density", "0.1"],
+    ("gpu step", "sd35_medium"): ["--density", "0.01"],
+    ("gpu step against released", "sd1"): [],
+    ("gpu step", "flux_dev"): ["--density", "0.01", "--checkpointing", "--micro-batch", "1"],
+}
+"""Job and family -> its own options, in the order in which they are measured; the last ones are
+left out where the time is over."""
 RANKING_SPEED, RANKING_MEMORY = 20, 3
 """Times as fast and times less memory than a double argsort."""
 
@@ -85,11 +105,25 @@ def row_of(job: str, family: str, measured: Measured | str) -> tuple[list[str], 
     if isinstance(measured, str):
         return [name, "", "", "", "NO" if bar else "", measured], bar is None
     cells = [name, f"{measured.seconds:.1f}", f"{measured.peak / GB:.2f}"]
+    if bar is None and measured.billed:
+        off = measured.peak / measured.billed - 1
+        limit = f"within {NEAR:.0%} of the bill, {measured.billed / GB:.2f} GB"
+        return [
+            *cells,
+            limit,
+            "yes" if abs(off) <= NEAR else "NO",
+            f"{measured.note}, {off:+.1%}",
+        ], (abs(off) <= NEAR)
     if bar is None:
         return [*cells, "", "", measured.note], True
-    met = measured.peak <= bar.peak and measured.seconds <= (bar.seconds or measured.seconds)
-    limit = f"{bar.peak / GB:.0f} GB" + (f", {bar.seconds:.0f} s" if bar.seconds else "")
-    return [*cells, limit, "yes" if met else "NO", measured.note], met
+    note = measured.note
+    if bar.faster is not None:
+        met, limit = measured.faster >= bar.faster, f"{bar.faster:g} x as fast as released"
+        note += f", {measured.faster:.2f} x as fast"
+    else:
+        met = measured.peak <= bar.peak and measured.seconds <= (bar.seconds or measured.seconds)
+        limit = f"{bar.peak / GB:.0f} GB" + (f", {bar.seconds:.0f} s" if bar.seconds else "")
+    return [*cells, limit, "yes" if met else "NO", note], met
 
 
 def markdown(rows: list[list[str]], about: str) -> str:
@@ -102,13 +136,19 @@ def markdown(rows: list[list[str]], about: str) -> str:
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--families", nargs="+", default=None, help="sd1, sd2, sdxl [sd1]")
+    parser.add_argument(
+        "--families",
+        nargs="+",
+        default=None,
+        help="such as sd1, sdxl, sd35_medium [sd1; of --gpu all of its rows]",
+    )
     known = (*CPU_JOBS, "ranking")
     parser.add_argument("--jobs", nargs="+", choices=known, metavar="JOB", help=", ".join(known))
     parser.add_argument("--scale", choices=("tiny", "half", "full"), default="full")
     parser.add_argument("--pixels", type=int, help="a side [256; on a GPU 512, SD XL 1024]")
-    parser.add_argument("--density", type=float, help="[0.5; SD XL on a GPU 0.1]")
+    parser.add_argument("--density", type=float, help="[0.5; larger models on a GPU 0.1 and 0.01]")
     parser.add_argument("--batch-size", type=int, help="of a step [2; on a GPU 8]")
+    parser.add_argument("--blocks", type=int, help="of a joint transformer's step, at most [all]")
     parser.add_argument("--densities", type=float, nargs="*", default=[], help="more, of the step")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--micro-batch", type=int, help="samples a pass [1; on a GPU 2]")
@@ -116,10 +156,11 @@ def options() -> argparse.Namespace:
     parser.add_argument("--moments", choices=("fp32", "8bit"), default="fp32")
     parser.add_argument("--weights", type=int, default=100_000_000, help="of the ranking")
     parser.add_argument("--gpu", action="store_true", help="the jobs of a CUDA device")
+    parser.add_argument("--minutes", type=float, default=10, help="most that --gpu takes in all")
     parser.add_argument("--device", default="cuda", help="of --gpu; cpu only to try it out")
     parser.add_argument("--mask-batches", type=int, default=120, help="of --gpu, 8 pictures each")
     parser.add_argument("--steps", type=int, default=600, help="of --gpu")
-    parser.add_argument("--checkpointing", action="store_true", help="of --gpu")
+    parser.add_argument("--checkpointing", action="store_true", help="of steps, and of --gpu")
     parser.add_argument("--compile", action="store_true", help="of --gpu")
     parser.add_argument("--job", help=argparse.SUPPRESS)  # in a child
     parser.add_argument("--family", help=argparse.SUPPRESS)
@@ -134,7 +175,7 @@ def _fill(chosen: argparse.Namespace) -> None:
     large = chosen.gpu and chosen.family == "sdxl"
     for name, cpu, gpu in (
         ("pixels", 256, 1024 if large else 512),
-        ("density", 0.5, 0.1 if large else 0.5),
+        ("density", 0.5, 0.5),
         ("batch_size", 2, 8),
         ("micro_batch", 1, 1 if large else 2),
     ):
@@ -149,7 +190,7 @@ def main() -> None:
         _measure(chosen)
         return
     bills: dict[str, Mapping[str, int]] = {}
-    rows, met = gpu_rows() if chosen.gpu else cpu_rows(chosen, bills)
+    rows, met = gpu_rows(chosen) if chosen.gpu else cpu_rows(chosen, bills)
     print(markdown(rows, _about(chosen)))
     if bills:
         print(f"\n{bill_table(bills)}")
@@ -236,21 +277,42 @@ def bill_table(bills: Mapping[str, Mapping[str, int]]) -> str:
     return "\n".join(lines)
 
 
-def gpu_rows() -> tuple[list[list[str]], bool]:
-    """SD 1.x from mask to last step, and steps of SD XL."""
+def gpu_rows(chosen: argparse.Namespace) -> tuple[list[list[str]], bool]:
+    """SD 1.x from mask to last step, steps of larger models, and ours against the released one, as
+    far as the time goes."""
     rows, all_met = [], True
-    for job, family in (("gpu mask and training", "sd1"), ("gpu step", "sdxl")):
-        row, met = row_of(job, family, _child(job, family, []))
+    end = time.monotonic() + 60 * chosen.minutes
+    for (job, family), own in GPU_ROWS.items():
+        if chosen.families and family not in chosen.families:
+            continue
+        left = end - time.monotonic()
+        measured: Measured | str = "not begun, as the time was over"
+        if left > 0:
+            measured = _child(job, family, under=own, seconds=left)
+        row, met = row_of(job, family, measured)
         rows.append(row)
         all_met &= met
     return rows, all_met
 
 
-def _child(job: str, family: str, more: list[str]) -> Measured | str:
-    """The job in a process of its own, with this command's options."""
+def _child(
+    job: str,
+    family: str,
+    over: Sequence[str] = (),
+    *,
+    under: Sequence[str] = (),
+    seconds: float | None = None,
+) -> Measured | str:
+    """The job in a process of its own, with this command's options.
+
+    Args:
+        over: options that go over those of the command.
+        under: options that the command's own go over.
+        seconds: after which it is ended.
+    """
     print(f"{job}, {family} ...", file=sys.stderr, flush=True)
-    arguments = ["--job", job, "--family", family, *more]
-    return in_child(HERE / "full_size.py", [*sys.argv[1:], *arguments])
+    arguments = [*under, *sys.argv[1:], "--job", job, "--family", family, *over]
+    return in_child(HERE / "full_size.py", arguments, seconds)
 
 
 def _about(chosen: argparse.Namespace) -> str:

@@ -1,4 +1,5 @@
-"""What `full_size.py --gpu` measures: SalUn from the first gradient to the last step, and SD XL.
+"""What `full_size.py --gpu` measures: SalUn from the first gradient to the last step, steps of
+larger models, and a step against the released structure.
 
 Peak memory is what the device had in use at the end of a phase, with CUDA's own share: torch gives
 nothing back within a phase, so that is the most. Nobody else may use the device meanwhile.
@@ -6,6 +7,7 @@ nothing back within a phase, so that is the most. Nobody else may use the device
 
 import argparse
 import gc
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,23 +16,24 @@ import torch
 from measuring import Measured, peak_bytes
 from random_models import (
     SAMPLE_PIXELS,
-    TOKENS,
     Shape,
+    denoiser_of,
+    meta_network,
+    random_checkpoint,
     random_data,
     random_mask,
-    random_prompts,
-    random_unet,
+    random_network,
     shape_of,
 )
 from torch import Tensor, nn
 
-from erasure.architectures.registry import ARCHITECTURES
 from erasure.diffusion.batches import PictureBatches
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
 from erasure.masks.masks import salient_mask
 from erasure.methods import SalUn
+from erasure.pass_costs import network_cost
 from erasure.training.trainer import MaskedTrainer, TrainConfig
 
 LIMITS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}
@@ -40,6 +43,8 @@ PICTURES = 8
 XL_STEPS = 10
 WARM = 2
 """Steps before the clock starts in short measurements."""
+ROUNDS, STEPS_EACH = 3, 3
+"""Of the step against the released structure."""
 
 
 def mask_and_training(chosen: argparse.Namespace) -> Measured:
@@ -67,9 +72,8 @@ def step(chosen: argparse.Namespace) -> Measured:
     """A few training steps; the mask is random, as finding one is not measured here."""
     where, shape = torch.device(chosen.device), shape_of(chosen.family, chosen.scale)
     data = random_data(shape, chosen.pixels, PICTURES)
-    network = random_unet(shape, torch.bfloat16, torch.device("cpu"))
-    mask = random_mask(network, chosen.density)
-    del network
+    mask = random_mask(meta_network(shape), chosen.density, device=where)
+    _release(where)
     times: list[float] = []
     count = min(chosen.steps, XL_STEPS) + WARM
     _, peak = _train(chosen, shape, data, mask, count, times)
@@ -78,6 +82,33 @@ def step(chosen: argparse.Namespace) -> Measured:
     return Measured(
         each, peak, f"a step of {chosen.batch_size}, {_share(operations / each, where)}"
     )
+
+
+def against_released(chosen: argparse.Namespace) -> Measured:
+    """A step of ours with bf16 weights, and one of the released structure, in turn."""
+    from released_step import Line, StraightLine
+    from step_time import OURS, RELEASED, Ours, measure, prepared
+
+    from erasure.checkpoints.reading.reading import read_checkpoint
+    from pipelines.run.models import DEMO_FOLDER
+
+    where = torch.device(chosen.device)
+    if chosen.scale == "tiny":  # a text encoder is as wide as it is published, so another model
+        checkpoint = read_checkpoint(DEMO_FOLDER)
+    else:
+        checkpoint = random_checkpoint(shape_of(chosen.family, chosen.scale))
+    work = prepared(checkpoint, chosen.pixels, chosen.batch_size, where)
+    best = "ours, bf16-weights"
+    ways = {RELEASED: StraightLine(work, Line()), best: Ours(work, OURS[best])}
+    rounds, steps = (ROUNDS, STEPS_EACH) if chosen.scale != "tiny" else (1, 1)
+    seconds = measure(ways, steps, rounds, lambda: _now(where))
+    faster = statistics.median(
+        theirs / ours for theirs, ours in zip(seconds[RELEASED], seconds[best], strict=True)
+    )
+    each = statistics.median(seconds[best])
+    released = statistics.median(seconds[RELEASED])
+    note = f"a step of {chosen.batch_size}; the released structure {released:.3f} s"
+    return Measured(each, _used(where), note, faster=faster)
 
 
 def _in_bf16(denoise: Denoiser, where: torch.device) -> Denoiser:
@@ -95,9 +126,9 @@ def _find_mask(
 ) -> tuple[Mapping[str, Tensor], int]:
     """The mask, on the CPU, and the peak; weights and sums in fp32, passes in bf16."""
     where = torch.device(chosen.device)
-    network = random_unet(shape, torch.float32, where).requires_grad_(True)
+    network = random_network(shape, torch.float32, where).requires_grad_(True)
     config = SaliencyConfig(draws=chosen.mask_batches, batch_size=chosen.micro_batch)
-    denoise = _in_bf16(_wrapped(network, chosen), where)
+    denoise = _in_bf16(_wrapped(network, shape, chosen), where)
     passes = accumulate_gradients(denoise, data, shape.schedule, config, device=where)
     for _ in passes:
         pass
@@ -120,10 +151,10 @@ def _train(
 ) -> tuple[int, int]:
     """Steps taken, and the peak; the network's weights are bf16, the trained ones' masters fp32."""
     where = torch.device(chosen.device)
-    network = random_unet(shape, torch.bfloat16, where)
+    network = random_network(shape, torch.bfloat16, where)
     trainer = MaskedTrainer(
         network,
-        lambda other: _wrapped(other, chosen),
+        lambda other: _wrapped(other, shape, chosen),
         PictureBatches(data, shape.schedule, 0, where),
         mask,
         objective=SalUn(),
@@ -146,31 +177,16 @@ def _train(
     return last.index, peak
 
 
-def _wrapped(network: nn.Module, chosen: argparse.Namespace) -> Denoiser:
-    if chosen.checkpointing:
-        network.enable_gradient_checkpointing()  # type: ignore[operator]
-        network.train()  # diffusers recomputes in training mode alone
+def _wrapped(network: nn.Module, shape: Shape, chosen: argparse.Namespace) -> Denoiser:
     called: Any = torch.compile(network) if chosen.compile else network
-    return ARCHITECTURES[chosen.family].denoiser(called)
+    return denoiser_of(shape, called, recomputed=chosen.checkpointing)
 
 
 def forward_flops(shape: Shape, pixels: int) -> float:
     """Operations of one sample's pass without gradient, counted on the meta device; a backward
     pass takes twice as many, and activations computed again are not counted."""
-    from diffusers import UNet2DConditionModel
-    from torch.utils.flop_counter import FlopCounterMode
-
     side = pixels // SAMPLE_PIXELS
-    with torch.device("meta"):
-        network: Any = UNet2DConditionModel.from_config(dict(shape.unet))
-        x_t = torch.empty(1, int(shape.unet["in_channels"]), side, side)
-        tokens = torch.empty(1, TOKENS, int(shape.unet["cross_attention_dim"]))
-        t = torch.zeros(1, dtype=torch.int64)
-    added = random_prompts(shape, pixels, torch.Generator()).added
-    conditions = {name: value[:1].to("meta") for name, value in added.items()}
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(x_t, t, encoder_hidden_states=tokens, added_cond_kwargs=conditions or None)
-    return float(counter.get_total_flops())
+    return float(network_cost(shape.architecture, shape.config, (side, side)).flops)
 
 
 def _share(rate: float, where: torch.device) -> str:
@@ -221,4 +237,5 @@ def _release(where: torch.device) -> None:
 GPU_JOBS: dict[str, Callable[[argparse.Namespace], Measured]] = {
     "gpu mask and training": mask_and_training,
     "gpu step": step,
+    "gpu step against released": against_released,
 }

@@ -4,7 +4,7 @@ For measurements that need the size of a model and not what it has learned. Weig
 they lie, one tensor at a time, so no second copy of a model ever exists.
 """
 
-# N pictures, P prompts, L tokens, D text features, C x h x w latents.
+# N pictures, P prompts, C x h x w latents.
 
 import json
 import math
@@ -21,15 +21,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from measuring import Measured, peak_bytes, tell
 
+from erasure.architectures.architecture import Architecture
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
-from erasure.checkpoints.facts.scheduler import noise_schedule_of
 from erasure.checkpoints.reading.vocabulary import byte_letters
-from erasure.diffusion.denoiser import Condition
+from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.latents import ConceptData, LatentSet
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import Schedule
 from erasure.masks.packed import PackedBits
 
 Scale = Literal["tiny", "half", "full"]
@@ -41,27 +41,60 @@ SAMPLE_PIXELS = 8
 
 @dataclass(frozen=True)
 class Shape:
-    """The UNet of a family, whole or narrower."""
+    """The main component of a family, whole or narrower."""
 
     family: str
     """Key into `erasure.architectures.registry.ARCHITECTURES`."""
-    unet: Mapping[str, Any]
-    """diffusers config."""
-    schedule: NoiseSchedule
+    config: Mapping[str, Any]
+    """That of diffusers."""
+    schedule: Schedule
+
+    @property
+    def architecture(self) -> Architecture:
+        """The family."""
+        return ARCHITECTURES[self.family]
+
+    def sample(self, pixels: int) -> tuple[Tensor, Tensor, Condition]:
+        """What the network takes of one sample: x_t, t and a condition, without contents."""
+        side = pixels // SAMPLE_PIXELS
+        with torch.device("meta"):
+            return self.architecture.sample(self.config, (side, side), TOKENS)
 
 
-def shape_of(family: str, scale: Scale = "full") -> Shape:
-    """The published configuration; `half` has half the channels, `tiny` a hundredth."""
+def shape_of(family: str, scale: Scale = "full", blocks: int | None = None) -> Shape:
+    """The published configuration; `half` has half the channels, `tiny` a hundredth.
+
+    Args:
+        blocks: of a joint transformer, how many of each kind at most; all of them if None.
+    """
     if family not in ARCHITECTURES:
         raise SystemExit(f"there is no family {family!r}; give one of {', '.join(ARCHITECTURES)}")
-    description = shipped_description(family)
-    config = {k: v for k, v in description.components["unet"].items() if not k.startswith("_")}
-    config |= _narrowed(config, {"full": 1, "half": 2, "tiny": 80}[scale])
-    return Shape(family, config, noise_schedule_of(description.scheduler))
+    architecture, description = ARCHITECTURES[family], shipped_description(family)
+    config = description.components[architecture.main]
+    config = {k: v for k, v in config.items() if not k.startswith("_")}
+    by = {"full": 1, "half": 2, "tiny": 80}[scale]
+    config |= _narrowed(config, by) if "block_out_channels" in config else _fewer(config, by)
+    if blocks is not None:
+        config |= _shallow(config, blocks)
+    return Shape(family, config, architecture.schedule(description.scheduler))
+
+
+def _shallow(config: Mapping[str, Any], blocks: int) -> dict[str, Any]:
+    """What differs in a joint transformer of fewer blocks, each as wide as it is."""
+    if "num_layers" not in config:
+        raise SystemExit("--blocks is of joint transformers, and this family has a UNet")
+    sizes: dict[str, Any] = {
+        name: min(blocks, int(config[name]))
+        for name in ("num_layers", "num_single_layers")
+        if name in config
+    }
+    if (dual := config.get("dual_attention_layers")) is not None:
+        sizes["dual_attention_layers"] = [layer for layer in dual if layer < blocks]
+    return sizes
 
 
 def _narrowed(config: Mapping[str, Any], by: int) -> dict[str, Any]:
-    """What differs in a model with fewer channels; every layer is still there."""
+    """What differs in a UNet with fewer channels; every layer is still there."""
     if by == 1:
         return {}
     channels = [max(4, width // by) for width in config["block_out_channels"]]
@@ -79,15 +112,37 @@ def _narrowed(config: Mapping[str, Any], by: int) -> dict[str, Any]:
     return sizes
 
 
-def random_unet(shape: Shape, dtype: torch.dtype, device: torch.device, seed: int = 0) -> nn.Module:
-    """In evaluation mode, filled where it lies; deviation 1 / sqrt(inputs) keeps values finite."""
-    from diffusers import UNet2DConditionModel
+def _fewer(config: Mapping[str, Any], by: int) -> dict[str, Any]:
+    """What differs in a joint transformer with fewer heads; tiny ones have two blocks of a kind."""
+    if by == 1:
+        return {}
+    heads = max(2, int(config["num_attention_heads"]) // by)
+    sizes: dict[str, Any] = {"num_attention_heads": heads}
+    width = int(config["attention_head_dim"])
+    if by > 2:
+        width = 16
+        few = {"num_layers": 2, "num_single_layers": 2, "dual_attention_layers": [0]}
+        few |= {"joint_attention_dim": 32, "pooled_projection_dim": 32, "pos_embed_max_size": 16}
+        few |= {"axes_dims_rope": [4, 4, 8]}
+        sizes |= {"attention_head_dim": width} | {k: v for k, v in few.items() if k in config}
+    if "caption_projection_dim" in config:
+        sizes["caption_projection_dim"] = heads * width
+    return sizes
 
+
+def meta_network(shape: Shape) -> nn.Module:
+    """Without contents."""
     with torch.device("meta"):
-        network: Any = UNet2DConditionModel.from_config(dict(shape.unet))
-    network = nn.Module.to(network, dtype).to_empty(device=device)
-    fill(dict(network.named_parameters()), seed)
-    return network.eval().requires_grad_(False)  # type: ignore[no-any-return]
+        return shape.architecture.main_part.build(shape.config)
+
+
+def random_network(
+    shape: Shape, dtype: torch.dtype, device: torch.device, seed: int = 0
+) -> nn.Module:
+    """In evaluation mode, filled where it lies; deviation 1 / sqrt(inputs) keeps values finite."""
+    network = nn.Module.to(meta_network(shape), dtype).to_empty(device=device)
+    fill(network.state_dict(), seed)  # with the buffers that are saved, such as a table of places
+    return network.eval().requires_grad_(False)
 
 
 @torch.no_grad()
@@ -115,7 +170,7 @@ def random_checkpoint(shape: Shape) -> Checkpoint:
         **description.vocabularies["tokenizer"],
         "tokenizer_config.json": json.dumps({"model_max_length": TOKENS}).encode(),
     }
-    description = description.having(unet=shape.unet).speaking(tokenizer=tokenizer)
+    description = description.having(unet=shape.config).speaking(tokenizer=tokenizer)
     components = {}
     for part in ("unet", "vae", "text_encoder"):
         known = expected_weights(family.part(part), description.components[part])
@@ -130,11 +185,10 @@ def random_checkpoint(shape: Shape) -> Checkpoint:
 def random_data(shape: Shape, pixels: int, pictures: int = 8, seed: int = 0) -> ConceptData:
     """Latents of `pictures` pictures to forget and as many to retain, and four prompts."""
     draw = torch.Generator().manual_seed(seed)
-    side = pixels // SAMPLE_PIXELS
     prompts = random_prompts(shape, pixels, draw)
+    size = (pictures, *shape.sample(pixels)[0].shape[1:])
 
     def latents(prompt: int) -> LatentSet:
-        size = (pictures, int(shape.unet["in_channels"]), side, side)
         rows = torch.full((pictures,), prompt, dtype=torch.int64)
         return LatentSet(torch.randn(size, generator=draw), torch.full(size, 0.1), rows)
 
@@ -142,20 +196,13 @@ def random_data(shape: Shape, pixels: int, pictures: int = 8, seed: int = 0) -> 
 
 
 def random_prompts(shape: Shape, pixels: int, draw: torch.Generator) -> Condition:
-    """(P, L, D), and what SD XL is told besides."""
-    width = int(shape.unet["cross_attention_dim"])
-    tokens = torch.randn(PROMPTS, TOKENS, width, generator=draw)
-    if shape.unet.get("addition_embed_type") != "text_time":
-        return Condition({"tokens": tokens})
-    inputs = int(shape.unet["projection_class_embeddings_input_dim"])
-    pooled = inputs - 6 * int(shape.unet["addition_time_embed_dim"])
-    sizes = torch.tensor([[pixels, pixels, 0, 0, pixels, pixels]]).float()
-    tensors = {
-        "tokens": tokens,
-        "text_embeds": torch.randn(PROMPTS, pooled, generator=draw),
-        "time_ids": sizes.repeat(PROMPTS, 1),
+    """What a family's network is told of P prompts, as wide and as long as it is told it."""
+    wanted = shape.sample(pixels)[2].tensors
+    drawn = {
+        name: torch.randn(PROMPTS, *value.shape[1:], generator=draw)
+        for name, value in wanted.items()
     }
-    return Condition(tensors)
+    return shape.architecture.with_size(Condition(drawn), pixels, pixels)
 
 
 def weights_of(network: nn.Module) -> int:
@@ -163,36 +210,55 @@ def weights_of(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
 
 
-def random_mask(network: nn.Module, density: float, seed: int = 0) -> PackedBits:
-    """Each weight is free to move with this probability; a bit a weight, on the CPU."""
-    draw = torch.Generator().manual_seed(seed)
-    return PackedBits.of(
-        (name, torch.empty(weight.shape, dtype=torch.bool).bernoulli_(density, generator=draw))
+def random_mask(
+    network: nn.Module, density: float, seed: int = 0, device: torch.device | None = None
+) -> PackedBits:
+    """Each weight is free to move with this probability; a bit a weight, on the CPU.
+
+    Args:
+        device: that draws, the CPU if None.
+    """
+    where = device or torch.device("cpu")
+    draw = torch.Generator(where).manual_seed(seed)
+    drawn = (
+        (name, torch.empty(weight.shape, dtype=torch.bool, device=where))
         for name, weight in network.named_parameters()
+    )
+    return PackedBits.of(
+        (name, bits.bernoulli_(density, generator=draw).cpu()) for name, bits in drawn
     )
 
 
-def write_unet(shape: Shape, path: Path) -> None:
-    """A fp32 UNet in the safetensors layout of a diffusers folder."""
+def denoiser_of(shape: Shape, network: nn.Module, *, recomputed: bool = False) -> Denoiser:
+    """The network as the objectives call it, its activations computed anew where that is asked."""
+    if recomputed:
+        network.enable_gradient_checkpointing()  # type: ignore[operator]
+        network.train()  # diffusers recomputes in training mode alone
+    return shape.architecture.denoiser(network)
+
+
+def write_network(shape: Shape, path: Path) -> None:
+    """A fp32 main component in the safetensors layout of a diffusers folder."""
     from erasure.storage.tensor_file import write_tensors
 
-    network = random_unet(shape, torch.float32, torch.device("cpu"))
-    write_tensors(path, dict(network.named_parameters()), {})
+    network = random_network(shape, torch.float32, torch.device("cpu"))
+    write_tensors(path, network.state_dict(), {})
 
 
 def file_checkpoint(shape: Shape, path: Path) -> Checkpoint:
-    """A checkpoint of that UNet alone, mapped from the disk as `read_checkpoint` does."""
+    """A checkpoint of that component alone, mapped from the disk as `read_checkpoint` does."""
     from erasure.storage.tensor_file import read_tensors
 
+    main = shape.architecture.main
     return Checkpoint(
-        architecture=ARCHITECTURES[shape.family],
+        architecture=shape.architecture,
         path=path.parent,
-        components={"unet": read_tensors(path).tensors},
-        description=shipped_description(shape.family).having(unet=shape.unet),
+        components={main: read_tensors(path).tensors},
+        description=shipped_description(shape.family).having(**{main: shape.config}),
     )
 
 
 if __name__ == "__main__":
     # Family, scale, file: in a process of its own, so that nobody else's memory grows.
-    write_unet(shape_of(sys.argv[1], sys.argv[2]), Path(sys.argv[3]))  # type: ignore[arg-type]
+    write_network(shape_of(sys.argv[1], sys.argv[2]), Path(sys.argv[3]))  # type: ignore[arg-type]
     tell(Measured(0.0, peak_bytes()))

@@ -72,10 +72,71 @@ def test_what_a_step_holds_for_the_selected_follows_the_density(script: Script) 
         assert tenth[what] == pytest.approx(half[what] / 5, rel=0.3)
 
 
-def test_the_gpu_jobs_run_on_a_cpu_too(script: Script) -> None:
-    job = ("--gpu", "--device", "cpu", "--job", "gpu step", "--family", "sdxl", "--steps", 1)
+ON_CPU = ("--gpu", "--device", "cpu", "--steps", 1)
+
+
+@pytest.mark.parametrize("family", ["sdxl", "sd35_medium", "flux_dev"])
+def test_the_gpu_steps_run_on_a_cpu_too(script: Script, family: str) -> None:
+    job = (*ON_CPU, "--job", "gpu step", "--family", family, "--checkpointing")
     said = json.loads(script("full_size.py", *SMALL, *job))
     assert "TFLOP/s" in said["note"]
+
+
+def test_the_gpu_script_measures_every_row_that_the_time_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for folder in (BENCHMARKS, BENCHMARKS / "figures"):
+        monkeypatch.syspath_prepend(str(folder))
+    import full_size
+    from measuring import Measured
+
+    clock = iter([0.0, 0.0, 100.0, 200.0, 300.0, 700.0])  # the start, then each row's begin
+    monkeypatch.setattr(full_size.time, "monotonic", lambda: next(clock))
+    asked: list[tuple[str, str]] = []
+
+    def measured(script: Path, options: list[str], seconds: float | None) -> Measured:
+        job, family = options[options.index("--job") + 1], options[options.index("--family") + 1]
+        asked.append((job, family))
+        assert seconds is not None
+        assert seconds <= 600
+        return Measured(1.0, 10**9, "small", faster=5.5 if "released" in job else 0.0)
+
+    monkeypatch.setattr(full_size, "in_child", measured)
+    monkeypatch.setattr(sys, "argv", ["full_size.py", "--gpu"])
+    rows, met = full_size.gpu_rows(full_size.options())
+    assert [row[0] for row in rows] == [
+        "gpu mask and training, sd1",
+        "gpu step, sdxl",
+        "gpu step, sd35_medium",
+        "gpu step against released, sd1",
+        "gpu step, flux_dev",
+    ]
+    assert len(asked) == 4
+    assert [row[4] for row in rows] == ["yes"] * 4 + ["NO"]
+    assert rows[0][3] == "8 GB, 120 s"
+    assert rows[3][5] == "small, 5.50 x as fast"
+    assert rows[4][5] == "not begun, as the time was over"
+    assert not met
+
+
+def test_a_step_is_held_against_the_released_one_on_a_cpu_too(script: Script) -> None:
+    job = (*ON_CPU, "--job", "gpu step against released", "--family", "sd1")
+    said = json.loads(script("full_size.py", *SMALL, *job))
+    assert said["faster"] > 0
+    assert "the released structure" in said["note"]
+
+
+@pytest.mark.parametrize("more", [(), ("--checkpointing", "--blocks", 1)])
+def test_a_step_of_a_transformer_is_held_against_the_bill(
+    script: Script, more: tuple[str | int, ...]
+) -> None:
+    job = ("--job", "step", "--family", "sd35_medium", "--density", 0.1, *more)
+    said = json.loads(script("full_size.py", *SMALL, *job))
+    assert said["seconds"] > 0
+    assert said["billed"] > 500e6
+    assert said["held"]["moments"] == pytest.approx(
+        2 * said["held"]["masters of the selected, fp32"], rel=0.05
+    )
 
 
 def test_full_size_holds_its_rows_against_their_bars() -> None:
