@@ -132,7 +132,7 @@ def _rank(chosen: argparse.Namespace, densities: Iterable[float]) -> Measured:
     return Measured(seconds, peak_bytes(), note, held)
 
 
-@dataclass(frozen=True)
+@dataclass
 class WarmFirst:
     """A batch source whose first step is of small latents and few tokens: it makes the moments, so
     that the step after it holds all that a step holds."""
@@ -140,17 +140,19 @@ class WarmFirst:
     small: PictureBatches
     true: PictureBatches
     batch_size: int
+    warm: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of the step that is measured."""
-        return self.true.shape
+        """That of the latents that came last: what is computed anew must be computed alike."""
+        return (self.true if self.warm else self.small).shape
 
     def at(
         self, position: int, count: int, student: Denoiser, frozen: FrozenDenoiser, /
     ) -> PictureBatch:
         """As many forget as retain samples."""
-        source = self.small if position < self.batch_size else self.true
+        self.warm = position >= self.batch_size
+        source = self.true if self.warm else self.small
         return source.at(position, count, student, frozen)
 
 

@@ -130,8 +130,9 @@ def test_a_step_is_held_against_the_released_one_on_a_cpu_too(script: Script) ->
 def test_a_step_of_a_transformer_is_held_against_the_bill(
     script: Script, more: tuple[str | int, ...]
 ) -> None:
-    job = ("--job", "step", "--family", "sd35_medium", "--density", 0.1, *more)
-    said = json.loads(script("full_size.py", *SMALL, *job))
+    # More than 256 places, so that attention is another one than in the small first step.
+    job = ("--job", "step", "--family", "sd35_medium", "--density", 0.1, "--pixels", 160, *more)
+    said = json.loads(script("full_size.py", "--scale", "tiny", "--batch-size", 1, *job))
     assert said["seconds"] > 0
     assert said["billed"] > 500e6
     assert said["held"]["moments"] == pytest.approx(
