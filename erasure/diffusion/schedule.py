@@ -59,6 +59,14 @@ class NoiseSchedule:
         signal, spread = self._levels(x_0, t)
         return signal * noise - spread * x_0
 
+    def at(self, share: float) -> int:
+        """The time step at so large a share of all steps, from 0 for the first to 1 for the last.
+
+        Args:
+            share: in [0, 1].
+        """
+        return round(share * (len(self.alphas_cumprod) - 1))
+
     def split(self, x_t: Tensor, predicted: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """The x_0 and the noise that a prediction at x_t amounts to; all (B, ...), t (B,).
 
@@ -89,6 +97,15 @@ class RectifiedFlow:
     def draw(self, generator: torch.Generator) -> Tensor:
         """A time s in (0, 1), (1,) float32."""
         return self._shifted(torch.randn(1, generator=generator).sigmoid())
+
+    def at(self, share: float) -> float:
+        """The time s below which so large a share of the times of training lies, in [0, 1].
+
+        Args:
+            share: in [0, 1].
+        """
+        logit = torch.special.ndtri(torch.tensor(share, dtype=torch.float64))
+        return float(self._shifted(logit.sigmoid()))
 
     def levels(self, steps: int) -> Tensor:
         """The times of a sampling from noise to clean, (S,) float32: 1, ..., 1 / S, shifted.

@@ -93,7 +93,7 @@ EVALUATE: Final[Options] = {
     "metric": "metrics",
     **{name: name for name in ("features", "clip", "perceptual", "reference")},
     **{name: name for name in ("scheduler", "steps", "guidance", "precision", "size")},
-    **{name: name for name in ("batch_size", "guard", "guard_text")},
+    **{name: name for name in ("batch_size", "stream", "guard", "guard_text")},
     **_MODEL,
 }
 AUDIT: Final[Options] = {
@@ -109,7 +109,7 @@ DISTANCE: Final[Options] = {
     **{name: name for name in ("model", "concept", "retrained", "twin", "base", "audit")},
     **{name: name for name in ("pictures", "trained", "draws", "shown", "bins", "samples")},
     **{name: name for name in ("judge", "labels", "seed")},
-    **{name: name for name in ("steps", "guidance", "size", "batch_size")},
+    **{name: name for name in ("steps", "guidance", "size", "batch_size", "stream")},
     **_MODEL,
 }
 BENCH: Final[Options] = {

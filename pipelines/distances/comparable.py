@@ -8,7 +8,7 @@ from torch import Tensor
 
 from erasure.architectures.building import build_tokenizers, schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import NoiseSchedule, RectifiedFlow
 from erasure.errors import CheckpointError
 
 _UNDECIDING: Final = ("dtype", "torch_dtype", "transformers_version", "architectures")
@@ -117,8 +117,15 @@ def _schedule(base: Checkpoint, other: Checkpoint) -> str:
             f"{base.description.prediction_type}"
         )
     mine, theirs = schedule_of(base), schedule_of(other)
+    if isinstance(mine, RectifiedFlow) and isinstance(theirs, RectifiedFlow):
+        if mine == theirs:
+            return ""
+        return f"shifts its times by {theirs.shift:g}, and the base by {mine.shift:g}"
     if not isinstance(mine, NoiseSchedule) or not isinstance(theirs, NoiseSchedule):
-        return "does not noise in discrete steps, by which distances are counted"
+        return (
+            "noises by another kind of schedule than the base, or by one whose times are neither "
+            "discrete steps nor those of a rectified flow, over which distances are counted"
+        )
     same = mine.alphas_cumprod.shape == theirs.alphas_cumprod.shape
     if not same or not torch.allclose(mine.alphas_cumprod, theirs.alphas_cumprod, atol=1e-6):
         return "has another noise schedule"

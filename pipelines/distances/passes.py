@@ -10,7 +10,8 @@ from torch import Tensor
 
 from erasure.attacks.search.noisy import Noisy, Show, noisy, require_finite
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import NoiseSchedule, RectifiedFlow, Schedule
+from erasure.errors import ConfigError
 from erasure.seeds import generator_for
 from pipelines.distances.groups import Group, Text
 
@@ -42,21 +43,39 @@ Predicted = Mapping[Key, Tensor]
 """Key -> predictions, (N T S, C, h, w) float32 on CPU."""
 
 
-def samples_of(group: Group, schedule: NoiseSchedule, settings: Settings) -> Noisy:
+def time_in(schedule: Schedule, part: int, parts: int, draw: torch.Generator) -> float:
+    """A time of one of `parts` equal parts of the times of training, from clean to noise.
+
+    Discrete steps are whole numbers and each as likely; of a rectified flow each part holds as many
+    of the times that training draws.
+
+    Raises:
+        ConfigError: the schedule is of another kind.
+    """
+    if isinstance(schedule, NoiseSchedule):
+        total = len(schedule.alphas_cumprod)
+        low, high = part * total // parts, (part + 1) * total // parts
+        return int(torch.randint(low, max(high, low + 1), (1,), generator=draw))
+    if isinstance(schedule, RectifiedFlow):
+        return schedule.at((part + float(torch.rand(1, generator=draw))) / parts)
+    raise ConfigError(
+        f"distances are counted over discrete steps or the times of a rectified flow, and this "
+        f"model noises by {type(schedule).__name__}; measure models of another family"
+    )
+
+
+def samples_of(group: Group, schedule: Schedule, settings: Settings) -> Noisy:
     """Noise the pictures of a group, (N T S), each sample by a stream of its own; on CPU.
 
     They depend on the seed, the group's name and the place alone, so all models see the same.
     """
     shows = []
-    total = len(schedule.alphas_cumprod)
     for n in range(len(group.mean)):
         for b in range(settings.bins):
             for s in range(settings.samples):
                 key = (settings.seed, "distance", group.name, n, b, s)
-                low, high = b * total // settings.bins, (b + 1) * total // settings.bins
                 draw = generator_for("distance time", *key)
-                time = int(torch.randint(low, max(high, low + 1), (1,), generator=draw))
-                shows.append(Show(n, key, time))
+                shows.append(Show(n, key, time_in(schedule, b, settings.bins, draw)))
     return noisy(group.mean, group.std, schedule, shows, torch.device("cpu"))
 
 

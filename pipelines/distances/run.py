@@ -9,8 +9,8 @@ import torch
 
 from erasure.architectures.building import DrawingParts, build_parts
 from erasure.attacks.opening import parts_of
-from erasure.attacks.target import discrete
 from erasure.errors import CheckpointError, ConfigError
+from erasure.moving.streaming import streamed_network
 from erasure.storage.files import atomic
 from pipelines.audit.damage.looks import measure_of
 from pipelines.audit.results import versions
@@ -114,7 +114,10 @@ def _seen(
     width = 0
     for role, checkpoint in models.checkpoints.items():
         drawing = DrawingConfig(
-            steps=recipe.steps, guidance=recipe.guidance, batch_size=recipe.batch_size
+            steps=recipe.steps,
+            guidance=recipe.guidance,
+            batch_size=recipe.batch_size,
+            stream=recipe.stream,
         )
         painter = Painter(checkpoint, drawing, device, recipe.size)
         if sum(weight.numel() for weight in checkpoint.network.values()) <= _SMALL:
@@ -124,7 +127,7 @@ def _seen(
             first = next(painter.draw([painter.default]))
             head = head_of(judge, models.plan, first)
         drawn[role] = draw(painter, asked, judge, measure, head, reporter, role)
-    parts = partial(_parts, models, built, device)
+    parts = partial(_parts, models, built, device, recipe.stream)
     shelf = Shelf(parts("base").codec, asked, tuple(models.checkpoints))
     source = fill(shelf, recipe, drawn, models.pair, judge, width)
     passes = _passes(recipe, models, shelf.groups, parts, device, width, reporter)
@@ -142,12 +145,19 @@ def _seen(
 
 
 def _parts(
-    models: Models, built: Mapping[Role, DrawingParts], device: torch.device, role: Role
+    models: Models,
+    built: Mapping[Role, DrawingParts],
+    device: torch.device,
+    stream: bool,
+    role: Role,
 ) -> DrawingParts:
     """Those that drew, or, of a large model, new ones."""
     if role in built:
         return built[role]
-    return build_parts(models.checkpoints[role], torch.float32, device)
+    checkpoint, network = models.checkpoints[role], None
+    if stream:
+        network, _ = streamed_network(checkpoint, torch.float32, device)
+    return build_parts(checkpoint, torch.float32, device, network)
 
 
 def _passes(
@@ -172,8 +182,7 @@ def _passes(
         checkpoint = models.checkpoints[role]
         parts = parts_of(parts_by(role), checkpoint, (width, width))
         if shown is None:
-            times = discrete(parts.schedule, parts.architecture.title)
-            shown = {group.name: samples_of(group, times, settings) for group in groups}
+            shown = {group.name: samples_of(group, parts.schedule, settings) for group in groups}
         denoise = parts.architecture.denoiser(parts.network)
         predicted = {}
         own = [group for group in groups if role in group.readers]

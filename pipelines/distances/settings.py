@@ -56,6 +56,8 @@ class DistanceRecipe:
     """Pixels a side; the model's own if none."""
     batch_size: int = 16
     """Pictures drawn, and samples denoised, at a time."""
+    stream: bool = False
+    """Keep the network's blocks in main memory while they do not compute; no bit changes."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where it computes; auto takes the best device there is."""
     config: str | None = None

@@ -49,6 +49,8 @@ class RunConfig:
     height: int | None = None
     batch_size: int = 16
     """Pictures at a time; changes speed and memory, and a picture's last bits."""
+    stream: bool = False
+    """Whether the network's blocks lie in main memory while they do not compute."""
     guard: Guard | None = None
     """What keeps a concept out of the drawings."""
 
@@ -63,7 +65,12 @@ class RunConfig:
 
     def drawing(self) -> DrawingConfig:
         """What the painter is told; ConfigError where a value is out of range."""
-        return DrawingConfig(steps=self.steps, guidance=self.guidance, batch_size=self.batch_size)
+        return DrawingConfig(
+            steps=self.steps,
+            guidance=self.guidance,
+            batch_size=self.batch_size,
+            stream=self.stream,
+        )
 
 
 def draw_cases(

@@ -150,6 +150,7 @@ def _draw(
         width=recipe.size,
         height=recipe.size,
         batch_size=recipe.batch_size,
+        stream=recipe.stream,
     )
     drawn = []
     for name, model in zip(("after", "before"), models, strict=True):

@@ -83,6 +83,8 @@ class EvaluateRecipe:
     """Pixels a side of prompts that do not bring their own; the model's own if none."""
     batch_size: int = 16
     """Pictures drawn at a time."""
+    stream: bool = False
+    """Keep the network's blocks in main memory while they do not compute; no bit changes."""
     guard: GuardName | None = None
     """What keeps a concept out of the model's drawings and changes no weight; the model it is held
     against is drawn without it."""

@@ -13,13 +13,14 @@ from support.distanced import (
     write_models,
     write_pictures,
 )
+from support.tiny_flow import write_sd3
 
 from erasure.architectures.building import build_parts, schedule_of
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import NoiseSchedule, RectifiedFlow
 from erasure.errors import CheckpointError
 from pipelines.distances import run
 from pipelines.distances.groups import Group
-from pipelines.distances.passes import Settings, by_bin, predict, samples_of
+from pipelines.distances.passes import Settings, by_bin, predict, samples_of, time_in
 from pipelines.distances.result import Distances, table_of
 from pipelines.distances.run import run_distances
 from pipelines.process.progress import Reporter
@@ -154,3 +155,41 @@ def test_the_twin_in_the_place_of_the_model_reads_one(
     for entry in result.entries:
         if entry.name in ("D2", "D4"):
             assert entry.readings["audited"].units == pytest.approx(1.0) or entry.floored
+
+
+def test_each_part_of_a_flow_s_times_holds_as_many_of_those_that_training_draws() -> None:
+    flow = RectifiedFlow(shift=3.0)
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.cat([flow.draw(generator) for _ in range(4000)])
+    for share in (0.2, 0.5, 0.9):
+        assert float((drawn < flow.at(share)).float().mean()) == pytest.approx(share, abs=0.03)
+    times = [[time_in(flow, part, 4, generator) for _ in range(50)] for part in range(4)]
+    for part, each in enumerate(times):
+        assert flow.at(part / 4) <= min(each) < max(each) <= flow.at((part + 1) / 4)
+
+
+def test_a_flow_transformer_is_measured_too(tmp_path: Path) -> None:
+    file = Path("transformer") / "diffusion_pytorch_model.safetensors"
+    models = write_models(tmp_path, lambda folder: write_sd3(folder, t5=False), file)
+    recipe = tiny_recipe(models, None, draws=4, shown=4, bins=2, samples=1, steps=1, stream=True)
+    streamed: list[bool] = []
+    make = run.streamed_network
+
+    def noting(*given: Any) -> Any:  # noqa: ANN401
+        streamed.append(True)
+        return make(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_SMALL", 0)  # as after a large model has drawn
+        patch.setattr(run, "streamed_network", noting)
+        patch.setattr(run, "cell_judge", bright_judge)
+        patch.setattr(run, "measure_of", coarse_measure)
+        result = run_distances(recipe, tmp_path / "out", force=False, reporter=Reporter(quiet=True))
+    assert len(streamed) >= len(result.models)
+    headlines = [one for one in result.entries if one.name == "D2" and one.headline]
+    assert len(headlines) == 9
+    for entry in headlines:
+        near, far = (entry.readings[role].units for role in ("audited", "base"))
+        assert near is not None
+        assert far is not None
+        assert 1 < near < far, entry.place

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from support.distanced import bright_judge, nudge, tiny_recipe, write_models
 from support.tiny_models import SMALL, write_pipeline
 
+from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import CheckpointError, ConfigError
 from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS
 from pipelines.demo_checkpoint.retrained.record import RECORD, record_of, write_record
@@ -90,11 +91,20 @@ def test_another_schedule_or_prediction_is_refused(models: dict[str, Path], tmp_
     assert "predicts v_prediction, and the base epsilon" in _refused(models, model=str(other))
 
 
-def test_a_model_without_discrete_steps_is_refused_before_it_draws(
+def test_a_model_whose_times_are_of_no_known_kind_is_refused_before_it_draws(
     models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(comparable, "schedule_of", lambda _: object())
-    assert "does not noise in discrete steps" in _refused(models)
+    said = _refused(models)
+    assert "neither discrete steps nor those of a rectified flow" in said
+
+
+def test_a_flow_of_another_shift_is_refused(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shifts = iter([RectifiedFlow(3.0), RectifiedFlow(1.0)])
+    monkeypatch.setattr(comparable, "schedule_of", lambda _: next(shifts))
+    assert "shifts its times by 1, and the base by 3" in _refused(models)
 
 
 def test_another_network_is_refused(models: dict[str, Path], tmp_path: Path) -> None:

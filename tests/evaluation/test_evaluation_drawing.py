@@ -152,6 +152,25 @@ def test_a_picture_is_the_same_in_a_batch_of_any_size(
             assert np.abs(pixels(tmp_path / "1", one) - pixels(folder, other)).max() <= 1
 
 
+def test_pictures_of_streamed_blocks_are_the_same_and_are_not_drawn_again(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = draw(tiny_checkpoint, tmp_path / "plain")
+    streamed: list[object] = []
+    make = generation.streamed_network
+
+    def noting(*given: Any) -> Any:  # noqa: ANN401
+        streamed.append(given)
+        return make(*given)
+
+    monkeypatch.setattr(generation, "streamed_network", noting)
+    other = draw(tiny_checkpoint, tmp_path / "streamed", replace(CONFIG, stream=True))
+    assert len(streamed) == 1
+    assert [picture.sha256 for picture in other] == [picture.sha256 for picture in plain]
+    draw(tiny_checkpoint, tmp_path / "plain", replace(CONFIG, stream=True))
+    assert len(streamed) == 1
+
+
 def test_two_models_begin_with_the_same_noise(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     before, after = (draw(tiny_checkpoint, tmp_path, name=name) for name in ("before", "after"))
     assert [picture.sha256 for picture in before] == [picture.sha256 for picture in after]

@@ -1,7 +1,7 @@
 """Five tiny models that lie at known distances, a judge of brightness, and their measurement."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -55,25 +55,32 @@ def coarse_measure(_: object) -> Measure:
     return Measure(Coarse())  # type: ignore[arg-type]
 
 
-def nudge(folder: Path, size: float, seed: int) -> None:
-    """Add noise to every weight of a model's UNet."""
-    values = load_file(folder / UNET)
+def nudge(folder: Path, size: float, seed: int, file: Path = UNET) -> None:
+    """Add noise to every weight of a model's main component."""
+    values = load_file(folder / file)
     draw = seeded(seed)
     for name in sorted(values):
         noise = torch.randn(values[name].shape, generator=draw)
         values[name] = values[name] + size * noise
-    save_file(values, folder / UNET, metadata={"format": "pt"})
+    save_file(values, folder / file, metadata={"format": "pt"})
 
 
-def write_models(folder: Path) -> dict[str, Path]:
-    """Role -> folder of a model."""
-    first = write_tiny_pipeline(folder / "retrained")
+def write_models(
+    folder: Path, write: Callable[[Path], Path] = write_tiny_pipeline, file: Path = UNET
+) -> dict[str, Path]:
+    """Role -> folder of a model.
+
+    Args:
+        write: writes one.
+        file: of its main component, below the folder.
+    """
+    first = write(folder / "retrained")
     models = {"retrained": first}
     for number, (role, size) in enumerate(AWAY.items()):
         if role != "retrained":
             models[role] = folder / role
             shutil.copytree(first, models[role])
-            nudge(models[role], size, number)
+            nudge(models[role], size, number, file)
     return models
 
 

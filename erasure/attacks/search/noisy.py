@@ -37,8 +37,8 @@ class Show:
     """Row of the pictures."""
     key: tuple[int | str, ...]
     """Names the stream of its random numbers."""
-    time: int | None = None
-    """None to draw one."""
+    time: float | None = None
+    """As the schedule's model is told it, whole where its times are steps; None to draw one."""
 
 
 def noisy(
