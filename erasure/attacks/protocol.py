@@ -1,11 +1,12 @@
 """What an attack is: its settings, what it needs, what it will cost, and the attempts it makes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Final, Literal, Protocol, get_args, runtime_checkable
 
 from erasure.attacks.payload import Attempt, Cost
+from erasure.attacks.search.vocabulary import cut_alike, has_pieces_of_clip
 from erasure.attacks.target import Target
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import RectifiedFlow
 
 Need = Literal["words", "seeds", "start-noise", "picture", "gradient", "base", "weights"]
 """What an attacker must be able to do: choose the `words`, the `seeds` or the `start-noise`; show a
@@ -29,10 +30,15 @@ A `diagnostic` revives nothing and is never named."""
 ACCESS: Final[tuple[Access, ...]] = get_args(Access)
 
 
-ON_FLOWS: Final = frozenset(
-    ("words", "seeds", "rounding", "pruning", "add-back", "benign-tuning", "relearning")
+NOT_ON_FLOWS: Final[Mapping[str, str]] = {
+    "eta": "a flow is drawn by Euler's steps, which take no fresh noise",
+    "inversion": "it goes the steps of DDIM backwards, and a flow is not drawn by them",
+}
+"""Attack -> why a rectified flow cannot be attacked so."""
+OF_TOKENS: Final = frozenset(
+    ("soft-token", "prefix", "prefix-match", "concept-vector", "pooled-text")
 )
-"""The attacks that count no discrete times, look for no noise and read no tokens one by one."""
+"""The attacks that put words or vectors at the same places of all text encoders' tokens."""
 
 
 @runtime_checkable
@@ -75,13 +81,28 @@ class Attack(Protocol):
 
 def lacking(attack: Attack | type[Attack], target: Target) -> str:
     """Why an attack cannot be run on a target, in a sentence; empty where it can."""
-    if not isinstance(target.schedule, NoiseSchedule) and attack.name not in ON_FLOWS:
+    title = target.architecture.title
+    if isinstance(target.schedule, RectifiedFlow) and attack.name in NOT_ON_FLOWS:
+        return f"{title} is a rectified flow: {NOT_ON_FLOWS[attack.name]}"
+    if attack.name in OF_TOKENS and not cut_alike(target.text):
         return (
-            f"{target.architecture.title} is a rectified flow, and the attack was made for models "
-            "that noise in discrete steps"
+            f"{title} reads {_readers(target)}, and the attack looks for words that all of its "
+            "text encoders cut alike, as CLIP does"
+        )
+    if attack.name == "prefixes" and not any(
+        has_pieces_of_clip(tokenizer) for tokenizer, _ in target.text.towers[:1]
+    ):
+        return (
+            f"{title} reads {_readers(target)}, and the attack takes its words from those of CLIP"
         )
     if "picture" in attack.needs and not (target.pictures and len(target.pictures)):
         return "there is no picture of the concept"
     if "base" in attack.needs and target.base is None:
         return "there is no base at hand"
     return ""
+
+
+def _readers(target: Target) -> str:
+    """The kinds of tokenizers of a model, as a sentence names them."""
+    names = dict.fromkeys(type(tokenizer).__name__ for tokenizer, _ in target.text.towers)
+    return " and ".join(names) or "no text"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from erasure.architectures.architecture import Architecture, Codec, PromptEncoder
 from erasure.attacks.payload import Case, Cost, Payload, Rows
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.schedule import NoiseSchedule, Schedule
+from erasure.diffusion.schedule import NoiseSchedule, RectifiedFlow, Schedule
 from erasure.errors import ConfigError
 
 
@@ -137,6 +137,23 @@ class Target:
         """
         return discrete(self.schedule, self.architecture.title)
 
+    def time(self, share: float) -> float:
+        """The time at so large a share of those of training, in [0, 1], as the network is told it.
+
+        Raises:
+            ConfigError: the schedule is of another kind.
+        """
+        return _timed(self.schedule).at(share)
+
+    def drawing_time(self, share: float) -> int:
+        """The same as the scheduler of a drawing counts it: a step, or 1000 s of a flow.
+
+        Raises:
+            ConfigError: as `time`.
+        """
+        time = self.time(share)
+        return round(1000 * time) if isinstance(self.schedule, RectifiedFlow) else round(time)
+
     @property
     def weights(self) -> Mapping[str, Tensor]:
         """Name -> value of each weight of the network; not to be written to."""
@@ -170,6 +187,15 @@ class Target:
         return embedded(self.text, prompt, rows)
 
 
+def _timed(schedule: Schedule) -> NoiseSchedule | RectifiedFlow:
+    if isinstance(schedule, NoiseSchedule | RectifiedFlow):
+        return schedule
+    raise ConfigError(
+        f"this model noises by {type(schedule).__name__}, whose times have no order that is known "
+        "here; take the attacks words, seeds, rounding or pruning"
+    )
+
+
 def discrete(schedule: Schedule, title: str) -> NoiseSchedule:
     """The schedule of a model that noises in discrete steps; `title` is of its family.
 
@@ -178,8 +204,8 @@ def discrete(schedule: Schedule, title: str) -> NoiseSchedule:
     """
     if not isinstance(schedule, NoiseSchedule):
         raise ConfigError(
-            f"{title} does not noise in discrete steps, which are counted here; of the attacks "
-            "take words, seeds, rounding or pruning"
+            f"{title} does not noise in discrete steps, which are counted here; take an "
+            "attack of another kind"
         )
     return schedule
 

@@ -57,15 +57,17 @@ class Course:
             eta: share of fresh noise, at 1 that of DDPM.
 
         Raises:
-            ConfigError: a start does not fit the latents, or the scheduler is no DDIM, which alone
-                can begin anywhere and take fresh noise.
+            ConfigError: a start does not fit the latents, or the scheduler is neither DDIM, which
+                alone can begin anywhere and take fresh noise, nor Euler's of a rectified flow,
+                which can begin anywhere.
         """
         self._scheduler, self._noise, self._seeds, self._eta = scheduler, noise, seeds, eta
         self._steps = 0
         # The noise is then that of the bounded picture, as in arXiv:2006.11239, eq. 7 and 11.
         self._bounded = _is_ddim(scheduler) and bool(scheduler.config.clip_sample)
+        self._flow = type(scheduler).__name__ == "FlowMatchEulerDiscreteScheduler"
         if any(start is not None for start in starts) or eta:
-            _require_ddim(scheduler)
+            _require_ddim(scheduler, flow=self._flow and not eta)
         for start in starts:
             if start is not None and start.latents.shape != noise.shape[1:]:
                 raise ConfigError(
@@ -115,6 +117,9 @@ class Course:
         """The clean latents at the level of the `number`-th time; clean beyond the last."""
         if number >= len(self.times):
             return self._clean
+        if self._flow:  # its times are 1000 s
+            s = self.times[number] / self._scheduler.config.num_train_timesteps
+            return (1 - s) * self._clean + s * self._noise
         times = self.times[number].expand(len(self._clean))
         noised: Tensor = self._scheduler.add_noise(self._clean, self._noise, times)
         return noised
@@ -124,11 +129,12 @@ def _is_ddim(scheduler: Any) -> bool:  # noqa: ANN401
     return type(scheduler).__name__ == "DDIMScheduler"
 
 
-def _require_ddim(scheduler: Any) -> None:  # noqa: ANN401
+def _require_ddim(scheduler: Any, *, flow: bool) -> None:  # noqa: ANN401
+    if flow:
+        return
     if type(scheduler).__name__.startswith("FlowMatch"):
         raise ConfigError(
-            "drawings of a model of rectified flow begin at noise and take no fresh noise here; "
-            "draw without a start and with eta 0"
+            "drawings of a model of rectified flow take no fresh noise here; draw with eta 0"
         )
     if not _is_ddim(scheduler):
         raise ConfigError(

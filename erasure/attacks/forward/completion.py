@@ -31,7 +31,7 @@ class Completion:
     access: ClassVar[Access] = "picture"
 
     levels: tuple[float, ...] = (0.2, 0.36, 0.52, 0.68, 0.8, 0.88, 0.96)
-    """Noise levels, as shares of the time steps of training; each is an arm under each prompt."""
+    """Noise levels, as shares of the times of training; each is an arm under each prompt."""
     null: bool = True
     """Whether to try the empty prompt without guidance."""
     prompted: bool = True
@@ -53,11 +53,11 @@ class Completion:
 
     def _tries(self, target: Target) -> Iterator[Attempt]:
         assert target.pictures is not None
-        last = len(target.discrete.alphas_cumprod) - 1
         for number, case in enumerate(target.cases):
             picture = number % len(target.pictures)
             for level in self.levels:
-                start = Start(target.pictures.mean[picture], round(level * last), clean=True)
+                time = target.drawing_time(level)
+                start = Start(target.pictures.mean[picture], time, clean=True)
                 yield from finished(
                     Attempt(case=case, payload=Payload(prompt=case.prompt, start=start)),
                     arm=f"t {start.time}",

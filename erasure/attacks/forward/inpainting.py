@@ -51,7 +51,7 @@ class Inpainting:
     def _tries(self, target: Target) -> Iterator[Attempt]:
         assert target.pictures is not None
         keep = around_centre(target.latent_shape[1:], self.covered)
-        last = len(target.discrete.alphas_cumprod) - 1
+        last = target.drawing_time(1.0)
         for number, case in enumerate(target.cases):
             picture = target.pictures.mean[number % len(target.pictures)]
             start = Start(picture, last, clean=True, keep=keep)

@@ -177,12 +177,11 @@ class PromptSearch(ABC):
         """
         if target.pictures is None or not len(target.pictures):
             raise ConfigError("there is no picture of the concept; give at least one")
-        last = len(target.discrete.alphas_cumprod) - 1
-        times = tuple(round((n + 0.5) / self.rounds * last) for n in range(self.rounds))
+        times = tuple(target.time((n + 0.5) / self.rounds) for n in range(self.rounds))
         return Pictures(
             target.pictures.mean,
             target.pictures.std,
-            target.discrete,
+            target.schedule,
             derived_seed(target.seed, self.name, "pictures"),
             target.device,
             times,

@@ -28,7 +28,7 @@ class Pictures:
     schedule: Schedule
     seed: int
     device: torch.device
-    times: tuple[int, ...]
+    times: tuple[float, ...]
     """Noise levels, in the order in which a search meets them."""
     steps_each: int
     """Steps at each of them."""

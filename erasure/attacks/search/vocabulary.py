@@ -55,6 +55,23 @@ class Vocabulary:
         return self.cut(prompt)[: len(wanted)] == wanted
 
 
+def has_pieces_of_clip(tokenizer: Any) -> bool:  # noqa: ANN401
+    """Whether a tokenizer marks the ends of words as CLIP's does."""
+    return any(piece.endswith("</w>") for piece in tokenizer.get_vocab())
+
+
+def cut_alike(text: PromptEncoder) -> bool:
+    """Whether all text encoders cut prompts into the same pieces of CLIP, so that a word or a
+    vector has the same place in all; T5 and language models do not, and a model of labels has
+    none."""
+    tables = [tokenizer.get_vocab() for tokenizer, _ in text.towers]
+    return (
+        bool(tables)
+        and all(table == tables[0] for table in tables)
+        and has_pieces_of_clip(text.towers[0][0])
+    )
+
+
 def vocabulary_of(
     text: PromptEncoder, *, pieces: Pieces = "words", without: Sequence[str] = ()
 ) -> Vocabulary:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from erasure.architectures.building import build_text_encoder
-from erasure.architectures.text.text_encoders import TIME_IDS, TextEncoder, TextEncoderPair
+from erasure.architectures.text.text_encoders import TIME_IDS
 from erasure.attacks.search.noisy import Noisy, require_finite, squared_error
 from erasure.attacks.search.slots import OPEN, Slots, slots_of
 from erasure.attacks.search.soft_row import capped, longest
-from erasure.attacks.search.vocabulary import Vocabulary, vocabulary_of
+from erasure.attacks.search.vocabulary import Vocabulary, cut_alike, vocabulary_of
 from erasure.diffusion.batches import BatchSource, PictureBatch, Rollout
 from erasure.diffusion.denoiser import Condition, Denoiser, join
 from erasure.diffusion.latents import ConceptData, Noised
@@ -213,12 +213,16 @@ def adversary_of(task: Task, steps: int, seed: int) -> Adversary:
         seed: of its starts.
 
     Raises:
-        ConfigError: the prompts are not known as text, or the model's text encoder has no table of
-            words that could be replaced.
+        ConfigError: the prompts are not known as text, or the model's text encoders do not cut
+            them alike.
     """
     text = build_text_encoder(task.checkpoint)
-    if not isinstance(text, TextEncoder | TextEncoderPair):
-        raise ConfigError("harden needs a model whose prompts are read by CLIP; set harden to 0")
+    if not cut_alike(text):
+        title = task.checkpoint.architecture.title
+        raise ConfigError(
+            f"harden looks for a row at one place of the tokens, and {title} reads prompts by "
+            "other text encoders than those of CLIP; set harden to 0"
+        )
     text.to(task.device)
     pairs = _pairs(task.data)
     if not pairs:
