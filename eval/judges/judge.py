@@ -12,8 +12,11 @@ DIGITS: Final = 6
 """Decimals of a score in JSON."""
 NOTHING: Final = "none of these"
 """The label by which a judge rejects a picture: it shows nothing that the head knows."""
-KNOWS_NOTHING: Final = "show nothing that the judge knows"
-"""What is said of rejected pictures."""
+
+
+def knows_nothing(count: int) -> str:
+    """Say of so many rejected pictures what they show: "show nothing that the judge knows"."""
+    return f"{'shows' if count == 1 else 'show'} nothing that the judge knows"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ concept has not erased it, and its last words must not say that it has.
 from dataclasses import dataclass
 from typing import Any
 
-from eval.judges.judge import KNOWS_NOTHING
+from eval.judges.judge import knows_nothing
 from pipelines.run.cell_judge import CellJudge
 from pipelines.run.comparing import Comparison
 from prompts.concepts.plan import ConceptPlan
@@ -32,7 +32,7 @@ class CellVerdict:
     def said(self) -> str:
         """One sentence with its counts."""
         if not self.judge or not self.cells:
-            why = "no judge was at hand" if self.cells else "no cell of the grid asks for it"
+            why = "no judge was at hand" if self.cells else "no picture of the grid asks for it"
             return (
                 f"whether {self.concept} is still recognised was not judged, as {why}; "
                 "`erasure evaluate` measures it"
@@ -41,12 +41,13 @@ class CellVerdict:
             f"still recognised in {self.after}" if self.after else f"not recognised in {self.cells}"
         )
         said = (
-            f"{self.concept} is {state} of {self.cells} cells (before in {self.before}, judge: "
-            f"{self.judge}); not attacked"
+            f"{self.concept} is {state} of {self.cells} pictures of the grid (before in "
+            f"{self.before}, judge: {self.judge}); not attacked"
         )
         if not self.rejected:
             return said
-        return f"{said}; {self.rejected} of them {KNOWS_NOTHING}: destroyed is not forgotten"
+        rejected = f"{self.rejected} of them {knows_nothing(self.rejected)}"
+        return f"{said}; {rejected}: destroyed is not forgotten"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the counts are null where no judge looked."""

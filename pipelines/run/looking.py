@@ -15,7 +15,7 @@ from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 from erasure.storage.files import atomic
 from erasure.training.unseen import Curve, InTraining, Look, UntilUnseen
-from eval.judges.judge import KNOWS_NOTHING, Judgement
+from eval.judges.judge import Judgement, knows_nothing
 from pipelines.configs.settings import DrawingConfig, EraseRecipe
 from pipelines.drawing.generation import Painter, Request, work_of
 from pipelines.drawing.plots import plot_looks
@@ -163,7 +163,7 @@ def said(look: Look, concept: str) -> str:
     when = f"step {look.step}" if look.step else "before the training"
     words = f"{when}: {concept} recognised in {look.recognised} of {look.shown} pictures"
     if look.rejected:
-        words += f"; {look.rejected} {KNOWS_NOTHING}"
+        words += f"; {look.rejected} {knows_nothing(look.rejected)}"
     if not look.step:
         return words
     if look.changed is not None:
@@ -187,8 +187,8 @@ def curve_said(curve: Curve, concept: str) -> str:
     if not chosen.rejected:
         return said
     return (
-        f"{said}; {chosen.rejected} of its {chosen.shown} pictures {KNOWS_NOTHING}: destroyed is "
-        "not forgotten"
+        f"{said}; {chosen.rejected} of its {chosen.shown} pictures "
+        f"{knows_nothing(chosen.rejected)}: destroyed is not forgotten"
     )
 
 

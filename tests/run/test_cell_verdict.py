@@ -18,6 +18,8 @@ from pipelines.run.cell_verdict import CellVerdict, judge_cells
 from pipelines.run.comparing import Comparison
 from prompts.concepts.concepts import plan_concept
 
+IN_THE_GRID = "pictures of the grid (before in 2, judge: canvas); not attacked"
+
 
 @dataclass
 class Eye:
@@ -52,15 +54,15 @@ def compared(before: str, after: str) -> Comparison:
     [
         (
             "rrbb",
-            "church is still recognised in 2 of 2 cells (before in 2, judge: canvas); not attacked",
+            f"church is still recognised in 2 of 2 {IN_THE_GRID}",
         ),
         (
             "brbb",
-            "church is still recognised in 1 of 2 cells (before in 2, judge: canvas); not attacked",
+            f"church is still recognised in 1 of 2 {IN_THE_GRID}",
         ),
         (
             "bbrr",
-            "church is not recognised in 2 of 2 cells (before in 2, judge: canvas); not attacked",
+            f"church is not recognised in 2 of 2 {IN_THE_GRID}",
         ),
     ],
 )
@@ -100,8 +102,8 @@ def test_cells_that_show_nothing_known_are_counted_as_destroyed(
     judge = opened(EraseRecipe(concept="church"), own="canvas")
     verdict = judge_cells(compared("rrbb", "brrr"), plan, judge)
     assert verdict.said() == (
-        "church is still recognised in 1 of 2 cells (before in 2, judge: canvas); not attacked; "
-        "1 of them show nothing that the judge knows: destroyed is not forgotten"
+        f"church is still recognised in 1 of 2 {IN_THE_GRID}; "
+        "1 of them shows nothing that the judge knows: destroyed is not forgotten"
     )
     assert verdict.to_dict()["rejected_after"] == 1
 
@@ -112,7 +114,7 @@ def test_where_nothing_can_judge_it_says_so() -> None:
     verdict = judge_cells(compared("rrbb", "rrbb"), plan, judge)
     assert "was not judged, as no judge was at hand; `erasure evaluate`" in verdict.said()
     assert verdict.to_dict()["recognised_after"] is None
-    assert "no cell of the grid asks for it" in CellVerdict(concept="x", judge="canvas").said()
+    assert "no picture of the grid asks for it" in CellVerdict(concept="x", judge="canvas").said()
 
 
 def test_a_class_is_judged_by_a_classifier_of_classes() -> None:

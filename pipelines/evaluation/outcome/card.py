@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard
 
 from erasure.storage.files import atomic
 from eval.errors import EvalError
-from eval.judges.judge import KNOWS_NOTHING
+from eval.judges.judge import knows_nothing
 from eval.rates.several_kinds import OF_KIND
 from pipelines.evaluation.outcome.results import Results
 from pipelines.run.run_folder import MASK, MODEL
@@ -89,7 +89,7 @@ def _figures(results: Results) -> Iterator[tuple[str, str, float, dict[str, obje
         interval = [round(rate.low, 6), round(rate.high, 6)]
         yield key, name, rate.share, {"interval": interval, "pictures": rate.total}
     for key, refused in (results.summary.rejected or {}).items():
-        name = f"{_name_of(key)}: pictures that {KNOWS_NOTHING}"
+        name = f"{_name_of(key)}: pictures that {knows_nothing(2)}"
         yield f"{key}_rejected", name, refused.after.share, {"pictures": refused.after.total}
     for judge, detection in results.detections.items():
         for preset in detection.presets:

@@ -7,7 +7,7 @@ words, attacks or training may bring it back.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from eval.judges.judge import KNOWS_NOTHING
+from eval.judges.judge import knows_nothing
 from eval.rates.intervals import Difference, Proportion
 from eval.rates.several_kinds import OF_KIND
 from eval.rates.unlearning_rates import Compared, UnlearningRates
@@ -89,7 +89,8 @@ def _rejected(rates: UnlearningRates) -> str:
     if counts is None or counts.after is None or not counts.after.count:
         return ""
     rate, was = counts.after, "" if counts.before is None else f", before {counts.before.count}"
-    return f" {rate.count} of these {rate.total} {KNOWS_NOTHING}{was}: destroyed is not forgotten."
+    said = f"{rate.count} of these {rate.total} {knows_nothing(rate.count)}{was}"
+    return f" {said}: destroyed is not forgotten."
 
 
 def _not(shown: Proportion) -> int:

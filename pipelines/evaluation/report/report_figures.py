@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Final, Literal
 
-from eval.judges.judge import KNOWS_NOTHING
+from eval.judges.judge import knows_nothing
 from eval.rates.intervals import Difference, Proportion
 from eval.rates.several_kinds import OF_KIND
 from pipelines.evaluation.outcome.results import ClassRate, DetectionCount, Results
@@ -177,7 +177,8 @@ def _rejected(counts: Rejected | None) -> str:
     if counts is None:
         return ""
     rate, was = counts.after, "" if counts.before is None else f", before {counts.before.count:,}"
-    return f"{rate.count:,} of {rate.total:,} pictures ({percent(rate.share)}) {KNOWS_NOTHING}{was}"
+    shown = f"{rate.count:,} of {rate.total:,} pictures ({percent(rate.share)})"
+    return f"{shown} {knows_nothing(rate.count)}{was}"
 
 
 def _value(rate: Proportion) -> Value:
