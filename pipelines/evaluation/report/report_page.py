@@ -10,6 +10,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipelines.evaluation.report import report_format as shown
+from pipelines.words.durations import to_the_second
 
 FILE_NAME: Final = "report.html"
 HERE: Final = Path(__file__).parents[1]
@@ -39,8 +40,9 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (shown.percent, shown.signed, shown.number, shown.seconds, _place)
+    filters = (shown.percent, shown.signed, shown.number, _place)
     made.filters |= {function.__name__.lstrip("_"): function for function in filters}
+    made.filters["seconds"] = to_the_second
     made.globals |= {"interval": shown.interval, "measure": shown.measure}
     return made
 
