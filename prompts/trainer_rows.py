@@ -18,6 +18,7 @@ Table = Mapping[str, Any]
 
 _MOST_BYTES: Final = 2**20
 _MOST_ROWS: Final = 1024
+_ROWS_GO: Final = "write rows under [[prompts]] in TOML, or as a list in YAML"
 _UNREADABLE: Final = (
     yaml.YAMLError,
     ValueError,
@@ -88,7 +89,7 @@ def read_rows(path: Path) -> TrainerRows:
     except PromptError as err:
         raise PromptError(f"{path}: {err}") from err
     if not rows:
-        raise PromptError(f"{path} has no row for weights; write at least one under [[prompts]]")
+        raise PromptError(f"{path} has no row for weights; {_ROWS_GO}")
     if len(rows) > _MOST_ROWS:
         raise PromptError(f"{path} has {len(rows)} rows; give at most {_MOST_ROWS}")
     return TrainerRows(tuple(rows), tuple(dict.fromkeys(notes)))
@@ -121,7 +122,7 @@ def _rows(data: Any, path: Path, notes: list[str]) -> Iterator[TrainerRow]:  # n
     if isinstance(data, list):
         data = {"prompts": data}
     if not isinstance(data, dict):
-        raise PromptError("it holds neither rows nor tables; write rows under [[prompts]]")
+        raise PromptError(f"it holds neither rows nor tables; {_ROWS_GO}")
     if "prompts" in data:
         above = {key: value for key, value in data.items() if key != "prompts"}
         _refuse_unknown(above, (*_ROW, *_SLIDER), "above the rows")
@@ -134,7 +135,7 @@ def _rows(data: Any, path: Path, notes: list[str]) -> Iterator[TrainerRow]:  # n
     if not isinstance(slider, dict):
         raise PromptError("slider is no table; write [slider]")
     if "targets" not in slider and not {"target", "target_class"} & slider.keys():
-        raise PromptError("it has no prompts, target or target_class; write rows under [[prompts]]")
+        raise PromptError(f"it has no prompts, target or target_class; {_ROWS_GO}")
     above = {key: value for key, value in slider.items() if key != "targets"}
     alone = "targets" not in slider
     for number, item in enumerate([slider] if alone else _items(slider["targets"], "targets"), 1):

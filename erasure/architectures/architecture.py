@@ -265,7 +265,8 @@ class Architecture:
             ConfigError: the model is told its guidance as a number, or has none.
         """
         if self.guidance != "true":
-            has = "is told its guidance as a number" if self.guidance == "embedded" else "has none"
+            embedded = self.guidance == "embedded"
+            has = "is told its guidance as a number" if embedded else "draws without guidance"
             raise ConfigError(
                 f"{self.title} {has}, so there is no guidance away from the empty prompt; ",
                 *what,

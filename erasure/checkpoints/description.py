@@ -225,10 +225,10 @@ def read_json(path: Path, *, limit: int = 16_000_000) -> dict[str, Any]:
             f"{path.parent} has no {path.name}; a complete diffusers folder is needed"
         ) from err
     except (OSError, ValueError) as err:
-        raise CheckpointError(f"{path} cannot be read as JSON: {err}; fetch it again") from err
+        raise CheckpointError(f"{path} cannot be read as JSON: {err}; restore or fetch it") from err
     if not isinstance(values, dict):
         raise CheckpointError(
-            f"{path} holds a JSON {type(values).__name__}, not an object; fetch it again"
+            f"{path} holds a JSON {type(values).__name__}, not an object; restore or fetch it"
         )
     return values
 

@@ -4,7 +4,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -15,6 +15,9 @@ from erasure.masks.masks import MaskKind, SaliencyMask
 from erasure.methods.protocol import Need
 from erasure.solving.factors import Factors
 from erasure.solving.quadratic import Quadratic
+
+if TYPE_CHECKING:
+    from erasure.architectures.architecture import Architecture
 
 _log = logging.getLogger(__name__)
 
@@ -42,19 +45,25 @@ class ClosedForm:
         """Weights to solve for."""
         return len(chosen(mask))
 
-    def solved(self, task: Task) -> list[str]:
-        """The key and value weights of which the mask selects any; warns of too many concepts.
+    def require_family(self, family: "Architecture") -> None:
+        """Raise ConfigError where models of a family have none of the weights that are rewritten.
 
-        Raises:
-            ConfigError: the mask selects none.
+        It is asked before anything is drawn or written.
         """
-        family = task.checkpoint.architecture
         if "xattn-kv" not in family.scopes:
             other = "uce, which rewrites the layers that the text meets first there"
             raise ConfigError(
                 f"{family.title} has no cross-attention, which is what {self.name} rewrites; take "
                 f"{other if family.text_readers else 'a method that trains, such as salun or esd'}"
             )
+
+    def solved(self, task: Task) -> list[str]:
+        """The key and value weights of which the mask selects any; warns of too many concepts.
+
+        Raises:
+            ConfigError: the family has no such weights, or the mask selects none.
+        """
+        self.require_family(task.checkpoint.architecture)
         names = chosen(task.mask)
         if not names:
             raise ConfigError(

@@ -1,6 +1,6 @@
 """The models of an audit, side by side: audited, base, random weights, retrained, kept concept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.hashing import weights_hash
 from pipelines.audit.asking import plan_of
 from pipelines.audit.settings import AuditRecipe
+from pipelines.distances.comparable import other_tokenizers
 from pipelines.drawing.guards import Guard, guard_of
 from pipelines.run.models import config_for, open_model
 
@@ -65,6 +66,7 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
     for number, name in enumerate(recipe.retrained, 1):
         other = _open(recipe, name)
         _require_alike(audited, other, name, "--retrained")
+        _require_another(recipe, name, other, (audited, *(line.checkpoint for line in lines)))
         line = f"retrained-{number}"
         lines.append(
             Line(
@@ -128,13 +130,26 @@ def _open(recipe: AuditRecipe, name: str) -> Checkpoint:
     )
 
 
+def _require_another(
+    recipe: AuditRecipe, name: str, other: Checkpoint, known: Sequence[Checkpoint]
+) -> None:
+    """Raise ConfigError where a retrained model is one of those that are held against it."""
+    for one in known:
+        if one.hashes() == other.hashes():
+            raise ConfigError(
+                f"the retrained model {name} has the same weights as {one.path}, which is given as "
+                "well, so it tells nothing; give a model that was trained without "
+                f"{recipe.concept}, each once"
+            )
+
+
 def _require_alike(audited: Checkpoint, other: Checkpoint, name: str, option: str) -> None:
     mine, theirs = _shapes(audited.network), _shapes(other.network)
     if audited.architecture is not other.architecture or mine != theirs:
         differ = sorted({n for n in mine.keys() | theirs.keys() if mine.get(n) != theirs.get(n)})
-        where = f", such as {differ[0]}" if differ else ""
+        where = f", such as {differ[0]}," if differ else ""
         raise CheckpointError(
-            f"{name} is {other.architecture.title} and {len(differ)} of its weights{where} have "
+            f"{name} is {other.architecture.title}, and {len(differ)} of its weights{where} have "
             f"not the names and shapes of the audited model, {audited.architecture.title}; give by "
             f"{option} a model of the same architecture"
         )
@@ -157,6 +172,11 @@ def _beside(audited: Checkpoint) -> tuple[str, ...]:
 
 def _differing(audited: Checkpoint, other: Checkpoint, name: str) -> tuple[str, ...]:
     """A note for each further part whose weights are not those of the audited model."""
+    if words := other_tokenizers(audited, other):
+        raise CheckpointError(
+            f"the {name}, {other.name}, {words.replace('the base', 'the audited model')}; words "
+            "would mean other things to it, so give a model with the same tokenizer"
+        )
     sentences = []
     main = audited.architecture.main
     for part in [name for name in audited.components if name != main]:

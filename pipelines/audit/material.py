@@ -21,7 +21,7 @@ from erasure.storage.files import atomic
 from eval.pictures.pictures import read_picture
 from eval.rates.intervals import Proportion, wilson
 from pipelines.audit.settings import AuditRecipe
-from pipelines.data.picture_folder import folder_pictures
+from pipelines.data.picture_folder import folder_entries, folder_pictures
 from pipelines.drawing.generation import Painter, Request
 from pipelines.drawing.pictures import to_tensor
 from pipelines.process.progress import Reporter
@@ -101,18 +101,13 @@ def gather(
     wanted = 2 * recipe.shown
     if recipe.pictures is not None:
         width = painter.default.width or 0
-        path = Path(recipe.pictures).expanduser()
+        path = require_pictures(recipe.pictures)
         read = [
             picture.image
             for picture in folder_pictures(
                 path, size=width, prompt=concept.prompts[0], limit=wanted, seed=recipe.seed
             )
         ]
-        if len(read) < 2:
-            raise ConfigError(
-                f"{path} holds {len(read)} picture; give at least 2, as one half is searched with "
-                "and the other held back"
-            )
         images, prompts, source = read, [concept.prompts[0]] * len(read), f"folder {path.name}"
     else:
         images, prompts = _of_concept(recipe, concept, painter, judge, folder, wanted, reporter)
@@ -134,6 +129,22 @@ def gather(
         clean=tuple(n for n, one in enumerate(seen) if not one),
         source=source,
     )
+
+
+def require_pictures(folder: str) -> Path:
+    """Give the path of a folder of pictures that an audit can use; none is decoded.
+
+    Raises:
+        ConfigError: there is no such folder, or it has fewer than two pictures.
+    """
+    path = Path(folder).expanduser()
+    count = len(folder_entries(path, prompt=""))
+    if count < 2:
+        raise ConfigError(
+            f"{path} holds {count} picture; give at least 2, as one half is searched with and the "
+            "other held back"
+        )
+    return path
 
 
 def _of_concept(

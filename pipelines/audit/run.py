@@ -21,6 +21,7 @@ from pipelines.audit.cells import Confirmation
 from pipelines.audit.damage.damage import damage_of, unmeasured
 from pipelines.audit.damage.table import write_damage_table
 from pipelines.audit.lines import Line, lines_of, open_lines
+from pipelines.audit.material import require_pictures
 from pipelines.audit.page.page import write_page
 from pipelines.audit.planning import Plan, plan_audit, tell_plan
 from pipelines.audit.results import (
@@ -84,6 +85,8 @@ def run_audit(
     shop = Workshop(recipe, lines, out, device, reporter if team.first else Reporter(quiet=True))
     for name in lines:
         shop.judge(name)  # what it cannot tell is said before anything is drawn
+    if recipe.pictures is not None:
+        require_pictures(recipe.pictures)
     plan = plan_audit(shop)
     if team.first:
         reporter.tell(tell_plan(plan))

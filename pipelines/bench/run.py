@@ -24,6 +24,8 @@ from pipelines.bench.search import TRIALS, Fill, Search, Trial, concepts_like, w
 from pipelines.bench.settings import BenchRecipe
 from pipelines.bench.table import Table, table_of
 from pipelines.bench.world import World
+from pipelines.distances.comparable import require_alike
+from pipelines.distances.models import require_distinct
 from pipelines.process.progress import Reporter
 
 CELLS: Final = "cells"
@@ -80,7 +82,23 @@ def prepare(recipe: BenchRecipe, out: Path) -> Bench:
     rows = tuple(rows_of(recipe))
     for concept in (*recipe.concepts, *(recipe.tune_on if recipe.tune else ())):
         world.plan(concept)
+    for concept in recipe.concepts:
+        _require_models(world, concept)
     return Bench(world, rows, protocol_of(world), out)
+
+
+def _require_models(world: World, concept: str) -> None:
+    """Refuse models that cannot stand beside the base as its retraining, or as another seed of it.
+
+    Raises:
+        CheckpointError: one is of another recipe, text encoder, tokenizer or VAE.
+        ConfigError: two of them have the same weights.
+    """
+    opened = {kind: world.open(name) for kind, name in models_of(world.recipe, concept).items()}
+    for kind in MODELS[1:]:
+        if kind in opened:
+            require_alike(opened["base"], opened[kind], f"--{kind}")
+    require_distinct({role: opened[role] for role in MODELS if role in opened})
 
 
 def run_bench(bench: Bench, *, reporter: Reporter, retry: bool = False) -> Table:

@@ -94,7 +94,7 @@ def unread_by_erasure(
     elif not trains:
         unread["until_unseen"] = f"the method {method} solves at once and takes no steps"
     if not rows:
-        unread["data.rows"] = f"the method {method} has no such prompts; give --method leco"
+        unread["data.rows"] = f"the method {method} has no such prompts, which leco has"
     elif _at(tables, "data.rows") is not None:
         why = "the file of data.rows says it of each row"
         unread |= dict.fromkeys(("method.action", "method.strength"), why)
@@ -104,7 +104,7 @@ def unread_by_erasure(
 def _of_factors(tables: Tables, trains: bool) -> str:
     """Why the settings of factors would not be read; empty where they are."""
     if tables.get("moves") != "lora":
-        return "weights move and no factors; give --as lora"
+        return "weights move, and no factors without --as lora"
     method = _at(tables, "method.name")
     return "" if trains else f"the method {method} solves for factors of its own rank"
 

@@ -23,7 +23,7 @@ from erasure.diffusion.encoding import (
     encode_concept,
 )
 from erasure.diffusion.latents import ConceptData, shuffled
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, Way
 from erasure.methods import Need
 from erasure.seeds import derived_seed
 from erasure.storage.cache import TensorCache, content_key
@@ -91,7 +91,9 @@ class Gatherer:
         forget = _joined([*self._drawn_of_each(forget_source.drawn), *own])
         if forget is None and self.team.first:
             raise ConfigError(
-                "there is nothing to forget from; set data.forget.drawn, folder or dataset"
+                f"data.forget.drawn is {forget_source.drawn}, and there is neither a folder nor a "
+                "data set, so no picture shows what is to be forgotten; give ",
+                Way("--forget-drawn 64 or --forget-folder", "data.forget.drawn = 64 or a folder"),
             )
         retain = _joined([*self._drawn("retain", self.plan.retain, retain_source.drawn), *retained])
         return self.team.agreed(lambda: self._encoded(forget, retain, anchors))

@@ -26,13 +26,24 @@ def require_comparable(base: Checkpoint, other: Checkpoint, option: str) -> None
     Raises:
         CheckpointError: the first thing that differs, in a sentence.
     """
-    differing = (
+    _refuse(base, other, option, _parts(base, other) or _schedule(base, other))
+
+
+def require_alike(base: Checkpoint, other: Checkpoint, option: str) -> None:
+    """The same without the schedule, for models that are drawn and not measured."""
+    _refuse(base, other, option, _parts(base, other))
+
+
+def _parts(base: Checkpoint, other: Checkpoint) -> str:
+    return (
         _network(base, other)
         or _text_encoders(base, other)
-        or _tokenizers(base, other)
+        or other_tokenizers(base, other)
         or _vae(base, other)
-        or _schedule(base, other)
     )
+
+
+def _refuse(base: Checkpoint, other: Checkpoint, option: str, differing: str) -> None:
     if differing:
         raise CheckpointError(
             f"the model of {option}, {other.path}, {differing}; give one that was made by the "
@@ -73,7 +84,8 @@ def _text_encoders(base: Checkpoint, other: Checkpoint) -> str:
     return ""
 
 
-def _tokenizers(base: Checkpoint, other: Checkpoint) -> str:
+def other_tokenizers(base: Checkpoint, other: Checkpoint) -> str:
+    """Say how the tokenizers of a model differ from those of the base; empty where they do not."""
     for mine, theirs in zip(build_tokenizers(base), build_tokenizers(other), strict=True):
         ours, its = mine.get_vocab(), theirs.get_vocab()
         lost = sorted(
@@ -93,6 +105,8 @@ def _tokenizers(base: Checkpoint, other: Checkpoint) -> str:
 
 
 def _vae(base: Checkpoint, other: Checkpoint) -> str:
+    if "vae" not in base.components:  # a model of pixels
+        return ""
     mine, theirs = base.components["vae"], other.components["vae"]
     scale = "scaling_factor"
     factors = [each.description.components["vae"].get(scale) for each in (base, other)]

@@ -75,7 +75,7 @@ def open_models(recipe: DistanceRecipe) -> Models:
         )
     for role in ("audited", "retrained", "twin"):
         require_comparable(opened["base"], opened[role], OPTIONS[role])
-    _require_distinct(opened)
+    require_distinct(opened)
     plan = plan_of(opened["base"], recipe.concept)
     kind, notes = twin_of(
         read_record(opened["retrained"].path), read_record(opened["twin"].path), plan.erased
@@ -84,7 +84,8 @@ def open_models(recipe: DistanceRecipe) -> Models:
     return Models(opened, plan, kind, notes)
 
 
-def _require_distinct(opened: Mapping[Role, Checkpoint]) -> None:
+def require_distinct(opened: Mapping[Role, Checkpoint]) -> None:
+    """Raise ConfigError where two of these models, by their places, have the same weights."""
     hashes = {role: one.network_hash() for role, one in opened.items()}
     pairs: tuple[tuple[Role, Role], ...] = (
         ("twin", "retrained"),
@@ -93,7 +94,7 @@ def _require_distinct(opened: Mapping[Role, Checkpoint]) -> None:
         ("audited", "base"),
     )
     for one, other in pairs:
-        if hashes[one] == hashes[other]:
+        if one in hashes and hashes[one] == hashes.get(other):
             raise ConfigError(
                 f"the models of {OPTIONS[one]}, {opened[one].path}, and {OPTIONS[other]}, "
                 f"{opened[other].path}, have the same weights, so there is no distance between "

@@ -9,7 +9,7 @@ from erasure.architectures.architecture import Architecture
 from erasure.checkpoints.reading.reading_file import open_file
 from erasure.checkpoints.reading.reading_folder import describe_folder
 from erasure.checkpoints.reading.recognise import family_of_file
-from erasure.errors import ErasureError
+from erasure.errors import ConfigError, ErasureError, way
 from pipelines.configs.settings import DrawingConfig
 
 _log = logging.getLogger(__name__)
@@ -26,16 +26,38 @@ def guidance_of(values: Mapping[str, Any], find: Callable[[str], Path]) -> dict[
     Args:
         values: the recipe's tables.
         find: gives the folder or the file of a model.
+
+    Raises:
+        ConfigError: as `refuse_unguided`.
     """
     model, config = values.get("model"), values.get("config")
-    if not isinstance(model, str) or values.get("guidance") is not None:
+    if not isinstance(model, str):
         return {}
     try:
         family = _family(find(model), config if isinstance(config, str) else None)
     except ErasureError:
         return {}
+    if values.get("guidance") is not None:
+        refuse_unguided(family, values["guidance"])
+        return {}
     tell_guidance(family)
     return {"guidance": family.own_guidance}
+
+
+def refuse_unguided(family: Architecture, value: object, setting: str = "guidance") -> None:
+    """Raise ConfigError where a model that draws without guidance is asked for one.
+
+    Args:
+        value: the guidance that was asked for; None where none was.
+        setting: what it was asked by.
+    """
+    if family.guidance == "none" and value is not None:
+        name = way("guidance") if setting == "guidance" else setting
+        raise ConfigError(
+            name,
+            f" is {value} and would not be read, as {family.title} was distilled to draw without "
+            "guidance; leave it out",
+        )
 
 
 def tell_guidance(family: Architecture, option: str = "--guidance") -> None:
@@ -52,6 +74,8 @@ def tell_guidance(family: Architecture, option: str = "--guidance") -> None:
             family.own_eta,
             family.title,
         )
+    if family.guidance == "none":
+        return
     if family.own_guidance != _USUAL:
         _log.warning(
             "pictures are drawn at guidance %g, which is the default of %s, unless %s says "

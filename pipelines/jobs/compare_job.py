@@ -9,7 +9,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.storage.files import write_json
 from pipelines.configs.settings import DrawingConfig, drawing_defaults
 from pipelines.data.prompt_checks import warn_of_prompts
-from pipelines.drawing.own_guidance import tell_guidance
+from pipelines.drawing.own_guidance import refuse_unguided, tell_guidance
 from pipelines.process.progress import Reporter
 from pipelines.run.comparing import Comparison, compare
 from pipelines.run.memory import enough_memory, of_drawing
@@ -92,6 +92,7 @@ class CompareJob:
     def _drawing(self, one: Checkpoint) -> DrawingConfig:
         """How to draw, which the kind of the first model decides where nothing is given."""
         canvas, family = is_canvas(one), one.architecture
+        refuse_unguided(family, self.drawing.get("guidance"))
         if self.drawing.get("guidance") is None and not canvas:
             tell_guidance(family)
         return drawing_defaults(

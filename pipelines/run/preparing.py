@@ -7,15 +7,17 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from erasure.architectures.architecture import Architecture
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError
+from erasure.methods import Method
 from erasure.storage.cache import TensorCache
 from erasure.storage.tables import build
 from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import EraseRecipe, resolve
 from pipelines.data.class_names import with_class_names
 from pipelines.data.prompt_checks import check_plan
-from pipelines.drawing.own_guidance import tell_guidance
+from pipelines.drawing.own_guidance import refuse_unguided, tell_guidance
 from pipelines.run.merging_loras import merged_base
 from pipelines.run.models import is_canvas, open_model
 from prompts.concepts.concepts import Family, plan_concept
@@ -73,13 +75,24 @@ def prepare(
         scopes=family.scope_defaults,
         guidance=family.own_guidance,
     )
+    require_family(recipe.method, family)
     recipe = with_class_names(recipe, checkpoint.classes)
     if recipe.scope != recipe.method.default_scope and "scope" not in settings:
         _log.warning("the scope is %s, as this model has no cross-attention", recipe.scope)
     asked = (settings.get("grid") or {}).get("drawing") or {}
+    for part in ("grid", "data"):
+        drawing = (settings.get(part) or {}).get("drawing") or {}
+        refuse_unguided(family, drawing.get("guidance"), f"{part}.drawing.guidance")
     if not canvas and asked.get("guidance") is None:
         tell_guidance(family, _GUIDANCE)
     return recipe, checkpoint
+
+
+def require_family(method: Method, family: Architecture) -> None:
+    """Raise ConfigError where a method that says so cannot edit models of a family."""
+    check = getattr(method, "require_family", None)  # one of the user's own may have none
+    if check is not None:
+        check(family)
 
 
 def _opened(chosen: ModelChoice) -> Checkpoint:

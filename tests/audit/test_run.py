@@ -1,6 +1,7 @@
 """A whole audit on tiny models: controls, confirmation, resuming, and what is refused."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -427,7 +428,41 @@ def test_models_that_cannot_be_compared_are_refused(
         audited(replace(recipe, retrained=(str(models[2]),)), tmp_path / "b")
     with pytest.raises(ConfigError, match="so nothing was erased"):
         audited(replace(recipe, against=str(models[1])), tmp_path / "c")
+    with pytest.raises(ConfigError, match=r"has the same weights as .*, so it tells nothing"):
+        audited(replace(recipe, retrained=(str(models[0]),)), tmp_path / "d")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_retrained_model_that_reads_other_words_is_refused(
+    recipe: AuditRecipe, judge: Bright, models: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    other = shutil.copytree(models[0], tmp_path / "other")
+    file = other / "tokenizer" / "tokenizer.json"
+    table = json.loads(file.read_text(encoding="utf-8"))
+    words = table["model"]["vocab"]
+    words["a"], words["b"] = words["b"], words["a"]
+    file.write_text(json.dumps(table), encoding="utf-8")
+    weights = other / "unet" / "diffusion_pytorch_model.safetensors"
+    values = load_file(weights)
+    values["conv_out.bias"] = values["conv_out.bias"] + 1
+    save_file(values, weights, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"has another tokenizer: 2 of .* such as 'a'"):
+        audited(replace(recipe, retrained=(str(other),)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("count", "words"), [(None, "is not there"), (0, "no picture"), (1, "1 ")])
+def test_a_folder_without_pictures_is_refused_before_anything_is_written(
+    count: int | None, words: str, recipe: AuditRecipe, judge: Bright, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    if count is not None:
+        folder.mkdir()
+        for n in range(count):
+            Image.new("RGB", (16, 16)).save(folder / f"{n}.png")
+    with pytest.raises(ConfigError, match=words):
+        audited(replace(recipe, pictures=str(folder)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_another_recipe_is_left_alone(

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.console import erasure
+from support.distanced import nudge
 from support.leaderboard import OWN, bench, quick_bench
 from support.refusals import assert_told
 
@@ -344,6 +346,29 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     tmp_path: Path,
 ) -> None:
     assert_told(bench(tiny_folder, recipe, tmp_path / "out", *options), 2, words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_that_cannot_stand_for_retraining_are_refused_before_any_cell(
+    tiny_folder: Path, recipe: Path, tmp_path: Path
+) -> None:
+    trained = shutil.copytree(tiny_folder, tmp_path / "trained")
+    nudge(trained, 0.1, 1)
+    other = shutil.copytree(trained, tmp_path / "other")
+    file = other / "tokenizer" / "tokenizer.json"
+    table = json.loads(file.read_text(encoding="utf-8"))
+    words = table["model"]["vocab"]
+    words["a"], words["b"] = words["b"], words["a"]
+    file.write_text(json.dumps(table), encoding="utf-8")
+    for retrained, twin, said in (
+        (other, trained, "the model of --retrained, .* has another tokenizer: 2 of"),
+        (tiny_folder, trained, "--retrained, .* and --base, .* have the same weights"),
+        (trained, trained, "--twin, .* and --retrained, .* have the same weights"),
+    ):
+        models = ("--retrained", f"church={retrained}", "--twin", f"church={twin}")
+        told = bench(tiny_folder, recipe, tmp_path / "out", "--only", "uce", *models)
+        assert_told(told, 2)
+        assert re.search(said, told.err)
     assert not (tmp_path / "out").exists()
 
 

@@ -44,7 +44,7 @@ BAD_SETTINGS = [
     ("--lr", "inf", "learning_rate is inf"),
     ("--weight-decay", -1, "weight_decay is -1"),
     ("--forget-drawn", -1, "drawn is -1"),
-    ("--forget-drawn", 0, "nothing to forget"),
+    ("--forget-drawn", 0, "is 0, and there is neither a folder nor"),
     ("--forget-folder", "none", "the picture folder none is not there"),
     ("--retain-folder", "none", "the picture folder none is not there"),
     ("--retain-prompts", "none.txt", "there is no prompt file none.txt"),

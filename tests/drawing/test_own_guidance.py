@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import save_file
+from support.console import erasure
+from support.refusals import assert_told
 from support.tiny_flow import write_flux, write_sd3
 
 from erasure import read_checkpoint
+from erasure.errors import ConfigError
 from pipelines.audit.settings import recipe_for
 from pipelines.configs.settings import DrawingConfig, drawing_defaults
 from pipelines.distances.settings import recipe_of
@@ -57,6 +60,28 @@ def test_evaluations_audits_and_distances_take_it_too(
     assert resolve_evaluation({**asked, "guidance": 2.0}).guidance == 2.0
     # A suite's protocol comes before the family's own.
     assert resolve_evaluation({**asked, "suite": "unlearncanvas"}).guidance == 9.0
+
+
+def test_a_model_that_draws_without_guidance_is_asked_for_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = str(write_flux(tmp_path / "schnell", "flux_schnell"))
+    named = {"model": model, "concept": "church"}
+    with caplog.at_level(logging.WARNING):
+        prepare({**named, "mask": "random"})
+        recipe_for(named)
+    assert "guidance" not in caplog.text
+    words = "is 7.0 and would not be read, as FLUX.1 schnell was distilled to draw without guidance"
+    for part in ("data", "grid"):
+        asked = {part: {"drawing": {"guidance": 7.0}}}
+        with pytest.raises(ConfigError, match=f"{part}.drawing.guidance {words}; leave it out"):
+            prepare({**named, "mask": "random", **asked})
+    with pytest.raises(ConfigError, match=f"guidance {words}"):
+        recipe_for({**named, "guidance": 7.0})
+    line = ("compare", model, model, "--prompt", "x", "--seeds", 0, "--steps", 1, "--guidance", 7)
+    said = erasure(*line, "--out", tmp_path / "grid.png")
+    assert_told(said, 2, f"--guidance {words}")
+    assert not (tmp_path / "grid.png").exists()
 
 
 def test_a_file_is_of_the_family_that_its_names_or_its_config_tell(

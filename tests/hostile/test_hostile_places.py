@@ -181,7 +181,7 @@ def test_an_index_of_shards_names_bare_files(
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("unet/config.json", "[" * 50_000, "cannot be read as JSON: .*; fetch it again"),
+        ("unet/config.json", "[" * 50_000, "cannot be read as JSON: .*; restore or fetch it"),
         ("model_index.json", '{"a":' * 50_000, "cannot be read as JSON"),
         ("vae/config.json", "{" + " " * 300_000 + "}", "more than 256,000 bytes"),
         ("vae/config.json", b"\xff\xfe", "cannot be read as JSON"),

@@ -239,8 +239,8 @@ def test_factors_that_a_narrow_type_cannot_hold_are_refused(
         (("--as", "lora", "--lora-alpha", 0), ("alpha is 0",)),
         (("--as", "lora", "--lora-mask", "half"), ("'half'", "modules, dense")),
         (("--as", "adapter"), ("'adapter'", "weights, lora")),
-        (("--rank", 4), ("--rank is '4' and would not be read", "give --as lora")),
-        (("--lora-alpha", 4), ("--lora-alpha is", "give --as lora")),
+        (("--rank", 4), ("--rank is '4' and would not be read", "without --as lora; leave it out")),
+        (("--lora-alpha", 4), ("--lora-alpha is", "without --as lora; leave it out")),
         (
             ("--as", "lora", "--method", "uce", "--rank", 4),
             ("--rank is '4'", "the method uce solves for factors of its own rank"),

@@ -1,7 +1,14 @@
 """What every method in closed form does on other families."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
+from support.console import erasure
+from support.refusals import assert_told
+from support.tiny_flow import write_sd3
+from support.tiny_labels import write_ddpm
 from support.tiny_sdxl import write_sdxl
 
 from erasure.checkpoints import Checkpoint, read_checkpoint
@@ -50,3 +57,26 @@ def test_sdxl_answers_to_the_concept_as_to_its_stand_in(
         before = float((base @ (vectors.concept - vectors.instead)).norm())
         assert float((after @ vectors.concept - wanted).norm()) < 0.7 * before
     assert torch.isfinite(torch.tensor([step.loss for step in result.history])).all()
+
+
+@pytest.mark.parametrize(
+    ("writer", "concept", "method", "words"),
+    [
+        (
+            write_sd3,
+            "church",
+            "mace",
+            "has no cross-attention, which is what mace rewrites; take uce",
+        ),
+        (write_sd3, "church", "rece", "which is what rece rewrites; take uce"),
+        (write_ddpm, "sneaker", "uce", "which is what uce rewrites; take a method that trains"),
+        (write_ddpm, "sneaker", "speed", "which is what speed rewrites; take a method that trains"),
+    ],
+)
+def test_a_model_without_what_they_rewrite_is_refused_before_anything_is_written(
+    writer: Callable[[Path], Path], concept: str, method: str, words: str, tmp_path: Path
+) -> None:
+    model, out = writer(tmp_path / "model"), tmp_path / "out"
+    said = erasure("erase", model, "--concept", concept, "--method", method, "--out", out)
+    assert_told(said, 2, words)
+    assert not out.exists()

@@ -122,7 +122,7 @@ neutral = "a sofa"
         ('[[prompts]]\ntarget = "a"\nmultiplier = -1.0', "multiplier is -1, the strength of an"),
         ('prompts = "a"', r"prompts is no list of tables; write \[\[prompts\]\]"),
         ("prompts = []", "has no row for weights"),
-        ("color = 1", "it has no prompts, target or target_class"),
+        ("color = 1", "it has no prompts, target or target_class; .* or as a list in YAML"),
         ('target_class = "a"', "neither positive nor negative"),
         ("slider = 1", "slider is no table"),
         ('target_class = "a"\npositive = "b"\nprompt_file = "../x.txt"', "the bare name of a .txt"),

@@ -5,7 +5,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import inf, sqrt
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from erasure.solving.factors import Factors, thinned
 from erasure.solving.quadratic import Quadratic
 from erasure.solving.vectors import EditVectors, Tokens, check_tokens, edit_vectors
 from erasure.training.step import Step
+
+if TYPE_CHECKING:
+    from erasure.architectures.architecture import Architecture
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +96,12 @@ class Uce(ClosedForm):
                 change = apply(task, name, problem, base @ gap, own)
                 index += 1
                 yield replace(self.left(base, change, vectors), index=index)
+
+    def require_family(self, family: "Architecture") -> None:
+        """Raise ConfigError where models of a family have neither cross-attention nor layers that
+        the text meets first, by themselves."""
+        if not family.text_readers:
+            ClosedForm.require_family(self, family)
 
     def length(self, mask: SaliencyMask, /) -> int:
         """Weights to solve for."""
