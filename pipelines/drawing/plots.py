@@ -27,7 +27,7 @@ _WIDTH: Final = 8.0
 """Inches."""
 
 
-def plot_losses(history: Sequence[Step], path: Path) -> None:
+def plot_losses(history: Sequence[Step], path: Path, *, trained: bool = True) -> None:
     """Write a PNG of the forget and retain losses and their sum against the step.
 
     Faint lines are the losses themselves, strong ones a centred mean over about a tenth of the
@@ -35,6 +35,13 @@ def plot_losses(history: Sequence[Step], path: Path) -> None:
     the two parts often differ by more; it ends a little below the usual values of the smaller
     part. A loss that is zero but for rounding, as the first one towards the base's own prediction
     is, comes in from below the frame. Values that are not finite leave gaps.
+
+    Args:
+        history: the steps, in order.
+        path: where the PNG goes.
+        trained: whether one step goes on where the last one ended. A closed form solves one weight
+            matrix after the other: its losses are points, as a line between two would show a course
+            that there is not.
     """
     figure, axes = _chart(4.2)
     steps = np.array([step.index for step in history])
@@ -48,11 +55,14 @@ def plot_losses(history: Sequence[Step], path: Path) -> None:
         if name != "total" and np.isnan(raw).all():
             continue
         raw[~np.isfinite(raw)] = np.nan
-        smooth = smoothed(raw, max(1, len(raw) // 10))
-        style = "--" if name == "total" else "-"
-        marker = "o" if len(raw) < 10 else ""
-        axes.plot(steps, raw, color=colour, alpha=0.22, linewidth=0.8)
-        axes.plot(steps, smooth, style, color=colour, linewidth=1.8, label=name, marker=marker)
+        if trained:
+            smooth = smoothed(raw, max(1, len(raw) // 10))
+            style = "--" if name == "total" else "-"
+            marker = "o" if len(raw) < 10 else ""
+            axes.plot(steps, raw, color=colour, alpha=0.22, linewidth=0.8)
+            axes.plot(steps, smooth, style, color=colour, linewidth=1.8, label=name, marker=marker)
+        else:
+            axes.plot(steps, raw, "o", color=colour, markersize=4, label=name)
         shown.append(raw[np.isfinite(raw)])
     lowest = _lowest(shown)
     if lowest is not None:
@@ -61,7 +71,7 @@ def plot_losses(history: Sequence[Step], path: Path) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color=LINE, linewidth=0.8)
-    axes.set_xlabel("step", color=MUTED)
+    axes.set_xlabel("step" if trained else "step or weight matrix, in order", color=MUTED)
     axes.set_ylabel("loss", color=MUTED)
     axes.legend(
         loc="lower right",
@@ -157,7 +167,8 @@ def plot_density(rows: Sequence[DensityRow], path: Path, *, overall: float) -> N
     }
     axes.text(overall, 1.0, f"all weights {_percent(overall)}", ha=side, color=INK, **above)
     _column(axes, 1.13, "in mask", [_percent(row.density) for row in rows])
-    _column(axes, 1.28, "weights", [_COUNT(row.total) for row in rows])
+    counts = [str(row.total) if row.total < 1000 else _COUNT(row.total) for row in rows]
+    _column(axes, 1.28, "weights", counts)
     _save(figure, path)
 
 

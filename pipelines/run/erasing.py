@@ -324,7 +324,7 @@ class _Run:
         """Write the run's folder, and drop what it could have gone on from."""
         recipe, out = self.recipe, self.out
         warn_of_rounding(edit, self.checkpoint, recipe)
-        plot_losses(edit.history, out / "loss.png")
+        plot_losses(edit.history, out / "loss.png", trained=recipe.training is not None)
         write_history(edit, out / "loss.csv")
         if edit.curve is not None:
             write_curve(edit.curve, *(out / name for name in LOOKS))

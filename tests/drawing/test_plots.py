@@ -55,6 +55,13 @@ def test_losses_show_three_named_lines_over_the_raw_ones(drawn: list[Figure]) ->
     np.testing.assert_array_equal(axes.lines[4].get_xdata(), [1, 2, 3])
 
 
+def test_losses_of_matrices_that_are_solved_by_themselves_are_points(drawn: list[Figure]) -> None:
+    plots.plot_losses(history([0.3, 0.2, 0.1]), Path("loss.png"), trained=False)
+    axes = drawn[0].axes[0]
+    assert [line.get_linestyle() for line in axes.lines] == ["None"] * 3
+    assert "weight matrix" in axes.get_xlabel()
+
+
 @pytest.mark.parametrize(
     ("forget", "scale"),
     [([0.3, 0.2], "linear"), ([0.001, 0.002], "log"), ([-0.5, -3.0], "linear"), ([], "linear")],
@@ -84,7 +91,7 @@ def test_density_bars_stand_in_order_beside_the_line_of_all_weights(drawn: list[
     assert list(axes.lines[0].get_xdata()) == [0.5, 0.5]
     assert axes.patches[0].get_facecolor() != axes.patches[1].get_facecolor()
     texts = {text.get_text() for text in axes.texts}
-    assert {"all weights 50 %", "90 %", "25 %", "1.0 k"} <= texts
+    assert {"all weights 50 %", "90 %", "25 %", "1.0 k", "10"} <= texts
 
 
 @pytest.mark.parametrize("overall", [0.0, 0.5, 1.0])

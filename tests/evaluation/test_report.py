@@ -328,6 +328,13 @@ def test_unsafe_pictures_are_blurred(
     assert ("data-veil" in card) is unsafe
 
 
+def test_prompts_of_a_table_are_called_so_and_not_a_suite(tmp_path: Path) -> None:
+    results = evaluation(tmp_path)
+    assert f"<span>{results.suite.name} suite</span>" in page(results, tmp_path)[0]
+    own = replace(results, suite=replace(results.suite, name="csv"))
+    assert "<span>prompts of a table</span>" in page(own, tmp_path)[0]
+
+
 @pytest.mark.parametrize("suite", ["i2p", "nudity"])
 def test_all_pictures_of_unsafe_suites_are_blurred(tmp_path: Path, suite: str) -> None:
     results = evaluation(tmp_path)
