@@ -26,6 +26,7 @@ from pipelines.bench.table import Table, table_of
 from pipelines.bench.world import World
 from pipelines.distances.comparable import require_alike
 from pipelines.distances.models import require_distinct
+from pipelines.evaluation.run import require_judged
 from pipelines.process.progress import Reporter
 
 CELLS: Final = "cells"
@@ -82,6 +83,7 @@ def prepare(recipe: BenchRecipe, out: Path) -> Bench:
     rows = tuple(rows_of(recipe))
     for concept in (*recipe.concepts, *(recipe.tune_on if recipe.tune else ())):
         world.plan(concept)
+        require_judged(world.evaluation(recipe.model, concept), world.base, world.device)
     for concept in recipe.concepts:
         _require_models(world, concept)
     return Bench(world, rows, protocol_of(world), out)

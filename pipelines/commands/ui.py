@@ -30,6 +30,7 @@ def ui(
     import webbrowser
 
     from erasure.errors import ConfigError
+    from erasure.storage.disk import disk_errors
     from pipelines.ui.places import Places
     from pipelines.ui.server import Server
 
@@ -41,7 +42,10 @@ def ui(
     for folder in models or ():
         if not folder.is_dir():
             raise ConfigError(f"there is no folder {folder}; give --models a folder with models")
-    runs.mkdir(parents=True, exist_ok=True)
+    if runs.exists() and not runs.is_dir():
+        raise ConfigError(f"{runs} is a file; give --runs the folder of the runs, or a new one")
+    with disk_errors(runs):
+        runs.mkdir(parents=True, exist_ok=True)
     try:
         server = Server(
             host, port, Places(runs.resolve(), tuple(f.resolve() for f in models or ()))

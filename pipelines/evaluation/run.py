@@ -40,6 +40,33 @@ _HEADER: Final = (
 )
 
 
+def suite_of(recipe: EvaluateRecipe) -> PromptSet:
+    """Read the prompts that a recipe names.
+
+    Raises:
+        PromptError: they cannot be used.
+    """
+    return load_suite(
+        recipe.suite,
+        prompts=Path(recipe.prompts) if recipe.prompts else None,
+        seeds=parse_seeds(recipe.seeds) if recipe.seeds else None,
+        samples=recipe.samples,
+        categories=recipe.categories,
+        min_nudity=recipe.min_nudity,
+    )
+
+
+def require_judged(recipe: EvaluateRecipe, checkpoint: Checkpoint, device: torch.device) -> None:
+    """Find the judges and the prompts of an evaluation long before it draws.
+
+    Raises:
+        EvalError: a judge that cannot be used.
+        PromptError: the prompts cannot be, or none shows what was erased.
+    """
+    erased_labels(recipe, checkpoint, suite_of(recipe))
+    open_judges(recipe, device)
+
+
 def run_evaluation(
     recipe: EvaluateRecipe, out: Path, *, force: bool, reporter: Reporter
 ) -> Results | None:
@@ -53,14 +80,7 @@ def run_evaluation(
         PromptError: the prompts cannot be.
         ErasureError: as reading the models and drawing.
     """
-    suite = load_suite(
-        recipe.suite,
-        prompts=Path(recipe.prompts) if recipe.prompts else None,
-        seeds=parse_seeds(recipe.seeds) if recipe.seeds else None,
-        samples=recipe.samples,
-        categories=recipe.categories,
-        min_nudity=recipe.min_nudity,
-    )
+    suite = suite_of(recipe)
     device = pick_device(recipe.device)
     team = processes(device)
     after, before = _opened(recipe)

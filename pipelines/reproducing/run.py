@@ -1,5 +1,6 @@
 """One reproduction from start to end: each cell is erased, drawn and judged as by the commands."""
 
+import logging
 import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ from pipelines.run.model_facts import tell_model
 from pipelines.run.models import open_model, pick_device
 from pipelines.run.run_folder import MODEL, RECORD
 
+_log = logging.getLogger(__name__)
 RECIPE: Final = "reproduction.toml"
 _HEADER: Final = (
     "A reproduction by diffusion-erasure.\n"
@@ -145,14 +147,19 @@ def _cell(setup: Setup, cell: Cell, reporter: Reporter) -> Results:
 
 
 def _finished(setup: Setup, cell: Cell) -> Results | None:
-    """The results that are there already by the cell's own recipe; None where there are none."""
+    """The results that are there already by the cell's own recipe; None where there are none, or
+    damaged ones, which are made again."""
     folder = setup.folder / cell.name / JUDGED
     recipe = folder / "recipe.toml"
     if not ((folder / RESULTS).is_file() and recipe.is_file()):
         return None
     if load_toml(recipe) != tomllib.loads(evaluation_text(cell.evaluate)):
         return None
-    return read_results(folder)
+    try:
+        return read_results(folder)
+    except EvalError as err:
+        _log.warning("%s: %s", cell.name, err)
+        return None
 
 
 def _fixed(setup: Setup) -> dict[str, Any]:

@@ -37,15 +37,23 @@ def price(places: Places, values: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: the form or the command refuses.
     """
     line = EraseForm.of(values).line(places)
-    asked = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", *line, "--dry-run", "--json"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE,
-    )
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", *line, "--dry-run", "--json"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired as err:
+        raise ConfigError(
+            f"the price was not counted within {_PATIENCE} seconds; start the run without it, or "
+            "give the command with --dry-run in a terminal"
+        ) from err
     if asked.returncode:
-        raise ConfigError(asked.stderr.strip().splitlines()[-1].removeprefix("erasure: "))
+        said = asked.stderr.strip().splitlines()
+        last = said[-1].removeprefix("erasure: ") if said else f"it ended with {asked.returncode}"
+        raise ConfigError(last)
     bill = json.loads(asked.stdout)
     stages = bill["stages"]
     return {

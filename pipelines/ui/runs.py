@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ def one_run(places: Places, name: str) -> dict[str, Any]:
     facts = _short(folder) | {
         "base": base_of(folder),
         "edits": _edits(record),
-        "cells": record.get("grid", {}).get("cells", []),
+        "cells": _objects(_inner(record, "grid"), "cells"),
         "losses": list(_losses(folder / "loss.csv")),
         "density": (folder / "density.png").is_file(),
         "evaluation": _evaluation(places, name),
@@ -76,7 +77,7 @@ def _short(folder: Path) -> dict[str, Any]:
         "moved": last.get("moved"),
         "total": last.get("total"),
         "unselected_identical": record.get("unselected_identical"),
-        "verdict": record.get("verdict", {}).get("sentence", ""),
+        "verdict": str(_inner(record, "verdict").get("sentence", "")),
     }
 
 
@@ -105,15 +106,15 @@ def _evaluation(places: Places, name: str) -> dict[str, Any] | None:
     results = _json(places.runs / f"{name}{EVALUATION}" / "results.json")
     if not results:
         return None
-    summary = results.get("summary", {})
+    summary = _inner(results, "summary")
     return {
         "verdict": summary.get("verdict", ""),
         "rates": [
             {
                 "name": rate,
                 "after": summary.get(rate),
-                "interval": summary.get("intervals", {}).get(rate),
-                "before": summary.get("before", {}).get(rate),
+                "interval": _inner(summary, "intervals").get(rate),
+                "before": _inner(summary, "before").get(rate),
             }
             for rate in ("ua", "ira", "cra", "ra")
             if summary.get(rate) is not None
@@ -130,8 +131,8 @@ def _audit(places: Places, name: str) -> dict[str, Any] | None:
     return {
         "sentence": audit.get("sentence", ""),
         "attacks": [
-            {"name": attack.get("name"), "verdict": attack.get("verdict", {})}
-            for attack in audit.get("attacks", [])
+            {"name": attack.get("name"), "verdict": _inner(attack, "verdict")}
+            for attack in _objects(audit, "attacks")
         ],
         "run": f"{name}{AUDIT}",
         "page": "audit.html",
@@ -143,7 +144,7 @@ def _drawings(places: Places, name: str) -> Iterator[dict[str, Any]]:
     folder = places.runs / f"{name}{DRAWINGS}"
     for record in sorted(folder.glob("*.json"), reverse=True) if folder.is_dir() else ():
         drawn = _json(record)
-        yield {"run": folder.name, "cells": drawn.get("cells", []), "name": record.stem}
+        yield {"run": folder.name, "cells": _objects(drawn, "cells"), "name": record.stem}
 
 
 def _losses(file: Path) -> Iterator[tuple[int, float]]:
@@ -152,7 +153,8 @@ def _losses(file: Path) -> Iterator[tuple[int, float]]:
             rows = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(stream)]
     except (OSError, ValueError, KeyError, TypeError):
         return
-    yield from rows[:: max(1, len(rows) // _LOSSES)]
+    finite = [row for row in rows if math.isfinite(row[1])]  # JSON has no other numbers
+    yield from finite[:: max(1, len(finite) // _LOSSES)]
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -160,10 +162,22 @@ def _json(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > _LARGEST:
             return {}
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _inner(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """An object inside an object of a file; empty where it is none."""
+    inner = values.get(key)
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _objects(values: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """The objects of a list inside an object of a file."""
+    listed = values.get(key)
+    return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
 
 
 def known_base(places: Places, name: str) -> str:

@@ -91,6 +91,11 @@ class _Handler(BaseHTTPRequestHandler):
             handle(path)
         except ErasureError as err:
             self._json(HTTPStatus.BAD_REQUEST, {"error": str(err)})
+        except ConnectionError:
+            raise
+        except OSError as err:  # a file that may not be read, or went meanwhile
+            reason = err.strerror or type(err).__name__
+            self._json(HTTPStatus.BAD_REQUEST, {"error": f"a file cannot be read: {reason}"})
 
     def _allowed(self) -> str | None:
         """The path behind the token; None where the request is not the page's own."""
@@ -179,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.OK, content, "text/html; charset=utf-8", policy=_REPORT)
 
     def _json(self, status: HTTPStatus, value: Mapping[str, Any]) -> None:
-        content = json.dumps(value, ensure_ascii=False, default=str).encode()
+        content = json.dumps(value, default=str).encode()  # escaped: half a pair has no bytes
         self._send(status, content, "application/json")
 
     def _send(

@@ -336,6 +336,9 @@ def test_a_cell_that_another_process_has_in_work_is_left_to_it(
         (("--tune", 2, "--tune-on", "church"), "which the table judges"),
         (("--add", "nowhere.py:Mine"), "there is no file nowhere.py"),
         (("--seeds", "x"), "seeds is 'x'"),
+        (("--judge", "nope"), "there is no judge 'nope'"),
+        (("--concepts", "horse"), "no prompt of the suite"),
+        (("--prompts", "nowhere.csv"), "there is no prompt file nowhere.csv"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(

@@ -1,6 +1,7 @@
 """Our figures beside the published ones, against intervals that were worked out by hand."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from eval.judges.judge import Detection, Judgement
 from eval.rates.intervals import wilson
+from pipelines.evaluation.settings import EvaluateRecipe, evaluation_text
+from pipelines.reproducing import run
 from pipelines.reproducing.cells import BASE
 from pipelines.reproducing.figures import Figure, figures_of
 from pipelines.reproducing.protocols.protocols import PROTOCOLS
@@ -148,3 +151,19 @@ def test_a_trial_is_compared_with_nothing() -> None:
         "church": results_of(ua=(6, 6), ra=(6, 6)),
     }
     assert by_key(figures_of(setup, results))["ua/church"].within is None
+
+
+def test_damaged_results_of_a_cell_are_made_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = EvaluateRecipe(model="demo", suite="canvas", judges=("canvas",))
+    folder = tmp_path / "church" / run.JUDGED
+    folder.mkdir(parents=True)
+    (folder / "recipe.toml").write_text(evaluation_text(asked), encoding="utf-8")
+    setup: Any = SimpleNamespace(folder=tmp_path)
+    cell: Any = SimpleNamespace(name="church", evaluate=asked)
+    for text in ("{half", "[1]"):
+        (folder / run.RESULTS).write_text(text, encoding="utf-8")
+        assert run._finished(setup, cell) is None
+        assert "church: " in caplog.text
+        caplog.clear()

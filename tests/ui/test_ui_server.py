@@ -2,12 +2,16 @@
 
 import http.client
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.compared import copied, evaluate
+from support.console import erasure
+from support.refusals import assert_told
 
+from pipelines.ui import actions
 from pipelines.ui.server import Server
 
 FORM = {"model": "demo", "concepts": ["church"], "name": "next"}
@@ -178,6 +182,57 @@ def test_a_damaged_record_is_shown_as_not_finished(server: Server, runs: Path) -
     (runs / "church" / "erasure.json").write_text("[" * 50_000)
     _, listed = asked(server, "api/runs")
     assert listed["runs"][0]["finished"] is False
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("church/erasure.json", '{"verdict": [1], "grid": 5}'),
+        ("church/erasure.json", '{"verdict": null, "grid": {"cells": 5}, "moved": NaN}'),
+        ("church/erasure.json", '{"verdict": {"sentence": "\\ud800"}}'),
+        ("church.evaluation/results.json", '{"summary": 5}'),
+        (
+            "church.evaluation/results.json",
+            '{"summary": {"ua": NaN, "intervals": 1, "before": []}}',
+        ),
+        ("church.audit/audit.json", '{"attacks": 5}'),
+        ("church.audit/audit.json", '{"attacks": [5, {"name": 1, "verdict": 2}]}'),
+        ("church.drawings/1.json", '{"cells": "x"}'),
+        ("church/loss.csv", "step,loss\n1,nan\n2,inf\n3,0.5\n"),
+        ("church/recipe.toml", "model = 5"),
+    ],
+)
+def test_a_damaged_file_of_one_run_hides_neither_it_nor_the_others(
+    server: Server, runs: Path, file: str, content: str
+) -> None:
+    (runs / file).parent.mkdir(exist_ok=True)
+    (runs / file).write_text(content)
+    status, listed = asked(server, "api/runs")
+    assert (status, [run["name"] for run in listed["runs"]]) == (200, ["church"])
+    status, run = asked(server, "api/runs/church")
+    assert (status, run["name"]) == (200, "church")
+    assert "NaN" not in json.dumps(run)
+
+
+def test_a_price_that_cannot_be_counted_is_told_in_a_sentence(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*line: object, **more: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], -9, "", "")
+
+    def slow(*line: object, **more: object) -> subprocess.CompletedProcess[str]:
+        raise subprocess.TimeoutExpired("erasure", 300)
+
+    for run, words in ((killed, "it ended with -9"), (slow, "within 300 seconds")):
+        monkeypatch.setattr(actions.subprocess, "run", run)
+        status, content = asked(server, "api/price", FORM)
+        assert (status, words in content["error"]) == (400, True)
+
+
+def test_a_page_over_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("no folder")
+    assert_told(erasure("ui", "--runs", tmp_path / "runs", "--no-browser"), 2, "is a file; give")
+    assert_told(erasure("ui", "--runs", tmp_path / "runs" / "x", "--no-browser"), 1, "cannot write")
 
 
 def test_runs_are_compared_on_a_page_that_may_ask_nothing_of_the_server(
