@@ -52,6 +52,8 @@ class CellJudge:
     recognises: Callable[[Judgement], bool]
     rejects: Callable[[Judgement], bool] | None = None
     """Whether its head sees nothing that it knows; None for a judge that cannot say so."""
+    sees: Callable[[Judgement], tuple[str, ...]] | None = None
+    """Its first guesses of the concept's kind; None for a judge that names no things."""
 
 
 def cell_judge(recipe: AsksJudge, plan: ConceptPlan, *, own: str | None) -> CellJudge | None:
@@ -126,4 +128,8 @@ def _by_label(judge: _Labelled, plan: ConceptPlan) -> CellJudge:
     def rejected(judgement: Judgement) -> bool:
         return any(g[0].label == NOTHING for h in heads if (g := judgement.guesses.get(h)))
 
-    return CellJudge(judge, judge.name, named, rejected if heads else None)
+    def seen(judgement: Judgement) -> tuple[str, ...]:
+        guesses = judgement.guesses
+        return tuple(guesses[h][0].label for h in heads or sorted(guesses) if guesses.get(h))
+
+    return CellJudge(judge, judge.name, named, rejected if heads else None, seen)

@@ -4,10 +4,11 @@ A few cells of plain prompts are no measurement, but a run after which all of th
 concept has not erased it, and its last words must not say that it has.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval.judges.judge import knows_nothing
+from eval.judges.judge import Judgement, knows_nothing
 from pipelines.run.cell_judge import CellJudge
 from pipelines.run.comparing import Comparison
 from prompts.concepts.plan import ConceptPlan
@@ -28,6 +29,11 @@ class CellVerdict:
     rejected: int | None = None
     """Cells after the erasure in which the judge sees nothing that it knows: they are not
     recognised, but destroyed rather than forgotten. None where it cannot say so."""
+    others: int = 0
+    """Cells with another prompt, of each model."""
+    changed: int | None = None
+    """Those of them in which the judge sees something else after the erasure than before. None
+    where it cannot say so."""
 
     def said(self) -> str:
         """One sentence with its counts."""
@@ -44,10 +50,16 @@ class CellVerdict:
             f"{self.concept} is {state} of {self.cells} pictures of the grid (before in "
             f"{self.before}, judge: {self.judge}); not attacked"
         )
-        if not self.rejected:
+        if self.rejected:
+            rejected = f"{self.rejected} of them {knows_nothing(self.rejected)}"
+            said = f"{said}; {rejected}: destroyed is not forgotten"
+        if not self.others or self.changed is None:
             return said
-        rejected = f"{self.rejected} of them {knows_nothing(self.rejected)}"
-        return f"{said}; {rejected}: destroyed is not forgotten"
+        changed = self.changed or "none"
+        return (
+            f"{said}; in {changed} of {self.others} pictures of other prompts the judge sees "
+            "something else than before"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the counts are null where no judge looked."""
@@ -58,19 +70,32 @@ class CellVerdict:
             "recognised_before": self.before if judged else None,
             "recognised_after": self.after if judged else None,
             "rejected_after": self.rejected if judged else None,
+            "others": self.others if judged else None,
+            "others_changed": self.changed if judged else None,
             "sentence": self.said(),
         }
 
 
 def judge_cells(comparison: Comparison, plan: ConceptPlan, judge: CellJudge | None) -> CellVerdict:
-    """Let a judge, where there is one, look at the cells that were asked for the concept."""
+    """Let a judge, where there is one, look at the cells that were asked for the concept, and at
+    what became of the others."""
     seeds = len(comparison.seeds)
-    asked = [n for n in range(len(comparison.before)) if comparison.marked[n // seeds]]
+    cells = range(len(comparison.before))
+    asked = [n for n in cells if comparison.marked[n // seeds]]
+    others = [n for n in cells if not comparison.marked[n // seeds]]
     if not asked or judge is None:
         return CellVerdict(concept=plan.concept, judge="", cells=len(asked))
-    before, after = (
-        judge.judge([images[n] for n in asked]) for images in (comparison.before, comparison.after)
-    )
+
+    def seen(chosen: Sequence[int]) -> tuple[Sequence[Judgement], Sequence[Judgement]]:
+        sides = (comparison.before, comparison.after)
+        before, after = (judge.judge([images[n] for n in chosen]) for images in sides)
+        return before, after
+
+    before, after = seen(asked)
+    changed = None
+    if others and judge.sees is not None:
+        pairs = zip(*seen(others), strict=True)
+        changed = sum(judge.sees(one) != judge.sees(other) for one, other in pairs)
     return CellVerdict(
         concept=plan.concept,
         judge=judge.name,
@@ -78,4 +103,6 @@ def judge_cells(comparison: Comparison, plan: ConceptPlan, judge: CellJudge | No
         before=sum(map(judge.recognises, before)),
         after=sum(map(judge.recognises, after)),
         rejected=None if judge.rejects is None else sum(map(judge.rejects, after)),
+        others=len(others),
+        changed=changed,
     )

@@ -19,6 +19,7 @@ from pipelines.run.comparing import Comparison
 from prompts.concepts.concepts import plan_concept
 
 IN_THE_GRID = "pictures of the grid (before in 2, judge: canvas); not attacked"
+OF_OTHERS = "of 2 pictures of other prompts the judge sees something else than before"
 
 
 @dataclass
@@ -54,15 +55,15 @@ def compared(before: str, after: str) -> Comparison:
     [
         (
             "rrbb",
-            f"church is still recognised in 2 of 2 {IN_THE_GRID}",
+            f"church is still recognised in 2 of 2 {IN_THE_GRID}; in none {OF_OTHERS}",
         ),
         (
             "brbb",
-            f"church is still recognised in 1 of 2 {IN_THE_GRID}",
+            f"church is still recognised in 1 of 2 {IN_THE_GRID}; in none {OF_OTHERS}",
         ),
         (
             "bbrr",
-            f"church is not recognised in 2 of 2 {IN_THE_GRID}",
+            f"church is not recognised in 2 of 2 {IN_THE_GRID}; in 2 {OF_OTHERS}",
         ),
     ],
 )
@@ -76,6 +77,7 @@ def test_the_cells_that_ask_for_the_concept_are_counted(
     assert verdict.said() == wanted
     assert verdict.to_dict()["recognised_after"] == verdict.after == after[:2].count("r")
     assert verdict.to_dict()["rejected_after"] is None  # this judge cannot reject
+    assert verdict.to_dict()["others_changed"] == after[2:].count("r")
 
 
 @dataclass
@@ -103,7 +105,8 @@ def test_cells_that_show_nothing_known_are_counted_as_destroyed(
     verdict = judge_cells(compared("rrbb", "brrr"), plan, judge)
     assert verdict.said() == (
         f"church is still recognised in 1 of 2 {IN_THE_GRID}; "
-        "1 of them shows nothing that the judge knows: destroyed is not forgotten"
+        "1 of them shows nothing that the judge knows: destroyed is not forgotten; "
+        f"in 2 {OF_OTHERS}"
     )
     assert verdict.to_dict()["rejected_after"] == 1
 
