@@ -66,6 +66,11 @@ def _text_encoders(base: Checkpoint, other: Checkpoint) -> str:
         if not part.is_text:
             continue
         name = part.component
+        there = [name in each.components for each in (base, other)]
+        if there == [False, False]:  # SD 3 does without T5
+            continue
+        if not all(there):
+            return f"has {'a' if there[1] else 'no'} {name}, unlike the base"
         differ = _other_shapes(base.components[name], other.components[name])
         if differ:
             return f"has another {name}: {len(differ)} names or shapes differ, such as {differ[0]}"
@@ -108,10 +113,10 @@ def _vae(base: Checkpoint, other: Checkpoint) -> str:
     if "vae" not in base.components:  # a model of pixels
         return ""
     mine, theirs = base.components["vae"], other.components["vae"]
-    scale = "scaling_factor"
-    factors = [each.description.components["vae"].get(scale) for each in (base, other)]
-    if factors[0] != factors[1]:
-        return f"scales latents by {factors[1]}, and the base by {factors[0]}"
+    for does, factor in (("scales", "scaling_factor"), ("shifts", "shift_factor")):
+        factors = [each.description.components["vae"].get(factor) for each in (base, other)]
+        if factors[0] != factors[1]:
+            return f"{does} latents by {factors[1]}, and the base by {factors[0]}"
     differ = _other_shapes(mine, theirs) or [
         name for name, value in mine.items() if not _near(value, theirs[name])
     ]

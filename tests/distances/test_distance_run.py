@@ -168,6 +168,7 @@ def test_each_part_of_a_flow_s_times_holds_as_many_of_those_that_training_draws(
         assert flow.at(part / 4) <= min(each) < max(each) <= flow.at((part + 1) / 4)
 
 
+@pytest.mark.slow
 def test_a_flow_transformer_is_measured_too(tmp_path: Path) -> None:
     file = Path("transformer") / "diffusion_pytorch_model.safetensors"
     models = write_models(tmp_path, lambda folder: write_sd3(folder, t5=False), file)
