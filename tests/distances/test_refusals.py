@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from support.tiny_models import SMALL, write_pipeline
 from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import CheckpointError, ConfigError
 from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS
-from pipelines.demo_checkpoint.retrained.record import RECORD, record_of, write_record
+from pipelines.demo_checkpoint.retrained.recipes import RECIPES
+from pipelines.demo_checkpoint.retrained.record import RECORD, Sources, record_of, write_record
 from pipelines.distances import comparable, run
 from pipelines.distances.attacks import attack_areas, read_attacks
 from pipelines.distances.models import open_models
@@ -124,8 +126,14 @@ def test_one_model_in_two_places_is_refused(
     assert str(models[same]) in said
 
 
-def _record(name: str, recipe: dict[str, Any] | None = None) -> Retrained:
-    made = record_of(RETRAININGS[name], recipe or {"batch": 32})
+def _made(name: str, batch: int = 32) -> dict[str, Any]:
+    recipe = RECIPES["demo"]
+    recipe = replace(recipe, settings={**recipe.settings, "batch": batch})
+    return record_of(RETRAININGS[name], recipe, Sources("drawings", "vae", "tokenizer"))
+
+
+def _record(name: str, batch: int = 32) -> Retrained:
+    made = _made(name, batch)
     without = made["without"]
     return Retrained(
         frozenset([*without["objects"], *without["styles"]]),
@@ -160,14 +168,14 @@ def test_records_that_do_not_fit_are_refused(
 
 
 def test_another_recipe_is_refused_and_named() -> None:
-    other = _record("no-church-2", {"batch": 16})
+    other = _record("no-church-2", 16)
     with pytest.raises(CheckpointError, match="another recipe: batch is 16 there, and 32 here"):
         twin_of(_record("no-church"), other, ["church"])
 
 
 def test_a_record_is_read_from_the_folder_of_its_model(tmp_path: Path) -> None:
     assert read_record(tmp_path) is None
-    write_record(tmp_path, record_of(RETRAININGS["no-weapons"], {"batch": 32}))
+    write_record(tmp_path, _made("no-weapons"))
     assert read_record(tmp_path) == _record("no-weapons")
 
 
