@@ -44,7 +44,7 @@ XL_STEPS = 10
 WARM = 2
 """Steps before the clock starts in short measurements."""
 ROUNDS, STEPS_EACH = 3, 3
-"""Of the step against the released structure."""
+"""How often, and how many steps at a time, a step is held against the released structure."""
 
 
 def mask_and_training(chosen: argparse.Namespace) -> Measured:
