@@ -49,10 +49,10 @@ def rounded_once(call: Callable[..., Tensor], taken: list[Tensor]) -> list[Tenso
 def test_a_product_and_its_gradients_are_those_of_float32_rounded_once(name: str) -> None:
     call, values = CALLS[name]
     taken = [value.detach().clone().requires_grad_() for value in values]
-    kept: list[Tensor] = []
+    saved: list[Tensor] = []
 
     def note(value: Tensor) -> Tensor:
-        kept.append(value)
+        saved.append(value)
         return value
 
     with WideProducts(), torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
@@ -60,7 +60,7 @@ def test_a_product_and_its_gradients_are_those_of_float32_rounded_once(name: str
     with WideProducts():
         made.sum().backward()
     # Nothing in float32 stays for the backward pass, but the log-sums of attention, one a row.
-    assert all(one.dtype == HALF or one.dim() < made.dim() for one in kept)
+    assert all(one.dtype == HALF or one.dim() < made.dim() for one in saved)
     assert made.dtype == HALF
     expected = rounded_once(call, values)
     for place, (one, other) in enumerate(

@@ -176,9 +176,9 @@ def test_a_flow_transformer_is_measured_too(tmp_path: Path) -> None:
     streamed: list[bool] = []
     make = run.streamed_network
 
-    def noting(*given: Any) -> Any:  # noqa: ANN401
+    def noting(*inputs: Any) -> Any:  # noqa: ANN401
         streamed.append(True)
-        return make(*given)
+        return make(*inputs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "_SMALL", 0)  # as after a large model has drawn

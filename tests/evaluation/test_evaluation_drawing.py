@@ -159,9 +159,9 @@ def test_pictures_of_streamed_blocks_are_the_same_and_are_not_drawn_again(
     streamed: list[object] = []
     make = generation.streamed_network
 
-    def noting(*given: Any) -> Any:  # noqa: ANN401
-        streamed.append(given)
-        return make(*given)
+    def noting(*inputs: Any) -> Any:  # noqa: ANN401
+        streamed.append(inputs)
+        return make(*inputs)
 
     monkeypatch.setattr(generation, "streamed_network", noting)
     other = draw(tiny_checkpoint, tmp_path / "streamed", replace(CONFIG, stream=True))
