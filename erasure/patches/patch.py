@@ -198,13 +198,18 @@ def require_base(weights: Mapping[str, Tensor], patch: Patch, state: str = "base
     wanted = patch.info.base if state == "base" else patch.info.result
     actual = patch.info.hash(weights)
     if actual != wanted:
-        hint = ""
         if actual == patch.info.result:
-            hint = "; the patch is applied already"
-        elif actual == patch.info.base:
-            hint = "; the patch is not applied"
+            raise PatchError(
+                f"the patch is applied already, as these weights are its result {actual[:12]} and "
+                f"not its base {wanted[:12]}; give the base, or take the patch out"
+            )
+        if actual == patch.info.base:
+            raise PatchError(
+                f"the patch is not applied, as these weights are its base {actual[:12]} and not "
+                f"its result {wanted[:12]}, so there is nothing to take out"
+            )
         raise PatchError(
-            f"the patch needs weights {wanted[:12]}, but these are {actual[:12]}{hint}; "
+            f"the patch needs weights {wanted[:12]}, but these are {actual[:12]}; "
             "give the model it was made for"
         )
 

@@ -99,7 +99,9 @@ def assembled(question: Question, drawn: Pictures, out: Path, reporter: Reporter
             before=_model_record(question.before) if question.before else None,
         ),
         protocol=_protocol(question.recipe, drawn.after, judges, measured.protocol),
-        summary=Summary.of(rates, verdict(erased, rates, detected, scores)),
+        summary=Summary.of(
+            rates, verdict(erased, rates, detected, scores, question.erased.missing)
+        ),
         classes=class_rates(rates, seen) if rates is not None else (),
         prompts=prompt_rates(cases, seen),
         detections=detected,

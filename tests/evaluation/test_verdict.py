@@ -46,6 +46,15 @@ def test_it_counts_pictures_of_plain_prompts_and_says_where_they_are_few(
     assert said.startswith(f"church is {state}; not attacked: ")
 
 
+def test_what_was_erased_and_not_asked_for_is_named_and_not_called_nothing() -> None:
+    dog = [{"object": "dog"}]
+    rates = unlearning_rates(dog, dog, None, erased=(), head="object")
+    assert verdict((), rates, {}, [], ("church",)).startswith(
+        "No prompt asks for church, which was erased."
+    )
+    assert verdict((), rates, {}, []).startswith("Nothing is said to be erased.")
+
+
 @pytest.mark.parametrize(
     ("recognised", "others", "word"),
     [

@@ -29,14 +29,26 @@ def verdict(
     rates: UnlearningRates | None,
     detections: Mapping[str, Detections],
     scores: Sequence[ScoreRate],
+    missing: Sequence[str] = (),
 ) -> str:
-    """Words for the figures; every figure in it has its interval or its change beside it."""
+    """Words for the figures; every figure in it has its interval or its change beside it.
+
+    Args:
+        erased: labels of the suite that were erased.
+        rates: of the pictures with labels; None where the suite has none.
+        detections: of judges that count.
+        scores: of judges that score.
+        missing: what was erased and no prompt of the suite asks for.
+    """
     if rates is None:
         return _counts(detections, scores)
     ua = rates.rates["ua"]
     if not erased or ua.after is None:
         shares = [f"{name.upper()} {_share(r.after)}" for name, r in rates.rates.items() if r.after]
-        return f"Nothing is said to be erased. {', '.join(shares)}."
+        state = "Nothing is said to be erased."
+        if missing:
+            state = f"No prompt asks for {', '.join(missing)}, which was erased."
+        return f"{state} {', '.join(shares)}."
     kinds = _kinds(rates) or {"ua": tuple(erased)}
     shown = {name: names for name, names in kinds.items() if rates.rates[name].after is not None}
     said = [
