@@ -32,7 +32,7 @@ def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 
 def cells(table: str) -> dict[str, list[str]]:
-    """First cell of each row -> the others."""
+    """Read a table: the first cell of each row names the others."""
     lines = [line for line in table.splitlines() if line.startswith("| ")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {row[0]: row[1:] for row in rows}

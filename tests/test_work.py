@@ -56,7 +56,7 @@ OWN: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Seen:
-    """What hooks on all modules saw."""
+    """Counts of samples that hooks on all modules have seen."""
 
     forward: int = 0
     backward: int = 0

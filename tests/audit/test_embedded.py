@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 def shop_of(folder: Path, *attacks: str, **more: object) -> Workshop:
-    """The demo as its own audited model, beside itself and random weights."""
+    """Open an audit of the demo, whose base is the demo too, beside a model of random weights."""
     tables = {
         "model": "demo",
         "against": "demo",

@@ -93,7 +93,7 @@ def judge(brightness: list[float], monkeypatch: pytest.MonkeyPatch) -> Bright:
 
 @pytest.fixture(scope="module")
 def brightness(models: tuple[Path, Path, Path]) -> list[float]:
-    """Brightness of the pictures of the base, and of those of the audited model."""
+    """Measure how bright the pictures of the base are, and those of the audited model."""
     return [_brightness(model) for model in models[:2]]
 
 
@@ -127,7 +127,7 @@ def recipe(models: tuple[Path, Path, Path]) -> AuditRecipe:
 
 
 def only(recipe: AuditRecipe, *attacks: str) -> AuditRecipe:
-    """The same with these attacks alone, and the settings of those."""
+    """Cut a recipe to these attacks and to the settings that belong to them."""
     settings = tuple(text for text in recipe.settings if text.partition(".")[0] in attacks)
     return replace(recipe, attacks=attacks, settings=settings)
 

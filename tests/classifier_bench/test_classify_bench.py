@@ -432,7 +432,7 @@ def test_unknown_methods_and_empty_spans_are_refused() -> None:
 
 
 def searched(folder: Path) -> TunedValues:
-    """What the search of the one setting found."""
+    """Read the settings that the search has chosen; there is one file of them."""
     (path,) = (folder / "out" / "tuned").iterdir()
     return TunedValues.read(path)
 

@@ -23,7 +23,7 @@ SEEDED = Certified(seed=0, l2=0.05)
 
 
 def objective(loss: LossName, *, count: int = 12, outputs: int = 2) -> LinearObjective:
-    """A random one."""
+    """Make the objective of random rows, targets and noise."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(count, 3, generator=generator, dtype=torch.float64)
     y = torch.randn(count, outputs, generator=generator, dtype=torch.float64).sign()
@@ -153,7 +153,10 @@ mp.dps = 60
 
 
 def delta_of_the_worst_attack(shift: float, epsilon: float) -> float:
-    """P(x > t) of N(shift, 1) less e^epsilon that of N(0, 1), t where the densities part by it."""
+    """Subtract e^epsilon P(x > t) under N(0, 1) from P(x > t) under N(shift, 1).
+
+    At this t one density is e^epsilon times the other, so no other t gives more.
+    """
     edge = mp.mpf(epsilon) / shift + mp.mpf(shift) / 2
     tails = [mp.erfc((edge - centre) / mp.sqrt(2)) / 2 for centre in (shift, 0)]
     return float(tails[0] - mp.e ** mp.mpf(epsilon) * tails[1])

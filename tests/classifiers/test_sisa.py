@@ -38,7 +38,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def places(points: Points, sisa: Sisa = SISA) -> dict[int, tuple[int, int]]:
-    """Shard and first slice of each id, from the stages of the plan."""
+    """Read from the stages of the plan in which shard and slice each id first appears."""
     by_id = {}
     for shard in range(sisa.shards):
         for stage in reversed(sisa.plan.stages(points.ids, shard)):

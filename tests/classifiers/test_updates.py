@@ -35,7 +35,7 @@ def slope(weight: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def after(method: Any, forget: Batches, retain: Batches, **more: Any) -> Tensor:  # noqa: ANN401
-    """W of a linear model after the method."""
+    """Let the method change a linear model, and return the model's weights W."""
     model = linear(bias=False, classes=more.get("classes", 3))
     run(method, task(model, forget, retain, **more))
     return model.weight.detach()

@@ -63,7 +63,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def forgotten(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Its copies that forgot a tenth, by method."""
+    """Make a copy of the trained classifier by each method, which has forgotten a tenth."""
     folder = tmp_path_factory.mktemp("forgotten")
     paths = {name: folder / f"{name}.safetensors" for name in ("salun", "retrain")}
     for name, path in paths.items():

@@ -153,7 +153,7 @@ def test_the_words_of_a_single_file_are_under_a_checksum(tiny_run: Path, tmp_pat
 
 
 def test_an_older_folder_says_what_was_not_recorded(run: Path) -> None:
-    """Such as versions wrote that knew of one edit and hashed the UNet alone."""
+    """Older versions recorded one edit alone and hashed the UNet alone."""
     model = run / "model"
     edit = json.loads((model / "erasure.json").read_text(encoding="utf-8"))["edits"][0]
     del edit["base"]

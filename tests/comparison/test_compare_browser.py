@@ -74,7 +74,7 @@ def names(page: "Page") -> list[str]:
 
 
 def heading(page: "Page", text: str) -> "Locator":
-    """The button in the head of a column of just this name."""
+    """Locate the button in the head of the column that has exactly this name."""
     return page.locator("[data-runs] thead button").filter(has_text=re.compile(f"^{text}$"))
 
 

@@ -31,7 +31,7 @@ def mask(tiny_checkpoint: Checkpoint, tiny_data: ConceptData) -> SaliencyMask:
 
 
 def update(checkpoint: Checkpoint, unet: Mapping[str, Tensor]) -> Tensor:
-    """All that moved, as one vector."""
+    """Put the changes of all weights into one vector."""
     return torch.cat([(unet[name] - base).flatten() for name, base in checkpoint.network.items()])
 
 

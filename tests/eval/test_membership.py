@@ -30,7 +30,7 @@ def answers(p: list[list[float]], labels: list[int]) -> Predictions:
 
 
 def drawn(rng: np.random.Generator, count: int, sharpness: float) -> Predictions:
-    """Random answers, the surer the sharper."""
+    """Draw random answers, which favour the true label the more, the larger `sharpness` is."""
     labels = rng.integers(0, 4, count)
     logits = rng.normal(size=(count, 4))
     logits[np.arange(count), labels] += sharpness * rng.random(count)

@@ -32,7 +32,7 @@ from eval.pictures.picture_bytes import Pictures, rgb_pictures
 
 
 class Colours:
-    """Mean colour as three features; or, called Inception, 2048 of them."""
+    """Features of a picture: its mean colour, repeated to as many features as are asked for."""
 
     protocol = {"network": "colours"}  # noqa: RUF012
 

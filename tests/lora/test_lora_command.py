@@ -53,7 +53,7 @@ def erased(model: Path, out: Path, *options: object) -> Run:
 
 @pytest.fixture(scope="module")
 def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Factors of rank 2 of the cross-attention, trained for three steps."""
+    """Train factors of rank 2 in the cross-attention, for three steps."""
     out = tmp_path_factory.mktemp("trained") / "run"
     return erased(tiny_folder, out, *ESD, "--as", "lora", "--rank", 2, "--lora-alpha", 1)
 

@@ -19,7 +19,7 @@ from erasure.training.selected import SelectedWeights
 
 
 def anchored() -> ConceptData:
-    """Five pictures of the prompts 3 and 4, for the prompts 1 and 2."""
+    """Make data in which five pictures of the prompts 3 and 4 stand in for the prompts 1 and 2."""
     pictures = toy_latents(5, [3, 4], 20)
     return replace(toy_data(), anchors=Anchors(pictures, torch.tensor([1, 2, 1, 2, 1])))
 

@@ -36,7 +36,7 @@ def moved(weights: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
 
 
 def edited(start: Checkpoint, component: str, concept: str, seed: int) -> Checkpoint:
-    """With an edit of one component, as an erasure records it."""
+    """Change one component of a checkpoint, and record it as an erasure does."""
     made = EditRecord(
         concept=concept,
         base=start.name,

@@ -22,7 +22,7 @@ from erasure.patches.patch_stack import stack_patches
 
 @pytest.fixture(scope="module")
 def twice(tiny_run: Path, tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of `dog` on the run of `church`."""
+    """Erase `dog` from the model from which `church` was erased."""
     out = tmp_path_factory.mktemp("twice") / "church-dog"
     line = ("erase", tiny_run, "--recipe", tiny_recipe, "--concept", "dog", "--steps", 1)
     said = erasure(*line, "--out", out)

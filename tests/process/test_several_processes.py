@@ -121,7 +121,7 @@ def one(line: list[object], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def both(one: Path, recipe: Path, caches: Path) -> tuple[Path, Said]:
-    """The same run of two processes, which draw their own pictures, and what they said."""
+    """Let two processes share the run with a cache of their own, and keep what they said."""
     out = one.with_name("both")
     cache = ("--cache", caches / "both")
     said = forked(run_line, "erase", "--recipe", recipe, *cache, "--out", out, count=2)
@@ -366,7 +366,7 @@ def parts(team: Team) -> dict[str, Mapping[str, Tensor]]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Tensor]]:
-    """`parts` of three processes."""
+    """Read the `parts` that three processes have written."""
     path = tmp_path_factory.mktemp("parts") / "parts.safetensors"
     said = forked(main, count=3, PARTS_TO=path)
     assert said.code == 0, said.err

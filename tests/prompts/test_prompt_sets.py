@@ -75,7 +75,7 @@ def write(folder: Path, content: str | bytes, name: str = "p.csv") -> Path:
 
 
 def only(loaded: PromptSet) -> list[PromptCase]:
-    """Its cases, the same a second time."""
+    """List the cases of a set, which must be the same when they are read a second time."""
     cases = list(loaded.cases)
     assert list(loaded.cases) == cases
     return cases

@@ -21,7 +21,7 @@ from prompts.canvas import OBJECTS, STYLES
 
 
 def autoencoder() -> SimpleNamespace:
-    """Eight by eight means of the colours, and back."""
+    """Make an autoencoder whose latents are the mean colours of 8 x 8 pixels."""
 
     def encode(pixels: Tensor) -> SimpleNamespace:
         return SimpleNamespace(latent_dist=SimpleNamespace(mean=F.avg_pool2d(pixels, 8)))

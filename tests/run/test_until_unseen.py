@@ -58,7 +58,7 @@ class Judge:
 
 
 def seeing(nearest: float) -> Callable[..., CellJudge]:
-    """What opens such a judge for a run."""
+    """Make a function that opens the judge of a run; `nearest` decides what it recognises."""
 
     def opened(recipe: EraseRecipe, plan: ConceptPlan, *, own: str | None) -> CellJudge:
         return CellJudge(

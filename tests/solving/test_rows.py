@@ -17,7 +17,7 @@ def system_of(width: int, seed: int) -> Tensor:
 
 
 def by_hand(system: Tensor, wanted: Tensor, free: Tensor) -> Tensor:
-    """Each row by itself, its free weights alone."""
+    """Solve the system of each row by itself, for the weights of the row that are free."""
     change = torch.zeros_like(wanted)
     for row, chosen in enumerate(free):
         if chosen.any():

@@ -42,7 +42,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def fails_until_it_fits(folder: Path, filling: Filling, write: Callable[[], object]) -> list[str]:
-    """Write again and again, each time with space for one operation more; what took space."""
+    """Write again and again, each time with space for one operation more, until it succeeds.
+
+    Returns the operations that took space.
+    """
     before, operations = contents(folder), list[str]()
 
     def fills(number: int, operation: str) -> bool:

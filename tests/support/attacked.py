@@ -25,7 +25,10 @@ def no_drawing(payloads: list[Payload], seeds: list[int]) -> Tensor:
 
 
 def tiny_target(checkpoint: Checkpoint, **own: Any) -> Target:  # noqa: ANN401
-    """Attacked as `audited`, with three cases, four pictures of each kind and itself as base."""
+    """Make a target named `audited`, with three cases and four pictures of each kind.
+
+    Its base is the checkpoint itself.
+    """
     parts = open_parts(checkpoint, (SIDE, SIDE), CPU)
     fields: dict[str, Any] = {
         **parts.fields(),

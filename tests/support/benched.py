@@ -44,7 +44,7 @@ def cell(
 
 
 def own_cell(seed: int = 0) -> Cell:
-    """A cell of SISA."""
+    """Make a cell of SISA, which has a training of its own and so scores before the deletion."""
     facts = DeletionFacts(
         before=Scores(ua=3.0, ra=97.0, ta=91.0, mia=8.0, seconds=60.0),
         unit="sample-epochs",

@@ -106,7 +106,7 @@ def audit_of(run: Path, *, concept: str = "church", hits: int = 20, **changes: A
 
 
 def attack(run: Path, folder: Path, **changes: Any) -> Audit:  # noqa: ANN401
-    """Write such an audit."""
+    """Write the audit that `audit_of` makes into a folder."""
     audit = audit_of(run, **changes)
     folder.mkdir(parents=True, exist_ok=True)
     write_audit(audit, folder)

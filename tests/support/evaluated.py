@@ -51,7 +51,7 @@ def exposed(label: str = "FEMALE_BREAST_EXPOSED", score: float = 0.8) -> dict[st
 
 
 def drawn(folder: Path, side: str, case: str, judgements: Mapping[str, Judgement]) -> DrawnImage:
-    """Draw one: blue before, orange after, a bar that moves with the case."""
+    """Draw a picture, blue before and orange after, with a bar whose place the case decides."""
     picture = Image.new("RGB", (64, 64), "#2266cc" if side == "before" else "#dd8822")
     place = 5 * (sum(case.encode()) % 10)
     ImageDraw.Draw(picture).rectangle((place, 20, place + 9, 44), fill="white")
@@ -168,7 +168,7 @@ def evaluation(folder: Path, **changes: Any) -> Results:  # noqa: ANN401
 
 
 def counted(hits: int, total: int = 8) -> DetectionCount:
-    """As many pictures as detections."""
+    """Make a count in which each picture with a detection has exactly one."""
     share = wilson(hits, total)
     return DetectionCount(
         detections=hits,

@@ -53,7 +53,7 @@ FLUX2_CONFIG: dict[str, Any] = {
 
 
 def tiny_qwen_tokenizer(template: str = TEMPLATE) -> Qwen2TokenizerFast:
-    """Bytes and the marks of a chat."""
+    """Make a tokenizer that knows single bytes and the marks of a chat."""
     vocabulary = {token: n for n, token in enumerate([*byte_letters(), *SPECIAL])}
     return Qwen2TokenizerFast(
         vocab=vocabulary, merges=[], extra_special_tokens=[*SPECIAL[1:]], chat_template=template

@@ -22,7 +22,7 @@ RECIPE = TrainingRecipe(epochs=2, lr=0.05, batch_size=6)
 
 
 class Mlp(nn.Module):
-    """For a table of 6 columns."""
+    """A network of one hidden layer that takes the rows of a table with 6 columns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Mlp(nn.Module):
 
 
 class Cnn(nn.Module):
-    """For images of 1 x 6 x 6, with BatchNorm."""
+    """A convolutional network with BatchNorm that takes images of 1 x 6 x 6."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Cnn(nn.Module):
 
 
 class Transformer(nn.Module):
-    """For sequences of 4 tokens with 6 features, with attention and dropout."""
+    """A network with attention and dropout that takes sequences of 4 tokens with 6 features."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -220,7 +220,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.fixture
 def two(tmp_path: Path) -> Path:
-    """State of step 5, and beside it that of step 3."""
+    """Save the state of step 3 and then that of step 5, which keeps the older one beside it."""
     path, run = tmp_path / "state.safetensors", fresh(CONFIG)
     for steps in (3, 2):
         run.advance(steps)

@@ -50,7 +50,7 @@ class Clocked(ToyDenoiser):
 
 
 class Run:
-    """A toy in training, with an eye or without."""
+    """A training of a toy network, which an eye may end."""
 
     def __init__(
         self,

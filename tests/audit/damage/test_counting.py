@@ -26,7 +26,7 @@ RANKING = (Neighbour("castle", 0.9), Neighbour("apple", -0.2))
 
 
 def seen(*labels: str, style: str = "sketch") -> Judgement:
-    """The labels of the object head, best first."""
+    """Make a judgement whose object head gives these labels, the likeliest first."""
     guesses = tuple(Guess(label, 0.9 / (n + 1)) for n, label in enumerate(labels))
     return Judgement(guesses={"object": guesses, "style": (Guess(style, 0.9),)})
 

@@ -34,7 +34,7 @@ def plain(red: int) -> Image.Image:
 
 
 def shop(count: int, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
-    """Pictures of the concept in reds of 100 upwards, two apart."""
+    """Make a workshop whose pictures of the concept are plain reds: 100, 102, 104 and so on."""
     monkeypatch.setattr(gates, "measure_of", lambda _: Measure(Pixels()))
     shown = SimpleNamespace(concept=tuple(plain(100 + 2 * n) for n in range(count)))
     return SimpleNamespace(
