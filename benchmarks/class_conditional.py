@@ -30,7 +30,8 @@ from eval.metrics.frechet import kernel_distance
 from eval.rates.intervals import Proportion, wilson
 from pipelines.class_checkpoint.check import DRAWING
 from pipelines.class_checkpoint.garments import Garments, load_garments
-from pipelines.drawing.generation import Request, draw_all
+from pipelines.drawing.generation import draw_all
+from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
 from pipelines.run.erasing import run_erasure
 from pipelines.run.models import open_model

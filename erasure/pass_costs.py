@@ -8,8 +8,7 @@ network in bf16 has half of the bytes.
 # C x h x w latents, L tokens, D text features.
 
 import json
-import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -17,10 +16,6 @@ from typing import Any, Final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.autoencoder import autoencoder_of
@@ -28,6 +23,7 @@ from erasure.architectures.frame_codec import frame_autoencoder_of
 from erasure.architectures.patch_codec import PATCH, patch_autoencoder_of
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.errors import ConfigError
+from erasure.pass_counters import FusedAttention, Saved, forward_cost
 
 _META: Final = torch.device("meta")
 
@@ -131,13 +127,13 @@ def _network_cost(
     def run() -> Tensor:
         return denoise(x_t, t, condition)
 
-    live, flops = _forward(run, parameters.values())
-    saved = _Saved(parameters.values())
+    live, flops = forward_cost(run, parameters.values())
+    saved = Saved(parameters.values())
     recompute = _recomputing(network)
     if recompute is not None:  # a network without it keeps all that it computes
         recompute(saved.block)
     network.train()  # diffusers checkpoints only then
-    with torch.autograd.graph.saved_tensors_hooks(saved.note, _never), _FusedAttention():
+    with torch.autograd.graph.saved_tensors_hooks(saved.note, _never), FusedAttention():
         error = F.mse_loss(run(), torch.empty_like(x_t))
     del error
     weights = sum(weight.numel() for weight in parameters.values())
@@ -190,7 +186,7 @@ def _text_cost(part: Part, config: str, tokens: int) -> PassCost:
         network: Any = part.build(json.loads(config))
         ids = torch.empty(1, tokens, dtype=torch.int64)
     network.eval()
-    return PassCost(*_forward(lambda: network(ids), network.parameters()))
+    return PassCost(*forward_cost(lambda: network(ids), network.parameters()))
 
 
 @lru_cache
@@ -208,7 +204,9 @@ def _vae_cost(kind: str, config: str, size: tuple[int, int], way: str) -> PassCo
         inputs = torch.empty(1, channels, *codec.frames, *(side * patch for side in size))
     network.eval()
     return PassCost(
-        *_forward(lambda: getattr(network, way)(inputs, return_dict=False), network.parameters())
+        *forward_cost(
+            lambda: getattr(network, way)(inputs, return_dict=False), network.parameters()
+        )
     )
 
 
@@ -247,136 +245,3 @@ def _text(config: Mapping[str, Any]) -> str:
 
 def _never(_: object) -> Tensor:
     raise AssertionError("a count has no backward pass")
-
-
-@torch.no_grad()
-def _forward(run: Callable[[], object], weights: Iterable[Tensor]) -> tuple[int, int]:
-    """Most bytes alive at one time, and products, of a pass without a gradient."""
-    live, counter = _Live(weights), FlopCounterMode(display=False)
-    with _FusedAttention() as attention, counter, live:
-        run()
-    return live.most, counter.get_total_flops() + attention.flops
-
-
-class _Attention(torch.autograd.Function):
-    """Keeps what fused attention keeps: queries, keys, values and the result, and no scores."""
-
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # noqa: ANN401
-        *outer, heads, places, _ = query.shape
-        # As the kernels lay it: heads side by side, so that joining them again copies nothing.
-        made = query.new_empty(*outer, places, heads, value.shape[-1]).transpose(-2, -3)
-        ctx.save_for_backward(query, key, value, made)
-        return made
-
-
-class _FusedAttention(TorchFunctionMode):
-    """On `meta`, torch takes attention apart and would keep the scores of all pairs of places."""
-
-    flops = 0
-
-    def __torch_function__(
-        self,
-        func: Any,  # noqa: ANN401
-        types: Any,  # noqa: ANN401
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
-        if func is not F.scaled_dot_product_attention:
-            return func(*args, **(kwargs or {}))
-        named = {**dict(zip(("query", "key", "value"), args, strict=False)), **(kwargs or {})}
-        query, key, value = (named[part] for part in ("query", "key", "value"))
-        self.flops += 4 * key.shape[-2] * query.numel()  # scores, and their sums of values
-        return _Attention.apply(query, key, value)  # type: ignore[no-untyped-call]
-
-
-class _Live(TorchDispatchMode):
-    """Counts the bytes of what the operations made and nobody has let go yet."""
-
-    def __init__(self, weights: Iterable[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.most = self._now = 0
-        self._known = {weight.untyped_storage()._cdata for weight in weights}
-
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401
-        types: Any,  # noqa: ANN401
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
-        made = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, Tensor):
-                self._add(tensor.untyped_storage())
-        return made
-
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        place, size = storage._cdata, storage.nbytes()
-        if place in self._known:
-            return
-        self._known.add(place)
-        self._now += size
-        self.most = max(self.most, self._now)
-        weakref.finalize(storage, self._drop, place, size)
-
-    def _drop(self, place: int, size: int) -> None:
-        self._known.discard(place)
-        self._now -= size
-
-
-class _Saved:
-    """Sorts what a pass saves for its backward pass by the blocks that checkpointing cuts."""
-
-    def __init__(self, weights: Iterable[Tensor]) -> None:
-        self._weights = {weight.untyped_storage()._cdata for weight in weights}
-        # Storages are held, so that no address comes twice.
-        self._outside: dict[int, torch.UntypedStorage] = {}
-        self._inside: list[dict[int, torch.UntypedStorage]] = []
-        self._now = self._outside
-        self.weights: list[int] = []
-        """How many weights each block has."""
-
-    def note(self, tensor: Tensor) -> None:
-        """Note a tensor that the backward pass needs; a hook for `saved_tensors_hooks`."""
-        storage = tensor.untyped_storage()
-        if storage._cdata not in self._weights:
-            self._now[storage._cdata] = storage
-
-    def block(self, module: nn.Module | Callable[..., Any], *inputs: Any) -> Any:  # noqa: ANN401
-        """In the place of diffusers' checkpointing: its inputs are kept, the rest is inside."""
-        for tensor in tree_leaves(inputs):
-            if isinstance(tensor, Tensor):
-                self.note(tensor)
-        owner = module if isinstance(module, nn.Module) else getattr(module, "__self__", None)
-        parameters = owner.parameters() if isinstance(owner, nn.Module) else ()
-        self.weights.append(sum(weight.numel() for weight in parameters))
-        self._inside.append({})
-        self._now = self._inside[-1]
-        try:
-            return module(*inputs)
-        finally:
-            self._now = self._outside
-
-    def all(self) -> int:
-        """Bytes without checkpointing; what is kept as a block's input alone is kept then too, as
-        it is the result of another operation that saves it."""
-        every = dict(self._outside)
-        for inside in self._inside:
-            every |= inside
-        return _bytes(every)
-
-    def checkpointed(self) -> int:
-        """Bytes with it."""
-        return _bytes(self._outside)
-
-    def largest(self) -> int:
-        """Bytes of the largest block, without what is kept anyway."""
-        return max(
-            (_bytes({k: v for k, v in b.items() if k not in self._outside}) for b in self._inside),
-            default=0,
-        )
-
-
-def _bytes(storages: Mapping[int, torch.UntypedStorage]) -> int:
-    return sum(storage.nbytes() for storage in storages.values())

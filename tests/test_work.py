@@ -33,7 +33,8 @@ from erasure.training.trainer import MaskedTrainer, TrainConfig
 from erasure.training.training_state import load_state, save_state
 from erasure.work import Tally, Work, told_work, work_said
 from pipelines.configs.settings import DrawingConfig
-from pipelines.drawing.generation import Painter, Request, work_of
+from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request, work_of
 
 STAND_INS = {"a church": ["a castle"], "church": ["castle"]}
 TRAINING = {"steps": 2, "batch_size": 3, "learning_rate": 1e-3}

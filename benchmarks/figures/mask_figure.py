@@ -45,7 +45,8 @@ from eval.judges.canvas import load_canvas_classifier, to_pixels
 from pipelines.configs.recipe import dump_toml
 from pipelines.configs.settings import DrawingConfig
 from pipelines.data.concept_data import Gatherer
-from pipelines.drawing.generation import Request, draw_all
+from pipelines.drawing.generation import draw_all
+from pipelines.drawing.requests import Request
 from pipelines.process.processes import processes
 from pipelines.process.progress import Reporter
 from pipelines.run.preparing import plan_of, prepare

@@ -11,14 +11,8 @@ from erasure.attacks import Payload, Start
 from erasure.attacks.target import embedded
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import TrainingError
-from pipelines.drawing.generation import (
-    Painter,
-    Picture,
-    Request,
-    completed,
-    in_batches,
-    shape_of,
-)
+from pipelines.drawing.generation import Painter, Picture
+from pipelines.drawing.requests import Request, completed, in_batches, shape_of
 
 Job = tuple[Payload, int]
 """What to draw, and its seed."""

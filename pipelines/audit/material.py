@@ -22,8 +22,9 @@ from eval.pictures.pictures import read_picture
 from eval.rates.intervals import Proportion, wilson
 from pipelines.audit.settings import AuditRecipe
 from pipelines.data.picture_folder import folder_entries, folder_pictures
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter
 from pipelines.drawing.pictures import to_tensor
+from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge
 

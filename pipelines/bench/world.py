@@ -17,7 +17,8 @@ from pipelines.bench.cell import Place
 from pipelines.bench.rows import MODELS, Row, models_of
 from pipelines.bench.settings import BenchRecipe
 from pipelines.configs.recipe import as_tables
-from pipelines.configs.settings import EraseRecipe, published_text, resolve
+from pipelines.configs.resolving import published_text, resolve
+from pipelines.configs.settings import EraseRecipe
 from pipelines.evaluation.settings import EvaluateRecipe, resolve_evaluation
 from pipelines.run.models import config_for, is_canvas, open_model, pick_device
 from prompts.concepts.plan import ConceptPlan

@@ -34,8 +34,9 @@ from pipelines.data.blank import require_content
 from pipelines.data.picture_dataset import DatasetSource, dataset_pictures
 from pipelines.data.picture_folder import folder_pictures
 from pipelines.data.prompt_checks import warn_of_prompts
-from pipelines.drawing.generation import Painter, Request, work_of
+from pipelines.drawing.generation import Painter
 from pipelines.drawing.pictures import Picture
+from pipelines.drawing.requests import Request, work_of
 from pipelines.process.processes import Processes
 from pipelines.process.progress import Reporter, Tick
 from pipelines.run.memory import enough_memory, of_drawing, of_encoding

@@ -17,7 +17,8 @@ from pipelines.demo_checkpoint.icons import ICON_SETS
 from pipelines.demo_checkpoint.nothing import KINDS, Sources
 from pipelines.demo_checkpoint.train_classifier import measure_classifier, measure_rejection
 from pipelines.drawing.contact_sheet import contact_sheet
-from pipelines.drawing.generation import Request, draw_all
+from pipelines.drawing.generation import draw_all
+from pipelines.drawing.requests import Request
 from prompts.canvas import OBJECTS, STYLES, canvas_prompt, wordings
 
 log = logging.getLogger(__name__)

@@ -2,9 +2,9 @@
 
 # B pictures, C x h x w latents, H x W pixels.
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final, Literal, TypeVar
 
@@ -14,17 +14,16 @@ from torch import Tensor
 
 from erasure.architectures.building import build_parts, own_size
 from erasure.architectures.text.apart import ApartText, stays_apart
-from erasure.attacks.payload import Start
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.denoiser import GUIDANCE, Condition, join
 from erasure.errors import ConfigError, TrainingError
 from erasure.moving.streaming import streamed_network
 from erasure.seeds import initial_noise
 from erasure.training.unseen import InTraining
-from erasure.work import Work
 from pipelines.configs.settings import DrawingConfig, check_size
-from pipelines.drawing.course import Beginning, Course, beginning_of
+from pipelines.drawing.course import Course
 from pipelines.drawing.guards import Guard, SafeGuidance
+from pipelines.drawing.requests import Request, completed, in_batches, shape_of
 from pipelines.drawing.schedulers import DEFAULT, begin_sampling, build_scheduler
 
 T = TypeVar("T")
@@ -32,24 +31,6 @@ Precision = Literal["fp32", "bf16"]
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _ENCODED: Final = 1024
 """Prompts whose encoding is kept: 240 MB at the size of Stable Diffusion 1, 650 MB at XL's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One picture to draw; what is None is the painter's own."""
-
-    prompt: str | Condition
-    """Words, or what the model is told in their place: one row, as the checkpoint's text encoder
-    makes it. The size of the picture is told with it, whatever size the condition has."""
-    seed: int
-    guidance: float | None = None
-    width: int | None = None
-    """Pixels."""
-    height: int | None = None
-    start: Start | None = None
-    """Where to begin in the place of the seed's noise."""
-    eta: float | None = None
-    """Share of fresh noise a step; 0 for none, 1 for that of DDPM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,62 +315,6 @@ def _shapes(condition: Condition) -> dict[str, tuple[int, ...]]:
 def _named(request: Request) -> str:
     """What a sentence calls the prompt of a request."""
     return repr(request.prompt) if isinstance(request.prompt, str) else "a condition"
-
-
-def completed(request: Request, default: Request) -> Request:
-    """The request with nothing left open; ConfigError where its size is none that can be drawn."""
-    for size in (request.width, request.height):
-        if size is not None:
-            check_size(size)
-    return replace(
-        request,
-        guidance=default.guidance if request.guidance is None else request.guidance,
-        width=request.width or default.width,
-        height=request.height or default.height,
-        eta=default.eta if request.eta is None else request.eta,
-    )
-
-
-def shape_of(request: Request) -> tuple[int, int, bool, Beginning]:
-    """What the pictures of a batch share: width, height, whether they are guided at all, and how
-    they begin.
-
-    A guidance of 1 or less is none, as in diffusers; those above 1 may differ within a batch.
-    """
-    assert request.guidance is not None
-    assert request.width is not None
-    assert request.height is not None
-    beginning = beginning_of(request.start, request.eta or 0.0)
-    return request.width, request.height, request.guidance > 1, beginning
-
-
-def in_batches(
-    items: Iterable[T], key: Callable[[T], Hashable], size: int
-) -> Iterator[Sequence[T]]:
-    """Cut into batches of `size` items of equal key; which go together depends on `items` alone.
-
-    A batch comes as soon as it is full. Those that never fill come last, in the order of their
-    first items.
-    """
-    waiting: dict[Hashable, list[T]] = {}
-    for item in items:
-        kind = key(item)
-        batch = waiting.setdefault(kind, [])
-        batch.append(item)
-        if len(batch) == size:
-            yield waiting.pop(kind)
-    yield from waiting.values()
-
-
-def work_of(requests: Sequence[Request], config: DrawingConfig) -> Work:
-    """What it takes to draw requests that leave the guidance to the config, each text read once.
-
-    The samplers ask the network once a step, of two samples a picture where it is guided.
-    """
-    guided = config.guidance > 1
-    texts = {r.prompt for r in requests if isinstance(r.prompt, str)} | ({""} if guided else set())
-    passes = len(requests) * config.steps * (2 if guided else 1)
-    return Work(forward=passes, text=len(texts), drawn=len(requests))
 
 
 def draw_all(

@@ -21,8 +21,9 @@ from erasure.errors import ConfigError
 from erasure.storage.hashing import weights_hash
 from eval.errors import EvalError
 from pipelines.configs.settings import DrawingConfig, check_size
-from pipelines.drawing.generation import Painter, Precision, Request, in_batches, shape_of
+from pipelines.drawing.generation import Painter, Precision
 from pipelines.drawing.guards import Guard
+from pipelines.drawing.requests import Request, in_batches, shape_of
 from pipelines.drawing.schedulers import DEFAULT, check_scheduler
 from pipelines.evaluation.manifest import Drawn, Manifest, State, Value, cases_hash, unusable
 from pipelines.evaluation.usable import require_numbers

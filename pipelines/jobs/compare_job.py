@@ -7,7 +7,8 @@ from typing import Any
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.storage.files import write_json
-from pipelines.configs.settings import DrawingConfig, drawing_defaults
+from pipelines.configs.resolving import drawing_defaults
+from pipelines.configs.settings import DrawingConfig
 from pipelines.data.prompt_checks import warn_of_prompts
 from pipelines.drawing.own_guidance import refuse_unguided, tell_guidance
 from pipelines.process.progress import Reporter

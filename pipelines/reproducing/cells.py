@@ -9,7 +9,8 @@ from erasure.architectures.building import own_size
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import CheckpointError, ConfigError
 from pipelines.configs.recipe_files import merge
-from pipelines.configs.settings import EraseRecipe, parse_seeds, resolve
+from pipelines.configs.resolving import resolve
+from pipelines.configs.settings import EraseRecipe, parse_seeds
 from pipelines.evaluation.settings import EvaluateRecipe, resolve_evaluation
 from pipelines.reproducing.protocol import Judging, Protocol, Settings, Task
 from pipelines.reproducing.settings import DRAWN, ReproduceRecipe, at_most, chosen

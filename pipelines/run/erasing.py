@@ -23,12 +23,8 @@ from erasure.storage.state_file import drop
 from erasure.training.moments import require_eight_bit
 from erasure.training.step import Step
 from erasure.training.unseen import Curve, UntilUnseen
-from pipelines.configs.settings import (
-    EraseRecipe,
-    parse_seeds,
-    published_text,
-    recipe_text,
-)
+from pipelines.configs.resolving import published_text, recipe_text
+from pipelines.configs.settings import EraseRecipe, parse_seeds
 from pipelines.data.concept_data import Gatherer
 from pipelines.data.prompt_checks import warn_of_prompts
 from pipelines.drawing.plots import plot_density, plot_losses

@@ -17,8 +17,9 @@ from erasure.storage.files import atomic
 from erasure.training.unseen import Curve, InTraining, Look, UntilUnseen
 from eval.judges.judge import Judgement, knows_nothing
 from pipelines.configs.settings import DrawingConfig, EraseRecipe
-from pipelines.drawing.generation import Painter, Request, work_of
+from pipelines.drawing.generation import Painter
 from pipelines.drawing.plots import plot_looks
+from pipelines.drawing.requests import Request, work_of
 from pipelines.process.processes import Processes
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge

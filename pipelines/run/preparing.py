@@ -14,7 +14,8 @@ from erasure.methods import Method
 from erasure.storage.cache import TensorCache
 from erasure.storage.tables import build
 from pipelines.configs.recipe_files import merge
-from pipelines.configs.settings import EraseRecipe, resolve
+from pipelines.configs.resolving import resolve
+from pipelines.configs.settings import EraseRecipe
 from pipelines.data.class_names import with_class_names
 from pipelines.data.prompt_checks import check_plan
 from pipelines.drawing.own_guidance import refuse_unguided, tell_guidance

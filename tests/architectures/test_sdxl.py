@@ -41,7 +41,8 @@ from erasure.seeds import generator_for, initial_noise
 from erasure.storage.cache import TensorCache
 from erasure.training.trainer import TrainConfig
 from pipelines.configs.settings import DrawingConfig
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request
 from pipelines.drawing.schedulers import build_scheduler
 
 TEXTS = ["", "a church", "a castle", "a dog", "a truck"]

@@ -18,7 +18,8 @@ from pipelines.audit.results import attack_record
 from pipelines.audit.run import attack_all
 from pipelines.audit.settings import resolve_audit
 from pipelines.audit.workshop import Workshop
-from pipelines.drawing.generation import Picture, Request
+from pipelines.drawing.generation import Picture
+from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
 from pipelines.run.models import open_model
 from prompts.compositions import attributes

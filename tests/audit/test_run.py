@@ -34,7 +34,8 @@ from pipelines.audit.results_file import read_audit
 from pipelines.audit.run import run_audit
 from pipelines.audit.settings import AuditRecipe
 from pipelines.configs.settings import DrawingConfig
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge
 from pipelines.run.models import open_model

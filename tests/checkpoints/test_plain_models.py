@@ -20,7 +20,8 @@ from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.reading.settings_of import default_settings
 from erasure.errors import CheckpointError
 from pipelines.configs.settings import DrawingConfig
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request
 
 CPU = torch.device("cpu")
 CONFIGS = Path(__file__).parents[2] / "erasure" / "checkpoints" / "configs"

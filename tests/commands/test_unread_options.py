@@ -12,7 +12,8 @@ from erasure.masks.mask_file import load_mask, mask_hash
 from eval.judges.judges import JUDGES
 from pipelines.classifiers.run_settings import ForgetRun, preset_of, settings_of
 from pipelines.configs.recipe_files import load_toml
-from pipelines.configs.settings import read_recipe, recipe_text, resolve, shipped_recipes
+from pipelines.configs.resolving import recipe_text, resolve
+from pipelines.configs.settings import read_recipe, shipped_recipes
 from pipelines.configs.unread import JUDGE_NAMES
 from pipelines.evaluation.settings import evaluation_text, resolve_evaluation
 from pipelines.run.models import DEMO_FOLDER

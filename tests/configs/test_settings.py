@@ -14,16 +14,14 @@ from hypothesis import strategies as st
 from erasure.errors import ConfigError
 from erasure.methods import SalUn
 from pipelines.configs.recipe_files import load_toml, merge
+from pipelines.configs.resolving import drawing_defaults, recipe_text, resolve
 from pipelines.configs.settings import (
     DataConfig,
     DrawingConfig,
     PicturesConfig,
     check_size,
-    drawing_defaults,
     parse_seeds,
     read_recipe,
-    recipe_text,
-    resolve,
     shipped_recipes,
 )
 

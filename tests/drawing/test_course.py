@@ -11,7 +11,8 @@ from erasure.checkpoints import Checkpoint
 from erasure.errors import ConfigError
 from erasure.seeds import initial_noise
 from pipelines.configs.settings import DrawingConfig
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request
 from pipelines.drawing.schedulers import build_scheduler
 
 SHAPE = (4, 8, 8)

@@ -27,7 +27,8 @@ from erasure.errors import CheckpointError, ConfigError, TrainingError
 from erasure.seeds import initial_noise
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing import generation
-from pipelines.drawing.generation import Painter, Request, draw_all, in_batches
+from pipelines.drawing.generation import Painter, draw_all
+from pipelines.drawing.requests import Request, in_batches
 from pipelines.drawing.schedulers import SCHEDULERS, build_scheduler
 
 REQUESTS = [

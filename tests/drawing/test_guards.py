@@ -11,7 +11,7 @@ from support.tiny import CPU, seeded
 from erasure.checkpoints import Checkpoint
 from erasure.errors import ConfigError
 from pipelines.configs.settings import DrawingConfig
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter
 from pipelines.drawing.guards import (
     GUARDS,
     PRESETS,
@@ -22,6 +22,7 @@ from pipelines.drawing.guards import (
     Safety,
     guard_of,
 )
+from pipelines.drawing.requests import Request
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.int16]]
 

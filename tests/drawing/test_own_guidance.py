@@ -12,7 +12,8 @@ from support.tiny_flow import write_flux, write_sd3
 from erasure import read_checkpoint
 from erasure.errors import ConfigError
 from pipelines.audit.settings import recipe_for
-from pipelines.configs.settings import DrawingConfig, drawing_defaults
+from pipelines.configs.resolving import drawing_defaults
+from pipelines.configs.settings import DrawingConfig
 from pipelines.distances.settings import recipe_of
 from pipelines.evaluation.settings import resolve_evaluation
 from pipelines.run.preparing import prepare

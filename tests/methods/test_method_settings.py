@@ -14,7 +14,7 @@ from erasure.errors import ConfigError
 from erasure.methods import METHODS, GradientAscent, SalUn, make_method
 from erasure.methods.protocol import Need
 from pipelines.configs.method_table import converted, settings_of
-from pipelines.configs.settings import recipe_text, resolve
+from pipelines.configs.resolving import recipe_text, resolve
 from pipelines.configs.source_fields import field_docs
 
 

@@ -16,7 +16,8 @@ from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.description import shipped_description
 from erasure.errors import ConfigError
 from erasure.memory_bill import PROCESS
-from pipelines.configs.settings import EraseRecipe, resolve
+from pipelines.configs.resolving import resolve
+from pipelines.configs.settings import EraseRecipe
 from pipelines.early import FAMILIES
 from pipelines.planning import fit as fitting
 from pipelines.planning.bill import Bill, Planner

@@ -19,7 +19,8 @@ from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
 from erasure.errors import ConfigError
 from erasure.memory_bill import PROCESS
-from pipelines.configs.settings import EraseRecipe, recipe_text, resolve
+from pipelines.configs.resolving import recipe_text, resolve
+from pipelines.configs.settings import EraseRecipe
 from pipelines.planning import bill_words, fit, room
 from pipelines.planning.bill import Bill, Planner
 from pipelines.planning.bill_words import Told

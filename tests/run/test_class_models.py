@@ -14,10 +14,12 @@ from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.errors import ConfigError
 from eval.judges.clothes import open_clothes
 from pipelines.audit.asking import concept_of, plan_of
-from pipelines.configs.settings import DrawingConfig, EraseRecipe, resolve
+from pipelines.configs.resolving import resolve
+from pipelines.configs.settings import DrawingConfig, EraseRecipe
 from pipelines.data.class_names import with_class_names
 from pipelines.data.prompt_checks import check_plan, warn_of_prompts
-from pipelines.drawing.generation import Request, draw_all
+from pipelines.drawing.generation import draw_all
+from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import cell_judge
 from pipelines.run.comparing import compare

@@ -16,9 +16,11 @@ from transformers import CLIPTokenizer
 from erasure import read_checkpoint
 from eval.errors import EvalError
 from eval.judges.canvas import WEIGHTS, judge_canvas, load_canvas_classifier
-from pipelines.configs.settings import DrawingConfig, resolve
+from pipelines.configs.resolving import resolve
+from pipelines.configs.settings import DrawingConfig
 from pipelines.demo_checkpoint.nothing import KINDS
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request
 from pipelines.evaluation.settings import PROTOCOLS
 from pipelines.run.demo import SOLVER, tables_of
 from pipelines.run.models import DEMO_FOLDER, is_canvas

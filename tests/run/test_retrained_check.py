@@ -30,7 +30,7 @@ from pipelines.demo_checkpoint.retrained.pictures import (
     trained_on,
     write_pictures,
 )
-from pipelines.drawing.generation import Request
+from pipelines.drawing.requests import Request
 from prompts.canvas import OBJECTS, STYLES, canvas_prompt
 
 PAIRS = [(style, obj) for style in STYLES for obj in OBJECTS]

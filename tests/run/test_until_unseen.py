@@ -21,7 +21,7 @@ from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.training.unseen import Curve, InTraining, Look
 from eval.judges.judge import Guess, Judgement
 from pipelines.configs.settings import DrawingConfig, EraseRecipe
-from pipelines.drawing.generation import Request
+from pipelines.drawing.requests import Request
 from pipelines.process.processes import Processes
 from pipelines.run import erasing
 from pipelines.run.cell_judge import CellJudge

@@ -23,7 +23,8 @@ from erasure.diffusion.saliency import SaliencyConfig
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import Esd, GradientAscent, SalUn
 from pipelines.configs.settings import DrawingConfig
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request
 
 SIDE = 16
 

@@ -32,7 +32,8 @@ from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import EraseDiff, Esd, GradientAscent, SalUn, Uce
 from erasure.seeds import generator_for, initial_noise
 from pipelines.configs.settings import DrawingConfig
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request
 
 GUIDED = SaliencyConfig(guidance_scale=3.0, batch_size=2)
 

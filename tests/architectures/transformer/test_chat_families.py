@@ -28,7 +28,8 @@ from erasure.methods import METHODS
 from erasure.pass_costs import decoder_cost, encoder_cost, network_cost
 from erasure.seeds import initial_noise
 from pipelines.configs.settings import DrawingConfig
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import GradientAscent, SalUn
 from erasure.seeds import initial_noise
 from pipelines.configs.settings import DrawingConfig
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request
 
 KINDS = ["sd3", "sd35_medium", "sd35_large"]
 

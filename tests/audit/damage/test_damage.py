@@ -24,7 +24,8 @@ from pipelines.audit.lines import Line
 from pipelines.audit.page.damage_chart import damage_chart
 from pipelines.audit.settings import AuditRecipe
 from pipelines.audit.workshop import Workshop
-from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge
 from pipelines.run.models import open_model
