@@ -25,7 +25,7 @@ from pipelines.bench.settings import BenchRecipe
 from pipelines.bench.table import Table, table_of
 from pipelines.bench.world import World
 from pipelines.distances.comparable import require_alike
-from pipelines.distances.models import require_distinct
+from pipelines.distances.models import Role, require_distinct
 from pipelines.evaluation.run import require_judged
 from pipelines.process.progress import Reporter
 
@@ -100,7 +100,8 @@ def _require_models(world: World, concept: str) -> None:
     for kind in MODELS[1:]:
         if kind in opened:
             require_alike(opened["base"], opened[kind], f"--{kind}")
-    require_distinct({role: opened[role] for role in MODELS if role in opened})
+    places: tuple[Role, ...] = ("base", "retrained", "twin")
+    require_distinct({place: opened[place] for place in places if place in opened})
 
 
 def run_bench(bench: Bench, *, reporter: Reporter, retry: bool = False) -> Table:

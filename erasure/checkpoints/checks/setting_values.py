@@ -41,7 +41,7 @@ def one_of(*values: object) -> Kind:
 def counts(length: int) -> Kind:
     """So many whole numbers of 1 or more."""
     return (
-        lambda value: _are_counts(value) and len(value) == length,  # type: ignore[arg-type]
+        lambda value: _are_counts(value) and len(value) == length,
         f"a list of {length} whole numbers of 1 or more",
     )
 
@@ -83,12 +83,12 @@ _EVERYWHERE: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(("num_hidden_layers", "num_layers", "num_key_value_heads"), COUNT),
     **dict.fromkeys(("attention_head_dim", "num_attention_heads"), _COUNTS),
     "norm_num_groups": COUNT_OR_NULL,
+    "flip_sin_to_cos": SWITCH,  # null would be false, and the default is true
     "downsample_padding": one_of(0, 1),
     **dict.fromkeys(
         (
             "attention_bias",
             "center_input_sample",
-            "flip_sin_to_cos",
             "force_upcast",
             "guidance_embeds",
             "mid_block_add_attention",
@@ -103,10 +103,25 @@ _EVERYWHERE: Final[Mapping[str, Kind]] = {
         _SWITCH_OR_NULL,
     ),
 }
-_CLIP: Final[Mapping[str, Kind]] = {
-    # CLIP's pooled feature is that of the token of the end.
-    "eos_token_id": (lambda value: type(value) is int and value >= 0, "a whole number of 0 or more")
-}
+_END: Final[Kind] = (
+    lambda value: type(value) is int and value >= 0,
+    "a whole number of 0 or more",
+)
+
+
+def _of_kind(config: Mapping[str, Any]) -> dict[str, Kind]:
+    """What the values of some settings of a text encoder must be."""
+    kind = config.get("model_type")
+    if kind == "clip_text_model":  # its pooled feature is that of the token of the end
+        return {"eos_token_id": _END}
+    if kind != "t5":
+        return {}
+    buckets = config.get("relative_attention_num_buckets", 32)
+    farther: Kind = (
+        lambda value: is_count(buckets) and is_count(value) and value > buckets,  # type: ignore[operator]
+        f"a whole number above the relative_attention_num_buckets, which is {shown(buckets)}",
+    )
+    return {"relative_attention_max_distance": farther}
 
 
 def require_settings(
@@ -126,8 +141,7 @@ def require_settings(
     """
     if values is None:
         values = _EVERYWHERE
-        if config.get("model_type") == "clip_text_model":
-            values = {**values, **_CLIP}
+        values = {**values, **_of_kind(config)}
     for name, (suits, wanted) in values.items():
         if name in config and not suits(config[name]):
             raise CheckpointError(
