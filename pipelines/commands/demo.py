@@ -30,8 +30,8 @@ def demo(
     from rich.console import Console
     from rich.table import Table
 
+    from pipelines.jobs.demo_job import run_demo
     from pipelines.process.progress import Reporter
-    from pipelines.run.demo import run_demo
 
     claim(out)
     reporter = Reporter()

@@ -38,7 +38,7 @@ from pipelines.evaluation.outcome.results import (
     UnusableImages,
 )
 from pipelines.evaluation.outcome.summary import Summary
-from pipelines.run.demo import Demo
+from pipelines.jobs.demo_job import Demo
 from pipelines.run.erasing import Erased
 
 UNET = Path("model/unet/diffusion_pytorch_model.safetensors")
@@ -461,7 +461,7 @@ def test_the_demo_tells_what_is_recognised_before_and_after(
     )
     erased = Erased(tmp_path, tmp_path / "model", 5, 4, 10, True, {"train": 1.0})
     made = Demo(erased, results, {"grid": tmp_path / "grid.png"})
-    monkeypatch.setattr("pipelines.run.demo.run_demo", lambda *_, **__: made)
+    monkeypatch.setattr("pipelines.jobs.demo_job.run_demo", lambda *_, **__: made)
     said = erasure("demo", "--out", tmp_path, *(["--json"] if as_json else []))
     assert said.code == 0, said.err
     attack = f"erasure audit {tmp_path} --concept church --against demo --out "

@@ -16,7 +16,7 @@ from erasure.editing import proving
 from erasure.editing.proving import Edit
 from erasure.methods import SalUn
 from erasure.moving import component
-from pipelines.run.erasing import warn_of_rounding
+from pipelines.run.stages import warn_of_rounding
 
 
 def stored_as(checkpoint: Checkpoint, dtype: torch.dtype) -> Checkpoint:

@@ -22,7 +22,7 @@ from pipelines.demo_checkpoint.nothing import KINDS
 from pipelines.drawing.generation import Painter
 from pipelines.drawing.requests import Request
 from pipelines.evaluation.settings import PROTOCOLS
-from pipelines.run.demo import SOLVER, tables_of
+from pipelines.jobs.demo_job import SOLVER, tables_of
 from pipelines.run.models import DEMO_FOLDER, is_canvas
 from prompts.canvas import canvas_set
 from prompts.suites.case import PromptCase

@@ -23,7 +23,7 @@ from eval.judges.judge import Guess, Judgement
 from pipelines.configs.settings import DrawingConfig, EraseRecipe
 from pipelines.drawing.requests import Request
 from pipelines.process.processes import Processes
-from pipelines.run import erasing
+from pipelines.run import erasing, stages
 from pipelines.run.cell_judge import CellJudge
 from pipelines.run.looking import JudgingEye, curve_said, write_curve
 from prompts.concepts.plan import ConceptPlan
@@ -150,7 +150,7 @@ def test_a_run_that_was_cut_ends_with_the_same_bytes_and_the_same_curve(
     monkeypatch.setattr(erasing, "cell_judge", seeing(1.0))
     for turn in range(curve_of(ended)["stopped"]):
         with monkeypatch.context() as patch:
-            patch.setattr(erasing, "between_steps", stopping_after_one)
+            patch.setattr(stages, "between_steps", stopping_after_one)
             said = run(tiny_folder, cache, tmp_path / "run", *LOOKS, *["--resume"][:turn])
         assert said.code == 1, said.err
     said = run(tiny_folder, cache, tmp_path / "run", *LOOKS, "--resume")
