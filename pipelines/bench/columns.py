@@ -6,28 +6,18 @@ that are done already. To add one, write its function and put it into `COLUMNS`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from math import isfinite
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from erasure.attacks.registry import ATTACKS
-from eval.errors import EvalError
 from eval.rates.intervals import Proportion, wilson
 from pipelines.audit.results import FILE_NAME as AUDIT_FILE
-from pipelines.bench.cell import ERASE, EVALUATED, Cell, read_json
 from pipelines.bench.extras import AUDIT, DISTANCE
-from pipelines.bench.making import EVALUATION, NEIGHBOURS
+from pipelines.bench.sources import Sources, finite_number, object_in, objects_in
 from pipelines.distances.entries import TITLES, Name
 from pipelines.distances.result import FILE_NAME as DISTANCE_FILE
 from pipelines.evaluation.outcome.results import Results
-from pipelines.evaluation.outcome.results_file import FILE_NAME as RESULTS_FILE
-from pipelines.evaluation.outcome.results_file import read_results
-from pipelines.run.run_folder import RECORD
 
 Unit = Literal["share", "count", "seconds", "bytes", "units", "words"]
-_LISTS: Final = {DISTANCE: "entries", AUDIT: "attacks"}
-"""Part -> the key of its file under which the list of its values stands."""
 _METHOD_STAGES: Final = ("find the mask", "rank the weights", "train", "solve")
 """Stages of an erasure that are the method's own; pictures lie in a cache that rows share."""
 
@@ -52,68 +42,6 @@ class Value:
         if share is None:
             return None
         return cls(share.share, share.low, share.high, share.count, share.total)
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The files of a cell, read when a column asks for them."""
-
-    cell: Cell
-    folder: Path
-
-    @cached_property
-    def results(self) -> Results | None:
-        """The evaluation."""
-        return self._results(EVALUATION)
-
-    @cached_property
-    def neighbours(self) -> Results | None:
-        """The pictures of the nearest labels."""
-        return self._results(NEIGHBOURS) if NEIGHBOURS in self.cell.parts else None
-
-    @cached_property
-    def work(self) -> Mapping[str, Any]:
-        """What the erasure had computed; empty where nothing was erased."""
-        return _inner(_inner(self.record, "config"), "work")
-
-    @cached_property
-    def record(self) -> Mapping[str, Any]:
-        """The record of the erasure; empty where nothing was erased."""
-        return read_json(self.folder / RECORD) or {}
-
-    @cached_property
-    def damage(self) -> Mapping[str, str]:
-        """Part -> why its columns are empty although it was made: its file cannot be read."""
-        if self.cell.failure:
-            return {}
-        files = {
-            EVALUATED: (f"{EVALUATION}/{RESULTS_FILE}", self.results is not None),
-            NEIGHBOURS: (f"{NEIGHBOURS}/{RESULTS_FILE}", self.neighbours is not None),
-            ERASE: (RECORD, bool(self.record)),
-            DISTANCE: (f"{DISTANCE}/{DISTANCE_FILE}", self._has(DISTANCE, DISTANCE_FILE)),
-            AUDIT: (f"{AUDIT}/{AUDIT_FILE}", self._has(AUDIT, AUDIT_FILE)),
-        }
-        made = {EVALUATED, *self.cell.parts, *([ERASE] if self.cell.kind == "method" else [])}
-        return {
-            part: f"{file} of {self.folder.name} is missing or damaged, so its columns are empty; "
-            "the same command makes it again"
-            for part, (file, whole) in files.items()
-            if part in made and not whole
-        }
-
-    def json(self, *path: str) -> Mapping[str, Any]:
-        """Another file of the cell; empty where it is not there."""
-        return read_json(self.folder.joinpath(*path)) or {}
-
-    def _has(self, part: str, file: str) -> bool:
-        """Whether a file holds the list that its columns are read from."""
-        return isinstance(self.json(part, file).get(_LISTS[part]), list)
-
-    def _results(self, name: str) -> Results | None:
-        try:
-            return read_results(self.folder / name)
-        except EvalError:
-            return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,20 +114,20 @@ def _erased_head(results: Results) -> str | None:
 
 def _record(key: str) -> Callable[[Sources], Value | None]:
     def read(sources: Sources) -> Value | None:
-        value = _number(sources.record.get(key))
+        value = finite_number(sources.record.get(key))
         return None if value is None else Value(value)
 
     return read
 
 
 def _passes(sources: Sources) -> Value | None:
-    counts = [_number(sources.work.get(name)) for name in ("forward", "backward")]
+    counts = [finite_number(sources.work.get(name)) for name in ("forward", "backward")]
     known = [count for count in counts if count is not None]
     return Value(sum(known)) if len(known) == len(counts) else None
 
 
 def _drawn(sources: Sources) -> Value | None:
-    count = _number(sources.work.get("drawn"))
+    count = finite_number(sources.work.get("drawn"))
     return None if count is None else Value(count)
 
 
@@ -229,7 +157,7 @@ def distance_column(name: Name) -> Column:
     """The largest of a distance's headlines, in units of two retrained seeds; D7 and D8 as is."""
 
     def read(sources: Sources) -> Value | None:
-        entries = _objects(sources.json(DISTANCE, DISTANCE_FILE), "entries")
+        entries = objects_in(sources.json(DISTANCE, DISTANCE_FILE), "entries")
         own = [e for e in entries if e.get("name") == name and e.get("headline")]
         values = [v for e in own if (v := _reading(e)) is not None]
         return max(values, key=lambda value: value.value or 0.0, default=None)
@@ -245,8 +173,10 @@ def distance_column(name: Name) -> Column:
 
 
 def _reading(entry: Mapping[str, Any]) -> Value | None:
-    reading = _inner(_inner(entry, "readings"), "audited")
-    units, value, low, high = (_number(reading.get(k)) for k in ("units", "value", "low", "high"))
+    reading = object_in(object_in(entry, "readings"), "audited")
+    units, value, low, high = (
+        finite_number(reading.get(k)) for k in ("units", "value", "low", "high")
+    )
     value = value if units is None else units
     return None if value is None else Value(value, low, high, said=str(reading.get("state") or ""))
 
@@ -255,13 +185,13 @@ def attack_column(name: str) -> Column:
     """How often an attack brought the concept back by fresh seeds, and the audit's word for it."""
 
     def read(sources: Sources) -> Value | None:
-        attacks = _objects(sources.json(AUDIT, AUDIT_FILE), "attacks")
+        attacks = objects_in(sources.json(AUDIT, AUDIT_FILE), "attacks")
         own = next((one for one in attacks if one.get("name") == name), None)
         if own is None:
             return None
-        state = str(_inner(own, "verdict").get("state", ""))
-        line = _inner(_inner(own, "lines"), "audited")
-        share = _share(_inner(line, "confirmed") or _inner(line, "found"))
+        state = str(object_in(own, "verdict").get("state", ""))
+        line = object_in(object_in(own, "lines"), "audited")
+        share = _share(object_in(line, "confirmed") or object_in(line, "found"))
         return Value(None, said=state) if share is None else replace(share, said=state)
 
     return Column(
@@ -280,28 +210,6 @@ def _share(values: Mapping[str, Any]) -> Value | None:
     if type(count) is not int or type(total) is not int or not 0 <= count <= total or not total:
         return None
     return Value.of_share(wilson(count, total))
-
-
-def _number(value: object) -> float | None:
-    """A number of a file; None for anything else, and where it is not finite."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if isfinite(value) else None
-    except OverflowError:  # a whole number that no float can hold
-        return None
-
-
-def _inner(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """An object inside an object of a file; empty where it is none."""
-    inner = values.get(key)
-    return inner if isinstance(inner, Mapping) else {}
-
-
-def _objects(values: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """The objects of a list inside an object of a file."""
-    listed = values.get(key)
-    return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
 
 
 COLUMNS: Final[tuple[Column, ...]] = (

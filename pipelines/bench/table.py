@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipelines.bench.cell import Cell, Place
-from pipelines.bench.columns import COLUMNS, Column, Sources, Value, pooled, values_of
+from pipelines.bench.columns import COLUMNS, Column, Value, pooled, values_of
 from pipelines.bench.gaps import Gap, gaps_of
 from pipelines.bench.rows import MODELS, Row
+from pipelines.bench.sources import Sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -369,9 +369,9 @@ def test_models_that_cannot_stand_for_retraining_are_refused_before_any_cell(
         (trained, trained, "--twin, .* and --retrained, .* have the same weights"),
     ):
         models = ("--retrained", f"church={retrained}", "--twin", f"church={twin}")
-        told = bench(tiny_folder, recipe, tmp_path / "out", "--only", "uce", *models)
-        assert_told(told, 2)
-        assert re.search(said, told.err)
+        refused = bench(tiny_folder, recipe, tmp_path / "out", "--only", "uce", *models)
+        assert_told(refused, 2)
+        assert re.search(said, refused.err)
     assert not (tmp_path / "out").exists()
 
 
