@@ -44,7 +44,10 @@ def multiplies_wide(device: torch.device) -> bool:
 
 def products_on(device: torch.device) -> AbstractContextManager[object]:
     """What passes in bfloat16, and their backward passes, run in; nothing elsewhere."""
-    return WideProducts() if multiplies_wide(device) else nullcontext()
+    if not multiplies_wide(device):
+        return nullcontext()
+    mode: AbstractContextManager[object] = WideProducts()  # type: ignore[no-untyped-call]
+    return mode
 
 
 class WideProducts(TorchDispatchMode):

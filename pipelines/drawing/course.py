@@ -118,7 +118,7 @@ class Course:
         if number >= len(self.times):
             return self._clean
         if self._flow:  # its times are 1000 s
-            s = self.times[number] / self._scheduler.config.num_train_timesteps
+            s: Tensor = self.times[number] / self._scheduler.config.num_train_timesteps
             return (1 - s) * self._clean + s * self._noise
         times = self.times[number].expand(len(self._clean))
         noised: Tensor = self._scheduler.add_noise(self._clean, self._noise, times)
