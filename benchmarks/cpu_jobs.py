@@ -200,7 +200,8 @@ def step(chosen: argparse.Namespace) -> Measured:
     note = f"a step of {chosen.batch_size} at {chosen.pixels} px, {how}, density {chosen.density:g}"
     bill = _step_bill(chosen, shape, network, selected)
     held |= {f"billed for {part.what}": part.size for part in bill.held if part.what in PASSING}
-    return Measured(seconds, peak, note, held, bill.device + bill.main + PROCESS)
+    billed = bill.device + bill.main + PROCESS
+    return Measured(seconds, peak, note, held, billed=billed)
 
 
 def _step_bill(

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from measuring import Measured, peak_bytes
 from random_models import (
-    SAMPLE_PIXELS,
     Shape,
     denoiser_of,
     meta_network,
@@ -33,7 +32,6 @@ from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
 from erasure.masks.masks import salient_mask
 from erasure.methods import SalUn
-from erasure.pass_costs import network_cost
 from erasure.training.trainer import MaskedTrainer, TrainConfig
 
 LIMITS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}
@@ -185,8 +183,12 @@ def _wrapped(network: nn.Module, shape: Shape, chosen: argparse.Namespace) -> De
 def forward_flops(shape: Shape, pixels: int) -> float:
     """Operations of one sample's pass without gradient, counted on the meta device; a backward
     pass takes twice as many, and activations computed again are not counted."""
-    side = pixels // SAMPLE_PIXELS
-    return float(network_cost(shape.architecture, shape.config, (side, side)).flops)
+    from torch.utils.flop_counter import FlopCounterMode
+
+    denoise = shape.architecture.denoiser(meta_network(shape))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        denoise(*shape.sample(pixels))
+    return float(counter.get_total_flops())
 
 
 def _share(rate: float, where: torch.device) -> str:

@@ -69,7 +69,7 @@ class Ours:
     """Steps of the trainer."""
 
     def __init__(self, work: Work, variant: Variant) -> None:
-        self.variant = variant
+        self.work, self.variant = work, variant
         self.unet = build_network(work.checkpoint).to(work.device)
         if variant.channels_last:
             self.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
