@@ -118,7 +118,7 @@ def _of_kind(config: Mapping[str, Any]) -> dict[str, Kind]:
         return {}
     buckets = config.get("relative_attention_num_buckets", 32)
     farther: Kind = (
-        lambda value: is_count(buckets) and is_count(value) and value > buckets,  # type: ignore[operator]
+        lambda value: is_count(buckets) and is_count(value) and value > buckets,
         f"a whole number above the relative_attention_num_buckets, which is {shown(buckets)}",
     )
     return {"relative_attention_max_distance": farther}
