@@ -16,7 +16,7 @@ from pipelines.reproducing.result import Reproduction, write_result
 
 FORMULA = "=cmd|' /C calc'!A0"
 PIPELINES = Path(__file__).parents[1] / "pipelines"
-READ_BY_US = {"run/demo.py", "bench/neighbours.py", "reproducing/materials.py"}
+READ_BY_US = {"jobs/demo_job.py", "bench/neighbours.py", "reproducing/materials.py"}
 """Tables of prompts, which the program reads again as they are."""
 
 
