@@ -7,7 +7,7 @@ Source: `encode_prompt` of diffusers' `StableDiffusion3Pipeline` and `FluxPipeli
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,12 @@ class JointTowers:
     def unguided(self, empty: Condition) -> Condition:
         """What guidance leads away from, given the encoded empty prompt: that prompt."""
         return empty
+
+    def to(self, device: torch.device) -> Self:
+        """Moved, in place."""
+        for network in self.networks:
+            network.to(device)
+        return self
 
     def _outputs(
         self, tokens: Sequence[TokenIds], embeddings: Sequence[Tensor] | None
@@ -109,12 +115,6 @@ class Sd3Text(JointTowers):
         """Place of each prompt's last word piece among CLIP's tokens, (len(prompts),) int64."""
         return last_words(self.tokenizers[0], prompts)
 
-    def to(self, device: torch.device) -> "Sd3Text":
-        """Moved, in place."""
-        for network in self.networks:
-            network.to(device)
-        return self
-
 
 @dataclass(frozen=True, slots=True)
 class FluxText(JointTowers):
@@ -142,9 +142,3 @@ class FluxText(JointTowers):
     def last_words(self, prompts: Sequence[str]) -> Tensor:
         """Place of each prompt's last word piece among T5's tokens, (len(prompts),) int64."""
         return last_words(self.tokenizers[1], prompts)
-
-    def to(self, device: torch.device) -> "FluxText":
-        """Moved, in place."""
-        for network in self.networks:
-            network.to(device)
-        return self

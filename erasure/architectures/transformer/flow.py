@@ -11,7 +11,6 @@ from torch import Tensor
 
 from erasure.architectures.architecture import Part
 from erasure.architectures.autoencoder import (
-    autoencoder_of,
     build_autoencoder,
     latent_channels,
     shrinking,
@@ -22,7 +21,7 @@ from erasure.architectures.text.t5_tower import t5_of, tidy_names
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.plain_vae import require_plain_vae
 from erasure.checkpoints.checks.setting_values import axes, require_settings
-from erasure.checkpoints.layout import clip, vae
+from erasure.checkpoints.layout import clip
 from erasure.checkpoints.reading.settings_of import refuse_unknown_settings
 from erasure.errors import CheckpointError, ConfigError
 
@@ -34,16 +33,6 @@ MAIN: Final = "transformer"
 PREFIX: Final = "model.diffusion_model."
 """What the transformer's names begin with in a file that holds more than it."""
 _TEXTS: Final = "text_encoders."
-
-VAE: Final = Part(
-    component="vae",
-    title="VAE",
-    prefix="first_stage_model.",
-    build=autoencoder_of,
-    to_original=vae.to_original,
-    to_diffusers=vae.to_diffusers,
-    tidy_diffusers=vae.modern_names,
-)
 
 
 def clip_part(component: str, title: str, name: str, *, projected: bool) -> Part:

@@ -30,7 +30,7 @@ from erasure.architectures.transformer.scopes import (
     attn,
     esd_u,
 )
-from erasure.architectures.unet.stable_diffusion import without_size
+from erasure.architectures.unet.stable_diffusion import VAE, without_size
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.facts.flow_scheduler import (
     check_flow_config,
@@ -217,7 +217,7 @@ SD3: Final = Architecture(
             signs_original=("x_embedder.proj.weight", _FIRST),
             signs_diffusers=("pos_embed.proj.weight", "context_embedder.weight"),
         ),
-        flow.VAE,
+        VAE,
         flow.clip_part("text_encoder", "text encoder", "clip_l", projected=True),
         flow.clip_part("text_encoder_2", "second text encoder", "clip_g", projected=True),
         flow.t5_part("text_encoder_3", "T5, the third text encoder", optional=_NO_T5),
