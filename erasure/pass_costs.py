@@ -127,8 +127,8 @@ def _network_cost(
     def run() -> Tensor:
         return denoise(x_t, t, condition)
 
-    live, flops = forward_cost(run, parameters.values())
-    saved = Saved(parameters.values())
+    live, flops = forward_cost(run, _stored(network))
+    saved = Saved(_stored(network))
     recompute = _recomputing(network)
     if recompute is not None:  # a network without it keeps all that it computes
         recompute(saved.block)
@@ -186,7 +186,7 @@ def _text_cost(part: Part, config: str, tokens: int) -> PassCost:
         network: Any = part.build(json.loads(config))
         ids = torch.empty(1, tokens, dtype=torch.int64)
     network.eval()
-    return PassCost(*forward_cost(lambda: network(ids), network.parameters()))
+    return PassCost(*forward_cost(lambda: network(ids), _stored(network)))
 
 
 @lru_cache
@@ -241,6 +241,11 @@ def _codec(config: Mapping[str, Any]) -> str:
 
 def _text(config: Mapping[str, Any]) -> str:
     return json.dumps({k: v for k, v in config.items() if not k.startswith("_")}, sort_keys=True)
+
+
+def _stored(network: nn.Module) -> list[Tensor]:
+    """What a network holds in any case: weights, and buffers such as SD3's table of places."""
+    return [*network.parameters(), *network.buffers()]
 
 
 def _never(_: object) -> Tensor:

@@ -28,6 +28,18 @@ from erasure.memory_bill import (
 from erasure.pass_costs import PassCost, decoder_cost, network_cost
 from erasure.training.trainer import TrainConfig
 
+TINY_SD3 = {
+    "sample_size": 16,
+    "patch_size": 2,
+    "in_channels": 4,
+    "num_layers": 1,
+    "attention_head_dim": 8,
+    "num_attention_heads": 4,
+    "caption_projection_dim": 32,
+    "joint_attention_dim": 32,
+    "pooled_projection_dim": 64,
+    "out_channels": 4,
+}
 PIXELS = 256
 """Pixels a side in the measurements of docs/full-size.md."""
 GB = 1e9
@@ -194,3 +206,14 @@ def test_a_table_that_no_mask_may_select_has_no_gradient_and_is_still_copied() -
         part for part in merging_stage(chosen, 10).held if part.what == "copies of one parameter"
     )
     assert copied.size == 5 * 4 * 10_000
+
+
+def test_a_table_of_places_is_no_activation() -> None:
+    family = ARCHITECTURES["sd3"]
+    small, large = (
+        network_cost(family, {**TINY_SD3, "pos_embed_max_size": side}, (16, 16))
+        for side in (16, 256)
+    )
+    table = 4 * 256**2 * 32  # bytes, at the width of the features
+    assert large.live < small.live + table / 100
+    assert large.saved < small.saved + table / 100
