@@ -140,16 +140,6 @@ def test_a_step_of_a_transformer_is_held_against_the_bill(
     )
 
 
-def test_a_step_of_blocks_of_true_width_is_as_large_as_its_bill() -> None:
-    options = ("--pixels", 256, "--density", 0.1, "--batch-size", 1, "--checkpointing")
-    step = ("--families", "sd35_medium", "--jobs", "step", "--blocks", 2)
-    said = command(BENCHMARKS / "full_size.py", "--clock", "cpu", *step, *options)
-    assert said.code == 0, said.out + said.err
-    row = cells(said.out)["step, sd35_medium"]
-    assert row[2].startswith("within 10% of the bill")
-    assert row[3] == "yes"
-
-
 def test_full_size_holds_its_rows_against_their_bars() -> None:
     jobs = ("--jobs", "mask from a file", "ranking", "--weights", 20_000)
     said = command(BENCHMARKS / "full_size.py", *SMALL, *jobs)
