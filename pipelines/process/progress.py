@@ -49,8 +49,8 @@ class Reporter:
     """Stage -> seconds of a processor that this process took, which a busy machine changes less."""
 
     def tell(self, lines: Sequence[str]) -> None:
-        """Lines on stderr, unless quiet."""
-        if not self.quiet:
+        """Lines on stderr, unless quiet; nothing, not even an empty line, where there are none."""
+        if lines and not self.quiet:
             print(*lines, sep="\n", file=sys.stderr)
 
     @contextmanager
