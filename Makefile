@@ -35,7 +35,7 @@ help:
 	@echo "make comfyui          pack the nodes for ComfyUI into dist/"
 	@echo "make dist             build the sdist and the wheel into dist/, and check them"
 	@echo "make demo-checkpoint  train the embedded checkpoint again (needs npm; hours)"
-	@echo "make flow-checkpoint  train a small flow transformer (needs npm; many hours)"
+	@echo "make flow-checkpoint  train the embedded flow transformer again (needs npm; two hours)"
 	@echo "make gold             train it again without one concept each (needs npm; half a day)"
 	@echo "make ddpm-checkpoint  train the class-conditional checkpoint again (an hour)"
 	@echo "make setup            only install what running needs, into $(VENV)"

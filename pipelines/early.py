@@ -14,7 +14,7 @@ from pipelines.configs.source_fields import source_field
 DEMO: Final = "demo"
 DDPM_DEMO: Final = "ddpm-demo"
 DEMO_FLOW: Final = "demo-flow"
-EMBEDDED: Final = (DEMO, DDPM_DEMO)
+EMBEDDED: Final = (DEMO, DDPM_DEMO, DEMO_FLOW)
 """Models that come with the package, each in the folder of its name among `pipelines/assets`."""
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 FAMILIES: Final = (

@@ -2,9 +2,9 @@
 
     python benchmarks/figures/mask_controls.py --out build/mask-controls
     python benchmarks/figures/mask_controls.py --out build/flow-masks --model demo-flow \\
-        --concepts church --methods salun esd uce
+        --concepts church --methods salun esd uce --seeds 0-1
 
-Every style x object pair is drawn with five seeds before and after, as
+Every style x object pair is drawn with five seeds, or those of `--seeds`, before and after, as
 `erasure evaluate --suite canvas` does. One cell (concept, method, mask) is done at a time and kept
 in `cells.jsonl`, so a run that was cut goes on; `table.md` is the table, and each cell's folder
 holds its run and the pages of its evaluation. The settings are the recipe's own for each method.
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--masks", nargs="+", default=list(MASKS), choices=MASKS)
     parser.add_argument("--steps", type=int, help="training steps, in place of the recipe's")
     parser.add_argument("--lr", type=float, help="learning rate, in place of the recipe's")
+    parser.add_argument("--seeds", default="0-4", help="of the pictures that are judged")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -50,7 +51,7 @@ def main() -> None:
     train = {name: value for name, value in train.items() if value is not None}
     for key in product([options.model], options.concepts, options.methods, options.masks):
         if key not in done:
-            done[key] = measure(*key, train, options.out)
+            done[key] = measure(*key, train, options.seeds, options.out)
             with cells.open("a") as file:
                 file.write(json.dumps(done[key]) + "\n")
     table = markdown(list(done.values()))
@@ -59,7 +60,13 @@ def main() -> None:
 
 
 def measure(
-    model: str, concept: str, method: str, mask: str, settings: dict[str, Any], out: Path
+    model: str,
+    concept: str,
+    method: str,
+    mask: str,
+    settings: dict[str, Any],
+    seeds: str,
+    out: Path,
 ) -> dict[str, Any]:
     """One cell: erase, draw, judge. A closed form takes none of the settings of a training."""
     reporter = Reporter()
@@ -74,7 +81,7 @@ def measure(
     )
     folder = out / f"{concept}-{method}-{mask}"
     run = run_erasure(recipe, checkpoint, folder, force=True, reporter=reporter)
-    tables = {"model": str(folder), "against": model, "suite": "canvas"}
+    tables = {"model": str(folder), "against": model, "suite": "canvas", "seeds": seeds}
     evaluation = folder / "evaluation"
     _share_base(out / "base", evaluation)
     results = run_evaluation(resolve_evaluation(tables), evaluation, force=True, reporter=reporter)

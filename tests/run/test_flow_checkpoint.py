@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from erasure.architectures.transformer.sd3 import SD35_LARGE
 from erasure.checkpoints.reading.reading import read_checkpoint
+from eval.judges.canvas import judge_canvas, load_canvas_classifier
 from pipelines.demo_checkpoint.figures import Share
 from pipelines.demo_checkpoint.flow import training
 from pipelines.demo_checkpoint.flow.assemble import assemble_flow
@@ -18,9 +19,13 @@ from pipelines.demo_checkpoint.flow.networks import LENGTH, WIDTHS, ZEROS, FlowN
 from pipelines.demo_checkpoint.flow.one_zero import one_for_all_zeros
 from pipelines.demo_checkpoint.flow.training import flow_loss, tokenizer_of, train_flow
 from pipelines.demo_checkpoint.latents import PICTURES_PER_PAIR, Latents
+from pipelines.demo_checkpoint.retrained.checking import draw_model
 from pipelines.demo_checkpoint.train_unet import PromptTable
-from pipelines.run.models import DEMO_FOLDER
+from pipelines.drawing.requests import Request
+from pipelines.run.models import DEMO_FOLDER, FLOW_FOLDER, open_model
 from prompts.canvas import OBJECTS, STYLES, canvas_prompt
+
+FOLDERS = (DEMO_FOLDER, FLOW_FOLDER)
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +114,28 @@ def test_the_card_gives_the_shares_and_what_was_wanted() -> None:
     assert "| object | 97.6 % | 95 % | 720 |" in card
     assert "| style | 90.0 % | 90 % | 720 |" in card
     assert set(BARS) == {"object", "style"}
+
+
+def test_the_embedded_one_is_whole_and_small() -> None:
+    checkpoint = open_model("demo-flow")
+    assert checkpoint.architecture is SD35_LARGE
+    sizes = [path.stat().st_size for path in FLOW_FOLDER.rglob("*") if path.is_file()]
+    assert sum(sizes) <= 14e6
+    # Its latents are those of the first checkpoint, so both decode by the same weights.
+    vaes = (folder / "vae" / "diffusion_pytorch_model.safetensors" for folder in FOLDERS)
+    one, other = (load_file(path) for path in vaes)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_the_embedded_one_draws_what_it_is_asked_for() -> None:
+    # Every seventh pair with one seed; the shares of all pairs and five seeds are in its card.
+    pairs = [(style, obj) for style in STYLES for obj in OBJECTS][::7]
+    requests = [Request(canvas_prompt(obj, style), 7) for style, obj in pairs]
+    verdicts = judge_canvas(draw_model(FLOW_FOLDER, requests), load_canvas_classifier())
+    objects = sum(seen.obj == obj for (_, obj), seen in zip(pairs, verdicts, strict=True))
+    styles = sum(seen.style == style for (style, _), seen in zip(pairs, verdicts, strict=True))
+    assert len(pairs) == 21
+    assert objects >= 18
+    assert styles >= 16

@@ -59,7 +59,8 @@ _NEUTRAL: Final = frozenset(
 )
 _NO_T5: Final = (
     "zeros stand in the place of its tokens, as in diffusers, so prompts are read by CLIP alone, "
-    "77 tokens of them; that saves 9.5 GB and costs long prompts and written words"
+    "as long as its window is; a published T5 takes 9.5 GB and reads long prompts and written "
+    "words"
 )
 
 
