@@ -30,6 +30,7 @@ from pipelines.demo_checkpoint.retrained.pictures import (
     trained_on,
     write_pictures,
 )
+from pipelines.demo_checkpoint.retrained.recipes import RECIPES
 from pipelines.drawing.requests import Request
 from prompts.canvas import OBJECTS, STYLES, canvas_prompt
 
@@ -83,7 +84,7 @@ def test_every_pair_is_drawn_by_every_seed_in_order(monkeypatch: pytest.MonkeyPa
 def test_card_sheet_and_figures_are_written(tmp_path: Path) -> None:
     own = _drawings({(style, "church"): (style, "castle") for style in STYLES})
     checked = compared(RETRAININGS["no-church"], own, _drawings({}))
-    write_check(checked, own, tmp_path)
+    write_check(checked, own, tmp_path, RECIPES["demo"])
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["good"] is True
     assert figures["instead"] == {"church": {"castle": 6}}
@@ -92,8 +93,14 @@ def test_card_sheet_and_figures_are_written(tmp_path: Path) -> None:
     card = (tmp_path / "model" / "README.md").read_text()
     assert "It never saw: church." in card
     assert "- `church`: castle 6" in card
-    twin = card_of(compared(RETRAININGS["twin"], _drawings({}), _drawings({})))
-    assert "another seed of the checkpoint" in twin
+    assert "checkpoint `demo` of" in card
+    assert "DDIM" in card
+    twin = compared(RETRAININGS["twin"], _drawings({}), _drawings({}))
+    card = card_of(twin, RECIPES["demo-flow"])
+    assert "another seed of the checkpoint" in card
+    assert "checkpoint `demo-flow` of" in card
+    assert "its transformer and two text encoders trained" in card
+    assert "Euler" in card
 
 
 def _pictures() -> Tensor:
