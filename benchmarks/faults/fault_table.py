@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from pipelines.words.markdown import head, row
+
 
 def table(heads: Sequence[str], rows: Mapping[str, Sequence[int]]) -> list[str]:
     """Lines of Markdown.
@@ -11,7 +13,5 @@ def table(heads: Sequence[str], rows: Mapping[str, Sequence[int]]) -> list[str]:
         rows: name -> a count for each further column.
     """
     sums = tuple(map(sum, zip(*rows.values(), strict=True)))
-    lines = [f"| {' | '.join(heads)} |", f"| {' | '.join(['---'] * len(heads))} |"]
-    for name, counts in {**rows, "all": sums}.items():
-        lines.append(f"| {name} | {' | '.join(map(str, counts))} |")
-    return lines
+    every = {**rows, "all": sums}.items()
+    return [*head(heads), *(row([name, *map(str, counts)]) for name, counts in every)]

@@ -46,36 +46,35 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     cells = options.out / "cells.jsonl"
-    done = {(c["model"], c["concept"], c["method"], c["mask"]): c for c in _read(cells)}
+    done = _read(cells)
     train = {"steps": options.steps, "learning_rate": options.lr}
     train = {name: value for name, value in train.items() if value is not None}
-    for key in product([options.model], options.concepts, options.methods, options.masks):
-        if key not in done:
-            done[key] = measure(*key, train, options.seeds, options.out)
+    asked = []
+    for concept, method, mask in product(options.concepts, options.methods, options.masks):
+        wanted = {"model": options.model, "concept": concept, "method": method, "mask": mask}
+        wanted |= {"settings": train, "seeds": options.seeds}
+        cell = next((one for one in done if wanted.items() <= one.items()), None)
+        if cell is None:
+            cell = {**wanted, **measure(wanted, options.out)}
             with cells.open("a") as file:
-                file.write(json.dumps(done[key]) + "\n")
-    table = markdown(list(done.values()))
+                file.write(json.dumps(cell) + "\n")
+        asked.append(cell)
+    table = markdown(asked)
     (options.out / "table.md").write_text(table)
     print(table)
 
 
-def measure(
-    model: str,
-    concept: str,
-    method: str,
-    mask: str,
-    settings: dict[str, Any],
-    seeds: str,
-    out: Path,
-) -> dict[str, Any]:
+def measure(wanted: dict[str, Any], out: Path) -> dict[str, Any]:
     """One cell: erase, draw, judge. A closed form takes none of the settings of a training."""
+    model, seeds = wanted["model"], wanted["seeds"]
+    concept, method, mask = (wanted[name] for name in ("concept", "method", "mask"))
     reporter = Reporter()
     recipe, checkpoint = prepare(
         {
             "model": model,
             "concept": concept,
             "mask": mask,
-            "method": {"name": method, **settings},
+            "method": {"name": method, **wanted["settings"]},
             "grid": {"seeds": "0"},
         }
     )
@@ -83,15 +82,12 @@ def measure(
     run = run_erasure(recipe, checkpoint, folder, force=True, reporter=reporter)
     tables = {"model": str(folder), "against": model, "suite": "canvas", "seeds": seeds}
     evaluation = folder / "evaluation"
-    _share_base(out / "base", evaluation)
+    base = out / f"base-{model}-{seeds}"
+    _share_base(base, evaluation)
     results = run_evaluation(resolve_evaluation(tables), evaluation, force=True, reporter=reporter)
     assert results is not None
-    _share_base(evaluation, out / "base")
+    _share_base(evaluation, base)
     return {
-        "model": model,
-        "concept": concept,
-        "method": method,
-        "mask": mask,
         **_rates(results),
         "moved": run.moved,
         "unselected_identical": run.unselected_identical,

@@ -9,9 +9,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.denoiser import TOKENS
 from erasure.diffusion.latents import ConceptData
 from erasure.masks.mask_file import mask_hash
-from erasure.masks.masks import (
-    SaliencyMask,
-)
+from erasure.masks.masks import SaliencyMask
 from erasure.methods.protocol import Method
 from erasure.storage.cache import content_key
 from erasure.storage.hashing import weights_hash

@@ -172,9 +172,9 @@ def _beside(audited: Checkpoint) -> tuple[str, ...]:
 
 def _differing(audited: Checkpoint, other: Checkpoint, name: str) -> tuple[str, ...]:
     """A note for each further part whose weights are not those of the audited model."""
-    if words := other_tokenizers(audited, other):
+    if words := other_tokenizers(audited, other, "the audited model"):
         raise CheckpointError(
-            f"the {name}, {other.name}, {words.replace('the base', 'the audited model')}; words "
+            f"the {name}, {other.name}, {words}; words "
             "would mean other things to it, so give a model with the same tokenizer"
         )
     sentences = []

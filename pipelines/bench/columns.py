@@ -12,10 +12,11 @@ from erasure.attacks.registry import ATTACKS
 from eval.rates.intervals import Proportion, wilson
 from pipelines.audit.results import FILE_NAME as AUDIT_FILE
 from pipelines.bench.extras import AUDIT, DISTANCE
-from pipelines.bench.sources import Sources, finite_number, object_in, objects_in
+from pipelines.bench.sources import Sources
 from pipelines.distances.entries import TITLES, Name
 from pipelines.distances.result import FILE_NAME as DISTANCE_FILE
 from pipelines.evaluation.outcome.results import Results
+from pipelines.json_values import finite_number, object_in, objects_in
 
 Unit = Literal["share", "count", "seconds", "bytes", "units", "words"]
 _METHOD_STAGES: Final = ("find the mask", "rank the weights", "train", "solve")

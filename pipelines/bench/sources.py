@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from pipelines.distances.result import FILE_NAME as DISTANCE_FILE
 from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.outcome.results_file import FILE_NAME as RESULTS_FILE
 from pipelines.evaluation.outcome.results_file import read_results
+from pipelines.json_values import object_in
 from pipelines.run.run_folder import RECORD
 
 _LISTS: Final = {DISTANCE: "entries", AUDIT: "attacks"}
@@ -82,25 +82,3 @@ class Sources:
             return read_results(self.folder / name)
         except EvalError:
             return None
-
-
-def finite_number(value: object) -> float | None:
-    """A number of a file; None for anything else, and where it is not finite."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if isfinite(value) else None
-    except OverflowError:  # a whole number that no float can hold
-        return None
-
-
-def object_in(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """An object inside an object of a file; empty where it is none."""
-    inner = values.get(key)
-    return inner if isinstance(inner, Mapping) else {}
-
-
-def objects_in(values: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """The objects of a list inside an object of a file."""
-    listed = values.get(key)
-    return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []

@@ -3,7 +3,6 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.verify_records import read_record
 from eval.errors import EvalError
+from pipelines.json_values import finite_number
 from pipelines.run.run_folder import MODEL, RECIPE, RECORD
 
 
@@ -87,11 +87,6 @@ def base_of(folder: Path) -> str:
 
 
 def _seconds(stages: Any) -> float | None:  # noqa: ANN401
-    values = list(stages.values()) if isinstance(stages, dict) else []
-    if not values or not all(type(value) in (int, float) for value in values):
-        return None
-    try:
-        total = float(sum(values))
-    except OverflowError:  # a whole number that no float can hold
-        return None
-    return total if isfinite(total) else None
+    values = [finite_number(value) for value in stages.values()] if isinstance(stages, dict) else []
+    known = [value for value in values if value is not None]
+    return finite_number(sum(known)) if values and len(known) == len(values) else None

@@ -89,8 +89,12 @@ def _text_encoders(base: Checkpoint, other: Checkpoint) -> str:
     return ""
 
 
-def other_tokenizers(base: Checkpoint, other: Checkpoint) -> str:
-    """Say how the tokenizers of a model differ from those of the base; empty where they do not."""
+def other_tokenizers(base: Checkpoint, other: Checkpoint, first: str = "the base") -> str:
+    """Say how the tokenizers of a model differ from those of another; empty where they do not.
+
+    Args:
+        first: what to call the one whose tokenizers are right.
+    """
     for mine, theirs in zip(build_tokenizers(base), build_tokenizers(other), strict=True):
         ours, its = mine.get_vocab(), theirs.get_vocab()
         lost = sorted(
@@ -103,7 +107,7 @@ def other_tokenizers(base: Checkpoint, other: Checkpoint) -> str:
             )
         if mine.model_max_length != theirs.model_max_length:
             return (
-                f"has another tokenizer: it takes {theirs.model_max_length} tokens, and the base's "
+                f"has another tokenizer: it takes {theirs.model_max_length} tokens, and {first}'s "
                 f"{mine.model_max_length}"
             )
     return ""

@@ -66,8 +66,8 @@ class Course:
         # The noise is then that of the bounded picture, as in arXiv:2006.11239, eq. 7 and 11.
         self._bounded = _is_ddim(scheduler) and bool(scheduler.config.clip_sample)
         self._flow = type(scheduler).__name__ == "FlowMatchEulerDiscreteScheduler"
-        if any(start is not None for start in starts) or eta:
-            _require_ddim(scheduler, flow=self._flow and not eta)
+        if eta or (any(start is not None for start in starts) and not self._flow):
+            _require_ddim(scheduler)
         for start in starts:
             if start is not None and start.latents.shape != noise.shape[1:]:
                 raise ConfigError(
@@ -129,9 +129,7 @@ def _is_ddim(scheduler: Any) -> bool:  # noqa: ANN401
     return type(scheduler).__name__ == "DDIMScheduler"
 
 
-def _require_ddim(scheduler: Any, *, flow: bool) -> None:  # noqa: ANN401
-    if flow:
-        return
+def _require_ddim(scheduler: Any) -> None:  # noqa: ANN401
     if type(scheduler).__name__.startswith("FlowMatch"):
         raise ConfigError(
             "drawings of a model of rectified flow take no fresh noise here; draw with eta 0"

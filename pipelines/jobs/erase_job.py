@@ -10,7 +10,7 @@ from erasure.errors import ConfigError
 from pipelines.configs.concepts import named_concepts, over_file
 from pipelines.configs.recipe_files import merge
 from pipelines.configs.set_options import with_settings
-from pipelines.jobs.opened import Planned, named_recipe, opened
+from pipelines.jobs.opened import Planned, RecipeJob, named_recipe, opened
 from pipelines.process.progress import Reporter
 from pipelines.run.erasing import Erased, run_erasure
 
@@ -26,15 +26,8 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EraseJob:
+class EraseJob(RecipeJob):
     """One erasure as it was asked for."""
-
-    tables: Mapping[str, Any]
-    """What the command line gives."""
-    named: Mapping[str, Any]
-    """The recipe file below it."""
-    fit: str | None = None
-    """The memory that the settings are to fit, as `--fit` names it."""
 
     @classmethod
     def of(

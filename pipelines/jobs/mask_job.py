@@ -12,7 +12,7 @@ from erasure.masks.masks import SaliencyMask
 from pipelines.configs.set_options import with_mask_settings
 from pipelines.configs.settings import EraseRecipe, PicturesConfig
 from pipelines.data.concept_data import Gatherer
-from pipelines.jobs.opened import Opened, Planned, named_recipe, opened
+from pipelines.jobs.opened import Opened, Planned, RecipeJob, named_recipe, opened
 from pipelines.planning.bill import Planner, mask_needs
 from pipelines.planning.bill_words import Told
 from pipelines.planning.fit import summed_where_they_fit
@@ -25,17 +25,11 @@ from pipelines.run.preparing import cache_of, plan_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MaskJob:
+class MaskJob(RecipeJob):
     """One mask as it was asked for."""
 
-    tables: Mapping[str, Any]
-    """What the command line gives."""
-    named: Mapping[str, Any]
-    """The recipe file below it."""
     component: str | None = None
     """The part of the model whose weights the mask is of; None for the usual one."""
-    fit: str | None = None
-    """The memory that the settings are to fit, as `--fit` names it."""
 
     @classmethod
     def of(

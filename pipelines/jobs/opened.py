@@ -58,6 +58,18 @@ class Opened:
         return Planned(bill, tuple(fitted.checkpoint.notes), fitted.facts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeJob:
+    """What was asked for, as a recipe: the part that all jobs of one have."""
+
+    tables: Mapping[str, Any]
+    """What the command line gives."""
+    named: Mapping[str, Any]
+    """The recipe file below it."""
+    fit: str | None = None
+    """The memory that the settings are to fit, as `--fit` names it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What a dry run says."""

@@ -30,17 +30,10 @@ from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge
 from pipelines.run.cell_verdict import CellVerdict
 from pipelines.run.looking import until_unseen, write_curve
-from pipelines.run.masking import (
-    make_mask,
-    mask_of_layers,
-)
+from pipelines.run.masking import make_mask, mask_of_layers
 from pipelines.run.memory import enough_memory, of_drawing, of_saliency
 from pipelines.run.preparing import cache_of
-from pipelines.run.run_folder import (
-    LOOKS,
-    MASK,
-    STATE,
-)
+from pipelines.run.run_folder import LOOKS, MASK, STATE
 from pipelines.run.run_result import write_history, write_result
 from prompts.concepts.plan import ConceptPlan
 

@@ -3,13 +3,14 @@
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from erasure.checkpoints.provenance import Provenance
 from erasure.errors import CheckpointError, ConfigError
 from pipelines.comparison.run_facts import base_of
+from pipelines.json_values import object_in, objects_in
 from pipelines.run.run_folder import RECIPE, RECORD
 from pipelines.ui.places import Places
 from pipelines.ui.unsafe import is_unsafe
@@ -44,7 +45,7 @@ def one_run(places: Places, name: str) -> dict[str, Any]:
     facts = _short(folder) | {
         "base": base_of(folder),
         "edits": _edits(record),
-        "cells": _objects(_inner(record, "grid"), "cells"),
+        "cells": objects_in(object_in(record, "grid"), "cells"),
         "losses": list(_losses(folder / "loss.csv")),
         "density": (folder / "density.png").is_file(),
         "evaluation": _evaluation(places, name),
@@ -77,7 +78,7 @@ def _short(folder: Path) -> dict[str, Any]:
         "moved": last.get("moved"),
         "total": last.get("total"),
         "unselected_identical": record.get("unselected_identical"),
-        "verdict": str(_inner(record, "verdict").get("sentence", "")),
+        "verdict": str(object_in(record, "verdict").get("sentence", "")),
     }
 
 
@@ -106,15 +107,15 @@ def _evaluation(places: Places, name: str) -> dict[str, Any] | None:
     results = _json(places.runs / f"{name}{EVALUATION}" / "results.json")
     if not results:
         return None
-    summary = _inner(results, "summary")
+    summary = object_in(results, "summary")
     return {
         "verdict": summary.get("verdict", ""),
         "rates": [
             {
                 "name": rate,
                 "after": summary.get(rate),
-                "interval": _inner(summary, "intervals").get(rate),
-                "before": _inner(summary, "before").get(rate),
+                "interval": object_in(summary, "intervals").get(rate),
+                "before": object_in(summary, "before").get(rate),
             }
             for rate in ("ua", "ira", "cra", "ra")
             if summary.get(rate) is not None
@@ -131,8 +132,8 @@ def _audit(places: Places, name: str) -> dict[str, Any] | None:
     return {
         "sentence": audit.get("sentence", ""),
         "attacks": [
-            {"name": attack.get("name"), "verdict": _inner(attack, "verdict")}
-            for attack in _objects(audit, "attacks")
+            {"name": attack.get("name"), "verdict": object_in(attack, "verdict")}
+            for attack in objects_in(audit, "attacks")
         ],
         "run": f"{name}{AUDIT}",
         "page": "audit.html",
@@ -144,7 +145,7 @@ def _drawings(places: Places, name: str) -> Iterator[dict[str, Any]]:
     folder = places.runs / f"{name}{DRAWINGS}"
     for record in sorted(folder.glob("*.json"), reverse=True) if folder.is_dir() else ():
         drawn = _json(record)
-        yield {"run": folder.name, "cells": _objects(drawn, "cells"), "name": record.stem}
+        yield {"run": folder.name, "cells": objects_in(drawn, "cells"), "name": record.stem}
 
 
 def _losses(file: Path) -> Iterator[tuple[int, float]]:
@@ -166,18 +167,6 @@ def _json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _inner(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """An object inside an object of a file; empty where it is none."""
-    inner = values.get(key)
-    return inner if isinstance(inner, Mapping) else {}
-
-
-def _objects(values: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """The objects of a list inside an object of a file."""
-    listed = values.get(key)
-    return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
 
 
 def known_base(places: Places, name: str) -> str:

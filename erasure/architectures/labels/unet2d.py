@@ -15,7 +15,6 @@ from erasure.architectures.labels.label_encoder import LABELS
 from erasure.architectures.loading import copied
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.setting_values import (
-    AMOUNT,
     COUNT_OR_NULL,
     SWITCH,
     Kind,
@@ -49,16 +48,13 @@ _WANTED: Final[Mapping[str, tuple[object, ...]]] = {
 _VALUES: Final[Mapping[str, Kind]] = {
     # diffusers takes any value for these, and fails or does something else when it computes.
     "center_input_sample": SWITCH,
-    "flip_sin_to_cos": SWITCH,
     "add_attention": SWITCH,
-    "freq_shift": AMOUNT,
-    "downsample_padding": one_of(0, 1),
     "attention_head_dim": COUNT_OR_NULL,
     "attn_norm_num_groups": COUNT_OR_NULL,
     "downsample_type": one_of("conv", "resnet"),
     "upsample_type": one_of("conv", "resnet"),
 }
-"""Setting -> what its values are, beside those that mean the same in every class."""
+"""Setting -> what its values are, where other classes have none such or allow more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,8 +140,7 @@ def require_settings(
         CheckpointError: such a value; setting, value and what it must be are named.
     """
     if values is None:
-        values = _EVERYWHERE
-        values = {**values, **_of_kind(config)}
+        values = {**_EVERYWHERE, **_of_kind(config)}
     for name, (suits, wanted) in values.items():
         if name in config and not suits(config[name]):
             raise CheckpointError(

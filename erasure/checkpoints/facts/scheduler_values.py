@@ -1,9 +1,10 @@
 """Values of a scheduler config, checked before diffusers calculates with them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
+from erasure.checkpoints.checks.setting_values import ABOVE_ZERO, SWITCH, Kind
 from erasure.errors import CheckpointError
 
 MOST_STEPS: Final = 10_000
@@ -23,20 +24,12 @@ def _is_steps(value: object) -> bool:
     return _is_whole(value) and 2 <= value  # type: ignore[operator]
 
 
-def _is_above_zero(value: object) -> bool:
-    return _is_number(value) and value > 0  # type: ignore[operator]
-
-
 def _is_share(value: object) -> bool:
-    return _is_above_zero(value) and value <= 1  # type: ignore[operator]
+    return _is_number(value) and 0 < value <= 1  # type: ignore[operator]
 
 
 def _is_one_or_more(value: object) -> bool:
     return _is_number(value) and value >= 1  # type: ignore[operator]
-
-
-def _is_switch(value: object) -> bool:
-    return isinstance(value, bool)
 
 
 def _is_word(value: object) -> bool:
@@ -55,22 +48,20 @@ def _is_null(value: object) -> bool:
     return value is None
 
 
-_Kind = tuple[Callable[[object], bool], str]
-_NUMBER: Final[_Kind] = (_is_number, "a finite number")
-_WHOLE: Final[_Kind] = (_is_whole, f"a whole number of at most {MOST_STEPS:,}")
-_SWITCH: Final[_Kind] = (_is_switch, "true or false")
-_WORD: Final[_Kind] = (_is_word, "a word")
-_NUMBERS: Final[_Kind] = (_is_numbers, f"a list of at most {MOST_STEPS:,} finite numbers")
-_BOUND: Final[_Kind] = (_is_bound, "a number or -Infinity")
-_NULL: Final[_Kind] = (_is_null, "null")
+_NUMBER: Final[Kind] = (_is_number, "a finite number")
+_WHOLE: Final[Kind] = (_is_whole, f"a whole number of at most {MOST_STEPS:,}")
+_WORD: Final[Kind] = (_is_word, "a word")
+_NUMBERS: Final[Kind] = (_is_numbers, f"a list of at most {MOST_STEPS:,} finite numbers")
+_BOUND: Final[Kind] = (_is_bound, "a number or -Infinity")
+_NULL: Final[Kind] = (_is_null, "null")
 
-SETTINGS: Final[Mapping[str, _Kind]] = {
+SETTINGS: Final[Mapping[str, Kind]] = {
     "num_train_timesteps": (_is_steps, f"a whole number from 2 to {MOST_STEPS:,}"),
     "disable_corrector": _NUMBERS,
     "trained_betas": _NUMBERS,
     "lambda_min_clipped": _BOUND,
     # A picture of pixels is cut to these when it is drawn.
-    "clip_sample_range": (_is_above_zero, "a finite number above 0"),
+    "clip_sample_range": ABOVE_ZERO,
     "dynamic_thresholding_ratio": (_is_share, "a number above 0, of at most 1"),
     "sample_max_value": (_is_one_or_more, "a finite number of 1 or more"),
     "solver_p": _NULL,
@@ -114,7 +105,7 @@ SETTINGS: Final[Mapping[str, _Kind]] = {
             "use_karras_sigmas",
             "use_lu_lambdas",
         ),
-        _SWITCH,
+        SWITCH,
     ),
     **dict.fromkeys(
         (
