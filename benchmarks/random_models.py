@@ -57,8 +57,9 @@ class Shape:
     def sample(self, pixels: int) -> tuple[Tensor, Tensor, Condition]:
         """What the network takes of one sample: x_t, t and a condition, without contents."""
         side = pixels // SAMPLE_PIXELS
+        length = self.architecture.prompt_length(shipped_description(self.family), TOKENS, False)
         with torch.device("meta"):
-            return self.architecture.sample(self.config, (side, side), TOKENS)
+            return self.architecture.sample(self.config, (side, side), length)
 
 
 def shape_of(family: str, scale: Scale = "full", blocks: int | None = None) -> Shape:

@@ -217,6 +217,10 @@ class Architecture:
     sample: Callable[[Mapping[str, Any], tuple[int, int], int], tuple[Tensor, Tensor, Condition]]
     """Makes what the denoiser takes of one sample, without values: x_t (1, C, h, w), t (1,) and a
     condition. It is given the main component's config, h and w, and the number of tokens."""
+    prompt_length: Callable[["Description", int, bool], int] = lambda _, window, wide: window
+    """Tokens of a prompt that the main component computes, given those that the first text encoder
+    reads, and whether it computes in full precision; a family whose prompts have one length needs
+    none."""
     classes: Callable[["Description", str], "Classes"] | None = None
     """Reads the classes that it is told by number in the place of text; the second argument says
     whose description it is. None where prompts are text."""

@@ -163,7 +163,7 @@ class _Count:
         more: tuple[Held, ...],
     ) -> Stage:
         """The whole pipeline; the network's passes come before the decoder's."""
-        network, decoder = self._network("full"), PassCost(0, 0)
+        network, decoder = self._network("full", config.precision), PassCost(0, 0)
         if self.codec is not None:
             decoder = decoder_cost(self.codec, self.latents)
         each, guided = 4 if config.precision == "fp32" else 2, 2 if config.guidance > 1 else 1
@@ -241,7 +241,9 @@ class _Count:
         family = self.planner.checkpoint.architecture
         main = self._config(family.main)
         with torch.device("meta"):
-            _, _, condition = family.sample(main, (self.latents[0], self.latents[1]), self.tokens)
+            _, _, condition = family.sample(
+                main, (self.latents[0], self.latents[1]), self._told(wide=False)
+            )
         return condition.tokens.shape[1]
 
     def _text_weights(self) -> int:
@@ -249,7 +251,8 @@ class _Count:
         return sum(self._weights(name) for name in components if name.startswith("text_encoder"))
 
     def _mask(self) -> Iterator[Stage]:
-        saliency, network = self.recipe.saliency, self._network(self._scope())
+        saliency = self.recipe.saliency
+        network = self._network(self._scope(), saliency.precision)
         total = self.forget * saliency.draws
         each = 2 if saliency.loss == "guided" else 1
         samples = each * min(saliency.batch_size, -(-total // self.planner.processes))
@@ -275,7 +278,7 @@ class _Count:
         each = -(-training.batch_size // self.planner.processes)
         learned, asked = self._passes()
         scope = self._scope() if self.planner.mask is None else "full"
-        network = self._network(scope)
+        network = self._network(scope, training.precision)
         steps = training_stage(
             self.moving,
             network,
@@ -384,10 +387,15 @@ class _Count:
         count = self.planner.processes
         return -(-passes // count), -(-flops // count)
 
-    def _network(self, scope: str) -> PassCost:
+    def _network(self, scope: str, precision: str) -> PassCost:
         family = self.planner.checkpoint.architecture
-        config = self._config(family.main)
-        return network_cost(family, config, self.latents, tokens=self.tokens, scope=scope)
+        config, tokens = self._config(family.main), self._told(wide=precision == "fp32")
+        return network_cost(family, config, self.latents, tokens=tokens, scope=scope)
+
+    def _told(self, *, wide: bool) -> int:
+        """Tokens that the network computes of a prompt, in full precision or not."""
+        checkpoint = self.planner.checkpoint
+        return checkpoint.architecture.prompt_length(checkpoint.description, self.tokens, wide)
 
     @property
     def _main(self) -> Part:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers.models.attention_processor import JointAttnProcessor2_0
 from safetensors.torch import load_file
 
 from erasure.architectures.transformer.sd3 import SD35_LARGE
@@ -15,8 +14,7 @@ from pipelines.demo_checkpoint.figures import Share
 from pipelines.demo_checkpoint.flow import training
 from pipelines.demo_checkpoint.flow.assemble import assemble_flow
 from pipelines.demo_checkpoint.flow.checking import BARS, flow_card
-from pipelines.demo_checkpoint.flow.networks import LENGTH, WIDTHS, ZEROS, FlowNetworks
-from pipelines.demo_checkpoint.flow.one_zero import one_for_all_zeros
+from pipelines.demo_checkpoint.flow.networks import LENGTH, FlowNetworks
 from pipelines.demo_checkpoint.flow.training import flow_loss, tokenizer_of, train_flow
 from pipelines.demo_checkpoint.latents import PICTURES_PER_PAIR, Latents
 from pipelines.demo_checkpoint.retrained.checking import draw_model
@@ -37,28 +35,6 @@ def networks() -> FlowNetworks:
 def latents() -> Latents:
     shape = (len(STYLES) * len(OBJECTS), PICTURES_PER_PAIR, 16, 8, 8)
     return Latents(torch.full((1,) * 5, 0.5).expand(shape), torch.ones(1).expand(shape), 1.0)
-
-
-def test_one_counted_token_of_zeros_is_as_good_as_all_of_them(networks: FlowNetworks) -> None:
-    torch.manual_seed(0)
-    words = torch.randn(2, LENGTH, sum(WIDTHS))
-    rest = {
-        "hidden_states": torch.randn(2, 16, 8, 8),
-        "pooled_projections": torch.randn(2, sum(WIDTHS)),
-        "timestep": torch.tensor([40.0, 900.0]),
-        "return_dict": False,
-    }
-    made = []
-    for zeros in (1, ZEROS):
-        if zeros == 1:
-            one_for_all_zeros(networks.transformer, ZEROS)
-        else:
-            networks.transformer.set_attn_processor(JointAttnProcessor2_0())
-        text = torch.cat([words, words.new_zeros(2, zeros, words.shape[-1])], dim=1)
-        with torch.no_grad():
-            made.append(networks.transformer(encoder_hidden_states=text, **rest)[0])
-    assert made[0].std() > 0.1
-    torch.testing.assert_close(made[0], made[1], atol=1e-5, rtol=1e-5)
 
 
 def test_every_wording_of_the_canvas_is_read_whole() -> None:
@@ -93,10 +69,8 @@ def test_the_written_folder_is_a_whole_model_that_predicts_what_was_trained(
     prompts = [canvas_prompt("dog"), canvas_prompt("saw", "sketch")]
     ids = tokenizer_of(DEMO_FOLDER)(prompts, padding="max_length", return_tensors="pt").input_ids
     x_t, s = torch.randn(2, 16, 8, 8), torch.tensor([0.2, 0.8])
-    one_for_all_zeros(networks.transformer, ZEROS)
     with torch.no_grad():
         trained = networks.velocity(x_t, s, ids)
-    networks.transformer.set_attn_processor(JointAttnProcessor2_0())
     assemble_flow(networks, DEMO_FOLDER, tmp_path / "model")
     networks.float()
     checkpoint = read_checkpoint(tmp_path / "model")

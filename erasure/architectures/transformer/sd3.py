@@ -86,19 +86,28 @@ def sd3_of(config: Mapping[str, Any]) -> nn.Module:
     """Make the transformer that a config of diffusers describes."""
     from diffusers import SD3Transformer2DModel
 
+    from erasure.architectures.transformer.absent_t5 import count_zeros
+
     network: nn.Module = SD3Transformer2DModel.from_config(dict(config))
+    count_zeros(network)
     return network
 
 
 def _sample(
     config: Mapping[str, Any], size: tuple[int, int], tokens: int
 ) -> tuple[Tensor, Tensor, Condition]:
-    """Make what the transformer takes of one sample, without values; T5's tokens come on top."""
+    """Make what the transformer takes of one sample, without values."""
     number = partial(whole_number, config)
     x_t = torch.empty(1, number("in_channels", MAIN, 16), *size)
-    context = torch.empty(1, tokens + T5_LENGTH, number("joint_attention_dim", MAIN, 4096))
+    context = torch.empty(1, tokens, number("joint_attention_dim", MAIN, 4096))
     pooled = torch.empty(1, number("pooled_projection_dim", MAIN, 2048))
     return x_t, torch.empty(1), Condition({TOKENS: context, POOLED: pooled})
+
+
+def _prompt_length(description: "Description", window: int, wide: bool) -> int:
+    """CLIP's tokens and T5's; the zeros of an absent T5 are one where they are counted."""
+    one = wide and "text_encoder_3" not in description.components
+    return window + (1 if one else T5_LENGTH)
 
 
 def _check_configs(description: "Description", where: str, *, title: str) -> tuple[str, ...]:
@@ -245,6 +254,7 @@ SD3: Final = Architecture(
     guidance="true",
     own_guidance=7.0,  # the default of `StableDiffusion3Pipeline`
     sample=_sample,
+    prompt_length=_prompt_length,
     latent_shape=flow.latent_shape_of(_PATCH),
     own_size=own_size,
     with_size=without_size,

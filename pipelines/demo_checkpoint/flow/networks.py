@@ -7,6 +7,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
+from erasure.architectures.transformer.absent_t5 import count_zeros
+
 LENGTH: Final = 20
 """Tokens a prompt is padded or cut to; the longest wording of the canvas has 15."""
 ZEROS: Final = 256
@@ -67,24 +69,22 @@ class FlowNetworks(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.transformer: Any = build_transformer()
+            count_zeros(self.transformer)
             self.text_encoder, self.text_encoder_2 = (
                 build_text_encoder(tokenizer, width) for width in WIDTHS
             )
 
     def velocity(self, x_t: Tensor, s: Tensor, ids: Tensor) -> Tensor:
-        """(B, 16, 8, 8), times in [0, 1] (B,), token ids (B, LENGTH) -> eps - x_0.
-
-        Uses one token of zeros: see `one_for_all_zeros`, which it needs.
-        """
+        """(B, 16, 8, 8), times in [0, 1] (B,), token ids (B, LENGTH) -> eps - x_0."""
         made: list[Any] = [
             encoder(ids, output_hidden_states=True)
             for encoder in (self.text_encoder, self.text_encoder_2)
         ]
         words = torch.cat([each.hidden_states[-2] for each in made], dim=-1)
-        zero = words.new_zeros(len(words), 1, words.shape[-1])
+        zeros = words.new_zeros(len(words), ZEROS, words.shape[-1])
         velocity: Tensor = self.transformer(
             hidden_states=x_t,
-            encoder_hidden_states=torch.cat([words, zero], dim=1),
+            encoder_hidden_states=torch.cat([words, zeros], dim=1),
             pooled_projections=torch.cat([each.text_embeds for each in made], dim=-1),
             timestep=1000 * s,
             return_dict=False,

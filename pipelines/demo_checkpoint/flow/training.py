@@ -5,13 +5,11 @@ from typing import Final
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention_processor import JointAttnProcessor2_0
 from torch import Tensor
 from transformers import CLIPTokenizer
 
 from pipelines.demo_checkpoint.fit import FitConfig, Loss, fit
-from pipelines.demo_checkpoint.flow.networks import LENGTH, ZEROS, FlowNetworks
-from pipelines.demo_checkpoint.flow.one_zero import one_for_all_zeros
+from pipelines.demo_checkpoint.flow.networks import LENGTH, FlowNetworks
 from pipelines.demo_checkpoint.latents import PICTURES_PER_PAIR, Latents
 from pipelines.demo_checkpoint.train_unet import BATCH, Choice, PromptTable, any_pair
 
@@ -44,11 +42,9 @@ def train_flow(
         choose: draws the pairs of a batch; pictures and prompts are of these alone.
     """
     model = FlowNetworks(tokenizer, config.seed).to(device)
-    one_for_all_zeros(model.transformer, ZEROS)
     loss = flow_loss(model, latents, PromptTable(tokenizer), choose)
     average = fit(model, loss, config, state)
     model.load_state_dict(average.state_dict())
-    model.transformer.set_attn_processor(JointAttnProcessor2_0())
     return model.eval()
 
 
