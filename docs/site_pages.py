@@ -11,6 +11,7 @@ from mkdocs.structure.files import File, Files
 from erasure.methods import METHODS
 from pipelines.cli import app
 from pipelines.commands.methods import described
+from pipelines.process.grouped_help import grouped
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -43,10 +44,18 @@ def _of_command(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401
     if command.epilog:
         example = command.epilog.split("Example:\n", 1)[-1]
         yield from ("", "```bash", *(line[2:] for line in example.splitlines()), "```")
-    yield from ("", "| | type | default | |", "| --- | --- | --- | --- |")
-    for parameter in command.params:
-        if parameter.name != "help":
-            yield _row(parameter)
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    groups = grouped([one for one in command.params if one.name != "help"])
+    for title, parameters in {"Arguments": arguments, **groups}.items():
+        if parameters:
+            yield from (
+                "",
+                f"**{title}**",
+                "",
+                "| | type | default | |",
+                "| --- | --- | --- | --- |",
+            )
+            yield from map(_row, parameters)
 
 
 def _row(parameter: Any) -> str:  # noqa: ANN401

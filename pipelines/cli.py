@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Container, Mapping
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -37,8 +37,11 @@ from pipelines.commands import (
 from pipelines.commands.classifiers import classify
 from pipelines.commands.experiments import reproduce
 from pipelines.process.given_once import GivenOnce
+from pipelines.process.grouped_help import GroupedHelp
 from pipelines.run.claims import claiming
 
+_WIDEST: Final = 120
+"""Columns of a help page, where the terminal has as many."""
 _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     # Name -> what it does, and an example.
     "demo": (demo.demo, "erasure demo --concept dog --out out/dog"),
@@ -252,7 +255,7 @@ def _assembled(form: Callable[[Callable[..., None]], Callable[..., None]]) -> ty
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST},
     )
     made.callback()(_erasure)
     _add(made, _COMMANDS, form)
@@ -263,6 +266,10 @@ def _assembled(form: Callable[[Callable[..., None]], Callable[..., None]]) -> ty
     return made
 
 
+class _Command(GivenOnce, GroupedHelp):
+    """A command of this program."""
+
+
 def _add(
     to: typer.Typer,
     commands: dict[str, tuple[Callable[..., None], str]],
@@ -270,7 +277,7 @@ def _add(
 ) -> None:
     for name, (command, example) in commands.items():
         epilog = f"\b\nExample:\n  {example}"
-        to.command(name, cls=GivenOnce, epilog=epilog)(form(command))
+        to.command(name, cls=_Command, epilog=epilog)(form(command))
 
 
 app = _assembled(_spoken)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.commands.options import AsJson, Force, say
+from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import AUDIT, AUDIT_RECIPE
 from pipelines.process.one_voice import one_voice
 from pipelines.process.recipe_options import recipe_options
@@ -19,14 +20,27 @@ if TYPE_CHECKING:
 @recipe_options(AUDIT_RECIPE, AUDIT, own_after="budget")
 def audit(
     options: dict[str, Any],
-    out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file of these settings.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write.", rich_help_panel=group.RUN)
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="A TOML file of these settings.", rich_help_panel=group.RUN)
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what each attack would cost, and stop.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what each attack would cost, and stop.",
+            rich_help_panel=group.RUN,
+        ),
     ] = False,
     card: Annotated[
         bool,
-        typer.Option("--card", help="Also write the verdict into the model's card and record."),
+        typer.Option(
+            "--card",
+            help="Also write the verdict into the model's card and record.",
+            rich_help_panel=group.RUN,
+        ),
     ] = False,
     force: Force = False,
     as_json: AsJson = False,

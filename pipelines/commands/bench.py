@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.commands.options import AsJson, say
+from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import BENCH, BENCH_RECIPE
 from pipelines.process.recipe_options import recipe_options
 
@@ -13,15 +14,32 @@ from pipelines.process.recipe_options import recipe_options
 @recipe_options(BENCH_RECIPE, BENCH, own_after="limit")
 def bench(
     options: dict[str, Any],
-    out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file of these settings.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write.", rich_help_panel=group.RUN)
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="A TOML file of these settings.", rich_help_panel=group.RUN)
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how long each kind of cell takes, and stop.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say how long each kind of cell takes, and stop.",
+            rich_help_panel=group.RUN,
+        ),
     ] = False,
     tables: Annotated[
-        bool, typer.Option("--tables", help="Write the table of what is done, and make no cell.")
+        bool,
+        typer.Option(
+            "--tables",
+            help="Write the table of what is done, and make no cell.",
+            rich_help_panel=group.RUN,
+        ),
     ] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Also make again what failed.")] = False,
+    retry: Annotated[
+        bool,
+        typer.Option("--retry", help="Also make again what failed.", rich_help_panel=group.RUN),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put every method of erasing into one table.

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from pipelines.commands.options import AsJson, Device, Force, Out, refuse_taken, say
+from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import ERASE_RECIPE, READING
 from pipelines.process.declared_options import declared_options
 from pipelines.process.recipe_options import help_of, recipe_options
@@ -22,22 +23,42 @@ class CompareOptions:
     before: Annotated[str, typer.Argument(help="The checkpoint before: a model as for erase.")]
     after: Annotated[str, typer.Argument(help="The checkpoint after, or the folder of a run.")]
     out: Out
-    prompt: Annotated[list[str] | None, typer.Option(help="A prompt; give it again for more.")] = (
-        None
-    )
-    prompts: Annotated[Path | None, typer.Option(help="A file of prompts, one a line.")] = None
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="A prompt; give it again for more.", rich_help_panel=group.PICTURES),
+    ] = None
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="A file of prompts, one a line.", rich_help_panel=group.PICTURES),
+    ] = None
     erased: Annotated[
         list[str] | None,
-        typer.Option(help="A prompt or concept that was erased; its rows are marked."),
+        typer.Option(
+            help="A prompt or concept that was erased; its rows are marked.",
+            rich_help_panel=group.PICTURES,
+        ),
     ] = None
-    seeds: Annotated[str, typer.Option(help=help_of(ERASE_RECIPE, "grid.seeds"))] = "0-4"
-    steps: Annotated[int | None, typer.Option(help=help_of(DRAWING, "steps"))] = None
-    guidance: Annotated[float | None, typer.Option(help=help_of(DRAWING, "guidance"))] = None
-    batch_size: Annotated[int | None, typer.Option(help=help_of(DRAWING, "batch_size"))] = None
-    size: Annotated[int | None, typer.Option(help=help_of(ERASE_RECIPE, "data.size"))] = None
-    pictures: Annotated[Path | None, typer.Option(help="Folder to also write each picture to.")] = (
-        None
-    )
+    seeds: Annotated[
+        str, typer.Option(help=help_of(ERASE_RECIPE, "grid.seeds"), rich_help_panel=group.PICTURES)
+    ] = "0-4"
+    steps: Annotated[
+        int | None, typer.Option(help=help_of(DRAWING, "steps"), rich_help_panel=group.PICTURES)
+    ] = None
+    guidance: Annotated[
+        float | None,
+        typer.Option(help=help_of(DRAWING, "guidance"), rich_help_panel=group.PICTURES),
+    ] = None
+    batch_size: Annotated[
+        int | None, typer.Option(help=help_of(DRAWING, "batch_size"), rich_help_panel=group.MACHINE)
+    ] = None
+    size: Annotated[
+        int | None,
+        typer.Option(help=help_of(ERASE_RECIPE, "data.size"), rich_help_panel=group.PICTURES),
+    ] = None
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Folder to also write each picture to.", rich_help_panel=group.RUN),
+    ] = None
     device: Device = None
     force: Force = False
     as_json: AsJson = False

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.commands.options import AsJson, Force, say
+from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import DISTANCE, DISTANCE_RECIPE
 from pipelines.process.recipe_options import recipe_options
 from pipelines.run.claims import claim
@@ -14,8 +15,12 @@ from pipelines.run.claims import claim
 @recipe_options(DISTANCE_RECIPE, DISTANCE, own_after="audit")
 def distance(
     options: dict[str, Any],
-    out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file of these settings.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write.", rich_help_panel=group.RUN)
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="A TOML file of these settings.", rich_help_panel=group.RUN)
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.commands.options import AsJson, DryRun, Fit, Force, Recipe, say, say_plan, table
+from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import ERASE, ERASE_RECIPE
 from pipelines.process.declared_options import declared_options
 from pipelines.process.one_voice import is_first, one_voice
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
 class EraseOptions:
     """What `erasure erase` takes beside the everyday fields of its recipe."""
 
-    out: Annotated[Path | None, typer.Option(help="Folder of the run. [default: out/CONCEPT]")] = (
-        None
-    )
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run. [default: out/CONCEPT]", rich_help_panel=group.RUN),
+    ] = None
     recipe: Recipe = None
     method: Annotated[
         str | None,
-        typer.Option(help="One of `erasure methods`, or FILE.py:Class of your own."),
+        typer.Option(
+            help="One of `erasure methods`, or FILE.py:Class of your own.",
+            rich_help_panel=group.TRAINING,
+        ),
     ] = None
     settings: Annotated[
         list[str] | None,
@@ -36,20 +41,35 @@ class EraseOptions:
             "--set",
             help="A setting of the method, such as alpha=2, or of the recipe, such as "
             "data.size=512; again for more.",
+            rich_help_panel=group.TRAINING,
         ),
     ] = None
     concepts: Annotated[
-        Path | None, typer.Option("--concepts", help="File of concepts to forget, one a line.")
+        Path | None,
+        typer.Option(
+            "--concepts",
+            help="File of concepts to forget, one a line.",
+            rich_help_panel=group.SUBJECT,
+        ),
     ] = None
     retain_prompts: Annotated[
-        Path | None, typer.Option(help="File of prompts to keep, one a line.")
+        Path | None,
+        typer.Option(help="File of prompts to keep, one a line.", rich_help_panel=group.EXAMPLES),
     ] = None
     allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the method that the recipe brings as code.")
+        bool,
+        typer.Option(
+            "--allow-code",
+            help="Run the method that the recipe brings as code.",
+            rich_help_panel=group.TRAINING,
+        ),
     ] = False
     fit: Fit = None
     dry_run: DryRun = False
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was cut.")] = False
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with a run that was cut.", rich_help_panel=group.RUN),
+    ] = False
     force: Force = False
     as_json: AsJson = False
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.commands.options import AsJson, Force, say
+from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import EVALUATE, EVALUATE_RECIPE
 from pipelines.process.one_voice import one_voice
 from pipelines.process.recipe_options import recipe_options
@@ -22,18 +23,28 @@ def evaluate(
     more: Annotated[
         list[str] | None, typer.Argument(help="Further runs, with --compare.", show_default=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file of these settings.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write.", rich_help_panel=group.RUN)
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="A TOML file of these settings.", rich_help_panel=group.RUN)
+    ] = None,
     compare: Annotated[
         list[str] | None,
         typer.Option(
             metavar="RUN",
             help="Put runs, evaluations or audits side by side: --compare RUN RUN ...; with --out "
             "a page too.",
+            rich_help_panel=group.RUN,
         ),
     ] = None,
     card: Annotated[
-        bool, typer.Option("--card", help="Also write the figures into the model's card.")
+        bool,
+        typer.Option(
+            "--card",
+            help="Also write the figures into the model's card.",
+            rich_help_panel=group.RUN,
+        ),
     ] = False,
     force: Force = False,
     as_json: AsJson = False,

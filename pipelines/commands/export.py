@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 import typer
 
 from pipelines.commands.options import AsJson, Force, Model, Out, say
+from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import ERASE_RECIPE, READING
 from pipelines.process.declared_options import declared_options
 from pipelines.process.recipe_options import recipe_options
@@ -28,31 +29,49 @@ class ExportOptions:
     model: Model
     out: Out
     to: Annotated[
-        str, typer.Option(help="diffusers, single-file, patch, lora, or diff: full differences.")
+        str,
+        typer.Option(
+            help="diffusers, single-file, patch, lora, or diff: full differences.",
+            rich_help_panel=group.FORM,
+        ),
     ] = "single-file"
     base: Annotated[
         str | None,
-        typer.Option(help="For a patch, a LoRA or a diff: the model before the erasure."),
+        typer.Option(
+            help="For a patch, a LoRA or a diff: the model before the erasure.",
+            rich_help_panel=group.FORM,
+        ),
     ] = None
     naming: Annotated[
         str | None,
         typer.Option(
             help="For a LoRA: kohya, which ComfyUI, A1111 and diffusers read, or diffusers. "
             "[default: kohya]",
+            rich_help_panel=group.FORM,
         ),
     ] = None
-    rank: Annotated[int | None, typer.Option(help="For a LoRA: its rank in each layer.")] = None
+    rank: Annotated[
+        int | None,
+        typer.Option(help="For a LoRA: its rank in each layer.", rich_help_panel=group.FORM),
+    ] = None
     energy: Annotated[
         float | None,
         typer.Option(
             help="For a LoRA: the share of each layer's change to keep, by as many ranks as it "
             "needs. [default: all of a run's own factors, else 0.99]",
+            rich_help_panel=group.FORM,
         ),
     ] = None
     dtype: Annotated[
-        str | None, typer.Option(help="fp32, fp16 or bf16. [default: each weight's own]")
+        str | None,
+        typer.Option(
+            help="fp32, fp16 or bf16. [default: each weight's own]", rich_help_panel=group.FORM
+        ),
     ] = None
-    title: Annotated[str | None, typer.Option(help="Title in a single file's header.")] = None
+    title: Annotated[
+        str | None,
+        typer.Option(help="Title in a single file's header.", rich_help_panel=group.FORM),
+    ] = None
     force: Force = False
     as_json: AsJson = False
 

@@ -16,6 +16,7 @@ from pipelines.commands.options import (
     say,
     say_plan,
 )
+from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import ERASE_RECIPE, MASK
 from pipelines.process.declared_options import declared_options
 from pipelines.process.one_voice import is_first, one_voice
@@ -37,7 +38,10 @@ class MaskOptions:
     model: Annotated[
         str, typer.Argument(help="A model to make a mask for, or a mask file to look at.")
     ]
-    out: Annotated[Path | None, typer.Option(help="Mask file to write, .safetensors.")] = None
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Mask file to write, .safetensors.", rich_help_panel=group.RUN),
+    ] = None
     recipe: Recipe = None
     settings: Annotated[
         list[str] | None,
@@ -45,33 +49,50 @@ class MaskOptions:
             "--set",
             help="A setting of saliency or data without an option of its own, such as "
             "saliency.guidance=3 or data.size=256; again for more.",
+            rich_help_panel=group.WEIGHTS,
         ),
     ] = None
     method: Annotated[
-        str | None, typer.Option(help="The method whose loss it is, for --saliency-loss own.")
+        str | None,
+        typer.Option(
+            help="The method whose loss it is, for --saliency-loss own.",
+            rich_help_panel=group.WEIGHTS,
+        ),
     ] = None
     component: Annotated[
         str | None,
         typer.Option(
             help="The part of the model whose weights it is of, such as text_encoder. [default: "
-            "the one that denoises, or that of --method]"
+            "the one that denoises, or that of --method]",
+            rich_help_panel=group.WEIGHTS,
         ),
     ] = None
     intersect: Annotated[
         list[Path] | None,
-        typer.Option(help="A mask file: keep what it selects as well; again for more."),
+        typer.Option(
+            help="A mask file: keep what it selects as well; again for more.",
+            rich_help_panel=group.MASKS,
+        ),
     ] = None
     union: Annotated[
         list[Path] | None,
-        typer.Option(help="A mask file: add what it selects; again for more."),
+        typer.Option(
+            help="A mask file: add what it selects; again for more.", rich_help_panel=group.MASKS
+        ),
     ] = None
     against: Annotated[
-        Path | None, typer.Option(help="Another mask file: print the overlap with it.")
+        Path | None,
+        typer.Option(
+            help="Another mask file: print the overlap with it.", rich_help_panel=group.MASKS
+        ),
     ] = None
     fit: Fit = None
     dry_run: DryRun = False
     plot: Annotated[
-        Path | None, typer.Option(help="PNG of density per block. [default: beside --out]")
+        Path | None,
+        typer.Option(
+            help="PNG of density per block. [default: beside --out]", rich_help_panel=group.RUN
+        ),
     ] = None
     force: Force = False
     as_json: AsJson = False

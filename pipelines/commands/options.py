@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import ERASE_RECIPE, TRAIN_RUN
 from pipelines.process.one_voice import is_first
 from pipelines.process.recipe_options import help_of
@@ -17,34 +18,61 @@ from pipelines.process.recipe_options import help_of
 if TYPE_CHECKING:
     from pipelines.jobs.opened import Planned
 
-Recipe = Annotated[str | None, typer.Option(help="A TOML file, or the name of a ready recipe.")]
+Recipe = Annotated[
+    str | None,
+    typer.Option(help="A TOML file, or the name of a ready recipe.", rich_help_panel=group.RUN),
+]
 Fit = Annotated[
     str | None,
     typer.Option(
-        help="8gb, 12gb, 24gb, 48gb, 80gb, or auto: choose settings that fit that memory."
+        help="8gb, 12gb, 24gb, 48gb, 80gb, or auto: choose settings that fit that memory.",
+        rich_help_panel=group.MACHINE,
     ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print memory, time and disk, and do nothing.")
+    bool,
+    typer.Option(
+        "--dry-run", help="Print memory, time and disk, and do nothing.", rich_help_panel=group.RUN
+    ),
 ]
 Model = Annotated[str, typer.Argument(help=help_of(ERASE_RECIPE, "model"))]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace what is there.", rich_help_panel=group.RUN)
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=group.RUN)
+]
 Device = Annotated[
     str | None,
-    typer.Option("--device", help=help_of(ERASE_RECIPE, "device"), metavar="auto|cpu|cuda|mps"),
+    typer.Option(
+        "--device",
+        help=help_of(ERASE_RECIPE, "device"),
+        metavar="auto|cpu|cuda|mps",
+        rich_help_panel=group.MACHINE,
+    ),
 ]
-Out = Annotated[Path, typer.Option("--out", help="Where to write.")]
+Out = Annotated[Path, typer.Option("--out", help="Where to write.", rich_help_panel=group.RUN)]
 DataPath = Annotated[
     str | None,
-    typer.Option("--data-path", help=help_of(TRAIN_RUN, "data.path")),
+    typer.Option(
+        "--data-path", help=help_of(TRAIN_RUN, "data.path"), rich_help_panel=group.EXAMPLES
+    ),
 ]
 MethodSettings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A setting of the method, such as lr=0.01; may be repeated."),
+    typer.Option(
+        "--set",
+        help="A setting of the method, such as lr=0.01; may be repeated.",
+        rich_help_panel=group.TRAINING,
+    ),
 ]
 AllowCode = Annotated[
-    bool, typer.Option("--allow-code", help="Import the module:function that the file names.")
+    bool,
+    typer.Option(
+        "--allow-code",
+        help="Import the module:function that the file names.",
+        rich_help_panel=group.READING,
+    ),
 ]
 
 

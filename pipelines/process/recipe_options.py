@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.configs.everyday import Options, flag_of, paths_of
+from pipelines.configs.everyday import Options, fields_of, flag_of, group_of
 from pipelines.configs.source_fields import is_one_of_several, source_field
 
 Command = Callable[..., None]
@@ -32,8 +32,12 @@ def recipe_options(
 
     def decorate(command: Command) -> Command:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-        everyday = [_parameter(name, recipe, paths_of(options, name)[0]) for name in options]
-        place = 0 if own_after is None else list(options).index(own_after) + 1
+        named = fields_of(options)
+        everyday = [
+            _parameter(name, recipe, paths[0], group_of(options, name))
+            for name, paths in named.items()
+        ]
+        place = 0 if own_after is None else list(named).index(own_after) + 1
         switches = [p for p in own if p.default is False]
         others = [p for p in own if p.default is not False]
         every = [*everyday[:place], *others, *everyday[place:], *switches]
@@ -54,11 +58,11 @@ def recipe_options(
 def tables_of(options: Options, values: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were given, as tables of a recipe."""
     tables: dict[str, Any] = {}
-    for name in options:
+    for name, paths in fields_of(options).items():
         value = values.get(name)
         if value is None or value is False:
             continue
-        for path in paths_of(options, name):
+        for path in paths:
             *outer, key = path.split(".")
             inner = tables
             for part in outer:
@@ -67,14 +71,14 @@ def tables_of(options: Options, values: Mapping[str, Any]) -> dict[str, Any]:
     return tables
 
 
-def _parameter(name: str, recipe: str, path: str) -> Parameter:
+def _parameter(name: str, recipe: str, path: str, group: str) -> Parameter:
     field, about = source_field(recipe, path), help_of(recipe, path)
     assert field.kind is not None, f"--{name} leads to a table"
     if name == "model":
         info: Any = typer.Argument(help=about)
     else:
         flag, metavar = flag_of(name), "|".join(field.choices)
-        info = typer.Option(flag, help=about, metavar=metavar or None)
+        info = typer.Option(flag, help=about, metavar=metavar or None, rich_help_panel=group)
     kind: Any = field.kind
     if field.several:
         kind = list[kind]

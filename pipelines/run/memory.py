@@ -13,7 +13,7 @@ import torch
 from erasure.errors import OutOfMemoryError, Way, Wording
 from erasure.memory import is_out_of_memory
 from erasure.methods import Method, SalUn
-from pipelines.configs.everyday import ERASE
+from pipelines.configs.everyday import ERASE, fields_of
 from pipelines.configs.settings import EraseRecipe
 
 
@@ -116,8 +116,8 @@ def halved(name: str, now: int) -> tuple[Way, ...]:
 
 def _way(name: str, value: bool | float | str, now: object) -> Way:
     """The setting of a parameter of `erasure erase`, or of another command that reads its own."""
-    field = ERASE.get(name, name)
-    written = f"{field if isinstance(field, str) else field[0]} = {json.dumps(value)}"
+    field = fields_of(ERASE).get(name, (name,))[0]
+    written = f"{field} = {json.dumps(value)}"
     option = f"--{name.replace('_', '-')}"
     shown = f"{value:g}" if isinstance(value, float) else value
     return Way(option if value is True else f"{option} {shown}", written, f" (now {now})")

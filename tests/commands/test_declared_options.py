@@ -8,6 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from pipelines.cli import _COMMANDS, _GROUPS
+from pipelines.configs.option_groups import WEIGHTS
 from pipelines.process.declared_options import declared_options
 from pipelines.process.recipe_options import recipe_options
 
@@ -55,7 +56,7 @@ def test_a_field_without_a_default_must_be_given() -> None:
 def test_declared_options_stand_beside_those_of_a_recipe() -> None:
     calls = []
 
-    @recipe_options(RECIPE, {"density": "density", "seed": "seed"})
+    @recipe_options(RECIPE, {WEIGHTS: {"density": "density", "seed": "seed"}})
     @declared_options
     def take(tables: dict[str, Any], asked: Asked) -> None:
         calls.append((tables, asked))

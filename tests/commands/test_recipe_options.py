@@ -18,8 +18,7 @@ from pipelines.configs.everyday import (
     EVALUATE,
     EVALUATE_RECIPE,
     MASK,
-    Options,
-    paths_of,
+    fields_of,
 )
 from pipelines.configs.recipe_files import read_recipe
 from pipelines.configs.set_options import with_settings
@@ -28,9 +27,13 @@ from pipelines.configs.source_fields import field_docs, source_field
 from pipelines.evaluation.settings import EvaluateRecipe
 
 CASES = [
-    *((EraseRecipe, ERASE_RECIPE, ERASE, name) for name in ERASE),
-    *((EraseRecipe, ERASE_RECIPE, MASK, name) for name in MASK),
-    *((EvaluateRecipe, EVALUATE_RECIPE, EVALUATE, name) for name in EVALUATE),
+    (recipe, place, paths, name)
+    for recipe, place, options in (
+        (EraseRecipe, ERASE_RECIPE, ERASE),
+        (EraseRecipe, ERASE_RECIPE, MASK),
+        (EvaluateRecipe, EVALUATE_RECIPE, EVALUATE),
+    )
+    for name, paths in fields_of(options).items()
 ]
 
 
@@ -56,11 +59,11 @@ def value_type(hint: Any) -> tuple[Any, tuple[str, ...], bool]:  # noqa: ANN401
     return hint, (), False
 
 
-@pytest.mark.parametrize(("recipe", "place", "options", "name"), CASES)
+@pytest.mark.parametrize(("recipe", "place", "paths", "name"), CASES)
 def test_an_everyday_option_leads_to_a_field_and_is_read_as_it_is(
-    recipe: type[Any], place: str, options: Options, name: str
+    recipe: type[Any], place: str, paths: tuple[str, ...], name: str
 ) -> None:
-    for path in paths_of(options, name):
+    for path in paths:
         kind, field, hint = imported(recipe, path)
         source = source_field(place, path)
         assert (source.kind, source.choices, source.several) == value_type(hint)
@@ -70,7 +73,7 @@ def test_an_everyday_option_leads_to_a_field_and_is_read_as_it_is(
 
 @pytest.mark.parametrize("name", ["erase", "mask", "evaluate"])
 def test_a_command_has_few_parameters_of_its_own_and_the_rest_from_its_recipe(name: str) -> None:
-    options = {"erase": ERASE, "mask": MASK, "evaluate": EVALUATE}[name]
+    options = fields_of({"erase": ERASE, "mask": MASK, "evaluate": EVALUATE}[name])
     parameters = inspect.signature(_COMMANDS[name][0]).parameters
     assert set(options) <= set(parameters)
     # `mask` also looks at masks and joins them, with three options of its own.

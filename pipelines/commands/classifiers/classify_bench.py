@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.commands.options import AsJson, Device, Out, say, table, terminal_width
+from pipelines.configs import option_groups as group
 from pipelines.process.declared_options import declared_options
 from pipelines.run.claims import claim
 
@@ -18,26 +19,62 @@ class BenchOptions:
 
     out: Out
     recipe: Annotated[
-        str | None, typer.Option(help="A TOML file, or a ready one: laptop, narrow, icons.")
+        str | None,
+        typer.Option(
+            help="A TOML file, or a ready one: laptop, narrow, icons.", rich_help_panel=group.RUN
+        ),
     ] = None
-    data: Annotated[str | None, typer.Option(help="One data set instead of the recipe's.")] = None
-    data_path: Annotated[str | None, typer.Option(help="Where it lies.")] = None
-    arch: Annotated[str | None, typer.Option(help="One architecture instead.")] = None
-    width: Annotated[float | None, typer.Option(help="Its width. [default: 0.25]")] = None
-    forget: Annotated[str | None, typer.Option(help="Forget sets, such as 10%,50%,class:0.")] = None
+    data: Annotated[
+        str | None,
+        typer.Option(help="One data set instead of the recipe's.", rich_help_panel=group.EXAMPLES),
+    ] = None
+    data_path: Annotated[
+        str | None, typer.Option(help="Where it lies.", rich_help_panel=group.EXAMPLES)
+    ] = None
+    arch: Annotated[
+        str | None, typer.Option(help="One architecture instead.", rich_help_panel=group.TRAINING)
+    ] = None
+    width: Annotated[
+        float | None,
+        typer.Option(help="Its width. [default: 0.25]", rich_help_panel=group.TRAINING),
+    ] = None
+    forget: Annotated[
+        str | None,
+        typer.Option(help="Forget sets, such as 10%,50%,class:0.", rich_help_panel=group.SUBJECT),
+    ] = None
     methods: Annotated[
-        str | None, typer.Option(help="Such as salun,ft,ga; all for the controls too.")
+        str | None,
+        typer.Option(
+            help="Such as salun,ft,ga; all for the controls too.", rich_help_panel=group.TRAINING
+        ),
     ] = None
-    seeds: Annotated[str | None, typer.Option(help="Such as 0-2 or 0,5. [default: 0-2]")] = None
-    epochs: Annotated[int | None, typer.Option(help="Of original and retrained models.")] = None
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Such as 0-2 or 0,5. [default: 0-2]", rich_help_panel=group.TRAINING),
+    ] = None
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Of original and retrained models.", rich_help_panel=group.TRAINING),
+    ] = None
     tune: Annotated[
-        int, typer.Option(help="Search every method's settings first, this many trials each.")
+        int,
+        typer.Option(
+            help="Search every method's settings first, this many trials each.",
+            rich_help_panel=group.TRAINING,
+        ),
     ] = 0
     tune_seeds: Annotated[
-        int, typer.Option(help="Seeds that judge each trial of the search; more are steadier.")
+        int,
+        typer.Option(
+            help="Seeds that judge each trial of the search; more are steadier.",
+            rich_help_panel=group.TRAINING,
+        ),
     ] = 1
     presets: Annotated[
-        list[Path] | None, typer.Option(help="A file of tuned settings; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            help="A file of tuned settings; may be repeated.", rich_help_panel=group.TRAINING
+        ),
     ] = None
     device: Device = None
     as_json: AsJson = False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.commands.options import AsJson, say
+from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import REPRODUCE, REPRODUCE_RECIPE
 from pipelines.process.recipe_options import help_of, recipe_options
 from pipelines.run.claims import claim
@@ -22,13 +23,21 @@ def reproduce(
         str,
         typer.Argument(help="salun-imagenette, salun-nudity, salun-style or unlearncanvas."),
     ],
-    model: Annotated[str | None, typer.Option(help=help_of(REPRODUCE_RECIPE, "model"))] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help=help_of(REPRODUCE_RECIPE, "model"), rich_help_panel=group.MEASURED),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write. [default: out/EXPERIMENT]")
+        Path | None,
+        typer.Option(help="Folder to write. [default: out/EXPERIMENT]", rich_help_panel=group.RUN),
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print pictures, passes, memory, hours and disk, and stop."),
+        typer.Option(
+            "--dry-run",
+            help="Print pictures, passes, memory, hours and disk, and stop.",
+            rich_help_panel=group.RUN,
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
