@@ -92,9 +92,10 @@ def _with_one_zero(
 
 def _can_count(tokens: Tensor) -> bool:
     """Whether the tokens have values, in full precision, and are not what is being learned."""
-    kind = tokens.device.type
-    wide = tokens.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(kind)
-    return wide and kind != "meta" and not (tokens.requires_grad and tokens.is_leaf)
+    if tokens.is_meta or (tokens.requires_grad and tokens.is_leaf):
+        return False
+    wide = tokens.dtype in (torch.float32, torch.float64)
+    return wide and not torch.is_autocast_enabled(tokens.device.type)
 
 
 def _last_zeros(tokens: Tensor) -> int:

@@ -118,6 +118,15 @@ def test_every_token_that_is_learned_has_its_own_gradient() -> None:
     assert slopes[0][:, -4:].abs().min() > 0
 
 
+def test_tokens_without_values_are_all_counted() -> None:
+    with torch.device("meta"):
+        ours = sd3_of(SD3_CONFIG)
+    seen = lengths(ours)
+    words = {n: v.to("meta") if torch.is_tensor(v) else v for n, v in told(5).items()}
+    assert ours(**words)[0].shape == (2, 4, 8, 8)
+    assert seen == [WORDS + 5]
+
+
 def test_counting_twice_counts_no_zeros_twice() -> None:
     _, ours = pair("sd3")
     with torch.no_grad():
