@@ -101,15 +101,9 @@ def gather(
     """
     wanted = 2 * recipe.shown
     if recipe.pictures is not None:
-        width = painter.default.width or 0
-        path = require_pictures(recipe.pictures)
-        read = [
-            picture.image
-            for picture in folder_pictures(
-                path, size=width, prompt=concept.prompts[0], limit=wanted, seed=recipe.seed
-            )
-        ]
-        images, prompts, source = read, [concept.prompts[0]] * len(read), f"folder {path.name}"
+        images = pictures_given(recipe.pictures, painter, limit=wanted, seed=recipe.seed)
+        prompts = [concept.prompts[0]] * len(images)
+        source = f"folder {Path(recipe.pictures).expanduser().name}"
     else:
         images, prompts = _of_concept(recipe, concept, painter, judge, folder, wanted, reporter)
         source = f"drawn by {drawn_by}"
@@ -130,6 +124,17 @@ def gather(
         clean=tuple(n for n, one in enumerate(seen) if not one),
         source=source,
     )
+
+
+def pictures_given(folder: str, painter: Painter, *, limit: int, seed: int) -> list[Image.Image]:
+    """The pictures of a folder in the size that a model draws; at most `limit`, chosen by `seed`.
+
+    Raises:
+        ConfigError: as `require_pictures`, or a picture cannot be read.
+    """
+    path, width = require_pictures(folder), painter.default.width or 0
+    read = folder_pictures(path, size=width, prompt="", limit=limit, seed=seed)
+    return [picture.image for picture in read]
 
 
 def require_pictures(folder: str) -> Path:

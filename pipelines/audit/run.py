@@ -92,6 +92,8 @@ def run_audit(
         reporter.tell(tell_plan(plan))
     if dry:
         return plan if team.first else None
+    if recipe.pictures is not None:
+        shop.pictures_given()  # one that cannot be read is told before the folder is begun
     _begin(recipe, out, force=force, first=team.first, wait=team.wait)
     if team.first:
         for name in lines:

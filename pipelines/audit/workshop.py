@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from PIL import Image
 
 from erasure.architectures.architecture import Codec
 from erasure.attacks import Budget, Case, Concept, Material, Target
@@ -16,7 +17,7 @@ from erasure.storage.hashing import weights_hash
 from pipelines.audit.asking import cases_of, concept_of, plan_of
 from pipelines.audit.drawing import pixels_of
 from pipelines.audit.lines import Line, guard_on
-from pipelines.audit.material import Shown, gather
+from pipelines.audit.material import Shown, gather, pictures_given
 from pipelines.audit.settings import AuditRecipe
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
@@ -129,11 +130,23 @@ class Workshop:
             self.judges[one.concept] = judge
         return self.judges[one.concept]
 
+    @property
+    def drawer(self) -> str:
+        """The line that draws pictures of a concept: the base where there is one."""
+        return "base" if "base" in self.lines else "audited"
+
+    def pictures_given(self) -> list[Image.Image]:
+        """Those of the recipe's folder; ConfigError where one cannot be read."""
+        recipe = self.recipe
+        assert recipe.pictures is not None
+        painter, limit = self.painter(self.drawer), 2 * recipe.shown
+        return pictures_given(recipe.pictures, painter, limit=limit, seed=recipe.seed)
+
     def material(self, line: str) -> Shown:
         """Pictures of the line's concept, drawn by the base where there is one."""
         one = self.lines[line]
         if one.concept not in self.shown:
-            drawer = "base" if "base" in self.lines else "audited"
+            drawer = self.drawer
             self.shown[one.concept] = gather(
                 self.recipe,
                 self.concept(line),

@@ -182,16 +182,9 @@ class Painter:
             drawn = self.paint([whole[n] for n in open_to]) if open_to else []
             made = dict(zip(open_to, drawn, strict=True))
             return [made.get(n, black) for n in range(len(whole))]
-        if self._guard is not None and self._guard.leads and self._guidance != "true":
-            raise ConfigError(
-                f"the guard {self._guard.name} works through guidance away from a prompt, and this "
-                "model has none; draw without a guard"
-            )
-        if self._guard is not None and self._guard.leads and not guided:
-            raise ConfigError(
-                f"the guard {self._guard.name} works through guidance, and that of "
-                f"{_named(whole[0])} is {whole[0].guidance}; give more than 1"
-            )
+        if self._guard is not None:
+            self._guard.require_model(self._guidance)
+            self._guard.require_guidance(whole[0].guidance or 0.0, _named(whole[0]))
         noise = initial_noise([request.seed for request in whole], self._shape(height, width))
         latents = self._denoised(noise.to(self._device), whole, guided)
         decoded = self.parts.codec.decode(latents)  # (B, 3, H, W)

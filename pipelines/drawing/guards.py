@@ -76,6 +76,28 @@ class Guard:
         """Whether it works through guidance; the filter reads the prompt alone."""
         return self.name != "prompt-filter"
 
+    def require_guidance(self, guidance: float, prompt: str) -> None:
+        """Raise ConfigError where it works through guidance and there is none.
+
+        Args:
+            guidance: of a picture, 1 or less for none.
+            prompt: how a message names that of the picture.
+        """
+        if self.leads and not guidance > 1:
+            raise ConfigError(
+                f"the guard {self.name} works through guidance, and that of {prompt} is "
+                f"{guidance}; give more than 1"
+            )
+
+    def require_model(self, guidance: str) -> None:
+        """Raise ConfigError where it works through guidance away from a prompt, and the `guidance`
+        of a family of models is of another kind."""
+        if self.leads and guidance != "true":
+            raise ConfigError(
+                f"the guard {self.name} works through guidance away from a prompt, and this model "
+                "has none; draw without a guard"
+            )
+
     def refuses(self, prompt: str) -> bool:
         """Whether nothing is drawn of a prompt: the filter finds one of its words in it, singular
         or plural, in any case."""

@@ -24,7 +24,12 @@ from pipelines.configs.settings import DrawingConfig, check_size
 from pipelines.drawing.generation import Painter, Precision
 from pipelines.drawing.guards import Guard
 from pipelines.drawing.requests import Request, in_batches, shape_of
-from pipelines.drawing.schedulers import DEFAULT, check_scheduler
+from pipelines.drawing.schedulers import (
+    DEFAULT,
+    begin_sampling,
+    build_scheduler,
+    check_scheduler,
+)
 from pipelines.evaluation.manifest import Drawn, Manifest, State, Value, cases_hash, unusable
 from pipelines.evaluation.usable import require_numbers
 from pipelines.process.processes import processes
@@ -99,8 +104,8 @@ def draw_cases(
         A picture a case, in order.
 
     Raises:
-        ConfigError: there is no case, an id comes twice, or the folder holds pictures with other
-            settings and `force` is not set.
+        ConfigError: there is no case, an id comes twice, the model cannot draw by the settings, or
+            the folder holds pictures with other settings and `force` is not set.
         DiskError: the disk refuses; what is drawn stays.
         EvalError: the processes do not share the folder.
         TrainingError: no picture of the first batch is finite.
@@ -113,6 +118,7 @@ def draw_cases(
     manifest = Manifest(folder, name)
     header = _header(checkpoint, cases, total, settings)
     manifest.check(header, force=force)
+    require_drawable(checkpoint, cases, settings)
     team.wait()  # all have looked before one writes
     if team.first:
         manifest.begin(header)
@@ -136,6 +142,30 @@ def draw_cases(
         _warn(drawn, name)
     team.wait()
     return drawn
+
+
+def require_drawable(
+    checkpoint: Checkpoint, cases: Iterable[PromptCase], settings: RunConfig
+) -> None:
+    """Find what the drawing of a case would stop at, before anything is written.
+
+    Raises:
+        ConfigError: the model cannot be drawn by the scheduler or in so many steps, or the guard
+            works through guidance, which a case or the model has not.
+        CheckpointError: the scheduler cannot be made of the model's scheduler config.
+    """
+    family, description = checkpoint.architecture, checkpoint.description
+    scheduler = build_scheduler(settings.scheduler, description.scheduler, pixels=family.pixels)
+    size = own_size(checkpoint)
+    sides = (settings.height or size[1], settings.width or size[0])
+    _, height, width = family.latent_shape(description, *sides)
+    more = family.sampling(description.scheduler, settings.steps, (height, width))
+    begin_sampling(scheduler, settings.steps, None, more)
+    if settings.guard is not None:
+        settings.guard.require_model(family.guidance)
+        for case in cases:
+            own = settings.guidance if case.guidance is None else case.guidance
+            settings.guard.require_guidance(own, repr(case.prompt))
 
 
 @dataclass(slots=True)

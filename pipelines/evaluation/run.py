@@ -13,7 +13,7 @@ from pipelines.configs.settings import parse_seeds
 from pipelines.data.prompt_checks import require_read, warn_of_prompts
 from pipelines.drawing.guards import Guard, guard_of
 from pipelines.evaluation.assembling import Pictures, Question, assembled
-from pipelines.evaluation.drawing import RunConfig, draw_cases
+from pipelines.evaluation.drawing import RunConfig, draw_cases, require_drawable
 from pipelines.evaluation.erased import erased_labels
 from pipelines.evaluation.limiting import limited
 from pipelines.evaluation.measuring import open_metrics
@@ -172,19 +172,23 @@ def _draw(
         batch_size=recipe.batch_size,
         stream=recipe.stream,
     )
+    asked = {"after": (models[0], replace(settings, guard=guard))}
+    if models[1] is not None:
+        asked["before"] = (models[1], settings)
+    for model, own in asked.values():
+        require_drawable(model, suite.cases, own)  # of both, before the first is drawn
     drawn = []
-    for name, model in zip(("after", "before"), models, strict=True):
-        if model is not None:
-            made = draw_cases(
-                model,
-                suite.cases,
-                out,
-                replace(settings, guard=guard if name == "after" else None),
-                device=device,
-                reporter=reporter,
-                name=name,
-                force=force,
-            )
-            require_usable(made, out, name)
-            drawn.append(made)
+    for name, (model, own) in asked.items():
+        made = draw_cases(
+            model,
+            suite.cases,
+            out,
+            own,
+            device=device,
+            reporter=reporter,
+            name=name,
+            force=force,
+        )
+        require_usable(made, out, name)
+        drawn.append(made)
     return Pictures(drawn[0], drawn[1] if len(drawn) > 1 else None)

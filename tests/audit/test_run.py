@@ -452,15 +452,30 @@ def test_a_retrained_model_that_reads_other_words_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("count", "words"), [(None, "is not there"), (0, "no picture"), (1, "1 ")])
+@pytest.mark.parametrize(
+    ("count", "damaged", "words"),
+    [
+        (None, False, "is not there"),
+        (0, False, "no picture"),
+        (1, False, "1 "),
+        (2, True, "bad.png"),
+    ],
+)
 def test_a_folder_without_pictures_is_refused_before_anything_is_written(
-    count: int | None, words: str, recipe: AuditRecipe, judge: Bright, tmp_path: Path
+    count: int | None,
+    damaged: bool,
+    words: str,
+    recipe: AuditRecipe,
+    judge: Bright,
+    tmp_path: Path,
 ) -> None:
     folder = tmp_path / "pictures"
     if count is not None:
         folder.mkdir()
         for n in range(count):
             Image.new("RGB", (16, 16)).save(folder / f"{n}.png")
+        if damaged:
+            (folder / "bad.png").write_bytes((folder / "0.png").read_bytes()[:40])
     with pytest.raises(ConfigError, match=words):
         audited(replace(recipe, pictures=str(folder)), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -24,6 +24,7 @@ from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.errors import ConfigError, DiskError, TrainingError
 from eval.errors import EvalError
 from pipelines.drawing import generation
+from pipelines.drawing.guards import Guard
 from pipelines.evaluation import drawing
 from pipelines.evaluation.drawing import RunConfig, draw_cases
 from pipelines.evaluation.manifest import Drawn, cases_hash, unusable
@@ -503,3 +504,21 @@ def draw_elsewhere(model: Path, folder: Path, kill_at: int = 0) -> None:
     generation.Painter.paint = noting  # type: ignore[method-assign]
     os.replace = dying  # type: ignore[assignment]
     draw(read_checkpoint(model), folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scheduler": "lms"}, "cannot begin at noise alone"),
+        ({"guard": Guard("sld-max", "a church")}, r"that of 'a church.* is 1\.0; give more than 1"),
+    ],
+)
+def test_what_a_later_batch_would_stop_at_leaves_no_folder(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    description = tiny_checkpoint.description
+    scheduler = {**description.scheduler, "rescale_betas_zero_snr": True}
+    model = replace(tiny_checkpoint, description=replace(description, scheduler=scheduler))
+    with pytest.raises(ConfigError, match=message):
+        draw(model, tmp_path / "run", replace(CONFIG, **change))
+    assert list(tmp_path.iterdir()) == []

@@ -113,7 +113,8 @@ def slots_of(
         if len(numbers) != count:
             raise ConfigError(
                 f"template {template!r} leaves {len(numbers)} of {count} open places inside the "
-                f"{len(ids)} tokens that the text encoder reads; shorten what stands before them"
+                f"{len(ids)} tokens that the text encoder reads; take fewer, or shorten what "
+                "stands before them"
             )
         places.append(numbers)
     ends = torch.tensor([len(row) - 1 for row in _cut(text.towers[0][0], prompts)])
