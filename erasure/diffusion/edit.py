@@ -147,6 +147,7 @@ def erase(
     team: Team = ALONE,
     state: Path | None = None,
     save_every: int = 50,
+    on_ready: Callable[[], None] = lambda: None,
     on_step: Callable[[Step], None] = lambda _: None,
 ) -> Edit:
     """Move selected weights of the component that the method edits, so that the model forgets.
@@ -180,6 +181,9 @@ def erase(
             `erasure.storage.state_file.drop` when the result is safe. On a team all read them, the
             first writes them, and they fit a team of any size.
         save_every: steps between two saves.
+        on_ready: called when a training has nothing left to refuse and has taken no step, before it
+            reads its state; a closed form, which may find its system singular at any weight, never
+            calls it.
         on_step: told of each step; what it raises stops the run with its state saved.
 
     Raises:
@@ -224,7 +228,7 @@ def erase(
         origin=origin,
         low_rank=low_rank,
         team=team,
-        keeper=Keeper(state, save_every, run),
+        keeper=Keeper(state, save_every, run, on_ready),
         until=until,
     )
     if not isinstance(task.schedule, NoiseSchedule) and "pictures" in method.needs:

@@ -1,6 +1,6 @@
 """Keeping a training on disk while it runs, and going on with one that was cut."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ class Keeper:
     """Steps between two saves."""
     run: str = ""
     """Hash of everything that makes two runs the same run."""
+    on_ready: Callable[[], None] = lambda: None
+    """Called before a training looks for its states: nothing in its input can be refused any
+    more."""
     _trainer: MaskedTrainer[Any] | None = field(default=None, init=False)
     _beside: Sequence[Beside] = field(default=(), init=False)
     _writes: bool = field(default=True, init=False)
@@ -37,6 +40,7 @@ class Keeper:
             TrainingError: the states are damaged or of another run, or the processes of the team
                 are not at the same step.
         """
+        self.on_ready()
         history: Sequence[Step] = ()
         self._beside = beside
         used = self.path

@@ -1,6 +1,7 @@
 """One erasure from end to end: data, mask, training, checkpoint, pictures, provenance."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.writing.folder import folder_size
 from erasure.diffusion.edit import component_of, require_origin
 from erasure.editing.proving import Edit
+from erasure.errors import ConfigError
 from erasure.masks.mask_file import save_mask
 from erasure.masks.mask_report import mask_report
 from erasure.masks.masks import SaliencyMask
@@ -101,14 +103,11 @@ def run_erasure(
     until = run.until_unseen()
     gathered = run.data.gather()
     mask = run.find_mask(measuring, gathered, goes_on=goes_on)
-    team.wait()  # all have looked before one writes
-    if team.first:
-        if not goes_on:
-            clear(out)
-        _begin(text, mask, out)
-    team.wait()
-    with enough_memory("training", of_training(recipe, team.count), device):
-        edit = run.train(gathered, mask, until)
+    folder = _Folder(out, text, mask, team, goes_on)
+    less = of_training(recipe, team.count)
+    with enough_memory("training", less, device), folder.keeping_mask(recipe):
+        edit = run.train(gathered, mask, until, folder.begin)
+    folder.begin()  # a closed form has refused nothing
     verdict = run.write(edit) if team.first else None
     team.wait()
     return _erased(out, edit, verdict, report.seconds)
@@ -191,10 +190,49 @@ def _erased(
     )
 
 
-def _begin(recipe: str, mask: SaliencyMask, out: Path) -> None:
-    """Write what a run can go on from."""
-    with atomic(out / RECIPE) as part:
-        part.write_text(recipe, encoding="utf-8")
-    save_mask(out / MASK, mask)
-    rows = mask_report(mask)
-    plot_density(rows.blocks, out / "density.png", overall=rows.whole.density)
+@dataclass(slots=True)
+class _Folder:
+    """The folder of a run, which is not touched while the method may still refuse its input: an
+    older run that `--force` replaces is there until then, and nothing is left of a new one."""
+
+    out: Path
+    recipe: str
+    """The text of the run's, as TOML."""
+    mask: SaliencyMask
+    team: Processes
+    goes_on: bool
+    """Whether a run that was cut is gone on with."""
+    begun: bool = False
+
+    def begin(self) -> None:
+        """Write what the run can go on from in place of an older run; the second time, nothing."""
+        if self.begun:
+            return
+        self.team.wait()  # all have looked before one writes
+        if self.team.first:
+            if not self.goes_on:
+                clear(self.out)
+            self._write()
+        self.begun = True
+        self.team.wait()
+
+    @contextmanager
+    def keeping_mask(self, recipe: EraseRecipe) -> Iterator[None]:
+        """Keep a mask that was measured, for `--resume`, where a block does not end and the cause
+        is not what the user gave."""
+        try:
+            yield
+        except ConfigError:
+            raise
+        except BaseException:
+            new = not self.begun and not (self.out / RECIPE).exists()
+            if new and self.team.first and recipe.mask in ("salient", "inverse"):
+                self._write()
+            raise
+
+    def _write(self) -> None:
+        with atomic(self.out / RECIPE) as part:
+            part.write_text(self.recipe, encoding="utf-8")
+        save_mask(self.out / MASK, self.mask)
+        rows = mask_report(self.mask)
+        plot_density(rows.blocks, self.out / "density.png", overall=rows.whole.density)

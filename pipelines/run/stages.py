@@ -1,6 +1,7 @@
 """The stages of one erasure: how the mask is measured, found, trained with, and what is written."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -123,8 +124,18 @@ class Stages:
             )
             return mask_of_layers(self.recipe, self.checkpoint, mask, self.report)
 
-    def train(self, data: ConceptData, mask: SaliencyMask, until: UntilUnseen | None) -> Edit:
-        """Run the method, a line of progress for each step; an interrupt ends it between two."""
+    def train(
+        self,
+        data: ConceptData,
+        mask: SaliencyMask,
+        until: UntilUnseen | None,
+        on_ready: Callable[[], None],
+    ) -> Edit:
+        """Run the method, a line of progress for each step; an interrupt ends it between two.
+
+        Args:
+            on_ready: what `erasure.diffusion.edit.erase` calls before the first step of a training.
+        """
         recipe, origin, component = self.recipe, self.origin, mask.info.component
         stage = "train" if recipe.training else "solve"
         with (
@@ -155,6 +166,7 @@ class Stages:
                 team=self.team,
                 state=self.out / STATE,
                 save_every=recipe.save_every,
+                on_ready=on_ready,
                 on_step=on_step,
             )
 
