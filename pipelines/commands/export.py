@@ -7,12 +7,14 @@ import typer
 
 from pipelines.commands.options import AsJson, Force, Model, Out, say
 from pipelines.configs import option_groups as group
-from pipelines.configs.everyday import ERASE_RECIPE, READING
+from pipelines.configs.everyday import ERASE_RECIPE, MERGING
 from pipelines.process.declared_options import declared_options
 from pipelines.process.recipe_options import recipe_options
 from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from erasure.lora.extracting import Size
     from pipelines.jobs.export_job import Form
 
@@ -76,7 +78,7 @@ class ExportOptions:
     as_json: AsJson = False
 
 
-@recipe_options(ERASE_RECIPE, READING)
+@recipe_options(ERASE_RECIPE, MERGING)
 @declared_options
 def export(reading: dict[str, Any], asked: ExportOptions) -> None:
     """Write a folder, a single file, a patch or a LoRA.
@@ -84,14 +86,16 @@ def export(reading: dict[str, Any], asked: ExportOptions) -> None:
     A single file has the layout that ComfyUI, A1111 and others read. A patch holds the weights that
     moved since --base; `erasure patch apply` and `remove` turn one model into the other, exactly.
     A LoRA holds the factors of a run, without loss where the run has them, else those nearest to
-    the difference from --base; a diff holds that difference whole, by the same names.
+    the difference from --base; a diff holds that difference whole, by the same names. Files that
+    --lora names are merged into --base where one is given, else into the model.
     """
     from pipelines.early import require_model_name
 
     require_model_name(asked.model)
     require_model_name(asked.base or asked.model)
     _refuse_wrong(asked)
-    _refuse_unread(asked)
+    loras = reading.pop("loras", ())
+    _refuse_unread(asked, loras)
     size = _size(asked.rank, asked.energy)
 
     from pipelines.jobs import export_job
@@ -104,6 +108,7 @@ def export(reading: dict[str, Any], asked: ExportOptions) -> None:
         form=cast("Form", asked.to),
         reading=reading,
         base=asked.base,
+        loras=loras,
         dtype=export_job.DTYPES[asked.dtype] if asked.dtype else None,
         title=asked.title,
         naming=asked.naming,
@@ -138,11 +143,16 @@ def _refuse_wrong(asked: ExportOptions) -> None:
         raise ConfigError(f"--dtype is {asked.dtype!r}; give {', '.join(DTYPES)}, or leave it out")
 
 
-def _refuse_unread(asked: ExportOptions) -> None:
+def _refuse_unread(asked: ExportOptions, loras: "Sequence[str]") -> None:
     """Raise ConfigError for options of a LoRA that would not be read, or are out of range."""
     from erasure.errors import ConfigError
     from erasure.lora.names import NAMINGS
 
+    if loras and asked.to == "lora" and asked.base is None:
+        raise ConfigError(
+            f"--lora is {loras[0]} and would not be read, as a run's own factors are written as "
+            "they are; leave it out, or give the model before the erasure by --base"
+        )
     for name in ("naming", "rank", "energy"):
         value = getattr(asked, name)
         if value is not None and asked.to != "lora":

@@ -21,6 +21,8 @@ EVALUATE_RECIPE: Final = "pipelines.evaluation.settings:EvaluateRecipe"
 _READING: Final[_Fields] = {name: name for name in ("config", "vae", "prediction", "allow_pickle")}
 READING: Final[Options] = {group.READING: _READING}
 """How a model is read; the names are those of `pipelines.run.models.open_model`."""
+MERGING: Final[Options] = {group.READING: {**_READING, "lora": "loras"}}
+"""The same, with LoRA files that are merged into the model that is read."""
 _DEVICE: Final[_Fields] = {"device": "device"}
 _CACHE: Final[_Fields] = {"cache": "cache"}
 _SALIENCY: Final[_Fields] = {"saliency_loss": "saliency.loss", "draws": "saliency.draws"}
@@ -69,7 +71,7 @@ ERASE: Final[Options] = {
     },
     group.PICTURES: {"seeds": "grid.seeds"},
     group.JUDGING: {"judge": "judge", "labels": "labels", "until_unseen": "until_unseen"},
-    group.READING: {**_READING, "lora": "loras"},
+    **MERGING,
     group.MACHINE: {
         **_DEVICE,
         "micro_batch": "method.micro_batch",
@@ -90,7 +92,7 @@ MASK: Final[Options] = {
         "seed": ("seed", "saliency.seed"),
     },
     group.EXAMPLES: {"forget_drawn": "data.forget.drawn"},
-    **READING,
+    **MERGING,
     group.MACHINE: {
         **_DEVICE,
         **_SALIENCY_MEMORY,

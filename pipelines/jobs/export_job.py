@@ -1,6 +1,6 @@
 """What `erasure export` is asked for, without its command line: one file or folder, written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,11 +13,13 @@ from erasure.checkpoints.writing.folder import write_folder
 from erasure.checkpoints.writing.modelspec import ModelSpec
 from erasure.checkpoints.writing.single_file import write_single_file
 from erasure.checkpoints.writing.writing import Written
+from erasure.errors import ConfigError
 from erasure.lora.extracting import Size
 from erasure.patches.checkpoint_patch import checkpoint_patches
 from erasure.patches.patch_file import save_patches
 from erasure.storage.disk import refuse_existing
 from pipelines.run.exporting_lora import Exported, LoraExport
+from pipelines.run.merging_loras import merged_base
 from pipelines.run.model_facts import tell_model
 from pipelines.run.models import open_model
 
@@ -39,6 +41,8 @@ class ExportJob:
     """How the model is read: keywords of `open_model`."""
     base: str | None = None
     """The model before the erasure, where the difference from it goes out."""
+    loras: Sequence[str] = ()
+    """LoRA files that are merged into the base, or into the model where no base is given."""
     dtype: torch.dtype | None = None
     """None keeps each weight's own."""
     title: str | None = None
@@ -53,18 +57,32 @@ class ExportJob:
         """Open the model, and write what is asked for.
 
         Raises:
-            ErasureError: a model cannot be read, has not what the form needs, or the disk refuses.
+            ConfigError: LoRA files are to be merged into a model that was edited.
+            ErasureError: a model or a LoRA cannot be read, a model has not what the form needs, or
+                the disk refuses.
         """
         checkpoint = open_model(self.model, **self.reading)
-        facts = tell_model(checkpoint)
         alike = {name: v for name, v in self.reading.items() if name not in _OF_ONE_MODEL}
         before = None if self.base is None else open_model(self.base, **alike)
+        if before is None:
+            checkpoint = self._merged(checkpoint)
+        else:
+            before = merged_base(before, self.loras)
+        facts = tell_model(checkpoint)
         if self.form == "patch":
             assert before is not None
             return self._patch(before, checkpoint)
         if self.form in ("lora", "diff"):
             return self._lora(checkpoint, before)
         return self._model(checkpoint, facts)
+
+    def _merged(self, checkpoint: Checkpoint) -> Checkpoint:
+        if self.loras and checkpoint.edits:
+            raise ConfigError(
+                f"{self.model} was edited, and with {self.loras[0]} merged its record would speak "
+                "of other weights; merge the file into the base, and erase from that"
+            )
+        return merged_base(checkpoint, self.loras)
 
     def _patch(self, before: Checkpoint, after: Checkpoint) -> Exported:
         refuse_existing(self.out, force=self.force)

@@ -46,9 +46,16 @@ class ModelSpec:
             "author": self.author,
             "license": self.license,
             "date": self.date,
+            "merged_from": ", ".join(_sources(checkpoint)),
         }
         named = {f"modelspec.{key}": value for key, value in entries.items() if value}
         return {**named, DATA_HASH: ""}
+
+
+def _sources(checkpoint: Checkpoint) -> list[str]:
+    """The model and the LoRA files that were merged into it; empty where none was."""
+    files = [f"{one['file']}:{one['strength']:g}" for one in checkpoint.merged]
+    return [checkpoint.name, *files] if files else []
 
 
 def default_title(checkpoint: Checkpoint, provenance: Provenance | None) -> str:
