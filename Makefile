@@ -6,7 +6,7 @@
 PYTHON ?= python3
 PIP_FLAGS ?=
 ARGS ?=
-SPREAD ?= -n 2 --dist loadfile
+SPREAD ?= -n 2 --dist loadgroup
 
 VENV := .venv
 BIN := $(VENV)/bin

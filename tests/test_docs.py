@@ -67,6 +67,7 @@ def test_the_first_python_of_the_reference_runs() -> None:
         exec(compile(block, "python.md", "exec"), {})
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="the site is built with the extra `docs`")
     built = subprocess.run(

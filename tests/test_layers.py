@@ -4,6 +4,7 @@ import ast
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -27,14 +28,20 @@ MOST_MODULES = 16
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 
-def imports(source: str, module: str) -> Iterator[tuple[str, int]]:
-    """Each module named by an import in `source`, absolute, with its line.
+@cache
+def parsed(source: str) -> ast.Module:
+    """The tree of a source, which is parsed once; do not change it."""
+    return ast.parse(source)
+
+
+def imports(tree: ast.Module, module: str) -> Iterator[tuple[str, int]]:
+    """Each module named by an import in a file, absolute, with its line.
 
     Walks the whole tree, so imports in functions, under `TYPE_CHECKING` and by
     `import_module("name")` count too. `module` is the dotted name of the file, with
     `.__init__` for a package, against which relative imports are resolved.
     """
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -56,16 +63,16 @@ def breaches(source: str, module: str) -> list[str]:
         forbidden |= NOT_IN_ERASURE
     return [
         f"{module}:{line} imports {name}"
-        for name, line in imports(source, module)
+        for name, line in imports(parsed(source), module)
         if name.split(".")[0] in forbidden or name == "a package above the top"
     ]
 
 
 def hides_builtin_eval(source: str) -> bool:
     """Whether an import binds the package `eval` over the builtin of that name."""
-    return any(
+    return "eval" in source and any(
         isinstance(node, ast.Import) and any(a.name.split(".")[0] == "eval" for a in node.names)
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(parsed(source))
     )
 
 
@@ -94,14 +101,13 @@ def test_each_package_is_there_and_typed() -> None:
 
 def eager(source: str, module: str) -> set[str]:
     """What a file imports when it is itself imported: not within functions, not for types alone."""
-    body = ast.parse(source)
-    body.body = [
+    body = [
         node
-        for node in body.body
+        for node in parsed(source).body
         if not isinstance(node, ast.FunctionDef | ast.ClassDef)
         and not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
     ]
-    return {name for name, _ in imports(ast.unparse(body), module)}
+    return {name for name, _ in imports(ast.Module(body, []), module)}
 
 
 def circles(graph: dict[str, set[str]]) -> list[set[str]]:

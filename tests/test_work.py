@@ -170,6 +170,7 @@ def test_an_adversary_counts_its_passes_and_the_texts_it_reads(
     assert work.text == 3 * 6  # two steps and the last reading, of two steps of three samples
 
 
+@pytest.mark.default("salun")
 @pytest.mark.parametrize("name", ["salun", "erasediff", "esd", "ant"])
 def test_the_work_is_the_same_in_passes_of_one_on_a_team_and_when_cut(
     name: str, tiny_checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, tmp_path: Path
@@ -313,6 +314,7 @@ def test_the_sum_is_of_all_stages(
     assert f"| work | {work_said(work)} |" in card
 
 
+@pytest.mark.slow
 def test_a_run_s_record_output_and_card_tell_the_same_with_a_cache_and_without(
     tiny_folder: Path, tmp_path: Path
 ) -> None:

@@ -176,6 +176,7 @@ def test_the_base_passes_and_only_what_goes_back_to_it_revives(
     assert again == json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_attacks_that_search_and_tune_are_drawn_judged_and_confirmed_like_all(
     recipe: AuditRecipe, judge: Bright, tmp_path: Path
 ) -> None:
@@ -199,6 +200,7 @@ def test_attacks_that_search_and_tune_are_drawn_judged_and_confirmed_like_all(
     assert audit.weakest is None
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_goes_on_and_ends_with_the_same_result(
     recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,6 +247,7 @@ def test_a_floor_is_not_asked_only_about_what_the_audited_model_finished() -> No
     assert places_to_confirm([*tries, other], "t 360", has_floor=False) == list(range(5))
 
 
+@pytest.mark.slow
 def test_a_budget_of_nothing_draws_the_plain_pictures_to_the_byte(
     recipe: AuditRecipe, judge: Bright, tmp_path: Path
 ) -> None:

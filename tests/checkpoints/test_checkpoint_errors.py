@@ -323,6 +323,7 @@ def test_a_unet_of_another_model_is_refused(loaded: Checkpoint, tmp_path: Path) 
         write_folder(loaded, tmp_path / "x", network=other)
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize(
     ("code", "says"),
     [

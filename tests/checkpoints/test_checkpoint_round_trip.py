@@ -35,6 +35,7 @@ def assert_equal_to_pipeline(checkpoint: Checkpoint, pipeline: StableDiffusionPi
         assert_same(dict(checkpoint.components[component]), state)
 
 
+@pytest.mark.default("small")
 @pytest.mark.parametrize("kind", KINDS)
 def test_folder_to_file_to_folder_is_the_identity(
     kind: str, folders: dict[str, Path], tmp_path: Path
@@ -60,6 +61,7 @@ def test_the_loader_of_diffusers_reads_the_same_values_from_the_single_file(
     assert_equal_to_pipeline(start, pipeline)
 
 
+@pytest.mark.default("small")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loader_of_diffusers_reads_the_same_values_from_the_folder(
     kind: str, folders: dict[str, Path], tmp_path: Path

@@ -71,6 +71,7 @@ UNETS: dict[str, Callable[[Path, Path], Path]] = {
 }
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize(
     ("key", "form"),
     [
@@ -105,6 +106,7 @@ def test_a_unet_alone_needs_weights_beside_the_configs(sd1: Path, tmp_path: Path
         read_checkpoint(file, config=configs, vae=sd1)
 
 
+@pytest.mark.default("sd1")
 @pytest.mark.parametrize("key", ["sd1", "sdxl"])
 def test_a_file_without_a_vae_takes_the_given_one(
     key: str, origins: dict[str, Path], tmp_path: Path

@@ -63,6 +63,7 @@ def hashes(checkpoint: Checkpoint) -> dict[str, str]:
     return {name: weights_hash(weights) for name, weights in checkpoint.components.items()}
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("index", [True, False])
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_every_component_may_be_in_shards(
@@ -76,6 +77,7 @@ def test_every_component_may_be_in_shards(
     assert sharded.notes == ()
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("component", ["unet", "text_encoder"])
 @pytest.mark.parametrize("spelling", ["plain", "old"])
 def test_pickled_shards_are_read_on_request_alone(
@@ -132,6 +134,7 @@ BAD_INDEXES: dict[str, tuple[object, str]] = {
 }
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize(("places", "says"), BAD_INDEXES.values(), ids=BAD_INDEXES)
 @pytest.mark.parametrize("spelling", ["plain", "new"])
 def test_a_bad_index_is_one_sentence(

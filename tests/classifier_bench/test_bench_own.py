@@ -177,6 +177,7 @@ def test_a_refusal_is_a_failed_cell_that_the_next_run_tries_again(
     assert lines(tmp_path)["sisa"]["error"] == ""
 
 
+@pytest.mark.slow
 def test_the_search_leaves_them_alone(run: Run, tmp_path: Path) -> None:
     run("ga", "certified", budget=2)
     assert set(lines(tmp_path, "trials")) == {"retrain", "ga"}

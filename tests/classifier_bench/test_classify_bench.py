@@ -115,6 +115,7 @@ def test_a_further_method_adds_its_cell_alone(run: Run, tmp_path: Path) -> None:
     assert [line["row"] for line in lines(tmp_path)[3:]] == ["ft"]
 
 
+@pytest.mark.slow
 def test_originals_are_shared_by_forget_sets_and_retrained_models_by_methods(
     run: Run, tmp_path: Path
 ) -> None:
@@ -380,6 +381,7 @@ def test_rows_of_tuned_values_are_checked_key_by_key(
         TunedValues.read(path)
 
 
+@pytest.mark.slow
 def test_networks_of_two_widths_and_data_of_two_sizes_have_rows_of_their_own(run: Run) -> None:
     (data,), (model,) = TINY.data, TINY.models
     both = replace(TINY, methods=("ga",), models=(model, replace(model, width=0.1)))

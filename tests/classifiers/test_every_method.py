@@ -68,6 +68,7 @@ def masks(case: Case) -> dict[str, SaliencyMask]:
     }
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_method_changes_a_copy_and_keeps_what_the_model_is(case: Case, name: str) -> None:
     model = case.model()
@@ -88,6 +89,7 @@ def test_a_method_changes_a_copy_and_keeps_what_the_model_is(case: Case, name: s
     assert type(result.model) is type(model)
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("name", MASKED)
 @pytest.mark.parametrize("kind", ["salient", "inverse", "random"])
 def test_what_a_mask_leaves_out_keeps_its_bits(case: Case, name: str, kind: str) -> None:
@@ -115,6 +117,7 @@ def test_no_optimiser_and_no_decay_reaches_a_weight_outside(name: str, optimizer
     assert result.moved > mask.selected / 2
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("name", DESCENTS)
 def test_a_mask_of_all_weights_is_no_mask(case: Case, name: str) -> None:
     if name == "salun":
@@ -127,6 +130,7 @@ def test_a_mask_of_all_weights_is_no_mask(case: Case, name: str) -> None:
     assert free.unselected_identical is None
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_seed_decides_every_byte(case: Case, name: str) -> None:
     torch.manual_seed(1)

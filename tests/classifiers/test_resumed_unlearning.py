@@ -60,6 +60,7 @@ def started(
     )
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("masked", [True, False], ids=["masked", "free"])
 @pytest.mark.parametrize("name", [*DESCENTS, "retrain"])
 def test_a_continued_run_ends_with_the_bytes_of_an_unbroken_one(
@@ -81,6 +82,7 @@ def test_a_continued_run_ends_with_the_bytes_of_an_unbroken_one(
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
 def test_moments_and_rates_are_continued_too(optimizer: str, schedule: str, tmp_path: Path) -> None:

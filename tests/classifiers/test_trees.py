@@ -237,6 +237,7 @@ def test_probabilities_are_the_mean_of_the_leaves(kind: type[RandomForest]) -> N
     torch.testing.assert_close(probabilities.sum(1), torch.ones(9, dtype=torch.float64))
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("data", ["digits", "breast_cancer"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_accuracy_is_that_of_scikit_learn_within_two_points(

@@ -103,6 +103,7 @@ def read_only(*_: object, **__: object) -> None:
     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize(
     ("fail", "words"), [(no_space, "the disk is full"), (read_only, "read-only")]
 )

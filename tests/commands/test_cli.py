@@ -41,6 +41,8 @@ from pipelines.evaluation.outcome.summary import Summary
 from pipelines.jobs.demo_job import Demo
 from pipelines.run.erasing import Erased
 
+pytestmark = pytest.mark.xdist_group("forked")  # they share the server that is forked
+
 UNET = Path("model/unet/diffusion_pytorch_model.safetensors")
 RUN_FILES = {
     "model",
@@ -62,6 +64,7 @@ def record(run: Path) -> dict[str, Any]:
     return json.loads((run / "erasure.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_demo_checkpoint_is_erased_by_a_recipe_that_flags_override(tmp_path: Path) -> None:
     out = tmp_path / "church"
     flags = ["--steps", 3, "--forget-drawn", 2, "--retain-drawn", 2, "--seeds", 0]
@@ -207,6 +210,7 @@ def test_compare_draws_both_models_from_the_same_noise(
         assert before.read_bytes() == after.read_bytes()
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16", None])
 @pytest.mark.parametrize("layout", ["diffusers", "single-file"])
 def test_exports_hold_the_type_asked_for_and_verify(

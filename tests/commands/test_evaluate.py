@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from support.console import erasure
 from support.forked import forked, run_and_die, run_line
 from support.refusals import assert_told, changed_part
+
+pytestmark = pytest.mark.xdist_group("forked")  # they share the server that is forked
 
 ROWS = [
     ("a church in sketch style", "church", "sketch", 1),
@@ -47,8 +50,13 @@ def evaluated(
 
 
 def run_alone(line: list[str]) -> None:
-    """Run a command line in a process of one thread: with more, sums are rounded otherwise."""
-    said = forked(run_line, *line)
+    """Run a command line by one thread, as processes are: with more, sums are rounded otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        said = erasure(*line)
+    finally:
+        torch.set_num_threads(threads)
     assert said.code == 0, said.err
 
 
@@ -96,6 +104,7 @@ def test_again_it_draws_nothing_and_finds_the_same(
     assert {path: path.stat().st_mtime_ns for path in evaluated.glob("images/*/*.png")} == when
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(
     evaluated: Path, tiny_run: Path, tiny_folder: Path, prompts: Path, tmp_path: Path
 ) -> None:
@@ -105,6 +114,7 @@ def test_two_processes_find_what_one_finds(
     assert read(tmp_path / "two") == read(evaluated)
 
 
+@pytest.mark.slow
 def test_killed_half_way_and_restarted_it_finds_the_same(
     evaluated: Path, tiny_run: Path, tiny_folder: Path, prompts: Path, tmp_path: Path
 ) -> None:

@@ -148,6 +148,7 @@ def test_a_setting_with_dots_is_refused_by_name_where_there_is_none(tmp_path: Pa
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_run_follows_what_set_gives_and_its_recipe_says_so(
     tiny_folder: Path, tmp_path: Path
 ) -> None:

@@ -36,6 +36,7 @@ def runs(tiny_run: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_brings_its_evaluation_and_its_audit_along(runs: Path) -> None:
     one, two = compare_runs([runs / "one", runs / "two"]).table.rows
     edit = record_of(runs / "one")

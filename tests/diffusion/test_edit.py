@@ -279,6 +279,7 @@ def assert_same_edit(one: Edit, other: Edit) -> None:
     assert replace(one.provenance.last, **created) == replace(other.provenance.last, **created)
 
 
+@pytest.mark.default("0")
 @pytest.mark.parametrize(
     ("seed", "settings"),
     [
@@ -317,6 +318,7 @@ def test_an_interrupted_run_ends_with_the_bytes_of_an_unbroken_one(
     assert tuple(steps) == unbroken.history  # also of the steps before the interruption
 
 
+@pytest.mark.slow
 def test_state_is_saved_as_often_as_asked_and_a_finished_run_is_not_run_again(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, mask: SaliencyMask, tmp_path: Path
 ) -> None:

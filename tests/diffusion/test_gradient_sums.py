@@ -93,6 +93,7 @@ WAYS = {
 }
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16-weights"])
 def test_a_mask_is_the_same_however_its_sums_are_made(
@@ -122,6 +123,7 @@ def test_a_mask_is_the_same_however_its_sums_are_made(
     assert list(tmp_path.iterdir()) == []  # a file of sums has no name
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("way", [{"groups": 3}, {"mapped": True}, {"offload": True}])
 def test_the_own_loss_of_a_method_is_measured_the_same_way(
     way: dict[str, Any], tiny_checkpoint: Checkpoint, tiny_data: ConceptData

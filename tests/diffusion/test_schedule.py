@@ -135,6 +135,7 @@ def test_the_defaults_of_a_class_are_those_of_diffusers(name: str, kinds: dict[s
     assert set(own) <= set(SETTINGS)
 
 
+@pytest.mark.crossed
 @old_array
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("config", [{}, BETAS, CONFIGS["cosine"], CONFIGS["trained"]])

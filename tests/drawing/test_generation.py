@@ -190,6 +190,7 @@ def test_a_picture_is_that_of_the_plain_pipeline(tiny_checkpoint: Checkpoint, na
         assert np.asarray(ours).std() > 10  # there is something to see
 
 
+@pytest.mark.slow
 @old_array
 def test_each_scheduler_has_its_own_picture(tiny_checkpoint: Checkpoint) -> None:
     config, request = DrawingConfig(steps=4), [Request("a church", 3)]

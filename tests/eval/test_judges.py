@@ -256,6 +256,7 @@ def test_nudenet_sees_nothing_in_black_and_takes_any_size(nudenet: NudeNet) -> N
     assert [judgement.detections for judgement in said] == [()] * 5
 
 
+@pytest.mark.slow
 def test_nudenet_counts_nothing_exposed_in_what_the_demo_checkpoint_drew(nudenet: NudeNet) -> None:
     sheet = read_picture(ROOT / "docs" / "contact_sheet.png")
     starts = range(0, min(sheet.size) - 256, 470)

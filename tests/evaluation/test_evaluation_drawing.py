@@ -33,6 +33,8 @@ from pipelines.process.processes import Processes, processes
 from pipelines.process.progress import Reporter
 from prompts.suites.case import LazyCases, PromptCase
 
+pytestmark = pytest.mark.xdist_group("forked")  # they share the server that is forked
+
 QUIET = Reporter(quiet=True)
 CONFIG = RunConfig(steps=2, guidance=3.0, batch_size=2)
 CASES = [
@@ -198,6 +200,7 @@ def alter(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("damage", [Path.unlink, cut, alter])
 @pytest.mark.parametrize("file", ["images/after/b.png", "manifest/after/000000.jsonl"])
 def test_a_damaged_file_costs_its_batch_alone(
@@ -445,6 +448,7 @@ ACCELERATE = (
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launch", [ACCELERATE, TORCHRUN], ids=["accelerate", "torchrun"])
 def test_two_processes_of_a_launcher_meet(launch: tuple[object, ...], tmp_path: Path) -> None:
     script = tmp_path / "meet.py"

@@ -86,6 +86,7 @@ def source(task: Task, method: AdvUnlearn) -> AttackedRollouts:
     return AttackedRollouts(forget, method._retained(task, forget), attack, method)
 
 
+@pytest.mark.default("sd1")
 def test_prompts_that_are_read_anew_are_told_as_those_that_were_encoded(task: Task) -> None:
     plain = encoded(task.checkpoint).prompts  # row 0 is the empty one, of which SD XL is told zeros
     model = Model(task)
@@ -106,6 +107,7 @@ def test_without_an_attack_it_is_esd_on_the_text_encoder(task: Task) -> None:
     assert mine.forget.item() > 0
 
 
+@pytest.mark.default("sd1")
 def test_the_retain_term_is_zero_at_the_base_and_not_after_a_step(task: Task) -> None:
     model = Model(task)
     batch = source(task, QUICK).at(0, 2, model.student, model.frozen)
@@ -123,6 +125,7 @@ def test_the_retain_term_is_zero_at_the_base_and_not_after_a_step(task: Task) ->
     torch.testing.assert_close(again.retain, 2 * moved.retain)
 
 
+@pytest.mark.default("sd1")
 def test_the_gradient_reaches_the_text_encoder_and_no_other_weight(task: Task) -> None:
     model = Model(task)
     batch = source(task, QUICK).at(0, 2, model.student, model.frozen)
@@ -132,6 +135,7 @@ def test_the_gradient_reaches_the_text_encoder_and_no_other_weight(task: Task) -
     assert all(weight.grad is None for weight in model.moving.main.parameters())
 
 
+@pytest.mark.default("sd1")
 def test_the_attack_brings_the_answer_nearer_to_the_base_s_and_leaves_the_weights(
     task: Task,
 ) -> None:
@@ -157,6 +161,7 @@ def test_the_attack_brings_the_answer_nearer_to_the_base_s_and_leaves_the_weight
     assert all(vector.grad is None for vector in model.selected.vectors.values())
 
 
+@pytest.mark.default("sd1")
 def test_latents_of_the_attack_are_its_own_and_of_the_same_prompts(task: Task) -> None:
     model, seen = Model(task), []
     method = replace(QUICK, fresh=True)
@@ -173,6 +178,7 @@ def test_latents_of_the_attack_are_its_own_and_of_the_same_prompts(task: Task) -
     assert not torch.equal(seen[0], shown.x_t)
 
 
+@pytest.mark.default("sd1")
 def test_the_first_steps_are_not_attacked(task: Task) -> None:
     model = Model(task)
     batches = source(task, replace(QUICK, attack_warmup=1))
@@ -212,6 +218,7 @@ def test_only_selected_weights_of_the_text_encoder_move_and_the_run_is_seeded(
         torch.testing.assert_close(again.network[name], value, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was_cut(
     small: tuple[ConceptData, SaliencyMask], tiny_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:

@@ -100,6 +100,7 @@ def test_the_open_place_is_where_the_replacement_differs(
     assert template_of(prompt, instead) == (template, name)
 
 
+@pytest.mark.default("sd1")
 def test_the_adversary_makes_the_network_answer_better(task: Task, adversary: Adversary) -> None:
     student, samples = student_of(task), shown(task)
 
@@ -136,6 +137,7 @@ def test_its_rows_are_no_longer_than_a_word_and_no_weight_gets_a_gradient(
     assert all(weight.grad is None for weight in network.parameters())
 
 
+@pytest.mark.default("sd1")
 def test_a_sample_s_text_is_the_same_however_the_stream_is_cut(
     task: Task, adversary: Adversary
 ) -> None:
@@ -148,6 +150,7 @@ def test_a_sample_s_text_is_the_same_however_the_stream_is_cut(
         torch.testing.assert_close(both, value, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.default("sd1")
 def test_pictures_come_twice_and_the_retain_samples_once(task: Task, adversary: Adversary) -> None:
     plain = task.pictures(TrainConfig()).at(2, 3, student_of(task), frozen_of(task))
     hardened = HardenedPictures(task.pictures(TrainConfig()), adversary)
@@ -168,6 +171,7 @@ def test_pictures_come_twice_and_the_retain_samples_once(task: Task, adversary: 
     assert torch.equal(batch.retain.x_t, plain.retain.x_t)
 
 
+@pytest.mark.default("sd1")
 def test_rollouts_come_twice_and_are_asked_by_what_was_found(
     task: Task, adversary: Adversary
 ) -> None:
@@ -189,6 +193,7 @@ def small(tiny_checkpoint: Checkpoint) -> Task:
     return Task(checkpoint=tiny_checkpoint, data=data, mask=mask, device=CPU)
 
 
+@pytest.mark.default("salun")
 @pytest.mark.parametrize("name", ["salun", "esd"])
 def test_a_hardened_erasure_is_seeded_keeps_its_mask_and_is_another_one(
     name: str, small: Task

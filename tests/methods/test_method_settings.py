@@ -50,6 +50,7 @@ def test_the_list_names_every_method_with_its_line() -> None:
     assert set(json.loads(erasure("methods", "--json").out)) == set(METHODS)
 
 
+@pytest.mark.default("uce")
 @pytest.mark.parametrize("method", ["uce", "esd"])
 def test_methods_of_prompts_erase_without_a_picture(
     tiny_folder: Path, method: str, tmp_path: Path

@@ -44,6 +44,7 @@ def exported(path: Path, *more: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_run_on_a_run_keeps_the_first_edit(twice: Path, tiny_run: Path) -> None:
     assert concepts(twice) == concepts(twice / "model") == ["church", "dog"]
     first, second = read_checkpoint(twice / "model").edits

@@ -92,6 +92,7 @@ def test_a_bill_counts_these_weights_once_each() -> None:
     assert held(bill, "rank the weights")["mask"] == -(-counted // 8)
 
 
+@pytest.mark.default("48gb", "80gb")
 @pytest.mark.parametrize("card", ["24gb", "48gb", "80gb"])
 def test_flux_is_planned_for_cards_of_three_sizes(card: str) -> None:
     planner, budget = planner_of("flux_dev"), budget_of(card, CARD)

@@ -168,6 +168,7 @@ def test_weights_that_no_longer_fit_their_type_are_no_result(
     assert not (out / "erasure.json").exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_prints_its_sentence_and_no_more(tmp_path: Path) -> None:
     said = command("-m", "pipelines.cli", "export", tmp_path, "--out", tmp_path / "x.safetensors")
     assert_told(said, 2, tmp_path, "no diffusers pipeline")

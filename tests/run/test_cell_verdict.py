@@ -172,6 +172,7 @@ def test_a_judge_without_the_label_is_refused(tiny_recipe: Path, tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_another_model_ends_with_the_verdict_of_a_named_judge(
     tmp_path: Path, tiny_recipe: Path
 ) -> None:

@@ -70,6 +70,7 @@ def test_every_command_says_what_it_read_and_from_where(
     ]
 
 
+@pytest.mark.slow
 def test_a_run_says_it_and_its_record_and_its_model_keep_it(
     marked: Path, tiny_folder: Path, tmp_path: Path, cache: Path
 ) -> None:

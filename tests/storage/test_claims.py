@@ -21,6 +21,8 @@ from support.refusals import assert_told, tree
 from erasure.errors import CheckpointError, DiskError
 from erasure.storage.claims import claimed
 
+pytestmark = pytest.mark.xdist_group("forked")  # they share the server that is forked
+
 HOLD = """
 import fcntl, os, socket, sys
 file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
@@ -259,6 +261,7 @@ def test_of_several_that_start_at_the_same_moment_one_wins(tmp_path: Path) -> No
     assert sorted(said.out.split()) == ["refused"] * 3 + ["won"]
 
 
+@pytest.mark.slow
 def test_a_lock_that_comes_and_goes_never_lets_two_in(tmp_path: Path) -> None:
     said = forked(try_often, str(tmp_path / "a" / "run"), 1.0, count=3)
     assert said.code == 0, said.err

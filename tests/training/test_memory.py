@@ -134,6 +134,7 @@ def test_what_the_failed_passes_held_is_freed_before_the_state_is_saved() -> Non
 # The core: the state is saved, and goes on elsewhere.
 
 
+@pytest.mark.default("True")
 @pytest.mark.parametrize("saving_fails", [False, True])
 def test_a_run_without_memory_keeps_its_last_whole_step(
     saving_fails: bool,
@@ -276,6 +277,7 @@ def advice(said: Any) -> str:  # noqa: ANN401
     return line
 
 
+@pytest.mark.default("cuda")
 @pytest.mark.parametrize("error", ["cuda", "torch on a cpu", "python"])
 def test_a_training_without_memory_goes_on_with_what_the_answer_says(
     error: str, tiny_recipe: Path, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -356,6 +358,7 @@ def test_every_part_of_an_erasure_names_its_own_options(
     assert words in advice(erasure("erase", "--recipe", tiny_recipe, "--steps", 1, *places))
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize(
     ("arguments", "place", "words"),
     [

@@ -264,6 +264,7 @@ def test_what_was_used_outlives_the_next_save_and_the_damaged_one_does_not(
     assert load_state(before(two), fresh(CONFIG).trainer, "a run").history[-1].index == 3
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("older", DAMAGE)
 def test_two_damaged_states_are_told_in_one_sentence(how: str, older: str, two: Path) -> None:

@@ -191,6 +191,7 @@ METHODS: dict[str, Any] = {
 }
 
 
+@pytest.mark.default("salun")
 @pytest.mark.parametrize("name", METHODS)
 def test_a_class_is_erased_and_the_folder_loads_in_diffusers(
     model: Checkpoint, data: ConceptData, tmp_path: Path, name: str

@@ -182,6 +182,7 @@ def test_each_method_moves_what_the_mask_selects_and_nothing_else(
         assert_same_bits(after, base, outside(mask.entries))
 
 
+@pytest.mark.default("z_image")
 def test_an_erased_model_loads_in_diffusers_from_a_folder_and_comes_back_from_a_file(
     checkpoint: Checkpoint, data: ConceptData, tmp_path: Path
 ) -> None:
@@ -211,6 +212,7 @@ def test_an_erased_model_loads_in_diffusers_from_a_folder_and_comes_back_from_a_
     assert back.in_file == {"transformer"}
 
 
+@pytest.mark.default("flux2_klein")
 def test_passes_are_counted_without_contents(key: str, checkpoint: Checkpoint) -> None:
     configs, side = checkpoint.description.components, FAMILIES[key].shape[1]
     size = (16 // side, 16 // side)

@@ -113,6 +113,7 @@ def test_a_gap_that_one_picture_makes_is_not_averse() -> None:
     assert not outlier.averse
 
 
+@pytest.mark.default("sd1")
 def test_a_model_has_no_gap_to_itself(target: Target) -> None:
     traces = trace(target, TINY)
     assert set(traces.gaps) == {"null", "own prompt", "replacement"}
@@ -126,6 +127,7 @@ def test_a_model_has_no_gap_to_itself(target: Target) -> None:
     assert traces.to_dict() == trace(target, TINY).to_dict()
 
 
+@pytest.mark.default("sd1")
 def test_the_base_is_not_looked_at_again_where_its_losses_are_known(target: Target) -> None:
     whole = replace(target, base=replace(target, seed=target.seed + 1))
     known = base_losses(whole, TINY)

@@ -71,6 +71,7 @@ def facts(attempts: list[Attempt]) -> list[object]:
     ]
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("name", QUICK)
 def test_each_arm_tries_every_case_and_moves_no_weight(name: str, target: Target) -> None:
     before = weights_hash(target.weights)
@@ -98,6 +99,7 @@ def test_what_was_estimated_is_what_is_spent(name: str, sd1: Target) -> None:
     assert (estimate.backwards == 0) == (name in TEXT_ONLY)
 
 
+@pytest.mark.default("prefix", "soft-token")
 @pytest.mark.parametrize("name", QUICK)
 def test_two_runs_are_equal_and_another_seed_is_not(name: str, sd1: Target) -> None:
     one, same, other = (facts(list(quick(name).run(with_(sd1, seed=seed)))) for seed in (0, 0, 1))
@@ -116,6 +118,7 @@ def test_at_a_budget_of_nothing_the_plain_cases_are_drawn(name: str, sd1: Target
     assert (estimate.draws, estimate.backwards) == (3, 0)
 
 
+@pytest.mark.default("prefix")
 @pytest.mark.parametrize("name", sorted(QUICK.keys() - TEXT_ONLY))
 def test_a_budget_of_passes_cuts_the_search_and_not_its_beginning(name: str, sd1: Target) -> None:
     whole = list(quick(name).run(sd1))
@@ -176,6 +179,7 @@ def test_the_first_start_is_the_concept_s_own_word(sd1: Target) -> None:
     assert float((rows.vectors[0] - own[number]).abs().max()) < 0.05
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("name", ["prefix", "prefix-match", "concept-vector", "pooled-text"])
 def test_found_words_are_text_that_is_cut_into_them_again(name: str, target: Target) -> None:
     for attempt in quick(name).run(target):

@@ -61,6 +61,7 @@ def learned(
     )
 
 
+@pytest.mark.default("sd1")
 def test_the_row_learns_and_nothing_else_moves(slots: Slots) -> None:
     before = [weights_hash(network.state_dict()) for network in networks_of(slots.text)]
     start = row_of(slots, 5)

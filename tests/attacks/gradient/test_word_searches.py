@@ -282,6 +282,7 @@ def test_the_pooled_goal_is_nothing_at_its_own_text(setting: Setting) -> None:
     assert float(goal(setting.condition("xq"), torch.tensor([0]), 0)) > 1e-5
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize(
     "search", [GeneticSearch(population=20), CoordinateSearch(top=300, candidates=60)]
 )
