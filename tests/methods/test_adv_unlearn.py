@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.console import erasure
 from support.tiny import CPU, assert_same_bits, outside, random_pictures, write_tiny_pipeline
 from support.tiny_sdxl import write_sdxl
 
@@ -263,6 +264,35 @@ def test_each_text_encoder_of_sd_xl_can_be_trained(tmp_path: Path) -> None:
     edit = erase(checkpoint, data, mask, replace(method, attack_steps=1, attack_warmup=0))
     assert edit.component == "text_encoder_2"
     assert edit.provenance.last.moved > 0
+
+
+def test_two_runs_train_both_text_encoders_and_the_first_says_that_one_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base, runs = write_sdxl(tmp_path / "xl"), [tmp_path / "one", tmp_path / "two"]
+    few = ("attack_warmup=1", "rollout_steps=2", "retain_batch=1", "grid.drawing.steps=1")
+    more = [part for setting in few for part in ("--set", setting)]
+    line = ("--concept", "church", "--method", "adv-unlearn", "--steps", 1, "--seeds", 0, *more)
+    said = erasure("erase", base, *line, "--batch-size", 1, "--out", runs[0])
+    assert said.code == 0, said.err
+    (warned,) = [record.getMessage() for record in caplog.records]
+    assert "text_encoder_2 too, which this run leaves as it is" in warned
+    assert "again with --set component=text_encoder_2" in warned
+    caplog.clear()
+    second = ("--batch-size", 1, "--set", "component=text_encoder_2", "--out", runs[1])
+    assert erasure("erase", runs[0], *line, *second).code == 0
+    assert caplog.records == []  # none is left
+    before, after = read_checkpoint(base), read_checkpoint(runs[1] / "model")
+    moved = [name for name, value in before.hashes().items() if after.hashes()[name] != value]
+    assert moved == ["text_encoder", "text_encoder_2"]
+    assert [edit.component for edit in after.edits] == moved
+    assert erasure("verify", runs[1]).code == 0
+    patch = tmp_path / "patch.safetensors"
+    export = ("export", runs[1], "--to", "patch", "--base", base, "--out", patch)
+    assert erasure(*export).code == 0
+    back = tmp_path / "back"
+    assert erasure("patch", "apply", base, patch, "--out", back).code == 0
+    assert read_checkpoint(back).hashes() == after.hashes()
 
 
 def test_masks_of_another_component_are_refused_both_ways(

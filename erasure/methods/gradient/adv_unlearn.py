@@ -3,6 +3,7 @@
 # B samples, R retained ones each, P prompts, F to forget, L tokens, k vectors, E embedding
 # features, C x H x W latents.
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -17,6 +18,7 @@ from erasure.architectures.text.text_encoders import TokenIds
 from erasure.attacks.search.noisy import Noisy
 from erasure.attacks.search.slots import OPEN, slots_of
 from erasure.attacks.search.vocabulary import Vocabulary, vocabulary_of
+from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.batches import Rollout, RolloutBatches
 from erasure.diffusion.denoiser import Condition, Denoiser, join
 from erasure.diffusion.latents import ConceptData
@@ -32,6 +34,8 @@ from erasure.seeds import derived_seed
 from erasure.training.frozen import FrozenDenoiser
 from erasure.training.step import Step
 from erasure.training.trainer import Loss
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +55,7 @@ class AdvUnlearn(ByRollout):
         gradients to Adam, which changes little, so it is left out. There, the last norm is trained
         by a switch alone; here by the scope `layers`, as the paper describes it. There, forget and
         retain samples share their time; here each has its own. SD XL has two text encoders, of
-        which one run trains one.
+        which one run trains one; which of them stays is said.
 
     Examples:
         >>> AdvUnlearn(steps=100, attack_steps=10, retain_weight=0.3).steps
@@ -121,11 +125,25 @@ class AdvUnlearn(ByRollout):
 
     def run(self, task: Task, /) -> Iterator[Step]:
         """Train on rollouts of the concept and of what is kept."""
+        self._tell_others(task.checkpoint)
         forget = self.rollouts(task, "frozen")
         retain = self._retained(task, forget) if self.retain_weight else None
         attack = prefix_attack(task, self, forget) if self.attack_steps else None
         batches = AttackedRollouts(forget, retain, attack, self)
         return task.train(self, batches, self, needs_frozen=True)
+
+    def _tell_others(self, checkpoint: Checkpoint) -> None:
+        """Say it where the model reads prompts by further text encoders, which stay as they are."""
+        family, edited = checkpoint.architecture, {edit.component for edit in checkpoint.edits}
+        left = [n for n in family.editable if n not in {family.main, self.component, *edited}]
+        if left:
+            _log.warning(
+                "%s reads prompts by %s too, which this run leaves as it is, so it may still bring "
+                "the concept back; erase the result again with --set component=%s",
+                family.title,
+                " and ".join(left),
+                left[0],
+            )
 
     def _retained(self, task: Task, forget: RolloutBatches) -> RolloutBatches:
         texts = task.data.require_texts()
