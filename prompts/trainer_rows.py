@@ -131,6 +131,12 @@ def _rows(data: Any, path: Path, notes: list[str]) -> Iterator[TrainerRow]:  # n
             known = _SLIDER if "target_class" in item else _ROW
             yield from _read(_over(above, item, known), known, place, path, notes)
         return
+    if "prompts_file" in data:
+        named = str(data["prompts_file"])[:60]
+        raise PromptError(
+            f"it is a trainer's own config, and the prompts lie in the file that its prompts_file "
+            f"names, {named!r}; give that file, and the rest by --set"
+        )
     slider = data.get("slider", data)
     if not isinstance(slider, dict):
         raise PromptError("slider is no table; write [slider]")

@@ -76,6 +76,12 @@ def test_a_guard_changes_pictures_from_its_warmup_on(tiny_checkpoint: Checkpoint
     assert np.abs(negative - plain).max() > 1
 
 
+def test_an_empty_negative_prompt_would_be_the_plain_pipeline(tiny_checkpoint: Checkpoint) -> None:
+    guard = Guard("negative-prompt", "a church")
+    object.__setattr__(guard, "text", "")  # which a guard refuses, as it does nothing
+    assert np.array_equal(drawn(tiny_checkpoint, guard), drawn(tiny_checkpoint, None))
+
+
 def test_the_prompt_as_its_own_negative_leaves_no_guidance(tiny_checkpoint: Checkpoint) -> None:
     negative = drawn(tiny_checkpoint, Guard("negative-prompt", "a church"))[0]
     config = DrawingConfig(steps=4, guidance=1.0)

@@ -29,6 +29,13 @@ def test_without_strength_the_target_is_the_empty_prompt_s_answer() -> None:
     assert torch.equal(shifted(empty, concept, 0.0), empty)
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.0, 3.5])
+def test_the_target_of_the_later_release_is_that_of_a_strength_of_one_less(guidance: float) -> None:
+    empty, concept = torch.randn(2, 3, 2, 4, 4, generator=seeded(0))
+    published = concept - guidance * (concept - empty)
+    torch.testing.assert_close(shifted(empty, concept, guidance - 1), published)
+
+
 def test_a_strength_of_minus_one_asks_for_what_is_already_there() -> None:
     network, batch = Toy(), rollout()
     loss = Esd(strength=-1.0)(ToyDenoiser(network), ToyDenoiser(network), batch)

@@ -11,6 +11,7 @@ from erasure.diffusion.latents import ConceptData
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
 from erasure.methods import Uce
+from erasure.methods.closed_form import rece
 from erasure.methods.closed_form.rece import Rece, answered_alike
 from erasure.solving.vectors import edit_vectors
 
@@ -68,6 +69,25 @@ def test_rounds_are_counted_and_move_the_weights_further(
     assert [step.index for step in result.history] == list(range(1, len(result.history) + 1))
     plain = erase(tiny_checkpoint, prompts, values, Rece(rounds=0))
     assert not torch.equal(result.network[KEY], plain.network[KEY])
+
+
+def test_a_round_on_the_concept_s_own_features_is_uce_from_where_the_last_one_left(
+    tiny_checkpoint: Checkpoint,
+    prompts: ConceptData,
+    values: SaliencyMask,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rece, "answered_alike", lambda now, base, concept, closeness: concept)
+    result = erase(tiny_checkpoint, prompts, values, Rece(rounds=1))
+    uce = Uce(tokens="all", preserve_weight=0.1, ridge=0.1)
+    once = erase(tiny_checkpoint, prompts, values, uce)
+    again = tiny_checkpoint.having("unet", once.network)
+    mask = find_mask(again, prompts, "all", scope="xattn-kv")
+    twice = erase(again, prompts, mask, uce).network
+    for name in values.entries:
+        # The first solve was rounded to float32 in between.
+        torch.testing.assert_close(result.network[name], twice[name], rtol=1e-5, atol=1e-6)
+        assert not torch.equal(twice[name], once.network[name])
 
 
 def test_gathered_rounds_go_on_erasing_what_was_erased(

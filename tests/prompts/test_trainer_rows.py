@@ -153,6 +153,10 @@ def test_a_malformed_toml_file_is_refused_in_a_sentence(
         ("&a [*a, *a]", "prompts is no list of tables"),
         ("", "neither rows nor tables"),
         ("just words", "neither rows nor tables"),
+        (
+            "prompts_file: p.yaml\nnetwork: {type: lierla}",
+            r"own config, and the prompts lie .* 'p\.yaml'; give that file",
+        ),
     ],
 )
 def test_a_malformed_yaml_file_is_refused_in_a_sentence(
