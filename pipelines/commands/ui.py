@@ -28,17 +28,13 @@ def ui(
     own: closing the page or ending this command stops none of them.
     """
     import webbrowser
+    from ipaddress import ip_address
 
     from erasure.errors import ConfigError
     from erasure.storage.disk import disk_errors
     from pipelines.ui.places import Places
     from pipelines.ui.server import Server
 
-    if host in ("", "0.0.0.0"):
-        raise ConfigError(
-            "the page checks by which name it is asked, so it cannot listen on all addresses; give "
-            "--host the address of this machine that is to be used"
-        )
     for folder in models or ():
         if not folder.is_dir():
             raise ConfigError(f"there is no folder {folder}; give --models a folder with models")
@@ -50,9 +46,16 @@ def ui(
         server = Server(
             host, port, Places(runs.resolve(), tuple(f.resolve() for f in models or ()))
         )
-    except (OSError, OverflowError) as err:
+    except (OSError, OverflowError, UnicodeError) as err:
         raise ConfigError(f"cannot listen on {host} port {port}: {err}; give another") from err
-    if host not in ("127.0.0.1", "localhost"):
+    bound = ip_address(str(server.server_address[0]))
+    if bound.is_unspecified:  # 0.0.0.0, and what means the same
+        server.server_close()
+        raise ConfigError(
+            "the page checks by which name it is asked, so it cannot listen on all addresses; give "
+            "--host the address of this machine that is to be used"
+        )
+    if not bound.is_loopback:
         typer.echo(f"note: {host} can be reached from other machines; keep the address", err=True)
     typer.echo(server.address)
     if not no_browser:

@@ -1,10 +1,12 @@
 """What the buttons of the page do: each is one job of one or two commands."""
 
 import json
+import re
 import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from erasure.errors import ConfigError
@@ -13,7 +15,7 @@ from pipelines.commands.methods import described
 from pipelines.ui.forms import INTENTS, EraseForm
 from pipelines.ui.jobs import Job, Jobs
 from pipelines.ui.places import Places
-from pipelines.ui.runs import AUDIT, DRAWINGS, EVALUATION, known_base
+from pipelines.ui.runs import AUDIT, BESIDE, DRAWINGS, EVALUATION, known_base
 
 _FORMATS: Final = {"file": "single-file", "folder": "diffusers", "patch": "patch"}
 _TYPES: Final = ("", "fp32", "fp16", "bf16")
@@ -25,6 +27,11 @@ def erase(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
     """Start the erasure of a form."""
     form = EraseForm.of(values)
     line = form.line(places)
+    if form.name.endswith(BESIDE):
+        raise ConfigError(
+            f"the name {form.name!r} ends as what is written beside a run does; leave out its "
+            f"{form.name[form.name.rindex('.') :]}"
+        )
     if places.new_run(form.name).exists():
         raise ConfigError(f"there is a run {form.name!r} already; choose another name")
     return jobs.start(f"erase {', '.join(form.concepts)}", [line], form.name)
@@ -76,7 +83,7 @@ def line_of(places: Places, values: Mapping[str, Any]) -> dict[str, Any]:
 def draw(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
     """Draw a prompt of the user's own by both models, from one seed."""
     run, prompt, seed = (_text(values, key) for key in ("run", "prompt", "seed"))
-    if not prompt.strip() or not seed.isdigit() or len(seed) > 9:
+    if not prompt.strip() or not re.fullmatch("[0-9]{1,9}", seed):
         raise ConfigError("a drawing wants a prompt, and a seed of up to nine digits")
     folder = places.new_run(f"{run}{DRAWINGS}")
     line = ["compare", known_base(places, run), str(places.run(run)), f"--prompt={prompt}"]
@@ -116,7 +123,7 @@ def export(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
         raise ConfigError(f"an export is one of {', '.join(_FORMATS)}; reload the page")
     ending = {"file": ".safetensors", "folder": "-diffusers", "patch": ".patch"}[kind]
     out = places.new_run(f"{run}{ending}")
-    line = ["export", str(places.run(run)), "--to", _FORMATS[kind], "--out", str(out), "--force"]
+    line = ["export", str(places.run(run)), "--to", _FORMATS[kind], *_written(jobs, out)]
     if kind == "patch":
         line += ["--base", known_base(places, run)]
     elif dtype:
@@ -129,15 +136,32 @@ def undo(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
     run = _text(values, "run")
     patch, out = places.new_run(f"{run}.patch"), places.new_run(f"{run}-undone")
     model = str(places.run(run))
+    base = known_base(places, run)
     return jobs.start(
         f"undo {run}",
         [
-            ["export", model, "--to", "patch", "--base", known_base(places, run), "--out",
-             str(patch), "--force"],
-            ["patch", "remove", model, str(patch), "--out", str(out), "--force"],
+            ["export", model, "--to", "patch", "--base", base, *_written(jobs, patch)],
+            ["patch", "remove", model, str(patch), *_written(jobs, out)],
         ],
         run,
-    )  # fmt: skip
+    )
+
+
+def _written(jobs: Jobs, out: Path) -> list[str]:
+    """Where a command writes to; what is there already is replaced where a job of the page made it.
+
+    Raises:
+        ConfigError: what is there is of somebody else's making.
+    """
+    words = ["--out", str(out)]
+    if not (out.exists() or out.is_symlink()):
+        return words
+    if any(words == list(line[n : n + 2]) for line in jobs.lines() for n in range(len(line))):
+        return [*words, "--force"]
+    raise ConfigError(
+        f"there is {out.name!r} already, which this page did not write; move it away or give it "
+        "another name, then press the button again"
+    )
 
 
 ACTIONS: Final[Mapping[str, Callable[[Places, Jobs, Mapping[str, Any]], Job]]] = {

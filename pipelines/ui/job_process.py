@@ -11,7 +11,7 @@ from typing import Final
 
 from erasure.storage.files import write_json
 from pipelines.process.progress import PROGRESS_FILE
-from pipelines.ui.jobs import JOB, MESSAGES, OUTPUT, PROCESS, PROGRESS, RESULT, Jobs, started
+from pipelines.ui.jobs import JOB, MESSAGES, OUTPUT, PROCESS, PROGRESS, RESULT, TURN, Jobs, started
 
 _POLL: Final = 0.5
 """Seconds between two looks at the queue."""
@@ -24,10 +24,11 @@ def main(folder: Path) -> None:
     jobs = Jobs(folder.parents[1])
     while any(job.name < folder.name and job.state in ("waiting", "running") for job in jobs.all()):
         time.sleep(_POLL)
-        if (folder / RESULT).exists():  # it was stopped while it waited
+        if (folder / RESULT).exists():
             return
-    pid = os.getpid()
-    write_json(folder / PROCESS, {"pid": pid, "started": started(pid)}, indent=None)
+    (folder / TURN).touch()
+    if (folder / RESULT).exists():  # it was stopped while it waited
+        return
     lines = json.loads((folder / JOB).read_text(encoding="utf-8"))["lines"]
     code = 0
     with (folder / OUTPUT).open("ab") as output, (folder / MESSAGES).open("ab") as messages:
@@ -46,7 +47,9 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if os.fork():
+    folder = Path(sys.argv[1])
+    if pid := os.fork():
+        write_json(folder / PROCESS, {"pid": pid, "started": started(pid)}, indent=None)
         os._exit(0)  # so that who started the job neither waits for it nor has to bury it
     os.setsid()
-    main(Path(sys.argv[1]))
+    main(folder)

@@ -6,6 +6,7 @@ Nothing else knows of jobs, so a server that is started again sees them all.
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -15,9 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeGuard
 
 from erasure.errors import ConfigError
+from erasure.storage.disk import disk_errors
 from erasure.storage.files import write_json
 from pipelines.run.run_folder import LOOK
 from pipelines.ui.unsafe import is_unsafe
@@ -25,7 +27,9 @@ from pipelines.ui.unsafe import is_unsafe
 FOLDER: Final = ".jobs"
 JOB: Final = "job.json"
 PROCESS: Final = "process.json"
-"""Who runs it: written by the job's own process when it begins."""
+"""Who runs it: written before its start is answered."""
+TURN: Final = "turn"
+"""An empty file that its process makes when it no longer waits for older jobs."""
 RESULT: Final = "result.json"
 PROGRESS: Final = "progress.jsonl"
 OUTPUT: Final = "output.txt"
@@ -35,6 +39,8 @@ MESSAGES: Final = "messages.txt"
 State = Literal["waiting", "running", "done", "failed", "stopped", "lost"]
 _TAIL: Final = 4000
 """Bytes of what it said that the page shows."""
+_START: Final = 60
+"""Seconds in which a job that was written down must have its process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +64,14 @@ class Job:
         """What has become of it; `lost` where its process ended without a word."""
         result = _read(self.folder / RESULT)
         if result is not None:
-            state: State = result["state"]
-            return state
+            ended = result.get("state")
+            return ended if ended in ("done", "failed", "stopped") else "lost"
         process = _read(self.folder / PROCESS)
-        if process is None:
-            return "waiting"
-        return "running" if _runs(process) else "lost"
+        if process is None:  # nobody else would ever end what lost its process so early
+            return "waiting" if time.time() - _begun(self.folder) < _START else "lost"
+        if not _runs(process):  # it may have ended well between the two looks
+            return self.state if (self.folder / RESULT).exists() else "lost"
+        return "running" if (self.folder / TURN).exists() else "waiting"
 
     @property
     def _run(self) -> Path:
@@ -96,19 +104,29 @@ class Jobs:
     runs: Path
 
     def start(self, title: str, lines: Sequence[Sequence[str]], run: str) -> Job:
-        """Write a job down and start its process, which waits until the older ones have ended."""
+        """Write a job down and start its process, which waits until the older ones have ended.
+
+        Raises:
+            DiskError: the job cannot be written down.
+            ConfigError: the system starts no process for it.
+        """
         name = f"{time.time_ns():020}-{secrets.token_hex(3)}"  # sorts by the time of its start
         folder = self.runs / FOLDER / name
-        folder.mkdir(parents=True)
+        with disk_errors(folder):
+            folder.mkdir(parents=True)
         job = Job(folder, title, tuple(tuple(line) for line in lines), run)
         write_json(folder / JOB, {"title": title, "lines": job.lines, "run": run}, indent=None)
-        subprocess.run(  # it leaves at once a process that is no child of this one
+        begun = subprocess.run(  # it leaves at once a process that is no child of this one
             [sys.executable, "-m", "pipelines.ui.job_process", str(folder.resolve())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            check=True,
         )
+        if begun.returncode:
+            raise ConfigError(
+                f"the process of the job {title!r} did not start (exit {begun.returncode}); see "
+                "to it that the disk and the memory are not full, and start it again"
+            )
         return job
 
     def all(self) -> Iterator[Job]:
@@ -116,11 +134,14 @@ class Jobs:
         folder = self.runs / FOLDER
         for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
             about = _read(entry / JOB) or {}
-            try:
-                lines = tuple(tuple(line) for line in about["lines"])
-                yield Job(entry, str(about["title"]), lines, str(about["run"]))
-            except (KeyError, TypeError):
-                continue  # not written by this page
+            lines, title, run = (about.get(key) for key in ("lines", "title", "run"))
+            if _is_commands(lines) and isinstance(title, str) and isinstance(run, str):
+                yield Job(entry, title, tuple(tuple(line) for line in lines), run)
+
+    def lines(self) -> Iterator[tuple[str, ...]]:
+        """Every command of every job."""
+        for job in self.all():
+            yield from job.lines
 
     def named(self, name: str) -> Job:
         """One job.
@@ -140,12 +161,14 @@ class Jobs:
             ConfigError: there is no such job, or it has ended.
         """
         job = self.named(name)
-        if job.state == "waiting":
-            write_json(job.folder / RESULT, {"state": "stopped", "exit": None}, indent=None)
-            return
+        waits = job.state == "waiting"
         process = _read(job.folder / PROCESS)
-        if job.state != "running" or process is None:
+        if not waits and (job.state != "running" or process is None):
             raise ConfigError(f"the job {job.title!r} has ended; nothing was stopped")
+        if waits:
+            write_json(job.folder / RESULT, {"state": "stopped", "exit": None}, indent=None)
+            if process is None or not (job.folder / TURN).exists():
+                return  # its process looks for the result once its turn has come
         with suppress(ProcessLookupError):
             os.killpg(process["pid"], signal.SIGINT)
 
@@ -177,11 +200,29 @@ def _runs(process: Mapping[str, Any]) -> bool:
     return isinstance(pid, int) and started(pid) == process.get("started") != ""
 
 
+def _begun(folder: Path) -> float:
+    """When a job was written down, which the name of its folder begins with."""
+    nanoseconds = folder.name.partition("-")[0]
+    return int(nanoseconds) / 1e9 if re.fullmatch("[0-9]{20}", nanoseconds) else 0.0
+
+
+def _is_commands(lines: object) -> TypeGuard[list[list[str]]]:
+    """Whether this is a list of commands, none of them empty."""
+    return (
+        isinstance(lines, list)
+        and bool(lines)
+        and all(isinstance(line, list) and line for line in lines)
+        and all(isinstance(word, str) for line in lines for word in line)
+    )
+
+
 def started(pid: int) -> str:
-    """When a process was started, in the system's own ticks; empty where there is none. Where the
-    system does not say when, a word that it is there."""
+    """When a process was started, in the system's own ticks; empty where there is none, or where it
+    has ended and nobody has asked how. Where the system does not say when, a word that it is there.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        facts = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return "" if facts[0] in ("Z", "X") else facts[19]
     except (OSError, IndexError):
         pass
     try:

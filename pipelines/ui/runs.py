@@ -10,6 +10,7 @@ from typing import Any, Final
 from erasure.checkpoints.provenance import Provenance
 from erasure.errors import CheckpointError, ConfigError
 from pipelines.comparison.run_facts import base_of
+from pipelines.early import EMBEDDED
 from pipelines.json_values import object_in, objects_in
 from pipelines.run.run_folder import RECIPE, RECORD
 from pipelines.ui.places import Places
@@ -19,7 +20,8 @@ EVALUATION: Final = ".evaluation"
 """What an evaluation of run NAME is called: NAME.evaluation, beside it."""
 AUDIT: Final = ".audit"
 DRAWINGS: Final = ".drawings"
-_BESIDE: Final = (EVALUATION, AUDIT, DRAWINGS)
+BESIDE: Final = (EVALUATION, AUDIT, DRAWINGS)
+"""How names end that no run can have."""
 _LARGEST: Final = 20_000_000
 """Bytes of a JSON file that is read."""
 _LOSSES: Final = 400
@@ -56,7 +58,7 @@ def one_run(places: Places, name: str) -> dict[str, Any]:
 
 
 def _is_run(folder: Path) -> bool:
-    hidden = folder.name.startswith(".") or folder.name.endswith(_BESIDE)
+    hidden = folder.name.startswith(".") or folder.name.endswith(BESIDE)
     return (
         folder.is_dir() and not folder.is_symlink() and not hidden and (folder / RECIPE).is_file()
     )
@@ -150,9 +152,11 @@ def _drawings(places: Places, name: str) -> Iterator[dict[str, Any]]:
 
 def _losses(file: Path) -> Iterator[tuple[int, float]]:
     try:
+        if not file.is_file():  # a pipe would wait for ever
+            return
         with file.open(encoding="utf-8", newline="") as stream:
             rows = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(stream)]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return
     finite = [row for row in rows if math.isfinite(row[1])]  # JSON has no other numbers
     yield from finite[:: max(1, len(finite) // _LOSSES)]
@@ -161,7 +165,7 @@ def _losses(file: Path) -> Iterator[tuple[int, float]]:
 def _json(file: Path) -> dict[str, Any]:
     """The object in a file; empty where there is none or it is damaged."""
     try:
-        if file.stat().st_size > _LARGEST:
+        if not file.is_file() or file.stat().st_size > _LARGEST:
             return {}
         content = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     except (OSError, ValueError, RecursionError):
@@ -177,5 +181,10 @@ def known_base(places: Places, name: str) -> str:
     """
     base = base_of(places.run(name))
     if not base:
-        raise ConfigError(f"the run {name!r} has no recipe that names its base")
-    return places.model(base)
+        raise ConfigError(
+            f"the run {name!r} has no recipe that names its base; use the command line, which is "
+            "told the base by its path"
+        )
+    here = Path(base)  # as it was typed; the page knows models by whole paths
+    whole = here.parent.resolve() / here.name
+    return places.model(str(whole) if base not in EMBEDDED and here.exists() else base)

@@ -9,12 +9,15 @@ JSON of at most a few kilobytes. A page elsewhere therefore cannot ask, and cann
 import hmac
 import json
 import mimetypes
+import re
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -29,6 +32,8 @@ from pipelines.ui.runs import all_runs, one_run
 
 PAGE: Final = Path(__file__).parent / "page"
 _FILES: Final = {"": "index.html", "ui.css": "ui.css", "ui.js": "ui.js"}
+_HTTP: Final = 80
+"""The port that an address need not name."""
 _KINDS: Final = (".png", ".html", ".csv", ".json", ".toml")
 """Files of a run that the page shows."""
 _LARGEST: Final = 65_536
@@ -55,8 +60,13 @@ class Server(ThreadingHTTPServer):
         self.places = places
         self.jobs = Jobs(places.runs)
         self.token = secrets.token_urlsafe(24)
-        names = {host, "localhost"} if host == "127.0.0.1" else {host}
-        self.hosts = frozenset(f"{name}:{self.server_port}" for name in names)
+        self.reader = secrets.token_urlsafe(24)
+        self.hosts = frozenset(hosts_of(host, str(self.server_address[0]), self.server_port))
+
+    def server_bind(self) -> None:
+        """Bind, and ask no DNS what the address is called: that may take long and is not used."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         """Say nothing of a page that was closed while it was answered."""
@@ -85,6 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, handle: Any) -> None:  # noqa: ANN401
         path = self._allowed()
         if path is None:
+            self.close_connection = True  # a body that is not read would be the next request
             self._send(HTTPStatus.NOT_FOUND, b"There is nothing here.\n", "text/plain")
             return
         try:
@@ -105,9 +116,16 @@ class _Handler(BaseHTTPRequestHandler):
         if origin is not None and urlsplit(origin).netloc not in self.server.hosts:
             return None
         token, _, path = urlsplit(self.path).path.lstrip("/").partition("/")
-        if not hmac.compare_digest(token.encode(), self.server.token.encode()):
+        if not _alike(token, self.server.token) and not (
+            _alike(token, self.server.reader) and self._only_reads(path)
+        ):
             return None
         return unquote(path)
+
+    def _only_reads(self, path: str) -> bool:
+        """Whether this is a page that came out of files, or a picture. A script in such a page can
+        see its own address, so that holds a token that opens nothing else."""
+        return self.command == "GET" and path.startswith(("file/", "compare/"))
 
     def _get(self, path: str) -> None:
         first, _, rest = path.partition("/")
@@ -115,7 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
             file = PAGE / _FILES[path]
             self._send(HTTPStatus.OK, file.read_bytes(), _kind(file), policy=_OWN)
         elif path == "api/setup":
-            self._json(HTTPStatus.OK, actions.setup(self.server.places))
+            setup = actions.setup(self.server.places)
+            self._json(HTTPStatus.OK, {**setup, "reader": f"/{self.server.reader}"})
         elif path == "api/jobs":
             jobs = [job.facts() for job in self.server.jobs.all()]
             self._json(HTTPStatus.OK, {"jobs": jobs[-50:]})
@@ -156,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
         """
         length = self.headers.get("Content-Length", "")
         is_json = self.headers.get_content_type() == "application/json"
-        if not is_json or not length.isdigit() or int(length) > _LARGEST:
+        if not is_json or not re.fullmatch("[0-9]{1,9}", length) or int(length) > _LARGEST:
             self.close_connection = True  # what was not read would be taken for the next request
             raise ConfigError(f"a request must be JSON of at most {_LARGEST:,} bytes")
         try:
@@ -203,6 +222,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401
         """Say nothing of a request: its address holds the token."""
+
+
+def hosts_of(host: str, bound: str, port: int) -> Iterator[str]:
+    """How a browser may name this server: as it was asked for, and by the address that is bound."""
+    names = {host, bound}
+    if ip_address(bound).is_loopback:
+        names.add("localhost")
+    for name in names:
+        yield f"{name}:{port}"
+        if port == _HTTP:
+            yield name  # which browsers leave out
+
+
+def _alike(token: str, own: str) -> bool:
+    return hmac.compare_digest(token.encode(), own.encode())
 
 
 def _kind(file: Path) -> str:

@@ -1,5 +1,9 @@
 """Jobs outlive the server, take turns, stop, go on and say how they ended."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from erasure.errors import ConfigError
-from pipelines.ui.jobs import Job, Jobs
+from pipelines.ui import job_process
+from pipelines.ui import jobs as jobs_module
+from pipelines.ui.jobs import Job, Jobs, started
 
 
 def until(done: Callable[[], bool], seconds: float = 240) -> None:
@@ -23,6 +29,29 @@ def ended(jobs: Jobs, job: Job) -> str:
     return jobs.named(job.name).state
 
 
+_STRANGE = (
+    {"title": "a", "lines": [], "run": "a"},
+    {"title": "a", "lines": [[]], "run": "a"},
+    {"title": "a", "lines": [[5]], "run": "a"},
+    {"title": "a", "lines": ["prompts"], "run": "a"},
+    {"title": 5, "lines": [["prompts"]], "run": "a"},
+)
+
+
+def written(jobs: Jobs, name: str, **files: object) -> Job:
+    """A job that only stands written down, with these files."""
+    folder = jobs.runs / ".jobs" / name
+    folder.mkdir(parents=True)
+    about = {"title": name, "lines": [["prompts"]], "run": "church"}
+    for file, content in {"job": about, **files}.items():
+        (folder / f"{file}.json").write_text(json.dumps(content))
+    return jobs.named(name)
+
+
+def name_now() -> str:
+    return f"{time.time_ns():020}-abcdef"
+
+
 @pytest.fixture
 def jobs(tmp_path: Path) -> Jobs:
     return Jobs(tmp_path)
@@ -35,7 +64,7 @@ def test_jobs_take_turns_and_what_they_said_is_kept(jobs: Jobs) -> None:
     assert ended(jobs, second) == "failed"
     facts = Jobs(jobs.runs).named(second.name).facts()
     assert facts["exit"] == 2
-    begun = (second.folder / "process.json").stat().st_mtime_ns
+    begun = (second.folder / "turn").stat().st_mtime_ns
     assert begun >= (first.folder / "result.json").stat().st_mtime_ns
     assert facts["messages"].startswith("erasure: ")
     assert facts["output"] == ""  # the second command was not begun
@@ -78,8 +107,79 @@ def test_a_job_that_waits_is_stopped_before_it_begins(jobs: Jobs) -> None:
 
 
 def test_what_is_no_job_is_passed_over(jobs: Jobs) -> None:
-    for name, content in (("a", "[]"), ("b", '{"lines": 3}'), ("c", "[" * 50_000), ("d", "{")):
-        folder = jobs.runs / ".jobs" / name
+    strange = ("[]", '{"lines": 3}', "[" * 50_000, "{", *map(json.dumps, _STRANGE))
+    for name, content in enumerate(strange):
+        folder = jobs.runs / ".jobs" / str(name)
         folder.mkdir(parents=True)
         (folder / "job.json").write_text(content)
     assert list(jobs.all()) == []
+
+
+def test_a_job_that_lost_its_process_while_it_waited_holds_up_no_other(jobs: Jobs) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    process = {"pid": gone.pid, "started": started(gone.pid) or "1"}
+    gone.wait()
+    lost = written(jobs, name_now(), process=process)
+    assert lost.state == "lost"
+    never = written(jobs, f"{time.time_ns() - 10**12:020}-abcdef")  # the machine went down with it
+    assert never.state == "lost"
+    assert written(jobs, name_now()).state == "waiting"
+
+
+def test_a_process_that_ended_and_that_nobody_asked_for_runs_no_more(jobs: Jobs) -> None:
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    until(lambda: started(child) == "", 20)
+    assert written(jobs, name_now(), process={"pid": child, "started": "1"}).state == "lost"
+    os.waitpid(child, 0)
+
+
+def test_a_result_without_a_state_ends_its_job(jobs: Jobs) -> None:
+    for result in ({}, {"state": 5}, {"state": ["done"]}):
+        assert written(jobs, name_now(), result=result).facts()["state"] == "lost"
+
+
+def test_a_job_that_was_stopped_before_its_process_looked_does_not_begin(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = {"pid": os.getpid(), "started": started(os.getpid())}
+    job = written(jobs, name_now(), process=me)
+    jobs.stop(job.name)
+
+    def begun(*line: object, **more: object) -> int:
+        raise AssertionError("the command was started")
+
+    monkeypatch.setattr(job_process.subprocess, "call", begun)
+    monkeypatch.setattr(job_process.signal, "signal", lambda *_: None)
+    job_process.main(job.folder)
+    assert jobs.named(job.name).state == "stopped"
+
+
+def test_a_job_whose_turn_came_while_it_was_stopped_is_stopped_all_the_same(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = {"pid": os.getpid(), "started": started(os.getpid())}
+    job = written(jobs, name_now(), process=me)
+    told = []
+    write = jobs_module.write_json
+
+    def late(path: Path, value: object, **more: int | None) -> None:
+        (job.folder / "turn").touch()
+        write(path, value, **more)
+
+    monkeypatch.setattr(jobs_module, "write_json", late)
+    monkeypatch.setattr(jobs_module.os, "killpg", lambda pid, _: told.append(pid))
+    jobs.stop(job.name)
+    assert told == [os.getpid()]
+
+
+def test_a_job_without_a_process_is_told_in_a_sentence(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*line: object, **more: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 1)
+
+    monkeypatch.setattr(jobs_module.subprocess, "run", full)
+    with pytest.raises(ConfigError, match="did not start"):
+        jobs.start("look", [["prompts"]], "church")

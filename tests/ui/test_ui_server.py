@@ -2,17 +2,24 @@
 
 import http.client
 import json
+import socket
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from support.compared import copied, evaluate
 from support.console import erasure
 from support.refusals import assert_told
 
+from erasure.errors import ConfigError
 from pipelines.ui import actions
-from pipelines.ui.server import Server
+from pipelines.ui.jobs import Job, Jobs
+from pipelines.ui.places import Places
+from pipelines.ui.runs import known_base
+from pipelines.ui.server import Server, hosts_of
 
 FORM = {"model": "demo", "concepts": ["church"], "name": "next"}
 
@@ -199,6 +206,7 @@ def test_a_damaged_record_is_shown_as_not_finished(server: Server, runs: Path) -
         ("church.audit/audit.json", '{"attacks": [5, {"name": 1, "verdict": 2}]}'),
         ("church.drawings/1.json", '{"cells": "x"}'),
         ("church/loss.csv", "step,loss\n1,nan\n2,inf\n3,0.5\n"),
+        ("church/loss.csv", "step,loss\n1," + "9" * 200_000 + "\n"),
         ("church/recipe.toml", "model = 5"),
     ],
 )
@@ -248,3 +256,140 @@ def test_runs_are_compared_on_a_page_that_may_ask_nothing_of_the_server(
     assert (status, "two or more" in refusal["error"]) == (400, True)
     status, refusal = asked(server, "compare/church/..%2Fmodel")
     assert (status, "letters, digits" in refusal["error"]) == (400, True)
+
+
+def test_what_follows_a_refused_request_is_no_request(server: Server) -> None:
+    body = json.dumps(FORM).encode()
+    hidden = (
+        f"POST /{server.token}/api/do/erase HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+    outer = (
+        f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n"
+        f"Origin: http://evil.example\r\nContent-Length: {len(hidden)}\r\n\r\n"
+    ).encode()
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+        connection.sendall(outer + hidden)
+        answers = b""
+        try:
+            while part := connection.recv(65_536):
+                answers += part
+        except ConnectionResetError:  # closed with the hidden one unread
+            pass
+    assert answers.count(b"HTTP/1.1") <= 1
+    assert not (server.places.runs / ".jobs").exists()
+
+
+def test_a_page_from_a_file_has_an_address_that_opens_nothing_else(
+    server: Server, runs: Path
+) -> None:
+    (runs / "church" / "report.html").write_text("<script>parent</script>")
+    _, setup = asked(server, "api/setup")
+    reader = setup["reader"].strip("/")
+    assert reader != server.token
+    assert asked(server, "file/church/report.html", token=reader)[0] == 200
+    assert asked(server, "compare/church", token=reader)[0] == 400  # it wants two
+    for path, values in (
+        *((path, None) for path in ("", "ui.js", "api/runs", "api/setup", "api/jobs")),
+        *((path, FORM) for path in ("api/do/erase", "api/line", "file/x", "compare/x")),
+    ):
+        assert asked(server, path, values, token=reader)[0] == 404, path
+    assert not (runs / ".jobs").exists()
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1"])
+def test_the_address_that_is_printed_opens_the_page(runs: Path, host: str) -> None:
+    server = Server(host, 0, Places(runs))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        with urlopen(server.address, timeout=30) as answer:
+            assert answer.status == 200
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_on_the_port_of_the_web_the_address_needs_none() -> None:
+    assert set(hosts_of("box", "10.0.0.5", 80)) == {"box:80", "box", "10.0.0.5:80", "10.0.0.5"}
+    assert set(hosts_of("box", "10.0.0.5", 81)) == {"box:81", "10.0.0.5:81"}
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "0", "0.0"])
+def test_a_page_on_all_addresses_is_refused(tmp_path: Path, host: str) -> None:
+    line = ("ui", "--runs", tmp_path, "--no-browser", "--host", host)
+    assert_told(erasure(*line), 2, "cannot listen on all addresses; give --host")
+
+
+@pytest.mark.parametrize("seed", ["\u00b2", "\u0663", "-1", "1" * 10])
+def test_a_seed_that_is_no_number_is_refused_before_a_job(server: Server, seed: str) -> None:
+    values = {"run": "church", "prompt": "a church", "seed": seed}
+    status, content = asked(server, "api/do/draw", values)
+    assert (status, "nine digits" in content["error"]) == (400, True)
+    assert not (server.places.runs / ".jobs").exists()
+
+
+def test_a_length_that_is_no_number_is_refused(server: Server) -> None:
+    head = (
+        f"POST /{server.token}/api/line HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n"
+        "Content-Type: application/json\r\nContent-Length: \u00b2\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+        connection.sendall(head.encode("latin-1"))
+        assert connection.recv(12) == b"HTTP/1.1 400"
+
+
+@pytest.mark.parametrize(
+    ("button", "values", "name"),
+    [
+        ("export", {"to": "file", "dtype": "fp16"}, "church.safetensors"),
+        ("export", {"to": "folder", "dtype": ""}, "church-diffusers"),
+        ("export", {"to": "patch", "dtype": ""}, "church.patch"),
+        ("undo", {}, "church.patch"),
+        ("undo", {}, "church-undone"),
+    ],
+)
+def test_only_what_the_page_wrote_is_replaced(
+    server: Server,
+    runs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    button: str,
+    values: dict[str, str],
+    name: str,
+) -> None:
+    lines: list[tuple[str, ...]] = []
+
+    def start(jobs: Jobs, title: str, commands: list[list[str]], run: str) -> Job:
+        lines.extend(map(tuple, commands))
+        return Job(runs / ".jobs" / "x", title, tuple(map(tuple, commands)), run)
+
+    monkeypatch.setattr(Jobs, "start", start)
+    monkeypatch.setattr(Jobs, "lines", lambda jobs: iter(lines))
+    (runs / name).write_bytes(b"a model of the user's own")
+    status, content = asked(server, f"api/do/{button}", {"run": "church", **values})
+    assert (status, f"{name!r} already" in content["error"]) == (400, True)
+    assert lines == []
+    (runs / name).unlink()
+    assert asked(server, f"api/do/{button}", {"run": "church", **values})[0] == 200
+    assert "--force" not in lines[-1]
+    (runs / name).write_bytes(b"what the page wrote")
+    assert asked(server, f"api/do/{button}", {"run": "church", **values})[0] == 200
+    replacing = ("--out", str(runs / name), "--force")
+    assert any(replacing == line[n : n + 3] for line in lines for n in range(len(line)))
+
+
+def test_a_run_is_not_called_as_what_is_written_beside_one(server: Server) -> None:
+    status, content = asked(server, "api/do/erase", {**FORM, "name": "church.audit"})
+    assert (status, "leave out its .audit" in content["error"]) == (400, True)
+
+
+def test_a_base_that_was_typed_as_a_path_is_the_models_of_the_page(
+    server: Server, runs: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_folder.parent)
+    (runs / "church" / "recipe.toml").write_text(f'model = "{tiny_folder.name}"\n')
+    assert known_base(server.places, "church") == str(tiny_folder.resolve())
+    (runs / "church" / "recipe.toml").write_text('model = "/etc"\n')
+    with pytest.raises(ConfigError, match="--models FOLDER"):
+        known_base(server.places, "church")

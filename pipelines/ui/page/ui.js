@@ -209,7 +209,7 @@ function pick(event) {
 function showPicked() {
   const there = state.runs.filter((run) => run.finished && state.picked.has(run.name)).map((run) => encodeURIComponent(run.name));
   $("compare").replaceChildren(there.length > 1
-    ? make("a", { href: `compare/${there.join("/")}`, target: "_blank", title: "Opens a page of its own; weights are counted for it, which takes a moment" }, `Compare ${there.length} runs`)
+    ? make("a", { href: `${state.setup.reader}/compare/${there.join("/")}`, target: "_blank", title: "Opens a page of its own; weights are counted for it, which takes a moment" }, `Compare ${there.length} runs`)
     : state.runs.filter((run) => run.finished).length > 1 ? make("span", { class: "more" }, "Tick two or more runs to compare them.") : "");
 }
 
@@ -315,9 +315,9 @@ async function showRun() {
       make("h3", {}, "Numbers"),
       e && make("p", {}, e.verdict),
       e && make("table", {}, make("tbody", {}, ...e.rates.map((rate) => make("tr", {}, make("td", {}, rate.name.toUpperCase()), make("td", { class: "n" }, percent(rate.after)), make("td", { class: "n" }, rate.interval ? `${percent(rate.interval[0])} to ${percent(rate.interval[1])}` : ""))))),
-      e && make("p", {}, make("a", { href: `file/${encodeURIComponent(e.run)}/${e.page}`, target: "_blank" }, "the whole report")),
+      e && make("p", {}, make("a", { href: `${state.setup.reader}/file/${encodeURIComponent(e.run)}/${e.page}`, target: "_blank" }, "the whole report")),
       a && make("p", {}, a.sentence),
-      a && make("p", {}, make("a", { href: `file/${encodeURIComponent(a.run)}/${a.page}`, target: "_blank" }, "the whole audit")),
+      a && make("p", {}, make("a", { href: `${state.setup.reader}/file/${encodeURIComponent(a.run)}/${a.page}`, target: "_blank" }, "the whole audit")),
       make("div", { class: "buttons" },
         action("evaluate", "Evaluate", () => ({ run: run.name }), "Plain prompts, judged and counted"),
         action("audit", "Audit", () => ({ run: run.name, concept: run.concepts.at(-1) }), "The quick attacks, with controls")),
