@@ -68,7 +68,7 @@ class BenchRecipe:
     tune_on: tuple[str, ...] = ("guitar", "cartoon")
     """Concepts of the search; of an object and a style on the canvas, each for its own kind."""
     add: tuple[str, ...] = ()
-    """A method of your own, as FILE.py:Class."""
+    """A method of your own, as FILE.py:Class; never from a recipe, as it is code that runs."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where it computes; auto takes the best device there is."""
     config: str | None = None
@@ -165,8 +165,13 @@ def bench_recipe(tables: Mapping[str, Any], under: Mapping[str, Any] | None = No
     """The whole recipe: a file, and over it what was typed.
 
     Raises:
-        ConfigError: as `build`.
+        ConfigError: as `build`, or the file names code of its own, which would run.
     """
+    if under and under.get("add"):
+        raise ConfigError(
+            f"the recipe adds methods that are code of its own, {str(under['add'])[:200]}; look at "
+            "that code, take add out of the recipe, and name it by --add FILE.py:Class"
+        )
     values = merge(under or {}, tables)
     for key in _COMMAS:
         listed = values.get(key)

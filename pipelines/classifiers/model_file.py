@@ -94,11 +94,14 @@ def save_classifier(path: Path, model: nn.Module, record: ClassifierRecord) -> s
     return digest
 
 
-def load_classifier(path: Path, *, allow_code: bool = False) -> LoadedClassifier:
+def load_classifier(
+    path: Path, *, allow_code: bool = False, own: str | None = None
+) -> LoadedClassifier:
     """Read what `save_classifier` wrote, and check it.
 
     Args:
         allow_code: whether to import the function that made it, where that was a user's own.
+        own: an architecture that may be imported whatever `allow_code` says.
 
     Raises:
         CheckpointError: the file is missing, damaged, of another format, or not what it says.
@@ -122,7 +125,7 @@ def load_classifier(path: Path, *, allow_code: bool = False) -> LoadedClassifier
     if hashed(state) != header.get("hash"):
         raise CheckpointError(f"the weights of {path} are not those its header names; {_AGAIN}")
     record = _record(path, header)
-    require_known(record.model, path, allow_code=allow_code)
+    require_known(record.model, path, allow_code=allow_code or record.model.architecture == own)
     if record.model.architecture in ARCHITECTURES:
         _require_fit(path, record, state)
     model = make_model(record.model, record.facts, seed=0)

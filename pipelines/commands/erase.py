@@ -115,7 +115,7 @@ def _job(tables: dict[str, Any], asked: EraseOptions) -> "EraseJob":
         tables,
         asked.recipe,
         asked.settings or (),
-        allow_code=asked.allow_code or asked.method is not None,
+        allow_code=asked.allow_code,
         fit=asked.fit,
     )
 

@@ -46,12 +46,14 @@ class EraseJob(RecipeJob):
         Args:
             recipe: a TOML file, or the name of a ready recipe.
             settings: each `name=value`.
-            allow_code: whether a method that the recipe brings as code may run.
+            allow_code: whether a method that the recipe brings as code may run; where the command
+                line chooses a method, that stands in its place.
 
         Raises:
             ConfigError: a recipe or a setting is wrong, or there is no concept or no model.
         """
-        named = named_recipe(recipe, allow_code=allow_code)
+        chosen = "code" in tables or "name" in tables.get("method", {})
+        named = named_recipe(recipe, allow_code=allow_code, chosen=chosen)
         if "seed" in tables:
             for part in ("method", "saliency"):
                 if isinstance(named.get(part), dict):

@@ -110,12 +110,20 @@ def opened(tables: Mapping[str, Any], named: Mapping[str, Any], *, shapes: bool 
     )
 
 
-def named_recipe(name: str | None, *, allow_code: bool = False) -> dict[str, Any]:
+def named_recipe(
+    name: str | None, *, allow_code: bool = False, chosen: bool = False
+) -> dict[str, Any]:
     """The tables of the recipe file or ready recipe of that name; none without a name.
+
+    Args:
+        allow_code: whether a method that it brings as code may run.
+        chosen: whether the method is chosen elsewhere, so that such code is left out.
 
     Raises:
         ConfigError: there is no such recipe, it is no TOML, or it brings code that is not allowed.
     """
     tables = converted(read_recipe(name)) if name else {}
+    if chosen:
+        tables.pop("code", None)
     refuse_code(tables, allowed=allow_code)
     return tables

@@ -48,7 +48,7 @@ class ModelStore:
                 )
             save_classifier(path, network, record)
             state.unlink(missing_ok=True)
-        return self._load(path)
+        return self._load(path, model.architecture)
 
     def retrained(
         self,
@@ -79,8 +79,10 @@ class ModelStore:
             record = replace(record, forget=str(setting), forget_seed=seed)
             save_classifier(path, made.model, record)
             state.unlink(missing_ok=True)
-        return self._load(path)
+        return self._load(path, original.record.model.architecture)
 
-    def _load(self, path: Path) -> LoadedClassifier:
-        loaded = load_classifier(path, allow_code=True)
+    def _load(self, path: Path, architecture: str) -> LoadedClassifier:
+        """A file of the folder, which may have come from elsewhere: what it names is imported only
+        where it is what was asked for."""
+        loaded = load_classifier(path, own=architecture)
         return replace(loaded, model=loaded.model.to(self.device))
