@@ -43,6 +43,7 @@ from pipelines.process.processes import processes
 from pipelines.process.progress import Reporter
 from pipelines.run.model_facts import tell_model
 from pipelines.run.models import pick_device
+from pipelines.run.run_folder import require_no_other
 
 _HEADER: Final = (
     "A recipe of diffusion-erasure.\n"
@@ -74,6 +75,8 @@ def run_audit(
         EvalError: a judge that cannot be used.
         PromptError: a concept that the model does not know.
     """
+    if not dry:
+        require_no_other(out, "audit")
     device = pick_device(recipe.device)
     team = processes(device)
     lines = open_lines(recipe)
@@ -152,7 +155,7 @@ def _begin(
     wait()
     text = dump_toml(recipe, _HEADER)
     path = out / "recipe.toml"
-    if path.is_file() and not force and path.read_text(encoding="utf-8") != text:
+    if path.is_file() and not force and path.read_bytes() != text.encode():
         raise CheckpointError(
             f"{out} holds an audit by another recipe; give another --out, or --force (force=True) "
             "to go on in it with this one"

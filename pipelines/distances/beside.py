@@ -74,7 +74,7 @@ def measure_beside(audit: AuditRecipe, out: Path, *, reporter: Reporter) -> Path
         return None
     folder = out / FOLDER
     path, made_by = folder / FILE_NAME, folder / "recipe.toml"
-    same = made_by.is_file() and made_by.read_text(encoding="utf-8") == dump_toml(recipe, HEADER)
+    same = made_by.is_file() and made_by.read_bytes() == dump_toml(recipe, HEADER).encode()
     if not (same and path.is_file()):
         run_distances(recipe, folder, force=True, reporter=reporter)
     return path

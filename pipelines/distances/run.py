@@ -30,6 +30,7 @@ from pipelines.drawing.generation import Painter
 from pipelines.process.progress import Reporter
 from pipelines.run.cell_judge import CellJudge, cell_judge
 from pipelines.run.models import own_judge, pick_device
+from pipelines.run.run_folder import require_no_other
 
 HEADER: Final = "A recipe of diffusion-erasure: the distances of a model to a retrained one."
 """First line of the recipe that is written beside a result."""
@@ -47,6 +48,7 @@ def run_distances(
         EvalError: a judge that cannot be used.
         PromptError: a concept that the model does not know.
     """
+    require_no_other(out, "distance")
     if (out / FILE_NAME).exists() and not force:
         raise CheckpointError(
             f"{out / FILE_NAME} exists; give another --out, or --force (force=True) to replace it"

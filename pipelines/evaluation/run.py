@@ -30,6 +30,7 @@ from pipelines.process.processes import processes
 from pipelines.process.progress import Reporter
 from pipelines.run.model_facts import tell_model
 from pipelines.run.models import config_for, open_model, pick_device
+from pipelines.run.run_folder import require_no_other
 from prompts.suites.case import PromptSet
 from prompts.suites.suites import load_suite
 
@@ -78,8 +79,9 @@ def run_evaluation(
     Raises:
         EvalError: a judge, a metric or a picture that cannot be used.
         PromptError: the prompts cannot be.
-        ErasureError: as reading the models and drawing.
+        ErasureError: as reading the models and drawing; or `out` is the folder of something else.
     """
+    require_no_other(out, "evaluation")
     suite = suite_of(recipe)
     device = pick_device(recipe.device)
     team = processes(device)

@@ -35,6 +35,10 @@ RECIPE_HEADER: Final = (
 )
 _HEADING: Final = f"# {RECIPE_HEADER.splitlines()[0]}"
 """First line of a run's recipe."""
+_ANY: Final = _HEADING.rstrip(".")
+"""How the recipes of all commands begin."""
+_KINDS: Final = {"suite": "evaluation", "attacks": "audit", "retrained": "distance"}
+"""Key that a recipe of another command has -> what its folder holds."""
 _FREE: Final = (
     ("checkpointing",),
     ("method", "micro_batch"),
@@ -114,6 +118,40 @@ def clear(out: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def require_no_other(out: Path, kind: str) -> None:
+    """Refuse a folder whose recipe is of a run, or of another command than the one that asks.
+
+    Args:
+        kind: `evaluation`, `audit` or `distance`.
+
+    Raises:
+        ConfigError: it is, or the folder is that of a model; so also with `--force`.
+    """
+    text = _text_of(out / RECIPE)
+    there = _kind_of(text) if text.startswith(_ANY) else kind
+    if (out / RECORD).is_file() or (out / "model_index.json").is_file():
+        there = "run or model"
+    if there != kind:
+        raise ConfigError(
+            f"{out} is the folder of a{'n' if there[0] in 'ae' else ''} {there}, which would be "
+            f"written over in part; give another --out, such as {out}.{kind}"
+        )
+
+
+def _kind_of(text: str) -> str:
+    """Of what a recipe is; one that is cut short counts as a run's."""
+    try:
+        tables = tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return "run"
+    return next((kind for key, kind in _KINDS.items() if key in tables), "run")
+
+
+def _text_of(file: Path) -> str:
+    """The text of a recipe; empty where there is none."""
+    return file.read_text(encoding="utf-8-sig", errors="replace") if file.is_file() else ""
+
+
 def _numbered(out: Path) -> Iterator[Path]:
     yield from out.glob("grid-*.png")
     yield from out.glob(f"{LOOK}*.png")
@@ -121,11 +159,8 @@ def _numbered(out: Path) -> Iterator[Path]:
 
 def _recipe_of(out: Path) -> str | None:
     """The recipe of the run in a folder; None where it holds no run."""
-    file = out / RECIPE
-    if not file.is_file():
-        return None
-    text = file.read_text(encoding="utf-8-sig", errors="replace")
-    return text if text.startswith(_HEADING) else None
+    text = _text_of(out / RECIPE)
+    return text if text.startswith(_HEADING) and _kind_of(text) == "run" else None
 
 
 def _require_same(out: Path, begun: str | None, recipe: str) -> None:

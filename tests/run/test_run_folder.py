@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.console import erasure
+from support.refusals import assert_told, tree
 
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import SalUn
 from pipelines.configs.recipe import dump_toml
 from pipelines.configs.settings import EraseRecipe
-from pipelines.run.run_folder import RECORD, clear, may_write
+from pipelines.run.run_folder import RECORD, clear, may_write, require_no_other
 
 RECIPE = EraseRecipe(concept="church")
 
@@ -124,3 +126,62 @@ def test_an_older_run_can_be_cleared_however_often_that_is_killed(
         clear(run)
         assert [path.name for path in run.iterdir()] == ["notes.txt"]
     pytest.fail("clearing does not end")
+
+
+OTHERS = {
+    "evaluation": "# A recipe of diffusion-erasure.\n\nmodel = 'x'\nsuite = 'canvas'\n",
+    "audit": "# A recipe of diffusion-erasure.\n\nmodel = 'x'\nattacks = ['quick']\n",
+    "distance": "# A recipe of diffusion-erasure: the distances.\n\nretrained = 'x'\n",
+}
+
+
+def folder_of(kind: str, folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "recipe.toml").write_text(OTHERS[kind], encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_commands_write_into_no_run_and_into_none_of_each_other(
+    kind: str, tmp_path: Path
+) -> None:
+    for name, finished in (("cut", False), ("whole", True)):
+        run = run_in(tmp_path / name, finished=finished)
+        with pytest.raises(ConfigError, match=rf"give another --out, such as .*{name}\.{kind}"):
+            require_no_other(run, kind)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model_index.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="a run or model, which would be written over"):
+        require_no_other(tmp_path / "model", kind)
+    for other in OTHERS:
+        there = folder_of(other, tmp_path / other)
+        if other == kind:
+            require_no_other(there, kind)
+        else:
+            with pytest.raises(ConfigError, match=f"the folder of an? {other}, which"):
+                require_no_other(there, kind)
+    require_no_other(tmp_path / "new", kind)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_run_replaces_no_folder_of_another_command(kind: str, tmp_path: Path) -> None:
+    there = folder_of(kind, tmp_path / "out")
+    with pytest.raises(CheckpointError, match="is not empty and no run of erasure"):
+        may_write(there, dump_toml(RECIPE), "model", resume=False, force=True)
+    with pytest.raises(CheckpointError, match="holds no run to resume"):
+        may_write(there, dump_toml(RECIPE), "model", resume=True, force=False)
+
+
+def test_the_commands_leave_a_run_as_it_is(tmp_path: Path) -> None:
+    run = run_in(tmp_path / "run", finished=True)
+    before = tree(run)
+    out = ("--out", run, "--force")
+    models = ("--base", "demo", "--retrained", "demo", "--twin", "demo")
+    lines = (
+        ("evaluate", "demo", "--suite", "canvas", *out),
+        ("audit", "demo", "--concept", "church", *out),
+        ("distance", "demo", "--concept", "church", *models, *out),
+    )
+    for line in lines:
+        assert_told(erasure(*line), 2, "the folder of a run", "give another --out")
+        assert tree(run) == before
