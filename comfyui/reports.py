@@ -81,7 +81,7 @@ def picture(patch: Path) -> Tensor | None:
                     f"{_MOST_PIXELS:,} are shown; make it smaller"
                 )
             pixels = np.asarray(opened.convert("RGB"), dtype=np.float32) / 255
-    except (OSError, SyntaxError) as err:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as err:
         raise PatchError(f"{beside} is no picture that can be read ({err}); replace it") from err
     return torch.from_numpy(pixels)[None]
 

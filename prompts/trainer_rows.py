@@ -1,6 +1,5 @@
 """Prompt files of the trainers LECO and sd-scripts: what each prompt is to become."""
 
-import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ Table = Mapping[str, Any]
 
 _MOST_BYTES: Final = 2**20
 _MOST_ROWS: Final = 1024
+_LARGEST: Final = 1_000_000
+"""The largest number of a row."""
 _ROWS_GO: Final = "write rows under [[prompts]] in TOML, or as a list in YAML"
 _UNREADABLE: Final = (
     yaml.YAMLError,
@@ -70,6 +71,17 @@ class TrainerRows:
     """What the file says and is not followed, a sentence each."""
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """A loader of plain values without aliases, by which a short text may unfold without end."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401
+        """As the library does it, but for an alias."""
+        if self.check_event(yaml.AliasEvent):
+            line = self.peek_event().start_mark.line + 1
+            raise yaml.YAMLError(f"line {line} repeats a value by an alias; write it out there")
+        return super().compose_node(parent, index)
+
+
 def read_rows(path: Path) -> TrainerRows:
     """Read a file of prompts, `.toml`, `.yaml` or `.yml`.
 
@@ -112,7 +124,7 @@ def _load(path: Path) -> Any:  # noqa: ANN401
         ) from err
     kind = "TOML" if path.suffix.lower() == ".toml" else "YAML"
     try:
-        return tomllib.loads(text) if kind == "TOML" else yaml.safe_load(text)
+        return tomllib.loads(text) if kind == "TOML" else yaml.load(text, _Loader)
     except _UNREADABLE as err:
         reason = " ".join(str(err).split())[:160]
         raise PromptError(f"{path} is not {kind} ({reason}); correct it") from err
@@ -183,7 +195,7 @@ def _row(item: Table, place: str) -> TrainerRow:
     unconditional = _text(item, "unconditional", "", place)
     action = item.get("action", "erase")
     if action not in ("erase", "enhance"):
-        raise PromptError(f"in {place} action is {str(action)[:40]!r}; give erase or enhance")
+        raise PromptError(f"in {place} action is {_said(action)}; give erase or enhance")
     if (multiplier := _number(item, "multiplier", place)) != 1:
         raise PromptError(
             f"in {place} multiplier is {multiplier:g}, the strength of an adapter; weights have "
@@ -255,7 +267,7 @@ def _refuse_unknown(item: Table, known: Sequence[str], place: str) -> None:
     for key in item:
         if key not in known:
             raise PromptError(
-                f"{str(key)[:40]!r} in {place} is unknown; {nearest(str(key), known)}"
+                f"{_said(key)} in {place} is unknown; {nearest(str(key)[:40], known)}"
             )
 
 
@@ -266,17 +278,26 @@ def _text(item: Table, key: str, default: str | None, place: str) -> str:
             raise PromptError(f"in {place} there is no {key}; name it")
         return default
     if not isinstance(value, str):
-        raise PromptError(f"in {place} {key} is {str(value)[:40]}, no text; put it in quotes")
+        raise PromptError(f"in {place} {key} is {_said(value)}, no text; put a text in quotes")
     return " ".join(value.split())
 
 
 def _number(item: Table, key: str, place: str) -> float:
     value = item.get(key, 1.0)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise PromptError(f"in {place} {key} is {str(value)[:40]!r}; give a number")
-    if not math.isfinite(value):
-        raise PromptError(f"in {place} {key} is {value}; give a finite number")
+        raise PromptError(f"in {place} {key} is {_said(value)}; give a number")
+    if not abs(value) <= _LARGEST:  # NaN is not either
+        raise PromptError(
+            f"in {place} {key} is {_said(value)}; give a number of at most {_LARGEST:,}"
+        )
     return float(value)
+
+
+def _said(value: object) -> str:
+    """A value in a message; a list or a table, which may be endless as text, by its kind."""
+    if isinstance(value, list | dict | set | tuple):
+        return "a table" if isinstance(value, dict) else "a list"
+    return repr(str(value)[:40])
 
 
 def _guidance(item: Table, place: str) -> float:

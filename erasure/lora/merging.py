@@ -1,5 +1,6 @@
 """Merge LoRA files into a model, which is then the base of what follows."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -46,7 +47,7 @@ def named_part(text: str) -> Part:
         raise ConfigError(
             f"the LoRA {text!r} has {strength!r} for its strength; write it as FILE:0.8, or FILE"
         ) from None
-    return Part(Path(path).expanduser(), value)
+    return Part(Path(os.path.expanduser(path)), value)
 
 
 def with_loras(checkpoint: Checkpoint, parts: Sequence[Part]) -> Checkpoint:

@@ -160,7 +160,7 @@ def _thin(path: Path, place: Place, held: Mapping[Role, Tensor], file: TensorFil
     if down is None or up is None:
         lacking = "down" if down is None else "up"
         raise CheckpointError(f"{name}, has no factor {lacking!r}; get it again from its source")
-    if down.dim() not in (2, 4) or up.dim() not in (2, 4) or not len(down):
+    if down.dim() not in (2, 4) or up.dim() not in (2, 4) or not len(down) or not len(up):
         raise _wrong_shapes(name, down, up)
     if up.shape[1] != len(down) or up[0].numel() != len(down):
         raise _wrong_shapes(name, down, up)

@@ -1,7 +1,6 @@
 """What a LoRA file says of itself in its header: its alphas, and the family it was made for."""
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,6 +11,8 @@ from erasure.storage.tensor_file import TensorFile
 
 ADAPTER: Final = "lora_adapter_metadata"
 """Where diffusers writes the settings of peft: JSON, keys with the component in front."""
+_MOST: Final = 2**24
+"""The largest alpha that is read; ranks, which alphas are close to, are far below."""
 _FAMILY: Final = ("modelspec.architecture", "ss_base_model_version")
 _MARKS: Final = {
     "double_blocks_": "a LoRA of FLUX",
@@ -62,9 +63,11 @@ def stated_alpha(metadata: Mapping[str, str], place: Place, source: str) -> floa
         alpha = settings.get(f"{place.component}.lora_alpha")
     if alpha is None:
         return None
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+    number = not isinstance(alpha, bool) and isinstance(alpha, int | float)
+    if not number or not abs(alpha) <= _MOST:
         raise CheckpointError(
-            f"{source} states the alpha {alpha!r:.60} for {place.module}; {again}"
+            f"{source} states the alpha {str(alpha)[:60]!r} for {place.module}, which is no number "
+            f"of at most {_MOST:,}; {again}"
         )
     return float(alpha)
 

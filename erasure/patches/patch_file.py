@@ -139,7 +139,7 @@ def load_patches(path: Path) -> dict[str, Patch]:
         raise PatchError(f"{path} is damaged: it does not match its checksum; {_REMEDY}")
     try:
         return dict(_patches(stated, file.tensors))
-    except (KeyError, TypeError, ValueError, AttributeError) as err:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as err:
         raise PatchError(f"the header of {path} is damaged ({err}); {_REMEDY}") from err
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from erasure.errors import CheckpointError, way
+from erasure.storage.bare_names import shown
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tensor_file import TensorFile
 
@@ -23,6 +24,21 @@ def is_pickle(path: Path) -> bool:
     require_regular(path)
     with path.open("rb") as file:
         return file.read(4).startswith(_MAGIC)
+
+
+def plain_tensor(value: Tensor, name: str, path: Path) -> Tensor:
+    """The tensor by itself, where it holds each of its numbers one after the other.
+
+    Raises:
+        CheckpointError: it is sparse, quantised, without data, or larger than what is stored of it.
+    """
+    strided = value.layout == torch.strided and not value.is_quantized and not value.is_meta
+    if not strided or value.untyped_storage().nbytes() < value.numel() * value.element_size():
+        raise CheckpointError(
+            f"{path} holds {shown(name)} in a form other than one number after the other; convert "
+            "it to .safetensors"
+        )
+    return value.detach()
 
 
 def read_pickle(path: Path, *, allowed: bool) -> TensorFile:
@@ -57,7 +73,11 @@ def read_pickle(path: Path, *, allowed: bool) -> TensorFile:
     if isinstance(content, Mapping):
         content = content.get("state_dict", content)
     tensors = dict(content) if isinstance(content, Mapping) else {}
-    tensors = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
+    tensors = {
+        name: plain_tensor(value, str(name), path)
+        for name, value in tensors.items()
+        if isinstance(value, Tensor)
+    }
     if not tensors:
         raise CheckpointError(f"{path} holds no named tensors; give a Stable Diffusion checkpoint")
     return TensorFile(tensors, {})

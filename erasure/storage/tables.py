@@ -13,6 +13,8 @@ from erasure.errors import ConfigError, ErasureError
 
 T = TypeVar("T")
 
+_MOST = 2**64
+"""The largest whole number of a record; seeds have up to 64 bits."""
 _SCALARS: dict[Any, tuple[tuple[type, ...], str]] = {
     # Type of a field: (types that a file may give for it, their name in a message).
     bool: ((bool,), "true or false"),
@@ -135,7 +137,7 @@ class _Reader:
         except self.error as err:
             reason = str(err).split(";")[0]
             raise self.error(f"{where} is no {kind.__name__} ({reason[:120]})") from err
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as err:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as err:
             raise self.error(f"{where} is no {kind.__name__} ({err!r:.120})") from err
 
     def value(self, hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401
@@ -178,6 +180,8 @@ class _Reader:
         except OverflowError as err:  # a whole number that no float can hold
             remedy = "" if self.record else f"; give {self._wanted(hint)}"
             raise self.error(f"{where} is too large{remedy}") from err
+        if hint is int and self.record and abs(made) > _MOST:  # what divides it would overflow
+            raise self.error(f"{where} is too large")
         if hint is float and not self.record and not isfinite(made):
             raise self.error(f"{where} is {made}; give a finite number")
         return made

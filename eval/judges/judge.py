@@ -81,7 +81,7 @@ class Judgement:
                 for d in table["detections"]
             )
             scores = {str(name): float(score) for name, score in table["scores"].items()}
-        except (AttributeError, KeyError, TypeError, ValueError) as err:
+        except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as err:
             raise EvalError(
                 f"this is no judgement of a picture ({err!r}): {str(table)[:100]}; judge it again"
             ) from err

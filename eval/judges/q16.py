@@ -3,6 +3,7 @@
 # B pictures, D dimensions of CLIP's space.
 
 import io
+import os
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def open_q16(
     """
     if head is None:
         raise EvalError(f"the judge q16 needs its head; {_FORMS}")
-    path = Path(head).expanduser()
+    path = Path(os.path.expanduser(head))
     fingerprint = file_sha256(path)
     directions = F.normalize(read_head(path), dim=1)
     clip = load_clip(weights, device=device)

@@ -4,6 +4,7 @@ The network is that of `transformers`, the weights are torchvision's file: its n
 translated. torchvision itself cannot stand beside a CPU-only torch.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +45,7 @@ def find_weights(weights: str | None = None) -> Path:
             otherwise="give the path of a copy, or use the judge imagenet, whose weights come in "
             "a package",
         )
-    path = Path(weights).expanduser()
+    path = Path(os.path.expanduser(weights))
     if not path.is_file():
         raise EvalError(f"there is no file {path} of ResNet-50 weights; check the path")
     return path

@@ -1,5 +1,6 @@
 """The concept of an audit in words: plain prompts, other wordings, pairs, and other things."""
 
+import os
 from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
@@ -60,7 +61,7 @@ def concept_of(recipe: AuditRecipe, plan: ConceptPlan, *, trained_on: Sequence[s
         for phrase in wordings(name, "style" if style else "thing", _things(plan))
     ]
     for table in recipe.wordings:
-        phrases += read_phrases(Path(table).expanduser())
+        phrases += read_phrases(Path(os.path.expanduser(table)))
     known = set(trained_on)
     unlike = {phrase.prompt: phrase for phrase in phrases if phrase.prompt not in plain}
     pairs = [(p, plan.replacement[p][0]) for p in plan.forget[:40] if plan.replacement.get(p)]

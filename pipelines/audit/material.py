@@ -4,6 +4,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -143,7 +144,7 @@ def require_pictures(folder: str) -> Path:
     Raises:
         ConfigError: there is no such folder, or it has fewer than two pictures.
     """
-    path = Path(folder).expanduser()
+    path = Path(os.path.expanduser(folder))
     count = len(folder_entries(path, prompt=""))
     if count < 2:
         raise ConfigError(

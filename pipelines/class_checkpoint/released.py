@@ -23,6 +23,7 @@ from erasure.errors import CheckpointError, ErasureError
 from erasure.storage.bare_names import shown
 from erasure.storage.disk import disk_errors
 from erasure.storage.files import write_json
+from erasure.storage.pickles import plain_tensor
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tensor_file import write_tensors
 from pipelines.class_checkpoint.recipe import noise_schedule
@@ -128,7 +129,7 @@ def _weights(path: Path, *, averaged: bool) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"{path} holds an entry {shown(own)} that {what}; give the ckpt.pth of the release"
             )
-        weights[own] = value.contiguous()
+        weights[own] = plain_tensor(value, own, path).contiguous()
     return weights
 
 

@@ -1,5 +1,6 @@
 """`erasure audit`: does the concept come back under attack, and what was not tried?"""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,7 +114,8 @@ def _require_record(model: str) -> Path:
     from pipelines.run.models import find_model
 
     folder = find_model(model)
-    if not Path(model).expanduser().exists() or not folder.is_dir() or read_record(folder) is None:
+    is_here = os.path.exists(os.path.expanduser(model)) and folder.is_dir()
+    if not is_here or read_record(folder) is None:
         raise ConfigError(
             "--card writes into the card and the erasure.json of a folder that this program wrote, "
             f"and {model} is none; give the folder of a run, or leave --card out"

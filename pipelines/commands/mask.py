@@ -1,5 +1,6 @@
 """`erasure mask`: which weights carry a concept, and how two masks overlap."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -100,7 +101,7 @@ class MaskOptions:
     @property
     def path(self) -> Path:
         """The mask file that is looked at, if the model is one."""
-        return Path(self.model).expanduser()
+        return Path(os.path.expanduser(self.model))
 
     @property
     def picture(self) -> Path | None:

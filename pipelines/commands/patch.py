@@ -135,6 +135,7 @@ def stack(
     claim(out)
     refuse_existing(out, force=force)
     loaded = [load_patches(path) for path in patches]
+    _require_different(patches, loaded)
     checkpoint = open_model(model, **reading)
     stacked = stack_all(checkpoint.components, loaded)
     save_patches(out, stacked)
@@ -148,6 +149,25 @@ def stack(
         },
         as_json=as_json,
     )
+
+
+def _require_different(paths: list[Path], loaded: "list[dict[str, Patch]]") -> None:
+    """Refuse a single patch, and one edit given twice, which would be put in twice as strongly."""
+    from erasure.errors import ConfigError
+
+    if len(paths) < 2:
+        raise ConfigError(
+            f"there is one patch, {paths[0]}, and two or more are stacked; name another, or give "
+            "this one to `erasure patch apply`"
+        )
+    edits: dict[tuple[tuple[str, str, str], ...], Path] = {}
+    for path, patches in zip(paths, loaded, strict=True):
+        edit = tuple((name, patch.info.base, patch.info.result) for name, patch in patches.items())
+        if edit in edits:
+            raise ConfigError(
+                f"{edits[edit]} and {path} are one edit, which would be put in twice; name it once"
+            )
+        edits[edit] = path
 
 
 def _require_layout(to: str) -> None:

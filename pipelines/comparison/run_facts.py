@@ -1,6 +1,5 @@
 """What the folder of a run says of itself, as far as runs are compared by it."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,9 @@ from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.verify_records import read_record
+from erasure.errors import ConfigError
 from eval.errors import EvalError
+from pipelines.configs.recipe_files import load_toml
 from pipelines.json_values import finite_number
 from pipelines.run.run_folder import MODEL, RECIPE, RECORD
 
@@ -79,8 +80,8 @@ def run_of(path: Path) -> RunFacts | None:
 def base_of(folder: Path) -> str:
     """The model that a run began with, as its recipe has it; empty where there is none."""
     try:
-        recipe = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        recipe = load_toml(folder / RECIPE)
+    except ConfigError:
         return ""
     model = recipe.get("model", "")
     return model if isinstance(model, str) else ""

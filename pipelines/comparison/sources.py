@@ -1,6 +1,6 @@
 """Which runs are compared: from folders of runs, evaluations and audits to one row a run."""
 
-import tomllib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from eval.errors import EvalError
 from pipelines.audit.results import FILE_NAME as AUDIT_FILE
 from pipelines.audit.results import Audit
 from pipelines.audit.results_file import read_audit
-from pipelines.comparison.run_facts import RunFacts, run_of
+from pipelines.comparison.run_facts import RunFacts, base_of, run_of
 from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.outcome.results_file import FILE_NAME as RESULTS_FILE
 from pipelines.evaluation.outcome.results_file import read_results
@@ -143,12 +143,8 @@ def _runs_of(folder: Path) -> Iterator[Path]:
         yield folder.resolve().parent
     if folder.name.endswith(f".{EVALUATION}"):
         yield folder.with_name(folder.name.removesuffix(f".{EVALUATION}"))
-    try:
-        model = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8")).get("model")
-    except (OSError, ValueError, RecursionError):
-        return
-    if isinstance(model, str) and model:
-        yield Path(model).expanduser()
+    if model := base_of(folder):  # of an evaluation, the model that it looked at
+        yield Path(os.path.expanduser(model))
 
 
 def _with_evaluation(row: Compared) -> Compared:

@@ -111,7 +111,7 @@ class ComparedRuns:
         drawn = f"{self.suite}, {self.pictures:,} pictures each; 95 % intervals"
         missing = [f"{row.name}: {note}" for row in self.rows for note in row.notes]
         table = Table(
-            title=drawn if self.suite else "no evaluation",
+            title=escape(drawn) if self.suite else "no evaluation",
             caption=escape("\n".join((*self.notes, *missing))) or None,
             show_lines=True,
         )

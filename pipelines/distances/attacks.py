@@ -50,7 +50,7 @@ def read_attacks(path: Path, models: Models) -> Attacked:
                     curves.setdefault(name, {})[role] = _curve(record["curve"])
             if name == RELEARNING:
                 relearning = _relearning(attack["arms"], lines)
-    except (KeyError, TypeError, ValueError, AttributeError, EvalError) as err:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, EvalError) as err:
         if isinstance(err, ConfigError):
             raise
         raise CheckpointError(

@@ -2,6 +2,7 @@
 
 # N pictures, C x h x w latents.
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -138,7 +139,7 @@ def _shown(base: Drawn, judge: CellJudge) -> Captioned:
 
 
 def _read(folder: str, recipe: DistanceRecipe, width: int, prompt: str) -> Captioned:
-    path = Path(folder).expanduser()
+    path = Path(os.path.expanduser(folder))
     limit, seed = recipe.shown, recipe.seed
     read = folder_pictures(path, size=width, prompt=prompt, limit=limit, seed=seed)
     return [(picture.image, picture.prompt) for picture in read]

@@ -47,7 +47,7 @@ def read_record(folder: Path) -> Retrained | None:
         names = [*values["without"]["objects"], *values["without"]["styles"]]
         seeds = tuple(int(seed) for seed in values["seeds"])
         recipe, digest = dict(values["recipe"]), str(values["recipe_hash"])
-    except (KeyError, TypeError, ValueError) as err:
+    except (KeyError, TypeError, ValueError, OverflowError) as err:
         raise CheckpointError(
             f"{path} is damaged: {err} is not what a record holds; write the model again"
         ) from err

@@ -1,6 +1,7 @@
 """The guidance at which the pictures of a family are drawn where nobody asks for another."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -91,5 +92,5 @@ def _family(path: Path, config: str | None) -> Architecture:
     if path.is_dir():
         return describe_folder(path)[1]
     if config is not None:
-        return describe_folder(Path(config).expanduser())[1]
+        return describe_folder(Path(os.path.expanduser(config)))[1]
     return family_of_file(open_file(path).tensors, path, alone=True)

@@ -70,7 +70,7 @@ def _read(path: Path, header: Mapping[str, Any]) -> dict[str, Judgement]:
             return {}
         rows = [json.loads(line) for line in lines[1:]]
         return {row["sha256"]: Judgement.from_dict(row["judgement"]) for row in rows}
-    except (OSError, LookupError, TypeError, ValueError, RecursionError, EvalError):
+    except (OSError, LookupError, TypeError, ValueError, OverflowError, RecursionError, EvalError):
         return {}
 
 

@@ -33,7 +33,7 @@ def shapes_of(model: str, config: str | None) -> Checkpoint:
         ConfigError: neither says what the shapes are.
     """
     if config is not None:
-        place = Path(config).expanduser()
+        place = Path(os.path.expanduser(config))
         description, family = describe_folder(place)
         source = f"the configs of {place}"
     elif model in ARCHITECTURES:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def _rows(setup: Setup, task: Task) -> tuple[Sequence[Row], Sequence[Row]]:
     be taken, a hash says of which pairs.
     """
     assert setup.recipe.data is not None
-    root = Path(setup.recipe.data).expanduser()
+    root = Path(os.path.expanduser(setup.recipe.data))
     if not root.is_dir():
         raise ConfigError(
             f"--data is {str(root)!r}, which is no folder; give the one that holds "

@@ -1,5 +1,6 @@
 """The LoRA of an edit: from the factors that a run has, or extracted from two models."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import sqrt
@@ -162,7 +163,7 @@ def _run_factors(
     model: str, checkpoint: Checkpoint, base: Checkpoint | None
 ) -> dict[str, Factors] | None:
     """The factors beside a run's model, where they are all of its last edit; None elsewhere."""
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))
     run = path.parent if path.name == MODEL and not (path / FACTORS).exists() else path
     if not (run / FACTORS).is_file() or not checkpoint.edits:
         return None

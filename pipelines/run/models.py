@@ -73,8 +73,8 @@ def open_model(
         )
     checkpoint = read_checkpoint(
         path,
-        config=Path(config).expanduser() if config else None,
-        vae=Path(vae).expanduser() if vae else None,
+        config=Path(os.path.expanduser(config)) if config else None,
+        vae=Path(os.path.expanduser(vae)) if vae else None,
         allow_pickle=allow_pickle,
         prediction=None if prediction is None else PREDICTIONS[prediction],
     )

@@ -60,6 +60,13 @@ def with_tensors(file: Path, words: dict[str, str] | None = None, **more: Tensor
         ({f"{KEY}__lora_up__weight": torch.ones(8, 5)}, ("are none of one product",)),
         ({f"{KEY}__lora_down__weight": torch.ones(0, 8)}, ("are none of one product",)),
         ({f"{KEY}__lora_up__weight": torch.ones(8)}, ("are none of one product",)),
+        (
+            {
+                f"{KEY}__lora_down__weight": torch.ones(1, 8),
+                f"{KEY}__lora_up__weight": torch.ones(0, 1),
+            },
+            ("are none of one product",),
+        ),
         ({f"{KEY}__alpha": torch.ones(2)}, ("alpha of shape (2,)", "not one number")),
         ({f"{KEY}__alpha": torch.tensor(float("nan"))}, ("not finite", "alpha")),
         ({f"{KEY}__diff": torch.ones(8, 8)}, ("in more than one way",)),
@@ -131,6 +138,8 @@ def test_a_lora_of_other_shapes_is_refused(file: Path, tiny_checkpoint: Checkpoi
         (json.dumps({"unet.lora_alpha": "much"}), "states the alpha 'much'"),
         (json.dumps({"unet.lora_alpha": True}), "states the alpha True"),
         (json.dumps({"unet.lora_alpha": 4, "unet.use_rslora": True}), "use_rslora"),
+        (json.dumps({"unet.lora_alpha": 10**400}), "states the alpha '1000"),
+        (json.dumps({"unet.lora_alpha": float("nan")}), "states the alpha 'nan'"),
     ],
 )
 def test_damaged_settings_of_peft_are_refused(

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.console import erasure
+from support.refusals import assert_told
 from torch import Tensor
 
 from erasure.errors import PatchError
@@ -265,3 +266,16 @@ def test_the_command_line_writes_nothing_of_a_patch_that_lies(
     refused(("patch", "apply", tiny_folder, empty, *out), "not what it says")
     refused(("patch", "remove", tiny_run, empty, *out), "not what it says")
     refused(("patch", "stack", tiny_folder, patch, empty, *out), "not what it says")
+
+
+def test_a_patch_is_stacked_with_others_alone(
+    tiny_folder: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    patch, again = tmp_path / "church.patch", tmp_path / "again.patch"
+    line = ("export", tiny_run, "--to", "patch", "--base", tiny_folder, "--out", patch)
+    assert erasure(*line).code == 0
+    again.write_bytes(patch.read_bytes())
+    stack, out = ("patch", "stack", tiny_folder, patch), ("--out", tmp_path / "both.patch")
+    assert_told(erasure(*stack, *out), 2, "there is one patch", "two or more are stacked")
+    assert_told(erasure(*stack, again, *out), 2, "are one edit, which would be put in twice")
+    assert not (tmp_path / "both.patch").exists()

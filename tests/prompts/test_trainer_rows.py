@@ -38,6 +38,14 @@ guidance_scale = 3
 """
 
 
+LAUGHS = "l0: &l0 [lol]\n" + "".join(
+    f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 30)
+)
+MERGES = "m0: &m0 {target: a}\n" + "".join(
+    f"m{n}: &m{n} {{<<: [*m{n - 1}, *m{n - 1}]}}\n" for n in range(1, 60)
+)
+
+
 def written(folder: Path, text: str, name: str = "rows.toml") -> Path:
     path = folder / name
     path.write_text(text, encoding="utf-8")
@@ -150,7 +158,11 @@ def test_a_malformed_toml_file_is_refused_in_a_sentence(
         ('- target: !!int ""', "is not YAML"),
         ("- target: !!timestamp x", "is not YAML"),
         ("!!python/object/apply:os.system [true]", "is not YAML"),
-        ("&a [*a, *a]", "prompts is no list of tables"),
+        ("&a [*a, *a]", "line 1 repeats a value by an alias; write it out there"),
+        (LAUGHS, "line 2 repeats a value by an alias"),
+        (MERGES, "line 2 repeats a value by an alias"),
+        ("- {target: [1, [2]]}", "target is a list, no text"),
+        ("- {target: a, weight: {b: 1}}", "weight is a table; give a number"),
         ("", "neither rows nor tables"),
         ("just words", "neither rows nor tables"),
         (
@@ -185,3 +197,10 @@ def test_any_bytes_are_rows_or_a_sentence(
     path.write_bytes(content)
     with suppress(PromptError):
         assert read_rows(path).rows
+
+
+@pytest.mark.parametrize("number", ["1" * 400, "-" + "1" * 400, "inf", "nan", "1000001"])
+def test_a_number_beyond_all_sense_is_refused(number: str, tmp_path: Path) -> None:
+    text = f'[[prompts]]\ntarget = "church"\nguidance_scale = {number}\n'
+    with pytest.raises(PromptError, match="give a number of at most 1,000,000"):
+        read_rows(written(tmp_path, text))

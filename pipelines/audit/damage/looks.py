@@ -139,7 +139,7 @@ def _read(path: Path, key: str, count: int) -> Looks | None:
             features = file.get_tensor("features")
         said = json.loads(metadata["judgements"])
         judgements = tuple(None if one is None else Judgement.from_dict(one) for one in said)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, EvalError):
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, OverflowError, EvalError):
         return None
     if len(judgements) != count or len(features) not in (0, count):
         return None

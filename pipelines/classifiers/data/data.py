@@ -3,6 +3,7 @@
 # N examples.
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def load_data(config: DataConfig) -> ClassifierData:
     Raises:
         ConfigError: the source is not there, or too small.
     """
-    raw = SOURCES[config.name](Path(config.path).expanduser() if config.path else None)
+    raw = SOURCES[config.name](Path(os.path.expanduser(config.path)) if config.path else None)
     train, test = raw.train, raw.test
     if test is None:
         cut = _stratified(train.labels, len(train) // 5, config.seed, "test")

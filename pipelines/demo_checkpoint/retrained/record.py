@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from erasure.errors import CheckpointError
 from erasure.storage.files import write_json
+from erasure.storage.json_text import parsed
 from pipelines.demo_checkpoint.retrained.concepts import Retraining
 from pipelines.demo_checkpoint.retrained.recipes import Recipe
 
@@ -60,11 +61,19 @@ def claim_states(folder: Path, record: dict[str, Any]) -> None:
     path = folder / RECORD
     if not path.exists():
         write_record(folder, record)
-    elif json.loads(path.read_text(encoding="utf-8")) != record:
+    elif _values(path) != record:
         raise CheckpointError(
             f"{folder} holds states of another recipe, concept or seed, as its {RECORD} says; give "
             "another --work, or remove that folder"
         )
+
+
+def _values(path: Path) -> Any:  # noqa: ANN401
+    """What a record holds; None where it is damaged."""
+    try:
+        return parsed(path.read_bytes())
+    except ValueError:
+        return None
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
