@@ -22,7 +22,6 @@ ODD = {
     "sparse": torch.eye(3).to_sparse(),
     "larger than its data": torch.zeros(1).expand(1_000_000),
     "without data": torch.zeros(3, device="meta"),
-    "quantised": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
 }
 
 
