@@ -267,7 +267,7 @@ def _refuse_unknown(item: Table, known: Sequence[str], place: str) -> None:
     for key in item:
         if key not in known:
             raise PromptError(
-                f"{_said(key)} in {place} is unknown; {nearest(str(key)[:40], known)}"
+                f"{str(key)[:40]!r} in {place} is unknown; {nearest(str(key)[:40], known)}"
             )
 
 
@@ -278,7 +278,7 @@ def _text(item: Table, key: str, default: str | None, place: str) -> str:
             raise PromptError(f"in {place} there is no {key}; name it")
         return default
     if not isinstance(value, str):
-        raise PromptError(f"in {place} {key} is {_said(value)}, no text; put a text in quotes")
+        raise PromptError(f"in {place} {key} is {_said(value)}, no text; put it in quotes")
     return " ".join(value.split())
 
 
@@ -297,7 +297,7 @@ def _said(value: object) -> str:
     """A value in a message; a list or a table, which may be endless as text, by its kind."""
     if isinstance(value, list | dict | set | tuple):
         return "a table" if isinstance(value, dict) else "a list"
-    return repr(str(value)[:40])
+    return repr(value[:40]) if isinstance(value, str) else str(value)[:40]
 
 
 def _guidance(item: Table, place: str) -> float:
