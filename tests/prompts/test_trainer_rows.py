@@ -124,7 +124,7 @@ neutral = "a sofa"
         ('[[prompts]]\npositive = "a"', "in row 1 there is no target; name it"),
         ("[[prompts]]\ntarget = 3", "in row 1 target is 3, no text"),
         ('[[prompts]]\ntarget = "a"\nguidance_scale = "1"', "guidance_scale is '1'; give a number"),
-        ('[[prompts]]\ntarget = "a"\nguidance_scale = nan', "guidance_scale is nan; give a finite"),
+        ('[[prompts]]\ntarget = "a"\nguidance_scale = nan', "scale is nan; give a number of at"),
         ('[[prompts]]\ntarget = "a"\nguidance_scale = -1', "guidance_scale is -1; give 0 or more"),
         ('[[prompts]]\ntarget = "a"\nweight = 0', "weight is 0; give more than 0"),
         ('[[prompts]]\ntarget = "a"\nmultiplier = -1.0', "multiplier is -1, the strength of an"),
