@@ -13,8 +13,8 @@ from erasure.errors import ConfigError, ErasureError
 
 T = TypeVar("T")
 
-_MOST = 2**64
-"""The largest whole number of a record; seeds have up to 64 bits."""
+_MOST = 2**1000
+"""The largest whole number of a record; a little further on no float holds it."""
 _SCALARS: dict[Any, tuple[tuple[type, ...], str]] = {
     # Type of a field: (types that a file may give for it, their name in a message).
     bool: ((bool,), "true or false"),
@@ -180,7 +180,7 @@ class _Reader:
         except OverflowError as err:  # a whole number that no float can hold
             remedy = "" if self.record else f"; give {self._wanted(hint)}"
             raise self.error(f"{where} is too large{remedy}") from err
-        if hint is int and self.record and abs(made) > _MOST:  # what divides it would overflow
+        if hint is int and self.record and abs(made) > _MOST:  # to divide it would overflow
             raise self.error(f"{where} is too large")
         if hint is float and not self.record and not isfinite(made):
             raise self.error(f"{where} is {made}; give a finite number")
