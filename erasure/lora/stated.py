@@ -66,7 +66,7 @@ def stated_alpha(metadata: Mapping[str, str], place: Place, source: str) -> floa
     number = not isinstance(alpha, bool) and isinstance(alpha, int | float)
     if not number or not abs(alpha) <= _MOST:
         raise CheckpointError(
-            f"{source} states the alpha {str(alpha)[:60]!r} for {place.module}, which is no number "
+            f"{source} states the alpha {alpha!r:.60} for {place.module}, which is no number "
             f"of at most {_MOST:,}; {again}"
         )
     return float(alpha)

@@ -138,8 +138,8 @@ def test_a_lora_of_other_shapes_is_refused(file: Path, tiny_checkpoint: Checkpoi
         (json.dumps({"unet.lora_alpha": "much"}), "states the alpha 'much'"),
         (json.dumps({"unet.lora_alpha": True}), "states the alpha True"),
         (json.dumps({"unet.lora_alpha": 4, "unet.use_rslora": True}), "use_rslora"),
-        (json.dumps({"unet.lora_alpha": 10**400}), "states the alpha '1000"),
-        (json.dumps({"unet.lora_alpha": float("nan")}), "states the alpha 'nan'"),
+        (json.dumps({"unet.lora_alpha": 10**400}), "states the alpha 1000"),
+        (json.dumps({"unet.lora_alpha": float("nan")}), "states the alpha nan"),
     ],
 )
 def test_damaged_settings_of_peft_are_refused(
