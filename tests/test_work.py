@@ -224,6 +224,7 @@ def test_checkpointed_activations_count_no_pass_twice(
     assert stage(again) == stage(plain)
 
 
+@pytest.mark.default("own")
 @pytest.mark.parametrize("loss", ["guided", "plain", "own"])
 def test_the_passes_of_a_mask_are_what_hooks_count_and_its_file_holds_them(
     loss: Any,  # noqa: ANN401

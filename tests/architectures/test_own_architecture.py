@@ -326,7 +326,10 @@ def test_nothing_outside_architectures_asks_for_a_family() -> None:
         for path in sorted((ROOT / package).rglob("*.py")):
             half = "classifiers" in path.parts
             if not half and not path.is_relative_to(own):
-                lines = list(branches(path.read_text(encoding="utf-8")))
+                source = path.read_text(encoding="utf-8")
+                # To walk the tree of a file that has no such word takes longer than all others.
+                named = "architecture" in source or any(key in source for key in ARCHITECTURES)
+                lines = list(branches(source)) if named else []
                 if lines:
                     asked[str(path.relative_to(ROOT))] = lines
     assert asked == {}

@@ -123,6 +123,7 @@ def test_the_header_of_a_single_file(sd1: Path, tmp_path: Path) -> None:
     assert not [name for name in read_tensors(file).tensors if name.startswith("model_ema")]
 
 
+@pytest.mark.default("small")
 @pytest.mark.parametrize(
     ("kind", "dtype"),
     [("sd1", None), ("sd1", torch.float16), ("sd2", torch.float16), ("small", None)],

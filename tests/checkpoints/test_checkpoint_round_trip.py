@@ -49,6 +49,7 @@ def test_folder_to_file_to_folder_is_the_identity(
     assert_equal_checkpoints(start, read_checkpoint(tmp_path / "back"))
 
 
+@pytest.mark.default("small")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loader_of_diffusers_reads_the_same_values_from_the_single_file(
     kind: str, folders: dict[str, Path], tmp_path: Path

@@ -113,6 +113,7 @@ def test_the_model_of_a_seed_is_trained_once_and_stays_as_it_was(
     assert [path.name for path in (tmp_path / "out" / "models").glob("deleting-*")] == []
 
 
+@pytest.mark.slow
 def test_a_certified_head_takes_the_features_of_the_original(run: Run, tmp_path: Path) -> None:
     _, row = run("certified")
     assert row.numbers["gradient_bound"].mean <= row.numbers["budget"].mean
@@ -132,12 +133,14 @@ def test_dp_sgd_is_not_touched_and_says_its_bound(run: Run) -> None:
     assert row.numbers["epsilon"].mean == pytest.approx(12 * 8.0, rel=0.01)  # twelve points left
 
 
+@pytest.mark.slow
 def test_trees_have_rows_for_tables(run: Run) -> None:
     _, forest, extra = run("forest", "extra-trees")
     assert [forest.failures, extra.failures] == [(), ()]
     assert "every node is what growing on the remaining 108 points gives" in forest.statements[0]
 
 
+@pytest.mark.slow
 def test_trees_are_left_out_where_they_do_not_apply_unless_they_are_named(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def test_the_table_sorts_both_ways_and_what_failed_stays_last(
     assert other.get_attribute("data-name") == "retrain"  # the other table is as it was
 
 
+@pytest.mark.default("320")
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_nothing_is_wider_than_the_window(opened: "Callable[..., Page]", width: int) -> None:
     page = opened(width, 844)
@@ -85,6 +86,7 @@ def test_nothing_is_wider_than_the_window(opened: "Callable[..., Page]", width: 
     assert page.evaluate(wide) == 0 or width == 768
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_all_text_has_contrast(opened: "Callable[..., Page]", scheme: str, width: int) -> None:
@@ -97,6 +99,7 @@ def test_all_text_has_contrast(opened: "Callable[..., Page]", scheme: str, width
     assert {name: ratio for name, ratio in ratios.items() if ratio < 4.5} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "shown"), [(390, "narrow"), (1280, "wide")])
 def test_names_in_the_chart_stay_in_it_and_apart(
     opened: "Callable[..., Page]", width: int, shown: str
@@ -122,6 +125,7 @@ def test_names_in_the_chart_stay_in_it_and_apart(
     assert page.locator(f".{hidden}-labels").first.is_hidden()
 
 
+@pytest.mark.slow
 def test_a_model_of_its_own_has_another_mark(opened: "Callable[..., Page]") -> None:
     page = opened()
     chart = page.locator("#setting-1 .scatter")
@@ -130,6 +134,7 @@ def test_a_model_of_its_own_has_another_mark(opened: "Callable[..., Page]") -> N
     assert chart.locator(".accent circle").count() == 1
 
 
+@pytest.mark.slow
 def test_paper_has_dark_ink_and_no_navigation(opened: "Callable[..., Page]") -> None:
     page = opened(color_scheme="dark")
     page.emulate_media(media="print")

@@ -107,6 +107,7 @@ def test_what_is_there_is_not_made_again(
     assert len(lines(tmp_path)) == 3
 
 
+@pytest.mark.slow
 def test_a_further_method_adds_its_cell_alone(run: Run, tmp_path: Path) -> None:
     run()
     before = lines(tmp_path)
@@ -469,6 +470,7 @@ def test_the_search_keeps_what_is_nearest_to_retraining_on_held_out_examples(
     assert not keys & {line["key"] for line in lines(tmp_path, "trials")}
 
 
+@pytest.mark.slow
 def test_a_search_of_several_seeds_takes_the_best_mean(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -492,6 +494,7 @@ def test_a_search_of_several_seeds_takes_the_best_mean(
     assert "in 8 runs" in page
 
 
+@pytest.mark.slow
 def test_a_search_that_was_cut_goes_on(run: Run, tmp_path: Path) -> None:
     run(replace(TINY, methods=("ga",)), budget=2)
     before = lines(tmp_path, "trials")
@@ -622,6 +625,7 @@ def test_the_key_of_a_cell_holds_the_defaults_of_its_method(
     assert world.key(row) != before
 
 
+@pytest.mark.slow
 def test_a_plot_is_made_of_any_number_of_settings(tmp_path: Path) -> None:
     cells = [cell("retrain", seconds=90.0), cell("ft", ua=9.0), cell("salun", ua=9.0)]
     more = [replace(one, setting=f"{n}/b/10%") for n in range(4) for one in cells]

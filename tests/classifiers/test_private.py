@@ -242,6 +242,7 @@ def test_the_same_seed_gives_the_same_bytes_and_none_gives_others() -> None:
     assert models[0].refit(points).audit(points).passed
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_ends_with_the_same_bytes(tmp_path: Path) -> None:
     points = blobs(40)
     recipe = dataclasses.replace(RECIPE, epochs=4)

@@ -187,6 +187,7 @@ def reads_of(points: Points, task: Callable[[Points], Any]) -> int:
     return 10**9 - data.reads
 
 
+@pytest.mark.default("0.5")
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.8, 0.95])
 def test_a_training_that_was_killed_ends_with_the_same_bytes(share: float, tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, epochs=6)  # Several epochs a stage.

@@ -103,6 +103,7 @@ def patch_of(studio: Studio, name: str) -> Any:  # noqa: ANN401
     return load_patch(studio.models / "erasure_patches" / f"{name}.patch")
 
 
+@pytest.mark.default("0.5")
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
 def test_load_builds_the_model_of_the_patched_weights_to_the_bit(
     strength: float, studio: Studio
@@ -182,6 +183,7 @@ def test_apply_leaves_the_model_that_came_in_as_it_was(studio: Studio) -> None:
     assert same(model.computed(), studio.network(studio.checkpoint.network))
 
 
+@pytest.mark.default("0.5", "-1.0")
 @pytest.mark.parametrize("strength", [-1.0, 0.0, 0.5, 2.0])
 def test_apply_is_right_to_rounding_at_other_strengths(strength: float, studio: Studio) -> None:
     model, _ = studio.run(

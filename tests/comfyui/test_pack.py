@@ -46,6 +46,7 @@ def packed(packer: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
+@pytest.mark.slow
 def test_the_packed_nodes_load_without_our_package_and_without_diffusers(
     packed: Path, tmp_path: Path
 ) -> None:

@@ -228,6 +228,7 @@ def test_values_that_are_not_finite_are_found_and_named(run: Path) -> None:
     assert "conv_in.bias of unet has 1 of" in said.out + said.err
 
 
+@pytest.mark.default("vae")
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
 def test_no_export_writes_what_is_not_finite_or_overflows(
     part: str, tiny_folder: Path, tmp_path: Path, refused: Callable[..., None]

@@ -94,6 +94,7 @@ def test_the_table_sorts_both_ways_and_what_is_missing_comes_last(
     assert page.locator("th[aria-sort=ascending], th[aria-sort=descending]").count() == 1
 
 
+@pytest.mark.slow
 def test_the_table_is_filtered_by_words_and_by_method(opened: "Callable[..., Page]") -> None:
     page = opened()
     page.locator("[data-search]").fill("SALUN")
@@ -128,6 +129,7 @@ def test_the_page_is_used_by_keys_alone(opened: "Callable[..., Page]") -> None:
     assert rows.all_inner_texts() == ["church", "dog"]
 
 
+@pytest.mark.slow
 def test_every_table_has_headers_that_a_reader_can_announce(opened: "Callable[..., Page]") -> None:
     page = opened()
     for table in page.locator("table").all():
@@ -145,6 +147,7 @@ def test_hostile_names_are_text_and_run_nothing(opened: "Callable[..., Page]") -
     assert page.locator("img[src=x]").count() == 0
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_fits_the_window_and_can_be_read(

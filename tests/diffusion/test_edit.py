@@ -234,6 +234,7 @@ def test_weights_outside_the_scope_have_no_gradient(
     assert all("attn2" in name for name in moved)
 
 
+@pytest.mark.default("salun")
 @pytest.mark.parametrize("make", [salun, ascent])
 def test_a_velocity_model_is_erased_as_one(
     tiny_checkpoint: Checkpoint,

@@ -123,8 +123,12 @@ def test_a_mask_is_the_same_however_its_sums_are_made(
     assert list(tmp_path.iterdir()) == []  # a file of sums has no name
 
 
-@pytest.mark.crossed
-@pytest.mark.parametrize("way", [{"groups": 3}, {"mapped": True}, {"offload": True}])
+@pytest.mark.default("offload")
+@pytest.mark.parametrize(
+    "way",
+    [{"groups": 3}, {"mapped": True}, {"offload": True}],
+    ids=["groups", "mapped", "offload"],
+)
 def test_the_own_loss_of_a_method_is_measured_the_same_way(
     way: dict[str, Any], tiny_checkpoint: Checkpoint, tiny_data: ConceptData
 ) -> None:

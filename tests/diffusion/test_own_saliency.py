@@ -94,6 +94,7 @@ def test_a_closed_form_has_no_loss_and_no_method_has_none_either(
         find_mask(tiny_checkpoint, texts, "salient", config=OWN)
 
 
+@pytest.mark.slow
 def test_the_command_makes_such_a_mask_without_a_picture(tiny_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "own.safetensors"
     line: tuple[Any, ...] = ("mask", tiny_folder, "--concept", "church", "--out", out)

@@ -35,6 +35,7 @@ def update(checkpoint: Checkpoint, unet: Mapping[str, Tensor]) -> Tensor:
     return torch.cat([(unet[name] - base).flatten() for name, base in checkpoint.network.items()])
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("precision", REDUCED)
 @pytest.mark.parametrize("target", ["moving", "frozen"])
 def test_the_update_is_close_to_that_of_fp32_and_unselected_bits_stay(
@@ -65,6 +66,7 @@ def test_moves_too_small_for_bf16_weights_are_kept(
     assert int((moved != 0).sum()) > 0.5 * mask.selected
 
 
+@pytest.mark.slow
 def test_a_run_with_bf16_weights_goes_on_where_it_was(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, mask: SaliencyMask, tmp_path: Path
 ) -> None:
@@ -81,6 +83,7 @@ def test_a_run_with_bf16_weights_goes_on_where_it_was(
     assert_same_bits(resumed.network, erase(*run).network)
 
 
+@pytest.mark.default("bf16-weights")
 @pytest.mark.parametrize("precision", REDUCED)
 def test_recomputed_passes_are_the_same_passes(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, mask: SaliencyMask, precision: Precision

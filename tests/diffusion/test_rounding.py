@@ -40,6 +40,7 @@ def test_a_move_of_less_than_half_a_spacing_is_rounded_away() -> None:
     assert count_rounded_away(base.float(), trained, trained, selected) == 0
 
 
+@pytest.mark.slow
 def test_a_small_rate_on_a_bf16_base_is_counted_in_the_record(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData
 ) -> None:

@@ -87,7 +87,7 @@ def test_blocks_are_there_one_at_a_time_and_answer_alike(
         assert torch.equal(value, plain.state_dict()[name])
 
 
-@pytest.mark.crossed
+@pytest.mark.default("flux_dev")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16-weights"])
 def test_a_mask_is_the_same_to_the_bit(
@@ -106,7 +106,7 @@ def test_a_mask_is_the_same_to_the_bit(
         assert torch.equal(plain[name], grouped[name]), name
 
 
-@pytest.mark.crossed
+@pytest.mark.default("flux_dev")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16-weights"])
 def test_an_edit_is_the_same_to_the_bit(

@@ -96,6 +96,7 @@ def test_metrics_look_at_nothing_where_every_picture_shows_what_was_erased(
     assert "every picture would show something erased" in said.err
 
 
+@pytest.mark.slow
 def test_a_distance_to_the_reference_is_measured_over_the_kept_pictures_alone(
     tiny_folder: Path, prompts: Path, reference: Path, tmp_path: Path
 ) -> None:

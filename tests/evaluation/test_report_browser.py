@@ -100,6 +100,7 @@ def test_the_slider_moves_by_keys_and_by_pointer(opened: "Callable[..., Page]") 
     assert slider.get_attribute("aria-valuetext") == f"{slider.input_value()} % before"
 
 
+@pytest.mark.slow
 def test_what_lies_left_of_the_line_is_before(opened: "Callable[..., Page]") -> None:
     corner = """(picture) => {
       const canvas = document.createElement("canvas").getContext("2d");
@@ -114,6 +115,7 @@ def test_what_lies_left_of_the_line_is_before(opened: "Callable[..., Page]") -> 
     assert cut.startswith("inset(0")
 
 
+@pytest.mark.slow
 def test_all_sliders_move_at_once(opened: "Callable[..., Page]") -> None:
     page = opened()
     page.locator("[data-all]").fill("25")
@@ -122,6 +124,7 @@ def test_all_sliders_move_at_once(opened: "Callable[..., Page]") -> None:
     assert share_before(page) == pytest.approx(0.25)
 
 
+@pytest.mark.slow
 def test_a_seed_is_chosen(opened: "Callable[..., Page]") -> None:
     page = opened()
     card = page.locator(".card").first
@@ -131,6 +134,7 @@ def test_a_seed_is_chosen(opened: "Callable[..., Page]") -> None:
     assert card.locator("[aria-pressed=true]").inner_text() == "0"
 
 
+@pytest.mark.slow
 def test_cards_are_filtered_and_more_are_shown(opened: "Callable[..., Page]") -> None:
     page = opened()
     page.locator("[data-more] button").click()
@@ -186,6 +190,7 @@ def test_the_table_sorts_both_ways(opened: "Callable[..., Page]") -> None:
     assert page.locator("th[aria-sort=descending]").count() == 1
 
 
+@pytest.mark.slow
 def test_the_table_is_searched_and_turned(opened: "Callable[..., Page]") -> None:
     page = opened()
     assert page.locator("[data-pager] span").inner_text() == "1 to 25 of 34"
@@ -200,6 +205,7 @@ def test_the_table_is_searched_and_turned(opened: "Callable[..., Page]") -> None
     assert prompts(page) == [CHURCH, "something unsafe"]
 
 
+@pytest.mark.slow
 def test_a_prompt_leads_to_its_pictures(opened: "Callable[..., Page]") -> None:
     page = opened()
     card = page.locator(".card", has_text="more 27")
@@ -210,6 +216,7 @@ def test_a_prompt_leads_to_its_pictures(opened: "Callable[..., Page]") -> None:
     assert card.evaluate("(e) => e.getBoundingClientRect().top < innerHeight")
 
 
+@pytest.mark.default("320")
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_nothing_is_wider_than_the_window(opened: "Callable[..., Page]", width: int) -> None:
     page = opened(width, 844)
@@ -221,6 +228,7 @@ def test_nothing_is_wider_than_the_window(opened: "Callable[..., Page]", width: 
     assert page.evaluate("scrollX") == 0
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_all_text_has_contrast(opened: "Callable[..., Page]", scheme: str, width: int) -> None:
@@ -233,12 +241,14 @@ def test_all_text_has_contrast(opened: "Callable[..., Page]", scheme: str, width
     assert (paper == "rgb(251, 250, 248)") is (scheme == "light")
 
 
+@pytest.mark.slow
 def test_still_pictures_for_those_who_want_no_motion(opened: "Callable[..., Page]") -> None:
     moving = "getComputedStyle(document.querySelector('.frame img')).transitionDuration"
     assert opened(reduced_motion="reduce").evaluate(moving) == "0s"
     assert opened(reduced_motion="no-preference").evaluate(moving) != "0s"
 
 
+@pytest.mark.slow
 def test_paper_has_no_controls_and_dark_ink(opened: "Callable[..., Page]") -> None:
     page = opened(color_scheme="dark")
     page.emulate_media(media="print")

@@ -83,6 +83,7 @@ def test_a_training_moves_factors_and_no_other_layer(
         torch.testing.assert_close(edit.network[key], merged, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_factors_on_a_team_of_two_take_the_steps_of_one(
     tiny_checkpoint: Checkpoint, texts: ConceptData, mask: SaliencyMask
 ) -> None:

@@ -49,6 +49,7 @@ def test_no_gradient_reaches_the_base() -> None:
     assert all(weight.grad is not None for weight in student.parameters())
 
 
+@pytest.mark.default("frozen")
 @pytest.mark.parametrize("by", ["student", "frozen"])
 def test_it_moves_the_scope_alone_and_goes_on_where_it_was_cut(
     tiny_checkpoint: Checkpoint, tmp_path: object, by: str

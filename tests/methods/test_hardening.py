@@ -209,6 +209,7 @@ def test_a_hardened_erasure_is_seeded_keeps_its_mask_and_is_another_one(
     assert results[0] != results[1]
 
 
+@pytest.mark.slow
 def test_a_hardened_run_goes_on_where_it_was_cut(small: Task, tmp_path: Path) -> None:
     class Cut(Exception):
         pass

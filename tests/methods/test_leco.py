@@ -124,6 +124,7 @@ def test_no_gradient_reaches_the_base() -> None:
     assert all(weight.grad is None for weight in base.parameters())
 
 
+@pytest.mark.slow
 def test_a_file_of_rows_is_what_is_trained_and_stands_in_the_record(
     tiny_folder: Path, tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ def erased(model: Path, method: str, out: Path, *more: object) -> dict[str, Any]
     return json.loads(said.out)
 
 
+@pytest.mark.slow
 def test_the_page_s_method_erases_and_its_recipe_runs_again(
     tiny_folder: Path, halfway: str, tmp_path: Path
 ) -> None:

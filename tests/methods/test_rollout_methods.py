@@ -54,6 +54,7 @@ def moved(checkpoint: Checkpoint, edit: Edit) -> set[str]:
     return {n for n, w in base.items() if not torch.equal(w, edit.network[n])}
 
 
+@pytest.mark.default("leco")
 @pytest.mark.parametrize("name", ROLLED)
 def test_the_result_is_the_same_in_passes_of_one_and_on_a_team_of_two(
     name: str, tiny_checkpoint: Checkpoint, texts: ConceptData, masks: dict[str, SaliencyMask]
@@ -79,6 +80,7 @@ def test_the_result_is_the_same_in_passes_of_one_and_on_a_team_of_two(
             assert one.loss == pytest.approx(same.loss, rel=1e-3)
 
 
+@pytest.mark.default("leco")
 @pytest.mark.parametrize("name", ROLLED)
 def test_a_run_that_was_cut_ends_with_the_bits_of_an_unbroken_one(
     name: str,

@@ -88,6 +88,7 @@ def test_the_teacher_comes_out_and_not_the_student(
         torch.testing.assert_close(ways[1][name], way / 5, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_cut_goes_on_with_its_teacher(
     tiny_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:

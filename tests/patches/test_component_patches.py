@@ -72,6 +72,7 @@ def pair(
     return base, folder / "twice", component
 
 
+@pytest.mark.default("sd1")
 def test_a_folder_and_a_single_file_hold_and_state_both_edits(
     pair: tuple[Path, Path, str], tmp_path: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_folder_and_a_single_file_hold_and_state_both_edits(
         )
 
 
+@pytest.mark.default("sd1")
 def test_a_patch_carries_every_component_and_goes_in_and_out_to_the_bit(
     pair: tuple[Path, Path, str], tmp_path: Path
 ) -> None:

@@ -89,6 +89,7 @@ def test_a_dry_run_tells_memory_passes_time_and_disk_and_writes_nothing(
     assert plan["disk"]["mask"] == pytest.approx(7.2e6 / 8, rel=0.05)
 
 
+@pytest.mark.default("salun")
 @pytest.mark.parametrize(
     ("name", "passes"), [("salun", 3 + 3 + 2 * 3), ("esd", 2 + 16 + 5 + 2 * 3)]
 )

@@ -88,6 +88,7 @@ def test_weights_that_are_not_finite_are_refused_when_read(
     refused(("compare", tiny_folder, broken, *prompt, "--out", tmp_path / "grid.png"), *words)
 
 
+@pytest.mark.default("-1000000.0")
 @pytest.mark.parametrize("bias", [-1e6, 1e6])
 def test_a_model_that_draws_one_colour_is_told_after_its_first_batch(
     tiny_folder: Path, tmp_path: Path, refused: Callable[..., None], bias: float
@@ -103,6 +104,7 @@ def test_a_model_that_draws_one_colour_is_told_after_its_first_batch(
     refused(compare, "the model after draws one colour", colour, code=1)
 
 
+@pytest.mark.slow
 def test_a_cache_of_pictures_of_one_colour_is_not_trained_on(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., None]
 ) -> None:
@@ -117,6 +119,7 @@ def test_a_cache_of_pictures_of_one_colour_is_not_trained_on(
     refused(line, "the model draws one colour", "#000000", code=1)
 
 
+@pytest.mark.slow
 def test_a_model_whose_pictures_overflow_is_told(
     tiny_folder: Path, tmp_path: Path, refused: Callable[..., None]
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_tenth_of_the_labels_is_that_of_no_class(garments: Garments) -> None:
     assert abs(dropped - 0.1) < 0.04  # 960 labels: a standard error of 0.01
 
 
+@pytest.mark.slow
 def test_a_training_that_was_cut_ends_with_the_same_bytes_and_is_read_as_a_model_of_labels(
     garments: Garments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def recognised(
     return objects, styles, len(pairs)
 
 
+@pytest.mark.slow
 @old_array
 def test_it_draws_what_it_is_asked_for() -> None:
     # Every seventh pair with one seed, drawn as the demo's evaluation draws; the shipped figures of

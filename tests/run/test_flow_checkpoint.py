@@ -51,6 +51,7 @@ def test_prompts_of_another_length_are_refused(networks: FlowNetworks, latents: 
         flow_loss(networks, latents, table)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_cut_ends_with_the_same_bits(latents: Latents, tmp_path: Path) -> None:
     tokenizer = tokenizer_of(DEMO_FOLDER)
     whole = replace(training.CONFIG, steps=3, horizon=3, save_every=2)

@@ -22,6 +22,7 @@ def partial(tiny_folder: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_erasure_from_a_file_without_a_vae(
     partial: Path, tiny_folder: Path, tiny_recipe: Path, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def run(model: Path, out: Path, *options: Any) -> Any:  # noqa: ANN401
     )
 
 
+@pytest.mark.slow
 def test_a_later_run_pulls_to_the_original_base(tiny_folder: Path, tmp_path: Path) -> None:
     first = run(tiny_folder, tmp_path / "one", "--concept", "church", "--scope", "selfattn")
     assert first.code == 0, first.err

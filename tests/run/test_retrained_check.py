@@ -144,6 +144,7 @@ class Encoder:
         return SimpleNamespace(latent_dist=SimpleNamespace(mean=coded, std=coded.abs()))
 
 
+@pytest.mark.slow
 def test_encoding_that_was_cut_ends_with_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,7 @@ def test_a_run_names_all_its_concepts_and_its_recipe_makes_them_again(
     assert "bicycle" in recipe
 
 
+@pytest.mark.slow
 def test_a_recipe_s_concepts_give_way_to_those_of_the_command_line(
     tiny_folder: Path, tmp_path: Path, cache: Path
 ) -> None:

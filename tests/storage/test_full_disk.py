@@ -103,6 +103,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pipeline(tmp_path_factory.mktemp("full") / "model", SMALL)
 
 
+@pytest.mark.default("False")
 @pytest.mark.parametrize("as_folder", [True, False])
 def test_a_model_is_whole_or_the_one_before_whichever_write_finds_no_space(
     tmp_path: Path,

@@ -85,7 +85,7 @@ def write_often(folder: str, seconds: float) -> None:
 
 
 def test_processes_that_fill_one_cache_meet_whole_files_alone(tmp_path: Path) -> None:
-    said = forked(write_often, str(tmp_path), 1.0, count=3)
+    said = forked(write_often, str(tmp_path), 0.5, count=3)
     assert (said.code, said.err) == (0, "")
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["key.safetensors"]
 

@@ -144,6 +144,7 @@ def models(
     return read
 
 
+@pytest.mark.default("sd1-esd", "sd1-adv-unlearn", "sd35_medium-sdd", "ddpm")
 @pytest.mark.parametrize(("family", "name"), CASES)
 def test_a_swapped_base_answers_as_a_deep_copy_of_it(
     family: str,

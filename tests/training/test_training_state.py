@@ -79,6 +79,7 @@ def resumed(
     return run
 
 
+@pytest.mark.default("adam")
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_resumed_run_ends_with_the_bytes_of_an_unbroken_one(
     config: TrainConfig, tmp_path: Path

@@ -83,6 +83,7 @@ def test_the_whole_page_is_used_by_keys_alone(shown: "Callable[..., Page]") -> N
     assert slider.input_value() == "100"
 
 
+@pytest.mark.default("dark")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_it_without_scrolling_sideways(
     shown: "Callable[..., Page]", scheme: str
@@ -120,6 +121,7 @@ def test_what_is_refused_is_said_on_the_page(shown: "Callable[..., Page]") -> No
     assert "already" in page.locator("#said").inner_text()
 
 
+@pytest.mark.slow
 def test_a_second_tab_sees_the_same_jobs(shown: "Callable[..., Page]", server: Server) -> None:
     one, two = shown(), shown()
     server.jobs.start("look at the prompts", [["prompts"]], "church")
@@ -127,6 +129,7 @@ def test_a_second_tab_sees_the_same_jobs(shown: "Callable[..., Page]", server: S
         page.locator("#jobs li", has_text="look at the prompts").wait_for()
 
 
+@pytest.mark.slow
 def test_runs_that_are_ticked_are_compared_on_a_page_of_their_own(
     shown: "Callable[..., Page]", runs: Path
 ) -> None:

@@ -92,6 +92,7 @@ def test_an_erasure_is_stopped_and_goes_on(jobs: Jobs, tiny_recipe: Path) -> Non
     assert ended(jobs, again) == "stopped"
 
 
+@pytest.mark.slow
 def test_a_job_that_waits_is_stopped_before_it_begins(jobs: Jobs) -> None:
     first = jobs.start("look", [["prompts"]], "a")
     second = jobs.start("look", [["prompts"]], "b")

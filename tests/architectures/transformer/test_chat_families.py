@@ -169,6 +169,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+@pytest.mark.default("z_image")
 def test_each_method_moves_what_the_mask_selects_and_nothing_else(
     checkpoint: Checkpoint, data: ConceptData
 ) -> None:

@@ -62,6 +62,7 @@ class Stop(Exception):
     """Ends a run."""
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_ends_as_one_that_was_not(
     checkpoint: Checkpoint, data: ConceptData, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
     return {kind: read_checkpoint(folder) for kind, folder in folders.items()}
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("kind", ["sd35_medium", "flux_dev"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16-weights"])
 def test_groups_of_a_transformer_s_weights_have_the_sums_of_one_pass(

@@ -117,6 +117,7 @@ def test_a_model_that_is_its_base_has_lost_nothing(base: Checkpoint, tmp_path: P
     assert any(text.startswith("what else was lost: attributes") for text in unmeasured(table))
 
 
+@pytest.mark.slow
 def test_the_plan_names_just_what_is_drawn_and_a_cut_run_goes_on(
     base: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +158,7 @@ def test_the_table_on_the_disk_has_a_row_a_group(base: Checkpoint, tmp_path: Pat
     assert [rank for _, rank in made.ticks] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_damaged_cell_is_drawn_again(base: Checkpoint, tmp_path: Path) -> None:
     models = {"base": base, "audited": shifted(base)}
     first = damage_of(shop(tmp_path, models))
