@@ -39,6 +39,7 @@ from pipelines.commands.experiments import reproduce
 from pipelines.process.given_once import GivenOnce
 from pipelines.process.grouped_help import GroupedHelp
 from pipelines.run.claims import claiming
+from pipelines.words.terminal import PrintableFormatter, printable
 
 _WIDEST: Final = 120
 """Columns of a help page, where the terminal has as many."""
@@ -198,14 +199,8 @@ def _less_memory(known: Container[str], options: Mapping[str, Any]) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"erasure: {_on_one_line(message)}", file=sys.stderr)
+    print(f"erasure: {printable(message)}", file=sys.stderr)
     sys.exit(code)
-
-
-def _on_one_line(message: str) -> str:
-    """A message may repeat a name from a file: what would move the cursor of a terminal, or change
-    its colours, is escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
 
 
 def _disk_is_full(path: Any) -> None:  # noqa: ANN401
@@ -225,7 +220,9 @@ def _is_text(argument: str) -> bool:
 
 def _quiet_libraries() -> None:
     """Keep other people's notes out of a user's way; errors still come through."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")

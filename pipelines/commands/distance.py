@@ -10,6 +10,7 @@ from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import DISTANCE, DISTANCE_RECIPE
 from pipelines.process.recipe_options import recipe_options
 from pipelines.run.claims import claim
+from pipelines.words.terminal import printable
 
 
 @recipe_options(DISTANCE_RECIPE, DISTANCE, own_after="audit")
@@ -61,5 +62,5 @@ def distance(
         say({**result.to_dict(), "file": out / FILE_NAME}, as_json=True)
         return
     for line in table_of(result):
-        typer.echo(line)
+        typer.echo(printable(line))
     typer.echo(f"written to {out / FILE_NAME}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pipelines.commands.options import Device
+from pipelines.words.terminal import printable
 
 if TYPE_CHECKING:
     from eval.judges.judge import Judge, Judgement
@@ -83,7 +84,7 @@ def judge(
     if not as_json:
         _print_table(judging, rows, threshold)
     for message in unreadable:
-        typer.echo(f"erasure: {message}", err=True)
+        typer.echo(f"erasure: {printable(message)}", err=True)
     if unreadable:
         raise typer.Exit(2)
 
@@ -166,7 +167,8 @@ def _print_table(
         # As Text, since a file's name may look like markup, and in bytes that are no UTF-8.
         name = os.fsencode(path).decode(errors="replace")
         words = _told(judging, _cut(judgement, threshold))
-        table.add_row(Text(name, overflow="fold"), Text(words, overflow="fold"))
+        shown = "\n".join(map(printable, words.split("\n")))
+        table.add_row(Text(printable(name), overflow="fold"), Text(shown, overflow="fold"))
     console.print(table)
     if judging.name == "nudenet":
         for line in _totals([judgement for _, judgement in rows]):

@@ -14,6 +14,7 @@ from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import ERASE_RECIPE, TRAIN_RUN
 from pipelines.process.one_voice import is_first
 from pipelines.process.recipe_options import help_of
+from pipelines.words.terminal import printable
 
 if TYPE_CHECKING:
     from pipelines.jobs.opened import Planned
@@ -116,7 +117,7 @@ def say_plan(plan: "Planned", *, as_json: bool) -> None:
     if as_json:
         say(plan.for_machines(), as_json=True)
     else:
-        typer.echo("\n".join(plan.for_people()))
+        typer.echo("\n".join(map(printable, plan.for_people())))
 
 
 def program_as_called() -> list[str]:
@@ -135,12 +136,13 @@ def terminal_width() -> int | None:
 
 
 def fitted(line: str, indent: int = 0) -> str:
-    """The line, folded between words where stdout is a terminal of fewer columns.
+    """The line without codes of a terminal, folded between words where stdout is one of fewer
+    columns.
 
     Args:
         indent: columns before what goes on in a further line.
     """
-    width = terminal_width()
+    line, width = printable(line), terminal_width()
     if width is None or len(line) <= width:
         return line
     beyond = " " * min(indent, width // 2)

@@ -16,6 +16,7 @@ from pipelines.comparison.sources import Compared
 from pipelines.evaluation.outcome.results import DetectionPreset, Results
 from pipelines.evaluation.report.report_format import measure, number, signed
 from pipelines.spreadsheets import safe_cell
+from pipelines.words.terminal import printable
 
 Unit = Literal["share", "count", "value"]
 FORMAT: Final = "diffusion-erasure comparison 1"
@@ -111,26 +112,30 @@ class ComparedRuns:
         drawn = f"{self.suite}, {self.pictures:,} pictures each; 95 % intervals"
         missing = [f"{row.name}: {note}" for row in self.rows for note in row.notes]
         table = Table(
-            title=escape(drawn) if self.suite else "no evaluation",
-            caption=escape("\n".join((*self.notes, *missing))) or None,
+            title=_shown(drawn) if self.suite else "no evaluation",
+            caption="\n".join(map(_shown, (*self.notes, *missing))) or None,
             show_lines=True,
         )
         table.add_column("run", overflow="fold")
         table.add_column("erased", overflow="fold")
         for column in self.columns:
-            label = escape(column.label)
+            label = _shown(column.label)
             table.add_column(f"{label}\n({column.better} is better)", justify="right")
         more = _more_columns(self.rows)
         for title in more:
             table.add_column(title, justify="right")
         for row in self.rows:
             cells = [_in_words(row.cells.get(column.key), column.unit) for column in self.columns]
-            guard = "" if row.guard is None else f"\nguard: {row.guard}"
-            method = f"\nby {row.method}" if row.method else ""
-            # Not as markup: a folder may be called [red].
-            names = [row.name + guard, ", ".join(row.erased) + method]
-            table.add_row(*map(escape, names), *cells, *(own[row.name] for own in more.values()))
+            guard = "" if row.guard is None else f"\nguard: {_shown(row.guard)}"
+            method = f"\nby {_shown(row.method)}" if row.method else ""
+            names = [_shown(row.name) + guard, _shown(", ".join(row.erased)) + method]
+            table.add_row(*names, *cells, *(own[row.name] for own in more.values()))
         return table
+
+
+def _shown(text: str) -> str:
+    """Neither markup nor codes of a terminal: a folder may be called [red]."""
+    return escape(printable(text))
 
 
 def table_of(rows: Sequence[Compared], notes: Sequence[str]) -> ComparedRuns:
@@ -235,7 +240,7 @@ def _more_columns(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
     if any(row.moved is not None for row in rows):
         made["weights moved"] = {row.name: number(row.moved) for row in rows}
     if any(row.attacked for row in rows):
-        made["weakest access"] = {row.name: escape(row.access) for row in rows}
+        made["weakest access"] = {row.name: _shown(row.access) for row in rows}
     return made
 
 

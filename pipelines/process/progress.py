@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -24,6 +24,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from pipelines.words.terminal import printable
 
 PROGRESS_FILE: Final = "ERASURE_PROGRESS"
 _OFTEN: Final = 0.5
@@ -51,7 +53,7 @@ class Reporter:
     def tell(self, lines: Sequence[str]) -> None:
         """Lines on stderr, unless quiet; nothing, not even an empty line, where there are none."""
         if lines and not self.quiet:
-            print(*lines, sep="\n", file=sys.stderr)
+            print(*map(printable, lines), sep="\n", file=sys.stderr)
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Tick]:
@@ -72,24 +74,26 @@ class Reporter:
             busy = time.process_time() - worked
             self.processor[name] = self.processor.get(name, 0.0) + busy
         if not console.is_terminal:
-            console.print(f"{name}: {total} in {spent:.1f} s", highlight=False)
+            # Not as markup: a concept may be called [red].
+            line = f"{printable(name)}: {total} in {spent:.1f} s"
+            console.print(line, highlight=False, markup=False)
 
     @contextmanager
     def _bar(self, console: Console, name: str, total: int) -> Iterator[Tick]:
         columns = (
-            TextColumn("{task.description:<28}"),
+            TextColumn("{task.description:<28}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=console) as progress:
-            task: TaskID = progress.add_task(name, total=total, note="")
+            task: TaskID = progress.add_task(printable(name), total=total, note="")
 
             def tick(count: int = 1, note: str = "") -> None:
-                progress.update(task, advance=count, note=note)
+                progress.update(task, advance=count, note=printable(note))
 
             yield tick
 
@@ -116,5 +120,6 @@ class _Written:
             "seconds": round(self._last - self._started, 1),
             "note": note,
         }
-        with self._file.open("a", encoding="utf-8") as stream:
+        # Who follows may have removed the file's folder, which is no reason to end hours of work.
+        with suppress(OSError), self._file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")

@@ -7,6 +7,7 @@ from typing import Any, Final
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.facts.statements import SHORT
 from pipelines.process.one_voice import is_first
+from pipelines.words.terminal import printable
 
 _PREDICTIONS: Final[Mapping[str, str]] = {str(kind): word for kind, word in SHORT.items()}
 _TYPES: Final = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
@@ -52,7 +53,7 @@ def notice(lines: list[str]) -> None:
     """Lines on stderr, from the first of several processes."""
     if is_first():
         for line in lines:
-            print(line, file=sys.stderr)
+            print(printable(line), file=sys.stderr)
 
 
 def _types(checkpoint: Checkpoint) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
+from pipelines.words.terminal import printable
+
 
 def cell(text: str) -> str:
     """A text that stays within its cell, on its line, and begins no tag."""
-    return " ".join(text.split()).replace("|", "/").replace("<", "&lt;")
+    return printable(" ".join(text.split())).replace("|", "/").replace("<", "&lt;")
 
 
 def row(cells: Iterable[str]) -> str:

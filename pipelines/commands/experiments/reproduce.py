@@ -11,6 +11,7 @@ from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import REPRODUCE, REPRODUCE_RECIPE
 from pipelines.process.recipe_options import help_of, recipe_options
 from pipelines.run.claims import claim
+from pipelines.words.terminal import printable
 
 if TYPE_CHECKING:
     from pipelines.reproducing.result import Reproduction
@@ -79,7 +80,7 @@ def reproduce(
         if as_json:
             say(done.to_dict(), as_json=True)
         else:
-            typer.echo("\n".join(lines_of(done)))
+            typer.echo("\n".join(map(printable, lines_of(done))))
         return
     _tell(done, out, as_json=as_json)
 
@@ -92,5 +93,5 @@ def _tell(result: "Reproduction", out: Path, *, as_json: bool) -> None:
         say({**result.to_dict(), "files": files}, as_json=True)
         return
     for line in text_of(result):
-        typer.echo(line)
+        typer.echo(printable(line))
     typer.echo(f"written to {', '.join(map(str, files))}")
