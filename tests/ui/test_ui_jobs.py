@@ -162,7 +162,7 @@ def test_a_job_whose_turn_came_while_it_was_stopped_is_stopped_all_the_same(
 ) -> None:
     me = {"pid": os.getpid(), "started": started(os.getpid())}
     job = written(jobs, name_now(), process=me)
-    told = []
+    asked_to_end = []
     write = jobs_module.write_json
 
     def late(path: Path, value: object, **more: int | None) -> None:
@@ -170,9 +170,9 @@ def test_a_job_whose_turn_came_while_it_was_stopped_is_stopped_all_the_same(
         write(path, value, **more)
 
     monkeypatch.setattr(jobs_module, "write_json", late)
-    monkeypatch.setattr(jobs_module.os, "killpg", lambda pid, _: told.append(pid))
+    monkeypatch.setattr(jobs_module.os, "killpg", lambda pid, _: asked_to_end.append(pid))
     jobs.stop(job.name)
-    assert told == [os.getpid()]
+    assert asked_to_end == [os.getpid()]
 
 
 def test_a_job_without_a_process_is_told_in_a_sentence(
