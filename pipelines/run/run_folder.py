@@ -139,7 +139,7 @@ def require_no_other(out: Path, kind: str) -> None:
 
 
 def _kind_of(text: str) -> str:
-    """Of what a recipe is; one that is cut short counts as a run's."""
+    """What a recipe is of; one that is cut short counts as a run's."""
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError):
