@@ -1,13 +1,17 @@
 """Pictures from a data set of the hub, read with the package `datasets`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from huggingface_hub.constants import HF_HUB_CACHE
+
 from erasure.errors import ConfigError
+from erasure.storage.bare_names import shown
 from pipelines.drawing.pictures import Picture, read_pictures, sampled
 from prompts.concepts.phrases import tidy
 from prompts.hub import announce_hub
@@ -71,7 +75,8 @@ def dataset_pictures(source: DatasetSource, *, size: int) -> Iterator[Picture]:
         )
     # Decoded here, not there: by the same rules as files, and only the rows that are wanted.
     undecoded = rows.cast_column(source.image_column, package.Image(decode=False))
-    return read_pictures(sampled(_listed(undecoded, source), source.limit, source.seed), size)
+    listed = _listed(undecoded, source, _places(package, source))
+    return read_pictures(sampled(listed, source.limit, source.seed), size)
 
 
 def _package() -> ModuleType:
@@ -108,8 +113,16 @@ def _load(package: ModuleType, source: DatasetSource) -> Any:  # noqa: ANN401
         ) from err
 
 
+def _places(package: ModuleType, source: DatasetSource) -> list[str]:
+    """The folders in which files of a data set may lie: its own, and those of the caches."""
+    config = package.config
+    own = [source.name] if os.path.isdir(source.name) else []
+    caches = (HF_HUB_CACHE, config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH)
+    return [os.path.abspath(place) for place in (*own, *caches, config.EXTRACTED_DATASETS_PATH)]
+
+
 def _listed(
-    rows: Iterable[Mapping[str, Any]], source: DatasetSource
+    rows: Iterable[Mapping[str, Any]], source: DatasetSource, places: Sequence[str]
 ) -> Iterator[tuple[Path | bytes, str, str]]:
     """Content, prompt and name of each picture that is wanted."""
     any_picture = False
@@ -124,7 +137,7 @@ def _listed(
         if not isinstance(prompt, str) or not prompt.strip():
             raise ConfigError(f"{place} has no text in {source.text_column} but {prompt!r}")
         any_picture = True
-        yield _content(row[source.image_column], place), prompt, place
+        yield _content(row[source.image_column], place, places), prompt, place
     if not any_picture:
         raise ConfigError(
             f"the {source.split} split of {source.name} has no picture that is wanted; "
@@ -132,10 +145,19 @@ def _listed(
         )
 
 
-def _content(image: Mapping[str, Any] | None, place: str) -> bytes | Path:
-    """Take the bytes of an undecoded picture, or the file that they are in."""
+def _content(image: Mapping[str, Any] | None, place: str, places: Sequence[str]) -> bytes | Path:
+    """Take the bytes of an undecoded picture, or the file that they are in.
+
+    A row may name any file of this machine, so only those of the data set are read.
+    """
     if image and image.get("bytes"):
         return bytes(image["bytes"])
     if image and image.get("path"):
-        return Path(image["path"])
+        path = os.path.abspath(image["path"])
+        if not any(path.startswith(os.path.join(folder, "")) for folder in places):
+            raise ConfigError(
+                f"{place} names the picture {shown(image['path'])}, which lies outside the data "
+                "set; choose another data set, or give a folder of pictures"
+            )
+        return Path(path)
     raise ConfigError(f"{place} has no picture; choose another split or data set")

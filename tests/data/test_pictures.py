@@ -356,7 +356,9 @@ class FakeDatasets:
     Image = ImageFeature
     exceptions = SimpleNamespace(DatasetsError=type("DatasetsError", (Exception,), {}))
 
-    def __init__(self) -> None:
+    def __init__(self, cache: Path) -> None:
+        names = ("HF_DATASETS_CACHE", "DOWNLOADED_DATASETS_PATH", "EXTRACTED_DATASETS_PATH")
+        self.config = SimpleNamespace(**dict.fromkeys(names, cache))
         red, green = (stored(Image.new("RGB", (9, 7), colour)) for colour in ("red", "lime"))
         self.rows = [
             {"image": {"bytes": red, "path": "a.png"}, "label": 4, "caption": "a red wall"},
@@ -375,8 +377,8 @@ class FakeDatasets:
 
 
 @pytest.fixture
-def package(monkeypatch: pytest.MonkeyPatch) -> FakeDatasets:
-    fake = FakeDatasets()
+def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDatasets:
+    fake = FakeDatasets(tmp_path / "cache")
     monkeypatch.setitem(sys.modules, "datasets", fake)
     return fake
 
@@ -410,10 +412,25 @@ def test_one_prompt_may_serve_a_whole_data_set(package: FakeDatasets) -> None:
 
 
 def test_a_picture_may_be_a_file_of_its_own(package: FakeDatasets, tmp_path: Path) -> None:
-    path = paint(tmp_path / "a.png", "blue")
-    package.rows[0]["image"] = {"bytes": None, "path": str(path)}
-    (picture,) = dataset_pictures(imagenette(4), size=8)
-    assert picture.image.getpixel((0, 0)) == (0, 0, 255)
+    own = DatasetSource(name=str(tmp_path / "own"), label_prompts=label_prompts([4]))
+    for folder, source in (("cache", imagenette(4)), ("own", own)):
+        path = paint(tmp_path / folder / "a.png", "blue")
+        package.rows[0]["image"] = {"bytes": None, "path": str(path)}
+        (picture,) = dataset_pictures(source, size=8)
+        assert picture.image.getpixel((0, 0)) == (0, 0, 255)
+
+
+def test_a_row_leads_to_no_picture_outside_its_data_set(
+    package: FakeDatasets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = paint(tmp_path / "private.png", "blue")
+    paint(tmp_path / "cache.png", "blue")
+    monkeypatch.chdir(tmp_path)
+    inside = tmp_path / "cache" / ".." / "private.png"
+    for path in (private, private.name, inside, tmp_path / "cache.png"):
+        package.rows[0]["image"] = {"bytes": None, "path": str(path)}
+        with pytest.raises(ConfigError, match=r"row 0 of .* lies outside the data set"):
+            list(dataset_pictures(imagenette(4), size=8))
 
 
 @pytest.mark.parametrize(
