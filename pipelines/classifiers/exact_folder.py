@@ -97,7 +97,7 @@ def clear_folder(out: Path, *, force: bool) -> None:
     """Make room for a folder; only one that is ours is ever removed."""
     refuse_existing(out, force=force)
     if out.exists():
-        if not is_exact(out):
+        if not is_exact(out) or read_json(out / RECORD).get("format") != FORMAT:
             raise CheckpointError(f"{out} is no folder of this command; give another --out")
         with disk_errors(out):
             shutil.rmtree(out)

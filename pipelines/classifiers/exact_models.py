@@ -13,10 +13,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from erasure.checkpoints.checks.containment import inside
 from erasure.classifiers.exact.exact import ExactModel
 from erasure.classifiers.exact.exact_methods import EXACT
 from erasure.classifiers.exact.points import Points
-from erasure.errors import ConfigError
+from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.disk import disk_errors
 from erasure.storage.tables import build
 from pipelines.classifiers.data.data import ClassifierData, batches, load_data
@@ -101,8 +102,15 @@ def train_exact(
 def forget_exact(run: ForgetRun, out: Path, *, audit: bool, force: bool) -> dict[str, Any]:
     """Delete a forget set, and say what it cost and what may be said of it now."""
     folder = Path(run.model)
-    if out.resolve() == folder.resolve():
-        raise ConfigError(f"--out is the model itself, {folder}; give another folder")
+    one, other = out.resolve(), folder.resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise ConfigError(
+            f"--out is {out}, and the model is {folder}, so one lies in the other; give another "
+            "folder"
+        )
+    for path in folder.rglob("*"):  # all of it is copied, so no link may lead elsewhere
+        if inside(path, folder).is_dir() and path.is_symlink():
+            raise CheckpointError(f"{path} is a link to a folder; put the folder in its place")
     model, record, data = open_exact(folder, run.data_path, allow_code=run.allow_code)
     setting = ForgetSetting.parse(run.forget)
     split = split_data(data, setting, run.forget_seed)

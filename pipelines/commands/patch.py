@@ -160,9 +160,9 @@ def _require_different(paths: list[Path], loaded: "list[dict[str, Patch]]") -> N
             f"there is one patch, {paths[0]}, and two or more are stacked; name another, or give "
             "this one to `erasure patch apply`"
         )
-    edits: dict[tuple[tuple[str, str, str], ...], Path] = {}
+    edits: dict[tuple[tuple[str, str, str, int], ...], Path] = {}
     for path, patches in zip(paths, loaded, strict=True):
-        edit = tuple((name, patch.info.base, patch.info.result) for name, patch in patches.items())
+        edit = tuple((n, p.info.base, p.info.result, p.moved) for n, p in patches.items())
         if edit in edits:
             raise ConfigError(
                 f"{edits[edit]} and {path} are one edit, which would be put in twice; name it once"

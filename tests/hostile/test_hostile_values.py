@@ -1,5 +1,6 @@
 """Values of files that no code expects: each ends in a sentence, or is passed over."""
 
+import json
 import os
 from io import StringIO
 from pathlib import Path
@@ -10,9 +11,14 @@ from rich.console import Console
 from support.console import erasure
 from support.refusals import assert_told
 
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.pickles import read_pickle
 from pipelines.class_checkpoint.released import convert
+from pipelines.classifiers.bench.cells import Cell, CellFile
+from pipelines.classifiers.exact_folder import FORMAT as EXACT_FORMAT
+from pipelines.classifiers.exact_folder import clear_folder
+from pipelines.classifiers.exact_models import forget_exact
+from pipelines.classifiers.run_settings import ForgetRun
 from pipelines.comparison.run_facts import base_of
 from pipelines.comparison.sources import _runs_of
 from pipelines.comparison.table import ComparedRuns
@@ -82,3 +88,56 @@ def test_states_beside_a_damaged_record_are_of_another_run(content: bytes, tmp_p
     with pytest.raises(CheckpointError, match="give another --work"):
         claim_states(tmp_path, {"format": "x"})
     assert (tmp_path / RECORD).read_bytes() == content
+
+
+def exact_folder(folder: Path, **record: object) -> Path:
+    """A folder that says it is an exact model, or something else that has a record."""
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    (folder / "ensemble.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def test_a_folder_of_somebody_else_s_records_is_not_removed(tmp_path: Path) -> None:
+    notes = exact_folder(tmp_path / "notes", artist="Nobody", year=1999)
+    with pytest.raises(CheckpointError, match="is no folder of this command"):
+        clear_folder(notes, force=True)
+    assert (notes / "ensemble.safetensors").is_file()
+    own = exact_folder(tmp_path / "own", format=EXACT_FORMAT)
+    clear_folder(own, force=True)
+    assert not own.exists()
+
+
+@pytest.mark.parametrize("out", ["", "forgot", ".."])
+def test_an_exact_model_is_neither_copied_into_itself_nor_removed(out: str, tmp_path: Path) -> None:
+    folder = exact_folder(tmp_path / "all" / "sisa", format=EXACT_FORMAT)
+    exact_folder(tmp_path / "all" / "record", format=EXACT_FORMAT)
+    run = ForgetRun(model=str(folder), forget="10%", method="sisa")
+    with pytest.raises(ConfigError, match="one lies in the other; give another"):
+        forget_exact(run, folder / out, audit=False, force=True)
+    assert (folder / "ensemble.safetensors").is_file()
+
+
+def test_a_link_in_an_exact_model_is_not_copied(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "key").write_text("secret", encoding="utf-8")
+    for name, place, words in (
+        ("one", tmp_path / "private" / "key", "is a link out of the model's folder"),
+        ("two", tmp_path / "private", "is a link out of the model's folder"),
+        ("three", tmp_path / "three", "is a link to a folder"),
+    ):
+        folder = exact_folder(tmp_path / name, format=EXACT_FORMAT)
+        (folder / "points").symlink_to(place)
+        run = ForgetRun(model=str(folder), forget="10%", method="sisa")
+        with pytest.raises(CheckpointError, match=words):
+            forget_exact(run, tmp_path / "out", audit=False, force=False)
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_torn_line_of_a_benchmark_s_cells_is_passed_over(tmp_path: Path) -> None:
+    whole = Cell(key="a", setting="digits/mlp/10%", row="ft", seed=0, error="it\u2028broke")
+    cells = CellFile(tmp_path)
+    cells.append(whole)
+    with (tmp_path / "cells.jsonl").open("ab") as file:
+        file.write(b'{"key": "\xff\xfe"}\n{"key"\n')
+    assert cells.read() == {"a": whole}

@@ -85,7 +85,7 @@ class CellFile:
         cells = {}
         for file in sorted(self.folder.glob(f"{self.name}*.jsonl")):
             require_regular(file)
-            for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            for number, line in enumerate(file.read_bytes().splitlines(), 1):
                 try:
                     cell: Cell = read_record(Cell, json.loads(line), "cell", ConfigError)
                 except (ValueError, RecursionError):
