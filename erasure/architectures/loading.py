@@ -51,7 +51,7 @@ class _Unset(TorchFunctionMode):
     They have no memory on `meta`, and a checkpoint's weights take their place.
     """
 
-    def __torch_function__(  # type: ignore[override]
+    def __torch_function__(
         self,
         func: Callable[..., Any],
         types: Any,  # noqa: ANN401
