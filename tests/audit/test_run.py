@@ -359,6 +359,7 @@ def test_lines_of_equal_parts_encode_words_and_pictures_once_and_hash_weights_on
     assert shop.painter("audited").words_encoded == before
 
 
+@pytest.mark.slow
 def test_a_filter_of_the_prompt_s_word_is_revived_by_words_alone(
     recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

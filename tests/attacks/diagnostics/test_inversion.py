@@ -65,7 +65,7 @@ def test_a_picture_s_noise_does_not_depend_on_the_others() -> None:
     torch.testing.assert_close(both[1:2], alone)
 
 
-@pytest.mark.default("sd1")
+@pytest.mark.slow
 def test_random_weights_redraw_a_picture_as_well_as_the_model(
     target: Target, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
