@@ -6,7 +6,7 @@
 PYTHON ?= python3
 PIP_FLAGS ?=
 ARGS ?=
-SPREAD ?= -n 2 --dist loadgroup
+SPREAD ?= -n 2 --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -42,15 +42,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is slow
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the default run the members it needs, and keep what tests share in one process."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the default run the members that it needs."""
     from support.members import thin_out
 
     thin_out(items)
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            if not item.get_closest_marker("xdist_group"):
-                item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 def pytest_collection_finish() -> None:

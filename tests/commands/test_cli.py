@@ -41,8 +41,6 @@ from pipelines.evaluation.outcome.summary import Summary
 from pipelines.jobs.demo_job import Demo
 from pipelines.run.erasing import Erased
 
-pytestmark = pytest.mark.xdist_group("forked")  # they share the server that is forked
-
 UNET = Path("model/unet/diffusion_pytorch_model.safetensors")
 RUN_FILES = {
     "model",

@@ -14,8 +14,6 @@ from support.console import erasure
 from support.forked import forked, run_and_die, run_line
 from support.refusals import assert_told, changed_part
 
-pytestmark = pytest.mark.xdist_group("forked")  # they share the server that is forked
-
 ROWS = [
     ("a church in sketch style", "church", "sketch", 1),
     ("a church in flat style", "church", "flat", 2),

@@ -33,8 +33,6 @@ from pipelines.process.processes import Processes, processes
 from pipelines.process.progress import Reporter
 from prompts.suites.case import LazyCases, PromptCase
 
-pytestmark = pytest.mark.xdist_group("forked")  # they share the server that is forked
-
 QUIET = Reporter(quiet=True)
 CONFIG = RunConfig(steps=2, guidance=3.0, batch_size=2)
 CASES = [

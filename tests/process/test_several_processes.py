@@ -42,8 +42,6 @@ from erasure.training.step import Step
 from erasure.training.trainer import MaskedTrainer, TrainConfig
 from pipelines.process.processes import Processes, processes
 
-pytestmark = pytest.mark.xdist_group("forked")  # they share the server that is forked
-
 RECIPE = """
 model = {model!r}
 concept = "church"

@@ -28,8 +28,6 @@ from pipelines.run.cell_judge import CellJudge
 from pipelines.run.looking import JudgingEye, curve_said, write_curve
 from prompts.concepts.plan import ConceptPlan
 
-pytestmark = pytest.mark.xdist_group("forked")  # they share the server that is forked
-
 SHOWN, KEPT = 2, 3
 BASE = (
     *("--concept", "church", "--mask", "all", "--scope", "xattn", "--lr", 0.05),

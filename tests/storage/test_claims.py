@@ -21,8 +21,6 @@ from support.refusals import assert_told, tree
 from erasure.errors import CheckpointError, DiskError
 from erasure.storage.claims import claimed
 
-pytestmark = pytest.mark.xdist_group("forked")  # they share the server that is forked
-
 HOLD = """
 import fcntl, os, socket, sys
 file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)

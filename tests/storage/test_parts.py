@@ -20,8 +20,6 @@ from erasure.storage.cache import TensorCache
 from erasure.storage.files import atomic
 from erasure.storage.parts import part_of, remove_leftovers
 
-pytestmark = pytest.mark.xdist_group("forked")  # they share the server that is forked
-
 
 def test_of_two_writers_of_one_file_each_has_its_own_bytes_and_the_last_wins(
     tmp_path: Path,
