@@ -9,10 +9,12 @@ import pytest
 import torch
 from rich.console import Console
 from support.console import erasure
+from support.evaluated import evaluation
 from support.refusals import assert_told
 
 from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.pickles import read_pickle
+from eval.errors import EvalError
 from pipelines.class_checkpoint.released import convert
 from pipelines.classifiers.bench.cells import Cell, CellFile
 from pipelines.classifiers.exact_folder import FORMAT as EXACT_FORMAT
@@ -24,6 +26,7 @@ from pipelines.comparison.sources import _runs_of
 from pipelines.comparison.table import ComparedRuns
 from pipelines.demo_checkpoint.retrained.record import RECORD, claim_states
 from pipelines.distances.records import FORMAT, read_record
+from pipelines.evaluation.outcome.card import write_card
 
 ODD = {
     "sparse": torch.eye(3).to_sparse(),
@@ -141,3 +144,14 @@ def test_a_torn_line_of_a_benchmark_s_cells_is_passed_over(tmp_path: Path) -> No
     with (tmp_path / "cells.jsonl").open("ab") as file:
         file.write(b'{"key": "\xff\xfe"}\n{"key"\n')
     assert cells.read() == {"a": whole}
+
+
+@pytest.mark.parametrize("words", ["a: [", f"a: {'[' * 3000}", "- a", "model-index: 5", "\xff"])
+def test_a_card_that_cannot_be_read_is_named_and_stays(words: str, tmp_path: Path) -> None:
+    card = tmp_path / "README.md"
+    card.write_bytes(f"---\n{words}\n---\n# Model\n".encode("latin-1"))
+    before = card.read_bytes()
+    with pytest.raises(EvalError, match="mend its metadata") as failure:
+        write_card(evaluation(tmp_path / "evaluation"), tmp_path)
+    assert "\n" not in str(failure.value)
+    assert card.read_bytes() == before

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import yaml  # type: ignore[import-untyped]
 from huggingface_hub import EvalResult, ModelCard
 
 from erasure.storage.files import atomic
@@ -58,8 +59,9 @@ def write_card(results: Results, folder: Path) -> Path | None:
         return None
     try:
         card = ModelCard.load(path)
-    except (ValueError, OSError) as err:
-        raise EvalError(f"the card {path} cannot be read ({err}); mend its metadata") from err
+    except (ValueError, OSError, RecursionError, yaml.YAMLError) as err:
+        reason = " ".join(str(err).split())[:160]
+        raise EvalError(f"the card {path} cannot be read ({reason}); mend its metadata") from err
     others = [r for r in card.data.eval_results or () if r.dataset_type != results.suite.name]
     rows = [*others, *eval_results(results)]
     name = card.data.model_name or _name(path.resolve().parent)
