@@ -6,6 +6,7 @@ that are done already. To add one, write its function and put it into `COLUMNS`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any, Final, Literal
 
 from erasure.attacks.registry import ATTACKS
@@ -39,8 +40,8 @@ class Value:
 
     @classmethod
     def of_share(cls, share: Proportion | None) -> "Value | None":
-        """A share of pictures; None where no picture can be used."""
-        if share is None:
+        """A share of pictures; None where no picture can be used, or a file has no number."""
+        if share is None or not isfinite(share.share):
             return None
         return cls(share.share, share.low, share.high, share.count, share.total)
 

@@ -161,16 +161,16 @@ class Jobs:
             ConfigError: there is no such job, or it has ended.
         """
         job = self.named(name)
-        waits = job.state == "waiting"
-        process = _read(job.folder / PROCESS)
-        if not waits and (job.state != "running" or process is None):
-            raise ConfigError(f"the job {job.title!r} has ended; nothing was stopped")
-        if waits:
+        state, process = job.state, _read(job.folder / PROCESS)
+        if state == "waiting":
             write_json(job.folder / RESULT, {"state": "stopped", "exit": None}, indent=None)
-            if process is None or not (job.folder / TURN).exists():
+            if not (job.folder / TURN).exists():
                 return  # its process looks for the result once its turn has come
-        with suppress(ProcessLookupError):
-            os.killpg(process["pid"], signal.SIGINT)
+        elif state != "running":
+            raise ConfigError(f"the job {job.title!r} has ended; nothing was stopped")
+        if process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(process["pid"], signal.SIGINT)
 
     def resume(self, name: str) -> Job:
         """Start an erasure that was cut again, where it stood.

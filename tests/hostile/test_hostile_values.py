@@ -15,6 +15,8 @@ from support.refusals import assert_told
 from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.pickles import read_pickle
 from eval.errors import EvalError
+from eval.rates.intervals import Proportion
+from pipelines.bench.columns import Value
 from pipelines.class_checkpoint.released import convert
 from pipelines.classifiers.bench.cells import Cell, CellFile
 from pipelines.classifiers.exact_folder import FORMAT as EXACT_FORMAT
@@ -155,3 +157,8 @@ def test_a_card_that_cannot_be_read_is_named_and_stays(words: str, tmp_path: Pat
         write_card(evaluation(tmp_path / "evaluation"), tmp_path)
     assert "\n" not in str(failure.value)
     assert card.read_bytes() == before
+
+
+def test_a_share_that_a_cell_s_file_does_not_say_is_none() -> None:
+    assert Value.of_share(Proportion(1, 2, float("nan"), 0.0, 1.0)) is None
+    assert Value.of_share(Proportion(1, 2, 0.5, 0.1, 0.9)) == Value(0.5, 0.1, 0.9, 1, 2)
