@@ -229,6 +229,7 @@ def plain_losses(checkpoint: Checkpoint, data: ConceptData, batch: int) -> tuple
     return losses["forget"], losses["retain"]
 
 
+@pytest.mark.slow
 def test_a_concept_is_erased_and_the_folder_loads_in_diffusers(
     checkpoint: Checkpoint, data: ConceptData, tmp_path: Path
 ) -> None:
@@ -271,6 +272,7 @@ def test_every_weight_that_reads_the_added_condition_has_a_score(
     assert all(float(scores[name].max()) > 0 for name in names)
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_changes_only_rounding(
     checkpoint: Checkpoint, data: ConceptData
 ) -> None:
@@ -285,6 +287,7 @@ def test_gradient_checkpointing_changes_only_rounding(
 # Drawing
 
 
+@pytest.mark.default("ddim")
 @old_array
 @pytest.mark.parametrize("name", ["ddim", "euler"])
 def test_a_picture_is_that_of_the_plain_pipeline(checkpoint: Checkpoint, name: str) -> None:
@@ -381,6 +384,7 @@ def test_mask_and_compare_take_it_too(
     assert grid.exists()
 
 
+@pytest.mark.slow
 def test_a_single_file_is_exported_verified_and_erased_from(
     run: Path, recipe: Path, tmp_path: Path
 ) -> None:

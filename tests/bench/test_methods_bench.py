@@ -109,6 +109,7 @@ def test_the_same_command_makes_nothing_again(
     assert json.loads(said.out) == table(copied)
 
 
+@pytest.mark.slow
 def test_a_cut_loses_the_cell_in_work_alone(
     copied: Path, tiny_folder: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_cut_loses_the_cell_in_work_alone(
         assert row["values"]["ua"] == whole_table[name]["values"]["ua"]
 
 
+@pytest.mark.slow
 def test_a_damaged_cell_counts_as_not_made_and_no_other_does(
     copied: Path, tiny_folder: Path, recipe: Path
 ) -> None:
@@ -145,6 +147,7 @@ def test_a_damaged_cell_counts_as_not_made_and_no_other_does(
     assert table_now(made).missing == ["church: uce, all"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "part", "columns"),
     [

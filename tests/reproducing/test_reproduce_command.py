@@ -159,6 +159,7 @@ def test_a_reproduction_that_was_cut_goes_on_to_the_same_result(
     assert (out / "reproduction.json").read_text(encoding="utf-8") == same
 
 
+@pytest.mark.slow
 def test_nudity_is_counted_by_nudenet_on_the_prompts_of_the_user(
     tiny_folder: Path, i2p: Path, tmp_path: Path
 ) -> None:

@@ -264,6 +264,7 @@ def answer_gap(checkpoint: Checkpoint, weights: Mapping[str, Tensor], data: Conc
     return float((one - other).square().mean())
 
 
+@pytest.mark.default("GradientAscent")
 @pytest.mark.parametrize("method", [SalUn, GradientAscent])
 def test_a_concept_is_erased_and_the_folder_loads_in_diffusers(
     models: dict[str, Checkpoint], data: ConceptData, tmp_path: Path, method: type[SalUn]
@@ -332,6 +333,7 @@ def run(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> P
     return place / "church"
 
 
+@pytest.mark.slow
 def test_an_erased_model_goes_out_as_a_published_file_and_back(
     run: Path, folders: dict[str, Path], tmp_path: Path
 ) -> None:
