@@ -27,7 +27,7 @@ def methods(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the methods of erasing, or show one with its settings.
+    """List the methods of erasing with what each costs, or show one with its settings.
 
     A setting is given as `--set name=value`, or in the table `[method]` of a recipe.
     """
@@ -39,7 +39,7 @@ def methods(
         if as_json:
             say({kind.name: described(kind) for kind in kinds}, as_json=True)
         else:
-            say({kind.name: kind.title for kind in kinds}, as_json=False)
+            say({kind.name: f"{kind.title}; {cost_of(kind)}" for kind in kinds}, as_json=False)
         return
     kind = kind_of(name, name if ":" in name else None)
     about = described(kind)
@@ -62,6 +62,7 @@ def described(kind: "type[Method]") -> dict[str, Any]:
         "source": kind.source,
         "about": _paragraphs(kind.__doc__ or ""),
         "needs": sorted(kind().needs),
+        "cost": cost_of(kind),
         "mask": kind.default_mask,
         "scope": kind.default_scope,
         "settings": {
@@ -75,6 +76,28 @@ def described(kind: "type[Method]") -> dict[str, Any]:
         "recipes": list(_recipes(kind.name)),
         "example": example,
     }
+
+
+def cost_of(kind: "type[Method]") -> str:
+    """What a run of the method's own settings takes on a Stable Diffusion checkpoint, in words.
+
+    Passes are single samples through the network, a guided prediction two; a backward pass counts
+    for none.
+    """
+    from erasure.methods.gradient.by_gradient import ByRollout
+    from erasure.training.trainer import TrainConfig
+    from pipelines.configs.recipe_files import shipped
+
+    known = shipped("defaults")["methods"].get(kind.name, {})
+    method: Any = kind(**known)
+    if isinstance(method, ByRollout):
+        drawn, learned, asked = method.counted
+        passes = method.batch_size * (drawn * method.rollout_steps + learned + asked)
+        return f"{method.steps:,} steps of {passes:,} passes"
+    if isinstance(method, TrainConfig):
+        return f"{method.steps:,} steps of {method.batch_size} pictures"
+    steps = getattr(method, "steps", 0)
+    return f"{steps} steps a concept and a solve" if steps else "a solve without steps"
 
 
 def _recipes(method: str) -> "Iterator[str]":
@@ -91,6 +114,7 @@ def _lines(about: dict[str, Any]) -> list[str]:
     if not any(part.startswith("Source: ") for part in about["about"]):
         lines.append(f"Source: {about['source']}")
     lines.append(f"Needs: {'; '.join(_NEEDS.get(need, need) for need in about['needs'])}")
+    lines.append(f"Cost: {about['cost']}, at the settings below")
     lines += [f"Mask: {about['mask']}, of the weights in scope {about['scope']}", "", "Settings:"]
     for name, setting in about["settings"].items():
         lines.append(f"  {name} ({setting['type']}, default {setting['default']})")

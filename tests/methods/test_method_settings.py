@@ -43,10 +43,18 @@ def test_a_method_names_the_ready_recipes_of_its_variants() -> None:
     assert "Ready recipes" not in erasure("methods", "ascent").out
 
 
-def test_the_list_names_every_method_with_its_line() -> None:
+def test_the_list_names_every_method_with_its_line_and_its_cost() -> None:
     said = erasure("methods")
     for kind in METHODS.values():
         assert kind.title in said.out
+    for name, cost in (
+        ("salun", "600 steps of 8 pictures"),
+        ("esd", "1,000 steps of 53 passes"),
+        ("uce", "a solve without steps"),
+        ("mace", "50 steps a concept and a solve"),
+    ):
+        (line,) = (line for line in said.out.splitlines() if line.startswith(f"{name} "))
+        assert line.endswith(f"; {cost}")
     assert set(json.loads(erasure("methods", "--json").out)) == set(METHODS)
 
 
