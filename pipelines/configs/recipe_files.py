@@ -53,8 +53,9 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shipped_recipes() -> tuple[str, ...]:
-    """Names of the ready recipes, sorted."""
-    names = (entry.name for entry in _SHIPPED.iterdir())
+    """Names of the ready recipes, sorted; the files of defaults, which hold tables of all methods,
+    are none."""
+    names = (entry.name for entry in _SHIPPED.iterdir() if not entry.name.startswith("defaults"))
     return tuple(sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml")))
 
 

@@ -127,6 +127,7 @@ def test_a_recipe_that_is_no_text_file_is_refused(
     line = ("erase", tiny_folder, *CHURCH, "--out", tmp_path / "run", "--recipe")
     refused((*line, tmp_path / "bytes.toml"), "UTF-8")
     refused((*line, tmp_path), "there is no recipe", "demo-church")
+    refused((*line, "defaults-canvas"), "there is no recipe 'defaults-canvas'", "demo-church")
 
 
 def test_a_folder_of_a_recipe_s_name_does_not_hide_the_recipe(

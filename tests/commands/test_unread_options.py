@@ -85,7 +85,7 @@ def test_an_option_over_a_recipe_may_leave_keys_of_the_recipe_unread() -> None:
         resolve(CHURCH | ASCENT, canvas=False, under=file | {"mask": "all"})
 
 
-@pytest.mark.parametrize("name", [n for n in shipped_recipes() if not n.startswith("defaults")])
+@pytest.mark.parametrize("name", shipped_recipes())
 def test_a_ready_recipe_holds_nothing_unread(name: str) -> None:
     assert resolve(CHURCH, canvas=name.startswith("demo"), under=read_recipe(name))
 

@@ -28,7 +28,7 @@ from pipelines.configs.settings import (
 KEYS = st.sampled_from("abc")
 VALUES = st.integers() | st.text(max_size=3)
 TABLES = st.dictionaries(KEYS, VALUES | st.dictionaries(KEYS, VALUES, max_size=3), max_size=3)
-READY = [name for name in shipped_recipes() if not name.startswith("defaults")]
+READY = shipped_recipes()
 
 
 @pytest.mark.parametrize("canvas", [True, False])

@@ -14,7 +14,6 @@ from erasure.errors import ConfigError
 from erasure.methods import METHODS, GradientAscent, SalUn, make_method
 from erasure.methods.protocol import Need
 from pipelines.configs.method_table import converted, settings_of
-from pipelines.configs.recipe_files import shipped, shipped_recipes
 from pipelines.configs.resolving import recipe_text, resolve
 from pipelines.configs.source_fields import field_docs
 
@@ -42,16 +41,6 @@ def test_a_method_names_the_ready_recipes_of_its_variants() -> None:
     assert "Ready recipes: esd-nudity, esd-object, esd-style" in said.out
     assert json.loads(erasure("methods", "leco", "--json").out)["recipes"] == ["leco-object"]
     assert "Ready recipes" not in erasure("methods", "ascent").out
-
-
-@pytest.mark.parametrize("canvas", [True, False])
-@pytest.mark.parametrize("name", [n for n in shipped_recipes() if not n.startswith("defaults")])
-def test_every_ready_recipe_is_read_whole(name: str, canvas: bool) -> None:
-    file = shipped(name)
-    tables = {} if "concept" in file else {"concept": "sketch" if "style" in name else "church"}
-    recipe = resolve(tables, canvas=canvas, under=file)
-    assert recipe.method.name == file.get("method", {}).get("name", "salun")
-    assert recipe.concept
 
 
 def test_the_list_names_every_method_with_its_line_and_its_cost() -> None:
