@@ -24,7 +24,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Denoiser
 from erasure.methods.gradient.salun import SalUn
-from erasure.training.trainer import Loss
+from erasure.training.objective import Loss
 from eval.judges.clothes import load_clothes_classifier, to_grey
 from eval.metrics.frechet import kernel_distance
 from eval.rates.intervals import Proportion, wilson

@@ -26,11 +26,12 @@ from torch import Tensor, nn
 
 from erasure.checkpoints.expected_weights import expected_weights
 from erasure.diffusion.batches import PictureBatch, PictureBatches
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.latents import Draw, noised
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.edit import erase as erase_checkpoint
 from erasure.diffusion.edit import find_mask
-from erasure.diffusion.latents import ConceptData, Draw, noised
-from erasure.diffusion.saliency import (
+from erasure.diffusion.scores.saliency import (
     SaliencyConfig,
     accumulate_gradients,
     forget_loss,
@@ -43,8 +44,9 @@ from erasure.masks.selection import top_fractions
 from erasure.memory_bill import PASSING, PROCESS, Stage, chosen_weights, training_stage
 from erasure.methods import SalUn
 from erasure.pass_costs import network_cost
-from erasure.training.frozen import FrozenDenoiser
-from erasure.training.trainer import MaskedTrainer, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
+from erasure.training.weights.frozen import FrozenDenoiser
 
 CPU = torch.device("cpu")
 DENSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -77,7 +79,7 @@ def mask(chosen: argparse.Namespace) -> Measured:
     }
     begun = clock()
     scores = saliency_scores(network, dict(network.named_parameters()))
-    del network  # as when `erasure.diffusion.measuring.measure_saliency` returns
+    del network  # as when `erasure.diffusion.scores.measuring.measure_saliency` returns
     chosen_mask = salient_mask(scores, chosen.density)
     seconds = passes + clock() - begun
     held["after the weights are gone: mask"] = chosen_mask.bits.nbytes

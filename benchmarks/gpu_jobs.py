@@ -27,12 +27,13 @@ from random_models import (
 from torch import Tensor, nn
 
 from erasure.diffusion.batches import PictureBatches
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
+from erasure.diffusion.scores.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
 from erasure.masks.masks import salient_mask
 from erasure.methods import SalUn
-from erasure.training.trainer import MaskedTrainer, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
 
 LIMITS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}
 """bf16 operations a second without sparsity, from the makers' data sheets; first match counts."""

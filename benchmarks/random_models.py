@@ -27,8 +27,9 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
 from erasure.checkpoints.reading.vocabulary import byte_letters
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.latents import LatentSet
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.latents import ConceptData, LatentSet
 from erasure.diffusion.schedule import Schedule
 from erasure.masks.packed import PackedBits
 
@@ -240,7 +241,7 @@ def denoiser_of(shape: Shape, network: nn.Module, *, recomputed: bool = False) -
 
 def write_network(shape: Shape, path: Path) -> None:
     """A fp32 main component in the safetensors layout of a diffusers folder."""
-    from erasure.storage.tensor_file import write_tensors
+    from erasure.storage.tensors.tensor_file import write_tensors
 
     network = random_network(shape, torch.float32, torch.device("cpu"))
     write_tensors(path, network.state_dict(), {})
@@ -248,7 +249,7 @@ def write_network(shape: Shape, path: Path) -> None:
 
 def file_checkpoint(shape: Shape, path: Path) -> Checkpoint:
     """A checkpoint of that component alone, mapped from the disk as `read_checkpoint` does."""
-    from erasure.storage.tensor_file import read_tensors
+    from erasure.storage.tensors.tensor_file import read_tensors
 
     main = shape.architecture.main
     return Checkpoint(

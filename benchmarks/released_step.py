@@ -21,9 +21,10 @@ from erasure.architectures.building import (
     schedule_of,
 )
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.latents import ConceptData, shuffled
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.shuffling import shuffled
 from erasure.seeds import generator_for
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
 
 FORGET, INSTEAD, KEEP = "an image of a church", "an image of a castle", "an image of a dog"
 PICTURES = 16

@@ -42,11 +42,13 @@ from released_step import FORGET, INSTEAD, KEEP, PICTURES, SEED, Line, StraightL
 from erasure.architectures.building import build_network, own_size, schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptedPixels
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.encoding import PromptedPixels, encode_concept
 from erasure.diffusion.precision import Precision
 from erasure.methods import SalUn
-from erasure.training.trainer import MaskedTrainer, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
 from pipelines.run.models import DEMO_FOLDER
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from erasure.errors import PatchError
-from erasure.patches.patch import Patch, PatchEntry, moved_values, require_applies
+from erasure.patches.applying import moved_values, require_applies
+from erasure.patches.patch import Patch, PatchEntry
 from erasure.patches.placing import Piece, places
 from erasure.patches.single_file_patch import Placed, place
 from erasure.patches.strength import require_strength

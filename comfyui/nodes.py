@@ -11,7 +11,7 @@ from erasure.checkpoints.checks.quantised import refuse_quantised
 from erasure.errors import ErasureError
 from erasure.patches.single_file_patch import patch_single_file
 from erasure.patches.strength import MOST
-from erasure.storage.tensor_file import read_tensors
+from erasure.storage.tensors.tensor_file import read_tensors
 
 from . import files, reports
 from .applying import apply_to_model

@@ -9,18 +9,19 @@ if TYPE_CHECKING:
     from erasure.checkpoints.verification import verify
     from erasure.checkpoints.writing.folder import write_folder
     from erasure.checkpoints.writing.single_file import write_single_file
+    from erasure.diffusion.data.encoding import encode_concept
+    from erasure.diffusion.data.prompted import PromptedPixels
     from erasure.diffusion.edit import erase, find_mask
-    from erasure.diffusion.encoding import PromptedPixels, encode_concept
-    from erasure.diffusion.saliency import SaliencyConfig
+    from erasure.diffusion.scores.saliency import SaliencyConfig
     from erasure.editing.proving import Edit
     from erasure.masks.mask_file import load_mask, save_mask
     from erasure.masks.masks import SaliencyMask
     from erasure.methods import METHODS, Esd, GradientAscent, Method, SalUn, Uce, make_method
-    from erasure.patches.patch import apply_patch
+    from erasure.patches.applying import apply_patch
     from erasure.patches.patch_file import load_patch
     from erasure.patches.pipeline_patch import patch_pipeline, patched_pipeline
     from erasure.training.step import Step
-    from erasure.training.trainer import TrainConfig
+    from erasure.training.train_config import TrainConfig
 
 __all__ = [
     "METHODS",
@@ -61,8 +62,8 @@ _HOMES = {
     "Edit": "erasure.editing.proving",
     "erase": "erasure.diffusion.edit",
     "find_mask": "erasure.diffusion.edit",
-    "PromptedPixels": "erasure.diffusion.encoding",
-    "encode_concept": "erasure.diffusion.encoding",
+    "PromptedPixels": "erasure.diffusion.data.prompted",
+    "encode_concept": "erasure.diffusion.data.encoding",
     "load_mask": "erasure.masks.mask_file",
     "save_mask": "erasure.masks.mask_file",
     "SaliencyMask": "erasure.masks.masks",
@@ -73,13 +74,13 @@ _HOMES = {
     "SalUn": "erasure.methods",
     "Uce": "erasure.methods",
     "make_method": "erasure.methods",
-    "apply_patch": "erasure.patches.patch",
+    "apply_patch": "erasure.patches.applying",
     "load_patch": "erasure.patches.patch_file",
     "patch_pipeline": "erasure.patches.pipeline_patch",
     "patched_pipeline": "erasure.patches.pipeline_patch",
-    "SaliencyConfig": "erasure.diffusion.saliency",
+    "SaliencyConfig": "erasure.diffusion.scores.saliency",
     "Step": "erasure.training.step",
-    "TrainConfig": "erasure.training.trainer",
+    "TrainConfig": "erasure.training.train_config",
 }
 """Public name -> its module, imported when the name is first asked for: torch, which they need,
 takes seconds, and a command that refuses its input needs the errors alone."""

@@ -12,12 +12,12 @@ from typing import Final
 
 from torch import Tensor
 
-from erasure.diffusion.gradient_sums import in_groups
 from erasure.diffusion.precision import Precision
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.scores.gradient_sums import in_groups
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.masks.positions import FEW
 from erasure.pass_costs import PassCost
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
 
 PROCESS: Final = 500_000_000
 """Bytes of Python, torch and diffusers themselves, as docs/full-size.md has them; a CUDA device

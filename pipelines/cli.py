@@ -18,15 +18,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from pipelines.commands import (
-    audit,
-    bench,
     compare,
     demo,
-    distance,
     erase,
-    evaluate,
     export,
-    judge,
     mask,
     methods,
     patch,
@@ -35,7 +30,8 @@ from pipelines.commands import (
     verify,
 )
 from pipelines.commands.classifiers import classify
-from pipelines.commands.experiments import reproduce
+from pipelines.commands.experiments import bench, reproduce
+from pipelines.commands.measuring import audit, distance, evaluate, judge
 from pipelines.process.given_once import GivenOnce
 from pipelines.process.grouped_help import GroupedHelp
 from pipelines.run.claims import claiming

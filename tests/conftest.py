@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from erasure.checkpoints import Checkpoint
-    from erasure.diffusion.latents import ConceptData
+    from erasure.diffusion.data.concept_data import ConceptData
 
 # A busy machine is no failure; the rest of the profile (CI's, where CI is set) stays.
 profile = settings.get_profile(settings.get_current_profile_name())
@@ -96,7 +96,7 @@ def tiny_data(tiny_checkpoint: "Checkpoint") -> "ConceptData":
     """Random pictures of a church and of other things, encoded by the tiny pipeline."""
     from support.tiny import random_pictures
 
-    from erasure.diffusion.encoding import encode_concept
+    from erasure.diffusion.data.encoding import encode_concept
 
     return encode_concept(
         tiny_checkpoint,

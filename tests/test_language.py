@@ -14,9 +14,9 @@ OF = re.compile(r"\s*of\b", re.IGNORECASE)
 PARTICIPLES = frozenset(("found", "given", "kept", "told"))
 PUBLISHED = {
     "erasure/methods/gradient/salun.py": {"kept"},
-    "pipelines/audit/results.py": {"found"},
+    "pipelines/audit/outcome/results.py": {"found"},
     "pipelines/audit/settings.py": {"kept"},
-    "pipelines/audit/verdicts.py": {"found"},
+    "pipelines/audit/outcome/verdicts.py": {"found"},
 }
 """Names that recipes and results have on disk: the setting `kept` of SalUn and of an audit, and the
 entry `found` of an audit's results."""

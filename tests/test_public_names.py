@@ -17,8 +17,8 @@ import erasure.attacks
 import erasure.classifiers
 import erasure.methods
 from erasure import Checkpoint
-from erasure.diffusion.encoding import PromptLists
-from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.patches.patch import make_patch
 from erasure.patches.patch_file import save_patch
 

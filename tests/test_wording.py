@@ -14,7 +14,7 @@ from pipelines.evaluation.outcome.card import eval_results
 from pipelines.evaluation.outcome.results_file import write_results
 from pipelines.evaluation.outcome.verdict import verdict
 from pipelines.evaluation.report.report import write_report
-from pipelines.run.cell_verdict import CellVerdict
+from pipelines.run.judging.cell_verdict import CellVerdict
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("erasure", "eval", "pipelines", "prompts")

@@ -18,10 +18,11 @@ from transformers import CLIPTextModel
 
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.checkpoints.writing.card import model_card
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import AnchorPixels, PromptLists
 from erasure.diffusion.edit import component_of, erase, find_mask
-from erasure.diffusion.encoding import AnchorPixels, PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.editing.proving import Edit
 from erasure.errors import MaskError
 from erasure.masks.combining import union_of
@@ -29,7 +30,8 @@ from erasure.masks.mask_file import load_mask, save_mask
 from erasure.masks.masks import SaliencyMask
 from erasure.methods import METHODS, Esd, Method, SalUn, make_method
 from erasure.team import ALONE, Team
-from erasure.training.trainer import MaskedTrainer, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
 from erasure.training.training_state import load_state, save_state
 from erasure.work import Tally, Work, told_work, work_said
 from pipelines.configs.settings import DrawingConfig

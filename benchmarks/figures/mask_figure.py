@@ -33,14 +33,15 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.merge import count_moved, merge_selected
 from erasure.diffusion.batches import PictureBatch, PictureBatches
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.measuring import measure_saliency
+from erasure.diffusion.scores.measuring import measure_saliency
 from erasure.editing.proving import package_version
 from erasure.masks.masks import SaliencyMask, inverse_mask, random_mask, salient_mask
 from erasure.methods import SalUn
 from erasure.seeds import generator_for
 from erasure.storage.cache import TensorCache, content_key
+from erasure.training.objective import Loss
 from erasure.training.step import Step
-from erasure.training.trainer import Loss, MaskedTrainer
+from erasure.training.trainer import MaskedTrainer
 from eval.judges.canvas import load_canvas_classifier, to_pixels
 from pipelines.configs.recipe import dump_toml
 from pipelines.configs.settings import DrawingConfig

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from erasure.storage.files import atomic
-from pipelines.drawing.sheets import ACCENT, INK, LINE, MUTED, PAPER
+from pipelines.drawing.layout.sheets import ACCENT, INK, LINE, MUTED, PAPER
 
 Rows = Sequence[Mapping[str, Any]]
 

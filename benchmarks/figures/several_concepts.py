@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from erasure.methods import method_kind
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
 from erasure.work import Work
 from eval.rates.intervals import Difference, Proportion
 from pipelines.evaluation.outcome.results import Results

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.loading import loaded
 from erasure.checkpoints.checks.config_limits import whole_number
-from erasure.diffusion.latent_scale import latent_scale
+from erasure.diffusion.data.latent_scale import latent_scale
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint

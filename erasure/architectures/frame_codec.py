@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure.architectures.loading import loaded
-from erasure.diffusion.latent_scale import LatentScale
+from erasure.diffusion.data.latent_scale import LatentScale
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint

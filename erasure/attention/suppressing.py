@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from erasure.attention.maps import captured
 from erasure.attention.objects import Drawn, layer_size
+from erasure.diffusion.data.shuffling import shuffled
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.latents import shuffled
 from erasure.diffusion.schedule import NoiseSchedule
 from erasure.seeds import generator_for
 

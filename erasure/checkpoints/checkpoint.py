@@ -16,7 +16,7 @@ from erasure.checkpoints.facts.training_kind import TrainingKind
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading.vocabulary import CLIP_SIZE, missing_vocabulary
 from erasure.errors import CheckpointError
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 
 _HUB_FOLDER: Final = "models--"
 """How the hub's cache begins the name of a model's folder: `models--owner--name/snapshots/HASH`."""

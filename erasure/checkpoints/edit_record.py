@@ -28,7 +28,7 @@ class EditRecord:
     base: str = ""
     """What the model before is called: an id on the hub, or the last part of its path."""
     base_hash: str
-    """`erasure.storage.hashing.weights_hash` of the component before, as stored."""
+    """`erasure.storage.tensors.hashing.weights_hash` of the component before, as stored."""
     component: str = FIRST_MAIN
     """Which component of the model was edited, by its folder in the diffusers layout."""
     result_hash: str = ""

@@ -23,9 +23,9 @@ from erasure.checkpoints.verify_records import (
 )
 from erasure.checkpoints.writing.inventory import CHECKSUM, EXTRAS, checksum, stated_weights
 from erasure.errors import CheckpointError
-from erasure.storage.hashing import rounded_hash, weights_hash
-from erasure.storage.pickles import is_pickle
-from erasure.storage.tensor_file import DATA_HASH, data_hash
+from erasure.storage.tensors.hashing import rounded_hash, weights_hash
+from erasure.storage.tensors.pickles import is_pickle
+from erasure.storage.tensors.tensor_file import DATA_HASH, data_hash
 
 _RUN_MODEL: Final = "model"
 _FINITE: Final = "all finite"

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from erasure.classifiers.weights import MovingWeights
 from erasure.errors import TrainingError
-from erasure.storage.hashing import bytes_hash
 from erasure.storage.state_file import load_run, save_run
+from erasure.storage.tensors.hashing import bytes_hash
 from erasure.training.state_tensors import fitting, restore, state_tensors
 from erasure.training.step import Step
 

@@ -18,8 +18,8 @@ from erasure.classifiers.weights import BATCHNORM_POLICIES, BatchNormPolicy, eva
 from erasure.errors import ConfigError, TrainingError
 from erasure.masks.mask_file import mask_hash
 from erasure.masks.masks import SaliencyMask, require_weights
-from erasure.training.selected import differing, moved_outside
 from erasure.training.step import Step
+from erasure.training.weights.selected import differing, moved_outside
 
 
 def unlearn(

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
-from erasure.training.selected import SelectedWeights
+from erasure.training.weights.selected import SelectedWeights
 
 BatchNormPolicy = Literal["update", "frozen"]
 """Whether running statistics follow the batches. They are no weights, so no mask holds them; in

@@ -15,16 +15,10 @@ from typing import Literal, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from erasure.diffusion.data.concept_data import ConceptData, Pulls
+from erasure.diffusion.data.latents import Draw, Noised, noised
+from erasure.diffusion.data.shuffling import interleaved, shuffled
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.latents import (
-    ConceptData,
-    Draw,
-    Noised,
-    Pulls,
-    interleaved,
-    noised,
-    shuffled,
-)
 from erasure.diffusion.sample import (
     guided_answer,
     sampling_step,
@@ -34,7 +28,7 @@ from erasure.diffusion.sample import (
 from erasure.diffusion.schedule import Schedule
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
-from erasure.training.frozen import FrozenDenoiser
+from erasure.training.weights.frozen import FrozenDenoiser
 from erasure.work import Tally
 
 B_co = TypeVar("B_co", covariant=True)
@@ -132,7 +126,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class PulledBy:
-    """What each sample of a rollout is pulled by; see `erasure.diffusion.latents.Pulls`."""
+    """What each sample of a rollout is pulled by; see `Pulls` of the concept data."""
 
     positive: Condition
     """(B, ...)"""

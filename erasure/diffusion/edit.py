@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.keeper import Keeper
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.measuring import Measuring, measure_scores
-from erasure.diffusion.saliency import Pass, SaliencyConfig
 from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.scores.measuring import measure_scores
+from erasure.diffusion.scores.saliency import Pass, SaliencyConfig
+from erasure.diffusion.scores.summing import Measuring
 from erasure.diffusion.task import Task
 from erasure.editing.proving import Edit, proved, seen_by, work_of
 from erasure.editing.run_key import run_key
@@ -34,10 +35,10 @@ from erasure.methods.protocol import Method
 from erasure.moving.component import data_for, require_recomputed
 from erasure.seeds import generator_for
 from erasure.team import ALONE, Team, require_same
-from erasure.training.low_rank import LowRank
 from erasure.training.step import Step
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
 from erasure.training.unseen import UntilUnseen
+from erasure.training.weights.low_rank import LowRank
 from erasure.work import Work, told_work
 
 

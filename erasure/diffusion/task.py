@@ -10,20 +10,22 @@ from torch import Tensor
 from erasure.architectures.building import schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.batches import BatchSource, PictureBatches
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.keeper import Keeper
-from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.precision import Precision
 from erasure.diffusion.schedule import Schedule
 from erasure.masks.masks import SaliencyMask
 from erasure.moving.component import moving_of
 from erasure.solving.factors import Factors
-from erasure.storage.mapped import let_go
+from erasure.storage.tensors.mapped import let_go
 from erasure.team import ALONE, Team
-from erasure.training.low_rank import LowRank, LowRankWeights
-from erasure.training.split import Combine
+from erasure.training.objective import Objective
 from erasure.training.step import Step
-from erasure.training.trainer import MaskedTrainer, Objective, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
 from erasure.training.unseen import Curve, UntilUnseen, Watching
+from erasure.training.weights.low_rank import LowRank, LowRankWeights
+from erasure.training.weights.split import Combine
 from erasure.work import Tally, Work
 
 B = TypeVar("B")

@@ -17,11 +17,11 @@ from erasure.errors import TrainingError
 from erasure.masks.mask_file import mask_hash
 from erasure.methods.protocol import Method
 from erasure.solving.factors import Factors
-from erasure.storage.hashing import weights_hash
-from erasure.training.selected import moved_outside
+from erasure.storage.tensors.hashing import weights_hash
 from erasure.training.step import Step
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
 from erasure.training.unseen import Curve
+from erasure.training.weights.selected import moved_outside
 from erasure.work import Work
 
 

@@ -6,16 +6,16 @@ from dataclasses import fields, replace
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import TOKENS
-from erasure.diffusion.latents import ConceptData
 from erasure.masks.mask_file import mask_hash
 from erasure.masks.masks import SaliencyMask
 from erasure.methods.protocol import Method
 from erasure.storage.cache import content_key
-from erasure.storage.hashing import weights_hash
-from erasure.training.low_rank import LowRank
-from erasure.training.trainer import TrainConfig
+from erasure.storage.tensors.hashing import weights_hash
+from erasure.training.train_config import TrainConfig
 from erasure.training.unseen import UntilUnseen
+from erasure.training.weights.low_rank import LowRank
 
 
 def run_key(

@@ -14,8 +14,8 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import CheckpointError, ConfigError, Way
 from erasure.lora.layers import has_factors
 from erasure.solving.factors import Factors
-from erasure.training.low_rank import require_rank
-from erasure.training.selected import differing
+from erasure.training.weights.low_rank import require_rank
+from erasure.training.weights.selected import differing
 
 _BEFORE: Final = Way("--base", "before")
 

@@ -10,7 +10,7 @@ from erasure.errors import ConfigError, Way
 from erasure.lora.layers import has_factors
 from erasure.masks.masks import SaliencyMask
 from erasure.masks.packed import PackedBits
-from erasure.training.low_rank import LowRank
+from erasure.training.weights.low_rank import LowRank
 
 
 @dataclass(frozen=True, slots=True, eq=False)

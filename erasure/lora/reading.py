@@ -16,7 +16,7 @@ from erasure.lora.names import Place, spellings
 from erasure.lora.rows import fused_spellings
 from erasure.lora.stated import stated_alpha, stated_family
 from erasure.solving.factors import Factors
-from erasure.storage.tensor_file import TensorFile, read_tensors
+from erasure.storage.tensors.tensor_file import TensorFile, read_tensors
 
 _KINDS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from erasure.errors import CheckpointError
 from erasure.lora.names import Place
-from erasure.storage.tensor_file import TensorFile
+from erasure.storage.tensors.tensor_file import TensorFile
 
 ADAPTER: Final = "lora_adapter_metadata"
 """Where diffusers writes the settings of peft: JSON, keys with the component in front."""

@@ -18,7 +18,7 @@ from erasure.lora.rows import Fused, fused_names
 from erasure.lora.stated import ADAPTER
 from erasure.solving.factors import Factors
 from erasure.storage.disk import refuse_existing
-from erasure.storage.tensor_file import DATA_HASH, write_tensors
+from erasure.storage.tensors.tensor_file import DATA_HASH, write_tensors
 
 _OURS: Final = "erasure."
 """Before the words of a header that are of this package."""

@@ -24,7 +24,7 @@ from erasure.masks.masks import MaskInfo, MaskKind, SaliencyMask
 from erasure.masks.packed import PackedBits
 from erasure.storage.bare_names import shown
 from erasure.storage.regular_files import require_regular
-from erasure.storage.tensor_file import write_tensors
+from erasure.storage.tensors.tensor_file import write_tensors
 from erasure.work import Work
 
 FORMAT: Final = "erasure-mask 1"

@@ -35,7 +35,7 @@ class MaskInfo:
     concept: str = ""
     """What is to be forgotten."""
     base: str = ""
-    """`erasure.storage.hashing.weights_hash` of the component that the mask belongs to."""
+    """`erasure.storage.tensors.hashing.weights_hash` of the component that the mask belongs to."""
     component: str = FIRST_MAIN
     """Which component of the model its weights are of, by its folder in the diffusers layout."""
 

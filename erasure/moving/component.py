@@ -9,8 +9,8 @@ from torch import nn
 from erasure.architectures.architecture import PromptEncoder
 from erasure.architectures.building import build_network, build_text_encoder
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Denoiser
-from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.precision import Precision
 from erasure.errors import ConfigError
 from erasure.moving.reading import ReadingDenoiser, readable

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from erasure.architectures.architecture import PromptEncoder
 from erasure.architectures.text.text_encoders import TokenIds, encode_with
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.latents import ConceptData
 from erasure.errors import ConfigError
 from erasure.work import Tally
 

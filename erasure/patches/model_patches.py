@@ -8,7 +8,8 @@ from torch import Tensor
 
 from erasure.checkpoints.provenance import Provenance
 from erasure.errors import PatchError
-from erasure.patches.patch import Patch, make_patch, patched, unpatched
+from erasure.patches.applying import patched, unpatched
+from erasure.patches.patch import Patch, make_patch
 from erasure.patches.patch_edits import Components, edits_of_patches
 from erasure.patches.patch_stack import overlap, stack_patches
 
@@ -49,7 +50,7 @@ def apply_all(
     Args:
         components: component -> its weights.
         patches: component -> its patch.
-        strength: how much of the edit; see `erasure.patches.patch.apply_patch`.
+        strength: how much of the edit; see `erasure.patches.applying.apply_patch`.
 
     Raises:
         ConfigError: the strength is no number from -10 to 10.

@@ -24,7 +24,7 @@ from erasure.errors import PatchError
 from erasure.patches.patch import BITS, Patch, PatchEntry, PatchInfo
 from erasure.storage.bare_names import require_bare
 from erasure.storage.json_text import parsed
-from erasure.storage.tensor_file import read_tensors, write_tensors
+from erasure.storage.tensors.tensor_file import read_tensors, write_tensors
 
 FORMAT: Final = "erasure-patch 2"
 BY_COMPONENT: Final = "erasure-patch 3"

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from erasure.checkpoints.provenance import Provenance
 from erasure.errors import PatchError
-from erasure.patches.patch import Patch, bits_of, make_patch, require_applies
+from erasure.patches.applying import require_applies
+from erasure.patches.patch import Patch, bits_of, make_patch
 from erasure.patches.patch_edits import edits_of_patch
 from erasure.patches.strength import between, require_strength
 

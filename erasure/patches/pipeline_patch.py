@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from erasure.checkpoints.layout.clip import with_prefix
 from erasure.errors import PatchError
-from erasure.patches.patch import Patch, apply_patch, require_applies
+from erasure.patches.applying import apply_patch, require_applies
+from erasure.patches.patch import Patch
 from erasure.patches.patch_file import load_patches
 from erasure.patches.strength import require_strength
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from erasure.architectures.architecture import Part
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.errors import PatchError
-from erasure.patches.patch import Patch, patched
+from erasure.patches.applying import patched
+from erasure.patches.patch import Patch
 from erasure.patches.patch_stack import stacked
 
 _LEFT_OUT = ("position_ids", "logit_scale")

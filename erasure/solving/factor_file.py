@@ -13,7 +13,7 @@ from torch import Tensor
 
 from erasure.errors import CheckpointError
 from erasure.solving.factors import Factors
-from erasure.storage.tensor_file import read_tensors, write_tensors
+from erasure.storage.tensors.tensor_file import read_tensors, write_tensors
 
 FORMAT: Final = "erasure-factors 1"
 

@@ -9,8 +9,8 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
+from erasure.diffusion.data.concept_data import ConceptData, PromptRows
 from erasure.diffusion.denoiser import TOKENS
-from erasure.diffusion.latents import ConceptData, PromptRows
 from erasure.errors import ConfigError
 
 Tokens = Literal["last", "tail", "all"]

@@ -15,7 +15,7 @@ from erasure.errors import TrainingError
 from erasure.storage.disk import disk_errors
 from erasure.storage.parts import parts_in
 from erasure.storage.regular_files import require_regular
-from erasure.storage.tensor_file import write_tensors
+from erasure.storage.tensors.tensor_file import write_tensors
 
 log = logging.getLogger(__name__)
 

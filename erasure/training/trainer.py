@@ -1,11 +1,9 @@
 """The masked trainer: steps that move the selected weights and no other."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,185 +12,27 @@ from erasure.architectures.architecture import PromptEncoder
 from erasure.diffusion.batches import BatchSource
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.precision import (
-    PRECISIONS,
     InPrecision,
-    Precision,
     autocast_of,
     passes_in,
-    wide,
 )
-from erasure.errors import ConfigError
-from erasure.masks.positions import Positions
 from erasure.memory import memory_errors
 from erasure.team import ALONE, Team, share_of
-from erasure.training.clock import cosine, warming
-from erasure.training.frozen import FrozenDenoiser
 from erasure.training.loop import Ready, train
-from erasure.training.low_rank import LowRank, LowRankWeights
-from erasure.training.optimizers import make_optimizer, require_optimizer
-from erasure.training.selected import SelectedWeights
-from erasure.training.split import Combine, SplitGradients
+from erasure.training.objective import Objective
+from erasure.training.optimizers import make_optimizer
 from erasure.training.step import Step
-from erasure.training.trainables import Trainables
+from erasure.training.train_config import TrainConfig
 from erasure.training.unseen import InTraining
+from erasure.training.weights.frozen import FrozenDenoiser
+from erasure.training.weights.low_rank import LowRank, LowRankWeights
+from erasure.training.weights.selected import SelectedWeights
+from erasure.training.weights.split import Combine, SplitGradients
+from erasure.training.weights.trainables import Trainables
+from erasure.training.weights.trained import Trained
 from erasure.work import Counted, Tally, Work
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """How far and how fast the selected weights move.
-
-    The methods that train by gradient have these settings too.
-
-    Raises:
-        ConfigError: a setting is outside its range.
-
-    Examples:
-        >>> TrainConfig(steps=100, micro_batch=2).learning_rate
-        1e-05
-    """
-
-    steps: int = 600
-    """Optimiser steps, not epochs."""
-    batch_size: int = 8
-    """Forget samples a step, and as many retain samples; of all processes together."""
-    micro_batch: int | None = None
-    """Samples a pass of one process: less memory, same result. Gradients are accumulated where it
-    is smaller than the process's part of `batch_size`."""
-    learning_rate: float = 1e-5
-    """Learning rate of the optimiser, after the warm-up."""
-    warmup: int = 0
-    """Steps of linear warm-up, below the full rate; the step after them is the first at it."""
-    decay: Literal["constant", "cosine"] = "constant"
-    """What the rate does after the warm-up. A cosine begins at the full rate in the first step
-    after the warm-up and is zero in the last one; where only one step follows the warm-up, it has
-    the full rate, and where none does, there is no decay."""
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    """The optimiser of torch by this name."""
-    weight_decay: float = 0.0
-    """Weight decay of the selected weights; no other weight decays."""
-    momentum: float = 0.9
-    """Only read by SGD."""
-    moments: Literal["fp32", "8bit"] = "fp32"
-    """Numbers of the optimiser's state; 8bit takes 2 bytes a selected weight, not 8, and needs
-    bitsandbytes."""
-    clip_norm: float | None = None
-    """Largest norm of the selected gradients together."""
-    precision: Precision = "fp32"
-    """Precision of the passes; the selected weights are always float32. With `bf16` the products
-    are rounded, with `bf16-weights` the network they are put into as well: half its memory."""
-    seed: int = 0
-    """Seed of the samples: their order, times and noise."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more")
-        require_optimizer(self, rate="learning_rate")
-        if not self.warmup >= 0:
-            raise ConfigError(f"warmup is {self.warmup}; give 0 or more")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise ConfigError(f"clip_norm is {self.clip_norm}; give more than 0, or none")
-        if self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch_size:
-            raise ConfigError(
-                f"micro_batch is {self.micro_batch}; give 1 to {self.batch_size}, the batch_size"
-            )
-        for name, known in (
-            ("precision", PRECISIONS),
-            ("moments", ("fp32", "8bit")),
-            ("decay", ("constant", "cosine")),
-        ):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; give one of {known}")
-        if self.moments == "8bit":
-            self._check_eight_bit()
-
-    def _check_eight_bit(self) -> None:
-        if self.optimizer == "sgd" and not self.momentum:
-            raise ConfigError("moments is '8bit', but SGD without momentum has none; give 'fp32'")
-        if self.optimizer == "adam" and self.weight_decay:
-            raise ConfigError(
-                f"moments is '8bit' and weight_decay {self.weight_decay}: the 8-bit Adam decays "
-                "weights as AdamW does, so give optimizer 'adamw', or moments 'fp32'"
-            )
-
-    def rate(self, index: int) -> float:
-        """Learning rate of the step that follows `index` others."""
-        if index < self.warmup:
-            return warming(self.learning_rate, index, self.warmup)
-        after = self.steps - 1 - self.warmup
-        if self.decay == "constant" or after < 1:
-            return self.learning_rate
-        progress = (index - self.warmup) / after
-        return cosine(self.learning_rate, math.pi * progress)
-
-
-B_contra = TypeVar("B_contra", contravariant=True)
 B = TypeVar("B")
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Both parts, weighted; their sum is minimised."""
-
-    forget: Tensor
-    """()"""
-    retain: Tensor
-    """()"""
-
-    @property
-    def total(self) -> Tensor:
-        """()"""
-        return self.forget + self.retain
-
-
-class Objective(Protocol[B_contra]):
-    """What a step minimises; owns its settings, never weights or devices."""
-
-    def __call__(self, student: Denoiser, frozen: Denoiser, batch: B_contra, /) -> Loss:
-        """Losses that are means over samples and elements.
-
-        Args:
-            student: the network in training.
-            frozen: the base's answers, to be asked before the student's pass with a gradient.
-        """
-        ...
-
-
-class Trained(Mapping[str, Tensor]):
-    """Name -> weight of a network that was trained, float32 or wider on the CPU, made when it is
-    asked for: a second copy of the whole network is never there."""
-
-    def __init__(
-        self, network: nn.Module, rows: Mapping[str, Positions], selected: Mapping[str, Tensor]
-    ) -> None:
-        """Hold the network, which may be of bfloat16.
-
-        Args:
-            network: with the values of `selected` in it, rounded to its type.
-            rows: where they lie in it.
-            selected: a vector for each weight that moved.
-        """
-        self._weights = dict(network.state_dict())
-        self._rows = rows
-        self.selected = {name: value.detach() for name, value in selected.items()}
-
-    @torch.no_grad()
-    def __getitem__(self, name: str) -> Tensor:
-        value = wide(self._weights[name].detach().cpu())
-        if value.dtype != self._weights[name].dtype and name in self._rows:
-            flat, places = value.flatten(), self._rows[name].indices().long().cpu()
-            value = flat.index_copy(0, places, self.selected[name].cpu()).view(value.shape)
-        return value
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._weights
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._weights)
-
-    def __len__(self) -> int:
-        return len(self._weights)
 
 
 class MaskedTrainer(Generic[B]):
@@ -309,7 +149,7 @@ class MaskedTrainer(Generic[B]):
             if self.frozen.average:
                 self.selected.write_back()
 
-    def trained(self) -> "Trained":
+    def trained(self) -> Trained:
         """The weights of the network in float32, each when it is asked for, the selected ones
         unrounded, or their average where one is kept, or what they were settled on; no step may
         follow."""

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from eval.errors import EvalError
-from eval.judges import resnet50
-from eval.judges.efficientnet import load_efficientnet
 from eval.judges.judge import Judgement
+from eval.judges.networks import resnet50
+from eval.judges.networks.efficientnet import load_efficientnet
 from eval.rates.ranking import best_guesses
 from eval.weights.extras import not_installed
 from eval.weights.hashing import file_sha256

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eval.errors import EvalError
-from eval.judges.clip_model import Clip, load_clip
 from eval.judges.judge import Judgement, checked_share
+from eval.judges.networks.clip_model import Clip, load_clip
 from eval.weights.hashing import file_sha256
 
 CLIP: Final = "openai/clip-vit-large-patch14"

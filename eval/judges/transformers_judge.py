@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from eval.errors import EvalError
-from eval.judges.clip_model import Clip, load_clip
 from eval.judges.judge import Judgement
 from eval.judges.labels import FORMS, Labels, read_labels
+from eval.judges.networks.clip_model import Clip, load_clip
 from eval.rates.ranking import best_guesses
 from eval.weights.hashing import weights_sha256
 from eval.weights.pretrained import load_network, load_part, short_name

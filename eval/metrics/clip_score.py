@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from eval.errors import EvalError
-from eval.judges.clip_model import load_clip
+from eval.judges.networks.clip_model import load_clip
 from eval.metrics.metric_value import MetricValue
 from eval.pictures.picture_bytes import Pictures, rgb_pictures
 from eval.rates.intervals import Mean, mean_interval, paired_difference

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from eval.judges.efficientnet import SIDES, load_efficientnet
+from eval.judges.networks.efficientnet import SIDES, load_efficientnet
 from eval.pictures.crop import centre_square
 from eval.pictures.picture_bytes import Pictures, rgb_pictures, to_bytes
 

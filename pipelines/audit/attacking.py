@@ -10,7 +10,7 @@ from erasure.attacks.gradient.copying import near_copies
 from erasure.attacks.protocol import lacking
 from erasure.errors import OutOfMemoryError, TrainingError
 from erasure.seeds import derived_seed
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 from pipelines.audit.cells import (
     Confirmation,
     Search,
@@ -29,7 +29,7 @@ from pipelines.audit.drawing import Job, draw_jobs, pixels_in
 from pipelines.audit.material import write_picture
 from pipelines.audit.workshop import Workshop
 from pipelines.drawing.generation import Painter, Picture
-from pipelines.run.cell_judge import CellJudge
+from pipelines.run.judging.cell_judge import CellJudge
 
 _KEPT: Final = 6
 """Pictures of a cell that are kept: its first hits."""

@@ -8,7 +8,7 @@ from erasure.attacks.opening import random_weights
 from erasure.attacks.protocol import Attack
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import CheckpointError, ConfigError
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 from pipelines.audit.asking import plan_of
 from pipelines.audit.settings import AuditRecipe
 from pipelines.distances.comparable import other_tokenizers

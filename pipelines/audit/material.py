@@ -27,7 +27,7 @@ from pipelines.drawing.generation import Painter
 from pipelines.drawing.pictures import to_tensor
 from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
-from pipelines.run.cell_judge import CellJudge
+from pipelines.run.judging.cell_judge import CellJudge
 
 _MOST_TRIES: Final = 4
 """Times the wanted pictures that are drawn of a concept, at most, to find enough that show it."""

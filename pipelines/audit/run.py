@@ -22,9 +22,7 @@ from pipelines.audit.damage.damage import damage_of, unmeasured
 from pipelines.audit.damage.table import write_damage_table
 from pipelines.audit.lines import Line, lines_of, open_lines
 from pipelines.audit.material import require_pictures
-from pipelines.audit.page.page import write_page
-from pipelines.audit.planning import Plan, plan_audit, tell_plan
-from pipelines.audit.results import (
+from pipelines.audit.outcome.results import (
     AttackRecord,
     Audit,
     attack_record,
@@ -32,11 +30,13 @@ from pipelines.audit.results import (
     versions,
     write_audit,
 )
+from pipelines.audit.outcome.verdicts import overall
+from pipelines.audit.page.page import write_page
+from pipelines.audit.planning import Plan, plan_audit, tell_plan
 from pipelines.audit.settings import AuditRecipe
 from pipelines.audit.telling.public import public_sentences
 from pipelines.audit.telling.tables import write_tables
 from pipelines.audit.traces import traces_of
-from pipelines.audit.verdicts import overall
 from pipelines.audit.workshop import Workshop
 from pipelines.configs.recipe import dump_toml
 from pipelines.process.processes import processes

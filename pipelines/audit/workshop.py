@@ -13,7 +13,7 @@ from erasure.architectures.architecture import Codec
 from erasure.attacks import Budget, Case, Concept, Material, Target
 from erasure.attacks.opening import parts_of
 from erasure.errors import ConfigError
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 from pipelines.audit.asking import cases_of, concept_of, plan_of
 from pipelines.audit.drawing import pixels_of
 from pipelines.audit.lines import Line, guard_on
@@ -23,7 +23,7 @@ from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
 from pipelines.drawing.guards import Guard
 from pipelines.process.progress import Reporter
-from pipelines.run.cell_judge import CellJudge, cell_judge
+from pipelines.run.judging.cell_judge import CellJudge, cell_judge
 from pipelines.run.models import own_judge
 
 _SMALL: Final = 50_000_000

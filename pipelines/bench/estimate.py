@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from erasure.errors import ConfigError
 from pipelines.bench.cell import Place, read_cell
-from pipelines.bench.forms import passed_over
 from pipelines.bench.rows import Row
 from pipelines.bench.run import Bench
+from pipelines.bench.tables.forms import passed_over
 from pipelines.bench.world import World
 from pipelines.configs.settings import DrawingConfig, GridConfig
-from pipelines.planning.bill import DRAW, GRID
 from pipelines.planning.bill_words import Told
 from pipelines.planning.planning import told_before
+from pipelines.planning.run_sizes import DRAW, GRID
 from pipelines.words.durations import about
 
 _SHARED: Final = (DRAW, "encode pictures")

@@ -7,7 +7,7 @@ from typing import Any, Final
 from erasure.checkpoints.writing.folder import write_folder
 from erasure.patches.checkpoint_patch import with_patches
 from erasure.patches.patch_file import load_patches
-from pipelines.audit.results import FILE_NAME as AUDIT_FILE
+from pipelines.audit.outcome.results import FILE_NAME as AUDIT_FILE
 from pipelines.audit.run import run_audit
 from pipelines.audit.settings import resolve_audit
 from pipelines.bench.cell import Place

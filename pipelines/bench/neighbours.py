@@ -13,7 +13,7 @@ from pipelines.audit.damage.vocabulary import vocabulary_of
 from pipelines.bench.world import World
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
-from pipelines.run.cell_judge import cell_judge
+from pipelines.run.judging.cell_judge import cell_judge
 from pipelines.run.models import own_judge
 from prompts.canvas import OBJECTS, STYLES, canvas_prompt
 

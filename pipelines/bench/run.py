@@ -14,7 +14,6 @@ from erasure.errors import ConfigError, InUseError
 from erasure.storage.claims import claimed
 from erasure.storage.files import atomic
 from pipelines.bench.cell import ERASE, EVALUATED, FILE_NAME, Cell, Place, read_cell
-from pipelines.bench.forms import to_csv, to_json, to_markdown
 from pipelines.bench.making import NEIGHBOURS, Maker
 from pipelines.bench.page.page import write_page
 from pipelines.bench.protocol import begin, protocol_of
@@ -22,7 +21,8 @@ from pipelines.bench.rows import MODELS, Row, models_of, rows_of
 from pipelines.bench.search import TRIALS, Fill, Search, Trial, concepts_like, write_trials
 from pipelines.bench.settings import BenchRecipe
 from pipelines.bench.sources import Sources
-from pipelines.bench.table import Table, table_of
+from pipelines.bench.tables.forms import to_csv, to_json, to_markdown
+from pipelines.bench.tables.table import Table, table_of
 from pipelines.bench.world import World
 from pipelines.distances.comparable import require_alike
 from pipelines.distances.models import Role, require_distinct

@@ -18,7 +18,7 @@ from erasure.storage.files import write_json
 from erasure.storage.tables import to_table
 from pipelines.bench.cell import Cell, Place
 from pipelines.bench.rows import Row
-from pipelines.bench.table import Table, table_of
+from pipelines.bench.tables.table import Table, table_of
 from pipelines.bench.world import World
 from pipelines.classifiers.bench.search_space import Space, points, space_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from eval.errors import EvalError
-from pipelines.audit.results import FILE_NAME as AUDIT_FILE
+from pipelines.audit.outcome.results import FILE_NAME as AUDIT_FILE
 from pipelines.bench.cell import ERASE, EVALUATED, Cell, read_json
 from pipelines.bench.extras import AUDIT, DISTANCE
 from pipelines.bench.making import EVALUATION, NEIGHBOURS

@@ -15,8 +15,8 @@ from pipelines.class_checkpoint.recipe import CLASSES
 from pipelines.class_checkpoint.train_judge import right_answers
 from pipelines.configs.settings import DrawingConfig
 from pipelines.demo_checkpoint.figures import Share
-from pipelines.drawing.contact_sheet import contact_sheet
 from pipelines.drawing.generation import draw_all
+from pipelines.drawing.layout.contact_sheet import contact_sheet
 from pipelines.drawing.requests import Request
 from prompts.clothes import HEAD
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from erasure.classifiers import Batches, TrainingRecipe, train_classifier
-from erasure.storage.tensor_file import write_tensors
+from erasure.storage.tensors.tensor_file import write_tensors
 from eval.judges.clothes import ClothesClassifier
 from pipelines.class_checkpoint.garments import Garments
 

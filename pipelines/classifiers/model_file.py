@@ -14,10 +14,10 @@ from erasure.checkpoints.checks.config_limits import building_limit
 from erasure.classifiers import TrainingRecipe
 from erasure.errors import CheckpointError, ConfigError
 from erasure.local_paths import without_folders
-from erasure.storage.hashing import rounded_hash, weights_hash
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tables import build
-from erasure.storage.tensor_file import write_tensors
+from erasure.storage.tensors.hashing import rounded_hash, weights_hash
+from erasure.storage.tensors.tensor_file import write_tensors
 from pipelines.classifiers.data.data import DataConfig, DataFacts
 from pipelines.classifiers.networks.architectures import (
     ARCHITECTURES,

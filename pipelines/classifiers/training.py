@@ -22,7 +22,7 @@ from erasure.classifiers import (
 )
 from erasure.masks.masks import SaliencyMask, inverse_mask, random_mask, salient_mask
 from erasure.seeds import generator_for
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 from pipelines.classifiers.bench.presets import MaskKind
 from pipelines.classifiers.data.data import ClassifierData, batches
 from pipelines.classifiers.measuring import Split

@@ -192,7 +192,7 @@ def _for_people(finished: "Finished") -> dict[str, Any]:
 
 def _looked(erased: "Erased", concept: str) -> dict[str, Any]:
     """What `--until-unseen` saw, and where its curve is."""
-    from pipelines.run.looking import curve_said
+    from pipelines.run.judging.looking import curve_said
 
     if erased.curve is None:
         return {}

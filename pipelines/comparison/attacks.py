@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from erasure.storage.tables import to_table
-from pipelines.audit.curves import Mark
+from pipelines.audit.outcome.curves import Mark
+from pipelines.audit.outcome.results import AttackRecord, Audit
 from pipelines.audit.page.charts import Chart, chart
-from pipelines.audit.results import AttackRecord, Audit
 from pipelines.comparison.protocols import flat
 from pipelines.comparison.sources import Compared
 

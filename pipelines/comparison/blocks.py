@@ -12,7 +12,7 @@ from erasure.checkpoints.edit_record import EditRecord
 from erasure.errors import ErasureError
 from erasure.masks.mask_file import load_mask, mask_hash
 from erasure.masks.mask_report import mask_report
-from erasure.training.selected import differing
+from erasure.training.weights.selected import differing
 from pipelines.comparison.run_facts import RunFacts, base_of
 from pipelines.early import DEMO
 from pipelines.run.models import open_model

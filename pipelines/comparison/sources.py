@@ -9,9 +9,9 @@ from typing import Final
 from erasure.component_names import FIRST_MAIN
 from erasure.errors import ErasureError
 from eval.errors import EvalError
-from pipelines.audit.results import FILE_NAME as AUDIT_FILE
-from pipelines.audit.results import Audit
-from pipelines.audit.results_file import read_audit
+from pipelines.audit.outcome.results import FILE_NAME as AUDIT_FILE
+from pipelines.audit.outcome.results import Audit
+from pipelines.audit.outcome.results_file import read_audit
 from pipelines.comparison.run_facts import RunFacts, base_of, run_of
 from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.outcome.results_file import FILE_NAME as RESULTS_FILE

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import ConfigError
 from erasure.methods import Method, Need, SalUn
-from erasure.training.low_rank import LowRank
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.weights.low_rank import LowRank
 from pipelines.configs.recipe_files import read_recipe as read_recipe
 from pipelines.configs.recipe_files import shipped_recipes as shipped_recipes
 from pipelines.configs.until_unseen import UnseenConfig

@@ -15,19 +15,15 @@ from torch import Tensor
 
 from erasure.architectures.building import own_size
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.encoding import (
-    AnchorPixels,
-    PromptedPixels,
-    PromptLists,
-    Pull,
-    encode_concept,
-)
-from erasure.diffusion.latents import ConceptData, shuffled
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import AnchorPixels, PromptedPixels, PromptLists, Pull
+from erasure.diffusion.data.shuffling import shuffled
 from erasure.errors import ConfigError, Way
 from erasure.methods import Need
 from erasure.seeds import derived_seed
 from erasure.storage.cache import TensorCache, content_key
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 from erasure.work import Tally
 from pipelines.configs.settings import DataConfig, PicturesConfig
 from pipelines.data.blank import require_content

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.token_window import token_window
+from erasure.diffusion.data.token_window import token_window
 from erasure.errors import ConfigError
 from prompts.concepts.plan import ConceptPlan
 from prompts.concepts.syntax import foreign_syntax

@@ -12,13 +12,13 @@ import torch
 from eval.judges.canvas import WEIGHTS
 from pipelines.demo_checkpoint.assemble import assemble, save_classifier
 from pipelines.demo_checkpoint.check import check, write_card
-from pipelines.demo_checkpoint.classifier_card import write_classifier_card
+from pipelines.demo_checkpoint.classifier.classifier_card import write_classifier_card
+from pipelines.demo_checkpoint.classifier.nothing import Sources
+from pipelines.demo_checkpoint.classifier.other_icons import load_other_icons
+from pipelines.demo_checkpoint.classifier.train_classifier import train_classifier
 from pipelines.demo_checkpoint.drawings import prepare
 from pipelines.demo_checkpoint.icons import load_drawings
-from pipelines.demo_checkpoint.nothing import Sources
-from pipelines.demo_checkpoint.other_icons import load_other_icons
 from pipelines.demo_checkpoint.tokenizer import build_tokenizer
-from pipelines.demo_checkpoint.train_classifier import train_classifier
 from pipelines.demo_checkpoint.train_unet import train_unet
 from pipelines.demo_checkpoint.train_vae import read_vae, train_vae
 from pipelines.run.models import DEMO_FOLDER

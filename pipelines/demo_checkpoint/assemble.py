@@ -9,7 +9,7 @@ from transformers import CLIPTokenizer
 
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.checkpoints.writing.folder import write_folder
-from erasure.storage.tensor_file import write_tensors
+from erasure.storage.tensors.tensor_file import write_tensors
 from eval.judges.canvas import CanvasClassifier
 from pipelines.demo_checkpoint.train_unet import TextToLatent, noise_schedule
 from pipelines.run.models import CANVAS_NAME

@@ -11,13 +11,16 @@ from PIL import Image
 from erasure.checkpoints.reading.reading import read_checkpoint
 from eval.judges.canvas import Verdict, judge_canvas, load_canvas_classifier
 from pipelines.configs.settings import DrawingConfig
-from pipelines.demo_checkpoint.classifier_card import NOTHING_NAME
+from pipelines.demo_checkpoint.classifier.classifier_card import NOTHING_NAME
+from pipelines.demo_checkpoint.classifier.nothing import KINDS, Sources
+from pipelines.demo_checkpoint.classifier.train_classifier import (
+    measure_classifier,
+    measure_rejection,
+)
 from pipelines.demo_checkpoint.figures import Share
 from pipelines.demo_checkpoint.icons import ICON_SETS
-from pipelines.demo_checkpoint.nothing import KINDS, Sources
-from pipelines.demo_checkpoint.train_classifier import measure_classifier, measure_rejection
-from pipelines.drawing.contact_sheet import contact_sheet
 from pipelines.drawing.generation import draw_all
+from pipelines.drawing.layout.contact_sheet import contact_sheet
 from pipelines.drawing.requests import Request
 from prompts.canvas import OBJECTS, STYLES, canvas_prompt, wordings
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from erasure.storage.tensor_file import write_tensors
+from erasure.storage.tensors.tensor_file import write_tensors
 from erasure.training.clock import cosine
 from erasure.training.update import set_rate
 from pipelines.words.durations import about

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from erasure.storage.tensor_file import write_tensors
+from erasure.storage.tensors.tensor_file import write_tensors
 from pipelines.demo_checkpoint.drawings import draw
 
 PICTURES_PER_PAIR: Final = 160

@@ -11,7 +11,7 @@ from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 from eval.distances.curves import AttackCurve, area_between, area_units, half_ratio
 from eval.errors import EvalError
-from pipelines.audit.results import FORMAT
+from pipelines.audit.outcome.results import FORMAT
 from pipelines.distances.entries import Entry, entry_of
 from pipelines.distances.models import Models, Role
 

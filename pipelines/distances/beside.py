@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from pipelines.audit.results import FILE_NAME as AUDIT
+from pipelines.audit.outcome.results import FILE_NAME as AUDIT
 from pipelines.audit.settings import AuditRecipe
 from pipelines.configs.recipe import dump_toml
 from pipelines.distances.models import open_models

@@ -19,7 +19,7 @@ from pipelines.audit.damage.looks import Measure
 from pipelines.audit.drawing import draw_jobs
 from pipelines.drawing.generation import Painter
 from pipelines.process.progress import Reporter
-from pipelines.run.cell_judge import CellJudge
+from pipelines.run.judging.cell_judge import CellJudge
 from prompts.concepts.plan import ConceptPlan
 
 Kind = Literal["concept", "retain"]

@@ -20,7 +20,7 @@ from pipelines.distances.draws import Asked, Drawn, Kind
 from pipelines.distances.models import Role
 from pipelines.distances.settings import DistanceRecipe
 from pipelines.drawing.pictures import to_tensor
-from pipelines.run.cell_judge import CellJudge
+from pipelines.run.judging.cell_judge import CellJudge
 
 Text = Literal["concept", "null", "retain"]
 TEXTS: Final[tuple[Text, ...]] = ("concept", "null", "retain")

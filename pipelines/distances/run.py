@@ -13,7 +13,7 @@ from erasure.errors import CheckpointError, ConfigError
 from erasure.moving.streaming import streamed_network
 from erasure.storage.files import atomic
 from pipelines.audit.damage.looks import measure_of
-from pipelines.audit.results import versions
+from pipelines.audit.outcome.results import versions
 from pipelines.configs.recipe import dump_toml
 from pipelines.configs.settings import DrawingConfig
 from pipelines.distances import measuring
@@ -28,7 +28,7 @@ from pipelines.distances.result import FILE_NAME, Distances, write_distances
 from pipelines.distances.settings import DistanceRecipe
 from pipelines.drawing.generation import Painter
 from pipelines.process.progress import Reporter
-from pipelines.run.cell_judge import CellJudge, cell_judge
+from pipelines.run.judging.cell_judge import CellJudge, cell_judge
 from pipelines.run.models import own_judge, pick_device
 from pipelines.run.run_folder import require_no_other
 

@@ -15,7 +15,7 @@ from erasure.masks.mask_report import DensityRow
 from erasure.storage.files import atomic
 from erasure.training.step import Step
 from erasure.training.unseen import Curve
-from pipelines.drawing.sheets import ACCENT, INK, LINE, MUTED, PAPER
+from pipelines.drawing.layout.sheets import ACCENT, INK, LINE, MUTED, PAPER
 
 _BLUE: Final = "#2f6f9f"
 _PALE: Final = "#9dbcd3"

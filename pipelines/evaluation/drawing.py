@@ -18,7 +18,7 @@ from PIL import Image
 from erasure.architectures.building import own_size
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 from eval.errors import EvalError
 from pipelines.configs.settings import DrawingConfig, check_size
 from pipelines.drawing.generation import Painter, Precision

@@ -13,9 +13,10 @@ from pipelines.configs.set_options import with_mask_settings
 from pipelines.configs.settings import EraseRecipe, PicturesConfig
 from pipelines.data.concept_data import Gatherer
 from pipelines.jobs.opened import Opened, Planned, RecipeJob, named_recipe, opened
-from pipelines.planning.bill import Planner, mask_needs
+from pipelines.planning.bill import Planner
 from pipelines.planning.bill_words import Told
 from pipelines.planning.fit import summed_where_they_fit
+from pipelines.planning.run_sizes import mask_needs
 from pipelines.process.processes import processes
 from pipelines.process.progress import Reporter
 from pipelines.run.masking import make_mask, named_mask

@@ -1,20 +1,17 @@
 """Settings with which every stage of a run fits into a given memory."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from itertools import product
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 
-from erasure.diffusion.saliency import SaliencyConfig
 from erasure.errors import ConfigError
-from erasure.training.moments import require_eight_bit
-from pipelines.configs.settings import DrawingConfig, EraseRecipe
-from pipelines.planning.bill import DRAW, GRID, LOOKS, MASK, TRAIN, Bill
+from pipelines.configs.settings import EraseRecipe
+from pipelines.planning.bill import Bill
+from pipelines.planning.ladders import Settings, ladders_of, sums_ways, value_at, with_settings
 from pipelines.planning.room import free_main, free_on
+from pipelines.planning.run_sizes import MASK
 
 CARDS: Final[Mapping[str, int]] = {f"{size}gb": size * 2**30 for size in (8, 12, 24, 48, 80)}
 """Names of `--fit` -> bytes of the card."""
@@ -23,8 +20,6 @@ _USABLE: Final = 0.92
 blocks take the rest."""
 _FREE_SHARE: Final = 0.95
 """The same of what is free at the moment."""
-GROUPS: Final = (2, 3, 4)
-"""Passes with the sums of a part of the weights each that are tried."""
 _FLAGS: Final[Mapping[str, str]] = {
     "data.drawing.batch_size": "--drawing-batch",
     "grid.drawing.batch_size": "--drawing-batch",
@@ -45,8 +40,6 @@ _FLAGS: Final[Mapping[str, str]] = {
     "method.precision": "--precision",
     "method.moments": "--moments",
 }
-Settings = Mapping[str, Any]
-"""Dotted key of a recipe -> value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +107,15 @@ def fitted(
     """
     fixed = {key for key in _FLAGS if _at(options, key) is not None}
     said = []
-    for names, ladder in _groups(recipe, device, bill(recipe).apart):
+    for names, ladder in ladders_of(recipe, device, bill(recipe).apart):
         chosen = _first(recipe, ladder, fixed, names, bill, budget)
         if chosen is None:
             raise _refusal(recipe, ladder, fixed, names, bill, budget)
         if chosen:
             before, now = _most(bill(recipe), names), with_settings(recipe, chosen)
-            changes = [f"{key} = {value} (was {_of(recipe, key)})" for key, value in chosen.items()]
+            changes = [
+                f"{key} = {value} (was {value_at(recipe, key)})" for key, value in chosen.items()
+            ]
             said.append(
                 f"--fit {budget.name} sets {', '.join(changes)}: {before[0]} needed "
                 f"{_gb(before[1])}, now {_gb(_most(bill(now), names)[1])}, and {_gb(budget.size)} "
@@ -161,94 +156,6 @@ def summed_where_they_fit(
             )
             return Fitted(settled, (said,))
     return Fitted(recipe, ())
-
-
-def _groups(
-    recipe: EraseRecipe, device: torch.device, apart: bool
-) -> Iterator[tuple[Sequence[str], list[dict[str, Any]]]]:
-    """Names of stages, and the settings that bear on them, the present ones first."""
-    yield (DRAW,), _drawing_ways("data.drawing", recipe.data.drawing, apart)
-    yield (GRID,), _drawing_ways("grid.drawing", recipe.grid.drawing, apart)
-    yield MASK, list(mask_ways(recipe, apart=apart))
-    training = recipe.training
-    if training is None:
-        return
-    kinds = ["fp32", "bf16", "bf16-weights"]
-    moments = [training.moments]
-    if training.moments == "fp32" and _eight_bit(recipe, device):
-        moments.append("8bit")
-    ways = product(
-        _then_on(recipe.stream) if apart else [recipe.stream],
-        moments,
-        kinds[kinds.index(training.precision) :],
-        _then_on(recipe.checkpointing),
-        _halves(training.micro_batch or training.batch_size),
-    )
-    keys = ("stream", "method.moments", "method.precision", "checkpointing", "method.micro_batch")
-    yield (*TRAIN, LOOKS), [dict(zip(keys, way, strict=True)) for way in ways]
-
-
-def _drawing_ways(where: str, now: DrawingConfig, apart: bool) -> list[dict[str, Any]]:
-    """Smaller batches, then rounded weights, then blocks in main memory."""
-    kinds = ["fp32", "bf16"] if now.precision == "fp32" and apart else [now.precision]
-    streams = _then_on(now.stream) if apart else [now.stream]
-    return [
-        {f"{where}.stream": stream, f"{where}.precision": kind, f"{where}.batch_size": size}
-        for stream, kind, size in product(streams, kinds, _halves(now.batch_size))
-    ]
-
-
-def mask_ways(recipe: EraseRecipe, *, apart: bool) -> Iterator[dict[str, Any]]:
-    """Ways to measure the mask, the present one first: smaller passes, recomputed activations,
-    sums elsewhere, all with the same scores but for rounding; then rounded weights and blocks in
-    main memory."""
-    now = recipe.saliency
-    kinds = ["fp32", "bf16-weights"] if now.precision == "fp32" and apart else [now.precision]
-    for stream, kind, place, recomputed, size in product(
-        _then_on(now.stream) if apart else [now.stream],
-        kinds,
-        sums_ways(now, apart=apart),
-        _then_on(now.checkpointing),
-        _halves(now.batch_size),
-    ):
-        yield {
-            "saliency.stream": stream,
-            "saliency.precision": kind,
-            **place,
-            "saliency.checkpointing": recomputed,
-            "saliency.batch_size": size,
-        }
-
-
-def sums_ways(now: SaliencyConfig, *, apart: bool) -> list[dict[str, Any]]:
-    """Places for the sums of gradients, the present one first; the scores have the same bits.
-
-    A pass more costs less than the way of every gradient into main memory as long as there are few
-    of them; a file is the last resort.
-    """
-    own = (now.groups, now.offload, now.mapped)
-    elsewhere: list[tuple[int, bool, bool]] = [(1, False, True)]
-    if apart:
-        grouped = [(groups, False, False) for groups in GROUPS]
-        filed = [(groups, False, True) for groups in GROUPS]
-        elsewhere = [*grouped, (1, True, False), *filed, (1, False, True)]
-    keys = ("saliency.groups", "saliency.offload", "saliency.mapped")
-    ways = [own, *(elsewhere if own == (1, False, False) else [])]
-    return [dict(zip(keys, way, strict=True)) for way in ways]
-
-
-def _then_on(now: bool) -> list[bool]:
-    return [now] if now else [False, True]
-
-
-def _eight_bit(recipe: EraseRecipe, device: torch.device) -> bool:
-    """Whether moments of 8 bits can be had here, for this optimiser."""
-    with suppress(ConfigError):
-        training = with_settings(recipe, {"method.moments": "8bit"}).training
-        assert training is not None
-        require_eight_bit(training.optimizer, device)
-        return True
-    return False
 
 
 def _first(
@@ -296,7 +203,7 @@ def _refusal(
             f"--fit {budget.name} allows {_gb(budget.size)}, and {least[0]} needs {_gb(least[1])} "
             "at least, whatever is set; give a larger --fit, or a smaller density or data.size"
         )
-    against = [f"{_FLAGS[key]} {_of(recipe, key)}" for key in chosen if key in fixed]
+    against = [f"{_FLAGS[key]} {value_at(recipe, key)}" for key in chosen if key in fixed]
     name, need = _most(bill(recipe), names)
     return ConfigError(
         f"--fit {budget.name} allows {_gb(budget.size)}, and {name} needs {_gb(need)} with "
@@ -305,29 +212,10 @@ def _refusal(
     )
 
 
-def with_settings(recipe: EraseRecipe, settings: Settings) -> EraseRecipe:
-    """The recipe with other values at dotted keys."""
-    for key, value in settings.items():
-        recipe = _set(recipe, key.split("."), value)
-    return recipe
-
-
-def _set(table: Any, path: Sequence[str], value: Any) -> Any:  # noqa: ANN401
-    name, *rest = path
-    return replace(table, **{name: _set(getattr(table, name), rest, value) if rest else value})
-
-
-def _of(recipe: EraseRecipe, key: str) -> Any:  # noqa: ANN401
-    value: Any = recipe
-    for name in key.split("."):
-        value = getattr(value, name)
-    return value
-
-
 def _same(recipe: EraseRecipe, key: str, value: object) -> bool:
-    now = _of(recipe, key)
+    now = value_at(recipe, key)
     if key == "method.micro_batch" and now is None:  # the whole batch
-        return bool(value == _of(recipe, "method.batch_size"))
+        return bool(value == value_at(recipe, "method.batch_size"))
     return bool(now == value)
 
 
@@ -340,11 +228,6 @@ def _most(bill: Bill, names: Sequence[str]) -> tuple[str, int]:
         if stage.name in names
     ]
     return max(needs, key=lambda need: need[1], default=("", 0))
-
-
-def _halves(size: int) -> list[int]:
-    """`size`, its half, and so on to 1."""
-    return [max(1, size >> n) for n in range(math.floor(math.log2(size)) + 1)]
 
 
 def _at(tables: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401

@@ -8,8 +8,9 @@ import torch
 
 from erasure.memory_bill import Stage
 from pipelines.configs.settings import DrawingConfig, EraseRecipe
-from pipelines.planning.bill import MASK, Bill, Planner
+from pipelines.planning.bill import Bill, Planner
 from pipelines.planning.bill_words import GB, Told
+from pipelines.planning.run_sizes import MASK
 from pipelines.reproducing.cells import Cell, Setup
 from pipelines.reproducing.settings import at_most
 from pipelines.run.models import pick_device

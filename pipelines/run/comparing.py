@@ -15,8 +15,8 @@ from eval.judges.judges import open_judge
 from pipelines.configs.settings import DrawingConfig
 from pipelines.data.blank import require_content
 from pipelines.drawing.generation import draw_all
-from pipelines.drawing.grid import Grid, draw_grid
-from pipelines.drawing.grid_layout import Pair, Row
+from pipelines.drawing.layout.grid import Grid, draw_grid
+from pipelines.drawing.layout.grid_layout import Pair, Row
 from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
 from pipelines.run.models import is_canvas, own_judge

@@ -27,8 +27,8 @@ from pipelines.data.prompt_checks import warn_of_prompts
 from pipelines.drawing.plots import plot_density
 from pipelines.process.processes import Processes, processes
 from pipelines.process.progress import Reporter
-from pipelines.run.cell_judge import cell_judge
-from pipelines.run.cell_verdict import CellVerdict
+from pipelines.run.judging.cell_judge import cell_judge
+from pipelines.run.judging.cell_verdict import CellVerdict
 from pipelines.run.masking import (
     named_mask,
     require_factors,

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.edit import find_mask
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.measuring import require_loss
-from erasure.diffusion.saliency import Pass
+from erasure.diffusion.scores.measuring import require_loss
+from erasure.diffusion.scores.saliency import Pass
 from erasure.errors import ConfigError
 from erasure.lora.layers import has_factors
 from erasure.lora.module_mask import module_mask
@@ -16,7 +16,7 @@ from erasure.masks.masks import MASK_KINDS, SaliencyMask, require_weights
 from erasure.masks.released_masks import load_released_mask
 from erasure.masks.selection import check_density
 from erasure.moving.component import require_recomputed
-from erasure.training.low_rank import require_rank
+from erasure.training.weights.low_rank import require_rank
 from pipelines.configs.settings import EraseRecipe
 from pipelines.process.processes import Processes
 from pipelines.process.progress import Reporter

@@ -16,10 +16,10 @@ from erasure.storage.files import atomic, write_json
 from pipelines.configs.settings import EraseRecipe, parse_seeds
 from pipelines.early import EMBEDDED
 from pipelines.process.progress import Reporter
-from pipelines.run.cell_judge import CellJudge
-from pipelines.run.cell_verdict import CellVerdict, judge_cells
 from pipelines.run.comparing import compare
 from pipelines.run.exporting_lora import save_lora
+from pipelines.run.judging.cell_judge import CellJudge
+from pipelines.run.judging.cell_verdict import CellVerdict, judge_cells
 from pipelines.run.model_facts import facts_of
 from pipelines.run.models import pick_device
 from pipelines.run.run_folder import FACTORS, LORA, MODEL, RECORD

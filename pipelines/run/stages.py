@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.edit import erase
-from erasure.diffusion.latents import ConceptData
 from erasure.editing.proving import Edit
 from erasure.local_paths import last_part
 from erasure.masks.mask_file import load_mask
@@ -28,9 +28,9 @@ from pipelines.planning.fit import summed_where_they_fit
 from pipelines.process.interrupts import between_steps
 from pipelines.process.processes import Processes
 from pipelines.process.progress import Reporter
-from pipelines.run.cell_judge import CellJudge
-from pipelines.run.cell_verdict import CellVerdict
-from pipelines.run.looking import until_unseen, write_curve
+from pipelines.run.judging.cell_judge import CellJudge
+from pipelines.run.judging.cell_verdict import CellVerdict
+from pipelines.run.judging.looking import until_unseen, write_curve
 from pipelines.run.masking import make_mask, mask_of_layers
 from pipelines.run.memory import enough_memory, of_drawing, of_saliency
 from pipelines.run.preparing import cache_of

@@ -25,8 +25,8 @@ from erasure.architectures.registry import ARCHITECTURES
 from erasure.architectures.unet.sd1 import SD1
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import Description
-from erasure.diffusion.saliency import SaliencyConfig
 from erasure.diffusion.schedule import RectifiedFlow
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import Esd, SalUn
 from pipelines.data.concept_data import Gatherer

@@ -31,15 +31,15 @@ from erasure.architectures.unet.sd2 import SD2
 from erasure.architectures.unet.sdxl import SDXL
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion import edit
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.edit import erase, find_mask
-from erasure.diffusion.encoding import encode_concept
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.measuring import measure_saliency
+from erasure.diffusion.scores.measuring import measure_saliency
 from erasure.errors import ConfigError
 from erasure.masks.mask_file import mask_hash
 from erasure.seeds import generator_for, initial_noise
 from erasure.storage.cache import TensorCache
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
 from pipelines.drawing.requests import Request

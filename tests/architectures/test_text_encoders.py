@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from erasure.architectures.text.text_encoders import TextEncoder, TextEncoderPair
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import ConfigError
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 
 PROMPTS = ["a church", "", "a photo of two dogs"]
 Encoder = TextEncoder | TextEncoderPair

@@ -11,7 +11,7 @@ from erasure.attention.objects import layer_size, seen, stretched
 from erasure.attention.spans import span_of
 from erasure.attention.suppressing import Pair, added, attended, importance, new_pairs
 from erasure.checkpoints import Checkpoint
-from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.errors import ConfigError
 
 END = 9

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from eval.errors import EvalError
-from pipelines.audit.results import FORMAT
-from pipelines.audit.results_file import read_audit
+from pipelines.audit.outcome.results import FORMAT
+from pipelines.audit.outcome.results_file import read_audit
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from eval.rates.intervals import wilson
 from pipelines.audit.attacking import looked_at, passing_arms, run_search
 from pipelines.audit.drawing import draw_jobs
 from pipelines.audit.lines import Line
-from pipelines.audit.results import attack_record
+from pipelines.audit.outcome.results import attack_record
 from pipelines.audit.run import attack_all
 from pipelines.audit.settings import resolve_audit
 from pipelines.audit.workshop import Workshop

@@ -15,10 +15,10 @@ from support.tiny_sdxl import write_sdxl
 from eval.judges.judge import Judgement
 from pipelines.audit import run as audit_run
 from pipelines.audit import workshop
-from pipelines.audit.results import Audit
+from pipelines.audit.outcome.results import Audit
 from pipelines.audit.settings import AuditRecipe
 from pipelines.process.progress import Reporter
-from pipelines.run.cell_judge import CellJudge
+from pipelines.run.judging.cell_judge import CellJudge
 
 
 @dataclass

@@ -19,7 +19,7 @@ from erasure.attacks import ATTACKS, Attempt, Cost, Material, Payload, Target
 from erasure.attacks.forward.seeds import Seeds
 from erasure.checkpoints import EditRecord, Provenance
 from erasure.errors import CheckpointError, ConfigError, TrainingError
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 from eval.judges.judge import Judgement
 from eval.rates.intervals import wilson
 from pipelines.audit import material, workshop
@@ -29,15 +29,15 @@ from pipelines.audit.cells import Try
 from pipelines.audit.drawing import draw_jobs
 from pipelines.audit.lines import open_lines
 from pipelines.audit.material import Shown, gather
-from pipelines.audit.results import Audit
-from pipelines.audit.results_file import read_audit
+from pipelines.audit.outcome.results import Audit
+from pipelines.audit.outcome.results_file import read_audit
 from pipelines.audit.run import run_audit
 from pipelines.audit.settings import AuditRecipe
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
 from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
-from pipelines.run.cell_judge import CellJudge
+from pipelines.run.judging.cell_judge import CellJudge
 from pipelines.run.models import open_model
 from prompts.concepts.phrases import mentions
 

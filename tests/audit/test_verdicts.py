@@ -8,9 +8,9 @@ from erasure.attacks import Cost
 from erasure.attacks.forward.seeds import Seeds
 from eval.rates.intervals import Difference, Proportion, paired_shares, wilson
 from pipelines.audit.cells import Confirmation, Search, Try
-from pipelines.audit.curves import Tried, curve
-from pipelines.audit.results import attack_record
-from pipelines.audit.verdicts import (
+from pipelines.audit.outcome.curves import Tried, curve
+from pipelines.audit.outcome.results import attack_record
+from pipelines.audit.outcome.verdicts import (
     MARGIN,
     Evidence,
     Verdict,

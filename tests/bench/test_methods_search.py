@@ -15,11 +15,11 @@ from support.refusals import assert_told
 from erasure.errors import ConfigError
 from pipelines.bench import search
 from pipelines.bench.cell import Cell, Place
-from pipelines.bench.columns import COLUMNS
 from pipelines.bench.rows import Row
 from pipelines.bench.search import Search, spaces_of, trials_of
 from pipelines.bench.settings import bench_recipe
 from pipelines.bench.sources import Sources
+from pipelines.bench.tables.columns import COLUMNS
 from pipelines.bench.world import World
 from pipelines.configs.recipe_files import load_toml
 

@@ -8,9 +8,9 @@ import pytest
 from support.table_lines import BASE, HOSTILE, line, share, table, values
 
 from eval.rates.intervals import wilson
-from pipelines.bench.columns import COLUMNS, Value, pooled
-from pipelines.bench.forms import to_csv, to_json, to_markdown
-from pipelines.bench.gaps import gaps_of
+from pipelines.bench.tables.columns import COLUMNS, Value, pooled
+from pipelines.bench.tables.forms import to_csv, to_json, to_markdown
+from pipelines.bench.tables.gaps import gaps_of
 
 PROTOCOL = {"base": {"name": "demo", "hashes": {"unet": "0" * 64}}}
 UA, MOVED = (next(c for c in COLUMNS if c.key == key) for key in ("ua", "moved"))

@@ -22,8 +22,8 @@ from erasure.checkpoints import (
 )
 from erasure.checkpoints.provenance import Restored
 from erasure.errors import CheckpointError
-from erasure.storage.hashing import weights_hash
-from erasure.storage.tensor_file import data_hash, read_tensors
+from erasure.storage.tensors.hashing import weights_hash
+from erasure.storage.tensors.tensor_file import data_hash, read_tensors
 
 CHURCH = EditRecord(
     base="SD 1.5",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from erasure.storage.mapped import let_go
-from erasure.storage.tensor_file import read_tensors, write_tensors
+from erasure.storage.tensors.mapped import let_go
+from erasure.storage.tensors.tensor_file import read_tensors, write_tensors
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about Linux")
 WEIGHTS = 1_000_000
@@ -51,7 +51,9 @@ def test_for_a_few_weights_nobody_walks_through_all_mappings(
     mapped: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walks: list[int] = []
-    monkeypatch.setattr("erasure.storage.mapped._clean_files", lambda: walks.append(1) or ())
+    monkeypatch.setattr(
+        "erasure.storage.tensors.mapped._clean_files", lambda: walks.append(1) or ()
+    )
     let_go(weight[: WEIGHTS // 4] for weight in mapped.values())
     assert walks == []
     let_go(mapped.values())

@@ -12,7 +12,7 @@ from support.tiny_sdxl import write_sdxl
 
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.errors import CheckpointError
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from erasure.checkpoints import read_checkpoint, write_folder, write_single_file
 from erasure.errors import CheckpointError
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 
 UNET = "model.diffusion_model.middle_block.0.in_layers.2"
 VAE = "first_stage_model.decoder.conv_in"

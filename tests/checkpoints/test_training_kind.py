@@ -23,7 +23,7 @@ from erasure.checkpoints.facts.scheduler import noise_schedule_of
 from erasure.checkpoints.facts.training_kind import TrainingKind
 from erasure.checkpoints.reading.reading_file import _describe
 from erasure.errors import CheckpointError
-from erasure.storage.tensor_file import TensorFile
+from erasure.storage.tensors.tensor_file import TensorFile
 
 EMPTY = torch.empty(0)
 BY_BETAS = {key: ARCHITECTURES[key] for key in ("sd1", "sd2", "sdxl")}

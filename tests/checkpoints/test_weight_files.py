@@ -13,7 +13,7 @@ from torch import Tensor
 
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.errors import CheckpointError
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 
 SPELLINGS = {
     "plain": ("{stem}-{n:05}-of-00002.{end}", "{stem}.{end}.index.json"),

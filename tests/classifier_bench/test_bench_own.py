@@ -17,11 +17,11 @@ from eval.rates.unlearning_metrics import Scores
 from pipelines.classifiers.bench import bench as bench_module
 from pipelines.classifiers.bench import presets as preset_module
 from pipelines.classifiers.bench.bench_config import BenchConfig
-from pipelines.classifiers.bench.bench_layout import panel
 from pipelines.classifiers.bench.bench_own import OwnTraining
 from pipelines.classifiers.bench.bench_run import run_bench
 from pipelines.classifiers.bench.bench_table import Row, table, to_csv, to_markdown
 from pipelines.classifiers.bench.cells import Cell, DeletionFacts
+from pipelines.classifiers.bench.page.bench_layout import panel
 from pipelines.classifiers.bench.presets import Preset, load_presets
 from pipelines.classifiers.data.data import DataConfig
 from pipelines.classifiers.exact_folder import is_exact, open_exact

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from support.benched import SETTING, bench, cell
 
-from pipelines.classifiers.bench import bench_view
-from pipelines.classifiers.bench.bench_page import Bench, write_page
 from pipelines.classifiers.bench.bench_table import table
+from pipelines.classifiers.bench.page import bench_view
+from pipelines.classifiers.bench.page.bench_page import Bench, write_page
 
 VOID = {"meta", "link", "input", "br"}
 

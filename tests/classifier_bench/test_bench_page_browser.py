@@ -9,8 +9,8 @@ import pytest
 from support.benched import bench
 from support.contrast import CONTRAST
 
-from pipelines.classifiers.bench.bench_page import write_page
 from pipelines.classifiers.bench.bench_table import table
+from pipelines.classifiers.bench.page.bench_page import write_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -22,12 +22,12 @@ from pipelines.classifiers.bench import bench as bench_module
 from pipelines.classifiers.bench import tuning
 from pipelines.classifiers.bench.bench import worlds
 from pipelines.classifiers.bench.bench_config import BenchConfig
-from pipelines.classifiers.bench.bench_layout import place_labels
 from pipelines.classifiers.bench.bench_models import ModelStore
-from pipelines.classifiers.bench.bench_plot import plot_gap_against_time
 from pipelines.classifiers.bench.bench_run import Share, run_bench
 from pipelines.classifiers.bench.bench_table import table, to_csv, to_json, to_markdown
 from pipelines.classifiers.bench.cells import Cell, CellFile, DeletionFacts
+from pipelines.classifiers.bench.page.bench_layout import place_labels
+from pipelines.classifiers.bench.page.bench_plot import plot_gap_against_time
 from pipelines.classifiers.bench.presets import Preset, load_presets
 from pipelines.classifiers.bench.search_space import (
     DECADES,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from erasure.classifiers import Batches, make_method, unlearn
-from erasure.classifiers.methods.fine_tune import FineTune
+from erasure.classifiers.methods.gradient.fine_tune import FineTune
 from erasure.errors import ConfigError, ErasureError, MaskError, TrainingError
 from erasure.masks.masks import SaliencyMask
 

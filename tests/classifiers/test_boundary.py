@@ -9,8 +9,8 @@ from support.tiny_classifiers import CASES, CLASSES, Mlp, linear, run, samples, 
 from torch import Tensor, nn
 
 from erasure.classifiers import Batch, make_method, unlearn
-from erasure.classifiers.methods.boundary_expand import BoundaryExpand, Wider
-from erasure.classifiers.methods.boundary_shrink import BoundaryShrink
+from erasure.classifiers.methods.gradient.boundary_expand import BoundaryExpand, Wider
+from erasure.classifiers.methods.gradient.boundary_shrink import BoundaryShrink
 from erasure.errors import TrainingError
 from erasure.seeds import seeded_torch
 

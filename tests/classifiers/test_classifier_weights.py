@@ -10,8 +10,8 @@ from erasure.classifiers import make_method, unlearn
 from erasure.classifiers.weights import MovingWeights, assign, evaluating, training_mode
 from erasure.masks.masks import SaliencyMask
 from erasure.seeds import seeded_torch
-from erasure.training.selected import SelectedWeights, differing
 from erasure.training.update import gradient_norm
+from erasure.training.weights.selected import SelectedWeights, differing
 
 CPU = torch.device("cpu")
 

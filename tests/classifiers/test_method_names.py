@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from erasure.classifiers import make_method
-from erasure.classifiers.methods.random_label import RandomLabel
+from erasure.classifiers.methods.gradient.random_label import RandomLabel
 from erasure.errors import ConfigError
 
 

@@ -11,8 +11,8 @@ from support.tiny_classifiers import CASES, linear, run, same_bytes, samples, ta
 from torch import Tensor
 
 from erasure.classifiers import classifier_saliency, unlearn
-from erasure.classifiers.methods.random_label import RandomLabel
-from erasure.classifiers.methods.salun import SalUn, SalUnSoft, soft_threshold
+from erasure.classifiers.methods.gradient.random_label import RandomLabel
+from erasure.classifiers.methods.gradient.salun import SalUn, SalUnSoft, soft_threshold
 from erasure.masks.masks import all_mask, random_mask, salient_mask
 
 PLAIN: dict[str, Any] = {"epochs": 3, "lr": 0.05, "momentum": 0.9, "weight_decay": 0.0}

@@ -21,9 +21,9 @@ from erasure.classifiers.curvature.inverse_hessian import (
 )
 from erasure.classifiers.curvature.per_sample import fisher_diagonal
 from erasure.classifiers.data.batches import joined
-from erasure.classifiers.methods.fisher import FisherForgetting
-from erasure.classifiers.methods.influence import Influence
-from erasure.classifiers.methods.ssd import SelectiveDampening
+from erasure.classifiers.methods.closed_form.fisher import FisherForgetting
+from erasure.classifiers.methods.closed_form.influence import Influence
+from erasure.classifiers.methods.closed_form.ssd import SelectiveDampening
 from erasure.masks.masks import SaliencyMask
 from erasure.seeds import generator_for
 
@@ -226,9 +226,9 @@ def test_dampening_shrinks_what_matters_more_to_the_forget_data() -> None:
 @pytest.mark.parametrize(
     ("method", "heavy"),
     [
-        ("fisher", "erasure.classifiers.methods.fisher.fisher_diagonal"),
-        ("ssd", "erasure.classifiers.methods.ssd.fisher_diagonal"),
-        ("iu", "erasure.classifiers.methods.influence.mean_gradient"),
+        ("fisher", "erasure.classifiers.methods.closed_form.fisher.fisher_diagonal"),
+        ("ssd", "erasure.classifiers.methods.closed_form.ssd.fisher_diagonal"),
+        ("iu", "erasure.classifiers.methods.closed_form.influence.mean_gradient"),
     ],
 )
 def test_trials_that_share_a_memo_compute_once_and_give_the_same_bytes(

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from erasure.classifiers import Batches
 from erasure.classifiers.data.fresh import fresh_model
-from erasure.classifiers.methods.bad_teacher import BadTeacher
-from erasure.classifiers.methods.distillation import divergence
-from erasure.classifiers.methods.scrub import Scrub
+from erasure.classifiers.methods.gradient.bad_teacher import BadTeacher
+from erasure.classifiers.methods.gradient.distillation import divergence
+from erasure.classifiers.methods.gradient.scrub import Scrub
 
 PLAIN: dict[str, Any] = {"epochs": 1, "lr": 0.5, "momentum": 0.0, "weight_decay": 0.0}
 

@@ -17,10 +17,10 @@ from support.tiny_classifiers import linear, run, samples, task, tensors
 from torch import Tensor, nn
 
 from erasure.classifiers import Batches
-from erasure.classifiers.methods.ascent import GradientAscent
-from erasure.classifiers.methods.fine_tune import FineTune
-from erasure.classifiers.methods.l1_sparse import L1Sparse
-from erasure.classifiers.methods.random_label import RandomLabel, label_turns
+from erasure.classifiers.methods.gradient.ascent import GradientAscent
+from erasure.classifiers.methods.gradient.fine_tune import FineTune
+from erasure.classifiers.methods.gradient.l1_sparse import L1Sparse
+from erasure.classifiers.methods.gradient.random_label import RandomLabel, label_turns
 from erasure.masks.masks import SaliencyMask
 from erasure.training.optimizers import OPTIMIZERS
 

@@ -22,11 +22,12 @@ from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.layout import flux, sd3
 from erasure.checkpoints.provenance import Provenance
 from erasure.errors import CheckpointError, ConfigError, PatchError
-from erasure.patches.patch import make_patch, patched
+from erasure.patches.applying import patched
+from erasure.patches.patch import make_patch
 from erasure.patches.patch_file import load_patch, save_patch
 from erasure.patches.patch_stack import stacked
 from erasure.patches.single_file_patch import Placed, patch_single_file
-from erasure.storage.tensor_file import read_tensors, write_tensors
+from erasure.storage.tensors.tensor_file import read_tensors, write_tensors
 
 ROOT = Path(__file__).parents[2]
 NODES = ROOT / "comfyui"

@@ -21,7 +21,7 @@ from support.leftovers import left_by_the_dead, without_owners
 from erasure import load_mask, read_checkpoint, verify
 from erasure.errors import ConfigError
 from erasure.masks.mask_file import mask_hash
-from erasure.storage.tensor_file import data_hash
+from erasure.storage.tensors.tensor_file import data_hash
 from erasure.training.trainer import MaskedTrainer
 from erasure.work import Work
 from eval.rates.intervals import wilson

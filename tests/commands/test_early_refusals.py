@@ -7,10 +7,10 @@ import pytest
 from support.console import command, erasure
 
 import erasure as package
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.methods import SalUn
-from erasure.training.low_rank import LowRank
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.weights.low_rank import LowRank
 from pipelines.configs.settings import EraseRecipe
 from pipelines.early import CHOICES
 

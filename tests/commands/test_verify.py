@@ -16,8 +16,8 @@ from torch import Tensor
 from erasure import read_checkpoint, verify, write_folder, write_single_file
 from erasure.checkpoints.writing.inventory import sealed_record
 from erasure.errors import CheckpointError
-from erasure.storage.hashing import weights_hash
-from erasure.storage.tensor_file import write_tensors
+from erasure.storage.tensors.hashing import weights_hash
+from erasure.storage.tensors.tensor_file import write_tensors
 
 UNET = Path("unet/diffusion_pytorch_model.safetensors")
 VAE = Path("vae/diffusion_pytorch_model.safetensors")

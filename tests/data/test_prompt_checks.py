@@ -11,7 +11,7 @@ from support.console import erasure
 from support.refusals import CHURCH
 
 from erasure.checkpoints import Checkpoint
-from erasure.diffusion.token_window import token_window
+from erasure.diffusion.data.token_window import token_window
 from prompts.concepts.concepts import plan_concept
 from prompts.concepts.syntax import foreign_syntax
 from prompts.errors import PromptError

@@ -15,22 +15,24 @@ from support.tiny import ascent, assert_same_bits, outside, salun, seeded
 from torch import Tensor, nn
 
 from erasure.checkpoints import Checkpoint, Provenance
-from erasure.diffusion import measuring, task
+from erasure.diffusion import task
 from erasure.diffusion.batches import PictureBatch
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.edit import erase, find_mask
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.measuring import measure_saliency
-from erasure.diffusion.saliency import Pass, SaliencyConfig
+from erasure.diffusion.scores import summing
+from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.saliency import Pass, SaliencyConfig
 from erasure.editing.proving import Edit, package_version
 from erasure.errors import ConfigError, MaskError, TrainingError
 from erasure.masks.mask_file import mask_hash
 from erasure.masks.masks import MaskKind, SaliencyMask
 from erasure.methods import Method, SalUn
 from erasure.seeds import generator_for
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
+from erasure.training.objective import Loss
 from erasure.training.step import Step
-from erasure.training.trainer import Loss, TrainConfig
+from erasure.training.train_config import TrainConfig
 
 SHORT = TrainConfig(steps=4, batch_size=2, learning_rate=1e-3)
 
@@ -441,7 +443,7 @@ def test_the_inverse_mask_is_the_other_half(
 def test_a_random_mask_depends_on_its_seed_alone_and_needs_no_pass(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "moving_of", None)
+    monkeypatch.setattr(summing, "moving_of", None)
     one = random_mask(tiny_checkpoint, tiny_data, density=0.25)
     same = random_mask(tiny_checkpoint, tiny_data, density=0.25, concept="other")
     other = random_mask(tiny_checkpoint, tiny_data, density=0.25, config=SaliencyConfig(seed=1))

@@ -10,12 +10,13 @@ from support.tiny import random_pictures
 
 from erasure.architectures.autoencoder import ImageCodec
 from erasure.checkpoints import Checkpoint
-from erasure.diffusion import encoding
-from erasure.diffusion.encoding import PromptedPixels, encode_concept
-from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.data import picture_encoding, prompt_encoding
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptedPixels
 from erasure.errors import ConfigError, OutOfMemoryError
 from erasure.storage.cache import TensorCache
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 
 FORGET = random_pictures(["a church", "a chapel", "a church"])
 RETAIN = random_pictures(["a dog", "a castle"], seed=1)
@@ -92,8 +93,8 @@ def test_the_cache_spares_both_encoders_and_returns_the_same(
 ) -> None:
     cache = TensorCache(tmp_path)
     assert_same(encode_concept(tiny_checkpoint, FORGET, INSTEAD, RETAIN, cache=cache), data)
-    monkeypatch.setattr(encoding, "build_codec", no_encoder)
-    monkeypatch.setattr(encoding, "build_text_encoder", no_encoder)
+    monkeypatch.setattr(picture_encoding, "build_codec", no_encoder)
+    monkeypatch.setattr(prompt_encoding, "build_text_encoder", no_encoder)
     assert_same(encode_concept(tiny_checkpoint, FORGET, INSTEAD, RETAIN, cache=cache), data)
     with pytest.raises(AssertionError, match="encoded again"):
         encode_concept(tiny_checkpoint, random_pictures(["a church"]), INSTEAD, cache=cache)

@@ -12,11 +12,11 @@ from support.tiny import Toy, ToyDenoiser, toy_data, toy_schedule
 from torch import Tensor, nn
 
 from erasure.checkpoints import Checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.edit import find_mask
-from erasure.diffusion.gradient_sums import GradientSums, SumsIn, in_groups
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.measuring import measure_saliency
-from erasure.diffusion.saliency import (
+from erasure.diffusion.scores.gradient_sums import GradientSums, SumsIn, in_groups
+from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.saliency import (
     Pass,
     SaliencyConfig,
     accumulate_gradients,

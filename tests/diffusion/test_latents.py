@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny import CHANNELS, SIDE, seeded, toy_condition, toy_data, toy_latents, toy_schedule
 
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.latents import Draw, LatentSet, noised
+from erasure.diffusion.data.shuffling import shuffled
 from erasure.diffusion.denoiser import Condition, join
-from erasure.diffusion.latents import ConceptData, Draw, LatentSet, noised, shuffled
 from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed, generator_for, initial_noise

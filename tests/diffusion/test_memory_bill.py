@@ -13,7 +13,7 @@ from erasure.architectures.registry import ARCHITECTURES
 from erasure.architectures.unet.sd1 import SD1
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.masks.positions import Positions
 from erasure.memory_bill import (
     PROCESS,
@@ -26,7 +26,7 @@ from erasure.memory_bill import (
     training_stage,
 )
 from erasure.pass_costs import PassCost, decoder_cost, network_cost
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
 
 TINY_SD3 = {
     "sample_size": 16,

@@ -10,11 +10,13 @@ from support.console import erasure
 from support.threads import as_team
 
 from erasure.checkpoints import Checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import find_mask
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.measuring import Measuring, measure_scores
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.scores.measuring import measure_scores
+from erasure.diffusion.scores.saliency import SaliencyConfig
+from erasure.diffusion.scores.summing import Measuring
 from erasure.errors import ConfigError
 from erasure.masks.mask_file import load_mask
 from erasure.methods import Esd, GradientAscent, Method, SalUn, Uce

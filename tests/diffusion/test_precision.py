@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.edit import erase, find_mask
-from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.precision import InPrecision, Precision, attention_of, rounded
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
 from erasure.training.step import Step
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
 
 EXACT = TrainConfig(steps=3, batch_size=2, learning_rate=0.05, optimizer="sgd")
 REDUCED: list[Precision] = ["bf16", "bf16-weights"]

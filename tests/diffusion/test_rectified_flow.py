@@ -15,14 +15,15 @@ from support.tiny import (
 from torch import Tensor
 
 from erasure.diffusion.batches import PictureBatches
-from erasure.diffusion.latents import Draw, noised
+from erasure.diffusion.data.latents import Draw, noised
 from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import ConfigError
 from erasure.methods import SalUn
 from erasure.seeds import generator_for
-from erasure.training.frozen import FrozenDenoiser
-from erasure.training.selected import SelectedWeights
-from erasure.training.trainer import MaskedTrainer, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
+from erasure.training.weights.frozen import FrozenDenoiser
+from erasure.training.weights.selected import SelectedWeights
 
 
 class FlowToy(Toy):

@@ -9,13 +9,13 @@ import torch
 from support.tiny import CPU, Toy, ToyDenoiser, some_mask, toy_data, toy_schedule
 
 from erasure.diffusion.batches import Rollout, RolloutBatches
+from erasure.diffusion.data.concept_data import PromptRows
 from erasure.diffusion.denoiser import Condition
-from erasure.diffusion.latents import PromptRows
 from erasure.diffusion.sample import ddim, ddim_times
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
-from erasure.training.frozen import FrozenDenoiser
-from erasure.training.selected import SelectedWeights
+from erasure.training.weights.frozen import FrozenDenoiser
+from erasure.training.weights.selected import SelectedWeights
 
 TEXTS = PromptRows(
     torch.tensor([1, 2]), torch.tensor([[3, 4], [4, 5]]), torch.tensor([3]), torch.ones(6).long()

@@ -10,8 +10,8 @@ from support.tiny import assert_same_bits
 
 from erasure.checkpoints import Checkpoint
 from erasure.checkpoints.merge import count_rounded_away
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.edit import erase, find_mask
-from erasure.diffusion.latents import ConceptData
 from erasure.editing import proving
 from erasure.editing.proving import Edit
 from erasure.methods import SalUn

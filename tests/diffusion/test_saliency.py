@@ -11,9 +11,11 @@ from support.threads import Member, as_team
 from support.tiny import CPU, Toy, ToyDenoiser, copied, seeded, toy_data, toy_schedule
 from torch import Tensor, nn
 
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.latents import Draw, LatentSet, Noised, noised
 from erasure.diffusion.denoiser import Condition
-from erasure.diffusion.latents import ConceptData, Draw, LatentSet, Noised, noised
-from erasure.diffusion.saliency import (
+from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.scores.saliency import (
     Pass,
     SaliencyConfig,
     accumulate_gradients,
@@ -21,7 +23,6 @@ from erasure.diffusion.saliency import (
     guided,
     saliency_scores,
 )
-from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import ConfigError, TrainingError
 from erasure.masks.masks import salient_mask
 

@@ -12,15 +12,15 @@ from torch import nn
 from erasure import erase, find_mask, read_checkpoint
 from erasure.architectures.building import build_network
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.encoding import encode_concept
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.measuring import measure_saliency
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import ConfigError
 from erasure.methods import SalUn
 from erasure.moving.streaming import streamed_network
 from erasure.pass_costs import recomputed_blocks
-from erasure.training.low_rank import LowRank
+from erasure.training.weights.low_rank import LowRank
 
 KINDS = ["sd1", "sd35_medium", "flux_dev"]
 

@@ -8,9 +8,9 @@ import pytest
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw
 
-from pipelines.drawing import glyphs
-from pipelines.drawing.glyphs import WIDE, drawable, escaped, font_for
-from pipelines.drawing.lettering import fit, width_of, wrap, write
+from pipelines.drawing.layout import glyphs
+from pipelines.drawing.layout.glyphs import WIDE, drawable, escaped, font_for
+from pipelines.drawing.layout.lettering import fit, width_of, wrap, write
 
 CAT = "\u732b"
 FACE = "\U0001f600\U0001fae0"

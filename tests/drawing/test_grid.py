@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
 from erasure.errors import ConfigError
-from pipelines.drawing.contact_sheet import contact_sheet
-from pipelines.drawing.grid import Grid, Pair, Row, draw_grid
-from pipelines.drawing.lettering import fit, line_height, width_of, wrap
-from pipelines.drawing.sheets import ACCENT, MARGIN, bands, cell_sides, scaled
+from pipelines.drawing.layout.contact_sheet import contact_sheet
+from pipelines.drawing.layout.grid import Grid, Pair, Row, draw_grid
+from pipelines.drawing.layout.lettering import fit, line_height, width_of, wrap
+from pipelines.drawing.layout.sheets import ACCENT, MARGIN, bands, cell_sides, scaled
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=120)
 

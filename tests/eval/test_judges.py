@@ -13,10 +13,10 @@ from PIL import Image, ImageDraw
 
 from eval.errors import EvalError
 from eval.judges.canvas import judge_canvas, load_canvas_classifier
-from eval.judges.efficientnet import read_published
 from eval.judges.imagenet import ImageNetJudge, imagenet_labels
 from eval.judges.judge import NOTHING, Detection, Guess, Judge, Judgement, rejecting_heads
 from eval.judges.judges import JUDGES, has_option, open_judge
+from eval.judges.networks.efficientnet import read_published
 from eval.judges.nudenet import NudeNet
 from eval.judges.nudity import PRESETS, count_preset
 from eval.judges.opennsfw import OpenNsfw

@@ -31,8 +31,8 @@ from eval.judges.imagenet import ImageNetJudge
 from eval.judges.judge import Judge, Judgement
 from eval.judges.judges import open_judge
 from eval.judges.labels import read_labels
+from eval.judges.networks.resnet50 import load_resnet50, pixels
 from eval.judges.q16 import read_head, unpickle_array
-from eval.judges.resnet50 import load_resnet50, pixels
 from eval.weights.hashing import file_sha256, weights_sha256
 
 NAMES = ["tench, Tinca tinca", "church", "bell cote", "cat"]

@@ -29,12 +29,13 @@ from erasure.masks import mask_file
 from erasure.masks.mask_file import load_mask, save_mask
 from erasure.masks.masks import all_mask
 from erasure.patches import patch_file
-from erasure.patches.patch import apply_patch, make_patch
+from erasure.patches.applying import apply_patch
+from erasure.patches.patch import make_patch
 from erasure.patches.patch_file import load_patch, save_patch
 from erasure.storage import state_file
 from erasure.storage.state_file import load_run, save_run
 from erasure.storage.tables import build
-from erasure.storage.tensor_file import read_tensors
+from erasure.storage.tensors.tensor_file import read_tensors
 from eval.errors import EvalError
 from eval.judges.labels import read_labels
 from pipelines.configs.recipe_files import load_toml

@@ -18,7 +18,8 @@ from erasure.errors import CheckpointError, ConfigError, ErasureError, MaskError
 from erasure.masks.mask_file import load_mask, save_mask
 from erasure.masks.masks import all_mask
 from erasure.patches import patch_file
-from erasure.patches.patch import apply_patch, make_patch
+from erasure.patches.applying import apply_patch
+from erasure.patches.patch import make_patch
 from erasure.patches.patch_file import load_patch, save_patch
 from erasure.storage.state_file import load_run
 from eval.errors import EvalError

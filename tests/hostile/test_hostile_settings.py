@@ -11,7 +11,7 @@ from support.tiny_flow import write_flux
 from support.tiny_labels import write_ddpm, write_dit, write_index
 
 from erasure.checkpoints import read_checkpoint
-from erasure.diffusion.latent_scale import DEFAULT_FACTOR, latent_scale
+from erasure.diffusion.data.latent_scale import DEFAULT_FACTOR, latent_scale
 from erasure.errors import CheckpointError
 
 

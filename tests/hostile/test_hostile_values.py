@@ -13,7 +13,7 @@ from support.evaluated import evaluation
 from support.refusals import assert_told
 
 from erasure.errors import CheckpointError, ConfigError
-from erasure.storage.pickles import read_pickle
+from erasure.storage.tensors.pickles import read_pickle
 from eval.errors import EvalError
 from eval.rates.intervals import Proportion
 from pipelines.bench.columns import Value

@@ -8,17 +8,18 @@ import torch
 from support.threads import as_team
 
 from erasure.checkpoints import Checkpoint
+from erasure.diffusion.data.concept_data import Anchors, ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import component_of, erase, find_mask
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import Anchors, ConceptData
 from erasure.editing.proving import Edit
 from erasure.errors import MaskError
 from erasure.lora.module_mask import module_mask
 from erasure.masks.masks import SaliencyMask
 from erasure.methods import METHODS, Method
 from erasure.team import ALONE, Team
-from erasure.training.low_rank import LowRank
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.weights.low_rank import LowRank
 
 HOW = LowRank(rank=2)
 TRAINED = [name for name, kind in METHODS.items() if issubclass(kind, TrainConfig)]

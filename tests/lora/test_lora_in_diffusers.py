@@ -11,8 +11,9 @@ from torch import Tensor
 
 from erasure.architectures.building import build_pipeline
 from erasure.checkpoints import Checkpoint
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import erase, find_mask
-from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.lora.extracting import Size, extract
 from erasure.lora.layers import factored
 from erasure.lora.names import NAMINGS, Naming

@@ -7,7 +7,7 @@ from torch import Tensor
 from erasure.errors import ConfigError
 from erasure.lora.module_mask import module_mask
 from erasure.masks.masks import SaliencyMask
-from erasure.training.low_rank import LowRank
+from erasure.training.weights.low_rank import LowRank
 
 WEIGHTS = {
     "a.weight": torch.empty(2, 5),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import erasure.masks.positions
 from erasure.masks.positions import FEW, Positions, positions_of_bits
-from erasure.training.selected import SelectedWeights
+from erasure.training.weights.selected import SelectedWeights
 
 CPU = torch.device("cpu")
 

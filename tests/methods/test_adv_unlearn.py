@@ -11,20 +11,21 @@ from support.tiny_sdxl import write_sdxl
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.edit import erase, find_mask
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, MaskError
 from erasure.masks.masks import SaliencyMask
 from erasure.methods import AdvUnlearn, Esd, make_method
 from erasure.methods.gradient.adv_unlearn import AttackedRollouts, prefix_attack
 from erasure.moving.component import Moving, data_for, moving_of
-from erasure.storage.hashing import weights_hash
-from erasure.training.frozen import FrozenDenoiser
-from erasure.training.selected import SelectedWeights
+from erasure.storage.tensors.hashing import weights_hash
+from erasure.training.weights.frozen import FrozenDenoiser
+from erasure.training.weights.selected import SelectedWeights
 
 FORGET = ["a church at night", "a church"]
 INSTEAD = {"a church at night": ["a castle at night"], "a church": ["a castle"]}

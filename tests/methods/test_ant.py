@@ -8,13 +8,13 @@ from support.rolled import answers, rollout
 from support.tiny import CPU, Toy, ToyDenoiser, some_mask, toy_data, toy_schedule
 
 from erasure.diffusion.batches import RolloutBatches
-from erasure.diffusion.latents import PromptRows
+from erasure.diffusion.data.concept_data import PromptRows
 from erasure.diffusion.sample import ddim_times
 from erasure.errors import ConfigError
 from erasure.methods import Ant
 from erasure.methods.gradient.ant import EarlyAndLate, SplitRollouts
-from erasure.training.frozen import FrozenDenoiser
-from erasure.training.selected import SelectedWeights
+from erasure.training.weights.frozen import FrozenDenoiser
+from erasure.training.weights.selected import SelectedWeights
 
 
 def pair() -> EarlyAndLate:

@@ -12,9 +12,10 @@ from support.tiny_labels import write_ddpm
 from support.tiny_sdxl import write_sdxl
 
 from erasure.checkpoints import Checkpoint, read_checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import erase, find_mask
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
 from erasure.methods import Method
 from erasure.methods.closed_form.rece import Rece
 from erasure.methods.closed_form.speed import Speed

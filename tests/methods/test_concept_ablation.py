@@ -11,11 +11,11 @@ from support.console import erasure
 from support.tiny import Toy, ToyDenoiser, toy_batches, toy_data, toy_latents
 
 from erasure.diffusion.batches import PictureBatch
-from erasure.diffusion.latents import Anchors, ConceptData
+from erasure.diffusion.data.concept_data import Anchors, ConceptData
 from erasure.errors import ConfigError
 from erasure.methods import ConceptAblation, SalUn
-from erasure.training.frozen import FrozenDenoiser
-from erasure.training.selected import SelectedWeights
+from erasure.training.weights.frozen import FrozenDenoiser
+from erasure.training.weights.selected import SelectedWeights
 
 
 def anchored() -> ConceptData:

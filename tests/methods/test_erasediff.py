@@ -15,8 +15,9 @@ from erasure.errors import ConfigError
 from erasure.methods import EraseDiff, SalUn
 from erasure.methods.gradient.erasediff import Balanced, balance
 from erasure.team import ALONE, Team
-from erasure.training.split import Combine, Gradients
-from erasure.training.trainer import MaskedTrainer, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
+from erasure.training.weights.split import Combine, Gradients
 
 CONFIG = TrainConfig(steps=3, batch_size=4, learning_rate=0.05, optimizer="sgd", momentum=0.0)
 

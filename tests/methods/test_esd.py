@@ -6,8 +6,9 @@ from support.rolled import answers, rollout
 from support.tiny import Toy, ToyDenoiser, seeded
 
 from erasure.checkpoints import Checkpoint
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import erase, find_mask
-from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.errors import ConfigError
 from erasure.methods import Esd
 from erasure.methods.gradient.esd import shifted

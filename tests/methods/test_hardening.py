@@ -15,10 +15,11 @@ from erasure.attacks.search.soft_row import longest
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.diffusion.batches import RolloutBatches
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.edit import erase, find_mask
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.methods import make_method
@@ -29,10 +30,10 @@ from erasure.methods.gradient.hardening import (
     adversary_of,
     template_of,
 )
-from erasure.storage.hashing import weights_hash
-from erasure.training.frozen import FrozenDenoiser
-from erasure.training.selected import SelectedWeights
-from erasure.training.trainer import TrainConfig
+from erasure.storage.tensors.hashing import weights_hash
+from erasure.training.train_config import TrainConfig
+from erasure.training.weights.frozen import FrozenDenoiser
+from erasure.training.weights.selected import SelectedWeights
 
 FORGET = ["a church at night", "a church"]
 INSTEAD = {"a church at night": ["a castle at night"], "a church": ["a castle"]}

@@ -12,12 +12,12 @@ from support.tiny import CPU, Toy, ToyDenoiser, toy_condition, toy_data, toy_sch
 from torch import Tensor
 
 from erasure.diffusion.batches import PulledBy, Rollout, RolloutBatches
-from erasure.diffusion.latents import PromptRows, Pulls
+from erasure.diffusion.data.concept_data import PromptRows, Pulls
 from erasure.errors import ConfigError
 from erasure.methods import Esd, Leco
 from erasure.methods.gradient.leco import Action
-from erasure.training.frozen import FrozenDenoiser
-from erasure.training.selected import SelectedWeights
+from erasure.training.weights.frozen import FrozenDenoiser
+from erasure.training.weights.selected import SelectedWeights
 
 
 def loss_of(method: Leco | Esd, batch: Rollout) -> Tensor:

@@ -7,9 +7,10 @@ import torch
 from support.tiny import assert_same_bits, outside
 
 from erasure.checkpoints import Checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import erase, find_mask
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
 from erasure.methods.closed_form.mace import Mace

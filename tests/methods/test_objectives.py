@@ -10,11 +10,11 @@ from support.tiny import Toy, ToyDenoiser, toy_data, toy_schedule
 from torch import Tensor, nn
 
 from erasure.diffusion.batches import PictureBatch
+from erasure.diffusion.data.latents import Draw, Noised, noised
 from erasure.diffusion.denoiser import Condition
-from erasure.diffusion.latents import Draw, Noised, noised
 from erasure.errors import ConfigError
 from erasure.methods import GradientAscent, SalUn
-from erasure.training.trainer import Loss
+from erasure.training.objective import Loss
 
 
 def condition_of(*values: float) -> Condition:

@@ -9,9 +9,10 @@ import torch
 from support.threads import as_team
 
 from erasure.checkpoints import Checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import component_of, erase, find_mask
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
 from erasure.editing.proving import Edit
 from erasure.masks.masks import SaliencyMask
 from erasure.methods import METHODS

@@ -8,13 +8,14 @@ from support.rolled import answers, rollout
 from support.tiny import Toy, ToyDenoiser, some_mask
 
 from erasure.checkpoints import Checkpoint
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import erase, find_mask
-from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.errors import ConfigError
 from erasure.methods import Esd, Sdd
-from erasure.training.frozen import FrozenDenoiser
-from erasure.training.selected import SelectedWeights
 from erasure.training.step import Step
+from erasure.training.weights.frozen import FrozenDenoiser
+from erasure.training.weights.selected import SelectedWeights
 
 
 def test_the_loss_is_its_formula_with_both_answers_of_the_student() -> None:

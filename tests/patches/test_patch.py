@@ -14,10 +14,11 @@ from support.refusals import assert_told
 from torch import Tensor
 
 from erasure.errors import PatchError
-from erasure.patches.patch import Patch, apply_patch, make_patch, patched, remove_patch, unpatched
+from erasure.patches.applying import apply_patch, patched, remove_patch, unpatched
+from erasure.patches.patch import Patch, make_patch
 from erasure.patches.patch_file import load_patch, save_patch
 from erasure.patches.patch_stack import overlap, stack_patches
-from erasure.storage.hashing import rounded_hash
+from erasure.storage.tensors.hashing import rounded_hash
 
 Weights = dict[str, Tensor]
 

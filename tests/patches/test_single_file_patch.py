@@ -11,7 +11,7 @@ from erasure.checkpoints import Checkpoint, write_single_file
 from erasure.errors import ConfigError, PatchError
 from erasure.patches.patch import Patch, make_patch
 from erasure.patches.single_file_patch import patch_single_file
-from erasure.storage.tensor_file import read_tensors
+from erasure.storage.tensors.tensor_file import read_tensors
 
 
 def moved(base: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:

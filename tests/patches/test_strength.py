@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from erasure import apply_patch, load_patch, patch_pipeline, patched_pipeline, read_checkpoint
 from erasure.errors import ConfigError, PatchError
-from erasure.patches.patch import make_patch, patched
+from erasure.patches.applying import patched
+from erasure.patches.patch import make_patch
 from erasure.patches.patch_file import save_patch
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 
 Weights = dict[str, Tensor]
 

@@ -33,13 +33,14 @@ from support.tiny import (
 from torch import Tensor, nn
 
 from erasure import load_mask, read_checkpoint, verify
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.scores.saliency import SaliencyConfig, accumulate_gradients, saliency_scores
 from erasure.errors import TrainingError
 from erasure.methods import SalUn
 from erasure.team import ALONE, Team, require_same, share_of
 from erasure.training.step import Step
-from erasure.training.trainer import MaskedTrainer, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
 from pipelines.process.processes import Processes, processes
 
 RECIPE = """

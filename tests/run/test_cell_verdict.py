@@ -12,10 +12,10 @@ from support.console import erasure
 
 from eval.judges.judge import NOTHING, Detection, Guess, Judgement
 from pipelines.configs.settings import EraseRecipe
-from pipelines.run import cell_judge
-from pipelines.run.cell_judge import CellJudge
-from pipelines.run.cell_verdict import CellVerdict, judge_cells
 from pipelines.run.comparing import Comparison
+from pipelines.run.judging import cell_judge
+from pipelines.run.judging.cell_judge import CellJudge
+from pipelines.run.judging.cell_verdict import CellVerdict, judge_cells
 from prompts.concepts.concepts import plan_concept
 
 IN_THE_GRID = "pictures of the grid (before in 2, judge: canvas); not attacked"

@@ -21,8 +21,8 @@ from pipelines.data.prompt_checks import check_plan, warn_of_prompts
 from pipelines.drawing.generation import draw_all
 from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
-from pipelines.run.cell_judge import cell_judge
 from pipelines.run.comparing import compare
+from pipelines.run.judging.cell_judge import cell_judge
 from pipelines.run.models import open_model, own_judge
 from pipelines.run.run_result import grid_prompts
 from prompts.clothes import CLOTHES

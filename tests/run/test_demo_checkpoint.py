@@ -18,7 +18,7 @@ from eval.errors import EvalError
 from eval.judges.canvas import WEIGHTS, judge_canvas, load_canvas_classifier
 from pipelines.configs.resolving import resolve
 from pipelines.configs.settings import DrawingConfig
-from pipelines.demo_checkpoint.nothing import KINDS
+from pipelines.demo_checkpoint.classifier.nothing import KINDS
 from pipelines.drawing.generation import Painter
 from pipelines.drawing.requests import Request
 from pipelines.evaluation.settings import PROTOCOLS

@@ -10,7 +10,7 @@ from support.console import erasure
 from support.refusals import single_file
 
 from erasure.checkpoints import read_checkpoint
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from support.console import erasure
 from support.tiny import Toy, ToyDenoiser, assert_same_bits, copied, some_mask, toy_condition
 
 from erasure.errors import ConfigError
-from erasure.training.frozen import FrozenDenoiser
-from erasure.training.selected import SelectedWeights
+from erasure.training.weights.frozen import FrozenDenoiser
+from erasure.training.weights.selected import SelectedWeights
 
 
 def test_the_origin_answers_and_the_network_keeps_its_own_values() -> None:

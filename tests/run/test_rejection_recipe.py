@@ -7,16 +7,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipelines.demo_checkpoint.calibration import (
+from pipelines.demo_checkpoint.classifier.calibration import (
     REJECTED,
     TEMPERATURES,
     THRESHOLDS,
     apply_calibration,
     calibration_of,
 )
-from pipelines.demo_checkpoint.nothing import IGNORED, KINDS, NO_OBJECT, NO_STYLE, Sources
-from pipelines.demo_checkpoint.other_icons import other_names
-from pipelines.demo_checkpoint.train_classifier import NOTHINGS
+from pipelines.demo_checkpoint.classifier.nothing import (
+    IGNORED,
+    KINDS,
+    NO_OBJECT,
+    NO_STYLE,
+    Sources,
+)
+from pipelines.demo_checkpoint.classifier.other_icons import other_names
+from pipelines.demo_checkpoint.classifier.train_classifier import NOTHINGS
 from prompts.canvas import OBJECTS, STYLES
 
 

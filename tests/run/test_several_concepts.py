@@ -16,10 +16,11 @@ from erasure.checkpoints import read_checkpoint
 from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.provenance import Provenance
 from erasure.diffusion.batches import RolloutBatches
-from erasure.diffusion.latents import ConceptData, PromptRows, interleaved, shuffled
-from erasure.diffusion.saliency import merged_scores
-from erasure.training.frozen import FrozenDenoiser
-from erasure.training.selected import SelectedWeights
+from erasure.diffusion.data.concept_data import ConceptData, PromptRows
+from erasure.diffusion.data.shuffling import interleaved, shuffled
+from erasure.diffusion.scores.saliency import merged_scores
+from erasure.training.weights.frozen import FrozenDenoiser
+from erasure.training.weights.selected import SelectedWeights
 from pipelines.evaluation.erased import erased_labels
 from pipelines.evaluation.settings import EvaluateRecipe
 from pipelines.run.models import open_model

@@ -24,8 +24,8 @@ from pipelines.configs.settings import DrawingConfig, EraseRecipe
 from pipelines.drawing.requests import Request
 from pipelines.process.processes import Processes
 from pipelines.run import erasing, stages
-from pipelines.run.cell_judge import CellJudge
-from pipelines.run.looking import JudgingEye, curve_said, write_curve
+from pipelines.run.judging.cell_judge import CellJudge
+from pipelines.run.judging.looking import JudgingEye, curve_said, write_curve
 from prompts.concepts.plan import ConceptPlan
 
 SHOWN, KEPT = 2, 3

@@ -19,8 +19,8 @@ from torch import Tensor
 from erasure.errors import DiskError
 from erasure.storage.cache import TensorCache, content_key
 from erasure.storage.files import atomic, write_json
-from erasure.storage.hashing import rounded_hash, weights_hash
-from erasure.storage.tensor_file import write_tensors
+from erasure.storage.tensors.hashing import rounded_hash, weights_hash
+from erasure.storage.tensors.tensor_file import write_tensors
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from torch.utils.data import TensorDataset
 from erasure.classifiers import TrainingRecipe
 from eval.rates.unlearning_metrics import Scores
 from pipelines.classifiers.bench.bench_config import BenchConfig
-from pipelines.classifiers.bench.bench_page import Bench
 from pipelines.classifiers.bench.bench_table import table
 from pipelines.classifiers.bench.cells import Cell, DeletionFacts
+from pipelines.classifiers.bench.page.bench_page import Bench
 from pipelines.classifiers.data.data import ClassifierData, DataConfig, DataFacts
 from pipelines.classifiers.networks.architectures import ModelConfig
 

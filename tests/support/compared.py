@@ -9,9 +9,9 @@ from typing import Any
 
 from erasure.attacks import Cost
 from eval.rates.intervals import wilson
-from pipelines.audit.curves import Mark
-from pipelines.audit.results import ArmRecord, AttackRecord, Audit, LineRecord, write_audit
-from pipelines.audit.verdicts import Verdict
+from pipelines.audit.outcome.curves import Mark
+from pipelines.audit.outcome.results import ArmRecord, AttackRecord, Audit, LineRecord, write_audit
+from pipelines.audit.outcome.verdicts import Verdict
 from pipelines.evaluation.outcome.results import ModelRecord, Models, Results
 from pipelines.evaluation.outcome.results_file import write_results
 from support.evaluated import evaluation

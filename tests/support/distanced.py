@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from eval.judges.judge import Judgement
 from pipelines.audit.damage.looks import Measure
 from pipelines.distances.settings import DistanceRecipe
-from pipelines.run.cell_judge import CellJudge
+from pipelines.run.judging.cell_judge import CellJudge
 from support.tiny import random_pictures, seeded, write_tiny_pipeline
 
 UNET = Path("unet") / "diffusion_pytorch_model.safetensors"

@@ -1,10 +1,10 @@
 """Lines of a table whose numbers are known, without any cell on a disk."""
 
 from eval.rates.intervals import wilson
-from pipelines.bench.columns import COLUMNS, Value
-from pipelines.bench.gaps import gaps_of
 from pipelines.bench.rows import Kind, Row
-from pipelines.bench.table import Line, Table
+from pipelines.bench.tables.columns import COLUMNS, Value
+from pipelines.bench.tables.gaps import gaps_of
+from pipelines.bench.tables.table import Line, Table
 
 HOSTILE = "<img src=x onerror=alert(1)> | =cmd"
 

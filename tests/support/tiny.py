@@ -11,12 +11,13 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from torch import Tensor, nn
 
 from erasure.diffusion.batches import PictureBatches
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.latents import LatentSet
+from erasure.diffusion.data.prompted import PromptedPixels
 from erasure.diffusion.denoiser import Condition
-from erasure.diffusion.encoding import PromptedPixels
-from erasure.diffusion.latents import ConceptData, LatentSet
 from erasure.diffusion.schedule import NoiseSchedule, Prediction
 from erasure.methods import GradientAscent, SalUn
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
 from support.tiny_models import Size, tiny_text_encoder, tiny_tokenizer, tiny_unet, tiny_vae
 
 CPU = torch.device("cpu")

@@ -16,14 +16,15 @@ from support.tiny_sdxl import write_sdxl
 from torch import Tensor, nn
 
 from erasure.checkpoints import Checkpoint, read_checkpoint
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.edit import component_of, erase, find_mask
-from erasure.diffusion.encoding import PromptLists, encode_concept
 from erasure.methods import METHODS
 from erasure.methods.protocol import Method
 from erasure.training import trainer
-from erasure.training.frozen import FrozenDenoiser
-from erasure.training.trainables import Trainables
+from erasure.training.weights.frozen import FrozenDenoiser
+from erasure.training.weights.trainables import Trainables
 
 OWN: dict[str, dict[str, Any]] = {
     "salun": {"target": "frozen", "kept": "base"},

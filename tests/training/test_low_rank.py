@@ -13,9 +13,10 @@ from torch.func import functional_call
 from erasure.diffusion.batches import PictureBatch
 from erasure.errors import ConfigError, MaskError
 from erasure.methods import SalUn
-from erasure.training.low_rank import LowRank, LowRankWeights
-from erasure.training.trainer import MaskedTrainer, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
 from erasure.training.training_state import load_state, save_state
+from erasure.training.weights.low_rank import LowRank, LowRankWeights
 
 STEPS = 5
 CONFIG = TrainConfig(steps=STEPS, batch_size=4, learning_rate=1e-2)

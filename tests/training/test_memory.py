@@ -24,13 +24,14 @@ from torch import Tensor
 
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.batches import PictureBatch
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.edit import erase, find_mask
-from erasure.diffusion.latents import ConceptData
 from erasure.errors import OutOfMemoryError
 from erasure.memory import is_out_of_memory, memory_errors
 from erasure.methods import SalUn
-from erasure.training.trainer import MaskedTrainer, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
 from pipelines.configs.settings import EraseRecipe
 from pipelines.run.memory import (
     Less,
@@ -334,7 +335,7 @@ def test_an_optimiser_without_memory_leaves_the_state_of_the_save_before(
             "--drawing-batch 2 (now 4)",
         ),
         (
-            "erasure.diffusion.saliency.forget_loss",
+            "erasure.diffusion.scores.saliency.forget_loss",
             "while measuring the mask; what was finished is kept: go on with --resume and "
             "--saliency-batch 4 (now 8), or begin anew with --force and --saliency-loss plain",
         ),

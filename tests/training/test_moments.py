@@ -25,7 +25,8 @@ from erasure.diffusion.denoiser import Condition
 from erasure.errors import ConfigError
 from erasure.methods import SalUn
 from erasure.training.moments import eight_bit_optimizer
-from erasure.training.trainer import MaskedTrainer, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
 from erasure.training.training_state import load_state, save_state
 
 STEPS = 6

@@ -11,8 +11,8 @@ from support.tiny import Toy, assert_same_bits, copied, outside, seeded, some_ma
 from torch import Tensor, nn
 
 from erasure.errors import MaskError
-from erasure.training.selected import SelectedWeights, moved_outside
 from erasure.training.update import gradient_norm
+from erasure.training.weights.selected import SelectedWeights, moved_outside
 
 Optimizer = Callable[..., torch.optim.Optimizer]
 KINDS: dict[str, tuple[Optimizer, dict[str, Any]]] = {

@@ -22,7 +22,8 @@ from erasure.training.clock import cosine, stairs, warming
 from erasure.training.loop import Ready, train
 from erasure.training.optimizers import OPTIMIZERS
 from erasure.training.step import Step, as_rows, of_rows
-from erasure.training.trainer import MaskedTrainer, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
 from erasure.training.training_state import save_state
 from erasure.training.update import take_step
 from pipelines.drawing.plots import plot_losses

@@ -23,14 +23,16 @@ from support.tiny import (
 from torch import Tensor, nn
 
 from erasure.diffusion.batches import PictureBatch
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Denoiser, join
-from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import ConfigError, MaskError, TrainingError
 from erasure.methods import GradientAscent, SalUn
 from erasure.seeds import generator_for
+from erasure.training.objective import Loss, Objective
 from erasure.training.step import Step
-from erasure.training.trainer import Loss, MaskedTrainer, Objective, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
 
 SMALL = TrainConfig(steps=4, batch_size=4, learning_rate=1e-2)
 

@@ -27,9 +27,11 @@ from erasure.errors import TrainingError
 from erasure.methods import SalUn
 from erasure.storage.parts import part_of
 from erasure.storage.state_file import before, drop, is_kept, settle
-from erasure.storage.tensor_file import write_tensors
+from erasure.storage.tensors.tensor_file import write_tensors
+from erasure.training.objective import Objective
 from erasure.training.step import Step
-from erasure.training.trainer import MaskedTrainer, Objective, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
 from erasure.training.training_state import load_state, save_state
 
 STEPS = 7

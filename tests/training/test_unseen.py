@@ -14,11 +14,12 @@ from torch import Tensor
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import ConfigError, TrainingError
 from erasure.methods import SalUn
-from erasure.training.low_rank import LowRank, LowRankWeights
 from erasure.training.step import Step
-from erasure.training.trainer import MaskedTrainer, TrainConfig
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
 from erasure.training.training_state import load_state, save_state
 from erasure.training.unseen import Curve, InTraining, Look, UntilUnseen, Watching
+from erasure.training.weights.low_rank import LowRank, LowRankWeights
 
 CONFIG = TrainConfig(steps=9, batch_size=2, learning_rate=1e-2)
 BEFORE = Look(0, 4, 4, 6, 0, 0.0, 0)

@@ -36,8 +36,8 @@ from erasure.checkpoints.facts.flow_scheduler import (
     flow_schedule_of,
     settle_flow,
 )
+from erasure.diffusion.data.latent_scale import is_number
 from erasure.diffusion.denoiser import TOKENS, Condition
-from erasure.diffusion.latent_scale import is_number
 from erasure.errors import CheckpointError
 from erasure.storage.bare_names import shown
 

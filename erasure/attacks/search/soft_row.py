@@ -10,8 +10,8 @@ from torch import Tensor
 
 from erasure.attacks.search.noisy import Show, noisy, require_finite, squared_error
 from erasure.attacks.search.slots import Slots
+from erasure.diffusion.data.shuffling import shuffled
 from erasure.diffusion.denoiser import Denoiser
-from erasure.diffusion.latents import shuffled
 from erasure.diffusion.schedule import Schedule
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed

@@ -10,11 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from erasure.attacks.target import Material, Target
+from erasure.diffusion.data.latents import Draw, LatentSet, Noised, noised
+from erasure.diffusion.data.shuffling import shuffled
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.latents import Draw, LatentSet, Noised, noised, shuffled
 from erasure.diffusion.schedule import Schedule
-from erasure.training.frozen import FrozenDenoiser
-from erasure.training.trainer import Loss, MaskedTrainer, TrainConfig
+from erasure.training.objective import Loss
+from erasure.training.train_config import TrainConfig
+from erasure.training.trainer import MaskedTrainer
+from erasure.training.weights.frozen import FrozenDenoiser
 
 
 @dataclass(frozen=True, slots=True, eq=False)

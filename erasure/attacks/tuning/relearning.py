@@ -13,7 +13,7 @@ from erasure.attacks.tuning.lessons import first_pictures, tuned
 from erasure.attacks.tuning.screen import screened
 from erasure.errors import ConfigError, TrainingError
 from erasure.seeds import derived_seed
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from erasure.checkpoints.wording import few
 from erasure.errors import CheckpointError, Way
-from erasure.storage.casting import dtype_after
+from erasure.storage.tensors.casting import dtype_after
 
 _WIDER: Final = Way(
     "--dtype bf16 or fp32, or none to keep each weight's own",

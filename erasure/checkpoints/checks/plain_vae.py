@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from erasure.checkpoints.reading.settings_of import refuse_unknown_settings
-from erasure.diffusion.latent_scale import DEFAULT_FACTOR, is_number
+from erasure.diffusion.data.latent_scale import DEFAULT_FACTOR, is_number
 from erasure.errors import CheckpointError
 
 KIND: Final = "AutoencoderKL"

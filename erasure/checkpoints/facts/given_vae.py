@@ -12,7 +12,7 @@ from erasure.checkpoints.checks.quantised import plain_weights, refuse_quantised
 from erasure.checkpoints.expected_weights import expected_weights
 from erasure.checkpoints.layout import vae
 from erasure.checkpoints.reading.checking import require_names, require_no_more, require_shapes
-from erasure.storage.tensor_file import TensorFile
+from erasure.storage.tensors.tensor_file import TensorFile
 
 CLASS: Final = ("diffusers", "AutoencoderKL")
 """Library and class, as `model_index.json` names them."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from erasure.checkpoints.wording import counted, few
 from erasure.errors import CONFIG, CheckpointError, Worded
-from erasure.storage.mapped import let_go
+from erasure.storage.tensors.mapped import let_go
 
 
 def require_names(

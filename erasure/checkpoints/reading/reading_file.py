@@ -35,8 +35,8 @@ from erasure.checkpoints.reading.recognise import family_of_file
 from erasure.checkpoints.reading.vocabulary import with_clip_vocabulary
 from erasure.diffusion.schedule import Prediction
 from erasure.errors import CONFIG, VAE, CheckpointError
-from erasure.storage.pickles import is_pickle, read_pickle
-from erasure.storage.tensor_file import TensorFile, read_tensors
+from erasure.storage.tensors.pickles import is_pickle, read_pickle
+from erasure.storage.tensors.tensor_file import TensorFile, read_tensors
 
 _REMEDY: Final = (
     "it is incomplete, fetch it again; or, if its model has sizes of its own, give ",

@@ -17,8 +17,8 @@ from erasure.checkpoints.reading.checking import require_names
 from erasure.checkpoints.wording import few, listed
 from erasure.errors import CheckpointError
 from erasure.storage.bare_names import require_bare
-from erasure.storage.pickles import read_pickle
-from erasure.storage.tensor_file import TensorFile, read_tensors
+from erasure.storage.tensors.pickles import read_pickle
+from erasure.storage.tensors.tensor_file import TensorFile, read_tensors
 
 _PLAIN: Final = "plain"
 _LAST: Final = ("non_ema",)

@@ -20,11 +20,11 @@ from erasure.checkpoints.writing.writing import Outgoing, Written, outgoing
 from erasure.errors import CheckpointError
 from erasure.local_paths import json_without_origin, without_origin
 from erasure.storage.bare_names import require_bare, require_inside
-from erasure.storage.casting import dtype_after
 from erasure.storage.claims import claimed
 from erasure.storage.disk import disk_errors, refuse_existing, require_space
 from erasure.storage.parts import part_of, remove_leftovers
-from erasure.storage.tensor_file import write_tensors
+from erasure.storage.tensors.casting import dtype_after
+from erasure.storage.tensors.tensor_file import write_tensors
 
 
 def write_folder(

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from erasure.checkpoints.provenance import HEADER, header_json, json_entry
 from erasure.errors import CheckpointError
-from erasure.storage.casting import Cast
-from erasure.storage.hashing import weights_hash
-from erasure.storage.tensor_file import DATA_HASH
+from erasure.storage.tensors.casting import Cast
+from erasure.storage.tensors.hashing import weights_hash
+from erasure.storage.tensors.tensor_file import DATA_HASH
 
 WEIGHTS: Final = "weights"
 """In `erasure.json`: component -> `weights_hash` as written. In a header with `erasure.` before."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.provenance import Provenance
-from erasure.storage.tensor_file import DATA_HASH
+from erasure.storage.tensors.tensor_file import DATA_HASH
 
 _PREDICTIONS: Final = {"epsilon": "epsilon", "v_prediction": "v"}
 """What the standard has a word for."""

@@ -15,7 +15,7 @@ from erasure.checkpoints.writing.modelspec import ModelSpec, default_title
 from erasure.checkpoints.writing.writing import Written, outgoing
 from erasure.errors import CheckpointError, Way
 from erasure.storage.disk import refuse_existing
-from erasure.storage.tensor_file import write_tensors
+from erasure.storage.tensors.tensor_file import write_tensors
 
 
 def write_single_file(

@@ -23,7 +23,7 @@ from torch.utils.data import (
 from erasure.classifiers.data.batch import Batch, Inputs, by_name, logits_of, map_inputs
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for, seeded_torch
-from erasure.storage.hashing import bytes_hash
+from erasure.storage.tensors.hashing import bytes_hash
 
 __all__ = ["Batch", "Batches", "Inputs", "Loader", "joined", "logits_of", "map_inputs"]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from erasure.classifiers.data.batches import Batches, Loader, logits_of
 from erasure.classifiers.progress import require_finite
 from erasure.classifiers.weights import evaluating, trainable
-from erasure.diffusion.saliency import saliency_scores
+from erasure.diffusion.scores.saliency import saliency_scores
 
 
 def classifier_saliency(model: nn.Module, forget: Loader | Batches) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from erasure.classifiers.data.batch import Inputs
 from erasure.classifiers.exact.points import Points
-from erasure.storage.hashing import bytes_hash
+from erasure.storage.tensors.hashing import bytes_hash
 
 OnProgress = Callable[[int, int], None]
 """Told how much is done, and of how much."""

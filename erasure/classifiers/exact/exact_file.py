@@ -11,9 +11,9 @@ from typing import Any, Final
 from torch import Tensor
 
 from erasure.errors import CheckpointError
-from erasure.storage.hashing import bytes_hash
 from erasure.storage.regular_files import require_regular
-from erasure.storage.tensor_file import read_tensors, write_tensors
+from erasure.storage.tensors.hashing import bytes_hash
+from erasure.storage.tensors.tensor_file import read_tensors, write_tensors
 
 FORMAT: Final = "erasure-exact 1"
 

@@ -2,19 +2,19 @@
 
 from typing import Any, Final
 
-from erasure.classifiers.methods.ascent import GradientAscent
-from erasure.classifiers.methods.bad_teacher import BadTeacher
-from erasure.classifiers.methods.boundary_expand import BoundaryExpand
-from erasure.classifiers.methods.boundary_shrink import BoundaryShrink
-from erasure.classifiers.methods.fine_tune import FineTune
-from erasure.classifiers.methods.fisher import FisherForgetting
-from erasure.classifiers.methods.influence import Influence
-from erasure.classifiers.methods.l1_sparse import L1Sparse
-from erasure.classifiers.methods.random_label import RandomLabel
-from erasure.classifiers.methods.retrain import Retrain
-from erasure.classifiers.methods.salun import SalUn, SalUnSoft
-from erasure.classifiers.methods.scrub import Scrub
-from erasure.classifiers.methods.ssd import SelectiveDampening
+from erasure.classifiers.methods.closed_form.fisher import FisherForgetting
+from erasure.classifiers.methods.closed_form.influence import Influence
+from erasure.classifiers.methods.closed_form.ssd import SelectiveDampening
+from erasure.classifiers.methods.gradient.ascent import GradientAscent
+from erasure.classifiers.methods.gradient.bad_teacher import BadTeacher
+from erasure.classifiers.methods.gradient.boundary_expand import BoundaryExpand
+from erasure.classifiers.methods.gradient.boundary_shrink import BoundaryShrink
+from erasure.classifiers.methods.gradient.fine_tune import FineTune
+from erasure.classifiers.methods.gradient.l1_sparse import L1Sparse
+from erasure.classifiers.methods.gradient.random_label import RandomLabel
+from erasure.classifiers.methods.gradient.retrain import Retrain
+from erasure.classifiers.methods.gradient.salun import SalUn, SalUnSoft
+from erasure.classifiers.methods.gradient.scrub import Scrub
 from erasure.classifiers.protocol import Method
 from erasure.known_names import looked_up, made_with
 

@@ -14,8 +14,8 @@ from erasure.architectures.building import build_network
 from erasure.attention.objects import draw_objects
 from erasure.attention.spans import Span, span_of
 from erasure.attention.suppressing import Pair, new_pairs, suppress
+from erasure.diffusion.data.shuffling import shuffled
 from erasure.diffusion.denoiser import join
-from erasure.diffusion.latents import shuffled
 from erasure.diffusion.schedule import NoiseSchedule
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, Way

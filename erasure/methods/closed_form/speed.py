@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 import torch
 from torch import Tensor
 
-from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, Way, way
 from erasure.masks.masks import SaliencyMask

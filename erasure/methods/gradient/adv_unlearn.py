@@ -20,8 +20,8 @@ from erasure.attacks.search.slots import OPEN, slots_of
 from erasure.attacks.search.vocabulary import Vocabulary, vocabulary_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.batches import Rollout, RolloutBatches
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Condition, Denoiser, join
-from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, Way
 from erasure.masks.masks import MaskKind
@@ -31,9 +31,9 @@ from erasure.methods.gradient.hardening import descended, size_of
 from erasure.methods.protocol import Need
 from erasure.moving.reading import ROW, having_vectors
 from erasure.seeds import derived_seed
-from erasure.training.frozen import FrozenDenoiser
+from erasure.training.objective import Loss
 from erasure.training.step import Step
-from erasure.training.trainer import Loss
+from erasure.training.weights.frozen import FrozenDenoiser
 
 _log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByRollout
 from erasure.methods.gradient.esd import shifted
 from erasure.methods.protocol import Need
-from erasure.training.frozen import FrozenDenoiser
+from erasure.training.objective import Loss
 from erasure.training.step import Step
-from erasure.training.trainer import Loss
+from erasure.training.weights.frozen import FrozenDenoiser
 
 
 @dataclass(frozen=True, slots=True)

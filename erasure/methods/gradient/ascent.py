@@ -13,9 +13,9 @@ from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByGradient
 from erasure.methods.protocol import Need
+from erasure.training.objective import Loss
 from erasure.training.retaining import predict_both, retain_loss, retain_target
 from erasure.training.step import Step
-from erasure.training.trainer import Loss
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from erasure.diffusion.batches import RolloutBatches
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
-from erasure.training.trainer import TrainConfig
+from erasure.training.train_config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,8 +18,8 @@ from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByRollout
 from erasure.methods.gradient.hardening import HardenedRollouts, adversary_of
 from erasure.methods.protocol import Need
+from erasure.training.objective import Loss
 from erasure.training.step import Step
-from erasure.training.trainer import Loss
 
 
 def shifted(empty: Tensor, concept: Tensor, strength: float) -> Tensor:

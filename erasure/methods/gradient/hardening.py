@@ -15,12 +15,13 @@ from erasure.attacks.search.slots import OPEN, Slots, slots_of
 from erasure.attacks.search.soft_row import capped, longest
 from erasure.attacks.search.vocabulary import Vocabulary, cut_alike, vocabulary_of
 from erasure.diffusion.batches import BatchSource, PictureBatch, Rollout
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.latents import Noised
 from erasure.diffusion.denoiser import Condition, Denoiser, join
-from erasure.diffusion.latents import ConceptData, Noised
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
-from erasure.training.frozen import FrozenDenoiser
+from erasure.training.weights.frozen import FrozenDenoiser
 from erasure.work import Tally
 
 STRIDE = 0.2

@@ -16,8 +16,8 @@ from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByRollout
 from erasure.methods.protocol import Need
+from erasure.training.objective import Loss
 from erasure.training.step import Step
-from erasure.training.trainer import Loss
 
 Action = Literal["erase", "enhance", "swap"]
 

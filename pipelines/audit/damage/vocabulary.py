@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from eval.judges.judge import Guess, Judgement, rejecting_heads
-from pipelines.run.cell_judge import CellJudge
+from pipelines.run.judging.cell_judge import CellJudge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

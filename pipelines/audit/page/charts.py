@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
-from pipelines.audit.curves import Mark
+from pipelines.audit.outcome.curves import Mark
 
 
 @dataclass(frozen=True, slots=True)

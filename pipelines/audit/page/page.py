@@ -10,9 +10,9 @@ from markupsafe import Markup
 from erasure.attacks.protocol import ACCESS
 from erasure.storage.files import atomic
 from pipelines.audit.damage.rows import rows_of
+from pipelines.audit.outcome.results import AttackRecord, Audit
 from pipelines.audit.page.charts import Chart, chart, kind_of
 from pipelines.audit.page.damage_chart import damage_chart, value
-from pipelines.audit.results import AttackRecord, Audit
 from pipelines.evaluation.report.report_format import shortened, split_verdict
 from pipelines.evaluation.report.report_page import asset, environment, policy
 from pipelines.evaluation.report.report_pictures import Inlined, inline

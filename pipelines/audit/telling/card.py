@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from erasure.storage.files import atomic
-from pipelines.audit.results import Audit
+from pipelines.audit.outcome.results import Audit
 from pipelines.words import markdown
 
 _BEGIN: Final = "<!-- audit: begin -->"

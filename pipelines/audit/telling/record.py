@@ -8,7 +8,7 @@ from erasure.checkpoints.verify_records import read_record
 from erasure.checkpoints.writing.inventory import WEIGHTS, file_hash, stated_hashes
 from erasure.errors import CheckpointError
 from erasure.storage.files import write_json
-from pipelines.audit.results import Audit
+from pipelines.audit.outcome.results import Audit
 from pipelines.run.run_folder import MODEL
 
 

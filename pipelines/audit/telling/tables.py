@@ -7,7 +7,7 @@ from typing import Final
 
 from erasure.storage.files import atomic
 from eval.rates.intervals import Proportion
-from pipelines.audit.results import Audit
+from pipelines.audit.outcome.results import Audit
 from pipelines.spreadsheets import safe_cell
 
 FILE_NAME: Final = "attacks.csv"

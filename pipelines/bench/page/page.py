@@ -9,11 +9,11 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from erasure.storage.files import atomic
-from pipelines.bench import forms
 from pipelines.bench.page.pictures import Sheet, sheet_of
 from pipelines.bench.page.scatter import Scatter, scatter_of
 from pipelines.bench.rows import MODELS
-from pipelines.bench.table import Line, Table
+from pipelines.bench.tables import forms
+from pipelines.bench.tables.table import Line, Table
 from pipelines.evaluation.report.report_facts import Fact, Facts
 from pipelines.evaluation.report.report_page import asset, environment, policy
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipelines.bench.making import EVALUATION
-from pipelines.bench.table import Line
+from pipelines.bench.tables.table import Line
 from pipelines.evaluation.outcome.results import ImageRecord, Results
 from pipelines.evaluation.report.report_format import shortened
 from pipelines.evaluation.report.report_pairs import evenly

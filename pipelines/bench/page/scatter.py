@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pipelines.bench.forms import short
 from pipelines.bench.rows import MODELS
-from pipelines.bench.table import Line
-from pipelines.classifiers.bench.bench_layout import Label, place_labels
+from pipelines.bench.tables.forms import short
+from pipelines.bench.tables.table import Line
+from pipelines.classifiers.bench.page.bench_layout import Label, place_labels
 
 SMALLEST: Final = 4.0
 """Pixels of the radius of a row that took no pass."""

@@ -22,10 +22,10 @@ from erasure.storage.files import atomic
 from pipelines.classifiers.bench.bench import World, model_name, run_world, worlds
 from pipelines.classifiers.bench.bench_config import BenchConfig
 from pipelines.classifiers.bench.bench_models import ModelStore
-from pipelines.classifiers.bench.bench_page import Bench, write_page
-from pipelines.classifiers.bench.bench_plot import plot_gap_against_time
 from pipelines.classifiers.bench.bench_table import Row, table, to_csv, to_json, to_markdown
 from pipelines.classifiers.bench.cells import Cell, CellFile
+from pipelines.classifiers.bench.page.bench_page import Bench, write_page
+from pipelines.classifiers.bench.page.bench_plot import plot_gap_against_time
 from pipelines.classifiers.bench.presets import RETRAIN, Preset, load_presets
 from pipelines.classifiers.bench.tuned_values import TunedValues
 from pipelines.classifiers.bench.tuning import trials, tune, tuned_values, tuning_seeds

@@ -11,7 +11,7 @@ from pipelines.demo_checkpoint.check import DRAWING, SEEDS
 from pipelines.demo_checkpoint.figures import Share
 from pipelines.demo_checkpoint.flow.training import CONFIG
 from pipelines.demo_checkpoint.retrained.checking import drawings_of
-from pipelines.drawing.contact_sheet import contact_sheet
+from pipelines.drawing.layout.contact_sheet import contact_sheet
 from prompts.canvas import OBJECTS, STYLES
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from pipelines.demo_checkpoint.check import DRAWING, SEEDS
 from pipelines.demo_checkpoint.figures import Share
 from pipelines.demo_checkpoint.retrained.concepts import Retraining
 from pipelines.demo_checkpoint.retrained.recipes import Recipe
-from pipelines.drawing.contact_sheet import contact_sheet
 from pipelines.drawing.generation import draw_all
+from pipelines.drawing.layout.contact_sheet import contact_sheet
 from pipelines.drawing.requests import Request
 from prompts.canvas import OBJECTS, STYLES, canvas_prompt
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from erasure.storage.claims import claimed
-from erasure.storage.tensor_file import write_tensors
+from erasure.storage.tensors.tensor_file import write_tensors
 from pipelines.demo_checkpoint.drawings import prepare
 from pipelines.demo_checkpoint.icons import load_drawings
 from pipelines.demo_checkpoint.latents import load_latents

@@ -27,7 +27,7 @@ class ModelRecord:
 
     name: str
     hash: str
-    """`erasure.storage.hashing.weights_hash` of the main component."""
+    """`erasure.storage.tensors.hashing.weights_hash` of the main component."""
     family: str
     hashes: Mapping[str, str] = field(default_factory=dict)
     """Component -> the same of each; none in older results."""

@@ -16,10 +16,11 @@ from erasure.architectures.labels.dit import DitDenoiser, dit_of
 from erasure.architectures.labels.label_encoder import LABELS
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.denoiser import Condition
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import Esd, GradientAscent, SalUn
 from pipelines.configs.settings import DrawingConfig

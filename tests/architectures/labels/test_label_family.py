@@ -24,10 +24,11 @@ from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints import write_single_file
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.batches import PictureBatches
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.denoiser import Condition
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import EraseDiff, Esd, GradientAscent, SalUn, Uce
 from erasure.seeds import generator_for, initial_noise

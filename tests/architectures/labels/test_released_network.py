@@ -14,9 +14,9 @@ from erasure.architectures.labels.label_encoder import LABELS
 from erasure.architectures.labels.released_network import ReleasedConfig, ReleasedUNet
 from erasure.architectures.labels.unet2d import LabelDenoiser
 from erasure.architectures.registry import ARCHITECTURES
+from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.denoiser import Condition
-from erasure.diffusion.encoding import encode_concept
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import CheckpointError
 from erasure.methods import SalUn
 from pipelines.class_checkpoint.released import convert

@@ -21,8 +21,9 @@ from erasure.architectures.text.chat_encoders import ATTENDED
 from erasure.architectures.transformer.packing import packed
 from erasure.checkpoints import write_single_file
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import METHODS
 from erasure.pass_costs import decoder_cost, encoder_cost, network_cost

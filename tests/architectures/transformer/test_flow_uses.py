@@ -19,9 +19,10 @@ from erasure.attacks.protocol import NOT_ON_FLOWS, OF_TOKENS, lacking
 from erasure.attacks.registry import ATTACKS, make_attack
 from erasure.checkpoints import write_single_file
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.denoiser import Condition
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
 from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import METHODS, Esd, SalUn

@@ -25,10 +25,11 @@ from erasure.architectures.patch_codec import in_patches, out_of_patches
 from erasure.architectures.transformer.flux2 import shift_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.layout import flux2
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.measuring import measure_saliency
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
+from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import Uce
 

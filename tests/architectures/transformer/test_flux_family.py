@@ -25,12 +25,14 @@ from erasure.architectures.transformer.flux import FluxDenoiser
 from erasure.architectures.transformer.packing import packed, patch_places, unpacked
 from erasure.checkpoints import write_single_file
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData, Draw, noised
-from erasure.diffusion.measuring import measure_saliency
-from erasure.diffusion.saliency import SaliencyConfig, forget_loss, guided
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.latents import Draw, noised
+from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.sample import sampling_step, sampling_times
 from erasure.diffusion.schedule import RectifiedFlow
+from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.saliency import SaliencyConfig, forget_loss, guided
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import Esd, SalUn, Uce
 from erasure.seeds import initial_noise

@@ -18,9 +18,9 @@ from erasure.architectures.loading import OnDevice, on_device
 from erasure.architectures.text import apart
 from erasure.architectures.text.apart import ApartText, encode_apart, without_networks
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.encoding import encode_concept
-from erasure.diffusion.measuring import measure_saliency
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.saliency import SaliencyConfig
 
 PROMPTS = ["", "a church", "a dog on a hill", "a castle"]
 

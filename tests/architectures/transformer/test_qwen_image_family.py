@@ -19,10 +19,11 @@ from erasure.architectures.building import (
 from erasure.architectures.transformer.packing import packed
 from erasure.architectures.transformer.qwen_image import renormed
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData
-from erasure.diffusion.measuring import measure_saliency
-from erasure.diffusion.saliency import SaliencyConfig
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.prompted import PromptLists
+from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import CheckpointError
 
 

@@ -27,10 +27,11 @@ from erasure.architectures.building import (
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.batches import PictureBatch
-from erasure.diffusion.encoding import encode_concept
-from erasure.diffusion.latents import ConceptData, Draw, noised
-from erasure.diffusion.measuring import measure_saliency
-from erasure.diffusion.saliency import SaliencyConfig, forget_loss
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.latents import Draw, noised
+from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.saliency import SaliencyConfig, forget_loss
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import GradientAscent, SalUn
 from erasure.seeds import initial_noise

@@ -18,10 +18,12 @@ from erasure.architectures.building import schedule_of
 from erasure.architectures.transformer.z_image import ZImageDenoiser
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.layout import z_image
-from erasure.diffusion.encoding import PromptLists, encode_concept
-from erasure.diffusion.latents import ConceptData, Draw, noised
-from erasure.diffusion.measuring import measure_saliency
-from erasure.diffusion.saliency import SaliencyConfig, forget_loss
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.data.encoding import encode_concept
+from erasure.diffusion.data.latents import Draw, noised
+from erasure.diffusion.data.prompted import PromptLists
+from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.saliency import SaliencyConfig, forget_loss
 from erasure.errors import ConfigError
 from erasure.methods import Uce
 

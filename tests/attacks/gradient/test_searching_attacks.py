@@ -18,8 +18,8 @@ from erasure.attacks.tuning.lessons import tuned
 from erasure.attacks.tuning.screen import names_concept, screened
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.errors import ConfigError, TrainingError
-from erasure.storage.hashing import weights_hash
-from erasure.training.trainer import TrainConfig
+from erasure.storage.tensors.hashing import weights_hash
+from erasure.training.train_config import TrainConfig
 
 QUICK: dict[str, dict[str, object]] = {
     "soft-token": {"marks": (1, 3), "batch_size": 2},

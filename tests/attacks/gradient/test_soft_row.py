@@ -24,10 +24,10 @@ from erasure.attacks.search.soft_row import (
     row_of,
 )
 from erasure.attacks.search.vocabulary import vocabulary_of
+from erasure.diffusion.data.latents import LatentSet
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.latents import LatentSet
 from erasure.errors import ConfigError, TrainingError
-from erasure.storage.hashing import weights_hash
+from erasure.storage.tensors.hashing import weights_hash
 
 PICTURES = toy_latents(4, [0], 0)
 SHORT = RowSearch(steps=5, batch_size=3, learning_rate=0.1)

@@ -27,7 +27,7 @@ from pipelines.audit.workshop import Workshop
 from pipelines.drawing.generation import Painter
 from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
-from pipelines.run.cell_judge import CellJudge
+from pipelines.run.judging.cell_judge import CellJudge
 from pipelines.run.models import open_model
 
 LABELS = ("church", "castle", "apple", "dog")

@@ -9,13 +9,13 @@ from PIL import Image
 
 from erasure.attacks import Cost
 from eval.rates.intervals import wilson
-from pipelines.audit.curves import Mark
+from pipelines.audit.outcome.curves import Mark
+from pipelines.audit.outcome.results import ArmRecord, AttackRecord, Audit, LineRecord, write_audit
+from pipelines.audit.outcome.verdicts import Verdict
 from pipelines.audit.page.charts import chart
 from pipelines.audit.page.page import write_page
-from pipelines.audit.results import ArmRecord, AttackRecord, Audit, LineRecord, write_audit
 from pipelines.audit.telling.card import write_audit_card
 from pipelines.audit.telling.tables import write_tables
-from pipelines.audit.verdicts import Verdict
 
 HOSTILE = "<script>alert(1)</script> & \"two\" 'one' <img src=x onerror=alert(2)>"
 CURVE = (Mark(1, 50.0, wilson(1, 4)), Mark(4, 200.0, wilson(3, 4)))

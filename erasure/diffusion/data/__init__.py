@@ -1,0 +1,1 @@
+"""What an erasure reads: pictures and prompts, encoded once."""

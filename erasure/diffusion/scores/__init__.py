@@ -1,0 +1,1 @@
+"""How much each weight carries a concept: gradients of a loss, summed over samples."""

@@ -1,0 +1,109 @@
+"""The scores of all candidate weights: by the diffusion loss or the method's own, of any number of
+concepts."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from erasure.architectures.building import schedule_of
+from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.data.concept_data import ConceptData
+from erasure.diffusion.precision import InPrecision
+from erasure.diffusion.scores.own_loss import PLAIN, scores_by_own_loss
+from erasure.diffusion.scores.saliency import (
+    Pass,
+    SaliencyConfig,
+    accumulate_gradients,
+    merged_scores,
+)
+from erasure.diffusion.scores.summing import Measuring, measured_component, summed_scores
+from erasure.moving.component import data_for
+from erasure.team import ALONE, Team
+from erasure.work import Counted, Tally
+
+
+def measure_scores(
+    checkpoint: Checkpoint, data: ConceptData, names: Sequence[str], how: Measuring
+) -> dict[str, Tensor]:
+    """The scores of the named weights, float32: of each concept by itself, and merged.
+
+    Raises:
+        ConfigError: the data lack what the loss is of, or the method has no loss.
+        TrainingError: a loss is not finite, or another process is gone.
+    """
+    measure = scores_by_own_loss if how.config.loss == "own" else _by_noise
+    component = how.component or checkpoint.architecture.main
+    data = data_for(checkpoint, component, data)
+
+    def each() -> Iterator[dict[str, Tensor]]:
+        before, last = 0, 0
+
+        def on_pass(progress: Pass) -> None:
+            nonlocal last
+            last = progress.total
+            how.on_pass(replace(progress, done=before + progress.done))
+
+        for part in data.by_concept():
+            yield measure(checkpoint, part, names, replace(how, on_pass=on_pass))
+            before += last
+
+    return merged_scores(each(), how.config.merge)
+
+
+def measure_saliency(
+    checkpoint: Checkpoint,
+    data: ConceptData,
+    names: Sequence[str],
+    config: SaliencyConfig,
+    *,
+    device: torch.device | None = None,
+    team: Team = ALONE,
+    on_pass: Callable[[Pass], None] = lambda _: None,
+    component: str | None = None,
+    tally: Tally | None = None,
+    scratch: Path | None = None,
+) -> dict[str, Tensor]:
+    """|sum of forget gradients| of the named weights of a component, the main one if none, by name,
+    float32 on `device`, or in main memory or a file where `config` puts them there.
+
+    Args:
+        scratch: folder for the file, if there is one.
+    """
+    how = Measuring(
+        config=config,
+        device=device,
+        team=team,
+        on_pass=on_pass,
+        component=component,
+        tally=tally or Tally(),
+        scratch=scratch,
+    )
+    return _by_noise(checkpoint, data, names, how)
+
+
+def _by_noise(
+    checkpoint: Checkpoint, data: ConceptData, names: Sequence[str], how: Measuring
+) -> dict[str, Tensor]:
+    require_loss(checkpoint, how.config)
+    data.require_pictures()
+    moving, schedule = measured_component(checkpoint, how), schedule_of(checkpoint)
+    plain = InPrecision(moving.denoiser(moving.network), how.config.precision)
+    denoise = Counted(plain, how.tally)
+
+    def passes() -> Iterator[Pass]:
+        return accumulate_gradients(
+            denoise, data, schedule, how.config, device=how.where, team=how.team
+        )
+
+    return summed_scores(moving.network, names, passes, how)
+
+
+def require_loss(checkpoint: Checkpoint, config: SaliencyConfig) -> None:
+    """Raise ConfigError where the loss is of guided predictions and the model is not guided so."""
+    if config.loss == "guided":
+        checkpoint.architecture.require_guidance(
+            "the guided saliency loss cannot be measured, so give ", PLAIN
+        )

@@ -1,0 +1,1 @@
+"""Named tensors in files: containers, number types, and one hash for all of them."""

@@ -1,0 +1,159 @@
+"""The safetensors container: read without copying, write one tensor at a time.
+
+Written here rather than by the library, because the header holds a hash of the data that follows,
+and because a change of number type then needs memory for one tensor, not for all.
+
+Source: the format as safetensors documents it: 8 bytes header length, JSON header, data without
+gaps; wider types first keep every tensor aligned.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from erasure.errors import CheckpointError
+from erasure.storage.disk import require_space
+from erasure.storage.files import atomic
+from erasure.storage.regular_files import require_regular
+from erasure.storage.tensors.casting import cast, dtype_after
+
+DATA_HASH: Final = "modelspec.hash_sha256"
+"""Header key of the SHA-256 of all bytes after the header, `0x` in front (ModelSpec 1.0.1)."""
+
+_DTYPES: Final = {
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.float32: "F32",
+    torch.int32: "I32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int16: "I16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+_LFS: Final = b"version https://git-lfs"
+_GGUF: Final = b"GGUF"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFile:
+    """What one weights file holds; CPU tensors in their stored type, read from disk when used."""
+
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    """What was taken for granted in finding it: a sentence each, to be shown."""
+
+
+def read_tensors(path: Path) -> TensorFile:
+    """Open a safetensors file; the tensors stay mapped to it, so this costs no memory.
+
+    Raises:
+        CheckpointError: no such file, or damaged, cut short, or another format.
+    """
+    if not require_regular(path).is_file():
+        raise CheckpointError(f"{path} does not exist; give a model folder or a .safetensors file")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as opened:
+            metadata = opened.metadata() or {}
+            return TensorFile({name: opened.get_tensor(name) for name in opened.keys()}, metadata)
+    except SafetensorError as err:
+        raise CheckpointError(f"{path} {_damage(path)} ({err})") from err
+    except OSError as err:
+        raise CheckpointError(f"cannot read {path}: {err.strerror or err}") from err
+
+
+def _damage(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(len(_LFS))
+    if start == _LFS:
+        return "is a Git LFS pointer, not the weights; run `git lfs pull` in that repository"
+    if start.startswith(_GGUF):
+        return (
+            "is a GGUF file, whose weights are quantised as a rule and cannot be edited; give the "
+            "same model in float32, float16 or bfloat16 as .safetensors"
+        )
+    return "is damaged or cut short, or is no safetensors file; fetch or write it again"
+
+
+def data_hash(path: Path) -> str:
+    """`0x` and the SHA-256 of all bytes after the header, as `modelspec.hash_sha256` wants it."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(int.from_bytes(file.read(8), "little"), 1)
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return f"0x{digest.hexdigest()}"
+
+
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    *,
+    dtype: torch.dtype | None = None,
+    keep: Path | None = None,
+) -> None:
+    """Write atomically; `format` = `pt` and, if the header names it, the data hash are filled in.
+
+    Args:
+        path: a `.safetensors` file; replaced if it exists.
+        tensors: any devices, contiguous or not.
+        metadata: strings; the value of `modelspec.hash_sha256`, if the key is there, is computed.
+        dtype: type to store floating point tensors in; None keeps each tensor's own.
+        keep: where the file that was at `path` goes, as for `atomic`; None drops it.
+
+    Raises:
+        CheckpointError: the disk is full, read-only, ...; nothing of the file is left then.
+    """
+    header, order = _header(tensors, metadata, dtype)
+    require_space(path, sum(_size(tensors[name], dtype) for name in order) + len(header))
+    with atomic(path, keep=keep) as part, part.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        digest = _write_data(file, [tensors[name] for name in order], dtype)
+        if DATA_HASH in metadata:
+            final, _ = _header(tensors, {**metadata, DATA_HASH: digest}, dtype)
+            assert len(final) == len(header), "the hash has one length"
+            file.seek(8)
+            file.write(final)
+
+
+def _write_data(file: BinaryIO, tensors: list[Tensor], dtype: torch.dtype | None) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        flat = cast(tensor.detach(), dtype).cpu().contiguous().reshape(-1)
+        data = flat.view(torch.uint8).numpy().data
+        digest.update(data)
+        file.write(data)
+    return f"0x{digest.hexdigest()}"
+
+
+def _header(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], dtype: torch.dtype | None
+) -> tuple[bytes, list[str]]:
+    """The header, `__metadata__` first, padded to 8 bytes; and the names in the order of data."""
+    placeholder = {DATA_HASH: f"0x{'0' * 64}"} if metadata.get(DATA_HASH) == "" else {}
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt", **metadata, **placeholder}}
+    order = sorted(tensors, key=lambda n: (-dtype_after(tensors[n], dtype).itemsize, n))
+    end = 0
+    for name in order:
+        start, end = end, end + _size(tensors[name], dtype)
+        kind = _DTYPES[dtype_after(tensors[name], dtype)]
+        shape = list(tensors[name].shape)
+        entries[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8), order  # begins with `{"`, as A1111 wants
+
+
+def _size(tensor: Tensor, dtype: torch.dtype | None) -> int:
+    return tensor.numel() * dtype_after(tensor, dtype).itemsize

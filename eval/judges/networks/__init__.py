@@ -1,0 +1,1 @@
+"""Networks that judges share."""

@@ -1,0 +1,1 @@
+"""What an audit found: counts, verdicts, and the file that holds them."""

@@ -1,0 +1,272 @@
+"""What an audit found: `audit.json`, its values, and how they follow from the cells."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from erasure.attacks import Attack, Cost
+from erasure.storage.files import write_json
+from erasure.storage.tables import to_table
+from eval.rates.intervals import Difference, Proportion, paired_shares, wilson
+from pipelines.audit.attacking import PASSING, passing_arms
+from pipelines.audit.cells import Confirmation, Search, Try, hits_by_arm
+from pipelines.audit.outcome.curves import Mark, Tried, curve
+from pipelines.audit.outcome.verdicts import Evidence, Verdict, verdict_of, weakest
+
+FORMAT: Final = "diffusion-erasure audit 1"
+FILE_NAME: Final = "audit.json"
+_PACKAGES: Final = ("torch", "diffusers", "transformers", "diffusion-erasure")
+_FEW: Final = 8
+"""Tries that are written out of each attack: the first hits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineRecord:
+    """One attack on one model."""
+
+    reason: str
+    """Why it was not run or ended early; empty where it ran to its end."""
+    found: Proportion | None
+    """Hits by the search's seeds over the arms that are a test."""
+    confirmed: Proportion | None
+    """The audited model's strongest finds, redrawn on this model by fresh seeds."""
+    gated: Proportion | None = None
+    """Those of `confirmed` that the quality gate lets pass too; None without a gate."""
+    cases_found: Proportion | None
+    """Cases in which a first hit was found and came again by a fresh seed."""
+    rejected: Proportion | None
+    """Pictures in which the judge sees nothing that it knows; None where it cannot say so."""
+    unusable: int
+    """Pictures of values that are not finite."""
+    cost: Cost
+    curve: tuple[Mark, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmRecord:
+    """One setting of an attack."""
+
+    arm: str
+    test: bool
+    """Whether the base comes through; else nothing is concluded from it."""
+    lines: Mapping[str, Proportion]
+    """Model -> hits in the search."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackRecord:
+    """One attack on all models."""
+
+    name: str
+    title: str
+    source: str
+    access: str
+    needs: tuple[str, ...]
+    settings: Mapping[str, Any]
+    estimate: Cost
+    verdict: Verdict
+    strongest: str | None
+    """The arm that was confirmed."""
+    arms: tuple[ArmRecord, ...]
+    lines: Mapping[str, LineRecord]
+    finds: tuple[Mapping[str, Any], ...]
+    """The audited model's first hits: arm, prompt, seed, replay, picture."""
+    shown: tuple[str, ...] = ()
+    """Pictures of the confirmation, relative to the audit."""
+    payload: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """All that one audit found."""
+
+    concept: str
+    sentence: str
+    weakest: str | None
+    models: Mapping[str, Mapping[str, Any]]
+    """Line -> name, hash, concept, notes."""
+    judge: Mapping[str, Any]
+    """Name, protocol, and its false positives."""
+    material: Mapping[str, Any]
+    attacks: tuple[AttackRecord, ...]
+    not_tested: tuple[str, ...]
+    public: tuple[str, ...]
+    """What brings the concept back by itself, to whoever has it: a sentence each."""
+    protocol: Mapping[str, Any]
+    traces: Mapping[str, Any] = field(default_factory=dict)
+    damage: Mapping[str, Any] = field(default_factory=dict)
+    """What else was lost, or a `reason` why nobody looked."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `audit.json` holds it."""
+        values: dict[str, Any] = {
+            name: to_table(getattr(self, name)) for name in self.__dataclass_fields__
+        }
+        return {"format": FORMAT, **values}
+
+
+def attack_record(
+    attack: Attack,
+    estimate: Cost,
+    searches: Mapping[str, Search],
+    confirmations: Mapping[str, Confirmation],
+    false_positives: Proportion,
+) -> AttackRecord:
+    """Count one attack.
+
+    Args:
+        searches: line -> its search; `audited` is there.
+        confirmations: line -> its confirmation, where the audited model had a hit.
+    """
+    audited, base = searches["audited"], searches.get("base")
+    passing = passing_arms(base, audited.tries)
+    floors = [n for n in searches if n.startswith("retrained")] or [
+        n for n in searches if n == "random"
+    ]
+    lines = {
+        name: _line(search, passing, confirmations.get(name)) for name, search in searches.items()
+    }
+    gate = _gates(lines)
+    floor = max(floors, key=lambda n: _rate(lines[n].found), default=None)
+    verdict = verdict_of(
+        Evidence(
+            access=attack.access,
+            reason=audited.reason,
+            found=lines["audited"].found,
+            confirmed=lines["audited"].confirmed,
+            gated=lines["audited"].gated if gate else None,
+            floor=_highest(lines[n].gated if gate else lines[n].confirmed for n in floors),
+            floor_found=None if floor is None else lines[floor].found,
+            lead=None if floor is None else _lead(audited, searches[floor], passing),
+            control=None if base is None else bool(passing),
+            false_positives=false_positives,
+        )
+    )
+    own: Any = attack
+    there = confirmations.get("audited")
+    return AttackRecord(
+        name=attack.name,
+        title=attack.title,
+        source=attack.source,
+        access=attack.access,
+        needs=tuple(sorted(attack.needs)),
+        settings=asdict(own),
+        estimate=estimate,
+        verdict=verdict,
+        strongest=there.arm if there else None,
+        arms=_arms(searches, passing),
+        lines=lines,
+        finds=tuple(_find(one) for one in [t for t in audited.tries if t.hit][:_FEW]),
+        shown=there.pictures if there else (),
+        payload=there.payload if there else None,
+    )
+
+
+def _line(search: Search, passing: Sequence[str], confirmation: Confirmation | None) -> LineRecord:
+    tested = [one for one in search.tries if one.arm in passing]
+    usable = [one for one in tested if one.usable]
+    cost = sum((one.cost for one in search.tries), Cost())
+    tried = [Tried(t.case, t.hit and t.confirmed is not False, _passes(t.cost)) for t in tested]
+    marks = curve(tried)
+    return LineRecord(
+        reason=search.reason,
+        found=_share([one.hit for one in usable]),
+        confirmed=_share(confirmation.hits) if confirmation else None,
+        gated=_share(confirmation.near) if confirmation and confirmation.near else None,
+        cases_found=marks[-1].share if marks else None,
+        rejected=_share([bool(one.rejected) for one in usable if one.rejected is not None]),
+        unusable=sum(not one.usable for one in search.tries),
+        cost=cost,
+        curve=tuple(marks),
+        seconds=search.seconds,
+    )
+
+
+def _gates(lines: Mapping[str, LineRecord]) -> bool:
+    """Whether the gate is a test: where it turns most of the base's own hits away, the attack draws
+    the concept otherwise than the few pictures show it, and the judge's count stands alone."""
+    base = lines.get("base")
+    if lines["audited"].gated is None:
+        return False
+    if base is None or base.gated is None or base.confirmed is None:
+        return True
+    return base.gated.count > 0 and base.gated.count >= PASSING * base.confirmed.count
+
+
+def _rate(share: Proportion | None) -> float:
+    return -1.0 if share is None else share.share
+
+
+def _lead(audited: Search, floor: Search, passing: Sequence[str]) -> Difference | None:
+    """The audited model less a floor over the tries that both made at the same place and arm."""
+    pairs = [
+        (there.hit, here.hit)
+        for here, there in zip(audited.tries, floor.tries, strict=False)
+        if here.arm == there.arm and here.arm in passing and here.usable and there.usable
+    ]
+    return paired_shares([a for a, _ in pairs], [b for _, b in pairs]) if pairs else None
+
+
+def _passes(cost: Cost) -> int:
+    return cost.forwards + 2 * cost.backwards
+
+
+def _arms(searches: Mapping[str, Search], passing: Sequence[str]) -> tuple[ArmRecord, ...]:
+    counts = {name: hits_by_arm(search.tries) for name, search in searches.items()}
+    arms = dict.fromkeys(arm for by_arm in counts.values() for arm in by_arm)
+    return tuple(
+        ArmRecord(
+            arm=arm,
+            test=arm in passing,
+            lines={
+                n: wilson(*by_arm[arm])
+                for n, by_arm in counts.items()
+                if arm in by_arm and by_arm[arm][1]
+            },
+        )
+        for arm in arms
+    )
+
+
+def _share(hits: Sequence[bool]) -> Proportion | None:
+    return wilson(sum(hits), len(hits)) if len(hits) else None
+
+
+def _highest(shares: Any) -> Proportion | None:  # noqa: ANN401
+    there = [share for share in shares if share is not None]
+    return max(there, key=lambda share: share.share) if there else None
+
+
+def _find(one: Try) -> dict[str, Any]:
+    return {
+        "arm": one.arm,
+        "prompt": one.prompt,
+        "seed": one.seed,
+        "kinds": list(one.kinds),
+        "replay": dict(one.replay),
+        "again_by_a_fresh_seed": one.confirmed,
+        "picture": one.picture,
+    }
+
+
+def summed_up(records: Sequence[AttackRecord]) -> str | None:
+    """The weakest access at which the concept came back."""
+    access: Any = {record.name: record.access for record in records}
+    return weakest({record.name: record.verdict for record in records}, access)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide the numbers."""
+    return {name: version(name) for name in _PACKAGES}
+
+
+def write_audit(audit: Audit, folder: Path) -> Path:
+    """`audit.json`; DiskError where the disk refuses."""
+    path = folder / FILE_NAME
+    write_json(path, audit.to_dict())
+    return path

@@ -1,0 +1,339 @@
+"""The columns of the table: a list of values, each with the function that reads it.
+
+A column reads what a cell left in its folder, so that one which is added later has values in cells
+that are done already. To add one, write its function and put it into `COLUMNS`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Any, Final, Literal
+
+from erasure.attacks.registry import ATTACKS
+from eval.rates.intervals import Proportion, wilson
+from pipelines.audit.outcome.results import FILE_NAME as AUDIT_FILE
+from pipelines.bench.extras import AUDIT, DISTANCE
+from pipelines.bench.sources import Sources
+from pipelines.distances.entries import TITLES, Name
+from pipelines.distances.result import FILE_NAME as DISTANCE_FILE
+from pipelines.evaluation.outcome.results import Results
+from pipelines.json_values import finite_number, object_in, objects_in
+
+Unit = Literal["share", "count", "seconds", "bytes", "units", "words"]
+_METHOD_STAGES: Final = ("find the mask", "rank the weights", "train", "solve")
+"""Stages of an erasure that are the method's own; pictures lie in a cache that rows share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What one cell, or a row over its seeds, has in a column."""
+
+    value: float | None
+    low: float | None = None
+    """Lower end of the 95 % interval of a share; the least over seeds of anything else."""
+    high: float | None = None
+    count: int | None = None
+    """Pictures that count, of a share."""
+    total: int | None = None
+    said: str = ""
+    """Words, where there is no number."""
+
+    @classmethod
+    def of_share(cls, share: Proportion | None) -> "Value | None":
+        """A share of pictures; None where no picture can be used, or a file has no number."""
+        if share is None or not isfinite(share.share):
+            return None
+        return cls(share.share, share.low, share.high, share.count, share.total)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column."""
+
+    key: str
+    title: str
+    about: str
+    """One sentence."""
+    unit: Unit
+    better: Literal["higher", "lower"] | None = None
+    read: Callable[[Sources], Value | None]
+    """What a cell has; None where it has nothing of the kind."""
+
+
+def pooled(column: Column, values: Sequence[Value]) -> Value | None:
+    """A row's value over its seeds: shares over all pictures, else the mean, with its extremes."""
+    if not values:
+        return None
+    words = ", ".join(dict.fromkeys(one.said for one in values if one.said))
+    if all(one.count is not None and one.total for one in values):
+        share = wilson(sum(v.count or 0 for v in values), sum(v.total or 0 for v in values))
+        return Value(share.share, share.low, share.high, share.count, share.total, words)
+    numbers = [one.value for one in values if one.value is not None]
+    if not numbers:
+        return Value(None, said=words)
+    mean = sum(numbers) / len(numbers)
+    if len(values) == 1:
+        return values[0]
+    return Value(mean, min(numbers), max(numbers), said=words)
+
+
+def _rate(name: str) -> Callable[[Sources], Value | None]:
+    def read(sources: Sources) -> Value | None:
+        results = sources.results
+        return None if results is None else Value.of_share(results.summary.after.get(name))
+
+    return read
+
+
+def _rejected(sources: Sources) -> Value | None:
+    results = sources.results
+    rejected = None if results is None else (results.summary.rejected or {}).get("ua")
+    return None if rejected is None else Value.of_share(rejected.after)
+
+
+def _rejected_rest(sources: Sources) -> Value | None:
+    results = sources.results
+    rejected = None if results is None else (results.summary.rejected or {})
+    if rejected is None:
+        return None
+    rest = next((rejected[name] for name in ("ira", "ra") if name in rejected), None)
+    return None if rest is None else Value.of_share(rest.after)
+
+
+def _neighbours(sources: Sources) -> Value | None:
+    results = sources.neighbours
+    head = None if sources.results is None else _erased_head(sources.results)
+    if results is None or head is None:
+        return None
+    rows = [row.after for row in results.classes if row.head == head]
+    total = sum(row.total for row in rows)
+    return Value.of_share(wilson(sum(row.count for row in rows), total)) if total else None
+
+
+def _erased_head(results: Results) -> str | None:
+    return next((row.head for row in results.classes if row.erased), None)
+
+
+def _record(key: str) -> Callable[[Sources], Value | None]:
+    def read(sources: Sources) -> Value | None:
+        value = finite_number(sources.record.get(key))
+        return None if value is None else Value(value)
+
+    return read
+
+
+def _passes(sources: Sources) -> Value | None:
+    counts = [finite_number(sources.work.get(name)) for name in ("forward", "backward")]
+    known = [count for count in counts if count is not None]
+    return Value(sum(known)) if len(known) == len(counts) else None
+
+
+def _drawn(sources: Sources) -> Value | None:
+    count = finite_number(sources.work.get("drawn"))
+    return None if count is None else Value(count)
+
+
+def _seconds(sources: Sources) -> Value | None:
+    return _of_stages(sources.cell.seconds)
+
+
+def _processor(sources: Sources) -> Value | None:
+    # On an accelerator the processor mostly waits.
+    return _of_stages(sources.cell.processor) if sources.cell.device == "cpu" else None
+
+
+def _of_stages(spent: Mapping[str, float]) -> Value | None:
+    own = [spent[name] for name in _METHOD_STAGES if name in spent]
+    return Value(sum(own)) if own else None
+
+
+def _noted(name: str) -> Callable[[Sources], Value | None]:
+    def read(sources: Sources) -> Value | None:
+        value = getattr(sources.cell, name)
+        return None if value is None else Value(float(value))
+
+    return read
+
+
+def distance_column(name: Name) -> Column:
+    """The largest of a distance's headlines, in units of two retrained seeds; D7 and D8 as is."""
+
+    def read(sources: Sources) -> Value | None:
+        entries = objects_in(sources.json(DISTANCE, DISTANCE_FILE), "entries")
+        own = [e for e in entries if e.get("name") == name and e.get("headline")]
+        values = [v for e in own if (v := _reading(e)) is not None]
+        return max(values, key=lambda value: value.value or 0.0, default=None)
+
+    return Column(
+        key=name.lower(),
+        title=f"{name} {TITLES[name]}",
+        about=f"The distance to the retrained model by {TITLES[name]}; see docs/distance.md.",
+        unit="units",
+        better=None if name == "D8" else "lower",
+        read=read,
+    )
+
+
+def _reading(entry: Mapping[str, Any]) -> Value | None:
+    reading = object_in(object_in(entry, "readings"), "audited")
+    units, value, low, high = (
+        finite_number(reading.get(k)) for k in ("units", "value", "low", "high")
+    )
+    value = value if units is None else units
+    return None if value is None else Value(value, low, high, said=str(reading.get("state") or ""))
+
+
+def attack_column(name: str) -> Column:
+    """How often an attack brought the concept back by fresh seeds, and the audit's word for it."""
+
+    def read(sources: Sources) -> Value | None:
+        attacks = objects_in(sources.json(AUDIT, AUDIT_FILE), "attacks")
+        own = next((one for one in attacks if one.get("name") == name), None)
+        if own is None:
+            return None
+        state = str(object_in(own, "verdict").get("state", ""))
+        line = object_in(object_in(own, "lines"), "audited")
+        share = _share(object_in(line, "confirmed") or object_in(line, "found"))
+        return Value(None, said=state) if share is None else replace(share, said=state)
+
+    return Column(
+        key=f"attack-{name}",
+        title=f"{name} attack",
+        about="Pictures in which the attack brought the concept back; see docs/audit.md.",
+        unit="share",
+        better="lower",
+        read=read,
+    )
+
+
+def _share(values: Mapping[str, Any]) -> Value | None:
+    """A share as an audit writes it; None where its counts are no share."""
+    count, total = values.get("count"), values.get("total")
+    if type(count) is not int or type(total) is not int or not 0 <= count <= total or not total:
+        return None
+    return Value.of_share(wilson(count, total))
+
+
+COLUMNS: Final[tuple[Column, ...]] = (
+    Column(
+        key="ua",
+        title="UA",
+        about="Pictures asked to show the concept in which the judge does not recognise it.",
+        unit="share",
+        better="higher",
+        read=_rate("ua"),
+    ),
+    Column(
+        key="ira",
+        title="IRA",
+        about="Pictures of others of the concept's kind that are recognised.",
+        unit="share",
+        better="higher",
+        read=_rate("ira"),
+    ),
+    Column(
+        key="cra",
+        title="CRA",
+        about="The same pictures, by their other label: styles where objects are erased.",
+        unit="share",
+        better="higher",
+        read=_rate("cra"),
+    ),
+    Column(
+        key="ra",
+        title="RA",
+        about="Other pictures that are recognised, in suites with labels of one kind.",
+        unit="share",
+        better="higher",
+        read=_rate("ra"),
+    ),
+    Column(
+        key="neighbours",
+        title="neighbours",
+        about="Pictures of the labels nearest to the concept that are recognised.",
+        unit="share",
+        better="higher",
+        read=_neighbours,
+    ),
+    Column(
+        key="rejected",
+        title="rejected",
+        about="Pictures asked to show the concept in which the judge sees nothing that it knows.",
+        unit="share",
+        better="lower",
+        read=_rejected,
+    ),
+    Column(
+        key="rejected_rest",
+        title="rejected, rest",
+        about="The same of pictures of others of its kind.",
+        unit="share",
+        better="lower",
+        read=_rejected_rest,
+    ),
+    Column(
+        key="moved",
+        title="weights moved",
+        about="Weights that differ from the base.",
+        unit="count",
+        better="lower",
+        read=_record("moved"),
+    ),
+    Column(
+        key="passes",
+        title="passes",
+        about="Samples through the network, forward and back, pictures to learn from included.",
+        unit="count",
+        better="lower",
+        read=_passes,
+    ),
+    Column(
+        key="drawn",
+        title="pictures learned from",
+        about="Pictures that the base drew to learn from.",
+        unit="count",
+        better="lower",
+        read=_drawn,
+    ),
+    Column(
+        key="seconds",
+        title="seconds",
+        about="Wall time of mask and method, without the drawing of pictures, which rows share.",
+        unit="seconds",
+        better="lower",
+        read=_seconds,
+    ),
+    Column(
+        key="processor",
+        title="processor seconds",
+        about="The same in seconds of a processor, which a busy machine changes less.",
+        unit="seconds",
+        better="lower",
+        read=_processor,
+    ),
+    Column(
+        key="peak",
+        title="peak memory",
+        about="Most memory while erasing: of the device, on a CPU of the whole process.",
+        unit="bytes",
+        better="lower",
+        read=_noted("peak"),
+    ),
+    Column(
+        key="exported",
+        title="export",
+        about="The edit as a patch file.",
+        unit="bytes",
+        better="lower",
+        read=_noted("exported"),
+    ),
+    *map(distance_column, TITLES),
+    *map(attack_column, ATTACKS),
+)
+"""In the order of the table."""
+
+
+def values_of(sources: Sources, columns: Sequence[Column] = COLUMNS) -> dict[str, Value]:
+    """Column -> value of one cell; columns without one are left out."""
+    read = {column.key: column.read(sources) for column in columns}
+    return {key: value for key, value in read.items() if value is not None}

@@ -1,0 +1,1 @@
+"""The page and the plot of a benchmark of classifier methods."""

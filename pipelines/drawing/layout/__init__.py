@@ -1,0 +1,1 @@
+"""Grids and sheets of pictures: where things stand, and the letters on them."""

@@ -1,0 +1,108 @@
+"""What a judge at hand says of a run's own grid: whether the concept is still recognised in it.
+
+A few cells of plain prompts are no measurement, but a run after which all of them still show the
+concept has not erased it, and its last words must not say that it has.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eval.judges.judge import Judgement, knows_nothing
+from pipelines.run.comparing import Comparison
+from pipelines.run.judging.cell_judge import CellJudge
+from prompts.concepts.plan import ConceptPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellVerdict:
+    """How many cells of the grid that were asked for the concept show it."""
+
+    concept: str
+    judge: str
+    """Name of the judge that looked; empty where none was at hand."""
+    cells: int = 0
+    """Cells with a prompt of the concept, of each model."""
+    before: int = 0
+    """Those of them in which the judge recognises the concept, before the erasure."""
+    after: int = 0
+    rejected: int | None = None
+    """Cells after the erasure in which the judge sees nothing that it knows: they are not
+    recognised, but destroyed rather than forgotten. None where it cannot say so."""
+    others: int = 0
+    """Cells with another prompt, of each model."""
+    changed: int | None = None
+    """Those of them in which the judge sees something else after the erasure than before. None
+    where it cannot say so."""
+
+    def said(self) -> str:
+        """One sentence with its counts."""
+        if not self.judge or not self.cells:
+            why = "no judge was at hand" if self.cells else "no picture of the grid asks for it"
+            return (
+                f"whether {self.concept} is still recognised was not judged, as {why}; "
+                "`erasure evaluate` measures it"
+            )
+        state = (
+            f"still recognised in {self.after}" if self.after else f"not recognised in {self.cells}"
+        )
+        said = (
+            f"{self.concept} is {state} of {self.cells} pictures of the grid (before in "
+            f"{self.before}, judge: {self.judge}); not attacked"
+        )
+        if self.rejected:
+            rejected = f"{self.rejected} of them {knows_nothing(self.rejected)}"
+            said = f"{said}; {rejected}: destroyed is not forgotten"
+        if not self.others or self.changed is None:
+            return said
+        changed = self.changed or "none"
+        return (
+            f"{said}; in {changed} of {self.others} pictures of other prompts the judge sees "
+            "something else than before"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; the counts are null where no judge looked."""
+        judged = bool(self.judge and self.cells)
+        return {
+            "judge": self.judge or None,
+            "cells": self.cells,
+            "recognised_before": self.before if judged else None,
+            "recognised_after": self.after if judged else None,
+            "rejected_after": self.rejected if judged else None,
+            "others": self.others if judged else None,
+            "others_changed": self.changed if judged else None,
+            "sentence": self.said(),
+        }
+
+
+def judge_cells(comparison: Comparison, plan: ConceptPlan, judge: CellJudge | None) -> CellVerdict:
+    """Let a judge, where there is one, look at the cells that were asked for the concept, and at
+    what became of the others."""
+    seeds = len(comparison.seeds)
+    cells = range(len(comparison.before))
+    asked = [n for n in cells if comparison.marked[n // seeds]]
+    others = [n for n in cells if not comparison.marked[n // seeds]]
+    if not asked or judge is None:
+        return CellVerdict(concept=plan.concept, judge="", cells=len(asked))
+
+    def seen(chosen: Sequence[int]) -> tuple[Sequence[Judgement], Sequence[Judgement]]:
+        sides = (comparison.before, comparison.after)
+        before, after = (judge.judge([images[n] for n in chosen]) for images in sides)
+        return before, after
+
+    before, after = seen(asked)
+    changed = None
+    if others and judge.sees is not None:
+        pairs = zip(*seen(others), strict=True)
+        changed = sum(judge.sees(one) != judge.sees(other) for one, other in pairs)
+    return CellVerdict(
+        concept=plan.concept,
+        judge=judge.name,
+        cells=len(asked),
+        before=sum(map(judge.recognises, before)),
+        after=sum(map(judge.recognises, after)),
+        rejected=None if judge.rejects is None else sum(map(judge.rejects, after)),
+        others=len(others),
+        changed=changed,
+    )
