@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from erasure.architectures.architecture import Codec, PromptEncoder
+from erasure.architectures.encoders import Codec, PromptEncoder
 from erasure.architectures.loading import on_device
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.schedule import Schedule

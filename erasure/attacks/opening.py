@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from erasure.architectures.architecture import Architecture, Codec, PromptEncoder
+from erasure.architectures.architecture import Architecture
 from erasure.architectures.building import DrawingParts, build_parts, schedule_of
+from erasure.architectures.encoders import Codec, PromptEncoder
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.schedule import Schedule
 from erasure.seeds import seeded_torch

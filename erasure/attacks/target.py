@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from erasure.architectures.architecture import Architecture, Codec, PromptEncoder
+from erasure.architectures.architecture import Architecture
+from erasure.architectures.encoders import Codec, PromptEncoder
 from erasure.attacks.payload import Case, Cost, Payload, Rows
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.schedule import NoiseSchedule, RectifiedFlow, Schedule

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from erasure.architectures.architecture import PromptEncoder
 from erasure.architectures.building import build_network, build_text_encoder
+from erasure.architectures.encoders import PromptEncoder
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Denoiser

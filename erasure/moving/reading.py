@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from erasure.architectures.architecture import PromptEncoder
+from erasure.architectures.encoders import PromptEncoder
 from erasure.architectures.text.text_encoders import TokenIds, encode_with
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Condition, Denoiser

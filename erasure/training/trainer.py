@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from erasure.architectures.architecture import PromptEncoder
+from erasure.architectures.encoders import PromptEncoder
 from erasure.diffusion.batches import BatchSource
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.precision import (

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor, nn
 
-from erasure.architectures.architecture import PromptEncoder
+from erasure.architectures.encoders import PromptEncoder
 from erasure.diffusion.denoiser import Denoiser
 from erasure.errors import ConfigError
 from erasure.storage.cache import content_key

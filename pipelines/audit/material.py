@@ -14,7 +14,7 @@ from typing import Final
 import torch
 from PIL import Image
 
-from erasure.architectures.architecture import Codec
+from erasure.architectures.encoders import Codec
 from erasure.attacks import Concept, Material
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed

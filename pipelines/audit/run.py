@@ -9,15 +9,14 @@ from erasure.attacks import ATTACKS, Attack
 from erasure.attacks.protocol import Access
 from erasure.errors import CheckpointError
 from erasure.storage.files import atomic
-from pipelines.audit.attacking import (
-    Cell,
+from pipelines.audit.attacking import Cell, run_search
+from pipelines.audit.cells import Confirmation
+from pipelines.audit.confirming import (
     passing_arms,
     places_to_confirm,
     run_confirmation,
-    run_search,
     strongest_arm,
 )
-from pipelines.audit.cells import Confirmation
 from pipelines.audit.damage.damage import damage_of, unmeasured
 from pipelines.audit.damage.table import write_damage_table
 from pipelines.audit.lines import Line, lines_of, open_lines

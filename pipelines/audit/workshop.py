@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from PIL import Image
 
-from erasure.architectures.architecture import Codec
+from erasure.architectures.encoders import Codec
 from erasure.attacks import Budget, Case, Concept, Material, Target
 from erasure.attacks.opening import parts_of
 from erasure.errors import ConfigError

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from erasure.architectures.architecture import Codec
+from erasure.architectures.encoders import Codec
 from erasure.errors import ConfigError
 from pipelines.data.picture_folder import folder_pictures
 from pipelines.distances.draws import Asked, Drawn, Kind

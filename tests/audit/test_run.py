@@ -24,8 +24,8 @@ from eval.judges.judge import Judgement
 from eval.rates.intervals import wilson
 from pipelines.audit import material, workshop
 from pipelines.audit.asking import plan_of
-from pipelines.audit.attacking import places_to_confirm
 from pipelines.audit.cells import Try
+from pipelines.audit.confirming import places_to_confirm
 from pipelines.audit.drawing import draw_jobs
 from pipelines.audit.lines import open_lines
 from pipelines.audit.material import Shown, gather

@@ -8,7 +8,8 @@ import pytest
 from support.table_lines import BASE, HOSTILE, line, share, table, values
 
 from eval.rates.intervals import wilson
-from pipelines.bench.tables.columns import COLUMNS, Value, pooled
+from pipelines.bench.tables.column import Value, pooled
+from pipelines.bench.tables.columns import COLUMNS
 from pipelines.bench.tables.forms import to_csv, to_json, to_markdown
 from pipelines.bench.tables.gaps import gaps_of
 

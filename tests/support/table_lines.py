@@ -2,7 +2,8 @@
 
 from eval.rates.intervals import wilson
 from pipelines.bench.rows import Kind, Row
-from pipelines.bench.tables.columns import COLUMNS, Value
+from pipelines.bench.tables.column import Value
+from pipelines.bench.tables.columns import COLUMNS
 from pipelines.bench.tables.gaps import gaps_of
 from pipelines.bench.tables.table import Line, Table
 

@@ -14,7 +14,7 @@ from erasure.architectures.text.text_encoders import TokenIds
 from erasure.diffusion.denoiser import Condition, join
 
 if TYPE_CHECKING:
-    from erasure.architectures.architecture import PromptEncoder
+    from erasure.architectures.encoders import PromptEncoder
     from erasure.checkpoints.checkpoint import Checkpoint
 
 _META: Final = torch.device("meta")

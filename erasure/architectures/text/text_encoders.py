@@ -184,7 +184,7 @@ def encode_with(
     """The condition of B prompts with vectors at some places among their tokens.
 
     Args:
-        text: an `erasure.architectures.architecture.PromptEncoder`.
+        text: an `erasure.architectures.encoders.PromptEncoder`.
         tokens: one (B, L) for each of them.
         places: (B, k) int64.
         vectors: one (B, k, E) for each of them; gradients reach these.

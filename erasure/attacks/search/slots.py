@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from erasure.architectures.architecture import PromptEncoder
+from erasure.architectures.encoders import PromptEncoder
 from erasure.architectures.text.text_encoders import (
     POOLED,
     TokenIds,

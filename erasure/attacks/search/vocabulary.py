@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from erasure.architectures.architecture import PromptEncoder
+from erasure.architectures.encoders import PromptEncoder
 from erasure.errors import ConfigError
 
 Pieces = Literal["words", "all"]

@@ -7,8 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from erasure.architectures.architecture import Codec
 from erasure.architectures.building import build_codec
+from erasure.architectures.encoders import Codec
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import OutOfMemoryError
 from erasure.memory import memory_errors

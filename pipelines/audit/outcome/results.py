@@ -10,8 +10,8 @@ from erasure.attacks import Attack, Cost
 from erasure.storage.files import write_json
 from erasure.storage.tables import to_table
 from eval.rates.intervals import Difference, Proportion, paired_shares, wilson
-from pipelines.audit.attacking import PASSING, passing_arms
 from pipelines.audit.cells import Confirmation, Search, Try, hits_by_arm
+from pipelines.audit.confirming import PASSING, passing_arms
 from pipelines.audit.outcome.curves import Mark, Tried, curve
 from pipelines.audit.outcome.verdicts import Evidence, Verdict, verdict_of, weakest
 

@@ -5,76 +5,19 @@ that are done already. To add one, write its function and put it into `COLUMNS`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import isfinite
-from typing import Any, Final, Literal
+from typing import Final
 
 from erasure.attacks.registry import ATTACKS
-from eval.rates.intervals import Proportion, wilson
-from pipelines.audit.outcome.results import FILE_NAME as AUDIT_FILE
-from pipelines.bench.extras import AUDIT, DISTANCE
+from eval.rates.intervals import wilson
 from pipelines.bench.sources import Sources
-from pipelines.distances.entries import TITLES, Name
-from pipelines.distances.result import FILE_NAME as DISTANCE_FILE
+from pipelines.bench.tables.asked_columns import attack_column, distance_column
+from pipelines.bench.tables.column import Column, Value
+from pipelines.distances.entries import TITLES
 from pipelines.evaluation.outcome.results import Results
-from pipelines.json_values import finite_number, object_in, objects_in
+from pipelines.json_values import finite_number
 
-Unit = Literal["share", "count", "seconds", "bytes", "units", "words"]
 _METHOD_STAGES: Final = ("find the mask", "rank the weights", "train", "solve")
 """Stages of an erasure that are the method's own; pictures lie in a cache that rows share."""
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """What one cell, or a row over its seeds, has in a column."""
-
-    value: float | None
-    low: float | None = None
-    """Lower end of the 95 % interval of a share; the least over seeds of anything else."""
-    high: float | None = None
-    count: int | None = None
-    """Pictures that count, of a share."""
-    total: int | None = None
-    said: str = ""
-    """Words, where there is no number."""
-
-    @classmethod
-    def of_share(cls, share: Proportion | None) -> "Value | None":
-        """A share of pictures; None where no picture can be used, or a file has no number."""
-        if share is None or not isfinite(share.share):
-            return None
-        return cls(share.share, share.low, share.high, share.count, share.total)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column."""
-
-    key: str
-    title: str
-    about: str
-    """One sentence."""
-    unit: Unit
-    better: Literal["higher", "lower"] | None = None
-    read: Callable[[Sources], Value | None]
-    """What a cell has; None where it has nothing of the kind."""
-
-
-def pooled(column: Column, values: Sequence[Value]) -> Value | None:
-    """A row's value over its seeds: shares over all pictures, else the mean, with its extremes."""
-    if not values:
-        return None
-    words = ", ".join(dict.fromkeys(one.said for one in values if one.said))
-    if all(one.count is not None and one.total for one in values):
-        share = wilson(sum(v.count or 0 for v in values), sum(v.total or 0 for v in values))
-        return Value(share.share, share.low, share.high, share.count, share.total, words)
-    numbers = [one.value for one in values if one.value is not None]
-    if not numbers:
-        return Value(None, said=words)
-    mean = sum(numbers) / len(numbers)
-    if len(values) == 1:
-        return values[0]
-    return Value(mean, min(numbers), max(numbers), said=words)
 
 
 def _rate(name: str) -> Callable[[Sources], Value | None]:
@@ -153,65 +96,6 @@ def _noted(name: str) -> Callable[[Sources], Value | None]:
         return None if value is None else Value(float(value))
 
     return read
-
-
-def distance_column(name: Name) -> Column:
-    """The largest of a distance's headlines, in units of two retrained seeds; D7 and D8 as is."""
-
-    def read(sources: Sources) -> Value | None:
-        entries = objects_in(sources.json(DISTANCE, DISTANCE_FILE), "entries")
-        own = [e for e in entries if e.get("name") == name and e.get("headline")]
-        values = [v for e in own if (v := _reading(e)) is not None]
-        return max(values, key=lambda value: value.value or 0.0, default=None)
-
-    return Column(
-        key=name.lower(),
-        title=f"{name} {TITLES[name]}",
-        about=f"The distance to the retrained model by {TITLES[name]}; see docs/distance.md.",
-        unit="units",
-        better=None if name == "D8" else "lower",
-        read=read,
-    )
-
-
-def _reading(entry: Mapping[str, Any]) -> Value | None:
-    reading = object_in(object_in(entry, "readings"), "audited")
-    units, value, low, high = (
-        finite_number(reading.get(k)) for k in ("units", "value", "low", "high")
-    )
-    value = value if units is None else units
-    return None if value is None else Value(value, low, high, said=str(reading.get("state") or ""))
-
-
-def attack_column(name: str) -> Column:
-    """How often an attack brought the concept back by fresh seeds, and the audit's word for it."""
-
-    def read(sources: Sources) -> Value | None:
-        attacks = objects_in(sources.json(AUDIT, AUDIT_FILE), "attacks")
-        own = next((one for one in attacks if one.get("name") == name), None)
-        if own is None:
-            return None
-        state = str(object_in(own, "verdict").get("state", ""))
-        line = object_in(object_in(own, "lines"), "audited")
-        share = _share(object_in(line, "confirmed") or object_in(line, "found"))
-        return Value(None, said=state) if share is None else replace(share, said=state)
-
-    return Column(
-        key=f"attack-{name}",
-        title=f"{name} attack",
-        about="Pictures in which the attack brought the concept back; see docs/audit.md.",
-        unit="share",
-        better="lower",
-        read=read,
-    )
-
-
-def _share(values: Mapping[str, Any]) -> Value | None:
-    """A share as an audit writes it; None where its counts are no share."""
-    count, total = values.get("count"), values.get("total")
-    if type(count) is not int or type(total) is not int or not 0 <= count <= total or not total:
-        return None
-    return Value.of_share(wilson(count, total))
 
 
 COLUMNS: Final[tuple[Column, ...]] = (

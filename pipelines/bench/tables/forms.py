@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from erasure.storage.tables import to_table
 from pipelines.bench.rows import MODELS
-from pipelines.bench.tables.columns import Column, Value
+from pipelines.bench.tables.column import Column, Value
 from pipelines.bench.tables.gaps import Gap
 from pipelines.bench.tables.table import Joint, Line, Table
 from pipelines.spreadsheets import safe_cell

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pipelines.bench.tables.columns import Value
+from pipelines.bench.tables.column import Value
 
 KEPT: Final = ("ira", "cra", "ra", "neighbours")
 """Shares that should not fall."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from pipelines.bench.cell import Cell, Place
 from pipelines.bench.rows import MODELS, Row
 from pipelines.bench.sources import Sources
-from pipelines.bench.tables.columns import COLUMNS, Column, Value, pooled, values_of
+from pipelines.bench.tables.column import Column, Value, pooled
+from pipelines.bench.tables.columns import COLUMNS, values_of
 from pipelines.bench.tables.gaps import Gap, gaps_of
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pipelines.audit.attacking import _near
+from pipelines.audit.confirming import _near
 from pipelines.audit.damage import gate as gates
 from pipelines.audit.damage.gate import Gate, gate_of
 from pipelines.audit.damage.looks import Measure
