@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from erasure.errors import ConfigError
+from erasure.storage.tables import fields_to_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Cost:
 
     def to_dict(self) -> dict[str, int | float]:
         """Plain values for JSON."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return fields_to_table(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from erasure.checkpoints.edit_record import utc_now
 from erasure.checkpoints.writing.inventory import CHECKSUM, sealed_record
 from erasure.errors import CheckpointError
-from erasure.storage.tables import read_record, to_table
+from erasure.storage.tables import fields_to_table, read_record
 
 AUDITS: Final = "audits"
 """The key of the notes in `erasure.json`."""
@@ -46,7 +46,7 @@ class AuditNote:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {name: to_table(getattr(self, name)) for name in self.__dataclass_fields__}
+        return fields_to_table(self)
 
 
 def audit_notes(record: Mapping[str, Any], source: str) -> tuple[AuditNote, ...]:

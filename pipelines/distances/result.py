@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from erasure.storage.files import write_json
-from erasure.storage.tables import to_table
+from erasure.storage.tables import fields_to_table
 from pipelines.distances.entries import Entry, Reading
 from pipelines.distances.models import Role
 
@@ -37,8 +37,7 @@ class Distances:
 
     def to_dict(self) -> dict[str, Any]:
         """As the file holds it."""
-        values = {name: to_table(getattr(self, name)) for name in self.__dataclass_fields__}
-        return {"format": FORMAT, **values}
+        return {"format": FORMAT, **fields_to_table(self)}
 
 
 def write_distances(result: Distances, folder: Path) -> Path:

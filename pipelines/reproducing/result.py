@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from erasure.storage.files import atomic, write_json
-from erasure.storage.tables import to_table
+from erasure.storage.tables import fields_to_table
 from pipelines.reproducing.figures import Figure, Measure
 from pipelines.reproducing.protocol import Published
 from pipelines.spreadsheets import safe_cell
@@ -69,7 +69,7 @@ class Reproduction:
 
     def to_dict(self) -> dict[str, Any]:
         """As the file holds it."""
-        values = {name: to_table(getattr(self, name)) for name in self.__dataclass_fields__}
+        values = fields_to_table(self)
         for row, figure in zip(values["figures"], self.figures, strict=True):
             row["published_lies_within"] = figure.within
         return {"format": FORMAT, **values}

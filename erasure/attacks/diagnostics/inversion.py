@@ -22,6 +22,7 @@ from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.sample import ddim_step, ddim_times, step_pairs
 from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import ConfigError, TrainingError
+from erasure.storage.tables import fields_to_table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +110,7 @@ class Typicality:
 
     def to_dict(self) -> dict[str, float]:
         """Plain values for JSON."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return fields_to_table(self)
 
 
 def typicality(latents: Tensor) -> Typicality:

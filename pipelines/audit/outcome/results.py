@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from erasure.attacks import Attack, Cost
 from erasure.storage.files import write_json
-from erasure.storage.tables import to_table
+from erasure.storage.tables import fields_to_table
 from eval.rates.intervals import Difference, Proportion, paired_shares, wilson
 from pipelines.audit.cells import Confirmation, Search, Try, hits_by_arm
 from pipelines.audit.confirming import PASSING, passing_arms
@@ -104,10 +104,7 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """As `audit.json` holds it."""
-        values: dict[str, Any] = {
-            name: to_table(getattr(self, name)) for name in self.__dataclass_fields__
-        }
-        return {"format": FORMAT, **values}
+        return {"format": FORMAT, **fields_to_table(self)}
 
 
 def attack_record(
