@@ -23,8 +23,8 @@ from erasure.errors import CheckpointError, ErasureError
 from erasure.storage.bare_names import shown
 from erasure.storage.disk import disk_errors
 from erasure.storage.files import write_json
-from erasure.storage.tensors.pickles import plain_tensor
 from erasure.storage.regular_files import require_regular
+from erasure.storage.tensors.pickles import plain_tensor
 from erasure.storage.tensors.tensor_file import write_tensors
 from pipelines.class_checkpoint.recipe import noise_schedule
 
