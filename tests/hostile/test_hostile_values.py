@@ -16,7 +16,7 @@ from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.tensors.pickles import read_pickle
 from eval.errors import EvalError
 from eval.rates.intervals import Proportion
-from pipelines.bench.columns import Value
+from pipelines.bench.tables.columns import Value
 from pipelines.class_checkpoint.released import convert
 from pipelines.classifiers.bench.cells import Cell, CellFile
 from pipelines.classifiers.exact_folder import FORMAT as EXACT_FORMAT
