@@ -373,6 +373,7 @@ def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+@pytest.mark.default("flip_a_bit")
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
