@@ -126,6 +126,7 @@ def test_originals_are_shared_by_forget_sets_and_retrained_models_by_methods(
     assert len(lines(tmp_path)) == 2 * 2 * 3
 
 
+@pytest.mark.slow
 def test_a_line_that_was_cut_costs_one_cell(run: Run, tmp_path: Path) -> None:
     run()
     path = tmp_path / "out" / "cells.jsonl"

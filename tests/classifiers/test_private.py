@@ -87,6 +87,7 @@ def test_without_sampling_epsilon_is_that_of_the_gaussian_mechanism() -> None:
     assert epsilon_of(sigma, 1.0, steps, delta, "rdp") == pytest.approx(epsilon, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_noise_keeps_to_the_budget() -> None:
     sampling = Sampling(points=200, batch_size=20, epochs=3)
     noise = noise_for(2.0, sampling.rate, sampling.steps, 1e-4, "rdp")

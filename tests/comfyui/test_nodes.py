@@ -197,6 +197,7 @@ def test_apply_is_right_to_rounding_at_other_strengths(strength: float, studio: 
         torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-6)  # float32 sums
 
 
+@pytest.mark.slow
 def test_patches_stack_in_any_order_and_cancel(studio: Studio) -> None:
     def after(*steps: tuple[str, float]) -> Mapping[str, Tensor]:
         model: Any = studio.model()

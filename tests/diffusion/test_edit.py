@@ -501,6 +501,7 @@ def test_settings_are_checked(
         find_mask(tiny_checkpoint, tiny_data, kind, **settings)
 
 
+@pytest.mark.slow
 def test_the_package_is_imported_without_diffusers() -> None:
     code = (
         "import erasure, sys\n"

@@ -456,6 +456,7 @@ def test_two_processes_of_a_launcher_meet(launch: tuple[object, ...], tmp_path: 
     assert sorted(said.out.splitlines()) == ["connected: False"] * 2 + ["met 0 2", "met 1 2"]
 
 
+@pytest.mark.slow
 def test_two_processes_draw_what_one_draws(
     tiny_folder: Path, unbroken: Path, tmp_path: Path
 ) -> None:
@@ -466,6 +467,7 @@ def test_two_processes_draw_what_one_draws(
     assert contents(tmp_path) == contents(unbroken)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on(
     tiny_checkpoint: Checkpoint,
     tiny_folder: Path,

@@ -146,6 +146,7 @@ def test_the_factors_of_a_run_are_exported_without_loss(
     assert_merges_to(path, tiny_checkpoint, run.model(), 1e-4)
 
 
+@pytest.mark.slow
 def test_fewer_directions_of_a_run_are_exported_with_their_error(
     solved: Run, tiny_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
@@ -157,6 +158,7 @@ def test_fewer_directions_of_a_run_are_exported_with_their_error(
     assert_merges_to(path, tiny_checkpoint, solved.model(), report["error"] + 1e-4)
 
 
+@pytest.mark.slow
 def test_a_model_without_factors_needs_its_base(dense: Run, tmp_path: Path) -> None:
     said = erasure("export", dense.folder, "--to", "lora", "--out", tmp_path / "l.safetensors")
     assert said.code == 2

@@ -68,7 +68,7 @@ def test_the_families_that_can_be_planned_for_are_all_there_are() -> None:
     assert set(PARAMETERS) == set(FAMILIES)
 
 
-@pytest.mark.default("sd1", "sd2", "sd3", "flux_dev")
+@pytest.mark.default("sd1", "sd2", "sd3")
 @pytest.mark.parametrize("family", PARAMETERS)
 def test_the_shapes_of_a_plan_are_those_of_the_network_without_contents(family: str) -> None:
     checkpoint = shapes_of(family, None)
@@ -85,6 +85,7 @@ def test_the_shapes_of_a_plan_are_those_of_the_network_without_contents(family: 
     assert sum(shapes[name].numel() for name in candidates) == counted
 
 
+@pytest.mark.slow
 def test_a_bill_counts_these_weights_once_each() -> None:
     bill = planner_of("flux_dev").bill(recipe_of("flux_dev", data={"size": 512}))
     counted = sum(weight.numel() for weight in shapes_of("flux_dev", None).network.values())
@@ -93,7 +94,7 @@ def test_a_bill_counts_these_weights_once_each() -> None:
     assert held(bill, "rank the weights")["mask"] == -(-counted // 8)
 
 
-@pytest.mark.default("80gb")
+@pytest.mark.slow
 @pytest.mark.parametrize("card", ["24gb", "48gb", "80gb"])
 def test_flux_is_planned_for_cards_of_three_sizes(card: str) -> None:
     planner, budget = planner_of("flux_dev"), budget_of(card, CARD)

@@ -82,6 +82,7 @@ def write_often(folder: str, seconds: float) -> None:
         assert len(entry["x"].unique()) == 1
 
 
+@pytest.mark.slow
 def test_processes_that_fill_one_cache_meet_whole_files_alone(tmp_path: Path) -> None:
     said = forked(write_often, str(tmp_path), 0.5, count=3)
     assert (said.code, said.err) == (0, "")

@@ -305,6 +305,7 @@ def test_a_training_without_memory_goes_on_with_what_the_answer_says(
     assert "micro_batch = 1" in (run / "recipe.toml").read_text()
 
 
+@pytest.mark.slow
 def test_an_optimiser_without_memory_leaves_the_state_of_the_save_before(
     tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
