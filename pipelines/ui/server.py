@@ -66,7 +66,7 @@ class Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Bind, and ask no DNS what the address is called: that may take long and is not used."""
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         """Say nothing of a page that was closed while it was answered."""
