@@ -371,6 +371,7 @@ def test_erase_takes_the_family_from_the_checkpoint(run: Path) -> None:
     assert "DiffusionPipeline" in (run / "model" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_mask_and_compare_take_it_too(
     folder: Path, run: Path, recipe: Path, tmp_path: Path
 ) -> None:
@@ -445,6 +446,7 @@ def write_velocity(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @old_array
 def test_a_velocity_model_of_stable_diffusion_2_is_erased_and_drawn(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(write_velocity(tmp_path / "sd2"))

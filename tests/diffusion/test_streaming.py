@@ -45,6 +45,7 @@ def away(parameter: nn.Parameter) -> bool:
     return bool(parameter.detach().isnan().all()) and parameter.untyped_storage().nbytes() <= 4
 
 
+@pytest.mark.default("flux_dev")
 @pytest.mark.parametrize("kind", KINDS)
 def test_blocks_are_there_one_at_a_time_and_answer_alike(
     models: dict[str, Checkpoint], kind: str

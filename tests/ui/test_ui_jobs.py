@@ -57,6 +57,7 @@ def jobs(tmp_path: Path) -> Jobs:
     return Jobs(tmp_path)
 
 
+@pytest.mark.slow
 def test_jobs_take_turns_and_what_they_said_is_kept(jobs: Jobs) -> None:
     first = jobs.start("look", [["prompts", "canvas", "--limit", "1"]], "church")
     second = jobs.start("fail", [["prompts", "nothing"], ["prompts"]], "church")

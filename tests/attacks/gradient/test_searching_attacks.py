@@ -236,6 +236,7 @@ def test_no_step_of_relearning_is_the_model_itself(sd1: Target) -> None:
     assert weights_hash(network.state_dict()) == weights_hash(sd1.weights)
 
 
+@pytest.mark.slow
 def test_relearning_lowers_the_loss_on_its_pictures_and_not_the_model_s(sd1: Target) -> None:
     attack = make_attack("relearning", marks=(1, 30), batch_size=4, learning_rate=1e-2)
     attempts = list(attack.run(sd1))
