@@ -183,7 +183,7 @@ def test_the_mask_figure_goes_on_where_it_was_cut(
     monkeypatch.setattr(mask_figure, "DRAWING", replace(mask_figure.DRAWING, steps=2))
     small = {"forget": {"drawn": 2}, "retain": {"drawn": 2}, "drawing": {"steps": 2}}
     tables = {"data": small, "train": {"steps": 2, "warmup": 0}}
-    bench = mask_figure.Bench("church", 0, tmp_path, tables)
+    bench = mask_figure.Bench("church", 0, tmp_path, tables=tables)
     one, other = mask_figure.cells()[:2]
     rows = [bench.measure(cell) for cell in (one, other)]
     assert len(bench._answers) == 2  # the base was asked once a step, not once a cell

@@ -2,8 +2,9 @@
 
     python benchmarks/figures/mask_figure.py --out build/mask-figure
     python benchmarks/figures/mask_figure.py --out build/mask-figure --plot docs
+    python benchmarks/figures/mask_figure.py --model demo-flow --out build/mask-figure-flow
 
-A cell is one erasure of the demo: concept x density x learning rate x mask x seed, the default
+A cell is one erasure of the model: concept x density x learning rate x mask x seed, the default
 recipe otherwise. After it, 30 pictures of the concept (6 styles, 5 seeds) and 69 of all other
 objects (3 styles, one seed) are drawn and judged. The grid is fixed: no rate was added or taken
 away after a result had been seen.
@@ -48,6 +49,7 @@ from pipelines.configs.settings import DrawingConfig
 from pipelines.data.concept_data import Gatherer
 from pipelines.drawing.generation import draw_all
 from pipelines.drawing.requests import Request
+from pipelines.early import DEMO, DEMO_FLOW
 from pipelines.process.processes import processes
 from pipelines.process.progress import Reporter
 from pipelines.run.preparing import plan_of, prepare
@@ -95,6 +97,7 @@ def main() -> None:
     """Measure the missing cells, or draw the figure of those that are there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--out", type=Path, default=Path("build/mask-figure"))
+    parser.add_argument("--model", default=DEMO, choices=(DEMO, DEMO_FLOW))
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="write mask.png, .csv and .md")
     parser.add_argument("--most", type=int, help="cells to measure now; all if none")
     options = parser.parse_args()
@@ -107,13 +110,16 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     options.out.mkdir(parents=True, exist_ok=True)
     drop_broken_line(rows)
-    done = {cell_of(row) for row in read_rows(rows)}
+    measured = read_rows(rows)
+    if others := {model_of(row) for row in measured} - {options.model}:
+        raise SystemExit(f"{rows} holds rows of {others.pop()}; give another --out or --model")
+    done = {cell_of(row) for row in measured}
     missing = [cell for cell in cells() if cell not in done][: options.most]
     bench: Bench | None = None
     spent: list[float] = []
     for n, cell in enumerate(missing):
         if bench is None or (bench.concept, bench.seed) != (cell.concept, cell.seed):
-            bench = Bench(cell.concept, cell.seed, options.out)
+            bench = Bench(cell.concept, cell.seed, options.out, options.model)
         row = bench.measure(cell)
         with rows.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -143,6 +149,12 @@ def cell_of(row: dict[str, Any]) -> Cell:
     return Cell(row["concept"], row["seed"], row["density"], row["rate"], row["mask"])
 
 
+def model_of(row: dict[str, Any]) -> str:
+    """The embedded model that a row is of; the first rows did not say it."""
+    model: str = row.get("model", DEMO)
+    return model
+
+
 class Remembering:
     """A frozen denoiser that answers each question once: the base's part is the same in all cells.
 
@@ -164,11 +176,16 @@ class Bench:
     """All that the cells of one concept and seed share."""
 
     def __init__(
-        self, concept: str, seed: int, out: Path, tables: Mapping[str, Any] | None = None
+        self,
+        concept: str,
+        seed: int,
+        out: Path,
+        model: str = DEMO,
+        tables: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make or find it; `tables` go over the recipe of the demo."""
-        self.concept, self.seed = concept, seed
-        asked = {"model": "demo", "concept": concept, "seed": seed}
+        """Make or find it; `tables` go over the recipe of the model."""
+        self.concept, self.seed, self.model = concept, seed, model
+        asked = {"model": model, "concept": concept, "seed": seed}
         self.recipe, self.checkpoint = prepare({**asked, **(tables or {})})
         cache, reporter = TensorCache(out / "cache"), Reporter()
         device = torch.device("cpu")
@@ -227,9 +244,11 @@ class Bench:
         network, history = self._trained(mask, cell.rate)
         trained = {name: value.detach() for name, value in network.state_dict().items()}
         merged = merge_selected(self.checkpoint.network, trained, mask.entries)
-        components = {**self.checkpoint.components, "unet": merged}
+        main = self.checkpoint.architecture.main
+        components = {**self.checkpoint.components, main: merged}
         after = self._drawn(replace(self.checkpoint, components=components))
         return {
+            "model": self.model,
             **asdict(cell),
             **self._judged(after),
             "forget_loss": float(np.mean([step.forget for step in history[-LAST:]])),

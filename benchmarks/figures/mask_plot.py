@@ -13,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from erasure.storage.files import atomic
 from pipelines.drawing.layout.sheets import ACCENT, INK, LINE, MUTED, PAPER
+from pipelines.early import DEMO
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -37,14 +38,14 @@ _COLUMNS: Final = (
 _LOOKS: Final = {"salient": (ACCENT, "o"), "random": ("#2f6f9f", "s"), "inverse": ("#8a8f98", "^")}
 _GONE: Final = 0.1
 """Share of the concept's pictures that may be left where a table calls it forgotten."""
-_PAGE: Final = """# Does the mask matter?
+_PAGE: Final = """# Does the mask matter{where}?
 
-![What is left of a concept against the damage to others, by mask](mask.png)
+![What is left of a concept against the damage to others, by mask]({name}.png)
 
-`benchmarks/figures/mask_figure.py` erases a concept of the demo with each kind of mask at four
+`benchmarks/figures/mask_figure.py` erases a concept of {network} with each kind of mask at four
 densities and four learning rates; all else is the default recipe (random labels, alpha 3, the
 retain loss pulls to what the base predicts, 150 steps of 8, warm-up, cosine). *Left* are pictures
-in which the classifier still recognises the concept, of 30 (6 styles, 5 seeds; 20 DDIM steps,
+in which the classifier still recognises the concept, of 30 (6 styles, 5 seeds; 20 {sampler} steps,
 guidance 2.5). *Damage* is the root mean square change of the pixels, on a scale of 0 to 1, of 69
 pictures of all 23 other objects (3 styles) against the base's picture of the same noise, a finer
 measure than whether they are recognised. The grid was fixed before the first result: rates 2e-4,
@@ -52,14 +53,14 @@ measure than whether they are recognised. The grid was fixed before the first re
 concepts church and guitar, 288 cells in all.
 
 {done} of 288 cells are in ({run}); each row of the tables
-below is a mean over the seeds that are there. All cells: [mask.csv](mask.csv).
+below is a mean over the seeds that are there. All cells: [{name}.csv]({name}.csv).
 
 ## What the rows say
 
 {reading}
 
 Neither the number of pictures nor that of seeds ranks masks whose points lie side by side; the
-demo is a small model, and nothing here is measured against retraining.
+model is a small one, and nothing here is measured against retraining.
 
 ## At equal forgetting
 
@@ -69,38 +70,55 @@ demo is a small model, and nothing here is measured against retraining.
 Pictures left of 30, and damage.
 
 {settings}
-Made by `python benchmarks/figures/mask_figure.py --out DIR`, which goes on where it was stopped,
-and `python benchmarks/figures/mask_figure.py --out DIR --plot docs`.
+Made by `python benchmarks/figures/mask_figure.py {option}--out DIR`, which goes on where it was
+stopped, and `python benchmarks/figures/mask_figure.py --out DIR --plot docs`.
 """
 
 
 def write_figure(rows: Rows, folder: Path) -> None:
-    """Write `mask.png`, `mask.csv` and `mask.md`, whose sentences are counted from the rows.
+    """Write a picture, a table and a page, whose sentences are counted from the rows.
+
+    They are `mask.png`, `mask.csv` and `mask.md`, and `mask-flow.png` and so on of the flow model.
 
     Raises:
         SystemExit: there is no row yet.
     """
     if not rows:
         raise SystemExit("there is no row yet; measure some cells first")
+    name = _texts(rows)["name"]
     rows = sorted(rows, key=lambda row: [row[name] for name in _COLUMNS[:5]])
-    with atomic(folder / "mask.csv") as part, part.open("w", newline="") as file:
+    with atomic(folder / f"{name}.csv") as part, part.open("w", newline="") as file:
         table = csv.DictWriter(file, _COLUMNS, extrasaction="ignore", lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-    with atomic(folder / "mask.png") as part:
+    with atomic(folder / f"{name}.png") as part:
         _figure(rows).savefig(part, format="png")
-    with atomic(folder / "mask.md") as part:
+    with atomic(folder / f"{name}.md") as part:
         part.write_text(_page(rows), encoding="utf-8")
 
 
 def _page(rows: Rows) -> str:
     return _PAGE.format(
+        **_texts(rows),
         done=len(rows),
         run=_was_run(rows),
         reading="\n".join(f"- {sentence}" for sentence in _reading(rows)),
         forgotten=_at_equal_forgetting(rows),
         settings=_by_setting(rows),
     )
+
+
+def _texts(rows: Rows) -> Mapping[str, str]:
+    """What the page says of the model."""
+    if rows[0].get("model", DEMO) == DEMO:
+        return {"name": "mask", "where": "", "network": "the demo", "sampler": "DDIM", "option": ""}
+    return {
+        "name": "mask-flow",
+        "where": " in a joint transformer",
+        "network": "`demo-flow`",
+        "sampler": "Euler",
+        "option": "--model demo-flow ",
+    }
 
 
 def _was_run(rows: Rows) -> str:

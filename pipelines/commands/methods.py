@@ -85,7 +85,7 @@ def cost_of(kind: "type[Method]") -> str:
     for none.
     """
     from erasure.methods.gradient.by_gradient import ByRollout
-    from erasure.training.trainer import TrainConfig
+    from erasure.training.train_config import TrainConfig
     from pipelines.configs.recipe_files import shipped
 
     known = shipped("defaults")["methods"].get(kind.name, {})
