@@ -27,7 +27,7 @@ def methods(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the methods of erasing with what each costs, or show one with its settings.
+    """List the methods with their costs, or show one of them.
 
     A setting is given as `--set name=value`, or in the table `[method]` of a recipe.
     """

@@ -278,7 +278,7 @@ def test_two_runs_train_both_text_encoders_and_the_first_says_that_one_stays(
     assert said.code == 0, said.err
     (warned,) = [record.getMessage() for record in caplog.records]
     assert "text_encoder_2 too, which this run leaves as it is" in warned
-    assert "again with --set component=text_encoder_2" in warned
+    assert "again with the setting component=text_encoder_2" in warned
     caplog.clear()
     second = ("--batch-size", 1, "--set", "component=text_encoder_2", "--out", runs[1])
     assert erasure("erase", runs[0], *line, *second).code == 0

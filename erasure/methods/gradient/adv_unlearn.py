@@ -139,7 +139,7 @@ class AdvUnlearn(ByRollout):
         if left:
             _log.warning(
                 "%s reads prompts by %s too, which this run leaves as it is, so it may still bring "
-                "the concept back; erase the result again with --set component=%s",
+                "the concept back; erase the result again with the setting component=%s",
                 family.title,
                 " and ".join(left),
                 left[0],
