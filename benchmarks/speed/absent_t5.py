@@ -26,7 +26,6 @@ def main() -> None:
     draw = torch.Generator().manual_seed(0)
     x_t, t = (torch.randn(options.batch, *shape, generator=draw) for shape in ((16, 8, 8), ()))
     networks: list[Any] = [family.build_network(checkpoint, torch.float32) for _ in range(2)]
-    networks[1]._forward_pre_hooks.clear()
     networks[1].set_attn_processor(JointAttnProcessor2_0())
     made: list[tuple[Tensor, dict[str, Tensor]]] = []
     spent = []

@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import JointAttnProcessor2_0
-from torch import Tensor, nn
+from torch import Tensor
 
 _COUNT: Final = "last_counts"
 
@@ -69,18 +69,24 @@ def count_zeros(transformer: Any) -> None:  # noqa: ANN401
     """Let an `SD3Transformer2DModel` compute equal tokens of zeros once, from here on.
 
     Tokens of other values, and all of them in half precision, are computed as diffusers does: bf16
-    has no number near enough to log 256.
+    has no number near enough to log 256. So are all where a block was given another attention
+    processor, which would count the one token as one.
     """
     transformer.set_attn_processor(CountingAttention())  # type: ignore[no-untyped-call]
     transformer.register_forward_pre_hook(_with_one_zero, with_kwargs=True)
 
 
 def _with_one_zero(
-    network: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
+    network: Any,  # noqa: ANN401
+    inputs: tuple[Any, ...],
+    named: dict[str, Any],
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """What the network is called with, all but one of the last tokens of zeros left out."""
     tokens = named.get("encoder_hidden_states")
-    if tokens is None or not _can_count(tokens):
+    counting = all(
+        isinstance(b.attn.processor, CountingAttention) for b in network.transformer_blocks
+    )
+    if tokens is None or not counting or not _can_count(tokens):
         return inputs, named
     zeros = _last_zeros(tokens)
     if zeros < 2:

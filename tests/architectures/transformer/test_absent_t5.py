@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.attention_processor import JointAttnProcessor2_0
 from support.tiny_flow import JOINT, SD3_CONFIG, SD3_KINDS, WIDTHS, listening, tiny_sd3
 from torch import Tensor, nn
 
@@ -116,6 +117,15 @@ def test_every_token_that_is_learned_has_its_own_gradient() -> None:
         slopes.append(tokens.grad)
     assert torch.equal(*slopes)
     assert slopes[0][:, -4:].abs().min() > 0
+
+
+def test_another_attention_processor_computes_all_tokens() -> None:
+    plain, ours = pair("sd3")
+    ours.transformer_blocks[0].attn.processor = JointAttnProcessor2_0()
+    seen = lengths(ours)
+    with torch.no_grad():
+        assert torch.equal(ours(**told(5))[0], plain(**told(5))[0])
+    assert seen == [WORDS + 5]
 
 
 def test_tokens_without_values_are_all_counted() -> None:
