@@ -154,7 +154,8 @@ def test_a_circle_is_seen() -> None:
 
 def test_no_room_is_crowded() -> None:
     scripts = (ROOT / "benchmarks").rglob("*.py")
-    rooms = Counter(path.parent for path in (*SOURCES, *scripts) if path.name != "__init__.py")
+    modules = (path for path in (*SOURCES, *scripts, *TESTS) if path.name != "__init__.py")
+    rooms = Counter(path.parent for path in modules)
     assert {str(room): count for room, count in rooms.items() if count > MOST_MODULES} == {}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.evaluated import evaluation
+from support.results.evaluated import evaluation
 
 from eval.judges.judge import NOTHING
 from eval.rates.unlearning_rates import unlearning_rates

@@ -19,9 +19,9 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from support.console import erasure, quick_recipe
+from support.models.tiny_models import Size, tiny_text_encoder, tiny_tokenizer, tiny_unet, tiny_vae
+from support.models.tiny_sdxl import WIDTHS, tiny_sdxl_unet, tiny_towers, write_sdxl
 from support.tiny import CPU, assert_same_bits, global_seed, outside, random_pictures, salun, seeded
-from support.tiny_models import Size, tiny_text_encoder, tiny_tokenizer, tiny_unet, tiny_vae
-from support.tiny_sdxl import WIDTHS, tiny_sdxl_unet, tiny_towers, write_sdxl
 from torch import Tensor, nn
 
 from erasure import load_mask, read_checkpoint, verify, write_folder

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.models.tiny_models import SMALL, tiny_text_encoder, tiny_tokenizer
+from support.models.tiny_sdxl import WIDTHS, tiny_tokenizers, tiny_towers
 from support.tiny import CPU, global_seed, seeded
-from support.tiny_models import SMALL, tiny_text_encoder, tiny_tokenizer
-from support.tiny_sdxl import WIDTHS, tiny_tokenizers, tiny_towers
 from torch import Tensor, nn
 
 from erasure.architectures.text.text_encoders import TextEncoder, TextEncoderPair

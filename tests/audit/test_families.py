@@ -8,9 +8,9 @@ from typing import ClassVar
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from support.tiny_flow import write_sd3
-from support.tiny_models import SD2_SMALL, write_pipeline
-from support.tiny_sdxl import write_sdxl
+from support.models.tiny_flow import write_sd3
+from support.models.tiny_models import SD2_SMALL, write_pipeline
+from support.models.tiny_sdxl import write_sdxl
 
 from eval.judges.judge import Judgement
 from pipelines.audit import run as audit_run

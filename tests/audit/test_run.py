@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from support.models.tiny_models import SMALL, write_pipeline
 from support.tiny import write_tiny_pipeline
-from support.tiny_models import SMALL, write_pipeline
 
 from erasure.attacks import ATTACKS, Attempt, Cost, Material, Payload, Target
 from erasure.attacks.forward.seeds import Seeds

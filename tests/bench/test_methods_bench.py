@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from support.console import erasure
-from support.distanced import nudge
-from support.leaderboard import OWN, bench, quick_bench
 from support.refusals import assert_told
+from support.results.distanced import nudge
+from support.results.leaderboard import OWN, bench, quick_bench
 
 from erasure.errors import InUseError
 from pipelines.bench import making, run

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.distanced import bright_judge, coarse_measure, write_models, write_pictures
-from support.leaderboard import bench, quick_bench
+from support.results.distanced import bright_judge, coarse_measure, write_models, write_pictures
+from support.results.leaderboard import bench, quick_bench
 
 from pipelines.distances import run as distances
 

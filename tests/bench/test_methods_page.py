@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.contrast import CONTRAST
-from support.table_lines import HOSTILE, line, table, values
+from support.results.table_lines import HOSTILE, line, table, values
 
 from pipelines.bench.page.page import write_page
 from pipelines.bench.page.scatter import LARGEST, SMALLEST, scatter_of

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.leaderboard import bench, quick_bench
 from support.refusals import assert_told
+from support.results.leaderboard import bench, quick_bench
 
 from erasure.errors import ConfigError
 from pipelines.bench import search

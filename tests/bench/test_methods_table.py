@@ -5,7 +5,7 @@ import io
 import json
 
 import pytest
-from support.table_lines import BASE, HOSTILE, line, share, table, values
+from support.results.table_lines import BASE, HOSTILE, line, share, table, values
 
 from eval.rates.intervals import wilson
 from pipelines.bench.tables.column import Value, pooled

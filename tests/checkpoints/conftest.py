@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
-from support.tiny_models import SD1_LIKE, SD2_LIKE, SMALL, write_pipeline
+from support.models.tiny_models import SD1_LIKE, SD2_LIKE, SMALL, write_pipeline
 
 from erasure.checkpoints import read_checkpoint, write_single_file
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
-from support.tiny_models import assert_same
+from support.models.tiny_models import assert_same
 
 from erasure.architectures.unet.sd1 import SD1
 from erasure.architectures.unet.sd2 import SD2

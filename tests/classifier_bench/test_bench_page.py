@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.benched import SETTING, bench, cell
+from support.results.benched import SETTING, bench, cell
 
 from pipelines.classifiers.bench.bench_table import table
 from pipelines.classifiers.bench.page import bench_view

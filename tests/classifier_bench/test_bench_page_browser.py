@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.benched import bench
 from support.contrast import CONTRAST
+from support.results.benched import bench
 
 from pipelines.classifiers.bench.bench_table import table
 from pipelines.classifiers.bench.page.bench_page import write_page

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from support.comfy_stub import Model, comfy
-from support.tiny_flow import tiny_flux, tiny_sd3
+from support.models.tiny_flow import tiny_flux, tiny_sd3
 from torch import Tensor, nn
 
 from erasure.architectures.unet.stable_diffusion import OPENCLIP

@@ -275,7 +275,7 @@ def test_a_run_from_a_model_that_is_not_finite_ends_before_anything_is_drawn(
 def test_a_single_file_of_sd_2_states_every_component(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    from support.tiny_models import SD2_LIKE, write_pipeline
+    from support.models.tiny_models import SD2_LIKE, write_pipeline
 
     folder = write_pipeline(tmp_path_factory.mktemp("sd2") / "model", SD2_LIKE)
     start = read_checkpoint(folder)

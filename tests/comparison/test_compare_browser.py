@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.compared import attack, copied, evaluate
 from support.contrast import CONTRAST
-from support.evaluated import MARKUP, image, images, rate
+from support.results.compared import attack, copied, evaluate
+from support.results.evaluated import MARKUP, image, images, rate
 
 from eval.rates.intervals import wilson
 from pipelines.comparison.comparing import compare_runs

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-from support.compared import attack, copied, evaluate, record_of
 from support.console import erasure
-from support.evaluated import CHURCH, DOG, PROTOCOL, evaluation, image, rate, seen
+from support.results.compared import attack, copied, evaluate, record_of
+from support.results.evaluated import CHURCH, DOG, PROTOCOL, evaluation, image, rate, seen
 
 from erasure.masks.mask_file import load_mask
 from eval.errors import EvalError

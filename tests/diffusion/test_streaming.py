@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from support.models.tiny_flow import write_flux, write_sd3
 from support.tiny import CPU, assert_same_bits, random_pictures
-from support.tiny_flow import write_flux, write_sd3
 from torch import nn
 
 from erasure import erase, find_mask, read_checkpoint

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support.distanced import write_models
+from support.results.distanced import write_models
 
 from erasure.errors import ConfigError
 from pipelines.audit.settings import AuditRecipe

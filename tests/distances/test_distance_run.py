@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from support.distanced import (
+from support.models.tiny_flow import write_sd3
+from support.results.distanced import (
     bright_judge,
     coarse_measure,
     tiny_recipe,
     write_models,
     write_pictures,
 )
-from support.tiny_flow import write_sd3
 
 from erasure.architectures.building import build_parts, schedule_of
 from erasure.diffusion.schedule import NoiseSchedule, RectifiedFlow

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
-from support.distanced import bright_judge, nudge, tiny_recipe, write_models
-from support.tiny_models import SMALL, write_pipeline
+from support.models.tiny_models import SMALL, write_pipeline
+from support.results.distanced import bright_judge, nudge, tiny_recipe, write_models
 
 from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import CheckpointError, ConfigError
@@ -204,7 +204,7 @@ def test_settings_that_measure_nothing_are_refused() -> None:
 def test_too_few_pictures_are_refused(
     models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from support.distanced import write_pictures
+    from support.results.distanced import write_pictures
 
     monkeypatch.setattr(run, "cell_judge", bright_judge)
     recipe = tiny_recipe(models, write_pictures(tmp_path / "few", 2, 0), draws=4)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 from support.console import erasure
+from support.models.tiny_flow import write_flux, write_sd3
 from support.refusals import assert_told
-from support.tiny_flow import write_flux, write_sd3
 
 from erasure import read_checkpoint
 from erasure.errors import ConfigError

@@ -12,8 +12,8 @@ import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from support.models.tiny_models import tiny_tokenizer
 from support.tiny import global_seed, seeded
-from support.tiny_models import tiny_tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import (

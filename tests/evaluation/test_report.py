@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support.evaluated import (
+from support.results.evaluated import (
     CHURCH,
     DETECTIONS,
     DOG,

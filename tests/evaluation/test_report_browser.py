@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.contrast import CONTRAST
-from support.evaluated import CHURCH, DETECTIONS, DOG, MARKUP, evaluation, exposed, image
+from support.results.evaluated import CHURCH, DETECTIONS, DOG, MARKUP, evaluation, exposed, image
 
 from pipelines.evaluation.report.report import write_report
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from support.evaluated import (
+from support.results.evaluated import (
     DETECTIONS,
     FORMULA,
     GAIN,

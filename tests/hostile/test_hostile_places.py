@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.tiny_chat import write_flux2
-from support.tiny_labels import write_ddpm, write_index
+from support.models.tiny_chat import write_flux2
+from support.models.tiny_labels import write_ddpm, write_index
 
 from erasure.checkpoints import read_checkpoint, write_folder
 from erasure.checkpoints.checks import config_limits, containment

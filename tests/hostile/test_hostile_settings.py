@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.tiny_chat import write_flux2, write_qwen_image, write_z_image
-from support.tiny_flow import write_flux
-from support.tiny_labels import write_ddpm, write_dit, write_index
+from support.models.tiny_chat import write_flux2, write_qwen_image, write_z_image
+from support.models.tiny_flow import write_flux
+from support.models.tiny_labels import write_ddpm, write_dit, write_index
 
 from erasure.checkpoints import read_checkpoint
 from erasure.diffusion.data.latent_scale import DEFAULT_FACTOR, latent_scale

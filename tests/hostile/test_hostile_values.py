@@ -9,8 +9,8 @@ import pytest
 import torch
 from rich.console import Console
 from support.console import erasure
-from support.evaluated import evaluation
 from support.refusals import assert_told
+from support.results.evaluated import evaluation
 
 from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.tensors.pickles import read_pickle

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.console import erasure
-from support.tiny_lora import FAMILIES, family_model, random_factors
+from support.models.tiny_lora import FAMILIES, family_model, random_factors
 from torch import Tensor
 
 from erasure.checkpoints import Checkpoint

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.tiny_lora import random_factors, with_factors
+from support.models.tiny_lora import random_factors, with_factors
 from torch import Tensor
 
 from erasure.checkpoints import Checkpoint

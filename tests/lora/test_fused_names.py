@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.tiny_flow import write_flux, write_sd3
-from support.tiny_lora import random_factors, with_factors
+from support.models.tiny_flow import write_flux, write_sd3
+from support.models.tiny_lora import random_factors, with_factors
 from torch import Tensor
 
 from erasure.architectures.building import build_pipeline

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.tiny_lora import FAMILIES, family_model, random_factors, with_factors
+from support.models.tiny_lora import FAMILIES, family_model, random_factors, with_factors
 from torch import Tensor
 
 from erasure.architectures.building import build_pipeline

@@ -15,7 +15,7 @@ from erasure.errors import ConfigError
 from erasure.lora.layers import has_factors
 from erasure.lora.names import Place, places, spelled, spellings
 
-PUBLISHED = Path(__file__).parents[1] / "checkpoints" / "published"
+PUBLISHED = Path(__file__).parents[1] / "checkpoints" / "layout" / "published"
 FAMILIES = ("sd1", "sd2", "sdxl")
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from support.console import erasure
-from support.tiny_lora import random_factors
+from support.models.tiny_lora import random_factors
 
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.lora.merging import Part, with_loras

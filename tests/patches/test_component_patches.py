@@ -10,9 +10,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support.console import erasure
+from support.models.tiny_models import SD1_LIKE, SD2_LIKE, write_pipeline
+from support.models.tiny_sdxl import write_sdxl
 from support.tiny import assert_same_bits
-from support.tiny_models import SD1_LIKE, SD2_LIKE, write_pipeline
-from support.tiny_sdxl import write_sdxl
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint

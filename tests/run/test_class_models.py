@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.models.tiny_labels import CLASSES, write_ddpm
 from support.tiny import CPU
-from support.tiny_labels import CLASSES, write_ddpm
 
 from erasure.architectures.labels.classes import Classes
 from erasure.checkpoints.checkpoint import Checkpoint

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 from support.console import PATIENCE, ROOT, erasure
+from support.models.tiny_models import SMALL, write_pipeline
 from support.tiny import seeded
-from support.tiny_models import SMALL, write_pipeline
 
 from erasure.checkpoints import read_checkpoint, write_folder, write_single_file
 from erasure.errors import DiskError

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from eval.metrics.lpips import BACKBONES, build_backbone
+from support.models.tiny_models import tiny_tokenizer
 from support.tiny import global_seed
-from support.tiny_models import tiny_tokenizer
 
 
 class Pool(nn.Module):

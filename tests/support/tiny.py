@@ -18,7 +18,7 @@ from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.schedule import NoiseSchedule, Prediction
 from erasure.methods import GradientAscent, SalUn
 from erasure.training.train_config import TrainConfig
-from support.tiny_models import Size, tiny_text_encoder, tiny_tokenizer, tiny_unet, tiny_vae
+from support.models.tiny_models import Size, tiny_text_encoder, tiny_tokenizer, tiny_unet, tiny_vae
 
 CPU = torch.device("cpu")
 CHANNELS, SIDE, TOKENS, FEATURES = 2, 4, 3, 5

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from support.models.tiny_flow import write_flux, write_sd3
+from support.models.tiny_labels import SIDE, write_ddpm
+from support.models.tiny_sdxl import write_sdxl
 from support.tiny import assert_same_bits, random_pictures
-from support.tiny_flow import write_flux, write_sd3
-from support.tiny_labels import SIDE, write_ddpm
-from support.tiny_sdxl import write_sdxl
 from torch import Tensor, nn
 
 from erasure.checkpoints import Checkpoint, read_checkpoint

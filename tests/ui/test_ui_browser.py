@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.compared import copied
 from support.contrast import CONTRAST
+from support.results.compared import copied
 
 from pipelines.ui.server import Server
 

@@ -10,9 +10,9 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from support.compared import copied, evaluate
 from support.console import erasure
 from support.refusals import assert_told
+from support.results.compared import copied, evaluate
 
 from erasure.errors import ConfigError
 from pipelines.ui import actions

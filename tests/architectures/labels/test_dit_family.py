@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiTPipeline
+from support.models.tiny_labels import DIT_CONFIG, write_dit, write_index
 from support.tiny import CPU, assert_same_bits, outside, random_pictures, seeded
-from support.tiny_labels import DIT_CONFIG, write_dit, write_index
 
 from erasure import erase, find_mask, read_checkpoint, verify, write_folder
 from erasure.architectures.building import build_network, build_pipeline, build_text_encoder

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers.models.attention_processor import JointAttnProcessor2_0
-from support.tiny_flow import JOINT, SD3_CONFIG, SD3_KINDS, WIDTHS, listening, tiny_sd3
+from support.models.tiny_flow import JOINT, SD3_CONFIG, SD3_KINDS, WIDTHS, listening, tiny_sd3
 from torch import Tensor, nn
 
 from erasure.architectures.registry import ARCHITECTURES

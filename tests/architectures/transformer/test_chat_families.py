@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.models.tiny_chat import write_flux2, write_qwen_image, write_z_image
 from support.tiny import CPU, assert_same_bits, outside, random_pictures, seeded
-from support.tiny_chat import write_flux2, write_qwen_image, write_z_image
 from torch import Tensor
 
 from erasure import erase, find_mask, read_checkpoint, verify, write_folder

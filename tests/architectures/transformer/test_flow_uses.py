@@ -10,8 +10,8 @@ import torch
 from diffusers import SD3Transformer2DModel
 from safetensors.torch import load_file, save_file
 from support.attacked import same, tiny_target, weights_of
+from support.models.tiny_flow import write_flux, write_sd3
 from support.tiny import CPU, assert_same_bits, random_pictures, seeded
-from support.tiny_flow import write_flux, write_sd3
 
 from erasure import erase, find_mask, read_checkpoint
 from erasure.attacks.payload import Start

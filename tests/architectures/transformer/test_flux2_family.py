@@ -11,8 +11,8 @@ from diffusers import Flux2KleinPipeline, Flux2Transformer2DModel
 from diffusers.loaders.single_file_utils import (
     convert_flux2_transformer_checkpoint_to_diffusers as to_theirs,
 )
+from support.models.tiny_chat import tiny_qwen_tokenizer, write_flux2
 from support.tiny import assert_same_bits, random_pictures, seeded
-from support.tiny_chat import tiny_qwen_tokenizer, write_flux2
 
 from erasure import erase, find_mask, read_checkpoint, write_folder
 from erasure.architectures.building import (

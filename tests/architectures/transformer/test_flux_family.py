@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FluxPipeline
+from support.models.tiny_flow import write_flux
 from support.tiny import CPU, assert_same_bits, outside, random_pictures, seeded
-from support.tiny_flow import write_flux
 from torch import Tensor
 
 from erasure import erase, find_mask, read_checkpoint, verify, write_folder

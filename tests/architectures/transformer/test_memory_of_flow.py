@@ -7,9 +7,9 @@ from weakref import WeakSet
 
 import pytest
 import torch
+from support.models.tiny_flow import write_flux, write_sd3
+from support.models.tiny_sdxl import write_sdxl
 from support.tiny import CPU, random_pictures
-from support.tiny_flow import write_flux, write_sd3
-from support.tiny_sdxl import write_sdxl
 from torch import nn
 
 from erasure import read_checkpoint

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import QwenImageTransformer2DModel
+from support.models.tiny_chat import write_qwen_image
 from support.tiny import random_pictures, seeded
-from support.tiny_chat import write_qwen_image
 
 from erasure import read_checkpoint
 from erasure.architectures.building import (

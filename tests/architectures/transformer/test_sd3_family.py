@@ -12,8 +12,8 @@ import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline
 from support.console import erasure
+from support.models.tiny_flow import write_sd3
 from support.tiny import CPU, assert_same_bits, outside, random_pictures, seeded
-from support.tiny_flow import write_sd3
 from torch import Tensor
 
 from erasure import erase, find_mask, read_checkpoint, verify, write_folder

@@ -9,8 +9,8 @@ from diffusers import ZImageTransformer2DModel
 from diffusers.loaders.single_file_utils import (
     convert_z_image_transformer_checkpoint_to_diffusers as to_theirs,
 )
+from support.models.tiny_chat import write_z_image
 from support.tiny import assert_same_bits, random_pictures
-from support.tiny_chat import write_z_image
 from torch import Tensor
 
 from erasure import erase, find_mask, read_checkpoint

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 from support.attacked import tiny_checkpoint, tiny_target
+from support.models.tiny_models import SD2_SMALL, write_pipeline
 from support.tiny import CPU, seeded, toy_condition, toy_schedule
-from support.tiny_models import SD2_SMALL, write_pipeline
 from torch import Tensor
 
 from erasure.attacks import Budget, Target, make_attack

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 from support.attacked import tiny_checkpoint, tiny_target
+from support.models.tiny_models import SD2_SMALL, write_pipeline
+from support.models.tiny_sdxl import write_sdxl
 from support.tiny import CPU, seeded, toy_latents, toy_schedule
-from support.tiny_models import SD2_SMALL, write_pipeline
-from support.tiny_sdxl import write_sdxl
 from torch import Tensor
 
 from erasure.attacks import Target

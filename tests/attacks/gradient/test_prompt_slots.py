@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.tiny_prompts import KINDS, networks_of, tiny_text
+from support.models.tiny_prompts import KINDS, networks_of, tiny_text
 
 from erasure.architectures.text.text_encoders import TextEncoder, TextEncoderPair
 from erasure.attacks.search.simplex import onto_simplex

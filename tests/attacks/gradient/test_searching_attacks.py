@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from support.attacked import tiny_checkpoint, tiny_target
-from support.tiny_models import SD2_SMALL, write_pipeline
-from support.tiny_sdxl import write_sdxl
+from support.models.tiny_models import SD2_SMALL, write_pipeline
+from support.models.tiny_sdxl import write_sdxl
 from torch import Tensor, nn
 
 from erasure.attacks import Attack, Attempt, Budget, Case, Concept, Target, make_attack

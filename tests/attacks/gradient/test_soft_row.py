@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 from support.attacked import SIDE, tiny_checkpoint, tiny_target
+from support.models.tiny_prompts import KINDS, networks_of, tiny_text
 from support.tiny import CPU, random_pictures, seeded, toy_latents, toy_schedule
-from support.tiny_prompts import KINDS, networks_of, tiny_text
 from torch import Tensor
 
 from erasure.attacks.gradient.copying import near_copies

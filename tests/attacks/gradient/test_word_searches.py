@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 import torch
+from support.models.tiny_prompts import KINDS, tiny_text
 from support.tiny import CPU, seeded, toy_latents, toy_schedule
-from support.tiny_prompts import KINDS, tiny_text
 from torch import Tensor
 
 from erasure.architectures.text.text_encoders import TextEncoder, TextEncoderPair, with_size

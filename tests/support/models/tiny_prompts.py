@@ -6,9 +6,9 @@ from typing import Literal
 from torch import nn
 
 from erasure.architectures.text.text_encoders import TextEncoder, TextEncoderPair
+from support.models.tiny_models import SD1_LIKE, SD2_LIKE, tiny_text_encoder, tiny_tokenizer
+from support.models.tiny_sdxl import tiny_tokenizers, tiny_towers
 from support.tiny import global_seed
-from support.tiny_models import SD1_LIKE, SD2_LIKE, tiny_text_encoder, tiny_tokenizer
-from support.tiny_sdxl import tiny_tokenizers, tiny_towers
 
 Kind = Literal["sd1", "sd2", "sdxl"]
 KINDS: tuple[Kind, ...] = ("sd1", "sd2", "sdxl")

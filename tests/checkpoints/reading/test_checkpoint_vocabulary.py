@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.tiny_sdxl import write_sdxl
+from support.models.tiny_sdxl import write_sdxl
 
 from erasure.architectures.building import build_text_encoder
 from erasure.architectures.text.text_encoders import TextEncoder, TextEncoderPair

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers.loaders import single_file_utils
-from support.tiny_flow import SD3_KINDS, tiny_flux, tiny_sd3
-from support.tiny_models import assert_same, randomise
+from support.models.tiny_flow import SD3_KINDS, tiny_flux, tiny_sd3
+from support.models.tiny_models import assert_same, randomise
 from test_layout_published import published, shapes_of
 
 from erasure.architectures.registry import ARCHITECTURES

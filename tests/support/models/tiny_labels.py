@@ -14,8 +14,8 @@ from diffusers import (
     UNet2DModel,
 )
 
+from support.models.tiny_models import randomise
 from support.tiny import global_seed
-from support.tiny_models import randomise
 
 CLASSES = ("T-shirt", "shirt", "ankle boot", "sneaker")
 SIDE = 16

@@ -26,8 +26,8 @@ from transformers import (
 )
 
 from erasure.checkpoints.reading.vocabulary import byte_letters
-from support.tiny_flow import tiny_flow_vae
-from support.tiny_models import randomise
+from support.models.tiny_flow import tiny_flow_vae
+from support.models.tiny_models import randomise
 
 WIDTH = 8
 """Features of the language model."""

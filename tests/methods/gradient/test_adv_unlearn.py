@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from support.console import erasure
+from support.models.tiny_sdxl import write_sdxl
 from support.tiny import CPU, assert_same_bits, outside, random_pictures, write_tiny_pipeline
-from support.tiny_sdxl import write_sdxl
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint

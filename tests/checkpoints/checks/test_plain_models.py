@@ -9,8 +9,8 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionXLImg2ImgPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
-from support.tiny_models import Size, tiny_vae
-from support.tiny_sdxl import write_sdxl
+from support.models.tiny_models import Size, tiny_vae
+from support.models.tiny_sdxl import write_sdxl
 
 from erasure.architectures.building import build_codec, build_pipeline
 from erasure.architectures.registry import ARCHITECTURES
@@ -24,7 +24,7 @@ from pipelines.drawing.generation import Painter
 from pipelines.drawing.requests import Request
 
 CPU = torch.device("cpu")
-CONFIGS = Path(__file__).parents[2] / "erasure" / "checkpoints" / "configs"
+CONFIGS = Path(__file__).parents[3] / "erasure" / "checkpoints" / "configs"
 
 
 @pytest.fixture(scope="module")

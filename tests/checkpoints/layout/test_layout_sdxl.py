@@ -10,8 +10,8 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from support.tiny_models import assert_same
-from support.tiny_sdxl import write_sdxl
+from support.models.tiny_models import assert_same
+from support.models.tiny_sdxl import write_sdxl
 from test_layout_published import published, shapes_of
 
 from erasure.architectures.registry import ARCHITECTURES

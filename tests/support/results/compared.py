@@ -14,7 +14,7 @@ from pipelines.audit.outcome.results import ArmRecord, AttackRecord, Audit, Line
 from pipelines.audit.outcome.verdicts import Verdict
 from pipelines.evaluation.outcome.results import ModelRecord, Models, Results
 from pipelines.evaluation.outcome.results_file import write_results
-from support.evaluated import evaluation
+from support.results.evaluated import evaluation
 
 
 def record_of(run: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from transformers import (
     T5TokenizerFast,
 )
 
-from support.tiny_models import randomise, tiny_tokenizer
+from support.models.tiny_models import randomise, tiny_tokenizer
 
 JOINT = 32
 """Features of T5, to which those of CLIP are filled up."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.tiny_sdxl import write_sdxl
+from support.models.tiny_sdxl import write_sdxl
 from torch import Tensor
 
 from erasure.checkpoints import Checkpoint, read_checkpoint

@@ -12,7 +12,7 @@ from transformers import (
     CLIPTokenizer,
 )
 
-from support.tiny_models import Size, randomise, tiny_tokenizer, tiny_vae
+from support.models.tiny_models import Size, randomise, tiny_tokenizer, tiny_vae
 
 WIDTHS = (8, 12)
 """Widths of the two text encoders; they differ, so that no exchange goes unseen."""

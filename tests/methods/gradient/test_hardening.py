@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.models.tiny_sdxl import write_sdxl
 from support.tiny import CPU, random_pictures
-from support.tiny_sdxl import write_sdxl
 from torch import Tensor
 
 from erasure.architectures.building import build_network

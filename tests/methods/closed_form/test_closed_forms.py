@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from support.console import erasure
+from support.models.tiny_flow import write_sd3
+from support.models.tiny_labels import write_ddpm
+from support.models.tiny_sdxl import write_sdxl
 from support.refusals import assert_told
-from support.tiny_flow import write_sd3
-from support.tiny_labels import write_ddpm
-from support.tiny_sdxl import write_sdxl
 
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.diffusion.data.concept_data import ConceptData

@@ -5,8 +5,8 @@ from functools import lru_cache, partial
 
 import pytest
 import torch
+from support.models.tiny_models import tiny_unet
 from support.tiny import TINY, seeded
-from support.tiny_models import tiny_unet
 from torch import Tensor, nn
 
 from erasure.architectures.registry import ARCHITECTURES

@@ -10,8 +10,8 @@ from torch import Tensor
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.lora.layers import factored
 from erasure.solving.factors import Factors
-from support.tiny_models import SD1_LIKE, SD2_LIKE, write_pipeline
-from support.tiny_sdxl import write_sdxl
+from support.models.tiny_models import SD1_LIKE, SD2_LIKE, write_pipeline
+from support.models.tiny_sdxl import write_sdxl
 
 FAMILIES = ("sd1", "sd2", "sdxl")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from support.tiny_models import assert_same
+from support.models.tiny_models import assert_same
 
 from erasure.checkpoints.layout import clip, openclip, unet, vae
 from erasure.errors import CheckpointError

@@ -7,7 +7,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 AS_IT_IS = {"torch"}
 """Its lower bound is not tried: `make test-lowest` takes the newest torch that is allowed."""
 NOT_TESTED = {"resvg-py"}

@@ -1,0 +1,1 @@
+"""Benchmarks, evaluations, comparisons and distances whose numbers are known, made by hand."""
