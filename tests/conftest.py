@@ -1,4 +1,4 @@
-"""What every test shares: no network, an empty hub cache, few threads, patient hypothesis."""
+"""What every test shares: no network, empty caches, few threads, patient hypothesis."""
 
 import gc
 import os
@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(hub.cleanup)
     os.environ["HF_HOME"] = hub.name
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["ERASURE_CACHE"] = os.path.join(hub.name, "cache")
     os.environ["MPLBACKEND"] = "Agg"
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -130,7 +130,7 @@ def _copied(
         return [False] * len(pictures)
     target = shop.target(line)
     return [
-        near_copies(target, payload.replay, pixels_in([picture]).to(target.device))[0]
+        near_copies(target, payload.replay, pixels_in([picture.image]).to(target.device))[0]
         for payload, picture in zip(payloads, pictures, strict=True)
     ]
 

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from erasure.attacks import Payload, Start
@@ -60,12 +61,12 @@ def pixels_of(painter: Painter, payloads: Sequence[Payload], seeds: Sequence[int
     pictures = draw_jobs(painter, list(zip(payloads, seeds, strict=True)))
     if not all(picture.finite for picture in pictures):
         raise TrainingError(f"{_LOST} but values that are not finite; lower its learning rate")
-    return pixels_in(pictures)
+    return pixels_in([picture.image for picture in pictures])
 
 
-def pixels_in(pictures: Sequence[Picture]) -> Tensor:
+def pixels_in(images: Sequence[Image.Image]) -> Tensor:
     """(B, 3, H, W) uint8 of pictures of one size."""
-    arrays = [np.asarray(picture.image, dtype=np.uint8) for picture in pictures]
+    arrays = [np.asarray(image, dtype=np.uint8) for image in images]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
 
 

@@ -82,6 +82,7 @@ def measure(world: World, place: Place) -> None:
         "retrained": models["retrained"],
         "twin": models["twin"],
         **({"audit": str(audited)} if audited.is_file() else {}),
+        **({} if world.recipe.cache is None else {"cache": world.recipe.cache}),
         **_shared(world, place),
         **world.recipe.distance,
     }

@@ -149,6 +149,7 @@ DISTANCE: Final[Options] = {
     group.JUDGING: {"judge": "judge", "labels": "labels"},
     **READING,
     group.MACHINE: {**_DEVICE, "batch_size": "batch_size", "stream": "stream"},
+    group.RUN: _CACHE,
 }
 BENCH: Final[Options] = {
     group.MEASURED: {

@@ -2,8 +2,10 @@
 
 # N pictures, D features, C x h x w latents.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 from typing import Final, Literal
 
@@ -12,16 +14,21 @@ from PIL import Image
 from torch import Tensor
 
 from erasure.attacks import Payload
+from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import TrainingError
+from erasure.storage.cache import TensorCache, content_key
 from eval.judges.judge import Judgement
 from pipelines.audit.asking import other_prompts, plain_prompts
 from pipelines.audit.damage.looks import Measure
-from pipelines.audit.drawing import draw_jobs
+from pipelines.audit.drawing import draw_jobs, pixels_in
+from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
-from pipelines.process.progress import Reporter
+from pipelines.process.progress import Reporter, Tick
 from pipelines.run.judging.cell_judge import CellJudge
 from prompts.concepts.plan import ConceptPlan
 
+Case = tuple[str, int]
+"""A prompt and its seed."""
 Kind = Literal["concept", "retain"]
 KINDS: Final[tuple[Kind, ...]] = ("concept", "retain")
 _BATCH: Final = 16
@@ -34,7 +41,7 @@ class Asked:
     prompts: Mapping[Kind, tuple[str, ...]]
     count: int
 
-    def cases(self, kind: Kind) -> list[tuple[str, int]]:
+    def cases(self, kind: Kind) -> list[Case]:
         """Prompt and seed of each picture: all prompts by one seed, then by the next."""
         prompts = self.prompts[kind]
         turns = islice(cycle(prompts), self.count)
@@ -44,6 +51,31 @@ class Asked:
 def asked_of(plan: ConceptPlan, count: int) -> Asked:
     """The plain prompts of the concept, and those of other things."""
     return Asked({"concept": plain_prompts(plan), "retain": other_prompts(plan)}, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Pictures of a model on the disk, by all that they were drawn from."""
+
+    cache: TensorCache
+    checkpoint: Checkpoint
+    drawing: DrawingConfig
+
+    def images(
+        self, cases: Sequence[Case], size: int | None, make: Callable[[], Sequence[Image.Image]]
+    ) -> tuple[Image.Image, ...]:
+        """Those of the cases, made and stored now if they are not there."""
+        key = content_key(
+            drawn_for="distance",
+            model=self.checkpoint.hashes(),
+            scheduler=dict(self.checkpoint.description.scheduler),
+            requests=cases,
+            steps=self.drawing.steps,
+            guidance=self.drawing.guidance,
+            size=size,
+        )
+        tensors = self.cache.get("pictures", key, lambda: {"pixels": pixels_in(make())})
+        return tuple(Image.fromarray(one.permute(1, 2, 0).numpy()) for one in tensors["pixels"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +99,14 @@ def draw(
     head: str | None,
     reporter: Reporter,
     name: str,
+    kept: Kept | None = None,
 ) -> dict[Kind, Drawn]:
     """Draw and look.
 
     Args:
         head: of the judge, whose first guess is the label; None for a judge without labels.
         name: what to call the model.
+        kept: keeps the pictures of a model that other measurements draw too.
 
     Raises:
         TrainingError: a picture holds values that are not finite.
@@ -80,15 +114,9 @@ def draw(
     made: dict[Kind, Drawn] = {}
     for kind in KINDS:
         cases = asked.cases(kind)
-        with reporter.stage(f"draw {kind} by {name}", len(cases)) as tick:
-            jobs = [(Payload(prompt=prompt), seed) for prompt, seed in cases]
-            pictures = draw_jobs(painter, jobs, tick)
-        if not all(picture.finite for picture in pictures):
-            raise TrainingError(
-                f"the {name} model draws values that are not finite, so it has no distance; check "
-                "how it was made"
-            )
-        images = tuple(picture.image for picture in pictures)
+        stage = partial(reporter.stage, f"draw {kind} by {name}", len(cases))
+        make = partial(_images, painter, cases, stage, name)
+        images = make() if kept is None else kept.images(cases, painter.default.width, make)
         judgements = judge.judge(images)
         made[kind] = Drawn(
             images=images,
@@ -98,6 +126,23 @@ def draw(
             features=_features(images, measure),
         )
     return made
+
+
+def _images(
+    painter: Painter,
+    cases: Sequence[Case],
+    stage: Callable[[], AbstractContextManager[Tick]],
+    name: str,
+) -> tuple[Image.Image, ...]:
+    with stage() as tick:
+        jobs = [(Payload(prompt=prompt), seed) for prompt, seed in cases]
+        pictures = draw_jobs(painter, jobs, tick)
+    if not all(picture.finite for picture in pictures):
+        raise TrainingError(
+            f"the {name} model draws values that are not finite, so it has no distance; check "
+            "how it was made"
+        )
+    return tuple(picture.image for picture in pictures)
 
 
 def label_of(judgement: Judgement, judge: CellJudge, head: str | None) -> str:

@@ -18,7 +18,7 @@ from pipelines.configs.recipe import dump_toml
 from pipelines.configs.settings import DrawingConfig
 from pipelines.distances import measuring
 from pipelines.distances.attacks import attack_areas, read_attacks
-from pipelines.distances.draws import Drawn, Kind, asked_of, draw, head_of
+from pipelines.distances.draws import Drawn, Kept, Kind, asked_of, draw, head_of
 from pipelines.distances.entries import Entry
 from pipelines.distances.groups import Group, Shelf, fill
 from pipelines.distances.models import Models, Role, open_models
@@ -30,6 +30,7 @@ from pipelines.drawing.generation import Painter
 from pipelines.process.progress import Reporter
 from pipelines.run.judging.cell_judge import CellJudge, cell_judge
 from pipelines.run.models import own_judge, pick_device
+from pipelines.run.preparing import cache_of
 from pipelines.run.run_folder import require_no_other
 
 HEADER: Final = "A recipe of diffusion-erasure: the distances of a model to a retrained one."
@@ -128,7 +129,9 @@ def _seen(
             width = painter.default.width or 0
             first = next(painter.draw([painter.default]))
             head = head_of(judge, models.plan, first)
-        drawn[role] = draw(painter, asked, judge, measure, head, reporter, role)
+        # The erased model alone is another in each measurement.
+        kept = None if role == "audited" else Kept(cache_of(recipe.cache), checkpoint, drawing)
+        drawn[role] = draw(painter, asked, judge, measure, head, reporter, role, kept)
     parts = partial(_parts, models, built, device, recipe.stream)
     shelf = Shelf(parts("base").codec, asked, tuple(models.checkpoints))
     source = fill(shelf, recipe, drawn, models.pair, judge, width)

@@ -60,6 +60,8 @@ class DistanceRecipe:
     """Keep the network's blocks in main memory while they do not compute; no bit changes."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where it computes; auto takes the best device there is."""
+    cache: str | None = None
+    """Folder for what the models beside the erased one draw; the user's cache folder if none."""
     config: str | None = None
     """For a single file: a diffusers folder with its configs and tokenizer."""
     vae: str | None = None

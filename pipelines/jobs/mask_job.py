@@ -126,7 +126,7 @@ def _measured(recipe: EraseRecipe, checkpoint: Checkpoint, component: str) -> Sa
         config=recipe.data,
         seed=recipe.seed,
         device=device,
-        cache=cache_of(recipe),
+        cache=cache_of(recipe.cache),
         team=team,
         reporter=reporter,
         needs=mask_needs(recipe),
@@ -151,7 +151,7 @@ def _measured(recipe: EraseRecipe, checkpoint: Checkpoint, component: str) -> Sa
             component,
             team=team,
             reporter=reporter,
-            scratch=cache_of(measuring.recipe).folder,
+            scratch=cache_of(measuring.recipe.cache).folder,
         )
     team.wait()  # all have seen that the file is not there
     return mask

@@ -141,7 +141,7 @@ def _checked(
         config=recipe.data,
         seed=recipe.seed,
         device=device,
-        cache=cache_of(recipe),
+        cache=cache_of(recipe.cache),
         team=team,
         reporter=report,
         needs=recipe.needs,

@@ -106,9 +106,9 @@ def _opened(chosen: ModelChoice) -> Checkpoint:
     )
 
 
-def cache_of(recipe: EraseRecipe) -> TensorCache:
-    """Where drawn pictures and latents are kept."""
-    folder = recipe.cache or os.environ.get("ERASURE_CACHE")
+def cache_of(folder: str | None) -> TensorCache:
+    """Where drawn pictures and latents are kept: the folder of a recipe, or the user's own."""
+    folder = folder or os.environ.get("ERASURE_CACHE")
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return TensorCache(Path(folder) if folder else home / "diffusion-erasure")
 

@@ -120,7 +120,7 @@ class Stages:
                 self.component,
                 team=self.team,
                 reporter=self.report,
-                scratch=cache_of(self.recipe).folder,
+                scratch=cache_of(self.recipe.cache).folder,
             )
             return mask_of_layers(self.recipe, self.checkpoint, mask, self.report)
 

@@ -71,6 +71,23 @@ def test_every_distance_is_there_but_the_one_that_needs_an_audit(
     assert len(written["entries"]) == len(result.entries)
 
 
+def test_what_the_others_draw_is_drawn_once_for_all_measurements(
+    measured: tuple[Distances, dict[str, Any]],
+    models: dict[str, Path],
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run, "cell_judge", bright_judge)
+    monkeypatch.setattr(run, "measure_of", coarse_measure)
+    recipe = tiny_recipe(models, folders[0], trained=str(folders[1]))
+    reporter = Reporter(quiet=True)
+    again = run_distances(recipe, tmp_path / "out", force=False, reporter=reporter)
+    stages = [name for name in reporter.seconds if name.startswith("draw")]
+    assert stages == ["draw concept by audited", "draw retain by audited"]
+    assert again.entries == measured[0].entries
+
+
 def test_the_nearer_model_reads_less_in_noise_predictions(
     measured: tuple[Distances, dict[str, Any]],
 ) -> None:

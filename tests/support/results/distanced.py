@@ -110,5 +110,6 @@ def tiny_recipe(models: dict[str, Path], pictures: Path | None, **own: Any) -> D
         "guidance": 2.0,
         "size": 16,
         "device": "cpu",
+        "cache": str(models["base"].parent / "cache"),
     }
     return DistanceRecipe(**{**values, **own})
