@@ -27,7 +27,7 @@ def expected_weights(part: Part, config: Mapping[str, Any]) -> dict[str, Tensor]
     return dict(_expected(part, json.dumps(dict(config), sort_keys=True)))
 
 
-@lru_cache(maxsize=16)  # building the modules takes most of the time of reading a small checkpoint
+@lru_cache(maxsize=64)  # building the modules takes most of the time of reading a small checkpoint
 def _expected(part: Part, config: str) -> dict[str, Tensor]:
     try:
         with torch.device("meta"), building_limit():

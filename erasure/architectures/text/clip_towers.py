@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 
-from erasure.architectures.loading import fill
+from erasure.architectures.loading import fill, unfilled
 from erasure.architectures.text.tokenizer_files import opened, without_rules
 from erasure.checkpoints.description import encoder_of
 
@@ -34,8 +34,7 @@ def projected_clip_of(config: Mapping[str, Any]) -> nn.Module:
 def build_tower(checkpoint: "Checkpoint", component: str, dtype: torch.dtype) -> Any:  # noqa: ANN401
     """Build one text encoder on CPU, in evaluation mode."""
     config = checkpoint.description.components[component]
-    with torch.device("meta"):
-        network = checkpoint.architecture.part(component).build(config)
+    network = unfilled(checkpoint.architecture.part(component).build, config)
     expected = network.state_dict()
     weights = {}
     for name, value in checkpoint.components[component].items():
@@ -47,7 +46,7 @@ def build_tower(checkpoint: "Checkpoint", component: str, dtype: torch.dtype) ->
         ids = getattr(module, "position_ids", None)
         if isinstance(ids, Tensor) and ids.is_meta:  # a buffer that no file holds
             module.position_ids = torch.arange(ids.shape[-1]).expand(1, -1)
-    return network.eval().requires_grad_(False)
+    return network
 
 
 def build_tokenizers(checkpoint: "Checkpoint") -> tuple[Any, ...]:
