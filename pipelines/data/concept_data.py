@@ -3,15 +3,11 @@
 Where several processes share the run, all of them draw and the first does the rest.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
 from erasure.architectures.building import own_size
 from erasure.checkpoints.checkpoint import Checkpoint
@@ -22,25 +18,17 @@ from erasure.diffusion.data.shuffling import shuffled
 from erasure.errors import ConfigError, Way
 from erasure.methods import Need
 from erasure.seeds import derived_seed
-from erasure.storage.cache import TensorCache, content_key
-from erasure.storage.tensors.hashing import weights_hash
+from erasure.storage.cache import TensorCache
 from erasure.work import Tally
 from pipelines.configs.settings import DataConfig, PicturesConfig
-from pipelines.data.blank import require_content
-from pipelines.data.picture_dataset import DatasetSource, dataset_pictures
-from pipelines.data.picture_folder import folder_pictures
+from pipelines.data.drawn_pictures import DrawnPictures
+from pipelines.data.own_pictures import Role, own_pictures
 from pipelines.data.prompt_checks import warn_of_prompts
-from pipelines.drawing.generation import Painter
-from pipelines.drawing.pictures import Picture
-from pipelines.drawing.requests import Request, work_of
 from pipelines.process.processes import Processes
-from pipelines.process.progress import Reporter, Tick
-from pipelines.run.memory import enough_memory, of_drawing, of_encoding
+from pipelines.process.progress import Reporter
+from pipelines.run.memory import enough_memory, of_encoding
 from prompts.concepts.plan import ConceptPlan
-from prompts.suites.imagenette import CLASSES, find_label, label_prompts
 
-Role = Literal["forget", "retain"]
-Drawn = Literal["forget", "retain", "anchors"]
 _MOST_PROMPTS: Final = 1024
 """Most prompts of either list, for methods that work with prompts: 240 MB of features at Stable
 Diffusion 1."""
@@ -80,8 +68,8 @@ class Gatherer:
             return self.team.agreed(lambda: self._encoded(None, None, anchors))
         forget_source, retain_source = self.config.forget, self.config.retain
         # The user's own first: what is wrong with them is told before any picture is drawn.
-        own = list(self._read("forget", forget_source))
-        retained = list(self._read("retain", retain_source))
+        own = self._own("forget", forget_source)
+        retained = self._own("retain", retain_source)
         captions = [text for part in (*own, *retained) for text in part.prompts]
         if captions:
             warn_of_prompts("captions", captions, self.checkpoint)
@@ -170,22 +158,27 @@ class Gatherer:
     def _size(self) -> int:
         return self.config.size or own_size(self.checkpoint)[0]
 
-    def _drawn(self, role: Role, prompts: Sequence[str], count: int) -> Iterator[PromptedPixels]:
+    def _own(self, role: Role, source: PicturesConfig) -> list[PromptedPixels]:
+        """The user's own pictures, in the first process alone."""
+        if not self.team.first:
+            return []
+        return list(own_pictures(role, source, self.plan, size=self._size, seed=self.seed))
+
+    def _drawn(self, role: Role, prompts: Sequence[str], count: int) -> list[PromptedPixels]:
         """Pictures that the checkpoint draws itself, as the paper does for nudity; they come in the
         first process alone."""
         if not count or not prompts:
-            return
+            return []
         rows = shuffled(len(prompts), 0, count, self.seed, role, "prompts")
-        yield from self._pictures(role, [prompts[row] for row in rows])
+        return self._pictures(role, [prompts[row] for row in rows])
 
-    def _drawn_of_each(self, count: int) -> Iterator[PromptedPixels]:
+    def _drawn_of_each(self, count: int) -> list[PromptedPixels]:
         """As many pictures of every concept to forget."""
         prompts: list[str] = []
         for part, number in zip(self.plan.each, self._numbers, strict=True):
             rows = shuffled(len(part.forget), 0, count, self.seed, "forget", "prompts", *number)
             prompts += [part.forget[row] for row in rows]
-        if prompts:
-            yield from self._pictures("forget", prompts)
+        return self._pictures("forget", prompts) if prompts else []
 
     def _anchors(self) -> AnchorPixels | None:
         """Pictures of what stands in, and the prompt of the concept that each is for; in the first
@@ -199,107 +192,25 @@ class Gatherer:
         for n, target in enumerate(targets):
             options = self.plan.replacement[target]
             stand_ins.append(options[derived_seed(seed, "anchors", "stand-in", n) % len(options)])
-        drawn = _joined(list(self._pictures("anchors", stand_ins)))
+        drawn = _joined(self._pictures("anchors", stand_ins))
         return None if drawn is None else AnchorPixels(drawn, targets)
 
-    def _pictures(self, role: Drawn, prompts: Sequence[str]) -> Iterator[PromptedPixels]:
+    def _pictures(self, role: str, prompts: Sequence[str]) -> list[PromptedPixels]:
         """One picture of each prompt, in the first process alone."""
-        count = len(prompts)
-        requests = [
-            Request(prompt, derived_seed(self.seed, role, "picture", n) % 2**32)
-            for n, prompt in enumerate(prompts)
-        ]
-        drawing = self.config.drawing
-        self.tally.add(work_of(requests, drawing))
-        key = content_key(
-            model={name: weights_hash(w) for name, w in self.checkpoint.components.items()},
-            scheduler=dict(self.checkpoint.description.scheduler),
-            requests=[[request.prompt, request.seed] for request in requests],
-            steps=drawing.steps,
-            guidance=drawing.guidance,
+        drawer = DrawnPictures(
+            checkpoint=self.checkpoint,
+            drawing=self.config.drawing,
             size=self._size,
-            **({} if drawing.precision == "fp32" else {"precision": drawing.precision}),
+            seed=self.seed,
+            device=self.device,
+            cache=self.cache,
+            team=self.team,
+            reporter=self.reporter,
+            tally=self.tally,
+            resumes=self.resumes,
         )
-
-        tensors = self.cache.find("pictures", key) if self.team.first else None
-        if not self.team.any(tensors is not None):
-            less = of_drawing(drawing.batch_size, resumes=self.resumes)
-            with (
-                self.reporter.stage(f"draw {role} pictures", count) as tick,
-                enough_memory("drawing pictures", less, self.device),
-            ):
-                tensors = {"pixels": self._draw(requests, tick)}
-            if self.team.first:
-                self.cache.keep("pictures", key, tensors)
-        if self.team.first:
-            assert tensors is not None
-            first = tensors["pixels"][: drawing.batch_size]  # older caches did not check this
-            require_content([_image(pixels) for pixels in first], "the model")
-            yield PromptedPixels(tensors["pixels"], list(prompts))
-
-    def _draw(self, requests: Sequence[Request], tick: Tick) -> Tensor:
-        """(N, 3, H, W) uint8; whole batches are shared out, as a picture depends on its batch."""
-        pixels = torch.zeros(len(requests), 3, self._size, self._size, dtype=torch.uint8)
-        painter: Painter | None = None
-        size = self.config.drawing.batch_size
-        for number, start in enumerate(range(0, len(requests), size)):
-            part = requests[start : start + size]
-            if self.team.has(number):
-                painter = painter or Painter(
-                    self.checkpoint,
-                    self.config.drawing,
-                    self.device,
-                    self._size,
-                    expecting=requests,
-                )
-                images = list(painter.draw(part))
-                if number == 0:  # before hours go into more of them
-                    require_content(images, "the model")
-                pixels[start : start + size] = torch.stack([_bytes(image) for image in images])
-            tick(len(part))  # what others draw meanwhile counts too: the bar shows the whole
-        self.team.sum_([pixels])
-        return pixels
-
-    def _read(self, role: Role, source: PicturesConfig) -> Iterator[PromptedPixels]:
-        """The user's own pictures, in the first process alone."""
-        if not self.team.first:
-            return
-        if source.folder is not None:
-            yield _prompted(
-                folder_pictures(
-                    Path(source.folder),
-                    size=self._size,
-                    prompt=source.prompt,
-                    limit=source.limit,
-                    seed=self.seed,
-                )
-            )
-        if source.dataset is not None:
-            data = DatasetSource(
-                name=source.dataset,
-                config=source.dataset_config,
-                split=source.dataset_split,
-                prompt=source.prompt,
-                label_prompts=None if source.prompt else self._labels(role, source.dataset),
-                limit=source.limit,
-                seed=self.seed,
-            )
-            yield _prompted(dataset_pictures(data, size=self._size))
-
-    def _labels(self, role: Role, dataset: str) -> dict[int, str]:
-        """ImageNette's class to forget, or all the others to retain."""
-        labels = []
-        for part in self.plan.each:
-            label = find_label(part.concept)
-            if label is None:
-                raise ConfigError(
-                    f"{part.concept!r} is no class of ImageNette, so the labels of {dataset} say "
-                    f"nothing of it; set data.{role}.prompt"
-                )
-            labels.append(label)
-        if role == "forget":
-            return label_prompts(labels)
-        return label_prompts(n for n in range(len(CLASSES)) if n not in labels)
+        drawn = drawer.of(role, prompts)
+        return [] if drawn is None else [drawn]
 
 
 def _joined(parts: Sequence[PromptedPixels]) -> PromptedPixels | None:
@@ -307,20 +218,3 @@ def _joined(parts: Sequence[PromptedPixels]) -> PromptedPixels | None:
         return None
     pixels = torch.cat([part.pixels for part in parts])
     return PromptedPixels(pixels, [prompt for part in parts for prompt in part.prompts])
-
-
-def _prompted(pictures: Iterable[Picture]) -> PromptedPixels:
-    taken = list(pictures)
-    if not taken:
-        raise ConfigError("a source has no pictures; check data.forget and data.retain")
-    return PromptedPixels(
-        torch.stack([_bytes(picture.image) for picture in taken]), [p.prompt for p in taken]
-    )
-
-
-def _bytes(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, H, W) uint8
-
-
-def _image(pixels: Tensor) -> Image.Image:
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())  # of (3, H, W) uint8

@@ -5,8 +5,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Final, Literal, TypeVar
+from functools import partial
+from typing import Final, Literal
 
 import torch
 from PIL import Image
@@ -15,22 +15,19 @@ from torch import Tensor
 from erasure.architectures.building import build_parts, own_size
 from erasure.architectures.text.apart import ApartText, stays_apart
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.diffusion.denoiser import GUIDANCE, Condition, join
 from erasure.errors import ConfigError, TrainingError
 from erasure.moving.streaming import streamed_network
 from erasure.seeds import initial_noise
 from erasure.training.unseen import InTraining
 from pipelines.configs.settings import DrawingConfig, check_size
+from pipelines.drawing.conditions import Conditions
 from pipelines.drawing.course import Course
 from pipelines.drawing.guards import Guard, SafeGuidance
 from pipelines.drawing.requests import Request, completed, in_batches, shape_of
 from pipelines.drawing.schedulers import DEFAULT, begin_sampling, build_scheduler
 
-T = TypeVar("T")
 Precision = Literal["fp32", "bf16"]
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
-_ENCODED: Final = 1024
-"""Prompts whose encoding is kept: 240 MB at the size of Stable Diffusion 1, 650 MB at XL's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,25 +89,20 @@ class Painter:
             family.denoiser(self.parts.network) if training is None else training.denoise
         )
         self._step_time, self._guidance = family.step_time, family.guidance
-        self._with_size, self._after_guidance = family.with_size, family.after_guidance
-        encode = self.parts.text
-        # One at a time: the last bits must not depend on which prompts came together. Nothing here
-        # may refer to `self`: a cycle would keep the model until the collector comes.
-        self.text = encode
+        self._after_guidance, self._guard = family.after_guidance, guard
+        self.text = self.parts.text
         """Shared with `parts`."""
-        self._encoded = lru_cache(_ENCODED)(lambda prompt: encode([prompt]))
-        self._unguided = encode.unguided
-        self._guard = guard
+        self._conditions = Conditions(family, self.text, device, self._dtype, guard)
 
     def read_words_as(self, other: "Painter") -> None:
         """Take what a painter of an equal text encoder has encoded, and what it will, so that no
         prompt is encoded by both."""
-        self._encoded = other._encoded
+        self._conditions.read_words_as(other._conditions)
 
     @property
     def words_encoded(self) -> int:
         """How many prompts were encoded, by this painter or one that reads words as it does."""
-        return self._encoded.cache_info().misses
+        return self._conditions.words_encoded
 
     @property
     def default(self) -> Request:
@@ -207,7 +199,7 @@ class Painter:
     def _denoised(self, noise: Tensor, requests: Sequence[Request], guided: bool) -> Tensor:
         """Noise -> latents, (B, C, h, w) both. The solver runs in float32 whatever the model's
         type."""
-        condition = self._told(requests, guided)
+        condition = self._conditions.of(requests, guided)
         scales = [request.guidance or 0.0 for request in requests]
         scale = torch.tensor(scales, device=noise.device)[:, None, None, None]
         more = self._sampling((noise.shape[2], noise.shape[3]))
@@ -258,51 +250,6 @@ class Painter:
             with torch.no_grad():
                 for name, value in saved.items():
                     own[name].copy_(value)
-
-    def _told(self, requests: Sequence[Request], guided: bool) -> Condition:
-        """What the model is told of B pictures: of 2 B, the unguided ones first, where `guided`;
-        of 3 B, those of what a guard keeps out last, where it asks for them."""
-        (height,) = {request.height for request in requests}
-        (width,) = {request.width for request in requests}
-        assert height is not None
-        assert width is not None
-        conditions = [self._condition_of(request, height, width) for request in requests]
-        if guided:
-            away = self._with_size(self._away(), height, width)
-            conditions = [away] * len(requests) + conditions
-            if self._guard is not None and self._guard.safety is not None:
-                unsafe = self._with_size(self._encoded(self._guard.text), height, width)
-                conditions += [unsafe] * len(requests)
-        joined = join([one.to(self._device, self._dtype) for one in conditions])
-        if self._guidance != "embedded":
-            return joined
-        scales = torch.tensor([request.guidance or 0.0 for request in requests])
-        return joined.having(**{GUIDANCE: scales.to(self._device)})
-
-    def _away(self) -> Condition:
-        """What guidance leads away from: the empty prompt, or the negative prompt in its place."""
-        if self._guard is not None and self._guard.leads and self._guard.safety is None:
-            return self._encoded(self._guard.text)
-        return self._unguided(self._encoded(""))
-
-    def _condition_of(self, request: Request, height: int, width: int) -> Condition:
-        """Make the condition of one picture of that size. Words are encoded once; a condition is
-        never stored."""
-        if isinstance(request.prompt, str):
-            return self._with_size(self._encoded(request.prompt), height, width)
-        condition = self._with_size(request.prompt, height, width)
-        wanted = _shapes(self._with_size(self._encoded(""), height, width))
-        if _shapes(condition) != wanted:
-            raise ConfigError(
-                f"a condition to draw has {_shapes(condition)}, but this model takes {wanted} of a "
-                "picture; encode it with the text encoder of this checkpoint, one row a picture"
-            )
-        return condition
-
-
-def _shapes(condition: Condition) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of a condition's tensors."""
-    return {name: tuple(value.shape) for name, value in sorted(condition.tensors.items())}
 
 
 def _named(request: Request) -> str:

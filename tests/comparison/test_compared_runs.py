@@ -272,7 +272,7 @@ def test_audits_of_one_protocol_share_a_chart_with_the_base(runs: Path) -> None:
     (group,) = attack_groups(compare_runs([runs / "one", runs / "two"]).rows)
     (panel,) = group.panels
     assert panel.chart is not None
-    paths = {step.line: step.path for step in panel.chart.steps}
+    paths = {curve.line: curve.path for curve in panel.chart.curves}
     assert paths == {
         "demo (base)": "M0.00 75.00L100.00 75.00L100.00 25.00L100.00 25.00",
         "one": "M0.00 75.00L100.00 75.00L100.00 25.00L100.00 25.00",

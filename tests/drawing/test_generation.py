@@ -26,7 +26,7 @@ from erasure.diffusion.denoiser import Condition
 from erasure.errors import CheckpointError, ConfigError, TrainingError
 from erasure.seeds import initial_noise
 from pipelines.configs.settings import DrawingConfig
-from pipelines.drawing import generation
+from pipelines.drawing import conditions
 from pipelines.drawing.generation import Painter, draw_all
 from pipelines.drawing.requests import Request, in_batches
 from pipelines.drawing.schedulers import SCHEDULERS, build_scheduler
@@ -334,7 +334,7 @@ def test_only_so_many_encodings_are_kept(
         return encode(self, prompts, batch_size)
 
     monkeypatch.setattr(TextEncoder, "__call__", noting)
-    monkeypatch.setattr(generation, "_ENCODED", 2)
+    monkeypatch.setattr(conditions, "_ENCODED", 2)
     painter = Painter(tiny_checkpoint, DrawingConfig(steps=1, guidance=1.0, batch_size=1), CPU)
     list(painter.draw([Request(prompt, 0) for prompt in ("a", "b", "a", "c", "a", "b")]))
     assert seen == ["a", "b", "c", "b"]  # `b` was used longest ago when `c` came

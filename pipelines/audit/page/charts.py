@@ -8,7 +8,7 @@ from pipelines.audit.outcome.curves import Mark
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DrawnCurve:
     """One model's curve."""
 
     line: str
@@ -26,7 +26,7 @@ class Step:
 class Chart:
     """The curves of one attack."""
 
-    steps: tuple[Step, ...]
+    curves: tuple[DrawnCurve, ...]
     ticks: tuple[tuple[float, int], ...]
     """Place from 0 to 100, and pictures a case."""
 
@@ -46,9 +46,9 @@ def chart(curves: Mapping[str, Sequence[Mark]]) -> Chart | None:
         return 100 * log(draws) / log(longest) if longest > 1 else 50.0
 
     order = sorted(there, key=lambda line: line == "audited")  # drawn last, above the others
-    steps = tuple(_step(line, there[line], across, longest) for line in order)
+    drawn = tuple(_drawn(line, there[line], across, longest) for line in order)
     marks = [n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500) if n <= longest]
-    return Chart(steps, tuple((across(n), n) for n in marks))
+    return Chart(drawn, tuple((across(n), n) for n in marks))
 
 
 def kind_of(line: str) -> str:
@@ -58,7 +58,9 @@ def kind_of(line: str) -> str:
     return "kept" if line.startswith("kept") else "floor"
 
 
-def _step(line: str, marks: Sequence[Mark], across: Callable[[int], float], longest: int) -> Step:
+def _drawn(
+    line: str, marks: Sequence[Mark], across: Callable[[int], float], longest: int
+) -> DrawnCurve:
     places = [across(mark.draws) for mark in marks]
     ends = [*places[1:], 100.0]
     if longest == 1:
@@ -69,7 +71,7 @@ def _step(line: str, marks: Sequence[Mark], across: Callable[[int], float], long
     low = _corners(places, ends, [one.low for one in shares])
     band = "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in (*high, *reversed(low))) + "Z"
     last = shares[-1]
-    return Step(
+    return DrawnCurve(
         line, kind_of(line), path, band, f"{line}: {last.count} of {last.total} cases at the end"
     )
 

@@ -124,8 +124,8 @@ def test_a_picture_that_is_not_there_is_named(audit: Audit, tmp_path: Path) -> N
 def test_a_curve_is_a_step_from_the_first_picture_to_the_last() -> None:
     made = chart({"audited": CURVE, "base": ()})
     assert made is not None
-    (step,) = made.steps
-    assert step.path == "M0.00 75.00L100.00 75.00L100.00 25.00L100.00 25.00"
+    (curve,) = made.curves
+    assert curve.path == "M0.00 75.00L100.00 75.00L100.00 25.00L100.00 25.00"
     assert made.ticks == ((0.0, 1), (50.0, 2))
     assert chart({"audited": ()}) is None
 
