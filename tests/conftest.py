@@ -45,9 +45,19 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is slow
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave the default run the members that it needs."""
-    from support.members import thin_out
+    from support.collecting.members import thin_out
 
     thin_out(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401
+    """Share out whole files, as `--dist loadfile` asks for, and what costs a start together."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from support.collecting.scheduling import SharedFiles
+
+    return SharedFiles(config, log)
 
 
 def pytest_collection_finish() -> None:
@@ -123,7 +133,7 @@ def tiny_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from support.console import erasure
 
     out = tmp_path_factory.mktemp("tiny-run") / "church"
-    said = erasure("erase", "--recipe", tiny_recipe, "--steps", 3, "--out", out)
+    said = erasure("erase", "--recipe", tiny_recipe, "--steps", 3, "--out", out, charts=True)
     assert said.code == 0, said.err
     return out
 

@@ -1,12 +1,15 @@
-"""What the default run takes of a test that goes through methods, families and settings."""
+"""What the default run takes of a test with many members, and which files go to one process."""
+
+from pathlib import Path
 
 import pytest
+from support.collecting.scheduling import scope_of
 
 pytest_plugins = ["pytester"]
 
 HOOK = """
 import pytest
-from support.members import thin_out
+from support.collecting.members import thin_out
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
@@ -56,3 +59,19 @@ def test_the_default_run_has_each_value_and_the_slow_one_the_rest(
     slow = collected(pytester, "slow")
     assert len(slow) == 5
     assert not set(slow) & set(default)
+
+
+def test_files_that_share_something_costly_have_one_scope_and_others_their_own(
+    tmp_path: Path,
+) -> None:
+    sources = {
+        "test_one.py": "from support.forked import forked\n",
+        "test_two.py": "import os\nfrom support.forked import run_line\n",
+        "test_three.py": "tree = ast.parse(source)\n",
+        "test_four.py": "import os\n",
+    }
+    for name, source in sources.items():
+        (tmp_path / name).write_text(source, encoding="utf-8")
+    scopes = [scope_of(name, tmp_path) for name in sources]
+    assert scopes == ["forks", "forks", "parsed sources", "test_four.py"]
+    assert scope_of("test_gone.py", tmp_path) == "test_gone.py"

@@ -90,6 +90,13 @@ def test_the_demo_checkpoint_is_erased_by_a_recipe_that_flags_override(tmp_path:
     assert {path.name for path in (tmp_path / "cache").iterdir()} >= {"pictures"}
 
 
+def test_the_charts_of_a_run_are_drawn(tiny_run: Path) -> None:
+    for name in ("loss.png", "density.png"):
+        with Image.open(tiny_run / name) as chart:
+            assert chart.width == 1200
+            assert len(chart.convert("RGB").getcolors(1_000_000) or ()) > 20
+
+
 def test_the_resolved_recipe_gives_the_same_run_again(tiny_run: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     said = erasure("erase", "--recipe", tiny_run / "recipe.toml", "--out", again)

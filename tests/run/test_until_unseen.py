@@ -70,7 +70,7 @@ def seeing(nearest: float) -> Callable[..., CellJudge]:
 
 def run(folder: Path, cache: Path, out: Path, *options: object, steps: int = 6) -> Said:
     line = ("erase", folder, *BASE, "--steps", steps, "--cache", cache, "--out", out)
-    return erasure(*line, *options)
+    return erasure(*line, *options, charts=True)
 
 
 def record_of(out: Path) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What of the tests runs, and where."""
