@@ -54,7 +54,7 @@ def asked_of(plan: ConceptPlan, count: int) -> Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Album:
     """Pictures of a model on the disk, by all that they were drawn from."""
 
     cache: TensorCache
@@ -99,14 +99,14 @@ def draw(
     head: str | None,
     reporter: Reporter,
     name: str,
-    kept: Kept | None = None,
+    album: Album | None = None,
 ) -> dict[Kind, Drawn]:
     """Draw and look.
 
     Args:
         head: of the judge, whose first guess is the label; None for a judge without labels.
         name: what to call the model.
-        kept: keeps the pictures of a model that other measurements draw too.
+        album: keeps the pictures of a model that other measurements draw too.
 
     Raises:
         TrainingError: a picture holds values that are not finite.
@@ -116,7 +116,7 @@ def draw(
         cases = asked.cases(kind)
         stage = partial(reporter.stage, f"draw {kind} by {name}", len(cases))
         make = partial(_images, painter, cases, stage, name)
-        images = make() if kept is None else kept.images(cases, painter.default.width, make)
+        images = make() if album is None else album.images(cases, painter.default.width, make)
         judgements = judge.judge(images)
         made[kind] = Drawn(
             images=images,

@@ -18,7 +18,7 @@ from pipelines.configs.recipe import dump_toml
 from pipelines.configs.settings import DrawingConfig
 from pipelines.distances import measuring
 from pipelines.distances.attacks import attack_areas, read_attacks
-from pipelines.distances.draws import Drawn, Kept, Kind, asked_of, draw, head_of
+from pipelines.distances.draws import Album, Drawn, Kind, asked_of, draw, head_of
 from pipelines.distances.entries import Entry
 from pipelines.distances.groups import Group, Shelf, fill
 from pipelines.distances.models import Models, Role, open_models
@@ -130,8 +130,8 @@ def _seen(
             first = next(painter.draw([painter.default]))
             head = head_of(judge, models.plan, first)
         # The erased model alone is another in each measurement.
-        kept = None if role == "audited" else Kept(cache_of(recipe.cache), checkpoint, drawing)
-        drawn[role] = draw(painter, asked, judge, measure, head, reporter, role, kept)
+        album = None if role == "audited" else Album(cache_of(recipe.cache), checkpoint, drawing)
+        drawn[role] = draw(painter, asked, judge, measure, head, reporter, role, album)
     parts = partial(_parts, models, built, device, recipe.stream)
     shelf = Shelf(parts("base").codec, asked, tuple(models.checkpoints))
     source = fill(shelf, recipe, drawn, models.pair, judge, width)
