@@ -22,7 +22,8 @@ AUDIT: Final = "audit"
 DISTANCE: Final = "distance"
 PATCH: Final = "edit.patch"
 RUN: Final = "run"
-_COMMON: Final = ("material", "cells/base", "cells/random")
+_LINES: Final = ("base", "random", "retrained-1", "retrained-2")
+_COMMON: Final = ("material", *(f"cells/{line}" for line in _LINES))
 """What an audit holds of models that all rows of a concept share."""
 
 
@@ -51,8 +52,8 @@ def model_again(world: World, folder: Path) -> str:
 def attack(world: World, place: Place) -> None:
     """Audit the model of a cell; what of an audit was done stays.
 
-    What attacks did to the base and to random weights is taken from another row of the concept: the
-    audit's cells say by a hash what they were made of.
+    What attacks did to the base, to random weights and to retrained models is taken from another
+    row of the concept: the audit's cells say by a hash what they were made of.
     """
     out = place.folder / AUDIT
     models = models_of(world.recipe, place.concept)

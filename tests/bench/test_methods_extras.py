@@ -57,18 +57,25 @@ def test_distances_and_attacks_are_added_to_cells_that_are_done(
     assert not (cell / "run" / "model").exists()  # its patch makes it again
     drawn = {path: path.stat().st_mtime_ns for path in cell.glob("evaluation/images/*/*.png")}
     said = bench(
-        models["base"], recipe, out, "--only", "uce,retrained,twin", "--audit", "quick",
+        models["base"], recipe, out, "--only", "uce,rece,retrained,twin", "--audit", "quick",
         "--retrained", f"church={models['retrained']}", "--twin", f"church={models['twin']}",
     )  # fmt: skip
     assert said.code == 0, said.err
     rows = values(out)
-    assert {"base", "retrained", "twin", "uce"} == set(rows)
+    assert {"base", "retrained", "twin", "uce", "rece"} == set(rows)
     failures = [why for line in table(out)["lines"] for why in line["failures"]]
     assert failures == []
     assert {"d1", "d2", "d3", "d4", "d5", "d8"} <= set(rows["uce"])
     assert [key for key in rows["uce"] if key.startswith("attack-")]
     assert not [key for key in rows["base"] if key.startswith(("d1", "attack"))]
     assert {p: p.stat().st_mtime_ns for p in cell.glob("evaluation/images/*/*.png")} == drawn
+    # What is no row's own was attacked once: the seconds that it took are the same.
+    for name in ("base", "random", "retrained-1", "retrained-2"):
+        first, second = out.glob(f"cells/church/*/audit/cells/{name}")
+        searches = [path.name for path in first.iterdir() if "." not in path.stem]
+        assert searches
+        for search in searches:
+            assert (first / search).read_bytes() == (second / search).read_bytes()
     # Beside a retrained model, shares are held against its own.
     line = next(one for one in table(out)["lines"] if one["row"] == "uce")
     own, wanted = rows["uce"]["ua"]["value"], rows["retrained"]["ua"]["value"]
