@@ -22,7 +22,7 @@ from erasure.checkpoints.layout.renaming import Convert
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.schedule import Prediction, Schedule
 from erasure.errors import ConfigError, Worded
-from erasure.known_names import looked_up
+from erasure.known_names import hint
 
 if TYPE_CHECKING:
     from erasure.architectures.labels.classes import Classes
@@ -269,5 +269,9 @@ class Architecture:
             ConfigError: there is none of that name, or it cannot be edited; the nearest is named.
         """
         named = component or self.main
-        looked_up("component", named, dict.fromkeys(self.editable, named))
+        if named not in self.editable:
+            raise ConfigError(
+                f"{self.title} has no component {named!r} that can be edited; "
+                f"{hint(named, self.editable)}"
+            )
         return named
