@@ -16,12 +16,13 @@ from erasure.errors import MaskError
 from erasure.masks.combining import intersection, union_of
 from erasure.masks.mask_file import load_mask, mask_hash, save_mask
 from erasure.masks.masks import MaskInfo, SaliencyMask, random_mask, salient_mask
+from erasure.work import Work
 
 SHAPES = {"a": torch.zeros(30, 4), "b": torch.zeros(50)}
 
 
-def mask(seed: int, density: float = 0.6, **info: object) -> SaliencyMask:
-    made = random_mask(SHAPES, density, seeded(seed))
+def mask(draw: int, density: float = 0.6, **info: object) -> SaliencyMask:
+    made = random_mask(SHAPES, density, seeded(draw))
     return made.with_info(replace(made.info, **{"base": "one", **info}))  # type: ignore[arg-type]
 
 
@@ -57,6 +58,21 @@ def test_the_new_mask_says_what_it_was_made_of() -> None:
     assert made.info.loss == "intersection of 2"
     assert made.info.seed is None
     assert made.info.base == "one"
+
+
+def test_of_what_the_masks_differ_in_the_new_one_says_nothing() -> None:
+    first, second = mask(1, seed=4, scope="xattn"), mask(2, seed=4, scope="xattn")
+    alike = union_of([first, second])
+    assert (alike.info.seed, alike.info.scope) == (4, "xattn")
+    other = second.with_info(replace(second.info, seed=5, scope="attn"))
+    apart = union_of([first, other])
+    assert (apart.info.seed, apart.info.scope) == (None, "full")
+
+
+def test_the_work_is_that_of_all_masks_and_unknown_where_one_does_not_say() -> None:
+    first, second = mask(1, work=Work(forward=2, text=1)), mask(2, work=Work(forward=3))
+    assert union_of([first, second]).info.work == Work(forward=5, text=1)
+    assert union_of([first, mask(2, work=None)]).info.work is None
 
 
 def test_a_thousandth_of_the_weights_can_be_selected() -> None:

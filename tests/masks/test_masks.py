@@ -266,6 +266,16 @@ def test_files_that_are_no_masks_are_refused(tmp_path: Path) -> None:
     assert not any(is_mask_file(tmp_path / n) for n in ("missing", "text", "weights"))
 
 
+def test_bits_behind_the_last_weight_count_as_none(tmp_path: Path) -> None:
+    path = tmp_path / "mask.safetensors"
+    save_mask(path, salient_mask({"w": torch.arange(3.0)}, 0.4))  # 1 of 3: the bits 00100
+    stray = torch.tensor([0b11111100], dtype=torch.uint8)
+    claimed = hashlib.sha256(b"w[3]" + stray.numpy().tobytes()).hexdigest()
+    rewrite(path, {"w": stray}, hash=claimed, selected="6")
+    with pytest.raises(MaskError, match="content does not match its hash"):
+        load_mask(path)
+
+
 def test_an_entry_of_the_wrong_type_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mask"
     save_mask(path, all_mask({"w": torch.zeros(8)}))
@@ -322,6 +332,8 @@ def test_overlap_counts_what_both_select() -> None:
     assert (shared.whole.union, shared.whole.iou, shared.whole.share_of_a_in_b) == (5, 0.4, 2 / 3)
     assert shared.blocks == (Shared("in", 2, 2, 1), Shared("mid", 1, 2, 1))
     assert overlap(one, one).whole.iou == 1.0
+    nothing = Shared("mid", a=0, b=0, intersection=0)
+    assert (nothing.iou, nothing.share_of_a_in_b) == (1.0, 1.0)
 
 
 def test_masks_of_different_scopes_can_be_compared() -> None:

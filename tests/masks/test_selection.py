@@ -189,6 +189,11 @@ def test_no_weights_at_all_are_refused() -> None:
         top_fraction({"w": torch.zeros(0)}, 0.5)
 
 
+def test_a_negative_zero_is_a_zero_and_the_earlier_one_is_taken() -> None:
+    (chosen,) = top_counts({"w": torch.tensor([-0.0, 2.0, -0.0])}, [2])
+    assert chosen["w"].tolist() == [True, True, False]
+
+
 def test_the_scores_are_left_as_they_were() -> None:
     scores = torch.tensor([0.5, -0.0, 3.0], requires_grad=True)
     before = scores.detach().clone()

@@ -201,6 +201,14 @@ def test_micro_batches_give_the_full_batch(micro: int, clip: float | None) -> No
         torch.testing.assert_close(parts[name], value, rtol=0, atol=1e-6)
 
 
+def test_the_losses_of_a_step_are_those_of_its_whole_batch() -> None:
+    config = TrainConfig(steps=1, batch_size=6)
+    (whole,) = trainer_of(Toy(), config, SalUn(alpha=0.5)).steps()
+    (parts,) = trainer_of(Toy(), replace(config, micro_batch=4), SalUn(alpha=0.5)).steps()
+    assert parts.forget == pytest.approx(whole.forget, rel=1e-5)
+    assert parts.retain == pytest.approx(whole.retain, rel=1e-5)
+
+
 @pytest.mark.parametrize("other", [(2, 6, None), (3, 4, 3), (12, 1, 5), (1, 12, None)])
 def test_the_samples_do_not_depend_on_how_they_are_cut_into_batches(
     other: tuple[int, int, int | None],
@@ -358,7 +366,7 @@ def test_a_velocity_model_is_trained_towards_velocities() -> None:
 
 @dataclass
 class Poisoned:
-    """Plain until its third call, then not a number: in the loss, or in its gradient alone."""
+    """Plain until its third call, then not finite: the loss, its gradient, or both."""
 
     where: str
     calls: int = 0
@@ -370,11 +378,16 @@ class Poisoned:
         loss = predicted.square().mean()
         if self.calls == 3:
             # The slope of sqrt at 0 is infinite, the value is 0.
-            loss = loss * float("nan") if self.where == "loss" else (loss - loss.detach()).sqrt()
+            poisoned = {
+                "loss": loss * float("nan"),
+                "value": loss + float("inf"),  # whose slope is that of the loss
+                "gradient": (loss - loss.detach()).sqrt(),
+            }
+            loss = poisoned[self.where]
         return Loss(loss, loss.new_zeros(()))
 
 
-@pytest.mark.parametrize("where", ["loss", "gradient"])
+@pytest.mark.parametrize("where", ["loss", "value", "gradient"])
 def test_what_is_not_finite_stops_the_run_and_leaves_the_weights(where: str) -> None:
     network = Toy()
     trainer = trainer_of(network, objective=Poisoned(where))
