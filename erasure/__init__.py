@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from erasure.masks.mask_file import load_mask, save_mask
     from erasure.masks.masks import SaliencyMask
     from erasure.methods import METHODS, Esd, GradientAscent, Method, SalUn, Uce, make_method
-    from erasure.patches.applying import apply_patch
+    from erasure.patches.applying import apply_patch, remove_patch
     from erasure.patches.patch_file import load_patch
     from erasure.patches.pipeline_patch import patch_pipeline, patched_pipeline
     from erasure.training.step import Step
@@ -47,6 +47,7 @@ __all__ = [
     "patch_pipeline",
     "patched_pipeline",
     "read_checkpoint",
+    "remove_patch",
     "save_mask",
     "verify",
     "write_folder",
@@ -75,6 +76,7 @@ _HOMES = {
     "Uce": "erasure.methods",
     "make_method": "erasure.methods",
     "apply_patch": "erasure.patches.applying",
+    "remove_patch": "erasure.patches.applying",
     "load_patch": "erasure.patches.patch_file",
     "patch_pipeline": "erasure.patches.pipeline_patch",
     "patched_pipeline": "erasure.patches.pipeline_patch",

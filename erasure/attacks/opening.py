@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from erasure.architectures.architecture import Architecture
-from erasure.architectures.building import DrawingParts, build_parts, schedule_of
+from erasure.architectures.building import DrawingParts, schedule_of
 from erasure.architectures.encoders import Codec, PromptEncoder
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.schedule import Schedule
@@ -28,15 +28,6 @@ class Parts:
     def fields(self) -> dict[str, Any]:
         """To be given to `Target`."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-def open_parts(checkpoint: Checkpoint, size: tuple[int, int], device: torch.device) -> Parts:
-    """Build everything, frozen, in float32.
-
-    Args:
-        size: height and width of the pictures, in pixels.
-    """
-    return parts_of(build_parts(checkpoint, torch.float32, device), checkpoint, size)
 
 
 def random_weights(checkpoint: Checkpoint, seed: int) -> Checkpoint:

@@ -11,7 +11,6 @@ from erasure.diffusion.schedule import RectifiedFlow
 Need = Literal["words", "seeds", "start-noise", "picture", "gradient", "base", "weights"]
 """What an attacker must be able to do: choose the `words`, the `seeds` or the `start-noise`; show a
 `picture` of the concept; take a `gradient`; have the `base`; change the `weights`."""
-NEEDS: Final = get_args(Need)
 
 Access = Literal[
     "words",

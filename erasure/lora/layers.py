@@ -1,6 +1,5 @@
 """Which weights of a network can have thin factors: those of linear and convolution layers."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from torch import Tensor
@@ -14,8 +13,3 @@ def has_factors(name: str, weight: Tensor) -> bool:
     place, _, kind = name.rpartition(".")
     table = place.rpartition(".")[2].endswith(_TABLES)
     return kind == "weight" and weight.dim() in (2, 4) and not table
-
-
-def factored(weights: Mapping[str, Tensor]) -> list[str]:
-    """The names of all such weights, in their order."""
-    return [name for name, weight in weights.items() if has_factors(name, weight)]

@@ -47,9 +47,21 @@ def apply_patch(
 def remove_patch(weights: Mapping[str, Tensor], patch: Patch, *, check: bool = True) -> None:
     """Turn the edited weights into the base again, in place and to the bit; see `apply_patch`.
 
+    Args:
+        weights: name -> weight of what the patch leads to; changed in place.
+        patch: what to take out of them.
+        check: hash the weights as they are and as they would become.
+
     Raises:
         PatchError: they are not what the patch leads to, or do not become its base; then they are
             as they were.
+
+    Examples:
+        >>> weights = {name: weight.clone() for name, weight in checkpoint.network.items()}
+        >>> apply_patch(weights, load_patch(Path("church.patch")))
+        >>> remove_patch(weights, load_patch(Path("church.patch")))
+        >>> all(torch.equal(weights[name], weight) for name, weight in checkpoint.network.items())
+        True
     """
     _in_place(weights, patch, "result" if check else None)
 

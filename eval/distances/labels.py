@@ -25,13 +25,6 @@ def shares(labels: Sequence[str]) -> dict[str, float]:
     return {name: counts[name] / len(labels) for name in order}
 
 
-def total_variation(one: Sequence[str], other: Sequence[str]) -> float:
-    """Half the sum of the differences of the shares: 0 for equal distributions, 1 for disjoint."""
-    mine, theirs = shares(one), shares(other)
-    names = mine.keys() | theirs.keys()
-    return sum(abs(mine.get(name, 0.0) - theirs.get(name, 0.0)) for name in names) / 2
-
-
 def label_units(
     model: Sequence[str],
     retrained: Sequence[str],

@@ -2,7 +2,7 @@
 
 # N pictures, T time bins, S samples a bin, B samples, C x h x w latents.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -122,8 +122,3 @@ def passes_of(
             if key in theirs:
                 made.gaps[name, key] = by_bin(values - theirs[key], settings)
     return made
-
-
-def means_over_times(values: Sequence[Tensor]) -> Tensor:
-    """(K, N) of K tables (N, T)."""
-    return torch.stack([value.mean(dim=1) for value in values])

@@ -1,6 +1,7 @@
 """What every attack keeps to, whatever it does."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from support.attacked import same, tiny_checkpoint, tiny_target, weights_of
 
 from erasure.attacks import ATTACKS, Budget, Payload, Rows, Start, Target, make_attack
 from erasure.attacks.payload import Cost
-from erasure.attacks.protocol import ACCESS, NEEDS, Attack
+from erasure.attacks.protocol import ACCESS, Attack, Need
 from erasure.attacks.target import Ledger, embedded
 from erasure.errors import ConfigError
 
@@ -44,7 +45,7 @@ def test_every_attack_says_what_it_is_and_needs(name: str) -> None:
     assert kind.name == name
     assert kind.title
     assert kind.source
-    assert kind.needs <= set(NEEDS)
+    assert kind.needs <= set(get_args(Need))
     assert kind.access in ACCESS
 
 

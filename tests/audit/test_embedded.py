@@ -23,7 +23,6 @@ from pipelines.drawing.generation import Picture
 from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
 from pipelines.run.models import open_model
-from prompts.compositions import attributes
 from prompts.concepts.phrases import mentions
 
 pytestmark = pytest.mark.slow
@@ -121,10 +120,19 @@ def test_the_base_draws_neither_colours_nor_places_nor_numbers(tmp_path: Path) -
     # Why no audit of it measures these: docs/audit.md says so.
     shop = shop_of(tmp_path, "seeds")
     seeds = (0, 1)
-    by_kind: dict[str, list[list[Picture]]] = {}
-    for one in attributes("church", "apple"):
-        requests = [Request(one.without, seed) for seed in seeds]
-        by_kind.setdefault(one.kind, []).append(shop.painter("base").paint(requests))
+    colours = ("red", "blue", "green", "yellow", "black", "white")
+    attributes = {
+        "colour": [f"a {colour} apple" for colour in colours],
+        "count": ["one apple", "two apples", "three apples", "four apples"],
+        "position": ["an apple on the left", "an apple on the right"],
+    }
+    by_kind = {
+        kind: [
+            shop.painter("base").paint([Request(f"an image of {thing}", seed) for seed in seeds])
+            for thing in things
+        ]
+        for kind, things in attributes.items()
+    }
 
     def apart(one: Picture, other: Picture) -> float:
         first, second = (np.asarray(p.image, dtype=np.float64) for p in (one, other))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.models.tiny_lora import FAMILIES, family_model, random_factors, with_factors
+from support.models.tiny_lora import FAMILIES, factored, family_model, random_factors, with_factors
 from torch import Tensor
 
 from erasure.architectures.building import build_pipeline
@@ -15,7 +15,6 @@ from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import erase, find_mask
 from erasure.lora.extracting import Size, extract
-from erasure.lora.layers import factored
 from erasure.lora.names import NAMINGS, Naming
 from erasure.lora.writing import write_lora
 from erasure.methods.closed_form.uce import Uce

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from erasure.architectures.building import build_parts
 from erasure.attacks import Budget, Case, Concept, Material, Payload, Target, Wording
-from erasure.attacks.opening import open_parts
+from erasure.attacks.opening import parts_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint
 from support.tiny import CPU, random_pictures, write_tiny_pipeline
@@ -29,7 +30,7 @@ def tiny_target(checkpoint: Checkpoint, **own: Any) -> Target:  # noqa: ANN401
 
     Its base is the checkpoint itself.
     """
-    parts = open_parts(checkpoint, (SIDE, SIDE), CPU)
+    parts = parts_of(build_parts(checkpoint, torch.float32, CPU), checkpoint, (SIDE, SIDE))
     fields: dict[str, Any] = {
         **parts.fields(),
         "name": "audited",

@@ -1,9 +1,8 @@
 """The classes of a model of labels: their names, their numbers, and the label of no class."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from erasure.errors import CheckpointError, ConfigError
@@ -134,9 +133,3 @@ def _names(named: Any, where: str, *, repeated: bool) -> tuple[str, ...]:  # noq
 def _spellings(name: str) -> list[str]:
     lowered = " ".join(name.split()).lower()
     return [lowered, *(part.strip() for part in lowered.split(","))]
-
-
-def nearest_class(text: str, names: Sequence[str]) -> str:
-    """Give the class whose name is closest to a text; the first where none is close."""
-    close = get_close_matches(text.lower(), [name.lower() for name in names], 1)
-    return next((name for name in names if [name.lower()] == close), names[0])

@@ -22,8 +22,6 @@ from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
 
-TEXTS: Final = ("null", "own prompt", "replacement")
-"""What the model is told with a picture."""
 MARGIN: Final = 0.1
 """Share by which a loss must rise beyond that of the controls to be called averse."""
 _RESAMPLES: Final = 2000

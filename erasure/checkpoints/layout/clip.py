@@ -22,11 +22,6 @@ def with_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def without_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The names a `CLIPTextModel` of transformers >= 5.6 has in memory."""
-    return {name.removeprefix(PREFIX): weight for name, weight in weights.items()}
-
-
 to_original = with_prefix
 """transformers names -> names after `cond_stage_model.transformer.` or its place in SD XL."""
 

@@ -2,7 +2,6 @@
 
 # B samples, C x H x W latents.
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -19,8 +18,6 @@ from erasure.diffusion.schedule import Schedule
 from erasure.diffusion.scores.gradient_sums import Place
 from erasure.errors import ConfigError, TrainingError
 from erasure.team import ALONE, Team, share_of
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,12 +6,13 @@ import pytest
 import torch
 from support.attacked import tiny_checkpoint, tiny_target
 from support.models.tiny_models import SD2_SMALL, write_pipeline
-from support.tiny import CPU, seeded, toy_condition, toy_schedule
+from support.tiny import seeded, toy_condition, toy_schedule
 from torch import Tensor
 
+from erasure.architectures.building import build_network
 from erasure.attacks import Budget, Target, make_attack
 from erasure.attacks.diagnostics.inversion import Inversion, inverted, normalised, typicality
-from erasure.attacks.opening import open_parts, random_weights
+from erasure.attacks.opening import random_weights
 from erasure.attacks.target import Ledger
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.diffusion.denoiser import Condition
@@ -76,7 +77,7 @@ def test_random_weights_redraw_a_picture_as_well_as_the_model(
     assert target.pictures is not None
     clean = target.pictures.mean[:1]
     attack, empty = Inversion(steps=10, rounds=8), target.told([""])
-    random = open_parts(random_weights(checkpoint, 1), target.size, CPU).network
+    random = build_network(random_weights(checkpoint, 1)).eval().requires_grad_(False)
     for network in (target.network, random):
         one = replace(target, network=network)
         noise = attack.noise_of(one, clean, Ledger())

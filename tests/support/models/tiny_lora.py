@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from erasure.checkpoints import Checkpoint, read_checkpoint
-from erasure.lora.layers import factored
+from erasure.lora.layers import has_factors
 from erasure.solving.factors import Factors
 from support.models.tiny_models import SD1_LIKE, SD2_LIKE, write_pipeline
 from support.models.tiny_sdxl import write_sdxl
@@ -24,6 +24,11 @@ def family_model(family: str, folder: Path) -> Checkpoint:
     else:
         write_pipeline(place, SD1_LIKE if family == "sd1" else SD2_LIKE)
     return read_checkpoint(place)
+
+
+def factored(weights: Mapping[str, Tensor]) -> list[str]:
+    """The names of all weights that can have factors."""
+    return [name for name, weight in weights.items() if has_factors(name, weight)]
 
 
 def random_factors(weights: Mapping[str, Tensor], seed: int = 0) -> dict[str, Factors]:
