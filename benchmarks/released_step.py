@@ -7,12 +7,13 @@ step does is followed, what it draws comes from the streams of `erasure.training
 # B samples, H x W pixels, C x h x w latents, L tokens, D text features.
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from erasure.architectures.building import (
     build_codec,
@@ -109,10 +110,9 @@ class StraightLine:
         self.optimizer.step()
         return float(loss.detach())
 
-    def trained(self) -> nn.Module:
-        """The network after the steps so far."""
-        network: nn.Module = self.unet
-        return network
+    def trained(self) -> Mapping[str, Tensor]:
+        """The weights after the steps so far, by name."""
+        return dict(self.unet.named_parameters())
 
     def _predict(self, x_t: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
         output: Tensor = self.unet(x_t, t, encoder_hidden_states=tokens).sample

@@ -20,7 +20,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -115,9 +115,9 @@ class Ours:
         assert step.index == index + 1
         return step.loss
 
-    def trained(self) -> nn.Module:
-        """The network; no step may follow."""
-        return self.trainer.widen()
+    def trained(self) -> Mapping[str, Tensor]:
+        """The weights, by name; no step may follow."""
+        return self.trainer.trained()
 
 
 @contextmanager
@@ -232,13 +232,12 @@ def measure(
     return seconds
 
 
-def apart(work: Work, way: nn.Module, other: nn.Module) -> float:
+def apart(work: Work, way: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
     """Distance of two updates of the selected weights over the length of the second."""
-    ends = dict(way.named_parameters()), dict(other.named_parameters())
     square = length = 0.0
     for name, base in work.checkpoint.network.items():
         chosen = work.mask[name]
-        mine, theirs = ((end[name].detach().cpu() - base.float())[chosen] for end in ends)
+        mine, theirs = ((end[name].detach().cpu() - base.float())[chosen] for end in (way, other))
         square += float((mine - theirs).square().sum())
         length += float(theirs.square().sum())
     return math.sqrt(square / length)

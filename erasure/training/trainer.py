@@ -136,7 +136,7 @@ class MaskedTrainer(Generic[B]):
         return self.frozen.average or self.selected.vectors
 
     def settle(self, values: Mapping[str, Tensor]) -> None:
-        """Let `widen` put these values in, which `values` gave after an earlier step."""
+        """Let `trained` give these values, which `values` gave after an earlier step."""
         self._settled = values
 
     @contextmanager
@@ -157,15 +157,6 @@ class MaskedTrainer(Generic[B]):
         self.selected.write({name: value.to(self._device) for name, value in chosen.items()})
         rows = self.selected.rows if isinstance(self.selected, SelectedWeights) else {}
         return Trained(self._network, rows, {**self.values(), **chosen})
-
-    @torch.no_grad()
-    def widen(self) -> nn.Module:
-        """The network in float32 with the values of `trained`; no step may follow."""
-        values = self.trained()
-        if self.config.precision == "bf16-weights":
-            self._network.float()
-            self.selected.write(values.selected)
-        return self._network
 
     def steps(self) -> Iterator[Step]:
         """Take the remaining steps, yielding after each; the caller may stop at any time.

@@ -65,13 +65,14 @@ def load_state(
         path, kind=FORMAT, run=run, named=lambda metadata: f"of step {metadata.get('done')}"
     )
     with fitting(state.file):
+        done = int(state.metadata["done"])
+        if done < 0:  # before anything of the trainer is touched
+            raise ValueError(f"it is of step {done}")
         vectors = trainer.selected.vectors
         others = (trainer.frozen, *beside)
         history = restore(state.tensors, vectors, trainer.optimizer, _COLUMNS, others)
         counts = state.tensors.get("work")  # versions before did not count
         trainer.work = None if counts is None else Work.of_row(counts)
         trainer.selected.write_back()
-        trainer.done = int(state.metadata["done"])
-        if trainer.done < 0:
-            raise ValueError(f"it is of step {trainer.done}")
+        trainer.done = done
     return Resumed(history, state.file)

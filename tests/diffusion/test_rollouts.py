@@ -88,6 +88,34 @@ def test_all_steps_are_reached_and_prompts_take_turns() -> None:
     assert torch.equal(batch.empty.tokens, table[:1].expand(200, -1, -1))
 
 
+def test_every_stand_in_of_a_prompt_is_drawn_in_time() -> None:
+    table = DATA.prompts.tokens
+    batch = at(0, 40)
+    pairs = Counter(
+        (
+            int((table == prompt).flatten(1).all(1).nonzero()[0]),
+            int((table == stand_in).flatten(1).all(1).nonzero()[0]),
+        )
+        for prompt, stand_in in zip(batch.concept.tokens, batch.replacement.tokens, strict=True)
+    )
+    assert set(pairs) == {(1, 3), (1, 4), (2, 4), (2, 5)}
+
+
+def test_no_gradient_leads_from_a_sample_into_the_network_that_drew_it() -> None:
+    assert not at(0, 2).x_t.requires_grad
+
+
+def test_another_seed_of_the_order_decides_the_prompts_and_nothing_else() -> None:
+    one, other = at(0, 8), at(0, 8, ordered_by=1)
+    again = replace(source(), seed=1)
+    network = Toy()
+    theirs = again.at(0, 8, ToyDenoiser(network), frozen_of(network))
+    assert torch.equal(other.concept.tokens, theirs.concept.tokens)
+    assert not torch.equal(other.concept.tokens, one.concept.tokens)
+    assert torch.equal(other.t, one.t)
+    assert not torch.equal(other.t, theirs.t)
+
+
 def test_the_frozen_base_draws_what_the_network_drew_before_it_moved() -> None:
     network = Toy()
     selected = SelectedWeights(network, some_mask(network))

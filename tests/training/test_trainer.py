@@ -33,6 +33,7 @@ from erasure.training.objective import Loss, Objective
 from erasure.training.step import Step
 from erasure.training.train_config import TrainConfig
 from erasure.training.trainer import MaskedTrainer
+from erasure.training.weights.split import Combine
 
 SMALL = TrainConfig(steps=4, batch_size=4, learning_rate=1e-2)
 
@@ -45,6 +46,7 @@ def trainer_of(
     data: ConceptData | None = None,
     mask: dict[str, Tensor] | None = None,
     schedule: NoiseSchedule | None = None,
+    combine: Combine | None = None,
 ) -> MaskedTrainer[PictureBatch]:
     return MaskedTrainer(
         network,
@@ -54,6 +56,7 @@ def trainer_of(
         objective=objective or SalUn(),
         config=config,
         needs_frozen=True,
+        combine=combine,
     )
 
 
@@ -199,6 +202,16 @@ def test_micro_batches_give_the_full_batch(micro: int, clip: float | None) -> No
     whole, parts = trained(config), trained(replace(config, micro_batch=micro))
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=0, atol=1e-6)
+
+
+def test_gradients_apart_come_as_that_of_the_forget_loss_and_that_of_the_retain_loss() -> None:
+    config = TrainConfig(steps=2, batch_size=4, learning_rate=0.1, optimizer="sgd", micro_batch=2)
+    network = Toy()
+    trainer = trainer_of(network, config, SalUn(alpha=0.5), combine=lambda forget, retain: forget)
+    list(trainer.steps())
+    alone = trained(config, objective=SalUn(alpha=0.0))
+    for name, value in copied(network).items():
+        torch.testing.assert_close(value, alone[name], rtol=0, atol=1e-6)
 
 
 def test_the_losses_of_a_step_are_those_of_its_whole_batch() -> None:

@@ -26,13 +26,14 @@ from erasure.diffusion.batches import PictureBatch
 from erasure.errors import TrainingError
 from erasure.methods import SalUn
 from erasure.storage.parts import part_of
-from erasure.storage.state_file import before, drop, is_kept, settle
+from erasure.storage.state_file import before, drop, is_kept, save_run, settle
 from erasure.storage.tensors.tensor_file import write_tensors
 from erasure.training.objective import Objective
+from erasure.training.state_tensors import restore, state_tensors
 from erasure.training.step import Step
 from erasure.training.train_config import TrainConfig
 from erasure.training.trainer import MaskedTrainer
-from erasure.training.training_state import load_state, save_state
+from erasure.training.training_state import FORMAT, load_state, save_state
 
 STEPS = 7
 CONFIG = TrainConfig(steps=STEPS, batch_size=4, learning_rate=1e-2, warmup=2)
@@ -196,6 +197,44 @@ def test_other_files_are_refused(saved: Path, tmp_path: Path) -> None:
     assert "has format 'pt', not 'erasure-training-state 1'" in refused(tmp_path / "weights")
     write_tensors(tmp_path / "newer", load_file(saved), {"format": "erasure-training-state 2"})
     assert "has format 'erasure-training-state 2'" in refused(tmp_path / "newer")
+
+
+def test_a_state_of_a_step_before_the_first_is_refused(saved: Path, tmp_path: Path) -> None:
+    path = tmp_path / "negative"
+    save_run(path, load_file(saved), kind=FORMAT, run="a run", done="-1")
+    assert "it is of step -1" in refused(path)
+
+
+def test_the_work_of_a_state_goes_on_and_is_unknown_in_one_that_did_not_count(
+    saved: Path, tmp_path: Path
+) -> None:
+    run = fresh(CONFIG).advance(3)
+    assert run.trainer.work is not None
+    assert run.trainer.work.forward > 0
+    assert resumed(saved, CONFIG).trainer.work == run.trainer.work
+    tensors = load_file(saved)
+    del tensors["work"]
+    save_run(tmp_path / "older", tensors, kind=FORMAT, run="a run", done="3")
+    assert resumed(tmp_path / "older", CONFIG).trainer.work is None
+
+
+def test_whole_numbers_and_shared_tensors_of_an_optimizer_come_back_as_they_were(
+    tmp_path: Path,
+) -> None:
+    # As optimisers of 8 bits have them: a count of steps, and one table for all vectors.
+    vectors = {name: nn.Parameter(torch.ones(2)) for name in ("a", "b")}
+    optimizer = torch.optim.SGD(vectors.values(), lr=1.0)
+    table = torch.arange(4.0)
+    for vector in vectors.values():
+        optimizer.state[vector] = {"step": 3, "table": table}
+    write_tensors(tmp_path / "state", state_tensors(vectors, optimizer, [], ("index",)), {})
+    fresh_optimizer = torch.optim.SGD(vectors.values(), lr=1.0)
+    restore(load_file(tmp_path / "state"), vectors, fresh_optimizer, ("index",))
+    for vector in vectors.values():
+        state = fresh_optimizer.state[vector]
+        assert type(state["step"]) is int
+        assert state["step"] == 3
+        assert torch.equal(state["table"], table)
 
 
 # The state before the last, where the last is damaged.

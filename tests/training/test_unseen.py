@@ -84,8 +84,7 @@ class Run:
 
     def finish(self) -> dict[str, Tensor]:
         self.advance()
-        self.trainer.widen()
-        return copied(self.network)
+        return {name: value.clone() for name, value in self.trainer.trained().items()}
 
     def curve(self) -> Curve:
         assert self.watching is not None
@@ -160,6 +159,14 @@ def test_a_run_that_was_cut_anywhere_ends_with_the_same_bytes_and_the_same_curve
         assert_same_bits(again.finish(), result)
         assert again.curve() == unbroken.curve()
         assert again.history == unbroken.history
+
+
+def test_whoever_asks_for_steps_again_after_the_last_gets_no_second_look() -> None:
+    run = Run(Scripted({2: 1, 4: 1, 6: 1, 8: 1}), replace(CONFIG, steps=8)).advance()
+    curve = run.curve()
+    assert len(run.advance().history) == 8
+    assert run.curve() == curve
+    assert [look.step for look in curve.looks] == [0, 2, 4, 6, 8]
 
 
 def test_a_state_without_looks_does_not_fit(tmp_path: Path) -> None:

@@ -59,6 +59,20 @@ def test_scores_of_esd_need_no_picture_and_do_not_depend_on_passes_or_processes(
             )
 
 
+def test_every_prompt_or_picture_is_drawn_as_often_as_was_asked(
+    tiny_checkpoint: Checkpoint, texts: ConceptData, tiny_data: ConceptData
+) -> None:
+    seen: list[tuple[int, int]] = []
+    for method, data in ((Esd(rollout_steps=2), texts), (SalUn(), tiny_data)):
+        how = Measuring(
+            config=replace(OWN, draws=3),
+            method=method,
+            on_pass=lambda progress: seen.append((progress.done, progress.total)),
+        )
+        measure_scores(tiny_checkpoint, data, NAMES, how)
+    assert seen == [(6, 6), (8, 12), (12, 12)]  # 2 prompts, then 4 pictures in passes of 8
+
+
 def test_methods_of_different_losses_give_different_scores(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData
 ) -> None:
