@@ -48,7 +48,7 @@ def on_device(checkpoint: "Checkpoint", device: torch.device) -> "Checkpoint":
     return replace(checkpoint, components=moved)
 
 
-class _Unset(TorchFunctionMode):
+class Unset(TorchFunctionMode):
     """Draws no first values for weights, which a third of the time to build a network went into.
 
     They have no memory on `meta`, and a checkpoint's weights take their place.
@@ -94,7 +94,7 @@ def unfilled(build: Callable[[Mapping[str, Any]], nn.Module], config: Mapping[st
 
 
 def _built(build: Callable[[Mapping[str, Any]], nn.Module], config: Mapping[str, Any]) -> nn.Module:
-    with torch.device("meta"), _Unset():
+    with torch.device("meta"), Unset():
         return build(config).eval().requires_grad_(False)
 
 

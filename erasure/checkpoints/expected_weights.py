@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from erasure.architectures.architecture import Part
+from erasure.architectures.loading import Unset
 from erasure.checkpoints.checks.config_limits import building_limit
 from erasure.errors import CheckpointError
 
@@ -30,7 +31,7 @@ def expected_weights(part: Part, config: Mapping[str, Any]) -> dict[str, Tensor]
 @lru_cache(maxsize=64)  # building the modules takes most of the time of reading a small checkpoint
 def _expected(part: Part, config: str) -> dict[str, Tensor]:
     try:
-        with torch.device("meta"), building_limit():
+        with torch.device("meta"), Unset(), building_limit():
             weights = part.build(json.loads(config)).state_dict()
     except Exception as err:  # what diffusers raises on a hostile config has no common class
         reason = str(err).strip().partition("\n")[0][:300] or type(err).__name__

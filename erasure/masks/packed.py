@@ -2,6 +2,7 @@
 
 # n weights of one parameter.
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -89,8 +90,7 @@ def pack(entry: Tensor) -> Tensor:
 
 def unpack(packed: Tensor, shape: list[int]) -> Tensor:
     """The inverse of `pack`."""
-    size = int(np.prod(shape, dtype=np.int64))
-    bits = np.unpackbits(packed.numpy(), count=size, bitorder="little")
+    bits = np.unpackbits(packed.numpy(), count=math.prod(shape), bitorder="little")
     return torch.from_numpy(bits.view(np.bool_)).reshape(shape)
 
 

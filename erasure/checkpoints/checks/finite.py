@@ -1,5 +1,6 @@
 """Values that no model can use: NaN, infinity, and what a narrower type would turn into it."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -46,6 +47,16 @@ def require_storable(
     raise CheckpointError(f"{what}; store it in a wider type: ", _WIDER)
 
 
+def is_finite(weight: Tensor) -> bool:
+    """Whether all values are finite; the least and the largest tell, as NaN goes into both."""
+    if not weight.is_floating_point() or not weight.numel():
+        return True
+    if weight.element_size() == 1:  # torch finds no extremes of 8-bit floats
+        weight = weight.float()
+    least, largest = torch.aminmax(weight)
+    return math.isfinite(least.item()) and math.isfinite(largest.item())
+
+
 def _found(
     components: Mapping[str, Mapping[str, Tensor]], dtype: torch.dtype | None
 ) -> Iterator[str]:
@@ -59,11 +70,14 @@ def _told(weight: Tensor, dtype: torch.dtype | None) -> str:
     if not (weight.is_floating_point() or weight.is_complex()) or not weight.numel():
         return ""
     kind = dtype_after(weight, dtype)
-    # One look at the whole; a type of eight bits has no operations of its own.
+    # A type of eight bits has no operations of its own.
     values = weight.float() if weight.element_size() == 1 else weight
-    bad = int((~torch.isfinite(values)).count_nonzero())
-    if bad:
-        return f"has {bad:,} of {weight.numel():,} values that are NaN or infinite"
+    if weight.is_complex() or not is_finite(weight):
+        bad = int((~torch.isfinite(values)).count_nonzero())
+        if bad:
+            return f"has {bad:,} of {weight.numel():,} values that are NaN or infinite"
+    if kind == weight.dtype:
+        return ""
     stored = values.to(kind)
     lost = ~torch.isfinite(stored.float() if stored.element_size() == 1 else stored)
     if lost.any():

@@ -32,6 +32,7 @@ _SCHEMES: Final = (
     (r"(weight|input|output|pre_quant|k|v)_scale(_\w+)?|scales", "weights with scales"),
     (r"_(data|scale|shift|zero_point)|(weight_)?zero_points?", "weights with scales"),
 )
+_ANY: Final = re.compile(rf"(^|\.)({'|'.join(ending for ending, _ in _SCHEMES)})$")
 _HEADER: Final = "_quantization_metadata"
 _CONFIG: Final = "quantization_config"
 _PLAIN: Final = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -52,8 +53,9 @@ def refuse_quantised(
         where: the file or folder.
         component: whose weights they are; empty where the names' prefixes tell.
     """
-    for ending, scheme in _SCHEMES:
-        scales = sorted(n for n in names if re.search(rf"(^|\.)({ending})$", n))
+    suspects = sorted(name for name in names if _ANY.search(name))
+    for ending, scheme in _SCHEMES if suspects else ():
+        scales = [name for name in suspects if re.search(rf"(^|\.)({ending})$", name)]
         if scales:
             raise CheckpointError(
                 f"{where} holds a quantised {_title(scales[0], component)} ({scheme}: "

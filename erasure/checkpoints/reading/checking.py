@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from erasure.checkpoints.checks.finite import is_finite
 from erasure.checkpoints.wording import counted, few
 from erasure.errors import CONFIG, CheckpointError, Worded
 from erasure.storage.tensors.mapped import let_go
@@ -66,13 +66,3 @@ def require_finite(components: Mapping[str, Mapping[str, Tensor]], path: Path) -
                 "it again in a wider type"
             )
         let_go(weights.values())
-
-
-def is_finite(weight: Tensor) -> bool:
-    """Whether all values are finite; the least and the largest tell, as NaN goes into both."""
-    if not weight.is_floating_point() or not weight.numel():
-        return True
-    if weight.element_size() == 1:  # torch finds no extremes of 8-bit floats
-        weight = weight.float()
-    least, largest = torch.aminmax(weight)
-    return bool(least.isfinite() and largest.isfinite())

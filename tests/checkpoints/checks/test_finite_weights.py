@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from erasure.checkpoints import read_checkpoint, write_single_file
-from erasure.checkpoints.reading.checking import is_finite
+from erasure.checkpoints.checks.finite import is_finite
 from erasure.errors import CheckpointError
 
 TYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e5m2]
