@@ -70,7 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         small = tiny_sdxl_unet((8, 16, 16), sample_size=4, layers=1, transformers=(1, 1, 2))
         unet = listening(small)
         first, second = tiny_towers(514)
-        vae = tiny_vae(Size())
+        vae = tiny_vae(Size(vae_layers=1))
     parts = {"unet": unet, "text_encoder": first, "text_encoder_2": second, "vae": vae}
     return write_sdxl(tmp_path_factory.mktemp("sdxl") / "model", parts)
 

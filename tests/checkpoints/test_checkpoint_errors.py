@@ -178,7 +178,7 @@ def test_what_a_scheduler_config_leaves_out_is_that_of_its_class(folder: Path) -
 
 def test_missing_weights_are_counted_and_a_few_are_named(file: Path, folder: Path) -> None:
     tensors = load_file(file)
-    for name in [n for n in tensors if ".input_blocks.3." in n or "middle_block.0" in n]:
+    for name in [n for n in tensors if ".input_blocks.2." in n or "middle_block.0" in n]:
         del tensors[name]
     save_file(tensors, file)
     with pytest.raises(

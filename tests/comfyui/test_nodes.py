@@ -51,16 +51,18 @@ class Studio:
     models: Path
     checkpoint: Checkpoint
     nodes: dict[str, Any]
+    base: Mapping[str, Tensor]
+    """The tensors of the single file of the base."""
 
     def run(self, node: str, **inputs: Any) -> Any:  # noqa: ANN401
         return self.nodes[node].execute(**inputs).args
 
     def file(self, network: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
-        """The tensors of a single file with this network."""
+        """The tensors of a single file with this network, or of the base's."""
+        if network is None:
+            return self.base
         path = self.models / "written.safetensors"
-        write_single_file(
-            self.checkpoint.having("unet", network or self.checkpoint.network), path, force=True
-        )
+        write_single_file(self.checkpoint.having("unet", network), path, force=True)
         return read_tensors(path).tensors
 
     def model(self) -> Model:
@@ -82,7 +84,8 @@ def studio(
     for name in ("checkpoints", "diffusion_models", "erasure_patches"):
         (models / name).mkdir()
     base = tiny_checkpoint.network
-    write_single_file(tiny_checkpoint, models / "checkpoints" / "base.safetensors")
+    single = models / "checkpoints" / "base.safetensors"
+    write_single_file(tiny_checkpoint, single)
     for seed, name in enumerate(("church", "dog")):
         patch = make_patch(base, edited(base, 0.2, seed), concepts=(name,))
         save_patch(models / "erasure_patches" / f"{name}.patch", patch)
@@ -90,7 +93,7 @@ def studio(
         extension = asyncio.run(load(NODES).comfy_entrypoint())
         classes = asyncio.run(extension.get_node_list())
         nodes = {one.define_schema().node_id: one for one in classes}
-        yield Studio(models, tiny_checkpoint, nodes)
+        yield Studio(models, tiny_checkpoint, nodes, read_tensors(single).tensors)
 
 
 def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from support.console import command, erasure, quick_recipe
+from support.console import Said, command, erasure, quick_recipe
 from support.forked import forked, run_and_die
 from support.leftovers import left_by_the_dead, without_owners
 
@@ -293,27 +293,11 @@ def same_results(one: Path, other: Path) -> None:
 
 
 def test_a_run_stopped_by_ctrl_c_between_steps_ends_as_the_unbroken_one(
-    tiny_run: Path, tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    twice_saved: Path, tiny_run: Path, tiny_recipe: Path, tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut"
+    shutil.copytree(twice_saved, cut)
     line = ["erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut]
-    take = MaskedTrainer._taken
-
-    def take_and_interrupt(self: MaskedTrainer, work: Work) -> None:
-        take(self, work)
-        if self.done == 2:
-            signal.raise_signal(signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MaskedTrainer, "_taken", take_and_interrupt)
-        said = erasure(*line)
-    assert said.code == 1
-    assert said.err.splitlines()[-1] == (
-        "erasure: interrupted; what was finished is kept, and the same command with --resume "
-        "goes on"
-    )
-    assert len(load_file(cut / "state.safetensors")["history"]) == 2
-    assert not list(tmp_path.rglob("*.part"))
     assert erasure(*line).code == 2  # neither --resume nor --force
     said = erasure(*line, "--resume")
     assert said.code == 0, said.err
@@ -351,21 +335,31 @@ def test_a_run_killed_while_it_saves_ends_as_the_unbroken_one(
     same_results(tiny_run, cut)
 
 
+def interrupted(step: int, *line: object) -> Said:
+    """Run a command line that Ctrl-C ends after a step."""
+    take = MaskedTrainer._taken
+
+    def take_and_interrupt(self: MaskedTrainer, work: Work) -> None:
+        take(self, work)
+        if self.done == step:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MaskedTrainer, "_taken", take_and_interrupt)
+        return erasure(*line)
+
+
 @pytest.fixture(scope="module")
 def twice_saved(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that Ctrl-C ended after its second step of three; do not write into it."""
     cut = tmp_path_factory.mktemp("twice-saved") / "cut"
-    with pytest.MonkeyPatch.context() as patch:
-        take = MaskedTrainer._taken
-
-        def take_and_interrupt(self: MaskedTrainer, work: Work) -> None:
-            take(self, work)
-            if self.done == 2:
-                signal.raise_signal(signal.SIGINT)
-
-        patch.setattr(MaskedTrainer, "_taken", take_and_interrupt)
-        said = erasure("erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut)
+    said = interrupted(2, "erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut)
     assert said.code == 1
+    assert said.err.splitlines()[-1] == (
+        "erasure: interrupted; what was finished is kept, and the same command with --resume "
+        "goes on"
+    )
+    assert not list(cut.parent.rglob("*.part"))
     assert states(cut) == {"state.safetensors": 2, "state.safetensors.old": 1}
     return cut
 
@@ -424,8 +418,8 @@ def test_a_run_whose_states_are_both_damaged_is_told_so(
     assert sentence.startswith(f"erasure: {cut / 'state.safetensors'} is damaged (its checksum")
     assert "and the one before it, state.safetensors.old, is not a training state" in sentence
     assert sentence.endswith("; delete both to start anew")
-    assert erasure(*line, "--force").code == 0
-    assert names(cut) == RUN_FILES
+    assert "interrupted" in interrupted(1, *line, "--force").err
+    assert len(load_file(cut / "state.safetensors")["history"]) == 1  # it began anew
 
 
 def test_a_run_killed_as_its_model_is_put_in_place_can_be_resumed(

@@ -14,7 +14,7 @@ from erasure.masks.mask_file import load_mask
 QUICK = (
     *("--method", "adv-unlearn", "--steps", 2, "--set", "rollout_steps=2"),
     *("--set", "attack_steps=1", "--set", "attack_warmup=1", "--set", "retain_batch=1"),
-    *("--lr", 0.01, "--seeds", 0, "--device", "cpu"),
+    *("--lr", 0.01, "--seeds", 0, "--device", "cpu", "--set", "grid.drawing.steps=2"),
 )
 
 
@@ -25,6 +25,7 @@ def masked(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = erasure(
         *("mask", tiny_folder, "--component", "text_encoder", "--concept", "church", "--json"),
         *("--forget-drawn", 2, "--draws", 1, "--out", out, "--device", "cpu"),
+        *("--set", "data.drawing.steps=2"),
         *("--cache", folder / "cache"),
     )
     assert said.code == 0, said.err

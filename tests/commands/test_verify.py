@@ -113,13 +113,17 @@ def test_a_changed_word_of_any_file_is_found(run: Path, file: str, old: str, new
     assert unreadable or "is not what it says" in said.err
 
 
-def test_a_mask_or_a_recipe_of_another_run_is_found(run: Path, tiny_recipe: Path) -> None:
-    other = run.with_name("dog")
-    said = erasure("erase", "--recipe", tiny_recipe, "--density", 0.1, "--steps", 1, "--out", other)
+def test_a_mask_or_a_recipe_of_another_run_is_found(
+    run: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    mask = tmp_path / "other.safetensors"
+    said = erasure("mask", tiny_folder, "--concept", "church", "--kind", "random", "--out", mask)
     assert said.code == 0, said.err
-    for name in ("mask.safetensors", "recipe.toml"):
+    recipe = (run / "recipe.toml").read_bytes().replace(b"seed = 0", b"seed = 1")
+    for name, other in (("mask.safetensors", mask.read_bytes()), ("recipe.toml", recipe)):
         content = (run / name).read_bytes()
-        shutil.copyfile(other / name, run / name)
+        assert other != content
+        (run / name).write_bytes(other)
         said = erasure("verify", run)
         assert said.code == 1
         assert name in said.err

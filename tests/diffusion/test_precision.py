@@ -21,7 +21,7 @@ from erasure.masks.masks import SaliencyMask
 from erasure.training.step import Step
 from erasure.training.train_config import TrainConfig
 
-EXACT = TrainConfig(steps=3, batch_size=2, learning_rate=0.05, optimizer="sgd")
+EXACT = TrainConfig(steps=2, batch_size=2, learning_rate=0.05, optimizer="sgd")
 REDUCED: list[Precision] = ["bf16", "bf16-weights"]
 
 

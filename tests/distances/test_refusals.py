@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from support.models.tiny_models import SMALL, write_pipeline
 from support.results.distanced import bright_judge, nudge, tiny_recipe, write_models
 
+from erasure.architectures.building import build_codec
+from erasure.checkpoints import Checkpoint
 from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import CheckpointError, ConfigError
 from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS
@@ -18,7 +21,9 @@ from pipelines.demo_checkpoint.retrained.recipes import RECIPES
 from pipelines.demo_checkpoint.retrained.record import RECORD, Sources, record_of, write_record
 from pipelines.distances import comparable, run
 from pipelines.distances.attacks import attack_areas, read_attacks
-from pipelines.distances.models import open_models
+from pipelines.distances.draws import Asked
+from pipelines.distances.groups import Shelf
+from pipelines.distances.models import Models, open_models
 from pipelines.distances.records import Retrained, read_record, twin_of
 from pipelines.distances.run import run_distances
 from pipelines.distances.settings import DistanceRecipe, recipe_of
@@ -47,8 +52,7 @@ def _refused(models: dict[str, Path], **own: object) -> str:
     return str(caught.value)
 
 
-def test_models_that_go_together_are_opened(models: dict[str, Path]) -> None:
-    opened = open_models(tiny_recipe(models, None))
+def test_models_that_go_together_are_opened(opened: Models) -> None:
     assert list(opened.checkpoints) == ["audited", "base", "retrained", "twin", "random"]
     assert opened.pair == ("retrained", "twin")
     assert len(opened.notes) == 2  # neither has a record
@@ -201,6 +205,16 @@ def test_settings_that_measure_nothing_are_refused() -> None:
         DistanceRecipe(**named, trained="y")  # type: ignore[arg-type]
 
 
+def test_a_group_of_too_few_pictures_is_refused(tiny_checkpoint: Checkpoint) -> None:
+    shelf = Shelf(build_codec(tiny_checkpoint), Asked({}, 4), ("base",))
+    picture = (Image.new("RGB", (16, 16)), "a church")
+    with pytest.raises(ConfigError, match="there are 3 pictures of the group 'concept'; give 4"):
+        shelf.add("concept", [picture] * 3, "concept")
+    shelf.add("concept", [picture] * 4, "concept", texts=("concept",))
+    assert [len(group.mean) for group in shelf.groups] == [4]
+
+
+@pytest.mark.slow
 def test_too_few_pictures_are_refused(
     models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,9 +227,13 @@ def test_too_few_pictures_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-def _audit(models: dict[str, Path], path: Path, *, without: str = "") -> Path:
+@pytest.fixture(scope="module")
+def opened(models: dict[str, Path]) -> Models:
+    return open_models(tiny_recipe(models, None))
+
+
+def _audit(opened: Models, path: Path, *, without: str = "") -> Path:
     """An audit of these models, whose curves are written by hand."""
-    opened = open_models(tiny_recipe(models, None))
     names = {"audited": "audited", "base": "base", "retrained": "retrained-1"}
     names |= {"twin": "retrained-2"}
     shares = {"audited": (6, 9), "base": (10, 10), "retrained-1": (0, 3), "retrained-2": (1, 4)}
@@ -247,9 +265,8 @@ def _audit(models: dict[str, Path], path: Path, *, without: str = "") -> Path:
     return path
 
 
-def test_the_areas_of_an_audit_are_read(models: dict[str, Path], tmp_path: Path) -> None:
-    opened = open_models(tiny_recipe(models, None))
-    attacked = read_attacks(_audit(models, tmp_path / "audit.json"), opened)
+def test_the_areas_of_an_audit_are_read(opened: Models, tmp_path: Path) -> None:
+    attacked = read_attacks(_audit(opened, tmp_path / "audit.json"), opened)
     entries = list(attack_areas(attacked, opened, 0))
     assert [entry.place for entry in entries] == [
         "words, passes a case",
@@ -263,19 +280,17 @@ def test_the_areas_of_an_audit_are_read(models: dict[str, Path], tmp_path: Path)
     assert words.details["audited"] == {"lead": pytest.approx(0.6), "log_half_ratio": float("inf")}
 
 
-def test_an_audit_of_other_models_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
-    opened = open_models(tiny_recipe(models, None))
-    path = _audit(models, tmp_path / "audit.json", without="twin")
+def test_an_audit_of_other_models_is_refused(opened: Models, tmp_path: Path) -> None:
+    path = _audit(opened, tmp_path / "audit.json", without="twin")
     with pytest.raises(ConfigError, match="did not attack the twin model"):
         read_attacks(path, opened)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": "x"}', "damaged"])
-def test_a_damaged_audit_is_refused(models: dict[str, Path], tmp_path: Path, text: str) -> None:
-    opened = open_models(tiny_recipe(models, None))
+def test_a_damaged_audit_is_refused(opened: Models, tmp_path: Path, text: str) -> None:
     path = tmp_path / "audit.json"
     if text == "damaged":
-        values = json.loads(_audit(models, path).read_text())
+        values = json.loads(_audit(opened, path).read_text())
         values["attacks"][0]["lines"]["audited"]["curve"][0]["share"] = None
         text = json.dumps(values)
     path.write_text(text)

@@ -54,7 +54,7 @@ def drawn(checkpoint: Checkpoint, batch_size: int, **more: Any) -> NDArray[np.in
 def test_a_picture_is_the_same_in_a_batch_of_any_size(tiny_checkpoint: Checkpoint) -> None:
     alone = drawn(tiny_checkpoint, 1)
     assert alone.shape == (5, 32, 32, 3)
-    for batch_size in (2, 3, 5, 64):
+    for batch_size in (2, 64):
         # One step of 255: the sums of a convolution are added up in another order.
         assert np.abs(drawn(tiny_checkpoint, batch_size) - alone).max() <= 1
     assert np.array_equal(alone[0], alone[4])
@@ -169,11 +169,20 @@ def one_by_one(painter: Painter, requests: Sequence[Request]) -> list[NDArray[np
     return [np.asarray(image, dtype=np.int16) for image in images]
 
 
+@pytest.fixture(scope="module")
+def pipeline(tiny_checkpoint: Checkpoint) -> Any:  # noqa: ANN401
+    """Whoever uses it sets its scheduler."""
+    return build_pipeline(tiny_checkpoint)
+
+
 @old_array
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_a_picture_is_that_of_the_plain_pipeline(tiny_checkpoint: Checkpoint, name: str) -> None:
+def test_a_picture_is_that_of_the_plain_pipeline(
+    tiny_checkpoint: Checkpoint,
+    pipeline: Any,  # noqa: ANN401
+    name: str,
+) -> None:
     pytest.importorskip("scipy") if name == "lms" else None
-    pipeline = build_pipeline(tiny_checkpoint)
     pipeline.scheduler = build_scheduler(name, tiny_checkpoint.description.scheduler)
     painter = Painter(tiny_checkpoint, DrawingConfig(steps=4, guidance=7.1), CPU, scheduler=name)
     for request in (Request("a church", 3), Request("a church", 3, 1.0)):

@@ -223,6 +223,7 @@ def test_full_differences_are_the_edit(
     assert {n.rpartition(".")[2] for n in tensors} == {"diff", "diff_b"}
 
 
+@pytest.mark.slow
 def test_a_mask_chooses_layers_for_factors(
     tiny_folder: Path, tiny_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
@@ -238,6 +239,7 @@ def test_a_mask_chooses_layers_for_factors(
     assert 0.25 * total < sum(sizes) < 0.3 * total + max(sizes)
 
 
+@pytest.mark.slow
 def test_a_dense_mask_moves_selected_weights_alone_and_leaves_no_lora(
     tiny_folder: Path, tiny_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
@@ -264,6 +266,7 @@ def test_a_dense_mask_moves_selected_weights_alone_and_leaves_no_lora(
     assert "lora" not in run.report
 
 
+@pytest.mark.slow
 def test_a_cut_run_of_factors_goes_on_to_the_same_bytes(
     trained: Run, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

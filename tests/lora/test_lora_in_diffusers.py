@@ -51,7 +51,7 @@ def moved_by(
     return plain, edited, loaded
 
 
-@pytest.mark.default("sd1-diffusers", "sd2-kohya")
+@pytest.mark.default("sd1-diffusers")
 @pytest.mark.parametrize("naming", NAMINGS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_layer_of_every_family_is_loaded_as_it_was_written(

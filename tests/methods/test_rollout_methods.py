@@ -40,14 +40,14 @@ def masks(tiny_checkpoint: Checkpoint, texts: ConceptData) -> dict[str, Saliency
 
 OWN: dict[str, dict[str, Any]] = {
     "ant": {"keep_steps": 1},
-    "adv-unlearn": {"retain_batch": 1, "attack_steps": 1, "attack_warmup": 2},
+    "adv-unlearn": {"retain_batch": 1, "attack_steps": 1, "attack_warmup": 1},
 }
 
 
 def method_of(name: str) -> ByRollout:
     kind: type[ByRollout] = METHODS[name]  # type: ignore[assignment]
     own = OWN.get(name, {})
-    return kind(steps=3, batch_size=4, learning_rate=1e-3, rollout_steps=4, optimizer="sgd", **own)
+    return kind(steps=2, batch_size=3, learning_rate=1e-3, rollout_steps=3, optimizer="sgd", **own)
 
 
 def moved(checkpoint: Checkpoint, edit: Edit) -> set[str]:
@@ -98,7 +98,7 @@ def test_a_run_that_was_cut_ends_with_the_bits_of_an_unbroken_one(
         pass
 
     def stop(step: object) -> None:
-        if getattr(step, "index", 0) == 2:
+        if getattr(step, "index", 0) == 1:
             raise Stop
 
     state = tmp_path / "state"

@@ -10,9 +10,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support.console import erasure
-from support.models.tiny_models import SD1_LIKE, SD2_LIKE, write_pipeline
+from support.models.tiny_models import SD2_SMALL, write_pipeline
 from support.models.tiny_sdxl import write_sdxl
-from support.tiny import assert_same_bits
+from support.tiny import TINY, assert_same_bits
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
@@ -64,7 +64,7 @@ def pair(
     if request.param == "sdxl":
         base, component = write_sdxl(folder / "base"), "text_encoder_2"
     else:
-        size = SD1_LIKE if request.param == "sd1" else SD2_LIKE
+        size = TINY if request.param == "sd1" else SD2_SMALL
         base, component = write_pipeline(folder / "base", size), "text_encoder"
     once = edited(read_checkpoint(base), "unet", "church", 1)
     twice = edited(once, component, "dog", 2)

@@ -69,6 +69,7 @@ def test_the_card_tells_of_every_edit(twice: Path) -> None:
     assert second.result_hash in text
 
 
+@pytest.mark.default("single-file")  # a run is a folder of diffusers, and `twice` is made from one
 @pytest.mark.parametrize("kind", ["diffusers", "single-file"])
 def test_exports_and_edits_of_exports_keep_the_list(
     kind: str, twice: Path, tiny_recipe: Path, tmp_path: Path

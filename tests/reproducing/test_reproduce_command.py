@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from support.console import Said, erasure
 
+from pipelines.evaluation.outcome.results import Results
+from pipelines.evaluation.outcome.results_file import read_results
 from pipelines.reproducing import cells
 from pipelines.reproducing import run as running
 from pipelines.reproducing.protocol import Sourced
@@ -134,9 +136,41 @@ def test_a_finished_reproduction_is_read_and_not_made_again(
     assert (uncut[0] / "reproduction.json").read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    "stage", ["run_erasure", pytest.param("run_evaluation", marks=pytest.mark.slow)]
-)
+def test_a_reproduction_that_was_cut_makes_what_is_missing_alone(
+    nette: tuple[Any, ...],
+    uncut: tuple[Path, Said],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, made = tmp_path / "out", list[str]()
+
+    def make(place: Path) -> None:
+        made.append(place.relative_to(out / "cells").as_posix())
+        shutil.copytree(uncut[0] / "cells" / made[-1], place)
+
+    def erasing(_: object, __: object, place: Path, **___: object) -> None:
+        make(place)
+
+    def judging(_: object, place: Path, **__: object) -> Results:
+        if made[-1:] == ["church/erased"]:
+            made.append("cut")
+            raise KeyboardInterrupt
+        make(place)
+        return read_results(place)
+
+    monkeypatch.setattr(running, "run_erasure", erasing)
+    monkeypatch.setattr(running, "run_evaluation", judging)
+    assert reproduce(*nette, "--out", out).code == 1
+    assert not (out / "reproduction.json").exists()
+    said = reproduce(*nette, "--out", out)
+    assert said.code == 0, said.err
+    assert made == ["base/judged", "church/erased", "cut", "church/judged"]
+    same = (uncut[0] / "reproduction.json").read_text(encoding="utf-8")
+    assert (out / "reproduction.json").read_text(encoding="utf-8") == same
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["run_erasure", "run_evaluation"])
 def test_a_reproduction_that_was_cut_goes_on_to_the_same_result(
     stage: str,
     nette: tuple[Any, ...],

@@ -19,6 +19,7 @@ from erasure.diffusion.schedule import NoiseSchedule, Prediction
 from erasure.methods import GradientAscent, SalUn
 from erasure.training.train_config import TrainConfig
 from support.models.tiny_models import Size, tiny_text_encoder, tiny_tokenizer, tiny_unet, tiny_vae
+from support.models.written import written_once
 
 CPU = torch.device("cpu")
 CHANNELS, SIDE, TOKENS, FEATURES = 2, 4, 3, 5
@@ -119,6 +120,7 @@ def outside(mask: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: ~chosen for name, chosen in mask.items()}
 
 
+@written_once
 def write_tiny_pipeline(folder: Path, prediction: Prediction = "epsilon") -> Path:
     """A random pipeline in the diffusers layout whose UNet listens to its prompt."""
     tokenizer = tiny_tokenizer(folder.with_name(f"{folder.name}-tokenizer"))

@@ -76,7 +76,7 @@ def test_the_head_is_scikit_learns_where_the_noise_is_small() -> None:
     np.testing.assert_allclose(said, other.predict_proba(rows), rtol=1e-5)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     count=st.integers(4, 40),
     classes=st.integers(2, 4),

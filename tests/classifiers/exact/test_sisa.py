@@ -73,7 +73,7 @@ def test_parts_are_of_about_equal_size() -> None:
     assert sum(whole for _, whole in sizes) == 4000
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     gone=st.sets(st.integers(0, 39), min_size=1, max_size=12),
     slices=st.integers(1, 3),

@@ -44,7 +44,7 @@ def tied(count: int, levels: int, classes: int, seed: int) -> Points:
     return points_of(inputs, torch.randint(0, classes, (count,), generator=generator))
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     kind=st.sampled_from(KINDS),
     count=st.integers(3, 60),

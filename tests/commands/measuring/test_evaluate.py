@@ -166,9 +166,10 @@ def test_results_of_one_protocol_stand_in_one_table(
     said = erasure("evaluate", "--compare", evaluated, "--compare", other, "--json")
     assert said.code == 0, said.err
     assert [row["erased"] for row in json.loads(said.out)["rows"]] == [["church"], ["church"]]
-    third = tmp_path / "third"
-    line = arguments(tiny_folder, tiny_folder, prompts, third)
-    assert erasure(*line, "--guidance", 3).code == 0
+    third = Path(shutil.copytree(other, tmp_path / "third"))
+    results = json.loads((third / "results.json").read_text(encoding="utf-8"))
+    results["protocol"]["guidance"] += 1
+    (third / "results.json").write_text(json.dumps(results), encoding="utf-8")
     said = erasure("evaluate", "--compare", evaluated, "--compare", third)
     assert said.code == 2
     assert "guidance" in said.err

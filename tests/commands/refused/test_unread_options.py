@@ -235,7 +235,7 @@ def test_a_mask_takes_settings_as_a_recipe_does(tiny_folder: Path, tmp_path: Pat
     recipe = tmp_path / "r.toml"
     recipe.write_text("[saliency]\nguidance = 0.0\n[data]\nsize = 24\n", encoding="utf-8")
     line = ("mask", tiny_folder, "--concept", "church", "--forget-drawn", 1, "--device", "cpu")
-    line = (*line, "--cache", tmp_path / "cache", "--json")
+    line = (*line, "--cache", tmp_path / "cache", "--json", "--set", "data.drawing.steps=2")
     masks = []
     for name, more in {
         "plain": (),

@@ -87,7 +87,7 @@ def test_the_loss_falls(tiny_checkpoint: Checkpoint) -> None:
         tiny_checkpoint, None, {"a church": ["a castle"]}, prompts=PromptLists(["a church"])
     )
     mask = find_mask(tiny_checkpoint, data, "all", scope="full")
-    method = Esd(steps=12, batch_size=4, learning_rate=3e-3, rollout_steps=2, strength=3.0)
+    method = Esd(steps=12, batch_size=2, learning_rate=3e-3, rollout_steps=2, strength=3.0)
     losses = [step.loss for step in erase(tiny_checkpoint, data, mask, method).history]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 

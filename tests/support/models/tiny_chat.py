@@ -28,6 +28,7 @@ from transformers import (
 from erasure.checkpoints.reading.vocabulary import byte_letters
 from support.models.tiny_flow import tiny_flow_vae
 from support.models.tiny_models import randomise
+from support.models.written import written_once
 
 WIDTH = 8
 """Features of the language model."""
@@ -107,6 +108,7 @@ def heard(network: nn.Module, seed: int, readers: tuple[str, ...]) -> nn.Module:
     return network
 
 
+@written_once
 def write_flux2(folder: Path, *, distilled: bool = False, tied: bool = True) -> Path:
     """Write a pipeline of FLUX.2 klein."""
     tokenizer = tiny_qwen_tokenizer()
@@ -138,6 +140,7 @@ Z_IMAGE_CONFIG: dict[str, Any] = {
 }
 
 
+@written_once
 def write_z_image(folder: Path) -> Path:
     """Write a pipeline of Z-Image."""
     tokenizer = tiny_qwen_tokenizer()
@@ -212,6 +215,7 @@ def tiny_frame_vae() -> nn.Module:
     )
 
 
+@written_once
 def write_qwen_image(folder: Path) -> Path:
     """Write a pipeline of Qwen-Image."""
     tokenizer = tiny_qwen_tokenizer()

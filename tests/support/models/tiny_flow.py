@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from support.models.tiny_models import randomise, tiny_tokenizer
+from support.models.written import written_once
 
 JOINT = 32
 """Features of T5, to which those of CLIP are filled up."""
@@ -113,6 +114,7 @@ def listening(network: nn.Module, seed: int) -> nn.Module:
     return network
 
 
+@written_once
 def write_sd3(folder: Path, kind: str = "sd3", *, t5: bool = True, **settings: Any) -> Path:  # noqa: ANN401
     """Write a pipeline; `settings` are the scheduler's."""
     words = folder.with_name(f"{folder.name}-tokenizer")
@@ -163,6 +165,7 @@ def tiny_flux(**settings: Any) -> nn.Module:  # noqa: ANN401
     return FluxTransformer2DModel(**{**FLUX_CONFIG, **settings})
 
 
+@written_once
 def write_flux(folder: Path, kind: str = "flux_dev", **settings: Any) -> Path:  # noqa: ANN401
     """Write a pipeline of FLUX.1; `settings` are the transformer's."""
     first = tiny_tokenizer(folder.with_name(f"{folder.name}-tokenizer"))

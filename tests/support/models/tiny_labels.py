@@ -15,6 +15,7 @@ from diffusers import (
 )
 
 from support.models.tiny_models import randomise
+from support.models.written import written_once
 from support.tiny import global_seed
 
 CLASSES = ("T-shirt", "shirt", "ankle boot", "sneaker")
@@ -44,6 +45,7 @@ DIT_CONFIG: dict[str, Any] = {
 }
 
 
+@written_once
 def write_ddpm(folder: Path, *, names: bool = True, **config: Any) -> Path:  # noqa: ANN401
     """A random pipeline whose network listens to its label; `config` goes over the usual one."""
     with global_seed(0):
@@ -65,6 +67,7 @@ def write_index(folder: Path, **entries: Any) -> None:  # noqa: ANN401
     path.write_text(json.dumps({**json.loads(path.read_text()), **entries}), encoding="utf-8")
 
 
+@written_once
 def write_dit(folder: Path, **config: Any) -> Path:  # noqa: ANN401
     """A random pipeline whose blocks have equal copies of what embeds time and class."""
     network = DiTTransformer2DModel(**{**DIT_CONFIG, **config})

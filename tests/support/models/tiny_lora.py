@@ -20,9 +20,10 @@ def family_model(family: str, folder: Path) -> Checkpoint:
     """A random model of a family, written to and read from a folder."""
     place = folder / family
     if family == "sdxl":
-        write_sdxl(place)
+        write_sdxl(place, whole=True)
     else:
-        write_pipeline(place, SD1_LIKE if family == "sd1" else SD2_LIKE)
+        size = SD1_LIKE if family == "sd1" else SD2_LIKE
+        write_pipeline(place, replace(size, layers=2))
     return read_checkpoint(place)
 
 

@@ -1,7 +1,7 @@
 """Random Stable Diffusion pipelines of a few thousand weights, written by diffusers itself."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from erasure.checkpoints.reading.vocabulary import byte_letters
+from support.models.written import written_once
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Size:
     prediction_type: str = "epsilon"
 
 
-SD1_LIKE = Size()
-SD2_LIKE = Size(linear=True, activation="gelu", prediction_type="v_prediction")
+SD1_LIKE = Size(layers=1, vae_layers=1)
+SD2_LIKE = replace(SD1_LIKE, linear=True, activation="gelu", prediction_type="v_prediction")
+"""As many blocks as the published models have, with half the layers in each."""
 SD2_SMALL = Size(
     blocks=(8, 16),
     layers=1,
@@ -110,6 +112,7 @@ def randomise(model: nn.Module, seed: int) -> None:
             weight.copy_(torch.randn(weight.shape, generator=generator) / 10)
 
 
+@written_once
 def write_pipeline(folder: Path, size: Size) -> Path:
     tokenizer = tiny_tokenizer(folder.with_name(f"{folder.name}-tokenizer"))
     parts: dict[str, Any] = {

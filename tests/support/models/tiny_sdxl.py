@@ -13,6 +13,7 @@ from transformers import (
 )
 
 from support.models.tiny_models import Size, randomise, tiny_tokenizer, tiny_vae
+from support.models.written import written_once
 
 WIDTHS = (8, 12)
 """Widths of the two text encoders; they differ, so that no exchange goes unseen."""
@@ -72,14 +73,22 @@ def tiny_tokenizers(folder: Path) -> tuple[CLIPTokenizer, CLIPTokenizer]:
     return first, second
 
 
-def write_sdxl(folder: Path, parts: dict[str, Any] | None = None, **settings: object) -> Path:
-    """Write it; `parts` replace the ones made here, `settings` are the scheduler's."""
+@written_once
+def write_sdxl(
+    folder: Path, parts: dict[str, Any] | None = None, *, whole: bool = False, **settings: object
+) -> Path:
+    """Write it; `parts` replace the ones made here, `settings` are the scheduler's.
+
+    Args:
+        whole: with as many layers in a block as the published model has; else with fewer, which
+            are built and asked in less than half the time.
+    """
     tokenizer, second = tiny_tokenizers(folder.with_name(f"{folder.name}-tokenizer"))
     towers = tiny_towers(len(tokenizer))
-    vae = tiny_vae(Size())
+    vae = tiny_vae(Size(vae_layers=2 if whole else 1))
     vae.register_to_config(scaling_factor=0.13025, force_upcast=True)
     made: dict[str, Any] = {
-        "unet": tiny_sdxl_unet(),
+        "unet": tiny_sdxl_unet() if whole else tiny_sdxl_unet(layers=1, transformers=(1, 1, 2)),
         "vae": vae,
         "text_encoder": towers[0],
         "text_encoder_2": towers[1],
