@@ -145,7 +145,7 @@ class Architecture:
     steps and latents of h x w."""
     step_time: Callable[[Tensor], Tensor]
     """Turns a time of a diffusers scheduler into the number that the denoiser is told."""
-    guidance: Literal["true", "embedded", "none"]
+    guidance_kind: Literal["true", "embedded", "none"]
     """Whether the model is guided away from the empty prompt, told the strength of its guidance as
     a number instead, or neither."""
     own_guidance: float = 7.5
@@ -211,8 +211,8 @@ class Architecture:
         Raises:
             ConfigError: the model is told its guidance as a number, or has none.
         """
-        if self.guidance != "true":
-            embedded = self.guidance == "embedded"
+        if self.guidance_kind != "true":
+            embedded = self.guidance_kind == "embedded"
             has = "is told its guidance as a number" if embedded else "draws without guidance"
             raise ConfigError(
                 f"{self.title} {has}, so there is no guidance away from the empty prompt; ",

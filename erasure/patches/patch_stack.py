@@ -31,16 +31,15 @@ def stack_patches(base: Mapping[str, Tensor], patches: Sequence[Patch]) -> Patch
     Raises:
         CheckpointError: the record of an edit in one of them is damaged.
         PatchError: no patch, one that was made for another base, or one whose content leads
-            elsewhere than its header says.
+            elsewhere than its header says, or a weight would not be finite.
     """
     if not patches:
         raise PatchError("there is no patch to stack; give at least one")
-    for patch in patches:
-        require_applies(base, patch)
+    edited = stacked(base, patches, [1.0] * len(patches))
     edits = [edit for patch in patches for edit in edits_of_patch(patch, base)]
     return make_patch(
         base,
-        _edited_by_all(base, patches, [1.0] * len(patches)),
+        edited,
         concepts=tuple(dict.fromkeys(c for patch in patches for c in patch.info.concepts)),
         provenance=Provenance(edits=tuple(edits)).to_dict(),
         component=patches[0].info.component,
@@ -62,7 +61,7 @@ def stacked(
 
     Raises:
         ConfigError: a strength is no number from -10 to 10.
-        PatchError: as `stack_patches`, or a weight would not be finite.
+        PatchError: as `stack_patches`.
     """
     for strength in strengths:
         require_strength(strength)
@@ -99,8 +98,8 @@ def _require_finite(edited: Mapping[str, Tensor], patches: Sequence[Patch]) -> N
     for name in dict.fromkeys(name for patch in patches for name in patch.entries):
         if not bool(edited[name].isfinite().all()):
             raise PatchError(
-                f"together, at these strengths, the patches would make values of {name} that are "
-                f"not finite in {edited[name].dtype}; give smaller strengths, or fewer patches"
+                f"together the patches would make values of {name} that are not finite in "
+                f"{edited[name].dtype}; give fewer of them, or smaller strengths"
             )
 
 

@@ -31,7 +31,7 @@ class Conditions:
         guard: Guard | None,
     ) -> None:
         """Take the text encoder of a model and what holds of all its pictures."""
-        self._with_size, self._guidance = family.with_size, family.guidance
+        self._with_size, self._guidance_kind = family.with_size, family.guidance_kind
         self._device, self._dtype, self._guard = device, dtype, guard
         self._unguided = text.unguided
         # One at a time: the last bits must not depend on which prompts came together. Nothing here
@@ -67,7 +67,7 @@ class Conditions:
                 unsafe = self._with_size(self._encoded(self._guard.text), height, width)
                 conditions += [unsafe] * len(requests)
         joined = join([one.to(self._device, self._dtype) for one in conditions])
-        if self._guidance != "embedded":
+        if self._guidance_kind != "embedded":
             return joined
         scales = torch.tensor([request.guidance or 0.0 for request in requests])
         return joined.having(**{GUIDANCE: scales.to(self._device)})

@@ -88,7 +88,7 @@ class Painter:
         self._denoise = (
             family.denoiser(self.parts.network) if training is None else training.denoise
         )
-        self._step_time, self._guidance = family.step_time, family.guidance
+        self._step_time, self._guidance_kind = family.step_time, family.guidance_kind
         self._after_guidance, self._guard = family.after_guidance, guard
         self.text = self.parts.text
         """Shared with `parts`."""
@@ -167,7 +167,7 @@ class Painter:
         """
         whole = [completed(request, self._default) for request in requests]
         ((width, height, guided, _),) = {shape_of(request) for request in whole}
-        guided = guided and self._guidance == "true"
+        guided = guided and self._guidance_kind == "true"
         open_to = [n for n, request in enumerate(whole) if not self._refused(request)]
         if len(open_to) < len(whole):
             black = Picture(Image.new("RGB", (width, height)), True)
@@ -175,7 +175,7 @@ class Painter:
             made = dict(zip(open_to, drawn, strict=True))
             return [made.get(n, black) for n in range(len(whole))]
         if self._guard is not None:
-            self._guard.require_model(self._guidance)
+            self._guard.require_model(self._guidance_kind)
             self._guard.require_guidance(whole[0].guidance or 0.0, _named(whole[0]))
         noise = initial_noise([request.seed for request in whole], self._shape(height, width))
         latents = self._denoised(noise.to(self._device), whole, guided)

@@ -89,10 +89,10 @@ class Guard:
                 f"{guidance}; give more than 1"
             )
 
-    def require_model(self, guidance: str) -> None:
-        """Raise ConfigError where it works through guidance away from a prompt, and the `guidance`
-        of a family of models is of another kind."""
-        if self.leads and guidance != "true":
+    def require_model(self, guidance_kind: str) -> None:
+        """Raise ConfigError where it works through guidance away from a prompt, and that of a
+        family of models is of another kind."""
+        if self.leads and guidance_kind != "true":
             raise ConfigError(
                 f"the guard {self.name} works through guidance away from a prompt, and this model "
                 "has none; draw without a guard"

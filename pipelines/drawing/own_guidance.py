@@ -52,7 +52,7 @@ def refuse_unguided(family: Architecture, value: object, setting: str = "guidanc
         value: the guidance that was asked for; None where none was.
         setting: what it was asked by.
     """
-    if family.guidance == "none" and value is not None:
+    if family.guidance_kind == "none" and value is not None:
         name = way("guidance") if setting == "guidance" else setting
         raise ConfigError(
             name,
@@ -75,7 +75,7 @@ def tell_guidance(family: Architecture, option: str = "--guidance") -> None:
             family.own_eta,
             family.title,
         )
-    if family.guidance == "none":
+    if family.guidance_kind == "none":
         return
     if family.own_guidance != _USUAL:
         _log.warning(

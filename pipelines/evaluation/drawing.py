@@ -162,7 +162,7 @@ def require_drawable(
     more = family.sampling(description.scheduler, settings.steps, (height, width))
     begin_sampling(scheduler, settings.steps, None, more)
     if settings.guard is not None:
-        settings.guard.require_model(family.guidance)
+        settings.guard.require_model(family.guidance_kind)
         for case in cases:
             own = settings.guidance if case.guidance is None else case.guidance
             settings.guard.require_guidance(own, repr(case.prompt))

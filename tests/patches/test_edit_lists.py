@@ -1,6 +1,7 @@
 """A model that was erased from twice says both, wherever it goes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from erasure.checkpoints.provenance import edits_of
 from erasure.checkpoints.writing.modelspec import default_title
 from erasure.errors import CheckpointError
 from erasure.patches.patch import make_patch
-from erasure.patches.patch_edits import edits_since
+from erasure.patches.patch_edits import applied, edits_since
 from erasure.patches.patch_file import load_patch
 from erasure.patches.patch_stack import stack_patches
+from erasure.storage.tensors.hashing import weights_hash
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +181,23 @@ def test_the_edits_since_a_base_are_those_from_where_it_stood() -> None:
     assert edits_since((church, dog), (church,), {"unet": "b"}) == (dog,)
     assert edits_since((church, dog), (church,), {"unet": "another type's"}) == (dog,)
     assert edits_since((), (), {"unet": "a"}) == ()
+
+
+def test_a_weak_edit_gets_weaker_and_one_that_left_no_trace_is_none() -> None:
+    base, edited = {"w": torch.zeros(2)}, {"w": torch.ones(2)}
+    first = make_patch(base, edited, component="unet")
+    half = replace(edit("church", first.info.base, first.info.result), strength=0.5)
+    other = replace(half, component="text_encoder")
+    record = Provenance(edits=(half, other)).to_dict()
+    patches = {
+        "unet": replace(first, info=replace(first.info, provenance=record)),
+        "text_encoder": make_patch(base, edited, component="text_encoder", provenance=record),
+    }
+    quarter = {"w": torch.full((2,), 0.25)}
+    made = applied(None, patches, {"unet": quarter, "text_encoder": base}, 0.5)
+    (one,) = made.edits
+    assert (one.component, one.strength) == ("unet", 0.25)
+    assert one.result_hash == weights_hash(quarter)
 
 
 def test_patches_of_older_versions_are_read() -> None:

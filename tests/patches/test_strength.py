@@ -17,6 +17,7 @@ from erasure.errors import ConfigError, PatchError
 from erasure.patches.applying import patched
 from erasure.patches.patch import make_patch
 from erasure.patches.patch_file import save_patch
+from erasure.patches.patch_stack import stack_patches, stacked
 from erasure.storage.tensors.hashing import weights_hash
 
 Weights = dict[str, Tensor]
@@ -25,12 +26,13 @@ Weights = dict[str, Tensor]
 def pair(seed: int, dtype: torch.dtype) -> tuple[Weights, Weights]:
     """A base, and the same with about half of its weights moved."""
     generator = torch.Generator().manual_seed(seed)
-    base = {"w": torch.randn(4, 9, generator=generator), "b": torch.randn(9, generator=generator)}
+    fine = {"generator": generator, "dtype": torch.float64}
+    base = {"w": torch.randn(4, 9, **fine), "b": torch.randn(9, **fine)}
     base = {name: value.to(dtype) for name, value in base.items()}
     edited = {}
     for name, value in base.items():
         free = torch.rand(value.shape, generator=generator) < 0.5
-        fresh = torch.randn(value.shape, generator=generator).to(dtype)
+        fresh = torch.randn(value.shape, **fine).to(dtype)
         edited[name] = torch.where(free, fresh, value)
     return base, edited
 
@@ -90,6 +92,18 @@ def test_a_strength_that_leaves_the_numbers_of_the_type_changes_nothing() -> Non
     with pytest.raises(PatchError, match="at strength 5 b would hold values that are not finite"):
         apply_patch(base, patch, strength=5)
     assert not base["a"].any()
+
+
+def test_patches_that_together_leave_the_numbers_of_the_type_are_refused() -> None:
+    base = {"a": torch.zeros(3).half()}
+    patch = make_patch(base, {"a": torch.full((3,), 4e4).half()})  # twice that is no half any more
+    for together in (
+        lambda: stack_patches(base, [patch, patch]),
+        lambda: stacked(base, [patch, patch], [1.0, 0.9]),
+    ):
+        with pytest.raises(PatchError, match="values of a that are not finite in torch"):
+            together()
+    assert stacked(base, [patch, patch], [1.0, 0.5])["a"].tolist() == [6e4] * 3
 
 
 def test_another_base_is_refused_at_every_strength() -> None:

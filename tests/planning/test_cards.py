@@ -52,7 +52,7 @@ def planner_of(family: str, *, apart: bool = True) -> Planner:
 
 def recipe_of(family: str, **tables: Any) -> EraseRecipe:  # noqa: ANN401
     scopes = ARCHITECTURES[family].scope_defaults
-    guided = ARCHITECTURES[family].guidance == "true"
+    guided = ARCHITECTURES[family].guidance_kind == "true"
     saliency = {"loss": "guided" if guided else "plain", **tables.pop("saliency", {})}
     settings = {"model": family, "concept": "church", "density": 0.01, "saliency": saliency}
     return resolve({**settings, **tables}, canvas=False, scopes=scopes)

@@ -251,7 +251,7 @@ FLUX_DEV: Final = Architecture(
     describe_noise=describe_flow,
     sampling=_sampling,
     step_time=flow.thousandth,
-    guidance="embedded",
+    guidance_kind="embedded",
     own_guidance=3.5,  # the default of `FluxPipeline`
     latent_shape=flow.latent_shape_of(_PATCH),
     own_size=partial(flow.own_size, side=_SIDE, factor=shrinking),
@@ -281,6 +281,6 @@ FLUX_SCHNELL: Final = replace(
     first_weight=_FIRST,
     suits=lambda configs: True,  # dev is asked first
     check_configs=partial(_check_configs, title=_SCHNELL, remark=_DISTILLED),
-    guidance="none",
+    guidance_kind="none",
     **_of_length(256),
 )

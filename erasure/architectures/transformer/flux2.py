@@ -335,7 +335,7 @@ FLUX2_KLEIN: Final = Architecture(
     describe_noise=_describe,
     sampling=_sampling,
     step_time=flow.thousandth,
-    guidance="true",
+    guidance_kind="true",
     own_guidance=4.0,  # the default of `Flux2KleinPipeline`
     sample=_sample,
     latent_shape=_shape,
@@ -357,5 +357,5 @@ FLUX2_KLEIN_DISTILLED: Final = replace(
     modelspec={"flow": "flux-2-klein"},
     suits=_is_distilled,
     check_configs=partial(_check_configs, title=_DISTILLED_TITLE, remark=_DISTILLED),
-    guidance="none",
+    guidance_kind="none",
 )
