@@ -20,7 +20,16 @@ from erasure.lora.names import Naming
 from erasure.lora.reading import read_lora
 from erasure.masks.mask_file import load_mask
 
-QUICK = ("--seeds", 0, "--set", "grid.drawing.steps=1", "--device", "cpu")
+QUICK = (
+    "--seeds",
+    0,
+    "--set",
+    "grid.drawing.steps=1",
+    "--device",
+    "cpu",
+    "--set",
+    'grid.prompts=["a church"]',
+)
 ESD = ("--method", "esd", "--steps", 3, "--lr", 0.05, "--set", "rollout_steps=1", *QUICK)
 
 

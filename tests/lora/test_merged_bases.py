@@ -14,7 +14,16 @@ from erasure.lora.writing import write_lora
 from erasure.masks.mask_file import load_mask
 
 CHURCH = ("--concept", "church")
-UCE = ("--method", "uce", "--seeds", 0, "--set", "grid.drawing.steps=1")
+UCE = (
+    "--method",
+    "uce",
+    "--seeds",
+    0,
+    "--set",
+    "grid.drawing.steps=1",
+    "--set",
+    'grid.prompts=["a church"]',
+)
 
 
 @pytest.fixture(scope="module")

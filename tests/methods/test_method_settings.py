@@ -67,7 +67,7 @@ def test_methods_of_prompts_erase_without_a_picture(
     said = erasure(
         *("erase", tiny_folder, "--concept", "church", "--method", method, "--seeds", 0, *more),
         *("--device", "cpu", "--cache", tmp_path / "cache", "--out", tmp_path / "run", "--json"),
-        *("--set", "grid.drawing.steps=2"),
+        *("--set", "grid.drawing.steps=2", "--set", 'grid.prompts=["a church"]'),
     )
     assert said.code == 0, said.err
     report = json.loads(said.out)

@@ -13,6 +13,7 @@ from support.console import erasure
 from erasure import read_checkpoint, verify
 from erasure.checkpoints import EditRecord, Provenance, model_card
 from erasure.checkpoints.provenance import edits_of
+from erasure.checkpoints.writing.folder import write_folder
 from erasure.checkpoints.writing.modelspec import default_title
 from erasure.errors import CheckpointError
 from erasure.patches.patch import make_patch
@@ -133,11 +134,13 @@ def test_a_model_that_a_patch_was_removed_from_is_recognised_as_its_base(
 
 
 def test_a_stack_keeps_the_lists_of_all_its_patches(
-    twice: Path, tiny_run: Path, tiny_folder: Path, tiny_recipe: Path, tmp_path: Path
+    twice: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    truck = tmp_path / "truck"
-    line = ("erase", "--recipe", tiny_recipe, "--concept", "truck", "--steps", 1, "--out", truck)
-    assert erasure(*line).code == 0
+    truck, start = tmp_path / "truck", read_checkpoint(tiny_folder)
+    bias = start.network["conv_in.bias"]
+    after = start.having("unet", {**start.network, "conv_in.bias": bias + 1})
+    record = edit("truck", start.network_hash(), after.network_hash())
+    write_folder(replace(after, provenance=Provenance(edits=(record,))), truck)
     base = ("--to", "patch", "--base", tiny_folder)
     patches = [exported(tmp_path / f"{run.name}.patch", run, *base) for run in (twice, truck)]
     stacked, out = tmp_path / "all.patch", tmp_path / "all"

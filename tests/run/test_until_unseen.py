@@ -33,7 +33,7 @@ BASE = (
     *("--concept", "church", "--mask", "all", "--scope", "xattn", "--lr", 0.05),
     *("--batch-size", 2, "--forget-drawn", 2, "--retain-drawn", 2, "--seeds", 0),
     *("--set", "data.drawing.steps=2", "--set", "grid.drawing.steps=2", "--set", "save_every=1"),
-    *("--device", "cpu", "--json"),
+    *("--device", "cpu", "--json", "--set", 'grid.prompts=["a church"]'),
 )
 LOOKS = (
     *("--until-unseen", "--set", "unseen.every=1", "--set", "unseen.times=2"),

@@ -41,6 +41,7 @@ drawn = 2
 steps = 2
 
 [grid]
+prompts = ["a church", "a dog"]
 seeds = "0"
 
 [grid.drawing]
