@@ -31,7 +31,7 @@ LOGIT_SCALE = "conditioner.embedders.1.model.logit_scale"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Do not write into it."""
-    return write_sdxl(tmp_path_factory.mktemp("sdxl") / "model", whole=True)
+    return write_sdxl(tmp_path_factory.mktemp("sdxl") / "model")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ UNET, VAE = "model.diffusion_model.", "first_stage_model."
 
 @pytest.fixture(scope="module")
 def sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sdxl(tmp_path_factory.mktemp("partial") / "sdxl", whole=True)
+    return write_sdxl(tmp_path_factory.mktemp("partial") / "sdxl")
 
 
 @pytest.fixture(scope="module")
