@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.contrast import CONTRAST
-from support.results.table_lines import HOSTILE, line, table, values
+from support.results.table_lines import BASE, HOSTILE, line, table, values
 
 from pipelines.bench.page.page import write_page
 from pipelines.bench.page.scatter import LARGEST, SMALLEST, scatter_of
+from pipelines.bench.tables.column import Value
+from pipelines.bench.tables.columns import COLUMNS
+from pipelines.bench.tables.table import Table
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -59,6 +62,18 @@ def test_the_table_sorts_and_what_has_no_value_stays_last(opened: "Callable[...,
     assert order(page)[0] != "uce, all"
     assert page.locator("h1").inner_text().startswith("On all of 2 concepts esd, all has")
     assert "3 cells are not made yet" in page.locator(".notice").inner_text()
+
+
+def test_the_first_sentence_says_where_the_first_row_is_averse(tmp_path: Path) -> None:
+    averse = values(20, 20) | {"d3": Value(84.0, said="averse")}
+    lines = (line("base", BASE, kind="base"), line("ascent", averse))
+    columns = tuple(c for c in COLUMNS if c.key in {"ua", "ira", "d3"})
+    page = write_page(Table(lines=lines, columns=columns), PROTOCOL, tmp_path)
+    first = page.read_text(encoding="utf-8").partition("<h1")[2].partition("</h1>")[0]
+    assert first.partition(">")[2] == (
+        "On church ascent, all has the smallest worst gap: 0 points; held against a retrained "
+        "model, its loss on pictures of it says: averse"
+    )
 
 
 @pytest.mark.parametrize("width", [390, 1280])
