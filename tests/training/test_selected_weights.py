@@ -91,7 +91,7 @@ def test_masked_gradients_alone_do_not_hold_weights_under_weight_decay(kind: str
     assert bool(strays) == ("decay" in kind)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 99), share=st.floats(0.05, 1.0), kind=st.sampled_from(sorted(KINDS)))
 def test_no_mask_lets_an_unselected_bit_change(seed: int, share: float, kind: str) -> None:
     network = Toy(seed)

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, get_args
 
 from erasure.errors import ConfigError
@@ -62,6 +63,7 @@ class Sampling:
         return max(1, int(self.points * self.rate))
 
 
+@lru_cache  # a model asks when it is made, told of, audited and read
 def epsilon_of(noise: float, rate: float, steps: int, delta: float, accountant: str) -> float:
     """The epsilon that steps of Poisson samples and Gaussian noise have spent.
 
