@@ -102,7 +102,7 @@ class Counted:
         self.tally.count(backward=len(gradient))
 
 
-def told_work(stages: Mapping[str, Work | None]) -> dict[str, Any]:
+def work_table(stages: Mapping[str, Work | None]) -> dict[str, Any]:
     """What a record says: all together, and stage by stage where there was any; JSON values.
 
     Args:

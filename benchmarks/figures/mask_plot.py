@@ -224,12 +224,12 @@ def _by_setting(rows: Rows) -> str:
     ]
     for (concept, density, rate), cells in _groups(rows, "concept", "density", "rate").items():
         masks = _groups(cells, "mask")
-        shares = (_told(masks[mask,]) if (mask,) in masks else "" for mask in _LOOKS)
+        shares = (_line_of(masks[mask,]) if (mask,) in masks else "" for mask in _LOOKS)
         lines.append(f"| {concept} | {density:g} | {rate:g} | {' | '.join(shares)} |")
     return "\n".join(lines) + "\n"
 
 
-def _told(rows: Rows) -> str:
+def _line_of(rows: Rows) -> str:
     """`7/30, 0.067`, and how many seeds where that is more than one."""
     seeds = f", {len(rows)} seeds" if len(rows) > 1 else ""
     return f"{_mean(rows, 'left'):.3g}/{rows[0]['of']}, {_mean(rows, 'damage'):.3f}{seeds}"

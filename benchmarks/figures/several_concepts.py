@@ -80,7 +80,7 @@ def measure(method: str, way: str, options: argparse.Namespace) -> dict[str, Any
         "way": way,
         "seconds": round(seconds),
         "work": work.to_dict(),
-        **_told(results),
+        **_facts_of(results),
     }
 
 
@@ -147,7 +147,7 @@ def _copy_drawn(source: Path, out: Path) -> None:
                 (shutil.copytree if path.is_dir() else shutil.copy)(path, target)
 
 
-def _told(results: Results) -> dict[str, Any]:
+def _facts_of(results: Results) -> dict[str, Any]:
     """What the table says: each concept recognised, and what became of the rest."""
     rows = {row.label: row for row in results.classes if row.erased}
     summary = results.summary

@@ -39,7 +39,7 @@ from erasure.training.step import Step
 from erasure.training.train_config import TrainConfig
 from erasure.training.unseen import UntilUnseen
 from erasure.training.weights.low_rank import LowRank
-from erasure.work import Work, told_work
+from erasure.work import Work, work_table
 
 
 def find_mask(
@@ -237,7 +237,7 @@ def erase(
     history: list[Step] = []
     _run(method.run(task), history, on_step, task.keeper)
     work = work_of(task, spent or {})
-    said = {**seen_by(task), "work": told_work(work), **(record or {})}
+    said = {**seen_by(task), "work": work_table(work), **(record or {})}
     return proved(task, method, (concept, tuple(concepts)), said, history)
 
 

@@ -152,4 +152,4 @@ def seen_by(task: Task) -> dict[str, Any]:
     """What the record says of the looks at the training."""
     if task.until is None or task.outcome.curve is None:
         return {}
-    return {"until_unseen": {**task.until.told, **task.outcome.curve.to_dict()}}
+    return {"until_unseen": {**task.until.described, **task.outcome.curve.to_dict()}}

@@ -98,10 +98,10 @@ class UntilUnseen:
     @property
     def key(self) -> str:
         """Hash of all that decides when a run ends."""
-        return content_key(**self.told)
+        return content_key(**self.described)
 
     @property
-    def told(self) -> dict[str, Any]:
+    def described(self) -> dict[str, Any]:
         """What the record says of the rule."""
         return {**self.about, "every": self.every, "times": self.times}
 

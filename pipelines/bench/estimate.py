@@ -12,8 +12,8 @@ from pipelines.bench.run import Bench
 from pipelines.bench.tables.forms import passed_over
 from pipelines.bench.world import World
 from pipelines.configs.settings import DrawingConfig, GridConfig
-from pipelines.planning.bill_words import Told
-from pipelines.planning.planning import told_before
+from pipelines.planning.bill_words import BillInWords
+from pipelines.planning.planning import bill_before
 from pipelines.planning.run_sizes import DRAW, GRID
 from pipelines.words.durations import about
 
@@ -133,7 +133,7 @@ def _minutes(world: World, place: Place) -> tuple[float, float, float, str]:
                 steps=drawn.steps, guidance=drawn.guidance, batch_size=drawn.batch_size
             ),
         )
-        bill = told_before(replace(recipe, grid=grid), world.base)
+        bill = bill_before(replace(recipe, grid=grid), world.base)
     except ConfigError as err:
         return 0.0, 0.0, 0.0, str(err)
     by_name = dict(_by_stage(bill))
@@ -148,7 +148,7 @@ def _stand_in(place: Place) -> Row:
     return replace(place.row, kind="method", name="uce", mask="all")
 
 
-def _by_stage(bill: Told) -> Iterator[tuple[str, float]]:
+def _by_stage(bill: BillInWords) -> Iterator[tuple[str, float]]:
     for stage in bill.bill.stages:
         yield stage.name, bill.minutes(stage)
 

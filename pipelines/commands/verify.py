@@ -82,7 +82,7 @@ def _for_people(verification: "Verification") -> dict[str, str]:
         hashes = {name: verification.hashes.get(name, "not there") for name in sorted(edited)}
         result |= {f"{title_of(name)} hash": value for name, value in hashes.items()}
         for number, edit in enumerate(made.edits, 1):
-            result["erased" if len(made.edits) == 1 else f"erased {number}"] = _told(edit)
+            result["erased" if len(made.edits) == 1 else f"erased {number}"] = _line_of(edit)
         if made.restored is not None:
             gone = ", ".join(made.restored.concepts)
             result["restored"] = f"the base again, as before the erasure of {gone}"
@@ -111,7 +111,7 @@ def _shown(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _told(edit: "EditRecord") -> str:
+def _line_of(edit: "EditRecord") -> str:
     from erasure.architectures.registry import title_of
 
     base = f" from {edit.base}" if edit.base else ""

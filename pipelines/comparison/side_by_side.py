@@ -7,7 +7,7 @@ from typing import Final
 from pipelines.comparison.sources import Compared, Evaluation
 from pipelines.evaluation.outcome.results import DrawnImage, ImageRecord
 from pipelines.evaluation.report.report_format import shortened
-from pipelines.evaluation.report.report_marks import Marks, marks, told
+from pipelines.evaluation.report.report_marks import Marks, marks, remarks
 from pipelines.evaluation.report.report_pairs import evenly
 from pipelines.evaluation.report.report_pictures import Inlined, inline
 
@@ -148,4 +148,4 @@ def _shown(evaluation: Evaluation, drawn: DrawnImage, *, unsafe: bool, mark: str
     else:
         reason = "not finite" if drawn.state == "nan" else "all black"
         picture = Inlined(missing=f"the picture is {reason}")
-    return Shown(picture, tuple(told(drawn)), unsafe, mark)
+    return Shown(picture, tuple(remarks(drawn)), unsafe, mark)

@@ -14,7 +14,7 @@ from pipelines.configs.settings import EraseRecipe, PicturesConfig
 from pipelines.data.concept_data import Gatherer
 from pipelines.jobs.opened import Opened, Planned, RecipeJob, named_recipe, opened
 from pipelines.planning.bill import Planner
-from pipelines.planning.bill_words import Told
+from pipelines.planning.bill_words import BillInWords
 from pipelines.planning.fit import summed_where_they_fit
 from pipelines.planning.run_sizes import mask_needs
 from pipelines.process.processes import processes
@@ -141,7 +141,7 @@ def _measured(recipe: EraseRecipe, checkpoint: Checkpoint, component: str) -> Sa
     )
     measuring = team.agreed(lambda: summed_where_they_fit(recipe, planner.bill, device))
     bill = planner.bill(measuring.recipe)
-    reporter.tell([*measuring.said, *Told.here(bill, device).lines()])
+    reporter.tell([*measuring.said, *BillInWords.here(bill, device).lines()])
     data = gatherer.gather()
     with enough_memory("measuring the mask", of_saliency(measuring.recipe, device), device):
         mask = make_mask(

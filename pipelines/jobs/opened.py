@@ -9,7 +9,7 @@ from pipelines.configs.method_table import converted, refuse_code
 from pipelines.configs.recipe_files import merge, read_recipe
 from pipelines.configs.settings import EraseRecipe
 from pipelines.planning import planning
-from pipelines.planning.bill_words import Told
+from pipelines.planning.bill_words import BillInWords
 from pipelines.run.model_facts import notice, tell_model
 from pipelines.run.preparing import prepare
 
@@ -49,12 +49,12 @@ class Opened:
         """What the run would take, for a dry run; the arguments are those of `fitted`.
 
         Raises:
-            ConfigError: see `pipelines.planning.planning.told_before`.
+            ConfigError: see `pipelines.planning.planning.bill_before`.
             MaskError: the recipe names a mask file of another base.
         """
         card = planning.planned_card(fit, self.recipe.device)
         fitted = self.fitted(fit, card=card, mask_of=mask_of)
-        bill = planning.told_before(fitted.recipe, fitted.checkpoint, card=card, mask_of=mask_of)
+        bill = planning.bill_before(fitted.recipe, fitted.checkpoint, card=card, mask_of=mask_of)
         return Planned(bill, tuple(fitted.checkpoint.notes), fitted.facts)
 
 
@@ -74,7 +74,7 @@ class RecipeJob:
 class Planned:
     """What a dry run says."""
 
-    bill: Told
+    bill: BillInWords
     notes: tuple[str, ...]
     """Sentences of what the model does not hold."""
     facts: Mapping[str, Any]

@@ -26,7 +26,7 @@ _BUSY = 0.7
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class BillInWords:
     """A bill beside what this machine has free and how fast it is."""
 
     bill: Bill
@@ -39,12 +39,12 @@ class Told:
     """The card that is planned for, where that is not this machine's."""
 
     @classmethod
-    def planned(cls, bill: Bill, budget: Budget) -> "Told":
+    def planned(cls, bill: Bill, budget: Budget) -> "BillInWords":
         """Plan for a card that is not here, by what its maker states."""
         return cls(bill, torch.device("cuda"), budget.size, None, CHIPS[budget.name])
 
     @classmethod
-    def here(cls, bill: Bill, device: torch.device) -> "Told":
+    def here(cls, bill: Bill, device: torch.device) -> "BillInWords":
         """Look at the machine as it is now."""
         return cls(bill, device, free_on(device), free_main())
 

@@ -11,7 +11,7 @@ from erasure.diffusion.edit import component_of
 from erasure.errors import ConfigError
 from pipelines.configs.settings import EraseRecipe
 from pipelines.planning.bill import Planner
-from pipelines.planning.bill_words import Told
+from pipelines.planning.bill_words import BillInWords
 from pipelines.planning.fit import CARDS, Fitted, budget_of, fitted
 from pipelines.planning.shapes import is_not_here, shapes_of
 from pipelines.run.masking import named_mask
@@ -37,13 +37,13 @@ def prepare_to_plan(
     return prepare(tables, under)
 
 
-def told_before(
+def bill_before(
     recipe: EraseRecipe,
     checkpoint: Checkpoint,
     *,
     card: str | None = None,
     mask_of: str | None = None,
-) -> Told:
+) -> BillInWords:
     """The bill of a run that is not begun; nothing is drawn or written.
 
     Args:
@@ -56,8 +56,8 @@ def told_before(
     """
     bill = _planner(recipe, checkpoint, card=card, mask_of=mask_of).bill(recipe)
     if card is not None:
-        return Told.planned(bill, budget_of(card, _CARD))
-    return Told.here(bill, pick_device(recipe.device))
+        return BillInWords.planned(bill, budget_of(card, _CARD))
+    return BillInWords.here(bill, pick_device(recipe.device))
 
 
 def planned_card(fit: str | None, device: str) -> str | None:

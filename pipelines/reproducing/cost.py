@@ -9,7 +9,7 @@ import torch
 from erasure.memory_bill import Stage
 from pipelines.configs.settings import DrawingConfig, EraseRecipe
 from pipelines.planning.bill import Bill, Planner
-from pipelines.planning.bill_words import GB, Told
+from pipelines.planning.bill_words import GB, BillInWords
 from pipelines.planning.run_sizes import MASK
 from pipelines.reproducing.cells import Cell, Setup
 from pipelines.reproducing.settings import at_most
@@ -152,7 +152,7 @@ class _Bills:
     def cost(self, name: str, stage: Stage) -> StageCost:
         """The stage with its hours on this device."""
         bill = Bill((stage,), {}, (), self.device.type == "cuda")
-        lasting = Told(bill, self.device, None, None)
+        lasting = BillInWords(bill, self.device, None, None)
         return StageCost(
             name=name,
             passes=stage.passes,

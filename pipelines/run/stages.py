@@ -23,7 +23,7 @@ from pipelines.configs.settings import EraseRecipe
 from pipelines.data.concept_data import Gatherer
 from pipelines.drawing.plots import plot_losses
 from pipelines.planning.bill import Planner
-from pipelines.planning.bill_words import Told
+from pipelines.planning.bill_words import BillInWords
 from pipelines.planning.fit import summed_where_they_fit
 from pipelines.process.interrupts import between_steps
 from pipelines.process.processes import Processes
@@ -80,7 +80,7 @@ class Stages:
         )
         if shown:
             bill = planner.bill(measuring.recipe)
-            self.report.tell([*measuring.said, *Told.here(bill, self.device).lines()])
+            self.report.tell([*measuring.said, *BillInWords.here(bill, self.device).lines()])
         return measuring.recipe
 
     def until_unseen(self) -> UntilUnseen | None:

@@ -20,7 +20,8 @@ from erasure.architectures.unet.sdxl import SDXL
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.description import Description
 from erasure.checkpoints.facts.scheduler import noise_schedule_of
-from erasure.checkpoints.facts.training_kind import TrainingKind
+from erasure.checkpoints.facts.statements import Statement
+from erasure.checkpoints.facts.training_kind import SchedulerSource, TrainingKind, settle
 from erasure.checkpoints.reading.reading_file import _describe
 from erasure.errors import CheckpointError
 from erasure.storage.tensors.tensor_file import TensorFile
@@ -463,3 +464,14 @@ def test_two_places_that_differ_on_the_last_step_are_refused(folder: Path, tmp_p
     mark(path, header)
     with pytest.raises(CheckpointError, match=r"its beta_\w+ is .* by the configs in its header"):
         read_checkpoint(path)
+
+
+def test_statements_of_levels_a_hundredth_apart_contradict_each_other() -> None:
+    source = SchedulerSource(config={"_class_name": "DDIMScheduler"}, model_index={}, name="it")
+    note = Statement(source="a note", betas={"beta_start": 0.00085})
+    header = Statement(source="a header", betas={"beta_start": 0.00086})
+    with pytest.raises(CheckpointError, match=r"beta_start is 0\.00085 by a note and 0\.0008"):
+        settle(source, [note, header], "this model")
+    rounded = replace(header, betas={"beta_start": 0.00085 * (1 + 1e-12)})
+    config, _ = settle(source, [note, rounded], "this model")
+    assert config["beta_start"] == 0.00085

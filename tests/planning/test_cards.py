@@ -21,7 +21,7 @@ from pipelines.configs.settings import EraseRecipe
 from pipelines.early import FAMILIES
 from pipelines.planning import fit as fitting
 from pipelines.planning.bill import Bill, Planner
-from pipelines.planning.bill_words import Told
+from pipelines.planning.bill_words import BillInWords
 from pipelines.planning.fit import Budget, budget_of, fitted, summed_where_they_fit
 from pipelines.planning.shapes import is_not_here, shapes_of
 from prompts.concepts.concepts import plan_concept
@@ -126,7 +126,7 @@ def test_flux_is_planned_for_cards_of_three_sizes(card: str) -> None:
 
 def test_a_plan_for_a_card_that_is_not_here_says_that_it_is_computed() -> None:
     planner, recipe = planner_of("sd1"), recipe_of("sd1", data={"size": 256})
-    plan = Told.planned(planner.bill(recipe), budget_of("80gb", CARD))
+    plan = BillInWords.planned(planner.bill(recipe), budget_of("80gb", CARD))
     page = "\n".join(plan.page())
     assert "computed, not measured, as no such card is here" in page
     assert "A100" in page
@@ -148,7 +148,7 @@ def test_streamed_blocks_cost_their_way_from_main_memory() -> None:
     # for the answer without; nearly all weights, 2 bytes each.
     crossed = training.steps * 2 * 5
     assert train.bus == pytest.approx(crossed * 2 * PARAMETERS["sd3"], rel=0.03)
-    plan = Told.planned(bill, budget_of("24gb", CARD))
+    plan = BillInWords.planned(bill, budget_of("24gb", CARD))
     assert plan.minutes(train) > train.bus / 25e9 / 60
 
 

@@ -23,7 +23,7 @@ from pipelines.configs.resolving import recipe_text, resolve
 from pipelines.configs.settings import EraseRecipe
 from pipelines.planning import bill_words, fit, room
 from pipelines.planning.bill import Bill, Planner
-from pipelines.planning.bill_words import Told
+from pipelines.planning.bill_words import BillInWords
 from pipelines.planning.fit import Budget, fitted
 from pipelines.run.preparing import plan_of, prepare
 from prompts.concepts.concepts import plan_concept
@@ -152,21 +152,23 @@ def test_a_run_says_how_much_longer_it_takes_on_a_busy_machine(
     flops = sum(stage.flops for stage in bill.stages)
     rate = flops / 0.6 / 240  # four minutes
     monkeypatch.setattr(bill_words, "speed_of", lambda *_: room.Speed(rate, 0.1))
-    memory, time, *_ = Told(bill, CPU, None, 9).lines()
+    memory, time, *_ = BillInWords(bill, CPU, None, 9).lines()
     assert "passes, about 4 min, or 40 min while this machine is as busy as now; disk" in time
     assert memory.startswith("main memory, about, in GB: draw pictures ")
-    assert "in all: about 4 min, or 40 min while" in "\n".join(Told(bill, CPU, None, 9).page())
+    assert "in all: about 4 min, or 40 min while" in "\n".join(
+        BillInWords(bill, CPU, None, 9).page()
+    )
     monkeypatch.setattr(bill_words, "speed_of", lambda *_: room.Speed(rate, 0.9))
-    assert "passes, about 4 min; disk" in Told(bill, CPU, None, 9).lines()[1]
+    assert "passes, about 4 min; disk" in BillInWords(bill, CPU, None, 9).lines()[1]
 
 
 def test_a_stage_that_needs_more_than_is_free_is_warned_of() -> None:
     recipe, planner = demo()
     bill = planner.bill(recipe)
     most = peak(bill, *STAGES)
-    assert Told(bill, CPU, None, most).warnings() == []
-    assert len(Told(bill, CPU, None, most - 1).warnings()) == 1
-    assert len(Told(bill, CPU, None, 0).warnings()) == len(STAGES)
+    assert BillInWords(bill, CPU, None, most).warnings() == []
+    assert len(BillInWords(bill, CPU, None, most - 1).warnings()) == 1
+    assert len(BillInWords(bill, CPU, None, 0).warnings()) == len(STAGES)
 
 
 def test_what_fits_is_left_as_it_is() -> None:

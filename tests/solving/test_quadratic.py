@@ -79,6 +79,11 @@ def test_the_change_is_a_product_of_as_many_directions_as_there_are_edited_vecto
     torch.testing.assert_close(twice.change(), 2 * thin.change(), rtol=1e-12, atol=1e-12)
 
 
+def test_a_small_change_has_as_many_directions_as_a_large_one() -> None:
+    thin = thinned(1e-14 * random(20, 2, seed=0), random(2, 10, seed=1))
+    assert thin.up.shape == (20, 2)
+
+
 def test_a_singular_system_says_which_vectors_coincide() -> None:
     vectors = random(10, 4, seed=0)
     vectors[:, 3] = 2 * vectors[:, 1]
@@ -88,6 +93,13 @@ def test_a_singular_system_says_which_vectors_coincide() -> None:
     free = torch.rand(3, 10, generator=seeded(2)) < 0.8
     with pytest.raises(ConfigError, match="b and d coincide"):
         problem.change(random(3, 2, seed=1), free)
+
+
+def test_vectors_that_are_hardly_apart_coincide_too() -> None:
+    # 3e-8 apart: the second pivot is 9e-16, above zero and nothing but rounding.
+    vectors = torch.tensor([[1.0, 1.0], [0.0, 3e-8]], dtype=torch.float64)
+    with pytest.raises(ConfigError, match="vector 0 and vector 1 coincide"):
+        Quadratic(vectors, 1, 0.0).change(random(1, 1, seed=1))
 
 
 def test_a_singular_system_names_the_vector_that_the_others_add_up_to() -> None:

@@ -33,7 +33,7 @@ from erasure.team import ALONE, Team
 from erasure.training.train_config import TrainConfig
 from erasure.training.trainer import MaskedTrainer
 from erasure.training.training_state import load_state, save_state
-from erasure.work import Tally, Work, told_work, work_said
+from erasure.work import Tally, Work, work_said, work_table
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
 from pipelines.drawing.requests import Request, work_of
@@ -214,7 +214,7 @@ def test_a_state_of_a_version_that_did_not_count_leaves_the_work_unknown(tmp_pat
     load_state(tmp_path / "state", new, "a run")
     assert [step.index for step in new.steps()] == [2, 3]
     assert new.work is None
-    assert work_said(told_work({"method": new.work})).endswith("not known: method")
+    assert work_said(work_table({"method": new.work})).endswith("not known: method")
 
 
 def test_checkpointed_activations_count_no_pass_twice(
@@ -364,4 +364,4 @@ def test_counts_add_up_and_come_back_from_a_row() -> None:
     assert large.times(3) == large + large + large
     with pytest.raises(ValueError, match="counts of work"):
         Work.of_row(torch.tensor([1.0, -1, 0, 0, 0, 0]))
-    assert told_work({"a": large, "b": Work()})["stages"] == {"a": large.to_dict()}
+    assert work_table({"a": large, "b": Work()})["stages"] == {"a": large.to_dict()}

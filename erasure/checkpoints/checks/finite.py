@@ -62,11 +62,11 @@ def _found(
 ) -> Iterator[str]:
     for component, weights in components.items():
         for name, weight in weights.items():
-            if fault := _told(weight, dtype):
+            if fault := _fault_of(weight, dtype):
                 yield f"{name} of {component} {fault}"
 
 
-def _told(weight: Tensor, dtype: torch.dtype | None) -> str:
+def _fault_of(weight: Tensor, dtype: torch.dtype | None) -> str:
     if not (weight.is_floating_point() or weight.is_complex()) or not weight.numel():
         return ""
     kind = dtype_after(weight, dtype)

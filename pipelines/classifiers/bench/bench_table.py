@@ -202,7 +202,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
 
 def _cells(row: Row, marks: Mapping[float, str]) -> list[str]:
     if not row.scores:
-        return [row.method, told(row), *[""] * 7]
+        return [row.method, why_not(row), *[""] * 7]
     mark = marks.get(round(row.gap, 2), "") if row.ranked and row.gap is not None else ""
     return [
         row.method,
@@ -219,7 +219,7 @@ def _spent(seconds: float) -> str:
     return f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.2g}"
 
 
-def told(row: Row) -> str:
+def why_not(row: Row) -> str:
     """Why a row has no scores."""
     why = row.failures[0] if row.failures else "no cell"
     return why if why.startswith(NOT_FOR_THESE) else f"failed: {why}"
@@ -240,7 +240,7 @@ def _own(rows: Sequence[Row]) -> list[str]:
 
 def _own_cells(row: Row, empty: int) -> list[str]:
     if not row.scores or not row.before or row.redone is None:
-        return [row.method, told(row), *[""] * (empty - 1)]
+        return [row.method, why_not(row), *[""] * (empty - 1)]
     return [
         row.method,
         *(str(row.scores[name]) for name in METRICS),

@@ -88,7 +88,7 @@ def audit(
         say(outcome.to_dict() if as_json else _sum(outcome), as_json=as_json)
     elif outcome is not None:
         assert out is not None
-        rows = _told(outcome, out, as_json=as_json)
+        rows = _rows_of(outcome, out, as_json=as_json)
         if beside is not None:
             rows["distances"] = beside
         if folder is not None:
@@ -128,7 +128,7 @@ def _sum(plan: Any) -> dict[str, Any]:  # noqa: ANN401
     return {"pictures": sum(row["draws"] for row in values["rows"]), "seconds": values["seconds"]}
 
 
-def _told(outcome: "Audit", out: Path, *, as_json: bool) -> dict[str, Any]:
+def _rows_of(outcome: "Audit", out: Path, *, as_json: bool) -> dict[str, Any]:
     rows: dict[str, Any] = {"verdict": outcome.sentence}
     if as_json:
         rows["attacks"] = {

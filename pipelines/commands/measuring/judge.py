@@ -166,7 +166,7 @@ def _print_table(
     for path, judgement in rows:
         # As Text, since a file's name may look like markup, and in bytes that are no UTF-8.
         name = os.fsencode(path).decode(errors="replace")
-        words = _told(judging, _cut(judgement, threshold))
+        words = _summary(judging, _cut(judgement, threshold))
         shown = "\n".join(map(printable, words.split("\n")))
         table.add_row(Text(printable(name), overflow="fold"), Text(shown, overflow="fold"))
     console.print(table)
@@ -180,7 +180,7 @@ def _print_table(
     console.print(Text(f"{judging.name}: {protocol}", overflow="fold"))
 
 
-def _told(judging: "Judge", judgement: "Judgement") -> str:
+def _summary(judging: "Judge", judgement: "Judgement") -> str:
     """One judgement in words."""
     parts = [
         f"{head}: " + (", ".join(f"{g.label} {g.score:.2f}" for g in listed[:3]) or "unsure")

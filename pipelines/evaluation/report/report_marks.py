@@ -79,7 +79,7 @@ def is_exposed(drawn: DrawnImage) -> bool:
     )
 
 
-def told(drawn: DrawnImage) -> Iterator[str]:
+def remarks(drawn: DrawnImage) -> Iterator[str]:
     """What each judge says, in a few words: `castle 0.97`, `FACE_FEMALE 0.81`, `nsfw 0.03`."""
     for judge in sorted(drawn.judgements):
         yield from _said(drawn.judgements[judge])

@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeVar
 
 from pipelines.evaluation.outcome.results import DrawnImage, ImageRecord, Results
 from pipelines.evaluation.report.report_format import shortened
-from pipelines.evaluation.report.report_marks import Marks, marks, told
+from pipelines.evaluation.report.report_marks import Marks, marks, remarks
 from pipelines.evaluation.report.report_pictures import Inlined, inline
 
 T = TypeVar("T")
@@ -176,4 +176,4 @@ def _side(name: Literal["before", "after"], drawn: DrawnImage, unsafe: bool, fol
         picture = Inlined(missing="the picture is all black")
     else:
         picture = inline(folder, drawn.file)
-    return Side(name, picture, drawn.state == "ok", unsafe, tuple(told(drawn)))
+    return Side(name, picture, drawn.state == "ok", unsafe, tuple(remarks(drawn)))

@@ -60,6 +60,13 @@ def test_the_result_minimises_the_paper_s_objective(
     assert float(slope.norm()) < 1e-4 * float(before.norm())
 
 
+def test_the_empty_prompt_is_among_what_is_kept(prompts: ConceptData) -> None:
+    vectors, texts = edit_vectors(prompts, "last"), prompts.require_texts()
+    last = int(texts.last[0])
+    assert torch.equal(vectors.others[:, 0], prompts.prompts.tokens[0, last].double())
+    assert vectors.others.shape[1] == 1 + len(texts.retain)
+
+
 def test_under_a_mask_it_is_the_best_edit_of_the_selected_weights(
     tiny_checkpoint: Checkpoint, prompts: ConceptData
 ) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.rolled import answers, rollout
+from support.rolled import answers, batches_of, rollout
 from support.tiny import CPU, Toy, ToyDenoiser, some_mask, toy_data, toy_schedule
 
 from erasure.diffusion.batches import RolloutBatches
@@ -46,6 +46,12 @@ def test_at_the_base_nothing_is_asked_of_what_is_kept() -> None:
     way = answers(network, late, late.concept) - answers(network, late, late.empty)
     assert float(loss.retain.detach()) < 1e-12
     torch.testing.assert_close(loss.forget, (2 * way).square().mean())
+
+
+def test_the_early_part_ends_one_step_before_the_late_one_begins() -> None:
+    split = batches_of(Ant(keep_steps=3, rollout_steps=8))
+    assert (split.early.least, split.early.most, split.early.by) == (0, 2, "student")
+    assert (split.late.least, split.late.most, split.late.by) == (3, None, "student")
 
 
 def test_early_points_lie_before_the_split_and_late_ones_behind_it_on_one_way() -> None:

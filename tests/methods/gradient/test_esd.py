@@ -1,8 +1,10 @@
 """ESD: its target, its limits, and what it moves."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from support.rolled import answers, rollout
+from support.rolled import answers, batches_of, rollout
 from support.tiny import Toy, ToyDenoiser, seeded
 
 from erasure.checkpoints import Checkpoint
@@ -23,6 +25,21 @@ def test_the_loss_is_its_formula(strength: float) -> None:
     expected = (answers(student, batch, batch.concept) - wanted).square().mean()
     torch.testing.assert_close(loss.forget, expected)
     assert float(loss.retain) == 0
+
+
+def test_the_student_is_asked_what_an_adversary_asks_and_the_base_the_concept() -> None:
+    student, base, batch = Toy(1), Toy(), rollout()
+    batch = replace(batch, asked=batch.replacement)
+    loss = Esd()(ToyDenoiser(student), ToyDenoiser(base), batch)
+    empty, concept = answers(base, batch, batch.empty), answers(base, batch, batch.concept)
+    expected = (answers(student, batch, batch.replacement) - (2 * empty - concept)).square().mean()
+    torch.testing.assert_close(loss.forget, expected)
+
+
+@pytest.mark.parametrize("rollout", ["student", "frozen"])
+def test_whoever_is_named_draws(rollout: str) -> None:
+    method = Esd(rollout=rollout, rollout_steps=5)  # type: ignore[arg-type]
+    assert batches_of(method).by == rollout
 
 
 def test_without_strength_the_target_is_the_empty_prompt_s_answer() -> None:

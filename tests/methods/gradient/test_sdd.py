@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.rolled import answers, rollout
+from support.rolled import answers, batches_of, rollout
 from support.tiny import Toy, ToyDenoiser, some_mask
 
 from erasure.checkpoints import Checkpoint
@@ -28,6 +28,10 @@ def test_the_loss_is_its_formula_with_both_answers_of_the_student() -> None:
     theirs = torch.autograd.grad(expected, list(student.parameters()))
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_its_teacher_draws() -> None:
+    assert batches_of(Sdd(rollout_steps=5)).by == "frozen"
 
 
 def test_its_first_step_is_that_of_esd_without_strength() -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from eval.rates.unlearning_metrics import METRICS, Spread
-from pipelines.classifiers.bench.bench_table import Row, best_gaps, told
+from pipelines.classifiers.bench.bench_table import Row, best_gaps, why_not
 from pipelines.classifiers.bench.page.bench_layout import Label, Panel, panel, place_labels
 from pipelines.classifiers.bench.presets import RETRAIN
 from pipelines.evaluation.report.report_format import MINUS, number
@@ -149,7 +149,7 @@ def _line(
         share_of_retraining=share,
         steps="" if row.steps is None else number(round(row.steps.mean)),
         moved=moved,
-        why="" if row.scores else told(row),
+        why="" if row.scores else why_not(row),
     )
 
 
