@@ -260,3 +260,8 @@ def test_any_values_give_a_schedule_or_one_sentence(change: dict[str, object]) -
         levels = noise_schedule_of({**SD, **change}).alphas_cumprod
     assert levels.isfinite().all()
     assert (levels.diff() <= 0).all()
+
+
+def test_shares_of_the_way_go_from_the_first_time_to_the_last() -> None:
+    schedule = NoiseSchedule(torch.tensor([0.9, 0.7, 0.5, 0.3, 0.1]))
+    assert [schedule.at(share) for share in (0.0, 0.25, 0.6, 1.0)] == [0, 1, 2, 4]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from erasure.diffusion.batches import Rollout
+from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Condition
 from support.tiny import CPU, Toy, seeded, toy_condition, toy_data, toy_schedule
 
@@ -22,7 +23,7 @@ def answers(network: Toy, batch: Rollout, condition: Condition) -> Tensor:
     return network(batch.x_t, batch.t, condition.tokens)
 
 
-def batches_of(method: Any) -> Any:  # noqa: ANN401
+def batches_of(method: Any, data: ConceptData | None = None) -> Any:  # noqa: ANN401
     """The source that a method trains on, without a step of it."""
     asked: list[Any] = []
 
@@ -30,7 +31,7 @@ def batches_of(method: Any) -> Any:  # noqa: ANN401
         asked.append(batches)
         return []
 
-    known = {"data": toy_data(), "schedule": toy_schedule(), "device": CPU, "tally": None}
+    known = {"data": data or toy_data(), "schedule": toy_schedule(), "device": CPU, "tally": None}
     list(method.run(SimpleNamespace(**known, train=train)))
     (batches,) = asked
     return batches

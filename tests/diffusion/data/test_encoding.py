@@ -55,6 +55,16 @@ def test_every_prompt_is_encoded_once_and_the_empty_one_first(
     assert data.retain.prompt.tolist() == [5, 3]
 
 
+def test_each_prompt_to_forget_has_its_concept_and_no_other_has_one(
+    tiny_checkpoint: Checkpoint,
+) -> None:
+    owners = {"a church": 0, "a chapel": 1}
+    data = encode_concept(tiny_checkpoint, FORGET, INSTEAD, RETAIN, owners=owners)
+    assert data.owners is not None
+    assert data.owners.tolist() == [-1, 0, 1, -1, -1, -1]
+    assert [part.forget.prompt.tolist() for part in data.by_concept()] == [[1, 1], [2]]
+
+
 def test_shorter_rows_of_replacements_repeat(data: ConceptData) -> None:
     assert data.replacements.tolist() == [[3, 4], [5, 5], [3, 4]]
 

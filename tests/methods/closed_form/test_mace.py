@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from support.tiny import assert_same_bits, outside
+from torch import Tensor
 
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
@@ -13,7 +14,9 @@ from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import erase, find_mask
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
+from erasure.methods.closed_form import mace
 from erasure.methods.closed_form.mace import Mace
+from erasure.solving.quadratic import Quadratic
 
 QUICK = {"pictures": 2, "drawing_steps": 3, "drawing_guidance": 2.0, "around_300": False}
 
@@ -62,6 +65,29 @@ def test_the_fused_weights_answer_as_the_stages_did(
     for name, one in result.factors.items():
         rebuilt = (tiny_checkpoint.network[name].double() + one.change()).float()
         assert torch.equal(rebuilt, result.network[name])
+
+
+def test_what_is_kept_weighs_as_much_as_was_asked_in_both_solutions(
+    tiny_checkpoint: Checkpoint,
+    prompts: ConceptData,
+    values: SaliencyMask,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    solved: list[Quadratic] = []
+
+    def noting(vectors: Tensor, edited: int, ridge: float) -> Quadratic:
+        solved.append(Quadratic(vectors, edited, ridge))
+        return solved[-1]
+
+    monkeypatch.setattr(mace, "Quadratic", noting)
+    erase(tiny_checkpoint, prompts, values, quick(steps=1, preserve_weight=0.25))
+    texts, table = prompts.require_texts(), prompts.prompts.tokens.double()
+    rows = [0, *texts.retain.tolist()]
+    moments = sum(table[row].T @ table[row] for row in rows)
+    assert len(solved) == 2
+    for problem in solved:
+        held = problem.vectors[:, problem.edited :]
+        torch.testing.assert_close(held @ held.T, 0.25 * moments, rtol=1e-8, atol=1e-8)
 
 
 def test_the_words_around_are_answered_as_in_the_stand_in_s_prompt(

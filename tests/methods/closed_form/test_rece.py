@@ -14,7 +14,8 @@ from erasure.masks.masks import SaliencyMask
 from erasure.methods import Uce
 from erasure.methods.closed_form import rece
 from erasure.methods.closed_form.rece import Rece, answered_alike
-from erasure.solving.vectors import edit_vectors
+from erasure.solving.quadratic import Quadratic
+from erasure.solving.vectors import EditVectors, edit_vectors
 
 KEY = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
 
@@ -89,6 +90,27 @@ def test_a_round_on_the_concept_s_own_features_is_uce_from_where_the_last_one_le
         # The first solve was rounded to float32 in between.
         torch.testing.assert_close(result.network[name], twice[name], rtol=1e-5, atol=1e-6)
         assert not torch.equal(twice[name], once.network[name])
+
+
+@pytest.mark.parametrize(("gathered", "sizes"), [(True, [1, 2, 3]), (False, [1, 1, 1])])
+def test_every_gathered_round_edits_what_all_before_it_derived(
+    tiny_checkpoint: Checkpoint,
+    prompts: ConceptData,
+    values: SaliencyMask,
+    gathered: bool,
+    sizes: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    edited: list[int] = []
+    problem = Uce.problem
+
+    def noting(self: Uce, vectors: EditVectors) -> Quadratic:
+        edited.append(vectors.concept.shape[1])
+        return problem(self, vectors)
+
+    monkeypatch.setattr(Uce, "problem", noting)
+    erase(tiny_checkpoint, prompts, values, Rece(rounds=2, tokens="last", gathered=gathered))
+    assert edited == [2 * size for size in sizes]  # one vector for each of two prompts
 
 
 def test_gathered_rounds_go_on_erasing_what_was_erased(

@@ -166,3 +166,16 @@ def test_centres_are_means_of_groups() -> None:
 def test_settings_of_speed_are_checked(settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Speed(**settings)  # type: ignore[arg-type]
+
+
+def test_what_is_held_besides_has_copies_that_no_prompt_has(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData
+) -> None:
+    vectors, base = edit_vectors(prompts, "last"), tiny_checkpoint.network[VALUE].double()
+    gap = vectors.instead - vectors.concept
+    near = Speed(copies=0)._kept(base, vectors, gap, 0)
+    more = Speed(copies=4)._kept(base, vectors, gap, 0)
+    assert torch.equal(more[:, : near.shape[1]], near)
+    copies = more[:, near.shape[1] :]
+    assert copies.shape[1] > 0
+    assert float(torch.cdist(copies.T, vectors.others.T).min()) > 0

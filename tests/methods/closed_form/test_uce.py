@@ -60,6 +60,24 @@ def test_the_result_minimises_the_paper_s_objective(
     assert float(slope.norm()) < 1e-4 * float(before.norm())
 
 
+def test_a_step_tells_the_mean_squared_length_of_what_is_left_and_of_what_was_moved() -> None:
+    base, change = torch.eye(2).double(), torch.tensor([[1.0, 0.0], [0.0, 0.0]]).double()
+    vectors = EditVectors(
+        torch.tensor([[1.0, 0.0], [0.0, 1.0]]).double(),  # answered by (2, 0) and (0, 1)
+        torch.tensor([[2.0, 3.0], [4.0, 1.0]]).double(),  # wanted are (2, 4) and (3, 1)
+        torch.tensor([[5.0], [6.0]]).double(),  # moved by (5, 0)
+    )
+    step = Uce(erase_weight=2.0, preserve_weight=0.1).left(base, change, vectors)
+    assert step.forget == pytest.approx(2.0 * (16 + 9) / 2)
+    assert step.retain == pytest.approx(0.1 * 25)
+    assert step.loss == step.forget + step.retain
+
+
+def test_what_has_no_weight_is_no_part_of_the_problem(prompts: ConceptData) -> None:
+    vectors = edit_vectors(prompts, "last")
+    assert Uce(preserve_weight=0.0).problem(vectors).vectors.shape[1] == vectors.concept.shape[1]
+
+
 def test_the_empty_prompt_is_among_what_is_kept(prompts: ConceptData) -> None:
     vectors, texts = edit_vectors(prompts, "last"), prompts.require_texts()
     last = int(texts.last[0])

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from support.console import erasure
+from support.rolled import batches_of
 from support.tiny import Toy, ToyDenoiser, toy_batches, toy_data, toy_latents
 
 from erasure.diffusion.batches import PictureBatch
@@ -30,6 +31,11 @@ def batch_of(*, retained: bool = False) -> PictureBatch:
     denoise = ToyDenoiser(network)
     frozen = FrozenDenoiser(denoise, SelectedWeights(network, mask), needed=False)
     return toy_batches(anchored().of_anchors(also_retained=retained)).at(0, 4, denoise, frozen)
+
+
+@pytest.mark.parametrize(("prior", "retained"), [(0.0, 0), (0.5, 5)])
+def test_anchors_are_retained_where_their_prior_has_a_weight(prior: float, retained: int) -> None:
+    assert len(batches_of(ConceptAblation(prior=prior), anchored()).data.retain) == retained
 
 
 def test_anchor_pictures_are_captioned_as_the_concept_and_replaced_by_their_own_prompt() -> None:

@@ -102,6 +102,18 @@ def test_the_open_place_is_where_the_replacement_differs(
 
 
 @pytest.mark.default("sd1")
+def test_the_search_begins_at_the_concept_in_even_places_and_at_a_word_in_odd_ones(
+    task: Task, adversary: Adversary
+) -> None:
+    which = torch.tensor([0, 1, 0, 1])
+    starts = adversary._start(which, [6, 7, 8, 9])
+    for start, (_, network) in zip(starts, adversary.slots.text.towers, strict=True):
+        table = network.get_input_embeddings().weight.detach()
+        assert torch.equal(start[::2, 0], table[adversary.own[which[::2]]])
+        assert not torch.equal(start[1::2, 0], table[adversary.own[which[1::2]]])
+
+
+@pytest.mark.default("sd1")
 def test_the_adversary_makes_the_network_answer_better(task: Task, adversary: Adversary) -> None:
     student, samples = student_of(task), shown(task)
 
