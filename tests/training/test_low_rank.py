@@ -272,3 +272,20 @@ def test_masks_that_factors_cannot_follow_are_refused() -> None:
         ordered = dict(sorted(mask.items(), key=lambda item: not item[0].endswith("bias")))
         with pytest.raises(error, match=message):
             LowRankWeights(network, ordered, LowRank(rank=2), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rank"), [((16, 3), 3), ((3, 16), 3), ((16, 2, 1, 2), 4), ((16, 2, 3, 3), 8)]
+)
+def test_a_layer_has_no_more_directions_than_its_smaller_side(
+    shape: tuple[int, ...], rank: int
+) -> None:
+    assert LowRank(rank=8).rank_of(shape) == rank
+    width = shape[1] if len(shape) == 2 else shape[1] * shape[2] * shape[3]
+    assert LowRank(rank=8).numbers(shape) == rank * (shape[0] + width)
+
+
+def test_no_weight_of_the_network_asks_for_a_gradient() -> None:
+    network = Toy()
+    LowRankWeights(network, whole(network), LowRank(rank=2), seed=0)
+    assert not any(parameter.requires_grad for parameter in network.parameters())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.threads import as_team
 from support.tiny import Toy, ToyDenoiser, some_mask, toy_batches
 from support.tiny_classifiers import CASES
 from torch import nn
@@ -18,6 +19,7 @@ from erasure.classifiers.progress import Progress
 from erasure.classifiers.weights import MovingWeights
 from erasure.errors import ConfigError, TrainingError
 from erasure.methods import SalUn
+from erasure.team import Team
 from erasure.training.clock import cosine, stairs, warming
 from erasure.training.loop import Ready, train
 from erasure.training.optimizers import OPTIMIZERS
@@ -26,6 +28,7 @@ from erasure.training.train_config import TrainConfig
 from erasure.training.trainer import MaskedTrainer
 from erasure.training.training_state import save_state
 from erasure.training.update import take_step
+from erasure.training.weights.trainables import sum_over
 from pipelines.drawing.plots import plot_losses
 from pipelines.run.run_result import write_history
 
@@ -185,3 +188,13 @@ def test_a_loss_without_parts_is_written_and_drawn_as_one_curve(tmp_path: Path) 
     assert (tmp_path / "loss.csv").read_text() == "step,loss,forget,retain\n1,0.5,,\n2,0.25,,\n"
     plot_losses(BARE, tmp_path / "loss.png")
     assert (tmp_path / "loss.png").stat().st_size > 0
+
+
+def test_gradients_add_up_where_each_process_has_that_of_another_weight() -> None:
+    def summed(team: Team) -> list[list[float] | None]:
+        vectors = {name: nn.Parameter(torch.zeros(1)) for name in ("a", "b", "c")}
+        vectors["ab"[team.rank]].grad = torch.tensor([3.0 + team.rank])
+        sum_over(team, vectors)
+        return [None if v.grad is None else v.grad.tolist() for v in vectors.values()]
+
+    assert as_team(summed) == [[[3.0], [4.0], None]] * 2
