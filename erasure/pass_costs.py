@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.autoencoder import autoencoder_of
 from erasure.architectures.frame_codec import frame_autoencoder_of
+from erasure.architectures.loading import unfilled
 from erasure.architectures.patch_codec import PATCH, patch_autoencoder_of
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.errors import ConfigError
@@ -115,11 +116,10 @@ def _network_cost(
     architecture: Architecture, config: str, size: tuple[int, int], tokens: int, scope: str
 ) -> PassCost:
     values = json.loads(config)
+    network = unfilled(architecture.main_part.build, values)
     with _META:
-        network: Any = architecture.main_part.build(values)
         x_t, t, condition = architecture.sample(values, size, tokens)
     denoise = architecture.denoiser(network)
-    network.requires_grad_(False)
     parameters = dict(network.named_parameters())
     for name in architecture.candidates(parameters, scope):
         parameters[name].requires_grad_(True)
@@ -162,8 +162,8 @@ _SIDE: Final = 16
 @lru_cache
 def _recomputed_blocks(architecture: Architecture, config: str) -> tuple[str, ...]:
     values = json.loads(config)
+    network = unfilled(architecture.main_part.build, values)
     with _META:
-        network: Any = architecture.main_part.build(values)
         x_t, t, condition = architecture.sample(values, (_SIDE, _SIDE), 8)
     names = {module: name for name, module in network.named_modules()}
     seen: dict[str, None] = {}
@@ -182,10 +182,8 @@ def _recomputed_blocks(architecture: Architecture, config: str) -> tuple[str, ..
 
 @lru_cache
 def _text_cost(part: Part, config: str, tokens: int) -> PassCost:
-    with _META:
-        network: Any = part.build(json.loads(config))
-        ids = torch.empty(1, tokens, dtype=torch.int64)
-    network.eval()
+    network = unfilled(part.build, json.loads(config))
+    ids = torch.empty(1, tokens, dtype=torch.int64, device=_META)
     return PassCost(*forward_cost(lambda: network(ids), _stored(network)))
 
 
@@ -199,10 +197,9 @@ def _vae_cost(kind: str, config: str, size: tuple[int, int], way: str) -> PassCo
         else whole_number(values, "in_channels", "the VAE", 3)
     )
     patch = codec.patch if way == "decode" else 1
-    with _META:
-        network: Any = codec.build(values)
-        inputs = torch.empty(1, channels, *codec.frames, *(side * patch for side in size))
-    network.eval()
+    network = unfilled(codec.build, values)
+    shape = (1, channels, *codec.frames, *(side * patch for side in size))
+    inputs = torch.empty(shape, device=_META)
     return PassCost(
         *forward_cost(
             lambda: getattr(network, way)(inputs, return_dict=False), network.parameters()

@@ -89,7 +89,7 @@ def unfilled(build: Callable[[Mapping[str, Any]], nn.Module], config: Mapping[st
     An erasure builds the same network several times, and to build one takes five times as long as
     to unpickle it. The pickle never leaves this process.
     """
-    pickled = _pickled(build, json.dumps(dict(config)))
+    pickled = _pickled(build, json.dumps(dict(config), sort_keys=True))
     return _built(build, config) if pickled is None else pickle.loads(pickled)
 
 
