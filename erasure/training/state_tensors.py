@@ -98,15 +98,11 @@ def _moments(
     vectors: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> Iterator[tuple[str, Tensor]]:
     """The optimiser's state; a number as int64, and what several vectors share once for each."""
-    seen: set[int] = set()
     for name, vector in vectors.items():
         for key, value in optimizer.state.get(vector, {}).items():
-            if value is None:
-                continue
-            tensor = value if isinstance(value, Tensor) else torch.tensor(value)
-            place = tensor.untyped_storage().data_ptr()
-            yield f"optimizer.{key}.{name}", tensor.clone() if place in seen else tensor
-            seen.add(place)
+            if value is not None:
+                tensor = value if isinstance(value, Tensor) else torch.tensor(value)
+                yield f"optimizer.{key}.{name}", tensor
 
 
 def _plain(value: Tensor) -> Any:  # noqa: ANN401
