@@ -111,23 +111,36 @@ def encoder_cost(config: Mapping[str, Any], size: tuple[int, int]) -> PassCost:
     return _vae_cost(_codec(config), _text(config), size, "encode")
 
 
-@lru_cache
-def _network_cost(
-    architecture: Architecture, config: str, size: tuple[int, int], tokens: int, scope: str
-) -> PassCost:
+def _ready(
+    architecture: Architecture, config: str, size: tuple[int, int], tokens: int
+) -> tuple[Any, Callable[[], Tensor], Tensor]:
+    """The main component, what runs a pass of it, and the sample that it is asked about."""
     values = json.loads(config)
     network = unfilled(architecture.main_part.build, values)
     with _META:
         x_t, t, condition = architecture.sample(values, size, tokens)
     denoise = architecture.denoiser(network)
+    return network, lambda: denoise(x_t, t, condition), x_t
+
+
+@lru_cache
+def _forward_cost(
+    architecture: Architecture, config: str, size: tuple[int, int], tokens: int
+) -> tuple[int, int]:
+    """Bytes and products of a pass without a gradient, which are those of every scope."""
+    network, run, _ = _ready(architecture, config, size, tokens)
+    return forward_cost(run, _stored(network))
+
+
+@lru_cache
+def _network_cost(
+    architecture: Architecture, config: str, size: tuple[int, int], tokens: int, scope: str
+) -> PassCost:
+    live, flops = _forward_cost(architecture, config, size, tokens)
+    network, run, x_t = _ready(architecture, config, size, tokens)
     parameters = dict(network.named_parameters())
     for name in architecture.candidates(parameters, scope):
         parameters[name].requires_grad_(True)
-
-    def run() -> Tensor:
-        return denoise(x_t, t, condition)
-
-    live, flops = forward_cost(run, _stored(network))
     saved = Saved(_stored(network))
     recompute = _recomputing(network)
     if recompute is not None:  # a network without it keeps all that it computes
