@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.console import erasure
-from support.models.tiny_lora import random_factors
+from support.models.tiny_lora import factored, random_factors
 from support.models.tiny_models import SD2_SMALL, write_pipeline
 from support.models.tiny_sdxl import write_sdxl
 from torch import Tensor
@@ -17,7 +17,6 @@ from torch import Tensor
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.errors import CheckpointError, ConfigError, ErasureError
 from erasure.lora.changes import Full
-from erasure.lora.layers import factored
 from erasure.lora.merging import Part, named_part, with_loras
 from erasure.lora.reading import read_lora
 from erasure.lora.stated import ADAPTER
