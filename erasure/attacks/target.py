@@ -160,6 +160,12 @@ class Target:
         """Name -> value of each weight of the network; not to be written to."""
         return self.network.state_dict()
 
+    @property
+    def learned(self) -> Mapping[str, Tensor]:
+        """The same without what no training moves, such as a table of positions: what an attack may
+        draw with other values of."""
+        return {name: value.detach() for name, value in self.network.named_parameters()}
+
     def copy(self) -> nn.Module:
         """A copy of the network, in float32, that an attack may tune."""
         return copy.deepcopy(self.network).float().requires_grad_(True)

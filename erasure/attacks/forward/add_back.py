@@ -56,7 +56,7 @@ class AddBack:
 
     def _tries(self, target: Target) -> Iterator[Attempt]:
         assert target.base is not None
-        own, base = target.weights, target.base.weights
+        own, base = target.learned, target.base.learned
         names = tuple(own)
 
         def back(share: float, name: str, value: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class Pruning:
         yield from within(target, self._tries(target))
 
     def _tries(self, target: Target) -> Iterator[Attempt]:
-        own = target.weights
+        own = target.learned
         made = {share: _lazily(own, share) for share in self.shares}
         for case in target.cases:
             for share, weights in made.items():

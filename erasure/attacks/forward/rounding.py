@@ -109,11 +109,11 @@ class Rounding:
     def _payload_parts(
         target: Target, bits: int
     ) -> tuple[Mapping[str, Tensor], dict[str, int | float | None]]:
-        own = target.weights
+        own = target.learned
         lazy = LazyWeights(own, matrices(own), lambda _, value: rounded(value, bits))
         replay: dict[str, int | float | None] = {"bits": bits}
         if target.base is not None and target.base is not target:
-            base = target.base.weights
+            base = target.base.learned
             replay["share_like_base_own_scale"] = fallen_back(own, base, bits, shared=False)
             replay["share_like_base_shared_scale"] = fallen_back(own, base, bits, shared=True)
         return lazy, replay

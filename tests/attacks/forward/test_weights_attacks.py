@@ -1,12 +1,14 @@
 """Rounding, pruning and going back to the base: exact on the weights they change."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.attacked import same, tiny_checkpoint, tiny_target, weights_of
+from support.models.tiny_flow import write_sd3
 from support.tiny import seeded
 from torch import Tensor
 
@@ -14,6 +16,7 @@ from erasure.attacks import Budget, Target, make_attack
 from erasure.attacks.forward.add_back import towards
 from erasure.attacks.forward.pruning import pruned
 from erasure.attacks.forward.rounding import fallen_back, rounded, scale_of
+from erasure.checkpoints import read_checkpoint
 from erasure.errors import ConfigError
 
 
@@ -86,6 +89,18 @@ def test_weight_attacks_change_a_payload_and_never_the_model(name: str, target: 
     name = next(iter(values))
     assert values[name].shape == before[name].shape
     assert same(before, weights_of(target.network))
+
+
+def test_a_table_of_positions_is_nothing_to_round_prune_or_go_back_to(tmp_path: Path) -> None:
+    target = tiny_target(read_checkpoint(write_sd3(tmp_path / "model", t5=False)))
+    table = "pos_embed.pos_embed"
+    assert table in target.weights
+    moved = set(dict(target.network.named_parameters()))
+    for name in ("rounding", "pruning", "add-back"):
+        values = next(iter(make_attack(name).run(target))).payload.weights
+        assert values is not None
+        assert moved >= set(values) > {"proj_out.weight"}
+        assert table not in values
 
 
 def test_going_all_the_way_back_gives_every_weight_of_the_base(target: Target) -> None:
