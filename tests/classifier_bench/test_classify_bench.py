@@ -641,6 +641,14 @@ def test_names_of_dots_on_one_spot_do_not_lie_on_each_other() -> None:
     assert edge.left < 0.9
 
 
+def test_names_of_more_dots_than_a_column_has_lines_go_beside_it() -> None:
+    dots = [(f"a method of its own {n}", 0.03, 0.1 + 0.03 * n) for n in range(28)]
+    placed = place_labels(dots, (0.0095, 0.045))
+    assert not any(a.hits(b) for a in placed for b in placed if a is not b)
+    assert all(0 <= one.left <= 1 - 0.0095 * len(one.text) for one in placed)
+    assert len({one.left for one in placed}) > 1
+
+
 def test_the_page_counts_the_trials_of_the_present_search(run: Run, tmp_path: Path) -> None:
     config = replace(TINY, methods=("ga",))
     name = "digits 200/mlp 0.05/10%"

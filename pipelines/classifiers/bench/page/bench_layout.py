@@ -9,8 +9,13 @@ from pipelines.classifiers.bench.bench_table import Row
 
 LETTER: Final = (0.0185, 0.05)
 """Width of a letter and height of a line of a label, as shares of the panel."""
-_SHIFTS: Final = tuple(step * sign for step in range(16) for sign in (1, -1))
-"""Lines up or down to try for a label."""
+_SHIFTS: Final = tuple(
+    sorted(
+        ((lines * sign, column) for lines in range(16) for sign in (1, -1) for column in range(4)),
+        key=lambda shift: abs(shift[0]) + 4 * shift[1],
+    )
+)
+"""Lines up or down, and columns away from its dot, to try for a label, the nearest first."""
 _FASTEST: Final = 30.0
 """A model of its own that is more times faster than all others stands at the edge with its time."""
 
@@ -108,7 +113,8 @@ class Label:
 def place_labels(
     dots: Sequence[tuple[str, float, float]], size: tuple[float, float] = LETTER
 ) -> list[Label]:
-    """Names to the right of their dots, or left at the edge, moved up or down until none collide.
+    """Names to the right of their dots, or left at the edge, moved up, down or away until none
+    collide.
 
     Args:
         dots: name, and place in shares of the panel.
@@ -116,13 +122,15 @@ def place_labels(
     """
     placed: list[Label] = []
     marks = [Label("", (x, y), x, y, size) for _, x, y in dots]
+    column = size[0] * (2 + max((len(text) for text, _, _ in dots), default=0))
     for text, x, y in sorted(dots, key=lambda dot: dot[2]):
         width, apart = size[0] * len(text), max(0.02, 1.4 * size[0])
-        left = x + apart if x + apart + width <= 1 else x - apart - width
+        right = x + apart + width <= 1
+        left, away = (x + apart, column) if right else (x - apart - width, -column)
         tries = [
-            Label(text, (x, y), left, y + shift * size[1], size)
-            for shift in _SHIFTS
-            if 0.02 <= y + shift * size[1] <= 0.98
+            Label(text, (x, y), left + n * away, y + lines * size[1], size)
+            for lines, n in _SHIFTS
+            if 0.02 <= y + lines * size[1] <= 0.98 and 0 <= left + n * away <= 1 - width
         ]
         others = [*placed, *(mark for mark in marks if mark.dot != (x, y))]
         free = (label for label in tries if not any(label.hits(other) for other in others))
