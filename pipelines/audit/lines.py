@@ -1,4 +1,4 @@
-"""The models of an audit, side by side: audited, base, random weights, retrained, kept concept."""
+"""The models of an audit, side by side: audited, base and its twin, random, retrained, kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,11 @@ from erasure.storage.tensors.hashing import weights_hash
 from pipelines.audit.asking import plan_of
 from pipelines.audit.settings import AuditRecipe
 from pipelines.distances.comparable import other_tokenizers
+from pipelines.distances.records import read_record
 from pipelines.drawing.guards import Guard, guard_of
 from pipelines.run.models import config_for, open_model
 
-Role = Literal["audited", "base", "random", "retrained", "kept"]
+Role = Literal["audited", "base", "random", "retrained", "twin", "kept"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ class Line:
     """One model with one concept, attacked like all others."""
 
     name: str
-    """`audited`, `base`, `random`, `retrained-1`, `kept-castle`."""
+    """`audited`, `base`, `random`, `retrained-1`, `twin-2`, `kept-castle`."""
     role: Role
     checkpoint: Checkpoint
     concept: str
@@ -67,11 +68,12 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
         other = _open(recipe, name)
         _require_alike(audited, other, name, "--retrained")
         _require_another(recipe, name, other, (audited, *(line.checkpoint for line in lines)))
-        line = f"retrained-{number}"
+        role = _role_of(recipe, name, other)
+        line = f"{role}-{number}"
         lines.append(
             Line(
                 name=line,
-                role="retrained",
+                role=role,
                 checkpoint=other,
                 concept=recipe.concept,
                 notes=_differing(audited, other, line),
@@ -141,6 +143,27 @@ def _require_another(
                 "well, so it tells nothing; give a model that was trained without "
                 f"{recipe.concept}, each once"
             )
+
+
+def _role_of(recipe: AuditRecipe, name: str, other: Checkpoint) -> Literal["retrained", "twin"]:
+    """A twin of the base, as its record says, saw the concept and is no floor.
+
+    Raises:
+        CheckpointError: the record says that it was trained without something else.
+    """
+    record = read_record(other.path)
+    if record is None:
+        return "retrained"
+    if not record.without:
+        return "twin"
+    erased = set(plan_of(other, recipe.concept).erased)
+    if record.without != erased:
+        raise CheckpointError(
+            f"the retrained model {name} was trained without {', '.join(sorted(record.without))}, "
+            f"and the concept is {', '.join(sorted(erased))}; give by --retrained the model that "
+            "was trained without that"
+        )
+    return "retrained"
 
 
 def _require_alike(audited: Checkpoint, other: Checkpoint, name: str, option: str) -> None:

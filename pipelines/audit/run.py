@@ -248,7 +248,7 @@ def _not_tested(recipe: AuditRecipe, lines: Mapping[str, Line]) -> tuple[str, ..
     left = [f"{name}: not asked for" for name in ATTACKS if name not in recipe.names]
     if "base" not in lines:
         left.append("no base was given, so no attack has a positive control")
-    if not recipe.retrained:
+    if not any(line.role == "retrained" for line in lines.values()):
         left.append(
             "no model retrained without the concept was given, so teaching cannot be told from "
             "remembering"

@@ -22,7 +22,7 @@ AUDIT: Final = "audit"
 DISTANCE: Final = "distance"
 PATCH: Final = "edit.patch"
 RUN: Final = "run"
-_LINES: Final = ("base", "random", "retrained-1", "retrained-2")
+_LINES: Final = ("base", "random", "retrained-1", "retrained-2", "twin-2")
 _COMMON: Final = ("material", *(f"cells/{line}" for line in _LINES))
 """What an audit holds of models that all rows of a concept share."""
 
