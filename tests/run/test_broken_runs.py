@@ -20,7 +20,7 @@ from support.refusals import (
     line_of,
 )
 
-from pipelines.data import concept_data
+from pipelines.data import drawn_pictures
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_cache_of_pictures_of_one_colour_is_not_trained_on(
     few = ("--recipe", few_steps(tmp_path), "--cache", tmp_path / "cache", "--forget-drawn", 2)
     line = ("mask", broken, *CHURCH, "--draws", 1, *few, "--out")
     with monkeypatch.context() as patch:
-        patch.setattr(concept_data, "require_content", lambda images, whose: None)
+        patch.setattr(drawn_pictures, "require_content", lambda images, whose: None)
         erasure(*line, tmp_path / "old.safetensors")  # as versions did that did not look
     assert list((tmp_path / "cache" / "pictures").iterdir())
     line = (*line, tmp_path / "new.safetensors")
