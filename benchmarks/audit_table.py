@@ -17,7 +17,6 @@ import argparse
 import csv
 import json
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,11 +28,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from erasure.methods import METHODS
 from erasure.storage.files import atomic
+from pipelines.audit.cells import take_over
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CONCEPTS: Final = ("church", "dog", "sketch")
-SHARED: Final = ("material", "cells/base", "cells/random")
-"""What does not depend on the audited model."""
 COLUMNS: Final = ("revived", "averse", "undecided", "not revived within this budget", "no test")
 
 
@@ -78,10 +76,8 @@ def _take_over(row: Row, out: Path, audit: Path) -> None:
     others = [o for o in ROWS if o.concept == row.concept and o != row]
     done = [out / "audits" / o.name for o in others]
     source = next((path for path in done if (path / "audit.json").is_file()), None)
-    for part in SHARED if source else ():
-        assert source is not None
-        if (source / part).is_dir() and not (audit / part).exists():
-            shutil.copytree(source / part, audit / part)
+    if source is not None:
+        take_over(source, audit)
 
 
 def results_of(row: Row, out: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -95,6 +96,23 @@ def search_path(folder: Path, line: str, attack: str) -> Path:
 def confirmation_path(folder: Path, line: str, attack: str) -> Path:
     """Where a confirmation lies."""
     return folder / "cells" / line / f"{attack}.confirmed.json"
+
+
+def take_over(done: Path, out: Path) -> None:
+    """Copy from a finished audit of the same concept what does not depend on the audited model.
+
+    The cells say by a hash what they were made of, so what does not fit is made again.
+
+    Args:
+        done: folder of that audit.
+        out: folder of another; what it has stays.
+    """
+    lines = [path for path in (done / "cells").iterdir() if path.is_dir()]
+    own = ("audited", "kept-")
+    for source in (done / "material", *(one for one in lines if not one.name.startswith(own))):
+        target = out / source.relative_to(done)
+        if source.is_dir() and not target.exists():
+            shutil.copytree(source, target)
 
 
 def write_cell(path: Path, cell: Search | Confirmation) -> None:

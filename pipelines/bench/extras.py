@@ -1,12 +1,12 @@
 """Parts of a cell that are asked for by name: attacks, and distances to a retrained model."""
 
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
 from erasure.checkpoints.writing.folder import write_folder
 from erasure.patches.checkpoint_patch import with_patches
 from erasure.patches.patch_file import load_patches
+from pipelines.audit.cells import take_over
 from pipelines.audit.outcome.results import FILE_NAME as AUDIT_FILE
 from pipelines.audit.run import run_audit
 from pipelines.audit.settings import resolve_audit
@@ -22,9 +22,6 @@ AUDIT: Final = "audit"
 DISTANCE: Final = "distance"
 PATCH: Final = "edit.patch"
 RUN: Final = "run"
-_LINES: Final = ("base", "random", "retrained-1", "retrained-2", "twin-2")
-_COMMON: Final = ("material", *(f"cells/{line}" for line in _LINES))
-"""What an audit holds of models that all rows of a concept share."""
 
 
 def wanted(world: World, place: Place) -> tuple[str, ...]:
@@ -53,16 +50,14 @@ def attack(world: World, place: Place) -> None:
     """Audit the model of a cell; what of an audit was done stays.
 
     What attacks did to the base, to random weights and to retrained models is taken from another
-    row of the concept: the audit's cells say by a hash what they were made of.
+    row of the concept.
     """
     out = place.folder / AUDIT
     models = models_of(world.recipe, place.concept)
     if not out.exists():
         done = sorted(place.folder.parent.glob(f"*/{AUDIT}/{AUDIT_FILE}"))
-        for part in _COMMON if done else ():
-            source = done[0].parent / part
-            if source.is_dir():
-                shutil.copytree(source, out / part)
+        if done:
+            take_over(done[0].parent, out)
     tables: dict[str, Any] = {
         "attacks": [world.recipe.audit],
         "against": world.recipe.model,

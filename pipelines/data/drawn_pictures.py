@@ -7,20 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.data.prompted import PromptedPixels
 from erasure.seeds import derived_seed
-from erasure.storage.cache import TensorCache, content_key
-from erasure.storage.tensors.hashing import weights_hash
+from erasure.storage.cache import TensorCache
 from erasure.work import Tally
-from eval.pictures.picture_bytes import to_bytes
+from eval.pictures.picture_bytes import rgb_pictures, to_bytes
 from pipelines.configs.settings import DrawingConfig
 from pipelines.data.blank import require_content
 from pipelines.drawing.generation import Painter
-from pipelines.drawing.requests import Request, work_of
+from pipelines.drawing.requests import Request, key_of_pictures, work_of
 from pipelines.process.processes import Processes
 from pipelines.process.progress import Reporter, Tick
 from pipelines.run.memory import enough_memory, of_drawing
@@ -62,7 +60,7 @@ class DrawnPictures:
             for n, prompt in enumerate(prompts)
         ]
         self.tally.add(work_of(requests, self.drawing))
-        key = self._key(requests)
+        key = key_of_pictures(self.checkpoint, self.drawing, self.size, requests)
         tensors = self.cache.find("pictures", key) if self.team.first else None
         if not self.team.any(tensors is not None):
             less = of_drawing(self.drawing.batch_size, resumes=self.resumes)
@@ -77,21 +75,8 @@ class DrawnPictures:
             return None
         assert tensors is not None
         first = tensors["pixels"][: self.drawing.batch_size]  # older caches did not check this
-        require_content([_image(pixels) for pixels in first], "the model")
+        require_content(rgb_pictures(first), "the model")
         return PromptedPixels(tensors["pixels"], list(prompts))
-
-    def _key(self, requests: Sequence[Request]) -> str:
-        """What decides the pictures."""
-        drawing = self.drawing
-        return content_key(
-            model={name: weights_hash(w) for name, w in self.checkpoint.components.items()},
-            scheduler=dict(self.checkpoint.description.scheduler),
-            requests=[[request.prompt, request.seed] for request in requests],
-            steps=drawing.steps,
-            guidance=drawing.guidance,
-            size=self.size,
-            **({} if drawing.precision == "fp32" else {"precision": drawing.precision}),
-        )
 
     def _draw(self, requests: Sequence[Request], tick: Tick) -> Tensor:
         """(N, 3, H, W) uint8; whole batches are shared out, as a picture depends on its batch."""
@@ -111,7 +96,3 @@ class DrawnPictures:
             tick(len(part))  # what others draw meanwhile counts too: the bar shows the whole
         self.team.sum_([pixels])
         return pixels
-
-
-def _image(pixels: Tensor) -> Image.Image:
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())  # of (3, H, W) uint8

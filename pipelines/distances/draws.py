@@ -16,13 +16,15 @@ from torch import Tensor
 from erasure.attacks import Payload
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import TrainingError
-from erasure.storage.cache import TensorCache, content_key
+from erasure.storage.cache import TensorCache
 from eval.judges.judge import Judgement
+from eval.pictures.picture_bytes import rgb_pictures
 from pipelines.audit.asking import other_prompts, plain_prompts
 from pipelines.audit.damage.looks import Measure
 from pipelines.audit.drawing import draw_jobs, pixels_in
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request, key_of_pictures
 from pipelines.process.progress import Reporter, Tick
 from pipelines.run.judging.cell_judge import CellJudge
 from prompts.concepts.plan import ConceptPlan
@@ -62,20 +64,13 @@ class Album:
     drawing: DrawingConfig
 
     def images(
-        self, cases: Sequence[Case], size: int | None, make: Callable[[], Sequence[Image.Image]]
+        self, cases: Sequence[Case], size: int, make: Callable[[], Sequence[Image.Image]]
     ) -> tuple[Image.Image, ...]:
         """Those of the cases, made and stored now if they are not there."""
-        key = content_key(
-            drawn_for="distance",
-            model=self.checkpoint.hashes(),
-            scheduler=dict(self.checkpoint.description.scheduler),
-            requests=cases,
-            steps=self.drawing.steps,
-            guidance=self.drawing.guidance,
-            size=size,
-        )
+        requests = [Request(prompt, seed) for prompt, seed in cases]
+        key = key_of_pictures(self.checkpoint, self.drawing, size, requests)
         tensors = self.cache.get("pictures", key, lambda: {"pixels": pixels_in(make())})
-        return tuple(Image.fromarray(one.permute(1, 2, 0).numpy()) for one in tensors["pixels"])
+        return tuple(rgb_pictures(tensors["pixels"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +111,7 @@ def draw(
         cases = asked.cases(kind)
         stage = partial(reporter.stage, f"draw {kind} by {name}", len(cases))
         make = partial(_images, painter, cases, stage, name)
-        images = make() if album is None else album.images(cases, painter.default.width, make)
+        images = make() if album is None else album.images(cases, painter.default.width or 0, make)
         judgements = judge.judge(images)
         made[kind] = Drawn(
             images=images,

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from erasure.attacks.payload import Start
+from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.denoiser import Condition
+from erasure.storage.cache import content_key
 from erasure.work import Work
 from pipelines.configs.settings import DrawingConfig, check_size
 from pipelines.drawing.course import Beginning, beginning_of
@@ -85,3 +87,18 @@ def work_of(requests: Sequence[Request], config: DrawingConfig) -> Work:
     texts = {r.prompt for r in requests if isinstance(r.prompt, str)} | ({""} if guided else set())
     passes = len(requests) * config.steps * (2 if guided else 1)
     return Work(forward=passes, text=len(texts), drawn=len(requests))
+
+
+def key_of_pictures(
+    checkpoint: Checkpoint, drawing: DrawingConfig, size: int, requests: Sequence[Request]
+) -> str:
+    """Key of a cache: all that decides the pictures of plain prompts, `size` pixels a side."""
+    return content_key(
+        model=checkpoint.hashes(),
+        scheduler=dict(checkpoint.description.scheduler),
+        requests=[[request.prompt, request.seed] for request in requests],
+        steps=drawing.steps,
+        guidance=drawing.guidance,
+        size=size,
+        **({} if drawing.precision == "fp32" else {"precision": drawing.precision}),
+    )

@@ -53,9 +53,10 @@ def chart(curves: Mapping[str, Sequence[Mark]]) -> Chart | None:
 
 def kind_of(line: str) -> str:
     """The style of a line's curve."""
-    if line in ("audited", "base"):
-        return line
-    return "kept" if line.startswith("kept") else "floor"
+    if line.startswith("twin"):  # it saw the concept as the base did
+        return "base"
+    kind = line.partition("-")[0]
+    return kind if kind in ("audited", "base", "kept") else "floor"
 
 
 def _drawn(

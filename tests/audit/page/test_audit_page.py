@@ -12,7 +12,7 @@ from eval.rates.intervals import wilson
 from pipelines.audit.outcome.curves import Mark
 from pipelines.audit.outcome.results import ArmRecord, AttackRecord, Audit, LineRecord, write_audit
 from pipelines.audit.outcome.verdicts import Verdict
-from pipelines.audit.page.charts import chart
+from pipelines.audit.page.charts import chart, kind_of
 from pipelines.audit.page.page import write_page
 from pipelines.audit.telling.card import write_audit_card
 from pipelines.audit.telling.tables import write_tables
@@ -128,6 +128,21 @@ def test_a_curve_is_a_step_from_the_first_picture_to_the_last() -> None:
     assert curve.path == "M0.00 75.00L100.00 75.00L100.00 25.00L100.00 25.00"
     assert made.ticks == ((0.0, 1), (50.0, 2))
     assert chart({"audited": ()}) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("audited", "audited"),
+        ("base", "base"),
+        ("twin-2", "base"),  # it saw the concept, so it is no floor
+        ("kept-a dog", "kept"),
+        ("retrained-1", "floor"),
+        ("random", "floor"),
+    ],
+)
+def test_each_line_has_the_style_of_what_it_is_for(line: str, kind: str) -> None:
+    assert kind_of(line) == kind
 
 
 def test_the_table_has_a_row_an_arm_and_one_for_the_confirmation(
