@@ -38,9 +38,9 @@ from erasure.diffusion.scores.saliency import SaliencyConfig, accumulate_gradien
 from erasure.errors import TrainingError
 from erasure.methods import SalUn
 from erasure.team import ALONE, Team, require_same, share_of
-from erasure.training.step import Step
 from erasure.training.train_config import TrainConfig
 from erasure.training.trainer import MaskedTrainer
+from erasure.work import Work
 from pipelines.process.processes import Processes, processes
 
 RECIPE = """
@@ -253,7 +253,7 @@ def test_a_run_that_one_process_began_is_ended_by_two(
 ) -> None:
     cut = tmp_path / "cut"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MaskedTrainer, "_step", MaskedTrainer._step)  # put back afterwards
+        patch.setattr(MaskedTrainer, "_accumulate", MaskedTrainer._accumulate)  # put back
         die_at(0, 2, "SIGINT")
         said = erasure(*line, "--out", cut)
     assert (said.code, saved_steps(cut)) == (1, 2)
@@ -293,14 +293,14 @@ def test_wrong_input_is_told_once(line: list[object], tmp_path: Path) -> None:
 
 def die_at(rank: int, step: int, name: str) -> None:
     """Send this process a signal as step `step` begins, if it is the one of that rank."""
-    take = MaskedTrainer._step
+    accumulate = MaskedTrainer._accumulate
 
-    def take_or_die(self: MaskedTrainer, index: int) -> Step:
+    def accumulate_or_die(self: MaskedTrainer[Any], index: int) -> tuple[float, float, Work]:
         if self._team.rank == rank and index + 1 == step:
             os.kill(os.getpid(), getattr(signal, name))
-        return take(self, index)
+        return accumulate(self, index)
 
-    MaskedTrainer._step = take_or_die  # type: ignore[method-assign]
+    MaskedTrainer._accumulate = accumulate_or_die  # type: ignore[method-assign]
 
 
 # ---------------------------------------------------------------------------------------------
