@@ -6,6 +6,7 @@ share the cells: each takes those that no other has in work.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,11 +20,13 @@ from pipelines.bench.page.page import write_page
 from pipelines.bench.protocol import begin, protocol_of
 from pipelines.bench.rows import MODELS, Row, models_of, rows_of
 from pipelines.bench.search import TRIALS, Fill, Search, Trial, concepts_like, write_trials
-from pipelines.bench.settings import BenchRecipe
+from pipelines.bench.settings import MASKS, BenchRecipe
 from pipelines.bench.sources import Sources
 from pipelines.bench.tables.forms import to_csv, to_json, to_markdown
 from pipelines.bench.tables.table import Table, table_of
 from pipelines.bench.world import World
+from pipelines.configs.resolving import refuse_unread_by_all
+from pipelines.configs.settings import EraseRecipe
 from pipelines.distances.comparable import require_alike
 from pipelines.distances.models import Role, require_distinct
 from pipelines.evaluation.run import require_judged
@@ -86,7 +89,22 @@ def prepare(recipe: BenchRecipe, out: Path) -> Bench:
         require_judged(world.evaluation(recipe.model, concept), world.base, world.device)
     for concept in recipe.concepts:
         _require_models(world, concept)
+    _require_read(world)
     return Bench(world, rows, protocol_of(world), out)
+
+
+def _require_read(world: World) -> None:
+    """Refuse a key of the recipe's [erase] that no row reads, whichever rows are asked for."""
+    recipe = world.recipe
+    if not recipe.erase:
+        return
+    read: list[EraseRecipe] = []
+    for row in rows_of(replace(recipe, only=(), masks=MASKS)):
+        if row.kind == "method":
+            with suppress(ConfigError):  # the row's own cell says what is wrong with it
+                read.append(world.erasure(row, recipe.concepts[0], recipe.seed_list[0]))
+    if read:
+        refuse_unread_by_all(recipe.erase, read)
 
 
 def _require_models(world: World, concept: str) -> None:

@@ -110,6 +110,7 @@ class World:
             tables,
             canvas=self.canvas,
             under=self.recipe.erase,
+            shared=True,
             scopes=family.scope_defaults,
             guidance=family.own_guidance,
         )

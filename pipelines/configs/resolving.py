@@ -1,6 +1,6 @@
 """A whole recipe from defaults, a file and the command line, and its text for a run's folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -30,6 +30,7 @@ def resolve(
     canvas: bool,
     labels: bool = False,
     under: Mapping[str, Any] | None = None,
+    shared: bool = False,
     scopes: Mapping[str, str] | None = None,
     guidance: float | None = None,
 ) -> EraseRecipe:
@@ -42,6 +43,8 @@ def resolve(
         canvas: whether the model is of the canvas.
         labels: whether it is told classes by number.
         under: a recipe file below it, if there is one.
+        shared: whether that file serves other runs too, which may read what this one does not;
+            `refuse_unread_by_all` then looks at it.
         scopes: the `scope_defaults` of the model's architecture.
         guidance: the `own_guidance` of the model's architecture; the canvas has one of its own.
 
@@ -54,14 +57,18 @@ def resolve(
     known = _defaults(canvas, guidance, labels=labels)
     made = _resolved(merge(file, over), known, canvas, scopes)
     alone: dict[str, str] = {}
-    with suppress(ConfigError):  # what is wrong with the file alone may be mended over it
-        alone = (
-            _unread(_resolved({**file, "concept": made.concept}, known, canvas, scopes))
-            if file
-            else {}
-        )
+    if file and not shared:
+        with suppress(ConfigError):  # what is wrong with the file alone may be mended over it
+            alone = _unread(_resolved({**file, "concept": made.concept}, known, canvas, scopes))
     refuse_unread(over, file, _unread(made), alone)
     return made
+
+
+def refuse_unread_by_all(under: Mapping[str, Any], recipes: Sequence[EraseRecipe]) -> None:
+    """Raise ConfigError for a key of a shared recipe file that none of its runs would read."""
+    first, *others = (_unread(recipe) for recipe in recipes)
+    by_all = {key: why for key, why in first.items() if all(key in one for one in others)}
+    refuse_unread({}, named_concepts(converted(under)), by_all, by_all)
 
 
 def _unread(recipe: EraseRecipe) -> dict[str, str]:

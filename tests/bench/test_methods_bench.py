@@ -355,6 +355,20 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_key_for_all_rows_is_refused_where_no_row_reads_it(
+    tiny_folder: Path, recipe: Path, tmp_path: Path
+) -> None:
+    text = recipe.read_text(encoding="utf-8")
+    for_one_method, for_none = tmp_path / "anchors.toml", tmp_path / "unseen.toml"
+    for_one_method.write_text(f"{text}\n[erase.data.anchors]\ndrawn = 2\n", encoding="utf-8")
+    assert bench(tiny_folder, for_one_method, tmp_path / "out", "--only", "uce").code == 0
+    assert lines(tmp_path / "out")["uce"]["state"] == "done"
+    for_none.write_text(f"{text}\n[erase.unseen]\nevery = 5\n", encoding="utf-8")
+    refused = bench(tiny_folder, for_none, tmp_path / "other", "--only", "uce")
+    assert_told(refused, 2, "unseen.every of the recipe is '5' and would not be read")
+    assert not (tmp_path / "other").exists()
+
+
 def test_models_that_cannot_stand_for_retraining_are_refused_before_any_cell(
     tiny_folder: Path, recipe: Path, tmp_path: Path
 ) -> None:
