@@ -211,13 +211,17 @@ class Architecture:
         Raises:
             ConfigError: the model is told its guidance as a number, or has none.
         """
-        if self.guidance_kind != "true":
-            embedded = self.guidance_kind == "embedded"
-            has = "is told its guidance as a number" if embedded else "draws without guidance"
-            raise ConfigError(
-                f"{self.title} {has}, so there is no guidance away from the empty prompt; ",
-                *what,
-            )
+        if self.without_guidance:
+            raise ConfigError(f"{self.without_guidance}; ", *what)
+
+    @property
+    def without_guidance(self) -> str:
+        """Why no pass is there that guidance leads away from, in words; empty where one is."""
+        if self.guidance_kind == "true":
+            return ""
+        embedded = self.guidance_kind == "embedded"
+        has = "is told its guidance as a number" if embedded else "draws without guidance"
+        return f"{self.title} {has}, so there is no guidance away from the empty prompt"
 
     @property
     def main_part(self) -> Part:

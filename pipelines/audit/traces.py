@@ -6,8 +6,7 @@ from typing import Any, Final
 
 from erasure.attacks import Target
 from erasure.attacks.diagnostics.traces import Losses, TraceConfig, base_losses, trace
-from erasure.diffusion.schedule import NoiseSchedule
-from erasure.errors import OutOfMemoryError, TrainingError
+from erasure.errors import ConfigError, OutOfMemoryError, TrainingError
 from erasure.storage.files import write_json
 from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
@@ -17,6 +16,10 @@ from pipelines.audit.workshop import Workshop
 
 _QUICK: Final = TraceConfig(draws=2, pictures=8)
 """What the preset `quick` looks at."""
+
+
+_VERSION: Final = 2
+"""Changes with what is kept on disk: 1 had no times and notes, and nothing of flows."""
 
 
 def traces_of(shop: Workshop) -> dict[str, Any]:
@@ -35,6 +38,7 @@ def _traced(shop: Workshop, line: str, bases: dict[str, Losses]) -> dict[str, An
     config = _QUICK if shop.recipe.preset == "quick" else TraceConfig()
     path = shop.folder / "cells" / line / "traces.json"
     key = key_of(
+        version=_VERSION,
         config=asdict(config),
         weights=dict(shop.hashes(line)),
         base=dict(shop.hashes("base")) if "base" in shop.lines else None,
@@ -47,15 +51,13 @@ def _traced(shop: Workshop, line: str, bases: dict[str, Losses]) -> dict[str, An
     target = shop.target(line)
     if target.pictures is None:
         made: dict[str, Any] = {"reason": "there is no picture of the concept"}
-    elif not isinstance(target.schedule, NoiseSchedule):
-        made = {"reason": "losses are counted by discrete times of noise, and a flow has none"}
     else:
         try:
             with shop.reporter.stage(f"traces of {line}", len(target.pictures)):
                 made = dict(trace(target, config, base=_base(target, config, bases)).to_dict())
         except OutOfMemoryError:
             raise
-        except TrainingError as err:
+        except (ConfigError, TrainingError) as err:
             made = {"reason": str(err)}
     write_json(path, {"key": key, "trace": made}, indent=None)
     return made

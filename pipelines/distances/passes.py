@@ -10,8 +10,8 @@ from torch import Tensor
 
 from erasure.attacks.search.noisy import Noisy, Show, noisy, require_finite
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.schedule import NoiseSchedule, RectifiedFlow, Schedule
-from erasure.errors import ConfigError
+from erasure.diffusion.schedule import Schedule
+from erasure.diffusion.time_parts import time_in
 from erasure.seeds import generator_for
 from pipelines.distances.groups import Group, Text
 
@@ -41,27 +41,6 @@ class Passes:
 
 Predicted = Mapping[Key, Tensor]
 """Key -> predictions, (N T S, C, h, w) float32 on CPU."""
-
-
-def time_in(schedule: Schedule, part: int, parts: int, draw: torch.Generator) -> float:
-    """A time of one of `parts` equal parts of the times of training, from clean to noise.
-
-    Discrete steps are whole numbers and each as likely; of a rectified flow each part holds as many
-    of the times that training draws.
-
-    Raises:
-        ConfigError: the schedule is of another kind.
-    """
-    if isinstance(schedule, NoiseSchedule):
-        total = len(schedule.alphas_cumprod)
-        low, high = part * total // parts, (part + 1) * total // parts
-        return int(torch.randint(low, max(high, low + 1), (1,), generator=draw))
-    if isinstance(schedule, RectifiedFlow):
-        return schedule.at((part + float(torch.rand(1, generator=draw))) / parts)
-    raise ConfigError(
-        f"distances are counted over discrete steps or the times of a rectified flow, and this "
-        f"model noises by {type(schedule).__name__}; measure models of another family"
-    )
 
 
 def samples_of(group: Group, schedule: Schedule, settings: Settings) -> Noisy:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from PIL import Image
@@ -12,8 +12,11 @@ from support.models.tiny_flow import write_sd3
 from support.models.tiny_models import SD2_SMALL, write_pipeline
 from support.models.tiny_sdxl import write_sdxl
 
+from erasure.attacks import Target
+from erasure.attacks.diagnostics.traces import Trace, TraceConfig
 from eval.judges.judge import Judgement
 from pipelines.audit import run as audit_run
+from pipelines.audit import traces as audit_traces
 from pipelines.audit import workshop
 from pipelines.audit.outcome.results import Audit
 from pipelines.audit.settings import AuditRecipe
@@ -50,6 +53,14 @@ def test_attacks_by_words_weights_and_pictures_run_on_a_flow(
     monkeypatch.setattr(
         workshop, "cell_judge", lambda *_, **__: CellJudge(Sees(), "sees", lambda _: True)
     )
+    looked: list[str] = []
+    look = audit_traces.trace
+
+    def noting(target: Target, config: TraceConfig, **more: Any) -> Trace:  # noqa: ANN401
+        looked.append(target.name)
+        return look(target, config, **more)
+
+    monkeypatch.setattr(audit_traces, "trace", noting)
     recipe = AuditRecipe(
         model=str(audited),
         concept="church",
@@ -65,15 +76,21 @@ def test_attacks_by_words_weights_and_pictures_run_on_a_flow(
         guidance=2.0,
         device="cpu",
     )
-    audit = audit_run.run_audit(
-        recipe, tmp_path / "out", force=False, reporter=Reporter(quiet=True)
+    audit, again = (
+        audit_run.run_audit(recipe, tmp_path / "out", force=False, reporter=Reporter(quiet=True))
+        for _ in range(2)
     )
     assert isinstance(audit, Audit)
+    assert isinstance(again, Audit)
     own = {record.name: record.lines["audited"] for record in audit.attacks}
     for name in ("words", "rounding", "completion"):
         assert own[name].reason == ""
         assert own[name].found is not None
-    assert audit.traces["audited"]["reason"].startswith("losses are counted by discrete times")
+    for line in ("base", "random", "audited"):
+        assert len(audit.traces[line]["losses"]["concept"]["null"]) == 5
+    assert audit.traces["base"]["losses"] != audit.traces["audited"]["losses"]
+    assert again.traces == audit.traces
+    assert looked == ["base", "random", "audited"]  # and not again
 
 
 @pytest.mark.slow  # both families draw some sixty pictures of three models

@@ -16,11 +16,11 @@ from support.results.distanced import (
 )
 
 from erasure.architectures.building import build_parts, schedule_of
-from erasure.diffusion.schedule import NoiseSchedule, RectifiedFlow
+from erasure.diffusion.schedule import NoiseSchedule
 from erasure.errors import CheckpointError
 from pipelines.distances import run
 from pipelines.distances.groups import Group
-from pipelines.distances.passes import Settings, by_bin, predict, samples_of, time_in
+from pipelines.distances.passes import Settings, by_bin, predict, samples_of
 from pipelines.distances.result import Distances, table_of
 from pipelines.distances.run import run_distances
 from pipelines.process.progress import Reporter
@@ -172,17 +172,6 @@ def test_the_twin_in_the_place_of_the_model_reads_one(
     for entry in result.entries:
         if entry.name in ("D2", "D4"):
             assert entry.readings["audited"].units == pytest.approx(1.0) or entry.floored
-
-
-def test_each_part_of_a_flow_s_times_holds_as_many_of_those_that_training_draws() -> None:
-    flow = RectifiedFlow(shift=3.0)
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.cat([flow.draw(generator) for _ in range(4000)])
-    for share in (0.2, 0.5, 0.9):
-        assert float((drawn < flow.at(share)).float().mean()) == pytest.approx(share, abs=0.03)
-    times = [[time_in(flow, part, 4, generator) for _ in range(50)] for part in range(4)]
-    for part, each in enumerate(times):
-        assert flow.at(part / 4) <= min(each) < max(each) <= flow.at((part + 1) / 4)
 
 
 @pytest.mark.slow

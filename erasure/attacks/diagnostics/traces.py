@@ -1,7 +1,8 @@
 """Passive traces: how well a model denoises pictures of the concept, without drawing any.
 
 A trace is no revival. It tells a model that knows nothing of the concept any more from one that
-still tells it from other things, and above all from one that fights it.
+still tells it from other things, and above all from one that fights it. The loss is that of what
+the model predicts: noise or v, and the velocity of a rectified flow.
 """
 
 # N pictures, T time bins, D draws a bin, B samples, C x H x W latents.
@@ -18,7 +19,8 @@ from erasure.attacks.search.noisy import Show, noisy, require_finite, squared_er
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Material, Target
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.schedule import Schedule
+from erasure.diffusion.time_parts import bounds, time_in
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
 
@@ -32,7 +34,7 @@ class TraceConfig:
     """How closely to look."""
 
     bins: int = 5
-    """Equal parts of the times."""
+    """Equal parts of the times of training."""
     draws: int = 4
     """Times and noises a picture and bin."""
     batch_size: int = 16
@@ -48,7 +50,7 @@ class TraceConfig:
 @torch.no_grad()
 def denoising_losses(
     denoise: Denoiser,
-    schedule: NoiseSchedule,
+    schedule: Schedule,
     mean: Tensor,
     std: Tensor,
     condition: Condition,
@@ -68,6 +70,7 @@ def denoising_losses(
         condition: (N, ...) what the model is told with each picture; on the device.
 
     Raises:
+        ConfigError: the times of the schedule have no order that is known here.
         TrainingError: a loss is not finite.
     """
     places = [
@@ -87,12 +90,9 @@ def denoising_losses(
     return torch.cat(losses).view(len(mean), config.bins, config.draws).mean(dim=2)
 
 
-def _time(schedule: NoiseSchedule, bins: int, place: int, key: tuple[int, ...]) -> int:
+def _time(schedule: Schedule, bins: int, place: int, key: tuple[int, ...]) -> float:
     """A time within a bin."""
-    total = len(schedule.alphas_cumprod)
-    low, high = place * total // bins, (place + 1) * total // bins
-    draw = generator_for("trace time", *key)
-    return int(torch.randint(low, max(high, low + 1), (1,), generator=draw))
+    return time_in(schedule, place, bins, generator_for("trace time", *key))
 
 
 Losses = Mapping[str, Mapping[str, Tensor]]
@@ -157,6 +157,10 @@ class Trace:
     """Group (`concept` or `controls`) -> text -> T mean losses, from little noise to much."""
     gaps: Mapping[str, Gap]
     """Text -> the gap to the base; none without a base or without controls."""
+    times: Sequence[float]
+    """Where the T bins begin and the last one ends, as the model takes them: T + 1 numbers."""
+    notes: Mapping[str, str]
+    """Text -> what to know of it, or why there is no loss under it."""
 
     @property
     def averse(self) -> tuple[str, ...]:
@@ -174,6 +178,8 @@ class Trace:
                 text: {"ratio": g.ratio, "low": g.low, "high": g.high, "averse": g.averse}
                 for text, g in self.gaps.items()
             },
+            "times": list(self.times),
+            "notes": dict(self.notes),
         }
 
 
@@ -187,7 +193,7 @@ def trace(
             for all models that are held against it by the same pictures.
 
     Raises:
-        ConfigError: there is no picture of the concept.
+        ConfigError: there is no picture of the concept, or as `denoising_losses`.
         TrainingError: a loss is not finite.
     """
     settings = config or TraceConfig()
@@ -203,7 +209,7 @@ def trace(
         group: {text: values.mean(dim=0).tolist() for text, values in by.items()}
         for group, by in own.items()
     }
-    return Trace(losses, gaps)
+    return Trace(losses, gaps, bounds(target.schedule, settings.bins), notes_of(target))
 
 
 def base_losses(target: Target, config: TraceConfig | None = None) -> Losses:
@@ -231,6 +237,28 @@ def _losses(target: Target, groups: Mapping[str, Material], config: TraceConfig)
     return {name: _by_text(target, group, config) for name, group in groups.items()}
 
 
+def notes_of(target: Target) -> dict[str, str]:
+    """Text -> what is missing where the model is told so little, in a sentence."""
+    notes = {}
+    if lost := _lost_null(target):
+        notes["null"] = lost
+    elif target.architecture.without_guidance:
+        lost = target.architecture.without_guidance
+        notes["null"] = f"{lost}; null is the loss under that prompt all the same"
+    if not target.concept.replacement:
+        notes["replacement"] = "no prompt of what may be drawn in the concept's place is known"
+    return notes
+
+
+def _lost_null(target: Target) -> str:
+    """Why the model cannot be told nothing; empty where it can."""
+    try:
+        target.told([""])
+    except ConfigError as err:
+        return str(err)
+    return ""
+
+
 def _by_text(target: Target, material: Material, config: TraceConfig) -> dict[str, Tensor]:
     """Text -> losses (N, T)."""
     count = min(len(material), config.pictures)
@@ -241,10 +269,12 @@ def _by_text(target: Target, material: Material, config: TraceConfig) -> dict[st
     }
     if not target.concept.replacement:
         del prompts["replacement"]
+    if _lost_null(target):
+        del prompts["null"]
     return {
         text: denoising_losses(
             target.denoise,
-            target.discrete,
+            target.schedule,
             material.mean[:count],
             material.std[:count],
             target.told(said),

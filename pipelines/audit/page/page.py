@@ -13,6 +13,7 @@ from pipelines.audit.damage.rows import rows_of
 from pipelines.audit.outcome.results import AttackRecord, Audit
 from pipelines.audit.page.charts import Chart, chart, kind_of
 from pipelines.audit.page.damage_chart import damage_chart, value
+from pipelines.audit.page.trace_table import loss_table
 from pipelines.evaluation.report.report_format import shortened, split_verdict
 from pipelines.evaluation.report.report_page import asset, environment, policy
 from pipelines.evaluation.report.report_pictures import Inlined, inline
@@ -66,6 +67,7 @@ def write_page(audit: Audit, folder: Path) -> Path:
             rows=[_row(record) for record in ordered(audit)],
             finds=_finds(audit, folder),
             kind_of=kind_of,
+            losses=loss_table(audit.traces),
             damage_chart=damage_chart(audit.damage),
             damage_rows=rows_of(audit.damage),
             value=value,

@@ -170,11 +170,25 @@ def test_a_card_gets_the_audit_once_and_keeps_all_else(audit: Audit, tmp_path: P
 
 def test_the_page_shows_traces_and_why_there_is_none(audit: Audit, tmp_path: Path) -> None:
     gap = {"ratio": 2.5, "low": 1.9, "high": 3.1, "averse": True}
-    traces = {"audited": {"losses": {}, "gaps": {"null": gap}}, "random": {"reason": "nothing"}}
+    lines = {
+        line: {
+            "losses": {"concept": {"null": [0.5, loss]}, "controls": {"null": [0.25, 0.125]}},
+            "gaps": {"null": gap},
+            "times": [0.0, 0.437, 1.0],
+            "notes": {"null": f"as {HOSTILE} has it"},
+        }
+        for line, loss in (("base", 0.0625), ("audited", 0.75))
+    }
+    traces = {**lines, "random": {"reason": "nothing"}}
     page = write_page(replace(audit, traces=traces), tmp_path).read_text(encoding="utf-8")
     assert "1.9 to 3.1" in page
     assert "<td>averse</td>" in page
     assert 'colspan="4">nothing' in page
+    assert '<th scope="col">0.437 to 1</th>' in page
+    assert "<td>0.5</td><td>0.0625</td>" in page
+    assert "<td>0.5</td><td>0.75</td>" in page
+    assert page.count("null: as ") == 1  # once, for all models
+    assert "<script" not in page
 
 
 def test_the_record_says_its_format(audit: Audit, tmp_path: Path) -> None:
