@@ -1,12 +1,11 @@
 """What an attack is: its settings, what it needs, what it will cost, and the attempts it makes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import ClassVar, Final, Literal, Protocol, get_args, runtime_checkable
 
 from erasure.attacks.payload import Attempt, Cost
 from erasure.attacks.search.vocabulary import cut_alike, has_pieces_of_clip
 from erasure.attacks.target import Target
-from erasure.diffusion.schedule import RectifiedFlow
 
 Need = Literal["words", "seeds", "start-noise", "picture", "gradient", "base", "weights"]
 """What an attacker must be able to do: choose the `words`, the `seeds` or the `start-noise`; show a
@@ -29,11 +28,6 @@ A `diagnostic` revives nothing and is never named."""
 ACCESS: Final[tuple[Access, ...]] = get_args(Access)
 
 
-NOT_ON_FLOWS: Final[Mapping[str, str]] = {
-    "eta": "a flow is drawn by Euler's steps, which take no fresh noise",
-    "inversion": "it goes the steps of DDIM backwards, and a flow is not drawn by them",
-}
-"""Attack -> why a rectified flow cannot be attacked so."""
 OF_TOKENS: Final = frozenset(
     ("soft-token", "prefix", "prefix-match", "concept-vector", "pooled-text")
 )
@@ -81,8 +75,6 @@ class Attack(Protocol):
 def lacking(attack: Attack | type[Attack], target: Target) -> str:
     """Why an attack cannot be run on a target, in a sentence; empty where it can."""
     title = target.architecture.title
-    if isinstance(target.schedule, RectifiedFlow) and attack.name in NOT_ON_FLOWS:
-        return f"{title} is a rectified flow: {NOT_ON_FLOWS[attack.name]}"
     if attack.name in OF_TOKENS and not cut_alike(target.text):
         return (
             f"{title} reads {_readers(target)}, and the attack looks for words that all of its "

@@ -129,15 +129,6 @@ class Target:
         """The network as objectives call it; gradients reach the conditions."""
         return self.architecture.denoiser(self.network)
 
-    @property
-    def discrete(self) -> NoiseSchedule:
-        """The schedule, for what counts its times.
-
-        Raises:
-            ConfigError: it has no discrete times; see `erasure.attacks.protocol.lacking`.
-        """
-        return discrete(self.schedule, self.architecture.title)
-
     def time(self, share: float) -> float:
         """The time at so large a share of those of training, in [0, 1], as the network is told it.
 
@@ -201,20 +192,6 @@ def _timed(schedule: Schedule) -> NoiseSchedule | RectifiedFlow:
         f"this model noises by {type(schedule).__name__}, whose times have no order that is known "
         "here; take the attacks words, seeds, rounding or pruning"
     )
-
-
-def discrete(schedule: Schedule, title: str) -> NoiseSchedule:
-    """The schedule of a model that noises in discrete steps; `title` is of its family.
-
-    Raises:
-        ConfigError: it is another one.
-    """
-    if not isinstance(schedule, NoiseSchedule):
-        raise ConfigError(
-            f"{title} does not noise in discrete steps, which are counted here; take an "
-            "attack of another kind"
-        )
-    return schedule
 
 
 def embedded(text: PromptEncoder, prompt: str, rows: Rows | None) -> Condition:

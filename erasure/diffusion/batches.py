@@ -275,6 +275,6 @@ class _Start:
     """(C, H, W)"""
 
 
-def _until(times: Tensor, end: int) -> Iterator[tuple[int, int]]:
+def _until(times: Tensor, end: int) -> Iterator[tuple[float, float]]:
     """The first `end` steps."""
     yield from step_pairs(times)[:end]

@@ -2,6 +2,7 @@
 
 # B samples, C x H x W latents, S steps.
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -70,7 +71,7 @@ def ddim(
         yield latents
         t = torch.full((len(latents),), now, device=latents.device)
         predicted = guided_answer(denoise, latents, t, condition, away, guidance)
-        latents = ddim_step(schedule, latents, predicted, now, after)
+        latents = ddim_step(schedule, latents, predicted, int(now), int(after))
     yield latents
 
 
@@ -86,10 +87,33 @@ def sampling_step(
     return latents + (after - now) * predicted.to(latents.dtype)
 
 
-def step_pairs(times: Tensor) -> list[tuple[int, int]]:
+def renewed_flow_step(
+    latents: Tensor, velocity: Tensor, now: float, after: float, *, eta: float, fresh: Tensor
+) -> Tensor:
+    """Euler's step of a rectified flow from s to s' < s, part of whose noise is new: (B, C, h, w).
+
+    x_s' = (1 - s') x_0 + sqrt(s'^2 - d^2) eps + d z, where z is fresh and
+    d = eta s'/s sqrt(s^2 - ((1 - s) / (1 - s'))^2 s'^2). At eta 0 it is Euler's step, at 1 what
+    DDPM's is for discrete betas: the noise of x_s' given x_s and x_0.
+
+    Args:
+        fresh: z, (B, C, h, w) unit normal noise.
+
+    Source: arXiv:2010.02502, eq. 12 and 16, where abar = (1 - s)^2 / ((1 - s)^2 + s^2): divided by
+        the root of that sum, a flow's latents are noised as by discrete betas.
+    """
+    x_0, noise = latents - now * velocity, latents + (1 - now) * velocity
+    share = (1 - now) / (1 - after)
+    spread = eta * after / now * math.sqrt(now**2 - (share * after) ** 2)
+    rest = math.sqrt(max(after**2 - spread**2, 0.0))  # rounding may leave less than nothing
+    return (1 - after) * x_0 + rest * noise + spread * fresh
+
+
+def step_pairs(times: Tensor) -> list[tuple[float, float]]:
     """Each time with the one it leads to; the last leads to time 0.
 
-    Stable Diffusion's own sampler ends at the level of time 0 too, not at no noise.
+    Stable Diffusion's own sampler ends at the level of time 0 too, not at no noise; that of a flow
+    ends at none, which is its time 0.
     """
     return list(pairwise([*times.tolist(), 0]))
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from erasure.attacks.payload import Start
+from erasure.diffusion.sample import renewed_flow_step
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
 
@@ -57,16 +58,15 @@ class Course:
             eta: share of fresh noise, at 1 that of DDPM.
 
         Raises:
-            ConfigError: a start does not fit the latents, or the scheduler is neither DDIM, which
-                alone can begin anywhere and take fresh noise, nor Euler's of a rectified flow,
-                which can begin anywhere.
+            ConfigError: a start does not fit the latents, or the scheduler is neither DDIM nor
+                Euler's of a rectified flow, which alone can begin anywhere and take fresh noise.
         """
         self._scheduler, self._noise, self._seeds, self._eta = scheduler, noise, seeds, eta
         self._steps = 0
         # The noise is then that of the bounded picture, as in arXiv:2006.11239, eq. 7 and 11.
         self._bounded = _is_ddim(scheduler) and bool(scheduler.config.clip_sample)
         self._flow = type(scheduler).__name__ == "FlowMatchEulerDiscreteScheduler"
-        if eta or (any(start is not None for start in starts) and not self._flow):
+        if not self._flow and (eta or any(start is not None for start in starts)):
             _require_ddim(scheduler)
         for start in starts:
             if start is not None and start.latents.shape != noise.shape[1:]:
@@ -97,21 +97,30 @@ class Course:
 
     def step(self, output: Tensor, t: Tensor) -> None:
         """Go on by what the model answered, (B, C, h, w), at a time."""
-        more: dict[str, Any] = {}
-        if self._eta:
-            fresh = [
-                torch.randn(
-                    self._noise.shape[1:], generator=generator_for(seed, "fresh noise", int(t))
-                )
-                for seed in self._seeds
-            ]
-            more = {"eta": self._eta, "variance_noise": torch.stack(fresh).to(output)}
-        if self._bounded:
-            more["use_clipped_model_output"] = True
-        self.latents = self._scheduler.step(output, t, self.latents, return_dict=False, **more)[0]
+        self.latents = self._moved(output, t)
         self._steps += 1
         if self._keep is not None:
             self.latents = torch.where(self._keep, self._noised(self._steps), self.latents)
+
+    def _moved(self, output: Tensor, t: Tensor) -> Tensor:
+        if self._eta and self._flow:  # its scheduler cannot be given noise
+            step = int(self._scheduler.index_for_timestep(t))
+            now, after = self._scheduler.sigmas[step : step + 2].tolist()
+            fresh = self._fresh(step).to(output)
+            return renewed_flow_step(self.latents, output, now, after, eta=self._eta, fresh=fresh)
+        more: dict[str, Any] = {}
+        if self._eta:
+            more = {"eta": self._eta, "variance_noise": self._fresh(int(t)).to(output)}
+        if self._bounded:
+            more["use_clipped_model_output"] = True
+        made: Tensor = self._scheduler.step(output, t, self.latents, return_dict=False, **more)[0]
+        return made
+
+    def _fresh(self, step: int) -> Tensor:
+        """Noise of the seeds for a step, by its number or time, (B, C, h, w)."""
+        shape = self._noise.shape[1:]
+        streams = [generator_for(seed, "fresh noise", step) for seed in self._seeds]
+        return torch.stack([torch.randn(shape, generator=stream) for stream in streams])
 
     def _noised(self, number: int) -> Tensor:
         """The clean latents at the level of the `number`-th time; clean beyond the last."""
@@ -130,10 +139,6 @@ def _is_ddim(scheduler: Any) -> bool:  # noqa: ANN401
 
 
 def _require_ddim(scheduler: Any) -> None:  # noqa: ANN401
-    if type(scheduler).__name__.startswith("FlowMatch"):
-        raise ConfigError(
-            "drawings of a model of rectified flow take no fresh noise here; draw with eta 0"
-        )
     if not _is_ddim(scheduler):
         raise ConfigError(
             f"{type(scheduler).__name__} can neither begin at a picture nor take fresh noise; "

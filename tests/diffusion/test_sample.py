@@ -1,11 +1,13 @@
 """Sampling in latent space, against diffusers and by hand."""
 
+import math
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
 from support.tiny import Toy, ToyDenoiser, seeded, toy_condition, toy_schedule
 
-from erasure.diffusion.sample import ddim, ddim_times, guided_answer
+from erasure.diffusion.sample import ddim, ddim_times, guided_answer, renewed_flow_step
 from erasure.diffusion.schedule import NoiseSchedule, Prediction
 from erasure.errors import ConfigError
 
@@ -70,3 +72,30 @@ def test_guidance_of_one_asks_once_and_more_leads_away() -> None:
 def test_more_steps_than_times_are_refused(steps: int) -> None:
     with pytest.raises(ConfigError, match="sampling steps is"):
         ddim_times(toy_schedule(), steps)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(("now", "after"), [(0.95, 0.6), (0.6, 0.3), (0.3, 0.05)])
+def test_a_flow_with_fresh_noise_is_ddim_of_the_betas_that_it_is(
+    eta: float, now: float, after: float
+) -> None:
+    x_s, velocity, fresh = torch.randn(3, 2, 1, 4, 4, generator=seeded(), dtype=torch.float64)
+    scheduler = DDIMScheduler(num_train_timesteps=2, clip_sample=False)
+    scheduler.set_timesteps(2)
+    sizes = [math.hypot(1 - s, s) for s in (after, now)]  # of x_s of unit numbers
+    levels = [((1 - s) / size) ** 2 for s, size in zip((after, now), sizes, strict=True)]
+    scheduler.alphas_cumprod = torch.tensor(levels, dtype=torch.float64)
+    noise = x_s + (1 - now) * velocity
+    wanted = scheduler.step(noise, 1, x_s / sizes[1], eta=eta, variance_noise=fresh).prev_sample
+    made = renewed_flow_step(x_s, velocity, now, after, eta=eta, fresh=fresh)
+    torch.testing.assert_close(made, wanted * sizes[0])
+    if eta == 0:
+        torch.testing.assert_close(made, x_s + (after - now) * velocity)
+
+
+def test_fresh_noise_of_a_flow_is_all_there_is_after_noise_alone_and_none_at_the_end() -> None:
+    x_s, velocity, fresh = torch.randn(3, 2, 1, 4, 4, generator=seeded(), dtype=torch.float64)
+    first = renewed_flow_step(x_s, velocity, 1.0, 0.9, eta=1.0, fresh=fresh)
+    torch.testing.assert_close(first, 0.1 * (x_s - velocity) + 0.9 * fresh)
+    last = renewed_flow_step(x_s, velocity, 0.1, 0.0, eta=1.0, fresh=fresh)
+    torch.testing.assert_close(last, x_s - 0.1 * velocity)

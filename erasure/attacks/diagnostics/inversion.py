@@ -19,8 +19,8 @@ from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Ledger, Target
 from erasure.attacks.trials import drawing_cost, within
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.sample import ddim_step, ddim_times, step_pairs
-from erasure.diffusion.schedule import NoiseSchedule
+from erasure.diffusion.sample import sampling_step, sampling_times, step_pairs
+from erasure.diffusion.schedule import NoiseSchedule, Schedule
 from erasure.errors import ConfigError, TrainingError
 from erasure.storage.tables import fields_to_table
 
@@ -38,7 +38,7 @@ class Inverted:
 @torch.no_grad()
 def inverted(
     denoise: Denoiser,
-    schedule: NoiseSchedule,
+    schedule: Schedule,
     times: Tensor,
     latents: Tensor,
     condition: Condition,
@@ -48,7 +48,7 @@ def inverted(
     """Solve each step of the sampler for the noisier latents, by fixed-point rounds.
 
     Args:
-        times: (S,) int64 from noise to clean, as `erasure.diffusion.sample.ddim_times` gives them.
+        times: (S,) from noise to clean, as `erasure.diffusion.sample.sampling_times` gives them.
         latents: (B, C, H, W) clean ones, at the level of time 0.
         condition: of B samples; the empty prompt's for a text-free inversion.
         rounds: K; the first starts from the cleaner latents themselves.
@@ -57,8 +57,8 @@ def inverted(
         ConfigError: fewer than one round.
         TrainingError: the rounds run away to what is no number.
 
-    Source: the step of arXiv:2010.02502, eq. 12 with eta 0, solved as a fixed point instead of by
-        the gradient of its residual.
+    Source: the step of arXiv:2010.02502, eq. 12 with eta 0, or of a flow Euler's step, solved as a
+        fixed point instead of by the gradient of its residual.
     """
     if rounds < 1:
         raise ConfigError(f"rounds is {rounds}; give 1 or more")
@@ -68,7 +68,7 @@ def inverted(
         guess = latents
         for _ in range(rounds):
             guess = _moved_up(schedule, latents, guess, denoise(guess, t, condition), t, cleaner)
-        back = ddim_step(schedule, guess, denoise(guess, t, condition), noisier, cleaner)
+        back = sampling_step(schedule, guess, denoise(guess, t, condition), noisier, cleaner)
         off = (back - latents).flatten(1).norm(dim=1) / latents.flatten(1).norm(dim=1)
         worst, latents = torch.maximum(worst, off), guess
     if not bool(latents.isfinite().all()):
@@ -80,17 +80,19 @@ def inverted(
 
 
 def _moved_up(
-    schedule: NoiseSchedule,
+    schedule: Schedule,
     cleaner: Tensor,
     guess: Tensor,
     answer: Tensor,
     t: Tensor,
-    after: int,
+    after: float,
 ) -> Tensor:
     """The noisier latents that lead to `cleaner` if the model answers so: (B, C, H, W)."""
+    if not isinstance(schedule, NoiseSchedule):  # a flow goes along one velocity, up as down
+        return sampling_step(schedule, cleaner, answer, after, float(t[0]))
     _, noise = schedule.split(guess, answer.to(guess.dtype), t)
     by_noise = replace(schedule, prediction="epsilon")
-    x_0, _ = by_noise.split(cleaner, noise, torch.full_like(t, after))
+    x_0, _ = by_noise.split(cleaner, noise, torch.full_like(t, int(after)))
     return schedule.add_noise(x_0, noise, t)
 
 
@@ -153,7 +155,7 @@ class Inversion:
 
     name: ClassVar[str] = "inversion"
     title: ClassVar[str] = "the noise of a picture, made typical and drawn without text"
-    source: ClassVar[str] = "arXiv:2010.02502 solved backwards; a diagnostic"
+    source: ClassVar[str] = "arXiv:2010.02502, or Euler's steps, solved backwards; a diagnostic"
     needs: ClassVar[frozenset[Need]] = frozenset({"start-noise", "picture"})
     access: ClassVar[Access] = "diagnostic"
 
@@ -208,8 +210,8 @@ class Inversion:
         rows = torch.zeros(len(latents), dtype=torch.int64, device=target.device)
         return inverted(
             ledger.counted(target.denoise),
-            target.discrete,
-            ddim_times(target.discrete, self.steps),
+            target.schedule,
+            sampling_times(target.schedule, self.steps),
             latents.to(target.device),
             target.told([""])[rows],
             rounds=self.rounds,

@@ -18,7 +18,8 @@ class Eta:
 
     Source: arXiv:2010.02502, eq. 16. The probe of a paper of 2025 goes on to 1.85, where the
         variance that is left is negative and its code takes the absolute value; we end at 1, which
-        is DDPM's own sampler.
+        is DDPM's own sampler. A rectified flow takes the same shares, as its latents are those of
+        some betas up to a factor; see `erasure.diffusion.sample.renewed_flow_step`.
     """
 
     name: ClassVar[str] = "eta"

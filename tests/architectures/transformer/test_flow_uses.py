@@ -9,27 +9,18 @@ import pytest
 import torch
 from diffusers import SD3Transformer2DModel
 from safetensors.torch import load_file, save_file
-from support.attacked import same, tiny_target, weights_of
 from support.models.tiny_flow import write_flux, write_sd3
-from support.tiny import CPU, assert_same_bits, random_pictures, seeded
+from support.tiny import assert_same_bits, random_pictures
 
 from erasure import erase, find_mask, read_checkpoint
-from erasure.attacks.payload import Start
-from erasure.attacks.protocol import NOT_ON_FLOWS, OF_TOKENS, lacking
-from erasure.attacks.registry import ATTACKS, make_attack
 from erasure.checkpoints import write_single_file
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
-from erasure.diffusion.denoiser import Condition
-from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import METHODS, Esd, SalUn
-from erasure.seeds import initial_noise
 from erasure.training.step import Step
-from pipelines.configs.settings import DrawingConfig
-from pipelines.drawing.generation import Painter, Request
 
 
 @pytest.fixture(scope="module")
@@ -125,106 +116,6 @@ def test_an_adversary_of_words_says_what_t5_lacks(tmp_path: Path) -> None:
     method = Esd(steps=1, rollout_steps=3, harden=1)
     with pytest.raises(ConfigError, match=r"FLUX.1 dev reads prompts by other .* set harden to 0"):
         erase(checkpoint, data, mask, method)
-
-
-def test_attacks_that_count_no_times_run_and_leave_the_model_as_it_is(
-    checkpoint: Checkpoint,
-) -> None:
-    target = tiny_target(checkpoint)
-    before = weights_of(target.network)
-    for name in ("words", "seeds", "rounding", "pruning", "add-back"):
-        attack = make_attack(name)
-        assert lacking(attack, target) == ""
-        assert list(attack.run(target)), name
-    tuning = make_attack("relearning", marks=(1,), batch_size=2)
-    weights = [one.payload.weights for one in tuning.run(target) if one.payload.weights]
-    assert any(not torch.equal(w[name], before[name]) for w in weights for name in w)
-    assert same(weights_of(target.network), before)
-
-
-def test_every_attack_runs_on_a_flow_or_is_skipped_with_the_reason(checkpoint: Checkpoint) -> None:
-    target = tiny_target(checkpoint)
-    reasons = {name: lacking(ATTACKS[name], target) for name in ATTACKS}
-    assert {name for name, reason in reasons.items() if reason} == set(NOT_ON_FLOWS)
-    for name in NOT_ON_FLOWS:
-        assert "Stable Diffusion 3.5 Large is a rectified flow: " in reasons[name]
-    with pytest.raises(ConfigError, match="does not noise in discrete steps"):
-        list(make_attack("inversion").run(target))
-
-
-@pytest.mark.parametrize("name", sorted(OF_TOKENS))
-def test_searches_for_words_and_vectors_run_on_a_flow(checkpoint: Checkpoint, name: str) -> None:
-    target = tiny_target(checkpoint)
-    short: dict[str, dict[str, Any]] = {
-        "soft-token": {"marks": (1,), "batch_size": 2},
-        "concept-vector": {"rounds": 1, "steps": 1, "population": 4},
-        "pooled-text": {"rounds": 1, "steps": 1},
-    }
-    usual = {"rounds": 2, "steps": 1, "batch_size": 1, "prompts": 1}
-    before = weights_of(target.network)
-    tries = list(make_attack(name, **short.get(name, usual)).run(target))
-    assert len(tries) >= len(target.cases)
-    for tried in tries:
-        assert tried.score is None or tried.score == tried.score  # not NaN
-    if name == "soft-token":
-        rows = tries[0].payload.rows
-        assert rows is not None
-        assert target.embedded(tries[0].payload.prompt, rows).tokens.isfinite().all()
-    assert same(weights_of(target.network), before)
-
-
-def test_pictures_are_noised_on_a_flow_as_far_as_its_training_goes(checkpoint: Checkpoint) -> None:
-    target = tiny_target(checkpoint)
-    levels = (0.2, 0.5, 0.9)
-    tries = list(make_attack("completion", levels=levels, null=False).run(target))
-    flow = target.schedule
-    assert isinstance(flow, RectifiedFlow)
-    times = [one.payload.start.time for one in tries[:3] if one.payload.start is not None]
-    assert times == [round(1000 * flow.at(level)) for level in levels]
-    assert times[1] == 750  # half of the logit-normal times lie below 1/2, which m = 3 shifts
-    covered = next(iter(make_attack("inpainting").run(target))).payload.start
-    assert covered is not None
-    assert covered.time == 1000
-
-
-def test_a_drawing_of_a_flow_begins_at_a_half_noised_picture(checkpoint: Checkpoint) -> None:
-    painter = Painter(checkpoint, DrawingConfig(steps=8, guidance=1.0), CPU, 16)
-    shape = checkpoint.architecture.latent_shape(checkpoint.description, 16, 16)
-    clean = torch.randn(shape, generator=seeded(3))
-    seen: list[tuple[float, torch.Tensor]] = []
-    denoise = painter._denoise
-
-    def noting(x_t: torch.Tensor, t: torch.Tensor, condition: Condition, /) -> torch.Tensor:
-        seen.append((float(t[0]), x_t[0].clone()))
-        return denoise(x_t, t, condition)
-
-    painter._denoise = noting
-    request = Request("a church", 5, start=Start(clean, 600, clean=True))
-    next(iter(painter.draw([request])))
-    s, first = seen[0]
-    assert 0 < s <= 0.6
-    noise = initial_noise([5], shape)[0]
-    torch.testing.assert_close(first, (1 - s) * clean + s * noise)
-    keep = torch.ones(shape[1:], dtype=torch.bool)
-    seen.clear()
-    whole = Request("a church", 5, start=Start(clean, 1000, clean=True, keep=keep))
-    next(iter(painter.draw([whole])))
-    assert len(seen) == 8
-    s, last = seen[-1]
-    torch.testing.assert_close(last, (1 - s) * clean + s * noise)  # all of it is kept
-    with pytest.raises(ConfigError, match="no fresh noise"):
-        next(iter(painter.draw([Request("a church", 5, eta=1.0)])))
-
-
-def test_words_of_clip_are_no_words_of_t5(tmp_path: Path) -> None:
-    target = tiny_target(read_checkpoint(write_flux(tmp_path / "flux")))
-    for name in OF_TOKENS:
-        said = lacking(ATTACKS[name], target)
-        assert "FLUX.1 dev reads CLIPTokenizer" in said
-        assert "T5Tokenizer" in said
-    for name in ("prefixes", "completion", "inpainting"):
-        assert lacking(ATTACKS[name], target) == ""
-    assert list(make_attack("prefixes", draws=2).run(target))
 
 
 def test_a_transformer_alone_under_diffusers_names_is_read_with_a_folder(
