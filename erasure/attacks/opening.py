@@ -9,6 +9,7 @@ from torch import nn
 from erasure.architectures.architecture import Architecture
 from erasure.architectures.building import DrawingParts, schedule_of
 from erasure.architectures.encoders import Codec, PromptEncoder
+from erasure.architectures.labels.classes import Classes
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.schedule import Schedule
 from erasure.seeds import seeded_torch
@@ -24,6 +25,7 @@ class Parts:
     text: PromptEncoder
     codec: Codec
     latent_shape: tuple[int, int, int]
+    classes: Classes | None
 
     def fields(self) -> dict[str, Any]:
         """To be given to `Target`."""
@@ -57,4 +59,5 @@ def parts_of(parts: DrawingParts, checkpoint: Checkpoint, size: tuple[int, int])
         text=parts.text,
         codec=parts.codec,
         latent_shape=checkpoint.architecture.latent_shape(checkpoint.description, *size),
+        classes=checkpoint.classes,
     )

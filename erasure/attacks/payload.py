@@ -113,8 +113,9 @@ class Payload:
     shape; names that are left out keep theirs. It may compute each value when it is asked for."""
     guidance: float | None = None
     """None for that of the plain drawing; 1 is none."""
-    eta: float = 0.0
-    """Share of fresh noise a step, arXiv:2010.02502, eq. 16; 0 is the deterministic sampler."""
+    eta: float | None = None
+    """Share of fresh noise a step, arXiv:2010.02502, eq. 16; 0 is the deterministic sampler, and
+    None that of the plain drawing."""
     replay: Mapping[str, Any] = field(default_factory=dict)
     """Plain JSON values that describe what the tensors of the payload are."""
 

@@ -28,6 +28,8 @@ A `diagnostic` revives nothing and is never named."""
 ACCESS: Final[tuple[Access, ...]] = get_args(Access)
 
 
+UNTOLD: Final = frozenset(("inversion",))
+"""The attacks that need a model which can be told nothing."""
 OF_TOKENS: Final = frozenset(
     ("soft-token", "prefix", "prefix-match", "concept-vector", "pooled-text")
 )
@@ -75,6 +77,10 @@ class Attack(Protocol):
 def lacking(attack: Attack | type[Attack], target: Target) -> str:
     """Why an attack cannot be run on a target, in a sentence; empty where it can."""
     title = target.architecture.title
+    if target.classes is not None and "words" in attack.needs:
+        return f"{title} is told a class and reads no text, and the attack puts words in"
+    if attack.name in UNTOLD and not target.has_null:
+        return f"{title} has no label of no class, and the attack tells it none"
     if attack.name in OF_TOKENS and not cut_alike(target.text):
         return (
             f"{title} reads {_readers(target)}, and the attack looks for words that all of its "

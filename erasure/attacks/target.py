@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.architecture import Architecture
 from erasure.architectures.encoders import Codec, PromptEncoder
+from erasure.architectures.labels.classes import Classes
 from erasure.attacks.payload import Case, Cost, Payload, Rows
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.schedule import NoiseSchedule, RectifiedFlow, Schedule
@@ -30,7 +31,7 @@ class Wording:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Concept:
-    """What was erased, in words."""
+    """What was erased, in words or as a class; of a model of classes, each prompt is one."""
 
     name: str
     prompts: tuple[str, ...]
@@ -115,6 +116,8 @@ class Target:
     draw: Callable[[Sequence[Payload], Sequence[int]], Tensor]
     """Payloads and a seed each -> pixels (B, 3, H, W) uint8 on CPU, drawn as the runner draws. An
     attack that calls it says so in the `draws` of its costs."""
+    classes: Classes | None = None
+    """What it is told by number; None of a model that reads text."""
     base: "Target | None" = None
     """The model before the erasure, where it is at hand; itself where this is the base."""
     pictures: Material | None = None
@@ -128,6 +131,12 @@ class Target:
     def denoise(self) -> Denoiser:
         """The network as objectives call it; gradients reach the conditions."""
         return self.architecture.denoiser(self.network)
+
+    @property
+    def has_null(self) -> bool:
+        """Whether it can be told nothing, by the empty prompt or a label of no class; some models
+        of classes have learned none."""
+        return self.classes is None or self.classes.nothing is not None
 
     def time(self, share: float) -> float:
         """The time at so large a share of those of training, in [0, 1], as the network is told it.
@@ -164,13 +173,13 @@ class Target:
     def told(self, prompts: Sequence[str]) -> Condition:
         """What the network is told of B prompts, without gradients, on the device."""
         with torch.no_grad():
-            made = self.text.encode(self.text.tokenize(prompts))
+            made = self.text(prompts)
         return self.architecture.with_size(made, *self.size).to(self.device, torch.float32)
 
     def away(self, count: int) -> Condition:
         """What guidance leads away from, for `count` samples."""
         with torch.no_grad():
-            empty = self.text.unguided(self.text.encode(self.text.tokenize([""])))
+            empty = self.text.unguided(self.text([""]))
         rows = torch.zeros(count, dtype=torch.int64, device=self.device)
         return self.architecture.with_size(empty, *self.size).to(self.device, torch.float32)[rows]
 

@@ -200,7 +200,7 @@ class Inversion:
             start = Start(typical[row])
             yield Attempt(
                 case=case,
-                payload=Payload(prompt="", start=start, guidance=1.0, replay=replay),
+                payload=Payload(prompt="", start=start, guidance=1.0, eta=0.0, replay=replay),
                 arm="typical noise, null text",
                 cost=ledger.since(),
             )

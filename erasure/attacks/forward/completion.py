@@ -33,7 +33,7 @@ class Completion:
     levels: tuple[float, ...] = (0.2, 0.36, 0.52, 0.68, 0.8, 0.88, 0.96)
     """Noise levels, as shares of the times of training; each is an arm under each prompt."""
     null: bool = True
-    """Whether to try the empty prompt without guidance."""
+    """Whether to try the empty prompt without guidance, where the model knows one."""
     prompted: bool = True
     """Whether to try the concept's own prompt with guidance."""
 
@@ -42,7 +42,7 @@ class Completion:
 
     def estimate(self, target: Target, /) -> Cost:
         """The later parts of the drawings."""
-        arms = (self.null + self.prompted) * len(self.levels)
+        arms = (self._untold(target) + self.prompted) * len(self.levels)
         draws = min(arms * len(target.cases), target.budget.draws)
         cost = drawing_cost(target, draws, sum(self.levels) / len(self.levels))
         return cost + Cost(pictures=len(target.pictures or ()))
@@ -50,6 +50,9 @@ class Completion:
     def run(self, target: Target, /) -> Iterator[Attempt]:
         """All levels and prompts of one case, then of the next."""
         yield from within(target, self._tries(target))
+
+    def _untold(self, target: Target) -> bool:
+        return self.null and target.has_null
 
     def _tries(self, target: Target) -> Iterator[Attempt]:
         assert target.pictures is not None
@@ -61,7 +64,7 @@ class Completion:
                 yield from finished(
                     Attempt(case=case, payload=Payload(prompt=case.prompt, start=start)),
                     arm=f"t {start.time}",
-                    null=self.null,
+                    null=self._untold(target),
                     prompted=self.prompted,
                     first_look=number < len(target.pictures) and level == self.levels[0],
                 )

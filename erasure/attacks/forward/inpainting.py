@@ -41,7 +41,7 @@ class Inpainting:
 
     def estimate(self, target: Target, /) -> Cost:
         """The drawings."""
-        draws = min(2 * len(target.cases), target.budget.draws)
+        draws = min((1 + target.has_null) * len(target.cases), target.budget.draws)
         return drawing_cost(target, draws) + Cost(pictures=len(target.pictures or ()))
 
     def run(self, target: Target, /) -> Iterator[Attempt]:
@@ -58,7 +58,7 @@ class Inpainting:
             yield from finished(
                 Attempt(case=case, payload=Payload(prompt=case.prompt, start=start)),
                 arm=f"centre {self.covered:.0%}",
-                null=True,
+                null=target.has_null,
                 prompted=True,
                 first_look=number < len(target.pictures),
             )

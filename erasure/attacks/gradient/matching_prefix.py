@@ -25,7 +25,7 @@ class MatchingPrefix(PromptSearch):
     name: ClassVar[str] = "prefix-match"
     title: ClassVar[str] = "words before the prompt, found by matching the base"
     source: ClassVar[str] = "P4D, arXiv:2309.06135, with the search of arXiv:2302.03668"
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradient", "picture", "base"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"words", "gradient", "picture", "base"})
     access: ClassVar[Access] = "prefix by gradient"
     replaces: ClassVar[bool] = False
     asks_base: ClassVar[bool] = True

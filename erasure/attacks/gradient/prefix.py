@@ -24,7 +24,7 @@ class Prefix(PromptSearch):
     name: ClassVar[str] = "prefix"
     title: ClassVar[str] = "words before the prompt, found by the model's own noise loss"
     source: ClassVar[str] = "UnlearnDiffAtk, arXiv:2310.11868"
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradient", "picture"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"words", "gradient", "picture"})
     access: ClassVar[Access] = "prefix by gradient"
     replaces: ClassVar[bool] = False
 

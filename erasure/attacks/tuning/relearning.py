@@ -139,7 +139,8 @@ class BenignTuning(Tuning):
 
     def _tries(self, target: Target) -> Iterator[Attempt]:
         others = target.other_pictures
-        passed = screened(others, [target.concept.name]) if others is not None else None
+        names, whole = [target.concept.name], target.classes is not None
+        passed = screened(others, names, whole=whole) if others is not None else None
         if passed is None or not len(passed.material):
             raise TrainingError(
                 "there is no picture of other things whose prompt does not name the concept; give "

@@ -63,14 +63,19 @@ class Screened:
         }
 
 
-def screened(material: Material, names: Sequence[str]) -> Screened:
+def screened(material: Material, names: Sequence[str], *, whole: bool = False) -> Screened:
     """Turn away the pictures whose prompts name the concept.
 
     It reads prompts alone: that no picture shows the concept is for a judge to say.
+
+    Args:
+        whole: whether a prompt is a class, which names the concept only where it is the same: a
+            `T-shirt` is no `shirt`.
     """
-    places = [n for n, prompt in enumerate(material.prompts) if not names_concept(prompt, names)]
+    naming = [p in names if whole else names_concept(p, names) for p in material.prompts]
+    places = [n for n, whether in enumerate(naming) if not whether]
     left = Material(
         material.mean[places], material.std[places], tuple(material.prompts[n] for n in places)
     )
-    named = tuple(p for p in material.prompts if names_concept(p, names))
+    named = tuple(p for p, whether in zip(material.prompts, naming, strict=True) if whether)
     return Screened(left, len(material), named)
