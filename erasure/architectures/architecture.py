@@ -167,6 +167,9 @@ class Architecture:
     classes: Callable[["Description", str], "Classes"] | None = None
     """Reads the classes that it is told by number in the place of text; the second argument says
     whose description it is. None where prompts are text."""
+    class_table: Predicate | None = None
+    """Which weights of the main component are tables with a row a class, in the order of their
+    numbers: one, or equal copies. None where prompts are text."""
     pixels: bool = False
     """Whether it noises pixels, so that a scheduler may bound the picture that it predicts."""
 

@@ -76,6 +76,17 @@ class Attack(Protocol):
 
 def lacking(attack: Attack | type[Attack], target: Target) -> str:
     """Why an attack cannot be run on a target, in a sentence; empty where it can."""
+    if reason := unfit(attack, target):
+        return reason
+    if "picture" in attack.needs and not (target.pictures and len(target.pictures)):
+        return "there is no picture of the concept"
+    if "base" in attack.needs and target.base is None:
+        return "there is no base at hand"
+    return ""
+
+
+def unfit(attack: Attack | type[Attack], target: Target) -> str:
+    """The same of what lies in the model alone, whatever is at hand beside it."""
     title = target.architecture.title
     if target.classes is not None and "words" in attack.needs:
         return f"{title} is told a class and reads no text, and the attack puts words in"
@@ -92,10 +103,6 @@ def lacking(attack: Attack | type[Attack], target: Target) -> str:
         return (
             f"{title} reads {_readers(target)}, and the attack takes its words from those of CLIP"
         )
-    if "picture" in attack.needs and not (target.pictures and len(target.pictures)):
-        return "there is no picture of the concept"
-    if "base" in attack.needs and target.base is None:
-        return "there is no base at hand"
     return ""
 
 

@@ -7,11 +7,11 @@ from typing import Literal
 from erasure.attacks.opening import random_weights
 from erasure.attacks.protocol import Attack
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.errors import CheckpointError, ConfigError
+from erasure.errors import CheckpointError, ConfigError, way
 from erasure.storage.tensors.hashing import weights_hash
-from pipelines.audit.asking import plan_of
+from pipelines.audit.asking.asking import plan_of
 from pipelines.audit.settings import AuditRecipe
-from pipelines.distances.comparable import other_tokenizers
+from pipelines.distances.comparable import other_classes, other_tokenizers
 from pipelines.distances.records import read_record
 from pipelines.drawing.guards import Guard, guard_of
 from pipelines.run.models import config_for, open_model
@@ -104,6 +104,11 @@ def guard_on(recipe: AuditRecipe, checkpoint: Checkpoint) -> Guard | None:
     """What keeps the concept out of the audited model's drawings; None for no guard."""
     if recipe.guard is None:
         return None
+    if checkpoint.classes is not None:
+        raise ConfigError(
+            way("guard", recipe.guard),
+            " reads prompts, and this model is told a class and reads none; leave it out",
+        )
     erased = plan_of(checkpoint, recipe.concept).erased
     return guard_of(recipe.guard, recipe.guard_text, erased)
 
@@ -199,6 +204,11 @@ def _differing(audited: Checkpoint, other: Checkpoint, name: str) -> tuple[str, 
         raise CheckpointError(
             f"the {name}, {other.name}, {words}; words "
             "would mean other things to it, so give a model with the same tokenizer"
+        )
+    if classes := other_classes(audited, other, "the audited model"):
+        raise CheckpointError(
+            f"the {name}, {other.name}, {classes}; a class would mean another thing to it, so give "
+            "a model with the same id2label"
         )
     sentences = []
     main = audited.architecture.main

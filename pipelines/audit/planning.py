@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 
 from erasure.attacks import Cost
+from erasure.attacks.protocol import unfit
 from pipelines.audit.damage.questions import costs
 from pipelines.audit.lines import lines_of
 from pipelines.audit.workshop import Workshop
@@ -25,6 +26,8 @@ class Row:
     line: str
     cost: Cost
     """What the search and its drawings take, and the confirmation at most."""
+    reason: str = ""
+    """Why the attack is left out, at no cost; empty where it is run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Plan:
                     "model": row.line,
                     **row.cost.to_dict(),
                     "seconds": round(self.seconds(row.cost), 1),
+                    "reason": row.reason,
                 }
                 for row in self.rows
             ],
@@ -67,7 +71,11 @@ def plan_audit(shop: Workshop) -> Plan:
     rows = []
     for attack in recipe.chosen():
         for line in lines_of(recipe, attack, shop.lines):
-            searched = attack.estimate(shop.target(line, gathered=False))
+            target = shop.target(line, gathered=False)
+            if recipe.draws and (reason := unfit(attack, target)):
+                rows.append(Row(attack.name, line, Cost(), reason))
+                continue
+            searched = attack.estimate(target)
             again = recipe.confirm + min(recipe.cases, searched.draws)
             more = again if recipe.draws else 0
             confirmed = Cost(forwards=more * per_draw, draws=more, judged=more)
@@ -99,6 +107,9 @@ def tell_plan(plan: Plan) -> Sequence[str]:
     for name in names:
         rows = [row for row in plan.rows if row.attack == name]
         cost = sum((row.cost for row in rows), Cost())
+        if rows[0].reason:
+            sentences.append(f"{name}: left out, as {rows[0].reason}")
+            continue
         sentences.append(
             f"{name}: on {len(rows)} models at most {cost.draws:,} pictures, "
             f"{cost.forwards:,} passes"

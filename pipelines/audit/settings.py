@@ -12,7 +12,7 @@ from erasure.storage.tables import build
 from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import check_size
 from pipelines.drawing.guards import Guard
-from pipelines.drawing.own_guidance import guidance_of
+from pipelines.drawing.own_guidance import drawing_of
 
 FORWARD: Final = (
     "words",
@@ -248,5 +248,5 @@ def resolve_audit(
             values[key] = [name for name in names if name]
     from pipelines.run.models import find_model
 
-    drawing = _CANVAS if canvas else guidance_of(values, find_model)
+    drawing = _CANVAS if canvas else drawing_of(values, find_model)
     return build(AuditRecipe, merge(drawing, values))

@@ -14,7 +14,7 @@ from erasure.attacks import Budget, Case, Concept, Material, Target
 from erasure.attacks.opening import parts_of
 from erasure.errors import ConfigError
 from erasure.storage.tensors.hashing import weights_hash
-from pipelines.audit.asking import cases_of, concept_of, plan_of
+from pipelines.audit.asking.asking import cases_of, concept_of, plan_of
 from pipelines.audit.drawing import pixels_of
 from pipelines.audit.lines import Line, guard_on
 from pipelines.audit.material import Shown, gather, pictures_given

@@ -8,7 +8,8 @@ from typing import Final
 
 from erasure.errors import ConfigError
 from erasure.storage.files import atomic
-from pipelines.audit.damage.questions import ranked_labels
+from pipelines.audit.asking.in_words import in_place
+from pipelines.audit.damage.nearness import ranked_labels
 from pipelines.audit.damage.vocabulary import vocabulary_of
 from pipelines.bench.world import World
 from pipelines.configs.settings import DrawingConfig
@@ -47,7 +48,9 @@ def nearest_labels(world: World, concept: str) -> tuple[str, ...]:
     vocabulary = None if judge is None else vocabulary_of(judge)
     assert vocabulary is not None, "the canvas has a judge of all its labels"
     painter = Painter(world.base, DrawingConfig(steps=1), world.device)
-    ranked = ranked_labels(painter, vocabulary, plan.forget[:1], (*plan.erased, plan.concept))
+    first, names = plan.forget[:1], (*plan.erased, plan.concept)
+    prompts = {label: in_place(first, names, label)[0] for label in vocabulary.others}
+    ranked = ranked_labels(painter, world.base, first[0], prompts)
     return tuple(one.label for one in ranked[:NEAREST])
 
 

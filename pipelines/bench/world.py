@@ -12,7 +12,7 @@ import torch
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError
 from erasure.storage.cache import content_key
-from pipelines.audit.asking import plan_of
+from pipelines.audit.asking.asking import plan_of
 from pipelines.bench.cell import Place
 from pipelines.bench.rows import MODELS, Row, models_of
 from pipelines.bench.settings import BenchRecipe

@@ -39,6 +39,7 @@ def _parts(base: Checkpoint, other: Checkpoint) -> str:
         _network(base, other)
         or _text_encoders(base, other)
         or other_tokenizers(base, other)
+        or other_classes(base, other)
         or _vae(base, other)
     )
 
@@ -111,6 +112,23 @@ def other_tokenizers(base: Checkpoint, other: Checkpoint, first: str = "the base
                 f"{mine.model_max_length}"
             )
     return ""
+
+
+def other_classes(base: Checkpoint, other: Checkpoint, first: str = "the base") -> str:
+    """Say which class of a model is another one's number; empty where none, or none is told.
+
+    Args:
+        first: what to call the one whose classes are right.
+    """
+    mine, theirs = base.classes, other.classes
+    if mine is None or theirs is None or mine == theirs:
+        return ""
+    pairs = zip(mine.names, theirs.names, strict=False)
+    differ = [(n, a, b) for n, (a, b) in enumerate(pairs) if a != b]
+    if not differ:
+        return f"has {len(theirs.names)} classes, and {first} {len(mine.names)}"
+    number, own, its = differ[0]
+    return f"calls class {number} {its!r}, and {first} {own!r}"
 
 
 def _vae(base: Checkpoint, other: Checkpoint) -> str:

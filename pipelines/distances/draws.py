@@ -19,7 +19,7 @@ from erasure.errors import TrainingError
 from erasure.storage.cache import TensorCache
 from eval.judges.judge import Judgement
 from eval.pictures.picture_bytes import rgb_pictures
-from pipelines.audit.asking import other_prompts, plain_prompts
+from pipelines.audit.asking.asking import asking_of, other_prompts
 from pipelines.audit.damage.looks import Measure
 from pipelines.audit.drawing import draw_jobs, pixels_in
 from pipelines.configs.settings import DrawingConfig
@@ -52,7 +52,7 @@ class Asked:
 
 def asked_of(plan: ConceptPlan, count: int) -> Asked:
     """The plain prompts of the concept, and those of other things."""
-    return Asked({"concept": plain_prompts(plan), "retain": other_prompts(plan)}, count)
+    return Asked({"concept": asking_of(plan).plain(), "retain": other_prompts(plan)}, count)
 
 
 @dataclass(frozen=True, slots=True)

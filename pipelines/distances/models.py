@@ -7,7 +7,7 @@ from typing import Final, Literal
 from erasure.attacks.opening import random_weights
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError
-from pipelines.audit.asking import plan_of
+from pipelines.audit.asking.asking import plan_of
 from pipelines.distances.comparable import require_comparable
 from pipelines.distances.records import TwinOf, read_record, twin_of
 from pipelines.distances.settings import DistanceRecipe

@@ -11,11 +11,24 @@ from erasure.checkpoints.reading.reading_file import open_file
 from erasure.checkpoints.reading.reading_folder import describe_folder
 from erasure.checkpoints.reading.recognise import family_of_file
 from erasure.errors import ConfigError, ErasureError, way
+from pipelines.configs.recipe_files import merge, shipped
 from pipelines.configs.settings import DrawingConfig
 
 _log = logging.getLogger(__name__)
 
 _USUAL: Final = DrawingConfig().guidance
+
+
+def drawing_of(values: Mapping[str, Any], find: Callable[[str], Path]) -> dict[str, Any]:
+    """The same as `guidance_of`, and of a model of classes the steps and batch of its grid too.
+
+    Raises:
+        ConfigError: as `refuse_unguided`.
+    """
+    family, guidance = _family_in(values, find), guidance_of(values, find)
+    if family is None or family.classes is None:
+        return guidance
+    return merge(shipped("defaults-labels")["grid"]["drawing"], guidance)
 
 
 def guidance_of(values: Mapping[str, Any], find: Callable[[str], Path]) -> dict[str, Any]:
@@ -31,12 +44,8 @@ def guidance_of(values: Mapping[str, Any], find: Callable[[str], Path]) -> dict[
     Raises:
         ConfigError: as `refuse_unguided`.
     """
-    model, config = values.get("model"), values.get("config")
-    if not isinstance(model, str):
-        return {}
-    try:
-        family = _family(find(model), config if isinstance(config, str) else None)
-    except ErasureError:
+    family = _family_in(values, find)
+    if family is None:
         return {}
     if values.get("guidance") is not None:
         refuse_unguided(family, values["guidance"])
@@ -85,6 +94,17 @@ def tell_guidance(family: Architecture, option: str = "--guidance") -> None:
             family.title,
             option,
         )
+
+
+def _family_in(values: Mapping[str, Any], find: Callable[[str], Path]) -> Architecture | None:
+    """The family of the model that a recipe names; None where it cannot be read."""
+    model, config = values.get("model"), values.get("config")
+    if not isinstance(model, str):
+        return None
+    try:
+        return _family(find(model), config if isinstance(config, str) else None)
+    except ErasureError:
+        return None
 
 
 def _family(path: Path, config: str | None) -> Architecture:

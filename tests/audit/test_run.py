@@ -23,7 +23,7 @@ from erasure.storage.tensors.hashing import weights_hash
 from eval.judges.judge import Judgement
 from eval.rates.intervals import wilson
 from pipelines.audit import material, workshop
-from pipelines.audit.asking import plan_of
+from pipelines.audit.asking.asking import plan_of
 from pipelines.audit.cells import Try
 from pipelines.audit.confirming import places_to_confirm
 from pipelines.audit.drawing import draw_jobs
@@ -394,7 +394,7 @@ def test_a_filter_of_the_prompt_s_word_is_revived_by_words_alone(
 def test_wordings_that_the_eraser_was_trained_on_are_named_on_every_line(
     recipe: AuditRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.audit.asking._PLAIN", 3)  # of six that are trained on
+    monkeypatch.setattr("pipelines.audit.asking.in_words._PLAIN", 3)  # of six that are trained on
     asked = replace(only(recipe, "words"), concept="van gogh")
     lines = open_lines(asked)
     audited = lines["audited"]

@@ -13,7 +13,6 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.errors import ConfigError
 from eval.judges.clothes import open_clothes
-from pipelines.audit.asking import concept_of, plan_of
 from pipelines.configs.resolving import resolve
 from pipelines.configs.settings import DrawingConfig, EraseRecipe
 from pipelines.data.class_names import with_class_names
@@ -103,10 +102,3 @@ def test_the_embedded_weights_are_of_half_precision_and_below_five_megabytes() -
     file = checkpoint.path / "unet" / "diffusion_pytorch_model.safetensors"
     assert file.stat().st_size <= 5_000_000
     assert Path(checkpoint.path, "README.md").is_file()
-
-
-def test_an_audit_of_a_model_of_labels_is_refused_by_name(model: Checkpoint) -> None:
-    plan = plan_of(model, "3")
-    assert plan.concept == "sneaker"
-    with pytest.raises(ConfigError, match="told a class and reads none"):
-        concept_of(None, plan, trained_on=())  # type: ignore[arg-type]

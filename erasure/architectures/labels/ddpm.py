@@ -76,6 +76,7 @@ DDPM: Final = Architecture(
     own_guidance=3.0,
     own_eta=1.0,
     classes=unet2d.classes,
+    class_table=lambda name: name == "class_embedding.weight",
     pixels=True,
     latent_shape=unet2d.latent_shape,
     own_size=unet2d.own_size,

@@ -276,6 +276,7 @@ DIT: Final = Architecture(
     guidance_kind="true",
     own_guidance=4.0,  # the default of `DiTPipeline`
     classes=_classes,
+    class_table=lambda name: name.endswith(".class_embedder.embedding_table.weight"),
     latent_shape=_latent_shape,
     own_size=_own_size,
     with_size=sd.without_size,

@@ -113,6 +113,7 @@ RELEASED: Final[Architecture] = replace(
         ),
     ),
     first_weight="null_classes_emb",
+    class_table=lambda name: name == "classes_emb.weight",
     check_configs=_check,
     build_network=partial(copied, build=released_of, component="unet"),
     scopes={

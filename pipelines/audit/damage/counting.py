@@ -1,7 +1,7 @@
 """From the pictures of both models to what was lost: drops, curves, labels, distances."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from torch import Tensor
@@ -37,6 +37,8 @@ class Drawn:
     """The base's pictures of the companions alone."""
     vocabulary: Vocabulary | None
     ranking: tuple[Neighbour, ...]
+    left: Mapping[str, str] = field(default_factory=dict)
+    """Part -> why nothing of it was asked, where nothing was."""
     reason: str = ""
     """Why nothing measures how far pictures lie apart; empty where something does."""
 
@@ -208,7 +210,8 @@ def _words(drawn: Drawn) -> Vocabulary:
 
 def _part(drawn: Drawn, name: str) -> Pairs:
     if name not in drawn.pairs or not drawn.pairs[name].asks:
-        raise EvalError("nothing of it could be asked of this concept, or no picture can be used")
+        known = drawn.left.get(name) if name not in drawn.pairs else None
+        raise EvalError(known or "nothing of it could be asked, or no picture can be used")
     return drawn.pairs[name]
 
 

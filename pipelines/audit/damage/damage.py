@@ -49,6 +49,7 @@ def damage_of(shop: Workshop) -> dict[str, Any]:
         ),
         vocabulary=questions.vocabulary,
         ranking=questions.ranking,
+        left=questions.left,
         reason=measure.reason,
     )
     values: dict[str, Any] = to_table(

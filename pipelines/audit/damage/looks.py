@@ -19,8 +19,10 @@ from erasure.storage.files import atomic
 from erasure.storage.regular_files import require_regular
 from eval.errors import EvalError
 from eval.judges.canvas import CanvasJudge
+from eval.judges.clothes import ClothesJudge
 from eval.judges.judge import Judge, Judgement
 from eval.metrics.canvas_features import CanvasFeatures
+from eval.metrics.clothes_features import ClothesFeatures
 from eval.metrics.features import FeatureExtractor, open_features
 from eval.metrics.lite_features import OFFLINE
 from pipelines.audit.cells import key_of
@@ -57,9 +59,12 @@ class Looks:
 
 
 def measure_of(judge: Judge) -> Measure:
-    """The canvas has its own features; for all else those that need no download, if installed."""
+    """The judges of embedded models have their own features; for all else those that need no
+    download, if installed."""
     if isinstance(judge, CanvasJudge):
         return Measure(CanvasFeatures(judge))
+    if isinstance(judge, ClothesJudge):
+        return Measure(ClothesFeatures(judge))
     try:
         return Measure(open_features(OFFLINE))
     except EvalError as err:

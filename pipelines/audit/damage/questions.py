@@ -3,22 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from erasure.attacks import Cost
-from erasure.diffusion.denoiser import TOKENS
+from erasure.attacks import Concept, Cost
 from erasure.seeds import derived_seed
-from eval.damage.neighbours import Neighbour, ranked_by_text
-from pipelines.audit.asking import plan_of
+from eval.damage.neighbours import Neighbour
+from pipelines.audit.asking.asking import asking_of, plan_of
 from pipelines.audit.damage.levels import LEVELS, Level, level_name
+from pipelines.audit.damage.nearness import ranked_labels
 from pipelines.audit.damage.vocabulary import Vocabulary, vocabulary_of
 from pipelines.audit.workshop import Workshop
-from pipelines.drawing.generation import Painter
-from prompts.compositions import companions
-from prompts.concepts.phrases import noun_phrase, swap
-from prompts.concepts.plan import ConceptPlan
 
-_POOLED = "text_embeds"
 LINES = ("base", "audited")
 
 
@@ -32,17 +25,23 @@ class Ask:
     seed: int
 
 
+Asks = tuple[Ask, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questions:
     """All pictures of one level, part by part."""
 
     vocabulary: Vocabulary | None
     ranking: tuple[Neighbour, ...]
-    """Other labels by the model's own text encoder; empty where the judge names none."""
+    """Other labels by how near the model reads them; empty where the judge names none that can be
+    asked for."""
     parts: Mapping[str, tuple[Ask, ...]]
     """`concept`: its plain prompts; `kept`: neighbours, or other things; `companions`: the concept
     and a neighbour; `without`: the neighbour alone by the same seeds; `again`: `kept` by other
     seeds, which the base alone draws."""
+    left: Mapping[str, str]
+    """Part -> why nothing of it is asked, where nothing is."""
 
     def of(self, line: str) -> dict[str, tuple[Ask, ...]]:
         """The parts that a line draws."""
@@ -54,39 +53,43 @@ def questions_of(shop: Workshop, *, ranked: bool = True) -> Questions | None:
     """What to draw; None where nothing is to be, or there is no base to compare with.
 
     Args:
-        ranked: whether the neighbours are chosen by the text encoder; without, as many are in the
-            judge's order, which is enough to count.
+        ranked: whether the neighbours are those that the model reads as the nearest; without, as
+            many are in the judge's order, which is enough to count.
     """
     name = level_name(shop.recipe)
     if name == "none" or "base" not in shop.lines:
         return None
-    level = LEVELS[name]
+    level, line = LEVELS[name], shop.lines["audited"]
+    asking = asking_of(plan_of(line.checkpoint, line.concept))
     vocabulary = vocabulary_of(shop.judge("audited"))
-    plain = shop.concept("audited").prompts
-    ranking: tuple[Neighbour, ...] = ()
-    if vocabulary is not None:
-        names = _names(shop)
-        ranking = (
-            ranked_labels(shop.painter("audited"), vocabulary, plain, names)
-            if ranked
-            else tuple(Neighbour(label, 0.0) for label in vocabulary.others)
-        )
+    concept = shop.concept("audited")
+    plain = concept.prompts
+    labels = () if vocabulary is None else vocabulary.others
+    asked = {label: prompts for label in labels if (prompts := asking.instead(label))}
+    ranking = tuple(Neighbour(label, 0.0) for label in asked)
+    if asked and ranked:
+        first = {label: prompts[0] for label, prompts in asked.items()}
+        ranking = ranked_labels(shop.painter("audited"), line.checkpoint, plain[0], first)
     nearest = [one.label for one in ranking[: level.neighbours]]
     seed = shop.recipe.seed
-    others = _kept(shop, level, nearest)
-    beside = _beside(shop, level, nearest)
+    others = _others(concept, level, nearest, asked)
+    some = plain[: level.plain]
+    beside = asking.beside(nearest[: level.companions])
     return Questions(
         vocabulary=vocabulary,
         ranking=ranking,
         parts={
-            "concept": _drawn("", plain[: level.plain], level.plain_seeds, seed, "concept"),
-            "kept": _spread(others, level.seeds, seed, "kept"),
-            "again": _spread(others, level.seeds, seed, "again"),
-            "companions": _spread([pair[:2] for pair in beside], level.companion_seeds, seed, "c"),
+            "concept": _filled("", some, level.plain * level.plain_seeds, seed, "concept"),
+            "kept": _kept(others, level, seed, "kept"),
+            "again": _kept(others, level, seed, "again"),
+            "companions": _spread(
+                [(one.companion, one.prompt) for one in beside], level.companion_seeds, seed, "c"
+            ),
             "without": _spread(
-                [(label, without) for label, _, without in beside], level.companion_seeds, seed, "c"
+                [(one.companion, one.without) for one in beside], level.companion_seeds, seed, "c"
             ),
         },
+        left={"companions": asking.no_beside},
     )
 
 
@@ -103,64 +106,30 @@ def costs(shop: Workshop) -> dict[str, Cost]:
     return made
 
 
-def ranked_labels(
-    painter: Painter, vocabulary: Vocabulary, plain: Sequence[str], names: Sequence[str]
-) -> tuple[Neighbour, ...]:
-    """Other labels in the wording of the concept's first prompt, nearest first.
-
-    Args:
-        painter: of the model whose text encoder says what is near.
-        vocabulary: of the judge.
-        plain: prompts of the concept, at least one.
-        names: what the concept is called in them.
-    """
-
-    def vector(prompt: str) -> Tensor:
-        condition = painter.text([prompt])
-        if _POOLED in condition.tensors:
-            return condition.named(_POOLED)[0]
-        # The last position has seen all of the text, in each of these encoders.
-        return condition.named(TOKENS)[0, -1]
-
-    others = {label: vector(_put(plain[:1], names, label)[0]) for label in vocabulary.others}
-    return ranked_by_text(vector(plain[0]), others)
-
-
-def _kept(shop: Workshop, level: Level, nearest: Sequence[str]) -> list[tuple[str, str]]:
-    """Label and prompt of what should have stayed; other things where the judge names none."""
-    concept = shop.concept("audited")
+def _others(
+    concept: Concept, level: Level, nearest: Sequence[str], asked: Mapping[str, Sequence[str]]
+) -> dict[str, list[str]]:
+    """Label -> prompts of what should have stayed; other things where the judge names none."""
     if not nearest:
         count = level.neighbours * level.prompts
         stride = max(1, len(concept.others) // count)
-        return [("", prompt) for prompt in concept.others[::stride][:count]]
-    names = _names(shop)
-    return [
-        (label, prompt)
-        for n, label in enumerate(nearest)
-        for prompt in _turned(_put(concept.prompts, names, label), n)[: level.prompts]
-    ]
+        return {"": list(concept.others[::stride][:count])}
+    return {label: _turned(asked[label], n)[: level.prompts] for n, label in enumerate(nearest)}
 
 
-def _beside(shop: Workshop, level: Level, nearest: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Companion, prompt with the concept, and prompt without; none of a style."""
-    plan = _plan(shop)
-    if plan.kind == "style" or not nearest:
-        return []
-    return [
-        (one.companion, one.prompt, one.without)
-        for one in companions(plan.erased[0], nearest[: level.companions])
-    ]
-
-
-def _put(prompts: Sequence[str], names: Sequence[str], label: str) -> list[str]:
-    """Prompts of the concept with a label in its place; a plain one where none names it."""
-    noun = label.split(",")[0].strip()  # `tench, Tinca tinca` of ImageNet
-    put = (
-        next((made for name in names if (made := swap(prompt, name, noun)) is not None), None)
-        for prompt in prompts
+def _kept(others: Mapping[str, Sequence[str]], level: Level, seed: int, name: str) -> Asks:
+    """Each label by as many pictures."""
+    count = level.prompts * level.seeds * (1 if "" not in others else level.neighbours)
+    return tuple(
+        ask
+        for label, prompts in others.items()
+        for ask in _filled(label, prompts, count, seed, name)
     )
-    replaced = list(dict.fromkeys(prompt for prompt in put if prompt is not None))
-    return replaced or [f"an image of {noun_phrase(noun)}"]
+
+
+def _filled(group: str, prompts: Sequence[str], pictures: int, seed: int, name: str) -> Asks:
+    """Each prompt by the same seeds, of which few prompts take more, as one class is."""
+    return _drawn(group, prompts, pictures // max(1, len(prompts)), seed, name)
 
 
 def _turned(prompts: Sequence[str], by: int) -> list[str]:
@@ -169,28 +138,16 @@ def _turned(prompts: Sequence[str], by: int) -> list[str]:
     return [*prompts[at:], *prompts[:at]]
 
 
-def _spread(
-    prompts: Sequence[tuple[str, str]], count: int, seed: int, name: str
-) -> tuple[Ask, ...]:
+def _spread(prompts: Sequence[tuple[str, str]], count: int, seed: int, name: str) -> Asks:
     return tuple(
         ask for group, prompt in prompts for ask in _drawn(group, [prompt], count, seed, name)
     )
 
 
-def _drawn(group: str, prompts: Sequence[str], count: int, seed: int, name: str) -> tuple[Ask, ...]:
+def _drawn(group: str, prompts: Sequence[str], count: int, seed: int, name: str) -> Asks:
     """Each prompt by the same seeds."""
     return tuple(
         Ask(group, prompt, derived_seed(seed, "damage", name, n))
         for prompt in prompts
         for n in range(count)
     )
-
-
-def _plan(shop: Workshop) -> ConceptPlan:
-    line = shop.lines["audited"]
-    return plan_of(line.checkpoint, line.concept)
-
-
-def _names(shop: Workshop) -> tuple[str, ...]:
-    plan = _plan(shop)
-    return (*plan.erased, plan.concept)

@@ -1,0 +1,1 @@
+"""How an audit asks a model for its concept and for other things."""
