@@ -47,9 +47,11 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
 
     Raises:
         CheckpointError: a model is missing, cannot be read, or is of another architecture.
-        ConfigError: a model is given twice in two roles.
+        ConfigError: a model is given twice in two roles, or is told classes, and the concept is
+            none of them.
     """
     audited = _open(recipe, recipe.model)
+    concept = _called(audited, recipe.concept)
     lines = []
     if recipe.against is not None:
         base = _open(recipe, recipe.against)
@@ -61,7 +63,7 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
                 "or what keeps the concept out by --guard"
             )
         notes = (*_differing(audited, base, "base"), *_beside(audited))
-        lines.append(Line(name="base", role="base", checkpoint=base, concept=recipe.concept))
+        lines.append(Line(name="base", role="base", checkpoint=base, concept=concept))
     else:
         notes = _beside(audited)
     for number, name in enumerate(recipe.retrained, 1):
@@ -75,7 +77,7 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
                 name=line,
                 role=role,
                 checkpoint=other,
-                concept=recipe.concept,
+                concept=concept,
                 notes=_differing(audited, other, line),
             )
         )
@@ -83,21 +85,30 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
     if guard is not None:
         notes = (*notes, f"it is drawn with the guard {guard.described()}")
     random = random_weights(audited, recipe.seed)
-    lines.append(Line(name="random", role="random", checkpoint=random, concept=recipe.concept))
+    lines.append(Line(name="random", role="random", checkpoint=random, concept=concept))
     lines += [
-        Line(name=f"kept-{concept}", role="kept", checkpoint=audited, concept=concept)
-        for concept in recipe.kept
+        Line(name=f"kept-{kept}", role="kept", checkpoint=audited, concept=kept)
+        for kept in (_called(audited, named) for named in recipe.kept)
     ]
     lines.append(
         Line(
             name="audited",
             role="audited",
             checkpoint=audited,
-            concept=recipe.concept,
+            concept=concept,
             notes=notes,
         )
     )
     return {line.name: line for line in lines}
+
+
+def _called(checkpoint: Checkpoint, concept: str) -> str:
+    """What a concept is called in all that an audit says: a class by its name, whatever named it.
+
+    Raises:
+        ConfigError: the model is told classes, and it is none of them.
+    """
+    return concept if checkpoint.classes is None else checkpoint.classes.name(concept)
 
 
 def guard_on(recipe: AuditRecipe, checkpoint: Checkpoint) -> Guard | None:

@@ -187,8 +187,8 @@ def _audit(shop: Workshop, plan: Plan) -> Audit:
     shown = shop.material("audited")
     damage = damage_of(shop)
     return Audit(
-        concept=recipe.concept,
-        sentence=_sentence(shop, overall(recipe.concept, verdicts, access)),
+        concept=lines["audited"].concept,
+        sentence=_sentence(shop, overall(lines["audited"].concept, verdicts, access)),
         weakest=summed_up(records),
         models={name: _model(shop, name) for name in lines},
         judge={
