@@ -169,15 +169,17 @@ def _recomputing(network: nn.Module) -> Callable[..., Any] | None:
 
 
 _SIDE: Final = 16
-"""Latents a side that every family can take."""
+"""Latents a side that every family can take, of models that are not made for fewer."""
 
 
 @lru_cache
 def _recomputed_blocks(architecture: Architecture, config: str) -> tuple[str, ...]:
     values = json.loads(config)
     network = unfilled(architecture.main_part.build, values)
+    own = values.get("sample_size")
+    side = min(_SIDE, own) if isinstance(own, int) else _SIDE
     with _META:
-        x_t, t, condition = architecture.sample(values, (_SIDE, _SIDE), 8)
+        x_t, t, condition = architecture.sample(values, (side, side), 8)
     names = {module: name for name, module in network.named_modules()}
     seen: dict[str, None] = {}
 

@@ -20,6 +20,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.schedule import RectifiedFlow
 from erasure.seeds import initial_noise
+from pipelines.audit.drawing import draw_jobs
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter, Request
 
@@ -40,9 +41,13 @@ def test_attacks_that_count_no_times_run_and_leave_the_model_as_it_is(
         assert lacking(attack, target) == ""
         assert list(attack.run(target)), name
     tuning = make_attack("relearning", marks=(1,), batch_size=2)
-    weights = [one.payload.weights for one in tuning.run(target) if one.payload.weights]
+    tries = list(tuning.run(target))
+    weights = [one.payload.weights for one in tries if one.payload.weights]
     assert any(not torch.equal(w[name], before[name]) for w in weights for name in w)
     assert same(weights_of(target.network), before)
+    painter = Painter(checkpoint, DrawingConfig(steps=2, guidance=1.0), CPU, 16)
+    pictures = draw_jobs(painter, [(one.payload, 5) for one in tries[:1]])
+    assert pictures[0].finite
 
 
 def test_no_attack_is_skipped_on_a_flow_that_clip_alone_reads_to(checkpoint: Checkpoint) -> None:

@@ -88,6 +88,15 @@ def test_blocks_are_there_one_at_a_time_and_answer_alike(
         assert torch.equal(value, plain.state_dict()[name])
 
 
+def test_the_blocks_of_a_transformer_of_few_places_are_known(
+    models: dict[str, Checkpoint],
+) -> None:
+    family = models["sd35_medium"].architecture
+    config = models["sd35_medium"].description.components[family.main]
+    few = recomputed_blocks(family, {**config, "pos_embed_max_size": 4})  # of 8 x 8 latents
+    assert few == recomputed_blocks(family, config)
+
+
 @pytest.mark.default("flux_dev")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16-weights"])

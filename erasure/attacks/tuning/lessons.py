@@ -63,7 +63,7 @@ def tuned(
         marks: rising numbers of steps.
 
     Yields:
-        Each mark with all weights of the copy, float32 on CPU: 4 bytes a weight and mark.
+        Each mark with all weights that the copy learned, float32 on CPU: 4 bytes a weight and mark.
 
     Raises:
         TrainingError: a loss or gradient is not finite, or the memory is not enough.
@@ -81,7 +81,7 @@ def tuned(
     )
     for step in trainer.steps():
         if step.index in marks:
-            values = {name: value.detach() for name, value in network.state_dict().items()}
+            values = {name: one.detach() for name, one in network.named_parameters()}
             yield step.index, {k: v.to("cpu", copy=True) for k, v in values.items()}
     trainer.selected.release()
 
