@@ -4,7 +4,7 @@
 # that takes seconds, and most of the package works without them.
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
@@ -14,6 +14,7 @@ from erasure.architectures.encoders import Codec, PromptEncoder
 from erasure.architectures.loading import on_device
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.schedule import Schedule
+from erasure.moving.homes import Homes
 
 CPU: Final = torch.device("cpu")
 
@@ -76,6 +77,8 @@ class DrawingParts:
     """The main component."""
     codec: Codec
     text: PromptEncoder
+    homes: Homes = field(default_factory=dict)
+    """Where the weights of streamed blocks of the network lie."""
 
 
 def build_parts(
@@ -84,13 +87,15 @@ def build_parts(
     device: torch.device,
     network: nn.Module | None = None,
     text: PromptEncoder | None = None,
+    homes: Homes | None = None,
 ) -> DrawingParts:
     """Build all that draws, around a network and text encoders that are there, or of the
-    checkpoint's weights."""
+    checkpoint's weights; `homes` are those of the network that is there."""
     return DrawingParts(
         build_network(checkpoint, dtype, device) if network is None else network,
         build_codec(checkpoint, dtype, device),
         build_text_encoder(checkpoint, dtype, device) if text is None else text,
+        homes or {},
     )
 
 

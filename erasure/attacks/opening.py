@@ -12,6 +12,7 @@ from erasure.architectures.encoders import Codec, PromptEncoder
 from erasure.architectures.labels.classes import Classes
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.schedule import Schedule
+from erasure.moving.homes import Homes
 from erasure.seeds import seeded_torch
 
 
@@ -26,6 +27,7 @@ class Parts:
     codec: Codec
     latent_shape: tuple[int, int, int]
     classes: Classes | None
+    homes: Homes
 
     def fields(self) -> dict[str, Any]:
         """To be given to `Target`."""
@@ -60,4 +62,5 @@ def parts_of(parts: DrawingParts, checkpoint: Checkpoint, size: tuple[int, int])
         codec=parts.codec,
         latent_shape=checkpoint.architecture.latent_shape(checkpoint.description, *size),
         classes=checkpoint.classes,
+        homes=parts.homes,
     )

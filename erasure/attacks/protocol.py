@@ -34,6 +34,8 @@ OF_TOKENS: Final = frozenset(
     ("soft-token", "prefix", "prefix-match", "concept-vector", "pooled-text")
 )
 """The attacks that put words or vectors at the same places of all text encoders' tokens."""
+TUNING: Final = frozenset(("benign-tuning", "relearning"))
+"""The attacks that tune a copy of the whole network."""
 
 
 @runtime_checkable
@@ -86,12 +88,17 @@ def lacking(attack: Attack | type[Attack], target: Target) -> str:
 
 
 def unfit(attack: Attack | type[Attack], target: Target) -> str:
-    """The same of what lies in the model alone, whatever is at hand beside it."""
+    """The same of the model alone and how it is held, whatever is at hand beside it."""
     title = target.architecture.title
     if target.classes is not None and "words" in attack.needs:
         return f"{title} is told a class and reads no text, and the attack puts words in"
     if attack.name in UNTOLD and not target.has_null:
         return f"{title} has no label of no class, and the attack tells it none"
+    if attack.name in TUNING and target.homes:
+        return (
+            "the blocks of the network are streamed, and the attack tunes a copy of all of it on "
+            "the device; leave stream out"
+        )
     if attack.name in OF_TOKENS and not cut_alike(target.text):
         return (
             f"{title} reads {_readers(target)}, and the attack looks for words that all of its "

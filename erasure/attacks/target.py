@@ -16,6 +16,7 @@ from erasure.attacks.payload import Case, Cost, Payload, Rows
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.schedule import NoiseSchedule, RectifiedFlow, Schedule
 from erasure.errors import ConfigError
+from erasure.moving.homes import Homes, learned_at, weights_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ class Target:
     attack that calls it says so in the `draws` of its costs."""
     classes: Classes | None = None
     """What it is told by number; None of a model that reads text."""
+    homes: Homes = field(default_factory=dict)
+    """Where the weights of streamed blocks lie; empty where all of the network is on the device."""
     base: "Target | None" = None
     """The model before the erasure, where it is at hand; itself where this is the base."""
     pictures: Material | None = None
@@ -158,16 +161,25 @@ class Target:
     @property
     def weights(self) -> Mapping[str, Tensor]:
         """Name -> value of each weight of the network; not to be written to."""
-        return self.network.state_dict()
+        return weights_at(self.network, self.homes)
 
     @property
     def learned(self) -> Mapping[str, Tensor]:
         """The same without what no training moves, such as a table of positions: what an attack may
         draw with other values of."""
-        return {name: value.detach() for name, value in self.network.named_parameters()}
+        return learned_at(self.network, self.homes)
 
     def copy(self) -> nn.Module:
-        """A copy of the network, in float32, that an attack may tune."""
+        """A copy of the network, in float32, that an attack may tune.
+
+        Raises:
+            ConfigError: its blocks are streamed; see `erasure.attacks.protocol.lacking`.
+        """
+        if self.homes:
+            raise ConfigError(
+                "the blocks of this network are streamed, and a copy to tune would lie on the "
+                "device as a whole; leave stream out"
+            )
         return copy.deepcopy(self.network).float().requires_grad_(True)
 
     def told(self, prompts: Sequence[str]) -> Condition:

@@ -118,6 +118,8 @@ def streamed_network(
     config = checkpoint.description.components[family.main]
     require_recomputing(family, config, "stream")
     network = build_network(checkpoint, dtype, _CPU)
+    # Passes without a gradient are as before; those with one do not hold all blocks at once.
+    network.enable_gradient_checkpointing()  # type: ignore[operator]
     return network, Streamed(network, recomputed_blocks(family, config), device)
 
 

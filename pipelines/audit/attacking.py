@@ -194,4 +194,5 @@ def _search_key(shop: Workshop, attack: Attack, line: str) -> str:
         judge=[judge.name, dict(judge.judge.protocol)],
         material=shop.material(line).digest(),
         **shop.guarded(line),
+        **({"stream": True} if recipe.stream else {}),  # which leaves some attacks out
     )

@@ -99,6 +99,9 @@ class AuditRecipe:
     """The words that the guard keeps out; what was erased if none is given."""
     batch_size: int = 16
     """Pictures drawn at a time."""
+    stream: bool = False
+    """Keep the network's blocks in main memory while they do not compute; no bit changes, and the
+    attacks that tune a copy are left out."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where it computes; auto takes the best device there is."""
     config: str | None = None

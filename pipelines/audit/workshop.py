@@ -63,6 +63,7 @@ class Workshop:
                 steps=self.recipe.steps,
                 guidance=self.recipe.guidance,
                 batch_size=self.recipe.batch_size,
+                stream=self.recipe.stream,
             )
             size, guard = self.recipe.size, self.guard(line)
             painter = Painter(checkpoint, drawing, self.device, size, guard=guard)

@@ -51,6 +51,10 @@ class CompareOptions:
     batch_size: Annotated[
         int | None, typer.Option(help=help_of(DRAWING, "batch_size"), rich_help_panel=group.MACHINE)
     ] = None
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help=help_of(DRAWING, "stream"), rich_help_panel=group.MACHINE),
+    ] = False
     size: Annotated[
         int | None,
         typer.Option(help=help_of(ERASE_RECIPE, "data.size"), rich_help_panel=group.PICTURES),
@@ -95,7 +99,10 @@ def compare(reading: dict[str, Any], asked: CompareOptions) -> None:
         prompts=texts,
         seeds=parse_seeds(asked.seeds),
         erased=tuple(asked.erased or ()),
-        drawing={name: getattr(asked, name) for name in ("steps", "guidance", "batch_size")},
+        drawing={
+            "stream": asked.stream or None,
+            **{name: getattr(asked, name) for name in ("steps", "guidance", "batch_size")},
+        },
         size=asked.size,
         device=asked.device or "auto",
     ).write(asked.out, asked.record, asked.pictures)

@@ -138,7 +138,7 @@ AUDIT: Final[Options] = {
     },
     group.JUDGING: {"judge": "judge", "labels": "labels"},
     **READING,
-    group.MACHINE: {**_DEVICE, "batch_size": "batch_size"},
+    group.MACHINE: {**_DEVICE, "batch_size": "batch_size", "stream": "stream"},
 }
 DISTANCE: Final[Options] = {
     group.MEASURED: {

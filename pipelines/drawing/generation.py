@@ -16,6 +16,7 @@ from erasure.architectures.building import build_parts, own_size
 from erasure.architectures.text.apart import ApartText, stays_apart
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError, TrainingError
+from erasure.moving.homes import Homes, learned_at
 from erasure.moving.streaming import streamed_network
 from erasure.seeds import initial_noise
 from erasure.training.unseen import InTraining
@@ -81,9 +82,11 @@ class Painter:
             text = apart = ApartText(checkpoint, self._dtype, device)
             words = [one.prompt for one in expecting if isinstance(one.prompt, str)]
             apart.read(["", *words] if words else ())
+        homes: Homes = {}
         if network is None and config.stream:
-            network, _ = streamed_network(checkpoint, self._dtype, device)
-        self.parts = build_parts(checkpoint, self._dtype, device, network, text)
+            network, streamed = streamed_network(checkpoint, self._dtype, device)
+            homes = streamed.homes
+        self.parts = build_parts(checkpoint, self._dtype, device, network, text, homes)
         """What draws; what is changed in it is changed in the drawings."""
         self._denoise = (
             family.denoiser(self.parts.network) if training is None else training.denoise
@@ -231,7 +234,7 @@ class Painter:
         Raises:
             ConfigError: a name or a shape is none of this network.
         """
-        own: dict[str, Tensor] = dict(self.parts.network.named_parameters())
+        own = learned_at(self.parts.network, self.parts.homes)
         saved: dict[str, Tensor] = {}
         try:
             with torch.no_grad():

@@ -319,6 +319,23 @@ def test_an_attack_that_changes_the_model_stops_the_audit(
         audited(only(recipe, "odd"), tmp_path / "out")
 
 
+@pytest.mark.slow
+def test_a_streamed_audit_finds_the_same_and_leaves_out_what_tunes(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path
+) -> None:
+    short = only(recipe, "words", "rounding", "relearning")
+    settings = (*short.settings, "relearning.marks=[1]", "relearning.batch_size=1")
+    plain = replace(short, budget=4, settings=settings)
+    one, other = (audited(replace(plain, stream=way), tmp_path / str(way)) for way in (False, True))
+    for mine, theirs in zip(one.attacks[:2], other.attacks[:2], strict=True):
+        assert mine.arms == theirs.arms
+        assert mine.finds == theirs.finds
+    assert one.traces == other.traces
+    reason = other.attacks[2].lines["audited"].reason
+    assert "the attack tunes a copy of all of it" in reason
+    assert one.attacks[2].lines["audited"].reason == ""
+
+
 def test_without_a_base_an_attack_that_needs_it_is_skipped_with_its_reason(
     recipe: AuditRecipe, judge: Bright, tmp_path: Path
 ) -> None:

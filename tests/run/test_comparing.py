@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.console import erasure
 from support.tiny import CPU
 
 from erasure.checkpoints import Checkpoint
 from erasure.errors import DiskError
 from pipelines.configs.settings import DrawingConfig
+from pipelines.drawing import generation
 from pipelines.process.progress import Reporter
 from pipelines.run.comparing import Comparison, compare
 from pipelines.run.models import CANVAS_NAME
@@ -96,3 +98,23 @@ def test_pictures_of_the_canvas_say_what_the_classifier_sees(
     for checkpoint, filled in ((tiny_checkpoint, False), (canvas, True)):
         captioned = cells(compared(checkpoint, checkpoint), tmp_path)
         assert all(bool(cell["caption"]) is filled for cell in captioned)
+
+
+def test_streamed_blocks_draw_the_same_grid(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streamed: list[str] = []
+    make = generation.streamed_network
+
+    def noting(checkpoint: Checkpoint, *how: Any) -> Any:  # noqa: ANN401
+        streamed.append(checkpoint.name)
+        return make(checkpoint, *how)
+
+    monkeypatch.setattr(generation, "streamed_network", noting)
+    line = ("compare", tiny_folder, tiny_folder, "--prompt", "a church", "--seeds", 3)
+    grids = [tmp_path / "plain.png", tmp_path / "streamed.png"]
+    for grid, more in zip(grids, ([], ["--stream"]), strict=True):
+        said = erasure(*line, "--steps", 1, "--device", "cpu", "--out", grid, *more)
+        assert said.code == 0, said.err
+    assert len(streamed) == 2
+    assert grids[0].read_bytes() == grids[1].read_bytes()

@@ -103,6 +103,9 @@ class Speechless:
     def __init__(self, target: Target) -> None:
         self._text = target.text
 
+    def __call__(self, prompts: Sequence[str]) -> Condition:
+        return self.encode(self.tokenize(prompts))
+
     def tokenize(self, prompts: Sequence[str]) -> Sequence[TokenIds]:
         if "" in prompts:
             raise ConfigError("this model has no label that stands for no class")
