@@ -87,8 +87,8 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
     random = random_weights(audited, recipe.seed)
     lines.append(Line(name="random", role="random", checkpoint=random, concept=concept))
     lines += [
-        Line(name=f"kept-{kept}", role="kept", checkpoint=audited, concept=kept)
-        for kept in (_called(audited, named) for named in recipe.kept)
+        Line(name=f"kept-{name}", role="kept", checkpoint=audited, concept=name)
+        for name in (_called(audited, named) for named in recipe.kept)
     ]
     lines.append(
         Line(

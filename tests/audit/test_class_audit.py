@@ -129,15 +129,15 @@ def test_it_asks_by_the_class_and_leaves_out_what_puts_words_in(
         assert records[name].verdict.state == "no test"
         assert "reads no text" in records[name].verdict.why
     for name in set(ATTACKS) - {"words", "soft-token"}:
-        found = records[name].lines["base"].found
-        assert found is not None, name
-        assert found.share == 1, name
+        hits = records[name].lines["base"].found
+        assert hits is not None, name
+        assert hits.share == 1, name
         assert "kept-ankle boot" in records[name].lines
     assert records["rounding"].lines["audited"].found.count == 0  # type: ignore[union-attr]
     assert records["add-back"].strongest == "share 1"
     assert {find["prompt"] for record in audit.attacks for find in record.finds} <= {"sneaker", ""}
-    told = audit.traces["audited"]["losses"]["concept"]
-    assert set(told) == {"null", "own prompt", "replacement"}
+    texts = audit.traces["audited"]["losses"]["concept"]
+    assert set(texts) == {"null", "own prompt", "replacement"}
     page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
     assert "told a class" in page
     assert "add-back" in (tmp_path / "out" / "attacks.csv").read_text(encoding="utf-8")
