@@ -134,7 +134,8 @@ class EraseRecipe:
     """What to forget: any word or phrase that the model knows. In a file these stand beside
     `concept`, and all are forgotten together."""
     instead: str | None = None
-    """A prompt or a name to see in its place, next, or any."""
+    """A prompt or a name to see in its place; next or any of the other names; or nonce, words that
+    mean nothing."""
     mask: str = SalUn.default_mask
     """Which weights move: salient, random, inverse, all, or those of a mask file; the method's own
     choice if none is given."""

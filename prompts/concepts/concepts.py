@@ -6,6 +6,7 @@ from typing import Final, Literal
 from prompts.concepts.canvas_concepts import plan_canvas
 from prompts.concepts.general_concepts import plan_general
 from prompts.concepts.label_concepts import plan_label
+from prompts.concepts.nonce import NONCE, with_nonce_words
 from prompts.concepts.phrases import mentions, tidy
 from prompts.concepts.plan import ConceptPlan
 from prompts.concepts.syntax import require_plain
@@ -43,7 +44,9 @@ def plan_concept(
         instead: what stands in for the concept. None for the default: on the canvas and for
             ImageNette the next name, for nudity the paper's clothed person, for a style the same
             subject without it, else `an object`. `next` and `any` (uniformly any other name, for
-            each sample anew) need a set of names. A name of that set, or on the canvas a prompt
+            each sample anew) need a set of names. `nonce` puts words that mean nothing in the
+            concept's place, one for each sample: what the model draws for a word that it never
+            learned. A name of that set, or on the canvas a prompt
             that names one without a style, keeps each prompt's wording; any other text, the empty
             prompt too, stands in for all prompts as it is.
         prompts: further prompts to forget; what stands in for the concept takes its place in
@@ -74,10 +77,12 @@ def plan_concept(
     require_plain(instead or "", "instead")
     made = _PLANS[family](
         named,
-        instead=instead,
+        instead=None if instead == NONCE else instead,
         extra=tuple(map(tidy, prompts or ())),
         retain=None if retain is None else tuple(map(tidy, retain)),
     )
+    if instead == NONCE:
+        made = with_nonce_words(made)
     if retain is not None:
         _refuse_named(made)
     return made
