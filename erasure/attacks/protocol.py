@@ -99,7 +99,12 @@ def unfit(attack: Attack | type[Attack], target: Target) -> str:
             "the blocks of the network are streamed, and the attack tunes a copy of all of it on "
             "the device; leave stream out"
         )
-    if attack.name in OF_TOKENS and not cut_alike(target.text):
+    if target.classes is not None and attack.name in OF_TOKENS and target.homes:
+        return (
+            "the blocks of the network are streamed, and the attack learns a row of its table of "
+            "classes on the device; leave stream out"
+        )
+    if attack.name in OF_TOKENS and target.classes is None and not cut_alike(target.text):
         return (
             f"{title} reads {_readers(target)}, and the attack looks for words that all of its "
             "text encoders cut alike, as CLIP does"

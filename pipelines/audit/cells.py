@@ -151,7 +151,9 @@ def tensors_of(payload: Payload) -> dict[str, Tensor]:
         tensors["start"] = payload.start.latents
         if payload.start.keep is not None:
             tensors["keep"] = payload.start.keep
-    if payload.weights is not None and not isinstance(payload.weights, LazyWeights):
+    if isinstance(payload.weights, LazyWeights):
+        tensors.update(payload.weights.made_of)
+    elif payload.weights is not None:
         tensors.update({f"weights.{name}": value for name, value in payload.weights.items()})
     return tensors
 

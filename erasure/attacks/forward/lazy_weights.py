@@ -1,7 +1,7 @@
 """Weights that are computed one by one when they are asked for, so that no second model is held."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -14,6 +14,8 @@ class LazyWeights(Mapping[str, Tensor]):
     names: tuple[str, ...]
     change: Callable[[str, Tensor], Tensor]
     """Name and value -> new value of the same shape; it does not write to what it is given."""
+    made_of: Mapping[str, Tensor] = field(default_factory=dict)
+    """What was searched or learned for them, by name; empty where settings say it all."""
 
     def __getitem__(self, name: str) -> Tensor:
         return self.change(name, self.source[name])

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from erasure.attacks.payload import Attempt, Cost, Payload, Rows
+from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
-from erasure.attacks.search.slots import Slots, opened, slots_of
+from erasure.attacks.search.open_class import OpenClass, open_class
+from erasure.attacks.search.open_word import OpenWord, open_word
 from erasure.attacks.search.soft_row import (
     RowSearch,
     RowStep,
@@ -16,15 +17,15 @@ from erasure.attacks.search.soft_row import (
     halves,
     learn_row,
     row_loss,
-    row_of,
 )
-from erasure.attacks.search.vocabulary import Vocabulary, vocabulary_of
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Ledger, Material, Target
 from erasure.attacks.trials import drawing_cost, within
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
+Place = OpenWord | OpenClass
+"""Where the row goes: a word of a prompt, or the concept's own row of the table of classes."""
 _HELD_DRAWS = 2
 """Noisy samples of each picture that was held back, by which rows are compared."""
 
@@ -38,7 +39,7 @@ class SoftToken:
     """
 
     name: ClassVar[str] = "soft-token"
-    title: ClassVar[str] = "one learned embedding in the place of the concept's name"
+    title: ClassVar[str] = "one learned embedding in the place of the concept's name or class"
     source: ClassVar[str] = "arXiv:2308.01508, the row held to the longest of the table"
     needs: ClassVar[frozenset[Need]] = frozenset({"gradient", "picture"})
     access: ClassVar[Access] = "vector"
@@ -50,7 +51,7 @@ class SoftToken:
     learning_rate: float = 0.02
     """Rate of AdamW."""
     restarts: int = 1
-    """Searches: the first starts at the concept's own word, others at random words."""
+    """Searches: the first starts at the concept's own word or class, others at random ones."""
 
     def __post_init__(self) -> None:
         require_positive("marks", *self.marks)
@@ -84,16 +85,13 @@ class SoftToken:
         ledger, pictures = Ledger(), target.pictures
         if pictures is None or not len(pictures):
             raise ConfigError("there is no picture of the concept; give at least one")
-        words = vocabulary_of(target.text)
-        own = target.concept.name
-        shown = dict.fromkeys(opened(prompt, own) for prompt in target.concept.prompts)
-        lessons = slots_of(target.text, list(shown), 1, words, size=target.size)
+        place = open_word(target) if target.classes is None else open_class(target)
         learned, held = halves(len(pictures), target.seed)
         ledger.pictures += len(pictures)
         for restart in range(self.restarts):
-            start = row_of(lessons, self._first_word(target, words, restart))
-            for step in self._learned(target, ledger, lessons, learned, start, restart):
-                score = self._held_out(target, ledger, lessons, held or learned, step.vectors)
+            start = place.start(restart == 0, derived_seed(target.seed, self.name, restart))
+            for step in self._learned(target, ledger, place, learned, start, restart):
+                score = self._held_out(target, ledger, place, held or learned, step.vectors)
                 replay = {
                     "step": step.step,
                     "restart": restart,
@@ -102,19 +100,13 @@ class SoftToken:
                     "held-out loss": score,
                     "length": [float(row.norm()) for row in step.vectors],
                 }
-                yield from self._drawn(target, words, step, replay, ledger)
-
-    def _first_word(self, target: Target, words: Vocabulary, restart: int) -> int:
-        pieces = words.cut(target.concept.name)
-        if restart == 0 and pieces:
-            return pieces[-1]
-        return int(words.ids[derived_seed(target.seed, self.name, restart) % len(words)])
+                yield from self._drawn(target, place, step, replay, ledger)
 
     def _learned(
         self,
         target: Target,
         ledger: Ledger,
-        slots: Slots,
+        place: Place,
         rows: list[int],
         start: Vectors,
         restart: int,
@@ -122,9 +114,9 @@ class SoftToken:
         """The row at each mark that the budget allows."""
         pictures, marks = _some(target), self._marks(target)
         for step in learn_row(
-            ledger.counted(target.denoise),
+            ledger.counted(place.denoise),
             target.schedule,
-            slots,
+            place.lessons,
             pictures.mean[rows],
             pictures.std[rows],
             start,
@@ -141,13 +133,13 @@ class SoftToken:
                 yield step
 
     def _held_out(
-        self, target: Target, ledger: Ledger, slots: Slots, rows: list[int], vectors: Vectors
+        self, target: Target, ledger: Ledger, place: Place, rows: list[int], vectors: Vectors
     ) -> float:
         pictures = _some(target)
         return row_loss(
-            ledger.counted(target.denoise),
+            ledger.counted(place.denoise),
             target.schedule,
-            slots,
+            place.lessons,
             pictures.mean[rows],
             pictures.std[rows],
             vectors,
@@ -159,24 +151,21 @@ class SoftToken:
     def _drawn(
         self,
         target: Target,
-        words: Vocabulary,
+        place: Place,
         step: RowStep,
         replay: dict[str, object],
         ledger: Ledger,
     ) -> Iterator[Attempt]:
         """One attempt a case; cases of one prompt share their payload."""
-        own, payloads = target.concept.name, dict[str, Payload]()
+        payloads: dict[str, Payload] = {}
         restart = int(str(replay["restart"]))
         arm = f"{step.step} steps" + (f", start {restart + 1}" if restart else "")
         for case in target.cases:
-            template = opened(case.prompt, own)
-            if template not in payloads:
-                slots = slots_of(target.text, [template], 1, words, size=target.size)
-                rows = Rows((int(slots.places[0, 0]),), step.vectors)
-                payloads[template] = Payload(prompt=slots.prompts[0], rows=rows, replay=replay)
+            if case.prompt not in payloads:
+                payloads[case.prompt] = place.payload(case, step.vectors, replay)
             yield Attempt(
                 case=case,
-                payload=payloads[template],
+                payload=payloads[case.prompt],
                 arm=arm,
                 cost=ledger.since(),
                 score=float(str(replay["held-out loss"])),

@@ -52,6 +52,19 @@ class Slots:
     size: tuple[int, int]
     """Height and width of the pictures in pixels, which SD XL is told."""
 
+    @property
+    def open_places(self) -> int:
+        """How many there are in each prompt."""
+        return self.places.shape[1]
+
+    @property
+    def limits(self) -> list[float]:
+        """The length of the longest row of each text encoder's table."""
+        return [
+            float(network.get_input_embeddings().weight.detach().float().norm(dim=1).max())
+            for _, network in self.text.towers
+        ]
+
     def told(self, rows: Sequence[Tensor], which: Tensor) -> Condition:
         """What the model is told of some prompts with vectors at their open places.
 

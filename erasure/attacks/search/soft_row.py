@@ -2,8 +2,9 @@
 
 # N pictures, P templates, B samples, E embedding features, V words.
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,13 +12,36 @@ from torch import Tensor
 from erasure.attacks.search.noisy import Show, noisy, require_finite, squared_error
 from erasure.attacks.search.slots import Slots
 from erasure.diffusion.data.shuffling import shuffled
-from erasure.diffusion.denoiser import Denoiser
+from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.schedule import Schedule
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
 Vectors = tuple[Tensor, ...]
 """One (1, E) for each text encoder."""
+
+
+class Lessons(Protocol):
+    """What a model is told with a row in the place of what stands for the concept."""
+
+    @property
+    def prompts(self) -> Sequence[str]:
+        """P prompts or classes."""
+        ...
+
+    @property
+    def open_places(self) -> int:
+        """Rows in each of them; one is learned here."""
+        ...
+
+    @property
+    def limits(self) -> Sequence[float]:
+        """The longest that a row may be, for each text encoder or table."""
+        ...
+
+    def told(self, rows: Sequence[Tensor], which: Tensor) -> Condition:
+        """Make the condition of M samples: rows (M, 1, E) each, `which` of the prompts (M,)."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,14 +82,6 @@ class RowStep:
     """float32 on CPU."""
 
 
-def longest(slots: Slots) -> list[float]:
-    """The length of the longest row of each text encoder's table."""
-    return [
-        float(network.get_input_embeddings().weight.detach().float().norm(dim=1).max())
-        for _, network in slots.text.towers
-    ]
-
-
 def capped(vectors: Tensor, longest_row: float) -> Tensor:
     """The vectors, (..., E), none longer than that; shorter ones to the bit."""
     length = vectors.norm(dim=-1, keepdim=True)
@@ -83,7 +99,7 @@ def row_of(slots: Slots, number: int) -> Vectors:
 def learn_row(
     denoise: Denoiser,
     schedule: Schedule,
-    slots: Slots,
+    lessons: Lessons,
     mean: Tensor,
     std: Tensor,
     start: Vectors,
@@ -97,7 +113,7 @@ def learn_row(
     Step n's samples depend on the seed and n; no other tensor gets a gradient.
 
     Args:
-        slots: P templates with one open place.
+        lessons: P prompts with one open place.
         mean: (N, C, H, W) latents of pictures of the concept; on CPU.
         std: (N, C, H, W)
         start: where the row begins.
@@ -108,19 +124,19 @@ def learn_row(
     """
     if not len(mean):
         raise ConfigError("there is no picture of the concept; give at least one")
-    if slots.places.shape[1] != 1:
-        raise ConfigError(f"there are {slots.places.shape[1]} open places; give one")
-    limits = longest(slots)
+    if lessons.open_places != 1:
+        raise ConfigError(f"there are {lessons.open_places} open places; give one")
+    limits = lessons.limits
     free = [row.clone().float().requires_grad_() for row in start]
     with torch.no_grad():
         for row, limit in zip(free, limits, strict=True):
             row.copy_(capped(row, limit))
     adam = torch.optim.AdamW(free, lr=settings.learning_rate, weight_decay=0.01)
     for step in range(settings.steps):
-        shows, which = _samples(len(mean), len(slots.prompts), settings.batch_size, seed, step)
+        shows, which = _samples(len(mean), len(lessons.prompts), settings.batch_size, seed, step)
         shown = noisy(mean, std, schedule, shows, device)
         rows = [row.expand(len(shown), 1, -1) for row in free]
-        condition = slots.told(rows, which).to(device, torch.float32)
+        condition = lessons.told(rows, which).to(device, torch.float32)
         losses = squared_error(denoise, shown, condition)
         require_finite(losses, step + 1, "soft token")
         made = torch.autograd.grad(losses.mean(), free)
@@ -149,7 +165,7 @@ def _samples(
 def row_loss(
     denoise: Denoiser,
     schedule: Schedule,
-    slots: Slots,
+    lessons: Lessons,
     mean: Tensor,
     std: Tensor,
     vectors: Vectors,
@@ -166,9 +182,9 @@ def row_loss(
     for n in range(len(mean)):
         shows = [Show(n, (seed, "soft held out", n, k)) for k in range(draws)]
         shown = noisy(mean, std, schedule, shows, device)
-        which = torch.tensor([(n + k) % len(slots.prompts) for k in range(draws)])
+        which = torch.tensor([(n + k) % len(lessons.prompts) for k in range(draws)])
         rows = [row.expand(draws, 1, -1) for row in vectors]
-        condition = slots.told(rows, which).to(device, torch.float32)
+        condition = lessons.told(rows, which).to(device, torch.float32)
         total += float(squared_error(denoise, shown, condition).mean())
     return total / len(mean)
 

@@ -12,7 +12,7 @@ from erasure.architectures.building import build_text_encoder
 from erasure.architectures.text.text_encoders import TIME_IDS
 from erasure.attacks.search.noisy import Noisy, require_finite, squared_error
 from erasure.attacks.search.slots import OPEN, Slots, slots_of
-from erasure.attacks.search.soft_row import capped, longest
+from erasure.attacks.search.soft_row import capped
 from erasure.attacks.search.vocabulary import Vocabulary, cut_alike, vocabulary_of
 from erasure.diffusion.batches import BatchSource, PictureBatch, Rollout
 from erasure.diffusion.data.concept_data import ConceptData
@@ -111,7 +111,7 @@ class Adversary:
         )
         if self.tally is not None:
             self.tally.count(text=(self.steps + 1) * len(shown))
-        limits = longest(self.slots)
+        limits = self.slots.limits
 
         def tell(rows: Sequence[Tensor]) -> Condition:
             return self.slots.told(rows, which).to(self.device, torch.float32)

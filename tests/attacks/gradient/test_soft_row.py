@@ -19,7 +19,6 @@ from erasure.attacks.search.soft_row import (
     copies,
     halves,
     learn_row,
-    longest,
     row_loss,
     row_of,
 )
@@ -81,7 +80,7 @@ def test_the_row_learns_and_nothing_else_moves(slots: Slots) -> None:
 
 
 def test_no_row_grows_beyond_the_longest_of_the_table(slots: Slots) -> None:
-    limits = longest(slots)
+    limits = slots.limits
     for step in learned(slots, replace(SHORT, learning_rate=50.0)):
         for row, limit in zip(step.vectors, limits, strict=True):
             assert float(row.norm()) <= limit * (1 + 1e-6)

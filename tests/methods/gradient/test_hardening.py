@@ -11,7 +11,6 @@ from torch import Tensor
 
 from erasure.architectures.building import build_network
 from erasure.attacks.search.noisy import Noisy, squared_error
-from erasure.attacks.search.soft_row import longest
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.diffusion.batches import RolloutBatches
@@ -145,7 +144,7 @@ def test_its_rows_are_no_longer_than_a_word_and_no_weight_gets_a_gradient(
     replace(adversary, slots=watched).told(student, shown(task), 0)
     assert len(rows) == 4
     for vectors in rows:
-        for row, limit in zip(vectors, longest(slots), strict=True):
+        for row, limit in zip(vectors, slots.limits, strict=True):
             assert float(row.norm(dim=-1).max()) <= limit * (1 + 1e-5)
     assert all(weight.grad is None for weight in network.parameters())
 
