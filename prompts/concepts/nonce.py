@@ -14,9 +14,10 @@ from prompts.errors import PromptError
 
 NONCE: Final = "nonce"
 """What `instead` says for these words."""
-NONCE_WORDS: Final = ("blicket", "dax", "fep", "gazzer", "koba", "tupa", "wug", "zav")
-"""Words of one to three tokens that name nothing, as studies of how children learn words coin them;
-several, so that none's own sound decides."""
+NONCE_WORDS: Final = ("blicket", "dax", "fep", "gazzer", "koba", "tulver", "tupa", "zav")
+"""Words of two or three tokens that name nothing, as studies of how children learn words coin them.
+Several, since a token may have learned something from another word: the embedded checkpoint draws a
+frog for `wug`, which ends as `frog` does."""
 
 
 def with_nonce_words(plan: ConceptPlan) -> ConceptPlan:
