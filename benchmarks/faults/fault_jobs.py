@@ -63,6 +63,11 @@ class Job:
     """Whether the older result stays until the new one is whole. Training with --force removes it
     when the new run begins, so that no folder holds parts of two runs."""
 
+    @property
+    def forced(self) -> tuple[str, ...]:
+        """The command with `--force`, which it may have anyway."""
+        return (*(one for one in self.arguments if one != "--force"), "--force")
+
     def once_more(self, present: Mapping[str, str], old: Mapping[str, str]) -> tuple[str, ...]:
         """The command as it is given again.
 

@@ -100,7 +100,7 @@ def trial(
             break
         if code == 2 and "--force" in said and "--force" not in arguments:
             tally.forced += 1
-            arguments = (*(one for one in job.arguments if one != "--force"), "--force")
+            arguments = job.forced
             continue
         yield f"exit {code} after {history}: {said}"
         return

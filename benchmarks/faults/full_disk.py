@@ -82,16 +82,13 @@ class Filled:
 
     def again(self, where: Path) -> Iterator[str]:
         """Run it to its end now that there is space; what is wrong then."""
-        for arguments in (
-            self.job.once_more(digests(where), self.old),
-            (*self.job.arguments, "--force"),
-        ):
+        for arguments in (self.job.once_more(digests(where), self.old), self.job.forced):
             code = self.place.run(where, arguments)
             said = self.place.said()
             if code == 0 or "is finished" in said:
                 yield from different(digests(where), self.wanted)
                 return
-            if "exists; give" not in said:
+            if "--force" not in said:
                 break
         yield f"exit {code} with space again ({said})"
 
