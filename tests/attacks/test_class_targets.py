@@ -98,8 +98,10 @@ def test_a_row_is_learned_in_the_place_of_the_class_and_no_other_changes(ddpm: T
         torch.tensor([9, 700]),
     )
     (row,) = place.start(True, 0)
-    told = place.told([row.expand(2, 1, -1)], torch.zeros(2).long())
-    assert torch.equal(place.denoise(x, t, told), ddpm.denoise(x, t, ddpm.told(["sneaker"] * 2)))
+    condition = place.told([row.expand(2, 1, -1)], torch.zeros(2).long())
+    assert torch.equal(
+        place.denoise(x, t, condition), ddpm.denoise(x, t, ddpm.told(["sneaker"] * 2))
+    )
     attack = make_attack("soft-token", marks=(1, 2), batch_size=2)
     first, *_, last = attack.run(ddpm)
     assert first.payload.kinds == ("weights",)
