@@ -223,10 +223,10 @@ def try_once(path: str) -> None:
     meet(Path(path).with_name("ready"))
     try:
         with claimed(Path(path)):
-            print("won", flush=True)
+            print("won\n", end="", flush=True)
             meet(Path(path).with_name("tried"))
     except CheckpointError as err:
-        print("refused" if "in use" in str(err) else err, flush=True)
+        print(f"{'refused' if 'in use' in str(err) else err}\n", end="", flush=True)
         meet(Path(path).with_name("tried"))
 
 

@@ -82,7 +82,10 @@ def test_the_weight_is_its_formula() -> None:
     assert balance({"a": torch.zeros(2)}, forget, 0.5) == 0.0
 
 
-numbers = st.lists(st.floats(-3, 3), min_size=4, max_size=4).map(torch.tensor)
+# To six places, so that no square vanishes in float32.
+numbers = st.lists(st.floats(-3, 3).map(lambda x: round(x, 6)), min_size=4, max_size=4).map(
+    torch.tensor
+)
 
 
 @given(forget=numbers, retain=numbers, eta=st.floats(0.01, 2.0))
