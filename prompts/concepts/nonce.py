@@ -4,7 +4,6 @@ A model that was trained without a concept has never learned its word, so it ans
 word that it never learned; and that answer can be asked of the base, with nothing trained anew.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -29,7 +28,7 @@ def with_nonce_words(plan: ConceptPlan) -> ConceptPlan:
     Raises:
         PromptError: none of its prompts names the concept, as those of nudity.
     """
-    own = {prompt: tuple(_put(prompt, plan.erased)) for prompt in plan.forget}
+    own = {prompt: _put(prompt, plan.erased) for prompt in plan.forget}
     first = next((stand_ins for stand_ins in own.values() if stand_ins), None)
     if first is None:
         raise PromptError(
@@ -39,12 +38,14 @@ def with_nonce_words(plan: ConceptPlan) -> ConceptPlan:
     return replace(plan, replacement={prompt: own[prompt] or first for prompt in own})
 
 
-def _put(prompt: str, names: tuple[str, ...]) -> Iterator[str]:
-    """The prompt with each nonce word in the place of the first of these names that it holds."""
+def _put(prompt: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The prompt with each nonce word in the place of the first of these names that it holds; empty
+    where it holds none."""
     for name in names:
-        if swap(prompt, _spoken(name), NONCE_WORDS[0]) is not None:
-            yield from (swap(prompt, _spoken(name), word) or "" for word in NONCE_WORDS)
-            return
+        swapped = [swap(prompt, _spoken(name), word) for word in NONCE_WORDS]
+        if any(swapped):
+            return tuple(text for text in swapped if text is not None)
+    return ()
 
 
 def _spoken(name: str) -> str:

@@ -223,10 +223,10 @@ def try_once(path: str) -> None:
     meet(Path(path).with_name("ready"))
     try:
         with claimed(Path(path)):
-            print("won\n", end="", flush=True)
+            print("won", flush=True)
             meet(Path(path).with_name("tried"))
     except CheckpointError as err:
-        print(f"{'refused' if 'in use' in str(err) else err}\n", end="", flush=True)
+        print("refused" if "in use" in str(err) else err, flush=True)
         meet(Path(path).with_name("tried"))
 
 

@@ -5,6 +5,7 @@ each other by gloo. What a launcher adds, or an interpreter that starts from not
 show; `console.command` starts one of those.
 """
 
+import io
 import multiprocessing
 import os
 import signal
@@ -96,6 +97,9 @@ def _begin(
     os.environ.update(environment)
     for number, name in ((1, "FORKED_OUT"), (2, "FORKED_ERR")):
         os.dup2(os.open(environment[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    # A line is written at once, so that those of several processes do not run together.
+    assert isinstance(sys.stdout, io.TextIOWrapper)
+    sys.stdout.reconfigure(line_buffering=True, write_through=False)
     target(*arguments)
 
 
