@@ -151,15 +151,15 @@ def test_cards_are_filtered_and_more_are_shown(opened: "Callable[..., Page]") ->
 
 
 def test_a_blurred_picture_is_shown_on_click_and_by_key(opened: "Callable[..., Page]") -> None:
+    from playwright.sync_api import expect
+
     page = opened()
     card = page.locator(".card", has_text="something unsafe")
     picture, veil = card.locator("img.before"), card.locator("[data-veil]")
     assert "blur" in picture.evaluate("(e) => getComputedStyle(e).filter")
     assert card.locator("[data-cut]").is_hidden()
     veil.click()
-    page.wait_for_function(
-        "(e) => getComputedStyle(e).filter === 'none'", arg=picture.element_handle()
-    )
+    expect(picture).to_have_css("filter", "none")  # waits, and asks the page to evaluate nothing
     assert veil.is_hidden()
     assert card.locator("[data-cut]").evaluate("(e) => e === document.activeElement")
     page.locator("[data-unveil]").click()  # shows all
