@@ -190,13 +190,18 @@ def test_the_mask_figure_goes_on_where_it_was_cut(
     assert [row["mask"] for row in rows] == ["salient", "random"]
     assert rows[0]["damage"] > rows[1]["damage"] > 0  # salient weights have the larger gradients
 
-    path = tmp_path / "rows.jsonl"
+    path = mask_figure.rows_of(tmp_path, "church")
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"concept": "chu')
     mask_figure.drop_broken_line(path)
-    assert [mask_figure.cell_of(row) for row in mask_figure.read_rows(path)] == [one, other]
+    assert [mask_figure.cell_of(row) for row in mask_figure.read_rows(tmp_path, ["church"])] == [
+        one,
+        other,
+    ]
     write_figure(rows, tmp_path)
     assert (tmp_path / "mask.png").stat().st_size > 10_000
     assert len((tmp_path / "mask.csv").read_text().splitlines()) == 3
+    known = mask_figure.known_rows(tmp_path / "mask.csv")
+    assert [mask_figure.cell_of(row) for row in known] == [other, one]  # sorted by the mask's name
     page = (tmp_path / "mask.md").read_text()
     assert "2 of 288 cells are in (church, seed 0: 2 cells)" in page
     assert "(1 pairs of runs)" in page

@@ -2,6 +2,7 @@
 
     python benchmarks/figures/mask_figure.py --out build/mask-figure
     python benchmarks/figures/mask_figure.py --out build/mask-figure --plot docs
+    python benchmarks/figures/mask_figure.py --out build/mask-figure --concepts guitar
     python benchmarks/figures/mask_figure.py --model demo-flow --out build/mask-figure-flow
 
 A cell is one erasure of the model: concept x density x learning rate x mask x seed, the default
@@ -11,16 +12,19 @@ away after a result had been seen.
 
 Pictures to train on, their latents, the encoded prompts and the saliency scores are made once for
 each concept and seed; what the base model answers to the retain samples is the same in all cells of
-a concept and seed, and is remembered. A cell appends one line to `rows.jsonl`, so the run may be
-killed at any moment and goes on where it was. `--plot` draws and describes what rows there are.
+a concept and seed, and is remembered. A cell appends one line to the file of its concept, so the
+run may be killed at any moment and goes on where it was, and two processes may share a folder where
+each has concepts of its own (`--concepts`). Cells of the table that `--plot` wrote before
+(`--known docs/mask.csv`) are not measured again. `--plot` draws and describes what rows there are.
 """
 
 import argparse
+import csv
 import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -98,30 +102,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--out", type=Path, default=Path("build/mask-figure"))
     parser.add_argument("--model", default=DEMO, choices=(DEMO, DEMO_FLOW))
+    parser.add_argument("--concepts", nargs="+", choices=CONCEPTS, default=CONCEPTS)
+    parser.add_argument("--known", type=Path, metavar="CSV", help="a table of cells that are there")
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="write mask.png, .csv and .md")
     parser.add_argument("--most", type=int, help="cells to measure now; all if none")
     options = parser.parse_args()
-    rows = options.out / "rows.jsonl"
+    known = known_rows(options.known) if options.known is not None else []
     if options.plot is not None:
         from mask_plot import write_figure
 
-        write_figure(read_rows(rows), options.plot)
+        write_figure([*known, *read_rows(options.out, CONCEPTS)], options.plot)
         return
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     options.out.mkdir(parents=True, exist_ok=True)
-    drop_broken_line(rows)
-    measured = read_rows(rows)
+    for concept in options.concepts:
+        drop_broken_line(rows_of(options.out, concept))
+    measured = [*known, *read_rows(options.out, options.concepts)]
     if others := {model_of(row) for row in measured} - {options.model}:
-        raise SystemExit(f"{rows} holds rows of {others.pop()}; give another --out or --model")
+        raise SystemExit(
+            f"there are rows of {others.pop()}; give another --out, --known or --model"
+        )
     done = {cell_of(row) for row in measured}
-    missing = [cell for cell in cells() if cell not in done][: options.most]
+    wanted = [cell for cell in cells() if cell.concept in options.concepts]
+    missing = [cell for cell in wanted if cell not in done][: options.most]
     bench: Bench | None = None
     spent: list[float] = []
     for n, cell in enumerate(missing):
         if bench is None or (bench.concept, bench.seed) != (cell.concept, cell.seed):
             bench = Bench(cell.concept, cell.seed, options.out, options.model)
         row = bench.measure(cell)
-        with rows.open("a") as file:
+        with rows_of(options.out, cell.concept).open("a") as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -131,10 +141,31 @@ def main() -> None:
         print(f"{row}\n{left} cells left, about {hours:.1f} h at this pace", flush=True)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def rows_of(out: Path, concept: str) -> Path:
+    """Where the rows of a concept are."""
+    return out / f"rows-{concept}.jsonl"
+
+
+def read_rows(out: Path, concepts: Sequence[str]) -> list[dict[str, Any]]:
     """The rows that were written whole."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    paths = [path for concept in concepts if (path := rows_of(out, concept)).exists()]
+    lines = [line for path in paths for line in path.read_text().splitlines(keepends=True)]
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def known_rows(table: Path) -> list[dict[str, Any]]:
+    """The rows of a table that was written before, numbers as numbers."""
+    with table.open(newline="") as file:
+        return [{name: _value(text) for name, text in row.items()} for row in csv.DictReader(file)]
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def drop_broken_line(path: Path) -> None:
@@ -150,8 +181,8 @@ def cell_of(row: dict[str, Any]) -> Cell:
 
 
 def model_of(row: dict[str, Any]) -> str:
-    """The embedded model that a row is of; the first rows did not say it."""
-    model: str = row.get("model", DEMO)
+    """The embedded model that a row is of."""
+    model: str = row["model"]
     return model
 
 
@@ -292,6 +323,7 @@ class Bench:
         return {
             "left": int((seen[:own] == target).sum()),
             "of": own,
+            "unknown": int((seen[:own] == len(OBJECTS)).sum()),
             "probability": float(objects[:own, target].mean()),
             "recognised": int((seen[own:] == torch.tensor(truth)).sum()),
             "others": len(truth),

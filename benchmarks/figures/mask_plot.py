@@ -25,6 +25,7 @@ _COLUMNS: Final = (
     "mask",
     "left",
     "of",
+    "unknown",
     "probability",
     "recognised",
     "others",
@@ -34,6 +35,8 @@ _COLUMNS: Final = (
     "selected",
     "moved",
     "cpu_seconds",
+    "model",
+    "version",
 )
 _LOOKS: Final = {"salient": (ACCENT, "o"), "random": ("#2f6f9f", "s"), "inverse": ("#8a8f98", "^")}
 _GONE: Final = 0.1
@@ -110,7 +113,7 @@ def _page(rows: Rows) -> str:
 
 def _texts(rows: Rows) -> Mapping[str, str]:
     """What the page says of the model."""
-    if rows[0].get("model", DEMO) == DEMO:
+    if rows[0]["model"] == DEMO:
         return {"name": "mask", "where": "", "network": "the demo", "sampler": "DDIM", "option": ""}
     return {
         "name": "mask-flow",
