@@ -12,7 +12,7 @@ from erasure.attacks.protocol import unfit
 from pipelines.audit.damage.questions import costs
 from pipelines.audit.lines import lines_of
 from pipelines.audit.workshop import Workshop
-from pipelines.words.durations import about
+from pipelines.words.durations import about, about_here
 
 DAMAGE: Final = "damage"
 """The name of the rows that are no attack: what else was lost."""
@@ -31,25 +31,35 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast one model answers."""
+
+    seconds: float
+    """What one sample forward takes where nothing else is at work; backward counts as two."""
+    share: float
+    """Share of the program's processors that other work leaves it now, at most 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All attacks on all models."""
 
     rows: tuple[Row, ...]
-    seconds_a_pass: float
-    """Measured on one batch; a backward pass counts as two."""
+    speed: Speed
 
     def estimate(self, attack: str) -> Cost:
         """What one attack on the audited model takes."""
         return next(row.cost for row in self.rows if row.attack == attack and row.line == "audited")
 
     def seconds(self, cost: Cost) -> float:
-        """About how long a cost takes here."""
-        return (cost.forwards + 2 * cost.backwards) * self.seconds_a_pass
+        """About how long a cost takes here where nothing else is at work."""
+        return (cost.forwards + 2 * cost.backwards) * self.speed.seconds
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "seconds_a_pass": round(self.seconds_a_pass, 6),
+            "seconds_a_pass": round(self.speed.seconds, 6),
+            "share_of_processors": round(self.speed.share, 3),
             "seconds": round(sum(self.seconds(row.cost) for row in self.rows), 1),
             "rows": [
                 {
@@ -81,23 +91,29 @@ def plan_audit(shop: Workshop) -> Plan:
             confirmed = Cost(forwards=more * per_draw, draws=more, judged=more)
             rows.append(Row(attack.name, line, searched + confirmed))
     rows += [Row(DAMAGE, line, cost) for line, cost in costs(shop).items()]
-    return Plan(tuple(rows), seconds_a_pass(shop))
+    return Plan(tuple(rows), speed_here(shop))
 
 
-def seconds_a_pass(shop: Workshop) -> float:
-    """Measure the time of one sample in a full batch of guided passes, once warm."""
+def speed_here(shop: Workshop) -> Speed:
+    """Measure the time of one sample in a full batch of guided passes, once warm.
+
+    On a CPU the seconds are those that its processors gave, as those of `erasure erase`.
+    """
     target = shop.target("audited", gathered=False)
     size = min(16, 2 * shop.recipe.batch_size)
     latents = torch.zeros(size, *target.latent_shape, device=shop.device)
     times = torch.ones(size, dtype=torch.int64, device=shop.device)
     condition = target.told([target.concept.prompts[0]] * size)
-    spent = []
+    spent, passed = [], []
     with torch.no_grad():
         for _ in range(3):
-            started = time.monotonic()
+            begun, used = time.perf_counter(), time.process_time()
             float(target.denoise(latents, times, condition).sum())  # waits for the device
-            spent.append(time.monotonic() - started)
-    return min(spent) / size
+            passed.append(time.perf_counter() - begun)
+            busy = (time.process_time() - used) / torch.get_num_threads()
+            spent.append(min(passed[-1], busy) if shop.device.type == "cpu" else passed[-1])
+    taken = max(min(spent), 1e-6)  # a clock of processors may tick coarsely
+    return Speed(taken / size, min(1.0, max(sum(spent), 1e-6) / sum(passed)))
 
 
 def tell_plan(plan: Plan) -> Sequence[str]:
@@ -118,7 +134,8 @@ def tell_plan(plan: Plan) -> Sequence[str]:
         )
     total = sum((row.cost for row in plan.rows), Cost())
     sentences.append(
-        f"in all at most {total.draws:,} pictures and {total.forwards:,} passes, about "
-        f"{about(plan.seconds(total))} at {plan.seconds_a_pass * 1000:.3g} ms a pass"
+        f"in all at most {total.draws:,} pictures and {total.forwards:,} passes, "
+        f"{about_here(plan.seconds(total), plan.speed.share)}; a pass takes "
+        f"{plan.speed.seconds * 1000:.3g} ms"
     )
     return sentences

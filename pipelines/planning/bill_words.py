@@ -18,11 +18,9 @@ from pipelines.planning.room import (
     free_on,
     speed_of,
 )
-from pipelines.words.durations import about
+from pipelines.words.durations import about, about_here
 
 GB = 1e9
-_BUSY = 0.7
-"""The share of its processors up to which a run is said to be slowed by other work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +69,7 @@ class BillInWords:
     def _in_all(self) -> str:
         """How long all stages take, and how long on a machine that is as busy as it is now."""
         minutes = sum(map(self.minutes, self.bill.stages))
-        if self.share > _BUSY:
-            return f"about {about(60 * minutes)}"
-        slowed = about(60 * minutes / self.share)
-        return f"about {about(60 * minutes)}, or {slowed} while this machine is as busy as now"
+        return about_here(60 * minutes, self.share)
 
     def computed(self) -> str:
         """How the numbers were come by."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.words.durations import about, to_the_second
+from pipelines.words.durations import about, about_here, to_the_second
 from pipelines.words.markdown import cell, head, row
 
 
@@ -22,6 +22,11 @@ from pipelines.words.markdown import cell, head, row
 )
 def test_an_estimate_is_written_no_finer_than_it_is(seconds: float, text: str) -> None:
     assert about(seconds) == text
+
+
+def test_an_estimate_says_what_other_work_makes_of_it() -> None:
+    assert about_here(240, 0.9) == "about 4 min"
+    assert about_here(240, 0.1) == "about 4 min, or 40 min while this machine is as busy as now"
 
 
 @pytest.mark.parametrize(

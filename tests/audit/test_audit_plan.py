@@ -1,0 +1,53 @@
+"""What an audit tells of its cost."""
+
+from collections.abc import Callable
+from itertools import count
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from erasure.attacks import Cost
+from pipelines.audit import planning
+from pipelines.audit.planning import Plan, Row, Speed, speed_here, tell_plan
+
+
+def test_the_sum_says_how_long_it_takes_on_a_busy_machine() -> None:
+    rows = (
+        Row("words", "audited", Cost(forwards=600, draws=12)),
+        Row("words", "base", Cost(forwards=200, backwards=200, draws=4)),
+    )
+    words, total = tell_plan(Plan(rows, Speed(0.2, 0.1)))
+    assert words == (
+        "words: on 2 models at most 16 pictures, 800 passes, 200 backwards, about 4 min"
+    )
+    assert total == (
+        "in all at most 16 pictures and 800 passes, about 4 min, or 40 min while this machine is "
+        "as busy as now; a pass takes 200 ms"
+    )
+
+
+@pytest.mark.parametrize(("passed", "share"), [(0.05, 1.0), (0.5, 0.1)])
+def test_other_work_on_the_machine_makes_no_pass_slower(
+    passed: float, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clock(step: float) -> Callable[[], float]:
+        return (step * tick for tick in count()).__next__
+
+    used = 0.05 * torch.get_num_threads()
+    clocks = SimpleNamespace(perf_counter=clock(passed), process_time=clock(used))
+    monkeypatch.setattr(planning, "time", clocks)
+    target = SimpleNamespace(
+        latent_shape=(4, 2, 2),
+        concept=SimpleNamespace(prompts=["a church"]),
+        told=len,
+        denoise=lambda latents, times, condition: latents,
+    )
+    shop = SimpleNamespace(
+        target=lambda line, gathered: target,
+        recipe=SimpleNamespace(batch_size=5),
+        device=torch.device("cpu"),
+    )
+    speed = speed_here(shop)  # type: ignore[arg-type]
+    assert speed.seconds == pytest.approx(0.05 / 10)
+    assert speed.share == pytest.approx(share)
