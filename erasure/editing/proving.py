@@ -72,8 +72,9 @@ def proved(
         if value is None:
             continue
         chosen = {name: mask.entries[name]} if name in mask.entries else {}
-        before = rounded({name: weight}, outcome.precision)
-        strays += moved_outside(before, {name: value.float()}, chosen)
+        if name not in outcome.values:  # of these the mask alone says which are taken
+            before = rounded({name: weight}, outcome.precision)
+            strays += moved_outside(before, {name: value.float()}, chosen)
         merged |= merge_selected({name: weight}, {name: value}, chosen)
         if chosen:
             lost += count_rounded_away(weight, value, merged[name], chosen[name])

@@ -108,3 +108,17 @@ def test_a_mask_of_single_weights_is_refused_where_layers_move(
     random = find_mask(tiny_checkpoint, texts, "random", density=0.3, scope="xattn-kv")
     with pytest.raises(MaskError, match="factors move a layer as a whole"):
         erase(tiny_checkpoint, texts, random, method_of("esd"), low_rank=HOW)
+
+
+def test_factors_that_a_mask_cuts_leave_the_sign_of_the_zeros_outside_of_it(
+    tiny_checkpoint: Checkpoint, texts: ConceptData
+) -> None:
+    names = [name for name in tiny_checkpoint.network if name.endswith("attn2.to_v.weight")]
+    zeros = {name: torch.full_like(tiny_checkpoint.network[name], -0.0) for name in names[:1]}
+    model = tiny_checkpoint.having("unet", {**tiny_checkpoint.network, **zeros})
+    some = find_mask(model, texts, "random", density=0.5, scope="xattn-kv")
+    method = method_of("esd")
+    edit = erase(model, texts, some, method, low_rank=LowRank(rank=2, masked="dense"))
+    left = edit.network[names[0]][~some.entries[names[0]]]
+    assert left.signbit().all()
+    assert not left.any()
