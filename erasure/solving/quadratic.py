@@ -65,11 +65,11 @@ class Quadratic:
         if whole.any():
             change[whole] = residual[whole] @ self.down
         rows = (some & ~whole).nonzero().flatten()
-        if self._is_inner_by_row:
-            self._solve_inner(change, residual, free, rows)
-        else:
-            wanted = residual[rows] @ self.vectors[:, : self.edited].T
-            change[rows] = solve_rows(self._system, wanted, free[rows])
+        inner = self._is_inner_by_row(free[rows].sum(1))
+        self._solve_inner(change, residual, free, rows[inner])
+        if len(outer := rows[~inner]):
+            wanted = residual[outer] @ self.vectors[:, : self.edited].T
+            change[outer] = solve_rows(self._system, wanted, free[outer])
         return change
 
     def condition(self) -> float:
@@ -93,13 +93,16 @@ class Quadratic:
         width, count = self.vectors.shape
         return count <= width
 
-    @property
-    def _is_inner_by_row(self) -> bool:
-        """Whether a row costs less in the inner form; without a ridge the outer one is singular."""
+    def _is_inner_by_row(self, columns: Tensor) -> Tensor:
+        """Which rows of so many free columns, (R,), cost less in the inner form; without a ridge,
+        where the outer form of a row with more columns than vectors is singular, and the inner form
+        of one with fewer: (R,) bool."""
         width, count = self.vectors.shape
         if self.ridge == 0:
-            return self._is_inner
-        return 2 * count**2 * width + count**3 / 3 < width**3 / 3
+            return columns >= count
+        return torch.full_like(
+            columns, 2 * count**2 * width + count**3 / 3 < width**3 / 3, dtype=torch.bool
+        )
 
     @property
     def _system(self) -> Tensor:
@@ -121,9 +124,7 @@ class Quadratic:
     def _checked(self, systems: Tensor) -> Tensor:
         """Cholesky factors of (..., n, n); where one fails, say which vectors are to blame."""
         lower, failed = lower_factor(systems)
-        diagonal = torch.diagonal(lower, dim1=-2, dim2=-1).square()
-        scale = torch.diagonal(systems, dim1=-2, dim2=-1).amax(-1, keepdim=True)
-        if failed.any() or bool((diagonal <= 1e-14 * scale).any()):
+        if failed.any():
             raise ConfigError(
                 f"the closed form has no single solution without a ridge: {self._blame()}; give a "
                 "ridge above 0, or leave one of them out"

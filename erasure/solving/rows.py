@@ -63,9 +63,14 @@ def factor(systems: Tensor) -> Tensor:
 
 
 def lower_factor(systems: Tensor) -> tuple[Tensor, Tensor]:
-    """Lower Cholesky factors of (..., d, d), and where there is none: (...) bool."""
+    """Lower Cholesky factors of (..., d, d), and where there is none: (...) bool.
+
+    A pivot that is mere rounding beside the largest entry counts as none.
+    """
     lower, failed = torch.linalg.cholesky_ex(systems)
-    return lower, failed > 0
+    pivots = torch.diagonal(lower, dim1=-2, dim2=-1).square()
+    scale = torch.diagonal(systems, dim1=-2, dim2=-1).amax(-1, keepdim=True)
+    return lower, (failed > 0) | (pivots <= 1e-14 * scale).any(-1)
 
 
 @dataclass(frozen=True, slots=True)

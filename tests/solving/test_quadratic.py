@@ -51,6 +51,24 @@ def test_every_row_is_the_best_of_those_that_leave_the_frozen_weights_alone(
     assert (change[~free] == 0).all()
 
 
+def test_without_a_ridge_rows_with_fewer_free_weights_than_vectors_have_their_best_too() -> None:
+    problem = Quadratic(random(12, 6, seed=1), 2, 0.0)
+    residual, free = random(3, 2, seed=2), torch.zeros(3, 12, dtype=torch.bool)
+    free[0, [1, 4]], free[1, [0, 2, 3, 5, 8, 9, 10]], free[2] = True, True, True
+    change = problem.change(residual, free)
+    torch.testing.assert_close(change[:2], brute_force(problem, residual, free)[:2])
+    assert (change[~free] == 0).all()
+    torch.testing.assert_close(change[2:] @ problem.vectors[:, :2], residual[2:])  # met exactly
+
+
+def test_without_a_ridge_features_that_say_the_same_leave_a_row_open() -> None:
+    vectors = random(4, 6, seed=1)
+    vectors[1] = 3 * vectors[0]
+    free = torch.tensor([[True, True, False, False]])
+    with pytest.raises(ConfigError, match="leave directions open; give a ridge above 0"):
+        Quadratic(vectors, 2, 0.0).change(random(1, 2, seed=2), free)
+
+
 @pytest.mark.parametrize(("width", "count"), [(40, 3), (5, 30)])
 def test_both_forms_of_the_masked_system_are_taken_and_agree_with_brute_force(
     width: int, count: int
