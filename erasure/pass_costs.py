@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.autoencoder import autoencoder_of
 from erasure.architectures.frame_codec import frame_autoencoder_of
-from erasure.architectures.loading import unfilled
+from erasure.architectures.loading import recomputing, unfilled
 from erasure.architectures.patch_codec import PATCH, patch_autoencoder_of
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.errors import ConfigError
@@ -145,7 +145,7 @@ def _network_cost(
     recompute = _recomputing(network)
     if recompute is not None:  # a network without it keeps all that it computes
         recompute(saved.block)
-    network.train()  # diffusers checkpoints only then
+    recomputing(network)  # diffusers checkpoints only then
     with torch.autograd.graph.saved_tensors_hooks(saved.note, _never), FusedAttention():
         error = F.mse_loss(run(), torch.empty_like(x_t))
     del error
@@ -190,7 +190,7 @@ def _recomputed_blocks(architecture: Architecture, config: str) -> tuple[str, ..
         return module(*inputs)
 
     network.enable_gradient_checkpointing(note)
-    network.train()
+    recomputing(network)
     architecture.denoiser(network)(x_t, t, condition)
     return tuple(seen)
 

@@ -5,7 +5,7 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from erasure.errors import CheckpointError
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
+
+
+_DROPOUT: Final = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 
 class OnDevice(Mapping[str, Tensor]):
@@ -105,6 +108,16 @@ def _pickled(build: Callable[[Mapping[str, Any]], nn.Module], config: str) -> by
         return pickle.dumps(network, pickle.HIGHEST_PROTOCOL)
     except (pickle.PicklingError, AttributeError, TypeError):  # a class that cannot be imported
         return None
+
+
+def recomputing(network: nn.Module) -> None:
+    """Bring a network into the mode in which libraries recompute activations, which is that of
+    training, and leave its dropout as in evaluation: an edit does not depend on how it is
+    computed."""
+    network.train()
+    for module in network.modules():
+        if isinstance(module, _DROPOUT):
+            module.eval()
 
 
 def copied(

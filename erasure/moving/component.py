@@ -8,6 +8,7 @@ from torch import nn
 
 from erasure.architectures.building import build_network, build_text_encoder
 from erasure.architectures.encoders import PromptEncoder
+from erasure.architectures.loading import recomputing
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Denoiser
@@ -38,7 +39,7 @@ class Moving:
     def recompute(self) -> None:
         """Let backward passes compute anew what the forward pass of a block made."""
         self.main.enable_gradient_checkpointing()  # type: ignore[operator]
-        self.main.train()  # diffusers checkpoints only then; no model here has active dropout
+        recomputing(self.main)  # diffusers checkpoints only then
 
 
 def require_recomputed(checkpoint: Checkpoint, asked: str) -> None:

@@ -31,6 +31,7 @@ from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import EraseDiff, Esd, GradientAscent, SalUn, Uce
+from erasure.moving.component import moving_of
 from erasure.seeds import generator_for, initial_noise
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
@@ -50,6 +51,18 @@ def data(model: Checkpoint) -> ConceptData:
     retain = random_pictures(["shirt", "T-shirt"] * 2, seed=1, side=SIDE)
     prompts = PromptLists(["sneaker"], ["shirt"])
     return encode_concept(model, forget, {"sneaker": ["T-shirt"]}, retain, prompts=prompts)
+
+
+def test_recomputing_leaves_dropout_off(tmp_path: Path) -> None:
+    folder = write_ddpm(tmp_path / "dropping", dropout=0.5)
+    moving = moving_of(read_checkpoint(folder), "unet", CPU)
+    denoise = LabelDenoiser(moving.network)
+    x, t = torch.randn(2, 1, SIDE, SIDE, generator=seeded(1)), torch.tensor([10, 900])
+    condition = Condition({LABELS: torch.tensor([0, 3])})
+    plain = denoise(x, t, condition)
+    moving.recompute()
+    assert moving.network.training  # else diffusers keeps all activations
+    torch.testing.assert_close(denoise(x, t, condition), plain)
 
 
 # What it is told

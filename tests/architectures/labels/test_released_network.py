@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.tiny import assert_same_bits, global_seed, random_pictures, seeded
+from support.tiny import CPU, assert_same_bits, global_seed, random_pictures, seeded
 from torch import Tensor
 
 from erasure import erase, find_mask, read_checkpoint, verify, write_folder
@@ -19,6 +19,7 @@ from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import CheckpointError
 from erasure.methods import SalUn
+from erasure.moving.component import moving_of
 from pipelines.class_checkpoint.released import convert
 
 TINY = ReleasedConfig(
@@ -85,6 +86,16 @@ def test_a_pickle_of_the_release_is_taken_over_by_value(pickled: Path, tmp_path:
     average = read_checkpoint(convert(pickled, tmp_path / "average", side=16, averaged=True))
     name = "classes_emb.weight"
     assert torch.equal(average.network[name], checkpoint.network[name] + 1)
+
+
+def test_recomputing_leaves_its_dropout_off(pickled: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(convert(pickled, tmp_path / "model", side=16))
+    moving = moving_of(checkpoint, "unet", CPU)
+    x, t = torch.randn(2, 3, 16, 16, generator=seeded(1)), torch.tensor([300, 700])
+    (plain,) = moving.network(x, t, torch.tensor([0, 3]))
+    moving.recompute()
+    (again,) = moving.network(x, t, torch.tensor([0, 3]))
+    torch.testing.assert_close(again, plain)
 
 
 def test_what_is_no_such_pickle_is_refused(pickled: Path, tmp_path: Path) -> None:
