@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from erasure.diffusion.denoiser import Condition, Denoiser
+from erasure.diffusion.denoiser import TOKENS, Condition, Denoiser
 from erasure.wide_products import products_on
 
 Precision = Literal["fp32", "bf16", "bf16-weights"]
@@ -77,7 +77,8 @@ class InPrecision:
         if self.precision == "bf16-weights":
             x_t = x_t.to(torch.bfloat16)
             # Sizes, which SDXL is told beside the tokens, would not be whole in bf16.
-            condition = condition.having(tokens=condition.tokens.to(torch.bfloat16))
+            words = {name: value for name, value in condition.tensors.items() if name == TOKENS}
+            condition = condition.having(**{n: w.to(torch.bfloat16) for n, w in words.items()})
         graph = torch.is_grad_enabled()
         with passes_in(self.precision, x_t.shape[1:], x_t.device, graph=graph):
             return self.denoise(x_t, t, condition)
