@@ -27,6 +27,7 @@ from erasure.masks.masks import (
     all_mask,
     inverse_mask,
     random_mask,
+    require_allowed,
     require_weights,
     salient_mask,
 )
@@ -188,7 +189,7 @@ def erase(
         on_step: told of each step; what it raises stops the run with its state saved.
 
     Raises:
-        MaskError: the mask belongs to another base.
+        MaskError: the mask belongs to another base, or selects what no mask of the family may.
         ConfigError: the data lack what the method needs.
         TrainingError: the loss is not finite, the memory is not enough or another process is gone
             (the last good state is saved), the states are damaged or belong to another run, or the
@@ -204,6 +205,8 @@ def erase(
     require_component(mask.info, component)
     require_base(mask.info, checkpoint.hash_of(component))
     require_weights(mask, checkpoint.components[component])
+    if component == checkpoint.architecture.main:
+        require_allowed(mask, checkpoint.architecture.never_masked)
     require_origin(origin, checkpoint, method)
     if checkpointing:
         require_recomputed(checkpoint, "checkpointing")

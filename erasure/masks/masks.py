@@ -1,6 +1,6 @@
 """Which weights may move: the mask, what it was made from, and the controls to hold it against."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, get_args
 
@@ -140,6 +140,16 @@ def all_mask(like: Mapping[str, Tensor]) -> SaliencyMask:
     """Every weight may move: what erasing without a mask means."""
     entries = ((name, torch.ones(value.shape, dtype=torch.bool)) for name, value in like.items())
     return SaliencyMask(PackedBits.of(entries), MaskInfo(kind="all", density=1.0))
+
+
+def require_allowed(mask: SaliencyMask, forbidden: Callable[[str], bool]) -> None:
+    """Raise MaskError where a mask selects any weight of a name that no mask may select."""
+    chosen = [name for name, count in mask.counts().items() if count and forbidden(name)]
+    if chosen:
+        raise MaskError(
+            f"the mask selects {chosen[0]}, which must stay as it is in models of this family "
+            f"({len(chosen)} such names); make the mask with `erasure mask`, which leaves them out"
+        )
 
 
 def require_weights(mask: SaliencyMask, weights: Mapping[str, Tensor]) -> None:

@@ -1,5 +1,6 @@
 """DiT on a tiny random pipeline: as diffusers, masked, erased, its copies equal, refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.scores.saliency import SaliencyConfig
-from erasure.errors import CheckpointError, ConfigError
+from erasure.errors import CheckpointError, ConfigError, MaskError
+from erasure.masks.masks import all_mask
 from erasure.methods import Esd, GradientAscent, SalUn
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
@@ -123,6 +125,24 @@ def test_a_class_is_erased_and_the_copies_stay_equal(
     assert verify(out).passed
     loaded = DiTPipeline.from_pretrained(out, local_files_only=True)
     assert_same_bits(loaded.transformer.state_dict(), dict(edit.network))
+
+
+def test_a_mask_of_the_copies_is_refused_wherever_it_is_from(
+    model: Checkpoint, data: ConceptData
+) -> None:
+    mask = all_mask(dict(model.network))
+    info = replace(mask.info, base=model.network_hash(), component=model.architecture.main)
+    with pytest.raises(MaskError, match=r"the mask selects transformer_blocks\.0\.norm1\.emb\."):
+        erase(model, data, mask.with_info(info), SalUn(steps=1, batch_size=2))
+
+
+def test_labels_are_told_to_a_network_of_narrow_weights(
+    model: Checkpoint, data: ConceptData
+) -> None:
+    config = SaliencyConfig(batch_size=2, precision="bf16-weights")
+    mask = find_mask(model, data, density=0.3, scope="attn", config=config)
+    method = SalUn(steps=1, batch_size=2, learning_rate=1e-3, precision="bf16-weights")
+    assert erase(model, data, mask, method).provenance.last.moved > 0
 
 
 def test_scopes_are_named_and_those_of_text_are_refused(model: Checkpoint) -> None:
