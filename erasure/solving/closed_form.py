@@ -71,6 +71,11 @@ class ClosedForm:
                 f"that {self.name} changes; make it with ",
                 way("scope", "xattn-kv"),
             )
+        self.note_concepts(task)
+        return names
+
+    def note_concepts(self, task: Task) -> None:
+        """Note how many concepts are solved for; warn of more than the method bears."""
         count = task.data.require_texts().concept_count
         task.outcome.facts["concepts"] = count
         if count > self.bears:
@@ -82,7 +87,6 @@ class ClosedForm:
                 self.bears,
                 self.beyond,
             )
-        return names
 
 
 def apply(

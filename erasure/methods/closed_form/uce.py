@@ -121,6 +121,7 @@ class Uce(ClosedForm):
                 "in this model; make it with ",
                 way("scope", "text-in"),
             )
+        self.note_concepts(task)
         return groups
 
     def gap(self, vectors: EditVectors) -> Tensor:

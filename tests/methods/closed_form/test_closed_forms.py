@@ -10,6 +10,7 @@ from support.models.tiny_flow import write_sd3
 from support.models.tiny_labels import write_ddpm
 from support.models.tiny_sdxl import write_sdxl
 from support.refusals import assert_told
+from support.tiny import assert_same_bits, outside
 
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
@@ -58,6 +59,40 @@ def test_sdxl_answers_to_the_concept_as_to_its_stand_in(
         before = float((base @ (vectors.concept - vectors.instead)).norm())
         assert float((after @ vectors.concept - wanted).norm()) < 0.7 * before
     assert torch.isfinite(torch.tensor([step.loss for step in result.history])).all()
+
+
+@pytest.mark.parametrize("method", [Uce(), Rece(rounds=1), Speed()], ids=lambda method: method.name)
+def test_what_a_mask_leaves_out_keeps_the_sign_of_its_zeros(
+    tiny_checkpoint: Checkpoint, method: Method
+) -> None:
+    # Weights that half precision cannot hold are zeros with a sign in published files.
+    negative = {
+        name: torch.full_like(weight, -0.0).where(torch.arange(weight.shape[-1]) == 1, weight)
+        for name, weight in tiny_checkpoint.network.items()
+        if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))
+    }
+    model = tiny_checkpoint.having("unet", {**tiny_checkpoint.network, **negative})
+    prompts = encode_concept(
+        model, None, {"a church": ["a castle"]}, prompts=PromptLists(["a church"], ["a dog"])
+    )
+    mask = find_mask(model, prompts, "random", density=0.5, scope="xattn-kv")
+    edit = erase(model, prompts, mask, method)
+    assert edit.provenance.last.moved > 0
+    after = {name: edit.network[name] for name in mask.entries}
+    assert_same_bits(after, {name: model.network[name] for name in after}, outside(mask.entries))
+
+
+def test_more_concepts_than_a_method_bears_are_warned_of_in_every_family(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = read_checkpoint(write_sd3(tmp_path / "sd3", t5=False))
+    words = [f"a {letter}" for letter in "abcdefghijk"]
+    lists = PromptLists(words, concepts=range(len(words)))
+    prompts = encode_concept(model, None, {word: ["art"] for word in words}, prompts=lists)
+    mask = find_mask(model, prompts, "all", scope="text-in")
+    edit = erase(model, prompts, mask, Uce())
+    assert edit.provenance.last.config["facts"]["concepts"] == 11
+    assert "uce solves for 11 concepts at once and is known to bear about 10" in caplog.text
 
 
 @pytest.mark.parametrize(
