@@ -29,6 +29,7 @@ def ui(
     """
     import webbrowser
     from ipaddress import ip_address
+    from threading import Thread
 
     from erasure.errors import ConfigError
     from erasure.storage.disk import disk_errors
@@ -58,8 +59,8 @@ def ui(
     if not bound.is_loopback:
         typer.echo(f"note: {host} can be reached from other machines; keep the address", err=True)
     typer.echo(server.address)
-    if not no_browser:
-        webbrowser.open(server.address)
+    if not no_browser:  # some browsers are waited for, and they wait for the page
+        Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
     try:
         server.serve_forever()
     except KeyboardInterrupt:

@@ -154,10 +154,10 @@ def _written(jobs: Jobs, out: Path) -> list[str]:
         ConfigError: what is there is of somebody else's making.
     """
     words = ["--out", str(out)]
+    if any(words == list(line[n : n + 2]) for line in jobs.lines() for n in range(len(line))):
+        return [*words, "--force"]  # a job that waits may have written it by then
     if not (out.exists() or out.is_symlink()):
         return words
-    if any(words == list(line[n : n + 2]) for line in jobs.lines() for n in range(len(line))):
-        return [*words, "--force"]
     raise ConfigError(
         f"there is {out.name!r} already, which this page did not write; move it away or give it "
         "another name, then press the button again"

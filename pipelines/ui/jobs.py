@@ -11,6 +11,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -41,6 +42,8 @@ _TAIL: Final = 4000
 """Bytes of what it said that the page shows."""
 _START: Final = 60
 """Seconds in which a job that was written down must have its process."""
+_writing: Final = threading.Lock()
+"""Requests are answered side by side; of two that would make one run, one is written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,16 @@ class Job:
         return "running" if (self.folder / TURN).exists() else "waiting"
 
     @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.state not in ("waiting", "running")
+
+    @property
+    def erases(self) -> bool:
+        """Whether it makes its run, and does not only look at it."""
+        return self.lines[0][0] == "erase"
+
+    @property
     def _run(self) -> Path:
         return self.folder.parents[1] / self.run
 
@@ -92,8 +105,7 @@ class Job:
             "exit": result.get("exit"),
             "unsafe": is_unsafe(word for line in self.lines for word in line),
             "looks": [file.name for file in sorted(self._run.glob(f"{LOOK}*.png"))],
-            "can_resume": self.state in ("stopped", "failed", "lost")
-            and self.lines[0][0] == "erase",
+            "can_resume": self.state in ("stopped", "failed", "lost") and self.erases,
         }
 
 
@@ -108,14 +120,18 @@ class Jobs:
 
         Raises:
             DiskError: the job cannot be written down.
-            ConfigError: the system starts no process for it.
+            ConfigError: another job is to make the same run, or the system starts no process.
         """
-        name = f"{time.time_ns():020}-{secrets.token_hex(3)}"  # sorts by the time of its start
-        folder = self.runs / FOLDER / name
-        with disk_errors(folder):
-            folder.mkdir(parents=True)
-        job = Job(folder, title, tuple(tuple(line) for line in lines), run)
-        write_json(folder / JOB, {"title": title, "lines": job.lines, "run": run}, indent=None)
+        with _writing:  # so that no job begins before an older one can be seen
+            name = f"{time.time_ns():020}-{secrets.token_hex(3)}"  # sorts by the time of its start
+            folder = self.runs / FOLDER / name
+            job = Job(folder, title, tuple(tuple(line) for line in lines), run)
+            if job.erases:
+                self._require_unmade(run)
+            with disk_errors(folder):
+                folder.mkdir(parents=True)
+            about = {"title": title, "lines": job.lines, "run": run}
+            write_json(folder / JOB, about, indent=None)
         begun = subprocess.run(  # it leaves at once a process that is no child of this one
             [sys.executable, "-m", "pipelines.ui.job_process", str(folder.resolve())],
             stdin=subprocess.DEVNULL,
@@ -128,6 +144,14 @@ class Jobs:
                 "to it that the disk and the memory are not full, and start it again"
             )
         return job
+
+    def _require_unmade(self, run: str) -> None:
+        """Raise ConfigError where a job that has not ended makes the run; it may have no folder."""
+        if any(job.erases and job.run == run and not job.has_ended for job in self.all()):
+            raise ConfigError(
+                f"a job that waits or runs already makes the run {run!r}; wait for it or stop it, "
+                "or choose another name"
+            )
 
     def all(self) -> Iterator[Job]:
         """Every job, the oldest first."""

@@ -113,9 +113,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host", "") not in self.server.hosts:
             return None
         origin = self.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc not in self.server.hosts:
+        try:
+            asker = None if origin is None else urlsplit(origin).netloc
+            asked = urlsplit(self.path).path
+        except ValueError:  # brackets around what is no address
             return None
-        token, _, path = urlsplit(self.path).path.lstrip("/").partition("/")
+        if asker is not None and asker not in self.server.hosts:
+            return None
+        token, _, path = asked.lstrip("/").partition("/")
         if not _alike(token, self.server.token) and not (
             _alike(token, self.server.reader) and self._only_reads(path)
         ):

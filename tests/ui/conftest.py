@@ -2,13 +2,17 @@
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pipelines.ui.places import Places
 from pipelines.ui.server import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 
 @pytest.fixture
@@ -29,3 +33,27 @@ def server(runs: Path, tiny_folder: Path) -> Iterator[Server]:
     opened.shutdown()
     thread.join()
     opened.server_close()
+
+
+@pytest.fixture
+def shown(browser: "Browser", server: Server) -> "Iterator[Callable[..., Page]]":
+    """Open the page of the server; nothing may go wrong in it, and nothing leaves the machine."""
+    messages: list[str] = []
+    contexts = []
+
+    def open_page(width: int = 1400, height: int = 1000, **options: Any) -> "Page":  # noqa: ANN401
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("dialog", lambda dialog: (messages.append("a dialog"), dialog.dismiss()))
+        page.goto(server.address)
+        page.locator("#runs button").first.wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    refused = "the server responded with a status of 400"  # what Chromium says of any refusal
+    assert [message for message in messages if refused not in message] == []

@@ -185,3 +185,27 @@ def test_a_job_without_a_process_is_told_in_a_sentence(
     monkeypatch.setattr(jobs_module.subprocess, "run", full)
     with pytest.raises(ConfigError, match="did not start"):
         jobs.start("look", [["prompts"]], "church")
+
+
+def test_two_jobs_that_have_not_ended_do_not_make_one_run(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[object] = []
+
+    def begin(*line: object, **more: object) -> subprocess.CompletedProcess[str]:
+        begun.append(line)
+        return subprocess.CompletedProcess([], 0)
+
+    monkeypatch.setattr(jobs_module.subprocess, "run", begin)
+    line = [["erase", "demo", "--out", "church"]]
+    first = jobs.start("erase church", line, "church")
+    with pytest.raises(ConfigError, match="already makes the run 'church'"):
+        jobs.start("erase church", line, "church")
+    jobs.start("draw a dog", [["compare", "demo", "church"]], "church")  # it only looks at the run
+    jobs.start("erase dog", line, "dog")
+    jobs.stop(first.name)
+    again = jobs.resume(first.name)
+    with pytest.raises(ConfigError, match="already makes the run 'church'"):
+        jobs.resume(first.name)  # pressed in another tab
+    jobs.stop(again.name)
+    assert len(begun) == 4

@@ -72,6 +72,7 @@ def test_the_page_and_its_runs_are_there_for_who_has_the_address(server: Server)
         (None, {"Host": "127.0.0.1:1"}),
         (None, {"Origin": "http://evil.example"}),
         (None, {"Origin": "null"}),
+        (None, {"Origin": "http://["}),
     ],
 )
 def test_who_lacks_the_token_or_comes_from_elsewhere_is_told_nothing(
@@ -311,6 +312,16 @@ def test_the_address_that_is_printed_opens_the_page(runs: Path, host: str) -> No
         server.server_close()
 
 
+def test_an_address_that_is_none_is_refused_and_not_a_traceback(
+    server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    head = f"GET http://[/ HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(12) == b"HTTP/1.1 404"
+    assert capfd.readouterr().err == ""
+
+
 def test_on_the_port_of_the_web_the_address_needs_none() -> None:
     assert set(hosts_of("box", "10.0.0.5", 80)) == {"box:80", "box", "10.0.0.5:80", "10.0.0.5"}
     assert set(hosts_of("box", "10.0.0.5", 81)) == {"box:81", "10.0.0.5:81"}
@@ -373,6 +384,9 @@ def test_only_what_the_page_wrote_is_replaced(
     (runs / name).unlink()
     assert asked(server, f"api/do/{button}", {"run": "church", **values})[0] == 200
     assert "--force" not in lines[-1]
+    # The first may still wait for its turn: what it is to write is not there, but will be.
+    assert asked(server, f"api/do/{button}", {"run": "church", **values})[0] == 200
+    assert "--force" in lines[-1]
     (runs / name).write_bytes(b"what the page wrote")
     assert asked(server, f"api/do/{button}", {"run": "church", **values})[0] == 200
     replacing = ("--out", str(runs / name), "--force")

@@ -1,7 +1,7 @@
 // The page over the command line. All text comes in as text nodes, never as markup.
 
 const $ = (id) => document.getElementById(id);
-const state = { setup: null, run: null, jobs: [], shown: "", listed: "", picked: new Set(), curve: new Map() };
+const state = { setup: null, run: null, jobs: [], shown: "", listed: "", picked: new Set(), curve: new Map(), items: new Map() };
 
 const present = (child) => child !== null && child !== undefined && child !== false && child !== "";
 
@@ -35,14 +35,16 @@ async function ask(path, values) {
 
 const guarded = (work) => async (event) => {
   event?.preventDefault();
-  const button = event?.currentTarget instanceof HTMLButtonElement ? event.currentTarget : null;
-  if (button) button.disabled = true;
+  const pressed = event?.submitter ?? event?.currentTarget;
+  const button = pressed instanceof HTMLButtonElement ? pressed : null;
+  if (button?.getAttribute("aria-disabled") === "true") return; // pressed twice
+  button?.setAttribute("aria-disabled", "true"); // a disabled one would lose the focus
   try {
     await work(event);
   } catch (error) {
     say(error.message, true);
   } finally {
-    if (button) button.disabled = false;
+    button?.removeAttribute("aria-disabled");
   }
 };
 
@@ -85,9 +87,9 @@ function fillMethod() {
 let nameWasTyped = false;
 function suggestName() {
   if (nameWasTyped) return;
-  const words = $("concepts").value.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 40);
+  const words = $("concepts").value.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 40) || "run";
   const taken = new Set(state.runs.map((run) => run.name).concat(state.jobs.map((job) => job.run)));
-  let name = words || "run";
+  let name = words;
   for (let n = 2; taken.has(name); n += 1) name = `${words}-${n}`;
   $("name").value = name;
 }
@@ -171,17 +173,37 @@ function jobItem(job) {
       job.can_resume && make("button", { type: "button", onclick: guarded(async () => { await ask(`api/resume/${job.name}`, {}); await look(); }) }, "Resume")) || null);
 }
 
+// A job is drawn again only where something of it changed: what is focused, open, scrolled to or
+// marked stays. One that runs changes every second, so these go over to its new item.
 function showJobs() {
-  const open = new Set([...$("jobs").querySelectorAll("details[open]")].map((d) => d.closest("li").dataset.name));
-  const focused = document.activeElement?.closest?.("#jobs li")?.dataset.name;
-  const items = [...state.jobs].reverse().map((job) => {
+  const list = $("jobs"), names = new Set(state.jobs.map((job) => job.name));
+  for (const [name, { item }] of state.items) {
+    if (names.has(name)) continue;
+    item.remove();
+    state.items.delete(name);
+  }
+  if (!state.items.size) list.replaceChildren(...(names.size ? [] : [make("li", { class: "more" }, "None yet.")]));
+  for (const job of state.jobs) {
+    const text = JSON.stringify(job), before = state.items.get(job.name);
+    if (before?.text === text) continue;
     const item = jobItem(job);
-    item.dataset.name = job.name;
-    if (open.has(job.name)) item.querySelector("details").open = true;
-    return item;
-  });
-  $("jobs").replaceChildren(...(items.length ? items : [make("li", { class: "more" }, "None yet.")]));
-  if (focused) $("jobs").querySelector(`[data-name="${CSS.escape(focused)}"] button, [data-name="${CSS.escape(focused)}"] summary`)?.focus();
+    if (before) takePlace(before.item, item);
+    else list.prepend(item);
+    state.items.set(job.name, { text, item });
+  }
+}
+
+function takePlace(before, item) {
+  const focused = before.contains(document.activeElement) ? document.activeElement : null;
+  item.querySelector("details").open = before.querySelector("details").open;
+  const [look, next] = [before, item].map((one) => one.querySelector("img"));
+  if (look && next && look.src === next.src) next.replaceWith(look); // it need not be read again
+  const down = [...before.querySelectorAll("pre")].map((one) => one.scrollTop);
+  before.replaceWith(item);
+  item.querySelectorAll("pre").forEach((one, n) => { one.scrollTop = down[n] ?? 0; });
+  if (!focused) return;
+  const controls = [...item.querySelectorAll("button, summary")];
+  (controls.find((one) => one.textContent === focused.textContent) ?? controls.at(-1))?.focus();
 }
 
 // Runs
@@ -239,7 +261,7 @@ const uncovered = new Set();
 function covering(name, unsafe, kind, ...shownInside) {
   const covered = unsafe && !uncovered.has(name);
   const box = make("div", { class: covered ? `${kind} covered` : kind }, ...shownInside);
-  if (covered) box.append(make("button", { class: "uncover", type: "button", onclick: (event) => { uncovered.add(name); box.classList.remove("covered"); event.currentTarget.remove(); } }, "show"));
+  if (covered) box.append(make("button", { class: "uncover", type: "button", onclick: (event) => { uncovered.add(name); box.classList.remove("covered"); event.currentTarget.remove(); } }, make("span", {}, "show")));
   return box;
 }
 
@@ -298,8 +320,11 @@ async function showRun() {
   if (text === state.shown) return;
   state.shown = text;
   const rest = run.total - run.moved;
-  const ownPrompt = make("input", { id: "own-prompt", value: `an image of a ${run.concepts[0] ?? "church"}`, "aria-label": "your own prompt" });
-  const ownSeed = make("input", { id: "own-seed", value: "0", inputmode: "numeric", "aria-label": "its seed" });
+  const typed = state.typed?.run === run.name ? state.typed : { run: run.name, prompt: `an image of a ${run.concepts[0] ?? "church"}`, seed: "0" };
+  state.typed = typed; // what was typed outlives that the run is drawn again
+  const ownPrompt = make("input", { id: "own-prompt", value: typed.prompt, "aria-label": "your own prompt", oninput: (event) => { typed.prompt = event.target.value; } });
+  const ownSeed = make("input", { id: "own-seed", value: typed.seed, inputmode: "numeric", "aria-label": "its seed", oninput: (event) => { typed.seed = event.target.value; } });
+  const focused = $("run").contains(document.activeElement) ? document.activeElement.id : "";
   const e = run.evaluation, a = run.audit;
   $("run").replaceChildren(...[
     make("h3", {}, `${run.name}: ${run.concepts.join(", ") || "not finished"}`),
@@ -330,6 +355,7 @@ async function showRun() {
         action("undo", "Undo", () => ({ run: run.name }), "Writes the base again, to the bit, beside the run")),
       make("h3", {}, "Losses"), curve(run.losses) ?? make("p", { class: "more" }, "This method has none."),
       run.density && make("img", { class: "whole", loading: "lazy", alt: "share of the mask in each block", src: `file/${encodeURIComponent(run.name)}/density.png` }))].filter(present));
+  if (focused) $(focused)?.focus();
 }
 
 // What changes by itself
@@ -363,6 +389,6 @@ $("form").addEventListener("submit", guarded(async () => { const job = await ask
 $("price").addEventListener("click", guarded(showPrice));
 $("copy").addEventListener("click", guarded(async () => { await navigator.clipboard.writeText($("line").textContent); say("copied"); }));
 $("name").addEventListener("input", () => { nameWasTyped = $("name").value !== ""; showLine(); });
-$("method").addEventListener("change", fillMethod);
+$("method").addEventListener("change", () => { fillMethod(); changed(); });
 $("form").addEventListener("input", (event) => { if (event.target !== $("name")) changed(); });
 guarded(async () => { state.setup = await ask("api/setup"); fillForm(); await look(); suggestName(); showLine(); watch(); })();

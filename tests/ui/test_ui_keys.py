@@ -1,0 +1,129 @@
+"""What the page does by itself while somebody types, tabs or presses twice."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipelines.ui.jobs import FOLDER, Job, started
+from pipelines.ui.server import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+def running(runs: Path, title: str) -> Path:
+    """The folder of a job that this process seems to run."""
+    folder = runs / FOLDER / f"{time.time_ns():020}-abcdef"
+    folder.mkdir(parents=True)
+    about = {"title": title, "lines": [["erase", "demo"]], "run": "next"}
+    (folder / "job.json").write_text(json.dumps(about))
+    process = {"pid": os.getpid(), "started": started(os.getpid())}
+    (folder / "process.json").write_text(json.dumps(process))
+    (folder / "turn").touch()
+    steps(folder, 1)
+    return folder
+
+
+def steps(folder: Path, done: int) -> None:
+    """The job has come so far, and says so."""
+    progress = {"stage": "train", "done": done, "total": 100, "seconds": done, "note": ""}
+    (folder / "progress.jsonl").write_text(json.dumps(progress) + "\n")
+    (folder / "messages.txt").write_text("".join(f"line {n}\n" for n in range(200)))
+
+
+def test_a_job_that_goes_on_leaves_the_focus_and_what_was_opened(
+    shown: "Callable[..., Page]", runs: Path
+) -> None:
+    job = running(runs, "erase a dog")
+    page = shown()
+    page.locator("#jobs summary").click()
+    messages = page.locator("#jobs pre").last
+    messages.evaluate("e => { e.scrollTop = 300; }")
+    page.get_by_role("button", name="Stop").focus()
+    for done in (2, 3):
+        steps(job, done)
+        page.locator("#jobs li", has_text=f"train {done} of 100").wait_for()
+        assert page.evaluate("document.activeElement.textContent") == "Stop"
+    assert messages.evaluate("e => e.checkVisibility() && e.scrollTop") == 300
+    item = page.locator("#jobs li").element_handle()
+    page.wait_for_timeout(1500)  # the jobs are asked for, and nothing has changed
+    assert item is not None
+    assert item.evaluate("e => e.isConnected")
+    (job / "result.json").write_text('{"state": "stopped", "exit": 1}')
+    page.get_by_role("button", name="Resume").wait_for()
+    assert page.evaluate("document.activeElement.closest('#jobs') !== null")
+
+
+def test_the_form_says_what_will_be_run(shown: "Callable[..., Page]", server: Server) -> None:
+    page = shown()
+    page.locator("summary", has_text="More settings").click()
+    page.locator("#settings input").first.fill("0.5")
+    page.locator("#method").select_option("uce")
+    line = page.locator("#line", has_text="--method uce")
+    line.wait_for()
+    page.wait_for_timeout(500)
+    assert "--method uce" in page.locator("#line").inner_text()
+    assert "no setting" not in page.locator("#line").inner_text()
+
+
+def test_a_concept_without_latin_letters_has_a_name_that_is_taken(
+    shown: "Callable[..., Page]", runs: Path
+) -> None:
+    (runs / "church").rename(runs / "run")
+    page = shown()
+    page.locator("#concepts").fill("\u6559\u4f1a")
+    assert page.locator("#name").input_value() == "run-2"
+
+
+def test_what_was_typed_for_a_run_stays_when_it_is_drawn_again(
+    shown: "Callable[..., Page]",
+) -> None:
+    page = shown()
+    page.locator("#runs button").first.click()
+    page.locator("#own-prompt").fill("a sketch of a dog")
+    before = page.locator("#run .pairs").first.element_handle()
+    page.evaluate("document.querySelector('#runs button').click()")
+    assert before is not None
+    page.wait_for_function("e => !e.isConnected", arg=before)
+    assert page.locator("#own-prompt").input_value() == "a sketch of a dog"
+    assert page.evaluate("document.activeElement.id") == "own-prompt"
+
+
+def test_a_button_that_is_pressed_twice_asks_once(
+    shown: "Callable[..., Page]", server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def start(jobs: object, title: str, lines: list[list[str]], run: str) -> Job:
+        begun.append(title)
+        time.sleep(0.5)
+        return Job(server.places.runs / FOLDER / "x", title, tuple(map(tuple, lines)), run)
+
+    monkeypatch.setattr(type(server.jobs), "start", start)
+    page = shown()
+    page.locator("#name").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    page.locator("#said", has_text="erase church").wait_for()
+    page.wait_for_timeout(700)
+    assert begun == ["erase church"]
+    assert page.evaluate("document.activeElement.id") == "name"
+
+
+def test_what_uncovers_a_picture_can_be_read_on_any_picture(
+    shown: "Callable[..., Page]", runs: Path
+) -> None:
+    record = json.loads((runs / "church" / "erasure.json").read_text())
+    for edit in record["edits"]:
+        edit["concept"] = "nudity"
+    (runs / "church" / "erasure.json").write_text(json.dumps(record))
+    page = shown()
+    page.locator("#runs button").first.click()
+    word = page.locator("#run .uncover").first.get_by_text("show")
+    ground = word.evaluate("e => getComputedStyle(e).backgroundColor")
+    assert ground.startswith("rgb(")  # rgba: what lies behind shines through
