@@ -49,7 +49,8 @@ def _stored(name: str) -> str:
 
 
 def _prompts_key(checkpoint: Checkpoint, texts: Sequence[str]) -> str:
-    """All that decides how the prompts are encoded."""
+    """All that decides how the prompts are encoded: families that share their text encoders fill
+    prompts up to lengths of their own, and place them by the width of the main component."""
     encoders: list[object] = []
     if checkpoint.classes is not None:
         encoders.append(["classes", list(checkpoint.classes.names), checkpoint.classes.nothing])
@@ -59,4 +60,13 @@ def _prompts_key(checkpoint: Checkpoint, texts: Sequence[str]) -> str:
         weights = weights_hash(checkpoint.components[encoder_of(name)])
         encoders.append([weights, dict(config), words])
     zeros = checkpoint.description.model_index.get("force_zeros_for_empty_prompt")
-    return content_key(encoders=encoders, zeros=zeros, texts=list(texts), last=True)
+    family = checkpoint.architecture
+    width = checkpoint.description.components[family.main].get("joint_attention_dim")
+    return content_key(
+        family=family.key,
+        width=width,
+        encoders=encoders,
+        zeros=zeros,
+        texts=list(texts),
+        last=True,
+    )

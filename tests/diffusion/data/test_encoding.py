@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from support.models.tiny_flow import write_flux
 from support.tiny import random_pictures
 
 from erasure.architectures.autoencoder import ImageCodec
-from erasure.checkpoints import Checkpoint
+from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.diffusion.data import picture_encoding, prompt_encoding
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
-from erasure.diffusion.data.prompted import PromptedPixels
+from erasure.diffusion.data.prompted import PromptedPixels, PromptLists
 from erasure.errors import ConfigError, OutOfMemoryError
 from erasure.storage.cache import TensorCache
 from erasure.storage.tensors.hashing import weights_hash
@@ -147,6 +148,22 @@ def test_the_cache_tells_encoders_of_the_same_weights_but_other_settings_apart(
     assert_same(second, encode_concept(other, FORGET, INSTEAD))
     counts = {kind: len(list((tmp_path / kind).iterdir())) for kind in files}
     assert counts == files
+
+
+def test_the_cache_tells_families_that_share_their_text_encoders_apart(tmp_path: Path) -> None:
+    dev, schnell = (
+        read_checkpoint(write_flux(tmp_path / kind, kind)) for kind in ("flux_dev", "flux_schnell")
+    )
+    encoders = ("text_encoder", "text_encoder_2")
+    assert [dev.hash_of(name) for name in encoders] == [schnell.hash_of(name) for name in encoders]
+    cache, prompts = TensorCache(tmp_path / "cache"), PromptLists(["a church"])
+    lengths = [
+        encode_concept(
+            model, None, {"a church": ["a castle"]}, prompts=prompts, cache=cache
+        ).prompts.tokens.shape[1]
+        for model in (dev, schnell)
+    ]
+    assert lengths == [512, 256]  # as their pipelines fill prompts up
 
 
 def test_a_half_precision_checkpoint_is_encoded_in_float32(tiny_checkpoint: Checkpoint) -> None:
