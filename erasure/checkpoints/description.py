@@ -1,5 +1,6 @@
 """Everything of a pipeline that is not weights: its configs and its tokenizer's files."""
 
+import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from erasure.checkpoints.checks.config_limits import require_plausible
 from erasure.checkpoints.checks.containment import inside
 from erasure.errors import CONFIG, CheckpointError
 from erasure.storage.bare_names import require_bare, shown
+from erasure.storage.cache import content_key
 from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 
@@ -77,6 +79,21 @@ class Description:
     def vocabulary(self, tokenizer: str) -> Mapping[str, bytes]:
         """Name in the folder of a tokenizer -> content; empty where no vocabulary was found."""
         return self.vocabularies.get(tokenizer, {})
+
+    def digest(self) -> str:
+        """Hash all of it, but for notes on versions and places: with the weights, that is all that
+        decides what the model draws."""
+        words = {
+            tokenizer: {
+                name: hashlib.sha256(content).hexdigest() for name, content in files.items()
+            }
+            for tokenizer, files in self.vocabularies.items()
+        }
+        plain = {
+            name: {key: value for key, value in config.items() if not key.startswith("_")}
+            for name, config in self.configs().items()
+        }
+        return content_key(configs=plain, words=words)
 
     def configs(self) -> dict[str, Mapping[str, Any]]:
         """Everything that is JSON, by name; `config_file` has the file of each."""

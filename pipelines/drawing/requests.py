@@ -95,7 +95,7 @@ def key_of_pictures(
     """Key of a cache: all that decides the pictures of plain prompts, `size` pixels a side."""
     return content_key(
         model=checkpoint.hashes(),
-        scheduler=dict(checkpoint.description.scheduler),
+        description=checkpoint.description.digest(),
         requests=[[request.prompt, request.seed] for request in requests],
         steps=drawing.steps,
         guidance=drawing.guidance,

@@ -28,7 +28,7 @@ from erasure.seeds import initial_noise
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing import conditions
 from pipelines.drawing.generation import Painter, draw_all
-from pipelines.drawing.requests import Request, in_batches
+from pipelines.drawing.requests import Request, in_batches, key_of_pictures
 from pipelines.drawing.schedulers import SCHEDULERS, build_scheduler
 
 REQUESTS = [
@@ -49,6 +49,27 @@ def drawn(checkpoint: Checkpoint, batch_size: int, **more: Any) -> NDArray[np.in
     config = DrawingConfig(steps=3, guidance=3.0, batch_size=batch_size)
     images = draw_all(checkpoint, REQUESTS, config, CPU, **more)
     return np.stack([np.asarray(image, dtype=np.int16) for image in images])
+
+
+def test_a_cache_keeps_apart_what_models_of_the_same_weights_draw(
+    tiny_checkpoint: Checkpoint,
+) -> None:
+    own = tiny_checkpoint.description
+    vae = {**own.components["vae"], "scaling_factor": 2.0}
+    index = {**own.model_index, "id2label": {"0": "church"}}
+    noted = {**own.model_index, "_diffusers_version": "9.9"}
+    others = [
+        own.having(vae=vae),
+        replace(own, model_index=index),
+        own.speaking(tokenizer={"merges.txt": b""}),
+        replace(own, scheduler={**own.scheduler, "steps_offset": 7}),
+    ]
+    keys = [
+        key_of_pictures(replace(tiny_checkpoint, description=one), DrawingConfig(), 64, REQUESTS)
+        for one in (own, *others, replace(own, model_index=noted))
+    ]
+    assert len(set(keys)) == 1 + len(others)
+    assert keys[-1] == keys[0]
 
 
 def test_a_picture_is_the_same_in_a_batch_of_any_size(tiny_checkpoint: Checkpoint) -> None:
