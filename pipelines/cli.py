@@ -96,6 +96,11 @@ _GROUPS: dict[str, tuple[str, dict[str, tuple[Callable[..., None], str]]]] = {
         },
     ),
 }
+_GOES_ON: Final = (
+    *(audit.audit, bench.bench, evaluate.evaluate, reproduce.reproduce),
+    classify.COMMANDS["bench"][0],
+)
+"""Commands that keep what is finished, without an option for it."""
 
 
 def _print_version(asked: bool) -> None:
@@ -136,11 +141,7 @@ def _spoken(command: Callable[..., None]) -> Callable[..., None]:
             with claiming():
                 command(**options)
         except KeyboardInterrupt:
-            if "resume" in known:
-                more = "what was finished is kept, and the same command with --resume goes on"
-            else:
-                more = "nothing was half-written; give the same command to begin again"
-            _fail(f"interrupted; {more}", 1)
+            _fail(f"interrupted; {_left_by(command, known)}", 1)
         except _root_errors() as err:
             # Some name options to whoever typed them, and settings to whoever called from Python.
             said = getattr(err, "typed", str(err))
@@ -156,6 +157,17 @@ def _spoken(command: Callable[..., None]) -> Callable[..., None]:
             _fail(f"cannot use {os.fsdecode(err.filename)[:200]}: {reason}", 2)
 
     return run
+
+
+def _left_by(command: Callable[..., None], known: Container[str]) -> str:
+    """What an interrupted command leaves, and how to go on."""
+    if "resume" in known:
+        return "what was finished is kept, and the same command with --resume goes on"
+    if command in _GOES_ON:
+        return "what was finished is kept, and the same command goes on"
+    if command is demo.demo:
+        return "give the same command with --force to begin again"
+    return "nothing was half-written; give the same command to begin again"
 
 
 # Looked up when something was raised, and not before, since they bring torch with them.
