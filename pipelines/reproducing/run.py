@@ -43,8 +43,8 @@ _HEADER: Final = (
     "A reproduction by diffusion-erasure.\n"
     "Paths stand here as they were given; leave this file out of what you publish."
 )
-_FREE: Final = ("micro_batch", "drop_models", "device", "cache")
-"""Settings that may be other ones when a reproduction goes on."""
+_FREE: Final = ("micro_batch", "drop_models", "cache")
+"""Settings that may be other ones when a reproduction goes on, as they may when a run does."""
 _PACKAGES: Final = ("torch", "diffusers", "transformers", "diffusion-erasure")
 
 

@@ -40,6 +40,7 @@ _ANY: Final = _HEADING.rstrip(".")
 _KINDS: Final = {"suite": "evaluation", "attacks": "audit", "retrained": "distance"}
 """Key that a recipe of another command has -> what its folder holds."""
 _FREE: Final = (
+    ("cache",),
     ("checkpointing",),
     ("method", "micro_batch"),
     ("saliency", "batch_size"),
@@ -47,8 +48,8 @@ _FREE: Final = (
     ("data", "drawing", "batch_size"),
     ("grid", "drawing", "batch_size"),
 )
-"""Keys of a recipe that may be other ones when a run goes on: they decide how much memory it needs,
-and the result by rounding alone."""
+"""Keys of a recipe that may be other ones when a run goes on: they decide where drawn pictures are
+looked for, or how much memory it needs, and the result by rounding alone."""
 
 
 def may_write(out: Path, recipe: str, model: str, *, resume: bool, force: bool) -> bool:

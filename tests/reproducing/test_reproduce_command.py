@@ -322,6 +322,8 @@ def test_a_folder_of_something_else_is_refused(
     assert "holds a reproduction of 'salun-imagenette' and not of 'salun-nudity'" in said
     said = refused(reproduce(*nette, "--seed", 1, "--out", uncut[0]))
     assert "was begun with another seed" in said
+    said = refused(reproduce(*nette, "--device", "cpu", "--out", uncut[0]))
+    assert "was begun with another device" in said
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear", encoding="utf-8")
     assert "holds no reproduction" in refused(reproduce(*nette, "--out", tmp_path / "mine"))
