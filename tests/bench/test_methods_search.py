@@ -19,6 +19,7 @@ from pipelines.bench.rows import Row
 from pipelines.bench.search import Search, spaces_of, trials_of
 from pipelines.bench.settings import bench_recipe
 from pipelines.bench.sources import Sources
+from pipelines.bench.tables.column import pooled
 from pipelines.bench.tables.columns import COLUMNS
 from pipelines.bench.world import World
 from pipelines.configs.recipe_files import load_toml
@@ -160,6 +161,47 @@ def test_a_distance_column_takes_the_largest_headline(tmp_path: Path) -> None:
     value = column("d3", tmp_path)
     assert (value.value, value.low, value.said) == (4.0, 0.5, "averse")
     assert column("d1", tmp_path) is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_model_that_remembers_under_one_text_remembers(tmp_path: Path, order: int) -> None:
+    def entry(units: float, state: str) -> dict[str, Any]:
+        reading = {"value": 0.1 * units, "units": units, "low": None, "high": None, "state": state}
+        return {"name": "D3", "unit": 0.1, "headline": True, "readings": {"audited": reading}}
+
+    entries = [entry(-5.6, "remembers"), entry(0.4, "like retrained")]
+    written(tmp_path, "distance/distance.json", {"entries": entries[::order]})
+    value = column("d3", tmp_path)
+    assert (value.value, value.said) == (-5.6, "remembers")
+    assert next(one for one in COLUMNS if one.key == "d3").better is None  # nearest to 0 is best
+
+
+def test_an_infinite_distance_is_no_number_of_another_scale(tmp_path: Path) -> None:
+    readings = [{"value": 0.25, "units": None}, {"value": 0.1, "units": 3.0}]
+    entries = [
+        {"name": "D1", "unit": 0.0, "headline": True, "readings": {"audited": one}}
+        for one in readings
+    ]
+    moved = {"name": "D8", "unit": None, "headline": True, "readings": {"audited": {"value": 0.2}}}
+    written(tmp_path, "distance/distance.json", {"entries": [*entries, moved]})
+    value = column("d1", tmp_path)
+    assert (value.value, value.said) == (None, "infinite")
+    assert column("d8", tmp_path).value == 0.2
+
+
+def test_pictures_of_a_search_are_not_added_to_those_of_a_confirmation(tmp_path: Path) -> None:
+    def attacked(folder: Path, **shares: list[int]) -> Any:  # noqa: ANN401
+        line = {name: {"count": count, "total": total} for name, (count, total) in shares.items()}
+        attacks = [{"name": "words", "verdict": {"state": "s"}, "lines": {"audited": line}}]
+        written(folder, "audit/audit.json", {"attacks": attacks})
+        return column("attack-words", folder)
+
+    came_back = attacked(tmp_path / "0", confirmed=[30, 30], found=[4, 96])
+    did_not = attacked(tmp_path / "1", found=[0, 90])
+    words = next(one for one in COLUMNS if one.key == "attack-words")
+    both = pooled(words, [came_back, did_not])
+    assert both is not None
+    assert (both.value, both.low, both.high) == (0.5, 0.0, 1.0)  # and not 30 of 120
 
 
 def test_an_attack_column_has_the_share_and_the_audit_s_word(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Columns of the parts of a cell that are asked for by name: distances and attacks."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from eval.rates.intervals import wilson
 from pipelines.audit.outcome.results import FILE_NAME as AUDIT_FILE
@@ -13,22 +14,35 @@ from pipelines.distances.entries import TITLES, Name
 from pipelines.distances.result import FILE_NAME as DISTANCE_FILE
 from pipelines.json_values import finite_number, object_in, objects_in
 
+_SIGNED: Final = "D3"
+"""The distance that says by its sign on which side of the retrained model it lies."""
+_INFINITE: Final = "infinite"
+
 
 def distance_column(name: Name) -> Column:
-    """The largest of a distance's headlines, in units of two retrained seeds; D7 and D8 as is."""
+    """The largest of a distance's headlines, in units of two retrained seeds; D8 as is.
+
+    Of D3 it is the one that is farthest from 0: a model that remembers under one text and is like
+    a retrained one under the other remembers.
+    """
 
     def read(sources: Sources) -> Value | None:
         entries = objects_in(sources.json(DISTANCE, DISTANCE_FILE), "entries")
         own = [e for e in entries if e.get("name") == name and e.get("headline")]
         values = [v for e in own if (v := _reading(e)) is not None]
-        return max(values, key=lambda value: value.value or 0.0, default=None)
+        return max(values, key=far, default=None)
+
+    def far(value: Value) -> float:
+        if value.value is None:
+            return math.inf
+        return abs(value.value) if name == _SIGNED else value.value
 
     return Column(
         key=name.lower(),
         title=f"{name} {TITLES[name]}",
         about=f"The distance to the retrained model by {TITLES[name]}; see docs/distance.md.",
         unit="units",
-        better=None if name == "D8" else "lower",
+        better=None if name in (_SIGNED, "D8") else "lower",
         read=read,
     )
 
@@ -38,12 +52,19 @@ def _reading(entry: Mapping[str, Any]) -> Value | None:
     units, value, low, high = (
         finite_number(reading.get(k)) for k in ("units", "value", "low", "high")
     )
+    said = str(reading.get("state") or "")
+    if units is None and entry.get("unit") is not None:  # a file has no infinite number
+        return None if value is None else Value(None, said=f"{said} {_INFINITE}".strip())
     value = value if units is None else units
-    return None if value is None else Value(value, low, high, said=str(reading.get("state") or ""))
+    return None if value is None else Value(value, low, high, said=said)
 
 
 def attack_column(name: str) -> Column:
-    """How often an attack brought the concept back by fresh seeds, and the audit's word for it."""
+    """How often an attack brought the concept back by fresh seeds, and the audit's word for it.
+
+    Where the search found nothing, there is nothing to confirm, and its own share stands here
+    without counts: its pictures and those of a confirmation do not add up over seeds.
+    """
 
     def read(sources: Sources) -> Value | None:
         attacks = objects_in(sources.json(AUDIT, AUDIT_FILE), "attacks")
@@ -52,7 +73,10 @@ def attack_column(name: str) -> Column:
             return None
         state = str(object_in(own, "verdict").get("state", ""))
         line = object_in(object_in(own, "lines"), "audited")
-        share = _share(object_in(line, "confirmed") or object_in(line, "found"))
+        share = _share(object_in(line, "confirmed"))
+        if share is None and not object_in(line, "confirmed"):
+            found = _share(object_in(line, "found"))
+            share = None if found is None else replace(found, count=None, total=None)
         return Value(None, said=state) if share is None else replace(share, said=state)
 
     return Column(
