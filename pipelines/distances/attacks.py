@@ -13,7 +13,7 @@ from eval.distances.curves import AttackCurve, area_between, area_units, half_ra
 from eval.errors import EvalError
 from pipelines.audit.outcome.results import FORMAT
 from pipelines.distances.entries import Entry, entry_of
-from pipelines.distances.models import Models, Role
+from pipelines.distances.models import Models, Role, deciding_hashes
 
 RELEARNING: Final = "relearning"
 """The attack whose arms are numbers of steps."""
@@ -106,11 +106,12 @@ def _read(path: Path) -> Any:  # noqa: ANN401
 
 
 def _lines(listed: Mapping[str, Any], models: Models, path: Path) -> dict[Role, str]:
-    """Model -> the line of the audit that is of its weights."""
-    hashes = {str(one["hash"]): str(line) for line, one in listed.items() if one["role"] != "kept"}
+    """Model -> the line of the audit that is of its weights, its text encoders' too."""
+    others = [(str(line), one["weights"]) for line, one in listed.items() if one["role"] != "kept"]
     lines: dict[Role, str] = {}
     for role, checkpoint in models.checkpoints.items():
-        line = hashes.get(checkpoint.network_hash())
+        own = deciding_hashes(checkpoint).items()
+        line = next((line for line, hashes in others if own <= hashes.items()), None)
         if line is not None:
             lines[role] = line
     for role in dict.fromkeys(("audited", "retrained", *models.pair)):
@@ -139,14 +140,18 @@ def _curve(marks: Any) -> AttackCurve:  # noqa: ANN401
 
 
 def _relearning(arms: Any, lines: Mapping[Role, str]) -> dict[Role, AttackCurve]:  # noqa: ANN401
-    """Steps -> hits of each model; a share that falls again counts as the largest so far."""
+    """Steps -> hits of each model; a share that falls again counts as the largest so far.
+
+    A case that the budget left out of later steps has not come through there.
+    """
     curves: dict[Role, AttackCurve] = {}
     steps = {int(m[1]): arm["lines"] for arm in arms if (m := _STEPS.fullmatch(str(arm["arm"])))}
     for role, line in lines.items():
         costs, arrivals, most, total = [], [], 0, 0
         for step in sorted(steps):
             if line in steps[step]:
-                count, total = int(steps[step][line]["count"]), int(steps[step][line]["total"])
+                count = int(steps[step][line]["count"])
+                total = max(total, int(steps[step][line]["total"]))
                 costs.append(float(step))
                 arrivals.append(max(0, count - most))
                 most = max(most, count)

@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Final
 
+from erasure.storage.files import write_json
+from erasure.storage.json_text import parsed
+from pipelines.audit.cells import key_of
 from pipelines.audit.outcome.results import FILE_NAME as AUDIT
 from pipelines.audit.settings import AuditRecipe
 from pipelines.configs.recipe import dump_toml
-from pipelines.distances.models import open_models
+from pipelines.distances.attacks import read_attacks
+from pipelines.distances.models import deciding_hashes, open_models
 from pipelines.distances.result import FILE_NAME
 from pipelines.distances.run import HEADER, run_distances
 from pipelines.distances.settings import DistanceRecipe
@@ -14,6 +18,8 @@ from pipelines.process.progress import Reporter
 
 FOLDER: Final = "distances"
 """Name in the folder of the audit."""
+_MADE_OF: Final = "made_of.json"
+"""Name of the file beside a result with the hash of all that it was made of."""
 _SHARED: Final = (
     "model",
     "concept",
@@ -61,7 +67,8 @@ def check_beside(audit: AuditRecipe, out: Path) -> None:
 
 
 def measure_beside(audit: AuditRecipe, out: Path, *, reporter: Reporter) -> Path | None:
-    """Measure after an audit, with its curves; what is there by the same recipe stays.
+    """Measure after an audit, with its curves; what is there stays where recipe, weights and curves
+    are the same.
 
     Returns:
         The file `distances/distance.json`; None where there is nothing to measure.
@@ -73,8 +80,27 @@ def measure_beside(audit: AuditRecipe, out: Path, *, reporter: Reporter) -> Path
     if recipe is None:
         return None
     folder = out / FOLDER
-    path, made_by = folder / FILE_NAME, folder / "recipe.toml"
-    same = made_by.is_file() and made_by.read_bytes() == dump_toml(recipe, HEADER).encode()
-    if not (same and path.is_file()):
+    path, key = folder / FILE_NAME, _key(recipe)
+    if not (path.is_file() and _read_key(folder / _MADE_OF) == key):
         run_distances(recipe, folder, force=True, reporter=reporter)
+        write_json(folder / _MADE_OF, {"key": key})
     return path
+
+
+def _key(recipe: DistanceRecipe) -> str:
+    """Hash of all that decides a result; a path alone does not say what lies there."""
+    models = open_models(recipe)
+    return key_of(
+        recipe=dump_toml(recipe, HEADER),
+        weights={role: deciding_hashes(one) for role, one in models.checkpoints.items()},
+        attacks=repr(read_attacks(Path(recipe.audit or ""), models)),
+    )
+
+
+def _read_key(path: Path) -> object:
+    """The hash in a file; None where there is none."""
+    try:
+        values = parsed(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return values.get("key") if isinstance(values, dict) else None

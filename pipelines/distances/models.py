@@ -84,9 +84,15 @@ def open_models(recipe: DistanceRecipe) -> Models:
     return Models(opened, plan, kind, notes)
 
 
+def deciding_hashes(checkpoint: Checkpoint) -> dict[str, str]:
+    """Component -> hash of what decides what is drawn for a prompt: the network and its text
+    encoders, and not the VAE, which all of these models share but for rounding."""
+    return {name: checkpoint.hash_of(name) for name in checkpoint.components if name != "vae"}
+
+
 def require_distinct(opened: Mapping[Role, Checkpoint]) -> None:
     """Raise ConfigError where two of these models, by their places, have the same weights."""
-    hashes = {role: one.network_hash() for role, one in opened.items()}
+    hashes = {role: deciding_hashes(one) for role, one in opened.items()}
     pairs: tuple[tuple[Role, Role], ...] = (
         ("twin", "retrained"),
         ("twin", "base"),

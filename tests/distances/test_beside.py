@@ -1,16 +1,16 @@
 """What an audit with two retrained models measures beside its attacks."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.results.distanced import write_models
 
 from erasure.errors import ConfigError
 from pipelines.audit.settings import AuditRecipe
-from pipelines.configs.recipe import dump_toml
 from pipelines.distances import beside
 from pipelines.distances.beside import check_beside, measure_beside, recipe_beside
-from pipelines.distances.run import HEADER
 from pipelines.distances.settings import DistanceRecipe
 from pipelines.process.progress import Reporter
 
@@ -52,18 +52,34 @@ def test_models_that_do_not_go_together_are_refused_before_the_audit(tmp_path: P
         check_beside(recipe, tmp_path)
 
 
-def test_what_is_there_by_the_same_recipe_is_not_measured_again(
+@dataclass(frozen=True)
+class Bare:
+    """A model of which the weights alone count."""
+
+    components: dict[str, str]
+
+    def hash_of(self, component: str) -> str:
+        return self.components[component]
+
+
+def test_what_is_there_of_the_same_audit_is_not_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[DistanceRecipe] = []
+    model = Bare({"unet": "a"})
+    curves = ["of the first audit"]
 
     def measured(recipe: DistanceRecipe, out: Path, **_: object) -> None:
         runs.append(recipe)
         out.mkdir(exist_ok=True)
         (out / "distance.json").write_text("{}")
-        (out / "recipe.toml").write_text(dump_toml(recipe, HEADER))
+
+    def opened(_: DistanceRecipe) -> SimpleNamespace:
+        return SimpleNamespace(checkpoints={"audited": model})
 
     monkeypatch.setattr(beside, "run_distances", measured)
+    monkeypatch.setattr(beside, "open_models", opened)
+    monkeypatch.setattr(beside, "read_attacks", lambda *_: curves)
     quiet = Reporter(quiet=True)
     first = measure_beside(_recipe("one", "two"), tmp_path, reporter=quiet)
     assert first == measure_beside(_recipe("one", "two"), tmp_path, reporter=quiet)
@@ -71,3 +87,9 @@ def test_what_is_there_by_the_same_recipe_is_not_measured_again(
     assert len(runs) == 1
     measure_beside(_recipe("one", "three"), tmp_path, reporter=quiet)
     assert [one.twin for one in runs] == ["two", "three"]
+    curves.append("of another audit in the same folder")
+    measure_beside(_recipe("one", "three"), tmp_path, reporter=quiet)
+    assert len(runs) == 3
+    model.components["unet"] = "b"  # trained again into the same folder
+    measure_beside(_recipe("one", "three"), tmp_path, reporter=quiet)
+    assert len(runs) == 4

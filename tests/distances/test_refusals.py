@@ -30,6 +30,7 @@ from pipelines.distances.settings import DistanceRecipe, recipe_of
 from pipelines.process.progress import Reporter
 
 VAE = Path("vae") / "diffusion_pytorch_model.safetensors"
+TEXT = Path("text_encoder") / "model.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +250,7 @@ def _audit(opened: Models, path: Path, *, without: str = "") -> Path:
     arms[0]["lines"]["retrained-1"] = {"count": 1, "total": 10}  # type: ignore[index]
     arms[1]["lines"]["retrained-1"] = {"count": 3, "total": 10}  # type: ignore[index]
     listed = {
-        line: {"hash": opened.checkpoints[role].network_hash(), "role": role}  # type: ignore[index]
+        line: {"weights": opened.checkpoints[role].hashes(), "role": role}  # type: ignore[index]
         for role, line in names.items()
         if role != without
     }
@@ -278,6 +279,36 @@ def test_the_areas_of_an_audit_are_read(opened: Models, tmp_path: Path) -> None:
     assert words.readings["audited"].value == pytest.approx(0.6)
     assert words.readings["audited"].units == pytest.approx(6.0)
     assert words.details["audited"] == {"lead": pytest.approx(0.6), "log_half_ratio": float("inf")}
+
+
+def test_steps_that_the_budget_cut_do_not_change_the_cases(opened: Models, tmp_path: Path) -> None:
+    path = _audit(opened, tmp_path / "audit.json")
+    values = json.loads(path.read_text())
+    last = {"arm": "20 steps", "lines": {}}
+    for line in values["attacks"][1]["lines"]:
+        last["lines"][line] = {"count": 1, "total": 2}  # type: ignore[index]
+    values["attacks"][1]["arms"].append(last)
+    path.write_text(json.dumps(values))
+    curve = read_attacks(path, opened).relearning["audited"]
+    assert (curve.costs, curve.arrivals, curve.total) == ((5.0, 10.0, 20.0), (2, 5, 0), 10)
+
+
+def _words_erased(models: dict[str, Path], folder: Path) -> Path:
+    """The base with another text encoder, as a method leaves it that erases there."""
+    shutil.copytree(models["base"], folder)
+    nudge(folder, 1e-2, 5, TEXT)
+    return folder
+
+
+def test_an_erasure_in_the_text_encoder_is_another_model(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    erased = _words_erased(models, tmp_path / "erased")
+    opened = open_models(tiny_recipe(models, None, model=str(erased)))
+    assert opened.checkpoints["audited"].network_hash() == opened.checkpoints["base"].network_hash()
+    curves = read_attacks(_audit(opened, tmp_path / "audit.json"), opened).curves["words"]
+    assert curves["audited"].arrivals == (6, 3)
+    assert curves["base"].arrivals == (10, 0)
 
 
 def test_an_audit_of_other_models_is_refused(opened: Models, tmp_path: Path) -> None:
