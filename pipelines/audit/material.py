@@ -5,11 +5,12 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from PIL import Image
@@ -18,9 +19,11 @@ from erasure.architectures.encoders import Codec
 from erasure.attacks import Concept, Material
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
-from erasure.storage.files import atomic
+from erasure.storage.files import atomic, write_json
+from erasure.storage.json_text import parsed
 from eval.pictures.pictures import read_picture
 from eval.rates.intervals import Proportion, wilson
+from pipelines.audit.cells import key_of
 from pipelines.audit.settings import AuditRecipe
 from pipelines.data.picture_folder import folder_entries, folder_pictures
 from pipelines.drawing.generation import Painter
@@ -35,6 +38,11 @@ _TRIED: Final = 2
 """Seeds by which a wording is tried."""
 _OTHERS: Final = 32
 """Pictures of other things that an attack may see."""
+_MADE_OF: Final = "made_of.json"
+"""Name of the file beside pictures with the hash of all that they were drawn from."""
+
+Draw = Callable[[Path, Sequence[Request], str], list[Image.Image]]
+"""Folder, requests and a stage's name -> their pictures, read where they are there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +96,7 @@ def gather(
     folder: Path,
     *,
     drawn_by: str,
+    drawn_of: Mapping[str, Any],
     reporter: Reporter,
 ) -> Shown:
     """Draw what is not in `folder` yet, and look at it.
@@ -95,25 +104,27 @@ def gather(
     Args:
         painter: of the model that draws: the base, or what is at hand.
         drawn_by: what to call that model.
+        drawn_of: plain values that decide, beside prompts and seeds, what it draws.
 
     Raises:
         ConfigError: a folder of pictures that is given cannot be used.
         DiskError: the disk refuses.
     """
     wanted = 2 * recipe.shown
+    draw = partial(_kept, painter, drawn_of, reporter)
     if recipe.pictures is not None:
         images = pictures_given(recipe.pictures, painter, limit=wanted, seed=recipe.seed)
         prompts = [concept.prompts[0]] * len(images)
         source = f"folder {Path(recipe.pictures).expanduser().name}"
     else:
-        images, prompts = _of_concept(recipe, concept, painter, judge, folder, wanted, reporter)
+        images, prompts = _of_concept(recipe, concept, draw, judge, folder, wanted)
         source = f"drawn by {drawn_by}"
     requests = _requests(concept.others, recipe.without, recipe.seed, "without")
-    without = _kept(folder / "without", painter, requests, reporter, "draw other things")
+    without = draw(folder / "without", requests, "draw other things")
     seen = [judge.recognises(judgement) for judgement in judge.judge(without)]
     return Shown(
         understood=(
-            _understood(recipe, concept, painter, judge, folder, reporter)
+            _understood(recipe, concept, draw, judge, folder)
             if recipe.against is not None
             else (True,) * len(concept.wordings)
         ),
@@ -157,11 +168,10 @@ def require_pictures(folder: str) -> Path:
 def _of_concept(
     recipe: AuditRecipe,
     concept: Concept,
-    painter: Painter,
+    draw: Draw,
     judge: CellJudge,
     folder: Path,
     wanted: int,
-    reporter: Reporter,
 ) -> tuple[list[Image.Image], list[str]]:
     """Pictures that show the concept by the judge, and their prompts; few or none where the model
     hardly draws it."""
@@ -170,8 +180,7 @@ def _of_concept(
     prompts: list[str] = []
     for turn in range(_MOST_TRIES):
         part = requests[turn * wanted : (turn + 1) * wanted]
-        name = f"draw {concept.name}"
-        drawn = _kept(folder / f"concept-{turn}", painter, part, reporter, name)
+        drawn = draw(folder / f"concept-{turn}", part, f"draw {concept.name}")
         for image, request, judgement in zip(drawn, part, judge.judge(drawn), strict=True):
             if judge.recognises(judgement) and len(images) < wanted:
                 images.append(image)
@@ -182,19 +191,14 @@ def _of_concept(
 
 
 def _understood(
-    recipe: AuditRecipe,
-    concept: Concept,
-    painter: Painter,
-    judge: CellJudge,
-    folder: Path,
-    reporter: Reporter,
+    recipe: AuditRecipe, concept: Concept, draw: Draw, judge: CellJudge, folder: Path
 ) -> tuple[bool, ...]:
     """Draw every wording by a few seeds that no search has: what shows nothing is no test."""
     prompts = [wording.prompt for wording in concept.wordings]
     if not prompts or not recipe.draws or "words" not in recipe.names:
         return (True,) * len(prompts)
     requests = _requests(prompts, len(prompts) * _TRIED, recipe.seed, "wordings")
-    drawn = _kept(folder / "wordings", painter, requests, reporter, "draw wordings")
+    drawn = draw(folder / "wordings", requests, "draw wordings")
     hits = [judge.recognises(judgement) for judgement in judge.judge(drawn)]
     return tuple(any(hits[n :: len(prompts)]) for n in range(len(prompts)))
 
@@ -207,15 +211,35 @@ def _requests(prompts: Sequence[str], count: int, seed: int, name: str) -> list[
 
 
 def _kept(
-    folder: Path, painter: Painter, requests: Sequence[Request], reporter: Reporter, name: str
+    painter: Painter,
+    drawn_of: Mapping[str, Any],
+    reporter: Reporter,
+    folder: Path,
+    requests: Sequence[Request],
+    name: str,
 ) -> list[Image.Image]:
-    """The pictures of `requests`, read where they are all there, else drawn and written."""
+    """The pictures of `requests`, read where all are there by the same model, else drawn and
+    written."""
+    asked = [[str(request.prompt), request.seed] for request in requests]
+    key = key_of(requests=asked, **drawn_of)
+    note = folder / _MADE_OF
     paths = [folder / f"{n:03d}.png" for n in range(len(requests))]
-    if not all(path.is_file() for path in paths):
+    if _read_key(note) != key or not all(path.is_file() for path in paths):
+        note.unlink(missing_ok=True)  # a run that is cut here leaves pictures of two kinds
         with reporter.stage(name, len(requests)) as tick:
             for path, image in zip(paths, painter.draw(requests, tick), strict=True):
                 write_picture(path, image)
+        write_json(note, {"key": key})
     return [read_picture(path) for path in paths]
+
+
+def _read_key(path: Path) -> object:
+    """The hash in a file; None where there is none."""
+    try:
+        values = parsed(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return values.get("key") if isinstance(values, dict) else None
 
 
 def write_picture(path: Path, image: Image.Image) -> None:

@@ -147,14 +147,20 @@ class Workshop:
         """Pictures of the line's concept, drawn by the base where there is one."""
         one = self.lines[line]
         if one.concept not in self.shown:
-            drawer = self.drawer
+            drawer, recipe = self.drawer, self.recipe
             self.shown[one.concept] = gather(
-                self.recipe,
+                recipe,
                 self.concept(line),
                 self.painter(drawer),
                 self.judge(line),
                 self.folder / "material" / one.concept.replace("/", "_"),
                 drawn_by="the base" if drawer == "base" else "the audited model",
+                drawn_of={
+                    "weights": dict(self.hashes(drawer)),
+                    "scheduler": dict(self.lines[drawer].checkpoint.description.scheduler),
+                    "drawing": [recipe.steps, recipe.guidance, recipe.size, recipe.batch_size],
+                    **self.guarded(drawer),
+                },
                 reporter=self.reporter,
             )
         return self.shown[one.concept]

@@ -235,6 +235,42 @@ def test_a_run_that_was_cut_goes_on_and_ends_with_the_same_result(
     assert judge.asked - asked <= 20  # the pictures of the material alone
 
 
+def test_pictures_to_search_with_are_those_of_this_base_and_these_wordings(
+    recipe: AuditRecipe,
+    judge: Bright,
+    models: tuple[Path, Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    paint = Painter.paint
+
+    def noting(self: Painter, requests: Sequence[Request]) -> Any:  # noqa: ANN401
+        asked.extend(str(request.prompt) for request in requests)
+        return paint(self, requests)
+
+    def material_of(given: AuditRecipe, folder: str) -> Shown:
+        lines = open_lines(given)
+        quiet = Reporter(quiet=True)
+        shop = workshop.Workshop(given, lines, tmp_path / folder, torch.device("cpu"), quiet)
+        return shop.material("audited")
+
+    monkeypatch.setattr(Painter, "paint", noting)
+    table = tmp_path / "mine.csv"
+    table.write_text("prompt\na chapel\n", encoding="utf-8")
+    first = replace(only(recipe, "words"), wordings=(str(table),))
+    other_base = replace(first, model=str(models[0]), against=str(models[1]))
+    drawn = material_of(first, "one")
+    seen = len(asked)
+    assert material_of(first, "one").digest() == drawn.digest()
+    assert len(asked) == seen  # all of it was there
+    table.write_text("prompt\na minster\n", encoding="utf-8")
+    material_of(first, "one")
+    assert {"a minster"} <= set(asked[seen:])
+    wanted = material_of(other_base, "two")
+    assert material_of(other_base, "one").digest() == wanted.digest() != drawn.digest()
+
+
 def test_a_floor_is_not_asked_only_about_what_the_audited_model_finished() -> None:
     # 5 of 14 pictures come back on the audited model and 8 of 14 on random weights: on the five
     # alone the audited model would lead.
