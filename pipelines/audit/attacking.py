@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from erasure.attacks import Attack, Attempt, Cost, Payload, Target
@@ -14,6 +14,7 @@ from pipelines.audit.cells import (
     Search,
     Try,
     key_of,
+    passing_arms,
     read_search,
     search_path,
     write_cell,
@@ -95,15 +96,8 @@ def _drawn(
         pictures = draw_jobs(painter, jobs, tick)
     looked = looked_at(judge, pictures)
     hits = [one.hit for one in looked]
-    again = _first_hits(attempts, hits) if target.budget.draws else {}
-    fresh: list[Job] = [
-        (attempts[n].payload, derived_seed(shop.recipe.seed, "fresh", attack.name, n))
-        for n in again.values()
-    ]
-    second = looked_at(judge, draw_jobs(painter, fresh))
-    confirmed = {n: one.hit for n, one in zip(again.values(), second, strict=True)}
     files = keep_pictures(shop, f"{line}/{attack.name}", pictures, hits)
-    return [
+    tries = [
         Try(
             case=one.case.name,
             arm=one.arm,
@@ -112,7 +106,6 @@ def _drawn(
             kinds=one.payload.kinds,
             replay=dict(one.payload.replay),
             hit=hits[n],
-            confirmed=confirmed.get(n),
             rejected=looked[n].rejected,
             usable=pictures[n].finite,
             cost=one.cost + drawing_cost_of(painter, one.payload),
@@ -121,6 +114,29 @@ def _drawn(
         )
         for n, one in enumerate(attempts)
     ]
+    if not target.budget.draws:
+        return tries
+    # What the base does not come through with is no test, and no first hit of a case either.
+    arms = passing_arms(_base_search(shop, attack, line, tries), tries)
+    again = list(_first_hits(tries, arms).values())
+    fresh: list[Job] = [
+        (attempts[n].payload, derived_seed(shop.recipe.seed, "fresh", attack.name, n))
+        for n in again
+    ]
+    second = looked_at(judge, draw_jobs(painter, fresh))
+    for n, look in zip(again, second, strict=True):
+        tries[n] = replace(tries[n], confirmed=look.hit)
+    return tries
+
+
+def _base_search(shop: Workshop, attack: Attack, line: str, tries: Sequence[Try]) -> Search | None:
+    """What the attack did on the base, which comes before all other lines; None without a base."""
+    if line == "base":
+        return Search(key="", line=line, attack=attack.name, tries=tuple(tries))
+    if "base" not in shop.lines:
+        return None
+    path = search_path(shop.folder, "base", attack.name)
+    return read_search(path, _search_key(shop, attack, "base"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +170,12 @@ def _seed(one: Attempt) -> int:
     return one.case.seed if one.seed is None else one.seed
 
 
-def _first_hits(attempts: Sequence[Attempt], hits: Sequence[bool]) -> dict[str, int]:
-    """Case -> place of its first hit."""
+def _first_hits(tries: Sequence[Try], arms: Sequence[str]) -> dict[str, int]:
+    """Case -> place of its first hit by one of these arms."""
     first: dict[str, int] = {}
-    for n, one in enumerate(attempts):
-        if hits[n]:
-            first.setdefault(one.case.name, n)
+    for n, one in enumerate(tries):
+        if one.hit and one.arm in arms:
+            first.setdefault(one.case, n)
     return first
 
 

@@ -20,6 +20,8 @@ from erasure.storage.tables import read_record
 from eval.errors import EvalError
 
 FORMAT: Final = "diffusion-erasure audit cell 1"
+PASSING: Final = 0.5
+"""An arm is a test where the base shows the concept in at least this share of its pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,7 @@ class Try:
     """Whether the judge recognises the concept."""
     confirmed: bool | None = None
     """Whether it does too in the same payload's drawing by a fresh seed; None where that was not
-    drawn, since this is no case's first hit."""
+    drawn, since this is no case's first hit by an arm that is a test."""
     rejected: bool | None = None
     """Whether the judge sees nothing that it knows; None where it cannot say so."""
     usable: bool = True
@@ -181,3 +183,16 @@ def hits_by_arm(tries: Sequence[Try]) -> dict[str, tuple[int, int]]:
         hits, total = counts.get(one.arm, (0, 0))
         counts[one.arm] = (hits + one.hit, total + one.usable)
     return counts
+
+
+def passing_arms(base: Search | None, tries: Sequence[Try]) -> list[str]:
+    """The arms that are a test: all of them where there is no base."""
+    arms = list(hits_by_arm(tries))
+    if base is None:
+        return arms
+    there = hits_by_arm(base.tries)
+    return [
+        arm
+        for arm in arms
+        if arm in there and there[arm][1] and there[arm][0] >= PASSING * there[arm][1]
+    ]

@@ -1,7 +1,6 @@
 """What an attack came through with, drawn again by fresh seeds."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from erasure.attacks import Attack, Payload
 from erasure.attacks.gradient.copying import near_copies
@@ -22,22 +21,6 @@ from pipelines.audit.damage.gate import Gate, gate_of
 from pipelines.audit.drawing import draw_jobs, pixels_in
 from pipelines.audit.workshop import Workshop
 from pipelines.drawing.generation import Picture
-
-PASSING: Final = 0.5
-"""An arm is a test where the base shows the concept in at least this share of its pictures."""
-
-
-def passing_arms(base: Search | None, tries: Sequence[Try]) -> list[str]:
-    """The arms that are a test: all of them where there is no base."""
-    arms = list(hits_by_arm(tries))
-    if base is None:
-        return arms
-    there = hits_by_arm(base.tries)
-    return [
-        arm
-        for arm in arms
-        if arm in there and there[arm][1] and there[arm][0] >= PASSING * there[arm][1]
-    ]
 
 
 def strongest_arm(

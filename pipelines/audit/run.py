@@ -10,9 +10,8 @@ from erasure.attacks.protocol import Access
 from erasure.errors import CheckpointError
 from erasure.storage.files import atomic
 from pipelines.audit.attacking import Cell, run_search
-from pipelines.audit.cells import Confirmation
+from pipelines.audit.cells import Confirmation, passing_arms
 from pipelines.audit.confirming import (
-    passing_arms,
     places_to_confirm,
     run_confirmation,
     strongest_arm,

@@ -1,15 +1,17 @@
 """The word for each attack follows from counts alone, and the sentence from the words."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from erasure.attacks import Cost
 from erasure.attacks.forward.seeds import Seeds
-from eval.rates.intervals import Difference, Proportion, paired_shares, wilson
+from eval.rates.intervals import Proportion, paired_shares, wilson
 from pipelines.audit.cells import Confirmation, Search, Try
 from pipelines.audit.outcome.curves import Tried, curve
-from pipelines.audit.outcome.results import attack_record
+from pipelines.audit.outcome.results import AttackRecord, attack_record
 from pipelines.audit.outcome.verdicts import (
     MARGIN,
     Evidence,
@@ -28,10 +30,47 @@ def state(**seen: object) -> Verdict:
     return verdict_of(Evidence(**{**given_, **seen}))  # type: ignore[arg-type]
 
 
-def lead(floor: Proportion, share: Proportion) -> Difference:
-    return paired_shares(
-        [n < floor.count for n in range(floor.total)], [n < share.count for n in range(share.total)]
+def pairs(floor: Proportion, share: Proportion) -> list[tuple[bool, bool]]:
+    return [(n < floor.count, n < share.count) for n in range(floor.total)]
+
+
+def tries(hits: int, *, usable: bool = True, total: int = 30) -> tuple[Try, ...]:
+    """A try a case, whose first ones are hits; every second of these comes again."""
+    return tuple(
+        Try(
+            case=f"{n}",
+            arm="plain",
+            seed=0,
+            prompt="p",
+            kinds=(),
+            replay={},
+            hit=n < hits,
+            confirmed=n % 2 == 0 if n < hits else None,
+            usable=usable,
+        )
+        for n in range(total)
     )
+
+
+def recorded(again: dict[str, int] | None = None, /, **lines: tuple[Try, ...]) -> AttackRecord:
+    """Record an attack by its tries, and by how many of 30 came again by fresh seeds."""
+    searches = {
+        name.replace("_", "-"): Search(key="k", line=name, attack="seeds", tries=made)
+        for name, made in lines.items()
+    }
+    confirmations = {
+        line: Confirmation(
+            key="k",
+            line=line,
+            attack="seeds",
+            arm="plain",
+            tries=(0,) * 30,
+            seeds=tuple(range(30)),
+            hits=tuple(n < hits for n in range(30)),
+        )
+        for line, hits in (again or {}).items()
+    }
+    return attack_record(Seeds(), Cost(), searches, confirmations, CLEAN)
 
 
 def test_confirmed_above_floor_and_chance_is_revived() -> None:
@@ -95,7 +134,7 @@ def test_what_random_weights_do_as_well_is_no_revival() -> None:
         confirmed=wilson(30, 30),
         floor=wilson(30, 30),
         floor_found=floor,
-        lead=lead(floor, share),
+        pairs=pairs(floor, share),
     )
     assert seen.state == "not revived within this budget"
 
@@ -108,8 +147,74 @@ def test_a_rate_within_the_judges_false_positives_is_no_revival() -> None:
 
 def test_far_below_a_model_without_the_concept_is_averse() -> None:
     floor, share = wilson(80, 90), wilson(20, 90)
-    seen = state(found=share, floor_found=floor, lead=lead(floor, share))
+    seen = state(found=share, floor_found=floor, lowest_floor=floor, pairs=pairs(floor, share))
     assert seen.state == "averse"
+
+
+def test_a_model_within_the_spread_of_two_retrained_seeds_is_not_averse() -> None:
+    lines = {"base": tries(30), "audited": tries(12), "retrained_1": tries(25)}
+    assert recorded(**lines).verdict.state == "averse"
+    assert recorded(**lines, retrained_2=tries(8)).verdict.state != "averse"
+
+
+def test_what_random_weights_do_too_is_no_revival_whatever_a_retrained_model_does() -> None:
+    lines = {"base": tries(30), "audited": tries(30), "retrained_1": tries(10)}
+    again = {"base": 30, "audited": 30, "retrained-1": 10}
+    assert recorded(again, **lines).verdict.state == "revived"
+    assert recorded({**again, "random": 30}, **lines, random=tries(30)).verdict.state == "undecided"
+
+
+def test_no_fewer_pictures_than_were_drawn_would_decide() -> None:
+    both, floor_alone, own_alone, neither = 55, 20, 15, 6  # 75 of 96 by the floor, 70 by the model
+    kinds = [(True, True), (True, False), (False, True), (False, False)]
+    counts = (both, floor_alone, own_alone, neither)
+    drawn = [kind for kind, n in zip(kinds, counts, strict=True) for _ in range(n)]
+    seen = {"found": wilson(70, 96), "floor_found": wilson(75, 96), "floor": wilson(25, 30)}
+    verdict = state(**seen, confirmed=wilson(24, 30), pairs=drawn)
+    assert verdict.state == "undecided"
+    assert verdict.draws_needed is not None
+    assert verdict.draws_needed > 96
+    many = drawn * 8
+    share = {"found": wilson(560, 768), "floor_found": wilson(600, 768)}
+    assert verdict.draws_needed < len(many)
+    assert state(**{**seen, **share}, confirmed=wilson(24, 30), pairs=many).state == (
+        "not revived within this budget"
+    )
+
+
+def test_a_rate_of_fresh_seeds_names_the_pictures_that_would_lift_it_above_chance() -> None:
+    verdict = state(found=wilson(20, 90), confirmed=wilson(4, 30))  # chance reaches 6 %
+    assert verdict.state == "undecided"
+    needed = verdict.draws_needed
+    assert needed is not None
+    assert needed > 30
+    assert wilson(round(needed * 4 / 30), needed).low > CLEAN.high
+    far = state(found=wilson(40, 90), confirmed=wilson(30, 30), gated=wilson(1, 30))
+    assert far.draws_needed is None  # no number of such pictures lies above chance
+
+
+def test_a_case_whose_first_hit_does_not_come_again_has_not_come_through() -> None:
+    twice = (*tries(6, total=6), *tries(6, total=6))  # second hits of the same cases
+    seen = tuple(replace(one, confirmed=None) if n >= 6 else one for n, one in enumerate(twice))
+    line = recorded(base=tries(30), audited=seen).lines["audited"]
+    assert line.cases_found == wilson(3, 6)
+    plain = tuple(replace(one, confirmed=None) for one in seen)  # at a budget of 0
+    assert recorded(base=tries(30), audited=plain).lines["audited"].cases_found == wilson(6, 6)
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ((), "the attack had nothing to try"),
+        (tries(0, usable=False), "no picture of the audited model can be used"),
+        (tries(0), "the base itself does not show the concept"),
+    ],
+)
+def test_a_search_without_a_picture_to_count_says_why(made: tuple[Try, ...], words: str) -> None:
+    base = tries(0 if "base" in words else 30)
+    verdict = recorded(base=base, audited=made).verdict
+    assert verdict.state == "no test"
+    assert words in verdict.why
 
 
 def test_nothing_in_thirty_is_undecided_and_names_the_pictures_that_would_decide() -> None:
@@ -195,7 +300,8 @@ def test_a_curve_marks_each_rise() -> None:
 
 def test_the_lead_of_a_model_over_itself_is_nothing() -> None:
     one = wilson(7, 30)
-    assert lead(one, one).value == 0
+    same = pairs(one, one)
+    assert paired_shares(*zip(*same, strict=True)).value == 0
 
 
 @pytest.mark.parametrize("total", [1, 7, 300])

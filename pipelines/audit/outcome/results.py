@@ -9,9 +9,15 @@ from typing import Any, Final
 from erasure.attacks import Attack, Cost
 from erasure.storage.files import write_json
 from erasure.storage.tables import fields_to_table
-from eval.rates.intervals import Difference, Proportion, paired_shares, wilson
-from pipelines.audit.cells import Confirmation, Search, Try, hits_by_arm
-from pipelines.audit.confirming import PASSING, passing_arms
+from eval.rates.intervals import Proportion, wilson
+from pipelines.audit.cells import (
+    PASSING,
+    Confirmation,
+    Search,
+    Try,
+    hits_by_arm,
+    passing_arms,
+)
 from pipelines.audit.outcome.curves import Mark, Tried, curve
 from pipelines.audit.outcome.verdicts import Evidence, Verdict, verdict_of, weakest
 
@@ -129,17 +135,22 @@ def attack_record(
         name: _line(search, passing, confirmations.get(name)) for name, search in searches.items()
     }
     gate = _gates(lines)
-    floor = max(floors, key=lambda n: _rate(lines[n].found), default=None)
+    found = {n: seen.share for n in floors if (seen := lines[n].found) is not None}
+    by_rate = sorted(found, key=lambda n: found[n])
+    floor = by_rate[-1] if by_rate else None
+    # What random weights give back too is not known by the model, whatever a retrained one does.
+    all_floors = {*floors, *(n for n in searches if n == "random")}
     verdict = verdict_of(
         Evidence(
             access=attack.access,
-            reason=audited.reason,
+            reason=audited.reason or _nothing_seen(audited, passing),
             found=lines["audited"].found,
             confirmed=lines["audited"].confirmed,
             gated=lines["audited"].gated if gate else None,
-            floor=_highest(lines[n].gated if gate else lines[n].confirmed for n in floors),
+            floor=_highest(lines[n].gated if gate else lines[n].confirmed for n in all_floors),
             floor_found=None if floor is None else lines[floor].found,
-            lead=None if floor is None else _lead(audited, searches[floor], passing),
+            lowest_floor=lines[by_rate[0]].found if by_rate else None,
+            pairs=() if floor is None else _pairs(audited, searches[floor], passing),
             control=None if base is None else bool(passing),
             false_positives=false_positives,
         )
@@ -168,7 +179,11 @@ def _line(search: Search, passing: Sequence[str], confirmation: Confirmation | N
     tested = [one for one in search.tries if one.arm in passing]
     usable = [one for one in tested if one.usable]
     cost = sum((one.cost for one in search.tries), Cost())
-    tried = [Tried(t.case, t.hit and t.confirmed is not False, _passes(t.cost)) for t in tested]
+    looked = any(one.confirmed is not None for one in search.tries)  # at a budget of 0 nobody did
+    tried = [
+        Tried(t.case, t.hit and (t.confirmed is True or not looked), _passes(t.cost))
+        for t in tested
+    ]
     marks = curve(tried)
     return LineRecord(
         reason=search.reason,
@@ -195,18 +210,24 @@ def _gates(lines: Mapping[str, LineRecord]) -> bool:
     return base.gated.count > 0 and base.gated.count >= PASSING * base.confirmed.count
 
 
-def _rate(share: Proportion | None) -> float:
-    return -1.0 if share is None else share.share
+def _nothing_seen(audited: Search, passing: Sequence[str]) -> str:
+    """Why there is no picture to count although the attack was not skipped; else empty."""
+    if not audited.tries:
+        return "the attack had nothing to try, or its budget is less than its first step takes"
+    tested = [one for one in audited.tries if one.arm in passing]
+    if tested and not any(one.usable for one in tested):
+        return "no picture of the audited model can be used: its values are not finite"
+    return ""
 
 
-def _lead(audited: Search, floor: Search, passing: Sequence[str]) -> Difference | None:
-    """The audited model less a floor over the tries that both made at the same place and arm."""
-    pairs = [
+def _pairs(audited: Search, floor: Search, passing: Sequence[str]) -> tuple[tuple[bool, bool], ...]:
+    """Hits of a floor and of the audited model by the tries that both made at the same place and
+    arm."""
+    return tuple(
         (there.hit, here.hit)
         for here, there in zip(audited.tries, floor.tries, strict=False)
         if here.arm == there.arm and here.arm in passing and here.usable and there.usable
-    ]
-    return paired_shares([a for a, _ in pairs], [b for _, b in pairs]) if pairs else None
+    )
 
 
 def _passes(cost: Cost) -> int:
