@@ -206,7 +206,7 @@ def _search_key(shop: Workshop, attack: Attack, line: str) -> str:
         budget=[recipe.draws, recipe.passes],
         seed=recipe.seed,
         drawing=[recipe.steps, recipe.guidance, recipe.size, recipe.batch_size],
-        scheduler=dict(one.checkpoint.description.scheduler),
+        description=one.checkpoint.description.digest(),
         judge=[judge.name, dict(judge.judge.protocol)],
         material=shop.material(line).digest(),
         **shop.guarded(line),

@@ -42,7 +42,7 @@ def _traced(shop: Workshop, line: str, bases: dict[str, Losses]) -> dict[str, An
         config=asdict(config),
         weights=dict(shop.hashes(line)),
         base=dict(shop.hashes("base")) if "base" in shop.lines else None,
-        scheduler=dict(shop.lines[line].checkpoint.description.scheduler),
+        description=shop.lines[line].checkpoint.description.digest(),
         replacement=shop.concept(line).replacement,
         material=shop.material(line).digest(),
         seed=shop.recipe.seed,

@@ -157,7 +157,7 @@ class Workshop:
                 drawn_by="the base" if drawer == "base" else "the audited model",
                 drawn_of={
                     "weights": dict(self.hashes(drawer)),
-                    "scheduler": dict(self.lines[drawer].checkpoint.description.scheduler),
+                    "description": self.lines[drawer].checkpoint.description.digest(),
                     "drawing": [recipe.steps, recipe.guidance, recipe.size, recipe.batch_size],
                     **self.guarded(drawer),
                 },

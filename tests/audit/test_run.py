@@ -24,6 +24,7 @@ from eval.judges.judge import Judgement
 from eval.rates.intervals import wilson
 from pipelines.audit import material, workshop
 from pipelines.audit.asking.asking import plan_of
+from pipelines.audit.attacking import _search_key
 from pipelines.audit.cells import Try
 from pipelines.audit.confirming import places_to_confirm
 from pipelines.audit.drawing import draw_jobs
@@ -249,10 +250,10 @@ def test_pictures_to_search_with_are_those_of_this_base_and_these_wordings(
         asked.extend(str(request.prompt) for request in requests)
         return paint(self, requests)
 
-    def material_of(given: AuditRecipe, folder: str) -> Shown:
-        lines = open_lines(given)
+    def material_of(one: AuditRecipe, folder: str) -> Shown:
+        lines = open_lines(one)
         quiet = Reporter(quiet=True)
-        shop = workshop.Workshop(given, lines, tmp_path / folder, torch.device("cpu"), quiet)
+        shop = workshop.Workshop(one, lines, tmp_path / folder, torch.device("cpu"), quiet)
         return shop.material("audited")
 
     monkeypatch.setattr(Painter, "paint", noting)
@@ -269,6 +270,22 @@ def test_pictures_to_search_with_are_those_of_this_base_and_these_wordings(
     assert {"a minster"} <= set(asked[seen:])
     wanted = material_of(other_base, "two")
     assert material_of(other_base, "one").digest() == wanted.digest() != drawn.digest()
+
+
+def test_what_was_found_is_kept_by_configs_and_vocabularies_too(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path
+) -> None:
+    lines = open_lines(recipe)
+    own = lines["audited"].checkpoint
+    scaled = {**own.description.components["vae"], "scaling_factor": 2.0}
+    other = replace(own, description=own.description.having(vae=scaled))
+    keys = []
+    for checkpoint in (own, other):
+        changed = {**lines, "audited": replace(lines["audited"], checkpoint=checkpoint)}
+        quiet = Reporter(quiet=True)
+        shop = workshop.Workshop(recipe, changed, tmp_path, torch.device("cpu"), quiet)
+        keys.append(_search_key(shop, Seeds(), "audited"))
+    assert keys[0] != keys[1]
 
 
 def test_a_floor_is_not_asked_only_about_what_the_audited_model_finished() -> None:

@@ -116,7 +116,7 @@ def _key(shop: Workshop, line: str, asks: Sequence[Ask], measure: Measure) -> st
         weights=dict(shop.hashes(line)),
         asks=[asdict(ask) for ask in asks],
         drawing=[recipe.steps, recipe.guidance, recipe.size, recipe.batch_size],
-        scheduler=dict(one.checkpoint.description.scheduler),
+        description=one.checkpoint.description.digest(),
         judge=[judge.name, dict(judge.judge.protocol)],
         features=measure.identity,
         **shop.guarded(line),

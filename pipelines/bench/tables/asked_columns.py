@@ -75,8 +75,8 @@ def attack_column(name: str) -> Column:
         line = object_in(object_in(own, "lines"), "audited")
         share = _share(object_in(line, "confirmed"))
         if share is None and not object_in(line, "confirmed"):
-            found = _share(object_in(line, "found"))
-            share = None if found is None else replace(found, count=None, total=None)
+            search = _share(object_in(line, "found"))
+            share = None if search is None else replace(search, count=None, total=None)
         return Value(None, said=state) if share is None else replace(share, said=state)
 
     return Column(
