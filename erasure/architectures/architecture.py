@@ -164,6 +164,9 @@ class Architecture:
     """Tokens of a prompt that the main component computes, given those that the first text encoder
     reads, and whether it computes in full precision; a family whose prompts have one length needs
     none."""
+    first_tokens: Callable[["Description"], int | None] = lambda _: None
+    """Tokens of a prompt that the first text encoder makes, where another's stand behind them; None
+    where all are of one."""
     classes: Callable[["Description", str], "Classes"] | None = None
     """Reads the classes that it is told by number in the place of text; the second argument says
     whose description it is. None where prompts are text."""

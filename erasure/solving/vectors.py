@@ -38,7 +38,9 @@ def check_tokens(tokens: str) -> None:
         raise ConfigError(f"tokens is {tokens!r}; give 'last', 'tail' or 'all'")
 
 
-def edit_vectors(data: ConceptData, tokens: Tokens, of: str = TOKENS) -> EditVectors:
+def edit_vectors(
+    data: ConceptData, tokens: Tokens, of: str = TOKENS, end: int | None = None
+) -> EditVectors:
     """Features of the concepts' prompts, of their first stand-ins and of what is kept.
 
     Args:
@@ -46,6 +48,8 @@ def edit_vectors(data: ConceptData, tokens: Tokens, of: str = TOKENS) -> EditVec
         tokens: `last` takes one feature a prompt; `tail` all from the last word on, aligned with
             those of the stand-in as far as both go; `all` every token, aligned by place.
         of: the tensor of the condition; of one that is no tokens, (P, d), the one row of a prompt.
+        end: where the tail ends, as another text encoder's tokens stand from there on, whose words
+            are at other places; None where no such tokens are there.
 
     Raises:
         ConfigError: the prompts are not encoded, or a prompt of a concept is among those that are
@@ -60,13 +64,13 @@ def edit_vectors(data: ConceptData, tokens: Tokens, of: str = TOKENS) -> EditVec
     others: list[Tensor] = []
     names: list[str] = []
     for row, stand_in in zip(texts.forget.tolist(), texts.replacements[:, 0].tolist(), strict=True):
-        one, other = (_chosen(table[n], int(texts.last[n]), tokens) for n in (row, stand_in))
+        one, other = (_chosen(table[n], int(texts.last[n]), tokens, end) for n in (row, stand_in))
         both = min(len(one), len(other))
         concept.append(one[:both])
         instead.append(other[:both])
         names += _named(texts, row, int(texts.last[row]), both, tokens)
     for row in (0, *texts.retain.tolist()):
-        others.append(_chosen(table[row], int(texts.last[row]), tokens))
+        others.append(_chosen(table[row], int(texts.last[row]), tokens, end))
         names += _named(texts, row, int(texts.last[row]), len(others[-1]), tokens)
     return EditVectors(_columns(concept), _columns(instead), _columns(others), names)
 
@@ -91,8 +95,8 @@ def _named(texts: PromptRows, row: int, last: int, count: int, tokens: Tokens) -
         yield f"token {place} of {texts.word(row)}"
 
 
-def _chosen(features: Tensor, last: int, tokens: Tokens) -> Tensor:
+def _chosen(features: Tensor, last: int, tokens: Tokens, end: int | None) -> Tensor:
     """(L, d) -> (n, d)"""
     if tokens == "all":
         return features
-    return features[last:] if tokens == "tail" else features[last : last + 1]
+    return features[last : end if tokens == "tail" else last + 1]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.autoencoder import build_autoencoder, shrinking
 from erasure.architectures.lora_names import LoraNames
-from erasure.architectures.text.clip_towers import build_tokenizer, build_tower
+from erasure.architectures.text.clip_towers import CLIP_WINDOW, build_tokenizer, build_tower
 from erasure.architectures.text.joint_encoders import POOLED, Sd3Text
 from erasure.architectures.text.t5_tower import build_t5, build_t5_tokenizer
 from erasure.architectures.transformer import flow
@@ -108,6 +108,13 @@ def _prompt_length(description: "Description", window: int, wide: bool) -> int:
     """CLIP's tokens and T5's; the zeros of an absent T5 are one where they are counted."""
     one = wide and "text_encoder_3" not in description.components
     return window + (1 if one else T5_LENGTH)
+
+
+def _first_tokens(description: "Description") -> int:
+    """CLIP's tokens, behind which those of T5 stand or zeros in their place."""
+    return whole_number(
+        description.components["text_encoder"], "max_position_embeddings", "CLIP", CLIP_WINDOW
+    )
 
 
 def _check_configs(description: "Description", where: str, *, title: str) -> tuple[str, ...]:
@@ -255,6 +262,7 @@ SD3: Final = Architecture(
     own_guidance=7.0,  # the default of `StableDiffusion3Pipeline`
     sample=_sample,
     prompt_length=_prompt_length,
+    first_tokens=_first_tokens,
     latent_shape=flow.latent_shape_of(_PATCH),
     own_size=own_size,
     with_size=without_size,

@@ -82,9 +82,10 @@ class Uce(ClosedForm):
             ConfigError: the mask selects no key or value weight of the cross-attention, or the
                 system is singular.
         """
-        readers, index = task.checkpoint.architecture.text_readers, 0
+        family, index = task.checkpoint.architecture, 0
+        readers, end = family.text_readers, family.first_tokens(task.checkpoint.description)
         for read, names in self._by_reading(task, readers).items():
-            vectors = edit_vectors(task.data, self.tokens, read)
+            vectors = edit_vectors(task.data, self.tokens, read, end)
             problem, gap = self.problem(vectors), self.gap(vectors)
             thin = thinned(gap, problem.down)
             suffix = "" if read == TOKENS else f"_{read}"

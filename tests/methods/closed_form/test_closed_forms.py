@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.console import erasure
-from support.models.tiny_flow import write_sd3
+from support.models.tiny_flow import WIDTHS, write_sd3
 from support.models.tiny_labels import write_ddpm
 from support.models.tiny_sdxl import write_sdxl
 from support.refusals import assert_told
@@ -80,6 +80,22 @@ def test_what_a_mask_leaves_out_keeps_the_sign_of_its_zeros(
     assert edit.provenance.last.moved > 0
     after = {name: edit.network[name] for name in mask.entries}
     assert_same_bits(after, {name: model.network[name] for name in after}, outside(mask.entries))
+
+
+def test_the_tail_of_a_prompt_ends_where_another_encoder_s_tokens_begin(tmp_path: Path) -> None:
+    # T5's words are at other places than CLIP's, so behind them no two prompts are aligned.
+    model = read_checkpoint(write_sd3(tmp_path / "with-t5"))
+    lists = PromptLists(["an old church"])
+    prompts = encode_concept(model, None, {"an old church": ["art"]}, prompts=lists)
+    first, second = (int(prompts.require_texts().last[row]) for row in (1, 2))
+    assert first != second
+    end = model.architecture.first_tokens(model.description)
+    vectors = edit_vectors(prompts, "tail", end=end)
+    assert vectors.concept.shape[1] == 77 - max(first, second)
+    assert not vectors.concept[sum(WIDTHS) :].any()  # CLIP's features, filled up to T5's width
+    mask = find_mask(model, prompts, "all", scope="text-in")
+    edit = erase(model, prompts, mask, Uce(tokens="tail"))
+    assert edit.provenance.last.config["facts"]["rank"] <= sum(WIDTHS)
 
 
 def test_more_concepts_than_a_method_bears_are_warned_of_in_every_family(
