@@ -41,7 +41,7 @@ class GradientAscent(ByGradient):
     """Weight of the retain loss, >= 0."""
     bound: float = 1.0
     """Largest squared error that ascent pushes a sample to; 1 is that of predicting nothing at
-    all, and 0 stands for no bound."""
+    all, about 2 in a model of rectified flow, and 0 stands for no bound."""
 
     def __post_init__(self) -> None:
         ByGradient.__post_init__(self)

@@ -31,8 +31,9 @@ class Sdd(ByRollout):
 
     Source: arXiv:2307.05977 and its release: the rate, the decay of weights, the clipping, the
         steps and the batch of one are the same for all its tasks. It differs from the release in
-        the time that is told with the latents, which here is exactly theirs and there is drawn
-        near it.
+        two points. The time that is told with the latents is exactly theirs here and is drawn near
+        it there. And of several concepts the student is asked for the one that was drawn; there for
+        all of them in one prompt.
 
     Examples:
         >>> prompts = PromptLists(["a church"])
