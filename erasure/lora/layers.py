@@ -4,7 +4,7 @@ from typing import Final
 
 from torch import Tensor
 
-_TABLES: Final = ("embedding", "embeddings", "pos_embed")
+_TABLES: Final = ("embedding", "embeddings", "embedding_table", "classes_emb", "pos_embed")
 """Last words of the names of tables, which are looked up and not multiplied."""
 
 

@@ -18,8 +18,10 @@ from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import CheckpointError
+from erasure.lora.module_mask import module_mask
 from erasure.methods import SalUn
 from erasure.moving.component import moving_of
+from erasure.training.weights.low_rank import LowRank
 from pipelines.class_checkpoint.released import convert
 
 TINY = ReleasedConfig(
@@ -86,6 +88,18 @@ def test_a_pickle_of_the_release_is_taken_over_by_value(pickled: Path, tmp_path:
     average = read_checkpoint(convert(pickled, tmp_path / "average", side=16, averaged=True))
     name = "classes_emb.weight"
     assert torch.equal(average.network[name], checkpoint.network[name] + 1)
+
+
+def test_its_table_of_classes_has_no_factors(pickled: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(convert(pickled, tmp_path / "model", side=16))
+    forget, retain = random_pictures(["1"] * 2, side=16), random_pictures(["2"] * 2, 1, side=16)
+    data = encode_concept(checkpoint, forget, {"1": ["2"]}, retain)
+    how = LowRank(rank=2)
+    made = module_mask(find_mask(checkpoint, data, "all", scope="labels"), checkpoint.network, how)
+    assert "classes_emb.weight" in made.left_out
+    method = SalUn(steps=1, batch_size=2, learning_rate=1e-2)
+    edit = erase(checkpoint, data, made.mask, method, low_rank=how)
+    assert edit.factors.keys() == set(made.layers)
 
 
 def test_recomputing_leaves_its_dropout_off(pickled: Path, tmp_path: Path) -> None:
