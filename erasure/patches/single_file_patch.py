@@ -1,7 +1,9 @@
 """Patches in the weights of an original single file, before a model is built of them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from torch import Tensor
 
@@ -12,8 +14,11 @@ from erasure.patches.applying import patched
 from erasure.patches.patch import Patch
 from erasure.patches.patch_stack import stacked
 
-_LEFT_OUT = ("position_ids", "logit_scale")
+_LEFT_OUT: Final = ("position_ids", "logit_scale")
 """Buffers and weights of a text encoder's file that its network in diffusers has not."""
+_PROJECTION: Final = "text_projection"
+_LAYERS: Final = "text_model.encoder.layers."
+_LAYER: Final = re.compile(rf"{re.escape(_LAYERS)}(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,22 @@ def _placed(
     return Placed(part, prefix, names, part.to_diffusers(usual))
 
 
+def _own(here: Placed, patch: Patch) -> Mapping[str, Tensor]:
+    """The weights that the network of diffusers has, told by the base of the patch; all of them
+    where nothing fits.
+
+    Files of SD 2.x hold a whole OpenCLIP, of which diffusers has neither the projection nor the
+    last layer.
+    """
+    if not here.part.is_text or patch.info.hash(here.weights) == patch.info.base:
+        return here.weights
+    inner = {n: w for n, w in here.weights.items() if not n.startswith(_PROJECTION)}
+    last = max((int(match[1]) for name in inner if (match := _LAYER.match(name))), default=0)
+    lower = {n: w for n, w in inner.items() if not n.startswith(f"{_LAYERS}{last}.")}
+    fitting = (one for one in (inner, lower) if patch.info.hash(one) == patch.info.base)
+    return next(fitting, here.weights)
+
+
 def patch_single_file(
     tensors: Mapping[str, Tensor], patches: Sequence[tuple[Mapping[str, Patch], float]]
 ) -> dict[str, Tensor]:
@@ -93,9 +114,10 @@ def patch_single_file(
     for component in dict.fromkeys(name for parts, _ in patches for name in parts):
         here = place(tensors, component)
         wanted = [(parts[component], much) for parts, much in patches if component in parts]
+        own = _own(here, wanted[0][0])
         if len(wanted) == 1:
-            edited = patched(here.weights, wanted[0][0], strength=wanted[0][1])
+            edited = patched(own, wanted[0][0], strength=wanted[0][1])
         else:
-            edited = stacked(here.weights, [one for one, _ in wanted], [much for _, much in wanted])
+            edited = stacked(own, [one for one, _ in wanted], [much for _, much in wanted])
         done |= {here.names[n]: w for n, w in here.part.to_original(edited).items()}
     return done

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.models.tiny_lora import family_model
 from torch import Tensor
 
 from erasure.checkpoints import Checkpoint, write_single_file
@@ -59,6 +60,28 @@ def test_buffers_and_copies_beside_the_weights_stay(
     done = patch_single_file(file, [(patches, 1.0)])
     assert done.keys() == file.keys()
     assert all(torch.equal(done[name], file[name]) for name in (buffer, "model_ema.decay"))
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_published_file_of_sd2_holds_more_of_its_text_encoder_than_is_patched(
+    tmp_path: Path, last: bool
+) -> None:
+    # Its last layer and the projection are read by nobody, and diffusers has neither.
+    model = family_model("sd2", tmp_path)
+    edited, patches = patches_of(model, "text_encoder")
+    file = dict(written(model, tmp_path / "before.safetensors"))
+    layers = "cond_stage_model.model.transformer.resblocks."
+    count = 1 + max(int(name.removeprefix(layers)[0]) for name in file if name.startswith(layers))
+    more = {
+        name.replace(f"{layers}0.", f"{layers}{count}."): weight + 1
+        for name, weight in file.items()
+        if last and name.startswith(f"{layers}0.")
+    }
+    more["cond_stage_model.model.text_projection"] = torch.eye(3)
+    done = patch_single_file(file | more, [(patches, 1.0)])
+    after = written(edited, tmp_path / "after.safetensors")
+    assert done.keys() == {**after, **more}.keys()
+    assert all(torch.equal(done[name], weight) for name, weight in {**after, **more}.items())
 
 
 def test_a_file_without_the_part_or_of_another_model_is_refused(
