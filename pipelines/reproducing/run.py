@@ -3,14 +3,16 @@
 import logging
 import shutil
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, Way
 from erasure.storage.disk import disk_errors, require_space
 from erasure.storage.files import atomic
 from eval.errors import EvalError
@@ -32,7 +34,7 @@ from pipelines.reproducing.materials import require_pictures, write_pictures, wr
 from pipelines.reproducing.result import Reproduction, write_result
 from pipelines.reproducing.settings import ReproduceRecipe
 from pipelines.run.erasing import run_erasure
-from pipelines.run.memory import Less, enough_memory, halved
+from pipelines.run.memory import Less, NeedsLessError, enough_memory
 from pipelines.run.model_facts import tell_model
 from pipelines.run.models import open_model, pick_device
 from pipelines.run.run_folder import MODEL, RECORD
@@ -134,8 +136,11 @@ def _cell(setup: Setup, cell: Cell, reporter: Reporter) -> Results:
             erased = folder / ERASED
             if not (erased / RECORD).exists():
                 write_pictures(setup, cell.task)
-                run_erasure(cell.erase, setup.checkpoint, erased, resume=True, reporter=reporter)
-        less = Less(halved("batch_size", cell.evaluate.batch_size))
+                with _own_ways(setup):
+                    run_erasure(
+                        cell.erase, setup.checkpoint, erased, resume=True, reporter=reporter
+                    )
+        less = Less(other=_smaller_batch(cell.evaluate.batch_size))
         with enough_memory("drawing", less, pick_device(cell.evaluate.device)):
             results = run_evaluation(cell.evaluate, folder / JUDGED, force=False, reporter=reporter)
         assert results is not None  # a single process
@@ -144,6 +149,32 @@ def _cell(setup: Setup, cell: Cell, reporter: Reporter) -> Results:
         with disk_errors(model):
             shutil.rmtree(model)
     return results
+
+
+@contextmanager
+def _own_ways(setup: Setup) -> Iterator[None]:
+    """Where an erasure runs out of memory, name what this command has for it."""
+    try:
+        yield
+    except NeedsLessError as err:
+        happened, less = err.args
+        same = tuple(
+            replace(way, option=f"--micro-batch {way.option.split()[1]}")
+            for way in less.same
+            if way.option.startswith(("--micro-batch", "--saliency-batch"))
+        )
+        draws = any(way.option.startswith("--drawing-batch") for way in less.same)
+        other = _smaller_batch(setup.recipe.batch_size) if draws else ()
+        raise NeedsLessError(happened, Less(same, other)) from err
+
+
+def _smaller_batch(now: int) -> tuple[Way, ...]:
+    """Fewer pictures at a time, which have other bits, so that a reproduction begins anew."""
+    if now <= 1:
+        return ()
+    half = now // 2
+    typed, written = f"--batch-size {half}", f"batch_size={half}"
+    return (Way(f"{typed} with another --out", f"{written} with another out", f" (now {now})"),)
 
 
 def _finished(setup: Setup, cell: Cell) -> Results | None:

@@ -2,23 +2,34 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from support.console import Said, erasure
 
+from pipelines.configs.settings import EraseRecipe
 from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.outcome.results_file import read_results
 from pipelines.reproducing import cells
 from pipelines.reproducing import run as running
 from pipelines.reproducing.protocol import Sourced
 from pipelines.reproducing.protocols.protocols import PROTOCOLS
+from pipelines.run.memory import (
+    Less,
+    NeedsLessError,
+    of_drawing,
+    of_encoding,
+    of_saliency,
+    of_training,
+)
 
 STEPS = 3
+CPU = torch.device("cpu")
 
 I2P = (
     "case_number,prompt,categories,nudity_percentage,sd_seed,sd_guidance_scale,"
@@ -167,6 +178,41 @@ def test_a_reproduction_that_was_cut_makes_what_is_missing_alone(
     assert made == ["base/judged", "church/erased", "cut", "church/judged"]
     same = (uncut[0] / "reproduction.json").read_text(encoding="utf-8")
     assert (out / "reproduction.json").read_text(encoding="utf-8") == same
+
+
+@pytest.mark.parametrize(
+    ("less", "words"),
+    [
+        (lambda recipe: of_training(recipe, 1), "give --micro-batch 4 (now 8)"),
+        (lambda recipe: of_saliency(recipe, CPU, resumes=True), "give --micro-batch 4 (now 8)"),
+        (
+            lambda recipe: of_drawing(recipe.data.drawing.batch_size, resumes=True),
+            "for another result --batch-size 1 with another --out (now 2)",
+        ),
+        (
+            lambda recipe: of_encoding(64, resumes=True),
+            "nothing that can be set here needs less; use a device with more memory",
+        ),
+    ],
+)
+def test_too_little_memory_names_options_that_this_command_has(
+    less: Callable[[EraseRecipe], Less],
+    words: str,
+    nette: tuple[Any, ...],
+    uncut: tuple[Path, Said],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def judging(_: object, place: Path, **__: object) -> Results:
+        return read_results(uncut[0] / "cells" / place.parent.name / place.name)
+
+    def too_much(recipe: EraseRecipe, *_: object, **__: object) -> None:
+        raise NeedsLessError("out of memory on cpu: ", less(recipe))
+
+    monkeypatch.setattr(running, "run_evaluation", judging)
+    monkeypatch.setattr(running, "run_erasure", too_much)
+    said = refused(reproduce(*nette, "--out", tmp_path / "out"), 1)
+    assert said == f"out of memory on cpu: {words}"
 
 
 @pytest.mark.slow
