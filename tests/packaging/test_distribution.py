@@ -2,6 +2,7 @@
 
 import email
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -94,6 +95,22 @@ def test_the_workflows_run_what_ci_runs_on_the_pythons_that_are_named() -> None:
     assert set(test["strategy"]["matrix"]["python"]) == named
     (package,) = flows["package"]["jobs"].values()
     assert {"run": "make dist comfyui"} in package["steps"]
+    assert {"run": "make docs"} in package["steps"]
+
+
+def test_what_the_workflows_take_from_elsewhere_is_named_by_its_bits() -> None:
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        taken = re.findall(r"uses: (.*)", path.read_text(encoding="utf-8"))
+        assert taken
+        for action in taken:  # a tag can be put on other code
+            assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", action), action
+
+
+def test_no_environment_of_the_makefile_goes_into_the_image() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    made = set(re.findall(r"^\w+ := (\.venv[\w-]*)$", makefile, re.MULTILINE))
+    assert len(made) == 3
+    assert made <= set((ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines())
 
 
 def test_the_image_has_a_python_that_is_named_and_extras_that_exist() -> None:
