@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eval.distances.units import RESAMPLES
+from eval.distances.units import RESAMPLES, widened
 from eval.errors import EvalError
 
 
@@ -74,11 +74,12 @@ def membership(trained: Tensor, held_out: Tensor, *, seed: int) -> Membership:
             for group in (trained, held_out)
         )
     )
-    low, high = (float(q) for q in again.quantile(torch.tensor([0.025, 0.975]).double()))
     n, m = len(trained), len(held_out)
+    auc = float(area_under_curve(trained, held_out))
+    low, high = widened(again, auc, min(n, m))
     return Membership(
-        auc=float(area_under_curve(trained, held_out)),
-        low=low,
-        high=high,
+        auc=auc,
+        low=max(0.0, low),
+        high=min(1.0, high),
         chance=math.sqrt((n + m + 1) / (12 * n * m)),
     )

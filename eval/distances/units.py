@@ -4,13 +4,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from eval.errors import EvalError
+from eval.rates.intervals import widening
 
 RESAMPLES: Final = 2000
 _Z: Final = 1.959963984540054  # 97.5 % of a standard normal lies below
@@ -52,15 +53,17 @@ def units_of_means(values: Tensor, twins: Tensor, *, seed: int) -> Units:
             "picture"
         )
     both = torch.stack([values.double(), twins.double()], dim=1)  # (N, 2)
-    return bootstrapped(
+    units = bootstrapped(
         lambda rows: (rows[..., 0].mean(-1), rows[..., 1].mean(-1)), both, seed=seed
     )
+    return replace(units, low=max(0.0, units.low))
 
 
 def bootstrapped(
     measure: Callable[[Tensor], tuple[Tensor, Tensor]], rows: Tensor, *, seed: int
 ) -> Units:
-    """Distance and unit of a sample, and the interval of their ratio over resampled rows.
+    """Distance and unit of a sample, and the interval of their ratio over resampled rows, widened
+    as few rows need it; of one row it has no end.
 
     Where the unit is not above its own standard error over the resamplings, that takes its place:
     nearer than that no two seeds can be seen to be.
@@ -80,8 +83,18 @@ def bootstrapped(
         ratio = 1.0 if value == 0 else math.inf
         return Units(value=value, unit=0.0, units=ratio, low=ratio, high=ratio, floored=True)
     ratios = values / units.clamp(min=whole if floored else floor or whole)
-    low, high = (float(q) for q in ratios.quantile(torch.tensor([0.025, 0.975]).double()))
-    return Units(value=value, unit=whole, units=value / whole, low=low, high=high, floored=floored)
+    ratio = value / whole
+    low, high = widened(ratios, ratio, len(rows))
+    return Units(value=value, unit=whole, units=ratio, low=low, high=high, floored=floored)
+
+
+def widened(again: Tensor, value: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a value from its resamplings (R,) over `count` rows, see `widening`."""
+    if count < 2:
+        return -math.inf, math.inf
+    low, high = (float(q) for q in again.quantile(torch.tensor([0.025, 0.975]).double()))
+    wider = widening(count)
+    return value - wider * (value - low), value + wider * (high - value)
 
 
 def units_of_errors(

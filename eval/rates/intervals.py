@@ -197,12 +197,14 @@ def _interval(
         picks = random.integers(len(values), size=(stop - start, len(values)))  # (r, N)
         means[start:stop] = values[picks].mean(1)
     low, high = np.quantile(means, (0.025, 0.975))
-    middle, wider = float(values.mean()), _widening(len(values))
+    middle, wider = float(values.mean()), widening(len(values))
     return middle + wider * (float(low) - middle), middle + wider * (float(high) - middle)
 
 
-def _widening(count: int) -> float:
-    """sqrt(N / (N - 1)) t / z, t and z the 97.5 % points of Student's and the normal distribution.
+def widening(count: int) -> float:
+    """By how much the percentiles of a bootstrap over N values are too near to the middle, N > 1.
+
+    sqrt(N / (N - 1)) t / z, t and z the 97.5 % points of Student's and the normal distribution.
 
     Source: Abramowitz and Stegun, 26.7.5, four terms: 0.01 % off from 6 values on, 1 % at 3.
     """

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.errors import EvalError
-from eval.rates.intervals import _widening, mean_interval, paired_difference, paired_shares, wilson
+from eval.rates.intervals import mean_interval, paired_difference, paired_shares, widening, wilson
 
 
 @pytest.mark.parametrize(
@@ -193,11 +193,11 @@ def test_intervals_of_a_mean_cover_the_truth_about_as_often_as_they_say(count: i
     assert 0.91 <= covered / 400 <= 0.98
 
 
-def test_the_widening_is_that_of_students_t() -> None:
+def test_thewidening_is_that_of_students_t() -> None:
     stats = pytest.importorskip("scipy.stats")
     for count in (6, 12, 100):
         wanted = math.sqrt(count / (count - 1)) * stats.t.ppf(0.975, count - 1) / 1.959963984540054
-        assert _widening(count) == pytest.approx(wanted, rel=2e-4)
+        assert widening(count) == pytest.approx(wanted, rel=2e-4)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_nearly() -> None:

@@ -15,6 +15,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from erasure.attacks.diagnostics.resampling import interval_of_difference
 from erasure.attacks.search.noisy import Show, noisy, require_finite, squared_error
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Material, Target
@@ -26,7 +27,8 @@ from erasure.seeds import generator_for
 
 MARGIN: Final = 0.1
 """Share by which a loss must rise beyond that of the controls to be called averse."""
-_RESAMPLES: Final = 2000
+FEWEST: Final = 2
+"""Pictures of a group of which a spread, and so an interval, can be told."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,21 +132,15 @@ def gap(
         controls_base: (M,)
 
     Raises:
-        ConfigError: a group has no picture.
+        ConfigError: a group has fewer than `FEWEST` pictures.
     """
-    if not len(concept) or not len(controls):
+    if min(len(concept), len(controls)) < FEWEST:
         raise ConfigError(
             f"there are {len(concept)} pictures of the concept and {len(controls)} others; "
-            "give at least one of each"
+            f"give at least {FEWEST} of each"
         )
     one, other = (concept / concept_base).log(), (controls / controls_base).log()
-    draw = generator_for(seed, "trace bootstrap")
-    again = [
-        values[torch.randint(len(values), (_RESAMPLES, len(values)), generator=draw)].mean(dim=1)
-        for values in (one, other)
-    ]
-    spread = (again[0] - again[1]).sort().values
-    low, high = (float(spread[round(q * (_RESAMPLES - 1))]) for q in (0.025, 0.975))
+    low, high = interval_of_difference(one, other, generator_for(seed, "trace bootstrap"))
     middle = float(one.mean() - other.mean())
     return Gap(math.exp(middle), math.exp(low), math.exp(high), low > math.log1p(MARGIN))
 
@@ -156,7 +152,8 @@ class Trace:
     losses: Mapping[str, Mapping[str, Sequence[float]]]
     """Group (`concept` or `controls`) -> text -> T mean losses, from little noise to much."""
     gaps: Mapping[str, Gap]
-    """Text -> the gap to the base; none without a base or without controls."""
+    """Text -> the gap to the base; none without a base or with fewer than `FEWEST` pictures of the
+    concept or of other things."""
     times: Sequence[float]
     """Where the T bins begin and the last one ends, as the model takes them: T + 1 numbers."""
     notes: Mapping[str, str]
@@ -200,7 +197,8 @@ def trace(
     itself = target.base is target
     own = base if base and itself else _losses(target, _groups(target), settings)
     gaps: dict[str, Gap] = {}
-    if target.base is not None and "controls" in own:
+    enough = all(len(next(iter(by.values()))) >= FEWEST for by in own.values() if by)
+    if target.base is not None and "controls" in own and enough:
         base = base or (own if itself else base_losses(target, settings))
         for text in own["concept"]:
             parts = [models[group][text] for group in own for models in (own, base)]

@@ -104,6 +104,17 @@ def test_a_rise_on_the_concept_alone_is_averse_and_one_on_all_is_not() -> None:
     assert better.high < 1
 
 
+def test_a_gap_over_few_pictures_is_covered_as_often_as_it_says() -> None:
+    covered = 0
+    for turn in range(300):
+        draw = seeded(turn)
+        concept = (0.3 * torch.randn(8, generator=draw).double()).exp()
+        other = (0.1 * torch.randn(16, generator=draw).double()).exp()
+        seen = gap(concept, torch.ones(8), other, torch.ones(16), seed=turn)
+        covered += seen.low <= 1 <= seen.high
+    assert 0.92 <= covered / 300 <= 0.98  # bare percentiles reach 0.87
+
+
 def test_a_gap_that_one_picture_makes_is_not_averse() -> None:
     base = torch.ones(8).double()
     one = base.clone()
@@ -166,8 +177,10 @@ def test_what_is_no_number_and_what_is_missing_is_said() -> None:
         denoising_losses(
             broken, toy_schedule(), PICTURES.mean, PICTURES.std, TOLD, SMALL, seed=0, device=CPU
         )
-    none, some = torch.zeros(0), torch.ones(1)
-    with pytest.raises(ConfigError, match="0 pictures of the concept and 1 others; give"):
-        gap(none, none, some, some, seed=0)
+    one, some = torch.ones(1), torch.ones(5)
+    with pytest.raises(
+        ConfigError, match="1 pictures of the concept and 5 others; give at least 2"
+    ):
+        gap(one, one, some, some, seed=0)
     with pytest.raises(ConfigError, match="bins is 0; give a number above 0"):
         TraceConfig(bins=0)
