@@ -52,5 +52,5 @@ def widening(count: int) -> float:
         (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / 96,
         (3 * _Z**7 + 19 * _Z**5 + 17 * _Z**3 - 15 * _Z) / 384,
     )
-    student = _Z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+    student: float = _Z + sum(term / freedom**power for power, term in enumerate(terms, 1))
     return math.sqrt(count / freedom) * student / _Z
