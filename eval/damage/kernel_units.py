@@ -62,7 +62,7 @@ def squared_kernel_distance(x: Tensor, y: Tensor) -> float:
 
     Source: arXiv:1801.01401.
     """
-    _check(x, y)
+    require_features(x, y)
     x, y = x.detach().double().cpu(), y.detach().double().cpu()
     return _inside(x) + _inside(y) - 2 * float(_kernel(x, y).mean())
 
@@ -96,7 +96,8 @@ def _inside(x: Tensor) -> float:
     return float((values.sum() - values.diagonal().sum()) / (len(x) * (len(x) - 1)))
 
 
-def _check(x: Tensor, y: Tensor) -> None:
+def require_features(x: Tensor, y: Tensor) -> None:
+    """Raise EvalError where two sets of features cannot be compared."""
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < FEWEST:
         raise EvalError(
             f"features of {tuple(x.shape)} and {tuple(y.shape)} do not compare; give (N, D) of "

@@ -98,6 +98,7 @@ def kernel_distance(
     subsets: int = 100,
     subset_size: int = 1000,
     seed: int = 0,
+    paired: bool = False,
 ) -> MetricValue:
     """Squared maximum mean discrepancy with the kernel `(x . y / D + 1)^3`, in float64.
 
@@ -112,6 +113,9 @@ def kernel_distance(
         subsets: how many to draw.
         subset_size: pictures m of each set in one.
         seed: of the draws.
+        paired: whether row n of both was drawn from one prompt and seed. Such pictures resemble
+            each other, so the two subsets of a draw have no row in common; else the mean of two
+            equal models lies below 0.
 
     Returns:
         Mean, and mean -+ 1.96 standard errors: of the whole sets' value, by `kernel_variance`,
@@ -133,7 +137,7 @@ def kernel_distance(
     mmd = _torchmetrics("kid").poly_mmd
     random = torch.Generator().manual_seed(seed)
     values = torch.stack(
-        [mmd(_subset(before, size, random), _subset(after, size, random)) for _ in range(subsets)]
+        [mmd(*_subsets(before, after, size, random, paired=paired)) for _ in range(subsets)]
     )
     mean = float(values.mean())
     drawn = float(values.var()) / subsets
@@ -177,6 +181,16 @@ def _common_span(after: Tensor, before: Tensor) -> Tensor:
     rows = torch.cat([after, before]).double()
     basis: Tensor = torch.linalg.qr((rows - rows[len(after) :].mean(0)).T).Q
     return basis
+
+
+def _subsets(
+    one: Tensor, other: Tensor, size: int, random: torch.Generator, *, paired: bool
+) -> tuple[Tensor, Tensor]:
+    """Of each set, and where they are paired of other rows; as many as that leaves are enough."""
+    if not paired:
+        return _subset(one, size, random), _subset(other, size, random)
+    order = torch.randperm(len(one), generator=random)
+    return one[order[:size]].double(), other[order[size : 2 * size]].double()
 
 
 def _subset(rows: Tensor, size: int, random: torch.Generator) -> Tensor:

@@ -172,7 +172,7 @@ def _distances(
     if "frechet" in metrics.distances:
         yield frechet_distance(extractor, after, against)
     if "kid" in metrics.distances:
-        yield kernel_distance(extractor, after, against)
+        yield kernel_distance(extractor, after, against, paired=metrics.reference is None)
 
 
 def _clip_scores(

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from eval.damage.kernel_units import squared_kernel_distance
 from eval.distances.curves import AttackCurve, area_between, area_units, half_ratio
 from eval.distances.kernels import kernel_distance_units
 from eval.distances.labels import label_units, shares
@@ -165,11 +164,38 @@ def test_equal_models_have_no_likelihood_gap() -> None:
     assert symmetric_loss(a, a, b, b)[0] == 0.0
 
 
-def test_kernel_distances_are_those_of_the_library() -> None:
+def test_kernel_distances_are_those_of_a_slow_sum_without_the_pairs() -> None:
     rows = [torch.randn(20, 6, generator=torch.Generator().manual_seed(n)) for n in range(3)]
     units = kernel_distance_units(rows[0] + 3, rows[1], (rows[1], rows[2]))
-    assert units.value == pytest.approx(squared_kernel_distance(rows[0] + 3, rows[1]))
+    x, y = (rows[0] + 3).double(), rows[1].double()
+
+    def kernel(a: Tensor, b: Tensor) -> float:
+        return float(a @ b / 6 + 1) ** 3
+
+    total = sum(
+        kernel(x[i], x[j]) + kernel(y[i], y[j]) - kernel(x[i], y[j]) - kernel(x[j], y[i])
+        for i in range(20)
+        for j in range(20)
+        if i != j
+    )
+    assert units.value == pytest.approx(total / (20 * 19))
     assert units.low > 1
+    with pytest.raises(EvalError, match="20 and 19 pictures do not pair"):
+        kernel_distance_units(rows[0], rows[1][1:], (rows[1], rows[2]))
+
+
+def test_models_that_draw_alike_from_one_seed_are_nothing_apart_and_not_less() -> None:
+    values, errors = [], []
+    for turn in range(60):
+        draw = torch.Generator().manual_seed(turn)
+        seeds, one, other = torch.randn(3, 40, 16, generator=draw)
+        units = kernel_distance_units(seeds + one, seeds + other, (seeds + one, seeds + other))
+        values.append(units.value)
+        errors.append(units.unit)  # the standard error, where two seeds are not far apart
+    mean, deviation = np.mean(values), np.std(values, ddof=1)
+    assert abs(mean) < 3 * deviation / math.sqrt(60)  # with the pairs: -8 deviations of one
+    floored = np.median(errors)
+    assert 0.7 < floored / deviation < 1.6
 
 
 def test_the_area_between_two_curves_by_a_slow_sum() -> None:

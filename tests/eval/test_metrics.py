@@ -280,6 +280,16 @@ def test_the_draw_of_subsets_is_seeded_and_leaves_the_global_generator_alone() -
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_pictures_of_the_same_seeds_are_never_held_against_each_other() -> None:
+    pytest.importorskip("torchmetrics")
+    rows = torch.randn(60, 16, generator=seeded(0))  # an edit that changed nothing
+    apart, alike = (kernel_distance(COLOURS, rows, rows, paired=p) for p in (False, True))
+    assert alike.low is not None
+    assert apart.high is not None
+    assert apart.high < 0  # sure of what cannot be
+    assert alike.low <= 0 <= (alike.high or 0)
+
+
 def test_identical_sets_are_about_nothing_apart() -> None:
     pytest.importorskip("torchmetrics")
     same = [pictures(10), pictures(6, seed=1)]
