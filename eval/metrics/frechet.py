@@ -186,7 +186,7 @@ def _common_span(after: Tensor, before: Tensor) -> Tensor:
 def _subsets(
     one: Tensor, other: Tensor, size: int, random: torch.Generator, *, paired: bool
 ) -> tuple[Tensor, Tensor]:
-    """Of each set, and where they are paired of other rows; as many as that leaves are enough."""
+    """Draw rows of each set; where these are paired, no row of one stands beside its own pair."""
     if not paired:
         return _subset(one, size, random), _subset(other, size, random)
     order = torch.randperm(len(one), generator=random)
