@@ -8,21 +8,22 @@ import torch
 from erasure.errors import ConfigError
 from eval.rates.unlearning_metrics import average_gap
 from pipelines.classifiers.data.data import ClassifierData
-from pipelines.classifiers.data.forget_setting import ForgetSetting
+from pipelines.classifiers.data.forget_setting import ForgetSetting, refuse_seed_of_class
 from pipelines.classifiers.exact_folder import is_exact
 from pipelines.classifiers.exact_models import evaluate_exact
 from pipelines.classifiers.measuring import Measured, Split, measure, split_data
 from pipelines.classifiers.model_file import LoadedClassifier, load_classifier
 from pipelines.classifiers.run_settings import EvaluateRun
 from pipelines.classifiers.runs import data_of
-from pipelines.classifiers.shadow import shadow_attack
-from pipelines.classifiers.unread import refuse_seed_of_class
+from pipelines.classifiers.shadow import require_enough, shadow_attack
 from pipelines.process.progress import Reporter
 from pipelines.run.models import pick_device
 
 
 def evaluate_run(run: EvaluateRun) -> dict[str, Any]:
     """The four scores, the other attacks, and the gap where there is a retrained model."""
+    if run.shadows:
+        require_enough(run.shadows)
     if is_exact(Path(run.model)):
         if run.retrained or run.shadows:
             raise ConfigError(

@@ -1,6 +1,5 @@
 """Folders of models that forget exactly: what was learned, a record of how, and checkpoints."""
 
-import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -93,11 +92,9 @@ def noise_of(model: ExactModel) -> str:
     return model.noise_source if isinstance(model, Noisy) else ""
 
 
-def clear_folder(out: Path, *, force: bool) -> None:
-    """Make room for a folder; only one that is ours is ever removed."""
+def require_replaceable(out: Path, *, force: bool) -> None:
+    """Refuse what is there already; with `force` what is no folder of ours, which alone is
+    replaced."""
     refuse_existing(out, force=force)
-    if out.exists():
-        if not is_exact(out) or read_json(out / RECORD).get("format") != FORMAT:
-            raise CheckpointError(f"{out} is no folder of this command; give another --out")
-        with disk_errors(out):
-            shutil.rmtree(out)
+    if out.exists() and (not is_exact(out) or read_json(out / RECORD).get("format") != FORMAT):
+        raise CheckpointError(f"{out} is no folder of this command; give another --out")

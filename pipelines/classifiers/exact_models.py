@@ -20,14 +20,15 @@ from erasure.classifiers.exact.points import Points
 from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.disk import disk_errors
 from erasure.storage.tables import build
+from erasure.storage.whole_folder import whole_folder
 from pipelines.classifiers.data.data import ClassifierData, batches, load_data
-from pipelines.classifiers.data.forget_setting import ForgetSetting
+from pipelines.classifiers.data.forget_setting import ForgetSetting, refuse_seed_of_class
 from pipelines.classifiers.exact_folder import (
     ExactRecord,
-    clear_folder,
     load_folder,
     noise_of,
     open_exact,
+    require_replaceable,
     save_folder,
 )
 from pipelines.classifiers.measuring import Measured, Split, measure, split_data
@@ -64,28 +65,29 @@ def train_exact(
     own |= {"seed": run.seed} if method in SEEDED else {}
     maker = build(kind, own | dict(settings))
     start = make_model(run.model, data.facts, run.seed) if "start" in maker.needs else None
-    clear_folder(out, force=force)
-    begun = time.perf_counter()
-    with Reporter().stage(f"train {method}", 1) as tick:
-        model = maker.fit(
-            _points(data),
-            classes=len(data.facts.classes),
-            start=start,
-            folder=out if start is not None else None,
-            on_progress=lambda done, total: tick(0, f"{done} of {total}"),
+    require_replaceable(out, force=force)
+    with disk_errors(out), whole_folder(out) as folder:
+        begun = time.perf_counter()
+        with Reporter().stage(f"train {method}", 1) as tick:
+            model = maker.fit(
+                _points(data),
+                classes=len(data.facts.classes),
+                start=start,
+                folder=folder if start is not None else None,
+                on_progress=lambda done, total: tick(0, f"{done} of {total}"),
+            )
+            tick()
+        record = ExactRecord(
+            method=method,
+            data=run.data,
+            model=run.model,
+            fingerprint=data.fingerprint,
+            seed=run.seed,
+            seconds=time.perf_counter() - begun,
         )
-        tick()
-    record = ExactRecord(
-        method=method,
-        data=run.data,
-        model=run.model,
-        fingerprint=data.fingerprint,
-        seed=run.seed,
-        seconds=time.perf_counter() - begun,
-    )
-    save_folder(out, model, record)
-    everything = Split(torch.arange(len(data.train)), torch.arange(len(data.train)), None)
-    scores = measure(Answering(model), data, everything, seconds=record.seconds).scores
+        save_folder(folder, model, record)
+        everything = Split(torch.arange(len(data.train)), torch.arange(len(data.train)), None)
+        scores = measure(Answering(model), data, everything, seconds=record.seconds).scores
     return {
         "out": str(out),
         "method": method,
@@ -116,32 +118,35 @@ def forget_exact(run: ForgetRun, out: Path, *, audit: bool, force: bool) -> dict
     split = split_data(data, setting, run.forget_seed)
     gone = split.forget[torch.isin(split.forget, model.ids)]
     points = _points(data)
-    clear_folder(out, force=force)
-    with disk_errors(out):
-        shutil.copytree(folder, out)  # a method that keeps checkpoints changes them in place
-    model = load_folder(out, record, data)
-    begun = time.perf_counter()
-    with Reporter().stage(f"forget {setting} by {record.method}", 1) as tick:
-        made = model.forget(points, gone.tolist(), lambda done, total: tick(0, f"{done}/{total}"))
-        tick()
-    seconds = time.perf_counter() - begun
-    changed = replace(record, forget=str(setting), forget_seed=run.forget_seed, seconds=seconds)
-    save_folder(out, made.model, changed)
-    result = {
-        "out": str(out),
-        "method": record.method,
-        "forgotten": made.forgotten,
-        "cost": str(made.cost),
-        "saved": round(made.cost.saved, 4),
-        "statement": made.statement,
-        **made.details,
-        **_noise(made.model),
-        "seconds": round(seconds, 3),
-    }
-    if audit:
-        with Reporter().stage("audit", 1):
-            report = made.model.audit(points)
-        result |= {"audit": str(report), "audit passed": report.passed}
+    require_replaceable(out, force=force)
+    with disk_errors(out), whole_folder(out) as part:
+        # A method that keeps checkpoints changes them in place.
+        shutil.copytree(folder, part, dirs_exist_ok=True)
+        model = load_folder(part, record, data)
+        begun = time.perf_counter()
+        with Reporter().stage(f"forget {setting} by {record.method}", 1) as tick:
+            made = model.forget(
+                points, gone.tolist(), lambda done, total: tick(0, f"{done}/{total}")
+            )
+            tick()
+        seconds = time.perf_counter() - begun
+        changed = replace(record, forget=str(setting), forget_seed=run.forget_seed, seconds=seconds)
+        save_folder(part, made.model, changed)
+        result = {
+            "out": str(out),
+            "method": record.method,
+            "forgotten": made.forgotten,
+            "cost": str(made.cost),
+            "saved": round(made.cost.saved, 4),
+            "statement": made.statement,
+            **made.details,
+            **_noise(made.model),
+            "seconds": round(seconds, 3),
+        }
+        if audit:
+            with Reporter().stage("audit", 1):
+                report = made.model.audit(points)
+            result |= {"audit": str(report), "audit passed": report.passed}
     return result
 
 
@@ -150,6 +155,8 @@ def evaluate_exact(run: EvaluateRun) -> tuple[Measured, dict[str, Any]]:
     folder = Path(run.model)
     model, record, data = open_exact(folder, run.data_path, allow_code=run.allow_code)
     text = run.forget or record.forget or "10%"
+    if run.forget_seed is not None:
+        refuse_seed_of_class(text)
     seed = record.forget_seed if run.forget_seed is None else run.forget_seed
     split = split_data(data, ForgetSetting.parse(text), seed)
     exact = run.exact_attack

@@ -22,6 +22,12 @@ from pipelines.classifiers.training import steps_of_training
 from pipelines.process.progress import Reporter
 
 
+def require_enough(count: int) -> None:
+    """Raise ConfigError for fewer than four shadow models: too few for a variance on each side."""
+    if count < 4:
+        raise ConfigError(f"{count} shadow models are too few; give 4 or more")
+
+
 def shadow_attack(
     loaded: LoadedClassifier,
     data: ClassifierData,
@@ -43,8 +49,7 @@ def shadow_attack(
     Raises:
         ConfigError: fewer than four shadow models, too few for a variance on each side.
     """
-    if count < 4:
-        raise ConfigError(f"{count} shadow models are too few; give 4 or more")
+    require_enough(count)
     test = _test_part(data, split)
     asked = [(data.train, split.forget), (data.test, test)]
     pool: ConcatDataset[Any] = ConcatDataset(

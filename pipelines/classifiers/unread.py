@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from erasure.classifiers.exact.exact_methods import EXACT
 from erasure.errors import ConfigError
-from pipelines.classifiers.data.forget_setting import ForgetSetting
 from pipelines.classifiers.exact_models import SEEDED
 
 _FLAGS: Final = {"architecture": "--arch", "batch_size": "--batch-size"}
@@ -40,12 +39,3 @@ def refuse_unread_by_exact(
                     f"{said} ({f'{name}.{inner}' if inner else name}) is given and would not be "
                     f"read by the method {method}; leave it out"
                 )
-
-
-def refuse_seed_of_class(forget: str) -> None:
-    """Raise ConfigError where the forget set is a class, which no seed chooses."""
-    if ForgetSetting.parse(forget).label is not None:
-        raise ConfigError(
-            f"--forget-seed is given and would not be read, as {forget} is a class and no random "
-            "share; leave it out"
-        )

@@ -20,7 +20,7 @@ from pipelines.bench.tables.columns import Value
 from pipelines.class_checkpoint.released import convert
 from pipelines.classifiers.bench.cells import Cell, CellFile
 from pipelines.classifiers.exact_folder import FORMAT as EXACT_FORMAT
-from pipelines.classifiers.exact_folder import clear_folder
+from pipelines.classifiers.exact_folder import require_replaceable
 from pipelines.classifiers.exact_models import forget_exact
 from pipelines.classifiers.run_settings import ForgetRun
 from pipelines.comparison.run_facts import base_of
@@ -106,11 +106,9 @@ def exact_folder(folder: Path, **record: object) -> Path:
 def test_a_folder_of_somebody_else_s_records_is_not_removed(tmp_path: Path) -> None:
     notes = exact_folder(tmp_path / "notes", artist="Nobody", year=1999)
     with pytest.raises(CheckpointError, match="is no folder of this command"):
-        clear_folder(notes, force=True)
+        require_replaceable(notes, force=True)
     assert (notes / "ensemble.safetensors").is_file()
-    own = exact_folder(tmp_path / "own", format=EXACT_FORMAT)
-    clear_folder(own, force=True)
-    assert not own.exists()
+    require_replaceable(exact_folder(tmp_path / "own", format=EXACT_FORMAT), force=True)
 
 
 @pytest.mark.parametrize("out", ["", "forgot", ".."])

@@ -1,10 +1,8 @@
 """Write a complete diffusers folder, in one step: it is there whole or not at all."""
 
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +20,9 @@ from erasure.local_paths import json_without_origin, without_origin
 from erasure.storage.bare_names import require_bare, require_inside
 from erasure.storage.claims import claimed
 from erasure.storage.disk import disk_errors, refuse_existing, require_space
-from erasure.storage.parts import part_of, remove_leftovers
 from erasure.storage.tensors.casting import dtype_after
 from erasure.storage.tensors.tensor_file import write_tensors
+from erasure.storage.whole_folder import whole_folder
 
 
 def write_folder(
@@ -69,7 +67,7 @@ def write_folder(
     tokenizers = {name: checkpoint.tokenizer_files(name) for name in names}
     _require_places(checkpoint, tokenizers)
     require_space(path, folder_size(checkpoint, dtype))
-    with claimed(path), disk_errors(path), _whole_folder(path) as folder:
+    with claimed(path), disk_errors(path), whole_folder(path) as folder:
         _write_weights(checkpoint, out, folder, dtype)
         for name, config in _configs(checkpoint).items():
             _write_json(folder / config_file(name), config)
@@ -153,35 +151,6 @@ def _require_replaceable(path: Path) -> None:
         raise CheckpointError(f"{path} is not empty and no diffusers folder; give another path")
     if path.exists() and not path.is_dir():
         raise CheckpointError(f"{path} is a file; give the path of a folder")
-
-
-@contextmanager
-def _whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a folder to fill; it takes the place of `path` only if the block succeeds.
-
-    What is replaced is `path.replaced` for a moment. Where a killed process left that, it goes back
-    to its place, or away if the new folder is in it.
-    """
-    part, old = part_of(path), path.with_name(f"{path.name}.replaced")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if old.exists() and not path.exists():
-        os.replace(old, path)
-    shutil.rmtree(old, ignore_errors=True)
-    remove_leftovers(path.parent)
-    part.mkdir()
-    try:
-        yield part
-        if path.exists():
-            os.replace(path, old)
-        os.replace(part, path)
-    except BaseException:
-        if old.exists() and not path.exists():
-            os.replace(old, path)
-        raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def _copy(file: Path, to: Path) -> None:

@@ -96,3 +96,12 @@ class ForgetSetting:
                 f"{int((~gone).sum())}; both must be at least one"
             )
         return gone.nonzero()[:, 0], (~gone).nonzero()[:, 0]
+
+
+def refuse_seed_of_class(forget: str) -> None:
+    """Raise ConfigError where the forget set is a class, which no seed chooses."""
+    if ForgetSetting.parse(forget).label is not None:
+        raise ConfigError(
+            f"--forget-seed is given and would not be read, as {forget} is a class and no random "
+            "share; leave it out"
+        )

@@ -85,9 +85,9 @@ def unlearn(asked: UnlearnOptions) -> None:
     A folder was trained to forget by its own method, exactly; a file forgets by --method.
     """
     from erasure.errors import ConfigError
+    from pipelines.classifiers.data.forget_setting import refuse_seed_of_class
     from pipelines.classifiers.exact_folder import is_exact
     from pipelines.classifiers.runs import forget_run
-    from pipelines.classifiers.unread import refuse_seed_of_class
 
     run = _forget_run(asked)
     if asked.forget_seed is not None:

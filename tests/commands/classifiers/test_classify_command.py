@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support.console import command
 
+from erasure.classifiers.exact.trees.forest import ExtraTrees, Forest
 from pipelines.cli import _spoken
 from pipelines.commands.classifiers.classify import COMMANDS
 
@@ -231,6 +232,33 @@ def test_exact_methods_train_forget_and_are_checked(method: str, tmp_path: Path)
     assert {path.name: path.read_bytes() for path in base.rglob("*") if path.is_file()} == before
     said = classify("evaluate", out, "--json")
     assert (said.code, said.json["forget"]) == (0, "2%")
+    said = classify("evaluate", out, "--forget", "class:0", "--forget-seed", 1)
+    assert (said.code, "class:0 is a class and no random share" in said.err) == (2, True)
+
+
+def test_an_exact_method_that_is_cut_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, out = tmp_path / "base", tmp_path / "out"
+    few = ("--data", "digits", "--examples", 200, "--method", "extra-trees", "--set", "trees=2")
+    assert classify("train", *few, "--out", base).code == 0
+
+    def cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.setattr(Forest, "forget", cut)
+    monkeypatch.setattr(ExtraTrees, "fit", cut)
+    for line in (
+        # A copy of the model that has forgotten nothing would be taken for one that has.
+        ("unlearn", base, "--forget", "2%", "--out", out),
+        ("train", *few, "--force", "--out", base),
+    ):
+        said = classify(*line)
+        assert (said.code, "nothing was half-written" in said.err) == (1, True)
+        left = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert left == before
+    assert not out.exists()
 
 
 def test_help_needs_no_torch() -> None:
@@ -261,6 +289,7 @@ def test_what_is_there_is_kept_without_force(trained: Path) -> None:
         (["train", *QUICK, "--method", "sisa", "--set", "shard=1", "--out", "x"], "shards"),
         (["unlearn", "none.safetensors", "--out", "x.safetensors"], "there is no file"),
         (["evaluate", "none.safetensors"], "there is no file"),
+        (["evaluate", "none.safetensors", "--shadows", "-1"], "-1 shadow models are too few"),
         (["bench", "--recipe", "large", "--out", "x"], "there is no recipe 'large'"),
         (["bench", "--methods", "salum", "--out", "x"], "the nearest"),
         (["bench", "--seeds", "one", "--out", "x"], "seeds is 'one'"),

@@ -1,0 +1,38 @@
+"""A folder that is there whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from erasure.storage.parts import part_of, remove_leftovers
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder to fill; it takes the place of `path` only if the block succeeds.
+
+    What is replaced is `path.replaced` for a moment. Where a killed process left that, it goes back
+    to its place, or away if the new folder is in it.
+    """
+    part, old = part_of(path), path.with_name(f"{path.name}.replaced")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if old.exists() and not path.exists():
+        os.replace(old, path)
+    shutil.rmtree(old, ignore_errors=True)
+    remove_leftovers(path.parent)
+    part.mkdir()
+    try:
+        yield part
+        if path.exists():
+            os.replace(path, old)
+        os.replace(part, path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
