@@ -4,7 +4,7 @@ For models whose weights alone do not fit the device. diffusers and accelerate m
 hooks here also serve passes with a gradient and weights that a training writes to.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import nan
 from typing import Any, Final
@@ -82,19 +82,52 @@ class Streamed:
         network.to(device)
 
     def _hook(self, block: nn.Module, own: "list[_Place]", device: torch.device) -> None:
+        computes = False
+
         def bring(*_: object) -> None:
-            for place in own:
-                # On the stream that computes, so that what follows waits for it.
-                home = self.homes[place.parameter]
-                place.put(home.to(device, non_blocking=True, copy=True))
+            nonlocal computes
+            computes = True
+            self._bring(own, device)
 
         def let_go(*_: object) -> None:
-            for place in own:
-                place.clear(_away(self.homes[place.parameter], device))
+            nonlocal computes
+            computes = False
+            self._let_go(own, device)
 
-        self._hooks.append(block.register_forward_pre_hook(bring))
+        self._hook_one(block, bring, let_go)
+        for module in block.modules():
+            alone = [place for place in own if place.module is module]
+            if module is block or not alone:
+                continue
+
+            # What a network computes by a part of a block apart from the block, as DiT its last
+            # layer's condition.
+            def bring_alone(*_: object, alone: list[_Place] = alone) -> None:
+                if not computes:
+                    self._bring(alone, device)
+
+            def let_go_alone(*_: object, alone: list[_Place] = alone) -> None:
+                if not computes:
+                    self._let_go(alone, device)
+
+            self._hook_one(module, bring_alone, let_go_alone)
+
+    def _hook_one(
+        self, module: nn.Module, bring: Callable[..., None], let_go: Callable[..., None]
+    ) -> None:
+        self._hooks.append(module.register_forward_pre_hook(bring))
         # Checkpointing ends a pass by an error once it has all that the backward pass wants.
-        self._hooks.append(block.register_forward_hook(let_go, always_call=True))
+        self._hooks.append(module.register_forward_hook(let_go, always_call=True))
+
+    def _bring(self, places: "list[_Place]", device: torch.device) -> None:
+        for place in places:
+            # On the stream that computes, so that what follows waits for it.
+            home = self.homes[place.parameter]
+            place.put(home.to(device, non_blocking=True, copy=True))
+
+    def _let_go(self, places: "list[_Place]", device: torch.device) -> None:
+        for place in places:
+            place.clear(_away(self.homes[place.parameter], device))
 
     def restore(self) -> None:
         """Take the hooks off and leave the blocks in main memory, with the values that they have;

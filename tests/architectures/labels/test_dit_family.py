@@ -23,6 +23,7 @@ from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import CheckpointError, ConfigError, MaskError
+from erasure.masks.mask_file import mask_hash
 from erasure.masks.masks import all_mask
 from erasure.methods import Esd, GradientAscent, SalUn
 from pipelines.configs.settings import DrawingConfig
@@ -143,6 +144,19 @@ def test_labels_are_told_to_a_network_of_narrow_weights(
     mask = find_mask(model, data, density=0.3, scope="attn", config=config)
     method = SalUn(steps=1, batch_size=2, learning_rate=1e-3, precision="bf16-weights")
     assert erase(model, data, mask, method).provenance.last.moved > 0
+
+
+def test_streamed_blocks_measure_and_train_alike(model: Checkpoint, data: ConceptData) -> None:
+    # The condition of the last layer is made by a part of the first block, apart from it.
+    config = SaliencyConfig(batch_size=2)
+    plain, streamed = (
+        find_mask(model, data, density=0.3, config=replace(config, stream=stream))
+        for stream in (False, True)
+    )
+    assert mask_hash(streamed) == mask_hash(plain)
+    method = SalUn(steps=2, batch_size=2, learning_rate=1e-3)
+    one, two = (erase(model, data, plain, method, stream=stream) for stream in (False, True))
+    assert_same_bits(two.network, dict(one.network))
 
 
 def test_scopes_are_named_and_those_of_text_are_refused(model: Checkpoint) -> None:
