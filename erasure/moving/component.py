@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from erasure.architectures.building import build_network, build_text_encoder
 from erasure.architectures.encoders import PromptEncoder
@@ -100,9 +100,25 @@ def moving_of(
 
 def _made(moving: Moving) -> Moving:
     """The same, whose streamed blocks are computed anew in backward passes."""
+    for module in moving.main.modules():
+        if isinstance(module, nn.GroupNorm):
+            module.register_forward_pre_hook(_wanting)
     if moving.streamed is not None:
         moving.recompute()
     return moving
+
+
+def _wanting(norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor] | None:
+    """Let what goes into a norm want a gradient where the norm's own weights want one.
+
+    On a CPU, torch 2.13 ends the process by the backward pass of a norm whose input lies channel by
+    channel of each place and wants none, as where the weights before it are of another group.
+    """
+    (x,) = inputs
+    own = any(weight.requires_grad for weight in norm.parameters())
+    if x.requires_grad or x.device.type != "cpu" or not (own and torch.is_grad_enabled()):
+        return None
+    return (x.detach().requires_grad_(),)
 
 
 def data_for(checkpoint: Checkpoint, component: str, data: ConceptData) -> ConceptData:

@@ -1,5 +1,6 @@
 """Class-conditional DDPM on tiny random models: as diffusers, masked, erased, proved, refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import CheckpointError, ConfigError
+from erasure.masks.mask_file import mask_hash
 from erasure.methods import EraseDiff, Esd, GradientAscent, SalUn, Uce
 from erasure.moving.component import moving_of
 from erasure.seeds import generator_for, initial_noise
@@ -51,6 +53,15 @@ def data(model: Checkpoint) -> ConceptData:
     retain = random_pictures(["shirt", "T-shirt"] * 2, seed=1, side=SIDE)
     prompts = PromptLists(["sneaker"], ["shirt"])
     return encode_concept(model, forget, {"sneaker": ["T-shirt"]}, retain, prompts=prompts)
+
+
+def test_groups_of_weights_measure_alike(model: Checkpoint, data: ConceptData) -> None:
+    # Norms of the second group have an input that no weight of the group made.
+    whole, parts = (
+        find_mask(model, data, density=0.3, config=replace(GUIDED, groups=groups))
+        for groups in (1, 3)
+    )
+    assert mask_hash(parts) == mask_hash(whole)
 
 
 def test_recomputing_leaves_dropout_off(tmp_path: Path) -> None:
