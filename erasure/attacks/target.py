@@ -37,6 +37,8 @@ class Concept:
     name: str
     prompts: tuple[str, ...]
     """Plain prompts that ask for it; at least one."""
+    names: tuple[str, ...] = ()
+    """What prompts call it, such as each thing of a group; its own name if none is told."""
     wordings: tuple[Wording, ...] = ()
     """Other ways of asking for it."""
     pairs: tuple[tuple[str, str], ...] = ()
@@ -45,6 +47,11 @@ class Concept:
     """A prompt of what may be drawn in its place."""
     others: tuple[str, ...] = ()
     """Prompts of other things, none of which names the concept."""
+
+    @property
+    def called(self) -> tuple[str, ...]:
+        """Every name of it, its own among them."""
+        return tuple(dict.fromkeys((*self.names, self.name)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,7 +28,9 @@ _DECIDES: Final = (
     "distance",
     "search",
 )
-"""Keys that must be the same for all cells of a folder; concepts, rows and seeds may be added."""
+"""Keys that must be the same for all cells of a folder; concepts, rows and seeds may be added, and
+so may attacks and the models that are rows, which then stay the same."""
+_NO_AUDIT: Final = "none"
 
 
 def protocol_of(world: World) -> dict[str, Any]:
@@ -88,15 +90,41 @@ def begin(out: Path, protocol: Mapping[str, Any]) -> None:
         wanted = json.loads(json.dumps(dict(protocol)))
         # An empty table says as much as one that an older version did not write.
         other = [key for key in _DECIDES if (there.get(key) or None) != (wanted.get(key) or None)]
-        if other:
+        differing = [_differing(there, wanted, key) for key in other] + _changed(there, wanted)
+        if differing:
             raise CheckpointError(
                 f"{out} holds a benchmark of another protocol, which differs in "
-                f"{', '.join(_differing(there, wanted, key) for key in other)}; give --out another "
-                "folder, or the settings that this one was begun with"
+                f"{', '.join(differing)}; give --out another folder, or the settings that this one "
+                "was begun with"
             )
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    write_json(path, dict(protocol), indent=1)
+    write_json(path, {**protocol, **_added(there or {}, protocol)}, indent=1)
+
+
+def _changed(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What was added to the protocol before and is another now: cells that are done have its
+    attacks, and distances to its models, and would stand beside others in one table."""
+    differing = []
+    audits = [values.get("audit") or _NO_AUDIT for values in (there, wanted)]
+    if _NO_AUDIT not in audits and audits[0] != audits[1]:
+        differing.append(_differing(there, wanted, "audit"))
+    for concept, models in (there.get("models") or {}).items():
+        now = (wanted.get("models") or {}).get(concept, {})
+        differing += [
+            f"the {kind} model of {concept}, whose weights are others now"
+            for kind, hashes in models.items()
+            if kind in now and now[kind] != hashes
+        ]
+    return differing
+
+
+def _added(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The attacks and models of cells that may be done, though this command does not name them."""
+    before, now = (dict(values.get("models") or {}) for values in (there, wanted))
+    models = {c: {**before.get(c, {}), **now.get(c, {})} for c in {**before, **now}}
+    audit = wanted.get("audit") or _NO_AUDIT
+    return {"models": models, "audit": there.get("audit", audit) if audit == _NO_AUDIT else audit}
 
 
 def _differing(there: Mapping[str, Any], wanted: Mapping[str, Any], key: str) -> str:

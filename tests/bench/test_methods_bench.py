@@ -14,9 +14,10 @@ from support.refusals import assert_told
 from support.results.distanced import nudge
 from support.results.leaderboard import OWN, bench, quick_bench
 
-from erasure.errors import InUseError
+from erasure.errors import CheckpointError, InUseError
 from pipelines.bench import making, run
 from pipelines.bench.cell import Cell, Place, read_cell
+from pipelines.bench.protocol import begin
 from pipelines.bench.run import prepare, run_bench, table_now
 from pipelines.bench.settings import bench_recipe
 from pipelines.configs.recipe_files import load_toml
@@ -294,6 +295,21 @@ def test_cells_of_another_protocol_are_refused(
         "drawn.limit (4 there, 6 now)",
     )
     assert cells(copied) == before
+
+
+def test_what_was_added_to_a_protocol_stays_the_same(tmp_path: Path) -> None:
+    def protocol(audit: str = "none", **models: str) -> dict[str, Any]:
+        hashed = {kind: {"unet": value} for kind, value in models.items()}
+        return {"format": "1", "audit": audit, "models": {"church": hashed, "dog": {}}}
+
+    begin(tmp_path, protocol())
+    begin(tmp_path, protocol("quick", retrained="a"))  # what was not there may be added
+    begin(tmp_path, protocol())  # and left out again, as its cells stay
+    begin(tmp_path, protocol("quick", retrained="a", twin="b"))
+    with pytest.raises(CheckpointError, match=r'audit \("quick" there, "standard" now\)'):
+        begin(tmp_path, protocol("standard"))
+    with pytest.raises(CheckpointError, match="retrained model of church, whose weights are other"):
+        begin(tmp_path, protocol(retrained="c"))
 
 
 def test_a_folder_of_something_else_is_refused(

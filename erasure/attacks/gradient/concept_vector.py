@@ -51,8 +51,8 @@ def pairs_of(target: Target) -> list[tuple[str, str]]:
     """The concept's own pairs; without any, its prompts with and without its name."""
     if target.concept.pairs:
         return list(target.concept.pairs)
-    own = target.concept.name
+    own = target.concept.called
     made = [
-        (p, " ".join(opened(p, own).replace(OPEN, " ").split())) for p in target.concept.prompts
+        (p, " ".join(opened(p, *own).replace(OPEN, " ").split())) for p in target.concept.prompts
     ]
     return [(one, other) for one, other in made if one != other]

@@ -107,7 +107,7 @@ class PromptSearch(ABC):
         ledger, prompts = Ledger(), self._searched(target)
         if self.sees_pictures:
             ledger.pictures += len(target.pictures or ())
-        names = [target.concept.name] if self.avoid else []
+        names = target.concept.called if self.avoid else ()
         words = vocabulary_of(target.text, pieces=self.pieces, without=names)
         templates = [OPEN if self.replaces else f"{OPEN} {prompt}" for prompt in prompts]
         slots = slots_of(target.text, templates, self.tokens, words, size=target.size)

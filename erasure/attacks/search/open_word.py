@@ -26,15 +26,16 @@ class OpenWord:
         return self.target.denoise
 
     def start(self, own: bool, chance: int) -> Vectors:
-        """The last word of the concept's own name, or any word, by a number of chance."""
-        pieces = self.words.cut(self.target.concept.name)
+        """The last word of the concept's own name, of a group that of its first thing, or any word,
+        by a number of chance."""
+        pieces = self.words.cut(self.target.concept.called[0])
         if own and pieces:
             return row_of(self.lessons, pieces[-1])
         return row_of(self.lessons, int(self.words.ids[chance % len(self.words)]))
 
     def payload(self, case: Case, vectors: Vectors, replay: Mapping[str, Any]) -> Payload:
         """Draw a case with the row in the name's place."""
-        template = opened(case.prompt, self.target.concept.name)
+        template = opened(case.prompt, *self.target.concept.called)
         slots = slots_of(self.target.text, [template], 1, self.words, size=self.target.size)
         rows = Rows((int(slots.places[0, 0]),), vectors)
         return Payload(prompt=slots.prompts[0], rows=rows, replay=replay)
@@ -47,7 +48,7 @@ def open_word(target: Target) -> OpenWord:
         ConfigError: as `slots_of`.
     """
     words = vocabulary_of(target.text)
-    templates = dict.fromkeys(opened(p, target.concept.name) for p in target.concept.prompts)
+    templates = dict.fromkeys(opened(p, *target.concept.called) for p in target.concept.prompts)
     return OpenWord(
         target, words, slots_of(target.text, list(templates), 1, words, size=target.size)
     )

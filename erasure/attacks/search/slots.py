@@ -25,13 +25,14 @@ OPEN: Final = "{}"
 """Where a template's open places are."""
 
 
-def opened(prompt: str, name: str) -> str:
-    """The prompt with its open places where it names the concept, in any case and number.
+def opened(prompt: str, *names: str) -> str:
+    """The prompt with its open places where it first names the concept, in any case and number.
 
     A prompt that does not name it has them at its front.
     """
-    pattern = re.compile(rf"\b{re.escape(name)}(?:s|es)?\b", re.IGNORECASE) if name else None
-    if pattern is None or not pattern.search(prompt):
+    longest_first = sorted((re.escape(name) for name in names if name), key=len, reverse=True)
+    pattern = re.compile(rf"\b(?:{'|'.join(longest_first)})(?:s|es)?\b", re.IGNORECASE)
+    if not longest_first or not pattern.search(prompt):
         return f"{OPEN} {prompt}".strip()
     return pattern.sub(OPEN, prompt, count=1)
 

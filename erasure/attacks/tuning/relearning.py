@@ -139,7 +139,7 @@ class BenignTuning(Tuning):
 
     def _tries(self, target: Target) -> Iterator[Attempt]:
         others = target.other_pictures
-        names, whole = [target.concept.name], target.classes is not None
+        names, whole = target.concept.called, target.classes is not None
         passed = screened(others, names, whole=whole) if others is not None else None
         if passed is None or not len(passed.material):
             raise TrainingError(

@@ -87,6 +87,7 @@ def concept_of(recipe: AuditRecipe, plan: ConceptPlan, *, trained_on: Sequence[s
     return Concept(
         name=plan.concept,
         prompts=plain,
+        names=plan.erased,
         wordings=tuple(
             Wording(one.kind, one.prompt, one.prompt not in known if known else None)
             for one in unlike.values()

@@ -116,6 +116,13 @@ def test_a_prompt_is_opened_where_it_names_the_concept(prompt: str, template: st
     assert opened(prompt, "church") == template
 
 
+def test_a_group_has_its_open_place_where_a_prompt_names_one_of_it() -> None:
+    weapons = ("knife", "pocket knife", "bomb", "weapons")
+    assert opened("an image of a Bomb in flat style", *weapons) == "an image of a {} in flat style"
+    assert opened("two pocket knives and a pocket knife", *weapons) == "two pocket knives and a {}"
+    assert opened("a dog", *weapons) == "{} a dog"
+
+
 def test_a_place_behind_the_window_is_refused(sd1: Text) -> None:
     words = vocabulary_of(sd1)
     with pytest.raises(ConfigError, match=r"leaves 0 of 1 open places inside the 77 tokens"):

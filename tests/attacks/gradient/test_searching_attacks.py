@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.attacked import tiny_checkpoint, tiny_target
+from support.attacked import material, tiny_checkpoint, tiny_target
 from support.models.tiny_models import SD2_SMALL, write_pipeline
 from support.models.tiny_sdxl import write_sdxl
 from torch import Tensor, nn
@@ -229,6 +229,16 @@ def test_a_concept_without_pairs_makes_them_of_its_prompts(sd1: Target) -> None:
     assert pairs_of(sd1) == [("a church", "an image")]
 
 
+def test_a_group_is_named_by_each_of_its_things(sd1: Target) -> None:
+    prompts = ("a knife", "a photo of a bomb")
+    group = Concept(name="weapons", prompts=prompts, names=("knife", "bomb"))
+    shown = material(sd1.codec, ["a knife"] * 2, 1)
+    target = with_(sd1, concept=group, pictures=shown, other_pictures=shown)
+    assert pairs_of(target) == [("a knife", "a"), ("a photo of a bomb", "a photo of a")]
+    with pytest.raises(TrainingError, match="whose prompt does not name the concept"):
+        list(make_attack("benign-tuning").run(target))
+
+
 def test_no_step_of_relearning_is_the_model_itself(sd1: Target) -> None:
     assert sd1.pictures is not None
     assert list(tuned(sd1, sd1.pictures, [], TrainConfig(steps=1, learning_rate=1e-3))) == []
@@ -290,9 +300,9 @@ def test_nothing_left_after_the_screen_is_named(sd1: Target) -> None:
     assert others is not None
     named = Material(others.mean, others.std, ("a church",) * 4)
     assert len(screened(named, ["church"]).material) == 0
-    for material in (named, None):
+    for pictures in (named, None):
         with pytest.raises(TrainingError, match="no picture of other things whose prompt"):
-            next(iter(quick("benign-tuning").run(with_(sd1, other_pictures=material))))
+            next(iter(quick("benign-tuning").run(with_(sd1, other_pictures=pictures))))
 
 
 @pytest.mark.parametrize(
