@@ -52,6 +52,23 @@ def test_every_command_of_a_page_is_one_that_the_command_line_takes(page: Path) 
             raise AssertionError(f"{page.name}: erasure {call}: {err}") from err
 
 
+def test_a_run_of_a_page_names_its_model_and_a_recipe_that_is_there() -> None:
+    from pipelines.cli import app
+    from pipelines.configs.recipe_files import shipped, shipped_recipes
+
+    every = typer.main.get_command(app)
+    for page in PAGES:
+        for name, *words in map(shlex.split, commands(page)):
+            if name not in ("erase", "mask"):
+                continue
+            options = every.commands[name].make_context("erasure", words).params  # type: ignore[attr-defined]
+            recipe = options["recipe"]
+            if recipe is not None and not recipe.endswith(".toml"):  # else a file of the reader's
+                assert recipe in shipped_recipes(), (page.name, words)
+                recipe = shipped(recipe)
+            assert options["model"] or "model" in (recipe or {}), (page.name, words)
+
+
 def test_the_pages_show_commands_at_all() -> None:
     assert sum(len(list(commands(page))) for page in PAGES) > 40
 
