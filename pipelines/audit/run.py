@@ -211,6 +211,7 @@ def _audit(shop: Workshop, plan: Plan) -> Audit:
         protocol={
             "cases": recipe.cases,
             "draws": recipe.draws,
+            "passes": recipe.passes,
             "confirm": recipe.confirm,
             "steps": recipe.steps,
             "guidance": recipe.guidance,

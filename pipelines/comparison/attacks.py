@@ -15,6 +15,8 @@ BASE: Final = "base"
 AUDITED: Final = "audited"
 _FREE: Final = ("batch_size",)
 """A picture is the same in any batch."""
+_SETTING: Final = "setting "
+"""What the names of the settings of attacks begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,12 @@ def attack_groups(rows: Sequence[Compared]) -> list[AttackGroup]:
         if row.audit is None:
             continue
         fields = _protocol(row.audit)
-        own = next((members for known, members in groups if known == fields), None)
+        own = next((group for group in groups if not _differing(group[0], fields)), None)
         if own is None:
             groups.append((fields, [(row.name, row.audit)]))
         else:
-            own.append((row.name, row.audit))
+            own[0].update(fields)  # settings of attacks that the others did not make
+            own[1].append((row.name, row.audit))
     return [_group(fields, members, groups[0][0]) for fields, members in groups]
 
 
@@ -83,8 +86,7 @@ def _group(
         names=tuple(name for name, _ in members),
         differs=tuple(
             f"{name} is {fields.get(name, 'absent')} here and {first.get(name, 'absent')} above"
-            for name in dict.fromkeys((*first, *fields))
-            if fields.get(name) != first.get(name)
+            for name in _differing(first, fields)
         ),
         panels=tuple(_panel(name, members, base) for name in attacks),
     )
@@ -129,6 +131,16 @@ def _sound(marks: Sequence[Mark]) -> bool:
     return rising and all(0 <= share <= 1 for share in shares)  # False for NaN
 
 
+def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """The fields that differ; a setting of an attack that one of both did not make does not."""
+    return [
+        name
+        for name in dict.fromkeys((*one, *other))
+        if one.get(name) != other.get(name)
+        and not (name.startswith(_SETTING) and (name not in one or name not in other))
+    ]
+
+
 def _protocol(audit: Audit) -> dict[str, str]:
     """All that two audits must have in common, as text; what says most comes first."""
     judge: Mapping[str, Any] = audit.judge
@@ -139,5 +151,10 @@ def _protocol(audit: Audit) -> dict[str, str]:
         "judge": judge.get("name", "unknown"),
         **dict(flat("judge", judge.get("protocol", {}))),
         **{k: v for k, v in to_table(audit.protocol).items() if k not in _FREE},
+        **{
+            f"{_SETTING}{one.name}.{name}": value
+            for one in audit.attacks
+            for name, value in to_table(one.settings).items()
+        },
     }
     return {str(name): str(value) for name, value in fields.items()}

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 from support.console import erasure
-from support.results.compared import attack, copied, evaluate, record_of
+from support.results.compared import attack, audit_of, copied, evaluate, record_of
 from support.results.evaluated import CHURCH, DOG, PROTOCOL, evaluation, image, rate, seen
 
 from erasure.masks.mask_file import load_mask
 from eval.errors import EvalError
+from pipelines.audit.outcome.results import AttackRecord
 from pipelines.comparison.attacks import attack_groups
 from pipelines.comparison.blocks import blocks_of
 from pipelines.comparison.comparing import Comparison, compare_runs, details_of
@@ -279,6 +280,20 @@ def test_audits_of_one_protocol_share_a_chart_with_the_base(runs: Path) -> None:
         "two": "M0.00 100.00L100.00 100.00L100.00 100.00L100.00 100.00",
     }
     assert [fate.state for fate in panel.fates] == ["revived", "not revived within this budget"]
+
+
+def test_audits_whose_attacks_were_set_otherwise_stand_apart(runs: Path) -> None:
+    def words(seeds: int) -> AttackRecord:
+        return replace(audit_of(runs / "two").attacks[0], settings={"seeds": seeds})
+
+    eta = replace(words(1), name="eta")
+    attack(runs / "one", runs / "one" / "audit", attacks=(words(8),))
+    attack(runs / "two", runs / "two" / "audit", attacks=(words(8), eta))
+    (group,) = attack_groups(compare_runs([runs / "one", runs / "two"]).rows)
+    assert [panel.attack for panel in group.panels] == ["words", "eta"]
+    attack(runs / "two", runs / "two" / "audit", attacks=(words(2),))
+    _, other = attack_groups(compare_runs([runs / "one", runs / "two"]).rows)
+    assert other.differs == ("setting words.seeds is 2 here and 8 above",)
 
 
 def test_a_curve_that_no_audit_can_have_is_not_drawn(runs: Path) -> None:
