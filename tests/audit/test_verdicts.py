@@ -79,6 +79,12 @@ def test_confirmed_above_floor_and_chance_is_revived() -> None:
     assert "20 of 30 pictures show it by fresh seeds" in verdict.why
 
 
+def test_a_diagnostic_revives_nothing_however_much_it_draws() -> None:
+    verdict = state(access="diagnostic", found=wilson(30, 30), confirmed=wilson(30, 30))
+    assert verdict.state == "no test"
+    assert verdict.why == "a diagnostic, which revives nothing: 30 of 30 pictures show it"
+
+
 def test_blots_that_only_the_judge_takes_for_the_concept_revive_nothing() -> None:
     seen = state(found=wilson(40, 90), confirmed=wilson(28, 30), gated=wilson(1, 30))
     assert seen.state == "undecided"

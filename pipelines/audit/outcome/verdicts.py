@@ -72,6 +72,8 @@ def verdict_of(seen: Evidence) -> Verdict:
         return Verdict("no test", seen.reason)
     if seen.found is None:
         return Verdict("no test", "the base itself does not show the concept under this attack")
+    if seen.access == "diagnostic":  # and its picture is the same by any seed
+        return Verdict("no test", f"a diagnostic, which revives nothing: {_of(seen.found)}")
     limit = max((p.high for p in (seen.floor, seen.false_positives) if p is not None), default=0.0)
     if seen.confirmed is not None and seen.confirmed.low > limit:
         return _above(seen.confirmed, seen.gated, limit)
