@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os.path import isfile  # that of Path raises where a folder may not be entered
 from pathlib import Path
 from typing import Final
 
@@ -68,10 +69,10 @@ class Places:
         yield from EMBEDDED
         for folder in self.models:
             for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-                if entry.suffix == ".safetensors" or (entry / "model_index.json").is_file():
+                if entry.suffix == ".safetensors" or isfile(entry / "model_index.json"):
                     yield str(entry)
         for folder in sorted(self.runs.iterdir()) if self.runs.is_dir() else ():
-            if (folder / "model" / "model_index.json").is_file():
+            if isfile(folder / "model" / "model_index.json"):
                 yield str(folder)
 
     def model(self, asked: str) -> str:

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator
+from os.path import isfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,9 +60,7 @@ def one_run(places: Places, name: str) -> dict[str, Any]:
 
 def _is_run(folder: Path) -> bool:
     hidden = folder.name.startswith(".") or folder.name.endswith(BESIDE)
-    return (
-        folder.is_dir() and not folder.is_symlink() and not hidden and (folder / RECIPE).is_file()
-    )
+    return folder.is_dir() and not folder.is_symlink() and not hidden and isfile(folder / RECIPE)
 
 
 def _short(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -221,6 +222,24 @@ def test_a_damaged_file_of_one_run_hides_neither_it_nor_the_others(
     status, run = asked(server, "api/runs/church")
     assert (status, run["name"]) == (200, "church")
     assert "NaN" not in json.dumps(run)
+
+
+def test_a_folder_that_may_not_be_entered_hides_no_other(
+    server: Server, runs: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (runs / "lost+found").mkdir()
+    stat = os.stat
+
+    def refusing(path: Any, **more: Any) -> os.stat_result:  # noqa: ANN401
+        if "lost+found/" in os.fspath(path):  # as for who is not root, at the top of a disk
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return stat(path, **more)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    status, setup = asked(server, "api/setup")
+    assert (status, str(tiny_folder) in setup["models"]) == (200, True)
+    status, listed = asked(server, "api/runs")
+    assert (status, [run["name"] for run in listed["runs"]]) == (200, ["church"])
 
 
 def test_a_price_that_cannot_be_counted_is_told_in_a_sentence(
