@@ -166,10 +166,17 @@ def _json(file: Path) -> dict[str, Any]:
     try:
         if not file.is_file() or file.stat().st_size > _LARGEST:
             return {}
-        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+        text = file.read_text(encoding="utf-8")
+        content = json.loads(text, parse_float=_finite, parse_constant=lambda _: None)
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _finite(text: str) -> float | None:
+    """The number; None for 1e999, which is none that the page can read."""
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 def known_base(places: Places, name: str) -> str:
