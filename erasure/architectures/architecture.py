@@ -62,6 +62,8 @@ class Part:
     """What a sentence calls it."""
     prefix: str
     """What its names begin with in the single file, with the last dot."""
+    aliases: tuple[str, ...] = ()
+    """What else they may begin with in files that are read."""
     build: Callable[[Mapping[str, Any]], nn.Module]
     """Makes the network that a config describes; imports its library where it is called."""
     to_original: Convert
@@ -80,6 +82,11 @@ class Part:
     scopes: Mapping[str, Predicate] = field(default_factory=dict, hash=False)
     """Name of a scope -> which weights are in it, of a part that can be edited beside the main
     one."""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """All that its names may begin with."""
+        return (self.prefix, *self.aliases)
 
     @property
     def is_text(self) -> bool:
@@ -252,12 +259,11 @@ class Architecture:
 
     def part_of(self, weights: Mapping[str, Tensor], component: str) -> dict[str, Tensor]:
         """Take the weights of one part out of a single file, prefix removed, original names."""
-        prefix = self.part(component).prefix
-        return {
-            name.removeprefix(prefix): weight
-            for name, weight in weights.items()
-            if name.startswith(prefix)
-        }
+        for prefix in self.part(component).prefixes:
+            names = [name for name in weights if name.startswith(prefix)]
+            if names:
+                return {name.removeprefix(prefix): weights[name] for name in names}
+        return {}
 
     def candidates(
         self, names: Iterable[str], scope: str, component: str | None = None

@@ -3,6 +3,7 @@
 # B samples, C x h x w latents, H x W pixels, L tokens.
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ from erasure.architectures.autoencoder import (
 from erasure.architectures.loading import copied
 from erasure.architectures.text.clip_towers import clip_of, projected_clip_of
 from erasure.architectures.text.t5_tower import t5_of, tidy_names
+from erasure.architectures.unet import stable_diffusion as sd
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.plain_vae import require_plain_vae
 from erasure.checkpoints.checks.setting_values import axes, require_settings
@@ -33,6 +35,12 @@ MAIN: Final = "transformer"
 PREFIX: Final = "model.diffusion_model."
 """What the transformer's names begin with in a file that holds more than it."""
 _TEXTS: Final = "text_encoders."
+VAE: Final = replace(sd.VAE, prefix="vae.", aliases=(sd.VAE.prefix,))
+"""FLUX.1's autoencoder as ComfyUI reads it in all-in-one files; that of SD3 has the older name."""
+QWEN3: Final = f"{_TEXTS}qwen3_4b.transformer."
+"""What Qwen3's names begin with in such files."""
+QWEN3_BEFORE: Final = f"{_TEXTS}qwen3.transformer."
+"""The same in files that this package wrote at first."""
 
 
 def clip_part(component: str, title: str, name: str, *, projected: bool) -> Part:

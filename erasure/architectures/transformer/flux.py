@@ -31,7 +31,7 @@ from erasure.architectures.transformer.scopes import (
     attn,
     single,
 )
-from erasure.architectures.unet.stable_diffusion import VAE, nothing, without_size
+from erasure.architectures.unet.stable_diffusion import nothing, without_size
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.facts.flow_scheduler import (
     check_flow_config,
@@ -231,7 +231,7 @@ FLUX_DEV: Final = Architecture(
             signs_original=("img_in.weight", _FIRST),
             signs_diffusers=("x_embedder.weight", "single_transformer_blocks.0.proj_mlp.weight"),
         ),
-        VAE,
+        flow.VAE,
         flow.clip_part("text_encoder", "text encoder", "clip_l", projected=False),
         flow.t5_part("text_encoder_2", "T5, the second text encoder"),
     ),

@@ -308,7 +308,8 @@ FLUX2_KLEIN: Final = Architecture(
         Part(
             component=_TEXT,
             title="text encoder",
-            prefix="text_encoders.qwen3.transformer.",
+            prefix=flow.QWEN3,
+            aliases=(flow.QWEN3_BEFORE,),
             build=qwen3_with_head_of,
             to_original=dict,
             to_diffusers=dict,

@@ -33,7 +33,7 @@ from erasure.architectures.transformer.scopes import (
     modulation,
     text_in,
 )
-from erasure.architectures.unet.stable_diffusion import VAE, without_size
+from erasure.architectures.unet.stable_diffusion import without_size
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.setting_values import (
     ABOVE_ZERO,
@@ -225,11 +225,12 @@ Z_IMAGE: Final = Architecture(
             signs_original=("cap_pad_token", "layers.0.attention.qkv.weight"),
             signs_diffusers=("cap_pad_token", "layers.0.attention.to_q.weight"),
         ),
-        VAE,
+        flow.VAE,
         Part(
             component=_TEXT,
             title="text encoder",
-            prefix="text_encoders.qwen3.transformer.",
+            prefix=flow.QWEN3,
+            aliases=(flow.QWEN3_BEFORE,),
             build=qwen3_of,
             to_original=dict,
             to_diffusers=dict,

@@ -121,7 +121,7 @@ def plain_weights(
 def _title(name: str, component: str) -> str:
     parts = [part for family in ARCHITECTURES.values() for part in family.parts]
     for part in parts:
-        if part.component == component if component else name.startswith(part.prefix):
+        if part.component == component if component else name.startswith(part.prefixes):
             return part.title
     return "component"
 

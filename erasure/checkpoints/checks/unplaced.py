@@ -34,7 +34,7 @@ def unplaced(
         What is kept, and a sentence each on that and on an averaged copy. Buffers of the schedule
         are left out: each loader makes them anew. So is the average, the model before erasure.
     """
-    prefixes = tuple(part.prefix for part in family.parts)
+    prefixes = tuple(prefix for part in family.parts for prefix in part.prefixes)
     outside = [n for n in tensors if not n.startswith(prefixes) and not _BUFFERS.fullmatch(n)]
     averaged = [name for name in outside if name.startswith(_AVERAGED)]
     extras = {name: tensors[name] for name in outside if name not in set(averaged)}

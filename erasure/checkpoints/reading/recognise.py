@@ -53,8 +53,8 @@ def family_of_file(
     """
     main = [family for family in ARCHITECTURES.values() if _first(family) in names]
     for family in main:
-        prefixes = [p.prefix for p in family.parts if p.is_text and not p.optional]
-        if all(any(name.startswith(prefix) for name in names) for prefix in prefixes):
+        texts = [p.prefixes for p in family.parts if p.is_text and not p.optional]
+        if all(any(name.startswith(prefixes) for name in names) for prefixes in texts):
             return family
     if main and supposed is not None:
         same = any(family.main == supposed.main for family in main)

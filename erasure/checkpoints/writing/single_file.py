@@ -77,7 +77,7 @@ def write_single_file(
         **embedded.to_header(checkpoint.description),
     }
     tensors = family.to_original({**checkpoint.components, family.main: out.network})
-    if family.file_parts and set(checkpoint.components) == {family.main}:
+    if family.file_parts and set(checkpoint.components) == {family.main} and not checkpoint.extras:
         tensors = family.part_of(tensors, family.main)
     marked = family.files.marks(checkpoint.description.scheduler)
     write_tensors(

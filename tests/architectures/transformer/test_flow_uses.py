@@ -1,6 +1,7 @@
 """What flow transformers can be used for, and what is refused with the reason."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 from diffusers import SD3Transformer2DModel
 from safetensors.torch import load_file, save_file
+from support.models.tiny_chat import write_z_image
 from support.models.tiny_flow import write_flux, write_sd3
 from support.tiny import assert_same_bits, random_pictures
 
@@ -141,6 +143,58 @@ def test_a_file_that_held_the_text_encoders_is_written_with_them(
     for component, weights in checkpoint.components.items():
         assert_same_bits(dict(again.components[component]), dict(weights))
     assert any("has no T5" in note for note in again.notes)
+
+
+@pytest.mark.parametrize(
+    ("writer", "renamed"),
+    [
+        (write_flux, {"first_stage_model.": "vae."}),
+        (
+            write_z_image,
+            {
+                "first_stage_model.": "vae.",
+                "text_encoders.qwen3.transformer.": "text_encoders.qwen3_4b.transformer.",
+            },
+        ),
+    ],
+    ids=["flux", "z_image"],
+)
+def test_a_whole_file_is_read_and_written_by_the_names_that_comfyui_has(
+    writer: Callable[[Path], Path], renamed: dict[str, str], tmp_path: Path
+) -> None:
+    model = read_checkpoint(writer(tmp_path / "model"))
+    whole = replace(model, in_file=frozenset(model.components))
+    file = write_single_file(whole, tmp_path / "whole.safetensors").path
+    names = load_file(file)
+    for old, new in renamed.items():
+        assert any(name.startswith(new) for name in names)
+        names = {
+            f"{new}{n.removeprefix(old)}" if n.startswith(old) else n: w for n, w in names.items()
+        }
+        older = {
+            f"{old}{n.removeprefix(new)}" if n.startswith(new) else n: w for n, w in names.items()
+        }
+        for tensors in (names, older):  # the older ones are those that were written before
+            save_file(tensors, tmp_path / "again.safetensors")
+            again = read_checkpoint(tmp_path / "again.safetensors", config=tmp_path / "model")
+            assert again.in_file == set(model.components)
+            assert again.hashes() == model.hashes()
+            assert not again.extras
+
+
+def test_a_file_with_a_part_under_strange_names_keeps_the_prefix_of_the_network(
+    tmp_path: Path,
+) -> None:
+    folder = write_flux(tmp_path / "flux")
+    model = read_checkpoint(folder)
+    mixed = {
+        f"model.diffusion_model.{n}": w
+        for n, w in model.architecture.main_part.to_original(model.network).items()
+    }
+    save_file({**mixed, "other_encoder.weight": torch.ones(2)}, tmp_path / "mixed.safetensors")
+    again = read_checkpoint(tmp_path / "mixed.safetensors", config=folder)
+    written = load_file(write_single_file(again, tmp_path / "written.safetensors").path)
+    assert written.keys() == {*mixed, "other_encoder.weight"}
 
 
 def test_a_quantised_transformer_is_called_one(folder: Path, tmp_path: Path) -> None:
