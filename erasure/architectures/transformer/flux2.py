@@ -45,7 +45,7 @@ from erasure.checkpoints.facts.flow_scheduler import (
     flow_schedule_of,
     settle_flow,
 )
-from erasure.checkpoints.layout import flux, flux2, vae
+from erasure.checkpoints.layout import flux, flux2, flux2_vae
 from erasure.diffusion.denoiser import TOKENS, Condition
 from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import CheckpointError
@@ -265,13 +265,6 @@ def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noq
     return pipeline
 
 
-def _vae_names(weights: Mapping[str, Tensor], convert: Any) -> dict[str, Tensor]:  # noqa: ANN401
-    """Convert all names but those of the statistics, which are the same in both layouts."""
-    own = {name: weight for name, weight in weights.items() if name.startswith("bn.")}
-    rest = {name: weight for name, weight in weights.items() if name not in own}
-    return {**convert(rest), **own}
-
-
 def _is_distilled(configs: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether the pipeline says that it draws without guidance."""
     return bool(configs.get("model_index", {}).get("is_distilled"))
@@ -300,10 +293,12 @@ FLUX2_KLEIN: Final = Architecture(
         Part(
             component="vae",
             title="VAE",
-            prefix="first_stage_model.",
+            prefix=flow.VAE.prefix,
+            aliases=flow.VAE.aliases,
             build=patch_autoencoder_of,
-            to_original=partial(_vae_names, convert=vae.to_original),
-            to_diffusers=partial(_vae_names, convert=vae.to_diffusers),
+            to_original=flux2_vae.to_original,
+            to_diffusers=flux2_vae.to_diffusers,
+            tidy_original=flux2_vae.usual_names,
         ),
         Part(
             component=_TEXT,

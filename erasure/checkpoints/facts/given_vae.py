@@ -10,7 +10,6 @@ from torch import Tensor
 from erasure.architectures.architecture import Architecture
 from erasure.checkpoints.checks.quantised import plain_weights, refuse_quantised
 from erasure.checkpoints.expected_weights import expected_weights
-from erasure.checkpoints.layout import vae
 from erasure.checkpoints.reading.checking import require_names, require_no_more, require_shapes
 from erasure.storage.tensors.tensor_file import TensorFile
 
@@ -47,20 +46,17 @@ class GivenVae:
         refuse_quantised(self.file.tensors, self.file.metadata, where, "vae")
         bare = family.part_of(self.file.tensors, "vae") or dict(self.file.tensors)
         bare = {name: w for name, w in bare.items() if not name.startswith(_TRAINING)}
-        if any(name.startswith(_IN_DIFFUSERS) for name in bare):
-            weights = vae.modern_names(bare)
-            wanted = expected_weights(family.part("vae"), config)
+        part = family.part("vae")
+        own = wanted = expected_weights(part, config)
+        in_diffusers = any(name.startswith(_IN_DIFFUSERS) for name in bare)
+        if in_diffusers:
+            weights = part.tidy_diffusers(bare)
         else:
-            weights = bare
-            wanted = vae.to_original(expected_weights(family.part("vae"), config))
+            weights, wanted = part.tidy_original(bare), part.to_original(own)
         remedy = ("give a VAE of Stable Diffusion, as a file or a diffusers folder",)
         require_names(weights, wanted, where, remedy=remedy)
         require_no_more(weights, wanted, where)
-        if weights is bare:
-            weights, wanted = (
-                vae.to_diffusers(weights),
-                expected_weights(family.part("vae"), config),
-            )
-        require_shapes(weights, wanted, where)
+        weights = weights if in_diffusers else part.to_diffusers(weights)
+        require_shapes(weights, own, where)
         plain, notes = plain_weights(weights, where)
         return plain, (f"the VAE of {self.path} is used", *self.file.notes, *notes)

@@ -129,8 +129,8 @@ def read_folder(
 def describe_folder(path: Path, vae: GivenVae | None = None) -> tuple[Description, Architecture]:
     """The configs of a folder, and the family they belong to; the VAE's may come with `vae`."""
     index = read_model_index(path)
-    if vae is not None:
-        index["vae"] = list(CLASS)
+    if vae is not None and (vae.config is not None or not has_component(index, "vae")):
+        index["vae"] = [CLASS[0], (vae.config or {}).get("_class_name", CLASS[1])]
     telling = {
         name: read_config(path / config_file(name), path)
         for name in telling_components(index)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import SD3Transformer2DModel
 from safetensors.torch import load_file, save_file
-from support.models.tiny_chat import write_z_image
+from support.models.tiny_chat import write_flux2, write_z_image
 from support.models.tiny_flow import write_flux, write_sd3
 from support.tiny import assert_same_bits, random_pictures
 
@@ -156,8 +156,16 @@ def test_a_file_that_held_the_text_encoders_is_written_with_them(
                 "text_encoders.qwen3.transformer.": "text_encoders.qwen3_4b.transformer.",
             },
         ),
+        (
+            write_flux2,
+            {
+                "first_stage_model.": "vae.",
+                "vae.quant_conv.": "vae.encoder.quant_conv.",
+                "vae.post_quant_conv.": "vae.decoder.post_quant_conv.",
+            },
+        ),
     ],
-    ids=["flux", "z_image"],
+    ids=["flux", "z_image", "flux2"],
 )
 def test_a_whole_file_is_read_and_written_by_the_names_that_comfyui_has(
     writer: Callable[[Path], Path], renamed: dict[str, str], tmp_path: Path

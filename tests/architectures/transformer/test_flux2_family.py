@@ -11,6 +11,7 @@ from diffusers import Flux2KleinPipeline, Flux2Transformer2DModel
 from diffusers.loaders.single_file_utils import (
     convert_flux2_transformer_checkpoint_to_diffusers as to_theirs,
 )
+from safetensors.torch import save_file
 from support.models.tiny_chat import tiny_qwen_tokenizer, write_flux2
 from support.tiny import assert_same_bits, random_pictures, seeded
 
@@ -196,3 +197,18 @@ def test_uce_leads_the_words_of_the_concept_to_those_of_its_replacement(
     gap = float((old @ one - old @ other).norm())
     assert gap > 1e-3  # the effect is there before erasing
     assert float((new @ one - old @ other).norm()) < gap / 50
+
+
+def test_the_published_autoencoder_is_taken_in_the_place_of_the_model_s(tmp_path: Path) -> None:
+    folder = write_flux2(tmp_path / "model")
+    model = read_checkpoint(folder)
+    part = model.architecture.part("vae")
+    other = {n: w + 1 if n.endswith("bias") else w for n, w in model.components["vae"].items()}
+    published = part.to_original(other)
+    # The names of the published file, which has these two within encoder and decoder.
+    assert {"encoder.quant_conv.weight", "decoder.post_quant_conv.weight"} < published.keys()
+    assert {"bn.running_mean", "encoder.down.0.block.0.conv1.weight"} < published.keys()
+    save_file({n: w.contiguous() for n, w in published.items()}, tmp_path / "ae.safetensors")
+    again = read_checkpoint(folder, vae=tmp_path / "ae.safetensors")
+    assert all(torch.equal(again.components["vae"][n], w) for n, w in other.items())
+    assert again.description.model_index["vae"] == ["diffusers", "AutoencoderKLFlux2"]
