@@ -132,6 +132,8 @@ class Target:
     """The model before the erasure, where it is at hand; itself where this is the base."""
     pictures: Material | None = None
     """Pictures of the concept, to search with; the runner keeps others back."""
+    turned_pictures: Material | None = None
+    """The same pictures upside down, turned before they were encoded."""
     other_pictures: Material | None = None
     """Pictures of other things, screened to hold none of the concept."""
     seconds_a_pass: float = field(default=0.0)

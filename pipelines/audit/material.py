@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from erasure.architectures.encoders import Codec
 from erasure.attacks import Concept, Material
@@ -69,6 +69,12 @@ class Shown:
         """The half that attacks see, encoded; None where there is none."""
         half = (len(self.concept) + 1) // 2
         return _encoded(codec, self.concept[:half], self.prompts[:half])
+
+    def turned(self, codec: Codec) -> Material | None:
+        """The same half upside down: pictures that the base has hardly seen the like of."""
+        half = (len(self.concept) + 1) // 2
+        upside_down = [ImageOps.flip(image) for image in self.concept[:half]]
+        return _encoded(codec, upside_down, self.prompts[:half])
 
     def others(self, codec: Codec) -> Material | None:
         """Pictures of other things, screened: the judge sees none of the concept in them."""

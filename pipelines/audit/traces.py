@@ -18,8 +18,8 @@ _QUICK: Final = TraceConfig(draws=2, pictures=8)
 """What the preset `quick` looks at."""
 
 
-_VERSION: Final = 2
-"""Changes with what is kept on disk: 1 had no times and notes, and nothing of flows."""
+_VERSION: Final = 3
+"""Changes with what is kept on disk: 2 called averse what lay above the base's own loss."""
 
 
 def traces_of(shop: Workshop) -> dict[str, Any]:

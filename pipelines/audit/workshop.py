@@ -31,6 +31,17 @@ _SMALL: Final = 50_000_000
 other."""
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What attacks and traces see of a concept."""
+
+    concept: Material | None = None
+    turned: Material | None = None
+    """The same pictures upside down."""
+    others: Material | None = None
+    """Pictures of other things."""
+
+
 @dataclass(slots=True)
 class Workshop:
     """Everything that the cells of one audit share."""
@@ -46,8 +57,8 @@ class Workshop:
     shown: dict[str, Shown] = field(default_factory=dict)
     hashed: dict[str, dict[str, str]] = field(default_factory=dict)
     """Line -> hash of each of its parts."""
-    shown_to: dict[object, tuple[Material | None, Material | None]] = field(default_factory=dict)
-    """Concept and what encodes pictures -> those that attacks see, and those of other things."""
+    encoded: dict[object, Encoded] = field(default_factory=dict)
+    """Concept and what encodes pictures -> what attacks see."""
     gates: dict[str, object] = field(default_factory=dict)
     """Concept -> its quality gate, or None where there is none; see `damage.gate`."""
 
@@ -191,7 +202,7 @@ class Workshop:
         size = (default.height, default.width)
         parts = parts_of(painter.parts, self.lines[line].checkpoint, size)
         shown = self.material(line) if gathered else None
-        pictures, others = self._encoded(line, shown, parts.codec) if shown else (None, None)
+        seen = self._encoded(line, shown, parts.codec) if shown else Encoded()
         base = None
         if line != "base" and "base" in self.lines:
             base = self.target("base", gathered=False)
@@ -208,21 +219,21 @@ class Workshop:
             guidance=self.recipe.guidance,
             draw=partial(pixels_of, painter),
             base=base,
-            pictures=pictures,
-            other_pictures=others,
+            pictures=seen.concept,
+            turned_pictures=seen.turned,
+            other_pictures=seen.others,
         )
         if line == "base":
             object.__setattr__(target, "base", target)
         return target
 
-    def _encoded(
-        self, line: str, shown: Shown, codec: Codec
-    ) -> tuple[Material | None, Material | None]:
-        """The pictures of both kinds; encoded once for all attacks and lines of equal codecs."""
+    def _encoded(self, line: str, shown: Shown, codec: Codec) -> Encoded:
+        """The pictures of all kinds; encoded once for all attacks and lines of equal codecs."""
         key = self.lines[line].concept, self.read_alike(line)
-        if key not in self.shown_to:
-            self.shown_to[key] = shown.searched(codec), shown.others(codec)
-        return self.shown_to[key]
+        if key not in self.encoded:
+            kinds = (shown.searched(codec), shown.turned(codec), shown.others(codec))
+            self.encoded[key] = Encoded(*kinds)
+        return self.encoded[key]
 
 
 def _erased_here(line: Line, concept: str) -> bool:

@@ -1,4 +1,4 @@
-"""The interval of a difference of two means of few values, by resampling."""
+"""Intervals of means of few values, of their differences and ratios, by resampling."""
 
 # N and M values, R resamplings.
 
@@ -33,6 +33,31 @@ def interval_of_difference(
     middle, ends = float(one.mean() - other.mean()), spread.sort().values
     low, high = (float(ends[round(q * (_RESAMPLES - 1))]) for q in (0.025, 0.975))
     return middle + low, middle + high
+
+
+def interval_of_mean(values: Tensor, draw: torch.Generator) -> tuple[float, float]:
+    """The 95 % interval of the mean of values (N,), widened as above.
+
+    Raises:
+        ConfigError: there are fewer than two values.
+    """
+    return interval_of_difference(values, torch.zeros_like(values), draw)
+
+
+def interval_of_ratio(pairs: Tensor, draw: torch.Generator) -> tuple[float, float]:
+    """The 95 % interval of mean(a) / mean(b) of pairs (N, 2), drawn together and widened as above.
+
+    Raises:
+        ConfigError: there are fewer than two pairs.
+    """
+    if len(pairs) < 2:
+        raise ConfigError(f"there are {len(pairs)} pairs; give at least two")
+    picks = torch.randint(len(pairs), (_RESAMPLES, len(pairs)), generator=draw)
+    means = pairs.mean(dim=0)
+    again = means + widening(len(pairs)) * (pairs[picks].mean(dim=1) - means)  # (R, 2)
+    ratios = (again[:, 0] / again[:, 1]).sort().values
+    low, high = (float(ratios[round(q * (_RESAMPLES - 1))]) for q in (0.025, 0.975))
+    return low, high
 
 
 def _moved(values: Tensor, draw: torch.Generator) -> Tensor:

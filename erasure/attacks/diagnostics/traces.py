@@ -1,13 +1,13 @@
 """Passive traces: how well a model denoises pictures of the concept, without drawing any.
 
 A trace is no revival. It tells a model that knows nothing of the concept any more from one that
-still tells it from other things, and above all from one that fights it. The loss is that of what
-the model predicts: noise or v, and the velocity of a rectified flow.
+still tells it from other things, and above all from one that fights it. What never having seen the
+concept looks like is asked of the base: it has hardly seen any picture of it upside down. The loss
+is that of what the model predicts: noise or v, and the velocity of a rectified flow.
 """
 
 # N pictures, T time bins, D draws a bin, B samples, C x H x W latents.
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +15,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from erasure.attacks.diagnostics.resampling import interval_of_difference
+from erasure.attacks.diagnostics.gaps import FEWEST, Gap, gap
+from erasure.attacks.diagnostics.strangeness import Strangeness, strangeness
 from erasure.attacks.search.noisy import Show, noisy, require_finite, squared_error
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Material, Target
@@ -25,10 +26,9 @@ from erasure.diffusion.time_parts import bounds, time_in
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
 
-MARGIN: Final = 0.1
-"""Share by which a loss must rise beyond that of the controls to be called averse."""
-FEWEST: Final = 2
-"""Pictures of a group of which a spread, and so an interval, can be told."""
+_GROUPS: Final = ("concept", "controls")
+TURNED: Final = "upside down"
+"""The group of the concept's pictures upside down, of which only the base's losses are taken."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,51 +98,7 @@ def _time(schedule: Schedule, bins: int, place: int, key: tuple[int, ...]) -> fl
 
 
 Losses = Mapping[str, Mapping[str, Tensor]]
-"""Group (`concept` or `controls`) -> text -> losses (N, T)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """By how much more the loss rose on pictures of the concept than on the controls."""
-
-    ratio: float
-    """(loss / base's loss on the concept) / (the same on controls): 1 where both rose alike."""
-    low: float
-    """Lower end of the 95 % interval."""
-    high: float
-    averse: bool
-    """Whether the lower end lies above 1 + `MARGIN`."""
-
-
-def gap(
-    concept: Tensor, concept_base: Tensor, controls: Tensor, controls_base: Tensor, *, seed: int
-) -> Gap:
-    """Compare two models on two groups of pictures.
-
-    A picture's rise is the logarithm of the audited model's loss over the base's, on the same
-    noise. The gap is the mean rise of the concept's pictures minus that of the controls; its
-    interval is that of a bootstrap over pictures of both groups. A model is called averse where
-    even the lower end is above 1 + `MARGIN`: it denoises the concept worse than it would if it had
-    merely become worse altogether.
-
-    Args:
-        concept: (N,) losses of the audited model on pictures of the concept.
-        concept_base: (N,) those of the base.
-        controls: (M,)
-        controls_base: (M,)
-
-    Raises:
-        ConfigError: a group has fewer than `FEWEST` pictures.
-    """
-    if min(len(concept), len(controls)) < FEWEST:
-        raise ConfigError(
-            f"there are {len(concept)} pictures of the concept and {len(controls)} others; "
-            f"give at least {FEWEST} of each"
-        )
-    one, other = (concept / concept_base).log(), (controls / controls_base).log()
-    low, high = interval_of_difference(one, other, generator_for(seed, "trace bootstrap"))
-    middle = float(one.mean() - other.mean())
-    return Gap(math.exp(middle), math.exp(low), math.exp(high), low > math.log1p(MARGIN))
+"""Group (`concept`, `controls` or `TURNED`) -> text -> losses (N, T)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +106,14 @@ class Trace:
     """The losses of one model, by text and group, and where a base is at hand the gaps."""
 
     losses: Mapping[str, Mapping[str, Sequence[float]]]
-    """Group (`concept` or `controls`) -> text -> T mean losses, from little noise to much."""
+    """Group (`concept` or `controls`; of the base `TURNED` too) -> text -> T mean losses, from
+    little noise to much."""
     gaps: Mapping[str, Gap]
     """Text -> the gap to the base; none without a base or with fewer than `FEWEST` pictures of the
     concept or of other things."""
+    strangeness: Mapping[str, Strangeness]
+    """Text -> how strange the concept is beside its pictures upside down; only where there are gaps
+    and the base tells the two ways up apart."""
     times: Sequence[float]
     """Where the T bins begin and the last one ends, as the model takes them: T + 1 numbers."""
     notes: Mapping[str, str]
@@ -162,7 +122,7 @@ class Trace:
     @property
     def averse(self) -> tuple[str, ...]:
         """The texts under which the model is averse to the concept."""
-        return tuple(text for text, one in self.gaps.items() if one.averse)
+        return tuple(text for text, one in self.strangeness.items() if one.state == "averse")
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -171,10 +131,8 @@ class Trace:
                 group: {text: list(values) for text, values in by.items()}
                 for group, by in self.losses.items()
             },
-            "gaps": {
-                text: {"ratio": g.ratio, "low": g.low, "high": g.high, "averse": g.averse}
-                for text, g in self.gaps.items()
-            },
+            "gaps": {text: one.to_dict() for text, one in self.gaps.items()},
+            "strangeness": {text: one.to_dict() for text, one in self.strangeness.items()},
             "times": list(self.times),
             "notes": dict(self.notes),
         }
@@ -195,19 +153,38 @@ def trace(
     """
     settings = config or TraceConfig()
     itself = target.base is target
+    if target.base is not None:
+        base = base or base_losses(target, settings)
     own = base if base and itself else _losses(target, _groups(target), settings)
     gaps: dict[str, Gap] = {}
-    enough = all(len(next(iter(by.values()))) >= FEWEST for by in own.values() if by)
-    if target.base is not None and "controls" in own and enough:
-        base = base or (own if itself else base_losses(target, settings))
+    strange: dict[str, Strangeness] = {}
+    notes = notes_of(target)
+    if base is not None and _enough(own):
         for text in own["concept"]:
-            parts = [models[group][text] for group in own for models in (own, base)]
-            gaps[text] = gap(*(part.mean(dim=1) for part in parts), seed=target.seed)
+            parts = [models[name][text].mean(dim=1) for name in _GROUPS for models in (own, base)]
+            concept, concept_base, controls, controls_base = parts
+            gaps[text] = gap(*parts, seed=target.seed)
+            if TURNED not in base:
+                continue
+            turned = base[TURNED][text].mean(dim=1)
+            try:
+                strange[text] = strangeness(
+                    concept, concept_base, turned, controls, controls_base, seed=target.seed
+                )
+            except ConfigError as err:
+                notes[text] = "; ".join(filter(None, (notes.get(text), str(err))))
     losses = {
         group: {text: values.mean(dim=0).tolist() for text, values in by.items()}
         for group, by in own.items()
     }
-    return Trace(losses, gaps, bounds(target.schedule, settings.bins), notes_of(target))
+    times = bounds(target.schedule, settings.bins)
+    return Trace(losses, gaps, strange, times, notes)
+
+
+def _enough(losses: Losses) -> bool:
+    """Whether both groups have as many pictures as an interval wants."""
+    groups = [losses.get(name, {}) for name in _GROUPS]
+    return all(by and len(next(iter(by.values()))) >= FEWEST for by in groups)
 
 
 def base_losses(target: Target, config: TraceConfig | None = None) -> Losses:
@@ -219,7 +196,10 @@ def base_losses(target: Target, config: TraceConfig | None = None) -> Losses:
     """
     if target.base is None:
         raise ConfigError("there is no base to look at; give one")
-    return _losses(target.base, _groups(target), config or TraceConfig())
+    groups = _groups(target)
+    if target.turned_pictures is not None:
+        groups[TURNED] = target.turned_pictures
+    return _losses(target.base, groups, config or TraceConfig())
 
 
 def _groups(target: Target) -> dict[str, Material]:

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-_GROUPS: Final = {"concept": "the concept", "controls": "other things"}
+from erasure.attacks.diagnostics.traces import TURNED
+
+_GROUPS: Final = {
+    "concept": "the concept",
+    TURNED: "the concept upside down",
+    "controls": "other things",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,8 @@ def loss_table(traces: Mapping[str, Mapping[str, Any]]) -> LossTable | None:
         return None
     first = next(iter(measured.values()))
     rows: list[LossRow] = []
-    for group, texts in first["losses"].items():
+    for group in _GROUPS:
+        texts = dict.fromkeys(t for one in measured.values() for t in one["losses"].get(group, {}))
         for text in texts:
             said = {
                 line: one["losses"][group][text]
@@ -53,7 +60,7 @@ def loss_table(traces: Mapping[str, Mapping[str, Any]]) -> LossTable | None:
             for line, losses in said.items():
                 new = line == next(iter(said))
                 named = new and text == next(iter(texts))
-                shown = _GROUPS.get(group, group) if named else ""
+                shown = _GROUPS[group] if named else ""
                 rows.append(LossRow(shown, text if new else "", line, losses))
     notes = {
         f"{text}: {note}": None

@@ -12,11 +12,13 @@ from support.tiny import CPU, seeded, toy_latents, toy_schedule
 from torch import Tensor
 
 from erasure.attacks import Target
+from erasure.attacks.diagnostics.gaps import gap
 from erasure.attacks.diagnostics.traces import (
+    TURNED,
+    Losses,
     TraceConfig,
     base_losses,
     denoising_losses,
-    gap,
     trace,
 )
 from erasure.checkpoints.reading.reading import read_checkpoint
@@ -89,19 +91,14 @@ def test_each_bin_has_its_own_times() -> None:
     assert len(set(met)) > 40
 
 
-def test_a_rise_on_the_concept_alone_is_averse_and_one_on_all_is_not() -> None:
+def test_a_rise_on_all_pictures_is_no_gap() -> None:
     base = torch.rand(12, generator=seeded()).double() + 0.5
     other = torch.rand(12, generator=seeded(1)).double() + 0.5
-    fights = gap(base * 3, base, other * 1.02, other, seed=0)
-    assert fights.averse
-    assert fights.ratio == pytest.approx(3 / 1.02)
-    assert fights.low <= fights.ratio <= fights.high
+    apart = gap(base * 3, base, other * 1.02, other, seed=0)
+    assert apart.ratio == pytest.approx(3 / 1.02)
+    assert apart.low <= apart.ratio <= apart.high
     worse = gap(base * 3, base, other * 3, other, seed=0)
-    assert not worse.averse
     assert worse.ratio == pytest.approx(1)
-    better = gap(base * 0.5, base, other, other, seed=0)
-    assert not better.averse
-    assert better.high < 1
 
 
 def test_a_gap_over_few_pictures_is_covered_as_often_as_it_says() -> None:
@@ -121,7 +118,7 @@ def test_a_gap_that_one_picture_makes_is_not_averse() -> None:
     one[0] = 20
     outlier = gap(one, base, base, base, seed=0)
     assert outlier.ratio > 1.4
-    assert not outlier.averse
+    assert outlier.low < 1.1
 
 
 @pytest.mark.default("sd1")
@@ -129,13 +126,47 @@ def test_a_model_has_no_gap_to_itself(target: Target) -> None:
     traces = trace(target, TINY)
     assert set(traces.gaps) == {"null", "own prompt", "replacement"}
     for one in traces.gaps.values():
-        assert (one.ratio, one.low, one.high, one.averse) == (1.0, 1.0, 1.0, False)
+        assert (one.ratio, one.low, one.high) == (1.0, 1.0, 1.0)
     assert traces.averse == ()
     assert {group: len(by["null"]) for group, by in traces.losses.items()} == {
         "concept": 2,
         "controls": 2,
     }
     assert traces.to_dict() == trace(target, TINY).to_dict()
+
+
+def base_of(target: Target, upright: float, turned: float) -> Losses:
+    """A base whose losses on the concept, each way up, are so many times the target's own."""
+    made = base_losses(target, TINY)
+    concept = {text: upright * values for text, values in made["concept"].items()}
+    upside_down = {text: turned * values for text, values in made["concept"].items()}
+    return {"concept": concept, "controls": made["controls"], TURNED: upside_down}
+
+
+@pytest.mark.default("sd1")
+def test_a_model_is_averse_only_beyond_what_it_never_saw(target: Target) -> None:
+    like = trace(target, TINY, base=base_of(target, 0.5, 1.0))
+    assert like.gaps["null"].ratio == pytest.approx(2)  # far above the base, and yet not averse
+    assert {one.state for one in like.strangeness.values()} == {"as never seen"}
+    assert like.averse == ()
+    worse = trace(target, TINY, base=base_of(target, 0.2, 0.4))
+    assert worse.averse == ("null", "own prompt", "replacement")
+    assert worse.to_dict()["strangeness"]["null"]["state"] == "averse"  # type: ignore[index]
+    alike = trace(target, TINY, base=base_of(target, 1.0, 1.0))
+    assert alike.strangeness == {}  # the base tells neither way up from the other
+    assert "as well upside down" in alike.notes["null"]
+
+
+def test_the_base_is_shown_the_pictures_upside_down(target: Target) -> None:
+    assert target.pictures is not None
+    turned = replace(target.pictures, mean=target.pictures.mean.flip(-2))
+    own = replace(target, turned_pictures=turned)
+    object.__setattr__(own, "base", own)
+    made = trace(own, TINY)
+    assert set(made.losses) == {"concept", "controls", TURNED}
+    assert made.losses[TURNED]["null"] != made.losses["concept"]["null"]
+    audited = trace(replace(own, base=own, name="audited"), TINY)
+    assert set(audited.losses) == {"concept", "controls"}
 
 
 @pytest.mark.default("sd1")

@@ -169,21 +169,26 @@ def test_a_card_gets_the_audit_once_and_keeps_all_else(audit: Audit, tmp_path: P
 
 
 def test_the_page_shows_traces_and_why_there_is_none(audit: Audit, tmp_path: Path) -> None:
-    gap = {"ratio": 2.5, "low": 1.9, "high": 3.1, "averse": True}
+    gap = {"ratio": 2.5, "low": 1.9, "high": 3.1}
+    strange = {"share": 1.4, "low": 1.3, "high": 1.5, "over": gap, "state": "averse"}
     lines = {
         line: {
             "losses": {"concept": {"null": [0.5, loss]}, "controls": {"null": [0.25, 0.125]}},
             "gaps": {"null": gap},
+            "strangeness": {"null": strange},
             "times": [0.0, 0.437, 1.0],
             "notes": {"null": f"as {HOSTILE} has it"},
         }
         for line, loss in (("base", 0.0625), ("audited", 0.75))
     }
+    lines["base"]["losses"]["upside down"] = {"null": [0.625, 0.875]}  # type: ignore[index]
     traces = {**lines, "random": {"reason": "nothing"}}
     page = write_page(replace(audit, traces=traces), tmp_path).read_text(encoding="utf-8")
     assert "1.9 to 3.1" in page
-    assert "<td>averse</td>" in page
-    assert 'colspan="4">nothing' in page
+    assert "<td>1.3 to 1.5</td><td>averse</td>" in page
+    assert 'colspan="6">nothing' in page
+    assert "the concept upside down" in page
+    assert "<td>0.625</td><td>0.875</td>" in page
     assert '<th scope="col">0.437 to 1</th>' in page
     assert "<td>0.5</td><td>0.0625</td>" in page
     assert "<td>0.5</td><td>0.75</td>" in page
