@@ -66,7 +66,8 @@ class Quadratic:
             change[whole] = residual[whole] @ self.down
         rows = (some & ~whole).nonzero().flatten()
         inner = self._is_inner_by_row(free[rows].sum(1))
-        self._solve_inner(change, residual, free, rows[inner])
+        if len(few := rows[inner]):  # the inner system is as large as there are vectors
+            self._solve_inner(change, residual, free, few)
         if len(outer := rows[~inner]):
             wanted = residual[outer] @ self.vectors[:, : self.edited].T
             change[outer] = solve_rows(self._system, wanted, free[outer])

@@ -79,6 +79,17 @@ def test_both_forms_of_the_masked_system_are_taken_and_agree_with_brute_force(
     torch.testing.assert_close(change, brute_force(problem, residual, free), rtol=1e-8, atol=1e-8)
 
 
+def test_many_more_vectors_than_features_ask_for_no_system_of_their_size() -> None:
+    many = 200_000  # squared they are 320 GB
+    vectors = torch.randn(4, many, dtype=torch.float64, generator=seeded())
+    residual = torch.randn(2, 3, dtype=torch.float64, generator=seeded(1))
+    free = torch.tensor([[True, False, True, True], [True, True, False, False]])
+    change = Quadratic(vectors, edited=3, ridge=0.5).change(residual, free)
+    for row, columns in zip(change, free, strict=True):
+        assert bool((row[~columns] == 0).all())
+        assert float(row[columns].abs().min()) > 0
+
+
 def test_without_a_mask_it_equals_the_large_system() -> None:
     vectors, residual = random(12, 7, seed=0), random(4, 3, seed=1)
     problem = Quadratic(vectors, 3, 0.5)
