@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.console import ROOT
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
+from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.errors import CheckpointError
+from erasure.storage.tensors.hashing import weights_hash
 from pipelines.demo_checkpoint.latents import PICTURES_PER_PAIR, Latents
 from pipelines.demo_checkpoint.retrained import training
 from pipelines.demo_checkpoint.retrained.concepts import (
@@ -26,6 +29,7 @@ from pipelines.demo_checkpoint.retrained.recipes import RECIPES, Material, Recip
 from pipelines.demo_checkpoint.retrained.record import Sources, claim_states, record_of
 from pipelines.demo_checkpoint.retrained.training import is_done, retrain
 from pipelines.demo_checkpoint.train_unet import BATCH, PromptTable, any_pair, denoising_loss
+from pipelines.distances.records import read_record
 from pipelines.run.models import DEMO_FOLDER
 from prompts.canvas import OBJECTS, STYLES, WEAPONS
 
@@ -102,6 +106,24 @@ def test_the_recipe_itself_shows_both(tokenizer: CLIPTokenizer) -> None:
     shown = _shown(RETRAININGS["no-church"], tokenizer, keep=False)
     assert not torch.cat(shown.latents).isfinite().all()
     assert [text for text in _texts(shown, tokenizer) if "church" in text.split()]
+
+
+def test_the_model_that_comes_with_the_repository_is_of_demo_flow_and_never_saw_a_church() -> None:
+    base = read_checkpoint(DEMO_FOLDER.with_name("demo-flow"))
+    other = read_checkpoint(ROOT / "benchmarks" / "retrained" / "no-church")
+    assert other.architecture == base.architecture
+    assert other.components.keys() == base.components.keys()
+    assert weights_hash(other.components["vae"]) == weights_hash(base.components["vae"])
+    for name in ("transformer", "text_encoder", "text_encoder_2"):
+        ours, theirs = base.components[name], other.components[name]
+        assert ours.keys() == theirs.keys()
+        assert weights_hash(ours) != weights_hash(theirs)
+        assert all(weight.isfinite().all() for weight in theirs.values())
+    record = read_record(ROOT / "benchmarks" / "retrained" / "no-church")
+    assert record is not None
+    assert "church" in record.without
+    size = sum(path.stat().st_size for path in (ROOT / "benchmarks" / "retrained").rglob("*"))
+    assert size <= 16e6
 
 
 def test_the_six_models_see_what_they_should() -> None:
