@@ -12,7 +12,7 @@ from erasure.attacks.opening import random_weights
 from erasure.attacks.target import Ledger
 from eval.rates.intervals import wilson
 from pipelines.audit.attacking import looked_at, run_search
-from pipelines.audit.confirming import passing_arms
+from pipelines.audit.cells import passing_arms
 from pipelines.audit.drawing import draw_jobs
 from pipelines.audit.lines import Line
 from pipelines.audit.outcome.results import attack_record

@@ -420,7 +420,7 @@ def test_lines_of_equal_parts_encode_words_and_pictures_once_and_hash_weights_on
     lines = open_lines(one)
     shop = workshop.Workshop(one, lines, tmp_path, torch.device("cpu"), Reporter(quiet=True))
     seen = [shop.target(line) for line in ("base", "random", "audited") for _ in range(2)]
-    assert len(encoded) == 2  # of the concept, and of other things
+    assert len(encoded) == 3  # of the concept, either way up, and of other things
     assert len({id(target.pictures) for target in seen}) == 1
     assert len(hashed) == sum(len(line.checkpoint.components) for line in lines.values())
     shop.painter("base").paint([Request("a church by a lake", 1)])

@@ -96,9 +96,8 @@ def test_the_kernel_distance_of_a_run_is_that_of_its_pictures(
     after, before = (pooled(side) for side in sides)
     draw, direct = seeded(0), []
     for _ in range(100):
-        y, x = (
-            rows[torch.randperm(OTHERS, generator=draw)[: OTHERS // 2]] for rows in (before, after)
-        )
+        order = torch.randperm(OTHERS, generator=draw)  # no picture beside that of its own seed
+        y, x = before[order[: OTHERS // 2]], after[order[OTHERS // 2 :]]
         inside = [(part @ part.T / 6 + 1) ** 3 for part in (x, y)]
         inner = sum(float(k.sum() - k.trace()) for k in inside) / (len(x) * (len(x) - 1))
         direct.append(inner - 2 * float(((x @ y.T / 6 + 1) ** 3).mean()))
