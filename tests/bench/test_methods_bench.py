@@ -187,6 +187,23 @@ def test_a_damaged_file_of_a_cell_is_said_and_made_again(
     assert made == ["uce, all"]
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--tables", "--retry"), "--tables makes no cell and --retry makes some again"),
+        (("--dry-run", "--tables"), "only says what the cells take; leave it or --tables out"),
+        (("--dry-run", "--retry"), "leave it or --retry out"),
+    ],
+)
+def test_what_makes_no_cell_takes_no_option_of_another_kind(
+    options: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    said = erasure("bench", "demo", "--out", tmp_path / "out", *options)
+    assert said.code == 2
+    assert words in said.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_finished_cells_that_no_row_names_are_counted(
     copied: Path, tiny_folder: Path, recipe: Path
 ) -> None:

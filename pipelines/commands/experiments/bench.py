@@ -56,6 +56,9 @@ def bench(
         raise ConfigError("there is no --out; give the folder to write the benchmark to")
     if tables and retry:
         raise ConfigError("--tables makes no cell and --retry makes some again; give one of them")
+    if dry_run and (tables or retry):
+        other = "--tables" if tables else "--retry"
+        raise ConfigError(f"--dry-run only says what the cells take; leave it or {other} out")
     under = load_toml(recipe) if recipe else {}
     model = options.get("model", under.get("model"))
     if isinstance(model, str):
