@@ -4,8 +4,8 @@
 
 Prints the mean denoising loss of both embedded models without text, by fifth of the times: on new
 augmentations of drawings that they learned, on the same upside down, and on icons of other things,
-which were in no training; and the same of each retrained model on what it never saw. Icons come
-from npm packages into `--work` (extra `demo-checkpoint`).
+which were in no training; and the same of each `demo-flow` that was retrained, on what it never
+saw. Icons come from npm packages into `--work` (extra `demo-checkpoint`).
 """
 
 import argparse

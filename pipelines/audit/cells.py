@@ -90,6 +90,20 @@ def key_of(**values: Any) -> str:  # noqa: ANN401
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def known_values(path: Path) -> Mapping[str, Any]:
+    """The plain values in a file; none where it is not there or cannot be understood.
+
+    Raises:
+        EvalError: it is a named pipe, a device or a socket.
+    """
+    require_regular(path, EvalError)
+    try:
+        values = parsed(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
 def search_path(folder: Path, line: str, attack: str) -> Path:
     """Where a search lies."""
     return folder / "cells" / line / f"{attack}.json"
@@ -135,11 +149,10 @@ def read_confirmation(path: Path, key: str) -> Confirmation | None:
 
 
 def _read(kind: type[Search | Confirmation], path: Path, key: str) -> Any:  # noqa: ANN401
-    require_regular(path, EvalError)
+    values = known_values(path)
     try:
-        values = parsed(path.read_bytes())
         cell: Search | Confirmation = read_record(kind, values, path.name, EvalError)
-    except (OSError, ValueError, EvalError):  # none, half of one, or of another version
+    except (ValueError, EvalError):  # none, half of one, or of another version
         return None
     return cell if cell.key == key else None
 

@@ -20,10 +20,9 @@ from erasure.attacks import Concept, Material
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 from erasure.storage.files import atomic, write_json
-from erasure.storage.json_text import parsed
 from eval.pictures.pictures import read_picture
 from eval.rates.intervals import Proportion, wilson
-from pipelines.audit.cells import key_of
+from pipelines.audit.cells import key_of, known_values
 from pipelines.audit.settings import AuditRecipe
 from pipelines.data.picture_folder import folder_entries, folder_pictures
 from pipelines.drawing.generation import Painter
@@ -230,22 +229,13 @@ def _kept(
     key = key_of(requests=asked, **drawn_of)
     note = folder / _MADE_OF
     paths = [folder / f"{n:03d}.png" for n in range(len(requests))]
-    if _read_key(note) != key or not all(path.is_file() for path in paths):
+    if known_values(note).get("key") != key or not all(path.is_file() for path in paths):
         note.unlink(missing_ok=True)  # a run that is cut here leaves pictures of two kinds
         with reporter.stage(name, len(requests)) as tick:
             for path, image in zip(paths, painter.draw(requests, tick), strict=True):
                 write_picture(path, image)
         write_json(note, {"key": key})
     return [read_picture(path) for path in paths]
-
-
-def _read_key(path: Path) -> object:
-    """The hash in a file; None where there is none."""
-    try:
-        values = parsed(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return values.get("key") if isinstance(values, dict) else None
 
 
 def write_picture(path: Path, image: Image.Image) -> None:

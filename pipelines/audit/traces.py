@@ -8,10 +8,7 @@ from erasure.attacks import Target
 from erasure.attacks.diagnostics.traces import Losses, TraceConfig, base_losses, trace
 from erasure.errors import ConfigError, OutOfMemoryError, TrainingError
 from erasure.storage.files import write_json
-from erasure.storage.json_text import parsed
-from erasure.storage.regular_files import require_regular
-from eval.errors import EvalError
-from pipelines.audit.cells import key_of
+from pipelines.audit.cells import key_of, known_values
 from pipelines.audit.workshop import Workshop
 
 _QUICK: Final = TraceConfig(draws=2, pictures=8)
@@ -75,12 +72,6 @@ def _base(target: Target, config: TraceConfig, bases: dict[str, Losses]) -> Loss
 
 
 def _read(path: Path, key: str) -> dict[str, Any] | None:
-    require_regular(path, EvalError)
-    try:
-        values = parsed(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(values, dict) or values.get("key") != key:
-        return None
+    values = known_values(path)
     trace = values.get("trace")
-    return trace if isinstance(trace, dict) else None
+    return trace if values.get("key") == key and isinstance(trace, dict) else None

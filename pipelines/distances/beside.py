@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from erasure.storage.files import write_json
-from erasure.storage.json_text import parsed
-from pipelines.audit.cells import key_of
+from pipelines.audit.cells import key_of, known_values
 from pipelines.audit.outcome.results import FILE_NAME as AUDIT
 from pipelines.audit.settings import AuditRecipe
 from pipelines.configs.recipe import dump_toml
@@ -81,7 +80,7 @@ def measure_beside(audit: AuditRecipe, out: Path, *, reporter: Reporter) -> Path
         return None
     folder = out / FOLDER
     path, key = folder / FILE_NAME, _key(recipe)
-    if not (path.is_file() and _read_key(folder / _MADE_OF) == key):
+    if not (path.is_file() and known_values(folder / _MADE_OF).get("key") == key):
         run_distances(recipe, folder, force=True, reporter=reporter)
         write_json(folder / _MADE_OF, {"key": key})
     return path
@@ -95,12 +94,3 @@ def _key(recipe: DistanceRecipe) -> str:
         weights={role: deciding_hashes(one) for role, one in models.checkpoints.items()},
         attacks=repr(read_attacks(Path(recipe.audit or ""), models)),
     )
-
-
-def _read_key(path: Path) -> object:
-    """The hash in a file; None where there is none."""
-    try:
-        values = parsed(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return values.get("key") if isinstance(values, dict) else None

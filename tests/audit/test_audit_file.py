@@ -1,10 +1,12 @@
 """`audit.json`, read again: what is not one is refused in a sentence."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from eval.errors import EvalError
+from pipelines.audit.cells import known_values
 from pipelines.audit.outcome.results import FORMAT
 from pipelines.audit.outcome.results_file import read_audit
 
@@ -26,3 +28,16 @@ def test_what_is_no_audit_is_refused(tmp_path: Path, content: str | None, words:
         read_audit(tmp_path)
     assert words in str(said.value)
     assert "\n" not in str(said.value)
+
+
+def test_what_is_known_of_a_folder_is_read_from_regular_files_alone(tmp_path: Path) -> None:
+    assert known_values(tmp_path / "none.json") == {}
+    (tmp_path / "half.json").write_text('{"key": "a', encoding="utf-8")
+    assert known_values(tmp_path / "half.json") == {}
+    (tmp_path / "list.json").write_text("[1]", encoding="utf-8")
+    assert known_values(tmp_path / "list.json") == {}
+    (tmp_path / "whole.json").write_text('{"key": "a"}', encoding="utf-8")
+    assert known_values(tmp_path / "whole.json") == {"key": "a"}
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(EvalError, match="named pipe"):  # reading it would wait for ever
+        known_values(tmp_path / "pipe.json")
