@@ -1,5 +1,6 @@
 """A server of the page on this machine, with one finished run."""
 
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -33,6 +34,17 @@ def server(runs: Path, tiny_folder: Path) -> Iterator[Server]:
     opened.shutdown()
     thread.join()
     opened.server_close()
+
+
+@pytest.fixture
+def unsafe_runs(runs: Path) -> Path:
+    """The runs, where that of church has forgotten nudity, whose pictures are covered."""
+    path = runs / "church" / "erasure.json"
+    record = json.loads(path.read_text())
+    for edit in record["edits"]:
+        edit["concept"] = "nudity"
+    path.write_text(json.dumps(record))
+    return runs
 
 
 @pytest.fixture
