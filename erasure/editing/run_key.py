@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -93,8 +94,10 @@ def _tensors(data: ConceptData) -> dict[str, Tensor]:
     return tensors
 
 
-def _of_component(checkpoint: Checkpoint, component: str) -> dict[str, str]:
+def _of_component(checkpoint: Checkpoint, component: str) -> dict[str, Any]:
     """What tells apart runs of another component than the main one, as its hash says nothing."""
     if component == checkpoint.architecture.main:
         return {}
-    return {"component": component, "component_base": checkpoint.hash_of(component)}
+    config = dict(checkpoint.description.components[component])
+    base = checkpoint.hash_of(component)
+    return {"component": component, "component_base": base, "component_config": config}

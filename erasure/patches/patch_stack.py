@@ -30,8 +30,8 @@ def stack_patches(base: Mapping[str, Tensor], patches: Sequence[Patch]) -> Patch
 
     Raises:
         CheckpointError: the record of an edit in one of them is damaged.
-        PatchError: no patch, one that was made for another base, or one whose content leads
-            elsewhere than its header says, or a weight would not be finite.
+        PatchError: no patch, one edit given twice, one that was made for another base, or one
+            whose content leads elsewhere than its header says, or a weight would not be finite.
     """
     if not patches:
         raise PatchError("there is no patch to stack; give at least one")
@@ -65,6 +65,7 @@ def stacked(
     """
     for strength in strengths:
         require_strength(strength)
+    _require_different(patches)
     for patch in patches:
         require_applies(base, patch)
     edited = _edited_by_all(base, patches, strengths)
@@ -82,6 +83,19 @@ def overlap(patches: Sequence[Patch]) -> int:
             touched[entry.positions(touched.device)] += 1
         shared += int((touched > 1).count_nonzero())
     return shared
+
+
+def _require_different(patches: Sequence[Patch]) -> None:
+    """Refuse one edit given twice: its changes would add up to twice what it is."""
+    places: dict[tuple[str, str, int], int] = {}
+    for place, patch in enumerate(patches, 1):
+        edit = (patch.info.base, patch.info.result, patch.moved)
+        if edit in places:
+            raise PatchError(
+                f"patches {places[edit]} and {place} are one edit, which would be put in twice; "
+                "give it once"
+            )
+        places[edit] = place
 
 
 def _edited_by_all(

@@ -138,7 +138,7 @@ class World:
         A recipe that cannot be resolved has the hash of its row.
         """
         decides: dict[str, Any] = {
-            "base": self.base_hashes,
+            "base": [self.base_hashes, self.base.description.digest()],
             "concept": concept,
             "row": asdict(row),
             "drawn": as_tables(self.evaluation(self.recipe.model, concept)) | {"model": "model"},
@@ -146,7 +146,8 @@ class World:
         }
         decides["drawn"].pop("device")  # it changes rounding alone
         if row.kind in MODELS:
-            decides["model"] = dict(self.open(models_of(self.recipe, concept)[row.kind]).hashes())
+            model = self.open(models_of(self.recipe, concept)[row.kind])
+            decides["model"] = [model.hashes(), model.description.digest()]
         if row.code is not None:
             decides["row"]["code"] = _hash_of_code(row.code)
         if row.kind == "method":

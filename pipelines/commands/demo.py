@@ -30,6 +30,7 @@ def demo(
     from rich.console import Console
     from rich.table import Table
 
+    from erasure.errors import OutOfMemoryError
     from pipelines.jobs.demo_job import run_demo
     from pipelines.process.progress import Reporter
 
@@ -37,7 +38,14 @@ def demo(
     if not (out.is_dir() and all(path.suffix == ".part" for path in out.iterdir())):
         refuse_taken([out], force=force)  # a run that was cut does not go on here
     reporter = Reporter()
-    outcome = run_demo(concept, out, force=force, reporter=reporter)
+    try:
+        outcome = run_demo(concept, out, force=force, reporter=reporter)
+    except OutOfMemoryError as err:
+        line = shlex.join([*program_as_called(), "erase", "demo", "--concept", concept])
+        raise OutOfMemoryError(
+            "out of memory, and the demo has no option that needs less; free some memory, or give "
+            f"{line} with --drawing-batch and --micro-batch"
+        ) from err
     rows = list(_rows(concept, outcome.results))
     done = outcome.erased
     result = {

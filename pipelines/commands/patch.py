@@ -134,8 +134,8 @@ def stack(
 
     claim(out)
     refuse_existing(out, force=force)
+    _require_several(patches)
     loaded = [load_patches(path) for path in patches]
-    _require_different(patches, loaded)
     checkpoint = open_model(model, **reading)
     stacked = stack_all(checkpoint.components, loaded)
     save_patches(out, stacked)
@@ -151,8 +151,7 @@ def stack(
     )
 
 
-def _require_different(paths: list[Path], loaded: "list[dict[str, Patch]]") -> None:
-    """Refuse a single patch, and one edit given twice, which would be put in twice as strongly."""
+def _require_several(paths: list[Path]) -> None:
     from erasure.errors import ConfigError
 
     if len(paths) < 2:
@@ -160,14 +159,6 @@ def _require_different(paths: list[Path], loaded: "list[dict[str, Patch]]") -> N
             f"there is one patch, {paths[0]}, and two or more are stacked; name another, or give "
             "this one to `erasure patch apply`"
         )
-    edits: dict[tuple[tuple[str, str, str, int], ...], Path] = {}
-    for path, patches in zip(paths, loaded, strict=True):
-        edit = tuple((n, p.info.base, p.info.result, p.moved) for n, p in patches.items())
-        if edit in edits:
-            raise ConfigError(
-                f"{edits[edit]} and {path} are one edit, which would be put in twice; name it once"
-            )
-        edits[edit] = path
 
 
 def _require_layout(to: str) -> None:

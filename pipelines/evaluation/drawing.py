@@ -18,7 +18,6 @@ from PIL import Image
 from erasure.architectures.building import own_size
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError
-from erasure.storage.tensors.hashing import weights_hash
 from eval.errors import EvalError
 from pipelines.configs.settings import DrawingConfig, check_size
 from pipelines.drawing.generation import Painter, Precision
@@ -262,12 +261,9 @@ def _header(
 
 
 def _model_hash(checkpoint: Checkpoint) -> str:
-    """SHA-256 of the weights of all components and of the scheduler's config."""
-    parts = {name: weights_hash(part) for name, part in checkpoint.components.items()}
-    text = json.dumps(
-        {**parts, "scheduler": dict(checkpoint.description.scheduler)}, sort_keys=True
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+    """SHA-256 of all weights, configs and vocabularies."""
+    decides = {**checkpoint.hashes(), "description": checkpoint.description.digest()}
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def _collected(

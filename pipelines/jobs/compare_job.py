@@ -111,9 +111,10 @@ def _written(
     record: Path,
     pictures: Path | None,
 ) -> Sequence[Path]:
+    """The record is written last, so that a comparison with a record is a whole one."""
+    if pictures is not None:
+        comparison.save_pictures(pictures)
     files = comparison.grid.save(out)
     described = {**comparison.grid.described(out), "models": read_as}
     write_json(record, described)
-    if pictures is not None:
-        comparison.save_pictures(pictures)
     return files

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -107,6 +108,11 @@ def test_a_row_s_own_settings_decide_its_key(world: World) -> None:
     assert one != world.key(UCE.with_values({"ridge": 0.7}), "church", 0)
     assert one != world.key(UCE, "dog", 0)
     assert world.key(ESD, "church", 0) != world.key(ESD, "church", 1)
+    base = world.base
+    config = {**base.description.components["text_encoder"], "layer_norm_eps": 1e-3}
+    described = replace(base, description=base.description.having(text_encoder=config))
+    other = World(world.recipe, opened={world.recipe.model: described})
+    assert other.key(UCE, "church", 0) != one
 
 
 def test_a_dry_run_counts_the_cells_of_each_kind_and_writes_nothing(

@@ -132,6 +132,14 @@ def test_load_takes_several_patches_and_adds_their_changes_up(studio: Studio) ->
     assert "dog.patch at strength 0.5" in report
 
 
+def test_load_refuses_one_edit_put_in_twice(studio: Studio) -> None:
+    inputs = {**LOAD, "model_name": "base.safetensors", "patch": "church.patch"}
+    with pytest.raises(PatchError, match="patches 1 and 3 are one edit"):
+        studio.run(
+            "ErasureLoadModel", **{**inputs, "patch_2": "dog.patch", "patch_3": "church.patch"}
+        )
+
+
 def test_load_takes_a_network_alone(studio: Studio) -> None:
     alone = {
         n.removeprefix("model.diffusion_model."): w

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from support.console import Said, command, erasure, quick_recipe
 from support.forked import forked, run_and_die
 from support.leftovers import left_by_the_dead, without_owners
+from support.refusals import assert_told
 
 from erasure import load_mask, read_checkpoint, verify
 from erasure.errors import ConfigError
@@ -213,6 +214,20 @@ def test_compare_draws_both_models_from_the_same_noise(
     for file in files:
         before, after = (pictures / side / file for side in ("before", "after"))
         assert before.read_bytes() == after.read_bytes()
+
+
+def test_a_comparison_that_was_cut_among_its_pictures_has_no_record(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.run.comparing.Comparison.save_pictures", cut)
+    line = ("compare", tiny_folder, tiny_folder, "--prompt", "a church", "--steps", 1)
+    few = ("--seeds", "0", "--pictures", tmp_path / "pictures", "--out", tmp_path / "grid.png")
+    assert_told(erasure(*line, *few), 1, "interrupted")
+    assert not (tmp_path / "grid.png").exists()
+    assert not (tmp_path / "grid.json").exists()
 
 
 @pytest.mark.crossed

@@ -6,6 +6,7 @@ import pytest
 from support.console import erasure
 from support.refusals import assert_told
 
+from pipelines.run.memory import Less, NeedsLessError, halved
 from pipelines.run.run_folder import RECIPE_HEADER
 
 GOES_ON = "interrupted; what was finished is kept, and the same command goes on"
@@ -42,6 +43,20 @@ def test_a_command_that_is_cut_says_how_to_go_on(
 
     monkeypatch.setattr(place, cut)
     assert_told(erasure(*line, "--out", tmp_path / "x"), 1, words)
+
+
+def test_a_demo_without_memory_names_the_command_that_has_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise NeedsLessError(
+            "out of memory on cpu while training: ", Less(halved("micro_batch", 8))
+        )
+
+    monkeypatch.setattr("pipelines.jobs.demo_job.run_demo", full)
+    said = erasure("demo", "--concept", "dog", "--out", tmp_path / "x")
+    assert_told(said, 1, "the demo has no option", "erase demo --concept dog with --drawing-batch")
+    assert "--resume" not in said.err
 
 
 def test_a_demo_that_was_cut_is_replaced_and_not_resumed(tmp_path: Path) -> None:

@@ -242,6 +242,10 @@ def test_pictures_of_another_model_or_other_prompts_are_refused(
     other = with_weight(tiny_checkpoint, "vae", "decoder.conv_out.bias", 0.25)
     with pytest.raises(ConfigError, match=r"drawn with model '\w{8}\.\.\.' instead of '\w{8}"):
         draw(other, copied)
+    config = {**tiny_checkpoint.description.components["text_encoder"], "layer_norm_eps": 1e-3}
+    description = tiny_checkpoint.description.having(text_encoder=config)
+    with pytest.raises(ConfigError, match="drawn with model '"):
+        draw(replace(tiny_checkpoint, description=description), copied)
     with pytest.raises(ConfigError, match="drawn with cases 7 instead of 6, prompts '"):
         draw(tiny_checkpoint, copied, cases=CASES[1:])
     with pytest.raises(ConfigError, match="drawn with prompts '"):

@@ -18,6 +18,7 @@ from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.edit import erase, find_mask
 from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.diffusion.task import Task
+from erasure.editing.run_key import run_key
 from erasure.errors import ConfigError, MaskError
 from erasure.masks.masks import SaliencyMask
 from erasure.methods import AdvUnlearn, Esd, make_method
@@ -125,6 +126,17 @@ def test_the_retain_term_is_zero_at_the_base_and_not_after_a_step(task: Task) ->
     double = replace(QUICK, retain_weight=2 * QUICK.retain_weight)
     again = double(model.student, model.frozen, batch)
     torch.testing.assert_close(again.retain, 2 * moved.retain)
+
+
+@pytest.mark.default("sd1")
+def test_equal_weights_of_another_text_encoder_are_another_run(task: Task) -> None:
+    def key(checkpoint: Checkpoint) -> str:
+        return run_key(checkpoint, task.data, task.mask, QUICK)
+
+    checkpoint = task.checkpoint
+    config = {**checkpoint.description.components["text_encoder"], "layer_norm_eps": 1e-3}
+    other = replace(checkpoint, description=checkpoint.description.having(text_encoder=config))
+    assert key(checkpoint) == key(replace(checkpoint)) != key(other)
 
 
 @pytest.mark.default("sd1")
