@@ -66,7 +66,7 @@ def test_the_summary_names_what_is_nearest_and_how_sure_that_is(read: Read) -> N
     text = read(bench())
     for part in (
         "3 approximate methods 1 setting seeds 0, 1",
-        "salun comes nearest to retraining",
+        "Nearest to retraining: salun",
         "10% Avg Gap 0.50 salun second 1.25 rl run time 30 s 30 % of retraining",
         "The two are nearer to each other than the deviation over seeds.",
     ):
@@ -160,9 +160,9 @@ def winners(*best: str) -> list[Any]:
 @pytest.mark.parametrize(
     ("best", "words"),
     [
-        (["ft"], "ft comes nearest to retraining"),
-        (["ft", "ga", "ft"], "ft comes nearest to retraining in 2 of 3 settings"),
-        (["ft", "ga"], "ft and ga come nearest to retraining, each in 1 of 2 settings"),
+        (["ft"], "Nearest to retraining: ft"),
+        (["ft", "ga", "ft"], "Nearest to retraining: ft, in 2 of 3 settings"),
+        (["ft", "ga"], "Nearest to retraining: ft and ga, each in 1 of 2 settings"),
     ],
 )
 def test_the_headline_counts_settings(best: list[str], words: str) -> None:

@@ -233,19 +233,18 @@ def _shortened(names: Sequence[str]) -> list[str]:
 
 
 def headline(settings: Sequence[Setting]) -> str:
-    """Which methods come nearest to retraining, in a sentence."""
+    """Which methods come nearest to retraining; it begins with no name, as pages raise its first
+    letter."""
     first = [setting.best[0].row.method for setting in settings if setting.best]
     if not first:
         return "No method has been held against retraining yet"
     most = max(map(first.count, first))
-    winners = [name for name in dict.fromkeys(first) if first.count(name) == most]
+    *others, last = [name for name in dict.fromkeys(first) if first.count(name) == most]
+    named = f"{', '.join(others)} and {last}" if others else last
     if len(settings) == 1:
-        return f"{winners[0]} comes nearest to retraining"
-    where = f"in {most} of {len(settings)} settings"
-    if len(winners) == 1:
-        return f"{winners[0]} comes nearest to retraining {where}"
-    listed = f"{', '.join(winners[:-1])} and {winners[-1]}"
-    return f"{listed} come nearest to retraining, each {where}"
+        return f"Nearest to retraining: {named}"
+    each = "each " if others else ""
+    return f"Nearest to retraining: {named}, {each}in {most} of {len(settings)} settings"
 
 
 def failures(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
