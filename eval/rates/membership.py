@@ -77,7 +77,9 @@ def membership_efficacy(
 
     Members are the first len(test) examples of `retain` in their order, non-members all of `test`;
     where `retain` is the smaller one (the paper never meets this), as many of `test`, so that
-    both sides weigh the same. The machine is SVC(C=3, rbf, gamma="auto").
+    both sides weigh the same. Of data that come class by class, which those of the paper do not,
+    they are spread over all classes (`first_places`): against those of the first classes the
+    machine would learn how hard a class is. The machine is SVC(C=3, rbf, gamma="auto").
 
     Args:
         retain: what the model says of the training data that stays, in data order, not shuffled.

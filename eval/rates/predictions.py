@@ -45,8 +45,9 @@ class Predictions:
         return 100 * float(self.correct.mean())
 
     def first(self, count: int) -> "Predictions":
-        """The first `count` examples."""
-        return Predictions(self.log_probabilities[:count], self.labels[:count])
+        """The `count` examples of `first_places`."""
+        places = first_places(self.labels, count)
+        return Predictions(self.log_probabilities[places], self.labels[places])
 
     def without_class(self, label: int) -> "Predictions":
         """The examples whose true label is another one; the classes stay as they are.
@@ -90,6 +91,19 @@ def predictions_of(logits: Tensor | ArrayLike, labels: Tensor | ArrayLike) -> Pr
             "classes; give labels from 0 to classes - 1"
         )
     return Predictions(scores - log_sum_exp(scores)[:, None], whole)
+
+
+def first_places(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Places of the first `count` examples; where they come class by class, of as many spread
+    evenly over all of them, since the first are of some classes alone.
+
+    Args:
+        labels: (N,) in the order of the examples.
+        count: from 0 to N.
+    """
+    by_class = len(labels) > 0 and labels[0] != labels[-1] and bool((np.diff(labels) >= 0).all())
+    places = np.arange(count)
+    return places * len(labels) // max(1, count) if by_class else places
 
 
 def log_sum_exp(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from erasure.classifiers import Batches, train_classifier
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
 from eval.rates.likelihood_ratio import likelihood_ratio, report, scaled_confidence
+from eval.rates.predictions import first_places
 from pipelines.classifiers.data.data import ClassifierData
 from pipelines.classifiers.measuring import Split, answers
 from pipelines.classifiers.model_file import LoadedClassifier
@@ -89,12 +90,14 @@ def _halves(total: int, count: int, seed: int) -> list[Tensor]:
 
 
 def _test_part(data: ClassifierData, split: Split) -> Tensor:
-    """Test examples to tell the forget set from; of the same class where one is forgotten."""
+    """Test examples to tell the forget set from, at most as many; of the same class where one is
+    forgotten, else of all."""
     labels = data.test.tensors[-1]
     places = torch.arange(len(labels))
     if split.forgotten_class is not None:
         places = (labels == split.forgotten_class).nonzero()[:, 0]
-    return places[: len(split.forget)]
+    count = min(len(places), len(split.forget))
+    return places[torch.from_numpy(first_places(labels[places].numpy(), count))]
 
 
 def _confidences(

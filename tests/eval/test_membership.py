@@ -22,7 +22,7 @@ from eval.rates.membership import (
     membership_efficacy,
     modified_entropy,
 )
-from eval.rates.predictions import Predictions, predictions_of
+from eval.rates.predictions import Predictions, first_places, predictions_of
 
 
 def answers(p: list[list[float]], labels: list[int]) -> Predictions:
@@ -114,6 +114,34 @@ def test_members_are_the_first_of_the_retain_data() -> None:
     sure, unsure = [[0.99, 0.01]], [[0.2, 0.8]]
     retain = answers(sure * 5 + unsure * 50, [0] * 55)
     assert membership_efficacy(retain, answers(unsure * 5, [0] * 5), answers(sure, [0])) == 0.0
+
+
+def test_members_of_data_that_come_class_by_class_are_of_all_classes() -> None:
+    # One class is easy and one hard; in both a member is surer than what was never seen, and what
+    # was to be forgotten is as sure as a member. By members of the easy class alone, which come
+    # first, the hard half of the forget set would pass for never seen.
+    def part(each: int, easy: float, hard: float) -> Predictions:
+        rows = [[easy, 1 - easy]] * each + [[1 - hard, hard]] * each
+        return answers(rows, [0] * each + [1] * each)
+
+    retain, test, forget = part(80, 0.99, 0.7), part(20, 0.6, 0.3), part(10, 0.99, 0.7)
+    assert membership_efficacy(retain, test, forget) == 0.0
+    few = part(5, 0.99, 0.7)
+    assert membership_efficacy(few, test, forget) == 0.0
+
+
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=5), share=st.floats(0, 1))
+def test_as_many_examples_are_taken_in_order_and_of_every_class_alike(
+    sizes: list[int], share: float
+) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    count = int(share * len(labels))
+    places = first_places(labels, count)
+    assert len(set(places.tolist())) == count
+    assert (np.diff(places) > 0).all()
+    for label, size in enumerate(sizes):
+        assert abs((labels[places] == label).sum() - count * size / len(labels)) <= 1 + 1e-9
+    assert first_places(labels[::-1], count).tolist() == list(range(count)) or len(sizes) == 1
 
 
 def test_a_small_retain_set_weighs_as_much_as_the_test_set() -> None:
