@@ -12,7 +12,7 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from erasure.classifiers import Batches, train_classifier
 from erasure.errors import ConfigError
-from erasure.seeds import generator_for
+from erasure.seeds import derived_seed, generator_for
 from eval.rates.likelihood_ratio import likelihood_ratio, report, scaled_confidence
 from eval.rates.predictions import first_places
 from pipelines.classifiers.data.data import ClassifierData
@@ -62,14 +62,14 @@ def shadow_attack(
     size = len(split.forget) + len(split.retain)
     places = torch.cat([torch.arange(len(split.forget)), size + torch.arange(len(test))])
     shadows, inside = [], []
-    for chosen, seed in zip(
-        _halves(len(pool), count, loaded.record.seed), range(count), strict=True
-    ):
-        model = make_model(loaded.record.model, data.facts, seed + 1).to(device)
+    for number, chosen in enumerate(_halves(len(pool), count, loaded.record.seed), 1):
+        # Not the first weights of the model that is attacked, whatever its seed.
+        seed = derived_seed(loaded.record.seed, "shadow model", number)
+        model = make_model(loaded.record.model, data.facts, seed).to(device)
         samples = Batches(pool, loaded.record.training.batch_size, chosen.nonzero()[:, 0])
         total = steps_of_training(loaded.record.training, len(samples))
-        with reporter.stage(f"shadow model {seed + 1} of {count}", total) as tick:
-            for _ in train_classifier(model, samples, loaded.record.training, seed + 1):
+        with reporter.stage(f"shadow model {number} of {count}", total) as tick:
+            for _ in train_classifier(model, samples, loaded.record.training, seed):
                 tick()
         shadows.append(_confidences(model, asked))
         inside.append(chosen[places].numpy())
