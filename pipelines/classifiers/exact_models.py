@@ -31,7 +31,7 @@ from pipelines.classifiers.exact_folder import (
     require_replaceable,
     save_folder,
 )
-from pipelines.classifiers.measuring import Measured, Split, measure, split_data
+from pipelines.classifiers.measuring import Measured, answers, measure, split_data
 from pipelines.classifiers.networks.architectures import make_model
 from pipelines.classifiers.run_settings import EvaluateRun, ForgetRun, TrainRun
 from pipelines.process.progress import Reporter
@@ -86,16 +86,15 @@ def train_exact(
             seconds=time.perf_counter() - begun,
         )
         save_folder(folder, model, record)
-        everything = Split(torch.arange(len(data.train)), torch.arange(len(data.train)), None)
-        scores = measure(Answering(model), data, everything, seconds=record.seconds).scores
+        learned, unseen = (answers(Answering(model), part) for part in (data.train, data.test))
     return {
         "out": str(out),
         "method": method,
         "source": maker.source,
         "data": data.origin,
         "examples": len(data.train),
-        "train accuracy": round(scores.ra, 2),
-        "test accuracy": round(scores.ta, 2),
+        "train accuracy": round(learned.accuracy, 2),
+        "test accuracy": round(unseen.accuracy, 2),
         "seconds": round(record.seconds, 2),
         **_noise(model),
     }

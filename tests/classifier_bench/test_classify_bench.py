@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ import torch
 from erasure.classifiers import METHODS, TrainingRecipe, make_method
 from erasure.classifiers.exact.exact_methods import EXACT
 from erasure.errors import CheckpointError, ConfigError
+from eval.errors import EvalError
 from eval.rates.unlearning_metrics import Scores
 from pipelines.classifiers.bench import bench as bench_module
 from pipelines.classifiers.bench import tuning
@@ -105,6 +107,15 @@ def test_what_is_there_is_not_made_again(
     monkeypatch.setattr(bench_module, "forget_data", never)
     assert run() == first
     assert len(lines(tmp_path)) == 3
+
+
+def test_without_scikit_learn_no_model_is_trained_first(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.svm", None)
+    with pytest.raises(EvalError, match="needs scikit-learn"):
+        run()
+    assert not (tmp_path / "out" / "models").exists()
 
 
 @pytest.mark.slow

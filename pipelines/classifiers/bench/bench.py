@@ -12,6 +12,7 @@ from erasure.classifiers.exact.certified import Certified
 from erasure.errors import ConfigError, MaskError, TrainingError
 from erasure.storage.cache import content_key
 from eval.errors import EvalError
+from eval.rates.membership import load_machine
 from pipelines.classifiers.bench.bench_config import BenchConfig
 from pipelines.classifiers.bench.bench_models import ModelStore
 from pipelines.classifiers.bench.bench_own import FEATURES_STAY, OwnTraining, frozen_data
@@ -94,7 +95,12 @@ class World:
         )
 
     def run(self, preset: Preset) -> Cell:
-        """Forget by one row and score it; what a method refuses or breaks becomes the cell."""
+        """Forget by one row and score it; what a method refuses or breaks becomes the cell.
+
+        Raises:
+            EvalError: nothing could be scored; no model has been trained yet.
+        """
+        load_machine()
         cell = Cell(
             key=self.key(preset),
             setting=self.name,

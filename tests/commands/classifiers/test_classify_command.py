@@ -1,6 +1,7 @@
 """`erasure classify train`, `unlearn`, `evaluate` and `bench`, as they are typed."""
 
 import json
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -234,6 +235,17 @@ def test_exact_methods_train_forget_and_are_checked(method: str, tmp_path: Path)
     assert (said.code, said.json["forget"]) == (0, "2%")
     said = classify("evaluate", out, "--forget", "class:0", "--forget-seed", 1)
     assert (said.code, "class:0 is a class and no random share" in said.err) == (2, True)
+
+
+def test_training_by_an_exact_method_needs_no_machine_of_an_attack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.svm", None)  # as where scikit-learn is not installed
+    few = ("--data", "digits", "--examples", 100, "--method", "extra-trees", "--set", "trees=2")
+    said = classify("train", *few, "--out", tmp_path / "out", "--json")
+    assert said.code == 0, said.err
+    assert said.json["train accuracy"] > said.json["test accuracy"] > 10
+    assert (tmp_path / "out" / "record.json").is_file()
 
 
 def test_an_exact_method_that_is_cut_leaves_what_was_there(
