@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -449,14 +450,25 @@ def test_a_share_is_the_set_that_the_release_draws() -> None:
     percent=st.integers(5, 95),
     seed=st.integers(0, 2**32 - 1),
 )
+@hypothesis.example(count=100, percent=57, seed=0)
 def test_what_goes_and_what_stays_are_everything_once(count: int, percent: int, seed: int) -> None:
     setting = ForgetSetting.parse(f"{percent}%")
     forget, retain = setting.choose(torch.zeros(count), "ab", seed)
-    assert len(forget) == int(percent / 100 * count)
+    assert len(forget) == percent * count // 100
     assert sorted([*forget.tolist(), *retain.tolist()]) == list(range(count))
 
 
-@pytest.mark.parametrize("text", ["10%", "12.5%", "class:3", "class:ankle boot"])
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_that_the_release_does_not_have_are_refused(seed: int) -> None:
+    with pytest.raises(ConfigError, match=rf"forget set is {seed}; give 0 to 2\*\*32 - 1"):
+        ForgetSetting(share=0.5).choose(torch.tensor([0, 1]), "ab", seed)
+    forget, _ = ForgetSetting(label="b").choose(torch.tensor([0, 1]), "ab", seed)
+    assert forget.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "text", ["10%", "12.5%", "57%", "33.33333333%", "class:3", "class:ankle boot"]
+)
 def test_a_forget_set_is_read_and_written_alike(text: str) -> None:
     assert str(ForgetSetting.parse(text)) == text
 

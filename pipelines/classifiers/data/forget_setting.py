@@ -45,7 +45,7 @@ class ForgetSetting:
         )
 
     def __str__(self) -> str:
-        return f"class:{self.label}" if self.share is None else f"{100 * self.share:g}%"
+        return f"class:{self.label}" if self.share is None else f"{100 * self.share:.12g}%"
 
     def class_index(self, classes: Sequence[str]) -> int | None:
         """The class that goes, None for a random share.
@@ -79,7 +79,7 @@ class ForgetSetting:
             Positions to forget and to retain, each ascending, int64.
 
         Raises:
-            ConfigError: one of the two would be empty.
+            ConfigError: one of the two would be empty, or the seed is out of range.
         """
         gone = torch.zeros(len(labels), dtype=torch.bool)
         index = self.class_index(classes)
@@ -87,7 +87,9 @@ class ForgetSetting:
             gone = labels == index
         else:
             assert self.share is not None
-            count = int(self.share * len(labels))
+            if not 0 <= seed < 2**32:
+                raise ConfigError(f"the seed of the forget set is {seed}; give 0 to 2**32 - 1")
+            count = int(self.share * len(labels) + 1e-6)  # 57 % of 100 are 57: floats make it less
             picks = np.random.RandomState(seed).choice(len(labels), count, replace=False)
             gone[torch.from_numpy(picks)] = True
         if not gone.any() or gone.all():
