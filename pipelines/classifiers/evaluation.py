@@ -101,7 +101,8 @@ def shown(measured: Measured) -> dict[str, Any]:
 def _require_twin(
     target: LoadedClassifier, model: LoadedClassifier, forget: str, seed: int
 ) -> None:
-    """Raises ConfigError unless `target` was retrained without the same examples."""
+    """Raises ConfigError unless `target` was retrained without the same examples, as the model was
+    trained."""
     made = target.record
     if made.method != "retrain" or (made.forget, made.forget_seed) != (forget, seed):
         raise ConfigError(
@@ -111,3 +112,8 @@ def _require_twin(
         )
     if made.fingerprint != model.record.fingerprint:
         raise ConfigError("the two models were trained on different data; compare like with like")
+    if (made.model, made.training) != (model.record.model, model.record.training):
+        raise ConfigError(
+            "the two models are of another network or training, so their gap would be that of both "
+            "too; give the model that `unlearn --method retrain` makes of the same original"
+        )

@@ -351,6 +351,19 @@ def test_a_model_that_has_forgotten_is_not_made_to_again(
     assert (said.code, "give the original" in said.err) == (2, True)
 
 
+def test_gaps_to_a_model_of_another_network_or_training_are_refused(
+    forgotten: dict[str, Path], tmp_path: Path
+) -> None:
+    original, retrained = tmp_path / "other.safetensors", tmp_path / "retrained.safetensors"
+    for change in (("--epochs", 1), ("--width", 0.05)):
+        said = classify("train", *QUICK, *change, "--force", "--out", original)
+        assert said.code == 0, said.err
+        said = classify("unlearn", original, "--method", "retrain", "--force", "--out", retrained)
+        assert said.code == 0, said.err
+        said = classify("evaluate", forgotten["salun"], "--retrained", retrained)
+        assert (said.code, "of another network or training" in said.err) == (2, True)
+
+
 def test_gaps_to_the_wrong_model_are_refused(trained: Path, forgotten: dict[str, Path]) -> None:
     said = classify("evaluate", forgotten["salun"], "--retrained", trained)
     assert (said.code, "give one of retrain" in said.err) == (2, True)
