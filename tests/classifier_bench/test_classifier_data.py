@@ -397,6 +397,17 @@ def test_the_three_sets_are_disjoint_stratified_and_decided_by_the_seed(idx_fold
     assert load_data(other).fingerprint != data.fingerprint
 
 
+def test_other_pictures_to_judge_by_are_told_apart(idx_folder: Path) -> None:
+    first, second = (
+        load_data(
+            DataConfig(name="mnist", path=str(idx_folder), train=0, held_out=0, test=10, seed=n)
+        )
+        for n in (0, 1)
+    )
+    assert first.fingerprint == second.fingerprint
+    assert first.judging_fingerprint != second.judging_fingerprint
+
+
 def test_pictures_lie_in_the_unit_interval_and_the_facts_describe_them(idx_folder: Path) -> None:
     data = load_data(DataConfig(path=str(idx_folder), train=0, held_out=0, test=0))
     pixels = data.train.tensors[0]

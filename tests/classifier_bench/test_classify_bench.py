@@ -25,7 +25,7 @@ from pipelines.classifiers.bench import tuning
 from pipelines.classifiers.bench.bench import worlds
 from pipelines.classifiers.bench.bench_config import BenchConfig
 from pipelines.classifiers.bench.bench_models import ModelStore
-from pipelines.classifiers.bench.bench_run import Share, run_bench
+from pipelines.classifiers.bench.bench_run import Share, _require_apart, run_bench
 from pipelines.classifiers.bench.bench_table import table, to_csv, to_json, to_markdown
 from pipelines.classifiers.bench.cells import Cell, CellFile, DeletionFacts
 from pipelines.classifiers.bench.page.bench_layout import place_labels
@@ -611,15 +611,26 @@ def test_lines_of_before_there_were_other_originals_are_read(tmp_path: Path) -> 
 
 def test_the_key_of_a_cell_is_what_it_was(tmp_path: Path) -> None:
     # Keys decide whether the cells of an old benchmark are made again.
-    data = replace(load_data(TINY.data[0]), fingerprint="0" * 32)
+    data = replace(load_data(TINY.data[0]), fingerprint="0" * 32, judging_fingerprint="1" * 32)
     store = ModelStore(tmp_path, torch.device("cpu"), Reporter(quiet=True))
     (world,) = worlds(TINY, [data], store)
     rows = [Preset(name="ft", method="ft", settings={"epochs": 2, "lr": 0.01})]
     rows.append(replace(rows[0], mask="random", density=0.3))
     assert [world.key(row) for row in rows] == [
-        "fd1fc24761f7a915e0c217dc81c22941",
-        "34c8c4f02c4d24ec3cfd0d24ba700eee",
+        "f901257f2bddaf6ee83490d60583d123",
+        "83da4ba2c629ce193d5f0923acb240f6",
     ]
+
+
+def test_the_key_of_a_cell_holds_what_it_is_judged_by(tmp_path: Path) -> None:
+    data = load_data(TINY.data[0])
+    other = replace(data, judging_fingerprint="1" * 32)
+    store = ModelStore(tmp_path, torch.device("cpu"), Reporter(quiet=True))
+    one, two = worlds(TINY, [data, other], store)
+    row = Preset(name="ft", method="ft")
+    assert one.key(row) != two.key(row)
+    with pytest.raises(ConfigError, match="would both be called"):
+        _require_apart([one, two])
 
 
 def test_the_key_of_a_cell_holds_the_defaults_of_its_method(

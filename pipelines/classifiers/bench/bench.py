@@ -85,7 +85,7 @@ class World:
         """Hash of all that decides the cell of a row."""
         return content_key(
             data=self.data.fingerprint,
-            tests=[len(self.data.test), len(self.data.held_out), self.held_out],
+            tests=[self.data.judging_fingerprint, self.held_out],
             model=asdict(self.model),
             training=asdict(self.config.training),
             forget=str(self.setting),

@@ -189,12 +189,14 @@ def _rows(config: BenchConfig, world: World, tuned: Sequence[Path]) -> list[Pres
 
 def _require_apart(everything: Sequence[World]) -> None:
     """Raises ConfigError where a table would give two settings one name."""
-    prints: dict[str, str] = {}
+    prints: dict[str, tuple[str, str]] = {}
     for world in everything:
-        if prints.setdefault(world.name, world.data.fingerprint) != world.data.fingerprint:
+        own = world.data.fingerprint, world.data.judging_fingerprint
+        if prints.setdefault(world.name, own) != own:
             raise ConfigError(
                 f"two data sets of the benchmark would both be called {world.name!r} and share "
-                "their rows; run them into two folders, or give them different numbers of examples"
+                "their rows; run them into two folders, or give them different numbers of examples "
+                "to train on"
             )
 
 

@@ -90,6 +90,8 @@ class ClassifierData:
     origin: str
     fingerprint: str
     """Hash of every example of the training part, 32 hex digits."""
+    judging_fingerprint: str
+    """The same of what models are judged by: the part held out, and the test part."""
 
     @property
     def labels(self) -> Tensor:
@@ -119,15 +121,16 @@ def load_data(config: DataConfig) -> ClassifierData:
             f"{config.name} gives {len(train)} examples to train, {len(test)} to test and "
             f"{len(raw.classes)} classes; it needs 2, 1 and 2 at least"
         )
-    made = _dataset(train, raw)
+    made, unseen = _dataset(train, raw), (_dataset(held_out, raw), _dataset(test, raw))
     return ClassifierData(
         config=config,
         facts=_facts(made, raw),
         train=made,
-        held_out=_dataset(held_out, raw),
-        test=_dataset(test, raw),
+        held_out=unseen[0],
+        test=unseen[1],
         origin=raw.origin,
         fingerprint=_fingerprint(made),
+        judging_fingerprint=_fingerprint(*unseen),
     )
 
 
@@ -143,9 +146,9 @@ def _dataset(half: RawSet, raw: RawData) -> TensorDataset:
     return TensorDataset(*inputs, half.labels)
 
 
-def _fingerprint(train: TensorDataset) -> str:
+def _fingerprint(*parts: TensorDataset) -> str:
     digest = hashlib.sha256()
-    for tensor in train.tensors:
+    for tensor in (tensor for part in parts for tensor in part.tensors):
         digest.update(f"{list(tensor.shape)}".encode() + tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]
 

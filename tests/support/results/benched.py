@@ -104,4 +104,5 @@ def _data() -> ClassifierData:
         test=examples(30),
         origin="digits of nobody",
         fingerprint="f" * 32,
+        judging_fingerprint="e" * 32,
     )
