@@ -1,21 +1,22 @@
 """Several patches of one base as one.
 
 A weight that one patch moves takes that patch's value. Where several move the same weight, their
-changes add up: base + sum of (edited - base), in float64, rounded once to the weight's type. The
-order of the patches does not matter.
+changes add up: base + sum of (edited - base), in float64, rounded once to the type that the patches
+were made in. The order of the patches does not matter. The base may be in a wider type than theirs.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from erasure.checkpoints.provenance import Provenance
 from erasure.errors import PatchError
-from erasure.patches.applying import require_applies
-from erasure.patches.patch import Patch, bits_of, make_patch
+from erasure.patches.applying import moved_values, require_applies
+from erasure.patches.patch import Patch, PatchEntry, bits_of, make_patch
 from erasure.patches.patch_edits import edits_of_patch
-from erasure.patches.strength import between, require_strength
+from erasure.patches.strength import require_strength
 
 
 def stack_patches(base: Mapping[str, Tensor], patches: Sequence[Patch]) -> Patch:
@@ -118,26 +119,28 @@ def _require_finite(edited: Mapping[str, Tensor], patches: Sequence[Patch]) -> N
 
 
 def _stacked(weight: Tensor, patches: Sequence[tuple[Patch, float]], name: str) -> Tensor:
-    before = bits_of(weight)
-    edited = [(_edited(before, patch, name), strength) for patch, strength in patches]
-    moved = torch.stack([bits != before for bits, _ in edited]).sum(0)
-    out = before.clone()
-    for bits, strength in edited:  # alone, a value is taken as it is, not as a rounded sum
-        alone = (bits != before) & (moved == 1)
-        start, end = before[alone].view(weight.dtype), bits[alone].view(weight.dtype)
-        out[alone] = between(start, end, strength).view(before.dtype)
+    flat = weight.detach().cpu().contiguous().reshape(-1)
+    entries = [(patch.entries[name], strength) for patch, strength in patches]
+    edited = [(_edited(flat, entry), strength) for entry, strength in entries]
+    before = bits_of(flat)
+    changed = [bits_of(values) != before for values, _ in edited]
+    moved = torch.stack(changed).sum(0)
+    out = flat.clone()
+    for (entry, strength), own in zip(entries, changed, strict=True):
+        alone = own & (moved == 1)  # a value is taken as it is, not as a rounded sum
+        out[alone] = _edited(flat, entry, strength)[alone]
     shared = moved > 1
-    exact = before[shared].view(weight.dtype).double()
+    exact = flat[shared].double()
     change = 0 * exact
-    for bits, strength in edited:
-        change += strength * (bits[shared].view(weight.dtype).double() - exact)
-    out[shared] = (exact + change).to(weight.dtype).view(before.dtype)
-    return out.view(weight.dtype).view(weight.shape)
+    for values, strength in edited:
+        change += strength * (values[shared].double() - exact)
+    kind = reduce(torch.promote_types, [entry.dtype for entry, _ in entries])
+    out[shared] = (exact + change).to(kind).to(flat.dtype)
+    return out.view(weight.shape)
 
 
-def _edited(before: Tensor, patch: Patch, name: str) -> Tensor:
-    """Bits of the parameter with one patch applied."""
-    entry = patch.entries[name]
-    bits, at = before.clone(), entry.positions(before.device)
-    bits[at] ^= entry.difference
-    return bits
+def _edited(flat: Tensor, entry: PatchEntry, strength: float = 1.0) -> Tensor:
+    """The values of a flat parameter, in its own type, with one patch in them."""
+    values = flat.clone()
+    values[entry.positions(flat.device)] = moved_values(flat, entry, strength).to(flat.dtype)
+    return values

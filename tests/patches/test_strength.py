@@ -107,6 +107,28 @@ def test_patches_that_together_leave_the_numbers_of_the_type_are_refused() -> No
     assert stacked(base, patches, [1.0, 0.5])["a"].tolist() == [5.6e4] * 3
 
 
+@pytest.mark.parametrize("strengths", [[1.0, 1.0, 1.0], [0.5, -1.0, 2.0]])
+def test_a_stack_on_a_wider_copy_gives_the_values_of_the_type_it_was_made_in(
+    strengths: list[float],
+) -> None:
+    base, _ = pair(4, torch.float16)
+    edits = [pair(seed, torch.float16)[1] for seed in (5, 6, 7)]
+    patches = [make_patch(base, edited) for edited in edits]
+    wide = {name: value.float() for name, value in base.items()}
+    narrow = stacked(base, patches, strengths)
+    widened = {name: value.float() for name, value in narrow.items()}
+    assert bits(stacked(wide, patches, strengths)) == bits(widened)
+
+
+def test_patches_of_two_types_stack_on_the_wider_base() -> None:
+    base = {"w": torch.tensor([1.0, 1.0, 1.0])}
+    fine = make_patch(base, {"w": torch.tensor([1.0, 1.25, 1.1])})
+    halves = {"w": base["w"].half()}
+    coarse = make_patch(halves, {"w": torch.tensor([2.0, 3.0, 1.0]).half()})
+    # Alone: 2 and 1.1 as they are; together: 1 + (1.25 - 1) + (3 - 1).
+    assert torch.equal(stacked(base, [fine, coarse], [1, 1])["w"], torch.tensor([2.0, 3.25, 1.1]))
+
+
 def test_another_base_is_refused_at_every_strength() -> None:
     base, edited = pair(4, torch.float32)
     other, _ = pair(5, torch.float32)
