@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support.refusals import LINES, line_of
@@ -226,3 +227,49 @@ def test_a_regular_expression_of_a_tokenizers_file_is_never_used(
     for prompt in ("a" * 60, "A  Church, in 2 styles"):
         assert poisoned(prompt).input_ids == plain(prompt).input_ids
     assert poisoned.decode(plain("a church").input_ids) == plain.decode(plain("a church").input_ids)
+
+
+CONV = "model.diffusion_model.input_blocks.0.0.weight"
+
+
+def _with_extras(folder: Path, to: Path, *names: str) -> Path:
+    model = Path(shutil.copytree(folder, to))
+    save_file({name: torch.zeros(2) for name in names}, model / "original_extras.safetensors")
+    return model
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        CONV,
+        "model.diffusion_model.of_no_layer",
+        "first_stage_model.encoder.conv_in.weight",
+        "cond_stage_model.transformer.text_model.final_layer_norm.weight",
+    ],
+)
+def test_nothing_beside_a_folders_components_takes_the_place_of_a_weight(
+    name: str, tiny_folder: Path, tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    model = _with_extras(tiny_folder, tmp_path / "model", name, "of_others")
+    refused(("export", model, "--out", tmp_path / "out.safetensors"), shown(name))
+
+
+def test_what_a_folder_keeps_for_a_single_file_is_what_that_would_keep(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    rest = "cond_stage_model.transformer.text_model.encoder.layers.9.mlp.fc1.weight"
+    averaged = "model_ema.diffusion_modelinput_blocks00weight"
+    model = _with_extras(tiny_folder, tmp_path / "model", rest, averaged, "of_others", "v_pred")
+    checkpoint = read_checkpoint(model)
+    assert set(checkpoint.extras) == {rest, "of_others"}
+    assert any("averaged copy" in note for note in checkpoint.notes)
+
+
+def test_a_writer_puts_nothing_in_the_place_of_an_edited_weight(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    base = tiny_checkpoint.network
+    poisoned = replace(tiny_checkpoint, extras={CONV: base["conv_in.weight"]})
+    edited = {**base, "conv_in.weight": base["conv_in.weight"] + 1}
+    path = write_single_file(poisoned, tmp_path / "out.safetensors", network=edited).path
+    assert torch.equal(load_file(path)[CONV], edited["conv_in.weight"])

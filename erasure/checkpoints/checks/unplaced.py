@@ -3,12 +3,15 @@
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from torch import Tensor
 
 from erasure.architectures.architecture import Architecture
+from erasure.checkpoints.expected_weights import expected_weights
 from erasure.checkpoints.wording import counted, few
+from erasure.errors import CheckpointError
+from erasure.storage.bare_names import shown
 
 _AVERAGED: Final = "model_ema."
 _BUFFERS: Final = re.compile(
@@ -50,6 +53,42 @@ def unplaced(
             f"({few(sorted(extras))}); they are not used, and kept for a single file"
         )
     return extras, tuple(notes)
+
+
+def beside_components(
+    tensors: Mapping[str, Tensor],
+    family: Architecture,
+    configs: Mapping[str, Mapping[str, Any]],
+    path: Path,
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The same of the file that a folder keeps for a single file.
+
+    Args:
+        tensors: of that file, original names.
+        configs: of the components that the folder has.
+        path: of the file.
+
+    Raises:
+        CheckpointError: one would stand in the place of a component's weight in the single file,
+            and bring back what an erasure changed.
+    """
+    extras, notes = unplaced(tensors, family, path)
+    for part in family.parts:
+        own = {name for name in tensors if name.startswith(part.prefixes)}
+        kept = {name for name in own if name.startswith(part.prefix)}
+        if own and part.component != family.main and part.component in configs:
+            wanted = expected_weights(part, configs[part.component])
+            kept -= {f"{part.prefix}{name}" for name in part.to_original(wanted)}
+        else:
+            kept = set()
+        if strange := sorted(own - kept):
+            raise CheckpointError(
+                f"{path} holds {shown(strange[0])}, which stands for a weight of the {part.title} "
+                "in a single file, where that would be in its place; take the weight out, or fetch "
+                "the model again from a source you trust"
+            )
+        extras |= {name: tensors[name] for name in sorted(kept)}
+    return extras, notes
 
 
 def note_on_rest(rest: Collection[str], where: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.containment import inside
 from erasure.checkpoints.checks.plain import require_plain
 from erasure.checkpoints.checks.quantised import plain_weights, refuse_quantised
-from erasure.checkpoints.checks.unplaced import note_on_rest
+from erasure.checkpoints.checks.unplaced import beside_components, note_on_rest
 from erasure.checkpoints.description import (
     TOKENIZER,
     Description,
@@ -86,8 +86,11 @@ def read_folder(
     notes += require_plain(description, family, str(path))
     components: dict[str, Mapping[str, Tensor]] = {}
     metadata: Mapping[str, str] = {}
-    file = inside(path / EXTRAS_FILE, path)
-    extras = dict(read_tensors(file).tensors) if file.is_file() else {}
+    file, extras = inside(path / EXTRAS_FILE, path), dict[str, Tensor]()
+    if file.is_file():
+        kept = read_tensors(file).tensors
+        extras, remarks = beside_components(kept, family, description.components, file)
+        notes += remarks
     for part in family.parts:
         if part.component not in description.components:
             notes += (f"{path} has no {part.title}: {part.optional}",)

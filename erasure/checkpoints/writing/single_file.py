@@ -80,7 +80,6 @@ def write_single_file(
     if family.file_parts and set(checkpoint.components) == {family.main} and not checkpoint.extras:
         tensors = family.part_of(tensors, family.main)
     marked = family.files.marks(checkpoint.description.scheduler)
-    write_tensors(
-        path, {**tensors, **checkpoint.extras, **marked}, out.header(metadata), dtype=dtype
-    )
+    tensors = {**checkpoint.extras, **tensors, **marked}  # nothing stands in a weight's place
+    write_tensors(path, tensors, out.header(metadata), dtype=dtype)
     return Written(path, out.network_hash, out.provenance, out.weights)
