@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from erasure.checkpoints.layout.renaming import inverse, renamed
+from erasure.checkpoints.layout.renaming import inverse, joined, parted, renamed
 from erasure.errors import CheckpointError
 
 
@@ -39,13 +39,13 @@ class FusedLayout:
         for name, weight in weights.items():
             module, _, kind = name.rpartition(".")
             if module not in owner:
-                turned = exchanged_halves(weight) if module in self.exchanged else weight
+                turned = exchanged_halves(weight, name) if module in self.exchanged else weight
                 done[renamed(name, self.modules)] = turned
                 continue
             whole = owner[module]
             if module == self.fused[whole][0]:  # the others are taken with the first
                 parts = [_there(weights, f"{part}.{kind}", name) for part in self.fused[whole]]
-                done[f"{whole}.{kind}"] = torch.cat(parts)
+                done[f"{whole}.{kind}"] = joined(parts, f"{whole}.{kind}")
             else:
                 _there(weights, f"{self.fused[whole][0]}.{kind}", name)
         return done
@@ -66,7 +66,7 @@ class FusedLayout:
                 continue
             plain = renamed(name, modules)
             turned = plain.rpartition(".")[0] in self.exchanged
-            done[plain] = exchanged_halves(weight) if turned else weight
+            done[plain] = exchanged_halves(weight, name) if turned else weight
         return done
 
     def _split(self, name: str, weights: Mapping[str, Tensor]) -> list[Tensor]:
@@ -85,9 +85,13 @@ class FusedLayout:
         return list(weight.split([width] * (parts - 1) + [last]))
 
 
-def exchanged_halves(weight: Tensor) -> Tensor:
-    """Put the second half of the rows in front of the first."""
-    first, second = weight.chunk(2)
+def exchanged_halves(weight: Tensor, name: str = "a modulation") -> Tensor:
+    """Put the second half of the rows in front of the first; `name` is for the message.
+
+    Raises:
+        CheckpointError: it has no halves.
+    """
+    first, second = parted(weight, 2, name)
     return torch.cat([second, first])
 
 

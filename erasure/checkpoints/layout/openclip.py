@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from erasure.checkpoints.layout.clip import with_prefix
-from erasure.checkpoints.layout.renaming import inverse, renamed
+from erasure.checkpoints.layout.renaming import inverse, joined, parted, renamed
 from erasure.errors import CheckpointError
 
 _MATRIX: Final = "text_projection"
@@ -49,9 +49,10 @@ def to_original(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             if match[2] != "q":
                 continue  # taken with its query
             parts = [_sibling(weights, name, letter) for letter in "qkv"]
-            done[f"transformer.resblocks.{match[1]}.attn.in_proj_{match[3]}"] = torch.cat(parts)
+            fused = f"transformer.resblocks.{match[1]}.attn.in_proj_{match[3]}"
+            done[fused] = joined(parts, fused)
         else:
-            done[renamed(name, modules)] = weight.t() if name == _LINEAR else weight
+            done[renamed(name, modules)] = _turned(weight, name) if name == _LINEAR else weight
     return done
 
 
@@ -62,10 +63,10 @@ def to_diffusers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, weight in weights.items():
         if match := _FUSED.fullmatch(name):
             layer = f"text_model.encoder.layers.{match[1]}.self_attn"
-            for letter, part in zip("qkv", weight.chunk(3), strict=True):
+            for letter, part in zip("qkv", parted(weight, 3, name), strict=True):
                 done[f"{layer}.{letter}_proj.{match[2]}"] = part
         else:
-            done[renamed(name, modules)] = weight.t() if name == _MATRIX else weight
+            done[renamed(name, modules)] = _turned(weight, name) if name == _MATRIX else weight
     return done
 
 
@@ -82,18 +83,23 @@ def usual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     linear = weights.pop(_LINEAR, None)
     if linear is None:
         return weights
-    if linear.dim() != 2:
-        raise CheckpointError(
-            f"{_LINEAR} of the text encoder has the shape {list(linear.shape)}, not two "
-            "dimensions; fetch the file again"
-        )
-    other = weights.get(_MATRIX)
-    if other is not None and not torch.equal(other, linear.t()):
+    turned, other = _turned(linear, _LINEAR), weights.get(_MATRIX)
+    if other is not None and not torch.equal(other, turned):
         raise CheckpointError(
             f"the text encoder has both {_MATRIX} and {_LINEAR}, and one is not the transpose of "
             "the other; take out the one that is wrong"
         )
-    return {_MATRIX: linear.t(), **weights}
+    return {_MATRIX: turned, **weights}
+
+
+def _turned(weight: Tensor, name: str) -> Tensor:
+    """The transpose of a matrix."""
+    if weight.dim() != 2:
+        raise CheckpointError(
+            f"{name} of the text encoder has the shape {list(weight.shape)}, not two "
+            "dimensions; fetch the file again"
+        )
+    return weight.t()
 
 
 def _sibling(weights: Mapping[str, Tensor], query: str, letter: str) -> Tensor:

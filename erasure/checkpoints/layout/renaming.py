@@ -1,7 +1,8 @@
 """Rename weights by the module they sit in: one table of module paths, read in either direction."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from erasure.errors import CheckpointError
@@ -34,3 +35,32 @@ def inverse(modules: Mapping[str, str]) -> dict[str, str]:
     backwards = {new: old for old, new in modules.items()}
     assert len(backwards) == len(modules), "two modules share one name"
     return backwards
+
+
+def joined(parts: Sequence[Tensor], name: str) -> Tensor:
+    """Tensors one below the other.
+
+    Raises:
+        CheckpointError: their rows are not alike; `name` is what they are made one of.
+    """
+    if any(not part.dim() or part.shape[1:] != parts[0].shape[1:] for part in parts):
+        shapes = ", ".join(str(list(part.shape)) for part in parts)
+        raise CheckpointError(
+            f"{name} is made of weights of the shapes {shapes}, which do not go one below the "
+            "other; fetch the file again"
+        )
+    return torch.cat(list(parts))
+
+
+def parted(weight: Tensor, count: int, name: str) -> tuple[Tensor, ...]:
+    """The inverse: views of so many tensors of as many rows each.
+
+    Raises:
+        CheckpointError: the rows of the weight cannot be parted so.
+    """
+    if not weight.dim() or not len(weight) or len(weight) % count:
+        raise CheckpointError(
+            f"{name} has the shape {list(weight.shape)}, whose rows are none for {count} parts; "
+            "fetch the file again"
+        )
+    return weight.chunk(count)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from support.models.tiny_models import assert_same
+from torch import Tensor
 
-from erasure.checkpoints.layout import clip, openclip, unet, vae
+from erasure.checkpoints.layout import clip, flux, openclip, unet, vae
 from erasure.errors import CheckpointError
 
 CROSS, PLAIN = "CrossAttnDownBlock2D", "DownBlock2D"
@@ -114,3 +115,35 @@ def test_openclip_fuses_query_key_value_in_this_order_and_transposes_the_project
     assert_same(openclip.to_diffusers(original), clip.with_prefix(weights))
     with pytest.raises(CheckpointError, match=r"no text_model.*k_proj"):
         openclip.to_original({n: w for n, w in weights.items() if "k_proj" not in n})
+
+
+QKV = {f"encoder.layers.0.self_attn.{letter}_proj.weight": torch.zeros(2, 2) for letter in "qkv"}
+LAST = "final_layer.adaLN_modulation.1.weight"
+TURNED = {"text_projection": torch.zeros(1, 2, 2)}
+
+
+@pytest.mark.parametrize("shape", [(), (0, 2), (1, 2), (4, 2)])
+def test_rows_that_cannot_be_parted_are_an_error(shape: tuple[int, ...]) -> None:
+    with pytest.raises(CheckpointError, match="rows are none for 3 parts"):
+        openclip.to_diffusers({"transformer.resblocks.0.attn.in_proj_weight": torch.zeros(shape)})
+
+
+@pytest.mark.parametrize("shape", [(), (1, 2), (3, 2)])
+def test_a_modulation_without_halves_is_an_error(shape: tuple[int, ...]) -> None:
+    with pytest.raises(CheckpointError, match="rows are none for 2 parts"):
+        flux.to_diffusers({LAST: torch.zeros(shape)})
+    with pytest.raises(CheckpointError, match="rows are none for 2 parts"):
+        flux.to_original({"norm_out.linear.weight": torch.zeros(shape)})
+
+
+@pytest.mark.parametrize("odd", [torch.zeros(2, 3), torch.zeros(())])
+def test_weights_that_do_not_go_one_below_the_other_are_an_error(odd: Tensor) -> None:
+    with pytest.raises(CheckpointError, match="do not go one below the other"):
+        openclip.to_original({**QKV, "encoder.layers.0.self_attn.k_proj.weight": odd})
+
+
+def test_a_projection_that_is_no_matrix_is_an_error() -> None:
+    with pytest.raises(CheckpointError, match="not two dimensions"):
+        openclip.to_diffusers(TURNED)
+    with pytest.raises(CheckpointError, match="not two dimensions"):
+        openclip.to_original({"text_projection.weight": TURNED["text_projection"]})
