@@ -49,6 +49,12 @@ def test_a_pickle_with_tensors_of_other_forms_is_refused_by_name(kind: str, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_pickle_with_a_number_for_a_name_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(2), 5: torch.zeros(2)}, tmp_path / "odd.ckpt")
+    with pytest.raises(CheckpointError, match="a tensor under 5, which is no name"):
+        read_pickle(tmp_path / "odd.ckpt", allowed=True)
+
+
 def test_a_weight_of_a_pickle_that_is_a_view_is_read(tmp_path: Path) -> None:
     path = tmp_path / "views.ckpt"
     whole = torch.arange(6.0).view(2, 3)

@@ -16,7 +16,7 @@ from support.leftovers import without_owners
 from support.tiny import seeded
 from torch import Tensor
 
-from erasure.errors import DiskError
+from erasure.errors import CheckpointError, DiskError
 from erasure.storage.cache import TensorCache, content_key
 from erasure.storage.files import atomic, write_json
 from erasure.storage.tensors.hashing import rounded_hash, weights_hash
@@ -68,6 +68,22 @@ def test_tensors_are_read_back_with_their_metadata(tmp_path: Path) -> None:
     assert torch.equal(tensors["one"], torch.tensor(3))
     with safe_open(path, framework="pt") as file:
         assert file.metadata() == {"format": "pt", "kind": "some"}
+
+
+@pytest.mark.parametrize("kind", [torch.uint16, torch.uint32, torch.uint64, torch.complex64])
+def test_a_type_that_no_weight_has_is_read_back_too(kind: torch.dtype, tmp_path: Path) -> None:
+    values = torch.arange(5).to(kind)
+    write_tensors(tmp_path / "x.safetensors", {"odd": values, "w": torch.zeros(3)}, {})
+    read = load_file(tmp_path / "x.safetensors")["odd"]
+    assert read.dtype == kind
+    assert read.tolist() == values.tolist()
+
+
+def test_a_type_that_is_not_written_is_one_clear_error(tmp_path: Path) -> None:
+    odd = {"odd": torch.zeros(2).to(torch.complex128)}
+    with pytest.raises(CheckpointError, match=r"'odd' is of the type torch\.complex128"):
+        write_tensors(tmp_path / "x.safetensors", odd, {})
+    assert not list(tmp_path.iterdir())
 
 
 WEIGHTS = {"a": torch.randn(3, 4, generator=seeded()), "b": torch.randn(5, generator=seeded(1))}

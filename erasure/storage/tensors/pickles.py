@@ -72,12 +72,14 @@ def read_pickle(path: Path, *, allowed: bool) -> TensorFile:
         ) from err
     if isinstance(content, Mapping):
         content = content.get("state_dict", content)
-    tensors = dict(content) if isinstance(content, Mapping) else {}
-    tensors = {
-        name: plain_tensor(value, str(name), path)
-        for name, value in tensors.items()
-        if isinstance(value, Tensor)
-    }
+    listed = content.items() if isinstance(content, Mapping) else ()
+    held = {name: value for name, value in listed if isinstance(value, Tensor)}
+    if nameless := [name for name in held if not isinstance(name, str)]:
+        raise CheckpointError(
+            f"{path} holds a tensor under {shown(nameless[0])}, which is no name of a weight; "
+            "convert the model to .safetensors"
+        )
+    tensors = {name: plain_tensor(value, name, path) for name, value in held.items()}
     if not tensors:
         raise CheckpointError(f"{path} holds no named tensors; give a Stable Diffusion checkpoint")
     return TensorFile(tensors, {})

@@ -28,13 +28,17 @@ DATA_HASH: Final = "modelspec.hash_sha256"
 """Header key of the SHA-256 of all bytes after the header, `0x` in front (ModelSpec 1.0.1)."""
 
 _DTYPES: Final = {
+    torch.complex64: "C64",
     torch.float64: "F64",
     torch.int64: "I64",
+    torch.uint64: "U64",
     torch.float32: "F32",
     torch.int32: "I32",
+    torch.uint32: "U32",
     torch.float16: "F16",
     torch.bfloat16: "BF16",
     torch.int16: "I16",
+    torch.uint16: "U16",
     torch.float8_e4m3fn: "F8_E4M3",
     torch.float8_e5m2: "F8_E5M2",
     torch.int8: "I8",
@@ -114,7 +118,8 @@ def write_tensors(
         keep: where the file that was at `path` goes, as for `atomic`; None drops it.
 
     Raises:
-        CheckpointError: the disk is full, read-only, ...; nothing of the file is left then.
+        CheckpointError: a tensor is of a type that is not written; or the disk is full,
+            read-only, ...; nothing of the file is left then.
     """
     header, order = _header(tensors, metadata, dtype)
     require_space(path, sum(_size(tensors[name], dtype) for name in order) + len(header))
@@ -148,9 +153,14 @@ def _header(
     end = 0
     for name in order:
         start, end = end, end + _size(tensors[name], dtype)
-        kind = _DTYPES[dtype_after(tensors[name], dtype)]
+        kind = dtype_after(tensors[name], dtype)
+        if kind not in _DTYPES:
+            raise CheckpointError(
+                f"{name[:120]!r} is of the type {kind}, which is not written; take it out, or give "
+                "the model in another type"
+            )
         shape = list(tensors[name].shape)
-        entries[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
+        entries[name] = {"dtype": _DTYPES[kind], "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
     return text + b" " * (-len(text) % 8), order  # begins with `{"`, as A1111 wants
 
