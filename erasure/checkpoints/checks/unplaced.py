@@ -75,19 +75,19 @@ def beside_components(
     extras, notes = unplaced(tensors, family, path)
     for part in family.parts:
         own = {name for name in tensors if name.startswith(part.prefixes)}
-        kept = {name for name in own if name.startswith(part.prefix)}
+        rest = {name for name in own if name.startswith(part.prefix)}
         if own and part.component != family.main and part.component in configs:
             wanted = expected_weights(part, configs[part.component])
-            kept -= {f"{part.prefix}{name}" for name in part.to_original(wanted)}
+            rest -= {f"{part.prefix}{name}" for name in part.to_original(wanted)}
         else:
-            kept = set()
-        if strange := sorted(own - kept):
+            rest = set()
+        if strange := sorted(own - rest):
             raise CheckpointError(
                 f"{path} holds {shown(strange[0])}, which stands for a weight of the {part.title} "
                 "in a single file, where that would be in its place; take the weight out, or fetch "
                 "the model again from a source you trust"
             )
-        extras |= {name: tensors[name] for name in sorted(kept)}
+        extras |= {name: tensors[name] for name in sorted(rest)}
     return extras, notes
 
 

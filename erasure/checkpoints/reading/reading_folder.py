@@ -88,8 +88,8 @@ def read_folder(
     metadata: Mapping[str, str] = {}
     file, extras = inside(path / EXTRAS_FILE, path), dict[str, Tensor]()
     if file.is_file():
-        kept = read_tensors(file).tensors
-        extras, remarks = beside_components(kept, family, description.components, file)
+        beside = read_tensors(file).tensors
+        extras, remarks = beside_components(beside, family, description.components, file)
         notes += remarks
     for part in family.parts:
         if part.component not in description.components:
