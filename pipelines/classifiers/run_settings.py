@@ -11,6 +11,7 @@ import torch
 
 from erasure.classifiers import TrainingRecipe, make_method
 from erasure.classifiers.exact.exact_methods import EXACT
+from erasure.classifiers.protocol import MaskMaking
 from erasure.errors import ConfigError
 from erasure.storage.tables import build
 from pipelines.classifiers.bench.bench_config import BenchConfig
@@ -22,6 +23,13 @@ from pipelines.run.models import pick_device
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 _DEFAULTS: Final[Mapping[str, Any]] = {"training": {"epochs": 15, "batch_size": 128}}
+_READ_WITH: Final = {
+    "momentum": ("optimizer", "sgd"),
+    "damping": ("inverse", "newton"),
+    "iterations": ("inverse", "newton"),
+    "tolerance": ("inverse", "newton"),
+}
+"""Setting of a method -> another one, and the value of it without which the first is not read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,21 +126,43 @@ def preset_of(run: ForgetRun) -> Preset:
         make_method(run.method)  # raises, and names the nearest
         row = Preset(name=run.method, method=run.method)
     row = replace(row, settings={**row.settings, **values})
-    if "momentum" in values and row.settings.get("optimizer", "sgd") != "sgd":
-        raise ConfigError(
-            f"--set momentum={values['momentum']} would not be read, as the optimizer is "
-            f"{row.settings['optimizer']}; leave it out"
-        )
     if run.mask is not None:
         if run.mask not in ("none", "salient", "random", "inverse"):
             raise ConfigError(f"--mask is {run.mask}; give salient, random, inverse or none")
         row = replace(row, mask=run.mask)  # type: ignore[arg-type]
-    if run.density is not None and row.mask == "none":
-        raise ConfigError(
-            f"--density is {run.density:g} and would not be read, as {row.name} has no mask; give "
-            "--mask salient as well, or leave it out"
-        )
+    _refuse_unread(row, values, run.density)
     return row if run.density is None else replace(row, density=run.density)
+
+
+def _refuse_unread(row: Preset, given: Mapping[str, Any], density: float | None) -> None:
+    """Raise ConfigError for what the method would not look at.
+
+    Args:
+        row: the method with all of its settings, and the mask beside it.
+        given: those of `--set`.
+        density: that of `--density`.
+    """
+    method = row.make()
+    for name in given.keys() & _READ_WITH.keys():
+        other, wanted = _READ_WITH[name]
+        if (has := getattr(method, other)) != wanted:
+            raise ConfigError(
+                f"--set {name}={given[name]} would not be read, as the {other} is {has}; leave it "
+                f"out, or give --set {other}={wanted} as well"
+            )
+    own_mask = isinstance(method, MaskMaking)
+    if own_mask and row.mask != "none" and "density" in given:
+        raise ConfigError(
+            f"--set density={given['density']} would not be read, as the mask is --mask "
+            f"{row.mask}; give --density in its place"
+        )
+    if density is not None and row.mask == "none":
+        remedy = f"give --set density={density:g} in its place"
+        raise ConfigError(
+            f"--density is {density:g} and would not be read, as {row.name} "
+            + (f"makes its own mask; {remedy}" if own_mask else "has no mask; leave it out")
+            + ", or give --mask salient as well"
+        )
 
 
 def settings_of(texts: Sequence[str]) -> dict[str, Any]:

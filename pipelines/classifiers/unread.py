@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
+from erasure.classifiers.exact.dp_sgd.private import PrivateTraining
 from erasure.classifiers.exact.exact_methods import EXACT
 from erasure.errors import ConfigError
 from pipelines.classifiers.exact_models import SEEDED
@@ -12,7 +13,10 @@ _FLAGS: Final = {"architecture": "--arch", "batch_size": "--batch-size"}
 
 
 def refuse_unread_by_exact(
-    method: str, options: Mapping[str, Any], recipe: Mapping[str, Any]
+    method: str,
+    options: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    settings: Mapping[str, Any],
 ) -> None:
     """Raise ConfigError for what `train --method METHOD` was given and would not read.
 
@@ -20,6 +24,7 @@ def refuse_unread_by_exact(
         method: key into `EXACT`.
         options: tables of the command line.
         recipe: tables of the recipe file.
+        settings: those of `--set`.
     """
     kind = EXACT[method]
     needs_start = "start" in kind.needs
@@ -39,3 +44,8 @@ def refuse_unread_by_exact(
                     f"{said} ({f'{name}.{inner}' if inner else name}) is given and would not be "
                     f"read by the method {method}; leave it out"
                 )
+    if method == PrivateTraining.name and {"noise", "epsilon"} <= settings.keys():
+        raise ConfigError(
+            f"--set epsilon={settings['epsilon']} would not be read, as noise is given and decides "
+            "it; leave one of them out"
+        )

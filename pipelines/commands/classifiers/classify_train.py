@@ -133,9 +133,9 @@ def _train_exact(
 
     if method not in EXACT:
         raise ConfigError(f"there is no method {method!r} of training; {nearest(method, EXACT)}")
-    refuse_unread_by_exact(method, options, read_training(asked.recipe))
-    claim(asked.out)
     settings = settings_of(asked.settings or ())
+    refuse_unread_by_exact(method, options, read_training(asked.recipe), settings)
+    claim(asked.out)
     return train_exact(config, method, settings, asked.out, force=asked.force)
 
 

@@ -302,6 +302,13 @@ def test_what_is_there_is_kept_without_force(trained: Path) -> None:
         (["unlearn", "none.safetensors", "--out", "x.safetensors"], "there is no file"),
         (["evaluate", "none.safetensors"], "there is no file"),
         (["evaluate", "none.safetensors", "--shadows", "-1"], "-1 shadow models are too few"),
+        (
+            [
+                *("train", "--method", "dp-sgd", "--out", "x"),
+                *("--set", "noise=1", "--set", "epsilon=2"),
+            ],
+            "--set epsilon=2 would not be read, as noise is given",
+        ),
         (["bench", "--recipe", "large", "--out", "x"], "there is no recipe 'large'"),
         (["bench", "--methods", "salum", "--out", "x"], "the nearest"),
         (["bench", "--seeds", "one", "--out", "x"], "seeds is 'one'"),

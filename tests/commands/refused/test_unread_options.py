@@ -213,6 +213,32 @@ def test_settings_of_a_method_that_it_does_not_read_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "settings", "more", "words"),
+    [
+        ("bad-teacher", ("momentum=0.5",), {}, "as the optimizer is adam"),
+        ("iu", ("damping=0.1",), {}, "as the inverse is woodfisher; .* --set inverse=newton"),
+        ("iu", ("iterations=9",), {}, "iterations=9 would not be read"),
+        ("salun", ("density=0.3",), {"mask": "random"}, "the mask is --mask random; give --dens"),
+        ("salun", (), {"density": 0.3}, "makes its own mask; give --set density=0.3"),
+    ],
+)
+def test_settings_that_another_one_decides_over_are_refused(
+    method: str, settings: tuple[str, ...], more: dict[str, Any], words: str
+) -> None:
+    run = ForgetRun(model="m", forget="10%", method=method, settings=settings, **more)
+    with pytest.raises(ConfigError, match=words):
+        preset_of(run)
+
+
+def test_settings_that_are_read_with_another_one_are_taken() -> None:
+    run = ForgetRun(model="m", forget="10%", method="iu")
+    newton = preset_of(replace(run, settings=("inverse=newton", "damping=0.1", "tolerance=0.01")))
+    assert newton.settings["damping"] == 0.1
+    assert preset_of(replace(run, method="salun", settings=("density=0.3",))).settings["density"]
+    assert preset_of(replace(run, method="salun", mask="random", density=0.3)).density == 0.3
+
+
+@pytest.mark.parametrize(
     ("setting", "words"),
     [
         ("alpha=2", "method.alpha, which a mask does not read"),
