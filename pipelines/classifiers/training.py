@@ -27,7 +27,7 @@ from pipelines.classifiers.bench.presets import MaskKind
 from pipelines.classifiers.data.data import ClassifierData, batches
 from pipelines.classifiers.measuring import Split
 from pipelines.classifiers.model_file import ClassifierRecord
-from pipelines.classifiers.networks.architectures import ModelConfig, make_model
+from pipelines.classifiers.networks.architectures import ARCHITECTURES, ModelConfig, make_model
 
 OnStep = Callable[[Step], None]
 
@@ -104,6 +104,7 @@ def forget_data(
         seed=seed,
         classes=len(data.facts.classes),
         training=record.training,
+        build=_builder(record, seed),
         state=state,
         memo=memo,
         on_step=on_step,
@@ -120,6 +121,14 @@ def forget_data(
         moved=made.moved,
     )
     return made, changed
+
+
+def _builder(record: ClassifierRecord, seed: int) -> Callable[[], nn.Module] | None:
+    """What makes a model of a user's own function anew, as that may draw first weights in any way;
+    None for one of ours, in which every layer resets itself."""
+    if record.model.architecture in ARCHITECTURES:
+        return None
+    return lambda: make_model(record.model, record.facts, seed)
 
 
 def _mask(

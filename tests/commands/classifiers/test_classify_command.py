@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from support.console import command
 
 from erasure.classifiers.exact.trees.forest import ExtraTrees, Forest
+from pipelines.classifiers.data.data import DataFacts
 from pipelines.cli import _spoken
 from pipelines.commands.classifiers.classify import COMMANDS
 
@@ -416,6 +417,34 @@ def test_a_function_that_a_file_names_is_run_only_where_that_is_allowed(
     said = classify("evaluate", path)
     assert (said.code, "if you trust the file" in said.err) == (2, True)
     assert classify("evaluate", path, "--allow-code").code == 0
+
+
+class Scaled(torch.nn.Module):
+    """A layer with a parameter of its own, which cannot reset itself."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.full((64,), 3.0))
+        self.head = torch.nn.Linear(64, classes)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.head(rows.flatten(1) * self.scale)
+        return answer
+
+
+def scaled(facts: DataFacts, width: float) -> torch.nn.Module:
+    return Scaled(len(facts.classes))
+
+
+@pytest.mark.parametrize("method", ["retrain", "bad-teacher"])
+def test_a_users_own_network_is_made_anew_by_its_function(method: str, tmp_path: Path) -> None:
+    base, out = tmp_path / "base.safetensors", tmp_path / "out.safetensors"
+    quick = ("--data", "digits", "--examples", 100, "--epochs", 1, "--lr", 1e-6)
+    said = classify("train", *quick, "--arch", f"{__name__}:scaled", "--out", base)
+    assert said.code == 0, said.err
+    said = classify("unlearn", base, "--allow-code", "--method", method, "--out", out)
+    assert said.code == 0, said.err
+    assert load_file(out)["network.scale"].mean() == pytest.approx(3.0, abs=0.01)
 
 
 def test_a_cut_file_is_refused(trained: Path, tmp_path: Path) -> None:
