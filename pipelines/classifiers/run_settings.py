@@ -134,26 +134,26 @@ def preset_of(run: ForgetRun) -> Preset:
     return row if run.density is None else replace(row, density=run.density)
 
 
-def _refuse_unread(row: Preset, given: Mapping[str, Any], density: float | None) -> None:
+def _refuse_unread(row: Preset, settings: Mapping[str, Any], density: float | None) -> None:
     """Raise ConfigError for what the method would not look at.
 
     Args:
         row: the method with all of its settings, and the mask beside it.
-        given: those of `--set`.
+        settings: those of `--set`.
         density: that of `--density`.
     """
     method = row.make()
-    for name in given.keys() & _READ_WITH.keys():
+    for name in settings.keys() & _READ_WITH.keys():
         other, wanted = _READ_WITH[name]
         if (has := getattr(method, other)) != wanted:
             raise ConfigError(
-                f"--set {name}={given[name]} would not be read, as the {other} is {has}; leave it "
+                f"--set {name}={settings[name]} would not be read, as the {other} is {has}; leave it "
                 f"out, or give --set {other}={wanted} as well"
             )
     own_mask = isinstance(method, MaskMaking)
-    if own_mask and row.mask != "none" and "density" in given:
+    if own_mask and row.mask != "none" and "density" in settings:
         raise ConfigError(
-            f"--set density={given['density']} would not be read, as the mask is --mask "
+            f"--set density={settings['density']} would not be read, as the mask is --mask "
             f"{row.mask}; give --density in its place"
         )
     if density is not None and row.mask == "none":
