@@ -147,8 +147,8 @@ def _refuse_unread(row: Preset, settings: Mapping[str, Any], density: float | No
         other, wanted = _READ_WITH[name]
         if (has := getattr(method, other)) != wanted:
             raise ConfigError(
-                f"--set {name}={settings[name]} would not be read, as the {other} is {has}; leave it "
-                f"out, or give --set {other}={wanted} as well"
+                f"--set {name}={settings[name]} would not be read, as the {other} is {has}; leave "
+                f"it out, or give --set {other}={wanted} as well"
             )
     own_mask = isinstance(method, MaskMaking)
     if own_mask and row.mask != "none" and "density" in settings:
