@@ -2,8 +2,9 @@
 
 import hashlib
 import math
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -63,13 +64,17 @@ class RunningStatistics:
             buffer.copy_(tensors[f"buffer.{name}"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Progress:
-    """A file that holds the last whole epoch of a run."""
+    """A file that holds the last whole epoch of a run, and how long it took to come there."""
 
     path: Path
     run: str
     """`run_hash`; a file of another run is refused."""
+    earlier: float = 0.0
+    """Seconds that the epochs in the file took, once it is loaded."""
+    begin: float = field(default_factory=lambda: time.perf_counter())
+    """When this part of the run began."""
 
     def save(
         self,
@@ -81,7 +86,8 @@ class Progress:
         """Write values, running statistics, the optimiser's state and the history, atomically."""
         beside = (RunningStatistics(model),)
         tensors = state_tensors(weights.vectors, optimizer, history, _COLUMNS, beside)
-        save_run(self.path, tensors, kind=FORMAT, run=self.run)
+        seconds = self.earlier + time.perf_counter() - self.begin
+        save_run(self.path, tensors, kind=FORMAT, run=self.run, seconds=repr(seconds))
 
     @torch.no_grad()
     def load(
@@ -94,8 +100,9 @@ class Progress:
         """
         if not self.path.exists():
             return []
-        tensors, _ = load_run(self.path, kind=FORMAT, run=self.run)
+        tensors, metadata = load_run(self.path, kind=FORMAT, run=self.run)
         with fitting(self.path):
+            self.earlier = float(metadata.get("seconds", "0"))  # Older files do not say.
             beside = (RunningStatistics(model),)
             history = restore(tensors, weights.vectors, optimizer, _COLUMNS, beside)
             weights.write_back()

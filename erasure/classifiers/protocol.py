@@ -119,7 +119,8 @@ class Unlearned:
     """A new one in evaluation mode; the one given to `unlearn` is untouched."""
     method: Method
     seconds: float
-    """Wall time of the method and of its own mask; of this call, where a run was continued."""
+    """Wall time of the method and of its own mask; where a run was continued, that of the whole
+    epochs that were there too."""
     steps: tuple[Step, ...]
     mask: SaliencyMask | None
     """The weights that could move; None where all could."""

@@ -98,6 +98,8 @@ def unlearn(
         steps.append(step)
         on_step(step)
     seconds = time.perf_counter() - begun
+    if task.progress is not None:
+        seconds += task.progress.earlier
     return _result(task, method, before, tuple(steps), seconds)
 
 

@@ -1,5 +1,6 @@
 """A run that breaks anywhere and is continued ends with the bytes of an unbroken one."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,31 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
     assert same_bytes(first.model, again.model)
     assert first.steps == again.steps
     assert state.stat().st_mtime_ns == written
+
+
+def test_the_time_of_a_continued_run_is_that_of_all_its_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, state, now, there = CASES["mlp"], tmp_path / "state", [0.0], [0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def part(stop: int) -> Unlearned:
+        def work(step: Step) -> None:
+            now[0] += 10.0 * (step.index > there[0])  # Steps that the file holds take no time.
+            if step.index == stop:
+                raise Broken
+
+        method = make_method("ft", epochs=EPOCHS)
+        return unlearn(case.model(), case.forget, case.retain, method, state=state, on_step=work)
+
+    each = len(started(case, "ft").steps) // EPOCHS
+    with pytest.raises(Broken):
+        part(each + 1)
+    now[0] += 1000.0  # The machine stood still.
+    there[0] = each
+    assert part(0).seconds == pytest.approx(10.0 * EPOCHS * each)
+    there[0] = EPOCHS * each
+    assert part(0).seconds == pytest.approx(10.0 * EPOCHS * each)
 
 
 def test_training_is_continued_too(tmp_path: Path) -> None:
