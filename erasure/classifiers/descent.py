@@ -11,7 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from erasure.classifiers.progress import Progress
-from erasure.classifiers.weights import BatchNormPolicy, MovingWeights, training_mode
+from erasure.classifiers.weights import (
+    BatchNormPolicy,
+    MovingWeights,
+    require_finite_statistics,
+    training_mode,
+)
 from erasure.errors import ConfigError, TrainingError
 from erasure.masks.masks import SaliencyMask
 from erasure.seeds import seeded_torch
@@ -86,7 +91,8 @@ def descend(
         after_step: called with the moving tensors by name and the epoch, and may change them.
 
     Raises:
-        TrainingError: a loss or gradient is not finite; no weight has moved in that step.
+        TrainingError: a loss or gradient is not finite, and no weight has moved in that step; or
+            running statistics are not, at the end of an epoch.
     """
     weights = MovingWeights(model, mask, extra)
     optimizer = settings.optimizer_of(weights)
@@ -110,6 +116,7 @@ def descend(
                 step = Step(len(history) + 1, loss, epoch=epoch + 1)
                 after = partial(after_step, weights.vectors, epoch) if after_step else None
                 yield Ready(step, settings.rate(epoch), after)
+            require_finite_statistics(model)
             if progress is not None:
                 progress.save(weights, model, optimizer, history)
 

@@ -14,7 +14,12 @@ from erasure.classifiers.data.batches import Batches, Loader, logits_of
 from erasure.classifiers.data.training_recipe import TrainingRecipe
 from erasure.classifiers.progress import Progress, run_hash
 from erasure.classifiers.protocol import MaskMaking, Method, Task, Unlearned
-from erasure.classifiers.weights import BATCHNORM_POLICIES, BatchNormPolicy, evaluating
+from erasure.classifiers.weights import (
+    BATCHNORM_POLICIES,
+    BatchNormPolicy,
+    evaluating,
+    require_finite_statistics,
+)
 from erasure.errors import ConfigError, TrainingError
 from erasure.masks.mask_file import mask_hash
 from erasure.masks.masks import SaliencyMask, require_weights
@@ -119,6 +124,7 @@ def _task(model: nn.Module, forget: Batches, retain: Batches, classes: int | Non
     for name, value in model.named_parameters():
         if not bool(value.isfinite().all()):
             raise TrainingError(f"{name} of the model holds NaN or infinity; give a sound model")
+    require_finite_statistics(model)
     forget, retain = (replace(part, device=parameter.device) for part in (forget, retain))
     outputs = _outputs(model, forget)
     if classes is not None and classes != outputs:

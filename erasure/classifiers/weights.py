@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, TrainingError
 from erasure.masks.masks import SaliencyMask
 from erasure.training.weights.selected import SelectedWeights
 
@@ -25,6 +25,22 @@ def training_mode(model: nn.Module, batchnorm: BatchNormPolicy) -> None:
         for module in model.modules():
             if isinstance(module, _NormBase):
                 module.eval()
+
+
+def require_finite_statistics(model: nn.Module) -> None:
+    """Raises TrainingError where running statistics are NaN or infinite.
+
+    No loss of a training need show it: there a layer takes the statistics of the batch.
+    """
+    for name, module in model.named_modules():
+        if not isinstance(module, _NormBase):
+            continue
+        for own, value in module.named_buffers(recurse=False):
+            if not bool(value.isfinite().all()):
+                raise TrainingError(
+                    f"{name}.{own} of the model holds NaN or infinity; lower lr, or look for huge "
+                    "values in the data and the weights"
+                )
 
 
 @contextmanager

@@ -8,7 +8,13 @@ from support.tiny_classifiers import CASES, RECIPE, Cnn, Mlp, loader
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
-from erasure.classifiers import Batches, make_method, unlearn
+from erasure.classifiers import (
+    Batches,
+    TrainingRecipe,
+    make_method,
+    train_classifier,
+    unlearn,
+)
 from erasure.classifiers.methods.gradient.fine_tune import FineTune
 from erasure.errors import ConfigError, ErasureError, MaskError, TrainingError
 from erasure.masks.masks import SaliencyMask
@@ -88,6 +94,19 @@ def test_masks_of_another_model() -> None:
     assert "has shape (4,), the model's weight (3,)" in said(MaskError, mask=wide)
     empty = SaliencyMask({"head.bias": torch.zeros(3, dtype=torch.bool)})
     assert "the mask selects no weight" in said(MaskError, mask=empty)
+
+
+def test_running_statistics_that_are_not_finite() -> None:
+    # The variance of a batch is infinite, and every loss and gradient is finite all the same.
+    network = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 3))
+    huge = TensorDataset(1e20 * torch.randn(8, 6), torch.arange(8) % 3)
+    message = said(TrainingError, model=network, retain=DataLoader(huge, batch_size=4))
+    assert message.startswith("0.running_var of the model holds NaN or infinity; lower lr, or look")
+    with pytest.raises(TrainingError, match=r"0\.running_var of the model"):
+        list(train_classifier(network, Batches(huge), TrainingRecipe(epochs=1), 0))
+    network = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 3))
+    network[0].running_mean[1] = float("inf")
+    assert "0.running_mean of the model" in said(TrainingError, model=network)
 
 
 def test_nan_in_the_weights_or_the_data() -> None:
