@@ -23,13 +23,13 @@ from erasure.classifiers.data.batches import logits_of
 from erasure.errors import ConfigError
 from pipelines.classifiers.data import hub_data, icon_data, text_data
 from pipelines.classifiers.data.archive_data import read_cifar
-from pipelines.classifiers.data.data import DataConfig, DataFacts, batches, load_data
+from pipelines.classifiers.data.data import SOURCES, DataConfig, DataFacts, batches, load_data
 from pipelines.classifiers.data.folder_data import picture_folder
 from pipelines.classifiers.data.forget_setting import ForgetSetting
 from pipelines.classifiers.data.hub_data import HUB_SOURCES
 from pipelines.classifiers.data.icon_pictures import draw_pictures
 from pipelines.classifiers.data.idx_data import fashion_mnist, mnist, read_idx
-from pipelines.classifiers.data.raw_data import images
+from pipelines.classifiers.data.raw_data import RawData, images
 from pipelines.classifiers.data.table_data import TABLES
 from pipelines.classifiers.data.text_data import LENGTH, encode, fortunes, words
 from pipelines.classifiers.networks.architectures import ARCHITECTURES, ModelConfig, make_model
@@ -422,6 +422,23 @@ def test_a_source_without_a_test_set_gives_a_fifth_of_it() -> None:
     data = load_data(DataConfig(name="digits", held_out=100))
     assert (len(data.train), len(data.held_out), len(data.test)) == (1338, 100, 359)
     assert min(data.facts.deviation) > 0
+
+
+@pytest.mark.parametrize("half", ["train", "test"])
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_without_a_class_is_refused(
+    label: int, half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def source(path: Path | None, /) -> RawData:
+        parts = {n: images(torch.zeros(9, 4, 4).byte(), [0, 1, 2] * 3) for n in ("train", "test")}
+        parts[half].labels[4] = label
+        return RawData("image", parts["train"], parts["test"], ("a", "b", "c"), "nobody")
+
+    monkeypatch.setitem(SOURCES, "mnist", source)  # type: ignore[misc]
+    with pytest.raises(
+        ConfigError, match=rf"run from {min(label, 0)} to {max(label, 2)} and there"
+    ):
+        load_data(DataConfig(name="mnist"))
 
 
 @pytest.mark.parametrize(

@@ -103,10 +103,11 @@ def load_data(config: DataConfig) -> ClassifierData:
     """Read a source and draw the three sets from it, each class in the share the source has.
 
     Raises:
-        ConfigError: the source is not there, or too small.
+        ConfigError: the source is not there, is too small, or has a label without a class.
     """
     raw = SOURCES[config.name](Path(os.path.expanduser(config.path)) if config.path else None)
     train, test = raw.train, raw.test
+    _require_known(config.name, raw)
     if test is None:
         cut = _stratified(train.labels, len(train) // 5, config.seed, "test")
         train, test = train.subset(_others(cut, len(train))), train.subset(cut)
@@ -132,6 +133,18 @@ def load_data(config: DataConfig) -> ClassifierData:
         fingerprint=_fingerprint(made),
         judging_fingerprint=_fingerprint(*unseen),
     )
+
+
+def _require_known(name: str, raw: RawData) -> None:
+    for half in (raw.train, raw.test):
+        if half is None or not len(half):
+            continue
+        low, high = int(half.labels.min()), int(half.labels.max())
+        if low < 0 or high >= len(raw.classes):
+            raise ConfigError(
+                f"the labels of {name} run from {low} to {high} and there are {len(raw.classes)} "
+                "classes; give data in which every example has one of them"
+            )
 
 
 def batches(dataset: TensorDataset, positions: Tensor | None = None, size: int = 256) -> Batches:
