@@ -48,7 +48,8 @@ def shadow_attack(
         is found at 1 % false alarms; both in per cent, online and offline.
 
     Raises:
-        ConfigError: fewer than four shadow models, too few for a variance on each side.
+        ConfigError: fewer than four shadow models, too few for a variance on each side, or no test
+            example of the class that was forgotten.
     """
     require_enough(count)
     test = _test_part(data, split)
@@ -91,11 +92,20 @@ def _halves(total: int, count: int, seed: int) -> list[Tensor]:
 
 def _test_part(data: ClassifierData, split: Split) -> Tensor:
     """Test examples to tell the forget set from, at most as many; of the same class where one is
-    forgotten, else of all."""
+    forgotten, else of all.
+
+    Raises:
+        ConfigError: there is none.
+    """
     labels = data.test.tensors[-1]
     places = torch.arange(len(labels))
     if split.forgotten_class is not None:
         places = (labels == split.forgotten_class).nonzero()[:, 0]
+    if not len(places):
+        raise ConfigError(
+            "the test part has no example of the class that was forgotten, so there is nothing to "
+            "tell the forget set from; leave --shadows out"
+        )
     count = min(len(places), len(split.forget))
     return places[torch.from_numpy(first_places(labels[places].numpy(), count))]
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from erasure.classifiers import TrainingRecipe
+from erasure.errors import ConfigError
 from pipelines.classifiers import shadow
 from pipelines.classifiers.data.data import ClassifierData, DataConfig, load_data
 from pipelines.classifiers.data.forget_setting import ForgetSetting
@@ -75,3 +76,12 @@ def test_the_test_part_is_of_every_class_in_whatever_order_the_data_come(
     assert len(set(labels[part].tolist())) == 10
     assert set(labels[shadow._test_part(by_class(data), one)].tolist()) == {3}
     assert shadow._test_part(data, random).tolist() == list(range(12))
+
+
+def test_a_class_that_the_test_part_lacks_is_refused_before_a_training(
+    data: ClassifierData,
+) -> None:
+    labels = data.test.tensors[-1]
+    lacking = replace(data, test=TensorDataset(*(t[labels != 3] for t in data.test.tensors)))
+    with pytest.raises(ConfigError, match="no example of the class that was forgotten"):
+        shadow._test_part(lacking, split(data, "class:3"))
