@@ -533,6 +533,7 @@ def test_processes_share_the_search_and_leave_the_table_to_a_second_call(
     [
         (TINY, {"budget": -1}, "budget is -1"),
         (TINY, {"budget": 1, "tuning": 0}, "the search has 0 seeds"),
+        (replace(TINY, seeds=(0, 1_000_003)), {"budget": 1}, "by seed 1000003, which the table"),
         (
             replace(TINY, data=(DataConfig(name="digits", train=100, held_out=0),)),
             {"budget": 1},

@@ -88,7 +88,7 @@ def run_bench(
 
     Raises:
         CheckpointError: the folder holds something else.
-        ConfigError: data, models or methods are wrong.
+        ConfigError: data, models or methods are wrong, or a seed is one of the search.
     """
     share = share or Share()
     load_presets(config.methods, tuned=tuned)  # what is wrong with them shows before any training
@@ -99,6 +99,7 @@ def run_bench(
     _require_apart(everything)
     _require_of_these(tuned, everything)
     if budget:
+        _require_other_seeds(config, tuning)
         tries = CellFile(out, "trials", share.index)
         searched: dict[str, list[World]] = {}
         for world in worlds(config, data, store, seeds=tuning_seeds(tuning), held_out=True):
@@ -198,6 +199,15 @@ def _require_apart(everything: Sequence[World]) -> None:
                 "their rows; run them into two folders, or give them different numbers of examples "
                 "to train on"
             )
+
+
+def _require_other_seeds(config: BenchConfig, tuning: int) -> None:
+    """Raises ConfigError where the table would use models that the search has looked at."""
+    if same := sorted({*config.seeds} & {*tuning_seeds(tuning)}):
+        raise ConfigError(
+            f"the search would choose settings by seed {same[0]}, which the table has too; give "
+            "other seeds"
+        )
 
 
 def _require_of_these(tuned: Sequence[Path], everything: Sequence[World]) -> None:
