@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from erasure.checkpoints.layout.clip import PREFIX
 from erasure.errors import CheckpointError
 from erasure.lora.names import Place
 from erasure.storage.tensors.tensor_file import TensorFile
@@ -13,6 +14,8 @@ ADAPTER: Final = "lora_adapter_metadata"
 """Where diffusers writes the settings of peft: JSON, keys with the component in front."""
 _MOST: Final = 2**24
 """The largest alpha that is read; ranks, which alphas are close to, are far below."""
+_PLAIN: Final = re.compile(r"[\w.-]+")
+"""A layer's name, or the end of one."""
 _FAMILY: Final = ("modelspec.architecture", "ss_base_model_version")
 _MARKS: Final = {
     "double_blocks_": "a LoRA of FLUX",
@@ -58,7 +61,7 @@ def stated_alpha(metadata: Mapping[str, str], place: Place, source: str) -> floa
             f"{source} states use_rslora, whose factors are scaled in another way and are not read "
             "here; merge it with the tool that made it"
         )
-    alpha = _patterned(settings.get(f"{place.component}.alpha_pattern"), place.module)
+    alpha = _patterned(settings.get(f"{place.component}.alpha_pattern"), place.module, source)
     if alpha is None:
         alpha = settings.get(f"{place.component}.lora_alpha")
     if alpha is None:
@@ -72,17 +75,28 @@ def stated_alpha(metadata: Mapping[str, str], place: Place, source: str) -> floa
     return float(alpha)
 
 
-def _patterned(patterns: Any, module: str) -> Any:  # noqa: ANN401
+def _patterned(patterns: Any, module: str, source: str) -> Any:  # noqa: ANN401
     """The value of the first pattern that a module's name ends with, as peft reads them.
 
     peft takes the patterns for regular expressions. Those of a file are hostile until checked, so
-    only plain names are followed here, with an anchor before them or not.
+    only plain names are followed here, with an anchor before them or not. Of a text encoder they
+    may be without the prefix, as transformers has its layers in memory.
+
+    Raises:
+        CheckpointError: a pattern is more than a name, so that an alpha of it would be passed over.
     """
     if not isinstance(patterns, dict):
         return None
+    modules = (module, module.removeprefix(PREFIX))
     for pattern, value in patterns.items():
-        plain = re.sub(r"\\(.)", r"\1", str(pattern))
+        plain = re.sub(r"\\([^\w])", r"\1", str(pattern))
         name = plain.removeprefix("^")
-        if module == name or (plain == name and module.endswith(f".{name}")):
+        if not _PLAIN.fullmatch(name):
+            raise CheckpointError(
+                f"{source} states an alpha for the layers {pattern!r:.80}, a regular expression, "
+                "which is not read here; merge it with the tool that made it"
+            )
+        ends = plain == name and module.endswith(f".{name}")
+        if name in modules or ends:
             return value
     return None

@@ -1,6 +1,7 @@
 """Names of layers in LoRA files, against the published files of full size and kohya's counts."""
 
 import gzip
+import json
 import re
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints import Checkpoint
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
-from erasure.errors import ConfigError
+from erasure.errors import CheckpointError, ConfigError
 from erasure.lora.layers import has_factors
 from erasure.lora.names import Place, places, spelled, spellings
+from erasure.lora.stated import ADAPTER, stated_alpha
 
 PUBLISHED = Path(__file__).parents[1] / "checkpoints" / "layout" / "published"
 FAMILIES = ("sd1", "sd2", "sdxl")
@@ -154,3 +156,27 @@ def test_tables_and_norms_have_no_factors() -> None:
 def test_an_unknown_naming_is_refused() -> None:
     with pytest.raises(ConfigError, match=re.escape("naming is 'a1111'; give kohya or diffusers")):
         spelled(full_size("sd1"), "a1111")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "alpha"),
+    [
+        ("^text_model.encoder.layers.1.mlp.fc1", 8.0),
+        ("^encoder.layers.1.mlp.fc1", 8.0),
+        (r"layers\.1\.mlp\.fc1", 8.0),
+        ("mlp.fc1", 8.0),
+        ("^mlp.fc1", 2.0),
+        ("other.fc1", 2.0),
+    ],
+)
+def test_a_pattern_of_peft_is_followed_as_a_name(pattern: str, alpha: float) -> None:
+    settings = {"text_encoder.lora_alpha": 2, "text_encoder.alpha_pattern": {pattern: 8}}
+    place = Place("text_encoder", "text_model.encoder.layers.1.mlp.fc1")
+    assert stated_alpha({ADAPTER: json.dumps(settings)}, place, "x") == alpha
+
+
+@pytest.mark.parametrize("pattern", ["mlp.*", r"layers\.\d+\.mlp", r"layers.\d.mlp", "(a|b)", ""])
+def test_an_alpha_by_a_regular_expression_is_not_passed_over(pattern: str) -> None:
+    settings = {"unet.lora_alpha": 2, "unet.alpha_pattern": {pattern: 8}}
+    with pytest.raises(CheckpointError, match="a regular expression, which is not read here"):
+        stated_alpha({ADAPTER: json.dumps(settings)}, Place("unet", "a.b"), "x")
