@@ -2,8 +2,8 @@
 
 # o x d a layer's weight as a matrix, r the rank of its factors.
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Final
 
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import CheckpointError, ConfigError, Way
+from erasure.lora.changes import Thin
 from erasure.lora.layers import has_factors
+from erasure.lora.reading import LoraFile
 from erasure.solving.factors import Factors
 from erasure.training.weights.low_rank import require_rank
 from erasure.training.weights.selected import differing
@@ -84,7 +86,8 @@ def extract(before: Checkpoint, after: Checkpoint, size: Size) -> Extraction:
     Source: the best approximation of a rank in the Frobenius norm is the cut singular value
         decomposition (Eckart and Young, 1936).
     """
-    changed = {(c, n): change for c, n, change in moved_in(before, after)}
+    # Where a zero changed its sign alone, there is nothing to extract.
+    changed = {(c, n): change for c, n, change in moved_in(before, after) if change.any()}
     able = {key: change for key, change in changed.items() if has_factors(key[1], change)}
     if not able:
         raise CheckpointError(
@@ -107,6 +110,31 @@ def extract(before: Checkpoint, after: Checkpoint, size: Size) -> Extraction:
     outside = sum(left.values())
     error = sqrt((missed + outside) / (total + outside))
     return Extraction(factors, errors, tuple(sorted(left)), error)
+
+
+def as_written(
+    extraction: Extraction,
+    file: LoraFile,
+    changes: Iterable[tuple[str, str, Tensor]],
+    checkpoint: Checkpoint,
+) -> Extraction:
+    """The same with the errors of what a file holds of it, rounded to the type of its numbers.
+
+    Args:
+        file: that was written of the factors.
+        changes: component, name and whole difference of each weight.
+        checkpoint: whose weights they are.
+    """
+    errors, missed, total = {}, 0.0, 0.0
+    for component, name, change in changes:
+        stored = file.changes.get(component, {}).get(name)
+        whole = lost = float(change.square().sum())
+        if isinstance(stored, Thin) and whole:
+            lost = float((change.flatten(1) - stored.factors.change()).square().sum())
+            errors[shown(checkpoint, component, name)] = sqrt(lost / whole)
+        missed, total = missed + lost, total + whole
+    error = sqrt(missed / total) if total else 0.0
+    return replace(extraction, errors=errors or extraction.errors, error=error)
 
 
 def shown(checkpoint: Checkpoint, component: str, name: str) -> str:

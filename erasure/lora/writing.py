@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,7 +68,7 @@ def write_lora(
 
     Raises:
         CheckpointError: wrong ending, path in the way, no factors, or a number that is not finite
-            in the type.
+            in the type, or an alpha that is 0 in it.
         ConfigError: the family has no such names.
     """
     require_place(path, force=force)
@@ -81,7 +82,7 @@ def write_lora(
     ranks = {place: len(one.down) for place, one in flat.items()}
     named = _named(flat, checkpoint, naming)
     top = max(len(one.down) for one, _ in named.values())
-    common = float(top if alpha is None else alpha)
+    common = _alpha(float(top if alpha is None else alpha), dtype)
     tensors: dict[str, Tensor] = {}
     for key, (one, shape) in named.items():
         scale = len(one.down) / common if naming == "kohya" else 1.0
@@ -101,6 +102,17 @@ def write_lora(
     write_tensors(path, tensors, header, dtype=dtype)
     numbers = sum(t.numel() for t in tensors.values())
     return WrittenLora(path, len(flat), top, common, numbers)
+
+
+def _alpha(alpha: float, dtype: torch.dtype) -> float:
+    """An alpha as a file of that type holds it: readers divide by what stands there."""
+    stored = float(torch.tensor(alpha, dtype=torch.float64).to(dtype))
+    if not 0 < stored < inf:
+        raise CheckpointError(
+            f"the alpha {alpha:g} is {stored:g} as {dtype}; give another, or a wider type with ",
+            Way("--dtype fp32", "dtype=torch.float32"),
+        )
+    return stored
 
 
 def _named(

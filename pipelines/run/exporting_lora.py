@@ -1,20 +1,30 @@
 """The LoRA of an edit: from the factors that a run has, or extracted from two models."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.provenance import Provenance
 from erasure.editing.proving import Edit
 from erasure.errors import CheckpointError, ConfigError
-from erasure.lora.extracting import Extraction, Size, extract, moved_in, shortened, shown
+from erasure.lora.extracting import (
+    Extraction,
+    Size,
+    as_written,
+    extract,
+    moved_in,
+    shortened,
+    shown,
+)
 from erasure.lora.names import known_naming
+from erasure.lora.reading import read_lora
 from erasure.lora.writing import WrittenLora, write_differences, write_lora
 from erasure.solving.factor_file import load_factors
 from erasure.solving.factors import Factors, balanced
@@ -139,7 +149,12 @@ def _export_lora(
         words=words,
         force=how.force,
     )
-    facts = _facts(written, extraction, lossless=factors is not None and size is None)
+    if how.dtype != torch.float32:  # as narrow as the numbers are, so is what the file adds
+        changes = _changes_of(checkpoint, base, factors)
+        file = read_lora(out, checkpoint)
+        extraction = as_written(extraction, file, changes, checkpoint)
+    lossless = factors is not None and size is None and how.dtype == torch.float32
+    facts = _facts(written, extraction, lossless=lossless)
     return Exported(facts, tuple(_shortcomings(extraction, checkpoint)))
 
 
@@ -183,6 +198,19 @@ def _run_factors(
     if last.selected <= held or (base is not None and _hold(factors, base, checkpoint)):
         return factors
     return None
+
+
+def _changes_of(
+    checkpoint: Checkpoint, base: Checkpoint | None, factors: Mapping[str, Factors] | None
+) -> Iterator[tuple[str, str, Tensor]]:
+    """Component, name and whole change of each weight: of a run's own factors, or of two models."""
+    if factors is None:
+        assert base is not None
+        yield from moved_in(base, checkpoint)
+        return
+    component = checkpoint.edits[-1].component
+    for name, one in factors.items():
+        yield component, name, one.change()
 
 
 def _hold(factors: Mapping[str, Factors], base: Checkpoint, checkpoint: Checkpoint) -> bool:

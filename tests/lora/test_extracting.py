@@ -10,8 +10,10 @@ from torch import Tensor
 
 from erasure.checkpoints import Checkpoint
 from erasure.errors import CheckpointError, ConfigError
-from erasure.lora.extracting import Size, extract, shortened
+from erasure.lora.changes import Thin
+from erasure.lora.extracting import Size, as_written, extract, moved_in, shortened
 from erasure.lora.merging import Part, with_loras
+from erasure.lora.names import Naming
 from erasure.lora.reading import read_lora
 from erasure.lora.writing import write_lora
 from erasure.solving.factors import Factors, balanced
@@ -135,3 +137,69 @@ def test_a_product_is_shortened_to_its_best_directions() -> None:
     off: Tensor = (cut.change() - one.change()).norm()
     assert float(off) == pytest.approx(float(sizes[2]), rel=1e-9)
     assert error == pytest.approx(float(sizes[2] / sizes.norm()), rel=1e-9)
+
+
+@pytest.mark.parametrize("naming", ["kohya", "diffusers"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_errors_of_a_narrow_file_are_of_what_it_adds(
+    dtype: torch.dtype, naming: Naming, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    base = in_float64(tiny_checkpoint)
+    edited = with_factors(base, random_factors(base.network))
+    extraction = extract(base, edited, Size(rank=3))
+    path = tmp_path / "lora.safetensors"
+    write_lora(path, extraction.factors, base, naming=naming, alpha=2.7, dtype=dtype)
+    real = as_written(extraction, read_lora(path, base), moved_in(base, edited), base)
+    merged = with_loras(base, [Part(path)])
+    off = whole = 0.0
+    for name, weight in edited.network.items():
+        change = (weight - base.network[name]).square().sum()
+        lost = (merged.network[name] - weight).square().sum()
+        if change:
+            share = float((lost / change).sqrt())
+            assert real.errors[name] == pytest.approx(share, rel=1e-6)
+        off, whole = off + float(lost), whole + float(change)
+    assert real.error == pytest.approx((off / whole) ** 0.5, rel=1e-6)
+    assert extraction.error < 1e-12 < 1e-4 < real.error < 1e-2
+
+
+@pytest.mark.parametrize("alpha", [2.7, 300.3, None])
+def test_a_narrow_alpha_is_the_one_that_the_factors_are_scaled_to(
+    alpha: float | None, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    name = "conv_in.weight"
+    one = random_factors(tiny_checkpoint.network)[name]
+    exact = Factors(torch.ones_like(one.up), torch.ones_like(one.down))  # whole in any type
+    path, rank = tmp_path / "lora.safetensors", len(one.down)
+    written = write_lora(
+        path, {"unet": {name: exact}}, tiny_checkpoint, alpha=alpha, dtype=torch.bfloat16
+    )
+    change = read_lora(path, tiny_checkpoint).changes["unet"][name]
+    assert isinstance(change, Thin)
+    up = torch.tensor(rank / written.alpha).bfloat16().double()
+    torch.testing.assert_close(
+        change.factors.change(), exact.change() * up * written.alpha / rank, rtol=1e-12, atol=0
+    )
+
+
+@pytest.mark.parametrize("alpha", [1e-9, 1e9])
+def test_an_alpha_that_a_narrow_type_lacks_is_refused(
+    alpha: float, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    factors = {"unet": random_factors(tiny_checkpoint.network)}
+    with pytest.raises(CheckpointError, match=r"is (0|inf) as torch.float16; give another"):
+        write_lora(
+            tmp_path / "l.safetensors", factors, tiny_checkpoint, alpha=alpha, dtype=torch.float16
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_zero_that_changed_its_sign_alone_is_no_change(tiny_checkpoint: Checkpoint) -> None:
+    zero, moved = "conv_out.weight", "conv_in.weight"
+    before = {**tiny_checkpoint.network, zero: torch.zeros_like(tiny_checkpoint.network[zero])}
+    after = {**before, zero: -before[zero], moved: before[moved] + 1}
+    base, edited = (
+        replace(tiny_checkpoint, components={**tiny_checkpoint.components, "unet": network})
+        for network in (before, after)
+    )
+    assert set(extract(base, edited, Size(rank=1)).errors) == {moved}

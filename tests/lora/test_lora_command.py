@@ -153,6 +153,10 @@ def test_the_factors_of_a_run_are_exported_without_loss(
     assert report["notices"] == []
     # float32 factors of changes of about 1e-2: rounding of the stored weights is all that is left.
     assert_merges_to(path, tiny_checkpoint, run.model(), 1e-4)
+    narrow = exported(run, path, "--to", "lora", "--naming", naming, "--dtype", "bf16", "--force")
+    assert narrow["lossless"] is False
+    assert 1e-4 < narrow["error"] <= narrow["worst_error"] < 1e-2
+    assert_merges_to(path, tiny_checkpoint, run.model(), narrow["error"] + 1e-4)
 
 
 @pytest.mark.slow
