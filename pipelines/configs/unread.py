@@ -83,7 +83,9 @@ def unread_by_erasure(
         unread |= dict.fromkeys(_PICTURES, why)
         if not anchors:
             unread |= dict.fromkeys(_DRAWING, why)
-    if not anchors:
+    if anchors:  # which are drawn too
+        unread = {key: why for key, why in unread.items() if key not in _DRAWING}
+    else:
         unread["data.anchors.drawn"] = f"the method {method} needs no pictures of what stands in"
     if not instead:
         unread["instead"] = f"the method {method} puts nothing in the concept's place"

@@ -69,6 +69,15 @@ def test_what_the_choice_does_read_is_taken() -> None:
         {"data": {"forget": {"folder": "f", "prompt": "x", "limit": 3}}},
         {"method": {"name": "esd"}, "mask": "salient", "data": {"forget": {"drawn": 5}}},
         {"method": {"name": "uce"}, "instead": "dog"},
+        {
+            "method": {"name": "concept-ablation"},
+            "mask": "salient",
+            "data": {
+                "forget": {"drawn": 0, "folder": "f"},
+                "retain": {"drawn": 0, "folder": "f"},
+                "drawing": {"steps": 9},  # of the anchors
+            },
+        },
     ):
         resolve(CHURCH | tables, canvas=True)
 
