@@ -49,7 +49,7 @@ class MaskOptions:
         typer.Option(
             "--set",
             help="A setting of saliency or data without an option of its own, such as "
-            "saliency.guidance=3 or data.size=256; again for more.",
+            "saliency.guidance_scale=3 or data.size=256; again for more.",
             rich_help_panel=group.WEIGHTS,
         ),
     ] = None

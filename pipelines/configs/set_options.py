@@ -65,7 +65,7 @@ def with_mask_settings(
         if path not in before and not _scores(path):
             raise ConfigError(
                 f"--set gives {path}, which a mask does not read; give a setting of saliency or of "
-                "data, such as saliency.guidance=3 or data.size=256"
+                "data, such as saliency.guidance_scale=3 or data.size=256"
             )
     return tables
 

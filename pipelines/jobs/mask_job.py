@@ -20,7 +20,7 @@ from pipelines.planning.run_sizes import mask_needs
 from pipelines.process.processes import processes
 from pipelines.process.progress import Reporter
 from pipelines.run.masking import make_mask, named_mask
-from pipelines.run.memory import enough_memory, of_saliency
+from pipelines.run.memory import enough_memory, narrower_scope, of_saliency
 from pipelines.run.models import pick_device
 from pipelines.run.preparing import cache_of, plan_of
 
@@ -143,7 +143,8 @@ def _measured(recipe: EraseRecipe, checkpoint: Checkpoint, component: str) -> Sa
     bill = planner.bill(measuring.recipe)
     reporter.tell([*measuring.said, *BillInWords.here(bill, device).lines()])
     data = gatherer.gather()
-    with enough_memory("measuring the mask", of_saliency(measuring.recipe, device), device):
+    less = of_saliency(measuring.recipe, device, scope=narrower_scope(checkpoint, component))
+    with enough_memory("measuring the mask", less, device):
         mask = make_mask(
             measuring.recipe,
             checkpoint,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import OutOfMemoryError, Way, Wording
 from erasure.memory import is_out_of_memory
 from erasure.methods import Method, SalUn
@@ -64,21 +65,36 @@ def of_encoding(size: int, *, resumes: bool = False) -> Less:
     return Less(other=smaller, resumes=resumes)
 
 
-def of_saliency(recipe: EraseRecipe, device: torch.device, *, resumes: bool = False) -> Less:
-    """While the mask is measured."""
+def of_saliency(
+    recipe: EraseRecipe,
+    device: torch.device,
+    *,
+    resumes: bool = False,
+    scope: str | None = "xattn",
+) -> Less:
+    """While the mask is measured; `scope` is of fewer weights, None where the model has none."""
     same = halved("saliency_batch", recipe.saliency.batch_size)
     if device.type != "cpu" and not recipe.saliency.offload:
         same += (_way("saliency_offload", True, "off"),)
     other: tuple[Way, ...] = ()
     if recipe.saliency.loss == "guided":
         other += (_way("saliency_loss", "plain", "guided"),)
-    if recipe.scope == "full":
-        other += (_way("scope", "xattn", "full"),)
+    if recipe.scope == "full" and scope is not None:
+        other += (_way("scope", scope, "full"),)
     return Less(same, other, resumes)
 
 
-def of_training(recipe: EraseRecipe, processes: int) -> Less:
-    """While the selected weights move, on as many processes."""
+def narrower_scope(checkpoint: Checkpoint, component: str) -> str | None:
+    """A scope of fewer weights than all that a component has; None where none is known."""
+    family = checkpoint.architecture
+    scopes = family.scopes if component == family.main else family.part(component).scopes
+    scope = "xattn" if "xattn" in scopes else family.scope_defaults.get("xattn", "")
+    return scope if scope in scopes and scope != "full" else None
+
+
+def of_training(recipe: EraseRecipe, processes: int, *, text: bool = False) -> Less:
+    """While the selected weights move, on as many processes; `text` says whether they are those of
+    a text encoder, which is never in bfloat16."""
     config = recipe.training
     if config is None:  # a closed form holds one weight at a time
         return Less(resumes=True)
@@ -87,9 +103,12 @@ def of_training(recipe: EraseRecipe, processes: int) -> Less:
     if not recipe.checkpointing:
         same += (_way("checkpointing", True, "off"),)
     other: tuple[Way, ...] = ()
-    if config.precision != "bf16-weights":
+    if config.precision != "bf16-weights" and not text:
         other += (_way("precision", "bf16-weights", config.precision),)
-    if config.moments == "fp32" and (config.optimizer != "sgd" or config.momentum):
+    able = config.momentum if config.optimizer == "sgd" else True
+    if config.optimizer == "adam":  # in 8 bits it decays weights in another way, so it is refused
+        able = not config.weight_decay
+    if config.moments == "fp32" and able:
         other += (_way("moments", "8bit", "fp32"),)
     if recipe.mask in ("salient", "random"):
         other += (_way("density", recipe.density / 2, f"{recipe.density:g}"),)

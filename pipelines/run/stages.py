@@ -32,7 +32,7 @@ from pipelines.run.judging.cell_judge import CellJudge
 from pipelines.run.judging.cell_verdict import CellVerdict
 from pipelines.run.judging.looking import until_unseen, write_curve
 from pipelines.run.masking import make_mask, mask_of_layers
-from pipelines.run.memory import enough_memory, of_drawing, of_saliency
+from pipelines.run.memory import enough_memory, narrower_scope, of_drawing, of_saliency
 from pipelines.run.preparing import cache_of
 from pipelines.run.run_folder import LOOKS, MASK, STATE
 from pipelines.run.run_result import write_history, write_result
@@ -111,7 +111,8 @@ class Stages:
         mask = self.named
         if goes_on and (self.out / MASK).exists():
             mask = load_mask(self.out / MASK)  # as it was, whatever device measured it
-        less = of_saliency(self.recipe, self.device, resumes=True)
+        scope = narrower_scope(self.checkpoint, self.component)
+        less = of_saliency(self.recipe, self.device, resumes=True, scope=scope)
         with enough_memory("measuring the mask", less, self.device):
             mask = mask or make_mask(
                 measuring,

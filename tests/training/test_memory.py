@@ -22,6 +22,7 @@ from support.tiny import (
 )
 from torch import Tensor
 
+from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.data.concept_data import ConceptData
@@ -38,6 +39,7 @@ from pipelines.run.memory import (
     NeedsLessError,
     enough_memory,
     halved,
+    narrower_scope,
     of_drawing,
     of_encoding,
     of_saliency,
@@ -204,6 +206,20 @@ def test_what_is_at_its_least_is_not_named() -> None:
     assert "--mask salient (now all)" in of_training(replace(least, mask="all"), 1).said()
     sgd = replace(RECIPE, method=SalUn(optimizer="sgd", momentum=0.0))
     assert "--moments" not in of_training(sgd, 1).said()
+
+
+def test_what_would_be_refused_is_not_named(tiny_checkpoint: Checkpoint) -> None:
+    decaying = replace(RECIPE, method=SalUn(weight_decay=0.1))
+    assert "--moments" not in of_training(decaying, 1).said()
+    adamw = replace(RECIPE, method=SalUn(weight_decay=0.1, optimizer="adamw"))
+    assert "--moments 8bit" in of_training(adamw, 1).said()
+    assert "bf16-weights" not in of_training(RECIPE, 1, text=True).said()
+    assert narrower_scope(tiny_checkpoint, "unet") == "xattn"
+    joint = replace(tiny_checkpoint, architecture=ARCHITECTURES["flux_dev"])
+    assert narrower_scope(joint, "transformer") == "attn"
+    labels = replace(tiny_checkpoint, architecture=ARCHITECTURES["dit"])
+    assert narrower_scope(labels, "transformer") is None
+    assert "--scope" not in of_saliency(RECIPE, torch.device("cpu"), scope=None).said()
 
 
 def test_a_process_of_several_has_a_part_of_the_batch() -> None:
