@@ -124,10 +124,24 @@ def _load(path: Path) -> Any:  # noqa: ANN401
         ) from err
     kind = "TOML" if path.suffix.lower() == ".toml" else "YAML"
     try:
-        return tomllib.loads(text) if kind == "TOML" else yaml.load(text, _Loader)
+        data = tomllib.loads(text) if kind == "TOML" else yaml.load(text, _Loader)
+        _require_sayable(data)
+        return data
     except _UNREADABLE as err:
         reason = " ".join(str(err).split())[:160]
         raise PromptError(f"{path} is not {kind} ({reason}); correct it") from err
+
+
+def _require_sayable(value: object) -> None:
+    """Raise ValueError where a message could not repeat a value, or no file have it as a name."""
+    if isinstance(value, int) and abs(value) >= 2**64:
+        raise ValueError("it has a whole number of more than 64 bits")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("it has a text with the character of number 0")
+    items = value.items() if isinstance(value, dict) else ()
+    inner = [part for pair in items for part in pair]
+    for item in value if isinstance(value, list | tuple | set) else inner:
+        _require_sayable(item)
 
 
 def _rows(data: Any, path: Path, notes: list[str]) -> Iterator[TrainerRow]:  # noqa: ANN401

@@ -187,6 +187,8 @@ class _Reader:
             raise self.error(f"{where} is too large{remedy}") from err
         if hint is int and self.record and abs(made) > _MOST:  # to divide it would overflow
             raise self.error(f"{where} is too large")
+        if not self.record and isinstance(made, str | Path) and "\0" in str(made):
+            raise self.error(f"{where} has the character of number 0; take it out")
         if hint is float and not self.record and not isfinite(made):
             raise self.error(f"{where} is {made}; give a finite number")
         return made

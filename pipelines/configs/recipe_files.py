@@ -28,7 +28,9 @@ def load_toml(path: Path) -> dict[str, Any]:
     except OSError as err:
         raise ConfigError(f"{path} cannot be read ({err.strerror}); name a TOML file") from err
     try:
-        return tomllib.loads(text)
+        tables = tomllib.loads(text)
+        _require_small(tables)
+        return tables
     except tomllib.TOMLDecodeError as err:
         lines = text.splitlines() or [""]
         match = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(err))
@@ -39,6 +41,16 @@ def load_toml(path: Path) -> dict[str, Any]:
         ) from err
     except (ValueError, RecursionError) as err:  # a number of 5,000 digits, brackets 1,000 deep
         raise ConfigError(f"{path} cannot be read as TOML ({err}); simplify it") from err
+
+
+def _require_small(value: object) -> None:
+    """Raise ValueError for a whole number that TOML has not: it has those of 64 bits alone, while
+    Python reads any in base 16, and cannot say one of thousands of digits in a message."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("it has a whole number of more than 64 bits")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inner:
+        _require_small(item)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,8 @@ def _resolved(
     scopes: Mapping[str, str] | None,
 ) -> EraseRecipe:
     settings, defaults = dict(tables), dict(defaults)
-    concepts = (settings.get("concept"), *(settings.get("concepts") or ()))
+    others = settings.get("concepts")
+    concepts = (settings.get("concept"), *(others if isinstance(others, list | tuple) else ()))
     if canvas and any(isinstance(name, str) and is_style(name) for name in concepts):
         defaults = merge(defaults, shipped("defaults-canvas-style"))
     known = defaults.pop("methods")

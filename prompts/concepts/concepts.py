@@ -39,8 +39,9 @@ def plan_concept(
         concept: any word or phrase the model knows, in any case. On the canvas an object, a
             style, or `weapon`; in general an ImageNette class, `nudity`, a style
             (`Van Gogh style`, `in the style of Van Gogh`), or any other thing.
-    family: Family,
-    labels: Sequence[str] = (),
+        family: whose words it is put into.
+        labels: the names of all classes of a model that is told them by number; none of a model
+            that reads text.
         instead: what stands in for the concept. None for the default: on the canvas and for
             ImageNette the next name, for nudity the paper's clothed person, for a style the same
             subject without it, else `an object`. `next` and `any` (uniformly any other name, for

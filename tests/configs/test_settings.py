@@ -181,3 +181,8 @@ def test_the_passes_that_a_recipe_speaks_of_are_those_of_its_numbers(name: str) 
     else:
         assert "Five passes over about 960 pictures" in words
         assert samples / 960 == 5
+
+
+def test_concepts_that_are_no_list_are_refused() -> None:
+    with pytest.raises(ConfigError, match="concepts is 5; give a list"):
+        resolve({"concept": "church", "concepts": 5}, canvas=True)

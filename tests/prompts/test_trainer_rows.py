@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from prompts.errors import PromptError
 from prompts.trainer_rows import TrainerRow, read_rows
 
+HUGE = f"0x{'f' * 5000}"
 LECO = """
 - target: "van gogh"
   positive: "van gogh"
@@ -204,3 +205,18 @@ def test_a_number_beyond_all_sense_is_refused(number: str, tmp_path: Path) -> No
     text = f'[[prompts]]\ntarget = "church"\nguidance_scale = {number}\n'
     with pytest.raises(PromptError, match="give a number of at most 1,000,000"):
         read_rows(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", f"- target: a\n  weight: {HUGE}\n"),
+        ("a.toml", f"[[prompts]]\ntarget = {HUGE}\n"),
+        ("a.toml", f'[[prompts]]\ntarget = "a"\naction = {HUGE}\n'),
+        ("a.yaml", '- target_class: a\n  positive: b\n  prompt_file: "x\\0.txt"\n'),
+    ],
+)
+def test_values_that_no_message_can_say_are_refused(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(PromptError, match=r"more than 64 bits|character of number 0"):
+        read_rows(tmp_path / name)

@@ -105,6 +105,8 @@ BAD_RECIPES = {
     "[grid.drawing]\nguidance = nan": "guidance is nan",
     "[saliency]\nguidance_scale = inf": "guidance_scale is inf",
     "[grid]\nseeds = 'x'": "seeds is 'x'",
+    f"instead = 0x{'f' * 5000}": "a whole number of more than 64 bits",
+    'instead = "a\\u0000"': "instead has the character of number 0",
 }
 
 
