@@ -17,6 +17,8 @@ Table = Mapping[str, Any]
 
 _MOST_BYTES: Final = 2**20
 _MOST_ROWS: Final = 1024
+_MOST_BITS: Final = 10_000
+"""Length of a whole number; Python says none of more than 4,300 digits."""
 _LARGEST: Final = 1_000_000
 """The largest number of a row."""
 _ROWS_GO: Final = "write rows under [[prompts]] in TOML, or as a list in YAML"
@@ -134,8 +136,8 @@ def _load(path: Path) -> Any:  # noqa: ANN401
 
 def _require_sayable(value: object) -> None:
     """Raise ValueError where a message could not repeat a value, or no file have it as a name."""
-    if isinstance(value, int) and abs(value) >= 2**64:
-        raise ValueError("it has a whole number of more than 64 bits")
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise ValueError(f"it has a whole number of more than {_MOST_BITS:,} bits")
     if isinstance(value, str) and "\0" in value:
         raise ValueError("it has a text with the character of number 0")
     items = value.items() if isinstance(value, dict) else ()
