@@ -158,6 +158,8 @@ def evaluate_exact(run: EvaluateRun) -> tuple[Measured, dict[str, Any]]:
         refuse_seed_of_class(text)
     seed = record.forget_seed if run.forget_seed is None else run.forget_seed
     split = split_data(data, ForgetSetting.parse(text), seed)
+    # What left before is no member any more.
+    split = replace(split, retain=split.retain[torch.isin(split.retain, model.ids)])
     exact = run.exact_attack
     measured = measure(
         Answering(model), data, split, seconds=record.seconds, signals=True, exact=exact

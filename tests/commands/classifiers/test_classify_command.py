@@ -16,7 +16,9 @@ from safetensors.torch import load_file, save_file
 from support.console import command
 
 from erasure.classifiers.exact.trees.forest import ExtraTrees, Forest
+from pipelines.classifiers import exact_models
 from pipelines.classifiers.data.data import DataFacts
+from pipelines.classifiers.measuring import measure
 from pipelines.cli import _spoken
 from pipelines.commands.classifiers.classify import COMMANDS
 
@@ -236,6 +238,30 @@ def test_exact_methods_train_forget_and_are_checked(method: str, tmp_path: Path)
     assert (said.code, said.json["forget"]) == (0, "2%")
     said = classify("evaluate", out, "--forget", "class:0", "--forget-seed", 1)
     assert (said.code, "class:0 is a class and no random share" in said.err) == (2, True)
+
+
+def test_what_left_an_exact_model_before_is_not_scored_as_what_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ("--data", "digits", "--examples", 100, "--method", "extra-trees", "--set", "trees=2")
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    assert classify("train", *few, "--out", tmp_path / "base").code == 0
+    assert classify("unlearn", tmp_path / "base", "--forget", "20%", "--out", once).code == 0
+    said = classify("unlearn", once, "--forget", "class:0", "--out", twice, "--json")
+    assert said.code == 0, said.err
+    sizes = []
+
+    def looked(*arguments: Any, **more: Any) -> Any:  # noqa: ANN401
+        split = arguments[2]
+        sizes.append((len(split.forget), len(split.retain)))
+        return measure(*arguments, **more)
+
+    monkeypatch.setattr(exact_models, "measure", looked)
+    said = classify("evaluate", twice, "--json")
+    assert said.code == 0, said.err
+    model, _, _ = exact_models.open_exact(twice)
+    assert sizes == [(10, len(model.ids))]
+    assert len(model.ids) < 80
 
 
 def test_training_by_an_exact_method_needs_no_machine_of_an_attack(
