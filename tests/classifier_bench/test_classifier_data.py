@@ -434,7 +434,7 @@ def test_a_label_without_a_class_is_refused(
         parts[half].labels[4] = label
         return RawData("image", parts["train"], parts["test"], ("a", "b", "c"), "nobody")
 
-    monkeypatch.setitem(SOURCES, "mnist", source)  # type: ignore[misc]
+    monkeypatch.setitem(SOURCES, "mnist", source)
     with pytest.raises(
         ConfigError, match=rf"run from {min(label, 0)} to {max(label, 2)} and there"
     ):

@@ -18,6 +18,7 @@ from support.console import command
 from erasure.classifiers.exact.trees.forest import ExtraTrees, Forest
 from pipelines.classifiers import exact_models
 from pipelines.classifiers.data.data import DataFacts
+from pipelines.classifiers.exact_folder import open_exact
 from pipelines.classifiers.measuring import measure
 from pipelines.cli import _spoken
 from pipelines.commands.classifiers.classify import COMMANDS
@@ -259,7 +260,7 @@ def test_what_left_an_exact_model_before_is_not_scored_as_what_stays(
     monkeypatch.setattr(exact_models, "measure", looked)
     said = classify("evaluate", twice, "--json")
     assert said.code == 0, said.err
-    model, _, _ = exact_models.open_exact(twice)
+    model, _, _ = open_exact(twice)
     assert sizes == [(10, len(model.ids))]
     assert len(model.ids) < 80
 
