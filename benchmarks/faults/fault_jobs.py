@@ -48,6 +48,8 @@ UNFINISHED = "*state*.safetensors*"
 """What training keeps to go on; not part of a result."""
 ASIDE = (".part", ".replaced")
 """Endings of names that no reader takes for a result."""
+SET_ASIDE = r"\.[0-9a-f]{8}-\d+-[0-9a-f]{8}\.replaced"
+"""What stands behind the name of a folder that was set aside."""
 
 
 @dataclass(frozen=True)
@@ -205,8 +207,10 @@ def midway(
         if not aside and name in wanted and digest not in (wanted[name], old.get(name)):
             yield f"{name} is half-written"
     for name in old:
-        moved = name.replace(job.place, f"{job.place}.replaced", 1) if job.place else name
-        if name not in present and name in wanted and moved not in present and job.keeps:
+        place = re.escape(job.place)
+        moved = re.compile(re.escape(name).replace(place, f"{place}{SET_ASIDE}", 1))
+        there = name in present or (job.place and any(map(moved.fullmatch, present)))
+        if not there and name in wanted and job.keeps:
             yield f"{name} is lost"
 
 

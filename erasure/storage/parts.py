@@ -18,7 +18,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-_NAME: Final = re.compile(r".*\.([0-9a-f]{8})-([0-9]{1,10})-[0-9a-f]{8}\.part", re.DOTALL)
+_OWNER: Final = r"\.([0-9a-f]{8})-([0-9]{1,10})-[0-9a-f]{8}"
+_NAME: Final = re.compile(rf".*{_OWNER}\.part", re.DOTALL)
+_OWNED: Final = re.compile(rf".*{_OWNER}\.(?:part|replaced)", re.DOTALL)
 _LONGEST: Final = 255
 """Bytes of a name that file systems take."""
 _OLD: Final = 24 * 3600
@@ -29,11 +31,32 @@ _swept: Final[set[str]] = set()
 
 def part_of(path: Path) -> Path:
     """A name beside `path` that no other writer has."""
-    tail = f".{_host()}-{os.getpid()}-{os.urandom(4).hex()}.part"
-    name = os.fsencode(path.name)
-    room = _LONGEST - len(tail)
-    short = path.name if len(name) <= room else name[:room].decode(errors="ignore")
-    return path.with_name(f"{short}{tail}")
+    return _beside(path, "part")
+
+
+def aside_of(path: Path) -> Path:
+    """The same for what is at `path` while something else takes its place."""
+    return _beside(path, "replaced")
+
+
+def left_aside(path: Path) -> list[Path]:
+    """What dead writers set aside of `path`, the last first."""
+    short = _shortened(path.name, _LONGEST - len(aside_of(Path("")).name))
+    name = re.compile(rf"{re.escape(short)}{_OWNER}\.replaced", re.DOTALL)
+    entries = path.parent.iterdir() if path.parent.is_dir() else ()
+    left = [entry for entry in entries if name.fullmatch(entry.name) and _is_left(entry)]
+    return sorted(left, key=lambda entry: entry.lstat().st_mtime, reverse=True)
+
+
+def _beside(path: Path, ending: str) -> Path:
+    tail = f".{_host()}-{os.getpid()}-{os.urandom(4).hex()}.{ending}"
+    return path.parent / f"{_shortened(path.name, _LONGEST - len(tail))}{tail}"
+
+
+def _shortened(name: str, room: int) -> str:
+    """A name of at most so many bytes."""
+    text = os.fsencode(name)
+    return name if len(text) <= room else text[:room].decode(errors="ignore")
 
 
 def parts_in(folder: Path, name: str = "") -> Iterator[Path]:
@@ -74,8 +97,8 @@ def remove(part: Path) -> None:
 
 
 def _is_left(part: Path) -> bool:
-    match = _NAME.fullmatch(part.name)
-    assert match is not None, "parts_in yields no other names"
+    match = _OWNED.fullmatch(part.name)
+    assert match is not None, "no other names are asked for"
     host, number = match.groups()
     if host == _host() and not _is_alive(int(number)):
         return True

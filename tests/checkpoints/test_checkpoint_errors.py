@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.leftovers import aside_by_the_dead
 
 from erasure.checkpoints import (
     Checkpoint,
@@ -22,6 +23,7 @@ from erasure.checkpoints import (
     write_folder,
     write_single_file,
 )
+from erasure.checkpoints.writing import folder as writer
 from erasure.errors import CheckpointError, DiskError
 
 
@@ -375,7 +377,7 @@ def test_a_failed_replacement_keeps_the_old_folder(
 def test_what_a_killed_replacement_left_is_no_obstacle(
     loaded: Checkpoint, folder: Path, tmp_path: Path, new_in_place: bool
 ) -> None:
-    aside = folder.with_name(f"{folder.name}.replaced")
+    aside = aside_by_the_dead(folder)
     shutil.copytree(folder, aside)
     (aside / "model_index.json").unlink()
     if not new_in_place:
@@ -388,10 +390,42 @@ def test_what_a_killed_replacement_left_is_no_obstacle(
 def test_a_folder_of_a_name_that_we_do_not_use_stays(
     loaded: Checkpoint, folder: Path, tmp_path: Path
 ) -> None:
-    mine = tmp_path / f"{folder.name}.old"
-    mine.mkdir()
+    mine = [tmp_path / f"{folder.name}.{end}" for end in ("old", "replaced", "part", "b")]
+    for one in (*mine, other := aside_by_the_dead(mine[-1])):
+        one.mkdir()
     write_folder(loaded, folder, force=True)
-    assert mine.exists()
+    assert all(one.exists() for one in (*mine, other))
+    shutil.rmtree(folder)
+    write_folder(loaded, folder)
+    assert all(one.exists() for one in (*mine, other))
+
+
+def test_a_link_to_a_folder_stays_one(loaded: Checkpoint, folder: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    (folder / "older.txt").write_text("")
+    for _ in range(2):
+        write_folder(loaded, link, force=True)
+        assert link.readlink() == folder
+        assert not (folder / "older.txt").exists()
+        assert read_checkpoint(link).network_hash() == loaded.network_hash()
+    assert left_over(tmp_path) == []
+
+
+def test_a_folder_that_another_process_has_written_meanwhile_is_not_replaced(
+    loaded: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, hashed = tmp_path / "model", writer.outgoing
+
+    def slow(*values: Any) -> object:  # noqa: ANN401
+        monkeypatch.setattr(writer, "outgoing", hashed)
+        write_folder(loaded, folder, card="of the other")
+        return hashed(*values)
+
+    monkeypatch.setattr(writer, "outgoing", slow)
+    with pytest.raises(CheckpointError, match="exists; give another path"):
+        write_folder(loaded, folder)
+    assert (folder / "README.md").read_text() == "of the other"
 
 
 def test_an_older_folder_goes_back_where_its_replacement_fails(
@@ -400,7 +434,7 @@ def test_an_older_folder_goes_back_where_its_replacement_fails(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    folder.rename(folder.with_name(f"{folder.name}.replaced"))  # killed between the two renames
+    folder.rename(aside_by_the_dead(folder))  # killed between the two renames
     monkeypatch.setattr("erasure.checkpoints.writing.folder._write_weights", refuse)
     with pytest.raises(CheckpointError, match="the disk is full"):
         write_folder(loaded, folder)

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from erasure.storage.parts import part_of
+from erasure.storage.parts import aside_of, part_of
 
 _NOBODY = 4_194_305
 """Above the largest number that Linux gives a process."""
@@ -17,6 +17,11 @@ def left_by_the_dead(path: Path, content: bytes = b"half") -> Path:
     part.parent.mkdir(parents=True, exist_ok=True)
     part.write_bytes(content)
     return part
+
+
+def aside_by_the_dead(path: Path) -> Path:
+    """Where a process of this machine that is gone has set aside what was at `path`."""
+    return path.with_name(aside_of(path).name.replace(f"-{os.getpid()}-", f"-{_NOBODY}-"))
 
 
 def without_owners(name: str) -> str:

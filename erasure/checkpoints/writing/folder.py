@@ -67,19 +67,21 @@ def write_folder(
     tokenizers = {name: checkpoint.tokenizer_files(name) for name in names}
     _require_places(checkpoint, tokenizers)
     require_space(path, folder_size(checkpoint, dtype))
-    with claimed(path), disk_errors(path), whole_folder(path) as folder:
-        _write_weights(checkpoint, out, folder, dtype)
-        for name, config in _configs(checkpoint).items():
-            _write_json(folder / config_file(name), config)
-        for tokenizer, files in tokenizers.items():
-            for name, content in files.items():
-                _write_bytes(folder / tokenizer / name, json_without_origin(content))
-        for name, file in checkpoint.carried.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            _copy(file, folder / name)
-        _write_record(folder, out, checkpoint)
-        if card is not None:
-            _write_bytes(folder / "README.md", card.encode())
+    with claimed(path):
+        refuse_existing(path, force=force)  # another process may have ended since
+        with disk_errors(path), whole_folder(path) as folder:
+            _write_weights(checkpoint, out, folder, dtype)
+            for name, config in _configs(checkpoint).items():
+                _write_json(folder / config_file(name), config)
+            for tokenizer, files in tokenizers.items():
+                for name, content in files.items():
+                    _write_bytes(folder / tokenizer / name, json_without_origin(content))
+            for name, file in checkpoint.carried.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                _copy(file, folder / name)
+            _write_record(folder, out, checkpoint)
+            if card is not None:
+                _write_bytes(folder / "README.md", card.encode())
     return Written(path, out.network_hash, out.provenance, out.weights)
 
 
