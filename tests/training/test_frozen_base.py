@@ -10,6 +10,7 @@ from support.tiny import (
     toy_batches,
     toy_condition,
 )
+from torch import Tensor
 
 from erasure.methods import SalUn
 from erasure.training.train_config import TrainConfig
@@ -52,3 +53,22 @@ def test_an_origin_that_the_start_has_in_part_answers_when_the_weights_have_move
     wanted = ToyDenoiser(other)(x_t, t, condition)
     list(trainer.steps())
     assert torch.equal(trainer.frozen(x_t, t, condition), wanted)
+
+
+def test_an_average_comes_out_also_where_no_method_asks_it() -> None:
+    config = TrainConfig(steps=3, batch_size=2, learning_rate=1e-2)
+
+    def trained(**more: bool) -> dict[str, Tensor]:
+        network, batches = Toy(), toy_batches()
+        trainer = MaskedTrainer(
+            *(network, ToyDenoiser, batches, some_mask(network)),
+            objective=SalUn(),
+            config=config,
+            average_decay=0.5,
+            **more,
+        )
+        list(trainer.steps())
+        assert trainer.values() is trainer.frozen.average
+        return dict(trainer.trained())
+
+    assert_same_bits(trained(), trained(needs_frozen=True))

@@ -34,7 +34,8 @@ class FrozenDenoiser:
 
         Args:
             denoise: of the network that `selected` moves, before its first step.
-            needed: whether it will be asked; without, it remembers nothing and refuses to answer.
+            needed: whether it will be asked; without, it remembers nothing but an average, and
+                refuses to answer where there is none.
             decay: share that the values keep of themselves in each step, in (0, 1]; the rest is
                 the student's. With 1 they are the base's for ever.
             origin: parameter -> its value in another base, which then answers in this one's place;
@@ -52,7 +53,7 @@ class FrozenDenoiser:
             raise ConfigError(f"the decay of the average is {decay}; give more than 0, at most 1")
         self._denoise, self._selected, self._decay = denoise, selected, decay
         self._base: dict[str, Tensor] | None = None
-        if needed:
+        if needed or decay < 1:  # an average comes out also where nobody asks it
             self._base = {k: v.detach().clone() for k, v in selected.vectors.items()}
         self._origin = dict(origin or {})
         self._depth = 0
