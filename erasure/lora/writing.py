@@ -76,6 +76,7 @@ def write_lora(
         Place(component, name.removesuffix(".weight")): one
         for component, own in factors.items()
         for name, one in own.items()
+        if len(one.down)  # none of a change of zero, which no reader could scale
     }
     if not flat:
         raise CheckpointError("there are no factors to write; give an edit that has any")

@@ -203,3 +203,14 @@ def test_a_zero_that_changed_its_sign_alone_is_no_change(tiny_checkpoint: Checkp
         for network in (before, after)
     )
     assert set(extract(base, edited, Size(rank=1)).errors) == {moved}
+
+
+def test_a_change_of_no_direction_is_not_written(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    factors = random_factors(tiny_checkpoint.network)
+    one, other = list(factors)[:2]
+    nothing = Factors(factors[other].up[:, :0], factors[other].down[:0])
+    path = tmp_path / "lora.safetensors"
+    write_lora(path, {"unet": {one: factors[one], other: nothing}}, tiny_checkpoint)
+    assert read_lora(path, tiny_checkpoint).changes["unet"].keys() == {one}
