@@ -104,8 +104,8 @@ def run_erasure(
     gathered = run.data.gather()
     mask = run.find_mask(measuring, gathered, goes_on=goes_on)
     folder = _Folder(out, text, mask, team, goes_on)
-    text = run.component != checkpoint.architecture.main
-    less = of_training(recipe, team.count, text=text)
+    of_text = run.component != checkpoint.architecture.main
+    less = of_training(recipe, team.count, text=of_text)
     with enough_memory("training", less, device), folder.keeping_mask(recipe):
         edit = run.train(gathered, mask, until, folder.begin)
     folder.begin()  # a closed form has refused nothing
