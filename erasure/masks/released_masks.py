@@ -20,9 +20,14 @@ from erasure.errors import CheckpointError, MaskError, way
 from erasure.masks.masks import MaskInfo, SaliencyMask
 from erasure.masks.packed import PackedBits
 from erasure.storage.regular_files import require_regular
+from erasure.storage.tensors.pickles import plain_tensor
 
 _PREFIX: Final = re.compile(r"^(module\.|model\.diffusion_model\.)+")
 _ORIGINAL: Final = ("input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "out.")
+_NUMBERS: Final = (
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+)
 _PICKLES: Final = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 
 
@@ -51,17 +56,22 @@ def load_released_mask(path: Path, *, allow_pickle: bool = False, base: str = ""
 
 
 def from_released(values: Mapping[str, Tensor], *, base: str = "") -> SaliencyMask:
-    """A mask under diffusers names from tensors of 0 and 1 of any number type.
+    """A mask under diffusers names from tensors of 0 and 1 of any usual number type.
 
     The release ranks the whole UNet, so names of a whole UNet are wanted, and its density is
     taken to be the share of ones.
 
     Raises:
-        MaskError: a value is neither 0 nor 1, or the names are not those of one UNet.
+        MaskError: a value is neither 0 nor 1, the numbers are of an unusual type, or the names are
+            not those of one UNet.
     """
 
     def entries() -> Iterator[tuple[str, Tensor]]:
         for name, new in _new_names(values).items():
+            if values[name].dtype not in _NUMBERS:
+                raise MaskError(
+                    f"{name} is stored as {values[name].dtype}, as no mask is; give it in uint8"
+                )
             entry = values[name] == 1
             if torch.count_nonzero(entry) != torch.count_nonzero(values[name]):
                 raise MaskError(f"{name} holds values other than 0 and 1; this is no mask")
@@ -109,4 +119,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         isinstance(name, str) and isinstance(value, Tensor) for name, value in values.items()
     ):
         raise MaskError(f"{path} is no dict of tensors, so no mask of the released code")
-    return values
+    try:
+        return {name: plain_tensor(value, name, path) for name, value in values.items()}
+    except CheckpointError as err:
+        raise MaskError(str(err)) from err

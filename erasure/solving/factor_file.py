@@ -16,6 +16,7 @@ from erasure.solving.factors import Factors
 from erasure.storage.tensors.tensor_file import read_tensors, write_tensors
 
 FORMAT: Final = "erasure-factors 1"
+_NUMBERS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def save_factors(path: Path, factors: Mapping[str, Factors], *, base: str, result: str) -> None:
@@ -67,4 +68,5 @@ def load_factors(path: Path, *, result: str) -> dict[str, Factors]:
 
 
 def _fit(up: Tensor, down: Tensor) -> bool:
-    return up.dim() == down.dim() == 2 and up.shape[1] == down.shape[0]
+    numbers = up.dtype in _NUMBERS and down.dtype in _NUMBERS
+    return numbers and up.dim() == down.dim() == 2 and up.shape[1] == down.shape[0]

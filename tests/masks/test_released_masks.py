@@ -155,3 +155,22 @@ def test_a_mask_of_another_network_or_of_nothing_is_refused(
         from_released({name: torch.zeros_like(v) for name, v in released(mask).items()})
     with pytest.raises(MaskError, match="covers no weights"):
         from_released({})
+
+
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.uint16, torch.complex64])
+def test_numbers_of_a_type_that_no_mask_has_are_refused(kind: torch.dtype, tmp_path: Path) -> None:
+    path = tmp_path / "mask.safetensors"
+    save_file({"conv_in.weight": torch.ones(2).to(kind)}, path)
+    with pytest.raises(MaskError, match="is stored as torch"):
+        load_released_mask(path)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [torch.eye(3).to_sparse(), torch.ones(1).expand(10**12), torch.ones(2, device="meta")],
+    ids=["sparse", "larger than its data", "without data"],
+)
+def test_a_pickled_mask_of_another_form_is_refused(odd: Tensor, tmp_path: Path) -> None:
+    torch.save({"conv_in.weight": odd}, tmp_path / "mask.pt")
+    with pytest.raises(MaskError, match="one number after the other"):
+        load_released_mask(tmp_path / "mask.pt", allow_pickle=True)

@@ -58,3 +58,14 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     save_file({"a": torch.ones(2)}, path, {"format": "pt"})
     with pytest.raises(CheckpointError, match="has format 'pt', not 'erasure-factors 1'"):
         load_factors(path, result="y")
+
+
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.int32, torch.complex64])
+def test_numbers_of_a_type_that_no_factors_have_are_refused(
+    kind: torch.dtype, tmp_path: Path
+) -> None:
+    path = tmp_path / "f.safetensors"
+    tensors = {"a.up": torch.ones(2, 1).to(kind), "a.down": torch.ones(1, 2).to(kind)}
+    save_file(tensors, path, {"format": FORMAT, "result": "y"})
+    with pytest.raises(CheckpointError, match="is damaged at 'a'"):
+        load_factors(path, result="y")
