@@ -1,6 +1,10 @@
 """What makes two runs the same run: the hash by which a saved state is known."""
 
+import hashlib
+import inspect
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
 
@@ -59,7 +63,18 @@ def _key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, method: 
         data=weights_hash(_tensors(data)),
         mask=mask_hash(mask),
         method=f"{method.name} {fixed!r}",
+        **({"code": code} if (code := code_of(method)) else {}),
     )
+
+
+def code_of(method: Method) -> str:
+    """Hash of the file that a method of the user's own stands in: once it is changed, a run is
+    another one. Empty for a method of this package, and where no file can be read."""
+    kind = type(method).__module__
+    if kind.partition(".")[0] != __name__.partition(".")[0]:
+        with suppress(OSError, TypeError, KeyError):
+            return hashlib.sha256(inspect.getsource(sys.modules[kind]).encode()).hexdigest()
+    return ""
 
 
 def _tensors(data: ConceptData) -> dict[str, Tensor]:

@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 from support.console import erasure
+from support.tiny import toy_data
 
 from erasure import verify
-from erasure.checkpoints import read_checkpoint
+from erasure.checkpoints import Checkpoint, read_checkpoint
+from erasure.editing.run_key import code_of, run_key
+from erasure.masks.masks import all_mask
+from erasure.methods import SalUn
+from pipelines.configs.method_table import load_method
 from pipelines.configs.recipe_files import load_toml
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -63,6 +68,24 @@ def test_the_page_s_method_is_shown_like_any_other(halfway: str) -> None:
     about = json.loads(erasure("methods", halfway, "--json").out)
     assert about["needs"] == ["frozen", "prompts"]
     assert about["settings"]["share"]["about"].startswith("s, the share")
+
+
+def test_a_run_of_a_method_that_was_changed_is_another(
+    halfway: str, tmp_path: Path, tiny_checkpoint: Checkpoint
+) -> None:
+    data, mask = toy_data(), all_mask(tiny_checkpoint.network)
+    file = tmp_path / "own.py"
+
+    def key() -> str:
+        method = load_method(f"{file}:Halfway")()
+        return run_key(tiny_checkpoint, data, mask, method)
+
+    code = Path(halfway.rpartition(":")[0]).read_text(encoding="utf-8")
+    file.write_text(code, encoding="utf-8")
+    first, again = key(), key()
+    file.write_text(f"{code}\nMORE = 1\n", encoding="utf-8")
+    assert first == again != key()
+    assert code_of(SalUn()) == ""
 
 
 @pytest.mark.parametrize(
