@@ -131,7 +131,8 @@ def _listed(
         if source.label_prompts is None:
             prompt = row[source.text_column] if source.text_column else source.prompt
         else:
-            prompt = source.label_prompts.get(row[source.label_column])
+            label = row[source.label_column]  # a list where a picture has several
+            prompt = source.label_prompts.get(label) if isinstance(label, int) else None
             if prompt is None:
                 continue
         if not isinstance(prompt, str) or not prompt.strip():

@@ -446,6 +446,11 @@ def test_a_bad_row_is_named(package: FakeDatasets, label: int, said: str) -> Non
         list(dataset_pictures(imagenette(label), size=8))
 
 
+def test_a_row_with_several_labels_is_of_none_of_the_classes(package: FakeDatasets) -> None:
+    package.rows[1]["label"] = [4, 5]
+    assert len(list(dataset_pictures(imagenette(4, 5), size=8))) == 1
+
+
 def test_a_data_set_that_comes_as_a_script_is_read_from_the_hub_s_copy(
     package: FakeDatasets,
 ) -> None:
