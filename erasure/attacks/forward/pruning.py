@@ -45,7 +45,7 @@ class Pruning:
     needs: ClassVar[frozenset[Need]] = frozenset({"weights"})
     access: ClassVar[Access] = "rounding"
 
-    shares: tuple[float, ...] = (0.1, 0.3)
+    shares: tuple[float, ...] = (0.1, 0.2, 0.3)
     """Shares of a matrix that go, each an arm."""
 
     def __post_init__(self) -> None:
