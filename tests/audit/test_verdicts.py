@@ -1,12 +1,14 @@
 """The word for each attack follows from counts alone, and the sentence from the words."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from erasure.attacks import Cost
+from erasure.attacks.forward.prefixes import Prefixes
+from erasure.attacks.forward.pruning import Pruning
 from erasure.attacks.forward.seeds import Seeds
 from eval.rates.intervals import Proportion, paired_shares, wilson
 from pipelines.audit.cells import Confirmation, Search, Try
@@ -21,6 +23,7 @@ from pipelines.audit.outcome.verdicts import (
     verdict_of,
     weakest,
 )
+from pipelines.audit.settings import AuditRecipe
 
 CLEAN = wilson(0, 60)
 
@@ -315,3 +318,10 @@ def test_nothing_and_all_have_intervals_that_end_at_nothing_and_all(total: int) 
     assert wilson(0, total).low == 0
     assert wilson(total, total).high == 1
     assert 0 < wilson(0, total).high < 1
+
+
+def test_attacks_without_a_search_draw_enough_to_rule_the_margin_out() -> None:
+    cases = {field.name: field.default for field in fields(AuditRecipe)}["cases"]
+    for draws in (Seeds().draws, Prefixes().draws, len(Pruning().shares) * cases):
+        assert wilson(0, draws).high <= MARGIN
+        assert state(found=wilson(0, draws)).state == "not revived within this budget"
