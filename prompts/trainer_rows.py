@@ -1,33 +1,21 @@
 """Prompt files of the trainers LECO and sd-scripts: what each prompt is to become."""
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml  # type: ignore[import-untyped]
-
 from prompts.errors import PromptError
 from prompts.files import read_prompts
 from prompts.nearest import nearest
-from prompts.regular_files import irregular
+from prompts.table_file import load_table
 
 Table = Mapping[str, Any]
 
-_MOST_BYTES: Final = 2**20
 _MOST_ROWS: Final = 1024
-_MOST_BITS: Final = 10_000
-"""Length of a whole number; Python says none of more than 4,300 digits."""
 _LARGEST: Final = 1_000_000
 """The largest number of a row."""
 _ROWS_GO: Final = "write rows under [[prompts]] in TOML, or as a list in YAML"
-_UNREADABLE: Final = (
-    yaml.YAMLError,
-    ValueError,
-    RecursionError,
-    *(IndexError, AttributeError, TypeError, KeyError),  # PyYAML, of tags with a wrong value
-)
 _TEXTS: Final = ("target", "positive", "unconditional", "neutral")
 _SHARED: Final = ("guidance_scale", "multiplier", "weight")
 _IGNORED: Final = (
@@ -73,17 +61,6 @@ class TrainerRows:
     """What the file says and is not followed, a sentence each."""
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """A loader of plain values without aliases, by which a short text may unfold without end."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401
-        """As the library does it, but for an alias."""
-        if self.check_event(yaml.AliasEvent):
-            line = self.peek_event().start_mark.line + 1
-            raise yaml.YAMLError(f"line {line} repeats a value by an alias; write it out there")
-        return super().compose_node(parent, index)
-
-
 def read_rows(path: Path) -> TrainerRows:
     """Read a file of prompts, `.toml`, `.yaml` or `.yml`.
 
@@ -96,7 +73,7 @@ def read_rows(path: Path) -> TrainerRows:
 
     Source: the reader of sd-scripts' LECO trainer, for keys, defaults and what a slider means.
     """
-    data = _load(path)
+    data = load_table(path)
     notes: list[str] = []
     try:
         rows = list(_rows(data, path, notes))
@@ -107,43 +84,6 @@ def read_rows(path: Path) -> TrainerRows:
     if len(rows) > _MOST_ROWS:
         raise PromptError(f"{path} has {len(rows)} rows; give at most {_MOST_ROWS}")
     return TrainerRows(tuple(rows), tuple(dict.fromkeys(notes)))
-
-
-def _load(path: Path) -> Any:  # noqa: ANN401
-    if path.suffix.lower() not in (".toml", ".yaml", ".yml"):
-        raise PromptError(f"the prompt rows are {path}; give a .toml, .yaml or .yml file")
-    if kind := irregular(path):
-        raise PromptError(f"{path} is {kind}; give a regular file")
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise PromptError(f"{path} has more than {_MOST_BYTES:,} bytes; shorten it")
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as err:
-        raise PromptError(f"{path} is not UTF-8 text; write it as such") from err
-    except OSError as err:
-        raise PromptError(
-            f"{path} cannot be read ({err.strerror}); name a TOML or YAML file"
-        ) from err
-    kind = "TOML" if path.suffix.lower() == ".toml" else "YAML"
-    try:
-        data = tomllib.loads(text) if kind == "TOML" else yaml.load(text, _Loader)
-        _require_sayable(data)
-        return data
-    except _UNREADABLE as err:
-        reason = " ".join(str(err).split())[:160]
-        raise PromptError(f"{path} is not {kind} ({reason}); correct it") from err
-
-
-def _require_sayable(value: object) -> None:
-    """Raise ValueError where a message could not repeat a value, or no file have it as a name."""
-    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-        raise ValueError(f"it has a whole number of more than {_MOST_BITS:,} bits")
-    if isinstance(value, str) and "\0" in value:
-        raise ValueError("it has a text with the character of number 0")
-    items = value.items() if isinstance(value, dict) else ()
-    inner = [part for pair in items for part in pair]
-    for item in value if isinstance(value, list | tuple | set) else inner:
-        _require_sayable(item)
 
 
 def _rows(data: Any, path: Path, notes: list[str]) -> Iterator[TrainerRow]:  # noqa: ANN401
