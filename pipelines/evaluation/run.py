@@ -62,10 +62,16 @@ def require_judged(recipe: EvaluateRecipe, checkpoint: Checkpoint, device: torch
 
     Raises:
         EvalError: a judge that cannot be used.
-        PromptError: the prompts cannot be, or none shows what was erased.
+        PromptError: the prompts cannot be, or none shows what was erased, or not so few.
     """
-    erased_labels(recipe, checkpoint, suite_of(recipe))
+    require_shown(recipe, checkpoint)
     open_judges(recipe, device)
+
+
+def require_shown(recipe: EvaluateRecipe, checkpoint: Checkpoint) -> None:
+    """Raise PromptError where the prompts, or so few of them, do not show all that was erased."""
+    suite = suite_of(recipe)
+    limited(suite, erased_labels(recipe, checkpoint, suite).labels, recipe.limit)
 
 
 def run_evaluation(

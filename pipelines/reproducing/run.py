@@ -23,7 +23,7 @@ from pipelines.evaluation.opening import open_judges
 from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.outcome.results_file import FILE_NAME as RESULTS
 from pipelines.evaluation.outcome.results_file import read_results
-from pipelines.evaluation.run import run_evaluation
+from pipelines.evaluation.run import require_shown, run_evaluation
 from pipelines.evaluation.settings import EvaluateRecipe, evaluation_text
 from pipelines.process.progress import Reporter
 from pipelines.reproducing.cells import ERASED, JUDGED, Cell, Setup, set_up
@@ -73,6 +73,9 @@ def reproduce(
     setup = set_up(recipe, checkpoint, out)
     require_pictures(setup)
     cells = tuple(setup.cells())
+    for cell in cells:
+        if cell.evaluate.erased and cell.evaluate.limit is not None:
+            require_shown(cell.evaluate, checkpoint)
     if dry:
         return estimate(setup, cells)
     tell_model(checkpoint)

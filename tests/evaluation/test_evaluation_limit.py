@@ -7,6 +7,7 @@ import pytest
 
 from pipelines.evaluation.limiting import limited
 from prompts.canvas import canvas_set
+from prompts.errors import PromptError
 from prompts.suites.case import LazyCases, PromptCase, PromptSet
 
 
@@ -39,6 +40,20 @@ def test_where_objects_and_a_style_were_erased_each_is_drawn_as_often() -> None:
     alone = {(name,): 2 for name in erased}
     pairs = {("church", "sketch"): 2, ("dog", "sketch"): 2, ("sketch", "truck"): 2}
     assert counts == alone | pairs
+
+
+@pytest.mark.parametrize(("limit", "least"), [(5, 1), (20, 2), (60, 6)])
+def test_where_several_objects_were_erased_each_is_drawn_as_often(limit: int, least: int) -> None:
+    erased = ("church", "dog", "truck", "cat", "horse")
+    cases = [c for c in limited(canvas_set(), erased, limit).cases if c.labels["object"] in erased]
+    assert Counter(c.labels["object"] for c in cases) == dict.fromkeys(erased, least)
+    styles = [{c.labels["style"] for c in cases if c.labels["object"] == name} for name in erased]
+    assert all(len(own) == least for own in styles)  # of each object other styles
+
+
+def test_a_limit_that_leaves_out_what_was_erased_is_refused() -> None:
+    with pytest.raises(PromptError, match=r"^--limit 2 draws none of .*; give --limit 3 or more$"):
+        limited(canvas_set(), ("knife", "bomb", "pistol"), 2)
 
 
 @pytest.mark.parametrize(

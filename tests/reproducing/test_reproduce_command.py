@@ -326,6 +326,12 @@ def test_what_is_wrong_is_said_in_one_sentence_and_nothing_is_written(
     assert not out.exists()
 
 
+def test_so_few_pictures_that_a_weapon_is_not_looked_at_are_refused_at_once(tmp_path: Path) -> None:
+    line = ("salun-nudity", "--model", "demo", "--limit", 2, "--out", tmp_path / "out")
+    assert "--limit 2 draws none of" in refused(reproduce(*line))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_model_must_be_named() -> None:
     assert "there is no --model" in refused(reproduce("salun-nudity"))
     assert "there is no model" in refused(reproduce("salun-nudity", "--model", "nowhere"))
