@@ -1,6 +1,7 @@
 """Put the pictures of a run through a judge; what was judged before is kept.
 
-judgements/after/NAME.jsonl   the judge's protocol, then a line a picture, by its hash
+judgements/after/NAME.jsonl   the judge's protocol, then a line a picture, by its hash; the name of
+                              a judge of one kind of label is `KIND-NAME`
 """
 
 import json
@@ -39,8 +40,9 @@ def judge_drawn(
         EvalError: a picture cannot be read.
         DiskError: the disk refuses; what was saved stays.
     """
-    path = folder / "judgements" / name / f"{_file_name(judge.name)}.jsonl"
-    header = {"format": FORMAT, "judge": judge.name, "protocol": dict(judge.protocol)}
+    said = _said_by(judge)
+    path = folder / "judgements" / name / f"{_file_name(judge.name, said.get('head'))}.jsonl"
+    header = {"format": FORMAT, "judge": judge.name, "protocol": dict(judge.protocol), **said}
     known = _read(path, header)
     usable = {picture.sha256: picture for picture in drawn if picture.state == "ok"}
     missing = [picture for key, picture in usable.items() if key not in known]
@@ -81,6 +83,14 @@ def _write(path: Path, header: Mapping[str, Any], judged: Mapping[str, Judgement
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _file_name(judge: str) -> str:
+def _said_by(judge: Judge) -> dict[str, Any]:
+    """What its lines say beside its numbers, where it can be told: of what, and by which names."""
+    head, names = getattr(judge, "head", None), getattr(judge, "names", None)
+    said: dict[str, Any] = {"head": head} if isinstance(head, str) else {}
+    return said | ({"names": dict(names)} if isinstance(names, Mapping) else {})
+
+
+def _file_name(judge: str, head: str | None) -> str:
     """`openai/clip-vit-large-patch14` -> `openai-clip-vit-large-patch14`."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", judge)[:100]
+    own = judge if head in (None, "class") else f"{head}-{judge}"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", own)[:100]

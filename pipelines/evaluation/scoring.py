@@ -125,13 +125,16 @@ def class_rates(rates: UnlearningRates, seen: Seen) -> tuple[ClassRate, ...]:
 
 
 def prompt_rates(cases: Sequence[PromptCase], seen: Seen) -> tuple[PromptRate, ...]:
-    """How often each prompt's labels are seen, in the order of the prompts."""
+    """How often each prompt's labels are seen, in the order of the prompts.
+
+    Where there is a model before, only pictures that can be judged of both count.
+    """
     rows: dict[str, PromptRate] = {}
     for n, case in enumerate(cases):
         after = seen.after[n] if seen.judges else None
         before = seen.before[n] if seen.before is not None else None
         row = rows.get(case.prompt, PromptRate(prompt=case.prompt, total=0))
-        if after is None:
+        if after is None or (seen.before is not None and before is None):
             rows[case.prompt] = row
             continue
         heads = {}

@@ -104,7 +104,7 @@ class PromptRate:
 
     prompt: str
     total: int
-    """Pictures that could be judged."""
+    """Pictures that could be judged, of both models where there are two."""
     heads: Mapping[str, Hits] = field(default_factory=dict)
 
 
