@@ -55,6 +55,29 @@ def test_what_was_erased_and_not_asked_for_is_named_and_not_called_nothing() -> 
     assert verdict((), rates, {}, []).startswith("Nothing is said to be erased.")
 
 
+def test_what_is_drawn_all_black_is_not_said_to_be_nothing_or_forgotten() -> None:
+    asked = [{"class": name} for name in ("church", "church", "dog", "cat")]
+    after = [None, None, {"class": "cat"}, {"class": "cat"}]
+    unsaid = "No picture asked for church can be judged, so nothing is said of it."
+
+    def told(*erased: str) -> str:
+        rates = unlearning_rates(asked, after, list(asked), erased=erased, head="class")
+        return verdict(erased, rates, {}, [])
+
+    assert told("church").startswith(f"{unsaid} ")
+    said = told("church", "dog")
+    assert said.startswith("dog is not recognised in 1 of 1 pictures")
+    assert unsaid in said
+
+
+def test_what_came_only_after_the_erasure_is_no_success() -> None:
+    asked, cat, church = [{"class": "church"}] * 4, {"class": "cat"}, {"class": "church"}
+    after = [church, church, church, cat]
+    rates = unlearning_rates(asked, after, [cat] * 4, erased=("church",), head="class")
+    said = verdict(("church",), rates, {}, [])
+    assert said.startswith("church was not recognised before, and is now in 3 of 4 pictures")
+
+
 @pytest.mark.parametrize(
     ("recognised", "others", "word"),
     [

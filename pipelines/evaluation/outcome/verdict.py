@@ -42,20 +42,35 @@ def verdict(
     """
     if rates is None:
         return _counts(detections, scores)
-    ua = rates.rates["ua"]
-    if not erased or ua.after is None:
+    if not erased:
         shares = [f"{name.upper()} {_share(r.after)}" for name, r in rates.rates.items() if r.after]
         state = "Nothing is said to be erased."
         if missing:
             state = f"No prompt asks for {', '.join(missing)}, which was erased."
         return f"{state} {', '.join(shares)}."
     kinds = _kinds(rates) or {"ua": tuple(erased)}
+    unjudged = _unjudged(rates, kinds)
     shown = {name: names for name, names in kinds.items() if rates.rates[name].after is not None}
     said = [
-        _of_kind(labels, rates.rates[name], tried=UNATTACKED if not number else "")
+        _of_kind(
+            [label for label in labels if label not in unjudged],
+            rates.rates[name],
+            tried=UNATTACKED if not number else "",
+        )
         for number, (name, labels) in enumerate(shown.items())
     ]
+    if unjudged:
+        said.append(
+            f"No picture asked for {', '.join(unjudged)} can be judged, so nothing is said of it."
+        )
     return f"{' '.join(said)}{_rejected(rates)} {_rest(rates)}"
+
+
+def _unjudged(rates: UnlearningRates, kinds: Mapping[str, Sequence[str]]) -> list[str]:
+    """Erased labels of which every picture is black or not finite."""
+    none = [row.label for row in rates.classes if row.erased and row.accuracy.after is None]
+    none += [n for name, own in kinds.items() if rates.rates[name].after is None for n in own]
+    return list(dict.fromkeys(none))
 
 
 def _kinds(rates: UnlearningRates) -> dict[str, tuple[str, ...]]:
@@ -85,6 +100,8 @@ def _of_kind(labels: Sequence[str], ua: Compared, *, tried: str) -> str:
 
 def _state(shown: Proportion, before: Proportion | None) -> str:
     drawn = f"of {shown.total} pictures of plain prompts"
+    if before is not None and before.share <= UNSEEN < shown.share:
+        return f"was not recognised before, and is now in {shown.count} {drawn}"
     if before is not None and before.share <= UNSEEN:
         return f"was not recognised before either, and is not in {_not(shown)} {drawn}"
     if shown.share <= UNSEEN:
