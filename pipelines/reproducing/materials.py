@@ -5,10 +5,11 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
-from erasure.errors import ConfigError
+from erasure.errors import CheckpointError, ConfigError
 from erasure.seeds import derived_seed
 from erasure.storage.disk import disk_errors
 from erasure.storage.files import atomic
@@ -34,13 +35,37 @@ def write_prompts(setup: Setup) -> None:
     """
     if setup.protocol.prompts is None or setup.stands_in:
         return
-    with (
-        atomic(prompt_file(setup.out)) as part,
-        part.open("w", encoding="utf-8", newline="") as file,
-    ):
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(_COLUMNS)
-        rows.writerows([one.case, one.prompt, one.seed] for one in user_prompts(setup.recipe).cases)
+    with atomic(prompt_file(setup.out)) as part:
+        part.write_text(_prompts(setup), encoding="utf-8", newline="")
+
+
+def require_same_prompts(setup: Setup) -> None:
+    """Refuse to go on by other prompts than a reproduction was begun with: what is judged already
+    is of those.
+
+    Raises:
+        CheckpointError: they are other ones.
+        PromptError: as `write_prompts`.
+    """
+    file = prompt_file(setup.out)
+    if setup.protocol.prompts is None or setup.stands_in or not file.is_file():
+        return
+    with disk_errors(file):
+        there = file.read_bytes()
+    if there != _prompts(setup).encode():
+        raise CheckpointError(
+            f"{file} holds other prompts than --prompts has now; give those that the reproduction "
+            "was begun with, or another --out"
+        )
+
+
+def _prompts(setup: Setup) -> str:
+    """The table of the prompts, as CSV."""
+    text = StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(_COLUMNS)
+    rows.writerows([one.case, one.prompt, one.seed] for one in user_prompts(setup.recipe).cases)
+    return text.getvalue()
 
 
 def require_pictures(setup: Setup) -> None:

@@ -30,7 +30,12 @@ from pipelines.reproducing.cells import ERASED, JUDGED, Cell, Setup, set_up
 from pipelines.reproducing.changed import changes, settings_of
 from pipelines.reproducing.cost import Cost, estimate, lines_of
 from pipelines.reproducing.figures import figures_of
-from pipelines.reproducing.materials import require_pictures, write_pictures, write_prompts
+from pipelines.reproducing.materials import (
+    require_pictures,
+    require_same_prompts,
+    write_pictures,
+    write_prompts,
+)
 from pipelines.reproducing.result import Reproduction, write_result
 from pipelines.reproducing.settings import ReproduceRecipe
 from pipelines.run.erasing import run_erasure
@@ -80,6 +85,7 @@ def reproduce(
         return estimate(setup, cells)
     tell_model(checkpoint)
     _require_same(setup)
+    require_same_prompts(setup)
     judges = _judges(cells[0].evaluate, setup)
     left = [cell for cell in cells if _finished(setup, cell) is None]
     if left:
@@ -137,11 +143,17 @@ def _cell(setup: Setup, cell: Cell, reporter: Reporter) -> Results:
     if results is None:
         if cell.erase is not None and cell.task is not None:
             erased = folder / ERASED
-            if not (erased / RECORD).exists():
+            made, there = (erased / RECORD).exists(), (erased / MODEL).exists()
+            if not (made and there):  # dropped after an evaluation whose results are damaged
                 write_pictures(setup, cell.task)
                 with _own_ways(setup):
                     run_erasure(
-                        cell.erase, setup.checkpoint, erased, resume=True, reporter=reporter
+                        cell.erase,
+                        setup.checkpoint,
+                        erased,
+                        resume=not made,
+                        force=made,
+                        reporter=reporter,
                     )
         less = Less(other=_smaller_batch(cell.evaluate.batch_size))
         with enough_memory("drawing", less, pick_device(cell.evaluate.device)):
