@@ -1,5 +1,6 @@
 """How much memory is free, and how fast a device multiplies matrices."""
 
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -46,11 +47,16 @@ CHIPS: Final[Mapping[str, Chip]] = {
 
 
 def free_main() -> int | None:
-    """Bytes of main memory that new programs may take; None where the system does not say."""
+    """Bytes of main memory that this process may take; None where the system does not say.
+
+    Of several that a launcher started on this machine each needs its own, so that each may take its
+    part of what is free.
+    """
     if not _MEMINFO.exists():
         return None
     match = re.search(r"^MemAvailable:\s+(\d+) kB", _MEMINFO.read_text(encoding="ascii"), re.M)
-    return int(match[1]) * 1024 if match else None
+    together = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return int(match[1]) * 1024 // together if match else None
 
 
 def free_on(device: torch.device) -> int | None:

@@ -171,6 +171,17 @@ def test_a_stage_that_needs_more_than_is_free_is_warned_of() -> None:
     assert len(BillInWords(bill, CPU, None, 0).warnings()) == len(STAGES)
 
 
+def test_processes_of_one_machine_share_what_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:  8000 kB\n", encoding="ascii")
+    monkeypatch.setattr(room, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert room.free_main() == 8000 * 1024
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert room.free_main() == 2000 * 1024
+
+
 def test_what_fits_is_left_as_it_is() -> None:
     recipe, planner = demo()
     assert settle(recipe, planner, 10**12) == (recipe, ())
