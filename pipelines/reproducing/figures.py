@@ -52,7 +52,8 @@ class Figure:
     unit: Unit = "share"
     published: tuple[Published, ...] = ()
     comparable: bool = True
-    """False where the embedded checkpoint stands in, or `limit` makes it a trial."""
+    """False where the embedded checkpoint or another kind of model stands in, where another judge
+    than the protocol's looks, and where `limit` makes it a trial."""
 
     @property
     def within(self) -> bool | None:
@@ -92,8 +93,22 @@ def _beside(figure: Figure, setup: Setup) -> Figure:
     """The figure with what is published of it."""
     theirs = tuple(one for one in setup.protocol.published if one.figure == figure.key)
     published = figure.published or theirs
-    whole = not setup.stands_in and setup.recipe.limit is None
-    return replace(figure, published=published, comparable=whole)
+    return replace(figure, published=published, comparable=_is_of_protocol(setup))
+
+
+def _is_of_protocol(setup: Setup) -> bool:
+    """Whether model, size, judges and number of pictures are such that the published figures say
+    something of ours; a judge that the user must bring is taken at its word."""
+    protocol, model = setup.protocol, setup.checkpoint
+    judges = protocol.judging.judges
+    return (
+        not setup.stands_in
+        and setup.recipe.limit is None
+        and setup.size == protocol.size.value
+        and model.architecture.key == protocol.family
+        and model.provenance is None
+        and (not judges or set(setup.judges) == set(judges))
+    )
 
 
 def _of_classes(setup: Setup, results: Mapping[str, Results]) -> Iterator[Figure]:

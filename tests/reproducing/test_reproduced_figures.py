@@ -20,8 +20,17 @@ def setup_of(name: str, *labels: str, stands_in: bool = False, limit: int | None
     protocol = PROTOCOLS[name]
     tasks = protocol.stand_in.tasks if stands_in else protocol.tasks
     wanted = tuple(task for task in tasks if task.label in labels)
-    recipe = SimpleNamespace(limit=limit)
-    return SimpleNamespace(protocol=protocol, tasks=wanted, stands_in=stands_in, recipe=recipe)
+    return SimpleNamespace(
+        protocol=protocol,
+        tasks=wanted,
+        stands_in=stands_in,
+        recipe=SimpleNamespace(limit=limit),
+        size=protocol.size.value,
+        judges=protocol.judging.judges,
+        checkpoint=SimpleNamespace(
+            architecture=SimpleNamespace(key=protocol.family), provenance=None
+        ),
+    )
 
 
 def results_of(classes: Any = (), images: Any = (), **rates: tuple[int, int]) -> Any:  # noqa: ANN401
@@ -43,6 +52,25 @@ def row(label: str, count: int, total: int, head: str = "class") -> Any:  # noqa
 def by_key(figures: tuple[Figure, ...]) -> dict[str, Figure]:
     assert len({figure.key for figure in figures}) == len(figures)
     return {figure.key: figure for figure in figures}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"judges": ("imagenet",)},
+        {"size": 256},
+        {"checkpoint": SimpleNamespace(architecture=SimpleNamespace(key="sd2"), provenance=None)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_substitute_is_not_held_against_the_published_figure(change: dict[str, Any]) -> None:
+    setup = setup_of("salun-imagenette", "church")
+    results = {BASE: results_of([row("church", 74, 100)]), "church": results_of(ua=(99, 100))}
+    assert by_key(figures_of(setup, results))["ua/church"].within is True
+    vars(setup).update(change)
+    figure = by_key(figures_of(setup, results))["ua/church"]
+    assert (figure.within, figure.comparable) == (None, False)
+    assert figure.published
 
 
 def test_a_class_has_its_share_its_interval_and_the_published_figure() -> None:
