@@ -55,8 +55,9 @@ class Row:
     model: str
     hash: str
     erased: tuple[str, ...]
-    unusable: int
-    """NaN and black pictures of the model, left out of its figures."""
+    unusable: int | None
+    """NaN and black pictures of the model, left out of its figures; None where it was not
+    evaluated."""
     guard: str | None
     """As the model's record has it."""
     cells: Mapping[str, Cell]
@@ -203,7 +204,7 @@ def _row(row: Compared, cells: Mapping[str, Cell]) -> Row:
         guard=None if results is None else results.models.after.guard,
         hash=_hash(row),
         erased=row.erased,
-        unusable=0 if unusable is None else unusable.nan + unusable.black,
+        unusable=None if unusable is None else unusable.nan + unusable.black,
         cells=cells,
         base=None if base is None else base[0],
         base_hash=None if base is None else base[1],
@@ -236,7 +237,7 @@ def _more_columns(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
     """Title -> name of a row -> what stands there; of what at least one row has."""
     made: dict[str, dict[str, str]] = {}
     if any(row.unusable for row in rows):
-        made["unusable"] = {row.name: str(row.unusable) for row in rows}
+        made["unusable"] = {row.name: number(row.unusable) for row in rows}
     if any(row.moved is not None for row in rows):
         made["weights moved"] = {row.name: number(row.moved) for row in rows}
     if any(row.attacked for row in rows):
