@@ -214,8 +214,9 @@ class Manifest:
         return [path for path in files if _PIECE.fullmatch(path.name)]
 
     def _begun(self) -> bool:
+        """Whether a picture is there; settings alone are of a run that ended before its first."""
         has_pictures = self._pictures.is_dir() and any(self._pictures.iterdir())
-        return self._header.exists() or has_pictures or bool(self._pieces())
+        return has_pictures or bool(self._pieces())
 
     def _settings(self) -> dict[str, Value] | None:
         require_regular(self._header, ConfigError)

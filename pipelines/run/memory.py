@@ -6,7 +6,7 @@ Whoever typed a command is told options, whoever called a function is told setti
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -46,6 +46,15 @@ class Less:
         if not ways:
             return "nothing that can be set here needs less; use a device with more memory"
         return ", or ".join(ways)
+
+    def forced(self) -> "Less":
+        """The same for a command that holds its folder against other settings without --force."""
+
+        def anew(way: Way) -> Way:
+            typed, written = f"{way.option} --force", f"{way.setting} and force=True"
+            return replace(way, option=typed, setting=written)
+
+        return replace(self, same=tuple(map(anew, self.same)), other=tuple(map(anew, self.other)))
 
 
 class NeedsLessError(OutOfMemoryError):

@@ -27,7 +27,7 @@ from pipelines.drawing import generation
 from pipelines.drawing.guards import Guard
 from pipelines.evaluation import drawing
 from pipelines.evaluation.drawing import RunConfig, draw_cases
-from pipelines.evaluation.manifest import Drawn, cases_hash, unusable
+from pipelines.evaluation.manifest import Drawn, Manifest, cases_hash, unusable
 from pipelines.evaluation.usable import require_usable
 from pipelines.process.processes import Processes, processes
 from pipelines.process.progress import Reporter
@@ -266,6 +266,18 @@ def test_force_replaces_the_pictures_of_other_settings(
     there = contents(copied)
     assert there.pop("images/after/mine.png") == b""  # it is not the runner's
     assert there == contents(tmp_path / "new")
+
+
+def test_settings_without_a_picture_bind_nobody(tmp_path: Path) -> None:
+    """As they lie there where the memory was not enough for the first batch."""
+    manifest = Manifest(tmp_path, "after")
+    manifest.begin({"batch_size": 16})
+    manifest.check({"batch_size": 8}, force=False)
+    manifest.begin({"batch_size": 8})
+    manifest.keep(CASES[0], Image.new("RGB", (8, 8)), "ok")
+    manifest.check({"batch_size": 8}, force=False)
+    with pytest.raises(ConfigError, match="drawn with batch_size 8 instead of 16"):
+        manifest.check({"batch_size": 16}, force=False)
 
 
 def test_force_removes_nothing_outside_the_folder(

@@ -246,6 +246,8 @@ def test_one_cannot_be_halved() -> None:
     assert halved("batch_size", 1) == ()
     (way,) = halved("batch_size", 3)
     assert way.said("option") == "--batch-size 1 (now 3)"
+    assert Less((way,)).forced().said() == "give --batch-size 1 --force (now 3)"
+    assert "batch_size = 1 and force=True" in Less((way,)).forced().said("setting")
 
 
 def test_whoever_calls_from_python_is_told_settings_and_no_options() -> None:
@@ -393,7 +395,8 @@ def test_every_part_of_an_erasure_names_its_own_options(
         (
             ("evaluate", "MODEL", "--suite", "canvas", "--limit", 2, "--batch-size", 2),
             "pipelines.drawing.generation.Painter.paint",
-            "while evaluating: give --batch-size 1 (now 2), or for another result --precision bf16",
+            "while evaluating: give --batch-size 1 --force (now 2), or for another result "
+            "--precision bf16 --force (now fp32)",
         ),
         (
             ("classify", "train", "--data", "digits", "--batch-size", 64),

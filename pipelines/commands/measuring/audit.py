@@ -75,7 +75,7 @@ def audit(
 
     resolved = recipe_for(options, under)
     folder = _require_record(resolved.model) if card else None
-    less = Less(halved("batch_size", resolved.batch_size))
+    less = Less(halved("batch_size", resolved.batch_size)).forced()
     where = out or Path()
     check_beside(resolved, where)
     beside = None

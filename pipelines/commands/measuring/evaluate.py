@@ -92,7 +92,7 @@ def evaluate(
     resolved = resolve_evaluation(options, under)
     coarser = Way("--precision bf16", 'precision = "bf16"', " (now fp32)")
     other = (coarser,) if resolved.precision == "fp32" else ()
-    less = Less(halved("batch_size", resolved.batch_size), other)
+    less = Less(halved("batch_size", resolved.batch_size), other).forced()
     with enough_memory("evaluating", less, pick_device(resolved.device)):
         results = run_evaluation(resolved, out, force=force, reporter=Reporter())
     if results is not None:
