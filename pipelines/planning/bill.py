@@ -49,7 +49,7 @@ class Planner(Planned):
     def drawing(self, recipe: EraseRecipe, config: DrawingConfig, total: int, name: str) -> Stage:
         """The stage that draws `total` pictures of the recipe's size by the whole pipeline."""
         batch = min(config.batch_size, total)
-        return drawing_stage(RunSizes(self, recipe), name, config, batch, total, ())
+        return drawing_stage(RunSizes(self, recipe), name, config, batch, total, (), shared=True)
 
 
 def _stages(sizes: RunSizes) -> Iterator[Stage]:
@@ -58,7 +58,8 @@ def _stages(sizes: RunSizes) -> Iterator[Stage]:
     if sum(sizes.drawn):
         pixels = Held("pictures", 3 * sizes.side**2 * sum(sizes.drawn), main=True)
         batch = min(recipe.data.drawing.batch_size, max(sizes.drawn))
-        yield drawing_stage(sizes, DRAW, recipe.data.drawing, batch, sum(sizes.drawn), (pixels,))
+        total = sum(sizes.drawn)
+        yield drawing_stage(sizes, DRAW, recipe.data.drawing, batch, total, (pixels,), shared=True)
     yield from encoding_stages(sizes)
     if sizes.measured:
         yield from measuring_stages(sizes)

@@ -14,8 +14,17 @@ def drawing_stage(
     batch: int,
     total: int,
     more: tuple[Held, ...],
+    *,
+    shared: bool = False,
 ) -> Stage:
-    """The whole pipeline; the network's passes come before the decoder's."""
+    """The whole pipeline; the network's passes come before the decoder's.
+
+    Args:
+        batch: pictures at a time.
+        total: pictures.
+        more: what is held beside.
+        shared: whether all processes draw, and not the first alone.
+    """
     network, decoder = sizes.network("full", config.precision), PassCost(0, 0)
     if sizes.codec is not None:
         decoder = decoder_cost(sizes.codec, sizes.latents)
@@ -31,7 +40,10 @@ def drawing_stage(
     flops = passes * network.flops + total * decoder.flops
     rounds = -(-total // batch) * config.steps if config.stream else 0
     bus = rounds * sizes.traversal(network, each)
-    return Stage(name, held).working(*sizes.shared(passes, flops), half=each == 2, bus=bus)
+    if shared:
+        passes, flops = sizes.shared(passes, flops)
+        bus = -(-bus // sizes.planned.processes)
+    return Stage(name, held).working(passes, flops, half=each == 2, bus=bus)
 
 
 def _drawing_weights(

@@ -117,6 +117,18 @@ def test_the_looks_at_a_training_are_in_its_bill() -> None:
     assert [stage.name for stage in plain.stages] == STAGES
 
 
+def test_what_the_first_process_draws_alone_is_not_shared_in_the_bill() -> None:
+    recipe, planner = demo(until_unseen=True)
+    alone, several = (
+        {stage.name: stage.passes for stage in replace(planner, processes=n).bill(recipe).stages}
+        for n in (1, 4)
+    )
+    for name in ("draw pictures", "find the mask", "train"):
+        assert several[name] * 4 == pytest.approx(alone[name], abs=4)
+    for name in ("look for the concept", "draw the grid", "encode pictures"):
+        assert several[name] == alone[name] > 0
+
+
 def test_a_run_tells_its_bill_before_the_first_picture_is_drawn(tmp_path: Path) -> None:
     place = "pipelines.run.erasing.Gatherer.gather"
     with patch(place, side_effect=ConfigError("here it would draw")):
