@@ -90,6 +90,8 @@ def fitted(
     bill: Callable[[EraseRecipe], Bill],
     budget: Budget,
     device: torch.device,
+    *,
+    text: bool = False,
 ) -> Fitted:
     """Change what was not given until every stage fits, and no more than that needs.
 
@@ -100,6 +102,7 @@ def fitted(
     Args:
         options: tables of the command line and of the recipe file, whose settings stay.
         bill: of a recipe.
+        text: whether a text encoder is what moves.
 
     Raises:
         ConfigError: a stage does not fit, whatever is set; or it would, with another value of what
@@ -107,7 +110,7 @@ def fitted(
     """
     fixed = {key for key in _FLAGS if _at(options, key) is not None}
     said = []
-    for names, ladder in ladders_of(recipe, device, bill(recipe).apart):
+    for names, ladder in ladders_of(recipe, device, bill(recipe).apart, text=text):
         chosen = _first(recipe, ladder, fixed, names, bill, budget)
         if chosen is None:
             raise _refusal(recipe, ladder, fixed, names, bill, budget)

@@ -22,23 +22,27 @@ Settings = Mapping[str, Any]
 
 
 def ladders_of(
-    recipe: EraseRecipe, device: torch.device, apart: bool
+    recipe: EraseRecipe, device: torch.device, apart: bool, *, text: bool = False
 ) -> Iterator[tuple[Sequence[str], list[dict[str, Any]]]]:
-    """Names of stages, and the settings that bear on them, the present ones first."""
+    """Names of stages, and the settings that bear on them, the present ones first.
+
+    Args:
+        text: whether a text encoder is what moves, whose weights are never in bfloat16.
+    """
     yield (DRAW,), _drawing_ways("data.drawing", recipe.data.drawing, apart)
     yield (GRID,), _drawing_ways("grid.drawing", recipe.grid.drawing, apart)
-    yield MASK, list(mask_ways(recipe, apart=apart))
+    yield MASK, list(mask_ways(recipe, apart=apart, text=text))
     training = recipe.training
     if training is None:
         return
-    kinds = ["fp32", "bf16", "bf16-weights"]
+    kinds = ["fp32", "bf16"] if text else ["fp32", "bf16", "bf16-weights"]
     moments = [training.moments]
     if training.moments == "fp32" and _eight_bit(recipe, device):
         moments.append("8bit")
     ways = product(
         _then_on(recipe.stream) if apart else [recipe.stream],
         moments,
-        kinds[kinds.index(training.precision) :],
+        kinds[kinds.index(training.precision) :] if training.precision in kinds else kinds[-1:],
         _then_on(recipe.checkpointing),
         _halves(training.micro_batch or training.batch_size),
     )
@@ -56,12 +60,13 @@ def _drawing_ways(where: str, now: DrawingConfig, apart: bool) -> list[dict[str,
     ]
 
 
-def mask_ways(recipe: EraseRecipe, *, apart: bool) -> Iterator[dict[str, Any]]:
+def mask_ways(recipe: EraseRecipe, *, apart: bool, text: bool = False) -> Iterator[dict[str, Any]]:
     """Ways to measure the mask, the present one first: smaller passes, recomputed activations,
     sums elsewhere, all with the same scores but for rounding; then rounded weights and blocks in
     main memory."""
     now = recipe.saliency
-    kinds = ["fp32", "bf16-weights"] if now.precision == "fp32" and apart else [now.precision]
+    rounded = now.precision == "fp32" and apart and not text
+    kinds = ["fp32", "bf16-weights"] if rounded else [now.precision]
     for stream, kind, place, recomputed, size in product(
         _then_on(now.stream) if apart else [now.stream],
         kinds,

@@ -94,7 +94,9 @@ def fit(
         )
     device = _CARD if card else pick_device(recipe.device)
     planner = _planner(recipe, checkpoint, card=card, mask_of=mask_of)
-    return fitted(recipe, options, planner.bill, budget_of(name, device), device)
+    moved = mask_of or component_of(recipe.method, checkpoint)
+    text = moved != checkpoint.architecture.main
+    return fitted(recipe, options, planner.bill, budget_of(name, device), device, text=text)
 
 
 def _planner(

@@ -152,6 +152,19 @@ def test_streamed_blocks_cost_their_way_from_main_memory() -> None:
     assert plan.minutes(train) > train.bus / 25e9 / 60
 
 
+def test_a_text_encoder_that_moves_is_not_put_into_bfloat16_by_fit() -> None:
+    """Its training and its mask refuse weights of bfloat16."""
+    recipe = recipe_of("sd1", method={"name": "adv-unlearn"})
+
+    def kinds(*, text: bool) -> set[str]:
+        ladders = [ways for _, ways in fitting.ladders_of(recipe, CARD, True, text=text)]
+        keys = ("saliency.precision", "method.precision")
+        return {str(way[key]) for ways in ladders for way in ways for key in keys if key in way}
+
+    assert kinds(text=False) == {"fp32", "bf16", "bf16-weights"}
+    assert kinds(text=True) == {"fp32", "bf16"}
+
+
 def test_sums_move_where_they_fit_and_no_further() -> None:
     planner, recipe = (
         planner_of("sd1"),
