@@ -12,6 +12,7 @@ from erasure.storage.files import atomic
 from pipelines.configs.settings import parse_seeds
 from pipelines.data.prompt_checks import require_read, warn_of_prompts
 from pipelines.drawing.guards import Guard, guard_of
+from pipelines.drawing.same_noise import require_same_size
 from pipelines.evaluation.assembling import Pictures, Question, assembled
 from pipelines.evaluation.drawing import RunConfig, draw_cases, require_drawable
 from pipelines.evaluation.erased import erased_labels
@@ -183,6 +184,8 @@ def _draw(
     asked = {"after": (models[0], replace(settings, guard=guard))}
     if models[1] is not None:
         asked["before"] = (models[1], settings)
+        if recipe.size is None and any(None in (c.width, c.height) for c in suite.cases):
+            require_same_size(models[1], models[0])
     for model, own in asked.values():
         require_drawable(model, suite.cases, own)  # of both, before the first is drawn
     drawn = []

@@ -18,6 +18,7 @@ from pipelines.drawing.generation import draw_all
 from pipelines.drawing.layout.grid import Grid, draw_grid
 from pipelines.drawing.layout.grid_layout import Pair, Row
 from pipelines.drawing.requests import Request
+from pipelines.drawing.same_noise import require_same_size
 from pipelines.process.progress import Reporter
 from pipelines.run.models import is_canvas, own_judge
 from prompts.concepts.phrases import mentions
@@ -65,8 +66,11 @@ def compare(
         size: pixels a side; the model's own if none.
 
     Raises:
+        ConfigError: `size` is none, and they have other sizes of their own.
         TrainingError: one of them draws nothing but one colour, or what is not finite.
     """
+    if size is None:
+        require_same_size(before, after)
     requests = [Request(prompt, seed) for prompt in prompts for seed in seeds]
     drawn = []
     for name, checkpoint in (("before", before), ("after", after)):

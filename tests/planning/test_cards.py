@@ -154,7 +154,7 @@ def test_streamed_blocks_cost_their_way_from_main_memory() -> None:
 
 def test_a_text_encoder_that_moves_is_not_put_into_bfloat16_by_fit() -> None:
     """Its training and its mask refuse weights of bfloat16."""
-    recipe = recipe_of("sd1", method={"name": "adv-unlearn"})
+    recipe = recipe_of("sd1")
 
     def kinds(*, text: bool) -> set[str]:
         ladders = [ways for _, ways in fitting.ladders_of(recipe, CARD, True, text=text)]
