@@ -39,6 +39,7 @@ _COLUMNS: Final = (
     "version",
 )
 _LOOKS: Final = {"salient": (ACCENT, "o"), "random": ("#2f6f9f", "s"), "inverse": ("#8a8f98", "^")}
+_CELLS: Final = 288
 _GONE: Final = 0.1
 """Share of the concept's pictures that may be left where a table calls it forgotten."""
 _PAGE: Final = """# Does the mask matter{where}?
@@ -55,8 +56,8 @@ measure than whether they are recognised. The grid was fixed before the first re
 5e-4, 1e-3, 2e-3, densities 0.5, 0.1, 0.05, 0.03, masks salient, random, inverse, seeds 0, 1, 2,
 concepts church and guitar, 288 cells in all.
 
-{done} of 288 cells are in ({run}); each row of the tables
-below is a mean over the seeds that are there. All cells: [{name}.csv]({name}.csv).
+{run} Each row of the tables below is a mean over the seeds that are there.
+All cells: [{name}.csv]({name}.csv).
 
 ## What the rows say
 
@@ -103,7 +104,6 @@ def write_figure(rows: Rows, folder: Path) -> None:
 def _page(rows: Rows) -> str:
     return _PAGE.format(
         **_texts(rows),
-        done=len(rows),
         run=_was_run(rows),
         reading="\n".join(f"- {sentence}" for sentence in _reading(rows)),
         forgotten=_at_equal_forgetting(rows),
@@ -125,14 +125,16 @@ def _texts(rows: Rows) -> Mapping[str, str]:
 
 
 def _was_run(rows: Rows) -> str:
-    """How many cells there are of each concept and seed."""
+    """How many cells there are, and of which concept and seed where some are missing."""
+    if len(rows) == _CELLS:
+        return f"All {_CELLS} cells are in."
     counts: dict[tuple[str, int], int] = defaultdict(int)
     for row in rows:
         counts[row["concept"], row["seed"]] += 1
     counted = (
         f"{concept}, seed {seed}: {n} cells" for (concept, seed), n in sorted(counts.items())
     )
-    return "; ".join(counted)
+    return f"{len(rows)} of {_CELLS} cells are in ({'; '.join(counted)})."
 
 
 def _reading(rows: Rows) -> list[str]:
@@ -177,28 +179,31 @@ def _reading(rows: Rows) -> list[str]:
 
 def _cheapest(rows: Rows) -> str:
     """At equal forgetting: the least damage of each mask, over the rates that forget."""
-    wins, both, apart = 0, 0, []
-    for cell in _groups(rows, "concept", "seed", "density").values():
+    apart: dict[int, list[float]] = defaultdict(list)
+    for (_, seed, _), cell in _groups(rows, "concept", "seed", "density").items():
         damages = {
             mask: min((r["damage"] for r in cells if r["left"] <= _GONE * r["of"]), default=None)
             for (mask,), cells in _groups(cell, "mask").items()
         }
         salient, other = damages.get("salient"), damages.get("random")
         if salient is not None and other is not None:
-            both += 1
-            wins += salient < other
-            apart.append(salient - other)
-    if not both:
+            apart[seed].append(salient - other)
+    every = [difference for own in apart.values() for difference in own]
+    if not every:
         return (
             f"There is no concept, density and seed yet of which both the salient and the random "
             f"mask have a rate that leaves {_GONE:.0%} or less, so nothing is said of their damage "
             "at equal forgetting."
         )
+    mean, seeds = float(np.mean(every)), sorted(apart)
+    by_seed = ", ".join(f"{np.mean(apart[seed]):+.3f}" for seed in seeds)
     return (
         f"At equal forgetting (each mask at the rate of least damage that leaves {_GONE:.0%} or "
-        f"less; {both} concepts, densities and seeds where both have one) the salient mask did "
-        f"less damage than the random one {wins} times of {both}; on average its damage was "
-        f"{abs(float(np.mean(apart))):.3f} {'lower' if np.mean(apart) < 0 else 'higher'}."
+        f"less; {len(every)} concepts, densities and seeds where both have one) the salient mask "
+        f"did less damage than the random one {sum(one < 0 for one in every)} times of "
+        f"{len(every)}; on average its damage was {abs(mean):.3f} "
+        f"{'lower' if mean < 0 else 'higher'}"
+        + (f" (by seed {by_seed})." if len(seeds) > 1 else ".")
     )
 
 
