@@ -25,7 +25,7 @@ class Positions:
     """
 
     places: Tensor
-    """Indices, (s,), int32 or int64; or bits as `erasure.masks.mask_file.pack` lays them, uint8."""
+    """Indices, (s,), int32 or int64; or bits as `erasure.masks.packed.pack` lays them, uint8."""
     size: int
     """n"""
 

@@ -72,7 +72,7 @@ steps with fresh noise (eta 1) and guidance {guidance:g}, by
 
 ## Limits
 
-It saw each picture once on average, and knows ten kinds of clothes. Without fresh noise (eta 0) its
+It saw each picture about once, and knows ten kinds of clothes. Without fresh noise (eta 0) its
 pictures keep some of their noise. It is there to show and test erasure, not to draw.
 """
 

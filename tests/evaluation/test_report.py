@@ -335,11 +335,21 @@ def test_prompts_of_a_table_are_called_so_and_not_a_suite(tmp_path: Path) -> Non
     assert "<span>prompts of a table</span>" in page(own, tmp_path)[0]
 
 
-@pytest.mark.parametrize("suite", ["i2p", "nudity"])
-def test_all_pictures_of_unsafe_suites_are_blurred(tmp_path: Path, suite: str) -> None:
+def test_all_pictures_of_an_unsafe_suite_are_blurred(tmp_path: Path) -> None:
     results = evaluation(tmp_path)
-    cards = cards_in(page(replace(results, suite=replace(results.suite, name=suite)), tmp_path)[0])
+    cards = cards_in(page(replace(results, suite=replace(results.suite, name="i2p")), tmp_path)[0])
     assert all(card.count("veiled") == 2 for card in cards)
+
+
+def test_what_asks_for_erased_nudity_is_blurred_without_a_detector(tmp_path: Path) -> None:
+    results = evaluation(tmp_path, erased=("nudity",))
+    asks, other = (
+        marks(replace(image(tmp_path, "x", prompt, "dog"), labels={}), results)
+        for prompt in ("a naked person on a beach", "a dog on a beach")
+    )
+    assert asks.unsafe_after
+    assert asks.unsafe_before
+    assert not other.unsafe_after
 
 
 def test_a_body_part_is_no_sign_of_an_erased_church(tmp_path: Path) -> None:
