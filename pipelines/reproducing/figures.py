@@ -100,12 +100,12 @@ def _is_of_protocol(setup: Setup) -> bool:
     """Whether model, size, judges and number of pictures are such that the published figures say
     something of ours; a judge that the user must bring is taken at its word."""
     protocol, model = setup.protocol, setup.checkpoint
-    judges = protocol.judging.judges
+    judges, kind = protocol.judging.judges, model.architecture.key
     return (
         not setup.stands_in
         and setup.recipe.limit is None
         and setup.size == protocol.size.value
-        and model.architecture.key == protocol.family
+        and kind == protocol.family
         and model.provenance is None
         and (not judges or set(setup.judges) == set(judges))
     )

@@ -47,10 +47,13 @@ class Recipe:
 
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
-TEXT = st.text(max_size=20)
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+"""No recipe has the character of number 0."""
+WHOLE = st.integers(-(2**63), 2**63 - 1)
+"""TOML has these alone."""
 TRAINS = st.builds(
     Train,
-    steps=st.integers(1, 2**70),
+    steps=st.integers(1, 2**63 - 1),
     lr=NUMBERS,
     objective=st.sampled_from(["random-label", "ascent"]),
 )
@@ -62,9 +65,9 @@ RECIPES = st.builds(
     anchor=st.none() | TEXT,
     bound=st.none() | NUMBERS,
     prompts=st.lists(TEXT, max_size=3).map(tuple),
-    size=st.tuples(st.integers(), st.integers()),
+    size=st.tuples(WHOLE, WHOLE),
     mask=st.sampled_from(["salient", "all", Path("runs/mask.safetensors")]),
-    seeds=st.integers() | st.lists(st.integers(), max_size=3).map(tuple),
+    seeds=WHOLE | st.lists(WHOLE, max_size=3).map(tuple),
     more=st.lists(st.builds(Prompt, TEXT, NUMBERS), max_size=2).map(tuple),
     extra=st.none() | TRAINS,
 )
