@@ -187,6 +187,8 @@ class _Reader:
             raise self.error(f"{where} is too large{remedy}") from err
         if hint is int and self.record and abs(made) > _MOST:  # to divide it would overflow
             raise self.error(f"{where} is too large")
+        if hint is int and not self.record and not -(2**63) <= made < 2**63:
+            raise self.error(f"{where} is too large; give a whole number below 2**63")
         if not self.record and isinstance(made, str | Path) and "\0" in str(made):
             raise self.error(f"{where} has the character of number 0; take it out")
         if hint is float and not self.record and not isfinite(made):

@@ -121,6 +121,7 @@ def test_none_is_taken_only_where_the_field_allows_it() -> None:
         ({"train": {"steps": 0}}, "in [train]: steps is 0; give 1 or more"),
         ({"train": {"lr": "fast"}}, "train.lr is 'fast'; give a number"),
         ({"train": {"lr": 10**400}}, "train.lr is too large; give a number"),
+        ({"train": {"steps": 2**63}}, "train.steps is too large; give a whole number below 2"),
         ({"train": {"lr": float("inf")}}, "train.lr is inf; give a finite number"),
         ({"train": {"lr": float("nan")}}, "train.lr is nan; give a finite number"),
         ({"train": 3}, "train is 3; give a table with the keys steps, lr, objective"),
