@@ -21,6 +21,7 @@ from typing import Final
 
 from erasure.errors import CheckpointError, DiskError, InUseError
 from erasure.storage.disk import disk_errors
+from erasure.storage.links import resolved
 
 if sys.platform != "win32":
     import fcntl
@@ -102,8 +103,8 @@ def claimed(path: Path) -> Iterator[None]:
 def _behind(path: Path) -> Path:
     """The path with a name of its own, which no link has."""
     try:
-        return path.resolve() if path.is_symlink() or path.name in ("", "..") else path
-    except (OSError, RuntimeError) as err:  # a name that is too long, links in a circle
+        return resolved(path) if path.is_symlink() or path.name in ("", "..") else path
+    except OSError as err:  # a name that is too long, links in a circle
         reason = getattr(err, "strerror", None) or err
         raise CheckpointError(f"cannot write {path}: {reason}; give another path") from err
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from erasure.storage.links import resolved
 from erasure.storage.parts import aside_of, left_aside, part_of, remove_leftovers
 
 
@@ -17,7 +18,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     name of this writer's own for a moment. Where a killed process left that, it goes back to its
     place, or away if the new folder is in it.
     """
-    path = path.resolve() if path.is_symlink() else path
+    path = resolved(path) if path.is_symlink() else path
     part, old = part_of(path), aside_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in left_aside(path):

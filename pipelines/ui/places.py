@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from erasure.errors import ConfigError
+from erasure.storage.links import resolved
 from pipelines.early import EMBEDDED
 
 _BARE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -57,7 +58,7 @@ class Places:
         """
         folder = self.run(name).resolve()
         try:
-            file = (folder / path).resolve()
+            file = resolved(folder / path)
         except (OSError, ValueError) as err:
             raise ConfigError(f"the run {name!r} has no file of that name") from err
         if not file.is_relative_to(folder) or not file.is_file():

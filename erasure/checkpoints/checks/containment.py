@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from erasure.errors import CheckpointError
+from erasure.storage.links import resolved
 from erasure.storage.regular_files import require_regular
 
 _HASH: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -31,8 +32,8 @@ def inside(path: Path, root: Path) -> Path:
         CheckpointError: it leads out of the folder, in a circle, or to what is no regular file.
     """
     try:
-        there, home = path.resolve(), root.resolve()
-    except (OSError, RuntimeError, ValueError) as err:  # RuntimeError: links in a circle
+        there, home = resolved(path), resolved(root)
+    except (OSError, ValueError) as err:
         raise CheckpointError(f"{path} cannot be followed to a file: {err}") from err
     allowed = there.is_relative_to(home) or _is_blob(there, home) or is_installed(path)
     if not allowed:

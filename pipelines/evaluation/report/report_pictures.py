@@ -9,6 +9,7 @@ from typing import Final
 from PIL import Image
 
 from erasure.errors import ConfigError
+from erasure.storage.links import resolved
 from pipelines.drawing.pictures import decode
 
 SIDE: Final = 320
@@ -38,8 +39,11 @@ def inline(folder: Path, file: str) -> Inlined:
     PNG for small pictures, else JPEG.
     """
     path = folder / file
-    if not path.resolve().is_relative_to(folder.resolve()):
-        return Inlined(missing=f"{file} lies outside the folder of the evaluation")
+    try:
+        if not resolved(path).is_relative_to(folder.resolve()):
+            return Inlined(missing=f"{file} lies outside the folder of the evaluation")
+    except (OSError, ValueError):
+        return Inlined(missing=f"{file} leads to no picture")
     try:
         image = decode(path, file)
     except ConfigError:
