@@ -13,6 +13,8 @@ from fault_table import table
 from killing import Killing
 
 IN_USE: Final = "is in use by another run"
+THERE: Final = "exists; give"
+"""What the other is told where the first has ended already."""
 _NEAR: Final = 0.2
 """Seconds, at most, from the start of one to that of the other."""
 Commands = tuple[tuple[str, ...], tuple[str, ...]]
@@ -139,14 +141,14 @@ def trial(
             tally.well += 1
             yield from different(digests(workers[0].where), wanted[1])
             return
-        if codes[1] == 2 and "exists; give" in ends[1]:
+        if codes[1] == 2 and THERE in ends[1]:
             codes[1], ends[1] = 2, IN_USE  # it came after the kill, before the first went on
     tally.well += codes.count(0)
     tally.refused += codes.count(2)
     if pair.apart:
         if codes != [0, 0]:
             yield f"exits {codes} ({'; '.join(ends)})"
-    elif sorted(codes) != [0, 2] or IN_USE not in ends[codes.index(2)]:
+    elif sorted(codes) != [0, 2] or not any(why in ends[codes.index(2)] for why in (IN_USE, THERE)):
         yield f"exits {codes} ({'; '.join(ends)})"
         return
     yield from different(digests(workers[0].where), wanted[codes.index(0)])

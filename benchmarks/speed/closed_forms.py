@@ -52,7 +52,7 @@ def measure(name: str, vectors: int, rows: dict[int, int], features: int, densit
             plain += cost(problem, residual, whole)
             cut += cost(problem, residual, whole * free)
     print(
-        f"| {name} | {vectors} | {spent:.1f} | {plain:.4g} | {best:.4g} | {cut:.4g} |", flush=True
+        f"| {name} | {vectors} | {spent:.3g} | {plain:.4g} | {best:.4g} | {cut:.4g} |", flush=True
     )
 
 
