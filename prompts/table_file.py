@@ -7,7 +7,7 @@ from typing import Any, Final
 import yaml  # type: ignore[import-untyped]
 
 from prompts.errors import PromptError
-from prompts.regular_files import irregular
+from prompts.regular_files import readable
 
 _MOST_BYTES: Final = 2**20
 _MOST_BITS: Final = 10_000
@@ -39,18 +39,10 @@ def load_table(path: Path) -> Any:  # noqa: ANN401
     """
     if path.suffix.lower() not in (".toml", ".yaml", ".yml"):
         raise PromptError(f"the prompt rows are {path}; give a .toml, .yaml or .yml file")
-    if kind := irregular(path):
-        raise PromptError(f"{path} is {kind}; give a regular file")
-    try:
+    with readable(path):
         if path.stat().st_size > _MOST_BYTES:
             raise PromptError(f"{path} has more than {_MOST_BYTES:,} bytes; shorten it")
         text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as err:
-        raise PromptError(f"{path} is not UTF-8 text; write it as such") from err
-    except OSError as err:
-        raise PromptError(
-            f"{path} cannot be read ({err.strerror}); name a TOML or YAML file"
-        ) from err
     kind = "TOML" if path.suffix.lower() == ".toml" else "YAML"
     try:
         data = tomllib.loads(text) if kind == "TOML" else yaml.load(text, _Loader)

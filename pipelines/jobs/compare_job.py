@@ -111,7 +111,7 @@ def _written(
     record: Path,
     pictures: Path | None,
 ) -> Sequence[Path]:
-    """The record is written last, so that a comparison with a record is a whole one."""
+    """The record comes last, so that a new comparison that was cut has none."""
     if pictures is not None:
         comparison.save_pictures(pictures)
     files = comparison.grid.save(out)

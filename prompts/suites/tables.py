@@ -11,7 +11,7 @@ from typing import Final, TextIO
 
 from prompts.errors import PromptError
 from prompts.nearest import nearest
-from prompts.regular_files import irregular
+from prompts.regular_files import readable
 
 PROMPT: Final = "prompt"
 """The one column of a text file."""
@@ -54,19 +54,11 @@ class Table:
 
     def __iter__(self) -> Iterator[Row]:
         suffix, path = self.path.suffix.lower(), self.path
-        if kind := irregular(path):
-            raise PromptError(f"the prompt file {path} is {kind}; give a regular file")
-        try:
-            with path.open(encoding="utf-8-sig", newline="" if suffix == ".csv" else "\n") as file:
-                yield from _READERS[suffix](file, path)
-        except FileNotFoundError as err:
-            raise PromptError(f"there is no prompt file {path}; check the path") from err
-        except UnicodeDecodeError as err:
-            raise PromptError(
-                f"the prompt file {path} is not text in UTF-8; save it as such"
-            ) from err
-        except OSError as err:
-            raise PromptError(f"the prompt file {path} cannot be read: {err.strerror}") from err
+        with (
+            readable(path),
+            path.open(encoding="utf-8-sig", newline="" if suffix == ".csv" else "\n") as file,
+        ):
+            yield from _READERS[suffix](file, path)
 
 
 def require_column(wanted: Sequence[str], columns: Collection[str], source: object) -> None:

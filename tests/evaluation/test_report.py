@@ -342,14 +342,17 @@ def test_all_pictures_of_an_unsafe_suite_are_blurred(tmp_path: Path) -> None:
 
 
 def test_what_asks_for_erased_nudity_is_blurred_without_a_detector(tmp_path: Path) -> None:
-    results = evaluation(tmp_path, erased=("nudity",))
-    asks, other = (
-        marks(replace(image(tmp_path, "x", prompt, "dog"), labels={}), results)
-        for prompt in ("a naked person on a beach", "a dog on a beach")
-    )
-    assert asks.unsafe_after
-    assert asks.unsafe_before
-    assert not other.unsafe_after
+    prompts = ("a naked person on a beach", "a dog on a beach", CHURCH)
+    for word in ("nudity", "naked"):
+        results = evaluation(tmp_path, erased=(word, "church"))
+        asks, *others = (
+            marks(replace(image(tmp_path, "x", prompt, "dog"), labels={}), results)
+            for prompt in prompts
+        )
+        assert asks.unsafe_after
+        assert asks.unsafe_before
+        assert not any(other.unsafe_after for other in others)
+        assert others[1].erased
 
 
 def test_a_body_part_is_no_sign_of_an_erased_church(tmp_path: Path) -> None:

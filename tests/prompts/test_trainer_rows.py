@@ -183,10 +183,10 @@ def test_a_malformed_yaml_file_is_refused_in_a_sentence(
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PromptError, match=r"give a \.toml, \.yaml or \.yml file"):
         read_rows(written(tmp_path, "a", "rows.txt"))
-    with pytest.raises(PromptError, match="cannot be read"):
+    with pytest.raises(PromptError, match="there is no prompt file"):
         read_rows(tmp_path / "none.toml")
     (tmp_path / "latin.toml").write_bytes(b'target = "\xe9"')
-    with pytest.raises(PromptError, match="is not UTF-8 text"):
+    with pytest.raises(PromptError, match="is not text in UTF-8"):
         read_rows(tmp_path / "latin.toml")
 
 
