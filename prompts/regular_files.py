@@ -8,7 +8,7 @@ from pathlib import Path
 from prompts.errors import PromptError
 
 
-def _irregular(path: Path) -> str:
+def irregular(path: Path) -> str:
     """What a path leads to where that is a named pipe, a device or a socket; else no text.
 
     What is not there, or is a folder, is left to the one who opens it.
@@ -30,7 +30,7 @@ def readable(path: Path) -> Iterator[None]:
     Raises:
         PromptError: it is not there, is no regular file, is not UTF-8, or the system refuses.
     """
-    if kind := _irregular(path):
+    if kind := irregular(path):
         raise PromptError(f"the prompt file {path} is {kind}; give a regular file")
     try:
         yield
