@@ -33,11 +33,16 @@ def made_with(kind: type[V], name: str, settings: Mapping[str, Any]) -> V:
     Raises:
         ConfigError: no setting has such a name, or a value is outside its range.
     """
+    require_settings(kind, name, settings)
+    return kind(**settings)
+
+
+def require_settings(kind: type[object], name: str, settings: Iterable[str]) -> None:
+    """Raise ConfigError where a dataclass has no setting of a name; the nearest is named."""
     fields = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]
     for setting in settings:
         if setting not in fields:
             raise ConfigError(f"{name} has no setting {setting!r}; {hint(setting, fields)}")
-    return kind(**settings)
 
 
 def hint(name: str, known: Iterable[str]) -> str:

@@ -19,7 +19,8 @@ from erasure.attacks.gradient.prefix import Prefix
 from erasure.attacks.gradient.soft_token import SoftToken
 from erasure.attacks.protocol import Attack
 from erasure.attacks.tuning.relearning import BenignTuning, Relearning
-from erasure.known_names import looked_up, made_with
+from erasure.known_names import looked_up, require_settings
+from erasure.storage.tables import build
 
 ATTACKS: Final[dict[str, type[Attack]]] = {
     "words": Words,
@@ -63,13 +64,16 @@ def make_attack(name: str, **settings: Any) -> Attack:  # noqa: ANN401
 
     Args:
         name: key into `ATTACKS`.
-        settings: fields of its class.
+        settings: fields of its class, as a person may have written them.
 
     Raises:
-        ConfigError: no attack or setting has such a name, or a value is outside its range.
+        ConfigError: no attack or setting has such a name, or a value is of another type or outside
+            its range.
 
     Examples:
         >>> make_attack("seeds", draws=9).draws
         9
     """
-    return made_with(attack_kind(name), name, settings)
+    kind = attack_kind(name)
+    require_settings(kind, name, settings)
+    return build(kind, settings, name)

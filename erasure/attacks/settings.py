@@ -14,6 +14,12 @@ def require_positive(name: str, *values: float) -> None:
         raise ConfigError(f"{name} names no value; give at least one")
 
 
+def require_not_negative(name: str, value: float) -> None:
+    """Raise ConfigError unless the value is a finite number, 0 or above."""
+    if not (math.isfinite(value) and value >= 0):
+        raise ConfigError(f"{name} is {value}; give 0 or more")
+
+
 def require_shares(name: str, *values: float) -> None:
     """Raise ConfigError unless there are values and all lie in [0, 1]."""
     for value in values:

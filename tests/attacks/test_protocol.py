@@ -58,6 +58,33 @@ def test_an_unknown_attack_names_the_nearest() -> None:
         make_attack("seeds", draws=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("words", {"seeds": 2.5}, "words.seeds is 2.5; give a whole number"),
+        ("words", {"seeds": "x"}, "words.seeds is 'x'; give a whole number"),
+        ("words", {"seeds": True}, "words.seeds is True; give a whole number"),
+        ("completion", {"levels": 0.5}, "completion.levels is 0.5; give a list, each element a nu"),
+        ("completion", {"levels": ("a",)}, r"completion.levels\[0\] is 'a'; give a number"),
+        ("rounding", {"bits": (8.5,)}, r"rounding.bits\[0\] is 8.5; give a whole number"),
+        ("prefix", {"avoid": 3}, "prefix.avoid is 3; give true or false"),
+        ("prefix", {"pieces": "word"}, "the nearest is 'words'"),
+        ("prefix", {"learning_rate": -1.0}, "learning_rate is -1.0; give a number above 0"),
+        ("prefix-match", {"weight_decay": -5.0}, "weight_decay is -5.0; give 0 or more"),
+        ("concept-vector", {"strength": float("nan")}, "strength is nan; give a finite number"),
+    ],
+)
+def test_a_setting_of_another_type_or_out_of_range_is_refused_in_a_sentence(
+    name: str, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_attack(name, **settings)
+
+
+def test_a_list_and_whole_numbers_will_do_for_shares() -> None:
+    assert make_attack("completion", levels=[0, 1]) == make_attack("completion", levels=(0.0, 1.0))
+
+
 def test_seeds_draw_other_seeds_up_to_the_budget_and_change_no_weight(target: Target) -> None:
     before = weights_of(target.network)
     attempts = list(make_attack("seeds", draws=9).run(with_budget(target, 5)))

@@ -8,8 +8,8 @@ from erasure.attacks.search.discrete import GeneticSearch
 from erasure.attacks.search.goals import FeatureGoal, concept_vector
 from erasure.attacks.search.problem import Goal, Search
 from erasure.attacks.search.slots import OPEN, Slots, opened
+from erasure.attacks.settings import require_not_negative
 from erasure.attacks.target import Ledger, Target
-from erasure.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +34,7 @@ class ConceptVector(TextSearch):
     def __post_init__(self) -> None:
         TextSearch.__post_init__(self)
         self.search()
-        if self.strength < 0:
-            raise ConfigError(f"strength is {self.strength}; give 0 or more")
+        require_not_negative("strength", self.strength)
 
     def search(self) -> Search:
         """By generations."""

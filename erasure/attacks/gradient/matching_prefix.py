@@ -9,6 +9,7 @@ from erasure.attacks.search.goals import MatchGoal
 from erasure.attacks.search.problem import Goal, Search
 from erasure.attacks.search.relaxed import NearestSearch
 from erasure.attacks.search.slots import Slots
+from erasure.attacks.settings import require_not_negative, require_positive
 from erasure.attacks.target import Ledger, Target
 from erasure.errors import ConfigError, Way
 
@@ -34,6 +35,11 @@ class MatchingPrefix(PromptSearch):
     """Rate of AdamW."""
     weight_decay: float = 0.1
     """Decoupled from the gradient."""
+
+    def __post_init__(self) -> None:
+        PromptSearch.__post_init__(self)
+        require_positive("learning_rate", self.learning_rate)
+        require_not_negative("weight_decay", self.weight_decay)
 
     def search(self) -> Search:
         """By the nearest word."""

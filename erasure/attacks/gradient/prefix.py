@@ -9,6 +9,7 @@ from erasure.attacks.search.goals import NoiseGoal
 from erasure.attacks.search.problem import Goal, Search
 from erasure.attacks.search.relaxed import SimplexSearch
 from erasure.attacks.search.slots import Slots
+from erasure.attacks.settings import require_not_negative, require_positive
 from erasure.attacks.target import Ledger, Target
 
 
@@ -32,6 +33,11 @@ class Prefix(PromptSearch):
     """Rate of Adam."""
     weight_decay: float = 0.1
     """Coupled with the gradient."""
+
+    def __post_init__(self) -> None:
+        PromptSearch.__post_init__(self)
+        require_positive("learning_rate", self.learning_rate)
+        require_not_negative("weight_decay", self.weight_decay)
 
     def search(self) -> Search:
         """On the simplex."""
