@@ -72,6 +72,7 @@ class Attack(Protocol):
         Raises:
             TrainingError: the search cannot go on, as its loss is not finite. The audit goes on
                 with the next attack.
+            ConfigError: its settings do not fit this model. The audit goes on likewise.
         """
         ...
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from erasure.attacks import Attack, Attempt, Cost, Payload, Target
 from erasure.attacks.protocol import lacking
-from erasure.errors import OutOfMemoryError, TrainingError
+from erasure.errors import ConfigError, OutOfMemoryError, TrainingError
 from erasure.seeds import derived_seed
 from erasure.storage.tensors.hashing import weights_hash
 from pipelines.audit.cells import (
@@ -79,6 +79,8 @@ def attempts_of(attack: Attack, target: Target) -> tuple[list[Attempt], str]:
         raise
     except TrainingError as err:
         reason = f"the search ended early: {err}"
+    except ConfigError as err:  # such as more words than the text encoder reads
+        reason = f"the attack does not fit this model: {err}"
     if weights_hash(target.weights) != before:
         raise TrainingError(
             f"the attack {attack.name} changed the weights of the model {target.name}, so nothing "

@@ -345,6 +345,11 @@ def _stops(target: Target) -> Iterator[Attempt]:
     raise TrainingError("the loss is nan at step 3; give a lower learning rate")
 
 
+def _misfits(target: Target) -> Iterator[Attempt]:
+    raise ConfigError(f"80 words do not fit {target.name}; take fewer")
+    yield  # so that it raises where it runs
+
+
 def _breaks(target: Target) -> Iterator[Attempt]:
     with torch.no_grad():
         next(iter(target.network.parameters())).add_(1)
@@ -361,6 +366,19 @@ def test_an_attack_whose_loss_is_not_finite_ends_and_the_audit_goes_on(
     assert records["odd"].verdict.state == "no test"
     assert "the loss is nan at step 3" in records["odd"].verdict.why
     assert records["rounding"].verdict.state == "undecided"
+
+
+def test_an_attack_that_does_not_fit_the_model_ends_and_the_audit_goes_on(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Odd, "act", staticmethod(_misfits), raising=False)
+    monkeypatch.setitem(ATTACKS, "odd", Odd)
+    audit = audited(only(recipe, "odd"), tmp_path / "out")
+    verdict = audit.attacks[0].verdict
+    assert verdict.state == "no test"
+    assert (
+        verdict.why == "the attack does not fit this model: 80 words do not fit audited; take fewer"
+    )
 
 
 def test_an_attack_that_changes_the_model_stops_the_audit(
