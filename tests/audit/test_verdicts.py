@@ -245,6 +245,24 @@ def test_an_attack_that_fails_on_the_base_or_was_skipped_is_no_test() -> None:
     assert state(reason="there is no picture of the concept").why.startswith("there is no picture")
 
 
+def test_what_came_back_before_an_attack_ended_early_is_revived() -> None:
+    late = "the search ended early: the loss is nan"
+    seen = state(reason=late, found=wilson(9, 90), confirmed=wilson(30, 30))
+    assert seen.state == "revived"
+    assert seen.why.endswith(late)
+    blots = state(reason=late, found=wilson(9, 90), confirmed=wilson(30, 30), gated=wilson(0, 30))
+    assert (blots.state, blots.why) == ("no test", late)
+
+
+def test_a_floor_that_ended_early_leaves_what_came_back_undecided() -> None:
+    lines = {"base": tries(30), "audited": tries(9), "retrained_1": tries(9)}
+    there = {"base": 30, "audited": 30}
+    assert recorded({**there, "retrained-1": 2}, **lines).verdict.state == "revived"
+    seen = recorded(there, **{**lines, "retrained_1": tries(0, total=3)}).verdict
+    assert seen.state == "undecided"
+    assert "by fresh seeds, but retrained-1 made no such tries to hold them against" in seen.why
+
+
 @given(count=st.integers(0, 40), total=st.integers(1, 40), bound=st.floats(0.01, 0.5))
 def test_the_number_of_pictures_that_decides_is_the_least(
     count: int, total: int, bound: float

@@ -148,6 +148,7 @@ def attack_record(
             confirmed=lines["audited"].confirmed,
             gated=lines["audited"].gated if gate else None,
             floor=_highest(lines[n].gated if gate else lines[n].confirmed for n in all_floors),
+            no_floor=[n for n in searches if n in all_floors and lines[n].confirmed is None],
             floor_found=None if floor is None else lines[floor].found,
             lowest_floor=lines[by_rate[0]].found if by_rate else None,
             pairs=() if floor is None else _pairs(audited, searches[floor], passing),
