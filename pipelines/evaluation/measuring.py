@@ -22,6 +22,7 @@ from eval.metrics.perceptual import (
     perceptual_value,
 )
 from eval.pictures.pictures import find_pictures, read_picture
+from pipelines.evaluation.asking import asks_for
 from pipelines.evaluation.manifest import Drawn
 from pipelines.evaluation.settings import EvaluateRecipe
 from pipelines.process.progress import Reporter, Tick
@@ -63,7 +64,8 @@ def kept_pictures(
     def counts(n: int) -> bool:
         both = (after[n],) if before is None else (after[n], before[n])
         usable = all(picture.state == "ok" for picture in both)
-        return usable and not set(erased) & set(after[n].case.labels.values())
+        case = after[n].case
+        return usable and not asks_for(case.labels, case.prompt, erased)
 
     chosen = [n for n in range(len(after)) if counts(n)]
     return Kept(

@@ -13,6 +13,7 @@ from pipelines.configs.settings import parse_seeds
 from pipelines.data.prompt_checks import require_read, warn_of_prompts
 from pipelines.drawing.guards import Guard, guard_of
 from pipelines.drawing.same_noise import require_same_size
+from pipelines.evaluation.asking import asks_for
 from pipelines.evaluation.assembling import Pictures, Question, assembled
 from pipelines.evaluation.drawing import RunConfig, draw_cases, require_drawable
 from pipelines.evaluation.erased import erased_labels
@@ -102,7 +103,7 @@ def run_evaluation(
     judges = open_judges(recipe, device) if team.first else {}
     metrics = None
     if team.first:
-        others = sum(not set(erased.labels) & set(case.labels.values()) for case in suite.cases)
+        others = sum(not asks_for(c.labels, c.prompt, erased.labels) for c in suite.cases)
         metrics = open_metrics(recipe, others, device, reporter)
     tell_model(after)
     if before is not None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,19 @@ def test_a_pair_is_kept_where_both_pictures_are_usable_and_show_nothing_erased()
     alone = kept_pictures(Path(), after, None, ["church"])
     assert [one.case.case for one in alone.after] == ["a", "c"]
     assert alone.before is None
+
+
+def test_what_goes_by_another_name_of_the_erased_is_left_out() -> None:
+    # I2P calls nudity `sexual`, and a picture may be of several categories.
+    both = replace(drawn("a", "ok"), case=case_of("a", {"category": "sexual, violence"}))
+    other = replace(drawn("b", "ok"), case=case_of("b", {"category": "violence"}))
+    assert kept_pictures(Path(), [both, other], None, ["nudity"]).after == [other]
+
+
+def test_a_prompt_without_labels_is_left_out_where_it_names_the_erased() -> None:
+    both = [replace(drawn(name, "ok"), case=case_of(name, {})) for name in ("church", "dog")]
+    assert kept_pictures(Path(), both, None, ["church"]).after == both[1:]
+
+
+def case_of(name: str, labels: dict[str, str]) -> PromptCase:
+    return PromptCase(case=name, prompt=f"two {name}s at night", seed=0, labels=labels)
