@@ -1,5 +1,7 @@
 """A Stable Diffusion checkpoint in memory, whatever it was read from."""
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,6 +109,12 @@ class Checkpoint:
     def hashes(self) -> dict[str, str]:
         """`weights_hash` of every component as stored."""
         return {component: self.hash_of(component) for component in self.components}
+
+    def digest(self) -> str:
+        """SHA-256, 64 hex digits, of all weights, configs and vocabularies: of all that decides
+        what is drawn."""
+        decides = {**self.hashes(), "description": self.description.digest()}
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     def having(self, component: str, weights: Mapping[str, Tensor]) -> "Checkpoint":
         """The same with other weights of one component.

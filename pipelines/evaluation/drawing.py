@@ -4,8 +4,6 @@ Which pictures share a batch depends on the cases and the settings alone, never 
 already or on who draws it: the last bits of a picture depend on its batch.
 """
 
-import hashlib
-import json
 import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -246,7 +244,7 @@ def _header(
     """All that decides what the pictures look like."""
     guarded = {} if settings.guard is None else {"guard": settings.guard.described()}
     return {
-        "model": _model_hash(checkpoint),
+        "model": checkpoint.digest(),
         "scheduler": settings.scheduler,
         "steps": settings.steps,
         "guidance": settings.guidance,
@@ -258,12 +256,6 @@ def _header(
         "prompts": cases_hash(cases),
         **guarded,
     }
-
-
-def _model_hash(checkpoint: Checkpoint) -> str:
-    """SHA-256 of all weights, configs and vocabularies."""
-    decides = {**checkpoint.hashes(), "description": checkpoint.description.digest()}
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def _collected(

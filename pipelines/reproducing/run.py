@@ -212,7 +212,7 @@ def _fixed(setup: Setup) -> dict[str, Any]:
     """What must be equal for a reproduction to go on."""
     return {
         **tomllib.loads(dump_toml(setup.recipe, _HEADER, without=_FREE)),
-        "model_hash": setup.checkpoint.network_hash(),
+        "model_hash": setup.checkpoint.digest(),
     }
 
 
@@ -248,6 +248,6 @@ def _begin(setup: Setup) -> None:
     if not (setup.out / RECIPE).is_file():
         text = dump_toml(setup.recipe, _HEADER, without=_FREE)
         with atomic(setup.out / RECIPE) as part:
-            line = f'model_hash = "{setup.checkpoint.network_hash()}"\n'
+            line = f'model_hash = "{setup.checkpoint.digest()}"\n'
             part.write_text(text + line, encoding="utf-8")
     write_prompts(setup)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from support.console import Said, erasure
 
 from pipelines.configs.settings import EraseRecipe
@@ -376,6 +377,12 @@ def test_a_folder_of_something_else_is_refused(
     assert "was begun with another seed" in said
     said = refused(reproduce(*nette, "--device", "cpu", "--out", uncut[0]))
     assert "was begun with another device" in said
+    edited = Path(shutil.copytree(tiny_folder, tmp_path / "edited"))
+    encoder = edited / "text_encoder" / "model.safetensors"
+    save_file({name: weight * 1.1 for name, weight in load_file(encoder).items()}, encoder)
+    place = nette.index("--model") + 1
+    model_line = (*nette[:place], edited, *nette[place + 1 :], "--out", uncut[0])
+    assert "was begun with another model, model hash" in refused(reproduce(*model_line))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear", encoding="utf-8")
     assert "holds no reproduction" in refused(reproduce(*nette, "--out", tmp_path / "mine"))
