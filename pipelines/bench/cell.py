@@ -38,7 +38,7 @@ class Place:
     @property
     def folder(self) -> Path:
         """The folder of this cell; a name that a person can read, and the hash."""
-        words = (self.row.name, self.row.mask, str(self.seed) if self.row.mask else "")
+        words = (self.row.name, self.row.weights, str(self.seed) if self.row.mask else "")
         return self.root / _slug(self.concept) / f"{_slug(*words)}-{self.key[:12]}"
 
     @property

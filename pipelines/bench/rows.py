@@ -26,18 +26,25 @@ class Row:
     name: str
     """What the table calls it: `base`, `sld-max`, `esd`."""
     mask: str = ""
-    """`all` or `salient`; empty where nothing is erased."""
+    """One of `MASKS`; empty where nothing is erased."""
     code: str | None = None
     """FILE.py:Class of a method that is no part of the package."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the method in place of its defaults."""
     density: float | None = None
-    """Share of the weights of a salient mask; the recipe's default if None."""
+    """Share of the weights that the mask selects; the recipe's default if None."""
+    by_density: bool = False
+    """Whether there are rows that differ in it alone. It then is no setting that is searched."""
 
     @property
     def label(self) -> str:
         """Name and mask, as `esd, salient`."""
-        return f"{self.name}, {self.mask}" if self.mask else self.name
+        return f"{self.name}, {self.weights}" if self.mask else self.name
+
+    @property
+    def weights(self) -> str:
+        """The mask, with its density where this tells rows apart, as `salient 0.1`."""
+        return f"{self.mask} {self.density:g}" if self.by_density else self.mask
 
     def with_values(self, values: Mapping[str, Any]) -> "Row":
         """The row with other settings; `density` is the mask's."""
@@ -88,7 +95,7 @@ def _rows(recipe: BenchRecipe, own: Mapping[str, str]) -> Iterator[Row]:
     for guard in GUARDS:
         if guard in only or (not only and guard in USUAL_GUARDS):
             yield Row(kind="guard", name=guard)
-    for mask in recipe.masks:
+    for mask, density in _masks_of(recipe):
         for name in (*METHODS, *own):
             if not only or name in only:
                 yield Row(
@@ -97,7 +104,17 @@ def _rows(recipe: BenchRecipe, own: Mapping[str, str]) -> Iterator[Row]:
                     mask=mask,
                     code=own.get(name),
                     settings=dict(recipe.methods.get(name, {})),
+                    density=density,
+                    by_density=density is not None,
                 )
+
+
+def _masks_of(recipe: BenchRecipe) -> Iterator[tuple[str, float | None]]:
+    """Every mask with every density; that of all weights has none."""
+    for mask in recipe.masks:
+        densities = recipe.density_list if mask != "all" else ()
+        for density in densities or (None,):
+            yield mask, density
 
 
 def _own_methods(recipe: BenchRecipe) -> dict[str, str]:

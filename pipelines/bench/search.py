@@ -72,7 +72,7 @@ def spaces_of(world: World, row: Row, concept: str) -> dict[str, Space]:
         for name in RATES
         if name in names and getattr(recipe.method, name)
     }
-    if row.mask == "salient":
+    if row.mask not in ("", "all") and not row.by_density:
         spaces["density"] = space_of(kind, "density", recipe.density)
     return spaces
 

@@ -1,5 +1,6 @@
 """What a benchmark is told: which models, concepts, rows, pictures, and how each row is set."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -11,7 +12,10 @@ from pipelines.configs.settings import parse_seeds
 from pipelines.evaluation.settings import SuiteName
 
 AuditName = Literal["none", "quick", "standard", "full"]
-MASKS: Final = ("all", "salient")
+MASKS: Final = ("all", "salient", "own", "random", "inverse")
+"""Masks that a row may have: `own` is salient by the method's own loss, the others are those of
+`erasure erase --mask`."""
+_USUAL_MASKS: Final = ("all", "salient")
 _COMMAS: Final = ("concepts", "only", "masks", "judges", "tune_on")
 """Lists whose entries may stand in one word with commas."""
 _MODELS: Final = ("model", "concept", "retrained", "twin", "seed")
@@ -33,8 +37,11 @@ class BenchRecipe:
     """What each row erases, one at a time."""
     only: tuple[str, ...] = ()
     """Rows to make, with commas: methods, guards, base, retrained, twin; all if none is named."""
-    masks: tuple[str, ...] = MASKS
-    """Masks of each method: all, salient, or both with commas."""
+    masks: tuple[str, ...] = _USUAL_MASKS
+    """Masks of each method, with commas: all, salient, own, random, inverse; own is salient by the
+    method's own loss."""
+    densities: str | None = None
+    """Densities of the masks, such as 0.5,0.1, each a row of its own; the recipe's if none."""
     seeds: str = "0"
     """Seeds of the erasures, such as 0-2."""
     limit: int = 60
@@ -108,7 +115,12 @@ class BenchRecipe:
                 raise ConfigError(f"{name} names {', '.join(values)}; name each once")
         for mask in self.masks:
             if mask not in MASKS:
-                raise ConfigError(f"the mask is {mask!r}; give {' or '.join(MASKS)}")
+                raise ConfigError(f"the mask is {mask!r}; give some of {', '.join(MASKS)}")
+        if self.density_list and set(self.masks) == {"all"}:
+            raise ConfigError(
+                "densities are given and would not be read, as the one mask is all; give another "
+                "mask by --masks, or leave them out"
+            )
         parse_seeds(self.seeds)
         for name in ("retrained", "twin"):
             for concept in pairs_of(getattr(self, name), name):
@@ -142,6 +154,36 @@ class BenchRecipe:
     def seed_list(self) -> tuple[int, ...]:
         """The seeds of the erasures."""
         return parse_seeds(self.seeds)
+
+    @property
+    def density_list(self) -> tuple[float, ...]:
+        """Densities by which rows are told apart; none where one of the recipe serves all.
+
+        Raises:
+            ConfigError: one is no share that a mask can have, or comes twice.
+        """
+        if self.densities is None:
+            return ()
+        shares: list[float] = []
+        for part in self.densities.split(","):
+            share = _number(part)
+            if not 0 < share <= 1:
+                raise ConfigError(
+                    f"densities has {part.strip()[:80]!r}; give shares above 0 and at most 1 with "
+                    "commas, such as 0.5,0.1"
+                )
+            if share in shares:
+                raise ConfigError(f"densities names {share:g} twice; name each once")
+            shares.append(share)
+        return tuple(shares)
+
+
+def _number(text: str) -> float:
+    """NaN where it is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def pairs_of(texts: tuple[str, ...], name: str) -> dict[str, str]:

@@ -86,7 +86,7 @@ class World:
             "model": self.recipe.model,
             "concept": concept,
             "seed": seed,
-            "mask": row.mask,
+            "mask": "salient" if row.mask == "own" else row.mask,
             "device": self.recipe.device,
             "method": dict(row.settings),
             # The grid belongs to a run; the benchmark draws its own pictures.
@@ -101,6 +101,8 @@ class World:
             tables["method"] = {"name": row.name, **row.settings}
         else:
             tables["code"] = row.code
+        if row.mask == "own":
+            tables["saliency"] = {"loss": "own"}
         if row.density is not None:
             tables["density"] = row.density
         if self.recipe.cache is not None:
@@ -145,6 +147,7 @@ class World:
             "neighbours": self.recipe.neighbours,
         }
         decides["drawn"].pop("device")  # it changes rounding alone
+        decides["row"].pop("by_density")  # it names the row alone
         if row.kind in MODELS:
             model = self.open(models_of(self.recipe, concept)[row.kind])
             decides["model"] = [model.hashes(), model.description.digest()]

@@ -153,7 +153,10 @@ DISTANCE: Final[Options] = {
 }
 BENCH: Final[Options] = {
     group.MEASURED: {
-        **{name: name for name in ("model", "concepts", "only", "masks", "seeds", "limit")},
+        **{
+            name: name
+            for name in ("model", "concepts", "only", "masks", "densities", "seeds", "limit")
+        },
         **{name: name for name in ("neighbours", "add", "retrained", "twin", "audit")},
         **{name: name for name in ("suite", "prompts")},
     },

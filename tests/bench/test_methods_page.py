@@ -113,6 +113,14 @@ def test_the_scatter_lies_inside_and_its_dots_grow_with_the_passes() -> None:
     assert dots["uce, all"].y > dots["esd, all"].y
     assert (dots["uce, all"].radius, dots["esd, all"].radius) == (SMALLEST, LARGEST)
     assert "4,000 passes" in dots["esd, all"].said
+    groups = {name: dot.group for name, dot in dots.items()}
+    assert groups == {
+        "base": "guard",
+        "sld-max": "guard",
+        "uce, all": "all",
+        "esd, all": "all",
+        "esd, salient": "salient",
+    }
 
 
 def test_a_concept_without_a_row_has_no_scatter() -> None:

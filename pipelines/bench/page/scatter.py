@@ -1,11 +1,11 @@
 """The scatter of a concept: what is left of it, what else was lost, and what that cost."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pipelines.bench.rows import MODELS
+from pipelines.bench.rows import MODELS, Row
 from pipelines.bench.tables.forms import short
 from pipelines.bench.tables.table import Line
 from pipelines.classifiers.bench.page.bench_layout import Label, place_labels
@@ -19,13 +19,24 @@ _ROOM: Final = (0.02, 0.04)
 """Shares of the plot that are left free beside the smallest values."""
 
 
+_GROUPS: Final[Mapping[str, str]] = {
+    "all": "all",
+    "salient": "salient",
+    "own": "salient",
+    "random": "control",
+    "inverse": "control",
+}
+"""Mask -> the group of its dots."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dot:
     """One row; places are shares of the plot, upward."""
 
     name: str
-    kind: str
-    salient: bool
+    group: str
+    """How its row is shown: `all`, `salient`, `control` or `guard`; models and guards are the
+    last."""
     x: float
     y: float
     radius: float
@@ -64,8 +75,7 @@ def scatter_of(lines: Sequence[Line]) -> Scatter | None:
     dots = tuple(
         Dot(
             name=line.row.label,
-            kind=line.row.kind,
-            salient=line.row.mask == "salient",
+            group=_group(line.row),
             x=_inside(left, 1.0, _ROOM[0]),
             y=_inside(lost, highest, _ROOM[1]),
             radius=_radius(_cost(line), most),
@@ -85,6 +95,10 @@ def scatter_of(lines: Sequence[Line]) -> Scatter | None:
             for points in _steps(100 * highest)
         ),
     )
+
+
+def _group(row: Row) -> str:
+    return _GROUPS[row.mask] if row.kind == "method" else "guard"
 
 
 def _both(line: Line) -> tuple[float, float] | None:

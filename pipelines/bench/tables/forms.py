@@ -38,6 +38,7 @@ def to_json(table: Table, protocol: Mapping[str, Any]) -> str:
             {
                 "row": one.row.name,
                 "mask": one.row.mask,
+                "density": one.row.density,
                 "worst": to_table(one.worst),
                 "concept": one.concept,
                 "done": one.done,
@@ -57,6 +58,7 @@ def _line(line: Line) -> dict[str, Any]:
         "kind": line.row.kind,
         "row": line.row.name,
         "mask": line.row.mask,
+        "density": line.row.density,
         "settings": to_table(line.row.settings),
         "state": line.state,
         "seeds": list(line.seeds),
@@ -76,7 +78,11 @@ def to_csv(table: Table) -> str:
     writer = csv.writer(out, lineterminator="\n")
     heads = [name for column in table.columns for name in _heads(column)]
     writer.writerow(
-        ["concept", "row", "mask", "state", "seeds", *heads, "worst_gap", "worst_of", "failure"]
+        [
+            *("concept", "row", "mask", "density", "state", "seeds"),
+            *heads,
+            *("worst_gap", "worst_of", "failure"),
+        ]
     )
     for concept in table.concepts:
         for line in table.of(concept):
@@ -86,6 +92,7 @@ def to_csv(table: Table) -> str:
                     _plain(concept),
                     _plain(line.row.name),
                     line.row.mask,
+                    "" if line.row.density is None else line.row.density,
                     line.state,
                     " ".join(map(str, line.seeds)),
                     *(part for c in table.columns for part in _parts(c, line.values.get(c.key))),
@@ -155,7 +162,9 @@ def _concept(table: Table, concept: str) -> str:
         values = [shown(line.values.get(c.key), c) for c in table.columns]
         if line.state != "done":
             values = [why_not(line), *[""] * (len(values) - 1)]
-        lines.append(markdown.row([f"`{line.row.name}`", line.row.mask, worst_said(line), *values]))
+        lines.append(
+            markdown.row([f"`{line.row.name}`", line.row.weights, worst_said(line), *values])
+        )
     missing = [_left(line) for line in own if line.missing]
     if missing:
         lines += ["", f"{NOT_MADE.capitalize()}: {'; '.join(missing)}."]
@@ -174,7 +183,7 @@ def _joint(joint: Sequence[Joint]) -> str:
     for one in joint:
         gap = "" if one.worst is None else gap_said(one.worst)
         done = f"{one.done} of {one.concepts}"
-        lines.append(markdown.row([f"`{one.row.name}`", one.row.mask, gap, one.concept, done]))
+        lines.append(markdown.row([f"`{one.row.name}`", one.row.weights, gap, one.concept, done]))
     return "\n".join(lines) + "\n"
 
 
