@@ -81,7 +81,8 @@ class Esd(ByRollout):
         """Train on rollouts."""
         batches: BatchSource[Rollout] = self.rollouts(task, self.rollout)
         if self.harden:
-            batches = HardenedRollouts(batches, adversary_of(task, self.harden, self.seed))
+            rows = task.data.require_texts().forget
+            batches = HardenedRollouts(batches, adversary_of(task, rows, self.harden, self.seed))
         return task.train(self, batches, self, needs_frozen=True)
 
     def __call__(self, student: Denoiser, frozen: Denoiser, batch: Rollout, /) -> Loss:

@@ -78,9 +78,10 @@ def descended(
 class Adversary:
     """Looks for the rows that make the network in training answer as if nothing were erased.
 
-    Every sample has a row of its own, which starts anew in every step of the training: at the
-    concept's own last word piece for samples of even place, at a random word for others. So a run
-    that is resumed, cut into other passes or shared among processes meets the same rows.
+    Every sample has a row of its own in a prompt of its own concept, which starts anew in every
+    step of the training: at the concept's own last word piece for every other sample of a concept,
+    at a random word for the rest. So a run that is resumed, cut into other passes or shared among
+    processes meets the same rows.
 
     Source: in the manner of arXiv:2311.17717 (Receler) and arXiv:2408.16807 (STEREO), which train
         against learned prompts. Here, as in our soft token, one row is learned, held to the longest
@@ -91,6 +92,8 @@ class Adversary:
     vocabulary: Vocabulary
     own: Tensor
     """(P,) int64 token number of the concept's own last word piece in each template."""
+    each: tuple[tuple[int, ...], ...]
+    """The templates of each concept, in the order in which samples take turns."""
     steps: int
     seed: int
     device: torch.device
@@ -106,9 +109,7 @@ class Adversary:
             position: place of the first sample in the stream.
         """
         places = range(position, position + len(shown))
-        which = torch.tensor(
-            [derived_seed(self.seed, "harden template", p) % len(self.own) for p in places]
-        )
+        which = torch.tensor([self._template(place) for place in places])
         if self.tally is not None:
             self.tally.count(text=(self.steps + 1) * len(shown))
         limits = self.slots.limits
@@ -127,10 +128,15 @@ class Adversary:
         with torch.no_grad():
             return tell(rows)
 
+    def _template(self, place: int) -> int:
+        """One of those of the concept whose turn it is."""
+        own = self.each[place % len(self.each)]
+        return own[derived_seed(self.seed, "harden template", place) % len(own)]
+
     def _start(self, which: Tensor, places: Sequence[int]) -> list[Tensor]:
         """One (B, 1, E) for each text encoder."""
         random = [derived_seed(self.seed, "harden", p) % len(self.vocabulary) for p in places]
-        even = torch.tensor([place % 2 == 0 for place in places])
+        even = torch.tensor([place // len(self.each) % 2 == 0 for place in places])
         ids = torch.where(even, self.own[which], self.vocabulary.ids[random])
         towers = self.slots.text.towers
         tables = [network.get_input_embeddings().weight.detach() for _, network in towers]
@@ -206,10 +212,11 @@ class HardenedRollouts:
         )
 
 
-def adversary_of(task: Task, steps: int, seed: int) -> Adversary:
+def adversary_of(task: Task, rows: Tensor, steps: int, seed: int) -> Adversary:
     """The adversary of a task, with the model's own text encoder on the task's device.
 
     Args:
+        rows: (N,) int64 prompts to forget that the samples come from.
         steps: of its search, for every step of the training; 1 or more.
         seed: of its starts.
 
@@ -229,11 +236,24 @@ def adversary_of(task: Task, steps: int, seed: int) -> Adversary:
     if not pairs:
         raise ConfigError("harden needs the concept's prompts as text; set harden to 0")
     made = list(dict.fromkeys(template_of(*pair) for pair in pairs))
+    each: dict[int, dict[int, None]] = {}  # concept -> its templates
+    for pair, concept in pairs.items():
+        each.setdefault(concept, {})[made.index(template_of(*pair))] = None
+    turns = [0] if task.data.owners is None else task.data.owners[rows].unique().tolist()
     words = vocabulary_of(text)
     templates = [template for template, _ in made]
     slots = slots_of(text, templates, 1, words, size=size_of(task.data))
     own = [words.cut(name)[-1] if words.cut(name) else int(words.ids[0]) for _, name in made]
-    return Adversary(slots, words, torch.tensor(own), steps, seed, task.device, task.tally)
+    return Adversary(
+        slots,
+        words,
+        torch.tensor(own),
+        tuple(tuple(each[concept]) for concept in turns),
+        steps,
+        seed,
+        task.device,
+        task.tally,
+    )
 
 
 def size_of(data: ConceptData) -> tuple[int, int]:
@@ -242,13 +262,17 @@ def size_of(data: ConceptData) -> tuple[int, int]:
     return (0, 0) if ids is None else (int(ids[0, 0]), int(ids[0, 1]))
 
 
-def _pairs(data: ConceptData) -> list[tuple[str, str]]:
-    """Each forget prompt with its first replacement, as text."""
+def _pairs(data: ConceptData) -> dict[tuple[str, str], int]:
+    """Each forget prompt with its first replacement, as text -> which of several concepts it is
+    of."""
     if not data.words:
-        return []
-    rows = [(data.forget.prompt.tolist(), data.replacements[:, :1].flatten().tolist())]
+        return {}
+    rows = [(data.forget.prompt, data.replacements)]
     if data.texts is not None:
-        texts = data.texts
-        rows.append((texts.forget.tolist(), texts.replacements[:, :1].flatten().tolist()))
-    pairs = [pair for one, other in rows for pair in zip(one, other, strict=True)]
-    return list(dict.fromkeys((data.words[p], data.words[r]) for p, r in pairs))
+        rows.append((data.texts.forget, data.texts.replacements))
+    pairs: dict[tuple[str, str], int] = {}
+    for prompts, stand_ins in rows:
+        for row, other in zip(prompts.tolist(), stand_ins[:, :1].flatten().tolist(), strict=True):
+            owner = 0 if data.owners is None else int(data.owners[row])
+            pairs.setdefault((data.words[row], data.words[other]), owner)
+    return pairs

@@ -74,7 +74,8 @@ class SalUn(ByGradient):
         """Train on pictures of the concept and of what is kept."""
         batches: BatchSource[PictureBatch] = task.pictures(self)
         if self.harden:
-            batches = HardenedPictures(batches, adversary_of(task, self.harden, self.seed))
+            adversary = adversary_of(task, task.data.forget.prompt, self.harden, self.seed)
+            batches = HardenedPictures(batches, adversary)
         return task.train(self, batches, self, needs_frozen="frozen" in self.needs)
 
     def __call__(self, student: Denoiser, frozen: Denoiser, batch: PictureBatch, /) -> Loss:

@@ -66,7 +66,7 @@ def task(checkpoint: Checkpoint) -> Task:
 
 @pytest.fixture(scope="module")
 def adversary(task: Task) -> Adversary:
-    return adversary_of(task, 3, 0)
+    return adversary_of(task, task.data.forget.prompt, 3, 0)
 
 
 def student_of(task: Task) -> Denoiser:
@@ -110,6 +110,26 @@ def test_the_search_begins_at_the_concept_in_even_places_and_at_a_word_in_odd_on
         table = network.get_input_embeddings().weight.detach()
         assert torch.equal(start[::2, 0], table[adversary.own[which[::2]]])
         assert not torch.equal(start[1::2, 0], table[adversary.own[which[1::2]]])
+
+
+@pytest.mark.default("sd1")
+def test_each_of_several_concepts_is_attacked_in_its_own_prompts_and_from_its_own_word(
+    task: Task,
+) -> None:
+    data = task.data
+    owners = [FORGET.index(word) if word in FORGET else -1 for word in data.words]
+    two = replace(task, data=replace(data, owners=torch.tensor(owners)))
+    adversary = adversary_of(two, data.forget.prompt, 1, 0)
+    samples = two.pictures(TrainConfig()).at(0, 16, student_of(two), frozen_of(two))
+    at_night = data.prompts.tokens[data.words.index("a church at night")]
+    which = torch.tensor([adversary._template(place) for place in range(16)])
+    assert ["night" in adversary.slots.prompts[n] for n in which.tolist()] == [
+        torch.equal(told, at_night) for told in samples.forget.condition.tokens
+    ]
+    begun = adversary._start(which, range(16))[0][:, 0]
+    table = adversary.slots.text.towers[0][1].get_input_embeddings().weight.detach()
+    own = (begun == table[adversary.own[which]]).all(1).tolist()
+    assert own[::2] == own[1::2] == [True, False] * 4  # half of the samples of each
 
 
 @pytest.mark.default("sd1")
@@ -245,5 +265,6 @@ def test_less_than_no_step_is_refused(name: str) -> None:
 
 
 def test_prompts_that_are_not_known_as_text_are_named(task: Task) -> None:
+    nameless = replace(task, data=replace(task.data, words=()))
     with pytest.raises(ConfigError, match="harden needs the concept's prompts as text; set harden"):
-        adversary_of(replace(task, data=replace(task.data, words=())), 1, 0)
+        adversary_of(nameless, nameless.data.forget.prompt, 1, 0)
