@@ -232,7 +232,9 @@ class RolloutBatches:
         """The random part of one sample, from its own stream."""
         texts = self.data.require_texts()
         generator = generator_for(self.seed, "rollout", place)
-        groups = self.data.groups(texts.forget)
+        # Rows of a trainer's file are no concept's own: each is as frequent as any other.
+        every = [list(range(len(texts.forget)))]
+        groups = self.data.groups(texts.forget) if texts.pulls is None else every
         order = self.seed if self.ordered_by is None else self.ordered_by
         (prompt,) = interleaved(groups, place, 1, order, "rollout order")
         options = texts.replacements.shape[1]

@@ -134,14 +134,13 @@ class ConceptData:
         assert self.owners is not None
         shown = (self.owners[self.forget.prompt] == number).nonzero()[:, 0]
         texts, anchors = self.texts, self.anchors
-        if texts is not None:
+        if texts is not None and texts.pulls is None:  # else they are no concept's own
             own = (self.owners[texts.forget] == number).nonzero()[:, 0]
             texts = replace(
                 texts,
                 forget=texts.forget[own],
                 replacements=texts.replacements[own],
                 concepts=None,
-                pulls=None if texts.pulls is None else texts.pulls[own],
             )
         if anchors is not None:
             own = (self.owners[anchors.targets] == number).nonzero()[:, 0]

@@ -98,6 +98,8 @@ def test_rows_lead_each_sample_by_its_own_prompts_and_away_from_its_own_uncondit
             tokens = getattr(batch.pull, name).tokens[n]
             assert torch.equal(tokens, table[getattr(pulls, name)[row]])
         assert float(batch.pull.strength[n]) == float(pulls.strength[row])
+    owned = batch_of(replace(data, owners=torch.tensor([-1, 0, -1, 1, -1, -1])))
+    assert torch.equal(owned.concept.tokens, batch.concept.tokens)  # they are no concept's own
     plain = batch_of(replace(data, texts=replace(texts, pulls=None)))
     for n in range(8):  # only the first row's unconditional is another than the empty prompt
         first = torch.equal(batch.concept.tokens[n], table[1])
