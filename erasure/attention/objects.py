@@ -4,7 +4,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isqrt
 
 import torch
 import torch.nn.functional as F
@@ -87,10 +86,12 @@ def seen(maps: Mapping[str, Tensor], spans: Sequence[range], size: tuple[int, ..
 
 
 def layer_size(places: int, size: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width of a layer that sees latents of `size` at `places` places."""
+    """Height and width of a layer that sees latents of `size` at `places` places, after as many
+    halvings as that takes; an odd side is halved to the larger whole number."""
     height, width = size
-    rows = isqrt(places * height // width)
-    return rows, places // rows
+    while height * width > places:
+        height, width = (height + 1) // 2, (width + 1) // 2
+    return height, width
 
 
 def stretched(values: Tensor) -> Tensor:

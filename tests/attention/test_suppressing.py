@@ -134,6 +134,15 @@ def test_maps_of_all_layers_are_brought_to_the_latents_size() -> None:
     assert layer_size(2, (4, 2)) == (2, 1)
 
 
+def test_a_layer_s_size_is_that_of_halvings_by_which_odd_sides_are_rounded_up() -> None:
+    layers = nn.Sequential(*(nn.Conv2d(1, 1, 3, stride=2, padding=1) for _ in range(3)))
+    for size in ((100, 64), (65, 64), (68, 64), (40, 72), (9, 8)):
+        seen_by = torch.zeros(1, 1, *size)
+        for layer in layers:
+            seen_by = layer(seen_by)
+            assert layer_size(seen_by.numel(), size) == tuple(seen_by.shape[2:])
+
+
 def test_pairs_begin_at_a_product_of_zero() -> None:
     pairs = new_pairs({"w": (4, 3)}, 2, 0)
     assert isinstance(pairs["w"], Pair)
