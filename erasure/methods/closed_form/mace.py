@@ -12,14 +12,15 @@ from torch import Tensor
 
 from erasure.architectures.building import build_network
 from erasure.attention.objects import draw_objects
-from erasure.attention.spans import Span, span_of
+from erasure.attention.spans import Span
 from erasure.attention.suppressing import Pair, new_pairs, suppress
 from erasure.diffusion.data.shuffling import shuffled
 from erasure.diffusion.denoiser import join
 from erasure.diffusion.schedule import NoiseSchedule
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError, Way
+from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
+from erasure.methods.closed_form.concept_spans import by_concept, concept_spans
 from erasure.seeds import generator_for
 from erasure.solving.closed_form import ClosedForm, apply
 from erasure.solving.factors import thinned
@@ -126,7 +127,7 @@ class Mace(ClosedForm):
             for name, w in base.items()
         }
         index, trained = 0, {}
-        for concept, rows in _by_concept(task, spans).items():
+        for concept, rows in by_concept(task, spans).items():
             pairs = new_pairs(
                 {n: (w.shape[0], w.shape[1]) for n, w in base.items()},
                 self.rank,
@@ -232,7 +233,7 @@ class Mace(ClosedForm):
         table = task.data.prompts.tokens
         groups = {
             concept: torch.cat([table[row] for row in rows]).double().T
-            for concept, rows in _by_concept(task, spans).items()
+            for concept, rows in by_concept(task, spans).items()
         }
         vectors = torch.cat([*groups.values(), held], 1)
         problem = Quadratic(vectors, vectors.shape[1] - held.shape[1], self.ridge)
@@ -250,45 +251,6 @@ class Mace(ClosedForm):
             moved = float((change @ held).square().sum()) / max(1, held.shape[1])
             index += 1
             yield Step(index, off + moved, off, moved)
-
-
-def concept_spans(task: Task) -> dict[int, Span]:
-    """Row of each prompt to forget whose stand-in lacks some of its tokens -> where these are.
-
-    Raises:
-        ConfigError: the words of the prompts are not known, or there is no such prompt.
-    """
-    texts = task.data.require_texts()
-    if not texts.words:
-        raise ConfigError("the words of the prompts are not known; encode them by encode_concept")
-    tokenizer = task.checkpoint.architecture.build_tokenizers(task.checkpoint)[0]
-    length = task.data.prompts.tokens.shape[1]
-    ids = tokenizer(
-        list(texts.words), padding="max_length", max_length=length, truncation=True
-    ).input_ids
-    spans = {}
-    for row, stand_in in zip(texts.forget.tolist(), texts.replacements[:, 0].tolist(), strict=True):
-        span = span_of(ids[row], ids[stand_in], tokenizer.eos_token_id)
-        if span.own:
-            spans[row] = span
-    if not spans:
-        raise ConfigError(
-            "no prompt to forget has a token that its stand-in has not, so there is no attention "
-            "to put out; give another ",
-            Way("--instead", "replacement"),
-        )
-    return spans
-
-
-def _by_concept(task: Task, spans: Mapping[int, Span]) -> dict[int, list[int]]:
-    """Number of a concept -> rows of its prompts."""
-    texts = task.data.require_texts()
-    numbers = [0] * len(texts.forget) if texts.concepts is None else texts.concepts.tolist()
-    groups: dict[int, list[int]] = {}
-    for row, number in zip(texts.forget.tolist(), numbers, strict=True):
-        if row in spans:
-            groups.setdefault(number, []).append(row)
-    return groups
 
 
 def _moments(task: Task) -> Tensor:

@@ -132,6 +132,11 @@ def test_a_stand_in_with_all_tokens_of_the_prompt_is_refused(
     data = encode_concept(tiny_checkpoint, None, {"a church": ["a church in snow"]}, prompts=lists)
     with pytest.raises(ConfigError, match="has a token that its stand-in has not"):
         erase(tiny_checkpoint, data, values, quick())
+    both = PromptLists(["a dog", "a church"], concepts=[0, 1])
+    stand_ins = {"a church": ["a church in snow"], "a dog": ["a cat"]}
+    data = encode_concept(tiny_checkpoint, None, stand_ins, prompts=both)
+    with pytest.raises(ConfigError, match="that shows what 'a church' does has a token that its"):
+        erase(tiny_checkpoint, data, values, quick())
 
 
 @pytest.mark.parametrize(
