@@ -124,7 +124,7 @@ def test_each_of_several_concepts_is_attacked_in_its_own_prompts_and_from_its_ow
     at_night = data.prompts.tokens[data.words.index("a church at night")]
     which = torch.tensor([adversary._template(place) for place in range(16)])
     assert ["night" in adversary.slots.prompts[n] for n in which.tolist()] == [
-        torch.equal(told, at_night) for told in samples.forget.condition.tokens
+        torch.equal(tokens, at_night) for tokens in samples.forget.condition.tokens
     ]
     begun = adversary._start(which, range(16))[0][:, 0]
     table = adversary.slots.text.towers[0][1].get_input_embeddings().weight.detach()
