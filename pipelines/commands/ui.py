@@ -28,11 +28,13 @@ def ui(
     own: closing the page or ending this command stops none of them.
     """
     import webbrowser
+    from contextlib import nullcontext
     from ipaddress import ip_address
     from threading import Thread
 
     from erasure.errors import ConfigError
     from erasure.storage.disk import disk_errors
+    from pipelines.ui.opening import opening
     from pipelines.ui.places import Places
     from pipelines.ui.server import Server
 
@@ -59,11 +61,12 @@ def ui(
     if not bound.is_loopback:
         typer.echo(f"note: {host} can be reached from other machines; keep the address", err=True)
     typer.echo(server.address)
-    if not no_browser:  # some browsers are waited for, and they wait for the page
-        Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        typer.echo("the page is closed; jobs that run go on", err=True)
-    finally:
-        server.server_close()
+    with nullcontext("") if no_browser else opening(server.address, runs.resolve()) as place:
+        if place:  # some browsers are waited for, and they wait for the page
+            Thread(target=webbrowser.open, args=(place,), daemon=True).start()
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            typer.echo("the page is closed; jobs that run go on", err=True)
+        finally:
+            server.server_close()
