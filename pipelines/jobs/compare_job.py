@@ -67,7 +67,8 @@ class CompareJob:
                 size=self.size,
                 title=f"{one.name} | {other.name}",
             )
-        return _written(comparison, read_as, out, record, pictures)
+        models = {"models": read_as, "weights": {"before": _edited(one), "after": _edited(other)}}
+        return _written(comparison, models, out, record, pictures)
 
     def _opened(self) -> tuple[Checkpoint, Checkpoint]:
         """Both models, each read with the configs that it has use for."""
@@ -104,9 +105,15 @@ class CompareJob:
         )
 
 
+def _edited(checkpoint: Checkpoint) -> dict[str, str]:
+    """Component -> hash that its newest edit led to; a record tells by it which model was drawn."""
+    edits = () if checkpoint.provenance is None else checkpoint.provenance.edits
+    return {edit.component: edit.result_hash for edit in edits}
+
+
 def _written(
     comparison: Comparison,
-    read_as: Mapping[str, Any],
+    models: Mapping[str, Any],
     out: Path,
     record: Path,
     pictures: Path | None,
@@ -115,6 +122,6 @@ def _written(
     if pictures is not None:
         comparison.save_pictures(pictures)
     files = comparison.grid.save(out)
-    described = {**comparison.grid.described(out), "models": read_as}
+    described = {**comparison.grid.described(out), **models}
     write_json(record, described)
     return files

@@ -85,7 +85,7 @@ def draw(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
     run, prompt, seed = (_text(values, key) for key in ("run", "prompt", "seed"))
     if not prompt.strip() or not re.fullmatch("[0-9]{1,9}", seed):
         raise ConfigError("a drawing wants a prompt, and a seed of up to nine digits")
-    folder = places.new_run(f"{run}{DRAWINGS}")
+    folder = places.beside(run, DRAWINGS)
     line = ["compare", known_base(places, run), str(places.run(run)), f"--prompt={prompt}"]
     name = f"{seed}-{secrets.token_hex(3)}"
     line += [f"--seeds={seed}", "--out", str(folder / f"{name}.png")]
@@ -101,7 +101,7 @@ def evaluate(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
             "the suite for this model is yours to choose: erasure evaluate "
             f"{places.run(run)} --against {base} --suite NAME --out DIR"
         )
-    out = places.new_run(f"{run}{EVALUATION}")
+    out = places.beside(run, EVALUATION)
     line = ["evaluate", str(places.run(run)), "--against", base, "--suite", "canvas"]
     return jobs.start(f"evaluate {run}", [[*line, "--limit", "60", "--out", str(out)]], run)
 
@@ -110,7 +110,7 @@ def audit(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
     """Attack the run's model by the quick attacks."""
     run = _text(values, "run")
     concept = _text(values, "concept")
-    out = places.new_run(f"{run}{AUDIT}")
+    out = places.beside(run, AUDIT)
     line = ["audit", str(places.run(run)), f"--concept={concept}"]
     line += ["--against", known_base(places, run), "--attacks", "quick", "--out", str(out)]
     return jobs.start(f"audit {run}", [line], run)
@@ -122,8 +122,9 @@ def export(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
     if kind not in _FORMATS or dtype not in _TYPES:
         raise ConfigError(f"an export is one of {', '.join(_FORMATS)}; reload the page")
     ending = {"file": ".safetensors", "folder": "-diffusers", "patch": ".patch"}[kind]
-    out = places.new_run(f"{run}{ending}")
-    line = ["export", str(places.run(run)), "--to", _FORMATS[kind], *_written(jobs, out)]
+    out = places.beside(run, ending)
+    line = ["export", str(places.run(run)), "--to", _FORMATS[kind]]
+    line += _written(jobs, "export", out)
     if kind == "patch":
         line += ["--base", known_base(places, run)]
     elif dtype:
@@ -134,27 +135,29 @@ def export(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
 def undo(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
     """Take the edit out again, to the bit: the patch of the run, removed from its model."""
     run = _text(values, "run")
-    patch, out = places.new_run(f"{run}.patch"), places.new_run(f"{run}-undone")
+    patch, out = places.beside(run, ".patch"), places.beside(run, "-undone")
     model = str(places.run(run))
     base = known_base(places, run)
     return jobs.start(
         f"undo {run}",
         [
-            ["export", model, "--to", "patch", "--base", base, *_written(jobs, patch)],
-            ["patch", "remove", model, str(patch), *_written(jobs, out)],
+            ["export", model, "--to", "patch", "--base", base, *_written(jobs, "export", patch)],
+            ["patch", "remove", model, str(patch), *_written(jobs, "patch", out)],
         ],
         run,
     )
 
 
-def _written(jobs: Jobs, out: Path) -> list[str]:
-    """Where a command writes to; what is there already is replaced where a job of the page made it.
+def _written(jobs: Jobs, command: str, out: Path) -> list[str]:
+    """Where a command writes to; what is there already is replaced where a job of the page made it
+    by the same command: a run that was given such a name is none of these.
 
     Raises:
         ConfigError: what is there is of somebody else's making.
     """
     words = ["--out", str(out)]
-    if any(words == list(line[n : n + 2]) for line in jobs.lines() for n in range(len(line))):
+    same = (line for line in jobs.lines() if line[0] == command)
+    if any(words == list(line[n : n + 2]) for line in same for n in range(len(line))):
         return [*words, "--force"]  # a job that waits may have written it by then
     if not (out.exists() or out.is_symlink()):
         return words

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from erasure.errors import ConfigError
+from erasure.storage.bare_names import is_bare
 from erasure.storage.links import resolved
 from pipelines.early import EMBEDDED
 
@@ -38,17 +39,25 @@ class Places:
         return self.runs / name
 
     def run(self, name: str) -> Path:
-        """The folder of a run that is there.
+        """The folder of a run that is there, whatever the command line has called it.
 
         Raises:
             ConfigError: there is no such run.
         """
-        folder = self.new_run(name)
-        if not folder.is_dir() or folder.is_symlink():
+        folder = self.runs / name
+        if not may_name_a_run(name) or not folder.is_dir() or folder.is_symlink():
             raise ConfigError(
-                f"there is no run {name!r} in {self.runs.name}; reload the list of runs"
+                f"there is no run {name[:80]!r} in {self.runs.name}; reload the list of runs"
             )
         return folder
+
+    def beside(self, name: str, ending: str) -> Path:
+        """What lies beside a run that is there, or is to be written there: NAME and an ending.
+
+        Raises:
+            ConfigError: there is no such run.
+        """
+        return self.runs / f"{self.run(name).name}{ending}"
 
     def file(self, name: str, path: str) -> Path:
         """A file of a run, by its path within the run's folder.
@@ -90,3 +99,9 @@ class Places:
             f"{asked[:80]!r} is not demo, not a model in the folders that the page was started "
             "with, and no id of the hub; start the page with --models FOLDER to add a folder"
         )
+
+
+def may_name_a_run(name: str) -> bool:
+    """Whether a folder of this name may be shown as a run: it is not hidden, and can be asked for
+    by its name alone."""
+    return is_bare(name) and not name.startswith(".")

@@ -3,18 +3,19 @@
 import csv
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from os.path import isfile
 from pathlib import Path
 from typing import Any, Final
 
 from erasure.checkpoints.provenance import Provenance
+from erasure.component_names import FIRST_MAIN
 from erasure.errors import CheckpointError, ConfigError
 from pipelines.comparison.run_facts import base_of
 from pipelines.early import EMBEDDED
 from pipelines.json_values import object_in, objects_in
 from pipelines.run.run_folder import RECIPE, RECORD
-from pipelines.ui.places import Places
+from pipelines.ui.places import Places, may_name_a_run
 from pipelines.ui.unsafe import is_unsafe
 
 EVALUATION: Final = ".evaluation"
@@ -27,6 +28,8 @@ _LARGEST: Final = 20_000_000
 """Bytes of a JSON file that is read."""
 _LOSSES: Final = 400
 """Points of the curve of losses."""
+Weights = Mapping[str, str]
+"""Component -> hash of its weights after the newest edit of it."""
 
 
 def all_runs(places: Places) -> Iterator[dict[str, Any]]:
@@ -45,21 +48,23 @@ def one_run(places: Places, name: str) -> dict[str, Any]:
     """
     folder = places.run(name)
     record = _json(folder / RECORD)
+    edits = _edits(record)
+    weights = {edit["component"]: edit["result"] for edit in edits}
     facts = _short(folder) | {
         "base": base_of(folder),
-        "edits": _edits(record),
-        "cells": objects_in(object_in(record, "grid"), "cells"),
+        "edits": edits,
+        "cells": _cells(object_in(record, "grid")),
         "losses": list(_losses(folder / "loss.csv")),
         "density": (folder / "density.png").is_file(),
-        "evaluation": _evaluation(places, name),
-        "audit": _audit(places, name),
-        "drawings": list(_drawings(places, name)),
+        "evaluation": _evaluation(places.beside(name, EVALUATION), weights),
+        "audit": _audit(places.beside(name, AUDIT), weights),
+        "drawings": list(_drawings(places.beside(name, DRAWINGS), weights)),
     }
     return facts
 
 
 def _is_run(folder: Path) -> bool:
-    hidden = folder.name.startswith(".") or folder.name.endswith(BESIDE)
+    hidden = not may_name_a_run(folder.name) or folder.name.endswith(BESIDE)
     return folder.is_dir() and not folder.is_symlink() and not hidden and isfile(folder / RECIPE)
 
 
@@ -99,15 +104,26 @@ def _edits(record: dict[str, Any]) -> list[dict[str, Any]]:
             "total": edit.total,
             "density": edit.density,
             "base": edit.base,
+            "component": edit.component,
+            "result": edit.result_hash,
         }
         for edit in edits
     ]
 
 
-def _evaluation(places: Places, name: str) -> dict[str, Any] | None:
-    results = _json(places.runs / f"{name}{EVALUATION}" / "results.json")
+def _cells(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pictures of a grid; a prompt may ask for more than what was erased."""
+    cells = objects_in(grid, "cells")
+    return [{**cell, "unsafe": is_unsafe([str(cell.get("prompt", ""))])} for cell in cells]
+
+
+def _evaluation(folder: Path, weights: Weights) -> dict[str, Any] | None:
+    results = {} if folder.is_symlink() else _json(folder / "results.json")
     if not results:
         return None
+    after = object_in(object_in(results, "models"), "after")
+    if _are_others({FIRST_MAIN: after.get("hash"), **object_in(after, "hashes")}, weights):
+        return {"verdict": _of_others(folder), "rates": []}
     summary = object_in(results, "summary")
     return {
         "verdict": summary.get("verdict", ""),
@@ -121,37 +137,63 @@ def _evaluation(places: Places, name: str) -> dict[str, Any] | None:
             for rate in ("ua", "ira", "cra", "ra")
             if summary.get(rate) is not None
         ],
-        "run": f"{name}{EVALUATION}",
+        "run": folder.name,
         "page": "report.html",
     }
 
 
-def _audit(places: Places, name: str) -> dict[str, Any] | None:
-    audit = _json(places.runs / f"{name}{AUDIT}" / "audit.json")
+def _audit(folder: Path, weights: Weights) -> dict[str, Any] | None:
+    audit = {} if folder.is_symlink() else _json(folder / "audit.json")
     if not audit:
         return None
+    audited = object_in(object_in(object_in(audit, "models"), "audited"), "weights")
+    if _are_others(audited, weights):
+        return {"sentence": _of_others(folder), "attacks": []}
     return {
         "sentence": audit.get("sentence", ""),
         "attacks": [
             {"name": attack.get("name"), "verdict": object_in(attack, "verdict")}
             for attack in objects_in(audit, "attacks")
         ],
-        "run": f"{name}{AUDIT}",
+        "run": folder.name,
         "page": "audit.html",
     }
 
 
-def _drawings(places: Places, name: str) -> Iterator[dict[str, Any]]:
+def _drawings(folder: Path, weights: Weights) -> Iterator[dict[str, Any]]:
     """Prompts of the user's own that were drawn by both models, the newest first."""
-    folder = places.runs / f"{name}{DRAWINGS}"
-    for record in sorted(folder.glob("*.json"), reverse=True) if folder.is_dir() else ():
+    there = folder.is_dir() and not folder.is_symlink()
+    records = [(_changed(record), record) for record in (folder.glob("*.json") if there else ())]
+    for _, record in sorted(records, reverse=True):
         drawn = _json(record)
-        yield {"run": folder.name, "cells": objects_in(drawn, "cells"), "name": record.stem}
+        if not _are_others(object_in(object_in(drawn, "weights"), "after"), weights):
+            yield {"run": folder.name, "cells": _cells(drawn), "name": record.stem}
+
+
+def _changed(file: Path) -> int:
+    """When a file was written; 0 where it went meanwhile."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _are_others(hashes: Mapping[str, Any], weights: Weights) -> bool:
+    """Whether these are hashes of other weights than a run's, which was made anew under its name;
+    what older versions wrote names none."""
+    return any(hashes[name] != own for name, own in weights.items() if hashes.get(name))
+
+
+def _of_others(folder: Path) -> str:
+    return (
+        f"{folder.name} is of another run that had this name; delete it or move it away, and press "
+        "the button again"
+    )
 
 
 def _losses(file: Path) -> Iterator[tuple[int, float]]:
     try:
-        if not file.is_file():  # a pipe would wait for ever
+        if not _is_own(file):
             return
         with file.open(encoding="utf-8", newline="") as stream:
             rows = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(stream)]
@@ -164,13 +206,18 @@ def _losses(file: Path) -> Iterator[tuple[int, float]]:
 def _json(file: Path) -> dict[str, Any]:
     """The object in a file; empty where there is none or it is damaged."""
     try:
-        if not file.is_file() or file.stat().st_size > _LARGEST:
+        if not _is_own(file) or file.stat().st_size > _LARGEST:
             return {}
         text = file.read_text(encoding="utf-8")
         content = json.loads(text, parse_float=_finite, parse_constant=lambda _: None)
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _is_own(file: Path) -> bool:
+    """Whether it lies here: a pipe would wait for ever, and a link may lead out of the runs."""
+    return file.is_file() and not file.is_symlink()
 
 
 def _finite(text: str) -> float | None:

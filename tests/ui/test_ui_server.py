@@ -277,7 +277,7 @@ def test_runs_are_compared_on_a_page_that_may_ask_nothing_of_the_server(
     status, refusal = asked(server, "compare/church")
     assert (status, "two or more" in refusal["error"]) == (400, True)
     status, refusal = asked(server, "compare/church/..%2Fmodel")
-    assert (status, "letters, digits" in refusal["error"]) == (400, True)
+    assert (status, "there is no run" in refusal["error"]) == (400, True)
 
 
 def test_what_follows_a_refused_request_is_no_request(server: Server) -> None:

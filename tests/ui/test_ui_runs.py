@@ -1,0 +1,148 @@
+"""What the page shows of runs and does with them: by any name, and never what is of another."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.results.compared import attack, copied, evaluate
+
+from erasure.errors import ConfigError
+from pipelines.ui.actions import ACTIONS
+from pipelines.ui.jobs import FOLDER, Job, Jobs
+from pipelines.ui.places import Places
+from pipelines.ui.runs import all_runs, one_run
+
+BUTTONS: tuple[tuple[str, Mapping[str, str]], ...] = (
+    ("draw", {"prompt": "a dog", "seed": "0"}),
+    ("audit", {"concept": "church"}),
+    ("export", {"to": "file", "dtype": "fp16"}),
+    ("undo", {}),
+)
+
+
+@pytest.fixture
+def places(runs: Path, tiny_folder: Path) -> Places:
+    return Places(runs, (tiny_folder.parent,))
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The commands of the jobs that are started; none runs."""
+    begun: list[tuple[str, ...]] = []
+
+    def start(jobs: Jobs, title: str, commands: list[list[str]], run: str) -> Job:
+        begun.extend(map(tuple, commands))
+        return Job(jobs.runs / FOLDER / "x", title, tuple(map(tuple, commands)), run)
+
+    monkeypatch.setattr(Jobs, "start", start)
+    return begun
+
+
+def drawing(runs: Path, name: str, at: int, **record: object) -> Path:
+    """A drawing of the run church, with a time."""
+    folder = runs / "church.drawings"
+    folder.mkdir(exist_ok=True)
+    cell = {"heading": "before", "prompt": name, "file": f"{name}.png"}
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"cells": [cell], **record}))
+    os.utime(path, (at, at))
+    return path
+
+
+def shown(places: Places) -> dict[str, Any]:
+    return one_run(places, "church")
+
+
+@pytest.mark.parametrize(
+    "name", ["church at night", "k\N{LATIN SMALL LETTER U WITH DIAERESIS}che", "x" * 64]
+)
+def test_a_run_by_any_name_is_opened_and_worked_on(
+    places: Places, lines: list[tuple[str, ...]], name: str
+) -> None:
+    copied(places.runs / "church", places.runs / name)
+    assert name in {run["name"] for run in all_runs(places)}
+    assert one_run(places, name)["finished"] is True
+    for button, values in BUTTONS:
+        ACTIONS[button](places, Jobs(places.runs), {"run": name, **values})
+    assert sum(str(places.runs / name) in line for line in lines) == 5
+
+
+def test_what_cannot_be_asked_for_by_its_name_is_not_listed(places: Places) -> None:
+    copied(places.runs / "church", places.runs / "a:b")
+    assert [run["name"] for run in all_runs(places)] == ["church"]
+
+
+@pytest.mark.parametrize(
+    ("button", "values", "name"),
+    [
+        ("export", {"to": "folder", "dtype": ""}, "church-diffusers"),
+        ("undo", {}, "church-undone"),
+    ],
+)
+def test_a_run_of_the_page_that_is_called_like_an_export_is_not_replaced(
+    places: Places,
+    monkeypatch: pytest.MonkeyPatch,
+    button: str,
+    values: dict[str, str],
+    name: str,
+) -> None:
+    copied(places.runs / "church", places.runs / name)
+    made = ("erase", "demo", "--concept=church", "--out", str(places.runs / name))
+    monkeypatch.setattr(Jobs, "lines", lambda jobs: iter([made]))
+    with pytest.raises(ConfigError, match=f"there is '{name}' already"):
+        ACTIONS[button](places, Jobs(places.runs), {"run": "church", **values})
+
+
+def test_figures_of_another_run_that_had_the_name_are_not_shown_as_this_one_s(
+    places: Places,
+) -> None:
+    church = places.runs / "church"
+    evaluate(church, places.runs / "church.evaluation")
+    attack(church, places.runs / "church.audit")
+    record = json.loads((church / "erasure.json").read_text())
+    weights = {"unet": record["edits"][-1]["result_hash"]}
+    drawing(places.runs, "own", 1, weights={"after": weights})
+    own = shown(places)
+    assert own["evaluation"]["rates"]
+    assert own["audit"]["attacks"]
+    assert [one["name"] for one in own["drawings"]] == ["own"]
+
+    record["edits"][-1]["result_hash"] = "0" * 64  # erased anew under the same name
+    (church / "erasure.json").write_text(json.dumps(record))
+    other = shown(places)
+    assert other["evaluation"]["rates"] == other["audit"]["attacks"] == other["drawings"] == []
+    assert "church.evaluation is of another run" in other["evaluation"]["verdict"]
+    assert "church.audit is of another run" in other["audit"]["sentence"]
+
+
+def test_the_newest_drawing_comes_first_whatever_its_seed(places: Places) -> None:
+    for at, name in enumerate(("7-b", "0-c", "3-a"), 1_000_000):
+        drawing(places.runs, name, at)
+    assert [one["name"] for one in shown(places)["drawings"]] == ["3-a", "0-c", "7-b"]
+
+
+def test_a_prompt_of_one_s_own_for_nudity_is_covered_on_any_run(places: Places) -> None:
+    drawing(places.runs, "a nude person", 1)
+    drawing(places.runs, "a dog", 2)
+    run = shown(places)
+    assert run["unsafe"] is False
+    assert [one["cells"][0]["unsafe"] for one in run["drawings"]] == [False, True]
+    assert not any(cell["unsafe"] for cell in run["cells"])
+
+
+@pytest.mark.parametrize("link", ["church.evaluation", "church.drawings", "church/loss.csv"])
+def test_a_link_out_of_the_runs_shows_nothing(places: Places, tmp_path: Path, link: str) -> None:
+    outside = tmp_path / "outside"
+    evaluate(places.runs / "church", outside)
+    (outside / "1.json").write_text(json.dumps({"cells": [{"prompt": "secret"}]}))
+    (outside / "loss.csv").write_text("step,loss\n1,0.123456\n")
+    before = shown(places)
+    path = places.runs / link
+    path.unlink(missing_ok=True)
+    path.symlink_to(outside / "loss.csv" if path.suffix == ".csv" else outside)
+    after = shown(places)
+    assert (after["evaluation"], after["drawings"]) == (before["evaluation"], before["drawings"])
+    assert "0.123456" not in json.dumps(after)
