@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, TypeGuard
 from erasure.errors import ConfigError
 from erasure.storage.disk import disk_errors
 from erasure.storage.files import write_json
-from pipelines.run.run_folder import LOOK
+from pipelines.run.run_folder import LOOK, RECORD
 from pipelines.ui.unsafe import is_unsafe
 
 FOLDER: Final = ".jobs"
@@ -90,6 +90,12 @@ class Job:
     def _run(self) -> Path:
         return self.folder.parents[1] / self.run
 
+    @property
+    def _can_resume(self) -> bool:
+        """Whether it was cut, and its run was not finished since by another job or by hand."""
+        cut = self.erases and self.state in ("stopped", "failed", "lost")
+        return cut and not (self._run / RECORD).is_file()
+
     def facts(self) -> dict[str, Any]:
         """All that the page shows of it."""
         result = _read(self.folder / RESULT) or {}
@@ -105,7 +111,7 @@ class Job:
             "exit": result.get("exit"),
             "unsafe": is_unsafe(word for line in self.lines for word in line),
             "looks": [file.name for file in sorted(self._run.glob(f"{LOOK}*.png"))],
-            "can_resume": self.state in ("stopped", "failed", "lost") and self.erases,
+            "can_resume": self._can_resume,
         }
 
 
@@ -203,7 +209,7 @@ class Jobs:
             ConfigError: there is no such job, or it cannot be resumed.
         """
         job = self.named(name)
-        if not job.facts()["can_resume"]:
+        if not job.facts()["can_resume"]:  # by now; the page may be a second behind
             raise ConfigError(f"the job {job.title!r} is not one that can go on")
         begun = (self.runs / job.run / "recipe.toml").is_file()
         line = [*job.lines[0], *(["--resume"] if begun and "--resume" not in job.lines[0] else [])]

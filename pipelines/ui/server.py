@@ -38,6 +38,8 @@ _KINDS: Final = (".png", ".html", ".csv", ".json", ".toml")
 """Files of a run that the page shows."""
 _LARGEST: Final = 65_536
 """Bytes of a request."""
+_JOBS: Final = 50
+"""Jobs that the page shows; it asks for them every second."""
 _OWN: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -141,8 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
             setup = actions.setup(self.server.places)
             self._json(HTTPStatus.OK, {**setup, "reader": f"/{self.server.reader}"})
         elif path == "api/jobs":
-            jobs = [job.facts() for job in self.server.jobs.all()]
-            self._json(HTTPStatus.OK, {"jobs": jobs[-50:]})
+            newest = list(self.server.jobs.all())[-_JOBS:]
+            self._json(HTTPStatus.OK, {"jobs": [job.facts() for job in newest]})
         elif path == "api/runs":
             self._json(HTTPStatus.OK, {"runs": list(all_runs(self.server.places))})
         elif path.startswith("api/runs/"):
