@@ -123,3 +123,23 @@ def test_what_uncovers_a_picture_can_be_read_on_any_picture(
     word = page.locator("#run .uncover").first.get_by_text("show")
     ground = word.evaluate("e => getComputedStyle(e).backgroundColor")
     assert ground.startswith("rgb(")  # rgba: what lies behind shines through
+
+
+def test_what_is_chosen_or_uncovered_by_keys_leaves_the_focus_where_one_goes_on(
+    shown: "Callable[..., Page]", unsafe_runs: Path
+) -> None:
+    page = shown()
+    page.locator("#runs button").first.focus()
+    page.keyboard.press("Enter")
+    show = page.locator("#run .uncover").first
+    show.wait_for()
+    assert page.evaluate("document.activeElement.dataset.key") == "church"
+    assert page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
+    show.focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.type") == "range"
+    page.get_by_role("button", name="Audit").focus()
+    (unsafe_runs / "church" / "density.png").unlink()  # so that the run is drawn again
+    page.evaluate("document.querySelector('#runs button').click()")
+    page.locator("#run img.whole").wait_for(state="detached")
+    assert page.evaluate("document.activeElement.textContent") == "Audit"

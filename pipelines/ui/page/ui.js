@@ -201,9 +201,20 @@ function takePlace(before, item) {
   const down = [...before.querySelectorAll("pre")].map((one) => one.scrollTop);
   before.replaceWith(item);
   item.querySelectorAll("pre").forEach((one, n) => { one.scrollTop = down[n] ?? 0; });
-  if (!focused) return;
-  const controls = [...item.querySelectorAll("button, summary")];
-  (controls.find((one) => one.textContent === focused.textContent) ?? controls.at(-1))?.focus();
+  if (focused) refocus(item, nameOf(focused));
+}
+
+// What is drawn again loses the focus: it goes to the control of the same name, or to one near it.
+const CONTROLS = "button, summary, input, select, a[href]";
+const nameOf = (control) => control.id || control.dataset.key || control.getAttribute("aria-label") || control.textContent;
+function refocus(place, name, near = -1) {
+  const controls = [...place.querySelectorAll(CONTROLS)];
+  (controls.find((one) => nameOf(one) === name) ?? controls.at(near))?.focus({ preventScroll: true });
+}
+function redraw(place, ...children) {
+  const focused = place.contains(document.activeElement) ? nameOf(document.activeElement) : null;
+  place.replaceChildren(...children);
+  if (focused !== null) refocus(place, focused, 0);
 }
 
 // Runs
@@ -214,10 +225,10 @@ function showRuns() {
   if (text === state.listed) return;
   state.listed = text;
   const items = state.runs.map((run) => make("li", {},
-    make("button", { type: "button", "aria-pressed": String(run.name === state.run), onclick: guarded(() => choose(run.name)) },
+    make("button", { type: "button", "data-key": run.name, "aria-pressed": String(run.name === state.run), onclick: guarded(() => choose(run.name)) },
       make("span", {}, run.name), make("span", { class: "more" }, run.finished ? run.method : "not finished")),
     run.finished && make("label", { class: "pick" }, make("input", { type: "checkbox", value: run.name, "aria-label": `compare ${run.name}`, checked: state.picked.has(run.name), onchange: pick }), "compare")));
-  $("runs").replaceChildren(...(items.length ? items : [make("li", { class: "more" }, "None yet: erase something.")]));
+  redraw($("runs"), ...(items.length ? items : [make("li", { class: "more" }, "None yet: erase something.")]));
   showPicked();
 }
 
@@ -261,7 +272,7 @@ const uncovered = new Set();
 function covering(name, unsafe, kind, ...shownInside) {
   const covered = unsafe && !uncovered.has(name);
   const box = make("div", { class: covered ? `${kind} covered` : kind }, ...shownInside);
-  if (covered) box.append(make("button", { class: "uncover", type: "button", onclick: (event) => { uncovered.add(name); box.classList.remove("covered"); event.currentTarget.remove(); } }, make("span", {}, "show")));
+  if (covered) box.append(make("button", { class: "uncover", type: "button", onclick: (event) => { uncovered.add(name); box.classList.remove("covered"); event.currentTarget.remove(); (box.parentElement.querySelector("input") ?? box.closest("li")?.querySelector("summary"))?.focus(); } }, make("span", {}, "show")));
   return box;
 }
 
@@ -278,7 +289,7 @@ function pair(run, before, after, covered, other = run) {
 
 function pairs(run, cells, covered) {
   const found = [];
-  for (let n = 0; n + 1 < cells.length; n += 2) if (cells[n].heading === "before") found.push(pair(run, cells[n], cells[n + 1], covered));
+  for (let n = 0; n + 1 < cells.length; n += 2) if (cells[n].heading === "before") found.push(pair(run, cells[n], cells[n + 1], covered || cells[n].unsafe));
   return make("div", { class: "pairs" }, ...found);
 }
 
@@ -288,7 +299,7 @@ function beside(run, other) {
   const theirs = new Map(other.cells.filter((cell) => cell.heading === "after").map((cell) => [key(cell), cell]));
   const both = run.cells.filter((cell) => cell.heading === "after" && theirs.has(key(cell)));
   if (!both.length) return make("p", { class: "more" }, "The two runs have no prompt and seed in common.");
-  return make("div", { class: "pairs" }, ...both.map((cell) => pair(run.name, cell, theirs.get(key(cell)), run.unsafe || other.unsafe, other.name)));
+  return make("div", { class: "pairs" }, ...both.map((cell) => pair(run.name, cell, theirs.get(key(cell)), run.unsafe || other.unsafe || cell.unsafe, other.name)));
 }
 
 function comparison(run) {
@@ -324,9 +335,8 @@ async function showRun() {
   state.typed = typed; // what was typed outlives that the run is drawn again
   const ownPrompt = make("input", { id: "own-prompt", value: typed.prompt, "aria-label": "your own prompt", oninput: (event) => { typed.prompt = event.target.value; } });
   const ownSeed = make("input", { id: "own-seed", value: typed.seed, inputmode: "numeric", "aria-label": "its seed", oninput: (event) => { typed.seed = event.target.value; } });
-  const focused = $("run").contains(document.activeElement) ? document.activeElement.id : "";
   const e = run.evaluation, a = run.audit;
-  $("run").replaceChildren(...[
+  redraw($("run"), ...[
     make("h3", {}, `${run.name}: ${run.concepts.join(", ") || "not finished"}`),
     run.moved !== null && make("p", { class: run.unselected_identical ? "good" : "" },
       `${counted(run.moved)} weights moved${run.unselected_identical ? `, all ${counted(rest)} others bit-identical` : ""}.`),
@@ -340,9 +350,9 @@ async function showRun() {
       make("h3", {}, "Numbers"),
       e && make("p", {}, e.verdict),
       e && make("table", {}, make("tbody", {}, ...e.rates.map((rate) => make("tr", {}, make("td", {}, rate.name.toUpperCase()), make("td", { class: "n" }, percent(rate.after)), make("td", { class: "n" }, rate.interval ? `${percent(rate.interval[0])} to ${percent(rate.interval[1])}` : ""))))),
-      e && make("p", {}, make("a", { href: `${state.setup.reader}/file/${encodeURIComponent(e.run)}/${e.page}`, target: "_blank" }, "the whole report")),
+      e?.page && make("p", {}, make("a", { href: `${state.setup.reader}/file/${encodeURIComponent(e.run)}/${e.page}`, target: "_blank" }, "the whole report")),
       a && make("p", {}, a.sentence),
-      a && make("p", {}, make("a", { href: `${state.setup.reader}/file/${encodeURIComponent(a.run)}/${a.page}`, target: "_blank" }, "the whole audit")),
+      a?.page && make("p", {}, make("a", { href: `${state.setup.reader}/file/${encodeURIComponent(a.run)}/${a.page}`, target: "_blank" }, "the whole audit")),
       make("div", { class: "buttons" },
         action("evaluate", "Evaluate", () => ({ run: run.name }), "Plain prompts, judged and counted"),
         action("audit", "Audit", () => ({ run: run.name, concept: run.concepts.at(-1) }), "The quick attacks, with controls")),
@@ -355,7 +365,6 @@ async function showRun() {
         action("undo", "Undo", () => ({ run: run.name }), "Writes the base again, to the bit, beside the run")),
       make("h3", {}, "Losses"), curve(run.losses) ?? make("p", { class: "more" }, "This method has none."),
       run.density && make("img", { class: "whole", loading: "lazy", alt: "share of the mask in each block", src: `file/${encodeURIComponent(run.name)}/density.png` }))].filter(present));
-  if (focused) $(focused)?.focus();
 }
 
 // What changes by itself
