@@ -67,10 +67,11 @@ def spaces_of(world: World, row: Row, concept: str) -> dict[str, Space]:
     recipe = world.erasure(row, concept, SEED)
     kind = type(recipe.method)
     names = [field.name for field in fields(recipe.method)]  # type: ignore[arg-type]
+    unread = getattr(recipe.method, "unread", {})
     spaces: dict[str, Space] = {
         name: space_of(kind, name, getattr(recipe.method, name))
         for name in RATES
-        if name in names and getattr(recipe.method, name)
+        if name in names and name not in unread and getattr(recipe.method, name)
     }
     if row.mask not in ("", "all") and not row.by_density:
         spaces["density"] = space_of(kind, "density", recipe.density)

@@ -11,7 +11,7 @@ from pipelines.configs.method_table import build_method, converted, kind_in
 from pipelines.configs.recipe import as_tables, dump_published, dump_toml
 from pipelines.configs.recipe_files import merge, shipped
 from pipelines.configs.settings import DrawingConfig, EraseRecipe
-from pipelines.configs.unread import refuse_unread, unread_by_erasure
+from pipelines.configs.unread import SOURCE, refuse_unread, unread_by_erasure, value_at
 from prompts.concepts.canvas_concepts import is_style
 
 
@@ -59,8 +59,14 @@ def resolve(
     alone: dict[str, str] = {}
     if file and not shared:
         with suppress(ConfigError):  # what is wrong with the file alone may be mended over it
-            alone = _unread(_resolved({**file, "concept": made.concept}, known, canvas, scopes))
-    refuse_unread(over, file, _unread(made), alone)
+            by_itself = {**file, "concept": made.concept}
+            theirs = _resolved(by_itself, known, canvas, scopes)
+            alone = _unread(theirs) | _passed_over(theirs)
+            usual = as_tables(_resolved(_choice(by_itself), known, canvas, scopes))
+            for key in _passed_over(theirs):
+                if value_at(file, key) == value_at(usual, key):  # as a run's own recipe has it
+                    alone.pop(key)
+    refuse_unread(over, file, _unread(made) | _passed_over(made), alone)
     return made
 
 
@@ -82,6 +88,26 @@ def _unread(recipe: EraseRecipe) -> dict[str, str]:
         frozen="frozen" in recipe.method.needs,
         trains=recipe.training is not None,
     ) | _empty(recipe)
+
+
+def _passed_over(recipe: EraseRecipe) -> dict[str, str]:
+    """Key that the run of a recipe would not read and its text keeps, as the benchmarks know their
+    cells by the text -> why: settings of the method that another one decides over, and pictures to
+    retain beside a mask alone."""
+    unread: Mapping[str, str] = getattr(recipe.method, "unread", {})
+    over = {f"method.{name}": why for name, why in unread.items()}
+    if recipe.retains or "pictures" not in recipe.needs:
+        return over
+    why = f"the method {recipe.method.name} retains no pictures, and no mask looks at them"
+    return over | {f"data.retain.{name}": why for name in SOURCE}
+
+
+def _choice(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """What chooses the defaults of a recipe."""
+    chosen = {key: tables[key] for key in ("concept", "concepts", "code") if key in tables}
+    method = tables.get("method", {})
+    named = isinstance(method, Mapping) and "name" in method
+    return {**chosen, "method": {"name": method["name"]}} if named else chosen
 
 
 def _empty(recipe: EraseRecipe) -> dict[str, str]:

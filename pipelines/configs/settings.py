@@ -215,6 +215,12 @@ class EraseRecipe:
         return self.low_rank if self.moves == "lora" else None
 
     @property
+    def retains(self) -> bool:
+        """Whether pictures to keep are looked at: a method that learns from pictures does, a mask
+        does not."""
+        return "pictures" in self.method.needs
+
+    @property
     def needs(self) -> frozenset[Need]:
         """What is made before the method runs: its own needs, and a measured mask's pictures."""
         measured = self.mask in ("salient", "inverse")

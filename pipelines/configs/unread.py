@@ -31,7 +31,7 @@ _SALIENCY: Final = (
     "precision",
     "checkpointing",
 )
-_SOURCE: Final = (
+SOURCE: Final = (
     "drawn",
     "folder",
     "dataset",
@@ -40,7 +40,8 @@ _SOURCE: Final = (
     "prompt",
     "limit",
 )
-_PICTURES: Final = tuple(f"data.{role}.{key}" for role in ("forget", "retain") for key in _SOURCE)
+"""The settings of a set of pictures."""
+_PICTURES: Final = tuple(f"data.{role}.{key}" for role in ("forget", "retain") for key in SOURCE)
 """What says which pictures to forget and to retain."""
 _UNSEEN: Final = tuple(f"unseen.{key}" for key in ("every", "times", "pictures", "neighbours"))
 _DRAWING: Final = ("data.drawing.steps", "data.drawing.guidance")
@@ -77,7 +78,7 @@ def unread_by_erasure(
     unread |= dict.fromkeys(_FACTORS, why) if (why := _of_factors(tables, trains)) else {}
     if (judge := tables.get("judge")) is None or not _is_model(str(judge)):
         unread["labels"] = "the judge is no model given by folder or hub id"
-    method, mask = _at(tables, "method.name"), tables.get("mask")
+    method, mask = value_at(tables, "method.name"), tables.get("mask")
     if not pictures:
         why = f"neither the method {method} nor the mask {mask} needs pictures"
         unread |= dict.fromkeys(_PICTURES, why)
@@ -97,7 +98,7 @@ def unread_by_erasure(
         unread["until_unseen"] = f"the method {method} solves at once and takes no steps"
     if not rows:
         unread["data.rows"] = f"the method {method} has no such prompts, which leco has"
-    elif _at(tables, "data.rows") is not None:
+    elif value_at(tables, "data.rows") is not None:
         why = "the file of data.rows says it of each row"
         unread |= dict.fromkeys(("method.action", "method.strength"), why)
     return unread
@@ -107,7 +108,7 @@ def _of_factors(tables: Tables, trains: bool) -> str:
     """Why the settings of factors would not be read; empty where they are."""
     if tables.get("moves") != "lora":
         return "weights move, and no factors without --as lora"
-    method = _at(tables, "method.name")
+    method = value_at(tables, "method.name")
     return "" if trains else f"the method {method} solves for factors of its own rank"
 
 
@@ -140,9 +141,9 @@ def refuse_unread(
     """
     for key, why in unread.items():
         name = ""
-        if (value := _at(over, key)) is not None:
+        if (value := value_at(over, key)) is not None:
             name = _FLAGS.get(key, key)
-        elif key in alone and (value := _at(under, key)) is not None:
+        elif key in alone and (value := value_at(under, key)) is not None:
             name = f"{key} of the recipe"
         if name:
             raise ConfigError(
@@ -155,7 +156,7 @@ def _of_mask(tables: Tables) -> Iterator[tuple[str, str]]:
     why = f"the mask is {mask}" if mask in _KINDS else f"the mask is the file {mask}"
     if mask not in ("salient", "inverse"):
         yield from ((f"saliency.{key}", f"{why} and measures no gradient") for key in _SALIENCY)
-    elif (loss := _at(tables, "saliency.loss")) in ("plain", "own"):
+    elif (loss := value_at(tables, "saliency.loss")) in ("plain", "own"):
         yield "saliency.guidance_scale", f"the saliency loss is {loss}"
     if mask in ("salient", "inverse") and not tables.get("concepts"):
         yield "saliency.merge", "there is a single concept"
@@ -166,18 +167,18 @@ def _of_mask(tables: Tables) -> Iterator[tuple[str, str]]:
 
 
 def _of_rest(tables: Tables) -> Iterator[tuple[str, str]]:
-    optimizer = _at(tables, "method.optimizer")
+    optimizer = value_at(tables, "method.optimizer")
     if optimizer not in (None, "sgd"):
         yield "method.momentum", f"the optimizer is {optimizer}"
     for role in ("forget", "retain"):
-        folder, dataset = (_at(tables, f"data.{role}.{key}") for key in ("folder", "dataset"))
+        folder, dataset = (value_at(tables, f"data.{role}.{key}") for key in ("folder", "dataset"))
         if folder is None and dataset is None:
             why = f"the pictures to {role} come from no folder and no data set"
             yield from ((f"data.{role}.{key}", why) for key in ("prompt", "limit"))
         if dataset is None:
             why = f"the pictures to {role} come from no data set"
             yield from ((f"data.{role}.{key}", why) for key in ("dataset_config", "dataset_split"))
-    if 0 == _at(tables, "data.forget.drawn") == _at(tables, "data.retain.drawn"):
+    if 0 == value_at(tables, "data.forget.drawn") == value_at(tables, "data.retain.drawn"):
         why = "no pictures are drawn to forget or to retain"
         yield from ((f"data.drawing.{key}", why) for key in ("steps", "guidance"))
 
@@ -187,7 +188,7 @@ def _is_model(judge: str) -> bool:
     return judge.rpartition("=")[2] not in JUDGE_NAMES
 
 
-def _at(tables: Tables, key: str) -> Any:  # noqa: ANN401
+def value_at(tables: Tables, key: str) -> Any:  # noqa: ANN401
     """The value of a dotted key; None where there is none."""
     value: Any = tables
     for part in key.split("."):

@@ -49,6 +49,8 @@ class Gatherer:
     reporter: Reporter
     needs: frozenset[Need] = frozenset({"pictures"})
     """What to make: pictures, the concept's prompts, or both."""
+    retains: bool = True
+    """Whether pictures to keep are looked at, where pictures are made."""
     tally: Tally = field(default_factory=Tally)
     """Counts what drawing the pictures takes, whether they were in the cache or not."""
     resumes: bool = False
@@ -69,7 +71,7 @@ class Gatherer:
         forget_source, retain_source = self.config.forget, self.config.retain
         # The user's own first: what is wrong with them is told before any picture is drawn.
         own = self._own("forget", forget_source)
-        retained = self._own("retain", retain_source)
+        retained = self._own("retain", retain_source) if self.retains else []
         captions = [text for part in (*own, *retained) for text in part.prompts]
         if captions:
             warn_of_prompts("captions", captions, self.checkpoint)
@@ -80,7 +82,8 @@ class Gatherer:
                 "data set, so no picture shows what is to be forgotten; give ",
                 Way("--forget-drawn 64 or --forget-folder", "data.forget.drawn = 64 or a folder"),
             )
-        retain = _joined([*self._drawn("retain", self.plan.retain, retain_source.drawn), *retained])
+        count = retain_source.drawn if self.retains else 0
+        retain = _joined([*self._drawn("retain", self.plan.retain, count), *retained])
         return self.team.agreed(lambda: self._encoded(forget, retain, anchors))
 
     def _encoded(

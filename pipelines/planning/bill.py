@@ -108,7 +108,8 @@ def _notes(sizes: RunSizes) -> Iterator[str]:
     """What was taken for granted."""
     for role in ("forget", "retain"):
         source: PicturesConfig = getattr(sizes.recipe.data, role)
-        if "pictures" in sizes.recipe.needs and source.dataset and source.limit is None:
+        looked = role == "forget" or sizes.recipe.retains
+        if looked and "pictures" in sizes.recipe.needs and source.dataset and source.limit is None:
             yield (
                 f"how many pictures to {role} {source.dataset} holds is not known before it is "
                 "read, so none of them is counted"

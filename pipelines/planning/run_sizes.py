@@ -68,7 +68,8 @@ class RunSizes:
         pictures = "pictures" in needs
         self.drawn, self.own = (0, 0), (0, 0)
         if pictures:
-            sources = recipe.data.forget, recipe.data.retain
+            retain = recipe.data.retain if recipe.retains else PicturesConfig()
+            sources = recipe.data.forget, retain
             self.drawn = len(recipe.names) * sources[0].drawn, sources[1].drawn
             self.own = _own(sources[0]), _own(sources[1])
         if "anchors" in needs:  # they are forgotten, and kept where the method says so

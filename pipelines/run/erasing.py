@@ -146,6 +146,7 @@ def _checked(
         team=team,
         reporter=report,
         needs=recipe.needs,
+        retains=recipe.retains,
         resumes=True,
     )
     component = component_of(recipe.method, checkpoint)

@@ -89,6 +89,13 @@ def test_a_dry_run_tells_memory_passes_time_and_disk_and_writes_nothing(
     assert plan["disk"]["mask"] == pytest.approx(7.2e6 / 8, rel=0.05)
 
 
+def test_the_bill_has_no_pictures_to_retain_beside_a_mask_alone() -> None:
+    recipe, planner = demo(method={"name": "esd"}, mask="salient")
+    stages = {stage.name: stage for stage in planner.bill(recipe).stages}
+    assert stages["draw pictures"].passes == 96 * 16 * 2
+    assert stages["encode pictures"].passes == 96
+
+
 @pytest.mark.default("salun")
 @pytest.mark.parametrize(
     ("name", "passes"), [("salun", 3 + 3 + 2 * 3), ("esd", 2 + 16 + 5 + 2 * 3)]

@@ -317,6 +317,19 @@ def test_the_sum_is_of_all_stages(
     assert f"| work | {work_said(work)} |" in card
 
 
+def test_no_picture_to_retain_is_drawn_where_a_mask_alone_needs_pictures(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    said = erasure(
+        *("erase", tiny_folder, "--concept", "church", "--method", "esd", "--mask", "salient"),
+        *("--steps", 1, "--forget-drawn", 2, "--seeds", 0, "--device", "cpu", "--json"),
+        *("--set", "rollout_steps=2", "--set", "data.drawing.steps=2"),
+        *("--set", "grid.drawing.steps=1", "--cache", tmp_path / "cache", "--out", tmp_path / "a"),
+    )
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["work"]["drawn"] == 2
+
+
 @pytest.mark.slow
 def test_a_run_s_record_output_and_card_tell_the_same_with_a_cache_and_without(
     tiny_folder: Path, tmp_path: Path

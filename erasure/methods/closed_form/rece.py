@@ -79,6 +79,11 @@ class Rece(ClosedForm):
         if not 0 <= self.preserve_weight < inf:
             raise ConfigError(f"preserve_weight is {self.preserve_weight}; give 0 or more")
 
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """Setting that is not looked at -> why."""
+        return {} if self.rounds else dict.fromkeys(("closeness", "gathered"), "rounds is 0")
+
     def length(self, mask: SaliencyMask, /) -> int:
         """Weights to solve for, in every round."""
         return ClosedForm.length(self, mask) * (self.rounds + 1)

@@ -2,7 +2,7 @@
 
 # o x d a key or value weight, N edited and M kept vectors, q free directions.
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import inf, sqrt
 from typing import ClassVar, Final
@@ -84,6 +84,11 @@ class Speed(ClosedForm):
             raise ConfigError(f"empty_slack is {self.empty_slack}; give 0 or more")
         if self.copies < 0:
             raise ConfigError(f"copies is {self.copies}; give 0 or more")
+
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """Setting that is not looked at -> why."""
+        return {} if self.filtered else {"copies": "filtered is false"}
 
     def length(self, mask: SaliencyMask, /) -> int:
         """Weights to solve for."""

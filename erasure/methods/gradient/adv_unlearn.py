@@ -4,7 +4,7 @@
 # features, C x H x W latents.
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -123,9 +123,24 @@ class AdvUnlearn(ByRollout):
         drawn = 1 + retained + (attacked if self.fresh else 0)
         return drawn, 1 + retained, 2 + retained + attacked * 4  # a backward pass costs two
 
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """Setting that is not looked at -> why."""
+        unread = {} if self.retain_weight else {"retain_batch": "retain_weight is 0"}
+        if not self.attack_steps:
+            names = ("attack_rate", "attack_words", "attack_warmup", "fresh")
+            unread |= dict.fromkeys(names, "attack_steps is 0")
+        return unread
+
     def run(self, task: Task, /) -> Iterator[Step]:
         """Train on rollouts of the concept and of what is kept."""
         self._tell_others(task.checkpoint)
+        if self.attack_steps and self.attack_warmup >= self.steps:
+            _log.warning(
+                "none of the %d steps is attacked, as attack_warmup is %d; give a smaller one",
+                self.steps,
+                self.attack_warmup,
+            )
         forget = self.rollouts(task, "frozen")
         retain = self._retained(task, forget) if self.retain_weight else None
         attack = prefix_attack(task, self, forget) if self.attack_steps else None

@@ -1,6 +1,6 @@
 """EraseDiff: hold what is kept while the concept is answered as another, weighed by two rules."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -95,6 +95,12 @@ class EraseDiff(ByGradient):
     def needs(self) -> frozenset[Need]:
         """Pictures of the concept and of what is kept."""
         return frozenset({"pictures"})
+
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """Setting that is not looked at -> why."""
+        name = "eta" if self.rule == "fixed" else "weight"
+        return {name: f"the rule is {self.rule}"}
 
     def run(self, task: Task, /) -> Iterator[Step]:
         """Train on pictures of the concept and of what is kept."""

@@ -1,6 +1,6 @@
 """SalUn: answer to the concept as if another prompt had been given, by the salient weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -69,6 +69,11 @@ class SalUn(ByGradient):
         """Only a target that does not move with the model needs the base's answers."""
         frozen = self.target == "frozen" or self.kept == "base"
         return frozenset({"pictures", "frozen"} if frozen else {"pictures"})
+
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """Setting that is not looked at -> why."""
+        return {} if self.alpha else {"kept": "alpha is 0"}
 
     def run(self, task: Task, /) -> Iterator[Step]:
         """Train on pictures of the concept and of what is kept."""

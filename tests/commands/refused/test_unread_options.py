@@ -30,6 +30,26 @@ KEPT = "--retain-folder is 'f' and would not be read"
     [
         ({"method": {"momentum": 0.9}}, "method.momentum .* as the optimizer is adam"),
         ({"method": {"momentum": 0.9, "optimizer": "adamw"}}, "as the optimizer is adamw"),
+        ({"method": {"name": "erasediff", "eta": 0.9}}, "method.eta .* as the rule is fixed"),
+        (
+            {"method": {"name": "erasediff", "rule": "computed", "weight": 2.0}},
+            "method.weight .* as the rule is computed",
+        ),
+        ({"method": {"alpha": 0.0, "kept": "base"}}, "--kept .* as alpha is 0"),
+        ({"method": {"name": "rece", "rounds": 0, "closeness": 0.2}}, "as rounds is 0"),
+        ({"method": {"name": "speed", "filtered": False, "copies": 3}}, "as filtered is false"),
+        (
+            {"method": {"name": "adv-unlearn", "attack_steps": 0, "attack_rate": 0.1}},
+            "method.attack_rate .* as attack_steps is 0",
+        ),
+        (
+            {"method": {"name": "adv-unlearn", "retain_weight": 0.0, "retain_batch": 2}},
+            "method.retain_batch .* as retain_weight is 0",
+        ),
+        (
+            {"method": {"name": "esd"}, "mask": "salient", "data": {"retain": {"drawn": 9}}},
+            "--retain-drawn .* as the method esd retains no pictures, and no mask looks at them",
+        ),
         ({"mask": "all", "density": 0.5}, "--density .* as the mask is all"),
         ({"mask": "m.safetensors", "density": 0.5}, "as the mask is the file m.safetensors"),
         ({"mask": "m.safetensors", "scope": "full"}, "--scope .* the file m.safetensors"),
@@ -74,7 +94,6 @@ def test_what_the_choice_does_read_is_taken() -> None:
             "mask": "salient",
             "data": {
                 "forget": {"drawn": 0, "folder": "f"},
-                "retain": {"drawn": 0, "folder": "f"},
                 "drawing": {"steps": 9},  # of the anchors
             },
         },
@@ -99,7 +118,14 @@ def test_a_ready_recipe_holds_nothing_unread(name: str) -> None:
     assert resolve(CHURCH, canvas=name.startswith("demo"), under=read_recipe(name))
 
 
-@pytest.mark.parametrize("tables", [{}, ASCENT, ESD, {"mask": "all"}, {"mask": "m.safetensors"}])
+@pytest.mark.parametrize(
+    "tables",
+    [
+        *({}, ASCENT, ESD, ESD | {"mask": "salient"}, {"mask": "all"}, {"mask": "m.safetensors"}),
+        *({"method": {"name": "erasediff", "rule": rule}} for rule in ("fixed", "computed")),
+        {"method": {"name": "adv-unlearn", "attack_steps": 0, "retain_weight": 0.0}},
+    ],
+)
 @pytest.mark.parametrize("canvas", [True, False])
 def test_a_run_s_own_recipe_is_taken_again(
     tables: dict[str, Any], canvas: bool, tmp_path: Path
