@@ -161,6 +161,20 @@ def test_it_fits_the_window_and_can_be_read(
     assert {name: ratio for name, ratio in ratios.items() if ratio < 4.5} == {}
 
 
+def test_what_attacks_came_to_is_seen_before_the_table_is_scrolled(browser: "Browser") -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 960})
+    page.goto((Path(__file__).parents[2] / "docs" / "compare.html").as_uri())
+    heads = page.locator("[data-runs] thead button").all_inner_texts()
+    assert heads[:5] == ["run", "erased", "method", "weakest access", "UA"]
+    widths = page.evaluate(
+        "(() => { const e = document.querySelector('[data-runs]').closest('.scroller');"
+        " return [e.scrollWidth, e.clientWidth]; })()"
+    )
+    assert widths[0] == widths[1]
+    assert "1 attack revived it" in page.locator("[data-runs]").inner_text()
+    page.close()
+
+
 def test_without_scripts_all_is_there(browser: "Browser", report: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
