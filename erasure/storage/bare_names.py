@@ -24,6 +24,12 @@ def is_bare(name: object) -> bool:
     )
 
 
+def bare(name: str) -> str:
+    """A bare name of something that may be called anything, such as a class of a model."""
+    made = "".join(one if is_bare(one) or one == "." else "_" for one in name)
+    return made if is_bare(made) else f"_{made}"
+
+
 def require_bare(name: object, where: str) -> str:
     """The name itself.
 

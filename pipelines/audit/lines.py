@@ -1,6 +1,6 @@
 """The models of an audit, side by side: audited, base and its twin, random, retrained, kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +8,7 @@ from erasure.attacks.opening import random_weights
 from erasure.attacks.protocol import Attack
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import CheckpointError, ConfigError, way
+from erasure.storage.bare_names import bare
 from erasure.storage.tensors.hashing import weights_hash
 from pipelines.audit.asking.asking import plan_of
 from pipelines.audit.settings import AuditRecipe
@@ -87,8 +88,8 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
     random = random_weights(audited, recipe.seed)
     lines.append(Line(name="random", role="random", checkpoint=random, concept=concept))
     lines += [
-        Line(name=f"kept-{name}", role="kept", checkpoint=audited, concept=name)
-        for name in (_called(audited, named) for named in recipe.kept)
+        Line(name=f"kept-{bare(name)}", role="kept", checkpoint=audited, concept=name)
+        for name in _kept(recipe, audited)
     ]
     lines.append(
         Line(
@@ -109,6 +110,24 @@ def _called(checkpoint: Checkpoint, concept: str) -> str:
         ConfigError: the model is told classes, and it is none of them.
     """
     return concept if checkpoint.classes is None else checkpoint.classes.name(concept)
+
+
+def _kept(recipe: AuditRecipe, audited: Checkpoint) -> Iterator[str]:
+    """The concepts that were kept.
+
+    Raises:
+        ConfigError: one of them is what was erased, or a part of it.
+    """
+    gone = {name.casefold() for name in plan_of(audited, recipe.concept).erased}
+    for named in recipe.kept:
+        name = _called(audited, named)
+        if not gone.isdisjoint(one.casefold() for one in plan_of(audited, name).erased):
+            raise ConfigError(
+                way("kept"),
+                f" names {name}, which {recipe.concept} means too, and that was erased; give "
+                "something that the model should still draw",
+            )
+        yield name
 
 
 def guard_on(recipe: AuditRecipe, checkpoint: Checkpoint) -> Guard | None:
@@ -192,6 +211,18 @@ def _require_alike(audited: Checkpoint, other: Checkpoint, name: str, option: st
             f"not the names and shapes of the audited model, {audited.architecture.title}; give by "
             f"{option} a model of the same architecture"
         )
+    if lost := sorted(audited.components.keys() ^ other.components.keys()):
+        has, lacks = (audited, other) if lost[0] in audited.components else (other, audited)
+        raise CheckpointError(
+            f"{has.path} has a {lost[0]} and {lacks.path} has none, so a prompt is not read alike; "
+            f"give by {option} a model of the same parts"
+        )
+    own, its = (one.description.prediction_type for one in (audited, other))
+    if own != its:
+        raise CheckpointError(
+            f"{name} predicts {its} and the audited model {own}, so their losses and answers do "
+            f"not compare; give by {option} a model of the same kind"
+        )
 
 
 def _shapes(weights: Mapping[str, object]) -> dict[str, tuple[int, ...]]:
@@ -228,7 +259,7 @@ def _differing(audited: Checkpoint, other: Checkpoint, name: str) -> tuple[str, 
         if _shapes(mine) != _shapes(theirs):
             raise CheckpointError(
                 f"the {part} of {name} has other shapes than that of the audited model, so no "
-                "payload fits both; give a model with a text encoder of the same architecture"
+                f"payload fits both; give a model whose {part} is of the same architecture"
             )
         edited = name == "base" and part in {edit.component for edit in audited.edits}
         if not edited and weights_hash(mine) != weights_hash(theirs):

@@ -13,6 +13,7 @@ from erasure.architectures.encoders import Codec
 from erasure.attacks import Budget, Case, Concept, Material, Target
 from erasure.attacks.opening import parts_of
 from erasure.errors import ConfigError
+from erasure.storage.bare_names import bare
 from erasure.storage.tensors.hashing import weights_hash
 from pipelines.audit.asking.asking import cases_of, concept_of, plan_of
 from pipelines.audit.drawing import pixels_of
@@ -164,7 +165,7 @@ class Workshop:
                 self.concept(line),
                 self.painter(drawer),
                 self.judge(line),
-                self.folder / "material" / one.concept.replace("/", "_"),
+                self.folder / "material" / bare(one.concept),
                 drawn_by="the base" if drawer == "base" else "the audited model",
                 drawn_of={
                     "weights": dict(self.hashes(drawer)),

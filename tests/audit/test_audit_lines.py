@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
+from support.models.tiny_flow import write_sd3
+from support.models.tiny_labels import write_ddpm, write_index
 from support.tiny import write_tiny_pipeline
 
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, ConfigError
+from erasure.storage.bare_names import bare, is_bare
 from pipelines.audit.lines import open_lines
 from pipelines.audit.settings import AuditRecipe
 from pipelines.demo_checkpoint.retrained.record import FORMAT, RECORD
@@ -64,3 +67,45 @@ def test_a_model_that_was_retrained_without_something_else_is_refused(
     other = model(tmp_path / "no-dog", 5, ["dog"])
     with pytest.raises(CheckpointError, match="trained without dog, and the concept is church"):
         open_lines(replace(recipe, retrained=(str(other),)))
+
+
+@pytest.mark.parametrize("lacking", ["base", "audited"])
+def test_a_model_that_lacks_a_text_encoder_of_the_other_is_refused(
+    lacking: str, tmp_path: Path
+) -> None:
+    pair = {name: write_sd3(tmp_path / name, t5=name != lacking) for name in ("base", "audited")}
+    asked = AuditRecipe(
+        model=str(pair["audited"]), concept="church", against=str(pair["base"]), attacks=("seeds",)
+    )
+    with pytest.raises(CheckpointError, match=f"text_encoder_3 and .*{lacking} has none"):
+        open_lines(asked)
+
+
+def test_a_base_that_predicts_something_else_is_refused(
+    recipe: AuditRecipe, tmp_path: Path
+) -> None:
+    base = model(tmp_path / "base", 0)
+    file = base / "scheduler" / "scheduler_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**config, "prediction_type": "v_prediction"}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="predicts v_prediction and the audited model eps"):
+        open_lines(replace(recipe, against=str(base), retrained=()))
+
+
+def test_a_kept_concept_that_was_erased_is_refused(recipe: AuditRecipe) -> None:
+    with pytest.raises(ConfigError, match="kept names Church, which church means too, and that"):
+        open_lines(replace(recipe, kept=("Church",)))
+
+
+def test_a_class_that_is_called_like_another_place_stays_in_the_folder(tmp_path: Path) -> None:
+    folder = write_ddpm(tmp_path / "model")
+    names = {"0": "../../away", **{str(n): f"thing {n}" for n in range(1, 4)}}
+    write_index(folder, id2label=names)
+    asked = AuditRecipe(model=str(folder), concept="1", kept=("0",), attacks=("seeds",))
+    lines = open_lines(asked)
+    assert lines["kept-.._.._away"].concept == "../../away"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "c:", "line\nend", "..."])
+def test_whatever_a_thing_is_called_its_bare_name_is_bare(name: str) -> None:
+    assert is_bare(bare(name))
