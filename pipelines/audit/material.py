@@ -24,7 +24,7 @@ from eval.pictures.pictures import read_picture
 from eval.rates.intervals import Proportion, wilson
 from pipelines.audit.cells import key_of, known_values
 from pipelines.audit.settings import AuditRecipe
-from pipelines.data.picture_folder import folder_entries, folder_pictures
+from pipelines.data.picture_folder import folder_entries, shown_pictures
 from pipelines.drawing.generation import Painter
 from pipelines.drawing.pictures import to_tensor
 from pipelines.drawing.requests import Request
@@ -102,6 +102,7 @@ def gather(
     *,
     drawn_by: str,
     drawn_of: Mapping[str, Any],
+    given: Sequence[tuple[Image.Image, str]] | None = None,
     reporter: Reporter,
 ) -> Shown:
     """Draw what is not in `folder` yet, and look at it.
@@ -110,16 +111,15 @@ def gather(
         painter: of the model that draws: the base, or what is at hand.
         drawn_by: what to call that model.
         drawn_of: plain values that decide, beside prompts and seeds, what it draws.
+        given: pictures of this concept from the recipe's folder, with their prompts; None draws.
 
     Raises:
-        ConfigError: a folder of pictures that is given cannot be used.
         DiskError: the disk refuses.
     """
     wanted = 2 * recipe.shown
     draw = partial(_kept, painter, drawn_of, reporter)
-    if recipe.pictures is not None:
-        images = pictures_given(recipe.pictures, painter, limit=wanted, seed=recipe.seed)
-        prompts = [concept.prompts[0]] * len(images)
+    if given is not None and recipe.pictures is not None:
+        images, prompts = [image for image, _ in given], [prompt for _, prompt in given]
         source = f"folder {Path(recipe.pictures).expanduser().name}"
     else:
         images, prompts = _of_concept(recipe, concept, draw, judge, folder, wanted)
@@ -143,15 +143,25 @@ def gather(
     )
 
 
-def pictures_given(folder: str, painter: Painter, *, limit: int, seed: int) -> list[Image.Image]:
-    """The pictures of a folder in the size that a model draws; at most `limit`, chosen by `seed`.
+def pictures_given(
+    recipe: AuditRecipe, concept: Concept, painter: Painter, *, reads_text: bool
+) -> list[tuple[Image.Image, str]]:
+    """Pictures of the recipe's folder in the size that a model draws, and their prompts: their own,
+    or the first plain one where the folder has none or the model is told a class.
 
     Raises:
         ConfigError: as `require_pictures`, or a picture cannot be read.
     """
-    path, width = require_pictures(folder), painter.default.width or 0
-    read = folder_pictures(path, size=width, prompt="", limit=limit, seed=seed)
-    return [picture.image for picture in read]
+    assert recipe.pictures is not None
+    read = shown_pictures(
+        require_pictures(recipe.pictures),
+        size=painter.default.width or 0,
+        plain=concept.prompts[0],
+        reads_text=reads_text,
+        limit=2 * recipe.shown,
+        seed=recipe.seed,
+    )
+    return [(picture.image, picture.prompt) for picture in read]
 
 
 def require_pictures(folder: str) -> Path:
@@ -161,7 +171,7 @@ def require_pictures(folder: str) -> Path:
         ConfigError: there is no such folder, or it has fewer than two pictures.
     """
     path = Path(os.path.expanduser(folder))
-    count = len(folder_entries(path, prompt=""))
+    count = len({entry.path for entry in folder_entries(path, prompt="")})
     if count < 2:
         raise ConfigError(
             f"{path} holds {count} picture; give at least 2, as one half is searched with and the "

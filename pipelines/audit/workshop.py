@@ -148,18 +148,20 @@ class Workshop:
         """The line that draws pictures of a concept: the base where there is one."""
         return "base" if "base" in self.lines else "audited"
 
-    def pictures_given(self) -> list[Image.Image]:
-        """Those of the recipe's folder; ConfigError where one cannot be read."""
-        recipe = self.recipe
-        assert recipe.pictures is not None
-        painter, limit = self.painter(self.drawer), 2 * recipe.shown
-        return pictures_given(recipe.pictures, painter, limit=limit, seed=recipe.seed)
+    def pictures_given(self) -> list[tuple[Image.Image, str]]:
+        """Those of the recipe's folder, which show what was erased, with their prompts; ConfigError
+        where one cannot be read."""
+        reads_text = self.lines[self.drawer].checkpoint.classes is None
+        concept, painter = self.concept("audited"), self.painter(self.drawer)
+        return pictures_given(self.recipe, concept, painter, reads_text=reads_text)
 
     def material(self, line: str) -> Shown:
         """Pictures of the line's concept, drawn by the base where there is one."""
         one = self.lines[line]
         if one.concept not in self.shown:
             drawer, recipe = self.drawer, self.recipe
+            # A folder shows what was erased; the base draws what was kept.
+            is_given = recipe.pictures is not None and one.role != "kept"
             self.shown[one.concept] = gather(
                 recipe,
                 self.concept(line),
@@ -173,6 +175,7 @@ class Workshop:
                     "drawing": [recipe.steps, recipe.guidance, recipe.size, recipe.batch_size],
                     **self.guarded(drawer),
                 },
+                given=self.pictures_given() if is_given else None,
                 reporter=self.reporter,
             )
         return self.shown[one.concept]

@@ -52,7 +52,27 @@ def folder_pictures(
     return read_pictures(sampled(listed, limit, seed), size)
 
 
-def folder_entries(folder: Path, *, prompt: str | None = None) -> tuple[Entry, ...]:
+def shown_pictures(
+    folder: Path, *, size: int, plain: str, reads_text: bool, limit: int, seed: int
+) -> Iterator[Picture]:
+    """Squares of pictures that show a concept, each file once; at most `limit`, chosen by `seed`.
+
+    Args:
+        plain: the prompt of all where the folder has no prompts, or the model is told a class.
+        reads_text: whether the model reads prompts.
+
+    Raises:
+        ConfigError: as `folder_entries`.
+    """
+    prompt, otherwise = (None, plain) if reads_text else (plain, None)
+    entries = {e.path: e for e in folder_entries(folder, prompt=prompt, otherwise=otherwise)}
+    listed = ((e.path, e.prompt, str(e.path)) for e in entries.values())
+    return read_pictures(sampled(listed, limit, seed), size)
+
+
+def folder_entries(
+    folder: Path, *, prompt: str | None = None, otherwise: str | None = None
+) -> tuple[Entry, ...]:
     """The pictures of a folder and of those in it, with their prompts, in a fixed order.
 
     With a `metadata.jsonl` or `metadata.csv` in it or in folders below: a row a picture,
@@ -63,6 +83,7 @@ def folder_entries(folder: Path, *, prompt: str | None = None) -> tuple[Entry, .
     Args:
         folder: as above.
         prompt: one for all pictures; neither a table nor a caption is read then.
+        otherwise: one for all pictures where there is neither.
 
     Raises:
         ConfigError: there is no such folder, no picture in it, one of a format that cannot be read,
@@ -81,7 +102,10 @@ def folder_entries(folder: Path, *, prompt: str | None = None) -> tuple[Entry, .
         entries = tuple(entry for table in tables for entry in _read_table(table))
         require_readable([entry.path for entry in entries if is_picture(entry.path)])
     else:
-        entries = _untabled(folder, [path for path in files if is_picture(path)], beside, prompt)
+        pictures = [path for path in files if is_picture(path)]
+        if not beside and not any(map(captions.folder_name, pictures)):
+            prompt = otherwise if prompt is None else prompt
+        entries = _untabled(folder, pictures, beside, prompt)
     for entry in entries:
         require_regular(entry.path, ConfigError)
     if not entries:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from erasure.architectures.encoders import Codec
 from erasure.errors import ConfigError
-from pipelines.data.picture_folder import folder_pictures
+from pipelines.data.picture_folder import shown_pictures
 from pipelines.distances.draws import Asked, Drawn, Kind
 from pipelines.distances.models import Role
 from pipelines.distances.settings import DistanceRecipe
@@ -49,9 +49,30 @@ class Group:
 class Shelf:
     """Encodes pictures by one VAE, which all models share, and puts texts beside them."""
 
-    def __init__(self, codec: Codec, asked: Asked, roles: Sequence[Role]) -> None:
+    def __init__(
+        self, codec: Codec, asked: Asked, roles: Sequence[Role], *, reads_text: bool
+    ) -> None:
+        """Begin with no group; `reads_text` says whether the models are told prompts."""
         self.groups: list[Group] = []
         self._codec, self._asked, self._roles = codec, asked, frozenset(roles)
+        self._reads_text = reads_text
+
+    def read(self, folder: str, recipe: DistanceRecipe, width: int) -> Captioned:
+        """The pictures of a folder with their own prompts; with the first plain one where it has
+        none.
+
+        Raises:
+            ConfigError: as `shown_pictures`.
+        """
+        read = shown_pictures(
+            Path(os.path.expanduser(folder)),
+            size=width,
+            plain=self._asked.prompts["concept"][0],
+            reads_text=self._reads_text,
+            limit=recipe.shown,
+            seed=recipe.seed,
+        )
+        return [(picture.image, picture.prompt) for picture in read]
 
     def add(
         self,
@@ -107,7 +128,7 @@ def fill(
     if recipe.pictures is None:
         held_out, source = _shown(drawn["base"]["concept"], judge), "drawn by the base"
     else:
-        held_out = _read(recipe.pictures, recipe, width, drawn["base"]["concept"].prompts[0])
+        held_out = shelf.read(recipe.pictures, recipe, width)
         source = f"folder {Path(recipe.pictures).name}"
     shelf.add("concept", held_out[: recipe.shown], "concept")
     shelf.add("retain", _first(drawn["base"]["retain"], recipe.shown), "retain")
@@ -118,8 +139,7 @@ def fill(
         pictures = _first(kinds["concept"], recipe.shown)
         shelf.add(f"by {role}", pictures, "concept", texts=("concept",), readers=readers)
     if recipe.trained is not None:
-        prompt = drawn["base"]["concept"].prompts[0]
-        shelf.add("trained", _read(recipe.trained, recipe, width, prompt), "concept")
+        shelf.add("trained", shelf.read(recipe.trained, recipe, width), "concept")
     return source
 
 
@@ -136,10 +156,3 @@ def _shown(base: Drawn, judge: CellJudge) -> Captioned:
             f"{_FEWEST} or more pictures of it by --pictures"
         )
     return shown
-
-
-def _read(folder: str, recipe: DistanceRecipe, width: int, prompt: str) -> Captioned:
-    path = Path(os.path.expanduser(folder))
-    limit, seed = recipe.shown, recipe.seed
-    read = folder_pictures(path, size=width, prompt=prompt, limit=limit, seed=seed)
-    return [(picture.image, picture.prompt) for picture in read]

@@ -133,7 +133,8 @@ def _seen(
         album = None if role == "audited" else Album(cache_of(recipe.cache), checkpoint, drawing)
         drawn[role] = draw(painter, asked, judge, measure, head, reporter, role, album)
     parts = partial(_parts, models, built, device, recipe.stream)
-    shelf = Shelf(parts("base").codec, asked, tuple(models.checkpoints))
+    reads_text = models.checkpoints["base"].classes is None
+    shelf = Shelf(parts("base").codec, asked, tuple(models.checkpoints), reads_text=reads_text)
     source = fill(shelf, recipe, drawn, models.pair, judge, width)
     passes = _passes(recipe, models, shelf.groups, parts, device, width, reporter)
     missing = []

@@ -10,7 +10,13 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from support.models.tiny_models import SMALL, write_pipeline
-from support.results.distanced import bright_judge, nudge, tiny_recipe, write_models
+from support.results.distanced import (
+    bright_judge,
+    nudge,
+    tiny_recipe,
+    write_models,
+    write_pictures,
+)
 
 from erasure.architectures.building import build_codec
 from erasure.checkpoints import Checkpoint
@@ -207,7 +213,7 @@ def test_settings_that_measure_nothing_are_refused() -> None:
 
 
 def test_a_group_of_too_few_pictures_is_refused(tiny_checkpoint: Checkpoint) -> None:
-    shelf = Shelf(build_codec(tiny_checkpoint), Asked({}, 4), ("base",))
+    shelf = Shelf(build_codec(tiny_checkpoint), Asked({}, 4), ("base",), reads_text=True)
     picture = (Image.new("RGB", (16, 16)), "a church")
     with pytest.raises(ConfigError, match="there are 3 pictures of the group 'concept'; give 4"):
         shelf.add("concept", [picture] * 3, "concept")
@@ -215,12 +221,29 @@ def test_a_group_of_too_few_pictures_is_refused(tiny_checkpoint: Checkpoint) -> 
     assert [len(group.mean) for group in shelf.groups] == [4]
 
 
+def test_pictures_are_told_their_own_prompts_or_else_the_plain_one(
+    models: dict[str, Path], tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    folder = write_pictures(tmp_path / "shown", 4, 0)
+    recipe = tiny_recipe(models, folder)
+    codec, asked = build_codec(tiny_checkpoint), Asked({"concept": ("a church", "church")}, 4)
+
+    def prompts(*, reads_text: bool = True) -> list[str]:
+        shelf = Shelf(codec, asked, ("base",), reads_text=reads_text)
+        return sorted(prompt for _, prompt in shelf.read(str(folder), recipe, 16))
+
+    assert prompts() == ["a church"] * 4
+    rows = [{"file_name": f"{n}.png", "prompt": f"a church in style {n}"} for n in range(4)]
+    table = "\n".join(map(json.dumps, rows))
+    (folder / "metadata.jsonl").write_text(table, encoding="utf-8")
+    assert prompts() == [f"a church in style {n}" for n in range(4)]
+    assert prompts(reads_text=False) == ["a church"] * 4  # a class has no other name
+
+
 @pytest.mark.slow
 def test_too_few_pictures_are_refused(
     models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from support.results.distanced import write_pictures
-
     monkeypatch.setattr(run, "cell_judge", bright_judge)
     recipe = tiny_recipe(models, write_pictures(tmp_path / "few", 2, 0), draws=4)
     with pytest.raises(ConfigError, match="there are 2 pictures of the group 'concept'"):
