@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Final
 
+from erasure.checkpoints.writing.inventory import file_hash
 from erasure.storage.files import write_json
 from pipelines.audit.cells import key_of, known_values
 from pipelines.audit.outcome.results import FILE_NAME as AUDIT
 from pipelines.audit.settings import AuditRecipe
 from pipelines.configs.recipe import dump_toml
+from pipelines.data.picture_folder import folder_entries
 from pipelines.distances.attacks import read_attacks
 from pipelines.distances.models import deciding_hashes, open_models
 from pipelines.distances.result import FILE_NAME
@@ -30,6 +32,7 @@ _SHARED: Final = (
     "guidance",
     "size",
     "batch_size",
+    "stream",
     "device",
     "config",
     "vae",
@@ -39,11 +42,12 @@ _SHARED: Final = (
 
 
 def recipe_beside(audit: AuditRecipe, out: Path) -> DistanceRecipe | None:
-    """What to measure beside an audit; None where it has no base or no two retrained models.
+    """What to measure beside an audit; None where it has no base or no two retrained models, or
+    where a guard stands before the model, which weights and predictions do not know of.
 
     The first retrained model is the reference, the second its twin.
     """
-    if audit.against is None or len(audit.retrained) < 2:
+    if audit.against is None or len(audit.retrained) < 2 or audit.guard is not None:
         return None
     return DistanceRecipe(
         retrained=audit.retrained[0],
@@ -93,4 +97,12 @@ def _key(recipe: DistanceRecipe) -> str:
         recipe=dump_toml(recipe, HEADER),
         weights={role: deciding_hashes(one) for role, one in models.checkpoints.items()},
         attacks=repr(read_attacks(Path(recipe.audit or ""), models)),
+        pictures=[] if recipe.pictures is None else _files(recipe.pictures),
     )
+
+
+def _files(folder: str) -> list[tuple[str, str, str]]:
+    """Place, prompt and hash of each picture of a folder."""
+    path = Path(folder).expanduser()
+    entries = folder_entries(path, otherwise="")
+    return [(str(one.path.relative_to(path)), one.prompt, file_hash(one.path)) for one in entries]

@@ -1,16 +1,17 @@
 """What an audit with two retrained models measures beside its attacks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 from support.results.distanced import write_models
 
 from erasure.errors import ConfigError
 from pipelines.audit.settings import AuditRecipe
 from pipelines.distances import beside
-from pipelines.distances.beside import check_beside, measure_beside, recipe_beside
+from pipelines.distances.beside import _SHARED, check_beside, measure_beside, recipe_beside
 from pipelines.distances.settings import DistanceRecipe
 from pipelines.process.progress import Reporter
 
@@ -38,6 +39,22 @@ def test_fewer_models_measure_nothing(tmp_path: Path, recipe: AuditRecipe) -> No
     assert recipe_beside(recipe, tmp_path) is None
     check_beside(recipe, tmp_path)
     assert measure_beside(recipe, tmp_path, reporter=Reporter(quiet=True)) is None
+
+
+def test_every_setting_that_both_know_is_handed_on(tmp_path: Path) -> None:
+    streamed = replace(_recipe("one", "two"), stream=True)
+    made = recipe_beside(streamed, tmp_path)
+    assert made is not None
+    assert made.stream
+    own = {"audit", "trained", "draws", "shown", "bins", "samples", "cache"}
+    own |= {"retrained", "twin", "base"}
+    assert set(_SHARED) == {field.name for field in fields(DistanceRecipe)} - own
+
+
+def test_a_guarded_model_has_no_distances(tmp_path: Path) -> None:
+    guarded = replace(_recipe("one", "two"), model="demo", guard="prompt-filter")
+    assert recipe_beside(guarded, tmp_path) is None
+    check_beside(guarded, tmp_path)  # the model may be its own base
 
 
 def test_models_that_do_not_go_together_are_refused_before_the_audit(tmp_path: Path) -> None:
@@ -93,3 +110,9 @@ def test_what_is_there_of_the_same_audit_is_not_measured_again(
     model.components["unet"] = "b"  # trained again into the same folder
     measure_beside(_recipe("one", "three"), tmp_path, reporter=quiet)
     assert len(runs) == 4
+    shown = replace(_recipe("one", "three"), pictures=str(tmp_path / "shown"))
+    (tmp_path / "shown").mkdir()
+    for colour in ("red", "red", "blue"):  # another picture in the same place
+        Image.new("RGB", (8, 8), colour).save(tmp_path / "shown" / "a.png")
+        measure_beside(shown, tmp_path, reporter=quiet)
+    assert len(runs) == 6
