@@ -179,7 +179,7 @@ def main() -> None:
     )
     options, more = parser.parse_known_args()
     if options.write is not None:
-        write(options.out, options.write)
+        write(options.out, options.write, more)
         return
     by_name = {row.name: row for row in ROWS}
     names = options.rows.split(",") if options.rows else list(by_name)

@@ -244,6 +244,10 @@ def test_the_table_of_audits_holds_what_is_there_and_names_what_is_not(
     assert "25%" in row
     assert "Not audited yet: ascent-church, " in text
     assert (tmp_path / "audits.csv").read_text(encoding="utf-8").count("\n") == 2
+    options = ("--attacks", "words", "--budget", "24")
+    script("audit_table.py", "--out", tmp_path, "--write", tmp_path, *options)
+    text = (tmp_path / "audits.md").read_text(encoding="utf-8")
+    assert "--out out/audits --attacks words --budget 24`" in text
 
 
 def test_a_row_takes_over_what_does_not_depend_on_the_audited_model(

@@ -17,6 +17,7 @@ from erasure.storage.files import atomic, write_json
 from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tables import read_record
+from erasure.storage.whole_folder import whole_folder
 from eval.errors import EvalError
 
 FORMAT: Final = "diffusion-erasure audit cell 1"
@@ -128,7 +129,8 @@ def take_over(done: Path, out: Path) -> None:
     for source in (done / "material", *(one for one in lines if not one.name.startswith(own))):
         target = out / source.relative_to(done)
         if source.is_dir() and not target.exists():
-            shutil.copytree(source, target)
+            with whole_folder(target) as part:  # a picture of which half is there stays half
+                shutil.copytree(source, part, dirs_exist_ok=True)
 
 
 def write_cell(path: Path, cell: Search | Confirmation) -> None:

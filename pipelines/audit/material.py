@@ -102,7 +102,7 @@ def gather(
     *,
     drawn_by: str,
     drawn_of: Mapping[str, Any],
-    given: Sequence[tuple[Image.Image, str]] | None = None,
+    of_folder: Sequence[tuple[Image.Image, str]] | None = None,
     reporter: Reporter,
 ) -> Shown:
     """Draw what is not in `folder` yet, and look at it.
@@ -111,15 +111,17 @@ def gather(
         painter: of the model that draws: the base, or what is at hand.
         drawn_by: what to call that model.
         drawn_of: plain values that decide, beside prompts and seeds, what it draws.
-        given: pictures of this concept from the recipe's folder, with their prompts; None draws.
+        of_folder: pictures of this concept from the recipe's folder, with their prompts; drawn if
+            none.
 
     Raises:
         DiskError: the disk refuses.
     """
     wanted = 2 * recipe.shown
     draw = partial(_kept, painter, drawn_of, reporter)
-    if given is not None and recipe.pictures is not None:
-        images, prompts = [image for image, _ in given], [prompt for _, prompt in given]
+    if of_folder is not None and recipe.pictures is not None:
+        images = [image for image, _ in of_folder]
+        prompts = [prompt for _, prompt in of_folder]
         source = f"folder {Path(recipe.pictures).expanduser().name}"
     else:
         images, prompts = _of_concept(recipe, concept, draw, judge, folder, wanted)

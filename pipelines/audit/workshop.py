@@ -161,7 +161,7 @@ class Workshop:
         if one.concept not in self.shown:
             drawer, recipe = self.drawer, self.recipe
             # A folder shows what was erased; the base draws what was kept.
-            is_given = recipe.pictures is not None and one.role != "kept"
+            from_folder = recipe.pictures is not None and one.role != "kept"
             self.shown[one.concept] = gather(
                 recipe,
                 self.concept(line),
@@ -175,7 +175,7 @@ class Workshop:
                     "drawing": [recipe.steps, recipe.guidance, recipe.size, recipe.batch_size],
                     **self.guarded(drawer),
                 },
-                given=self.pictures_given() if is_given else None,
+                of_folder=self.pictures_given() if from_folder else None,
                 reporter=self.reporter,
             )
         return self.shown[one.concept]

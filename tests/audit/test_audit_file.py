@@ -1,12 +1,13 @@
 """`audit.json`, read again: what is not one is refused in a sentence."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from eval.errors import EvalError
-from pipelines.audit.cells import known_values
+from pipelines.audit.cells import known_values, take_over
 from pipelines.audit.outcome.results import FORMAT
 from pipelines.audit.outcome.results_file import read_audit
 
@@ -41,3 +42,26 @@ def test_what_is_known_of_a_folder_is_read_from_regular_files_alone(tmp_path: Pa
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(EvalError, match="named pipe"):  # reading it would wait for ever
         known_values(tmp_path / "pipe.json")
+
+
+def test_what_is_taken_over_is_whole_or_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, out = tmp_path / "done", tmp_path / "out"
+    (done / "cells").mkdir(parents=True)
+    for place in ("material/church/a.png", "material/church/b.png"):
+        (done / place).parent.mkdir(parents=True, exist_ok=True)
+        (done / place).write_text("{}", encoding="utf-8")
+
+    def cut(source: Path, target: Path, **_: object) -> None:
+        target.mkdir(exist_ok=True)
+        shutil.copy2(source / "church" / "a.png", target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copytree", cut)
+    with pytest.raises(KeyboardInterrupt):
+        take_over(done, out)
+    assert not (out / "material").exists()
+    monkeypatch.undo()
+    take_over(done, out)
+    assert len(list((out / "material").rglob("*.png"))) == 2

@@ -581,16 +581,16 @@ def test_a_folder_of_pictures_shows_what_was_erased_and_not_what_was_kept(
     for n in range(3):
         Image.new("RGB", (16, 16), (80 * n, 0, 0)).save(folder / "3_church" / f"{n}.png")
     (folder / "3_church" / "0.txt").write_text("a chapel in red", encoding="utf-8")
-    given = replace(only(recipe, "seeds"), pictures=str(folder), kept=("castle",))
+    asked = replace(only(recipe, "seeds"), pictures=str(folder), kept=("castle",))
     shop = workshop.Workshop(
-        given, open_lines(given), tmp_path / "out", torch.device("cpu"), Reporter(quiet=True)
+        asked, open_lines(asked), tmp_path / "out", torch.device("cpu"), Reporter(quiet=True)
     )
     shown = shop.material("audited")
     assert sorted(shown.prompts) == ["a chapel in red", "church", "church"]
     assert len({image.tobytes() for image in shown.concept}) == 3
-    kept = shop.material("kept-castle")
-    assert kept.source == "drawn by the base"
-    assert not {i.tobytes() for i in kept.concept} & {i.tobytes() for i in shown.concept}
+    castles = shop.material("kept-castle")
+    assert castles.source == "drawn by the base"
+    assert not {i.tobytes() for i in castles.concept} & {i.tobytes() for i in shown.concept}
 
 
 def test_a_folder_of_another_recipe_is_left_alone(
