@@ -117,7 +117,18 @@ class Payload:
     """Share of fresh noise a step, arXiv:2010.02502, eq. 16; 0 is the deterministic sampler, and
     None that of the plain drawing."""
     replay: Mapping[str, Any] = field(default_factory=dict)
-    """Plain JSON values that describe what the tensors of the payload are."""
+    """Plain JSON values that describe what the tensors of the payload are; see `directions`."""
+
+    @property
+    def directions(self) -> dict[str, Any]:
+        """All in plain JSON values that, beside prompt, seed and tensors, draws it again."""
+        made: dict[str, Any] = dict(self.replay)
+        if self.rows is not None:
+            made["places"] = list(self.rows.places)
+        if self.start is not None:
+            made |= {"time": self.start.time, "clean": self.start.clean}
+        own = {"guidance": self.guidance, "eta": self.eta}
+        return made | {name: value for name, value in own.items() if value is not None}
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -175,16 +175,13 @@ def tensors_of(payload: Payload) -> dict[str, Tensor]:
     return tensors
 
 
-def save_payload(path: Path, payload: Payload) -> bool:
-    """Write a payload's tensors as safetensors; False, and no file, where it has none."""
+def save_payload(path: Path, payload: Payload, seed: int) -> bool:
+    """Write a payload's tensors as safetensors, and beside them what else draws it again by a seed;
+    False, and no file, where it has no tensors."""
     tensors = {name: value.cpu().contiguous() for name, value in tensors_of(payload).items()}
     if not tensors:
         return False
-    replay: dict[str, Any] = {"prompt": payload.prompt, **payload.replay}
-    if payload.rows is not None:
-        replay["places"] = list(payload.rows.places)
-    if payload.start is not None:
-        replay |= {"time": payload.start.time, "clean": payload.start.clean}
+    replay = {"prompt": payload.prompt, "seed": seed, **payload.directions}
     metadata = {"format": "diffusion-erasure payload 1", "replay": json.dumps(replay, default=str)}
     with atomic(path) as part:
         save_file(tensors, part, metadata=metadata)

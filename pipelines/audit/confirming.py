@@ -87,7 +87,8 @@ def run_confirmation(
     shown = keep_pictures(shop, f"{line}/{attack.name}.confirmed", pictures, hits)
     payload = f"payloads/{attack.name}.safetensors" if line == "audited" else None
     first = next((n for n in places if tries[n].hit), places[0])
-    if payload and not save_payload(shop.folder / payload, cell.attempts[first].payload):
+    find = cell.attempts[first].payload
+    if payload and not save_payload(shop.folder / payload, find, tries[first].seed):
         payload = None
     made = Confirmation(
         key=key,

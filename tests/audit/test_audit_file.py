@@ -1,13 +1,17 @@
 """`audit.json`, read again: what is not one is refused in a sentence."""
 
+import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
 
+from erasure.attacks import Payload, Start
 from eval.errors import EvalError
-from pipelines.audit.cells import known_values, take_over
+from pipelines.audit.cells import known_values, save_payload, take_over
 from pipelines.audit.outcome.results import FORMAT
 from pipelines.audit.outcome.results_file import read_audit
 
@@ -42,6 +46,25 @@ def test_what_is_known_of_a_folder_is_read_from_regular_files_alone(tmp_path: Pa
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(EvalError, match="named pipe"):  # reading it would wait for ever
         known_values(tmp_path / "pipe.json")
+
+
+def test_a_payload_says_all_that_draws_it_again(tmp_path: Path) -> None:
+    start = Start(torch.ones(4, 2, 2), 511, clean=True)
+    untold = Payload(prompt="", start=start, guidance=1.0, eta=0.5, replay={"picture": "case-000"})
+    assert save_payload(tmp_path / "one.safetensors", untold, 7)
+    with safe_open(tmp_path / "one.safetensors", framework="pt") as file:
+        said = json.loads(file.metadata()["replay"])
+        assert torch.equal(file.get_tensor("start"), start.latents)
+    assert said == {
+        "prompt": "",
+        "seed": 7,
+        "picture": "case-000",
+        "time": 511,
+        "clean": True,
+        "guidance": 1.0,
+        "eta": 0.5,
+    }
+    assert Payload(prompt="a church").directions == {}
 
 
 def test_what_is_taken_over_is_whole_or_not_there(
