@@ -236,6 +236,10 @@ class Architecture:
         has = "is told its guidance as a number" if embedded else "draws without guidance"
         return f"{self.title} {has}, so there is no guidance away from the empty prompt"
 
+    def passes(self, guidance: float) -> int:
+        """Count the samples of a step of a drawing: two where it is guided by the empty prompt."""
+        return 2 if guidance > 1 and self.guidance_kind == "true" else 1
+
     @property
     def main_part(self) -> Part:
         """The part of the main component."""

@@ -20,6 +20,6 @@ def drawing_cost(target: Target, draws: int, share: float = 1.0) -> Cost:
     the plain ones take."""
     if target.budget.draws == 0:
         draws, share = len(target.cases), 1.0
-    passes = 2 if target.guidance > 1 else 1
+    passes = target.architecture.passes(target.guidance)
     steps = round(target.steps * share)
     return Cost(forwards=draws * steps * passes, draws=draws, judged=draws)

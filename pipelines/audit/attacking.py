@@ -106,7 +106,7 @@ def _drawn(
             seed=_seed(one),
             prompt=one.payload.prompt,
             kinds=one.payload.kinds,
-            replay=dict(one.payload.replay),
+            replay=one.payload.directions,
             hit=hits[n],
             rejected=looked[n].rejected,
             usable=pictures[n].finite,
@@ -164,8 +164,7 @@ def drawing_cost_of(painter: Painter, payload: Payload) -> Cost:
     """What one drawing and judging of a payload takes."""
     guidance = payload.guidance if payload.guidance is not None else painter.default.guidance
     steps = painter.steps_up_to(None if payload.start is None else payload.start.time)
-    passes = 2 if guidance is not None and guidance > 1 else 1
-    return Cost(forwards=steps * passes, draws=1, judged=1)
+    return Cost(forwards=steps * painter.passes(guidance or 0.0), draws=1, judged=1)
 
 
 def _seed(one: Attempt) -> int:

@@ -77,7 +77,8 @@ class Plan:
 def plan_audit(shop: Workshop) -> Plan:
     """Ask each attack what it will take, and measure what a pass takes here."""
     recipe = shop.recipe
-    per_draw = recipe.steps * (2 if recipe.guidance > 1 else 1)
+    family = shop.lines["audited"].checkpoint.architecture
+    per_draw = recipe.steps * family.passes(recipe.guidance)
     rows = []
     for attack in recipe.chosen():
         for line in lines_of(recipe, attack, shop.lines):

@@ -59,7 +59,7 @@ class DrawnPictures:
             Request(prompt, derived_seed(self.seed, role, "picture", n) % 2**32)
             for n, prompt in enumerate(prompts)
         ]
-        self.tally.add(work_of(requests, self.drawing))
+        self.tally.add(work_of(requests, self.drawing, self.checkpoint.architecture))
         key = key_of_pictures(self.checkpoint, self.drawing, self.size, requests)
         tensors = self.cache.find("pictures", key) if self.team.first else None
         if not self.team.any(tensors is not None):

@@ -92,6 +92,8 @@ class Painter:
             family.denoiser(self.parts.network) if training is None else training.denoise
         )
         self._step_time, self._guidance_kind = family.step_time, family.guidance_kind
+        self.passes = family.passes
+        """How many samples a step asks the network about, by the guidance."""
         self._after_guidance, self._guard = family.after_guidance, guard
         self.text = self.parts.text
         """Shared with `parts`."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from erasure.architectures.architecture import Architecture
 from erasure.attacks.payload import Start
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.denoiser import Condition
@@ -78,14 +79,16 @@ def in_batches(
     yield from waiting.values()
 
 
-def work_of(requests: Sequence[Request], config: DrawingConfig) -> Work:
+def work_of(requests: Sequence[Request], config: DrawingConfig, family: Architecture) -> Work:
     """What it takes to draw requests that leave the guidance to the config, each text read once.
 
     The samplers ask the network once a step, of two samples a picture where it is guided.
     """
-    guided = config.guidance > 1
-    texts = {r.prompt for r in requests if isinstance(r.prompt, str)} | ({""} if guided else set())
-    passes = len(requests) * config.steps * (2 if guided else 1)
+    each = family.passes(config.guidance)
+    texts = {r.prompt for r in requests if isinstance(r.prompt, str)} | (
+        {""} if each > 1 else set()
+    )
+    passes = len(requests) * config.steps * each
     return Work(forward=passes, text=len(texts), drawn=len(requests))
 
 

@@ -28,8 +28,8 @@ def drawing_stage(
     network, decoder = sizes.network("full", config.precision), PassCost(0, 0)
     if sizes.codec is not None:
         decoder = decoder_cost(sizes.codec, sizes.latents)
-    each, guided = 4 if config.precision == "fp32" else 2, 2 if config.guidance > 1 else 1
-    guided = guided if sizes.planned.checkpoint.architecture.guidance_kind == "true" else 1
+    each = 4 if config.precision == "fp32" else 2
+    guided = sizes.planned.checkpoint.architecture.passes(config.guidance)
     active = batch * max(guided * network.live, decoder.live) * each // 4
     held = (
         *_drawing_weights(sizes, network, config, each),

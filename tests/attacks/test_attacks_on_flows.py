@@ -12,7 +12,7 @@ from support.tiny import CPU, seeded
 
 from erasure import read_checkpoint
 from erasure.attacks.diagnostics.inversion import Inversion
-from erasure.attacks.payload import Start
+from erasure.attacks.payload import Payload, Start
 from erasure.attacks.protocol import OF_TOKENS, lacking
 from erasure.attacks.registry import ATTACKS, make_attack
 from erasure.attacks.target import Ledger
@@ -20,9 +20,11 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.schedule import RectifiedFlow
 from erasure.seeds import initial_noise
+from pipelines.audit.attacking import drawing_cost_of
 from pipelines.audit.drawing import draw_jobs
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter, Request
+from pipelines.drawing.requests import work_of
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +169,26 @@ def test_a_drawing_of_a_flow_takes_fresh_noise_by_its_seed(checkpoint: Checkpoin
     both = seen(Request("a church", 5, eta=1.0), Request("a church", 6, eta=1.0))
     torch.testing.assert_close(both[:1], whole)
     assert not torch.allclose(both[1:], whole, atol=0.1)
+
+
+def test_a_model_that_is_told_its_guidance_takes_one_pass_a_step(tmp_path: Path) -> None:
+    flux = read_checkpoint(write_flux(tmp_path / "flux"))
+    target = tiny_target(flux, guidance=3.5)  # 4 steps
+    assert make_attack("seeds", draws=5).estimate(target).forwards == 5 * 4
+    painter = Painter(flux, DrawingConfig(steps=4, guidance=3.5), CPU, 16)
+    plain, untold = Payload(prompt="a church"), Payload(prompt="", guidance=1.0)
+    assert [drawing_cost_of(painter, one).forwards for one in (plain, untold)] == [4, 4]
+    asked = 0
+
+    def counting(*_: object) -> None:
+        nonlocal asked
+        asked += 1
+
+    painter.parts.network.register_forward_pre_hook(counting)
+    draw_jobs(painter, [(plain, 0)])
+    assert asked == 4
+    config = DrawingConfig(steps=4, guidance=3.5)
+    assert work_of([Request("a church", 0)], config, flux.architecture).forward == 4
 
 
 def test_words_of_clip_are_no_words_of_t5(tmp_path: Path) -> None:

@@ -298,7 +298,7 @@ def test_drawing_counts_what_hooks_count(
     requests = [Request("a church", 0), Request("a dog", 1), Request("a church", 2)]
     with counting(monkeypatch) as seen:
         list(Painter(tiny_checkpoint, config, torch.device("cpu")).draw(requests))
-    work = work_of(requests, config)
+    work = work_of(requests, config, tiny_checkpoint.architecture)
     assert work == Work(forward=seen.forward, text=seen.text, drawn=seen.decoded)
 
 

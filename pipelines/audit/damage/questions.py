@@ -98,7 +98,8 @@ def costs(shop: Workshop) -> dict[str, Cost]:
     questions = questions_of(shop, ranked=False)
     if questions is None:
         return {}
-    passes = shop.recipe.steps * (2 if shop.recipe.guidance > 1 else 1)
+    family = shop.lines["audited"].checkpoint.architecture
+    passes = shop.recipe.steps * family.passes(shop.recipe.guidance)
     made = {}
     for line in LINES:
         asks = {(a.prompt, a.seed) for part in questions.of(line).values() for a in part}

@@ -154,7 +154,7 @@ def until_unseen(
         before=before,
         every=config.every,
         times=config.times,
-        cost=work_of([*concept, *neighbours], recipe.grid.drawing),
+        cost=work_of([*concept, *neighbours], recipe.grid.drawing, checkpoint.architecture),
         about=team.agreed(lambda: _about(eye, judge)),
     )
 
