@@ -184,7 +184,7 @@ def _run_factors(
         return None
     last = checkpoint.edits[-1]
     weights = checkpoint.components[last.component]
-    if base is not None and base.hash_of(last.component) != last.base_hash:
+    if base is not None and not _is_before(base, checkpoint):
         return None  # another base: the difference is more than the last edit
     factors = load_factors(run / FACTORS, result=last.result_hash)
     strange = [name for name in factors if name not in weights]
@@ -198,6 +198,15 @@ def _run_factors(
     if last.selected <= held or (base is not None and _hold(factors, base, checkpoint)):
         return factors
     return None
+
+
+def _is_before(base: Checkpoint, checkpoint: Checkpoint) -> bool:
+    """Whether a model is the one that the last edit of another was made from, in all components."""
+    last = checkpoint.edits[-1]
+    return all(
+        base.hash_of(c) == (last.base_hash if c == last.component else checkpoint.hash_of(c))
+        for c in checkpoint.architecture.editable
+    )
 
 
 def _changes_of(

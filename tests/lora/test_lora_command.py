@@ -19,6 +19,7 @@ from erasure.lora.merging import Part, with_loras
 from erasure.lora.names import Naming
 from erasure.lora.reading import read_lora
 from erasure.masks.mask_file import load_mask
+from pipelines.run.exporting_lora import LoraExport
 
 QUICK = (
     "--seeds",
@@ -157,6 +158,18 @@ def test_the_factors_of_a_run_are_exported_without_loss(
     assert narrow["lossless"] is False
     assert 1e-4 < narrow["error"] <= narrow["worst_error"] < 1e-2
     assert_merges_to(path, tiny_checkpoint, run.model(), narrow["error"] + 1e-4)
+
+
+def test_factors_of_one_component_are_not_taken_for_the_difference_of_two(
+    solved: Run, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    text = dict(tiny_checkpoint.components["text_encoder"])
+    name = next(name for name in text if name.endswith("q_proj.weight"))
+    before = tiny_checkpoint.having("text_encoder", {**text, name: text[name] + 0.125})
+    path = tmp_path / "lora.safetensors"
+    written = LoraExport().write(str(solved.folder), solved.model(), before, path)
+    assert written.facts["lossless"] is False
+    assert set(read_lora(path, before).changes) == {"unet", "text_encoder"}
 
 
 @pytest.mark.slow
