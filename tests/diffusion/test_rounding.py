@@ -55,6 +55,18 @@ def test_a_small_rate_on_a_bf16_base_is_counted_in_the_record(
     assert large.config["facts"].get("rounded_away", 0) < large.selected / 10
 
 
+def test_a_base_of_float64_is_trained_in_float32_and_keeps_what_is_not_selected(
+    tiny_checkpoint: Checkpoint, tiny_data: ConceptData
+) -> None:
+    base = stored_as(tiny_checkpoint, torch.float64)
+    edit = erased(base, tiny_data, 1e-3)
+    assert edit.unselected_identical
+    assert all(weight.dtype == torch.float64 for weight in edit.network.values())
+    same = erased(tiny_checkpoint, tiny_data, 1e-3)
+    for name, weight in same.network.items():
+        assert torch.equal(edit.network[name], weight.double())
+
+
 def test_a_run_of_which_most_is_rounded_away_is_warned_of(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -67,8 +67,9 @@ class SelectedWeights:
             self._parameters[name] = parameter
             source = self._home(name).detach() if start is None else start[name]
             rows = self.rows[name].indices().to(source.device)  # (s,)
-            values = wide(source.flatten().index_select(0, rows)).to(parameter.device)
-            self.vectors[name] = nn.Parameter(values)
+            values = source.flatten().index_select(0, rows)
+            kind = torch.promote_types(parameter.dtype, torch.float32)  # that of its gradients
+            self.vectors[name] = nn.Parameter(values.to(parameter.device, kind))
             hook = self._take_gradient(name)
             self._hooks.append(parameter.register_post_accumulate_grad_hook(hook))
         if not self.vectors:
