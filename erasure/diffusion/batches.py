@@ -15,6 +15,7 @@ from typing import Literal, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from erasure.architectures.labels.label_encoder import require_class
 from erasure.diffusion.data.concept_data import ConceptData, Pulls
 from erasure.diffusion.data.latents import Draw, Noised, noised
 from erasure.diffusion.data.shuffling import interleaved, shuffled
@@ -171,6 +172,7 @@ class RolloutBatches:
     """Counts the rollouts, where somebody wants to know."""
 
     def __post_init__(self) -> None:
+        require_class(self.data.prompts[torch.tensor([0])])
         sampling_times(self.schedule, self.steps)
         if not 0 <= self.least <= self._most < self.steps:
             raise ConfigError(

@@ -68,23 +68,30 @@ def prepare(
     checkpoint = (opened or _opened)(chosen)
     checkpoint = merged_base(checkpoint, chosen.loras)
     family, canvas = checkpoint.architecture, is_canvas(checkpoint)
+    classes = checkpoint.classes
+    unguided = classes is not None and classes.nothing is None
     recipe = resolve(
         tables,
         canvas=canvas,
-        labels=checkpoint.classes is not None,
+        labels=classes is not None,
         under=under,
         scopes=family.scope_defaults,
-        guidance=family.own_guidance,
+        guidance=1.0 if unguided else family.own_guidance,
     )
     require_family(recipe.method, family)
-    recipe = with_class_names(recipe, checkpoint.classes)
+    recipe = with_class_names(recipe, classes)
     if recipe.scope != recipe.method.default_scope and "scope" not in settings:
         _log.warning("the scope is %s, as this model has no cross-attention", recipe.scope)
     asked = (settings.get("grid") or {}).get("drawing") or {}
     for part in ("grid", "data"):
         drawing = (settings.get(part) or {}).get("drawing") or {}
         refuse_unguided(family, drawing.get("guidance"), f"{part}.drawing.guidance")
-    if not canvas and asked.get("guidance") is None:
+        if unguided and drawing.get("guidance") not in (None, 1):
+            raise ConfigError(
+                f"{part}.drawing.guidance is {drawing['guidance']}, and this model has no label "
+                "that stands for no class, which guidance leads away from; leave it out"
+            )
+    if not canvas and not unguided and asked.get("guidance") is None:
         tell_guidance(family, _GUIDANCE)
     return recipe, checkpoint
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.console import erasure
 from support.models.tiny_labels import CLASSES, write_ddpm
 from support.tiny import CPU
 
@@ -43,6 +44,31 @@ def test_a_recipe_may_name_classes_by_number_and_in_any_case() -> None:
     assert with_class_names(recipe, None) is recipe
     with pytest.raises(ConfigError, match="the label '4' is out of range"):
         with_class_names(EraseRecipe(concept="4"), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "the guided saliency loss cannot be measured; give --saliency-loss plain"),
+        (("--saliency-loss", "plain"), ""),
+        (("--method", "esd"), "choose a method that learns from pictures"),
+        (("--saliency-loss", "plain", "--set", "data.drawing.guidance=3"), "leave it out"),
+    ],
+)
+def test_a_model_without_a_label_for_no_class_is_erased_without_guidance(
+    options: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    model = write_ddpm(tmp_path / "model", num_class_embeds=len(CLASSES))
+    said = erasure(
+        *("erase", model, "--concept", "sneaker", "--steps", 1, "--batch-size", 2, "--seeds", 0),
+        *("--set", "grid.drawing.steps=1", "--device", "cpu", "--cache", tmp_path / "cache"),
+        *("--set", "warmup=0", "--out", tmp_path / "run", *options),
+        *(() if "esd" in options else ("--forget-drawn", 2, "--retain-drawn", 2)),
+        *(() if "esd" in options else ("--set", "data.drawing.steps=1")),
+    )
+    assert said.code == (2 if words else 0), said.err
+    assert words in said.err
+    assert (tmp_path / "run").exists() is not bool(words)
 
 
 def test_a_recipe_of_a_model_of_labels_has_defaults_of_its_own() -> None:

@@ -16,6 +16,26 @@ from erasure.errors import ConfigError
 
 LABELS: Final = "labels"
 """Name in a condition of the class of each sample, (B,) int64."""
+_NONE: Final = -1
+"""What stands in a table of prompts for no class where the model has no label of it."""
+
+
+def with_no_class(condition: Condition) -> Condition:
+    """Put a row before the others that stands for no class, which `require_class` refuses."""
+    (labels,) = condition.tensors.values()
+    return Condition({LABELS: torch.cat([labels.new_full((1,), _NONE), labels])})
+
+
+def require_class(condition: Condition) -> None:
+    """Raise ConfigError where a model without a label for no class is told no class."""
+    labels = condition.tensors.get(LABELS)
+    if labels is None or labels.is_meta:
+        return
+    if bool((labels == _NONE).any()):
+        raise ConfigError(
+            "this model has no label that stands for no class, which guidance and rollouts ask "
+            "for; choose a method that learns from pictures, with the plain saliency loss"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure.architectures.labels.classes import Classes, classes_of
-from erasure.architectures.labels.label_encoder import LABELS
+from erasure.architectures.labels.label_encoder import LABELS, require_class
 from erasure.architectures.loading import copied
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.setting_values import (
@@ -64,7 +64,12 @@ class LabelDenoiser:
     network: nn.Module
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
-        """(B, C, H, W), (B,), conditions of B samples with labels -> (B, C, H, W)."""
+        """(B, C, H, W), (B,), conditions of B samples with labels -> (B, C, H, W).
+
+        Raises:
+            ConfigError: it is told no class and has no label of that.
+        """
+        require_class(condition)
         answer: Tensor = self.network(x_t, t, condition.named(LABELS), return_dict=False)[0]
         return answer
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from erasure.architectures.building import build_text_encoder
+from erasure.architectures.labels.label_encoder import with_no_class
 from erasure.architectures.text.apart import encode_apart, text_names, without_networks
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import encoder_of
@@ -25,6 +26,8 @@ def encode_prompts(
     """The prompts, the first of them the empty one, as the model is told it without guidance; and
     the place of each one's last word."""
 
+    classes = checkpoint.classes
+
     @torch.no_grad()
     def make() -> dict[str, Tensor]:
         if len(text_names(checkpoint)) > 1:
@@ -32,7 +35,8 @@ def encode_prompts(
             encoded = encode_apart(checkpoint, encoder, texts, device=device)
         else:
             encoder = build_text_encoder(checkpoint, device=device)
-            encoded = encoder(texts)
+            lacks = classes is not None and classes.nothing is None
+            encoded = with_no_class(encoder(texts[1:])) if lacks else encoder(texts)
         first, others = encoded[torch.tensor([0])], encoded[torch.arange(1, len(texts))]
         encoded = join([encoder.unguided(first), others])
         stored = {_stored(name): value for name, value in encoded.tensors.items()}

@@ -20,6 +20,7 @@ from erasure.diffusion.scores.saliency import (
     merged_scores,
 )
 from erasure.diffusion.scores.summing import Measuring, measured_component, summed_scores
+from erasure.errors import ConfigError
 from erasure.moving.component import data_for
 from erasure.team import ALONE, Team
 from erasure.work import Counted, Tally
@@ -104,6 +105,13 @@ def _by_noise(
 def require_loss(checkpoint: Checkpoint, config: SaliencyConfig) -> None:
     """Raise ConfigError where the loss is of guided predictions and the model is not guided so."""
     if config.loss == "guided":
+        classes = checkpoint.classes
+        if classes is not None and classes.nothing is None:
+            raise ConfigError(
+                "this model has no label that stands for no class, so the guided saliency loss "
+                "cannot be measured; give ",
+                PLAIN,
+            )
         checkpoint.architecture.require_guidance(
             "the guided saliency loss cannot be measured, so give ", PLAIN
         )
