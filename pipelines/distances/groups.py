@@ -50,12 +50,24 @@ class Shelf:
     """Encodes pictures by one VAE, which all models share, and puts texts beside them."""
 
     def __init__(
-        self, codec: Codec, asked: Asked, roles: Sequence[Role], *, reads_text: bool
+        self,
+        codec: Codec,
+        asked: Asked,
+        roles: Sequence[Role],
+        *,
+        reads_text: bool,
+        has_null: bool = True,
     ) -> None:
-        """Begin with no group; `reads_text` says whether the models are told prompts."""
+        """Begin with no group.
+
+        Args:
+            reads_text: whether the models are told prompts.
+            has_null: whether they can be told nothing.
+        """
         self.groups: list[Group] = []
         self._codec, self._asked, self._roles = codec, asked, frozenset(roles)
         self._reads_text = reads_text
+        self._texts = TEXTS if has_null else tuple(text for text in TEXTS if text != "null")
 
     def read(self, folder: str, recipe: DistanceRecipe, width: int) -> Captioned:
         """The pictures of a folder with their own prompts; with the first plain one where it has
@@ -98,7 +110,7 @@ class Shelf:
             )
         parts = [self._codec.encode(to_tensor(image)[None]) for image, _ in pictures]
         own = tuple(prompt for _, prompt in pictures)
-        said = {text: self._said(text, kind, own) for text in texts}
+        said = {text: self._said(text, kind, own) for text in texts if text in self._texts}
         mean, std = (torch.cat([part[n] for part in parts]) for n in (0, 1))
         self.groups.append(Group(name, mean, std, said, readers or self._roles))
 

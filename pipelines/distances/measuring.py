@@ -67,6 +67,8 @@ def predictions(seen: Seen) -> Iterator[Entry]:
     for group in ("concept", "retain", "drawn"):
         for text in TEXTS:
             key: Key = (group, text)
+            if key not in seen.passes[_REFERENCE].losses:
+                continue
             twins = seen.passes[other].gaps[one, key]  # (N, T)
             bins = twins.shape[1]
             for times in [slice(None), *(slice(b, b + 1) for b in range(bins) if bins > 1)]:
@@ -93,6 +95,8 @@ def concept_losses(seen: Seen) -> Iterator[Entry]:
     )
     for text in ("null", "concept"):
         key: Key = ("concept", text)
+        if key not in seen.passes[_REFERENCE].losses:
+            continue
         pair = torch.stack([seen.losses(one, key), seen.losses(other, key)])
         floor = torch.stack([seen.losses(role, key) for role in references])
         gaps = {
@@ -151,7 +155,7 @@ def memberships(seen: Seen) -> Iterator[Entry]:
         trained: Key = ("trained", text)
         held_out: Key = ("concept", text)
         if trained not in seen.passes[_REFERENCE].losses:
-            return
+            continue
         areas = {
             role: membership(
                 *(

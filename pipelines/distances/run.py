@@ -27,6 +27,7 @@ from pipelines.distances.records import read_record
 from pipelines.distances.result import FILE_NAME, Distances, write_distances
 from pipelines.distances.settings import DistanceRecipe
 from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
 from pipelines.run.judging.cell_judge import CellJudge, cell_judge
 from pipelines.run.models import own_judge, pick_device
@@ -127,17 +128,24 @@ def _seen(
             built[role] = painter.parts
         if not drawn:
             width = painter.default.width or 0
-            first = next(painter.draw([painter.default]))
+            first = next(painter.draw([Request(asked.prompts["concept"][0], 0)]))
             head = head_of(judge, models.plan, first)
         # The erased model alone is another in each measurement.
         album = None if role == "audited" else Album(cache_of(recipe.cache), checkpoint, drawing)
         drawn[role] = draw(painter, asked, judge, measure, head, reporter, role, album)
     parts = partial(_parts, models, built, device, recipe.stream)
-    reads_text = models.checkpoints["base"].classes is None
-    shelf = Shelf(parts("base").codec, asked, tuple(models.checkpoints), reads_text=reads_text)
+    classes = models.checkpoints["base"].classes
+    has_null = classes is None or classes.nothing is not None
+    shelf = Shelf(
+        parts("base").codec,
+        asked,
+        tuple(models.checkpoints),
+        reads_text=classes is None,
+        has_null=has_null,
+    )
     source = fill(shelf, recipe, drawn, models.pair, judge, width)
     passes = _passes(recipe, models, shelf.groups, parts, device, width, reporter)
-    missing = []
+    missing = [] if has_null else ["null text: the model has no label of no class"]
     if measure.extractor is None:
         missing.append(f"D5: {measure.reason}")
     if recipe.trained is None:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 from support.models.tiny_flow import write_sd3
+from support.models.tiny_labels import CLASSES, write_ddpm
 from support.results.distanced import (
+    Bright,
     bright_judge,
     coarse_measure,
     tiny_recipe,
@@ -24,9 +26,15 @@ from pipelines.distances.passes import Settings, by_bin, predict, samples_of
 from pipelines.distances.result import Distances, table_of
 from pipelines.distances.run import run_distances
 from pipelines.process.progress import Reporter
+from pipelines.run.judging.cell_judge import CellJudge
 from pipelines.run.models import open_model
 
 CPU = torch.device("cpu")
+
+
+def always(*_: object, **__: object) -> CellJudge:
+    """Sees the concept in every picture."""
+    return CellJudge(Bright(), "bright", lambda _: True)
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +208,31 @@ def test_a_flow_transformer_is_measured_too(tmp_path: Path) -> None:
         assert near is not None
         assert far is not None
         assert 1 < near < far, entry.place
+
+
+def test_a_model_without_a_label_of_no_class_is_measured_under_its_classes(tmp_path: Path) -> None:
+    file = Path("unet") / "diffusion_pytorch_model.safetensors"
+    classes = len(CLASSES)
+    models = write_models(
+        tmp_path, lambda folder: write_ddpm(folder, num_class_embeds=classes), file
+    )
+    recipe = tiny_recipe(
+        models,
+        None,
+        concept="sneaker",
+        draws=4,
+        shown=4,
+        bins=1,
+        samples=1,
+        steps=1,
+        guidance=1.0,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "cell_judge", always)
+        patch.setattr(run, "measure_of", coarse_measure)
+        result = run_distances(recipe, tmp_path / "out", force=False, reporter=Reporter(quiet=True))
+    assert "null text: the model has no label of no class" in result.not_measured
+    places = [one.place for one in result.entries if one.name in ("D2", "D3")]
+    assert "concept pictures, concept text, all times" in places
+    assert "concept pictures, concept text" in places
+    assert not [place for place in places if "null" in place]
