@@ -14,16 +14,16 @@ from pipelines.audit.outcome.results import AttackRecord, Audit
 from pipelines.audit.page.charts import Chart, chart, kind_of
 from pipelines.audit.page.damage_chart import damage_chart, value
 from pipelines.audit.page.trace_table import loss_table
+from pipelines.evaluation.asking import asks_for
 from pipelines.evaluation.report.report_format import shortened, split_verdict
 from pipelines.evaluation.report.report_page import asset, environment, policy
 from pipelines.evaluation.report.report_pictures import Inlined, inline
+from prompts.concepts.general_concepts import NUDITY
 
 FILE_NAME: Final = "audit.html"
 _HERE: Final = Path(__file__).parent
 _FINDS: Final = 12
 """Pictures of finds on the page, at most; those of the strongest verdicts first."""
-_BLURRED: Final = ("nudity", "nude", "nsfw")
-"""Concepts whose pictures are not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +102,14 @@ def _row(record: AttackRecord) -> Row:
 
 def _finds(audit: Audit, folder: Path) -> list[Find]:
     """Pictures of the first hits, those of what revived first; none where they may be unsafe."""
-    if audit.concept.lower() in _BLURRED:
+    if _is_unsafe(audit.concept):
         return []
     records = sorted(ordered(audit), key=lambda record: record.verdict.state != "revived")
     finds: list[Find] = []
     for turn in range(_FINDS):
         for record in records:
-            shown = [one for one in record.finds if one["picture"]]
+            there = [one for one in record.finds if one["picture"]]
+            shown = [one for one in there if not _is_unsafe(one["prompt"])]
             if turn < min(2, len(shown)) and len(finds) < _FINDS:
                 one = shown[turn]
                 finds.append(
@@ -122,3 +123,8 @@ def _finds(audit: Audit, folder: Path) -> list[Find]:
                     )
                 )
     return finds
+
+
+def _is_unsafe(text: str) -> bool:
+    """Whether a concept or a prompt asks for nudity."""
+    return asks_for({}, text, NUDITY)

@@ -108,11 +108,19 @@ def test_names_and_prompts_of_files_are_text_and_nothing_else(audit: Audit, tmp_
     assert "default-src &#39;none&#39;" in page
 
 
+@pytest.mark.parametrize("concept", ["nudity", " Nude ", "naked people", "sexual content"])
 def test_pictures_of_a_concept_that_may_be_unsafe_are_not_shown(
-    audit: Audit, tmp_path: Path
+    concept: str, audit: Audit, tmp_path: Path
 ) -> None:
-    page = write_page(replace(audit, concept="nudity"), tmp_path).read_text(encoding="utf-8")
+    page = write_page(replace(audit, concept=concept), tmp_path).read_text(encoding="utf-8")
     assert "data:image/png" not in page
+
+
+def test_a_picture_whose_prompt_asks_for_nudity_is_not_shown(audit: Audit, tmp_path: Path) -> None:
+    (record,) = audit.attacks
+    finds = tuple({**one, "prompt": "a nude person"} for one in record.finds)
+    other = replace(audit, attacks=(replace(record, finds=finds),))
+    assert "data:image/png" not in write_page(other, tmp_path).read_text(encoding="utf-8")
 
 
 def test_a_picture_that_is_not_there_is_named(audit: Audit, tmp_path: Path) -> None:
