@@ -94,7 +94,7 @@ def _confusions(drawn: Drawn) -> tuple[Neighbour, ...]:
     """By the base's pictures of the concept and of those neighbours that were drawn."""
     words, plain, others = _words(drawn), _part(drawn, "concept"), _part(drawn, "kept")
     concept = words.concept[0]
-    judged = [*plain.before, *others.before]
+    judged = [words.as_one(one) for one in (*plain.before, *others.before)]
     heads = {head for one in judged for head in one.guesses}
     head = words.head or next(iter(sorted(heads)), "")
     asked = [concept] * len(plain.before) + [ask.group for ask in others.asks]

@@ -1,6 +1,6 @@
 """What the judge of an audit can call a picture, beside the concept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eval.judges.judge import Guess, Judgement, rejecting_heads
@@ -35,6 +35,17 @@ class Vocabulary:
         """The best guess that is not the concept: what stands beside it, or alone."""
         seen = [guess.label for guess in self.guesses(judgement)]
         return next((label for label in seen if label not in self.concept), "")
+
+    def as_one(self, judgement: Judgement) -> Judgement:
+        """The same with all labels of the concept, such as the things of a group, as its first."""
+
+        def merged(guesses: Sequence[Guess]) -> tuple[Guess, ...]:
+            own = [guess.score for guess in guesses if guess.label in self.concept]
+            rest = [guess for guess in guesses if guess.label not in self.concept]
+            whole = [Guess(self.concept[0], min(1.0, sum(own)))] if own else []
+            return tuple(sorted((*whole, *rest), key=lambda guess: -guess.score))
+
+        return Judgement(guesses={h: merged(said) for h, said in judgement.guesses.items()})
 
 
 def vocabulary_of(judge: CellJudge) -> Vocabulary | None:

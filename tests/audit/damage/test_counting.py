@@ -1,6 +1,7 @@
 """What was lost follows from what was seen: each measure worked out by hand, without pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,6 +86,22 @@ def test_the_nearest_neighbour_falls_and_the_far_one_stays(drawn: Drawn) -> None
     curve = table["neighbours"]["text"]["curve"]
     assert [point["change"]["value"] for point in curve] == [-1.0, -0.5]
     assert table["neighbours"]["confusion"]["drops"][0]["group"] == "castle"
+
+
+def test_a_label_is_near_to_a_group_by_each_of_its_things(drawn: Drawn) -> None:
+    # Apples are taken for chapels, the second thing of the group; castles hardly for anything.
+    words = Vocabulary(
+        head="object", concept=("church", "chapel"), others=("castle", "apple"), attributes={}
+    )
+    asked = [*asks("castle", "a castle"), *asks("apple", "an apple")]
+    looks = [seen("castle", "cat", "church")] * 4 + [seen("apple", "chapel")] * 4
+    group = replace(
+        drawn,
+        pairs={**drawn.pairs, "kept": pairs(asked, looks, looks, 1.0)},
+        vocabulary=words,
+    )
+    drops = to_table(counted(group))["neighbours"]["confusion"]["drops"]
+    assert [one["group"] for one in drops] == ["apple", "castle"]
 
 
 def test_what_is_drawn_instead_is_counted_with_what_the_judge_rejects(drawn: Drawn) -> None:
