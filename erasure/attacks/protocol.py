@@ -28,6 +28,8 @@ A `diagnostic` revives nothing and is never named."""
 ACCESS: Final[tuple[Access, ...]] = get_args(Access)
 
 
+NO_BASE: Final = "there is no base at hand"
+"""Why an attack that needs a base is skipped where there is none."""
 UNTOLD: Final = frozenset(("inversion",))
 """The attacks that need a model which can be told nothing."""
 OF_TOKENS: Final = frozenset(
@@ -84,7 +86,7 @@ def lacking(attack: Attack | type[Attack], target: Target) -> str:
     if "picture" in attack.needs and not (target.pictures and len(target.pictures)):
         return "there is no picture of the concept"
     if "base" in attack.needs and target.base is None:
-        return "there is no base at hand"
+        return NO_BASE
     return ""
 
 

@@ -12,6 +12,7 @@ from erasure.storage.bare_names import bare
 from erasure.storage.tensors.hashing import weights_hash
 from pipelines.audit.asking.asking import plan_of
 from pipelines.audit.settings import AuditRecipe
+from pipelines.demo_checkpoint.retrained.record import RECORD
 from pipelines.distances.comparable import other_classes, other_tokenizers
 from pipelines.distances.records import read_record
 from pipelines.drawing.guards import Guard, guard_of
@@ -79,7 +80,7 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
                 role=role,
                 checkpoint=other,
                 concept=concept,
-                notes=_differing(audited, other, line),
+                notes=(*_unrecorded(recipe, other, line), *_differing(audited, other, line)),
             )
         )
     guard = guard_on(recipe, audited)
@@ -199,6 +200,16 @@ def _role_of(recipe: AuditRecipe, name: str, other: Checkpoint) -> Literal["retr
             "was trained without that"
         )
     return "retrained"
+
+
+def _unrecorded(recipe: AuditRecipe, other: Checkpoint, name: str) -> tuple[str, ...]:
+    """A note where nothing but the user says what a retrained model never saw."""
+    if read_record(other.path) is not None:
+        return ()
+    return (
+        f"{name} has no {RECORD}, so that it was trained by the base's recipe without "
+        f"{recipe.concept} is taken for granted",
+    )
 
 
 def _require_alike(audited: Checkpoint, other: Checkpoint, name: str, option: str) -> None:

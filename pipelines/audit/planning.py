@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 
 from erasure.attacks import Cost
-from erasure.attacks.protocol import unfit
+from erasure.attacks.protocol import NO_BASE, unfit
 from pipelines.audit.damage.questions import costs
 from pipelines.audit.lines import lines_of
 from pipelines.audit.workshop import Workshop
@@ -83,7 +83,10 @@ def plan_audit(shop: Workshop) -> Plan:
     for attack in recipe.chosen():
         for line in lines_of(recipe, attack, shop.lines):
             target = shop.target(line, gathered=False)
-            if recipe.draws and (reason := unfit(attack, target)):
+            reason = unfit(attack, target)
+            if not reason and "base" in attack.needs and target.base is None:
+                reason = NO_BASE
+            if recipe.draws and reason:
                 rows.append(Row(attack.name, line, Cost(), reason))
                 continue
             searched = attack.estimate(target)

@@ -59,6 +59,9 @@ def test_a_twin_of_the_base_saw_the_concept_and_is_no_floor(recipe: AuditRecipe)
         "random",
     ]
     assert lines["twin-2"].role == "twin"
+    assert lines["retrained-1"].notes == ()
+    (note,) = lines["retrained-3"].notes
+    assert note.startswith(f"retrained-3 has no {RECORD}, so that it was trained by the base's rec")
 
 
 def test_a_model_that_was_retrained_without_something_else_is_refused(
