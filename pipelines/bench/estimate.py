@@ -8,7 +8,7 @@ from typing import Any, Final
 from erasure.errors import ConfigError
 from pipelines.bench.cell import Place, read_cell
 from pipelines.bench.rows import Row
-from pipelines.bench.run import Bench
+from pipelines.bench.run import Bench, settle
 from pipelines.bench.tables.forms import passed_over
 from pipelines.bench.world import World
 from pipelines.configs.settings import DrawingConfig, GridConfig
@@ -52,7 +52,9 @@ class Estimate:
     shared: float
     """Minutes of the pictures that methods learn from, drawn once for all rows."""
     trials: int
-    """Cells of the search, at most, beside the others; 0 without one."""
+    """Cells of the search, at most, beside the others; 0 without one, and where it is done."""
+    uncounted: tuple[str, ...] = ()
+    """What is made besides and has no minutes here."""
     unnamed: tuple[str, ...] = ()
     """Folders of finished cells that are none of these."""
 
@@ -74,8 +76,8 @@ class Estimate:
         lines.append(
             f"pictures to learn from, which rows share and the cache keeps: {self.shared:.1f} min"
         )
-        if self.trials:
-            lines.append(f"the search: at most {self.trials} further cells of the same kinds")
+        if self.uncounted:
+            lines.append(f"not counted: {', '.join(self.uncounted)}")
         if self.unnamed:
             lines.append(passed_over(self.unnamed))
         whole = about(60 * self.minutes)
@@ -89,6 +91,8 @@ class Estimate:
 
 def estimate(bench: Bench) -> Estimate:
     """Count and time all cells; nothing is drawn or written."""
+    if bench.world.recipe.tune:
+        settle(bench)
     groups: dict[str, list[Place]] = {}
     for place in bench.places():
         groups.setdefault(place.row.label, []).append(place)
@@ -96,6 +100,7 @@ def estimate(bench: Bench) -> Estimate:
     shared: dict[str, float] = {}
     for label, places in groups.items():
         done = [cell for place in places if (cell := read_cell(place)) is not None]
+        whole = [cell.whole_seconds / 60 for cell in done if not cell.failure]
         erasing, drawing, drawn, reason = _minutes(bench.world, places[0])
         for place in places:
             shared[place.concept] = max(drawn, shared.get(place.concept, 0.0))
@@ -106,14 +111,17 @@ def estimate(bench: Bench) -> Estimate:
                 done=len(done),
                 erasing=erasing,
                 drawing=drawing,
-                measured=median(cell.whole_seconds for cell in done) / 60 if done else None,
+                measured=median(whole) if whole else None,
                 reason=reason,
             )
         )
+    methods = sum(places[0].row.kind == "method" for places in groups.values())
+    trials = 0 if bench.tuned else _trials(bench, methods)
     return Estimate(
         kinds=tuple(kinds),
         shared=sum(shared.values()),
-        trials=_trials(bench, len(groups)),
+        trials=trials,
+        uncounted=tuple(_uncounted(bench, trials)),
         unnamed=bench.unnamed(bench.places()),
     )
 
@@ -151,6 +159,15 @@ def _stand_in(place: Place) -> Row:
 def _by_stage(bill: BillInWords) -> Iterator[tuple[str, float]]:
     for stage in bill.bill.stages:
         yield stage.name, bill.minutes(stage)
+
+
+def _uncounted(bench: Bench, trials: int) -> Iterator[str]:
+    if trials:
+        yield f"the search, at most {trials} further cells of the same kinds"
+    if bench.world.recipe.audit != "none":
+        yield "attacks, which `erasure audit --dry-run` prices"
+    if bench.world.recipe.retrained and bench.world.recipe.twin:
+        yield "distances"
 
 
 def _trials(bench: Bench, rows: int) -> int:

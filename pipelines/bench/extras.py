@@ -25,8 +25,9 @@ RUN: Final = "run"
 
 
 def wanted(world: World, place: Place) -> tuple[str, ...]:
-    """The parts of a cell that the recipe asks for; none of a row without weights of its own."""
-    if place.row.kind != "method":
+    """The parts of a cell that the recipe asks for; none of a row without weights of its own, and
+    none of a trial of the search, which looks at shares of pictures alone."""
+    if place.row.kind != "method" or place.concept not in world.recipe.concepts:
         return ()
     models = models_of(world.recipe, place.concept)
     parts = []

@@ -58,6 +58,9 @@ class Maker:
     _nearest: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _left: set[str] = field(default_factory=set)
     """Keys of the cells that were left to another process."""
+    _retried: set[str] = field(default_factory=set)
+    """Keys of the cells that were looked at again; concepts of a kind share the trials of a search.
+    """
 
     def make(self, place: Place) -> Cell:
         """Make a cell and write it; what a method or a judge refuses or breaks becomes the cell.
@@ -108,6 +111,12 @@ class Maker:
             self._left.add(place.key)
             log.warning("%s is left to another process: %s", place.said, err)
 
+    def may_retry(self, place: Place) -> bool:
+        """Whether what failed of a cell may be made again, which is once."""
+        first = place.key not in self._retried
+        self._retried.add(place.key)
+        return first
+
     def missing(self, place: Place, cell: Cell) -> tuple[str, ...]:
         """The parts that the recipe asks for and a finished cell has not tried."""
         if cell.failure:
@@ -119,7 +128,8 @@ class Maker:
         """Add the parts that are missing to a finished cell, and make those of `again` once more;
         DiskError where the disk refuses."""
         parts = [part for part in cell.parts if part not in again]
-        draft = _Draft(parts=parts, errors=dict(cell.errors))
+        errors = {part: why for part, why in cell.errors.items() if part not in again}
+        draft = _Draft(parts=parts, errors=errors)
         began = time.monotonic()
         self._more(place, draft)
         longer = replace(

@@ -135,7 +135,7 @@ def run_bench(bench: Bench, *, reporter: Reporter, retry: bool = False) -> Table
     begin(bench.out, bench.protocol)
     maker = Maker(bench.world, reporter)
     if bench.world.recipe.tune:
-        _tune(bench, maker)
+        _tune(bench, maker, retry=retry)
     places = bench.places()
 
     def after_each() -> None:
@@ -181,23 +181,38 @@ def _only_done(places: Sequence[Place]) -> Mapping[str, Cell]:
     return cells
 
 
-def _tune(bench: Bench, maker: Maker) -> None:
+def settle(bench: Bench) -> None:
+    """Set the rows by the search where all its trials are done; nothing is made or written."""
+    with suppress(ConfigError):
+        for _ in _tuned(bench, _only_done):
+            pass
+        return
+    bench.tuned.clear()
+
+
+def _tune(bench: Bench, maker: Maker, *, retry: bool) -> None:
     """Search the settings of all rows."""
 
     def fill(places: Sequence[Place]) -> Mapping[str, Cell]:
-        return _filled(maker, places)
+        return _filled(maker, places, retry=retry)
 
     _tune_from(bench, fill)
 
 
 def _tune_from(bench: Bench, fill: Fill) -> None:
     """Set the rows of every concept by the trials that `fill` makes or reads, and write these."""
+    for trials in _tuned(bench, fill):
+        write_trials(trials, bench.out)
+
+
+def _tuned(bench: Bench, fill: Fill) -> Iterator[list[Trial]]:
+    """Set the rows concept by concept; yields all trials so far."""
     search = Search(bench.world, bench.rows, bench.out / TRIALS, fill)
     trials: dict[tuple[str, ...], list[Trial]] = {}
     for concept in bench.world.recipe.concepts:
         bench.tuned[concept], tried = search.tuned(concept)
         trials[concepts_like(bench.world, concept)] = tried
-        write_trials([one for group in trials.values() for one in group], bench.out)
+        yield [one for group in trials.values() for one in group]
 
 
 def _filled(
@@ -213,8 +228,9 @@ def _filled(
     with reporter.stage("cells", len(places)) as tick:
         for place in places:
             cell = cells.get(place.key)
-            if cell is None or _is_due(maker, place, cell, retry=retry):
-                made = _made(maker, place, retry=retry)
+            again = retry and maker.may_retry(place)
+            if cell is None or _is_due(maker, place, cell, retry=again):
+                made = _made(maker, place, retry=again)
                 if made is not None:
                     reporter.tell([f"{place.said}: {_said(made)}"])
                 after_each()
@@ -234,9 +250,10 @@ def _made(maker: Maker, place: Place, *, retry: bool) -> Cell | None:
         with claimed(place.folder):
             there = read_cell(place)  # another process may have ended it meanwhile
             damaged = {} if there is None else Sources(there, place.folder).damage
-            if there is None or (retry and there.errors) or not damaged.keys().isdisjoint(_WHOLE):
+            failed = there.errors.keys() if retry and there is not None else frozenset[str]()
+            if there is None or not {*damaged, *failed}.isdisjoint(_WHOLE):
                 return maker.make(place)
-            again = damaged or maker.missing(place, there)
+            again = {*damaged, *failed, *maker.missing(place, there)}
             return maker.extend(place, there, again) if again else there
     except InUseError as err:
         maker.leave(place, err)

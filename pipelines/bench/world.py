@@ -1,6 +1,7 @@
 """What all cells of a benchmark share: the base, its plans, and the resolved recipe of each."""
 
 import hashlib
+import os
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from pipelines.configs.recipe import as_tables
 from pipelines.configs.resolving import published_text, resolve
 from pipelines.configs.settings import EraseRecipe
 from pipelines.evaluation.settings import EvaluateRecipe, resolve_evaluation
+from pipelines.json_values import object_in
 from pipelines.run.models import config_for, is_canvas, open_model, pick_device
 from prompts.concepts.plan import ConceptPlan
 
@@ -155,7 +157,21 @@ class World:
             decides["row"]["code"] = _hash_of_code(row.code)
         if row.kind == "method":
             decides["erased_by"] = self.erased_by(row, concept, seed)
+        if self._contents:
+            decides["files"] = self._contents
         return content_key(**decides)
+
+    @cached_property
+    def _contents(self) -> dict[str, str]:
+        """Hashes of what lies in the files and folders that the recipe names by their paths alone:
+        prompts, labels, and pictures to learn from, these by their names and sizes."""
+        data = object_in(self.recipe.erase, "data")
+        places = {
+            **{name: getattr(self.recipe, name) for name in ("prompts", "labels")},
+            **{role: object_in(data, role).get("folder") for role in ("forget", "retain")},
+        }
+        paths = {n: os.path.expanduser(p) for n, p in places.items() if isinstance(p, str)}
+        return {name: _hash_of(Path(path)) for name, path in paths.items() if os.path.exists(path)}
 
     def erased_by(self, row: Row, concept: str, seed: int) -> str:
         """The recipe of a cell's erasure as others may see it, or why there is none."""
@@ -183,4 +199,14 @@ def _hash_of_code(code: str) -> str:
     path = Path(code.rpartition(":")[0])
     if not path.is_file():
         return code
-    return f"{hashlib.sha256(path.read_bytes()).hexdigest()}:{code.rpartition(':')[2]}"
+    return f"{_hash_of(path)}:{code.rpartition(':')[2]}"
+
+
+def _hash_of(path: Path) -> str:
+    """SHA-256 of a file, or of the names and sizes of what lies in a folder."""
+    if path.is_dir():
+        files = sorted((p.relative_to(path), p.lstat().st_size) for p in path.rglob("*"))
+        content = "\n".join(f"{name.as_posix()} {size}" for name, size in files).encode()
+    else:
+        content = path.read_bytes()
+    return hashlib.sha256(content).hexdigest()

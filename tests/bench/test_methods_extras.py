@@ -103,6 +103,9 @@ def test_a_search_sets_the_rows_by_another_concept(
     when = {path: path.stat().st_mtime_ns for path in out.rglob("cell.json")}
     assert bench(tiny_folder, recipe, out, *words).code == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob("cell.json")} == when
+    bill = json.loads(bench(tiny_folder, recipe, out, *words, "--dry-run", "--json").out)
+    assert {kind["row"]: kind["done"] for kind in bill["kinds"]} == {"base": 1, "uce, all": 1}
+    assert (bill["trials"], bill["unnamed"]) == (0, [])
 
 
 def test_all_methods_have_their_rows_on_the_embedded_checkpoint(tmp_path: Path) -> None:

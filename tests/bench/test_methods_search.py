@@ -14,8 +14,9 @@ from support.refusals import assert_told
 from support.results.leaderboard import bench, quick_bench
 
 from erasure.errors import ConfigError
-from pipelines.bench import search
+from pipelines.bench import run, search
 from pipelines.bench.cell import Cell, Place
+from pipelines.bench.extras import wanted
 from pipelines.bench.rows import Row
 from pipelines.bench.search import Search, spaces_of, trials_of
 from pipelines.bench.settings import bench_recipe
@@ -115,6 +116,58 @@ def test_a_row_s_own_settings_decide_its_key(world: World) -> None:
     assert other.key(UCE, "church", 0) != one
 
 
+def test_what_the_files_hold_that_a_recipe_names_decides_the_key(
+    tiny_folder: Path, tmp_path: Path, world: World
+) -> None:
+    recipe = quick_bench(tmp_path)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "1.png").write_bytes(b"1")
+
+    def key() -> str:
+        under = load_toml(recipe)
+        under["erase"]["data"]["forget"] = {"drawn": 0, "folder": str(pictures), "prompt": "a"}
+        tables = {"model": str(tiny_folder)}
+        opened = {str(tiny_folder): world.base}
+        return World(bench_recipe(tables, under), opened=opened).key(UCE, "church", 0)
+
+    one = key()
+    assert key() == one
+    prompts = tmp_path / "prompts.csv"
+    prompts.write_text(prompts.read_text(encoding="utf-8").replace("flat", "line"))
+    other = key()
+    assert other != one
+    (pictures / "2.png").write_bytes(b"2")
+    assert key() not in (one, other)
+
+
+def test_a_trial_of_the_search_is_not_attacked(tiny_folder: Path, recipe: Path) -> None:
+    tables = {"model": str(tiny_folder), "audit": "quick"}
+    world = World(bench_recipe(tables, load_toml(recipe)))
+    places = [Place(UCE, concept, 0, "0", Path()) for concept in ("church", "dog")]
+    assert [wanted(world, place) for place in places] == [("audit",), ()]
+
+
+def test_only_what_failed_of_a_cell_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "Sources", lambda *_: SimpleNamespace(damage={}))
+    again: list[object] = []
+    maker: Any = SimpleNamespace(
+        make=lambda place: again.append("all"),
+        extend=lambda place, cell, parts: again.append(parts),
+        missing=lambda place, cell: (),
+    )
+    place = Place(UCE, "church", 0, "0", tmp_path)
+    for part in ("audit", "neighbours"):
+        errors = {part: "it failed"}
+        cell = Cell(key="0", kind="method", row="uce", concept="church", seed=0, errors=errors)
+        cell.write(place.folder)
+        run._made(maker, place, retry=False)
+        run._made(maker, place, retry=True)
+    assert again == [{"audit"}, "all"]
+
+
 def test_a_dry_run_counts_the_cells_of_each_kind_and_writes_nothing(
     tiny_folder: Path, recipe: Path, tmp_path: Path
 ) -> None:
@@ -127,8 +180,9 @@ def test_a_dry_run_counts_the_cells_of_each_kind_and_writes_nothing(
     }  # fmt: skip
     assert kinds["esd, all"]["drawing"] == pytest.approx(kinds["base"]["drawing"])
     assert kinds["esd, all"]["erasing"] > 0 == kinds["base"]["erasing"]
-    said = bench(tiny_folder, recipe, tmp_path / "out", *words)
+    said = bench(tiny_folder, recipe, tmp_path / "out", *words, "--audit", "quick", "--tune", "2")
     assert "3 cells, 0 done" in said.out
+    assert "not counted: the search, at most 2 further cells of the same kinds, attacks" in said.out
     assert not (tmp_path / "out").exists()
 
 
