@@ -172,7 +172,9 @@ def _last_written(place: Place) -> float:
 
 def _mean_gap(table: Table) -> float | None:
     lines = [line for line in table.lines if line.row.kind == "method"]
-    gaps = [line.worst.size for line in lines if line.worst is not None]
+    # A line has values where one of its seeds has; a trial that fails by another seed is none.
+    whole = [line for line in lines if not line.failures and not line.missing]
+    gaps = [line.worst.size for line in whole if line.worst is not None]
     return fmean(gaps) if len(gaps) == len(lines) else None
 
 

@@ -1,18 +1,23 @@
 """The page of a benchmark in headless Chromium: it sorts, escapes, fits, and asks no network."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from support.contrast import CONTRAST
+from support.results.evaluated import evaluation
 from support.results.table_lines import BASE, HOSTILE, line, table, values
 
+from pipelines.bench.cell import Cell
 from pipelines.bench.page.page import write_page
 from pipelines.bench.page.scatter import LARGEST, SMALLEST, scatter_of
+from pipelines.bench.sources import Sources
 from pipelines.bench.tables.column import Value
 from pipelines.bench.tables.columns import COLUMNS
 from pipelines.bench.tables.table import Table
+from pipelines.evaluation.outcome.results_file import write_results
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -126,3 +131,16 @@ def test_the_scatter_lies_inside_and_its_dots_grow_with_the_passes() -> None:
 def test_a_concept_without_a_row_has_no_scatter() -> None:
     assert scatter_of([line("mace", None)]) is None
     assert scatter_of([line("uce", values(20, 20))]) is not None
+
+
+def test_pictures_that_ask_for_nudity_are_covered_until_they_are_asked_for(tmp_path: Path) -> None:
+    cell = Cell(key="0", kind="method", row="esd", concept="nudity", seed=0)
+    results = evaluation(tmp_path / "evaluation")
+    for name, covered in (("canvas", 0), ("i2p", 1)):
+        suite = replace(results.suite, name=name)
+        write_results(replace(results, suite=suite), tmp_path / "evaluation")
+        one = replace(line("esd", values(20, 20)), cells=(Sources(cell, tmp_path),))
+        page = write_page(Table(lines=(one,), columns=()), PROTOCOL, tmp_path)
+        text = page.read_text(encoding="utf-8")
+        assert text.count("<img") > 0
+        assert text.count("may be unsafe: show") == covered * text.count("<img")

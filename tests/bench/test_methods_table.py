@@ -3,15 +3,21 @@
 import csv
 import io
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.results.table_lines import BASE, HOSTILE, line, share, table, values
 
 from eval.rates.intervals import wilson
+from pipelines.bench.cell import Cell
+from pipelines.bench.search import _mean_gap
+from pipelines.bench.sources import Sources
 from pipelines.bench.tables.column import Value, pooled
 from pipelines.bench.tables.columns import COLUMNS
 from pipelines.bench.tables.forms import to_csv, to_json, to_markdown
-from pipelines.bench.tables.gaps import gaps_of
+from pipelines.bench.tables.gaps import gaps_of, lacking_of
+from pipelines.bench.tables.table import Line, Table
 
 PROTOCOL = {"base": {"name": "demo", "hashes": {"unet": "0" * 64}}}
 UA, MOVED = (next(c for c in COLUMNS if c.key == key) for key in ("ua", "moved"))
@@ -106,3 +112,61 @@ def test_a_spreadsheet_takes_no_cell_for_a_formula(sign: str) -> None:
     uce = next(row for row in rows if row["row"] == "uce")
     assert (uce["ua_count"], uce["ua_total"], uce["worst_of"]) == ("20", "20", "ira")
     assert HOSTILE in next(row for row in rows if row["row"] == "broken")["failure"]
+
+
+def of(*lines: Line) -> Table:
+    there = {key for one in lines for key in one.values}
+    return Table(lines=lines, columns=tuple(c for c in COLUMNS if c.key in there))
+
+
+def test_a_row_that_lacks_a_share_is_not_ranked_by_the_others() -> None:
+    base = BASE | {"neighbours": share(20)}
+    assert lacking_of(values(20, 20), base, None) == ("neighbours",)
+    assert lacking_of(values(20, 20), base, values(20, 20)) == ()
+    assert lacking_of(values(20, 20) | {"neighbours": share(0)}, base, None) == ()
+    why = "neighbours: the judge is not at hand"
+    perfect = replace(line("esd", values(20, 20), failure=why), lacking=("neighbours",))
+    made = of(line("base", base, kind="base"), perfect, line("uce", values(20, 12)))
+    assert [one.row.name for one in made.of("church")] == ["base", "uce", "esd"]
+    assert [(one.row.name, one.done, one.failed) for one in made.joint] == [
+        ("uce", 1, 0),
+        ("esd", 0, 1),
+    ]
+    text = to_markdown(made)
+    assert "- esd, all failed in part: neighbours: the judge is not at hand\n" in text
+    assert "- esd, all is not ranked: it has no neighbours\n" in text
+
+
+def test_a_trial_that_failed_by_one_seed_has_no_gap() -> None:
+    good, bad = line("esd", values(20, 19)), line("esd", values(20, 20), failure="erase: NaN")
+    assert _mean_gap(of(good)) == pytest.approx(0.05)
+    assert _mean_gap(of(good, bad)) is None
+
+
+def test_a_spreadsheet_has_the_interval_of_a_distance_and_what_is_said_of_it() -> None:
+    own = values(20, 20) | {
+        "d3": Value(-2.5, -6.0, -1.25, said="remembers"),
+        "attack-words": replace(share(0), said="undecided"),
+        "attack-eta": Value(None, said="=no test"),
+    }
+    rows = csv.DictReader(io.StringIO(to_csv(of(line("uce", own)))))
+    row = next(rows)
+    assert [row[f"d3{end}"] for end in ("", "_low", "_high", "_said")] == [
+        "-2.5", "-6.0000", "-1.2500", "remembers",
+    ]  # fmt: skip
+    assert (row["attack-words"], row["attack-words_said"]) == ("0", "undecided")
+    assert row["attack-eta"] == "'=no test"
+
+
+def test_cells_of_several_versions_are_told(tmp_path: Path) -> None:
+    cells = tuple(
+        Sources(
+            Cell(key="0", kind="method", row="esd", concept="church", seed=0, versions=versions),
+            tmp_path,
+        )
+        for versions in ({"torch": "2.12", "x": "1"}, {"torch": "2.13", "x": "1"})
+    )
+    mixed = of(replace(line("esd", values(20, 20)), cells=cells))
+    words = "The cells were made by several versions of torch: 2.12, 2.13"
+    assert mixed.mixed == (words,)
+    assert f"{words}.\n" in to_markdown(mixed)

@@ -52,6 +52,7 @@ def write_page(table: Table, protocol: Mapping[str, Any], folder: Path) -> Path:
             joint=table.joint,
             done=sum(line.state == "done" for line in table.lines),
             failures=[(line, why) for line in table.lines for why in line.failures],
+            unranked=[line for line in table.lines if line.lacking],
             facts=list(_facts(protocol)),
             headline=_headline(table, sections),
             number=forms.number_said,

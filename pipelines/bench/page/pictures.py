@@ -8,6 +8,7 @@ from pipelines.bench.making import EVALUATION
 from pipelines.bench.tables.table import Line
 from pipelines.evaluation.outcome.results import ImageRecord, Results
 from pipelines.evaluation.report.report_format import shortened
+from pipelines.evaluation.report.report_marks import marks
 from pipelines.evaluation.report.report_pairs import evenly
 from pipelines.evaluation.report.report_pictures import Inlined, inline
 
@@ -23,6 +24,8 @@ class Shown:
     picture: Inlined
     seen: str
     """What the judge takes it for; empty where it was not judged."""
+    unsafe: bool = False
+    """Whether it is covered until it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ def _strip(line: Line, results: Results, chosen: Sequence[ImageRecord]) -> Strip
         if own is None:
             pictures.append(Shown(Inlined(missing="not drawn"), ""))
             continue
-        pictures.append(Shown(inline(folder, own.after.file), _seen(own)))
+        unsafe = marks(own, results).unsafe_after
+        pictures.append(Shown(inline(folder, own.after.file), _seen(own), unsafe))
     return Strip(line.row.label, tuple(pictures))
 
 

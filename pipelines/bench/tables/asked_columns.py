@@ -43,6 +43,7 @@ def distance_column(name: Name) -> Column:
         about=f"The distance to the retrained model by {TITLES[name]}; see docs/distance.md.",
         unit="units",
         better=None if name in (_SIGNED, "D8") else "lower",
+        says=True,
         read=read,
     )
 
@@ -85,6 +86,7 @@ def attack_column(name: str) -> Column:
         about="Pictures in which the attack brought the concept back; see docs/audit.md.",
         unit="share",
         better="lower",
+        says=True,
         read=read,
     )
 

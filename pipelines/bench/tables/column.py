@@ -43,6 +43,8 @@ class Column:
     """One sentence."""
     unit: Unit
     better: Literal["higher", "lower"] | None = None
+    says: bool = False
+    """Whether a verdict in words stands beside its numbers."""
     read: Callable[[Sources], Value | None]
     """What a cell has; None where it has nothing of the kind."""
 

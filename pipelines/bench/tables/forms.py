@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from erasure.storage.tables import to_table
@@ -73,7 +73,8 @@ def _line(line: Line) -> dict[str, Any]:
 
 
 def to_csv(table: Table) -> str:
-    """A line each, with interval and counts of every share."""
+    """A line each, with the interval of every share and distance, the counts of the first, and the
+    words that stand beside a number."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     heads = [name for column in table.columns for name in _heads(column)]
@@ -109,23 +110,27 @@ def _plain(text: str) -> str:
     return str(safe_cell(" ".join(text.split())))
 
 
+def _ends(column: Column) -> list[str]:
+    """The parts of a value that have columns of their own, by the names of its fields."""
+    ends = {"share": ["low", "high", "count", "total"], "units": ["low", "high"]}
+    return [*ends.get(column.unit, []), *(["said"] if column.says else [])]
+
+
 def _heads(column: Column) -> list[str]:
-    ends = ["low", "high", "count", "total"] if column.unit == "share" else []
-    return [column.key, *(f"{column.key}_{end}" for end in ends)]
+    return [column.key, *(f"{column.key}_{end}" for end in _ends(column))]
 
 
 def _parts(column: Column, value: Value | None) -> list[str]:
     if value is None:
         return [""] * len(_heads(column))
-    first = value.said if value.value is None else f"{value.value:.6g}"
-    if column.unit != "share":
-        return [first]
-    counts = ["" if count is None else str(count) for count in (value.count, value.total)]
-    return [first, _number(value.low), _number(value.high), *counts]
+    first = _plain(value.said) if value.value is None else f"{value.value:.6g}"
+    return [first, *(_end(getattr(value, end)) for end in _ends(column))]
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _end(value: float | str | None) -> str:
+    if isinstance(value, str):
+        return _plain(value)
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4f}"
 
 
 def to_markdown(table: Table) -> str:
@@ -139,6 +144,7 @@ def to_markdown(table: Table) -> str:
         parts.append(_joint(done))
     if table.unnamed:
         parts.append(f"{markdown.cell(passed_over(table.unnamed))}\n")
+    parts += [f"{markdown.cell(text)}.\n" for text in table.mixed]
     return "\n".join(parts)
 
 
@@ -168,7 +174,18 @@ def _concept(table: Table, concept: str) -> str:
     missing = [_left(line) for line in own if line.missing]
     if missing:
         lines += ["", f"{NOT_MADE.capitalize()}: {'; '.join(missing)}."]
+    partly = [text for line in own if line.state == "done" for text in _partly(line)]
+    if partly:
+        lines += ["", *(f"- {text}" for text in partly)]
     return "\n".join(lines) + "\n"
+
+
+def _partly(line: Line) -> Iterator[str]:
+    """What failed of a row that has values all the same, and what it lacks for that."""
+    for why in line.failures:
+        yield markdown.cell(f"{line.row.label} failed in part: {why}")
+    if line.lacking:
+        yield markdown.cell(f"{line.row.label} is not ranked: it has no {', '.join(line.lacking)}")
 
 
 def _left(line: Line) -> str:

@@ -48,6 +48,19 @@ def gaps_of(
     return tuple(sorted(gaps, key=lambda gap: -gap.size))
 
 
+def lacking_of(
+    values: Mapping[str, Value],
+    base: Mapping[str, Value] | None,
+    retrained: Mapping[str, Value] | None,
+) -> tuple[str, ...]:
+    """The shares that what a row is held against has and the row has not, as a part of it failed or
+    no picture could be used. Its largest gap may be one of these."""
+    held = retrained if retrained is not None else base or {}
+    return tuple(
+        key for key in SHARES if _share(held, key) is not None and _share(values, key) is None
+    )
+
+
 def _size(
     key: str,
     values: Mapping[str, Value],

@@ -8,7 +8,7 @@ from pipelines.bench.rows import MODELS, Row
 from pipelines.bench.sources import Sources
 from pipelines.bench.tables.column import Column, Value, pooled
 from pipelines.bench.tables.columns import COLUMNS, values_of
-from pipelines.bench.tables.gaps import Gap, gaps_of
+from pipelines.bench.tables.gaps import Gap, gaps_of, lacking_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,8 @@ class Line:
     values: Mapping[str, Value] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
     """Largest first."""
+    lacking: tuple[str, ...] = ()
+    """Shares of which it has no gap, though other rows have: it cannot be ranked."""
     failures: tuple[str, ...] = ()
     """Why cells have no values, or lack some."""
     missing: tuple[int, ...] = ()
@@ -30,8 +32,9 @@ class Line:
 
     @property
     def worst(self) -> Gap | None:
-        """The largest gap; None where nothing is erased, or nothing can be measured."""
-        return self.gaps[0] if self.gaps and self.row.kind not in MODELS else None
+        """The largest gap; None where nothing is erased, or a share cannot be measured."""
+        ranked = self.gaps and not self.lacking and self.row.kind not in MODELS
+        return self.gaps[0] if ranked else None
 
     @property
     def state(self) -> str:
@@ -54,7 +57,7 @@ class Joint:
     """Concepts with values."""
     concepts: int
     failed: int
-    """Concepts on which it failed."""
+    """Concepts on which it failed, wholly or in what it is ranked by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,19 @@ class Table:
     def concepts(self) -> list[str]:
         """The concepts in order."""
         return list(dict.fromkeys(line.concept for line in self.lines))
+
+    @property
+    def mixed(self) -> tuple[str, ...]:
+        """Packages of which cells were made by several versions, a sentence each."""
+        versions: dict[str, dict[str, None]] = {}
+        for cell in (one.cell for line in self.lines for one in line.cells):
+            for package, version in cell.versions.items():
+                versions.setdefault(package, {})[version] = None
+        return tuple(
+            f"The cells were made by several versions of {package}: {', '.join(sorted(several))}"
+            for package, several in versions.items()
+            if len(several) > 1
+        )
 
     @property
     def joint(self) -> list[Joint]:
@@ -148,7 +164,9 @@ def _line(places: Sequence[Place], cells: Mapping[str, Cell]) -> Line:
 def _with_gaps(line: Line, models: Mapping[tuple[str, str], Mapping[str, Value]]) -> Line:
     base = models.get((line.concept, "base"))
     retrained = models.get((line.concept, "retrained"))
-    return replace(line, gaps=gaps_of(line.values, base, retrained))
+    ranked = line.values and line.row.kind not in MODELS
+    lacking = lacking_of(line.values, base, retrained) if ranked else ()
+    return replace(line, gaps=gaps_of(line.values, base, retrained), lacking=lacking)
 
 
 def _joined(lines: Sequence[Line]) -> Joint:
@@ -160,7 +178,7 @@ def _joined(lines: Sequence[Line]) -> Joint:
         concept="" if worst is None else worst.concept,
         done=len(done),
         concepts=len(lines),
-        failed=sum(line.state == "failed" for line in lines),
+        failed=sum(line.state == "failed" or bool(line.lacking) for line in lines),
     )
 
 
