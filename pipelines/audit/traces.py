@@ -15,8 +15,9 @@ _QUICK: Final = TraceConfig(draws=2, pictures=8)
 """What the preset `quick` looks at."""
 
 
-_VERSION: Final = 3
-"""Changes with what is kept on disk: 2 called averse what lay above the base's own loss."""
+_VERSION: Final = 4
+"""Changes with what is kept on disk: 2 called averse what lay above the base's own loss, 3 told the
+base of a kept concept the replacement of the erased one."""
 
 
 def traces_of(shop: Workshop) -> dict[str, Any]:

@@ -155,7 +155,8 @@ def trace(
     itself = target.base is target
     if target.base is not None:
         base = base or base_losses(target, settings)
-    own = base if base and itself else _losses(target, _groups(target), settings)
+    told = target.concept.replacement
+    own = base if base and itself else _losses(target, _groups(target), settings, replacement=told)
     gaps: dict[str, Gap] = {}
     strange: dict[str, Strangeness] = {}
     notes = notes_of(target)
@@ -199,7 +200,8 @@ def base_losses(target: Target, config: TraceConfig | None = None) -> Losses:
     groups = _groups(target)
     if target.turned_pictures is not None:
         groups[TURNED] = target.turned_pictures
-    return _losses(target.base, groups, config or TraceConfig())
+    told = target.concept.replacement
+    return _losses(target.base, groups, config or TraceConfig(), replacement=told)
 
 
 def _groups(target: Target) -> dict[str, Material]:
@@ -211,8 +213,11 @@ def _groups(target: Target) -> dict[str, Material]:
     return groups
 
 
-def _losses(target: Target, groups: Mapping[str, Material], config: TraceConfig) -> Losses:
-    return {name: _by_text(target, group, config) for name, group in groups.items()}
+def _losses(
+    target: Target, groups: Mapping[str, Material], config: TraceConfig, *, replacement: str
+) -> Losses:
+    """What a model makes of pictures; the base is told the replacement of the model beside it."""
+    return {name: _by_text(target, group, config, replacement) for name, group in groups.items()}
 
 
 def notes_of(target: Target) -> dict[str, str]:
@@ -237,15 +242,17 @@ def _lost_null(target: Target) -> str:
     return ""
 
 
-def _by_text(target: Target, material: Material, config: TraceConfig) -> dict[str, Tensor]:
+def _by_text(
+    target: Target, material: Material, config: TraceConfig, replacement: str
+) -> dict[str, Tensor]:
     """Text -> losses (N, T)."""
     count = min(len(material), config.pictures)
     prompts = {
         "null": [""] * count,
         "own prompt": list(material.prompts[:count]),
-        "replacement": [target.concept.replacement] * count,
+        "replacement": [replacement] * count,
     }
-    if not target.concept.replacement:
+    if not replacement:
         del prompts["replacement"]
     if _lost_null(target):
         del prompts["null"]

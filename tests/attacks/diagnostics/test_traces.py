@@ -215,3 +215,16 @@ def test_what_is_no_number_and_what_is_missing_is_said() -> None:
         gap(one, one, some, some, seed=0)
     with pytest.raises(ConfigError, match="bins is 0; give a number above 0"):
         TraceConfig(bins=0)
+
+
+@pytest.mark.default("sd1")
+def test_a_base_is_told_what_the_model_beside_it_is_told(target: Target) -> None:
+    # As of a concept that was kept, whose base has the erased concept's replacement by itself.
+    for replacement in ("a horn", ""):
+        concept = replace(target.concept, name="castle", replacement=replacement)
+        castle = replace(target, concept=concept)
+        traces = trace(castle, TINY)
+        told = ("replacement",) if replacement else ()
+        assert set(traces.gaps) == {"null", "own prompt", *told}
+        for one in traces.gaps.values():
+            assert (one.ratio, one.low, one.high) == (1.0, 1.0, 1.0)
