@@ -11,9 +11,11 @@ from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 from eval.distances.curves import AttackCurve, area_between, area_units, half_ratio
 from eval.errors import EvalError
+from pipelines.audit.asking.asking import plan_of
 from pipelines.audit.outcome.results import FORMAT
 from pipelines.distances.entries import Entry, entry_of
 from pipelines.distances.models import Models, Role, deciding_hashes
+from prompts.errors import PromptError
 
 RELEARNING: Final = "relearning"
 """The attack whose arms are numbers of steps."""
@@ -39,6 +41,7 @@ def read_attacks(path: Path, models: Models) -> Attacked:
     """
     values = _read(path)
     try:
+        _require_same(values, models, path)
         lines = _lines(values["models"], models, path)
         curves: dict[str, dict[Role, AttackCurve]] = {}
         relearning: dict[Role, AttackCurve] = {}
@@ -103,6 +106,26 @@ def _read(path: Path) -> Any:  # noqa: ANN401
             f"{path} has format {made!r}, not {FORMAT!r}; give the audit.json of `erasure audit`"
         )
     return values
+
+
+def _require_same(values: Mapping[str, Any], models: Models, path: Path) -> None:
+    """Raise ConfigError where an audit is of another concept, or of a guarded model."""
+    concept = str(values["concept"])
+    try:
+        erased = plan_of(models.checkpoints["base"], concept).erased
+    except (ConfigError, PromptError):
+        erased = ()
+    if set(erased) != set(models.plan.erased):
+        raise ConfigError(
+            f"the audit {path} is of {concept}, and the distances are of {models.plan.concept}; "
+            "give an audit of the same concept, or leave --audit out"
+        )
+    for line in values["models"].values():
+        if line.get("guard"):
+            raise ConfigError(
+                f"the audit {path} is of a model behind the guard {line['guard']}, which is in no "
+                "weight; give an audit of the model alone, or leave --audit out"
+            )
 
 
 def _lines(listed: Mapping[str, Any], models: Models, path: Path) -> dict[Role, str]:

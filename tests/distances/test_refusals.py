@@ -279,6 +279,7 @@ def _audit(opened: Models, path: Path, *, without: str = "") -> Path:
     }
     values = {
         "format": "diffusion-erasure audit 1",
+        "concept": "church",
         "models": listed,
         "attacks": [
             {"name": "words", "lines": lines, "arms": []},
@@ -314,6 +315,21 @@ def test_steps_that_the_budget_cut_do_not_change_the_cases(opened: Models, tmp_p
     path.write_text(json.dumps(values))
     curve = read_attacks(path, opened).relearning["audited"]
     assert (curve.costs, curve.arrivals, curve.total) == ((5.0, 10.0, 20.0), (2, 5, 0), 10)
+
+
+def test_an_audit_of_another_concept_or_of_a_guard_is_refused(
+    opened: Models, tmp_path: Path
+) -> None:
+    path = _audit(opened, tmp_path / "audit.json")
+    values = json.loads(path.read_text())
+    for concept in ("dog", ""):
+        path.write_text(json.dumps({**values, "concept": concept}))
+        with pytest.raises(ConfigError, match=f"is of {concept}, and the distances are of church"):
+            read_attacks(path, opened)
+    values["models"]["audited"]["guard"] = "prompt-filter against 'church', not exportable"
+    path.write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match="is of a model behind the guard prompt-filter against"):
+        read_attacks(path, opened)
 
 
 def _words_erased(models: dict[str, Path], folder: Path) -> Path:
