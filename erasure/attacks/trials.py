@@ -15,6 +15,12 @@ def within(target: Target, attempts: Iterable[Attempt]) -> Iterator[Attempt]:
     yield from islice(attempts, target.budget.draws)
 
 
+def turns_within(target: Target, turns: int) -> int:
+    """How many of so many turns over all cases the budget of drawings begins; the search ends with
+    the last of them."""
+    return min(turns, -(-target.budget.draws // len(target.cases)))
+
+
 def drawing_cost(target: Target, draws: int, share: float = 1.0) -> Cost:
     """What so many drawings take, each over a share of the sampling steps; at a budget of 0 what
     the plain ones take."""

@@ -172,8 +172,8 @@ class Inversion:
         """The rounds and the drawings, which are without guidance."""
         if target.budget.draws == 0:
             return drawing_cost(target, 0)
-        draws = min(target.budget.draws, len(target.cases))
-        count = min(len(target.pictures or ()), len(target.cases))
+        count = self._count(target)
+        draws = min(target.budget.draws, len(target.cases)) if count else 0
         searched = Cost(forwards=count * self.steps * (self.rounds + 1), pictures=count)
         drawn = Cost(forwards=draws * target.steps, draws=draws, judged=draws)
         return searched + drawn
@@ -185,8 +185,9 @@ class Inversion:
     def _tries(self, target: Target) -> Iterator[Attempt]:
         if target.pictures is None or not len(target.pictures):
             raise ConfigError("there is no picture of the concept; give at least one")
-        ledger = Ledger()
-        count = min(len(target.pictures), len(target.cases))
+        ledger, count = Ledger(), self._count(target)
+        if not count:
+            return
         ledger.pictures += count
         noise = self.noise_of(target, target.pictures.mean[:count], ledger)
         typical = normalised(noise.latents).cpu()
@@ -204,6 +205,11 @@ class Inversion:
                 arm="typical noise, null text",
                 cost=ledger.since(),
             )
+
+    def _count(self, target: Target) -> int:
+        """How many pictures are inverted, as far as the budget of passes goes."""
+        count, most = min(len(target.pictures or ()), len(target.cases)), target.budget.passes
+        return count if most is None else min(count, most // (self.steps * (self.rounds + 1)))
 
     def noise_of(self, target: Target, latents: Tensor, ledger: Ledger) -> Inverted:
         """The noise of clean latents, (B, C, H, W), under the empty prompt."""

@@ -17,7 +17,7 @@ from erasure.attacks.search.slots import OPEN, Slots, slots_of
 from erasure.attacks.search.vocabulary import Pieces, Vocabulary, vocabulary_of
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Ledger, Target
-from erasure.attacks.trials import drawing_cost, within
+from erasure.attacks.trials import drawing_cost, turns_within, within
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
@@ -82,8 +82,9 @@ class PromptSearch(ABC):
         drawing = drawing_cost(target, draws)
         if not self.sees_pictures:
             return drawing
-        steps = rounds * self.steps * count * self.batch_size
-        compared = rounds * count * max(self.batch_size, self.rounds)
+        reached = turns_within(target, rounds)
+        steps = reached * self.steps * count * self.batch_size
+        compared = reached * self._compared_at(count)
         asked = 2 if self.asks_base else 1
         seen = len(target.pictures or ())
         return drawing + Cost(forwards=asked * (steps + compared), backwards=steps, pictures=seen)
@@ -97,11 +98,15 @@ class PromptSearch(ABC):
 
     def _rounds(self, target: Target, count: int) -> int:
         """How many rounds the budget of passes allows."""
-        if not self.sees_pictures:
+        if not self.sees_pictures or target.budget.passes is None:
             return self.rounds
-        asked = 4 if self.asks_base else 3
-        wanted = self.rounds * self.steps
-        return target.budget.steps(wanted, count * self.batch_size, asked) // self.steps
+        asked = 2 if self.asks_base else 1
+        one = self.steps * count * self.batch_size * (asked + 2) + asked * self._compared_at(count)
+        return min(self.rounds, target.budget.passes // one)
+
+    def _compared_at(self, count: int) -> int:
+        """Samples by which the words of all prompts are compared after a round."""
+        return count * max(self.batch_size, self.rounds)
 
     def _tries(self, target: Target) -> Iterator[Attempt]:
         ledger, prompts = Ledger(), self._searched(target)

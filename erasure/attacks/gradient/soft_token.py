@@ -20,7 +20,7 @@ from erasure.attacks.search.soft_row import (
 )
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Ledger, Material, Target
-from erasure.attacks.trials import drawing_cost, within
+from erasure.attacks.trials import drawing_cost, turns_within, within
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
@@ -65,11 +65,12 @@ class SoftToken:
         if target.budget.draws == 0:
             return drawing_cost(target, 0)
         marks = self._marks(target)
-        learned = halves(len(target.pictures or ()), target.seed)
-        steps = self.restarts * (marks[-1] if marks else 0) * self.batch_size
-        compared = self.restarts * len(marks) * len(learned[1] or learned[0]) * _HELD_DRAWS
         draws = min(target.budget.draws, self.restarts * len(marks) * len(target.cases))
-        seen = len(learned[0]) + len(learned[1])
+        reached = turns_within(target, self.restarts * len(marks))
+        whole, rest = divmod(reached, len(marks)) if marks else (0, 0)
+        steps = whole * marks[-1] if whole else 0
+        steps = (steps + (marks[rest - 1] if rest else 0)) * self.batch_size
+        compared, seen = reached * self._compared_at(target), len(target.pictures or ())
         searched = Cost(forwards=steps + compared, backwards=steps, pictures=seen)
         return searched + drawing_cost(target, draws)
 
@@ -78,8 +79,19 @@ class SoftToken:
         yield from within(target, self._tries(target))
 
     def _marks(self, target: Target) -> list[int]:
-        most = target.budget.steps(self.marks[-1] * self.restarts, self.batch_size)
-        return [mark for mark in self.marks if mark * self.restarts <= most]
+        """The marks that the budget of passes allows."""
+        most, compared = target.budget.passes, self._compared_at(target)
+        spent = [
+            self.restarts * (mark * self.batch_size * 3 + number * compared)
+            for number, mark in enumerate(self.marks, 1)
+        ]
+        return [m for m, one in zip(self.marks, spent, strict=True) if most is None or one <= most]
+
+    @staticmethod
+    def _compared_at(target: Target) -> int:
+        """Samples by which a row is compared at a mark."""
+        learned, held = halves(len(target.pictures or ()), target.seed)
+        return len(held or learned) * _HELD_DRAWS
 
     def _tries(self, target: Target) -> Iterator[Attempt]:
         ledger, pictures = Ledger(), target.pictures

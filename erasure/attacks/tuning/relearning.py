@@ -8,7 +8,7 @@ from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Material, Target
-from erasure.attacks.trials import drawing_cost, within
+from erasure.attacks.trials import drawing_cost, turns_within, within
 from erasure.attacks.tuning.lessons import first_pictures, tuned
 from erasure.attacks.tuning.screen import screened
 from erasure.errors import ConfigError, TrainingError
@@ -43,7 +43,8 @@ class Tuning:
             return drawing_cost(target, 0)
         marks = self._marks(target)
         draws = min(target.budget.draws, len(marks) * len(target.cases))
-        steps = (marks[-1] if marks else 0) * self.batch_size
+        reached = turns_within(target, len(marks))
+        steps = (marks[reached - 1] if reached else 0) * self.batch_size
         searched = Cost(forwards=steps, backwards=steps, pictures=seen)
         return searched + drawing_cost(target, draws)
 

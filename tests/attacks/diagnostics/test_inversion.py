@@ -130,6 +130,10 @@ def test_the_attack_draws_typical_noise_without_text_and_counts_its_passes(targe
     estimate = attack.estimate(target)
     assert sum(one.cost.forwards for one in attempts) == estimate.forwards - 3 * target.steps
     assert sum(one.cost.pictures for one in attempts) == estimate.pictures == 3
+    short = replace(target, budget=Budget(draws=9, passes=20))  # of 3 pictures, 9 passes each
+    assert sum(one.cost.forwards for one in attack.run(short)) == 18
+    poor = replace(target, budget=Budget(draws=9, passes=8))
+    assert (list(attack.run(poor)), attack.estimate(poor).draws) == ([], 0)
     plain = list(attack.run(replace(target, budget=Budget(draws=0))))
     assert [one.arm for one in plain] == ["plain"] * 3
 

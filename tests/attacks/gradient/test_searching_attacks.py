@@ -99,6 +99,25 @@ def test_what_was_estimated_is_what_is_spent(name: str, sd1: Target) -> None:
     assert (estimate.backwards == 0) == (name in TEXT_ONLY)
 
 
+@pytest.mark.parametrize("name", QUICK)
+def test_a_search_that_the_drawings_end_is_estimated_as_far_as_it_goes(
+    name: str, sd1: Target
+) -> None:
+    short = with_(sd1, budget=Budget(draws=2))  # of three cases, so the first turn alone
+    attempts = list(quick(name).run(short))
+    estimate = quick(name).estimate(short)
+    assert estimate.draws == len(attempts) == 2
+    assert sum(one.cost.forwards for one in attempts) == estimate.forwards - 2 * sd1.steps * 2
+    assert sum(one.cost.backwards for one in attempts) == estimate.backwards
+
+
+@pytest.mark.parametrize("name", sorted(QUICK.keys() - TEXT_ONLY))
+@pytest.mark.parametrize("passes", [7, 20, 60])
+def test_no_search_takes_more_passes_than_its_budget(name: str, passes: int, sd1: Target) -> None:
+    attempts = list(quick(name).run(with_(sd1, budget=Budget(draws=100, passes=passes))))
+    assert sum(one.cost.forwards + 2 * one.cost.backwards for one in attempts) <= passes
+
+
 @pytest.mark.default("prefix", "soft-token")
 @pytest.mark.parametrize("name", QUICK)
 def test_two_runs_are_equal_and_another_seed_is_not(name: str, sd1: Target) -> None:
@@ -122,7 +141,7 @@ def test_at_a_budget_of_nothing_the_plain_cases_are_drawn(name: str, sd1: Target
 @pytest.mark.parametrize("name", sorted(QUICK.keys() - TEXT_ONLY))
 def test_a_budget_of_passes_cuts_the_search_and_not_its_beginning(name: str, sd1: Target) -> None:
     whole = list(quick(name).run(sd1))
-    short = with_(sd1, budget=Budget(draws=100, passes=11))
+    short = with_(sd1, budget=Budget(draws=100, passes=12))
     cut = list(quick(name).run(short))
     assert 0 < len(cut) < len(whole)
     assert facts(cut) == facts(whole[: len(cut)])
