@@ -155,8 +155,10 @@ def trace(
     itself = target.base is target
     if target.base is not None:
         base = base or base_losses(target, settings)
-    told = target.concept.replacement
-    own = base if base and itself else _losses(target, _groups(target), settings, replacement=told)
+    instead = target.concept.replacement
+    own = (
+        base if base and itself else _losses(target, _groups(target), settings, replacement=instead)
+    )
     gaps: dict[str, Gap] = {}
     strange: dict[str, Strangeness] = {}
     notes = notes_of(target)
@@ -200,8 +202,8 @@ def base_losses(target: Target, config: TraceConfig | None = None) -> Losses:
     groups = _groups(target)
     if target.turned_pictures is not None:
         groups[TURNED] = target.turned_pictures
-    told = target.concept.replacement
-    return _losses(target.base, groups, config or TraceConfig(), replacement=told)
+    instead = target.concept.replacement
+    return _losses(target.base, groups, config or TraceConfig(), replacement=instead)
 
 
 def _groups(target: Target) -> dict[str, Material]:

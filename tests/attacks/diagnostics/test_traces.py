@@ -224,7 +224,7 @@ def test_a_base_is_told_what_the_model_beside_it_is_told(target: Target) -> None
         concept = replace(target.concept, name="castle", replacement=replacement)
         castle = replace(target, concept=concept)
         traces = trace(castle, TINY)
-        told = ("replacement",) if replacement else ()
-        assert set(traces.gaps) == {"null", "own prompt", *told}
+        more = ("replacement",) if replacement else ()
+        assert set(traces.gaps) == {"null", "own prompt", *more}
         for one in traces.gaps.values():
             assert (one.ratio, one.low, one.high) == (1.0, 1.0, 1.0)
