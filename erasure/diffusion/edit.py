@@ -235,7 +235,8 @@ def erase(
         keeper=Keeper(state, save_every, run, on_ready),
         until=until,
     )
-    if not isinstance(task.schedule, NoiseSchedule) and "pictures" in method.needs:
+    noises = method.needs & {"pictures", "anchors"}
+    if not isinstance(task.schedule, NoiseSchedule) and noises:
         task.outcome.facts["times"] = repr(task.schedule)  # they decide the result, and are chosen
     history: list[Step] = []
     _run(method.run(task), history, on_step, task.keeper)

@@ -30,10 +30,11 @@ from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.latents import Draw, noised
+from erasure.diffusion.data.prompted import AnchorPixels
 from erasure.diffusion.scores.measuring import measure_saliency
 from erasure.diffusion.scores.saliency import SaliencyConfig, forget_loss
 from erasure.errors import CheckpointError, ConfigError
-from erasure.methods import GradientAscent, SalUn
+from erasure.methods import ConceptAblation, GradientAscent, SalUn
 from erasure.seeds import initial_noise
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
@@ -291,6 +292,17 @@ def test_a_concept_is_erased_and_the_folder_loads_in_diffusers(
     assert verify(out).passed
     loaded = StableDiffusion3Pipeline.from_pretrained(out, local_files_only=True)
     assert_same_bits(loaded.transformer.state_dict(), dict(edit.network))
+
+
+def test_the_times_at_which_anchors_were_noised_are_in_the_record(
+    models: dict[str, Checkpoint],
+) -> None:
+    checkpoint = models["sd35_large"]
+    anchors = AnchorPixels(random_pictures(["a castle"] * 2), ["a church"] * 2)
+    drawn = encode_concept(checkpoint, None, {}, anchors=anchors)
+    mask = find_mask(checkpoint, drawn, "all", scope="kv")
+    edit = erase(checkpoint, drawn, mask, ConceptAblation(steps=1, batch_size=2))
+    assert "logit-normal" in edit.provenance.last.config["facts"]["times"]
 
 
 def test_random_label_has_no_loss_where_the_label_stays_and_one_gradient_else(
