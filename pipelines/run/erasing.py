@@ -1,5 +1,6 @@
 """One erasure from end to end: data, mask, training, checkpoint, pictures, provenance."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ from pipelines.run.run_folder import (
     may_write,
 )
 from pipelines.run.stages import Stages
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,8 @@ def _checked(
     origin = None if recipe.origin is None else open_model(recipe.origin)
     before = None if origin is None else origin.components[component]
     require_origin(before, checkpoint, recipe.method)
+    if origin is not None and team.first:
+        _tell_same(origin, checkpoint, component)
     return Stages(
         recipe=recipe,
         checkpoint=checkpoint,
@@ -169,6 +174,16 @@ def _checked(
         named=mask,
         origin=origin,
     )
+
+
+def _tell_same(origin: Checkpoint, checkpoint: Checkpoint, component: str) -> None:
+    """Say it where an origin changes nothing, as where a text encoder alone was edited before."""
+    if origin.hash_of(component) == checkpoint.hash_of(component):
+        _log.warning(
+            "the origin has this model's own %s, so it answers as this model does: prompts are "
+            "read by this model's text encoders",
+            component,
+        )
 
 
 def _erased(

@@ -65,6 +65,14 @@ def test_a_later_run_pulls_to_the_original_base(tiny_folder: Path, tmp_path: Pat
     assert record["config"]["origin_hash"] == record["edits"][0]["base_hash"]
 
 
+def test_an_origin_that_answers_as_the_model_itself_is_warned_of(
+    tiny_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = run(tiny_folder, tmp_path / "run", "--concept", "church", "--origin", tiny_folder)
+    assert said.code == 0, said.err
+    assert "the origin has this model's own unet, so it answers as this model does" in caplog.text
+
+
 def test_an_origin_that_would_not_be_asked_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
     said = erasure(
         *("erase", tiny_folder, "--concept", "church", "--origin", tiny_folder),
