@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from erasure.attacks.payload import Attempt, Cost, plain
+from erasure.attacks.payload import Attempt, Case, Cost, plain
 from erasure.attacks.target import Target
 
 
@@ -15,10 +15,16 @@ def within(target: Target, attempts: Iterable[Attempt]) -> Iterator[Attempt]:
     yield from islice(attempts, target.budget.draws)
 
 
+def cases_within(target: Target, turns: int) -> tuple[Case, ...]:
+    """The cases of each of so many turns of a search: all, or as many as leave drawings for the
+    last turn, which is where a search has come farthest; at least one."""
+    return target.cases[: max(1, target.budget.draws // max(1, turns))]
+
+
 def turns_within(target: Target, turns: int) -> int:
-    """How many of so many turns over all cases the budget of drawings begins; the search ends with
-    the last of them."""
-    return min(turns, -(-target.budget.draws // len(target.cases)))
+    """How many of so many turns the budget of drawings begins; the search ends with the last of
+    them."""
+    return min(turns, -(-target.budget.draws // len(cases_within(target, turns))))
 
 
 def drawing_cost(target: Target, draws: int, share: float = 1.0) -> Cost:

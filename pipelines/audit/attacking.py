@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from erasure.attacks import Attack, Attempt, Cost, Payload, Target
-from erasure.attacks.protocol import lacking
+from erasure.attacks.protocol import OF_TOKENS, TUNING, UNTOLD, lacking
 from erasure.errors import ConfigError, OutOfMemoryError, TrainingError
 from erasure.seeds import derived_seed
 from erasure.storage.tensors.hashing import weights_hash
@@ -25,6 +25,8 @@ from pipelines.audit.workshop import Workshop
 from pipelines.drawing.generation import Painter, Picture
 from pipelines.run.judging.cell_judge import CellJudge
 
+_IN_TURNS: Final = OF_TOKENS | TUNING | UNTOLD
+"""Attacks whose cells of before hold other tries: of the first turns of a search alone."""
 _KEPT: Final = 6
 """Pictures of a cell that are kept: its first hits."""
 
@@ -212,4 +214,5 @@ def _search_key(shop: Workshop, attack: Attack, line: str) -> str:
         material=shop.material(line).digest(),
         **shop.guarded(line),
         **({"stream": True} if recipe.stream else {}),  # which leaves some attacks out
+        **({"turns": 2} if attack.name in _IN_TURNS else {}),
     )

@@ -17,7 +17,7 @@ from erasure.attacks.search.slots import OPEN, Slots, slots_of
 from erasure.attacks.search.vocabulary import Pieces, Vocabulary, vocabulary_of
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Ledger, Target
-from erasure.attacks.trials import drawing_cost, turns_within, within
+from erasure.attacks.trials import cases_within, drawing_cost, turns_within, within
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
@@ -78,7 +78,7 @@ class PromptSearch(ABC):
             return drawing_cost(target, 0)
         count = len(self._searched(target))
         rounds = self._rounds(target, count)
-        draws = min(target.budget.draws, rounds * len(target.cases))
+        draws = min(target.budget.draws, rounds * len(cases_within(target, rounds)))
         drawing = drawing_cost(target, draws)
         if not self.sees_pictures:
             return drawing
@@ -147,7 +147,7 @@ class PromptSearch(ABC):
         searched = self._searched(target)
         payloads: dict[str, Payload] = {}
         borrowers = 0
-        for case in target.cases:
+        for case in cases_within(target, self._rounds(target, len(searched))):
             if case.prompt in searched:
                 row = searched.index(case.prompt)
             else:

@@ -20,7 +20,7 @@ from erasure.attacks.search.soft_row import (
 )
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Ledger, Material, Target
-from erasure.attacks.trials import drawing_cost, turns_within, within
+from erasure.attacks.trials import cases_within, drawing_cost, turns_within, within
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
@@ -65,8 +65,9 @@ class SoftToken:
         if target.budget.draws == 0:
             return drawing_cost(target, 0)
         marks = self._marks(target)
-        draws = min(target.budget.draws, self.restarts * len(marks) * len(target.cases))
-        reached = turns_within(target, self.restarts * len(marks))
+        turns = self.restarts * len(marks)
+        draws = min(target.budget.draws, turns * len(cases_within(target, turns)))
+        reached = turns_within(target, turns)
         whole, rest = divmod(reached, len(marks)) if marks else (0, 0)
         steps = whole * marks[-1] if whole else 0
         steps = (steps + (marks[rest - 1] if rest else 0)) * self.batch_size
@@ -172,7 +173,7 @@ class SoftToken:
         payloads: dict[str, Payload] = {}
         restart = int(str(replay["restart"]))
         arm = f"{step.step} steps" + (f", start {restart + 1}" if restart else "")
-        for case in target.cases:
+        for case in cases_within(target, self.restarts * len(self._marks(target))):
             if case.prompt not in payloads:
                 payloads[case.prompt] = place.payload(case, step.vectors, replay)
             yield Attempt(

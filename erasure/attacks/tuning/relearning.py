@@ -8,7 +8,7 @@ from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Material, Target
-from erasure.attacks.trials import drawing_cost, turns_within, within
+from erasure.attacks.trials import cases_within, drawing_cost, turns_within, within
 from erasure.attacks.tuning.lessons import first_pictures, tuned
 from erasure.attacks.tuning.screen import screened
 from erasure.errors import ConfigError, TrainingError
@@ -42,7 +42,7 @@ class Tuning:
         if target.budget.draws == 0:
             return drawing_cost(target, 0)
         marks = self._marks(target)
-        draws = min(target.budget.draws, len(marks) * len(target.cases))
+        draws = min(target.budget.draws, len(marks) * len(cases_within(target, len(marks))))
         reached = turns_within(target, len(marks))
         steps = (marks[reached - 1] if reached else 0) * self.batch_size
         searched = Cost(forwards=steps, backwards=steps, pictures=seen)
@@ -66,7 +66,7 @@ class Tuning:
             cost = Cost(forwards=passes, backwards=passes, pictures=seen if not spent else 0)
             spent = mark
             payloads: dict[str, Payload] = {}
-            for case in target.cases:
+            for case in cases_within(target, len(marks)):
                 made = Payload(prompt=case.prompt, weights=weights, replay={"step": mark, **notes})
                 payload = payloads.setdefault(case.prompt, made)
                 yield Attempt(case=case, payload=payload, arm=f"{mark} steps", cost=cost)

@@ -103,12 +103,22 @@ def test_what_was_estimated_is_what_is_spent(name: str, sd1: Target) -> None:
 def test_a_search_that_the_drawings_end_is_estimated_as_far_as_it_goes(
     name: str, sd1: Target
 ) -> None:
-    short = with_(sd1, budget=Budget(draws=2))  # of three cases, so the first turn alone
-    attempts = list(quick(name).run(short))
-    estimate = quick(name).estimate(short)
-    assert estimate.draws == len(attempts) == 2
-    assert sum(one.cost.forwards for one in attempts) == estimate.forwards - 2 * sd1.steps * 2
-    assert sum(one.cost.backwards for one in attempts) == estimate.backwards
+    for draws in (1, 4, 5):  # of three cases in two turns
+        short = with_(sd1, budget=Budget(draws=draws))
+        attempts = list(quick(name).run(short))
+        estimate = quick(name).estimate(short)
+        assert estimate.draws == len(attempts) == (1 if draws == 1 else 4)
+        drawing = len(attempts) * sd1.steps * 2  # with guidance
+        assert sum(one.cost.forwards for one in attempts) == estimate.forwards - drawing
+        assert sum(one.cost.backwards for one in attempts) == estimate.backwards
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_few_drawings_reach_the_end_of_a_search_in_fewer_cases(name: str, sd1: Target) -> None:
+    whole = list(quick(name).run(sd1))
+    short = list(quick(name).run(with_(sd1, budget=Budget(draws=4))))
+    wanted = [one for one in whole if one.case in sd1.cases[:2]]
+    assert [one[1:] for one in facts(short)] == [one[1:] for one in facts(wanted)]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("name", sorted(QUICK.keys() - TEXT_ONLY))
