@@ -15,6 +15,7 @@ from eval.rates.intervals import Proportion, mean_interval, wilson
 from pipelines.evaluation.outcome.results import Results
 from pipelines.reproducing.cells import BASE, Setup
 from pipelines.reproducing.protocol import Published, Task, Unit
+from pipelines.reproducing.settings import DRAWN
 
 OURS: Final = "SalUn"
 """The method of the papers that ours is held against."""
@@ -53,7 +54,8 @@ class Figure:
     published: tuple[Published, ...] = ()
     comparable: bool = True
     """False where the embedded checkpoint or another kind of model stands in, where another judge
-    than the protocol's looks, and where `limit` makes it a trial."""
+    than the protocol's looks, where `limit` makes it a trial, where the model drew the pictures
+    that the protocol takes from a data set, and where a mean is of some of its models alone."""
 
     @property
     def within(self) -> bool | None:
@@ -93,7 +95,23 @@ def _beside(figure: Figure, setup: Setup) -> Figure:
     """The figure with what is published of it."""
     theirs = tuple(one for one in setup.protocol.published if one.figure == figure.key)
     published = figure.published or theirs
-    return replace(figure, published=published, comparable=_is_of_protocol(setup))
+    own = figure.key.startswith(BASE) or (_learns_as_published(setup) and _is_whole(figure, setup))
+    return replace(figure, published=published, comparable=own and _is_of_protocol(setup))
+
+
+def _learns_as_published(setup: Setup) -> bool:
+    """Whether the pictures that the model learns from are the protocol's; those that the user
+    brings are taken at their word."""
+    return setup.protocol.pictures == DRAWN or setup.recipe.data != DRAWN
+
+
+def _is_whole(figure: Figure, setup: Setup) -> bool:
+    """Whether a figure that pools all styles, or all objects, has them all."""
+    kind = figure.key.partition(" ")[0]
+    if kind not in ("style", "object"):
+        return True
+    every = sum(task.kind == kind for task in setup.protocol.tasks)
+    return sum(task.kind == kind for task in setup.tasks) == every
 
 
 def _is_of_protocol(setup: Setup) -> bool:

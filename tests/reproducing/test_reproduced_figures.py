@@ -24,7 +24,7 @@ def setup_of(name: str, *labels: str, stands_in: bool = False, limit: int | None
         protocol=protocol,
         tasks=wanted,
         stands_in=stands_in,
-        recipe=SimpleNamespace(limit=limit),
+        recipe=SimpleNamespace(limit=limit, data=None),
         size=protocol.size.value,
         judges=protocol.judging.judges,
         checkpoint=SimpleNamespace(
@@ -71,6 +71,32 @@ def test_a_substitute_is_not_held_against_the_published_figure(change: dict[str,
     figure = by_key(figures_of(setup, results))["ua/church"]
     assert (figure.within, figure.comparable) == (None, False)
     assert figure.published
+
+
+def test_what_learned_from_drawn_pictures_is_not_held_against_the_published_figure() -> None:
+    setup = setup_of("salun-imagenette", "church")
+    setup.recipe.data = "drawn"
+    results = {BASE: results_of([row("church", 74, 100)]), "church": results_of(ua=(99, 100))}
+    figures = by_key(figures_of(setup, results))
+    assert figures["ua/church"].within is None
+    assert figures["base/church"].within is True  # nothing was learned for it
+    setup = setup_of("salun-nudity", "nudity")
+    setup.recipe.data = "drawn"  # as the protocol has it
+    nothing = results_of(images=[image()] * 100)
+    figures = by_key(figures_of(setup, {BASE: nothing, "nudity": nothing}))
+    assert figures["parts of SalUn"].within is True
+
+
+def test_the_mean_of_some_styles_is_not_held_against_that_of_all() -> None:
+    setup = setup_of("salun-style", "Van_Gogh")
+    results = {BASE: results_of(), "style-van_gogh": results_of(ua=(86, 100), ira=(1, 1))}
+    figure = by_key(figures_of(setup, results))["style ua"]
+    assert figure.published
+    assert figure.within is None
+    setup = setup_of("salun-style", *(task.label for task in setup.protocol.tasks))
+    each = {task.name: results_of(ua=(86, 100)) for task in setup.tasks}
+    figure = by_key(figures_of(setup, {BASE: results_of(), **each}))["style ua"]
+    assert figure.within is True  # 86.26 %
 
 
 def test_a_class_has_its_share_its_interval_and_the_published_figure() -> None:
