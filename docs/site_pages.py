@@ -61,7 +61,8 @@ def _of_command(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401
 def _row(parameter: Any) -> str:  # noqa: ANN401
     is_option = parameter.param_type_name == "option"
     spelled = parameter.opts[0] if is_option else parameter.name.upper()
-    default = "" if parameter.default in (None, False) else f"`{parameter.default}`"
+    named = parameter.default is not None and parameter.default is not False  # 0 is one
+    default = f"`{parameter.default}`" if named else ""
     return (
         f"| `{spelled}` | {_cell(_kind(parameter))} "
         f"| {'required' if parameter.required else default} | {_cell(parameter.help or '')} |"

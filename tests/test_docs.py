@@ -84,6 +84,16 @@ def test_the_first_python_of_the_reference_runs() -> None:
         exec(compile(block, "python.md", "exec"), {})
 
 
+def test_a_default_of_zero_stands_in_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mkdocs", reason="the site is built with the extra `docs`")
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # what lies in docs goes into the site
+    from site_pages import _command_line  # type: ignore[import-not-found]
+
+    rows = [line for line in _command_line() if line.startswith("| `--port` ")]
+    assert [row.split("|")[3].strip() for row in rows] == ["`0`"]
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="the site is built with the extra `docs`")
