@@ -12,7 +12,8 @@ from typing import Any, Final
 from erasure.errors import ConfigError
 from erasure.methods import METHODS
 from pipelines.commands.methods import described
-from pipelines.ui.forms import INTENTS, EraseForm
+from pipelines.early import EMBEDDED
+from pipelines.ui.forms import INTENTS, EraseForm, recipe_of
 from pipelines.ui.jobs import Job, Jobs
 from pipelines.ui.places import Places
 from pipelines.ui.runs import AUDIT, BESIDE, DRAWINGS, EVALUATION, known_base
@@ -181,12 +182,14 @@ def setup(places: Places) -> dict[str, Any]:
     """What the form offers."""
     return {
         "models": list(places.known_models()),
+        "embedded": list(EMBEDDED),
         "intents": dict(INTENTS),
         "methods": [
             {
                 "name": kind.name,
                 "title": kind.title,
                 "settings": described(kind)["settings"],
+                "recipes": {intent: recipe_of(kind.name, intent) for intent in INTENTS},
             }
             for kind in METHODS.values()
         ],

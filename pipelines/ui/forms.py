@@ -17,7 +17,7 @@ INTENTS: Final[Mapping[str, str]] = {
     "nudity": "nudity",
     "person": "a person",
 }
-"""Kinds of concept. Each has a ready recipe of most methods."""
+"""Kinds of concept. A method has ready recipes for some of them, and the page says for which."""
 _LONGEST: Final = 200
 """Letters of a text in a field."""
 _SETTINGS: Final = 40

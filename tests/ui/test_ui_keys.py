@@ -71,6 +71,17 @@ def test_the_form_says_what_will_be_run(shown: "Callable[..., Page]", server: Se
     assert "no setting" not in page.locator("#line").inner_text()
 
 
+def test_the_form_says_what_a_kind_of_concept_changes(shown: "Callable[..., Page]") -> None:
+    page = shown()
+    more = page.locator("#intent-more")
+    assert "embedded model has settings of its own" in more.inner_text()
+    page.locator("#hub").fill("owner/name")
+    page.locator("#method").select_option("esd")
+    assert more.inner_text() == "By the ready recipe esd-object."
+    page.locator("input[value=person]").check()
+    assert more.inner_text() == "esd has no ready recipe for it: by its defaults."
+
+
 def test_a_concept_without_latin_letters_has_a_name_that_is_taken(
     shown: "Callable[..., Page]", runs: Path
 ) -> None:

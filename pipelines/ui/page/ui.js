@@ -84,6 +84,14 @@ function fillMethod() {
     make("label", { title: setting.about ?? "" }, `${name} (${setting.type})`, make("input", { name, placeholder: setting.default }))));
 }
 
+// What the choice of a kind comes to, as a kind without a recipe changes nothing.
+function showRecipe() {
+  const { model, method, intent } = form();
+  const name = state.setup.methods.find((one) => one.name === method).recipes[intent];
+  $("intent-more").textContent = state.setup.embedded.includes(model) ? "The embedded model has settings of its own, whatever it is."
+    : name ? `By the ready recipe ${name}.` : `${method} has no ready recipe for it: by its defaults.`;
+}
+
 let nameWasTyped = false;
 function suggestName() {
   if (nameWasTyped) return;
@@ -105,7 +113,7 @@ async function showLine() {
   }
 }
 
-const changed = () => { $("bill").replaceChildren(); suggestName(); showLine(); };
+const changed = () => { $("bill").replaceChildren(); showRecipe(); suggestName(); showLine(); };
 
 async function showPrice() {
   $("bill").replaceChildren(make("p", { class: "more" }, "The model is opened to count; a moment."));
@@ -400,4 +408,4 @@ $("copy").addEventListener("click", guarded(async () => { await navigator.clipbo
 $("name").addEventListener("input", () => { nameWasTyped = $("name").value !== ""; showLine(); });
 $("method").addEventListener("change", () => { fillMethod(); changed(); });
 $("form").addEventListener("input", (event) => { if (event.target !== $("name")) changed(); });
-guarded(async () => { state.setup = await ask("api/setup"); fillForm(); await look(); suggestName(); showLine(); watch(); })();
+guarded(async () => { state.setup = await ask("api/setup"); fillForm(); showRecipe(); await look(); suggestName(); showLine(); watch(); })();
