@@ -26,6 +26,8 @@ BESIDE: Final = (EVALUATION, AUDIT, DRAWINGS)
 """How names end that no run can have."""
 _LARGEST: Final = 20_000_000
 """Bytes of a JSON file that is read."""
+_WIDEST: Final = 32_767
+"""Pixels a side of a picture that browsers draw."""
 _LOSSES: Final = 400
 """Points of the curve of losses."""
 Weights = Mapping[str, str]
@@ -112,9 +114,22 @@ def _edits(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _cells(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The pictures of a grid; a prompt may ask for more than what was erased."""
+    """The pictures of a grid; none where one of them has no place in it, as they stand in pairs.
+    A prompt may ask for more than what was erased."""
     cells = objects_in(grid, "cells")
+    if not all(_has_place(cell) for cell in cells):
+        return []
     return [{**cell, "unsafe": is_unsafe([str(cell.get("prompt", ""))])} for cell in cells]
+
+
+def _has_place(cell: Mapping[str, Any]) -> bool:
+    box = cell.get("box")
+    if not isinstance(cell.get("file"), str) or not isinstance(box, list) or len(box) != 4:
+        return False
+    if any(type(side) is not int or not 0 <= side <= _WIDEST for side in box):
+        return False
+    left, top, right, bottom = box
+    return bool(left < right and top < bottom)
 
 
 def _evaluation(folder: Path, weights: Weights) -> dict[str, Any] | None:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.contrast import CONTRAST
-from support.results.compared import copied
+from support.results.compared import copied, evaluate
 
+from eval.rates.intervals import wilson
+from pipelines.evaluation.outcome.summary import Summary
 from pipelines.ui.server import Server
 
 if TYPE_CHECKING:
@@ -24,6 +26,25 @@ def test_a_run_is_shown_with_its_proof_and_its_pictures(shown: "Callable[..., Pa
     assert page.locator("#run .pair").count() > 0
     assert not {"false", "null", "undefined"} & set(page.locator("#run").inner_text().split())
     assert "--concept=church" in page.locator("#line").inner_text()
+
+
+def test_numbers_stand_under_headings_with_their_intervals(
+    shown: "Callable[..., Page]", runs: Path
+) -> None:
+    share = {"ua": wilson(9, 10), "ira": wilson(8, 10)}
+    before = {"ua": wilson(0, 10), "ira": wilson(10, 10)}
+    summary = Summary(verdict="church is weakened.", after=share, before=before)
+    evaluate(runs / "church", runs / "church.evaluation", summary=summary)
+    page = shown(390)
+    page.locator("#runs button").first.click()
+    table = page.locator("#run table")
+    table.wait_for()
+    assert table.locator("thead th").all_inner_texts() == ["after", "95 % interval", "before"]
+    row = table.locator("tbody tr").first.locator("th, td").all_inner_texts()
+    assert row == [
+        "UA: of what was erased, not recognised", "90.0 %", "59.6 % to 98.2 %", "0.0 %",
+    ]  # fmt: skip
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_names_from_files_are_text_and_never_markup(

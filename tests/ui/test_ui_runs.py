@@ -45,7 +45,7 @@ def drawing(runs: Path, name: str, at: int, **record: object) -> Path:
     """A drawing of the run church, with a time."""
     folder = runs / "church.drawings"
     folder.mkdir(exist_ok=True)
-    cell = {"heading": "before", "prompt": name, "file": f"{name}.png"}
+    cell = {"heading": "before", "prompt": name, "file": f"{name}.png", "box": [0, 0, 9, 9]}
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"cells": [cell], **record}))
     os.utime(path, (at, at))
@@ -146,3 +146,22 @@ def test_a_link_out_of_the_runs_shows_nothing(places: Places, tmp_path: Path, li
     after = shown(places)
     assert (after["evaluation"], after["drawings"]) == (before["evaluation"], before["drawings"])
     assert "0.123456" not in json.dumps(after)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"box": 5}, {"box": [0, 0, 1]}, {"box": [0, 0, 0, 9]}, {"box": [0, 0, 10**9, 9]},
+     {"box": [0, 0, True, 9]}, {"box": None}, {"file": 5}],
+    ids=str,
+)  # fmt: skip
+def test_a_picture_that_has_no_place_in_its_file_is_left_out_and_the_rest_stays(
+    places: Places, change: dict[str, object]
+) -> None:
+    path = places.runs / "church" / "erasure.json"
+    record = json.loads(path.read_text())
+    record["grid"]["cells"][0] |= change
+    assert shown(places)["cells"]
+    path.write_text(json.dumps(record))
+    run = shown(places)
+    assert run["cells"] == []
+    assert run["moved"] is not None

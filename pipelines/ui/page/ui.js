@@ -321,6 +321,15 @@ function comparison(run) {
 }
 
 
+const ABOUT = { ua: "UA: of what was erased, not recognised", ira: "IRA: others of its kind, recognised", cra: "CRA: their other kind, recognised", ra: "RA: all others, recognised" };
+
+function rates(all) {
+  const numbers = (rate) => [percent(rate.after), rate.interval ? `${percent(rate.interval[0])} to ${percent(rate.interval[1])}` : "", percent(rate.before)];
+  return make("table", {},
+    make("thead", {}, make("tr", {}, make("td"), ...["after", "95 % interval", "before"].map((title) => make("th", { scope: "col", class: "n" }, title)))),
+    make("tbody", {}, ...all.map((rate) => make("tr", {}, make("th", { scope: "row" }, ABOUT[rate.name]), ...numbers(rate).map((text) => make("td", { class: "n" }, text))))));
+}
+
 async function choose(name) {
   state.run = name;
   state.shown = "";
@@ -357,7 +366,7 @@ async function showRun() {
       ...run.drawings.slice(0, 6).map((drawing) => pairs(drawing.run, drawing.cells, run.unsafe)),
       make("h3", {}, "Numbers"),
       e && make("p", {}, e.verdict),
-      e && make("table", {}, make("tbody", {}, ...e.rates.map((rate) => make("tr", {}, make("td", {}, rate.name.toUpperCase()), make("td", { class: "n" }, percent(rate.after)), make("td", { class: "n" }, rate.interval ? `${percent(rate.interval[0])} to ${percent(rate.interval[1])}` : ""))))),
+      e && e.rates.length > 0 && rates(e.rates),
       e?.page && make("p", {}, make("a", { href: `${state.setup.reader}/file/${encodeURIComponent(e.run)}/${e.page}`, target: "_blank" }, "the whole report")),
       a && make("p", {}, a.sentence),
       a?.page && make("p", {}, make("a", { href: `${state.setup.reader}/file/${encodeURIComponent(a.run)}/${a.page}`, target: "_blank" }, "the whole audit")),
