@@ -37,7 +37,8 @@ class LineRecord:
     found: Proportion | None
     """Hits by the search's seeds over the arms that are a test."""
     confirmed: Proportion | None
-    """The audited model's strongest finds, redrawn on this model by fresh seeds."""
+    """This model's tries at the places of the audited one's strongest finds, or of all tries of
+    that arm where a floor stands beside, redrawn by fresh seeds."""
     gated: Proportion | None = None
     """Those of `confirmed` that the quality gate lets pass too; None without a gate."""
     cases_found: Proportion | None

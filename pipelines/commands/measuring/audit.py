@@ -61,7 +61,9 @@ def audit(
         raise ConfigError("there is no --out; give the folder to write the audit to")
     under = load_toml(recipe) if recipe else {}
     both = merge(under, options)
-    for name in (both.get("model"), both.get("against"), *both.get("retrained", ())):
+    others = both.get("retrained")
+    listed = others if isinstance(others, list | tuple) else ()  # of a file, it may be anything
+    for name in (both.get("model"), both.get("against"), *listed):
         if isinstance(name, str):
             require_model_name(name)
     claim(None if dry_run else out)

@@ -228,3 +228,15 @@ def test_what_is_no_command_line_is_refused(line: tuple[str, ...]) -> None:
     assert said.err.splitlines()[-1].startswith("Error: ")
     assert "Traceback" not in said.err
     assert said.out == ""
+
+
+@pytest.mark.parametrize("value", ["5", '"demo-flow"', "true"])
+def test_retrained_models_of_a_recipe_that_are_no_list_are_refused(
+    value: str, tmp_path: Path
+) -> None:
+    (tmp_path / "audit.toml").write_text(f"retrained = {value}\n", encoding="utf-8")
+    out = tmp_path / "out"
+    line = ("audit", "demo", "--concept", "church", "--recipe", tmp_path / "audit.toml")
+    said = erasure(*line, "--against", "demo", "--out", out)
+    assert_told(said, 2, "retrained is ", "; give a list, each element text in quotes")
+    assert not out.exists()
