@@ -13,6 +13,7 @@ from erasure.component_names import FIRST_MAIN
 from erasure.errors import CheckpointError, ConfigError
 from pipelines.comparison.run_facts import base_of
 from pipelines.early import EMBEDDED
+from pipelines.evaluation.outcome.verdict import UNATTACKED
 from pipelines.json_values import object_in, objects_in
 from pipelines.run.run_folder import RECIPE, RECORD
 from pipelines.ui.places import Places, may_name_a_run
@@ -62,7 +63,15 @@ def one_run(places: Places, name: str) -> dict[str, Any]:
         "audit": _audit(places.beside(name, AUDIT), weights),
         "drawings": list(_drawings(places.beside(name, DRAWINGS), weights)),
     }
+    if facts["audit"] is not None and facts["audit"]["attacks"]:
+        for judged in filter(None, (facts, facts["evaluation"])):
+            judged["verdict"] = _since_attacked(judged["verdict"])
     return facts
+
+
+def _since_attacked(verdict: object) -> str:
+    """What plain prompts came to, beside an audit: the sentence was written before it."""
+    return str(verdict).replace(f"; {UNATTACKED}", "; the attacks are below", 1)
 
 
 def _is_run(folder: Path) -> bool:

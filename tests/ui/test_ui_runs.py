@@ -118,6 +118,16 @@ def test_figures_of_another_run_that_had_the_name_are_not_shown_as_this_one_s(
     assert "church.audit is of another run" in other["audit"]["sentence"]
 
 
+def test_a_run_that_was_attacked_is_not_said_to_be_not_attacked(places: Places) -> None:
+    path = places.runs / "church" / "erasure.json"
+    record = json.loads(path.read_text())
+    record["verdict"] = {"sentence": "church is not recognised in 3 of 3 pictures; not attacked"}
+    path.write_text(json.dumps(record))
+    assert shown(places)["verdict"].endswith("; not attacked")
+    attack(places.runs / "church", places.runs / "church.audit")
+    assert shown(places)["verdict"].endswith("3 pictures; the attacks are below")
+
+
 def test_the_newest_drawing_comes_first_whatever_its_seed(places: Places) -> None:
     for at, name in enumerate(("7-b", "0-c", "3-a"), 1_000_000):
         drawing(places.runs, name, at)
