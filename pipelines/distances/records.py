@@ -76,8 +76,10 @@ def twin_of(
             f"the retrained model was trained without {_named(retrained.without)}, and the concept "
             f"is {_named(erased)}; give the model that was trained without that"
         )
-    if retrained is None or twin is None:
+    if twin is None:
         return "retrained", tuple(notes)
+    if retrained is None:
+        retrained = Retrained(frozenset(erased), (), twin.recipe_hash, twin.recipe)
     if retrained.recipe_hash != twin.recipe_hash:
         raise CheckpointError(
             f"the twin was trained by another recipe: {_differing(retrained.recipe, twin.recipe)}; "

@@ -160,6 +160,12 @@ def test_a_twin_is_another_seed_of_the_retrained_model_or_of_the_base() -> None:
     kind, notes = twin_of(church, _record("twin"), ["church"])
     assert kind == "base"
     assert "another seed of the base" in notes[0]
+    kind, notes = twin_of(None, _record("twin"), ["church"])  # whose own record says so
+    assert kind == "base"
+    assert "the retrained model has no" in notes[0]
+    assert twin_of(None, _record("no-church-2"), ["church"])[0] == "retrained"
+    with pytest.raises(CheckpointError, match="the twin was trained without dog"):
+        twin_of(None, _record("no-dog"), ["church"])
 
 
 @pytest.mark.parametrize(
