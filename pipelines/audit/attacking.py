@@ -33,7 +33,8 @@ _KEPT: Final = 6
 
 @dataclass(slots=True)
 class Cell:
-    """A search with the attempts behind it, as long as they are in memory."""
+    """A search with the attempts behind it, as long as they are in memory; equal targets yield
+    equal ones."""
 
     search: Search
     attempts: list[Attempt] | None = None
@@ -65,6 +66,8 @@ def run_search(shop: Workshop, attack: Attack, line: str) -> Cell:
         seconds=round(time.monotonic() - started, 3),
     )
     write_cell(path, made)
+    if shop.is_large(line) and any(one.payload.weights is not None for one in attempts):
+        return Cell(made)  # tuned weights, or those of a network whose painter is to go
     return Cell(made, attempts)
 
 

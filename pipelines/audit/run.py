@@ -141,6 +141,7 @@ def attack_all(shop: Workshop, attack: Attack) -> Attacked:
             confirmation = run_confirmation(shop, attack, name, cells[name], arm, places)
             if confirmation is not None:
                 confirmed[name] = confirmation
+            cells[name].attempts = None  # they may hold tuned weights
     for cell in cells.values():
         cell.attempts = None  # they may hold tuned weights
     return Attacked(cells, confirmed)

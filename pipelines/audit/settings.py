@@ -121,7 +121,8 @@ class AuditRecipe:
         for name in ("budget", "passes"):
             value = getattr(self, name)
             if value is not None and value < 0:
-                raise ConfigError(f"{name} is {value}; give 0 or more, 0 for plain pictures alone")
+                plain = ", 0 for plain pictures alone" if name == "budget" else ""
+                raise ConfigError(f"{name} is {value}; give 0 or more{plain}")
         if self.steps > 1000:
             raise ConfigError(f"steps is {self.steps}; give at most 1000, as many as in training")
         if self.seed < 0:
@@ -159,9 +160,10 @@ class AuditRecipe:
 
     @property
     def preset(self) -> str:
-        """`quick`, `standard` or `full`: of what the attacks themselves leave open."""
-        named = [name for name in self.attacks if name in PRESETS]
-        return named[0] if named else "quick"
+        """`quick`, `standard` or `full`, of several the largest: of what the attacks themselves
+        leave open."""
+        named = [name for name in PRESETS if name in self.attacks]
+        return named[-1] if named else "quick"
 
     @property
     def draws(self) -> int:

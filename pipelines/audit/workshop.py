@@ -68,7 +68,7 @@ class Workshop:
         checkpoint = self.lines[line].checkpoint
         key = "audited" if self.lines[line].role == "kept" else line
         if key not in self.painters:
-            if sum(weight.numel() for weight in checkpoint.network.values()) > _SMALL:
+            if self.is_large(line):
                 for other in [name for name in self.painters if name != "base"]:
                     del self.painters[other]
             drawing = DrawingConfig(
@@ -84,6 +84,11 @@ class Workshop:
                 painter.read_words_as(base)
             self.painters[key] = painter
         return self.painters[key]
+
+    def is_large(self, line: str) -> bool:
+        """Whether the networks of all lines together might not fit into memory."""
+        weights = self.lines[line].checkpoint.network.values()
+        return sum(weight.numel() for weight in weights) > _SMALL
 
     def hashes(self, line: str) -> Mapping[str, str]:
         """Part -> `weights_hash` of the line's model, taken once: it reads all weights."""

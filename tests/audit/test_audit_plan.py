@@ -10,6 +10,7 @@ import torch
 from erasure.attacks import Cost
 from pipelines.audit import planning
 from pipelines.audit.planning import Plan, Row, Speed, speed_here, tell_plan
+from pipelines.audit.settings import AuditRecipe
 
 
 def test_the_sum_says_how_long_it_takes_on_a_busy_machine() -> None:
@@ -51,3 +52,9 @@ def test_other_work_on_the_machine_makes_no_pass_slower(
     speed = speed_here(shop)  # type: ignore[arg-type]
     assert speed.seconds == pytest.approx(0.05 / 10)
     assert speed.share == pytest.approx(share)
+
+
+def test_of_several_presets_the_largest_decides_how_much_is_drawn() -> None:
+    both = AuditRecipe(model="m", concept="c", attacks=("quick", "full"))
+    assert (both.preset, both.draws) == ("full", 240)
+    assert AuditRecipe(model="m", concept="c", attacks=("words",)).preset == "quick"

@@ -24,7 +24,7 @@ from eval.judges.judge import Judgement
 from eval.rates.intervals import wilson
 from pipelines.audit import material, workshop
 from pipelines.audit.asking.asking import plan_of
-from pipelines.audit.attacking import _search_key
+from pipelines.audit.attacking import _search_key, run_search
 from pipelines.audit.cells import Try
 from pipelines.audit.confirming import places_to_confirm
 from pipelines.audit.drawing import draw_jobs
@@ -32,7 +32,7 @@ from pipelines.audit.lines import open_lines
 from pipelines.audit.material import Shown, gather
 from pipelines.audit.outcome.results import Audit
 from pipelines.audit.outcome.results_file import read_audit
-from pipelines.audit.run import run_audit
+from pipelines.audit.run import attack_all, run_audit
 from pipelines.audit.settings import AuditRecipe
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
@@ -388,6 +388,20 @@ def test_an_attack_that_changes_the_model_stops_the_audit(
     monkeypatch.setitem(ATTACKS, "odd", Odd)
     with pytest.raises(TrainingError, match="odd changed the weights of the model base"):
         audited(only(recipe, "odd"), tmp_path / "out")
+
+
+def test_of_large_models_no_line_holds_weights_while_another_is_attacked(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(only(recipe, "seeds", "rounding"), budget=2)
+    words, weights = short.chosen()
+    monkeypatch.setattr(workshop, "_SMALL", 0)
+    shop = workshop.Workshop(
+        short, open_lines(short), tmp_path, torch.device("cpu"), Reporter(quiet=True)
+    )
+    assert run_search(shop, words, "base").attempts is not None
+    assert run_search(shop, weights, "base").attempts is None
+    assert attack_all(shop, weights).searches["audited"].search.tries
 
 
 @pytest.mark.slow
