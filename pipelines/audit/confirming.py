@@ -1,10 +1,12 @@
 """What an attack came through with, drawn again by fresh seeds."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from erasure.attacks import Attack, Payload
+from erasure.attacks import Attack, Attempt, Payload
 from erasure.attacks.gradient.copying import near_copies
 from erasure.seeds import derived_seed
+from eval.errors import EvalError
 from pipelines.audit.attacking import Cell, attempts_of, keep_pictures, looked_at
 from pipelines.audit.cells import (
     Confirmation,
@@ -15,6 +17,7 @@ from pipelines.audit.cells import (
     key_of,
     read_confirmation,
     save_payload,
+    search_path,
     write_cell,
 )
 from pipelines.audit.damage.gate import Gate, gate_of
@@ -57,6 +60,9 @@ def run_confirmation(
     Args:
         places: of the tries, see `places_to_confirm`; where this line's search made other
             tries there, there is nothing to compare, and None is returned.
+
+    Raises:
+        EvalError: the search was read, and holds other tries than the attack makes now.
     """
     tries = cell.search.tries
     if any(n >= len(tries) or tries[n].arm != arm for n in places):
@@ -77,6 +83,7 @@ def run_confirmation(
         return known
     if cell.attempts is None:  # the search was read, and equal targets yield equal attempts
         cell.attempts = attempts_of(attack, shop.target(line))[0]
+        _require_same(cell.attempts, tries, search_path(shop.folder, line, attack.name))
     painter, judge = shop.painter(line), shop.judge(line)
     jobs = [(cell.attempts[n].payload, s) for n, s in zip(chosen, seeds, strict=True)]
     with shop.reporter.stage(f"{attack.name} on {line}, fresh seeds", len(jobs)) as tick:
@@ -104,6 +111,16 @@ def run_confirmation(
     )
     write_cell(path, made)
     return made
+
+
+def _require_same(attempts: Sequence[Attempt], tries: Sequence[Try], path: Path) -> None:
+    """Raise EvalError where a search that was read has other tries than the attack makes now."""
+    now = [(one.case.name, one.arm, one.payload.prompt) for one in attempts]
+    if now != [(one.case, one.arm, one.prompt) for one in tries]:
+        raise EvalError(
+            f"{path} holds other tries than the attack makes now, as one of another version may; "
+            "its finds cannot be drawn again, so remove it, and audit again into that folder"
+        )
 
 
 def _copied(

@@ -173,7 +173,7 @@ def require_pictures(folder: str) -> Path:
         ConfigError: there is no such folder, or it has fewer than two pictures.
     """
     path = Path(os.path.expanduser(folder))
-    count = len({entry.path for entry in folder_entries(path, prompt="")})
+    count = len({entry.path for entry in folder_entries(path, otherwise="")})
     if count < 2:
         raise ConfigError(
             f"{path} holds {count} picture; give at least 2, as one half is searched with and the "

@@ -20,6 +20,7 @@ from erasure.attacks.forward.seeds import Seeds
 from erasure.checkpoints import EditRecord, Provenance
 from erasure.errors import CheckpointError, ConfigError, TrainingError
 from erasure.storage.tensors.hashing import weights_hash
+from eval.errors import EvalError
 from eval.judges.judge import Judgement
 from eval.rates.intervals import wilson
 from pipelines.audit import material, workshop
@@ -388,6 +389,20 @@ def test_an_attack_that_changes_the_model_stops_the_audit(
     monkeypatch.setitem(ATTACKS, "odd", Odd)
     with pytest.raises(TrainingError, match="odd changed the weights of the model base"):
         audited(only(recipe, "odd"), tmp_path / "out")
+
+
+def test_a_cell_of_other_tries_is_named_and_not_confirmed(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path
+) -> None:
+    back = replace(only(recipe, "add-back"), budget=4)
+    audited(back, tmp_path / "out")
+    cell = tmp_path / "out" / "cells" / "audited" / "add-back.json"
+    values = json.loads(cell.read_text(encoding="utf-8"))
+    values["tries"][-1]["prompt"] = "a chapel"  # as a version with other prompts left it
+    cell.write_text(json.dumps(values), encoding="utf-8")
+    (cell.parent / "add-back.confirmed.json").unlink()
+    with pytest.raises(EvalError, match=r"add-back\.json holds other tries than the attack mak"):
+        audited(back, tmp_path / "out")
 
 
 def test_of_large_models_no_line_holds_weights_while_another_is_attacked(
