@@ -48,9 +48,16 @@ def unsafe_runs(runs: Path) -> Path:
 
 
 @pytest.fixture
-def shown(browser: "Browser", server: Server) -> "Iterator[Callable[..., Page]]":
+def messages() -> list[str]:
+    """What goes wrong in the pages; a test that expects something takes it out."""
+    return []
+
+
+@pytest.fixture
+def shown(
+    browser: "Browser", server: Server, messages: list[str]
+) -> "Iterator[Callable[..., Page]]":
     """Open the page of the server; nothing may go wrong in it, and nothing leaves the machine."""
-    messages: list[str] = []
     contexts = []
 
     def open_page(width: int = 1400, height: int = 1000, **options: Any) -> "Page":  # noqa: ANN401

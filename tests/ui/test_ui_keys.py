@@ -154,3 +154,25 @@ def test_what_is_chosen_or_uncovered_by_keys_leaves_the_focus_where_one_goes_on(
     page.evaluate("document.querySelector('#runs button').click()")
     page.locator("#run img.whole").wait_for(state="detached")
     assert page.evaluate("document.activeElement.textContent") == "Audit"
+
+
+def test_a_page_of_a_server_that_was_started_again_says_where_to_go(
+    shown: "Callable[..., Page]", server: Server, messages: list[str]
+) -> None:
+    page = shown()
+    server.token = "another"  # as of a new server at the same port
+    page.locator("#said.bad").wait_for()
+    assert "open the address that the one of now has printed" in page.locator("#said").inner_text()
+    page.close()
+    assert messages
+    assert all("status of 404" in message for message in messages)
+    messages.clear()
+
+
+def test_where_the_browser_does_not_copy_it_is_said_what_to_do(
+    shown: "Callable[..., Page]",
+) -> None:
+    page = shown()
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.locator("#copy").click()
+    assert "select the command and copy it" in page.locator("#said").inner_text()

@@ -28,6 +28,7 @@ async function ask(path, values) {
   } catch {
     throw new Error("the server of this page does not answer; start erasure ui again (jobs run on)");
   }
+  if (answer.status === 404) throw new Error("this page is of an erasure ui that has ended; open the address that the one of now has printed");
   const content = await answer.json().catch(() => ({ error: "the answer could not be read; reload the page" }));
   if (!answer.ok) throw new Error(content.error);
   return content;
@@ -413,7 +414,11 @@ async function watch() {
 state.runs = [];
 $("form").addEventListener("submit", guarded(async () => { const job = await ask("api/do/erase", form()); say(`${job.title}: ${shown[job.state]}`); nameWasTyped = false; await look(); suggestName(); }));
 $("price").addEventListener("click", guarded(showPrice));
-$("copy").addEventListener("click", guarded(async () => { await navigator.clipboard.writeText($("line").textContent); say("copied"); }));
+$("copy").addEventListener("click", guarded(async () => {
+  if (!navigator.clipboard) throw new Error("the browser copies for pages of this machine alone; select the command and copy it");
+  await navigator.clipboard.writeText($("line").textContent);
+  say("copied");
+}));
 $("name").addEventListener("input", () => { nameWasTyped = $("name").value !== ""; showLine(); });
 $("method").addEventListener("change", () => { fillMethod(); changed(); });
 $("form").addEventListener("input", (event) => { if (event.target !== $("name")) changed(); });
