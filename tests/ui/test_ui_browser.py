@@ -94,6 +94,30 @@ def test_a_phone_shows_it_without_scrolling_sideways(
         assert contrast >= 4.5, place
 
 
+def test_words_without_a_break_fit_a_phone(shown: "Callable[..., Page]", runs: Path) -> None:
+    long = "x" * 64
+    copied(runs / "church", runs / long)
+    path = runs / long / "erasure.json"
+    record = json.loads(path.read_text())
+    record["verdict"] = {"sentence": 3 * long}
+    for edit in record["edits"]:
+        edit["concept"] = 3 * long
+    for cell in record["grid"]["cells"]:
+        cell["prompt"] = 3 * long
+    path.write_text(json.dumps(record))
+    folder = runs / ".jobs" / f"{1:020}-abcdef"
+    folder.mkdir(parents=True)
+    about = {"title": f"erase {3 * long}", "lines": [["erase", 3 * long]], "run": long}
+    (folder / "job.json").write_text(json.dumps(about))
+    (folder / "result.json").write_text('{"state": "failed", "exit": 2}')
+    (folder / "messages.txt").write_text(3 * long)
+    page = shown(390, 800)
+    page.locator("#runs button", has_text=long).click()
+    page.locator("#run .pair").first.wait_for()
+    page.locator("#jobs li", has_text="failed").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_pictures_of_an_unsafe_concept_are_covered_until_they_are_clicked(
     shown: "Callable[..., Page]", unsafe_runs: Path
 ) -> None:
