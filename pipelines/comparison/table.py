@@ -158,7 +158,8 @@ def table_of(rows: Sequence[Compared], notes: Sequence[str]) -> ComparedRuns:
 
 
 def write_csv(table: ComparedRuns, path: Path) -> None:
-    """A row a run; of each figure five columns: itself, `low`, `high`, `before`, `change`.
+    """A row a run; of each figure seven columns: itself, `low`, `high`, `before`, `change`,
+    `change.low` and `change.high`.
 
     Raises:
         DiskError: the disk refuses.
@@ -172,7 +173,7 @@ def write_csv(table: ComparedRuns, path: Path) -> None:
         for name in (
             column.key,
             *(f"{column.key}.{part}" for part in parts[1:]),
-            f"{column.key}.change",
+            *(f"{column.key}.{part}" for part in ("change", "change.low", "change.high")),
         )
     ]
     with atomic(path) as part, part.open("w", encoding="utf-8", newline="") as file:
@@ -185,7 +186,8 @@ def write_csv(table: ComparedRuns, path: Path) -> None:
                 cell = row.cells.get(column.key)
                 figures += [None if cell is None else getattr(cell, part) for part in parts]
                 change = None if cell is None else cell.difference
-                figures.append(None if change is None else change.value)
+                of_change = (change.value, change.low, change.high) if change else (None,) * 3
+                figures += of_change
             writer.writerow(map(safe_cell, (*facts, *figures)))
 
 
@@ -287,6 +289,7 @@ def _in_words(cell: Cell | None, unit: Unit) -> str:
         text += f"\n({measure(cell.low, unit)} to {measure(cell.high, unit)})"
     if cell.before is not None:
         text += f"\nbefore {measure(cell.before, unit)}"
-    if cell.difference is not None:
-        text += f"\n{signed(cell.difference.value)} points"
+    if (change := cell.difference) is not None:
+        text += f"\n{signed(change.value)} points"
+        text += f"\n({signed(change.low)} to {signed(change.high)})"
     return text

@@ -24,6 +24,7 @@ from pipelines.comparison.heat import ANOTHER, MOST, heat_maps
 from pipelines.comparison.page.page import write_comparison
 from pipelines.comparison.run_facts import base_of, run_of
 from pipelines.comparison.side_by_side import side_by_side
+from pipelines.evaluation.report.report_format import signed
 
 
 @pytest.fixture
@@ -341,6 +342,11 @@ def test_csv_and_json_hold_the_same_numbers_as_the_results(runs: Path) -> None:
     assert (float(one["ua"]), float(one["ua.before"])) == (ua["ua"], ua["before"]["ua"])
     assert [float(one["ua.low"]), float(one["ua.high"])] == ua["intervals"]["ua"]
     assert float(one["ua.change"]) == ua["difference"]["ua"]["value"]
+    for end in ("low", "high"):
+        assert float(one[f"ua.change.{end}"]) == ua["difference"]["ua"][end]
+    page = (runs / "compared" / "compare.html").read_text(encoding="utf-8")
+    low, high = (signed(ua["difference"]["ua"][end]) for end in ("low", "high"))
+    assert f" points</small><small>{low} to {high}</small>" in page
     assert int(one["moved"]) == record_of(runs / "one")["moved"]
     assert (two["ua"], two["access"]) == ("", "not attacked")
     values = json.loads((runs / "compared" / "compare.json").read_text(encoding="utf-8"))

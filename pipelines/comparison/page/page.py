@@ -87,7 +87,7 @@ def _choices(rows: Sequence[Row], key: str) -> list[str]:
 
 
 def _words(cell: Cell, unit: Unit) -> tuple[str, list[str]]:
-    """A figure, and what stands below it in small: interval, before, change."""
+    """A figure, and what stands below it in small: interval, before, change and its interval."""
     below = []
     if cell.low is not None and cell.high is not None:
         shares = interval(cell.low, cell.high)
@@ -95,8 +95,9 @@ def _words(cell: Cell, unit: Unit) -> tuple[str, list[str]]:
         below.append(shares if unit == "share" else values)
     if cell.before is not None:
         below.append(f"before {measure(cell.before, unit)}")
-    if cell.difference is not None:
-        below.append(f"{signed(cell.difference.value)} points")
+    if (change := cell.difference) is not None:
+        below.append(f"{signed(change.value)} points")
+        below.append(f"{signed(change.low)} to {signed(change.high)}")
     return measure(cell.after, unit), below
 
 
