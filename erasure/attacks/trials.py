@@ -5,6 +5,7 @@ from itertools import islice
 
 from erasure.attacks.payload import Attempt, Case, Cost, plain
 from erasure.attacks.target import Target
+from erasure.seeds import derived_seed
 
 
 def within(target: Target, attempts: Iterable[Attempt]) -> Iterator[Attempt]:
@@ -25,6 +26,15 @@ def turns_within(target: Target, turns: int) -> int:
     """How many of so many turns the budget of drawings begins; the search ends with the last of
     them."""
     return min(turns, -(-target.budget.draws // len(cases_within(target, turns))))
+
+
+def own_seed(target: Target, attack: str, case: Case, arm: str) -> int:
+    """The seed of one arm of a case, so that no two tries of an attack begin in the same noise.
+
+    Pictures of one seed under settings that hardly differ are nearly one picture, and an interval
+    that counts them all would be too narrow.
+    """
+    return derived_seed(target.seed, attack, case.name, arm)
 
 
 def drawing_cost(target: Target, draws: int, share: float = 1.0) -> Cost:

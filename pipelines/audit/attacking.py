@@ -27,6 +27,10 @@ from pipelines.run.judging.cell_judge import CellJudge
 
 _IN_TURNS: Final = OF_TOKENS | TUNING | UNTOLD
 """Attacks whose cells of before hold other tries: of the first turns of a search alone."""
+_BY_OWN_SEEDS: Final = (
+    OF_TOKENS | TUNING | {*("eta", "rounding", "pruning", "completion", "inpainting", "add-back")}
+)
+"""Attacks whose arms drew one case by one seed before."""
 _KEPT: Final = 6
 """Pictures of a cell that are kept: its first hits."""
 
@@ -218,4 +222,5 @@ def _search_key(shop: Workshop, attack: Attack, line: str) -> str:
         **shop.guarded(line),
         **({"stream": True} if recipe.stream else {}),  # which leaves some attacks out
         **({"turns": 2} if attack.name in _IN_TURNS else {}),
+        **({"own seeds": 1} if attack.name in _BY_OWN_SEEDS else {}),
     )

@@ -43,7 +43,7 @@ from pipelines.run.judging.cell_judge import CellJudge
 from pipelines.run.models import open_model
 from prompts.concepts.phrases import mentions
 
-SHIFT = 30.0
+SHIFT = -30.0
 """Added to what the audited model predicts in the first channel, so that its pictures differ."""
 
 
@@ -104,7 +104,11 @@ def _brightness(model: Path) -> float:
     painter = Painter(
         open_model(str(model)), DrawingConfig(steps=2, guidance=2.0), torch.device("cpu"), 16
     )
-    return float(np.mean([np.asarray(p) for p in painter.draw([Request("a church", 1)])]))
+    return float(
+        np.mean(
+            [np.asarray(p) for p in painter.draw([Request("a church", seed) for seed in range(8)])]
+        )
+    )
 
 
 @pytest.fixture

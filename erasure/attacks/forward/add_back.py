@@ -12,7 +12,7 @@ from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_shares
 from erasure.attacks.target import Target
-from erasure.attacks.trials import drawing_cost, within
+from erasure.attacks.trials import drawing_cost, own_seed, within
 
 
 def towards(weight: Tensor, base: Tensor, share: float) -> Tensor:
@@ -66,4 +66,6 @@ class AddBack:
         for case in target.cases:
             for share, weights in made.items():
                 payload = Payload(prompt=case.prompt, weights=weights, replay={"share": share})
-                yield Attempt(case=case, payload=payload, arm=f"share {share:g}")
+                arm = f"share {share:g}"
+                seed = own_seed(target, self.name, case, arm)
+                yield Attempt(case=case, payload=payload, arm=arm, seed=seed)

@@ -10,7 +10,7 @@ from erasure.attacks.payload import Attempt, Cost, Payload, Start
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_shares
 from erasure.attacks.target import Target
-from erasure.attacks.trials import drawing_cost, within
+from erasure.attacks.trials import drawing_cost, own_seed, within
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +62,9 @@ class Completion:
                 time = target.drawing_time(level)
                 start = Start(target.pictures.mean[picture], time, clean=True)
                 yield from finished(
+                    target,
                     Attempt(case=case, payload=Payload(prompt=case.prompt, start=start)),
+                    attack=self.name,
                     arm=f"t {start.time}",
                     null=self._untold(target),
                     prompted=self.prompted,
@@ -71,21 +73,33 @@ class Completion:
 
 
 def finished(
-    tried: Attempt, *, arm: str, null: bool, prompted: bool, first_look: bool
+    target: Target,
+    tried: Attempt,
+    *,
+    attack: str,
+    arm: str,
+    null: bool,
+    prompted: bool,
+    first_look: bool,
 ) -> Iterator[Attempt]:
     """A start under the empty prompt without guidance, and under its own prompt with guidance.
 
     Args:
+        attack: whose arm it is.
         first_look: whether its picture is shown for the first time, which costs a picture seen.
     """
     cost = Cost(pictures=int(first_look))
     start = tried.payload.start
     assert start is not None
     replay = {"time": start.time, "picture": tried.case.name}
+    drawn = []
     if null:
         payload = Payload(prompt="", start=start, guidance=1.0, replay=replay)
-        yield Attempt(case=tried.case, payload=payload, arm=f"{arm}, null text", cost=cost)
-        cost = Cost()
+        drawn.append((f"{arm}, null text", payload))
     if prompted:
         payload = Payload(prompt=tried.payload.prompt, start=start, replay=replay)
-        yield Attempt(case=tried.case, payload=payload, arm=f"{arm}, prompt", cost=cost)
+        drawn.append((f"{arm}, prompt", payload))
+    for name, payload in drawn:
+        seed = own_seed(target, attack, tried.case, name)
+        yield Attempt(case=tried.case, payload=payload, arm=name, seed=seed, cost=cost)
+        cost = Cost()

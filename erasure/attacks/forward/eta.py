@@ -31,7 +31,7 @@ class Eta:
     etas: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
     """Shares of DDPM's fresh noise, each an arm."""
     seeds: int = 15
-    """Seeds of every share, the same for all."""
+    """Seeds of every share, each of its own."""
 
     def __post_init__(self) -> None:
         require_shares("etas", *self.etas)
@@ -42,14 +42,14 @@ class Eta:
         return drawing_cost(target, min(self.seeds * len(self.etas), target.budget.draws))
 
     def run(self, target: Target, /) -> Iterator[Attempt]:
-        """All shares by one seed, then by the next."""
+        """All shares of one case, then of the next."""
         yield from within(target, self._tries(target))
 
     def _tries(self, target: Target) -> Iterator[Attempt]:
         for number in range(self.seeds):
             case = target.cases[number % len(target.cases)]
-            seed = derived_seed(target.seed, self.name, number)
             for eta in self.etas:
+                seed = derived_seed(target.seed, self.name, number, f"{eta:g}")
                 yield Attempt(
                     case=case,
                     payload=Payload(prompt=case.prompt, eta=eta),

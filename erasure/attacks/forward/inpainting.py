@@ -56,7 +56,9 @@ class Inpainting:
             picture = target.pictures.mean[number % len(target.pictures)]
             start = Start(picture, last, clean=True, keep=keep)
             yield from finished(
+                target,
                 Attempt(case=case, payload=Payload(prompt=case.prompt, start=start)),
+                attack=self.name,
                 arm=f"centre {self.covered:.0%}",
                 null=target.has_null,
                 prompted=True,

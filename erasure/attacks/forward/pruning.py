@@ -11,7 +11,7 @@ from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_shares
 from erasure.attacks.target import Target
-from erasure.attacks.trials import drawing_cost, within
+from erasure.attacks.trials import drawing_cost, own_seed, within
 
 
 def pruned(weight: Tensor, share: float) -> Tensor:
@@ -65,7 +65,9 @@ class Pruning:
         for case in target.cases:
             for share, weights in made.items():
                 payload = Payload(prompt=case.prompt, weights=weights, replay={"share": share})
-                yield Attempt(case=case, payload=payload, arm=f"{share:.0%} pruned")
+                arm = f"{share:.0%} pruned"
+                seed = own_seed(target, self.name, case, arm)
+                yield Attempt(case=case, payload=payload, arm=arm, seed=seed)
 
 
 def _lazily(own: Mapping[str, Tensor], share: float) -> LazyWeights:

@@ -13,7 +13,7 @@ from erasure.attacks.forward.lazy_weights import LazyWeights, matrices
 from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.target import Target
-from erasure.attacks.trials import drawing_cost, within
+from erasure.attacks.trials import drawing_cost, own_seed, within
 from erasure.errors import ConfigError
 
 
@@ -103,7 +103,9 @@ class Rounding:
         for case in target.cases:
             for bits, (weights, replay) in made.items():
                 payload = Payload(prompt=case.prompt, weights=weights, replay=replay)
-                yield Attempt(case=case, payload=payload, arm=f"int{bits}")
+                arm = f"int{bits}"
+                seed = own_seed(target, self.name, case, arm)
+                yield Attempt(case=case, payload=payload, arm=arm, seed=seed)
 
     @staticmethod
     def _payload_parts(

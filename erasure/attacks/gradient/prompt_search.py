@@ -17,7 +17,7 @@ from erasure.attacks.search.slots import OPEN, Slots, slots_of
 from erasure.attacks.search.vocabulary import Pieces, Vocabulary, vocabulary_of
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Ledger, Target
-from erasure.attacks.trials import cases_within, drawing_cost, turns_within, within
+from erasure.attacks.trials import cases_within, drawing_cost, own_seed, turns_within, within
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
@@ -146,7 +146,7 @@ class PromptSearch(ABC):
     ) -> Iterator[Attempt]:
         searched = self._searched(target)
         payloads: dict[str, Payload] = {}
-        borrowers = 0
+        borrowers, arm = 0, f"{state.step} steps"
         for case in cases_within(target, self._rounds(target, len(searched))):
             if case.prompt in searched:
                 row = searched.index(case.prompt)
@@ -157,7 +157,8 @@ class PromptSearch(ABC):
             yield Attempt(
                 case=case,
                 payload=payloads[case.prompt],
-                arm=f"{state.step} steps",
+                arm=arm,
+                seed=own_seed(target, self.name, case, arm),
                 cost=ledger.since(),
                 score=scores[row],
             )

@@ -20,7 +20,7 @@ from erasure.attacks.search.soft_row import (
 )
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Ledger, Material, Target
-from erasure.attacks.trials import cases_within, drawing_cost, turns_within, within
+from erasure.attacks.trials import cases_within, drawing_cost, own_seed, turns_within, within
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
@@ -180,6 +180,7 @@ class SoftToken:
                 case=case,
                 payload=payloads[case.prompt],
                 arm=arm,
+                seed=own_seed(target, self.name, case, arm),
                 cost=ledger.since(),
                 score=float(str(replay["held-out loss"])),
             )

@@ -8,7 +8,7 @@ from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Material, Target
-from erasure.attacks.trials import cases_within, drawing_cost, turns_within, within
+from erasure.attacks.trials import cases_within, drawing_cost, own_seed, turns_within, within
 from erasure.attacks.tuning.lessons import first_pictures, tuned
 from erasure.attacks.tuning.screen import screened
 from erasure.errors import ConfigError, TrainingError
@@ -69,7 +69,9 @@ class Tuning:
             for case in cases_within(target, len(marks)):
                 made = Payload(prompt=case.prompt, weights=weights, replay={"step": mark, **notes})
                 payload = payloads.setdefault(case.prompt, made)
-                yield Attempt(case=case, payload=payload, arm=f"{mark} steps", cost=cost)
+                arm = f"{mark} steps"
+                seed = own_seed(target, key, case, arm)
+                yield Attempt(case=case, payload=payload, arm=arm, seed=seed, cost=cost)
                 cost = Cost()
 
 

@@ -1,5 +1,7 @@
 """Words, prefixes, fresh noise and half-noised pictures: what they ask to be drawn."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support.attacked import tiny_checkpoint, tiny_target
@@ -36,10 +38,22 @@ def test_random_prefixes_differ_and_leave_the_prompt_at_the_end(target: Target) 
         assert all(word.isalpha() for word in words)
 
 
-def test_all_shares_of_fresh_noise_are_drawn_by_the_same_seeds(target: Target) -> None:
+def test_all_shares_of_fresh_noise_are_drawn_equally_often(target: Target) -> None:
     attempts = list(make_attack("eta", etas=(0.5, 1.0), seeds=3).run(target))
     assert [attempt.payload.eta for attempt in attempts] == [0.5, 1.0] * 3
-    assert [a.seed for a in attempts[::2]] == [a.seed for a in attempts[1::2]]
+
+
+@pytest.mark.parametrize(
+    "name", ["seeds", "eta", "rounding", "pruning", "completion", "inpainting", "add-back"]
+)
+def test_no_two_tries_begin_in_the_same_noise_and_two_runs_in_equal_ones(
+    name: str, target: Target
+) -> None:
+    base = replace(target, base=target)
+    seeds = [attempt.seed for attempt in make_attack(name).run(base)]
+    assert len(set(seeds)) == len(seeds) > len(target.cases)
+    assert None not in seeds
+    assert seeds == [attempt.seed for attempt in make_attack(name).run(base)]
 
 
 def test_completion_shows_each_picture_at_each_level_with_and_without_words(
@@ -81,5 +95,5 @@ def test_attacks_say_what_they_lack(target: Target) -> None:
     assert lacking(make_attack("completion"), bare) == "there is no picture of the concept"
     assert lacking(make_attack("add-back"), bare) == "there is no base at hand"
     assert lacking(make_attack("words"), bare) == ""
-    with pytest.raises(ConfigError, match=r"levels is 2; give a share"):
+    with pytest.raises(ConfigError, match=r"levels is 2.0; give a share"):
         make_attack("completion", levels=(2,))

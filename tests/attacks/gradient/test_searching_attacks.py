@@ -81,6 +81,8 @@ def test_each_arm_tries_every_case_and_moves_no_weight(name: str, target: Target
     for arm in arms:
         cases = [attempt.case.name for attempt in attempts if attempt.arm == arm]
         assert cases == [case.name for case in target.cases]
+    seeds = [attempt.seed for attempt in attempts]
+    assert len(set(seeds)) == len(seeds)  # no two tries begin in the same noise
     assert weights_hash(target.weights) == before
     assert all(weight.grad is None for weight in target.network.parameters())
     assert not any(weight.requires_grad for weight in target.network.parameters())
