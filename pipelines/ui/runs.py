@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from os.path import isfile
 from pathlib import Path
@@ -262,6 +263,6 @@ def known_base(places: Places, name: str) -> str:
             f"the run {name!r} has no recipe that names its base; use the command line, which is "
             "told the base by its path"
         )
-    here = Path(base)  # as it was typed; the page knows models by whole paths
+    here = Path(os.path.expanduser(base))  # as it was typed; the page knows models by whole paths
     whole = here.parent.resolve() / here.name
     return places.model(str(whole) if base not in EMBEDDED and here.exists() else base)

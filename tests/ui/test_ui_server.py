@@ -425,6 +425,9 @@ def test_a_base_that_was_typed_as_a_path_is_the_models_of_the_page(
     monkeypatch.chdir(tiny_folder.parent)
     (runs / "church" / "recipe.toml").write_text(f'model = "{tiny_folder.name}"\n')
     assert known_base(server.places, "church") == str(tiny_folder.resolve())
+    monkeypatch.setenv("HOME", str(tiny_folder.parent))
+    (runs / "church" / "recipe.toml").write_text(f'model = "~/{tiny_folder.name}"\n')
+    assert known_base(server.places, "church") == str(tiny_folder.resolve())
     (runs / "church" / "recipe.toml").write_text('model = "/etc"\n')
     with pytest.raises(ConfigError, match="--models FOLDER"):
         known_base(server.places, "church")

@@ -381,7 +381,7 @@ async function showRun() {
         action("export", "Folder", () => ({ run: run.name, to: "folder", dtype: "" }), "For diffusers"),
         action("export", "Patch", () => ({ run: run.name, to: "patch", dtype: "" }), "Only the edit"),
         action("undo", "Undo", () => ({ run: run.name }), "Writes the base again, to the bit, beside the run")),
-      make("h3", {}, "Losses"), curve(run.losses) ?? make("p", { class: "more" }, "This method has none."),
+      make("h3", {}, "Losses"), curve(run.losses) ?? make("p", { class: "more" }, run.finished ? "This method has none." : "None before the run is finished."),
       run.density && make("img", { class: "whole", loading: "lazy", alt: "share of the mask in each block", src: `file/${encodeURIComponent(run.name)}/density.png` }))].filter(present));
 }
 
