@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.results.compared import copied
 
 from pipelines.ui.jobs import FOLDER, Job, started
 from pipelines.ui.server import Server
@@ -103,6 +104,25 @@ def test_what_was_typed_for_a_run_stays_when_it_is_drawn_again(
     page.wait_for_function("e => !e.isConnected", arg=before)
     assert page.locator("#own-prompt").input_value() == "a sketch of a dog"
     assert page.evaluate("document.activeElement.id") == "own-prompt"
+
+
+def test_a_run_beside_another_stays_there_when_it_is_drawn_again(
+    shown: "Callable[..., Page]", runs: Path
+) -> None:
+    copied(runs / "church", runs / "other")
+    page = shown()
+    page.locator("#runs button", has_text="church").click()
+    other = page.get_by_label("the other run")
+    other.select_option("other")
+    pairs = (
+        page.locator("#run h3", has_text="Beside another run").locator("xpath=..").locator(".pair")
+    )
+    pairs.first.wait_for()
+    (runs / "church" / "density.png").unlink()  # so that the run is drawn again
+    page.evaluate("document.querySelector('#runs button[data-key=church]').click()")
+    page.locator("#run img.whole").wait_for(state="detached")
+    pairs.first.wait_for()
+    assert other.input_value() == "other"
 
 
 def test_a_button_that_is_pressed_twice_asks_once(

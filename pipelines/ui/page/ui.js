@@ -315,9 +315,16 @@ function comparison(run) {
   const others = state.runs.filter((other) => other.finished && other.name !== run.name);
   if (!others.length) return null;
   const place = make("div", {});
-  const select = make("select", { "aria-label": "the other run", onchange: guarded(async () => {
+  const fill = async () => {
+    state.beside = { run: run.name, other: select.value }; // outlives that the run is drawn again
     place.replaceChildren(select.value ? beside(run, await ask(`api/runs/${encodeURIComponent(select.value)}`)) : "");
-  }) }, make("option", { value: "" }, "choose a run"), ...others.map((other) => make("option", { value: other.name }, `${other.name} (${other.method})`)));
+  };
+  const select = make("select", { "aria-label": "the other run", onchange: guarded(fill) },
+    make("option", { value: "" }, "choose a run"), ...others.map((other) => make("option", { value: other.name }, `${other.name} (${other.method})`)));
+  if (state.beside?.run === run.name && others.some((other) => other.name === state.beside.other)) {
+    select.value = state.beside.other;
+    guarded(fill)();
+  }
   return make("div", {}, make("h3", {}, "Beside another run: left this one, right the other"), select, place);
 }
 
