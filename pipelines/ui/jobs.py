@@ -22,7 +22,6 @@ from typing import Any, Final, Literal, TypeGuard
 from erasure.errors import ConfigError
 from erasure.storage.disk import disk_errors
 from erasure.storage.files import write_json
-from pipelines.run.run_folder import LOOK, RECORD
 from pipelines.ui.unsafe import is_unsafe
 
 FOLDER: Final = ".jobs"
@@ -93,11 +92,17 @@ class Job:
     @property
     def _can_resume(self) -> bool:
         """Whether it was cut, and its run was not finished since by another job or by hand."""
+        from pipelines.run.run_folder import RECORD  # with torch, as below
+
         cut = self.erases and self.state in ("stopped", "failed", "lost")
         return cut and not (self._run / RECORD).is_file()
 
     def facts(self) -> dict[str, Any]:
         """All that the page shows of it."""
+        # It brings torch, a quarter of a gigabyte, which the process of a job that waits need not
+        # hold; the server has it anyhow.
+        from pipelines.run.run_folder import LOOK
+
         result = _read(self.folder / RESULT) or {}
         return {
             "name": self.name,

@@ -220,3 +220,8 @@ def test_a_job_whose_run_was_finished_since_does_not_go_on(jobs: Jobs) -> None:
     assert job.facts()["can_resume"] is False
     with pytest.raises(ConfigError, match="not one that can go on"):
         jobs.resume(job.name)
+
+
+def test_the_process_of_a_job_that_waits_holds_no_torch() -> None:
+    line = "import sys, pipelines.ui.job_process; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", line]).returncode == 0
