@@ -15,7 +15,6 @@ AuditName = Literal["none", "quick", "standard", "full"]
 MASKS: Final = ("all", "salient", "own", "random", "inverse")
 """Masks that a row may have: `own` is salient by the method's own loss, the others are those of
 `erasure erase --mask`."""
-_USUAL_MASKS: Final = ("all", "salient")
 _COMMAS: Final = ("concepts", "only", "masks", "judges", "tune_on")
 """Lists whose entries may stand in one word with commas."""
 _MODELS: Final = ("model", "concept", "retrained", "twin", "seed")
@@ -37,7 +36,7 @@ class BenchRecipe:
     """What each row erases, one at a time."""
     only: tuple[str, ...] = ()
     """Rows to make, with commas: methods, guards, base, retrained, twin; all if none is named."""
-    masks: tuple[str, ...] = _USUAL_MASKS
+    masks: tuple[str, ...] = ("all", "salient")
     """Masks of each method, with commas: all, salient, own, random, inverse; own is salient by the
     method's own loss."""
     densities: str | None = None

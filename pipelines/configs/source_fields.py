@@ -38,6 +38,9 @@ class SourceField:
     """Whether it holds any number of values."""
     table: str = ""
     """The class of a table, as `module:Class`."""
+    default: str = ""
+    """What stands where nothing is given, several values with commas; empty where that is none,
+    off, or no plain value."""
 
     @property
     def first_sentence(self) -> str:
@@ -126,8 +129,19 @@ def _fields(place: str) -> dict[str, SourceField]:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             name, hint = statement.target.id, statement.annotation
             if not ast.unparse(hint).startswith("ClassVar"):
-                fields[name] = _field(module, hint, owner=place, doc=docs.get(name, ""))
+                known = {"doc": docs.get(name, ""), "default": _plain_default(statement.value)}
+                fields[name] = _field(module, hint, owner=place, **known)
     return fields
+
+
+def _plain_default(value: ast.expr | None) -> str:
+    try:
+        default = None if value is None else ast.literal_eval(value)
+    except ValueError:  # a call or a name
+        return ""
+    if default is None or isinstance(default, bool):
+        return ""
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 def _field(module: str, hint: ast.expr, **known: Any) -> SourceField:  # noqa: ANN401

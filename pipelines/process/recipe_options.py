@@ -1,10 +1,10 @@
 """A command's everyday options, made from the dataclass of its recipe."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from inspect import Parameter
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -12,10 +12,16 @@ from pipelines.configs.everyday import Options, fields_of, flag_of, group_of
 from pipelines.configs.source_fields import is_one_of_several, source_field
 
 Command = Callable[..., None]
+BY_SUITE: Final = ("steps", "guidance", "scheduler", "batch_size", "judge")
+"""Options whose default hangs on what the model or the suite is drawn with."""
 
 
 def recipe_options(
-    recipe: str, options: Options, *, own_after: str | None = None
+    recipe: str,
+    options: Options,
+    *,
+    own_after: str | None = None,
+    defaults_but: Collection[str] | None = None,
 ) -> Callable[[Command], Command]:
     """Give a command options that set fields of its recipe.
 
@@ -28,13 +34,21 @@ def recipe_options(
         recipe: the dataclass, as `module:Class`.
         options: of `pipelines.configs.everyday`; `model` is an argument.
         own_after: the option after which the command's own stand; None for before all.
+        defaults_but: options whose default hangs on the model or the suite; the help shows the
+            recipe's own default of all others. None to show none.
     """
 
     def decorate(command: Command) -> Command:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         named = fields_of(options)
         everyday = [
-            _parameter(name, recipe, paths[0], group_of(options, name))
+            _parameter(
+                name,
+                recipe,
+                paths[0],
+                group_of(options, name),
+                shows_default=defaults_but is not None and name not in defaults_but,
+            )
             for name, paths in named.items()
         ]
         place = 0 if own_after is None else list(named).index(own_after) + 1
@@ -71,8 +85,10 @@ def tables_of(options: Options, values: Mapping[str, Any]) -> dict[str, Any]:
     return tables
 
 
-def _parameter(name: str, recipe: str, path: str, group: str) -> Parameter:
+def _parameter(name: str, recipe: str, path: str, group: str, *, shows_default: bool) -> Parameter:
     field, about = source_field(recipe, path), help_of(recipe, path)
+    if shows_default and field.default:  # the option itself has none: it would count as given
+        about = f"{about} [default: {field.default}]"
     assert field.kind is not None, f"--{name} leads to a table"
     if name == "model":
         info: Any = typer.Argument(help=about)

@@ -11,20 +11,28 @@ from support.console import erasure
 
 from erasure.errors import ConfigError
 from erasure.methods import METHODS, Method, SalUn
+from pipelines.audit.settings import AuditRecipe
+from pipelines.bench.settings import BenchRecipe
 from pipelines.cli import _COMMANDS
 from pipelines.configs.everyday import (
+    AUDIT,
+    BENCH,
+    DISTANCE,
     ERASE,
     ERASE_RECIPE,
     EVALUATE,
     EVALUATE_RECIPE,
     MASK,
+    Options,
     fields_of,
 )
 from pipelines.configs.recipe_files import read_recipe
 from pipelines.configs.set_options import with_settings
 from pipelines.configs.settings import EraseRecipe
 from pipelines.configs.source_fields import field_docs, source_field
+from pipelines.distances.settings import DistanceRecipe
 from pipelines.evaluation.settings import EvaluateRecipe
+from pipelines.process.recipe_options import BY_SUITE, tables_of
 
 CASES = [
     (recipe, place, paths, name)
@@ -162,3 +170,34 @@ def test_a_run_follows_what_set_gives_and_its_recipe_says_so(
     assert used["grid"]["drawing"]["steps"] == 2
     assert used["save_every"] == 3
     assert used["method"]["ridge"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("command", "recipe", "options", "hidden"),
+    [
+        ("bench", BenchRecipe, BENCH, ()),
+        ("audit", AuditRecipe, AUDIT, BY_SUITE),
+        ("distance", DistanceRecipe, DISTANCE, BY_SUITE),
+        ("evaluate", EvaluateRecipe, EVALUATE, BY_SUITE),
+    ],
+)
+def test_the_help_shows_the_default_of_every_option_that_has_its_own(
+    command: str, recipe: type[Any], options: Options, hidden: tuple[str, ...]
+) -> None:
+    page = " ".join(erasure(command, "--help").out.split())
+    defaults = {field.name: field.default for field in fields(recipe)}
+    shown = 0
+    for name, paths in fields_of(options).items():
+        default = defaults.get(paths[0])
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        if name in hidden or not default or not isinstance(default, str | int):
+            continue
+        entry = page.partition(f"--{name.replace('_', '-')} ")[2] or page
+        assert f"[default: {default}]" in entry, name
+        shown += 1
+    assert shown >= 3
+
+
+def test_an_option_with_a_default_counts_as_given_only_where_it_is() -> None:
+    assert tables_of(BENCH, {"limit": None, "seeds": "0"}) == {"seeds": "0"}

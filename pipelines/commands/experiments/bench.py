@@ -11,7 +11,7 @@ from pipelines.configs.everyday import BENCH, BENCH_RECIPE
 from pipelines.process.recipe_options import recipe_options
 
 
-@recipe_options(BENCH_RECIPE, BENCH, own_after="limit")
+@recipe_options(BENCH_RECIPE, BENCH, own_after="limit", defaults_but=())
 def bench(
     options: dict[str, Any],
     out: Annotated[

@@ -10,7 +10,7 @@ from pipelines.commands.options import AsJson, Force, say
 from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import AUDIT, AUDIT_RECIPE
 from pipelines.process.one_voice import one_voice
-from pipelines.process.recipe_options import recipe_options
+from pipelines.process.recipe_options import BY_SUITE, recipe_options
 from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @one_voice()
-@recipe_options(AUDIT_RECIPE, AUDIT, own_after="budget")
+@recipe_options(AUDIT_RECIPE, AUDIT, own_after="budget", defaults_but=BY_SUITE)
 def audit(
     options: dict[str, Any],
     out: Annotated[

@@ -8,12 +8,12 @@ import typer
 from pipelines.commands.options import AsJson, Force, say
 from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import DISTANCE, DISTANCE_RECIPE
-from pipelines.process.recipe_options import recipe_options
+from pipelines.process.recipe_options import BY_SUITE, recipe_options
 from pipelines.run.claims import claim
 from pipelines.words.terminal import printable
 
 
-@recipe_options(DISTANCE_RECIPE, DISTANCE, own_after="audit")
+@recipe_options(DISTANCE_RECIPE, DISTANCE, own_after="audit", defaults_but=BY_SUITE)
 def distance(
     options: dict[str, Any],
     out: Annotated[

@@ -9,7 +9,7 @@ from pipelines.commands.options import AsJson, Force, say
 from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import EVALUATE, EVALUATE_RECIPE
 from pipelines.process.one_voice import one_voice
-from pipelines.process.recipe_options import recipe_options
+from pipelines.process.recipe_options import BY_SUITE, recipe_options
 from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @one_voice()
-@recipe_options(EVALUATE_RECIPE, EVALUATE, own_after="erased")
+@recipe_options(EVALUATE_RECIPE, EVALUATE, own_after="erased", defaults_but=BY_SUITE)
 def evaluate(
     options: dict[str, Any],
     more: Annotated[
