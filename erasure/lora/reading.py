@@ -19,6 +19,8 @@ from erasure.solving.factors import Factors
 from erasure.storage.tensors.tensor_file import TensorFile, read_tensors
 
 _KINDS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_WHOLE: Final = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
+"""What an alpha may be stored as besides: trainers that are given a whole number keep it as one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +88,7 @@ def _sorted(
         if split is None or (place is None and several is None):
             unknown.append(key)
             continue
-        sound = _checked(path, key, tensor)
+        sound = _checked(path, key, tensor, split[1])
         where = f"{path}: {key[:120]!r}"
         own = {place: sound} if place else several and several.split(split[1], sound, where)
         for one, rows in (own or {}).items():
@@ -120,7 +122,9 @@ def _unknown(
     )
 
 
-def _checked(path: Path, key: str, tensor: Tensor) -> Tensor:
+def _checked(path: Path, key: str, tensor: Tensor, role: Role) -> Tensor:
+    if role == "alpha" and tensor.dtype in _WHOLE:
+        return tensor
     if tensor.dtype not in _KINDS:
         raise CheckpointError(
             f"{path} stores {key[:120]!r} as {tensor.dtype}; give it in float16, bfloat16 or "

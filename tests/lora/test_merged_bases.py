@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from support.console import erasure
 from support.models.tiny_lora import random_factors
 
@@ -38,6 +39,19 @@ def lora(tiny_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) 
 def merged(lora: Path, tiny_checkpoint: Checkpoint) -> Checkpoint:
     """The tiny model with it at half its strength."""
     return with_loras(tiny_checkpoint, [Part(lora, 0.5)])
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.uint8])
+def test_an_alpha_that_a_trainer_kept_as_a_whole_number_is_read(
+    kind: torch.dtype, lora: Path, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    tensors = {
+        name: value.to(kind) if name.endswith(".alpha") else value
+        for name, value in load_file(lora).items()
+    }
+    save_file(tensors, tmp_path / "whole.safetensors")
+    whole = with_loras(tiny_checkpoint, [Part(tmp_path / "whole.safetensors")])
+    assert whole.network_hash() == with_loras(tiny_checkpoint, [Part(lora)]).network_hash()
 
 
 def test_a_mask_of_a_merged_base_is_one_for_its_erasure(
