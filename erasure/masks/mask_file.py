@@ -24,7 +24,7 @@ from erasure.masks.masks import MaskInfo, MaskKind, SaliencyMask
 from erasure.masks.packed import PackedBits
 from erasure.storage.bare_names import shown
 from erasure.storage.regular_files import require_regular
-from erasure.storage.tensors.tensor_file import write_tensors
+from erasure.storage.tensors.tensor_file import tensors_in, write_tensors
 from erasure.work import Work
 
 FORMAT: Final = "erasure-mask 1"
@@ -94,7 +94,7 @@ def load_mask(path: Path) -> SaliencyMask:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             _require_format(path, metadata)
-            packed = {name: file.get_tensor(name).clone() for name in file.keys()}
+            packed = {name: bits.clone() for name, bits in tensors_in(file).items()}
     except (SafetensorError, OSError) as err:
         raise MaskError(f"{path} is damaged, unreadable or no safetensors file; {_REMEDY}") from err
     try:

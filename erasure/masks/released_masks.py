@@ -21,6 +21,7 @@ from erasure.masks.masks import MaskInfo, SaliencyMask
 from erasure.masks.packed import PackedBits
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tensors.pickles import plain_tensor
+from erasure.storage.tensors.tensor_file import tensors_in
 
 _PREFIX: Final = re.compile(r"^(module\.|model\.diffusion_model\.)+")
 _ORIGINAL: Final = ("input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "out.")
@@ -102,7 +103,7 @@ def _new_names(names: Iterable[str]) -> dict[str, str]:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}
+            return tensors_in(file)
     except (SafetensorError, OSError) as err:
         raise MaskError(f"{path} is damaged, unreadable or no safetensors file") from err
 

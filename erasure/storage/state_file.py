@@ -15,7 +15,7 @@ from erasure.errors import TrainingError
 from erasure.storage.disk import disk_errors
 from erasure.storage.parts import parts_in
 from erasure.storage.regular_files import require_regular
-from erasure.storage.tensors.tensor_file import write_tensors
+from erasure.storage.tensors.tensor_file import tensors_in, write_tensors
 
 log = logging.getLogger(__name__)
 
@@ -166,6 +166,6 @@ def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
     require_regular(path, TrainingError)
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}, {k: file.get_tensor(k) for k in list(file.keys())}
+            return file.metadata() or {}, tensors_in(file)
     except (OSError, SafetensorError) as err:
         raise _DamagedError(f"is not a training state ({err})") from err

@@ -17,7 +17,7 @@ from erasure.local_paths import without_folders
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tables import build
 from erasure.storage.tensors.hashing import rounded_hash, weights_hash
-from erasure.storage.tensors.tensor_file import write_tensors
+from erasure.storage.tensors.tensor_file import tensors_in, write_tensors
 from pipelines.classifiers.data.data import DataConfig, DataFacts
 from pipelines.classifiers.networks.architectures import (
     ARCHITECTURES,
@@ -116,7 +116,7 @@ def load_classifier(
                 raise CheckpointError(
                     f"{path} has the format {header.get('format')!r}, not {FORMAT!r}; {_AGAIN}"
                 )
-            state = {name: file.get_tensor(name) for name in file.keys()}
+            state = tensors_in(file)
     except (SafetensorError, OSError) as err:
         raise CheckpointError(
             f"{path} is damaged or no safetensors file ({err}); {_AGAIN}"

@@ -15,15 +15,25 @@ from erasure.storage.tensors.tensor_file import TensorFile
 
 SUFFIXES: Final = (".ckpt", ".pt", ".pth", ".bin")
 _MAGIC: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x04")
+_LENGTH: Final = 8
+"""Bytes of the length that a safetensors file begins with; a header of that length follows."""
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file is a pickle, by its name or, whatever the name, by its first bytes."""
+    """Whether a file is a pickle, by its name or, whatever the name, by its first bytes.
+
+    A safetensors file begins with the length of its header, which may be the same bytes: 640 is
+    80 02 00.
+    """
     if path.suffix.lower() in SUFFIXES:
         return True
     require_regular(path)
     with path.open("rb") as file:
-        return file.read(4).startswith(_MAGIC)
+        start = file.read(_LENGTH + 1)
+    header = int.from_bytes(start[:_LENGTH], "little")
+    if start[_LENGTH:] == b"{" and header <= path.stat().st_size - _LENGTH:
+        return False
+    return start.startswith(_MAGIC)
 
 
 def plain_tensor(value: Tensor, name: str, path: Path) -> Tensor:

@@ -9,6 +9,7 @@ gaps; wider types first keep every tensor aligned.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from erasure.errors import CheckpointError
+from erasure.storage.bare_names import shown
 from erasure.storage.disk import require_space
 from erasure.storage.files import atomic
 from erasure.storage.regular_files import require_regular
@@ -45,6 +47,10 @@ _DTYPES: Final = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+_MOST_AXES: Final = 16
+"""Those of weights are five; torch computes with no more than 64, and NumPy with fewer."""
+_LARGEST: Final = 2**48
+"""Most numbers of a tensor whose empty axes had one; torch counts bytes up to 2**63."""
 _LFS: Final = b"version https://git-lfs"
 _GGUF: Final = b"GGUF"
 
@@ -69,12 +75,29 @@ def read_tensors(path: Path) -> TensorFile:
         raise CheckpointError(f"{path} does not exist; give a model folder or a .safetensors file")
     try:
         with safe_open(path, framework="pt", device="cpu") as opened:
-            metadata = opened.metadata() or {}
-            return TensorFile({name: opened.get_tensor(name) for name in opened.keys()}, metadata)
+            return TensorFile(tensors_in(opened), opened.metadata() or {})
     except SafetensorError as err:
         raise CheckpointError(f"{path} {_damage(path)} ({err})") from err
     except OSError as err:
         raise CheckpointError(f"cannot read {path}: {err.strerror or err}") from err
+
+
+def tensors_in(opened: Any) -> dict[str, Tensor]:  # noqa: ANN401
+    """Every tensor of a file that `safe_open` opened, by name.
+
+    Raises:
+        SafetensorError: a tensor cannot be read, or has a shape that torch cannot compute with: a
+            header may state any shape for a tensor without a number.
+    """
+    return {name: _tensor_in(opened, name) for name in opened.keys()}
+
+
+def _tensor_in(opened: Any, name: str) -> Tensor:  # noqa: ANN401
+    shape = opened.get_slice(name).get_shape()
+    if len(shape) > _MOST_AXES or math.prod(max(side, 1) for side in shape) > _LARGEST:
+        raise SafetensorError(f"{shown(name)} has the shape {shown(shape)}, which no tensor has")
+    tensor: Tensor = opened.get_tensor(name)
+    return tensor
 
 
 def _damage(path: Path) -> str:
