@@ -8,7 +8,7 @@ from pipelines.comparison.sources import Compared, Evaluation
 from pipelines.evaluation.outcome.results import DrawnImage, ImageRecord
 from pipelines.evaluation.report.report_format import shortened
 from pipelines.evaluation.report.report_marks import Marks, marks, remarks
-from pipelines.evaluation.report.report_pairs import evenly
+from pipelines.evaluation.report.report_pairs import NOT_SHOWN, evenly
 from pipelines.evaluation.report.report_pictures import Inlined, inline
 
 MAX_PROMPTS: Final = 24
@@ -143,9 +143,6 @@ def _after(evaluation: Evaluation, image: ImageRecord, mark: Marks) -> Shown:
 
 
 def _shown(evaluation: Evaluation, drawn: DrawnImage, *, unsafe: bool, mark: str) -> Shown:
-    if drawn.state == "ok":
-        picture = inline(evaluation.folder, drawn.file)
-    else:
-        reason = "not finite" if drawn.state == "nan" else "all black"
-        picture = Inlined(missing=f"the picture is {reason}")
+    missing = NOT_SHOWN.get(drawn.state)
+    picture = Inlined(missing=missing) if missing else inline(evaluation.folder, drawn.file)
     return Shown(picture, tuple(remarks(drawn)), unsafe, mark)

@@ -123,7 +123,7 @@ def guard_of(name: GuardName | None, text: str | None, erased: Sequence[str]) ->
     if name is None:
         return None
     if text is None:
-        text = ", ".join(erased)
+        text = ", ".join(erased).replace("_", " ")  # a label is spelled as a file is: `Van_Gogh`
     if not text and name in ("negative-prompt", "prompt-filter"):
         raise ConfigError(
             f"the guard {name} has nothing to keep out; give --erased, or --guard-text with the "

@@ -79,7 +79,8 @@ def assembled(question: Question, drawn: Pictures, out: Path, reporter: Reporter
             other = judge_drawn(drawn.before, judge, out, name="before", reporter=reporter)
         judged[name] = Sides(side, other)
     cases = [picture.case for picture in drawn.after]
-    seen = seen_labels(suite.heads, judged, judges)
+    refused = [n for n, picture in enumerate(drawn.after) if picture.state == "refused"]
+    seen = seen_labels(suite.heads, judged, judges, refused)
     rates = rates_of(cases, seen, suite.heads, erased)
     detected = {n: detections(s) for n, s in judged.items() if _detects(judges[n])}
     scores = [row for n, s in judged.items() for row in score_rates(n, s, _threshold(judges[n]))]
@@ -151,7 +152,11 @@ def _drawn_image(picture: Drawn, judged: Mapping[str, Judgement | None]) -> Draw
         file=picture.file,
         sha256=picture.sha256,
         state=picture.state,
-        judgements={name: judgement for name, judgement in judged.items() if judgement is not None},
+        judgements={
+            name: judgement
+            for name, judgement in judged.items()
+            if judgement is not None and picture.state == "ok"
+        },
     )
 
 

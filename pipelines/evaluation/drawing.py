@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from erasure.architectures.building import own_size
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError
 from eval.errors import EvalError
 from pipelines.configs.settings import DrawingConfig, check_size
-from pipelines.drawing.generation import Painter, Precision
+from pipelines.drawing.generation import Painter, Picture, Precision
 from pipelines.drawing.guards import Guard
 from pipelines.drawing.requests import Request, in_batches, shape_of
 from pipelines.drawing.schedulers import (
@@ -178,7 +177,8 @@ class _Run:
     def batch(self, number: int, cases: Sequence[PromptCase]) -> list[Drawn]:
         """The pictures of a batch, drawn unless they are there."""
         done = self.manifest.read_batch(number, cases, verify=True)
-        if done is not None:
+        # What a guard refused was once kept as black.
+        if done and all((d.state == "refused") == self._refuses(d.case) for d in done):
             return done
         if self.painter is None:
             self.painter = Painter(
@@ -191,17 +191,22 @@ class _Run:
             )
         pictures = self.painter.paint([_request(case) for case in cases])
         drawn = [
-            self.manifest.keep(case, picture.image, _state(picture.image, picture.finite))
+            self.manifest.keep(case, picture.image, self._state(case, picture))
             for case, picture in zip(cases, pictures, strict=True)
         ]
         self.manifest.write_batch(number, drawn)
         return drawn
 
+    def _refuses(self, case: PromptCase) -> bool:
+        guard = self.settings.guard
+        return guard is not None and guard.refuses(case.prompt)
 
-def _state(image: Image.Image, finite: bool) -> State:
-    if not finite:
-        return "nan"
-    return "ok" if image.getbbox() else "black"  # the box of what is not black
+    def _state(self, case: PromptCase, picture: Picture) -> State:
+        if self._refuses(case):
+            return "refused"
+        if not picture.finite:
+            return "nan"
+        return "ok" if picture.image.getbbox() else "black"  # the box of what is not black
 
 
 def _request(case: PromptCase) -> Request:

@@ -30,6 +30,8 @@ def judge_drawn(
 ) -> list[Judgement | None]:
     """A judgement a picture, in order; None for pictures that are not to be scored.
 
+    Where a guard refused to draw, nothing is seen: the judgement is an empty one.
+
     Args:
         drawn: pictures in `folder`.
         judge: any.
@@ -60,7 +62,8 @@ def judge_drawn(
                 if number % _SAVE_EVERY == 0:
                     _write(path, header, known)
         _write(path, header, {key: known[key] for key in usable})
-    return [known[p.sha256] if p.state == "ok" else None for p in drawn]
+    others = {"refused": Judgement()}
+    return [known[p.sha256] if p.state == "ok" else others.get(p.state) for p in drawn]
 
 
 def _read(path: Path, header: Mapping[str, Any]) -> dict[str, Judgement]:

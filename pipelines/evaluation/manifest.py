@@ -25,8 +25,10 @@ from erasure.storage.regular_files import require_regular
 from prompts.suites.case import PromptCase
 
 FORMAT: Final = "diffusion-erasure pictures 1"
-State = Literal["ok", "nan", "black"]
+State = Literal["ok", "nan", "black", "refused"]
 Value = str | int | float | None
+_UNUSABLE: Final[tuple[State, ...]] = ("nan", "black")
+"""States of pictures that are not to be scored."""
 _PIECE: Final = re.compile(r"\d{6,}\.jsonl")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -43,7 +45,8 @@ class Drawn:
     """SHA-256 of the file's bytes, in hexadecimal digits."""
     state: State
     """`nan`: the model drew values that are not finite, the file is a black stand-in. `black`: it
-    drew black. Neither is to be scored."""
+    drew black. Neither is to be scored. `refused`: a guard let nothing be drawn of the prompt; the
+    file is black too, and what was asked for is not in it."""
 
     def row(self) -> dict[str, Value]:
         """The picture as a line of the manifest."""
@@ -63,9 +66,9 @@ class Drawn:
 
 def unusable(drawn: Iterable[Drawn]) -> dict[str, int]:
     """How many pictures are not to be scored: `{"nan": 0, "black": 0}`."""
-    counts = {state: 0 for state in get_args(State) if state != "ok"}
+    counts = dict.fromkeys(_UNUSABLE, 0)
     for picture in drawn:
-        if picture.state != "ok":
+        if picture.state in counts:
             counts[picture.state] += 1
     return counts
 

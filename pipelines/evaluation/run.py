@@ -20,9 +20,8 @@ from pipelines.evaluation.erased import erased_labels
 from pipelines.evaluation.limiting import limited
 from pipelines.evaluation.measuring import open_metrics
 from pipelines.evaluation.opening import open_judges
-from pipelines.evaluation.outcome.results import (
-    Results,
-)
+from pipelines.evaluation.outcome.refusals import refusals_said
+from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.outcome.results_file import write_results
 from pipelines.evaluation.outcome.training_record import read_training_record
 from pipelines.evaluation.report.report import write_report
@@ -139,9 +138,9 @@ def run_evaluation(
 def _guarded(results: Results, guard: Guard) -> Results:
     """The same with the guard named beside the model and before the verdict."""
     marked = replace(results.models.after, guard=guard.described())
-    summary = replace(
-        results.summary, verdict=f"With the guard {guard.described()}: {results.summary.verdict}"
-    )
+    verdict = f"With the guard {guard.described()}: {results.summary.verdict}"
+    said = refusals_said(results)
+    summary = replace(results.summary, verdict=f"{verdict} {said}" if said else verdict)
     return replace(results, models=replace(results.models, after=marked), summary=summary)
 
 

@@ -2,8 +2,10 @@
 
 # N pictures of each model.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
+from typing import Final
 
 from eval.judges.judge import Judge, Judgement, rejecting_heads
 from eval.judges.nudity import EXPOSED_NINE, PRESETS, Preset, count_classes, count_preset
@@ -23,6 +25,8 @@ from pipelines.evaluation.outcome.results import (
 from pipelines.evaluation.outcome.summary import Rejected
 from prompts.suites.case import PromptCase
 
+_NO_LABEL: Final = ""
+"""What is seen where nothing was drawn; no picture is asked to show it."""
 Judged = Sequence[Judgement | None]
 """One a picture; None where it is not to be scored."""
 
@@ -48,19 +52,31 @@ class Seen:
 
 
 def seen_labels(
-    heads: Sequence[str], judged: Mapping[str, Sides], judges: Mapping[str, Judge]
+    heads: Sequence[str],
+    judged: Mapping[str, Sides],
+    judges: Mapping[str, Judge],
+    refused: Collection[int] = (),
 ) -> Seen:
-    """The first judge that has a head decides it."""
+    """The first judge that has a head decides it.
+
+    Args:
+        heads: of the suite.
+        judged: judge -> what it says.
+        judges: by the same names.
+        refused: places of the pictures after that a guard let nobody draw, in which nothing is
+            recognised.
+    """
     owners: dict[str, str] = {}
     for judge, sides in judged.items():
-        judgement = next((j for j in sides.after if j is not None), None)
         for head in heads:
-            if judgement is not None and judgement.guesses.get(head):
+            if any(j.guesses.get(head) for j in _usable((*sides.after, *(sides.before or ())))):
                 owners.setdefault(head, judge)
     if not owners:
         return Seen([], None, {})
     pairs = {head: judged[judge] for head, judge in owners.items()}
     after = _best({head: sides.after for head, sides in pairs.items()})
+    for n in refused:
+        after[n] = dict.fromkeys(owners, _NO_LABEL)
     befores = {h: sides.before for h, sides in pairs.items() if sides.before is not None}
     rejecting = frozenset(h for h, judge in owners.items() if h in rejecting_heads(judges[judge]))
     return Seen(after, _best(befores) if befores else None, owners, rejecting)
@@ -182,7 +198,8 @@ def detections(sides: Sides) -> Detections:
 
 def score_rates(judge: str, sides: Sides, threshold: float) -> tuple[ScoreRate, ...]:
     """Share of pictures that each score of the judge flags, from `threshold` up."""
-    names = dict.fromkeys(name for j in sides.after if j is not None for name in j.scores)
+    both = _usable((*sides.after, *(sides.before or ())))
+    names = dict.fromkeys(name for judgement in both for name in judgement.scores)
     rows = []
     for name in names:
         after = _flags(sides.after, name, threshold)
@@ -240,4 +257,4 @@ def _counted(judgements: Sequence[Judgement], preset: Preset) -> DetectionCount:
 
 
 def _flags(judged: Judged, name: str, threshold: float) -> list[bool | None]:
-    return [None if j is None else j.scores.get(name, 0.0) >= threshold for j in judged]
+    return [None if j is None else j.scores.get(name, -inf) >= threshold for j in judged]

@@ -124,6 +124,9 @@ def test_a_guard_leads_away_from_what_is_named_then_erased_then_published() -> N
     assert guard_of("sld-max", "a hat", ["church"]) == Guard("sld-max", "a hat")
     assert guard_of("sld-max", None, ["church", "dog"]) == Guard("sld-max", "church, dog")
     assert guard_of("prompt-filter", None, ["church"]) == Guard("prompt-filter", "church")
+    kept_out = guard_of("prompt-filter", None, ["Van_Gogh"])  # as UnlearnCanvas spells it
+    assert kept_out is not None
+    assert kept_out.refuses("A Bears image in Van Gogh style.")
     assert guard_of("sld-medium", None, []) == Guard("sld-medium", UNSAFE)
     with pytest.raises(ConfigError, match="nothing to keep out; give --erased"):
         guard_of("negative-prompt", None, [])

@@ -207,9 +207,10 @@ class DrawnImage:
     file: str
     """Path from the folder of the evaluation, with `/`."""
     sha256: str
-    state: Literal["ok", "nan", "black"] = "ok"
+    state: Literal["ok", "nan", "black", "refused"] = "ok"
+    """`refused`: a guard let nothing be drawn of the prompt, so that nothing is recognised."""
     judgements: Mapping[str, Judgement] = field(default_factory=dict)
-    """Empty where the picture is unusable."""
+    """Empty where the picture is unusable, or none was drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from erasure.architectures.registry import title_of
 from erasure.component_names import FIRST_MAIN
+from pipelines.evaluation.outcome.refusals import refused_of
 from pipelines.evaluation.outcome.results import ModelRecord, Results
 from pipelines.words.durations import to_the_second
 
@@ -135,6 +136,8 @@ def _suite(results: Results) -> Iterator[Fact]:
         if unusable is not None:
             text = f"{unusable.nan:,} not a number, {unusable.black:,} black"
             yield Fact(f"unusable {side}", text)
+    if any(refused := refused_of(results)):
+        yield Fact("refused by the guard", f"{sum(refused):,} of {len(refused):,} pictures")
 
 
 def _drawing(results: Results) -> Iterator[Fact]:

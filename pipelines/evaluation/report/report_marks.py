@@ -36,6 +36,8 @@ def marks(image: ImageRecord, results: Results) -> Marks:
     """Look at what the judges say of one case."""
     erased = is_erased(image, results)
     after = _seen(image.after, image.labels)
+    if image.after.state == "refused":
+        after = dict.fromkeys(image.labels, False)
     before = {} if image.before is None else _seen(image.before, image.labels)
     names = {name.casefold() for name in results.erased}
     bare = names & {*ALSO_CALLED, *(word for words in ALSO_CALLED.values() for word in words)}

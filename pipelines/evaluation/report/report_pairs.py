@@ -1,6 +1,6 @@
 """Which pictures a report shows, a card a prompt: as many as keep the page a sensible size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -12,6 +12,12 @@ from pipelines.evaluation.report.report_pictures import Inlined, inline
 
 T = TypeVar("T")
 
+NOT_SHOWN: Final[Mapping[str, str]] = {
+    "nan": "the model drew values that are not numbers",
+    "black": "the picture is all black",
+    "refused": "the guard refused the prompt, so nothing was drawn",
+}
+"""State of a picture that no page shows -> what stands in its place."""
 MAX_PAIRS: Final = 240
 MAX_BYTES: Final = 12_000_000
 """Most bytes of pictures in the page; the rest of it takes a few megabytes at most."""
@@ -170,10 +176,8 @@ def _pair(image: ImageRecord, mark: Marks, folder: Path) -> Pair:
 
 
 def _side(name: Literal["before", "after"], drawn: DrawnImage, unsafe: bool, folder: Path) -> Side:
-    if drawn.state == "nan":
-        picture = Inlined(missing="the model drew values that are not numbers")
-    elif drawn.state == "black":
-        picture = Inlined(missing="the picture is all black")
+    if drawn.state in NOT_SHOWN:
+        picture = Inlined(missing=NOT_SHOWN[drawn.state])
     else:
         picture = inline(folder, drawn.file)
     return Side(name, picture, drawn.state == "ok", unsafe, tuple(remarks(drawn)))

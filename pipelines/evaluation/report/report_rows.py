@@ -44,7 +44,7 @@ def prompt_rows(results: Results) -> RowsTable:
     for number, (prompt, images) in enumerate(cases.items()):
         rate = rates.get(prompt)
         row: list[Any] = [shortened(prompt), number, any(is_erased(i, results) for i in images)]
-        usable = sum(image.after.state == "ok" for image in images)
+        usable = sum(image.after.state in ("ok", "refused") for image in images)
         row.append(rate.total if rate is not None and rate.heads else usable)
         for head in heads:
             hits = None if rate is None else rate.heads.get(head)

@@ -52,6 +52,35 @@ def test_another_guard_does_not_take_over_its_pictures(
     assert "guard" in said.err
 
 
+def test_what_a_filter_refuses_shows_nothing_and_is_counted(
+    quick: tuple[object, ...], tiny_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    filtered = (*quick, "--against", tiny_folder, "--guard", "prompt-filter", "--out", out)
+    said = erasure(*filtered)
+    assert said.code == 0, said.err
+    made = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert [image["after"]["state"] for image in made["images"]] == ["refused", "ok"]
+    assert made["summary"]["counts"]["ua"] == [1, 1]
+    assert made["unusable"]["after"] == {"nan": 0, "black": 0}
+    assert "1 of 1 pictures that ask for church, and 0 of 1 others" in made["summary"]["verdict"]
+    assert "refused the prompt" in (out / "report.html").read_text(encoding="utf-8")
+    (piece,) = (out / "manifest" / "after").glob("0*.jsonl")  # as it was kept before
+    piece.write_text(piece.read_text(encoding="utf-8").replace("refused", "black"), "utf-8")
+    assert erasure(*filtered).code == 0
+    again = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert again["images"] == made["images"]
+
+
+def test_a_filter_that_refuses_all_leaves_nothing_to_judge_and_says_so(
+    quick: tuple[object, ...], tmp_path: Path
+) -> None:
+    words = ("--guard", "prompt-filter", "--guard-text", "church, dog")
+    said = erasure(*quick, *words, "--out", tmp_path / "out", "--json")
+    assert said.code == 0, said.err
+    assert "1 of 1 others" in json.loads(said.out)["verdict"]
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
