@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint
@@ -25,8 +25,11 @@ from pipelines.run.models import pick_device
 from pipelines.run.run_folder import FACTORS, LORA, MODEL, RECORD
 from prompts.concepts.plan import ConceptPlan
 
+T = TypeVar("T")
 _GRID_ROWS: Final = (3, 5)
-"""Forgotten and kept prompts in the grid."""
+"""Forgotten and kept prompts in the grid; a prompt of each concept, where there are more."""
+_MOST_CONCEPTS: Final = 12
+"""Concepts that the grid shows; of more, so many at about equal distances."""
 
 
 def write_history(edit: Edit, path: Path) -> None:
@@ -114,14 +117,18 @@ def _figures(out: Path) -> list[Path]:
 
 
 def grid_prompts(plan: ConceptPlan) -> tuple[str, ...]:
-    """Forgotten prompts first, then kept ones, spread over their lists."""
+    """Forgotten prompts first, of each concept about equally many, then kept ones, spread over
+    their lists."""
     rows: list[str] = []
-    for prompts, count in zip((plan.forget, plan.retain), _GRID_ROWS, strict=True):
-        rows += _spread(prompts, count)
-    return tuple(rows)
+    rows_forgotten, rows_retained = _GRID_ROWS
+    shown = _spread(plan.each, _MOST_CONCEPTS)
+    least, more = divmod(max(rows_forgotten, len(shown)), len(shown))
+    for number, part in enumerate(shown):
+        rows += _spread(part.forget, least + (number < more))
+    return (*rows, *_spread(plan.retain, rows_retained))
 
 
-def _spread(prompts: Sequence[str], count: int) -> Sequence[str]:
+def _spread(prompts: Sequence[T], count: int) -> Sequence[T]:
     """Take at most `count` prompts, at about equal distances from the first one on.
 
     A list that is shorter than twice the count has no whole step above 1, and its last prompts

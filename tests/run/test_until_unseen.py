@@ -286,6 +286,29 @@ def test_a_judge_that_does_not_see_the_concept_before_is_refused(
     refused(line, "the judge fake recognises church in 0 of 2 pictures", "fewer than half")
 
 
+def test_a_judge_that_sees_one_of_two_concepts_before_is_refused(
+    tiny_folder: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: Callable[..., None],
+) -> None:
+    class Half:
+        name, labels, protocol = "half", ("church", "dog"), {"weights": "none"}
+
+        def __call__(self, images: Sequence[Image.Image]) -> list[Judgement]:
+            seen = ["church"] * SHOWN + ["castle"] * (len(images) - SHOWN)
+            return [Judgement(guesses={"class": (Guess(label, 0.9),)}) for label in seen]
+
+    def opened(recipe: EraseRecipe, plan: ConceptPlan, *, own: str | None) -> CellJudge:
+        return CellJudge(Half(), "half", lambda seen: seen.guesses["class"][0].label in Half.labels)
+
+    monkeypatch.setattr(erasing, "cell_judge", opened)
+    line = ("erase", tiny_folder, *BASE, *LOOKS, "--concept", "dog", "--cache", cache)
+    words = f"the judge half recognises dog in 0 of {SHOWN} pictures"
+    refused((*line, "--out", tmp_path / "run"), words)
+
+
 def test_nothing_to_keep_leaves_no_damage_to_measure(
     tiny_folder: Path,
     tmp_path: Path,

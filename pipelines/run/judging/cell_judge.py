@@ -70,7 +70,7 @@ def cell_judge(recipe: AsksJudge, plan: ConceptPlan, *, own: str | None) -> Cell
 
     Raises:
         EvalError: there is no such judge, it is not installed, or the labels do not fit it.
-        ConfigError: the judge cannot tell the concept.
+        ConfigError: the judge cannot tell the concept, or one of several.
     """
     if recipe.judge is None:
         return None if own is None else _by_label(cast(_Labelled, open_judge(own)), plan)
@@ -105,19 +105,7 @@ def _by_score(judge: Judge) -> CellJudge:
 
 def _by_label(judge: _Labelled, plan: ConceptPlan) -> CellJudge:
     """The first guess of some head is one of the names of what was erased."""
-    labels = judge.labels
-    wanted = {name.lower() for name in plan.erased}
-    numbers = [find_label(name) for name in plan.erased]
-    if isinstance(judge, ImageNetJudge):
-        wanted |= {labels[CLASSES[n].imagenet_index].lower() for n in numbers if n is not None}
-    names = {label for label in labels if label.lower() in wanted}
-    if not names:
-        close = get_close_matches(plan.concept.lower(), [label.lower() for label in labels], 3)
-        hint = f"the nearest that it has is {close[0]!r}; " if close else ""
-        raise ConfigError(
-            f"the judge {judge.name} has no label {plan.concept!r}; {hint}give another --judge, "
-            "--labels that name it, or leave --judge out"
-        )
+    names = {name for part in plan.each for name in _names(judge, part)}
 
     def named(judgement: Judgement) -> bool:
         heads = judgement.guesses.values()
@@ -133,3 +121,21 @@ def _by_label(judge: _Labelled, plan: ConceptPlan) -> CellJudge:
         return tuple(guesses[h][0].label for h in heads or sorted(guesses) if guesses.get(h))
 
     return CellJudge(judge, judge.name, named, rejected if heads else None, seen)
+
+
+def _names(judge: _Labelled, part: ConceptPlan) -> set[str]:
+    """The judge's labels that one concept goes by; ConfigError where it has none."""
+    labels = judge.labels
+    wanted = {name.lower() for name in part.erased}
+    numbers = [find_label(name) for name in part.erased]
+    if isinstance(judge, ImageNetJudge):
+        wanted |= {labels[CLASSES[n].imagenet_index].lower() for n in numbers if n is not None}
+    names = {label for label in labels if label.lower() in wanted}
+    if not names:
+        close = get_close_matches(part.concept.lower(), [label.lower() for label in labels], 3)
+        hint = f"the nearest that it has is {close[0]!r}; " if close else ""
+        raise ConfigError(
+            f"the judge {judge.name} has no label {part.concept!r}; {hint}give another --judge, "
+            "--labels that name it, or leave --judge out"
+        )
+    return names

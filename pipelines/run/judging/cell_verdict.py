@@ -11,6 +11,7 @@ from typing import Any
 from eval.judges.judge import Judgement, knows_nothing
 from pipelines.run.comparing import Comparison
 from pipelines.run.judging.cell_judge import CellJudge
+from prompts.concepts.phrases import mentions
 from prompts.concepts.plan import ConceptPlan
 
 
@@ -19,6 +20,7 @@ class CellVerdict:
     """How many cells of the grid that were asked for the concept show it."""
 
     concept: str
+    """What the cells were asked for; of several concepts, those that some cell was."""
     judge: str
     """Name of the judge that looked; empty where none was at hand."""
     cells: int = 0
@@ -34,6 +36,9 @@ class CellVerdict:
     changed: int | None = None
     """Those of them in which the judge sees something else after the erasure than before. None
     where it cannot say so."""
+
+    not_drawn: tuple[str, ...] = ()
+    """What else was erased, and no cell was asked for."""
 
     def said(self) -> str:
         """One sentence with its counts."""
@@ -53,6 +58,8 @@ class CellVerdict:
         if self.rejected:
             rejected = f"{self.rejected} of them {knows_nothing(self.rejected)}"
             said = f"{said}; {rejected}: destroyed is not forgotten"
+        if self.not_drawn:
+            said = f"{said}; nothing is said of {', '.join(self.not_drawn)}, which it does not show"
         if not self.others or self.changed is None:
             return said
         changed = self.changed or "none"
@@ -70,6 +77,7 @@ class CellVerdict:
             "recognised_before": self.before if judged else None,
             "recognised_after": self.after if judged else None,
             "rejected_after": self.rejected if judged else None,
+            "not_drawn": list(self.not_drawn),
             "others": self.others if judged else None,
             "others_changed": self.changed if judged else None,
             "sentence": self.said(),
@@ -96,8 +104,9 @@ def judge_cells(comparison: Comparison, plan: ConceptPlan, judge: CellJudge | No
     if others and judge.sees is not None:
         pairs = zip(*seen(others), strict=True)
         changed = sum(judge.sees(one) != judge.sees(other) for one, other in pairs)
+    concepts, not_drawn = _concepts(comparison, plan)
     return CellVerdict(
-        concept=plan.concept,
+        concept=", ".join(concepts),
         judge=judge.name,
         cells=len(asked),
         before=sum(map(judge.recognises, before)),
@@ -105,4 +114,22 @@ def judge_cells(comparison: Comparison, plan: ConceptPlan, judge: CellJudge | No
         rejected=None if judge.rejects is None else sum(map(judge.rejects, after)),
         others=len(others),
         changed=changed,
+        not_drawn=not_drawn,
     )
+
+
+def _concepts(comparison: Comparison, plan: ConceptPlan) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The concepts that marked prompts ask for, and those that none does; of a single concept it
+    alone."""
+    if not plan.parts:
+        return (plan.concept,), ()
+    pairs = zip(comparison.prompts, comparison.marked, strict=True)
+    prompts = [prompt for prompt, marked in pairs if marked]
+    asked = {
+        part.concept
+        for part in plan.parts
+        for prompt in prompts
+        if prompt in part.replacement or any(mentions(prompt, name) for name in part.erased)
+    }
+    names = [part.concept for part in plan.parts]
+    return tuple(n for n in names if n in asked), tuple(n for n in names if n not in asked)

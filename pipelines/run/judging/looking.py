@@ -58,6 +58,7 @@ class JudgingEye:
     folder: Path | None = None
     """Where the pictures of each look at the training are written; None writes none."""
     _base: _Seen | None = field(default=None, init=False)
+    _recognised: Sequence[bool] = field(default=(), init=False)
 
     def before(self) -> Look:
         """Look at the checkpoint itself, and remember what its neighbours were.
@@ -66,6 +67,10 @@ class JudgingEye:
             TrainingError: the model draws values that are not finite.
         """
         return self.team.agreed(lambda: self._look(None, 0))
+
+    def recognised_before(self) -> Sequence[bool]:
+        """Whether the concept was recognised in each of its pictures, the same in all processes."""
+        return self.team.agreed(lambda: self._recognised)
 
     def __call__(self, drawing: InTraining, step: int, /) -> Look:
         """Look at the network in training; `before` must have been called.
@@ -83,11 +88,13 @@ class JudgingEye:
         shown = len(self.concept)
         judged = self.judge.judge(images)
         seen = _Seen(images[shown:], [_answers(judgement) for judgement in judged[shown:]])
-        self._base = self._base or seen
+        recognised = list(map(self.judge.recognises, judged[:shown]))
+        if self._base is None:
+            self._base, self._recognised = seen, recognised
         rejects = self.judge.rejects
         look = Look(
             step,
-            sum(map(self.judge.recognises, judged[:shown])),
+            sum(recognised),
             shown,
             len(self.neighbours),
             _changed(self._base, seen),
@@ -119,8 +126,8 @@ def until_unseen(
         folder: of the run; the pictures of each look go there.
 
     Raises:
-        ConfigError: there is no judge, nothing is kept, or the judge does not recognise the concept
-            in what the model draws before.
+        ConfigError: there is no judge, nothing is kept, or the judge does not recognise one of the
+            concepts in what the model draws before.
     """
     if not recipe.until_unseen:
         return None
@@ -147,7 +154,7 @@ def until_unseen(
     with report.stage("look before", len(concept) + len(neighbours)) as tick:
         before = eye.before()
         tick(len(concept) + len(neighbours))
-    _require_recognised(before, judge, plan)
+    _require_recognised(eye.recognised_before(), judge, plan)
     report.tell([said(before, plan.concept)])
     return UntilUnseen(
         eye=eye,
@@ -230,14 +237,19 @@ def _require_sight(judge: CellJudge | None, plan: ConceptPlan, *, first: bool) -
         )
 
 
-def _require_recognised(before: Look, judge: CellJudge | None, plan: ConceptPlan) -> None:
-    if 2 * before.recognised < before.shown:
-        name = "" if judge is None else f" {judge.name}"
-        raise ConfigError(
-            f"the judge{name} recognises {plan.concept} in {before.recognised} of {before.shown} "
-            "pictures that the model draws before the training, fewer than half, so it could not "
-            "tell when it no longer is; give another --judge, or leave until_unseen out"
-        )
+def _require_recognised(before: Sequence[bool], judge: CellJudge | None, plan: ConceptPlan) -> None:
+    """Raise ConfigError where one of the concepts, of which there are as many pictures each, is
+    hardly recognised before."""
+    each = len(before) // len(plan.each)
+    for number, part in enumerate(plan.each):
+        count = sum(before[number * each : (number + 1) * each])
+        if 2 * count < each:
+            name = "" if judge is None else f" {judge.name}"
+            raise ConfigError(
+                f"the judge{name} recognises {part.concept} in {count} of {each} pictures that the "
+                "model draws before the training, fewer than half, so it could not tell when it no "
+                "longer is; give another --judge, or leave until_unseen out"
+            )
 
 
 def _requests(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,17 @@ import pytest
 from PIL import Image
 from support.console import erasure
 
+from erasure.errors import ConfigError
 from eval.judges.judge import NOTHING, Detection, Guess, Judgement
 from pipelines.configs.settings import EraseRecipe
 from pipelines.run.comparing import Comparison
 from pipelines.run.judging import cell_judge
 from pipelines.run.judging.cell_judge import CellJudge
 from pipelines.run.judging.cell_verdict import CellVerdict, judge_cells
+from pipelines.run.run_result import grid_prompts
 from prompts.concepts.concepts import plan_concept
+from prompts.concepts.plan import ConceptPlan
+from prompts.concepts.together import together
 
 IN_THE_GRID = "pictures of the grid (before in 2, judge: canvas); not attacked"
 OF_OTHERS = "of 2 pictures of other prompts the judge sees something else than before"
@@ -109,6 +113,39 @@ def test_cells_that_show_nothing_known_are_counted_as_destroyed(
         f"in 2 {OF_OTHERS}"
     )
     assert verdict.to_dict()["rejected_after"] == 1
+
+
+def both(*names: str) -> ConceptPlan:
+    return together([plan_concept(name, family="canvas") for name in names])
+
+
+def test_a_judge_must_know_each_of_several_concepts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cell_judge, "open_judge", lambda name: Eye())
+    recipe = EraseRecipe(concept="church", concepts=("sketch",))
+    with pytest.raises(ConfigError, match="the judge canvas has no label 'sketch'"):
+        cell_judge.cell_judge(recipe, both("church", "sketch"), own="canvas")
+    assert cell_judge.cell_judge(recipe, both("church", "castle"), own="canvas") is not None
+
+
+def test_the_grid_of_several_concepts_shows_each() -> None:
+    for names in (("church", "sketch"), ("church", "dog", "truck", "sketch")):
+        plan = both(*names)
+        shown = [plan.owner(prompt) for prompt in grid_prompts(plan) if prompt in plan.forget]
+        assert set(shown) == set(range(len(names)))
+        assert len(shown) == max(3, len(names))
+
+
+def test_nothing_is_said_of_a_concept_that_the_grid_does_not_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cell_judge, "open_judge", lambda name: Eye())
+    plan = both("church", "castle")
+    judge = cell_judge.cell_judge(EraseRecipe(concept="church"), plan, own="canvas")
+    grid = replace(compared("rrbb", "bbbb"), prompts=("an image of a church", "b"))
+    verdict = judge_cells(grid, plan, judge)
+    assert verdict.concept == "church"
+    assert "nothing is said of castle, which it does not show" in verdict.said()
+    assert verdict.to_dict()["not_drawn"] == ["castle"]
 
 
 def test_where_nothing_can_judge_it_says_so() -> None:
