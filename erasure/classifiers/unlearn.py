@@ -144,7 +144,7 @@ def _require_apart(forget: Batches, retain: Batches) -> None:
     """Raises ConfigError where both hold the same samples."""
     same = "; give a retain set without the samples to forget, and forget fewer than all"
     if forget.dataset is not retain.dataset:
-        if replace(forget, batch_size=retain.batch_size).fingerprint() == retain.fingerprint():
+        if replace(forget, batch_size=retain.batch_size).beginning() == retain.beginning():
             raise ConfigError(f"the forget set and the retain set begin with one batch{same}")
         return
     both = [

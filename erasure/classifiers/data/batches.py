@@ -133,20 +133,37 @@ class Batches:
         parts = [batch.labels.cpu() for batch in self.ordered()]
         return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
 
-    def fingerprint(self) -> str:
-        """Hash of the number of samples, the batch size and the first batch; 64 hex digits.
+    @property
+    def in_memory(self) -> bool:
+        """Whether the samples are tensors, which are the same each time that they are looked at."""
+        return isinstance(self.dataset, TensorDataset) and self.collate is default_collate
 
-        It tells data sets apart that one run may confuse, without reading all of them.
+    def fingerprint(self) -> str:
+        """Hash of the batch size and of every sample in memory; 64 hex digits.
+
+        Of samples that have to be read, which may be many, it is that of `beginning`.
         """
-        first = next(replace(self, workers=0).ordered(), None)
-        tensors = {} if first is None else {"labels": first.labels, **by_name(first.inputs)}
-        words = repr((len(self), self.batch_size, bytes_hash(tensors)))
+        if not self.in_memory:
+            return self.beginning()
+        digest = hashlib.sha256(repr((len(self), self.batch_size)).encode())
+        for batch in self._here().ordered():
+            digest.update(_batch_hash(batch).encode())
+        return digest.hexdigest()
+
+    def beginning(self) -> str:
+        """Hash of the number of samples, the batch size and the first batch; 64 hex digits."""
+        first = next(self._here().ordered(), None)
+        words = repr((len(self), self.batch_size, "" if first is None else _batch_hash(first)))
         return hashlib.sha256(words.encode()).hexdigest()
+
+    def _here(self) -> "Batches":
+        """The same, read by this process and sent nowhere."""
+        return replace(self, workers=0, device=None)
 
     def _read(self, order: Tensor, key: tuple[int | str, ...]) -> Iterator[Batch]:
         index = _cut(order, self.batch_size)
         rows = [part if self.positions is None else self.positions[part] for part in index]
-        if isinstance(self.dataset, TensorDataset) and self.collate is default_collate:
+        if self.in_memory:
             tensors = self.dataset.tensors
             raw: Any = (tuple(tensor[part] for tensor in tensors) for part in rows)
         else:
@@ -192,6 +209,10 @@ def joined(first: Batches, second: Batches) -> Batches:
         for part in (first, second)
     ]
     return replace(first, dataset=ConcatDataset(views), positions=None)
+
+
+def _batch_hash(batch: Batch) -> str:
+    return bytes_hash({"labels": batch.labels, **by_name(batch.inputs)})
 
 
 def _sampled(sampler: object) -> Tensor | None:

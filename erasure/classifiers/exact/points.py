@@ -2,8 +2,11 @@
 
 # N samples with D features each.
 
+import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import torch
@@ -12,6 +15,9 @@ from torch import Tensor
 
 from erasure.classifiers.data.batches import Batches, Loader
 from erasure.errors import ConfigError
+
+_ROWS: Final = 4096
+"""Samples that are hashed together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,6 +132,17 @@ class Points:
             )
         return known
 
+    def marks(self) -> tuple[str, ...]:
+        """A hash of each sample, input and label, by which a file knows it again; (N,).
+
+        None at all where samples have to be read: a transform may draw them anew each time.
+        """
+        if not self.samples.in_memory:
+            return ()
+        tensors, rows = self.samples.dataset.tensors, self.samples.positions
+        places = torch.arange(len(self)) if rows is None else rows
+        return tuple(mark for part in places.split(_ROWS) for mark in _hashes(tensors, part))
+
     def table(self) -> Table:
         """Read every sample; inputs of more than one dimension are flattened.
 
@@ -152,6 +169,17 @@ class Points:
     def _where(self, chosen: Tensor) -> "Points":
         places = chosen.nonzero().flatten()
         return replace(self, samples=self.samples.subset(places), ids=self.ids[places])
+
+
+def _hashes(tensors: Sequence[Tensor], rows: Tensor) -> list[str]:
+    parts = [tensor[rows].detach().cpu().contiguous() for tensor in tensors]
+    kinds = repr([(part.dtype, part.shape[1:]) for part in parts]).encode()
+    wide = [part.reshape(len(rows), math.prod(part.shape[1:])) for part in parts]
+    raw = [part.view(torch.uint8).numpy() for part in wide]
+    return [
+        hashlib.sha256(kinds + b"".join(part[row].tobytes() for part in raw)).hexdigest()
+        for row in range(len(rows))
+    ]
 
 
 def _listed(ids: Tensor) -> str:

@@ -229,6 +229,18 @@ def test_the_fingerprint_tells_data_sets_apart() -> None:
     assert Batches(TABLE).fingerprint() in prints
 
 
+def test_the_fingerprint_of_tensors_holds_every_sample() -> None:
+    inputs, labels = (tensor.clone() for tensor in TABLE.tensors)
+    whole = Batches(TABLE, 4)
+    assert Batches(TensorDataset(inputs, labels), 4).fingerprint() == whole.fingerprint()
+    inputs[-1, 0] += 1
+    other = Batches(TensorDataset(inputs, labels), 4)
+    assert other.beginning() == whole.beginning()
+    assert other.fingerprint() != whole.fingerprint()
+    relabelled = TensorDataset(TABLE.tensors[0], labels.roll(1))
+    assert Batches(relabelled, 4).fingerprint() != whole.fingerprint()
+
+
 def test_a_batch_needs_a_size() -> None:
     with pytest.raises(ConfigError, match="batch_size is 0; give 1 or more"):
         Batches(TABLE, 0)

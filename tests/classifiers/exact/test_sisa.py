@@ -18,10 +18,12 @@ from torch.utils.data import Dataset
 from erasure.classifiers.data.batches import Batches
 from erasure.classifiers.data.training_recipe import TrainingRecipe
 from erasure.classifiers.exact.exact import compared
+from erasure.classifiers.exact.exact_file import read_exact, save_exact
 from erasure.classifiers.exact.points import Points
 from erasure.classifiers.exact.sisa.sisa import ENSEMBLE, Sisa, SisaModel
 from erasure.classifiers.exact.sisa.sisa_ensemble import ShardEnsemble
 from erasure.classifiers.exact.sisa.sisa_plan import Plan, stage_epochs
+from erasure.classifiers.exact.sisa.sisa_store import METHOD, SisaStore
 from erasure.errors import CheckpointError, ConfigError, TrainingError
 
 RECIPE = TrainingRecipe(epochs=2, lr=0.1, batch_size=8, schedule="constant")
@@ -210,8 +212,9 @@ def test_a_training_that_was_killed_ends_with_the_same_bytes(share: float, tmp_p
 
 def test_a_deletion_that_was_killed_is_continued_by_training_on_the_rest(tmp_path: Path) -> None:
     points = blobs(40)
-    remaining = points.without([10, 13, 16, 19])
-    model = SISA.fit(points, start=network(), folder=tmp_path / "killed")
+    read = mortal(points, 10**9)
+    remaining = read.without([10, 13, 16, 19])
+    model = SISA.fit(read, start=network(), folder=tmp_path / "killed")
     with pytest.raises(Killed):
         model.forget(mortal(points, 30), [10, 13, 16, 19])
     with pytest.raises(CheckpointError, match="did not end; train there again on the points"):
@@ -237,6 +240,68 @@ def test_a_stage_that_was_killed_is_not_continued_with_other_points(tmp_path: Pa
     sisa.fit(other, start=network(), folder=tmp_path / "killed")
     sisa.fit(other, start=network(), folder=tmp_path / "whole")
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+def changed(points: Points, place: int) -> Points:
+    """The same ids, and another sample at a place."""
+    inputs, labels = table_of(points)
+    inputs = inputs.clone()
+    inputs[place] += 1
+    return points_of(inputs, labels, points.ids.clone())
+
+
+def test_other_data_under_the_same_ids_are_trained_on_anew(tmp_path: Path) -> None:
+    points = blobs(60)
+    shard, part = places(points)[int(points.ids[-1])]
+    SISA.fit(points, start=network(), folder=tmp_path / "a")
+    before = files(tmp_path / "a")
+    model = SISA.fit(changed(points, -1), start=network(), folder=tmp_path / "a")
+    SISA.fit(changed(points, -1), start=network(), folder=tmp_path / "b")
+    after = files(tmp_path / "a")
+    assert after == files(tmp_path / "b")
+    assert model.audit(changed(points, -1)).passed
+    touched = {f"shard-{shard:03d}/slice-{n:02d}.safetensors" for n in range(part, 2)}
+    assert {name for name in after if after[name] != before[name]} == {*touched, ENSEMBLE}
+
+
+def test_an_audit_against_other_data_fails(tmp_path: Path) -> None:
+    points = blobs(60)
+    model = SISA.fit(points, start=network(), folder=tmp_path)
+    assert not model.audit(changed(points, -1)).passed
+
+
+def test_a_stage_that_was_killed_is_not_continued_with_other_data(tmp_path: Path) -> None:
+    points = blobs(40)
+    sisa = Sisa(shards=1, slices=1, recipe=dataclasses.replace(RECIPE, epochs=6))
+    stage = sisa.plan.stages(points.ids, 0, points.marks())[0]
+    store = sisa_store(sisa, tmp_path)
+    other = sisa.plan.stages(points.ids, 0, changed(points, -1).marks())[0]
+    assert store.partial(stage) != store.partial(other)
+    assert stage.lineage == other.lineage
+
+
+def test_checkpoints_of_before_they_knew_their_data_are_believed(tmp_path: Path) -> None:
+    points = blobs(40)
+    sisa = Sisa(shards=1, slices=1, recipe=RECIPE)
+    store = sisa_store(sisa, tmp_path)
+    (named,) = sisa.plan.stages(points.ids, 0, points.marks())
+    (unnamed,) = sisa.plan.stages(points.ids, 0)
+    state = network().state_dict()
+    store.save(unnamed, state)
+    path = store.path(unnamed)
+    saved = read_exact(path, METHOD)
+    assert saved.config["data"] == ""
+    save_exact(path, METHOD, {k: v for k, v in saved.config.items() if k != "data"}, saved.tensors)
+    assert store.load(named).keys() == state.keys()
+    assert store.drop_stale([named]) == 1
+
+
+def sisa_store(sisa: Sisa, folder: Path) -> SisaStore:
+    """The checkpoints of a training that begins with `network()`."""
+    nothing = (None,) * sisa.shards
+    store = SisaModel(sisa, 3, torch.arange(0), network(), folder, nothing)._store()
+    assert store is not None
+    return store
 
 
 def test_what_a_crash_left_half_written_goes_before_training(tmp_path: Path) -> None:

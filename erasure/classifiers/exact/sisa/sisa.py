@@ -84,7 +84,8 @@ class Sisa:
 
         An interrupted training or deletion is continued by the same call on the points that shall
         be in the model; it ends with the same bytes as an unbroken one. Files in which other points
-        had a part are deleted.
+        had a part are deleted, also where an id is that of another sample now, which is seen of
+        samples in memory alone.
 
         Args:
             start: network from whose weights each shard begins. What it knows of a point stays.
@@ -159,7 +160,8 @@ class SisaModel:
             shards: those to train; in the others `points` must be what it was.
         """
         settings, plan = self.settings, self.settings.plan
-        stages = {shard: plan.stages(points.ids, shard) for shard in shards}
+        marks = () if self.folder is None else points.marks()
+        stages = {shard: plan.stages(points.ids, shard, marks) for shard in shards}
         store, done = self._store(), dict.fromkeys(shards, 0)
         if self.folder is not None and store is not None:
             with disk_errors(self.folder):
@@ -206,7 +208,7 @@ class SisaModel:
         rest = points.only(self.ids)
         with tempfile.TemporaryDirectory() as name:
             again = self.refit(rest, on_progress, None if self.folder is None else Path(name))
-            return compared(self._everything(), again._everything(), len(rest))
+            return compared(self._everything(rest), again._everything(rest), len(rest))
 
     def predict_proba(self, inputs: Inputs, /) -> Tensor:
         """Mean of the shards' probabilities, or shares of their votes; (B, classes), float64."""
@@ -263,13 +265,14 @@ class SisaModel:
     def _store(self) -> SisaStore | None:
         return None if self.folder is None else SisaStore(self.folder, self._run())
 
-    def _everything(self) -> dict[str, Tensor]:
-        """What an audit compares."""
+    def _everything(self, points: Points) -> dict[str, Tensor]:
+        """What an audit compares; `points` are those it holds."""
         tensors, store = self.weights(), self._store()
         if store is None or self.folder is None:
             return tensors
+        marks = points.marks()
         for shard in range(self.settings.shards):
-            tensors |= store.everything(self.settings.plan.stages(self.ids, shard))
+            tensors |= store.everything(self.settings.plan.stages(self.ids, shard, marks))
         path = self.folder / ENSEMBLE
         try:
             ensemble = read_exact(path, self.settings.name).tensors

@@ -3,6 +3,7 @@
 # N points, S shards, R slices a shard.
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,8 @@ class Stage:
     epochs: int
     lineage: str
     """Hash of the ids that have a part in the state after this stage, slice by slice."""
+    data: str = ""
+    """The same of what these points are; empty where nobody has said."""
 
     @property
     def cost(self) -> int:
@@ -59,15 +62,23 @@ class Plan:
         """(N,), from 0 to S - 1."""
         return self._part_of(ids, "sisa shard", self.shards)
 
-    def stages(self, ids: Tensor, shard: int) -> tuple[Stage, ...]:
-        """The stages of one shard, (R,)."""
+    def stages(self, ids: Tensor, shard: int, marks: Sequence[str] = ()) -> tuple[Stage, ...]:
+        """The stages of one shard, (R,).
+
+        Args:
+            marks: hash of each point, by which points of the same id are told apart, (N,); none
+                where they are not known.
+        """
         own = (self.shard_of(ids) == shard).nonzero().flatten()
         parts = self._part_of(ids[own], "sisa slice", self.slices)
-        digest = hashlib.sha256(repr(shard).encode())
+        digest, content = hashlib.sha256(repr(shard).encode()), hashlib.sha256()
         stages = []
         for part, epochs in enumerate(stage_epochs(self.epochs, self.slices)):
-            digest.update(repr((part, ids[own][parts == part].tolist())).encode())
-            stages.append(Stage(shard, part, own[parts <= part], epochs, digest.hexdigest()))
+            added = own[parts == part]
+            digest.update(repr((part, ids[added].tolist())).encode())
+            content.update(repr([marks[place] for place in added] if marks else []).encode())
+            data = content.hexdigest() if marks else ""
+            stages.append(Stage(shard, part, own[parts <= part], epochs, digest.hexdigest(), data))
         return tuple(stages)
 
     def cost(self, ids: Tensor) -> int:

@@ -1,5 +1,6 @@
 """SISA's checkpoints on disk: one file for each shard and slice, and none for what must go."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,8 +35,10 @@ class SisaStore:
 
         The points that take part are in its name, so that it is not continued with others.
         """
-        name = f"slice-{stage.part:02d}.{stage.lineage[:16]}.partial"
-        return self._shard(stage.shard) / name
+        points = stage.lineage
+        if stage.data:
+            points = hashlib.sha256(f"{points}{stage.data}".encode()).hexdigest()
+        return self._shard(stage.shard) / f"slice-{stage.part:02d}.{points[:16]}.partial"
 
     def drop_stale(self, stages: Sequence[Stage]) -> int:
         """Delete every file of a shard in which other points had a part.
@@ -51,7 +54,7 @@ class SisaStore:
             DiskError: the disk refuses.
         """
         done = 0
-        while done < len(stages) and self._lineage(stages[done]) == stages[done].lineage:
+        while done < len(stages) and self._is_of(stages[done]):
             done += 1
         stay = {self.path(stage) for stage in stages[:done]}
         stay |= {self.partial(stage) for stage in stages[done : done + 1]}
@@ -64,7 +67,7 @@ class SisaStore:
     def save(self, stage: Stage, state: Mapping[str, Tensor]) -> None:
         """Write the state after a stage atomically; the file of its epochs goes."""
         tensors = {name: value.detach().cpu() for name, value in state.items()}
-        config = {"run": self.run, "lineage": stage.lineage}
+        config = {"run": self.run, "lineage": stage.lineage, "data": stage.data}
         save_exact(self.path(stage), METHOD, config, tensors)
         self.partial(stage).unlink(missing_ok=True)
 
@@ -75,7 +78,7 @@ class SisaStore:
             CheckpointError: the file is damaged, or belongs to other settings or points.
         """
         saved = read_exact(self.path(stage), METHOD)
-        if saved.config != {"run": self.run, "lineage": stage.lineage}:
+        if saved.config.get("run") != self.run or not _same_points(saved.config, stage):
             raise CheckpointError(f"{self.path(stage)} belongs to other points; train again")
         return saved.tensors
 
@@ -100,18 +103,27 @@ class SisaStore:
         folder = self._shard(shard)
         return sorted(folder.iterdir()) if folder.is_dir() else []
 
-    def _lineage(self, stage: Stage) -> str | None:
-        """What a stage's file says; None without a file or where it is damaged."""
+    def _is_of(self, stage: Stage) -> bool:
+        """Whether a stage's file is there, whole, and of its points."""
         path = self.path(stage)
         if not path.exists():
-            return None
+            return False
         try:
             config: Mapping[str, Any] = read_exact(path, METHOD).config
         except CheckpointError:
-            return None
+            return False
         if config.get("run") != self.run:
             raise CheckpointError(
                 f"{path} belongs to a training with other settings or first weights; give another "
                 "folder, or the settings of that training"
             )
-        return str(config.get("lineage"))
+        return _same_points(config, stage)
+
+
+def _same_points(config: Mapping[str, Any], stage: Stage) -> bool:
+    """Whether a file is of these points; one side that does not know what they are, as files of
+    before this was written, is believed."""
+    data = config.get("data")
+    return config.get("lineage") == stage.lineage and (
+        not data or not stage.data or data == stage.data
+    )
