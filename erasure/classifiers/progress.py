@@ -1,6 +1,7 @@
 """Where a descent stands: yielded step by step, kept after every epoch, continued to the bit."""
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from erasure.classifiers.weights import MovingWeights
@@ -19,6 +21,8 @@ from erasure.training.state_tensors import fitting, restore, state_tensors
 from erasure.training.step import Step
 
 FORMAT: Final = "erasure-classifier-state 1"
+SPENT: Final = "seconds.json"
+"""In a folder of several parts: what those took that are done, until the training ends."""
 _COLUMNS: Final = ("index", "loss", "epoch")
 
 
@@ -41,6 +45,28 @@ def run_hash(model: nn.Module, *words: str) -> str:
     """
     start = bytes_hash(model.state_dict())
     return hashlib.sha256(repr((start, *words)).encode()).hexdigest()
+
+
+def kept_seconds(place: Path) -> float:
+    """Seconds that a training has taken which was cut, by what it left; 0 where it left nothing.
+
+    Args:
+        place: a file of `Progress`, or a folder of such and of `SPENT`.
+    """
+    files = sorted(place.rglob("*")) if place.is_dir() else [place]
+    return sum(_seconds_in(file) for file in files if file.is_file())
+
+
+def _seconds_in(file: Path) -> float:
+    try:
+        if file.name == SPENT:
+            return float(json.loads(file.read_text(encoding="utf-8"))["seconds"])
+        if file.suffix not in (".state", ".partial"):
+            return 0.0
+        with safe_open(file, framework="pt") as state:
+            return float((state.metadata() or {}).get("seconds", "0"))
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError):
+        return 0.0  # A damaged file is said by who goes on from it.
 
 
 @dataclass(frozen=True, slots=True)

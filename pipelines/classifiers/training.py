@@ -20,6 +20,7 @@ from erasure.classifiers import (
     train_classifier,
     unlearn,
 )
+from erasure.classifiers.progress import kept_seconds
 from erasure.masks.masks import SaliencyMask, inverse_mask, random_mask, salient_mask
 from erasure.seeds import generator_for
 from erasure.storage.tensors.hashing import weights_hash
@@ -48,6 +49,7 @@ def train_original(
         state: where the last whole epoch is kept, for a run that may be cut.
     """
     network = make_model(model, data.facts, seed).to(device)
+    earlier = 0.0 if state is None else kept_seconds(state)
     begun = time.perf_counter()
     for step in train_classifier(network, batches(data.train), recipe, seed, state):
         on_step(step)
@@ -58,7 +60,7 @@ def train_original(
         training=recipe,
         fingerprint=data.fingerprint,
         seed=seed,
-        seconds=time.perf_counter() - begun,
+        seconds=earlier + time.perf_counter() - begun,
     )
     return network.eval(), record
 

@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from erasure.classifiers import TrainingRecipe
+from erasure.classifiers import Step, TrainingRecipe
+from erasure.classifiers.exact.sisa.sisa_plan import Stage
+from erasure.classifiers.exact.sisa.sisa_store import SisaStore
+from erasure.classifiers.progress import SPENT
 from erasure.errors import ConfigError
 from eval.rates.unlearning_metrics import Scores
 from pipelines.classifiers.bench import bench as bench_module
@@ -23,10 +27,11 @@ from pipelines.classifiers.bench.bench_table import Row, table, to_csv, to_markd
 from pipelines.classifiers.bench.cells import Cell, DeletionFacts
 from pipelines.classifiers.bench.page.bench_layout import panel
 from pipelines.classifiers.bench.presets import Preset, load_presets
-from pipelines.classifiers.data.data import DataConfig
+from pipelines.classifiers.data.data import DataConfig, load_data
 from pipelines.classifiers.exact_folder import is_exact, open_exact
 from pipelines.classifiers.networks.architectures import ModelConfig
 from pipelines.classifiers.run_settings import ForgetRun, preset_of
+from pipelines.classifiers.training import train_original
 from pipelines.process.progress import Reporter
 
 pytest.importorskip("sklearn")
@@ -111,6 +116,52 @@ def test_the_model_of_a_seed_is_trained_once_and_stays_as_it_was(
     assert [row.method for row in rows] == ["retrain", "sisa"] * 2
     assert bytes_of(folder) == before
     assert [path.name for path in (tmp_path / "out" / "models").glob("deleting-*")] == []
+
+
+def test_a_training_that_was_cut_counts_the_time_of_all_its_parts(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = SisaStore.save
+
+    def cut(store: SisaStore, stage: Stage, state: Mapping[str, torch.Tensor]) -> None:
+        save(store, stage, state)
+        store.add_seconds(1000.0)  # as if the stage had taken so long
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SisaStore, "save", cut)
+    with pytest.raises(KeyboardInterrupt):
+        run("sisa")
+    monkeypatch.setattr(SisaStore, "save", save)
+    _, row = run("sisa")
+    assert 1000 < row.before["seconds"].mean < 2000
+    (folder,) = (tmp_path / "out" / "models").glob("sisa-*")
+    assert not (folder / SPENT).exists()
+
+
+def test_an_original_that_was_cut_counts_the_time_of_all_its_parts(tmp_path: Path) -> None:
+    data, state = load_data(TINY.data[0]), tmp_path / "original.state"
+    recipe = replace(TINY.training, epochs=2)
+
+    def train(on_step: Callable[[Step], None]) -> float:
+        _, record = train_original(
+            data,
+            TINY.models[0],
+            recipe,
+            seed=0,
+            device=torch.device("cpu"),
+            state=state,
+            on_step=on_step,
+        )
+        return record.seconds
+
+    def stop(step: Step) -> None:
+        time.sleep(0.2)
+        if step.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(stop)
+    assert train(lambda _: None) > 0.4  # two steps an epoch
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from erasure.classifiers.exact.exact_methods import load_exact
 from erasure.classifiers.exact.frozen_features import frozen_features
 from erasure.classifiers.exact.points import Points
 from erasure.classifiers.exact.sisa.sisa import SisaModel
+from erasure.classifiers.progress import kept_seconds
 from erasure.storage.cache import content_key
 from erasure.storage.disk import disk_errors
 from erasure.storage.tables import build
@@ -137,7 +138,9 @@ class OwnTraining:
     def _fitted(
         self, maker: ExactMethod, start: nn.Module | None, folder: Path | None
     ) -> tuple[ExactModel, float]:
+        """The model, and the seconds of its training; of one that was cut, those of all parts."""
         stage = f"train {self.preset.name}, seed {self.seed}"
+        earlier = 0.0 if folder is None else kept_seconds(folder)
         begun = time.perf_counter()
         with self.store.reporter.stage(stage, 1) as tick:
             model = maker.fit(
@@ -148,7 +151,7 @@ class OwnTraining:
                 on_progress=lambda done, total: tick(0, f"{done:,} of {total:,}"),
             )
             tick()
-        return model, time.perf_counter() - begun
+        return model, earlier + time.perf_counter() - begun
 
     def _points(self) -> Points:
         return Points.of(batches(self.data.train))

@@ -27,7 +27,7 @@ from erasure.classifiers.exact.dp_sgd.private_accounting import (
 from erasure.classifiers.exact.dp_sgd.private_training import train_privately, trainable_privately
 from erasure.classifiers.exact.exact import compared
 from erasure.classifiers.exact.points import Points
-from erasure.classifiers.progress import Progress
+from erasure.classifiers.progress import Progress, kept_seconds
 from erasure.errors import CheckpointError, ConfigError, TrainingError
 from pipelines.classifiers.data.data import DataFacts
 from pipelines.classifiers.networks.architectures import ModelConfig, make_model
@@ -259,6 +259,7 @@ def test_a_training_that_was_killed_ends_with_the_same_bytes(tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         chosen.fit(points, start=network(), folder=tmp_path, on_progress=stop)
     assert [path.name for path in tmp_path.iterdir()] == ["dp-sgd.state"]
+    assert kept_seconds(tmp_path) > 0
     resumed = chosen.fit(points, start=network(), folder=tmp_path)
     assert compared(resumed.weights(), whole.weights(), 40).passed
     other = dataclasses.replace(chosen, clip=2.0)

@@ -24,7 +24,9 @@ from erasure.classifiers.exact.sisa.sisa import ENSEMBLE, Sisa, SisaModel
 from erasure.classifiers.exact.sisa.sisa_ensemble import ShardEnsemble
 from erasure.classifiers.exact.sisa.sisa_plan import Plan, stage_epochs
 from erasure.classifiers.exact.sisa.sisa_store import METHOD, SisaStore
+from erasure.classifiers.progress import kept_seconds
 from erasure.errors import CheckpointError, ConfigError, TrainingError
+from erasure.storage.tensors.tensor_file import read_tensors
 
 RECIPE = TrainingRecipe(epochs=2, lr=0.1, batch_size=8, schedule="constant")
 SISA = Sisa(shards=3, slices=2, recipe=RECIPE)
@@ -203,11 +205,13 @@ def test_a_training_that_was_killed_ends_with_the_same_bytes(share: float, tmp_p
         train(mortal(points, int(share * whole)))
     left = files(tmp_path / "killed")
     assert left
+    assert kept_seconds(tmp_path / "killed") > 0
     assert ENSEMBLE not in left
     rest = reads_of(points, train)
     # What is read again: labels, one sample, fingerprints, and at most one epoch.
     assert rest < whole * (1 - share) + 40 + 1 + 17 * 7 + 40
     assert files(tmp_path / "killed") == files(tmp_path / "unbroken")
+    assert kept_seconds(tmp_path / "killed") == 0  # Nothing says that it was ever cut.
 
 
 def test_a_deletion_that_was_killed_is_continued_by_training_on_the_rest(tmp_path: Path) -> None:
@@ -302,6 +306,27 @@ def sisa_store(sisa: Sisa, folder: Path) -> SisaStore:
     store = SisaModel(sisa, 3, torch.arange(0), network(), folder, nothing)._store()
     assert store is not None
     return store
+
+
+def test_times_of_the_parts_of_a_training_add_up(tmp_path: Path) -> None:
+    points = blobs(40)
+    sisa = Sisa(shards=1, slices=1, recipe=dataclasses.replace(RECIPE, epochs=6))
+    whole = reads_of(points, lambda data: sisa.fit(data, start=network()))
+    with pytest.raises(Killed):
+        sisa.fit(mortal(points, whole // 2), start=network(), folder=tmp_path)
+    (partial,) = tmp_path.rglob("*.partial")
+    state, metadata = read_tensors(partial).tensors, dict(read_tensors(partial).metadata)
+    assert kept_seconds(tmp_path) == float(metadata["seconds"]) > 0
+    store = sisa_store(sisa, tmp_path)
+    store.add_seconds(20.0)
+    store.add_seconds(3.0)
+    assert kept_seconds(tmp_path) == pytest.approx(23 + float(metadata["seconds"]))
+    partial.write_bytes(b"damaged")
+    assert kept_seconds(tmp_path) == 23
+    assert state
+    store.end()
+    assert kept_seconds(tmp_path) == 0
+    assert kept_seconds(tmp_path / "nothing.state") == 0
 
 
 def test_what_a_crash_left_half_written_goes_before_training(tmp_path: Path) -> None:

@@ -184,8 +184,9 @@ class SisaModel:
             if on_progress is not None:
                 on_progress(spent, total)
         model = replace(self, ids=points.ids, shards=tuple(result))
-        if self.folder is not None:
+        if self.folder is not None and store is not None:
             model.save(self.folder / ENSEMBLE)
+            store.end()
         return model, total
 
     def refit(

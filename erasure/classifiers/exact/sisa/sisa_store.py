@@ -12,8 +12,10 @@ from torch import Tensor
 
 from erasure.classifiers.exact.exact_file import read_exact, save_exact
 from erasure.classifiers.exact.sisa.sisa_plan import Stage
+from erasure.classifiers.progress import SPENT, kept_seconds
 from erasure.errors import CheckpointError
 from erasure.storage.disk import disk_errors
+from erasure.storage.files import write_json
 
 METHOD: Final = "sisa checkpoint"
 
@@ -70,6 +72,17 @@ class SisaStore:
         config = {"run": self.run, "lineage": stage.lineage, "data": stage.data}
         save_exact(self.path(stage), METHOD, config, tensors)
         self.partial(stage).unlink(missing_ok=True)
+
+    def add_seconds(self, seconds: float) -> None:
+        """Keep what a stage took beside what those before it did, until `end`."""
+        path = self.folder / SPENT
+        earlier = kept_seconds(path)
+        write_json(path, {"seconds": earlier + seconds})
+
+    def end(self) -> None:
+        """Keep no times any more: a folder tells nothing of how it came about."""
+        with disk_errors(self.folder):
+            (self.folder / SPENT).unlink(missing_ok=True)
 
     def load(self, stage: Stage) -> Mapping[str, Tensor]:
         """The state after a stage.

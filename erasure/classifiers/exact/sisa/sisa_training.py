@@ -1,6 +1,7 @@
 """Training of one shard, stage by stage."""
 
 import copy
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from erasure.classifiers.data.batches import Batches
 from erasure.classifiers.data.training_recipe import TrainingRecipe, train_classifier
 from erasure.classifiers.exact.sisa.sisa_plan import Stage
 from erasure.classifiers.exact.sisa.sisa_store import SisaStore
+from erasure.classifiers.progress import kept_seconds
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
@@ -47,6 +49,8 @@ def train_shard(
     if done and store is not None:
         model.load_state_dict(store.load(stages[done - 1]))
     for stage in stages[done:]:
+        begun = time.perf_counter()
+        earlier = 0.0 if store is None else kept_seconds(store.partial(stage))
         if len(stage.members):
             _require_batch(model, stage)
             steps = train_classifier(
@@ -60,6 +64,7 @@ def train_shard(
                 pass
         if store is not None:
             store.save(stage, model.state_dict())
+            store.add_seconds(earlier + time.perf_counter() - begun)
     return frozen(model) if len(stages[-1].members) else None
 
 
