@@ -92,10 +92,13 @@ def _unread(recipe: EraseRecipe) -> dict[str, str]:
 
 def _passed_over(recipe: EraseRecipe) -> dict[str, str]:
     """Key that the run of a recipe would not read and its text keeps, as the benchmarks know their
-    cells by the text -> why: settings of the method that another one decides over, and pictures to
-    retain beside a mask alone."""
+    cells by the text -> why: settings of the method that another one decides over, those of a
+    training that is none, and pictures to retain beside a mask alone."""
     unread: Mapping[str, str] = getattr(recipe.method, "unread", {})
     over = {f"method.{name}": why for name, why in unread.items()}
+    if recipe.training is None:
+        why = f"the method {recipe.method.name} solves at once and takes no steps"
+        over |= dict.fromkeys(("checkpointing", "save_every"), why)
     if recipe.retains or "pictures" not in recipe.needs:
         return over
     why = f"the method {recipe.method.name} retains no pictures, and no mask looks at them"

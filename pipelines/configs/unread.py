@@ -128,6 +128,13 @@ def unread_by_evaluation(tables: Tables) -> dict[str, str]:
     return reasons
 
 
+def brought_by_suite(suite: object) -> dict[str, str]:
+    """Key of an evaluation that each prompt of a suite brings itself -> why another would not be
+    read."""
+    why = f"every prompt of {suite} brings its own; another is drawn by --suite csv"
+    return dict.fromkeys(("guidance", "size"), why) if suite in ("i2p", "unlearncanvas") else {}
+
+
 def refuse_unread(
     over: Tables, under: Tables, unread: Mapping[str, str], alone: Mapping[str, str]
 ) -> None:

@@ -83,6 +83,7 @@ def evaluate(
         if isinstance(name, str):
             require_model_name(name)
     from erasure.errors import Way
+    from pipelines.configs.unread import brought_by_suite, refuse_unread
     from pipelines.evaluation.run import run_evaluation
     from pipelines.evaluation.settings import resolve_evaluation
     from pipelines.process.progress import Reporter
@@ -90,6 +91,7 @@ def evaluate(
     from pipelines.run.models import pick_device
 
     resolved = resolve_evaluation(options, under)
+    refuse_unread(options, {}, brought_by_suite(resolved.suite), {})
     coarser = Way("--precision bf16", 'precision = "bf16"', " (now fp32)")
     other = (coarser,) if resolved.precision == "fp32" else ()
     less = Less(halved("batch_size", resolved.batch_size), other).forced()

@@ -195,6 +195,11 @@ def test_results_of_one_protocol_stand_in_one_table(
         (("--suite", "canvas", "--scheduler", "dim"), "ddim"),
         (("--suite", "canvas", "--seeds", "x"), "0-4"),
         (("--suite", "canvas", "--category", "sexual"), "--category"),
+        (
+            ("--suite", "unlearncanvas", "--size", 64),
+            "unlearncanvas brings its own",
+        ),
+        (("--suite", "i2p", "--guidance", 7.5), "--guidance is '7.5' and would not be read"),
     ],
 )
 def test_bad_input_is_one_sentence_before_anything_is_drawn(

@@ -50,6 +50,10 @@ KEPT = "--retain-folder is 'f' and would not be read"
             {"method": {"name": "esd"}, "mask": "salient", "data": {"retain": {"drawn": 9}}},
             "--retain-drawn .* as the method esd retains no pictures, and no mask looks at them",
         ),
+        (
+            {"method": {"name": "uce"}, "checkpointing": True},
+            "--checkpointing .* the method uce solves at once and takes no steps",
+        ),
         ({"mask": "all", "density": 0.5}, "--density .* as the mask is all"),
         ({"mask": "m.safetensors", "density": 0.5}, "as the mask is the file m.safetensors"),
         ({"mask": "m.safetensors", "scope": "full"}, "--scope .* the file m.safetensors"),
@@ -124,6 +128,7 @@ def test_a_ready_recipe_holds_nothing_unread(name: str) -> None:
         *({}, ASCENT, ESD, ESD | {"mask": "salient"}, {"mask": "all"}, {"mask": "m.safetensors"}),
         *({"method": {"name": "erasediff", "rule": rule}} for rule in ("fixed", "computed")),
         {"method": {"name": "adv-unlearn", "attack_steps": 0, "retain_weight": 0.0}},
+        {"method": {"name": "uce"}},
     ],
 )
 @pytest.mark.parametrize("canvas", [True, False])
