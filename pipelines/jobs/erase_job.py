@@ -1,10 +1,11 @@
 """What `erasure erase` is asked for, without its command line: a bill, or a run."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from erasure.errors import ConfigError
 from pipelines.configs.concepts import named_concepts, over_file
@@ -13,6 +14,9 @@ from pipelines.configs.set_options import with_settings
 from pipelines.jobs.opened import Planned, RecipeJob, named_recipe, opened
 from pipelines.process.progress import Reporter
 from pipelines.run.erasing import Erased, run_erasure
+
+_LONGEST: Final = 100
+"""Bytes of the concepts' names in the name of a folder; file systems take 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +58,11 @@ class EraseJob(RecipeJob):
         """
         chosen = "code" in tables or "name" in tables.get("method", {})
         named = named_recipe(recipe, allow_code=allow_code, chosen=chosen)
+        tables = with_settings(tables, named, settings)
         if "seed" in tables:
             for part in ("method", "saliency"):
                 if isinstance(named.get(part), dict):
                     named[part].pop("seed", None)
-        tables = with_settings(tables, named, settings)
         job = cls(tables=tables, named=over_file(tables, named_concepts(named)), fit=fit)
         for name in ("model", "concept"):
             if name not in job.whole:
@@ -74,10 +78,15 @@ class EraseJob(RecipeJob):
 
     @property
     def folder(self) -> Path:
-        """Where the run goes if no folder is given: it is named after its concepts."""
+        """Where the run goes if no folder is given: it is named after its concepts, or after the
+        first of so many that a disk would not take their names."""
         whole = self.whole
         concepts = " ".join(map(str, (whole["concept"], *whole.get("concepts", ()))))
-        return Path("out") / (re.sub(r"[^\w-]+", "-", concepts.lower()).strip("-") or "concept")
+        name = re.sub(r"[^\w-]+", "-", concepts.lower()).strip("-") or "concept"
+        if len(name.encode()) > _LONGEST:
+            first = name.encode()[:_LONGEST].decode(errors="ignore").strip("-")
+            name = f"{first}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        return Path("out") / name
 
     def plan(self) -> Planned:
         """Say what the run would take; nothing is drawn or written.
