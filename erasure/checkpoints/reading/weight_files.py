@@ -21,6 +21,8 @@ from erasure.storage.tensors.pickles import read_pickle
 from erasure.storage.tensors.tensor_file import TensorFile, read_tensors
 
 _PLAIN: Final = "plain"
+_BY_INDEX: Final = "diffusion_pytorch_model"
+"""The stem of diffusers, which looks for an index first; transformers looks for one file."""
 _LAST: Final = ("non_ema",)
 """Variants that are taken only where there is no other: the weights before averaging."""
 _FOREIGN: Final = (".onnx", ".msgpack", ".h5", ".gguf", ".pb", ".xml")
@@ -43,8 +45,9 @@ def read_weights(
 ) -> TensorFile:
     """Read one set of a component's weights; a note says which, where there are several.
 
-    A plain set comes before variants, of these fp16 first, and pickles last; within a set one
-    file comes before shards.
+    A plain set comes before variants, of these fp16 first, and pickles last. Where a set is there
+    as one file and in shards that an index names, the one is read that the library of the component
+    loads: diffusers takes the shards, transformers the file.
 
     Args:
         folder: of the component.
@@ -60,8 +63,10 @@ def read_weights(
         sets = _find_sets(folder, start, ending)
         if sets:
             variant = min(sets, key=lambda name: (name in _LAST, name != _PLAIN, name != "fp16"))
-            weights = _read_set(folder, sets[variant], root, allow_pickle=allow_pickle)
-            return replace(weights, notes=_several(folder, sets, variant))
+            notes = _several(folder, sets, variant)
+            chosen, doubled = _once(folder, sets[variant], by_index=start == _BY_INDEX)
+            weights = _read_set(folder, chosen, root, allow_pickle=allow_pickle)
+            return replace(weights, notes=(*notes, *doubled))
     raise CheckpointError(_none(folder, f"{stem}.safetensors"))
 
 
@@ -94,6 +99,19 @@ def _find_sets(folder: Path, stem: str, ending: str) -> dict[str, _Set]:
         else:
             one.whole = file
     return sets
+
+
+def _once(folder: Path, chosen: _Set, *, by_index: bool) -> tuple[_Set, tuple[str, ...]]:
+    """One way to read a set, and a note where there are two.
+
+    An index of which shards are gone was left by an earlier writing, and does not count.
+    """
+    complete = chosen.shards and len(chosen.shards) == chosen.count
+    if chosen.whole is None or chosen.index is None or not complete:
+        return chosen, ()
+    taken = "the shards are" if by_index else f"{chosen.whole.name} is"
+    note = f"{folder} holds its weights as one file and in shards; {taken} taken"
+    return replace(chosen, whole=None) if by_index else chosen, (note,)
 
 
 def _read_set(folder: Path, chosen: _Set, root: Path, *, allow_pickle: bool) -> TensorFile:

@@ -2,14 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from support.models.tiny_sdxl import write_sdxl
 from torch import Tensor
+from transformers import CLIPTextModel
 
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.errors import CheckpointError
@@ -116,6 +118,36 @@ def test_which_of_several_sets_is_taken_is_said(folder: Path) -> None:
     assert "; fp16 is taken" in read_checkpoint(folder).notes[0]
     file.with_name("diffusion_pytorch_model.fp16.safetensors").unlink()
     assert "; bf16 is taken" in read_checkpoint(folder).notes[0]
+
+
+def bare(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the prefix that transformers takes away in memory."""
+    return {name.removeprefix("text_model."): weight for name, weight in weights.items()}
+
+
+@pytest.mark.parametrize(("component", "taken"), [("unet", "shards"), ("text_encoder", "file")])
+def test_of_a_file_and_shards_the_one_is_read_that_the_library_loads(
+    component: str, taken: str, folder: Path
+) -> None:
+    part = folder / component
+    (file,) = part.glob("*.safetensors")
+    other = {name: weight + 1 for name, weight in load_file(file).items()}
+    shards = into_shards(part, "plain")
+    save_file(other, file, metadata={"format": "pt"})
+    if component == "unet":
+        loaded = bare(UNet2DConditionModel.from_pretrained(part).state_dict())
+    else:
+        loaded = bare(CLIPTextModel.from_pretrained(part).state_dict())
+    read = read_checkpoint(folder)
+    own = bare(read.components[component])
+    assert all(torch.equal(weight, loaded[name]) for name, weight in own.items())
+    said = "the shards are" if taken == "shards" else f"{file.name} is"
+    assert read.notes == (f"{part} holds its weights as one file and in shards; {said} taken",)
+    shards[0].unlink()  # the rest was left by an earlier writing
+    whole = read_checkpoint(folder)
+    assert whole.notes == ()
+    own = bare(whole.components[component])
+    assert all(torch.equal(weight, bare(other)[name]) for name, weight in own.items())
 
 
 BAD_INDEXES: dict[str, tuple[object, str]] = {
