@@ -1,13 +1,16 @@
 """Read a checkpoint from this machine: a diffusers folder or an original single file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.checks.finite import not_finite
 from erasure.checkpoints.description import read_config
 from erasure.checkpoints.facts.given_vae import GivenVae
 from erasure.checkpoints.reading.checking import require_finite
 from erasure.checkpoints.reading.reading_file import open_file, read_single_file
 from erasure.checkpoints.reading.reading_folder import read_folder, read_vae_folder
+from erasure.checkpoints.wording import counted, few
 from erasure.diffusion.schedule import Prediction
 from erasure.errors import CheckpointError
 
@@ -46,7 +49,22 @@ def read_checkpoint(
     own_vae = None if vae is None else open_vae(vae, allow_pickle=allow_pickle)
     checkpoint = _read(path, config, own_vae, allow_pickle=allow_pickle, prediction=prediction)
     require_finite(checkpoint.components, path)
-    return checkpoint
+    return _with_finite_extras(checkpoint)
+
+
+def _with_finite_extras(checkpoint: Checkpoint) -> Checkpoint:
+    """The same without weights of no component that are not finite: nothing computes with them, and
+    no file that this package writes may hold them."""
+    extras = checkpoint.extras
+    broken = {name for name, weight in extras.items() if not_finite({"": {name: weight}})}
+    if not broken:
+        return checkpoint
+    note = (
+        f"{checkpoint.path} has {counted(len(broken))} with NaN or infinite values that are of no "
+        f"part of its model ({few(sorted(broken))}); they are left out"
+    )
+    left = {name: weight for name, weight in extras.items() if name not in broken}
+    return replace(checkpoint, extras=left, notes=(*checkpoint.notes, note))
 
 
 def open_vae(path: Path, *, allow_pickle: bool = False) -> GivenVae:

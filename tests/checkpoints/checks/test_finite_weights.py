@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from erasure.checkpoints import read_checkpoint, write_single_file
 from erasure.checkpoints.checks.finite import is_finite
 from erasure.errors import CheckpointError
+from erasure.storage.tensors.tensor_file import read_tensors
 
 TYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e5m2]
 
@@ -41,3 +42,18 @@ def test_a_single_file_says_which_component_and_tensor(tiny_folder: Path, tmp_pa
         CheckpointError, match=r"the vae of .* infinite values in 1 weight \(encoder\.conv_in\.bias"
     ):
         read_checkpoint(path, config=tiny_folder)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.complex64])
+def test_a_weight_of_no_part_that_is_not_finite_is_left_out_before_any_work(
+    kind: torch.dtype, tiny_folder: Path, tmp_path: Path
+) -> None:
+    path = write_single_file(read_checkpoint(tiny_folder), tmp_path / "m.safetensors").path
+    odd = {"odd.nan": torch.full((2,), float("nan")).to(kind), "odd.whole": torch.ones(2)}
+    save_file(load_file(path) | odd, path)
+    read = read_checkpoint(path, config=tiny_folder)
+    assert list(read.extras) == ["odd.whole"]
+    assert any("1 weight with NaN or infinite values" in note for note in read.notes)
+    again = write_single_file(read, tmp_path / "again.safetensors").path
+    assert "odd.whole" in read_tensors(again).tensors
+    assert "odd.nan" not in read_tensors(again).tensors
