@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from erasure.errors import ConfigError
@@ -13,7 +14,7 @@ class PromptedPixels:
     """Pictures of one size with their prompts.
 
     Raises:
-        ConfigError: there are more pictures than prompts, or fewer.
+        ConfigError: there are more pictures than prompts, or fewer, or the pictures are no bytes.
 
     Examples:
         >>> pixels = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
@@ -28,6 +29,12 @@ class PromptedPixels:
     """N prompts."""
 
     def __post_init__(self) -> None:
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+            raise ConfigError(
+                f"the pictures are {self.pixels.dtype} of shape {tuple(self.pixels.shape)}; give "
+                "bytes from 0 to 255, torch.uint8 of shape (N, 3, H, W): of numbers from 0 to 1 "
+                "these are (255 * pixels).round().byte()"
+            )
         if len(self.pixels) != len(self.prompts):
             raise ConfigError(
                 f"{len(self.pixels)} pictures have {len(self.prompts)} prompts; give one each"

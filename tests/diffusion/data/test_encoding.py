@@ -56,6 +56,14 @@ def test_every_prompt_is_encoded_once_and_the_empty_one_first(
     assert data.retain.prompt.tolist() == [5, 3]
 
 
+@pytest.mark.parametrize(
+    "pixels", [torch.rand(1, 3, 8, 8), torch.zeros(1, 3, 8, 8, dtype=torch.int64), FORGET.pixels[0]]
+)
+def test_pictures_that_are_no_bytes_are_refused(pixels: torch.Tensor) -> None:
+    with pytest.raises(ConfigError, match=r"give bytes from 0 to 255, torch\.uint8 of shape"):
+        PromptedPixels(pixels, ["a church"] * len(pixels))
+
+
 def test_each_prompt_to_forget_has_its_concept_and_no_other_has_one(
     tiny_checkpoint: Checkpoint,
 ) -> None:
