@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from erasure.storage.disk import disk_errors, require_space
+from erasure.storage.parts import part_of, remove_leftovers
 from erasure.team import ALONE, Team
 
 Place = Literal["device", "main", "file"]
@@ -83,8 +84,9 @@ class SumsIn:
 
         Args:
             sizes: name -> number of weights; read for a file.
-            folder: where the file is made; the system's folder for temporary files if none. It has
-                no name, so nothing is left of it, however the process ends.
+            folder: where the file is made; the system's folder for temporary files if none. It
+                loses its name once its room is taken, so nothing is left of it, however the process
+                ends; what is killed before that leaves it to the next.
 
         Raises:
             DiskError: the folder has no room.
@@ -113,18 +115,20 @@ def _mapped(sizes: Mapping[str, int], folder: Path) -> dict[str, Tensor]:
     """
     total = sum(sizes.values())
     require_space(folder / "sums", _EACH * total)
+    path = part_of(folder / "sums")
     with disk_errors(folder / "sums"):
         folder.mkdir(parents=True, exist_ok=True)
-        number, path = tempfile.mkstemp(prefix="sums-", suffix=".part", dir=folder)
+        remove_leftovers(folder, once=True)
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(number, 0, _EACH * max(total, 1))
             else:
                 os.truncate(number, _EACH * max(total, 1))
-            flat = torch.from_file(path, shared=True, size=max(total, 1), dtype=torch.float32)
+            flat = torch.from_file(str(path), shared=True, size=max(total, 1), dtype=torch.float32)
         finally:
             os.close(number)
-            os.unlink(path)
+            path.unlink()
     parts = flat[:total].split(list(sizes.values()))
     return dict(zip(sizes, parts, strict=True))
 

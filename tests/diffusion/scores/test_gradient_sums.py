@@ -1,5 +1,6 @@
 """Gradients that add up elsewhere, or for a part of the weights at a time, give the same scores."""
 
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +27,7 @@ from erasure.errors import ConfigError, DiskError
 from erasure.masks.mask_file import mask_hash
 from erasure.masks.overlap import overlap
 from erasure.methods import SalUn
+from erasure.storage.parts import parts_in
 
 
 def test_the_scores_have_the_same_bits_and_no_gradient_stays() -> None:
@@ -247,3 +249,17 @@ def test_on_a_device_the_sums_lie_in_main_memory(
     for name in names:
         assert scores[1][name].device.type == "cpu"
         torch.testing.assert_close(scores[0][name].cpu(), scores[1][name])
+
+
+def test_what_is_killed_while_it_takes_the_room_of_a_file_leaves_it_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path] = []
+
+    def look(*_: object) -> None:
+        seen.extend(parts_in(tmp_path, "sums"))
+
+    monkeypatch.setattr(os, "posix_fallocate", look)
+    SumsIn("file", {"w": 8}, tmp_path)
+    assert len(seen) == 1
+    assert list(tmp_path.iterdir()) == []
