@@ -32,8 +32,7 @@ def atomic(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
         remove_leftovers(path.parent, once=True)
         try:
             yield part
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
+            flush(part)
             if keep is not None and path.exists():
                 with suppress(FileNotFoundError):  # another writer has just moved it there
                     os.replace(path, keep)
@@ -41,6 +40,12 @@ def atomic(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Return when the bytes of a file are on the disk."""
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:  # noqa: ANN401

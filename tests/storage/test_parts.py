@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,26 @@ def named(path: Path, host: str, number: int) -> Path:
 def a_day_ago(*paths: Path) -> None:
     for path in paths:
         os.utime(path, (time.time() - 25 * 3600,) * 2)
+
+
+def test_a_model_takes_its_name_when_every_file_of_it_is_on_the_disk(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    licence = tmp_path / "LICENSE"
+    licence.write_text("free")
+    flushed: set[int] = set()
+    sync = os.fsync
+
+    def note(file: int) -> None:
+        flushed.add(os.fstat(file).st_ino)
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", note)
+    carrying = replace(tiny_checkpoint, carried={"LICENSE": licence})
+    written = write_folder(carrying, tmp_path / "model", card="# A card")
+    files = [path for path in written.path.rglob("*") if path.is_file()]
+    assert {"LICENSE", "README.md", "model_index.json"} <= {path.name for path in files}
+    assert [path.name for path in files if path.stat().st_ino not in flushed] == []
 
 
 def test_what_a_killed_writer_left_goes_with_the_next_write_into_its_folder(

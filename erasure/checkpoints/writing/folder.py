@@ -20,6 +20,7 @@ from erasure.local_paths import json_without_origin, without_origin
 from erasure.storage.bare_names import require_bare, require_inside
 from erasure.storage.claims import claimed
 from erasure.storage.disk import disk_errors, refuse_existing, require_space
+from erasure.storage.files import flush
 from erasure.storage.tensors.casting import dtype_after
 from erasure.storage.tensors.tensor_file import write_tensors
 from erasure.storage.whole_folder import whole_folder
@@ -160,6 +161,7 @@ def _copy(file: Path, to: Path) -> None:
         _write_bytes(to, json_without_origin(file.read_bytes()))
     else:
         shutil.copyfile(file, to)
+        flush(to)
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -169,3 +171,4 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 def _write_bytes(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
+    flush(path)  # the folder takes its name when all of it is on the disk
