@@ -10,7 +10,8 @@ from erasure.patches.patch_edits import applied, edits_since
 
 
 def checkpoint_patches(before: Checkpoint, after: Checkpoint) -> Patches:
-    """A patch of every component that differs.
+    """A patch of every component that differs, of those that an edit can change; the others, such
+    as the VAE, are not looked at.
 
     Raises:
         PatchError: the two are of different architectures, or do not differ.

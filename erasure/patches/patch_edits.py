@@ -116,12 +116,14 @@ def _weakened(
 ) -> tuple[EditRecord, ...]:
     hashes = {name: patch.info.hash(components[name]) for name, patch in patches.items()}
     same = {name for name, patch in patches.items() if hashes[name] == patch.info.base}
-    last = {edit.component: n for n, edit in enumerate(edits)}
+    # A record from elsewhere may name a component that the patch does not change.
+    last = {edit.component: n for n, edit in enumerate(edits) if edit.component in hashes}
+    results = {n: hashes[component] for component, n in last.items()}
     return tuple(
         replace(
             edit,
             strength=edit.strength * strength,
-            result_hash=hashes[edit.component] if last[edit.component] == n else edit.result_hash,
+            result_hash=results.get(n, edit.result_hash),
         )
         for n, edit in enumerate(edits)
         if edit.component not in same

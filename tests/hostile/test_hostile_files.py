@@ -4,6 +4,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -14,14 +15,17 @@ from safetensors.torch import save_file
 from support.refusals import CHURCH
 from torch import Tensor
 
+from erasure.checkpoints.provenance import Provenance
 from erasure.errors import CheckpointError, ConfigError, ErasureError, MaskError, PatchError
 from erasure.masks.mask_file import load_mask, save_mask
 from erasure.masks.masks import all_mask
 from erasure.patches import patch_file
 from erasure.patches.applying import apply_patch
 from erasure.patches.patch import make_patch
+from erasure.patches.patch_edits import applied, edits_of_patch
 from erasure.patches.patch_file import load_patch, save_patch
 from erasure.storage.state_file import load_run
+from erasure.storage.tensors.pickles import read_pickle
 from eval.errors import EvalError
 from eval.judges.labels import read_labels
 from eval.pictures.decoding import decode
@@ -117,6 +121,19 @@ def test_a_patch_that_is_as_it_was_written_still_works(patch: Path) -> None:
     assert weights["b"].sum() == 9
 
 
+def test_a_record_of_a_component_that_the_patch_does_not_change_breaks_no_strength() -> None:
+    base = {"a": torch.zeros(3)}
+    made = make_patch(base, {"a": torch.ones(3)})
+    (own,) = edits_of_patch(made, base)
+    strange = replace(own, component="vae", result_hash="stated")
+    record = Provenance(edits=(own, strange)).to_dict()
+    patches = {"unet": replace(made, info=replace(made.info, provenance=record))}
+    first, second = applied(None, patches, {"unet": base | {"a": torch.full((3,), 0.5)}}, 0.5).edits
+    assert first.strength == second.strength == 0.5
+    assert first.result_hash != own.result_hash
+    assert second.result_hash == "stated"
+
+
 @pytest.mark.parametrize(
     "shapes",
     [
@@ -155,6 +172,15 @@ def test_a_pickle_named_as_safetensors_is_refused_with_its_cause(
         tmp_path / "o.safetensors",
     )
     refused(line, "rename it to end in .ckpt")
+
+
+@pytest.mark.parametrize("name", ["__metadata__", "\ud800", "", 5])
+def test_a_pickle_with_a_name_that_no_header_can_hold_is_refused(
+    name: object, tmp_path: Path
+) -> None:
+    torch.save({"state_dict": {name: torch.zeros(1), "w": torch.ones(1)}}, tmp_path / "sd.ckpt")
+    with pytest.raises(CheckpointError, match="which is no name of a weight"):
+        read_pickle(tmp_path / "sd.ckpt", allowed=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02", b"PK\x03\x04", b"\x80\x02(((", b"nonsense"])

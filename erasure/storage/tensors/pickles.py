@@ -11,7 +11,7 @@ from torch import Tensor
 from erasure.errors import CheckpointError, way
 from erasure.storage.bare_names import shown
 from erasure.storage.regular_files import require_regular
-from erasure.storage.tensors.tensor_file import TensorFile
+from erasure.storage.tensors.tensor_file import HEADER_WORDS, TensorFile
 
 SUFFIXES: Final = (".ckpt", ".pt", ".pth", ".bin")
 _MAGIC: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x04")
@@ -51,6 +51,14 @@ def plain_tensor(value: Tensor, name: str, path: Path) -> Tensor:
     return value.detach()
 
 
+def _is_name(name: object) -> bool:
+    """Whether a header can hold a tensor under this name."""
+    try:
+        return isinstance(name, str) and name != HEADER_WORDS and bool(name.encode())
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+
+
 def read_pickle(path: Path, *, allowed: bool) -> TensorFile:
     """Read the tensors, in `state_dict` or on top, with `weights_only=True` and no other way.
 
@@ -84,7 +92,7 @@ def read_pickle(path: Path, *, allowed: bool) -> TensorFile:
         content = content.get("state_dict", content)
     listed = content.items() if isinstance(content, Mapping) else ()
     held = {name: value for name, value in listed if isinstance(value, Tensor)}
-    if nameless := [name for name in held if not isinstance(name, str)]:
+    if nameless := [name for name in held if not _is_name(name)]:
         raise CheckpointError(
             f"{path} holds a tensor under {shown(nameless[0])}, which is no name of a weight; "
             "convert the model to .safetensors"

@@ -26,6 +26,8 @@ from erasure.storage.files import atomic
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tensors.casting import cast, dtype_after
 
+HEADER_WORDS: Final = "__metadata__"
+"""Where a header has its words, among the names of tensors."""
 DATA_HASH: Final = "modelspec.hash_sha256"
 """Header key of the SHA-256 of all bytes after the header, `0x` in front (ModelSpec 1.0.1)."""
 
@@ -171,7 +173,7 @@ def _header(
 ) -> tuple[bytes, list[str]]:
     """The header, `__metadata__` first, padded to 8 bytes; and the names in the order of data."""
     placeholder = {DATA_HASH: f"0x{'0' * 64}"} if metadata.get(DATA_HASH) == "" else {}
-    entries: dict[str, Any] = {"__metadata__": {"format": "pt", **metadata, **placeholder}}
+    entries: dict[str, Any] = {HEADER_WORDS: {"format": "pt", **metadata, **placeholder}}
     order = sorted(tensors, key=lambda n: (-dtype_after(tensors[n], dtype).itemsize, n))
     end = 0
     for name in order:
