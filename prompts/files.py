@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prompts.errors import PromptError
-from prompts.suites.tables import PROMPT, Table, require_column
+from prompts.suites.tables import PROMPT, Table, refuse_long, require_column
 
 
 def read_prompts(path: Path) -> tuple[str, ...]:
@@ -25,6 +25,7 @@ def read_prompts(path: Path) -> tuple[str, ...]:
 def _texts(path: Path) -> Iterator[str]:
     for row in Table(path):
         require_column([PROMPT], row.cells, path)
+        refuse_long(row, path)
         text = row.cells[PROMPT]
         if text is None and row.lacking > 0:  # the row is cut short
             continue

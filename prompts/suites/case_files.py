@@ -10,7 +10,7 @@ from prompts.concepts.phrases import tidy
 from prompts.errors import PromptError
 from prompts.suites.case import LazyCases, PromptCase, PromptSet, repeated
 from prompts.suites.cells import blank, real, text, whole
-from prompts.suites.tables import Row, Table, require_column
+from prompts.suites.tables import Row, Table, refuse_broken, require_column
 
 Read = Callable[[Row], PromptCase | None]
 
@@ -55,15 +55,15 @@ def file_set(
             read: a row is broken, a value is out of its range, or an id is there twice.
     """
     labels = LABELS if name == "csv" else ()
-    check = partial(check_columns, known=(*COLUMNS, *labels))
-    read = partial(read_case, labels=labels)
     rows = Table(path)
     first = next(iter(rows), None)
     if first is None:
         raise PromptError(f"the prompt file {path} has no prompt in it; write at least one")
+    heads = tuple(label for label in labels if label in first.cells)
+    check = partial(check_columns, known=(*COLUMNS, *labels))
+    read = partial(_read_labelled, labels=labels, heads=heads)
     cases = partial(read_cases, rows, str(path), read, check=check, seeds=seeds, samples=samples)
     next(cases())
-    heads = tuple(label for label in labels if label in first.cells)
     return PromptSet(name=name, source=str(path), cases=LazyCases(cases), heads=heads)
 
 
@@ -93,7 +93,7 @@ def read_cases(
             check(columns, source)
             checked.add(columns)
         try:
-            _refuse_broken(row)
+            refuse_broken(row)
             case = read(row)
             if case is None:
                 continue
@@ -134,6 +134,19 @@ def read_case(row: Row, *, labels: Sequence[str] = (), unnamed: str = "") -> Pro
     )
 
 
+def _read_labelled(row: Row, *, labels: Sequence[str], heads: Sequence[str]) -> PromptCase:
+    """`read_case`; PromptError for a label that the first row, of JSON, did not have: no picture
+    would be judged by it."""
+    case = read_case(row, labels=labels)
+    for label in case.labels:
+        if label not in heads:
+            raise PromptError(
+                f"it has {label!r} and the first row, which says what is judged, has not; write it "
+                'there too, as "" where there is none'
+            )
+    return case
+
+
 def check_columns(columns: Collection[str], source: str, *, known: Sequence[str]) -> None:
     """Raise PromptError where the prompt is missing, or a column is most likely a slip of the pen.
 
@@ -155,15 +168,6 @@ def check_columns(columns: Collection[str], source: str, *, known: Sequence[str]
                 f"{source} has a column {column!r}, which is not read; the nearest is {alike[0]}; "
                 "rename it"
             )
-
-
-def _refuse_broken(row: Row) -> None:
-    if row.lacking:
-        many = f"{abs(row.lacking)} cell{'' if abs(row.lacking) == 1 else 's'}"
-        raise PromptError(
-            f"it has {many} {'fewer' if row.lacking > 0 else 'more'} than there are columns; check "
-            "its commas, and put a cell that holds one into quotes"
-        )
 
 
 def _has(cells: Mapping[str, object], name: str) -> bool:

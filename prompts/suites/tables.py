@@ -61,6 +61,26 @@ class Table:
             yield from _READERS[suffix](file, path)
 
 
+def refuse_long(row: Row, source: object) -> None:
+    """Raise PromptError where a row has more cells than there are columns: a prompt with a comma
+    that is in no quotes would lose what comes after it."""
+    if row.lacking < 0:
+        try:
+            refuse_broken(row)
+        except PromptError as err:
+            raise PromptError(f"{row.place} of {source}: {err}") from err
+
+
+def refuse_broken(row: Row) -> None:
+    """Raise PromptError where a row has fewer or more cells than there are columns."""
+    if row.lacking:
+        many = f"{abs(row.lacking)} cell{'' if abs(row.lacking) == 1 else 's'}"
+        raise PromptError(
+            f"it has {many} {'fewer' if row.lacking > 0 else 'more'} than there are columns; check "
+            "its commas, and put a cell that holds one into quotes"
+        )
+
+
 def require_column(wanted: Sequence[str], columns: Collection[str], source: object) -> None:
     """Raise PromptError, naming the nearest, where `source` has a column by none of these names."""
     if any(name in columns for name in wanted):

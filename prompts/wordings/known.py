@@ -8,7 +8,7 @@ from typing import Final
 
 from prompts.concepts.phrases import tidy
 from prompts.errors import PromptError
-from prompts.suites.tables import PROMPT, Table, require_column
+from prompts.suites.tables import PROMPT, Table, refuse_long, require_column
 
 LISTED: Final = Path(__file__).with_name("known.csv")
 _LONGEST: Final = 1000
@@ -56,6 +56,7 @@ def read_phrases(path: Path) -> tuple[Phrase, ...]:
 def _phrases(path: Path) -> Iterator[Phrase]:
     for row in Table(path):
         require_column([PROMPT], row.cells, path)
+        refuse_long(row, path)
         prompt, kind = row.cells[PROMPT], row.cells.get("kind") or "listed"
         if not isinstance(prompt, str) or not isinstance(kind, str):
             raise PromptError(f"{row.place} of {path} holds no text; put it in quotes")

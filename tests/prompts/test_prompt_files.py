@@ -44,6 +44,8 @@ def test_json_lines_give_their_prompt(tmp_path: Path) -> None:
         ("p.csv", "Prompts,seed\na,1\n", "no column 'prompt'; the nearest is Prompts"),
         ("p.csv", "text,seed\na,1\n", "no column 'prompt'; there are text, seed"),
         ("p.csv", "prompt\n" + "a" * 200_000, "is not CSV"),
+        ("p.csv", "prompt\na\na dog, asleep\n", r"row 2 \(line 3\) of .*: it has 1 cell more"),
+        ("p.csv", "prompt,seed\na dog, asleep,1\n", "check its commas"),
         (
             "p.jsonl",
             '{"prompt": "a"}\n{"promt": "b"}\n',

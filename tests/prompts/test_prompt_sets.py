@@ -432,6 +432,18 @@ def test_a_line_of_json_with_a_mistake_is_refused(tmp_path: Path, line: str, sai
     assert len(str(caught.value)) < 500
 
 
+def test_a_label_that_the_first_line_lacks_is_refused(tmp_path: Path) -> None:
+    lines = '{"prompt": "a"}\n{"prompt": "b", "object": "dog"}\n'
+    with pytest.raises(PromptError, match=r"line 2 of .* has 'object' and the first row, which"):
+        list(load_suite("csv", prompts=write(tmp_path, lines, "p.jsonl")).cases)
+    blank = lines.replace('"a"', '"a", "object": ""')
+    told = load_suite("csv", prompts=write(tmp_path, blank, "p.jsonl"))
+    assert told.heads == ("object",)
+    assert [case.labels for case in told.cases] == [{}, {"object": "dog"}]
+    captions = load_suite("captions", prompts=write(tmp_path, lines, "p.jsonl"))
+    assert len(list(captions.cases)) == 2
+
+
 def test_columns_of_published_tables_are_no_slips_of_the_pen(tmp_path: Path) -> None:
     columns = ["", "idx", "prompt", "artist", "classidx", "image_id", "file_name", "source"]
     columns += ["weight", "sd_model", "category", "hard", "url", "seed", "seed2"]

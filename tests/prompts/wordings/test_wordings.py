@@ -74,6 +74,7 @@ def test_a_users_table_is_read_with_its_kinds(tmp_path: Path) -> None:
     [
         ("words\nkirk\n", "has no column 'prompt'"),
         ("prompt\n", "has no prompt in it"),
+        ("prompt\na church, at night\n", "row 1 .* 1 cell more than there are columns"),
         ("prompt\n" + "a" * 1001 + "\n", "a prompt of 1001 letters"),
     ],
 )
