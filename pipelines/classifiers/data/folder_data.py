@@ -9,18 +9,17 @@ import torch
 from PIL import Image
 
 from erasure.errors import ConfigError
-from erasure.storage.regular_files import require_regular
-from eval.pictures.decoding import UNDECODABLE
 from eval.pictures.picture_files import is_picture, visible
 from pipelines.classifiers.data.raw_data import RawData, RawSet, images
-from pipelines.drawing.pictures import require_readable
+from pipelines.drawing.pictures import decode, require_readable
 
 SIZE: Final = 32
 """Pixels a side that pictures are brought to."""
 
 
 def picture_folder(path: Path | None, /) -> RawData:
-    """Pictures of a folder, in colour, squares of 32 pixels; a class is a folder's name.
+    """Pictures of a folder, in colour, squares of 32 pixels, turned as their EXIF says and what is
+    transparent on white; a class is a folder's name.
 
     Raises:
         ConfigError: no path, no classes, a class that only `test` has, or no pictures.
@@ -58,10 +57,4 @@ def _read(folder: Path, classes: Sequence[str]) -> RawSet:
 
 
 def _picture(file: Path) -> np.ndarray:
-    require_regular(file, ConfigError)
-    try:
-        with Image.open(file) as picture:
-            small = picture.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BOX)
-    except UNDECODABLE as err:
-        raise ConfigError(f"{file} is no picture that can be read ({err}); remove it") from err
-    return np.asarray(small)
+    return np.asarray(decode(file, str(file)).resize((SIZE, SIZE), Image.Resampling.BOX))
