@@ -46,7 +46,8 @@ def evaluate_run(run: EvaluateRun) -> dict[str, Any]:
     if run.forget_seed is not None:
         refuse_seed_of_class(forget)
     seed = loaded.record.forget_seed if run.forget_seed is None else run.forget_seed
-    split = split_data(data, ForgetSetting.parse(forget), seed)
+    setting = ForgetSetting.parse(forget)
+    split = split_data(data, setting, seed)
     scored = _score(loaded, data, split, device, exact=run.exact_attack)
     result: dict[str, Any] = {
         "model": run.model,
@@ -56,7 +57,7 @@ def evaluate_run(run: EvaluateRun) -> dict[str, Any]:
     result |= shown(scored)
     if run.retrained is not None:
         target = load_classifier(Path(run.retrained), allow_code=run.allow_code)
-        _require_twin(target, loaded, forget, seed)
+        _require_twin(target, loaded, setting, seed)
         other = _score(target, data, split, device, exact=run.exact_attack)
         four = shown(other)
         result["retrained"] = {name: four[name] for name in ("UA", "RA", "TA", "MIA")}
@@ -99,19 +100,26 @@ def shown(measured: Measured) -> dict[str, Any]:
 
 
 def _require_twin(
-    target: LoadedClassifier, model: LoadedClassifier, forget: str, seed: int
+    target: LoadedClassifier, model: LoadedClassifier, forget: ForgetSetting, seed: int
 ) -> None:
     """Raises ConfigError unless `target` was retrained without the same examples, as the model was
     trained."""
     made = target.record
-    if made.method != "retrain" or (made.forget, made.forget_seed) != (forget, seed):
+    wanted = f"retrain, {forget}" + (f" and {seed}" if forget.label is None else "")
+    if made.method != "retrain":
         raise ConfigError(
             f"the retrained model is of method {made.method or 'none'}, forget set "
-            f"{made.forget or 'none'} and seed {made.forget_seed}; give one of retrain, {forget} "
-            f"and {seed}"
+            f"{made.forget or 'none'} and seed {made.forget_seed}; give one of {wanted}"
         )
     if made.fingerprint != model.record.fingerprint:
         raise ConfigError("the two models were trained on different data; compare like with like")
+    classes = model.record.facts.classes
+    other = ForgetSetting.parse(made.forget).decided_by(classes, made.forget_seed)
+    if other != forget.decided_by(classes, seed):
+        raise ConfigError(
+            f"the retrained model is of the forget set {made.forget} and seed {made.forget_seed}; "
+            f"give one of {wanted}"
+        )
     if (made.model, made.training) != (model.record.model, model.record.training):
         raise ConfigError(
             "the two models are of another network or training, so their gap would be that of both "

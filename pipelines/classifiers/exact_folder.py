@@ -13,7 +13,7 @@ from erasure.local_paths import without_folders
 from erasure.storage.disk import disk_errors, refuse_existing
 from erasure.storage.files import write_json
 from erasure.storage.tables import build
-from pipelines.classifiers.data.data import ClassifierData, DataConfig
+from pipelines.classifiers.data.data import ClassifierData, DataConfig, DataFacts
 from pipelines.classifiers.networks.architectures import ModelConfig, make_model, require_known
 from pipelines.classifiers.runs import data_of
 
@@ -37,6 +37,9 @@ class ExactRecord:
     forget_seed: int = 0
     seconds: float = 0.0
     """What training took, or the last forgetting."""
+    facts: DataFacts | None = None
+    """What the network was made for. Its mean and deviation are of the last digit that this
+    machine's sums have; None in folders of before it was kept, and then those of here serve."""
     noise: str = ""
     """Where the noise of its bound came from, in words; empty for a method without."""
     format: str = FORMAT
@@ -73,7 +76,8 @@ def open_exact(
 def load_folder(folder: Path, record: ExactRecord, data: ClassifierData) -> ExactModel:
     """The model of a folder whose record and data are known."""
     needs_start = "start" in EXACT[record.method].needs
-    start = make_model(record.model, data.facts, record.seed) if needs_start else None
+    facts = record.facts or data.facts
+    start = make_model(record.model, facts, record.seed) if needs_start else None
     return load_exact(folder / WEIGHTS, start)
 
 

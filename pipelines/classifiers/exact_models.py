@@ -84,6 +84,7 @@ def train_exact(
             fingerprint=data.fingerprint,
             seed=run.seed,
             seconds=time.perf_counter() - begun,
+            facts=data.facts,
         )
         save_folder(folder, model, record)
         learned, unseen = (answers(Answering(model), part) for part in (data.train, data.test))

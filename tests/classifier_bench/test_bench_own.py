@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from erasure.classifiers import Step, TrainingRecipe
+from erasure.classifiers.exact.points import Points
 from erasure.classifiers.exact.sisa.sisa_plan import Stage
 from erasure.classifiers.exact.sisa.sisa_store import SisaStore
 from erasure.classifiers.progress import SPENT
@@ -27,7 +28,8 @@ from pipelines.classifiers.bench.bench_table import Row, table, to_csv, to_markd
 from pipelines.classifiers.bench.cells import Cell, DeletionFacts
 from pipelines.classifiers.bench.page.bench_layout import panel
 from pipelines.classifiers.bench.presets import Preset, load_presets
-from pipelines.classifiers.data.data import DataConfig, load_data
+from pipelines.classifiers.data import data as data_module
+from pipelines.classifiers.data.data import DataConfig, DataFacts, batches, load_data
 from pipelines.classifiers.exact_folder import is_exact, open_exact
 from pipelines.classifiers.networks.architectures import ModelConfig
 from pipelines.classifiers.run_settings import ForgetRun, preset_of
@@ -116,6 +118,24 @@ def test_the_model_of_a_seed_is_trained_once_and_stays_as_it_was(
     assert [row.method for row in rows] == ["retrain", "sisa"] * 2
     assert bytes_of(folder) == before
     assert [path.name for path in (tmp_path / "out" / "models").glob("deleting-*")] == []
+
+
+def test_a_model_is_read_where_sums_end_in_another_digit(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("sisa")
+    facts = data_module._facts
+
+    def elsewhere(*parts: Any) -> DataFacts:  # noqa: ANN401
+        here = facts(*parts)
+        return replace(here, mean=tuple(value + 1e-6 for value in here.mean))
+
+    monkeypatch.setattr(data_module, "_facts", elsewhere)
+    (folder,) = (tmp_path / "out" / "models").glob("sisa-*")
+    model, _, data = open_exact(folder)
+    assert model.forget(Points.of(batches(data.train)), [3]).forgotten == 1
+    rows = run("sisa", config=replace(TINY, forget=("class:3",)))
+    assert [row.failures for row in rows] == [(), ()]
 
 
 def test_a_training_that_was_cut_counts_the_time_of_all_its_parts(

@@ -222,6 +222,24 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
         picture_folder(tmp_path)
 
 
+def test_pictures_of_a_folder_are_decoded_as_everywhere_else(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["train/b/1.png"])
+    folder = tmp_path / "train" / "a"
+    folder.mkdir()
+    Image.new("RGBA", (32, 32), (0, 0, 0, 0)).save(folder / "1.png")
+    Image.fromarray(np.full((32, 32), 257 * 99, np.uint16)).save(folder / "2.png")
+    upright = Image.new("RGB", (32, 32))
+    upright.paste((255, 0, 0), (0, 0, 32, 16))
+    exif = Image.Exif()
+    exif[0x0112] = 3  # Upside down.
+    upright.save(folder / "3.png", exif=exif)
+    clear, deep, turned = picture_folder(tmp_path).train.inputs[0][:3]
+    assert clear.unique().tolist() == [255]
+    assert deep.unique().tolist() == [99]
+    assert turned[0, :16].max() == 0
+    assert turned[0, 16:].min() == 255
+
+
 def test_pictures_of_a_class_are_read_or_named_whatever_their_ending(tmp_path: Path) -> None:
     write_pictures(tmp_path, ["train/a/1.jfif", "train/a/2.GIF", "train/b/1.tif"])
     assert picture_folder(tmp_path).train.labels.tolist() == [0, 0, 1]
@@ -421,6 +439,8 @@ def test_a_source_without_a_test_set_gives_a_fifth_of_it() -> None:
     pytest.importorskip("sklearn")
     data = load_data(DataConfig(name="digits", held_out=100))
     assert (len(data.train), len(data.held_out), len(data.test)) == (1338, 100, 359)
+    fewer = load_data(DataConfig(name="digits", held_out=100, test=50))
+    assert (len(fewer.test), fewer.fingerprint) == (50, data.fingerprint)
     assert min(data.facts.deviation) > 0
 
 

@@ -437,9 +437,9 @@ def test_a_label_that_the_first_line_lacks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PromptError, match=r"line 2 of .* has 'object' and the first row, which"):
         list(load_suite("csv", prompts=write(tmp_path, lines, "p.jsonl")).cases)
     blank = lines.replace('"a"', '"a", "object": ""')
-    told = load_suite("csv", prompts=write(tmp_path, blank, "p.jsonl"))
-    assert told.heads == ("object",)
-    assert [case.labels for case in told.cases] == [{}, {"object": "dog"}]
+    both = load_suite("csv", prompts=write(tmp_path, blank, "p.jsonl"))
+    assert both.heads == ("object",)
+    assert [case.labels for case in both.cases] == [{}, {"object": "dog"}]
     captions = load_suite("captions", prompts=write(tmp_path, lines, "p.jsonl"))
     assert len(list(captions.cases)) == 2
 

@@ -33,7 +33,7 @@ from eval.rates.unlearning_metrics import Scores
 from pipelines.classifiers.bench.bench_models import ModelStore
 from pipelines.classifiers.bench.cells import DeletionFacts
 from pipelines.classifiers.bench.presets import Preset
-from pipelines.classifiers.data.data import ClassifierData, batches
+from pipelines.classifiers.data.data import ClassifierData, DataFacts, batches
 from pipelines.classifiers.exact_folder import RECORD, WEIGHTS, ExactRecord, is_exact, save_folder
 from pipelines.classifiers.exact_models import Answering
 from pipelines.classifiers.networks.architectures import ModelConfig, make_model
@@ -121,9 +121,8 @@ class OwnTraining:
             yield Trained(model, self._points(), seconds)
             return
         folder = self.store.folder / f"{self.preset.name}-{self._key(maker)}"
-        start = make_model(self.model, self.data.facts, self.seed).to(self.store.device)
         if not is_exact(folder):  # a training that was cut goes on
-            model, seconds = self._fitted(maker, start, folder)
+            model, seconds = self._fitted(maker, self._start(self.data.facts), folder)
             save_folder(folder, model, self._record(seconds))
             for state in folder.glob("*.state"):
                 state.unlink()
@@ -133,6 +132,7 @@ class OwnTraining:
             copy = Path(name) / _COPY
             with disk_errors(copy):
                 shutil.copytree(folder, copy)
+            start = self._start(record.facts or self.data.facts)
             yield Trained(load_exact(copy / WEIGHTS, start), self._points(), record.seconds)
 
     def _fitted(
@@ -153,6 +153,9 @@ class OwnTraining:
             tick()
         return model, earlier + time.perf_counter() - begun
 
+    def _start(self, facts: DataFacts) -> nn.Module:
+        return make_model(self.model, facts, self.seed).to(self.store.device)
+
     def _points(self) -> Points:
         return Points.of(batches(self.data.train))
 
@@ -164,6 +167,7 @@ class OwnTraining:
             fingerprint=self.data.fingerprint,
             seed=self.seed,
             seconds=seconds,
+            facts=self.data.facts,
         )
 
     def _key(self, maker: ExactMethod) -> str:

@@ -111,7 +111,7 @@ def load_data(config: DataConfig) -> ClassifierData:
     if test is None:
         cut = _stratified(train.labels, len(train) // 5, config.seed, "test")
         train, test = train.subset(_others(cut, len(train))), train.subset(cut)
-    elif config.test and config.test < len(test):
+    if config.test and config.test < len(test):
         test = test.subset(_stratified(test.labels, config.test, config.seed, "test"))
     held = _stratified(train.labels, min(config.held_out, len(train) // 5), config.seed, "held out")
     held_out, train = train.subset(held), train.subset(_others(held, len(train)))

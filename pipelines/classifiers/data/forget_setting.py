@@ -64,6 +64,17 @@ class ForgetSetting:
             f"{nearest(self.label, list(classes))}"
         )
 
+    def decided_by(self, classes: Sequence[str], seed: int) -> tuple[float, int]:
+        """What decides the set on given data: where two are equal here, the same examples go.
+
+        The seed of a class is none, and a class has a name and a number.
+
+        Raises:
+            ConfigError: there is no such class.
+        """
+        index = self.class_index(classes)
+        return (0.0, index) if index is not None else (self.share or 0.0, seed)
+
     def choose(self, labels: Tensor, classes: Sequence[str], seed: int) -> tuple[Tensor, Tensor]:
         """Split the training data into what goes and what stays.
 

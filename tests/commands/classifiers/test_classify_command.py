@@ -2,8 +2,8 @@
 
 import json
 import sys
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support.console import command
 
+from erasure.classifiers import TrainingRecipe
 from erasure.classifiers.exact.trees.forest import ExtraTrees, Forest
+from erasure.errors import ConfigError
 from pipelines.classifiers import exact_models
-from pipelines.classifiers.data.data import DataFacts
+from pipelines.classifiers.data.data import DataConfig, DataFacts
+from pipelines.classifiers.data.forget_setting import ForgetSetting
+from pipelines.classifiers.evaluation import _require_twin
 from pipelines.classifiers.exact_folder import open_exact
 from pipelines.classifiers.measuring import measure
+from pipelines.classifiers.model_file import ClassifierRecord, LoadedClassifier
+from pipelines.classifiers.networks.architectures import ModelConfig
 from pipelines.cli import _spoken
 from pipelines.commands.classifiers.classify import COMMANDS
 
@@ -407,6 +413,37 @@ def test_gaps_to_the_wrong_model_are_refused(trained: Path, forgotten: dict[str,
         *("--retrained", forgotten["retrain"]),
     )
     assert (said.code, "seed 0; give one of retrain, class:1" in said.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "fits"),
+    [
+        (("class:1", 5), ("class:1", 0), True),  # no seed chooses a class
+        (("class:1", 0), ("class:bag", 0), False),
+        (("class:1", 0), ("class:dress", 0), True),
+        (("10%", 0), (" 10.0 %", 0), True),
+        (("10%", 1), ("10%", 0), False),
+        (("10%", 1), ("class:1", 0), False),
+    ],
+)
+def test_a_retrained_model_is_known_by_the_examples_that_it_never_saw(
+    made: tuple[str, int], asked: tuple[str, int], fits: bool
+) -> None:
+    facts = DataFacts("image", (1, 4, 4), ("bag", "dress"), (0.5,), (1.0,))
+    plain = ClassifierRecord(
+        data=DataConfig(),
+        model=ModelConfig(),
+        facts=facts,
+        training=TrainingRecipe(),
+        fingerprint="0",
+        seed=0,
+    )
+    model = LoadedClassifier(torch.nn.Linear(1, 1), plain, "")
+    twin = replace(plain, method="retrain", forget=made[0], forget_seed=made[1])
+    retrained = replace(model, record=twin)
+    refused = nullcontext() if fits else pytest.raises(ConfigError, match="give one of retrain")
+    with refused:
+        _require_twin(retrained, model, ForgetSetting.parse(asked[0]), asked[1])
 
 
 @pytest.mark.parametrize(
