@@ -87,11 +87,12 @@ def json_without_origin(content: bytes) -> bytes:
     try:
         config = json.loads(content)
         clean = without_origin(config)
+        if clean == config:
+            return content
+        text = json.dumps(clean, indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return content
-    if clean == config:
-        return content
-    return (json.dumps(clean, indent=2, ensure_ascii=False) + "\n").encode()
+    return f"{text}\n".encode(errors="backslashreplace")  # half a surrogate pair, as JSON has it
 
 
 def _in_words(key: object, item: object) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from erasure.checkpoints.checks.config_limits import require_plausible
-from erasure.checkpoints.checks.containment import inside
+from erasure.checkpoints.checks.containment import entries_of, inside
 from erasure.errors import CONFIG, CheckpointError
 from erasure.storage.bare_names import require_bare, shown
 from erasure.storage.cache import content_key
@@ -253,7 +253,7 @@ def read_json(path: Path, *, limit: int = 16_000_000) -> dict[str, Any]:
 def _read_files(folder: Path, root: Path) -> dict[str, bytes]:
     if not inside(folder, root).is_dir():
         return {}
-    files = [inside(path, root) for path in sorted(folder.iterdir())]
+    files = list(entries_of(folder.iterdir(), root))
     large = [f for f in files if f.is_file() and f.stat().st_size > _LARGEST_TOKENIZER_FILE]
     if large:
         raise CheckpointError(

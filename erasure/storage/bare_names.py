@@ -21,6 +21,7 @@ def is_bare(name: object) -> bool:
         isinstance(name, str)
         and name not in ("", ".", "..")
         and not any(letter in _SEPARATORS or ord(letter) < ord(" ") for letter in name)
+        and not any("\ud800" <= letter <= "\udfff" for letter in name)  # bytes that are no text
     )
 
 
@@ -38,8 +39,8 @@ def require_bare(name: object, where: str) -> str:
         where: the file or the entry it stands in, for the message.
 
     Raises:
-        CheckpointError: it is not text, is empty, `.` or `..`, or holds a separator of any system
-            or a control character.
+        CheckpointError: it is not text in UTF-8, is empty, `.` or `..`, or holds a separator of any
+            system or a control character.
     """
     if not is_bare(name):
         raise CheckpointError(

@@ -8,15 +8,18 @@ Source: the hub's cache keeps `blobs/HASH` beside `snapshots/REVISION`, whose fi
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
 from erasure.errors import CheckpointError
+from erasure.storage.bare_names import is_bare, shown
 from erasure.storage.links import resolved
 from erasure.storage.regular_files import require_regular
 
+_NOTE: Final = ":Zone.Identifier"
 _HASH: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 """SHA-1 of git, or SHA-256 of a large file."""
 
@@ -42,6 +45,26 @@ def inside(path: Path, root: Path) -> Path:
             "if it belongs to the model, or take the link out"
         )
     return require_regular(path)
+
+
+def entries_of(listing: Iterable[Path], root: Path) -> Iterator[Path]:
+    """The files and folders that a listing found below `root`, each one `inside`.
+
+    Notes of Windows are left out, `NAME:Zone.Identifier`, which its Linux writes beside what is
+    copied from there.
+
+    Raises:
+        CheckpointError: as `inside`, or an entry has a name that no copy of the model can have.
+    """
+    for path in sorted(listing):
+        if path.name.endswith(_NOTE):
+            continue
+        if not is_bare(path.name):
+            raise CheckpointError(
+                f"{path.parent} holds {shown(path.name)}, a name that no copy of the model can "
+                "have on every system; rename it, or take it out"
+            )
+        yield inside(path, root)
 
 
 def is_installed(path: Path) -> bool:

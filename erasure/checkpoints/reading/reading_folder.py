@@ -9,7 +9,7 @@ from torch import Tensor
 
 from erasure.architectures.architecture import Architecture, Part, Settle
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.checks.containment import inside
+from erasure.checkpoints.checks.containment import entries_of, inside
 from erasure.checkpoints.checks.plain import require_plain
 from erasure.checkpoints.checks.quantised import plain_weights, refuse_quantised
 from erasure.checkpoints.checks.unplaced import beside_components, note_on_rest
@@ -254,8 +254,8 @@ def _carried(
 ) -> Iterator[tuple[str, Path]]:
     """Licences, and the components we do not touch. Not other weights beside them: a repository
     often holds the same model once more as a single file, as it was before erasure."""
-    for file in sorted(path.glob("LICENSE*")):
-        if inside(file, path).is_file():
+    for file in entries_of(path.glob("LICENSE*"), path):
+        if file.is_file():
             yield file.name, file
     own = {"scheduler", *(part.component for part in family.parts)}
     for component in model_index:
@@ -268,8 +268,8 @@ def _files_of(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
     """Place in `root` -> file, for all files of a component."""
     if not inside(folder, root).is_dir():
         return
-    for file in sorted(folder.rglob("*")):
-        if inside(file, root).is_file():
+    for file in entries_of(folder.rglob("*"), root):
+        if file.is_file():
             yield file.relative_to(root).as_posix(), file
         elif file.is_symlink() and file.is_dir():
             raise CheckpointError(
