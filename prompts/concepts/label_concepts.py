@@ -26,11 +26,14 @@ def plan_label(
         retain: classes in place of all others.
 
     Raises:
-        PromptError: `concept` or `instead` is no class.
+        PromptError: `concept`, `instead`, or one of the other two lists is no class.
 
     Source: arXiv:2310.12508, 4.2; its released code takes (c + 1) mod 10 for every sample.
     """
-    gone = tuple(dict.fromkeys((_known(concept, classes, "the concept"), *extra)))
+    more = (_known(name, classes, "a prompt to forget") for name in extra)
+    gone = tuple(dict.fromkeys((_known(concept, classes, "the concept"), *more)))
+    for name in filter(None, retain or ()):  # the empty text is no class, which may be retained
+        _known(name, classes, "a prompt to retain")
     others = tuple(name for name in classes if name not in gone)
     if not others:
         raise PromptError("all classes are to be forgotten; leave one to be drawn in their place")

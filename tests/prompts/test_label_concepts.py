@@ -33,6 +33,7 @@ def test_any_other_a_named_one_or_no_class_may_stand_in() -> None:
 def test_what_is_retained_may_be_chosen() -> None:
     assert plan("boot", retain=["shirt"]).retain == ("shirt",)
     assert plan("boot", retain=[]).retain == ()
+    assert plan("boot", retain=[""]).retain == ("",)
 
 
 def test_several_classes_are_forgotten_together() -> None:
@@ -53,6 +54,18 @@ def test_several_classes_are_forgotten_together() -> None:
 def test_what_is_no_class_is_refused(concept: str, instead: str | None, message: str) -> None:
     with pytest.raises(PromptError, match=message):
         plan(concept, instead)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"prompts": ["hat"]}, "a prompt to forget 'hat' is no class"),
+        ({"retain": ["shirt", "hat"]}, "a prompt to retain 'hat' is no class"),
+    ],
+)
+def test_lists_name_classes_alone(more: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        plan("boot", **more)
 
 
 @pytest.mark.parametrize("family", ["general", "canvas"])
