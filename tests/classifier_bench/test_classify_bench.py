@@ -623,6 +623,16 @@ def test_the_key_of_a_cell_is_what_it_was(tmp_path: Path) -> None:
     ]
 
 
+def test_the_key_of_a_cell_holds_the_kind_of_device_that_its_time_is_of(tmp_path: Path) -> None:
+    data = load_data(TINY.data[0])
+    keys = set()
+    for name in ("cpu", "cuda", "cuda:1"):
+        store = ModelStore(tmp_path, torch.device(name), Reporter(quiet=True))
+        (world,) = worlds(TINY, [data], store)
+        keys.add(world.key(Preset(name="ft", method="ft")))
+    assert len(keys) == 2
+
+
 def test_the_key_of_a_cell_holds_what_it_is_judged_by(tmp_path: Path) -> None:
     data = load_data(TINY.data[0])
     other = replace(data, judging_fingerprint="1" * 32)

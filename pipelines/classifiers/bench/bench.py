@@ -92,6 +92,7 @@ class World:
             seed=self.seed,
             attack=[self.config.signals, self.config.exact_attack],
             **preset.decides(self.config.training, self.seed),
+            **self.store.place,
         )
 
     def run(self, preset: Preset) -> Cell:

@@ -25,6 +25,12 @@ class ModelStore:
     device: torch.device
     reporter: Reporter
 
+    @property
+    def place(self) -> dict[str, str]:
+        """The part of a key that is of the device, as run times are; none of the CPU, as the keys
+        of before have none."""
+        return {} if self.device.type == "cpu" else {"device": self.device.type}
+
     def original(
         self, data: ClassifierData, model: ModelConfig, recipe: TrainingRecipe, seed: int
     ) -> LoadedClassifier:
@@ -60,7 +66,7 @@ class ModelStore:
     ) -> LoadedClassifier:
         """The model trained without the forget set; shared by all methods."""
         points = content_key(positions=split.retain.tolist())
-        key = content_key(original=original.hash, kept=points, seed=seed)
+        key = content_key(original=original.hash, kept=points, seed=seed, **self.place)
         path = self.folder / f"retrained-{key}.safetensors"
         if not path.exists():
             state = path.with_suffix(".state")

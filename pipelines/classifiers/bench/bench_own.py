@@ -176,6 +176,7 @@ class OwnTraining:
             model=asdict(self.model),
             settings=repr(maker),
             seed=self.seed,
+            **self.store.place,
         )
 
 
