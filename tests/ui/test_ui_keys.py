@@ -106,6 +106,31 @@ def test_what_was_typed_for_a_run_stays_when_it_is_drawn_again(
     assert page.evaluate("document.activeElement.id") == "own-prompt"
 
 
+def test_pictures_by_other_seeds_are_unfolded_and_stay_so_when_the_run_is_drawn_again(
+    shown: "Callable[..., Page]", runs: Path
+) -> None:
+    path = runs / "church" / "erasure.json"
+    record = json.loads(path.read_text())
+    cells = record["grid"]["cells"]
+    prompts = {cell["prompt"] for cell in cells}
+    cells += [{**cell, "seed": cell["seed"] + 1} for cell in cells]
+    path.write_text(json.dumps(record))
+    page = shown()
+    page.locator("#runs button").first.click()
+    first, rest = page.locator("#run .pairs").first, page.locator("#run details")
+    first.wait_for()
+    assert first.locator(".pair").count() == len(prompts)
+    assert rest.locator(".pair").count() == len(cells) // 2 - len(prompts) > 0
+    assert not rest.locator(".pair").first.is_visible()
+    rest.locator("summary").focus()
+    page.keyboard.press("Enter")
+    rest.locator(".pair").first.wait_for()
+    (runs / "church" / "density.png").unlink()  # so that the run is drawn again
+    page.evaluate("document.querySelector('#runs button').click()")
+    page.locator("#run img.whole").wait_for(state="detached")
+    assert rest.locator(".pair").first.is_visible()
+
+
 def test_a_run_beside_another_stays_there_when_it_is_drawn_again(
     shown: "Callable[..., Page]", runs: Path
 ) -> None:

@@ -1,7 +1,7 @@
 // The page over the command line. All text comes in as text nodes, never as markup.
 
 const $ = (id) => document.getElementById(id);
-const state = { setup: null, run: null, jobs: [], shown: "", listed: "", picked: new Set(), curve: new Map(), items: new Map() };
+const state = { setup: null, run: null, jobs: [], shown: "", listed: "", picked: new Set(), unfolded: new Set(), curve: new Map(), items: new Map() };
 
 const present = (child) => child !== null && child !== undefined && child !== false && child !== "";
 
@@ -297,9 +297,21 @@ function pair(run, before, after, covered, other = run) {
 }
 
 function pairs(run, cells, covered) {
-  const found = [];
-  for (let n = 0; n + 1 < cells.length; n += 2) if (cells[n].heading === "before") found.push(pair(run, cells[n], cells[n + 1], covered || cells[n].unsafe));
-  return make("div", { class: "pairs" }, ...found);
+  const all = [];
+  for (let n = 0; n + 1 < cells.length; n += 2) if (cells[n].heading === "before") all.push([cells[n].prompt, pair(run, cells[n], cells[n + 1], covered || cells[n].unsafe)]);
+  return folded(run, all);
+}
+
+// The first picture of each prompt, and those by other seeds to unfold: what is below is near.
+function folded(run, all) {
+  const prompts = new Set(), first = [], rest = [];
+  for (const [prompt, figure] of all) {
+    (prompts.has(prompt) ? rest : first).push(figure);
+    prompts.add(prompt);
+  }
+  const more = rest.length > 0 && make("details", { open: state.unfolded.has(run), ontoggle: (event) => state.unfolded[event.target.open ? "add" : "delete"](run) },
+    make("summary", {}, `${rest.length} more by other seeds`), make("div", { class: "pairs" }, ...rest));
+  return make("div", {}, make("div", { class: "pairs" }, ...first), more);
 }
 
 // What two runs made of the same prompt and seed, one on the other.
@@ -308,7 +320,7 @@ function beside(run, other) {
   const theirs = new Map(other.cells.filter((cell) => cell.heading === "after").map((cell) => [key(cell), cell]));
   const both = run.cells.filter((cell) => cell.heading === "after" && theirs.has(key(cell)));
   if (!both.length) return make("p", { class: "more" }, "The two runs have no prompt and seed in common.");
-  return make("div", { class: "pairs" }, ...both.map((cell) => pair(run.name, cell, theirs.get(key(cell)), run.unsafe || other.unsafe || cell.unsafe, other.name)));
+  return folded(`${run.name} ${other.name}`, both.map((cell) => [cell.prompt, pair(run.name, cell, theirs.get(key(cell)), run.unsafe || other.unsafe || cell.unsafe, other.name)]));
 }
 
 function comparison(run) {
