@@ -83,7 +83,8 @@ def test_what_came_only_after_the_erasure_is_no_success() -> None:
     [
         (1000, 1000, "The rest is intact: other classes"),
         (99, 100, "cannot be excluded"),
-        (90, 100, "The rest paid for it"),
+        (90, 100, "The rest paid for it: other classes"),
+        (27, 30, "The rest may have paid for it, which so few pictures cannot tell: other classes"),
     ],
 )
 def test_the_rest_is_intact_only_if_a_loss_is_excluded(

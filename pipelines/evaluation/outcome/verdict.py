@@ -136,9 +136,11 @@ def _rest(rates: UnlearningRates) -> str:
             f"Of the rest, {' and '.join(shares)} are recognised; --against tells what was before."
         )
     shares = [f"{names[name]} {_change(change)}" for name, change in changes.items()]
-    worst = min(changes.values(), key=lambda change: change.value)
-    if worst.value < -KEPT:
+    fell = [change for change in changes.values() if change.value < -KEPT]
+    if any(change.high < 0 for change in fell):
         word = "The rest paid for it"
+    elif fell:
+        word = "The rest may have paid for it, which so few pictures cannot tell"
     elif min(change.low for change in changes.values()) < -KEPT:
         word = "The rest seems intact, but a larger loss cannot be excluded"
     else:
