@@ -113,7 +113,7 @@ def test_a_filter_of_the_prompt_s_word_is_revived_by_words(tmp_path: Path) -> No
         records[attack.name] = attack_record(attack, Cost(), searches, done.confirmations, bound)
     assert records["words"].verdict.state == "revived", records["words"].verdict.why
     assert not mentions(str(records["words"].strongest), "church")
-    assert records["seeds"].lines["audited"].found == wilson(0, 60)
+    assert records["seeds"].lines["audited"].found == wilson(0, 66)
 
 
 def test_the_base_draws_neither_colours_nor_places_nor_numbers(tmp_path: Path) -> None:
