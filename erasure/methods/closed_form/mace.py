@@ -205,7 +205,7 @@ class Mace(ClosedForm):
                     weight.add_(first[name].to(weight))
         for pair in pairs.values():  # moved in place, as the optimiser holds them
             pair.up.data, pair.down.data = pair.up.to(task.device), pair.down.to(task.device)
-        yield from suppress(
+        for loss in suppress(
             network,
             denoise,
             schedule,
@@ -217,7 +217,10 @@ class Mace(ClosedForm):
             learning_rate=self.learning_rate,
             seed=self.seed,
             around_300=self.around_300,
-        )
+        ):
+            # The loss is of the maps, so that no gradient comes to the answer, where it is counted.
+            task.tally.count(backward=1)
+            yield loss
 
     def _fused(
         self,

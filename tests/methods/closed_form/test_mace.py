@@ -45,6 +45,8 @@ def test_training_lowers_the_concept_s_attention_and_all_is_repeatable(
     losses = [step.forget for step in result.history[: method.steps]]
     assert sum(losses[-4:]) < 0.8 * sum(losses[:4])
     assert len(result.history) == method.length(values)
+    work = result.provenance.last.config["work"]["stages"]["method"]
+    assert (work["forward"], work["backward"]) == (2 * 2 * 3 + 16, 16)
     short = replace(method, steps=2)
     one, same, other = (
         erase(tiny_checkpoint, prompts, values, replace(short, seed=seed)) for seed in (0, 0, 1)
