@@ -29,7 +29,7 @@ from pipelines.process.progress import Reporter
 from pipelines.run.memory import enough_memory, of_encoding
 from prompts.concepts.plan import ConceptPlan
 
-_MOST_PROMPTS: Final = 1024
+MOST_PROMPTS: Final = 1024
 """Most prompts of either list, for methods that work with prompts: 240 MB of features at Stable
 Diffusion 1."""
 
@@ -120,16 +120,16 @@ class Gatherer:
             )
 
     def _prompts(self) -> PromptLists:
-        """The concept's prompts; of long lists, as many as `_MOST_PROMPTS`, drawn by the seed.
+        """The concept's prompts; of long lists, as many as `MOST_PROMPTS`, drawn by the seed.
 
         Rows of a trainer's file stand in the place of the prompts to forget.
         """
         each = self.plan.each
         lists = [
-            self._chosen("forget", part.forget, _MOST_PROMPTS // len(each), *number)
+            self._chosen("forget", part.forget, MOST_PROMPTS // len(each), *number)
             for part, number in zip(each, self._numbers, strict=True)
         ]
-        retain = self._chosen("retain", self.plan.retain, _MOST_PROMPTS)
+        retain = self._chosen("retain", self.plan.retain, MOST_PROMPTS)
         if self.plan.rows:
             pulls = [
                 Pull(row.positive, row.unconditional, row.neutral, row.strength, row.weight)

@@ -21,6 +21,7 @@ from erasure.methods import Need
 from erasure.pass_costs import PassCost, network_cost
 from eval.pictures.picture_files import is_picture, visible
 from pipelines.configs.settings import EraseRecipe, PicturesConfig, parse_seeds
+from pipelines.data.concept_data import MOST_PROMPTS
 from pipelines.run.run_result import grid_prompts
 from prompts.concepts.plan import ConceptPlan
 
@@ -76,6 +77,16 @@ class RunSizes:
             anchors = len(recipe.names) * recipe.data.anchors.drawn
             self.drawn = self.drawn[0] + anchors, self.drawn[1]
         self.forget, self.retain = (a + b for a, b in zip(self.drawn, self.own, strict=True))
+
+    @property
+    def own_samples(self) -> int:
+        """Samples of the method's own loss that a mask draws once: of its pictures, or of the
+        prompts where it learns from these alone."""
+        if self.forget:
+            return self.forget
+        plan = self.planned.plan
+        most = MOST_PROMPTS // len(plan.each)
+        return len(plan.rows) or sum(min(len(part.forget), most) for part in plan.each)
 
     def network(self, scope: str, precision: str) -> PassCost:
         """What a pass of the main component costs, with a gradient of the weights in scope."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from erasure.memory_bill import PASSING, Held, Stage, mask_stages, training_stage
 from erasure.methods import GradientAscent
+from erasure.methods.closed_form.mace import Mace
 from erasure.methods.gradient.by_gradient import ByRollout
 from pipelines.planning.drawing_stage import drawing_stage
 from pipelines.planning.run_sizes import LOOKS, RunSizes
@@ -14,14 +15,16 @@ def measuring_stages(sizes: RunSizes) -> Iterator[Stage]:
     """The search of the mask, and the ranking of its scores."""
     saliency = sizes.recipe.saliency
     network = sizes.network(sizes.scope(), saliency.precision)
-    total = sizes.forget * saliency.draws
-    each = 2 if saliency.loss == "guided" else 1
-    samples = each * min(saliency.batch_size, -(-total // sizes.planned.processes))
+    own = saliency.loss == "own"
+    total = (sizes.own_samples if own else sizes.forget) * saliency.draws
+    learned, asked = _passes(sizes) if own else (2 if saliency.loss == "guided" else 1, 0)
+    samples = learned * min(saliency.batch_size, -(-total // sizes.planned.processes))
     search, ranked = mask_stages(sizes.chosen, network, saliency, samples=samples)
     search = replace(search, held=(*search.held, *_beside(sizes)))
     recomputed = saliency.checkpointing or saliency.stream
-    passes = total * each * saliency.groups
-    flops = (3 + recomputed) * passes * network.flops  # a backward pass costs two forward
+    passes = total * (learned + asked) * saliency.groups
+    times = (3 + recomputed) * learned + asked  # a backward pass costs two forward
+    flops = total * saliency.groups * times * network.flops
     half, width = saliency.precision != "fp32", 2 if saliency.precision != "fp32" else 4
     rounds = saliency.groups * -(-total // (saliency.batch_size * sizes.planned.processes))
     bus = rounds * 2 * sizes.traversal(network, width) if saliency.stream else 0
@@ -34,9 +37,8 @@ def measuring_stages(sizes: RunSizes) -> Iterator[Stage]:
 def method_stages(sizes: RunSizes) -> Iterator[Stage]:
     """The steps of a training and its looks, or the solving of a closed form."""
     recipe, training = sizes.recipe, sizes.recipe.training
-    if training is None:  # a closed form: one weight at a time, results in float64
-        held = Held("new weights, fp64", 8 * sizes.chosen.covered, main=True)
-        yield Stage("solve", (held, sizes.chosen.mask))
+    if training is None:
+        yield _solving(sizes)
         return
     each = -(-training.batch_size // sizes.planned.processes)
     learned, asked = _passes(sizes)
@@ -67,6 +69,23 @@ def method_stages(sizes: RunSizes) -> Iterator[Stage]:
     yield steps.working(passes, flops, half=training.precision != "fp32", bus=bus)
     if recipe.until_unseen:
         yield _looking(sizes, steps, training.steps)
+
+
+def _solving(sizes: RunSizes) -> Stage:
+    """A closed form: one weight at a time, results in float64; MACE draws pictures of each concept
+    and trains factors before, a picture a step."""
+    method = sizes.recipe.method
+    held = (Held("new weights, fp64", 8 * sizes.chosen.covered, main=True), sizes.chosen.mask)
+    if not isinstance(method, Mace):
+        return Stage("solve", held)
+    network = sizes.network(sizes.scope(), "fp32")
+    guided = 1 if method.drawing_guidance == 1 else 2
+    active = max(guided * method.pictures * network.live, network.saved)
+    weights = 4 * sizes.weights(sizes.planned.checkpoint.architecture.main)
+    held = (Held("weights, fp32", weights), Held("activations", active), *held)
+    concepts, drawn = len(sizes.recipe.names), method.pictures * method.drawing_steps * guided
+    passes, flops = drawn + method.steps, (drawn + 3 * method.steps) * network.flops
+    return Stage("solve", held).working(concepts * passes, concepts * flops)
 
 
 def _looking(sizes: RunSizes, training: Stage, steps: int) -> Stage:

@@ -96,6 +96,32 @@ def test_the_bill_has_no_pictures_to_retain_beside_a_mask_alone() -> None:
     assert stages["encode pictures"].passes == 96
 
 
+def test_what_mace_draws_and_trains_is_in_its_bill() -> None:
+    # Of each concept eight pictures in 12 guided steps, then 50 steps of a picture.
+    recipe, planner = demo(method={"name": "mace"}, concepts=["dog"])
+    (solve,) = [stage for stage in planner.bill(recipe).stages if stage.name == "solve"]
+    assert solve.passes == 2 * (8 * 12 * 2 + 50)
+    held = {part.what: part.size for part in solve.held}
+    network = planner.checkpoint.network.values()
+    assert held["weights, fp32"] == 4 * sum(weight.numel() for weight in network)
+    assert held["activations"] > 0
+    (plain,) = [
+        s for s in planner.bill(demo(method={"name": "uce"})[0]).stages if s.name == "solve"
+    ]
+    assert plain.passes == 0
+
+
+def test_a_mask_by_a_method_s_own_loss_is_priced_by_its_passes() -> None:
+    # SalUn: the forget sample and the retained one, and two answers of the base. ESD: sixteen
+    # passes of the rollout, one that learns and two answers, of each prompt.
+    for name, passes in (("salun", 2 + 2), ("esd", 16 + 1 + 2)):
+        own = {"loss": "own"}
+        recipe, planner = demo(method={"name": name}, mask="salient", saliency=own)
+        (search,) = [one for one in planner.bill(recipe).stages if one.name == "find the mask"]
+        shown = 96 if name == "salun" else len(planner.plan.forget)
+        assert search.passes == shown * recipe.saliency.draws * passes
+
+
 @pytest.mark.default("salun")
 @pytest.mark.parametrize(
     ("name", "passes"), [("salun", 3 + 3 + 2 * 3), ("esd", 2 + 16 + 5 + 2 * 3)]
