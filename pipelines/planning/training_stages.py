@@ -59,7 +59,9 @@ def method_stages(sizes: RunSizes) -> Iterator[Stage]:
         steps = replace(steps, held=(*steps.held, reader))
     samples = training.steps * training.batch_size
     recomputed = recipe.checkpointing or recipe.stream
-    times = (3 + recomputed) * learned + asked  # a backward pass costs two forward
+    # A backward pass costs two forward; the computed rule of EraseDiff takes one for either loss.
+    back = 2 if getattr(recipe.method, "rule", "") == "computed" else 1
+    times = (1 + back * (2 + recomputed)) * learned + asked
     passes, flops = sizes.shared(samples * (learned + asked), samples * times * network.flops)
     bus = 0
     if recipe.stream:  # forward, and again before the gradients are taken
@@ -116,7 +118,7 @@ def _passes(sizes: RunSizes) -> tuple[int, int]:
         drawn, learned, asked = method.counted
         asked = asked * twice + int(hardening > 0) + 3 * hardening
         return learned * twice, asked + drawn * method.rollout_steps
-    learned = twice + int(sizes.retain > 0)
+    learned = twice + int(sizes.retain > 0 or getattr(method, "prior", 0) > 0)
     if isinstance(method, GradientAscent):
         return learned, 0
     two_passes = getattr(method, "kept", "noise") == "base" and sizes.retain

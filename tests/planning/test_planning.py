@@ -111,6 +111,21 @@ def test_what_mace_draws_and_trains_is_in_its_bill() -> None:
     assert plain.passes == 0
 
 
+def test_what_a_method_s_settings_add_to_a_step_is_in_its_bill() -> None:
+    def training(**method: object) -> tuple[int, int]:
+        recipe, planner = demo(method={"steps": 100, "batch_size": 2, **method})
+        (train,) = [stage for stage in planner.bill(recipe).stages if stage.name == "train"]
+        return train.passes, train.flops
+
+    plain = training(name="concept-ablation")
+    assert plain[0] == 200 * (1 + 1)  # the base's answer
+    assert training(name="concept-ablation", prior=1.0)[0] == 200 * (2 + 1)
+    fixed = training(name="erasediff")
+    computed = training(name="erasediff", rule="computed")
+    assert fixed[0] == computed[0] == 200 * (2 + 1)
+    assert computed[1] * (2 * 3 + 1) == fixed[1] * (2 * 5 + 1)  # a second way back of both
+
+
 def test_a_mask_by_a_method_s_own_loss_is_priced_by_its_passes() -> None:
     # SalUn: the forget sample and the retained one, and two answers of the base. ESD: sixteen
     # passes of the rollout, one that learns and two answers, of each prompt.
