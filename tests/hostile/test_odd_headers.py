@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from erasure.checkpoints.layout.openclip import usual_names
 from erasure.checkpoints.reading.reading_file import open_file
-from erasure.errors import ErasureError
+from erasure.errors import CheckpointError, ErasureError
 from erasure.masks.mask_file import load_mask
 from erasure.masks.released_masks import load_released_mask
 from erasure.patches.patch_file import load_patch
@@ -80,3 +81,12 @@ def test_empty_and_single_numbers_are_read_as_they_are(tmp_path: Path) -> None:
         "one": (),
         "odd": (1,),
     }
+
+
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float16, torch.float32])
+def test_a_projection_under_both_its_names_may_be_of_two_types(kind: torch.dtype) -> None:
+    matrix = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    both = {"text_projection": matrix.to(kind), "text_projection.weight": matrix.t().half()}
+    assert list(usual_names(both)) == ["text_projection"]
+    with pytest.raises(CheckpointError, match="one is not the transpose"):
+        usual_names(both | {"text_projection": (matrix + 1).to(kind)})

@@ -84,7 +84,7 @@ def usual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if linear is None:
         return weights
     turned, other = _turned(linear, _LINEAR), weights.get(_MATRIX)
-    if other is not None and not torch.equal(other, turned):
+    if other is not None and not torch.equal(other.double(), turned.double()):
         raise CheckpointError(
             f"the text encoder has both {_MATRIX} and {_LINEAR}, and one is not the transpose of "
             "the other; take out the one that is wrong"

@@ -36,7 +36,7 @@ from erasure.checkpoints.reading.vocabulary import with_clip_vocabulary
 from erasure.diffusion.schedule import Prediction
 from erasure.errors import CONFIG, VAE, CheckpointError
 from erasure.storage.tensors.pickles import is_pickle, read_pickle
-from erasure.storage.tensors.tensor_file import TensorFile, read_tensors
+from erasure.storage.tensors.tensor_file import TensorFile, read_tensors, require_types
 
 _REMEDY: Final = (
     "it is incomplete, fetch it again; or, if its model has sizes of its own, give ",
@@ -99,6 +99,7 @@ def read_single_file(
             components[part.component], beside, remarks = taken
             extras |= beside
             notes += remarks
+    require_types(path, extras)
     return Checkpoint(
         architecture=family,
         path=path,

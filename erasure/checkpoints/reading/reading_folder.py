@@ -35,7 +35,7 @@ from erasure.checkpoints.reading.vocabulary import with_clip_vocabulary
 from erasure.checkpoints.reading.weight_files import has_weights, read_weights
 from erasure.diffusion.schedule import Prediction
 from erasure.errors import VAE, CheckpointError
-from erasure.storage.tensors.tensor_file import TensorFile, read_tensors
+from erasure.storage.tensors.tensor_file import TensorFile, read_tensors, require_types
 
 EXTRAS_FILE: Final = "original_extras.safetensors"
 """Weights only the single-file layout has a place for, kept beside the components."""
@@ -106,6 +106,7 @@ def read_folder(
         notes += remarks
         if part.component == family.main:
             metadata = weight_file.metadata
+    require_types(path, extras)
     source = SchedulerSource(
         config=description.scheduler,
         model_index=description.model_index,

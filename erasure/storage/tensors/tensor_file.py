@@ -84,6 +84,17 @@ def read_tensors(path: Path) -> TensorFile:
         raise CheckpointError(f"cannot read {path}: {err.strerror or err}") from err
 
 
+def require_types(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError where a tensor is of a type that `write_tensors` could not write again,
+    as are scales and codes of quantised weights: before any work, and not at its end."""
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES:
+            raise CheckpointError(
+                f"{path} stores {shown(name)} as {str(tensor.dtype).removeprefix('torch.')}, a "
+                "type that is not read here; give the same model in float32, float16 or bfloat16"
+            )
+
+
 def tensors_in(opened: Any) -> dict[str, Tensor]:  # noqa: ANN401
     """Every tensor of a file that `safe_open` opened, by name.
 

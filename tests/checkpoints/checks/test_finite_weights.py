@@ -1,5 +1,6 @@
 """Weights that are NaN or infinite are found in every type, in folders and in single files."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,22 @@ def test_a_weight_of_no_part_that_is_not_finite_is_left_out_before_any_work(
     again = write_single_file(read, tmp_path / "again.safetensors").path
     assert "odd.whole" in read_tensors(again).tensors
     assert "odd.nan" not in read_tensors(again).tensors
+
+
+KINDS = [torch.float8_e8m0fnu, torch.float8_e4m3fnuz, torch.float4_e2m1fn_x2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", ["file", "folder"])
+def test_a_weight_of_no_part_that_could_not_be_written_is_refused_when_it_is_read(
+    form: str, kind: torch.dtype, tiny_folder: Path, tmp_path: Path
+) -> None:
+    odd = {"odd": torch.zeros(4, dtype=torch.uint8).view(kind)}
+    if form == "folder":
+        path = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+        save_file(odd, path / "original_extras.safetensors")
+    else:
+        path = write_single_file(read_checkpoint(tiny_folder), tmp_path / "m.safetensors").path
+        save_file(load_file(path) | odd, path)
+    with pytest.raises(CheckpointError, match=r"stores 'odd' as float\d_\w+, a type that is not"):
+        read_checkpoint(path, config=tiny_folder if form == "file" else None)
