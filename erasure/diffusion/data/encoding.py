@@ -46,8 +46,8 @@ def encode_concept(
         cache: keeps results by the content of pictures, prompts and encoders.
 
     Raises:
-        ConfigError: a forget prompt has no replacement, or is its own, or there is neither a
-            picture nor a prompt to forget.
+        ConfigError: a forget prompt has no replacement, or is its own, or no concept among
+            `owners`, or there is neither a picture nor a prompt to forget.
         OutOfMemoryError: not even one picture a pass fits.
 
     Examples:
@@ -63,6 +63,7 @@ def encode_concept(
     if retain is not None and not len(retain.prompts):
         retain = None  # no encoder takes an empty batch
     sources = _Sources(forget, retain, prompts, anchors)
+    sources.require_owners(owners)
     rows = _Rows(sources.texts(replacements), replacements)
     sets = [part.pixels for part in (forget, retain, sources.drawn) if part is not None]
     posteriors = iter(encode_pictures(checkpoint, sets, where, cache))
@@ -102,6 +103,21 @@ class _Sources:
     def drawn(self) -> PromptedPixels | None:
         """The anchors' pictures."""
         return None if self.anchors is None else self.anchors.drawn
+
+    def require_owners(self, owners: Mapping[str, int] | None) -> None:
+        """Raise ConfigError where a prompt to forget shows none of several concepts: it would be
+        trained on and have no part in the mask."""
+        if owners is None:
+            return
+        lists = self.prompts or PromptLists(())
+        listed = () if lists.pulls else lists.forget  # those of pulls are no concept's own
+        targets = () if self.anchors is None else self.anchors.targets
+        for text in (*_prompts_of(self.forget), *listed, *targets):
+            if owners.get(text, -1) < 0:
+                raise ConfigError(
+                    f"owners does not say which of the concepts {text!r} shows; give it a number "
+                    "from 0"
+                )
 
     def texts(self, replacements: Mapping[str, Sequence[str]]) -> list[str]:
         """List every prompt once, the empty one first.

@@ -74,6 +74,14 @@ def test_each_prompt_to_forget_has_its_concept_and_no_other_has_one(
     assert [part.forget.prompt.tolist() for part in data.by_concept()] == [[1, 1], [2]]
 
 
+@pytest.mark.parametrize("owners", [{"a church": 0}, {"a church": 0, "a chapel": -1}])
+def test_a_prompt_to_forget_without_a_concept_is_refused(
+    owners: dict[str, int], tiny_checkpoint: Checkpoint
+) -> None:
+    with pytest.raises(ConfigError, match="does not say which of the concepts 'a chapel' shows"):
+        encode_concept(tiny_checkpoint, FORGET, INSTEAD, owners=owners)
+
+
 def test_shorter_rows_of_replacements_repeat(data: ConceptData) -> None:
     assert data.replacements.tolist() == [[3, 4], [5, 5], [3, 4]]
 
