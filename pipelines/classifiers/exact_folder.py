@@ -38,8 +38,8 @@ class ExactRecord:
     seconds: float = 0.0
     """What training took, or the last forgetting."""
     facts: DataFacts | None = None
-    """What the network was made for. Its mean and deviation are of the last digit that this
-    machine's sums have; None in folders of before it was kept, and then those of here serve."""
+    """What the network was made for, `without_looking` at pictures; None for a method without one.
+    None, too, in folders of before it was kept, whose networks were made for those of the data."""
     noise: str = ""
     """Where the noise of its bound came from, in words; empty for a method without."""
     format: str = FORMAT

@@ -31,6 +31,7 @@ from pipelines.classifiers.exact_folder import (
     require_replaceable,
     save_folder,
 )
+from pipelines.classifiers.fixed_scale import stays, without_looking
 from pipelines.classifiers.measuring import Measured, answers, measure, split_data
 from pipelines.classifiers.networks.architectures import make_model
 from pipelines.classifiers.run_settings import EvaluateRun, ForgetRun, TrainRun
@@ -64,7 +65,8 @@ def train_exact(
     own: dict[str, Any] = {"recipe": asdict(run.training)} if "recipe" in names else {}
     own |= {"seed": run.seed} if method in SEEDED else {}
     maker = build(kind, own | dict(settings))
-    start = make_model(run.model, data.facts, run.seed) if "start" in maker.needs else None
+    facts = without_looking(data.facts) if "start" in maker.needs else None
+    start = None if facts is None else make_model(run.model, facts, run.seed)
     require_replaceable(out, force=force)
     with disk_errors(out), whole_folder(out) as folder:
         begun = time.perf_counter()
@@ -84,7 +86,7 @@ def train_exact(
             fingerprint=data.fingerprint,
             seed=run.seed,
             seconds=time.perf_counter() - begun,
-            facts=data.facts,
+            facts=facts,
         )
         save_folder(folder, model, record)
         learned, unseen = (answers(Answering(model), part) for part in (data.train, data.test))
@@ -117,6 +119,7 @@ def forget_exact(run: ForgetRun, out: Path, *, audit: bool, force: bool) -> dict
     setting = ForgetSetting.parse(run.forget)
     split = split_data(data, setting, run.forget_seed)
     gone = split.forget[torch.isin(split.forget, model.ids)]
+    needs_start = "start" in EXACT[record.method].needs
     points = _points(data)
     require_replaceable(out, force=force)
     with disk_errors(out), whole_folder(out) as part:
@@ -138,7 +141,7 @@ def forget_exact(run: ForgetRun, out: Path, *, audit: bool, force: bool) -> dict
             "forgotten": made.forgotten,
             "cost": str(made.cost),
             "saved": round(made.cost.saved, 4),
-            "statement": made.statement,
+            "statement": made.statement + (stays(data.facts.kind) if needs_start else ""),
             **made.details,
             **_noise(made.model),
             "seconds": round(seconds, 3),

@@ -633,6 +633,20 @@ def test_the_key_of_a_cell_holds_the_kind_of_device_that_its_time_is_of(tmp_path
     assert len(keys) == 2
 
 
+def test_the_key_of_a_cell_holds_how_a_network_of_its_own_scales_pictures(tmp_path: Path) -> None:
+    data = load_data(TINY.data[0])
+    store = ModelStore(tmp_path, torch.device("cpu"), Reporter(quiet=True))
+    config = replace(TINY, training=TrainingRecipe(epochs=4))
+    seen = replace(data, facts=replace(data.facts, kind="image"))
+    of_table, of_pictures = worlds(config, [data, seen], store)
+    same = {
+        name: of_table.key(row) == of_pictures.key(row)
+        for name in ("ft", "sisa", "certified")
+        for row in load_presets([name])
+    }
+    assert same == {"ft": True, "sisa": False, "certified": True}
+
+
 def test_the_key_of_a_cell_holds_what_it_is_judged_by(tmp_path: Path) -> None:
     data = load_data(TINY.data[0])
     other = replace(data, judging_fingerprint="1" * 32)

@@ -21,6 +21,7 @@ from pipelines.classifiers.bench.presets import RETRAIN, Preset
 from pipelines.classifiers.bench.tuned_values import TunedFor
 from pipelines.classifiers.data.data import ClassifierData
 from pipelines.classifiers.data.forget_setting import ForgetSetting
+from pipelines.classifiers.fixed_scale import scale_key, stays
 from pipelines.classifiers.measuring import Measured, Split, measure, split_data
 from pipelines.classifiers.model_file import LoadedClassifier
 from pipelines.classifiers.networks.architectures import ModelConfig, make_model
@@ -93,6 +94,7 @@ class World:
             attack=[self.config.signals, self.config.exact_attack],
             **preset.decides(self.config.training, self.seed),
             **self.store.place,
+            **(scale_key(self.data.facts.kind) if preset.trains_network else {}),
         )
 
     def run(self, preset: Preset) -> Cell:
@@ -156,7 +158,8 @@ class World:
                 )
         except (ConfigError, TrainingError, EvalError) as err:
             return replace(cell, error=str(err))
-        facts = left.facts(before.scores, FEATURES_STAY if heads else "")
+        caveat = FEATURES_STAY if heads else stays(kind) if preset.trains_network else ""
+        facts = left.facts(before.scores, caveat)
         return replace(self._scored(cell, measured, moved=0), deletion=facts)
 
     def _stage(self, preset: Preset) -> str:

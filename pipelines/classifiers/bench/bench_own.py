@@ -36,6 +36,7 @@ from pipelines.classifiers.bench.presets import Preset
 from pipelines.classifiers.data.data import ClassifierData, DataFacts, batches
 from pipelines.classifiers.exact_folder import RECORD, WEIGHTS, ExactRecord, is_exact, save_folder
 from pipelines.classifiers.exact_models import Answering
+from pipelines.classifiers.fixed_scale import scale_key, without_looking
 from pipelines.classifiers.networks.architectures import ModelConfig, make_model
 from pipelines.process.progress import Tick
 
@@ -122,7 +123,8 @@ class OwnTraining:
             return
         folder = self.store.folder / f"{self.preset.name}-{self._key(maker)}"
         if not is_exact(folder):  # a training that was cut goes on
-            model, seconds = self._fitted(maker, self._start(self.data.facts), folder)
+            start = self._start(without_looking(self.data.facts))
+            model, seconds = self._fitted(maker, start, folder)
             save_folder(folder, model, self._record(seconds))
             for state in folder.glob("*.state"):
                 state.unlink()
@@ -167,7 +169,7 @@ class OwnTraining:
             fingerprint=self.data.fingerprint,
             seed=self.seed,
             seconds=seconds,
-            facts=self.data.facts,
+            facts=without_looking(self.data.facts),
         )
 
     def _key(self, maker: ExactMethod) -> str:
@@ -177,6 +179,7 @@ class OwnTraining:
             settings=repr(maker),
             seed=self.seed,
             **self.store.place,
+            **scale_key(self.data.facts.kind),
         )
 
 

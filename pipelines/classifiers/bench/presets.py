@@ -51,6 +51,11 @@ class Preset:
         """Whether the method has to train the model itself, and so begins with another original."""
         return self.method in EXACT
 
+    @property
+    def trains_network(self) -> bool:
+        """Whether that model is a network, and no head and no tree."""
+        return self.own_training and "start" in EXACT[self.method].needs
+
     def applies_to(self, kind: Kind) -> bool:
         """Whether the method can learn from data of a kind: trees take tables alone."""
         return kind == "table" or self.method not in _OF_TABLES

@@ -19,8 +19,9 @@ from erasure.classifiers import TrainingRecipe
 from erasure.classifiers.exact.trees.forest import ExtraTrees, Forest
 from erasure.errors import ConfigError
 from pipelines.classifiers import exact_models
-from pipelines.classifiers.data.data import DataConfig, DataFacts
+from pipelines.classifiers.data.data import SOURCES, DataConfig, DataFacts
 from pipelines.classifiers.data.forget_setting import ForgetSetting
+from pipelines.classifiers.data.raw_data import RawData, images
 from pipelines.classifiers.evaluation import _require_twin
 from pipelines.classifiers.exact_folder import open_exact
 from pipelines.classifiers.measuring import measure
@@ -245,6 +246,27 @@ def test_exact_methods_train_forget_and_are_checked(method: str, tmp_path: Path)
     assert (said.code, said.json["forget"]) == (0, "2%")
     said = classify("evaluate", out, "--forget", "class:0", "--forget-seed", 1)
     assert (said.code, "class:0 is a class and no random share" in said.err) == (2, True)
+
+
+@pytest.mark.parametrize("kind", ["image", "table"])
+def test_nothing_of_a_point_stays_in_how_pictures_are_scaled_and_the_rest_is_said(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dark = torch.arange(60 * 16).view(60, 4, 4).remainder(7).byte()
+    pictures = RawData("image", images(dark, [n % 3 for n in range(60)]), None, tuple("abc"), "")
+    monkeypatch.setitem(SOURCES, "fashion-mnist", lambda _: pictures)
+    name = "fashion-mnist" if kind == "image" else "digits"
+    few = ("--data", name, "--arch", "mlp", "--width", 0.1, "--epochs", 1, "--examples", 40)
+    base, out = tmp_path / "base", tmp_path / "out"
+    one = ("--method", "sisa", "--set", "shards=1", "--set", "slices=1")
+    said = classify("train", *few, *one, "--out", base)
+    assert said.code == 0, said.err
+    weights = load_file(base / "ensemble.safetensors")
+    assert bool((weights["shard-000.mean"] == 0.5).all()) == (kind == "image")
+    assert bool((weights["shard-000.deviation"] == 0.5).all()) == (kind == "image")
+    said = classify("unlearn", base, "--forget", "10%", "--out", out, "--json")
+    assert said.code == 0, said.err
+    assert ("mean and deviation of each column" in said.json["statement"]) == (kind == "table")
 
 
 def test_what_left_an_exact_model_before_is_not_scored_as_what_stays(

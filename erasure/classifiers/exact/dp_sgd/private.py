@@ -96,7 +96,9 @@ class PrivateTraining:
         """Train; with a folder, an interrupted training goes on from its last whole epoch.
 
         Args:
-            start: network from whose weights training begins. What it knows of a point stays.
+            start: network from whose weights training begins. What it knows of a point stays, and
+                is in no bound: weights that were trained on it, or buffers that were computed from
+                the points, such as the mean by which inputs are scaled.
 
         Raises:
             ConfigError: there is no point, no `start`, labels are out of range, delta is too large,
