@@ -353,6 +353,8 @@ def test_what_asks_for_erased_nudity_is_blurred_without_a_detector(tmp_path: Pat
         assert asks.unsafe_before
         assert not any(other.unsafe_after for other in others)
         assert others[1].erased
+        labelled = marks(image(tmp_path, "x", prompts[0], "person"), results)
+        assert labelled.unsafe_after
 
 
 def test_a_body_part_is_no_sign_of_an_erased_church(tmp_path: Path) -> None:
