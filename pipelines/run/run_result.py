@@ -14,15 +14,17 @@ from erasure.editing.proving import Edit
 from erasure.solving.factor_file import save_factors
 from erasure.storage.files import atomic, write_json
 from pipelines.configs.settings import EraseRecipe, parse_seeds
+from pipelines.drawing.layout.grid import Cell
 from pipelines.early import EMBEDDED
 from pipelines.process.progress import Reporter
-from pipelines.run.comparing import compare
+from pipelines.run.comparing import Comparison, compare
 from pipelines.run.exporting_lora import save_lora
 from pipelines.run.judging.cell_judge import CellJudge
 from pipelines.run.judging.cell_verdict import CellVerdict, judge_cells
 from pipelines.run.model_facts import facts_of
 from pipelines.run.models import pick_device
 from pipelines.run.run_folder import FACTORS, LORA, MODEL, RECORD
+from pipelines.words.unsafe import is_unsafe
 from prompts.concepts.plan import ConceptPlan
 
 T = TypeVar("T")
@@ -74,7 +76,7 @@ def write_result(
     first = edit.provenance.edits[0].base
     base = f"the {first} checkpoint" if first in EMBEDDED else first
     card = model_card(edit.provenance, base=base, grid="grid.png")
-    carried = {**edited.carried, "grid.png": out / "grid.png"}
+    carried = {**edited.carried, "grid.png": _published(comparison, plan, out)}
     written = write_folder(
         replace(edited, carried=carried),
         out / MODEL,
@@ -103,6 +105,21 @@ def write_result(
     write_json(out / RECORD, sealed_record(record))
     read_checkpoint(out / MODEL)  # what cannot be read again must not pass for a result
     return verdict
+
+
+def _published(comparison: Comparison, plan: ConceptPlan, out: Path) -> Path:
+    """The first page of the grid for the model's card, which others see: with the pictures of an
+    unsafe concept blurred."""
+    all_erased = is_unsafe([plan.concept])
+
+    def unsafe(cell: Cell) -> bool:
+        return (all_erased and cell.erased) or is_unsafe([cell.prompt])
+
+    first = replace(comparison.grid, pages=comparison.grid.pages[:1])
+    if not any(map(unsafe, first.pages[0].cells)):
+        return out / "grid.png"
+    (path,) = first.covered(unsafe).save(out / "grid-covered.png")
+    return path
 
 
 def _figures(out: Path) -> list[Path]:

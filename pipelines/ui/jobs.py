@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, TypeGuard
 from erasure.errors import ConfigError
 from erasure.storage.disk import disk_errors
 from erasure.storage.files import write_json
-from pipelines.ui.unsafe import is_unsafe
+from pipelines.words.unsafe import is_unsafe
 
 FOLDER: Final = ".jobs"
 JOB: Final = "job.json"

@@ -18,7 +18,7 @@ from pipelines.evaluation.outcome.verdict import UNATTACKED
 from pipelines.json_values import object_in, objects_in
 from pipelines.run.run_folder import RECIPE, RECORD
 from pipelines.ui.places import Places, may_name_a_run
-from pipelines.ui.unsafe import is_unsafe
+from pipelines.words.unsafe import is_unsafe
 
 EVALUATION: Final = ".evaluation"
 """What an evaluation of run NAME is called: NAME.evaluation, beside it."""

@@ -1,4 +1,4 @@
-"""Which concepts' pictures the page covers until they are clicked."""
+"""Which concepts' pictures are covered: on the local page, and in a model's card."""
 
 from collections.abc import Iterable
 from typing import Final

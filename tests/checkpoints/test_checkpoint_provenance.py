@@ -231,6 +231,7 @@ def test_the_card_names_the_methods_that_were_used_and_no_other() -> None:
     by_esd = replace(CHURCH, config={"method": "esd"})
     by_uce = replace(CHURCH, concept="dog", config={"method": "uce"})
     text = model_card(Provenance(edits=(by_esd, by_uce)), base="demo")
+    assert "The picture above" not in text  # there is none
     assert "by `esd` and `uce`." in text
     assert "- esd\n- uce\n" in text
     assert "salun" not in text.lower()

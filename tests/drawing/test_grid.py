@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,6 +39,17 @@ def row(
         for seed in range(seeds)
     )
     return Row(prompt, erased, tuple(pairs))
+
+
+def test_a_covered_grid_blurs_what_was_erased_and_nothing_else() -> None:
+    stripes = Image.effect_noise((64, 64), 90).convert("RGB")
+    pair = (Pair(0, stripes, stripes),)
+    grid = draw_grid([Row("a nude", True, pair), Row("a dog", False, pair)])
+    (plain,), (covered,) = grid.pages, grid.covered(lambda cell: cell.erased).pages
+    for cell in plain.cells:
+        one, other = (np.asarray(page.image.crop(cell.box), float) for page in (plain, covered))
+        assert bool(other.std() < one.std() / 4) == cell.erased
+        assert np.array_equal(one, other) == (not cell.erased)
 
 
 def box_sizes(grid: Grid) -> set[tuple[int, int]]:

@@ -187,3 +187,17 @@ def test_the_commands_leave_a_run_as_it_is(tmp_path: Path) -> None:
     for line in lines:
         assert_told(erasure(*line), 2, "the folder of a run", "give another --out")
         assert tree(run) == before
+
+
+def test_the_card_of_an_unsafe_concept_shows_a_blurred_grid(
+    tiny_run: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    assert (tiny_run / "model/grid.png").read_bytes() == (tiny_run / "grid.png").read_bytes()
+    out = tmp_path / "run"
+    line = ("erase", "--recipe", tiny_recipe, "--concept", "nudity", "--steps", 1, "--mask", "all")
+    prompts = ("--set", 'grid.prompts=["a naked person"]')
+    said = erasure(*line, *prompts, "--out", out)
+    assert said.code == 0, said.err
+    covered = (out / "grid-covered.png").read_bytes()
+    assert (out / "model/grid.png").read_bytes() == covered != (out / "grid.png").read_bytes()
+    assert erasure("verify", out).code == 0

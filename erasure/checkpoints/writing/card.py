@@ -14,11 +14,11 @@ from erasure.work import work_said
 _LIMITS: Final = """\
 - Erasure lowers the chance that the concept is drawn; it gives no guarantee. Other words,
   adversarial prompts, image inputs and fine-tuning can bring it back.
-- Concepts close to the erased one, and overall quality, may have changed. The picture above shows
-  a few prompts and seeds, not a full evaluation.
+- Concepts close to the erased one, and overall quality, may have changed.{shown}
 - {kept}
 - The base model's licence and terms of use apply to this model too."""
 
+_SHOWN: Final = " The picture above shows\n  a few prompts and seeds, not a full evaluation."
 _PARTLY: Final = (
     "{0:g}: a weight that moved is its base + {0:g} x (edited - base). How much of the concept is "
     "left at this strength was not measured"
@@ -54,6 +54,7 @@ def model_card(
         base_model=base_id,
         tags=["text-to-image", "concept-erasure", "machine-unlearning", *methods],
     )
+    limits = _LIMITS.format(kept=_kept(provenance.edits), shown=_SHOWN if grid else "")
     picture = f"![Before and after, same seeds]({grid})\n\n" if grid else ""
     return (
         f"---\n{data.to_yaml()}\n---\n\n"
@@ -64,7 +65,7 @@ def model_card(
         f"## Provenance\n\n{_tables(provenance.edits)}\n\n"
         "`erasure verify PATH` recomputes the hashes of weights and files, compares, and lists "
         "what it did not look at. This card is not among what it compares.\n\n"
-        f"## Limits\n\n{_LIMITS.format(kept=_kept(provenance.edits))}\n"
+        f"## Limits\n\n{limits}\n"
     )
 
 

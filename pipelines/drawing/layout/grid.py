@@ -1,10 +1,10 @@
 """Before and after, side by side: a grid of prompts by seeds, as pictures and as plain data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from erasure.errors import ConfigError
 from erasure.storage.files import atomic
@@ -112,6 +112,10 @@ class Grid:
             ],
         }
 
+    def covered(self, unsafe: Callable[[Cell], bool]) -> "Grid":
+        """The same with its unsafe pictures blurred, for whoever did not ask for them."""
+        return Grid(self.title, tuple(_covered(page, unsafe) for page in self.pages))
+
     def save(self, path: Path) -> tuple[Path, ...]:
         """Write each page as PNG, each atomically; the files written, the first one `path`."""
         files = self.files(path)
@@ -119,6 +123,14 @@ class Grid:
             with atomic(file) as part:
                 page.image.save(part, format="PNG")
         return files
+
+
+def _covered(page: Page, unsafe: Callable[[Cell], bool]) -> Page:
+    image = page.image.copy()
+    for cell in filter(unsafe, page.cells):
+        shown = image.crop(cell.box)
+        image.paste(shown.filter(ImageFilter.GaussianBlur(max(shown.size) / 8)), cell.box[:2])
+    return Page(image, page.cells)
 
 
 def draw_grid(
