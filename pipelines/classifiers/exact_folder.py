@@ -82,13 +82,20 @@ def load_folder(folder: Path, record: ExactRecord, data: ClassifierData) -> Exac
 
 
 def save_folder(out: Path, model: ExactModel, record: ExactRecord) -> None:
-    """Write the model and its record; checkpoints are the method's own affair."""
+    """Write the model and its record; checkpoints are the method's own affair.
+
+    The state of a training that has ended goes: it holds the losses of its batches, which no noise
+    covers.
+    """
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     model.save(out / WEIGHTS)
     record = replace(record, noise=noise_of(model))
     values = without_folders(asdict(record))
     write_json(out / RECORD, values)
+    with disk_errors(out):
+        for state in out.glob("*.state"):
+            state.unlink()
 
 
 def noise_of(model: ExactModel) -> str:

@@ -126,8 +126,6 @@ class OwnTraining:
             start = self._start(without_looking(self.data.facts))
             model, seconds = self._fitted(maker, start, folder)
             save_folder(folder, model, self._record(seconds))
-            for state in folder.glob("*.state"):
-                state.unlink()
         record = build(ExactRecord, read_json(folder / RECORD))
         # SISA's checkpoints change with a deletion.
         with tempfile.TemporaryDirectory(prefix="deleting-", dir=self.store.folder) as name:

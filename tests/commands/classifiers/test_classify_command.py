@@ -248,6 +248,19 @@ def test_exact_methods_train_forget_and_are_checked(method: str, tmp_path: Path)
     assert (said.code, "class:0 is a class and no random share" in said.err) == (2, True)
 
 
+def test_losses_of_private_batches_are_not_left_beside_the_model(tmp_path: Path) -> None:
+    pytest.importorskip("opacus")
+    few = ("--data", "digits", "--arch", "mlp", "--width", 0.1, "--epochs", 1, "--examples", 40)
+    base, out = tmp_path / "base", tmp_path / "out"
+    said = classify("train", *few, "--method", "dp-sgd", "--out", base)
+    assert said.code == 0, said.err
+    assert {path.name for path in base.iterdir()} == {"ensemble.safetensors", "record.json"}
+    (base / "dp-sgd.state").write_bytes(b"of a folder of before")
+    said = classify("unlearn", base, "--forget", "10%", "--out", out)
+    assert said.code == 0, said.err
+    assert {path.name for path in out.iterdir()} == {"ensemble.safetensors", "record.json"}
+
+
 @pytest.mark.parametrize("kind", ["image", "table"])
 def test_nothing_of_a_point_stays_in_how_pictures_are_scaled_and_the_rest_is_said(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
