@@ -139,7 +139,7 @@ def network_parts(
 
 
 def mask_stages(
-    chosen: Chosen, cost: PassCost, settings: SaliencyConfig, *, samples: int
+    chosen: Chosen, cost: PassCost, settings: SaliencyConfig, *, samples: int, concepts: int = 1
 ) -> tuple[Stage, Stage]:
     """Summing gradients, and ranking them once the network is gone.
 
@@ -147,6 +147,7 @@ def mask_stages(
         cost: of a sample's pass.
         settings: where the sums lie, in how many groups, and the type of the weights.
         samples: in one pass; the guided loss takes two of each picture.
+        concepts: how many are measured one after the other, and their scores merged.
     """
     each = 2 if settings.precision == "bf16-weights" else 4
     recomputed = settings.checkpointing or settings.stream
@@ -161,6 +162,9 @@ def mask_stages(
     )
     scores = 4 * chosen.covered
     place = settings.place if settings.groups == 1 else settings.finished_place
+    if concepts > 1 and place != "file":
+        before = Held("scores of the concepts before, fp32", scores, place != "device")
+        passes = (*passes, before)
     ranked = (
         # A file's pages go back to the system; one parameter of it is in memory.
         Held("scores, fp32", 4 * chosen.largest if place == "file" else scores, place != "device"),

@@ -19,7 +19,10 @@ def measuring_stages(sizes: RunSizes) -> Iterator[Stage]:
     total = (sizes.own_samples if own else sizes.forget) * saliency.draws
     learned, asked = _passes(sizes) if own else (2 if saliency.loss == "guided" else 1, 0)
     samples = learned * min(saliency.batch_size, -(-total // sizes.planned.processes))
-    search, ranked = mask_stages(sizes.chosen, network, saliency, samples=samples)
+    concepts = len(sizes.recipe.names)
+    search, ranked = mask_stages(
+        sizes.chosen, network, saliency, samples=samples, concepts=concepts
+    )
     search = replace(search, held=(*search.held, *_beside(sizes)))
     recomputed = saliency.checkpointing or saliency.stream
     passes = total * (learned + asked) * saliency.groups

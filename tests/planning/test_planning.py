@@ -18,7 +18,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
 from erasure.errors import ConfigError
-from erasure.memory_bill import PROCESS
+from erasure.memory_bill import PROCESS, Held
 from pipelines.configs.resolving import recipe_text, resolve
 from pipelines.configs.settings import EraseRecipe
 from pipelines.planning import bill_words, fit, room
@@ -94,6 +94,24 @@ def test_the_bill_has_no_pictures_to_retain_beside_a_mask_alone() -> None:
     stages = {stage.name: stage for stage in planner.bill(recipe).stages}
     assert stages["draw pictures"].passes == 96 * 16 * 2
     assert stages["encode pictures"].passes == 96
+
+
+@pytest.mark.parametrize(
+    ("saliency", "main"), [({}, False), ({"offload": True}, True), ({"mapped": True}, None)]
+)
+def test_the_scores_of_the_concepts_before_are_in_the_bill(
+    saliency: dict[str, object], main: bool | None
+) -> None:
+    def search(**more: object) -> list[Held]:
+        recipe, planner = demo(mask="salient", saliency=saliency, **more)
+        (stage,) = [s for s in planner.bill(recipe).stages if s.name == "find the mask"]
+        return [part for part in stage.held if part.what.startswith("scores")]
+
+    assert search() == []
+    _, planner = demo(mask="salient")
+    scores = 4 * sum(weight.numel() for weight in planner.checkpoint.network.values())
+    what = "scores of the concepts before, fp32"
+    assert search(concepts=["dog"]) == ([] if main is None else [Held(what, scores, main)])
 
 
 def test_what_mace_draws_and_trains_is_in_its_bill() -> None:
