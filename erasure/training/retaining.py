@@ -11,10 +11,14 @@ from erasure.diffusion.denoiser import Denoiser, join
 
 
 def predict_both(student: Denoiser, batch: PictureBatch) -> tuple[Tensor, Tensor | None]:
-    """Predictions for the forget and the retain samples, in one pass of the model."""
+    """Predictions for the forget and the retain samples, in one pass of the model; in one each
+    where their pictures are of two sizes."""
     forget, retain = batch.forget, batch.retain
     if retain is None:
         return student(forget.x_t, forget.t, forget.condition), None
+    if retain.x_t.shape[1:] != forget.x_t.shape[1:]:
+        shown = student(forget.x_t, forget.t, forget.condition)
+        return shown, student(retain.x_t, retain.t, retain.condition)
     both = student(
         torch.cat([forget.x_t, retain.x_t]),
         torch.cat([forget.t, retain.t]),

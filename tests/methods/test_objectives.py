@@ -63,6 +63,18 @@ class Counting:
         return self.network(x_t, t, condition.tokens)
 
 
+@pytest.mark.parametrize("method", [SalUn(alpha=0.5), GradientAscent(alpha=0.5)])
+def test_pictures_to_retain_may_have_another_size(method: SalUn | GradientAscent) -> None:
+    a = torch.tensor(2.0)
+    batch = hand_made([3, 1], [2, 4], [5])
+    assert batch.retain is not None
+    larger = replace(
+        batch.retain, x_t=torch.zeros(1, 1, 4, 4), target=torch.full((1, 1, 4, 4), 1.0)
+    )
+    mixed = method(linear(a), linear(a), replace(batch, retain=larger))
+    assert mixed == method(linear(a), linear(a), batch)  # the same in every element
+
+
 def test_random_label_equals_its_formula_on_a_linear_denoiser() -> None:
     # The loss is mean((e_c - e_p)^2) + alpha mean((e_r - n_r)^2). With a = 2 and alpha = 0.5 it has
     # (6 - 4)^2 and (2 - 8)^2 to forget, and 0.5 * (10 - 1)^2 to retain.
