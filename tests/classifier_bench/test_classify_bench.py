@@ -26,10 +26,11 @@ from pipelines.classifiers.bench.bench import worlds
 from pipelines.classifiers.bench.bench_config import BenchConfig
 from pipelines.classifiers.bench.bench_models import ModelStore
 from pipelines.classifiers.bench.bench_run import Share, _require_apart, run_bench
-from pipelines.classifiers.bench.bench_table import table, to_csv, to_json, to_markdown
+from pipelines.classifiers.bench.bench_table import best_gaps, table, to_csv, to_json, to_markdown
 from pipelines.classifiers.bench.cells import Cell, CellFile, DeletionFacts
 from pipelines.classifiers.bench.page.bench_layout import place_labels
 from pipelines.classifiers.bench.page.bench_plot import plot_gap_against_time
+from pipelines.classifiers.bench.page.bench_view import settings as settings_of_page
 from pipelines.classifiers.bench.presets import Preset, load_presets
 from pipelines.classifiers.bench.search_space import (
     DECADES,
@@ -566,6 +567,24 @@ def test_the_gap_is_over_seeds_that_both_have() -> None:
     assert row.gap == 1.0
     (alone,) = table([cell("ft")])
     assert alone.gap is None
+
+
+def test_the_page_shows_the_gaps_that_the_average_is_of() -> None:
+    retrained = [cell("retrain", 0, ua=4.0), cell("retrain", 1, ua=40.0)]
+    rows = table([*retrained, cell("ft", 0, ua=6.0), replace(cell("ft", 1), scores=None)])
+    (setting,) = settings_of_page(rows, {})
+    (ft,) = (line for line in setting.lines if line.row.method == "ft")
+    assert ft.gap == "0.50"
+    assert [score.gap_text for score in ft.scores] == ["+2.00", "0.00", "0.00", "0.00"]
+
+
+def test_a_method_that_broke_under_a_seed_is_not_called_the_best() -> None:
+    retrained = [cell("retrain", 0), cell("retrain", 1)]
+    broken = [cell("scrub", 0), replace(cell("scrub", 1), scores=None, error="NaN")]
+    rows = table([*retrained, *broken, cell("ft", 0, ua=9.0), cell("ft", 1, ua=9.0)])
+    assert [row.gap for row in rows] == [0.0, 0.0, 1.0]
+    assert best_gaps(rows) == [1.0]
+    assert "**1.00**" in to_markdown(rows)
 
 
 def test_markdown_marks_the_two_smallest_gaps() -> None:

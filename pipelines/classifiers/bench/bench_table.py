@@ -43,6 +43,8 @@ class Row:
     """The figures of UA, RA, TA, MIA and seconds, by name."""
     gap: float | None = None
     """Avg Gap as papers print it, from the means over seeds."""
+    gaps: Mapping[str, float] = field(default_factory=dict)
+    """Each score's mean less that of retraining, by name, over the seeds that both have."""
     seed_gap: Spread | None = None
     """Avg Gap of each seed; in it, deviations to both sides do not cancel."""
     others: Mapping[str, Spread] = field(default_factory=dict)
@@ -67,8 +69,12 @@ class Row:
 
     @property
     def ranked(self) -> bool:
-        """Whether it is one of the approximate methods that stand against each other."""
-        return self.method != RETRAIN and not self.own_training and self.gap is not None
+        """Whether it is one of the approximate methods that stand against each other.
+
+        One that broke under some seed is not: its gap is of the seeds that went well.
+        """
+        stands = self.method != RETRAIN and not self.own_training
+        return stands and self.gap is not None and not self.failures
 
 
 def best_gaps(rows: Sequence[Row]) -> list[float]:
@@ -104,15 +110,17 @@ def _row(setting: str, name: str, cells: Sequence[Cell], target: Mapping[int, Sc
         return row
     done = [cell for cell in cells if cell.scores is not None]
     shared = sorted(set(scores) & set(target))
-    gap = None
+    gap, gaps = None, {}
     if shared:
-        means = [mean_scores([of[seed] for seed in shared]) for of in (scores, target)]
-        gap = average_gap(*means)
+        own, retrained = (mean_scores([of[seed] for seed in shared]) for of in (scores, target))
+        gap = average_gap(own, retrained)
+        gaps = {name: getattr(own, name) - getattr(retrained, name) for name in METRICS}
     counted = name != RETRAIN and not row.own_training
     row = replace(
         row,
         scores=_spreads(list(scores.values())),
         gap=gap,
+        gaps=gaps,
         seed_gap=spread(seed_gaps(scores, target)) if shared else None,
         others=_named([cell.others for cell in done]),
         steps=spread(cell.steps for cell in done) if counted else None,

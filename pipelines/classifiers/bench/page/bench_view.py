@@ -8,7 +8,7 @@ from typing import Final
 
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from eval.rates.unlearning_metrics import METRICS, Spread
+from eval.rates.unlearning_metrics import METRICS
 from pipelines.classifiers.bench.bench_table import Row, best_gaps, why_not
 from pipelines.classifiers.bench.page.bench_layout import Label, Panel, panel, place_labels
 from pipelines.classifiers.bench.presets import RETRAIN
@@ -31,7 +31,7 @@ class Score:
     text: str
     deviation: str
     gap: float | None
-    """Mean less that of the retrained model, points."""
+    """Mean less that of the retrained model over the seeds that both have, points."""
     gap_text: str
     before: str
     """Before the deletion, of a model of its own."""
@@ -160,7 +160,7 @@ def _percent(share: float) -> str:
 
 def _score(name: str, row: Row, retrained: Row | None) -> Score:
     score = row.scores[name]
-    gap = None if retrained is None or row is retrained else _gap(score, retrained.scores[name])
+    gap = None if retrained is None or row is retrained else row.gaps.get(name)
     before = row.before.get(name)
     return Score(
         name=name.upper(),
@@ -171,10 +171,6 @@ def _score(name: str, row: Row, retrained: Row | None) -> Score:
         gap_text="" if gap is None else signed(gap),
         before="" if before is None else f"{before.mean:.2f}",
     )
-
-
-def _gap(score: Spread, target: Spread) -> float:
-    return score.mean - target.mean
 
 
 def signed(points: float) -> str:
