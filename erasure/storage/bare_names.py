@@ -11,6 +11,8 @@ from erasure.errors import CheckpointError
 _SEPARATORS: Final = "/\\:"
 """Those of every system, since a folder may be written on one and read on another; `:` is a drive
 or a stream of Windows."""
+_LONGEST: Final = 255
+"""Bytes of a name that file systems take; of a longer one Python's questions fail."""
 _SHOWN: Final = 80
 """Characters of a name that a message repeats."""
 
@@ -20,6 +22,7 @@ def is_bare(name: object) -> bool:
     return (
         isinstance(name, str)
         and name not in ("", ".", "..")
+        and len(name.encode(errors="surrogatepass")) <= _LONGEST
         and not any(letter in _SEPARATORS or ord(letter) < ord(" ") for letter in name)
         and not any("\ud800" <= letter <= "\udfff" for letter in name)  # bytes that are no text
     )
@@ -39,8 +42,8 @@ def require_bare(name: object, where: str) -> str:
         where: the file or the entry it stands in, for the message.
 
     Raises:
-        CheckpointError: it is not text in UTF-8, is empty, `.` or `..`, or holds a separator of any
-            system or a control character.
+        CheckpointError: it is not text in UTF-8, is empty, `.` or `..`, is longer than a file's, or
+            holds a separator of any system or a control character.
     """
     if not is_bare(name):
         raise CheckpointError(

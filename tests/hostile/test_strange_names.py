@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from erasure.checkpoints import read_checkpoint, write_folder
+from erasure.checkpoints import Checkpoint, read_checkpoint, verify, write_folder
 from erasure.errors import CheckpointError
 
 ZONE = ":Zone.Identifier"
@@ -55,3 +55,36 @@ def test_half_a_surrogate_pair_beside_a_folder_stays_as_it_was_escaped(
         "name_or_path": "model",
         "odd": "\ud800",
     }
+
+
+LONG = ("a" * 300, "\u00e9" * 150)
+"""They have more bytes than the name of a file may have."""
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_name_in_a_file_that_is_too_long_for_a_disk_is_one_sentence(
+    name: str, model: Path, tmp_path: Path
+) -> None:
+    index = json.loads((model / "model_index.json").read_text())
+    (model / "model_index.json").write_text(json.dumps(index | {name: ["a", "B"]}))
+    with pytest.raises(CheckpointError, match="is not a bare name"):
+        read_checkpoint(model)
+    (model / "model_index.json").write_text(json.dumps(index))
+    (file,) = (model / "unet").glob("*.safetensors")
+    shards = json.dumps({"weight_map": {"w": f"{name}.safetensors"}})
+    file.with_name(f"{file.name}.index.json").write_text(shards)
+    file.unlink()
+    with pytest.raises(CheckpointError, match="is not a bare name"):
+        read_checkpoint(model)
+
+
+@pytest.mark.parametrize("name", [*LONG, "a/" * 3000 + "b", "nul\0", "unet/../../x"])
+def test_a_record_of_a_file_that_cannot_be_fails_its_check(
+    name: str, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    written = write_folder(tiny_checkpoint, tmp_path / "copy").path
+    record = json.loads((written / "erasure.json").read_text())
+    record["files"][name] = "0" * 64
+    (written / "erasure.json").write_text(json.dumps(record))
+    (check,) = [check for check in verify(written).checks if check.name == name]
+    assert check.actual == "not there"
