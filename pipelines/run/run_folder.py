@@ -42,14 +42,15 @@ _KINDS: Final = {"suite": "evaluation", "attacks": "audit", "retrained": "distan
 _FREE: Final = (
     ("cache",),
     ("checkpointing",),
+    ("save_every",),
+    ("stream",),
     ("method", "micro_batch"),
-    ("saliency", "batch_size"),
-    ("saliency", "offload"),
-    ("data", "drawing", "batch_size"),
-    ("grid", "drawing", "batch_size"),
+    *(("saliency", key) for key in ("batch_size", "checkpointing", "groups", "mapped")),
+    *(("saliency", key) for key in ("offload", "stream")),
+    *((part, "drawing", key) for part in ("data", "grid") for key in ("batch_size", "stream")),
 )
 """Keys of a recipe that may be other ones when a run goes on: they decide where drawn pictures are
-looked for, or how much memory it needs, and the result by rounding alone."""
+looked for, what is saved when, or how much memory it needs, and the result by rounding alone."""
 
 
 def may_write(out: Path, recipe: str, model: str, *, resume: bool, force: bool) -> bool:

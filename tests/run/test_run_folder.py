@@ -42,6 +42,8 @@ def resumes(folder: Path, recipe: EraseRecipe) -> bool:
         replace(RECIPE, checkpointing=True),
         replace(RECIPE, method=SalUn(micro_batch=2)),
         replace(RECIPE, saliency=replace(RECIPE.saliency, batch_size=1)),
+        replace(RECIPE, saliency=replace(RECIPE.saliency, groups=2, checkpointing=True)),
+        replace(RECIPE, stream=True, save_every=5),
         replace(
             RECIPE,
             data=replace(RECIPE.data, drawing=replace(RECIPE.data.drawing, batch_size=1)),
