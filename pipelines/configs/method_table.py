@@ -200,6 +200,6 @@ def settings_of(texts: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {key} is given twice; give it once")
         try:
             settings[key] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             settings[key] = value.strip()
     return settings

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 from erasure.errors import ConfigError
 from pipelines.configs.everyday import ERASE, MASK, Options, flags
@@ -10,6 +10,9 @@ from pipelines.configs.method_table import kind_in, settings_of
 from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import EraseRecipe
 from prompts.nearest import nearest
+
+_OWN_FLAGS: Final = {"concept": "--concept", "data.retain_prompts": "--retain-prompts"}
+"""Key of a recipe -> the option that sets it, where that is made from no field."""
 
 
 def with_settings(
@@ -41,11 +44,14 @@ def with_settings(
     tables: dict[str, Any] = {}
     for name, value in settings_of(texts).items():
         path = _path(name, own)
-        if _at(options, path) is not None:
+        if value is None:
             raise ConfigError(
-                f"{path} is given by {flags(spelled).get(path, '--method')} and by --set {name}; "
-                "give it once"
+                f"--set {name}=null sets nothing; leave it out for the default, or take {path} out "
+                "of the recipe file"
             )
+        if _at(options, path) is not None:
+            flag = _OWN_FLAGS.get(path) or flags(spelled).get(path, "--method")
+            raise ConfigError(f"{path} is given by {flag} and by --set {name}; give it once")
         _put(tables, path, value)
     return merge(options, tables)
 
