@@ -1,6 +1,7 @@
 """The judges of an evaluation, in the words of its suite."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,10 +10,14 @@ from PIL import Image
 
 from eval.errors import EvalError
 from eval.judges.imagenet import ImageNetJudge
-from eval.judges.judge import Guess, Judge, Judgement
+from eval.judges.judge import Guess, Judge, Judgement, rejecting_heads
 from eval.judges.judges import JUDGES, open_judge
 from pipelines.evaluation.settings import EvaluateRecipe
+from prompts.nearest import nearest
+from prompts.suites.case import PromptSet
 from prompts.suites.imagenette import CLASSES
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +71,44 @@ def open_judges(recipe: EvaluateRecipe, device: torch.device) -> dict[str, Judge
             raise EvalError(f"the judge {key} is given twice; give it once")
         judges[key] = judge
     return judges
+
+
+def require_named(judges: Mapping[str, Judge], suite: PromptSet, erased: Collection[str]) -> None:
+    """Find the labels of a suite that the judge of their kind does not know: none of their pictures
+    would be recognised, before or after. They are told, as long as others are known.
+
+    Raises:
+        EvalError: what was erased is among them, or all labels of a kind are.
+    """
+    asked: dict[str, dict[str, None]] = {}
+    for case in suite.cases:
+        for head, label in case.labels.items():
+            asked.setdefault(head, {})[label] = None
+    for head in suite.heads:
+        owners = ((name, known_labels(judge).get(head)) for name, judge in judges.items())
+        name, known = next(((n, k) for n, k in owners if k), ("", ()))
+        lost = [label for label in asked.get(head, ()) if known and label not in known]
+        if not lost:
+            continue
+        gone = [label for label in lost if label in erased]
+        said = (
+            f"the judge {name} has no {head} {(gone or lost)[0]!r} and would recognise it in no "
+            f"picture; {nearest((gone or lost)[0], known)}"
+        )
+        if gone or len(lost) == len(asked[head]):
+            raise EvalError(f"{said}. Write labels as the judge does, or give another --judge")
+        _log.warning(
+            "%s (labels that it does not know: %d of %d)", said, len(lost), len(asked[head])
+        )
+
+
+def known_labels(judge: Judge) -> dict[str, tuple[str, ...]]:
+    """Head -> all labels that a judge can guess; empty for one that guesses none, or says not
+    which."""
+    if isinstance(judge, RenamedJudge):
+        own = known_labels(judge.judge)
+        return {h: tuple(judge.names.get(n, n) for n in labels) for h, labels in own.items()}
+    if heads := rejecting_heads(judge):
+        return dict(heads)
+    labels = getattr(judge, "labels", ())
+    return {getattr(judge, "head", "class"): tuple(labels)} if labels else {}

@@ -19,7 +19,7 @@ from pipelines.evaluation.drawing import RunConfig, draw_cases, require_drawable
 from pipelines.evaluation.erased import erased_labels
 from pipelines.evaluation.limiting import limited
 from pipelines.evaluation.measuring import open_metrics
-from pipelines.evaluation.opening import open_judges
+from pipelines.evaluation.opening import open_judges, require_named
 from pipelines.evaluation.outcome.refusals import refusals_said
 from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.outcome.results_file import write_results
@@ -100,6 +100,7 @@ def run_evaluation(
         warn_of_prompts(f"prompts of {suite.name}", prompts, after)
     # Before the drawing, so that a judge or a metric that is not there is told at once.
     judges = open_judges(recipe, device) if team.first else {}
+    require_named(judges, suite, erased.labels)
     metrics = None
     if team.first:
         others = sum(not asks_for(c.labels, c.prompt, erased.labels) for c in suite.cases)

@@ -10,14 +10,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from eval.errors import EvalError
+from eval.judges.canvas import open_canvas
 from eval.judges.judge import Guess, Judgement
 from eval.judges.transformers_judge import TransformersJudge
 from pipelines.evaluation.judging import judge_drawn
 from pipelines.evaluation.manifest import Drawn
-from pipelines.evaluation.opening import RenamedJudge
+from pipelines.evaluation.opening import RenamedJudge, known_labels, require_named
 from pipelines.evaluation.scoring import Seen, prompt_rates
 from pipelines.process.progress import Reporter
-from prompts.suites.case import PromptCase
+from prompts.suites.case import PromptCase, PromptSet
 
 QUIET = Reporter(quiet=True)
 
@@ -71,3 +73,34 @@ def test_a_picture_that_the_base_could_not_draw_is_no_miss_of_its_prompt() -> No
     church = {"object": "church"}
     (rate,) = prompt_rates(cases, Seen([church] * 3, [church, None, church], {"object": "canvas"}))
     assert (rate.total, rate.heads["object"].after, rate.heads["object"].before) == (2, 2, 2)
+
+
+def shown(*labels: str, head: str = "object") -> PromptSet:
+    """Prompts with a label each."""
+    cases = [
+        PromptCase(case=str(n), prompt="x", seed=n, labels={head: label})
+        for n, label in enumerate(labels)
+    ]
+    return PromptSet(name="csv", source="a.csv", cases=cases, heads=(head,))
+
+
+def test_labels_that_the_judge_does_not_know_are_refused_or_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    judges = {"canvas": open_canvas()}
+    require_named(judges, shown("church", "dog"), ["church"])
+    require_named(judges, shown("Fire", head="class"), [])  # the canvas says nothing of classes
+    assert not caplog.records
+    with pytest.raises(EvalError, match=r"no object 'Church' and .*the nearest is church"):
+        require_named(judges, shown("Church", "dog"), ["Church"])
+    with pytest.raises(EvalError, match="has no object 'Dog'"):
+        require_named(judges, shown("Dog", "Cat"), [])
+    require_named(judges, shown("church", "Dog"), ["church"])
+    assert "has no object 'Dog'" in caplog.text
+    assert "1 of 2" in caplog.text
+
+
+def test_the_labels_of_a_renamed_judge_are_those_of_the_suite() -> None:
+    model = TransformersJudge("net", {"model": "net"}, ("chainsaw", "dog"), sure)
+    known = known_labels(RenamedJudge(model, {"chainsaw": "chain saw"}))
+    assert known == {"class": ("chain saw", "dog")}
