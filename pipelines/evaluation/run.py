@@ -62,11 +62,13 @@ def require_judged(recipe: EvaluateRecipe, checkpoint: Checkpoint, device: torch
     """Find the judges and the prompts of an evaluation long before it draws.
 
     Raises:
-        EvalError: a judge that cannot be used.
+        EvalError: a judge that cannot be used, or does not know what was erased.
         PromptError: the prompts cannot be, or none shows what was erased, or not so few.
     """
     require_shown(recipe, checkpoint)
-    open_judges(recipe, device)
+    suite = suite_of(recipe)
+    erased = erased_labels(recipe, checkpoint, suite).labels
+    require_named(open_judges(recipe, device), suite, erased)
 
 
 def require_shown(recipe: EvaluateRecipe, checkpoint: Checkpoint) -> None:
