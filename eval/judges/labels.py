@@ -34,6 +34,10 @@ def read_labels(text: str) -> dict[str, tuple[str, ...]]:
     return _listed([word.strip() for word in text.split(",")], "the labels")
 
 
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object as it stands in the file, where a key may come twice."""
+
+
 def _from_file(path: Path) -> dict[str, tuple[str, ...]]:
     if kind := irregular(path):
         raise EvalError(f"the labels {path} are {kind} and not a regular file; write them to one")
@@ -46,20 +50,23 @@ def _from_file(path: Path) -> dict[str, tuple[str, ...]]:
     if path.suffix.lower() != ".json":
         return _listed([line.strip() for line in text.splitlines() if line.strip()], str(path))
     try:
-        read = json.loads(text)
+        read = json.loads(text, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as err:  # also numbers of too many digits
         raise EvalError(f"the labels {path} are not JSON: {err}") from err
+    if isinstance(read, _Pairs):
+        names = _listed([label for label, _ in read], str(path))
+        return {
+            name: _texts(texts, name, path) for name, (_, texts) in zip(names, read, strict=True)
+        }
     if isinstance(read, list):
         return _listed(read, str(path))
-    if isinstance(read, dict) and read:
-        return {_label(label, path): _texts(texts, label, path) for label, texts in read.items()}
     raise EvalError(f"{path} holds no labels; {FORMS}")
 
 
 def _listed(labels: list[Any], where: str) -> dict[str, tuple[str, ...]]:
     phrases: dict[str, tuple[str, ...]] = {}
-    for label in labels:
-        if _label(label, where) in phrases:
+    for label in (_label(each, where) for each in labels):
+        if label in phrases:
             raise EvalError(f"{where} has {label!r} twice; take one out")
         phrases[label] = ()
     if not phrases:
@@ -70,7 +77,7 @@ def _listed(labels: list[Any], where: str) -> dict[str, tuple[str, ...]]:
 def _label(label: Any, where: object) -> str:  # noqa: ANN401
     if not isinstance(label, str) or not label.strip():
         raise EvalError(f"{where} has a label {label!r}, which is no text; {FORMS}")
-    return label
+    return label.strip()
 
 
 def _texts(texts: Any, label: str, path: Path) -> tuple[str, ...]:  # noqa: ANN401

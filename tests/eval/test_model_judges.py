@@ -249,6 +249,8 @@ def test_labels_are_read_from_words_and_files(tmp_path: Path) -> None:
         ("a.json", '{"x": {"y": 1}}', "maps 'x' to .*; give a text"),
         ("a.txt", "\n", r"a\.txt holds no labels"),
         ("a.txt", "x\ny\nx\n", "has 'x' twice"),
+        ("a.json", '{"x": "a", "y": "b", "x": "c"}', "has 'x' twice"),
+        ("a.json", '["x", " x"]', "has 'x' twice"),
     ],
 )
 def test_files_that_hold_no_labels_are_refused(
