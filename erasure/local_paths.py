@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -20,6 +21,12 @@ _WORDS: Final = frozenset({"concept", "instead", "prompt", "erased", "title", "o
 """Keys whose texts are words of a person."""
 _NAMING: Final = ("name_or_path", "_file", "_path", "_dir")
 """How keys end under which libraries note where a part was loaded from."""
+
+
+def typed_path(text: str | Path) -> Path:
+    """A path as a person typed it: `~` is the home folder, also where no shell has made it that,
+    as in `--out=~/run` and in a recipe."""
+    return Path(os.path.expanduser(text))
 
 
 def is_local(text: str) -> bool:

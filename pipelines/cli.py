@@ -13,10 +13,12 @@ import sys
 import warnings
 from collections.abc import Callable, Container, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from erasure.local_paths import typed_path
 from pipelines.commands import (
     compare,
     demo,
@@ -137,6 +139,7 @@ def _spoken(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**options: Any) -> None:  # noqa: ANN401
+        options = {name: _at_home(value) for name, value in options.items()}
         try:
             with claiming():
                 command(**options)
@@ -157,6 +160,13 @@ def _spoken(command: Callable[..., None]) -> Callable[..., None]:
             _fail(f"cannot use {os.fsdecode(err.filename)[:200]}: {reason}", 2)
 
     return run
+
+
+def _at_home(value: Any) -> Any:  # noqa: ANN401
+    """A value of an option, with the home folder for `~`, which no shell expands in `--out=~/x`."""
+    if isinstance(value, list):
+        return [_at_home(one) for one in value]
+    return typed_path(value) if isinstance(value, Path) else value
 
 
 def _left_by(command: Callable[..., None], known: Container[str]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from erasure.errors import ConfigError
+from erasure.local_paths import typed_path
 from erasure.storage.regular_files import require_regular
 
 _SHIPPED: Final = files("pipelines") / "recipes"
@@ -77,8 +78,8 @@ def read_recipe(name: str) -> dict[str, Any]:
     Raises:
         ConfigError: no such file or name, or the file is no TOML.
     """
-    if os.path.isfile(name):
-        return load_toml(Path(name))
+    if os.path.isfile(path := typed_path(name)):
+        return load_toml(path)
     if name not in shipped_recipes():
         raise ConfigError(
             f"there is no recipe {name!r}; give a TOML file, or one of "

@@ -1,13 +1,13 @@
 """The user's own pictures for an erasure: from a folder, or from a data set."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from erasure.diffusion.data.prompted import PromptedPixels
 from erasure.errors import ConfigError
+from erasure.local_paths import typed_path
 from eval.pictures.picture_bytes import to_bytes
 from pipelines.configs.settings import PicturesConfig
 from pipelines.data.picture_dataset import DatasetSource, dataset_pictures
@@ -37,7 +37,7 @@ def own_pictures(
     if source.folder is not None:
         yield _prompted(
             folder_pictures(
-                Path(source.folder),
+                typed_path(source.folder),
                 size=size,
                 prompt=source.prompt,
                 limit=source.limit,

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from erasure.local_paths import typed_path
 from eval.errors import EvalError
 from eval.metrics.clip_score import ClipScorer, clip_values
 from eval.metrics.features import FeatureExtractor, collect_features, open_features
@@ -111,7 +112,7 @@ def open_metrics(
     distances = tuple(name for name in ("frechet", "kid") if name in recipe.metrics)
     extractor, reference = None, None
     if distances:
-        files = find_pictures([Path(recipe.reference)]) if recipe.reference else None
+        files = find_pictures([typed_path(recipe.reference)]) if recipe.reference else None
         require_distances(distances, count, None if files is None else len(files))
         extractor = open_features(recipe.features, device)
         if files is not None:

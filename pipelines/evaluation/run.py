@@ -8,6 +8,7 @@ from typing import Final
 import torch
 
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.local_paths import typed_path
 from erasure.storage.files import atomic
 from pipelines.configs.settings import parse_seeds
 from pipelines.data.prompt_checks import require_read, warn_of_prompts
@@ -50,7 +51,7 @@ def suite_of(recipe: EvaluateRecipe) -> PromptSet:
     """
     return load_suite(
         recipe.suite,
-        prompts=Path(recipe.prompts) if recipe.prompts else None,
+        prompts=typed_path(recipe.prompts) if recipe.prompts else None,
         seeds=parse_seeds(recipe.seeds) if recipe.seeds else None,
         samples=recipe.samples,
         categories=recipe.categories,

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 from erasure.architectures.architecture import Part
@@ -12,6 +11,7 @@ from erasure.architectures.text.clip_towers import CLIP_WINDOW
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.diffusion.edit import component_of
+from erasure.local_paths import typed_path
 from erasure.lora.layers import has_factors
 from erasure.lora.module_mask import module_mask
 from erasure.masks.masks import SaliencyMask
@@ -190,7 +190,7 @@ def _moving(planned: Planned, recipe: EraseRecipe, chosen: Chosen, component: st
 def _own(source: PicturesConfig) -> int:
     """The user's pictures as far as they can be counted before they are read."""
     count = source.limit or 0 if source.dataset else 0
-    if source.folder is None or not os.path.isdir(source.folder):
+    if source.folder is None or not os.path.isdir(folder := typed_path(source.folder)):
         return count  # a folder that is not there is refused when it is read
-    there = sum(map(is_picture, visible(Path(source.folder))))
+    there = sum(map(is_picture, visible(folder)))
     return count + min(there, source.limit or there)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from erasure.architectures.building import own_size
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import CheckpointError, ConfigError
+from erasure.local_paths import typed_path
 from pipelines.configs.recipe_files import merge
 from pipelines.configs.resolving import resolve
 from pipelines.configs.settings import EraseRecipe, parse_seeds
@@ -202,7 +203,7 @@ class Setup:
 
 def user_prompts(recipe: ReproduceRecipe) -> PromptSet:
     """The prompts of the user's copy of I2P, or of the hub's; PromptError where there are none."""
-    return i2p_set(None if recipe.prompts is None else Path(recipe.prompts))
+    return i2p_set(None if recipe.prompts is None else typed_path(recipe.prompts))
 
 
 def prompt_file(out: Path) -> Path:

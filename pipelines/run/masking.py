@@ -9,6 +9,7 @@ from erasure.diffusion.edit import find_mask
 from erasure.diffusion.scores.measuring import require_loss
 from erasure.diffusion.scores.saliency import Pass
 from erasure.errors import ConfigError
+from erasure.local_paths import typed_path
 from erasure.lora.layers import has_factors
 from erasure.lora.module_mask import module_mask
 from erasure.masks.mask_file import is_mask_file, load_mask, require_base, require_component
@@ -44,7 +45,7 @@ def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint, component: str) -> S
                 if getattr(recipe.saliency, setting):
                     require_recomputed(checkpoint, f"saliency.{setting}")
         return None
-    path = Path(recipe.mask)
+    path = typed_path(recipe.mask)
     if not os.path.isfile(path):
         raise ConfigError(
             f"mask is {recipe.mask!r}; give {', '.join(MASK_KINDS)}, or a file that exists"

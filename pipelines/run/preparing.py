@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from erasure.architectures.architecture import Architecture
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError
+from erasure.local_paths import typed_path
 from erasure.methods import Method
 from erasure.storage.cache import TensorCache
 from erasure.storage.tables import build
@@ -117,7 +118,7 @@ def cache_of(folder: str | None) -> TensorCache:
     """Where drawn pictures and latents are kept: the folder of a recipe, or the user's own."""
     folder = folder or os.environ.get("ERASURE_CACHE")
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return TensorCache(Path(folder) if folder else home / "diffusion-erasure")
+    return TensorCache(typed_path(folder) if folder else home / "diffusion-erasure")
 
 
 def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint, *, checked: bool = True) -> ConceptPlan:
@@ -139,7 +140,7 @@ def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint, *, checked: bool = True
         ]
     )
     if recipe.data.rows is not None:
-        read = read_rows(Path(recipe.data.rows))
+        read = read_rows(typed_path(recipe.data.rows))
         for note in read.notes:
             _log.warning("%s", note)
         plan = replace(plan, rows=read.rows)

@@ -9,9 +9,14 @@ from safetensors import safe_open
 from support.console import erasure
 
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
+from erasure.errors import ConfigError
 from erasure.local_paths import is_local, last_part, shown_path, without_folders
 from pipelines.configs.recipe import dump_published
-from pipelines.configs.settings import EraseRecipe
+from pipelines.configs.recipe_files import read_recipe
+from pipelines.configs.settings import EraseRecipe, PicturesConfig
+from pipelines.data.own_pictures import own_pictures
+from pipelines.run.preparing import cache_of
+from prompts.concepts.concepts import plan_concept
 
 FEW = ("--steps", 1, "--device", "cpu")
 SUITE = ("--suite", "csv", "--judge", "canvas", "--prompts")
@@ -177,3 +182,18 @@ def test_a_classifier_names_its_data_without_their_folder_and_asks_for_it(tmp_pa
     assert "--data-path" in said.err
     line = ("classify", "unlearn", out, "--method", "ft", "--data-path", data, "--out", forgot)
     assert erasure(*line).code == 0
+
+
+def test_a_tilde_that_no_shell_expands_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "prompts.csv").write_text("prompt\na church\n", encoding="utf-8")
+    (tmp_path / "run.toml").write_text('concept = "church"\n', encoding="utf-8")
+    said = erasure("prompts", "csv", "--prompts", "~/prompts.csv", "--json")
+    assert said.code == 0, said.err
+    assert read_recipe("~/run.toml") == {"concept": "church"}
+    assert cache_of("~/cache").folder == tmp_path / "cache"
+    source = PicturesConfig(folder="~/none")
+    with pytest.raises(ConfigError, match=f"the picture folder {tmp_path}/none is not there"):
+        list(own_pictures("forget", source, plan_concept("x", family="general"), size=8, seed=0))

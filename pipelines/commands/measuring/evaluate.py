@@ -56,6 +56,7 @@ def evaluate(
     `torchrun --nproc_per_node 2 -m pipelines.cli evaluate ...`, shares the drawing among processes.
     """
     from erasure.errors import ConfigError
+    from erasure.local_paths import typed_path
     from pipelines.configs.recipe_files import load_toml, merge
     from pipelines.early import require_model_name
 
@@ -70,7 +71,7 @@ def evaluate(
                 "--compare reads results that are there, and would not read "
                 f"{', '.join(unread)}; leave all but --compare, --out, --force and --json out"
             )
-        _compare([Path(run) for run in runs], out, force=force, as_json=as_json)
+        _compare([typed_path(run) for run in runs], out, force=force, as_json=as_json)
         return
     if more:
         raise ConfigError(
