@@ -253,7 +253,7 @@ def read_json(path: Path, *, limit: int = 16_000_000) -> dict[str, Any]:
 def _read_files(folder: Path, root: Path) -> dict[str, bytes]:
     if not inside(folder, root).is_dir():
         return {}
-    files = list(entries_of(folder.iterdir(), root))
+    files = list(entries_of(folder.iterdir, root))
     large = [f for f in files if f.is_file() and f.stat().st_size > _LARGEST_TOKENIZER_FILE]
     if large:
         raise CheckpointError(

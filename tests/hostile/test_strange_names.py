@@ -1,8 +1,10 @@
 """Files of a model whose names no copy can have: told before any work, not when it is written."""
 
+import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,31 @@ def test_a_record_of_a_file_that_cannot_be_fails_its_check(
     (written / "erasure.json").write_text(json.dumps(record))
     (check,) = [check for check in verify(written).checks if check.name == name]
     assert check.actual == "not there"
+
+
+FORBIDDEN = ("tokenizer/tokenizer_config.json", "safety_checker/config.json", "safety_checker/deep")
+
+
+@pytest.mark.parametrize("place", FORBIDDEN)
+def test_what_may_not_be_read_is_told_before_any_work(
+    place: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may = os.access
+    forbidden = model / place
+    monkeypatch.setattr(os, "access", lambda path, how: path != forbidden and may(path, how))
+    with pytest.raises(CheckpointError, match=rf"{place} may not be read, and a copy"):
+        read_checkpoint(model)
+
+
+def test_a_folder_that_may_not_be_listed_is_named(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> Iterator[Path]:
+        if folder.name == "tokenizer":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return listed(folder)
+
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(CheckpointError, match=r"tokenizer may not be read"):
+        read_checkpoint(model)

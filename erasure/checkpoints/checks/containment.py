@@ -7,8 +7,9 @@ make links of all its files.
 Source: the hub's cache keeps `blobs/HASH` beside `snapshots/REVISION`, whose files are links.
 """
 
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -47,16 +48,21 @@ def inside(path: Path, root: Path) -> Path:
     return require_regular(path)
 
 
-def entries_of(listing: Iterable[Path], root: Path) -> Iterator[Path]:
+def entries_of(listing: Callable[[], Iterable[Path]], root: Path) -> Iterator[Path]:
     """The files and folders that a listing found below `root`, each one `inside`.
 
     Notes of Windows are left out, `NAME:Zone.Identifier`, which its Linux writes beside what is
     copied from there.
 
     Raises:
-        CheckpointError: as `inside`, or an entry has a name that no copy of the model can have.
+        CheckpointError: as `inside`, or an entry may not be read, or has a name that no copy of the
+            model can have.
     """
-    for path in sorted(listing):
+    try:
+        entries = sorted(listing())
+    except OSError as err:
+        raise _unreadable(Path(err.filename or root)) from err
+    for path in entries:
         if path.name.endswith(_NOTE):
             continue
         if not is_bare(path.name):
@@ -64,7 +70,18 @@ def entries_of(listing: Iterable[Path], root: Path) -> Iterator[Path]:
                 f"{path.parent} holds {shown(path.name)}, a name that no copy of the model can "
                 "have on every system; rename it, or take it out"
             )
-        yield inside(path, root)
+        inside(path, root)
+        wanted = os.R_OK | (os.X_OK if path.is_dir() else 0)
+        if path.exists() and not os.access(path, wanted):
+            raise _unreadable(path)
+        yield path
+
+
+def _unreadable(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path} may not be read, and a copy of the model would lack it; give yourself the "
+        "permission, or take it out"
+    )
 
 
 def is_installed(path: Path) -> bool:

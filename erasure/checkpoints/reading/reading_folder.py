@@ -255,7 +255,7 @@ def _carried(
 ) -> Iterator[tuple[str, Path]]:
     """Licences, and the components we do not touch. Not other weights beside them: a repository
     often holds the same model once more as a single file, as it was before erasure."""
-    for file in entries_of(path.glob("LICENSE*"), path):
+    for file in entries_of(lambda: path.glob("LICENSE*"), path):
         if file.is_file():
             yield file.name, file
     own = {"scheduler", *(part.component for part in family.parts)}
@@ -269,7 +269,7 @@ def _files_of(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
     """Place in `root` -> file, for all files of a component."""
     if not inside(folder, root).is_dir():
         return
-    for file in entries_of(folder.rglob("*"), root):
+    for file in entries_of(lambda: folder.rglob("*"), root):
         if file.is_file():
             yield file.relative_to(root).as_posix(), file
         elif file.is_symlink() and file.is_dir():
