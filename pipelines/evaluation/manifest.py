@@ -66,7 +66,7 @@ class Drawn:
 
 def unusable(drawn: Iterable[Drawn]) -> dict[str, int]:
     """How many pictures are not to be scored: `{"nan": 0, "black": 0}`."""
-    counts = dict.fromkeys(_UNUSABLE, 0)
+    counts: dict[str, int] = dict.fromkeys(_UNUSABLE, 0)
     for picture in drawn:
         if picture.state in counts:
             counts[picture.state] += 1

@@ -80,14 +80,15 @@ def _solving(sizes: RunSizes) -> Stage:
     """A closed form: one weight at a time, results in float64; MACE draws pictures of each concept
     and trains factors before, a picture a step."""
     method = sizes.recipe.method
-    held = (Held("new weights, fp64", 8 * sizes.chosen.covered, main=True), sizes.chosen.mask)
+    solved = Held("new weights, fp64", 8 * sizes.chosen.covered, main=True)
     if not isinstance(method, Mace):
-        return Stage("solve", held)
+        return Stage("solve", (solved, sizes.chosen.mask))
     network = sizes.network(sizes.scope(), "fp32")
     guided = 1 if method.drawing_guidance == 1 else 2
     active = max(guided * method.pictures * network.live, network.saved)
     weights = 4 * sizes.weights(sizes.planned.checkpoint.architecture.main)
-    held = (Held("weights, fp32", weights), Held("activations", active), *held)
+    drawing = Held("weights, fp32", weights), Held("activations", active)
+    held = (*drawing, solved, sizes.chosen.mask)
     concepts, drawn = len(sizes.recipe.names), method.pictures * method.drawing_steps * guided
     passes, flops = drawn + method.steps, (drawn + 3 * method.steps) * network.flops
     return Stage("solve", held).working(concepts * passes, concepts * flops)
