@@ -619,6 +619,15 @@ def test_cells_survive_the_file(tmp_path: Path) -> None:
     assert list(file.read().values()) == cells
 
 
+def test_what_failed_in_another_process_gives_way_to_what_was_made_later(tmp_path: Path) -> None:
+    made = cell("dp-sgd")
+    failed = replace(made, scores=None, error="opacus is not installed")
+    CellFile(tmp_path, process=1).append(failed)
+    CellFile(tmp_path).append(failed)
+    CellFile(tmp_path).append(made)
+    assert CellFile(tmp_path).read() == {made.key: made}
+
+
 def test_lines_of_before_there_were_other_originals_are_read(tmp_path: Path) -> None:
     (tmp_path / "cells.jsonl").write_text(
         '{"attack_seconds": 0.03, "error": "", "key": "k", "moved": 176257, "others": {}, "row": '

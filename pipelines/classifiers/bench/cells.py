@@ -81,8 +81,12 @@ class CellFile:
     process: int = 0
 
     def read(self) -> dict[str, Cell]:
-        """Every cell of every process by key; of equal keys the last. Torn lines are left out."""
-        cells = {}
+        """Every cell of every process by key. Torn lines are left out.
+
+        Of equal keys it is the last, but one that failed gives way to one that did not: a later run
+        may have made it with fewer processes, whose files are read before those of the others.
+        """
+        cells: dict[str, Cell] = {}
         for file in sorted(self.folder.glob(f"{self.name}*.jsonl")):
             require_regular(file)
             for number, line in enumerate(file.read_bytes().splitlines(), 1):
@@ -91,7 +95,8 @@ class CellFile:
                 except (ValueError, RecursionError):
                     log.warning("%s, line %d is no cell and is made again", file, number)
                     continue
-                cells[cell.key] = cell
+                if not (cell.error and cell.key in cells and not cells[cell.key].error):
+                    cells[cell.key] = cell
         return cells
 
     def append(self, cell: Cell) -> None:
