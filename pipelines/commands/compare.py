@@ -1,5 +1,6 @@
 """`erasure compare`: two checkpoints side by side."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -86,7 +87,7 @@ def compare(reading: dict[str, Any], asked: CompareOptions) -> None:
     require_model_name(asked.after)
     texts = _texts(asked)
     claim(asked.out, asked.record, asked.pictures)
-    refuse_taken([asked.out, asked.record], force=asked.force)
+    refuse_taken([asked.out, asked.record, *_further_pages(asked.out)], force=asked.force)
     _refuse_file(asked.pictures)
 
     from pipelines.configs.settings import parse_seeds
@@ -128,6 +129,14 @@ def _texts(asked: CompareOptions) -> tuple[str, ...]:
     if asked.out.suffix.lower() != ".png":
         raise ConfigError(f"--out is {asked.out}; give a file that ends in .png")
     return texts
+
+
+def _further_pages(out: Path) -> list[Path]:
+    """Files that lie where a grid of several pages goes on: `grid-2.png`, `grid-3.png`."""
+    if not out.parent.is_dir():
+        return []
+    named = re.compile(rf"{re.escape(out.stem)}-\d+{re.escape(out.suffix)}")
+    return sorted(file for file in out.parent.iterdir() if named.fullmatch(file.name))
 
 
 def _refuse_file(pictures: Path | None) -> None:

@@ -118,3 +118,12 @@ def test_streamed_blocks_draw_the_same_grid(
         assert said.code == 0, said.err
     assert len(streamed) == 2
     assert grids[0].read_bytes() == grids[1].read_bytes()
+
+
+def test_a_further_page_of_a_grid_stands_on_no_file_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "grid-2.png").write_bytes(b"of another grid")
+    line = ("compare", "demo", "demo", "--prompt", "a church", "--out", tmp_path / "grid.png")
+    said = erasure(*line)
+    assert said.code == 2
+    assert "grid-2.png exists; give another path, or --force" in said.err
+    assert (tmp_path / "grid-2.png").read_bytes() == b"of another grid"
