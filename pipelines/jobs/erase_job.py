@@ -102,7 +102,10 @@ class EraseJob(RecipeJob):
         Raises:
             ErasureError: see `opened` and `pipelines.run.erasing.run_erasure`.
         """
-        ready = opened(self.tables, self.named).fitted(self.fit)
+        before = opened(self.tables, self.named)
+        ready = before.fitted(self.fit)
+        if resume and self.fit == "auto":
+            ready = before.as_begun(out, ready)
         erased = run_erasure(
             ready.recipe, ready.checkpoint, out, resume=resume, force=force, reporter=Reporter()
         )

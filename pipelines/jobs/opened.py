@@ -1,17 +1,25 @@
 """A recipe with its opened model, as `erase` and `mask` begin: told of, and fitted to a memory."""
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.errors import ConfigError
 from pipelines.configs.method_table import converted, refuse_code
 from pipelines.configs.recipe_files import merge, read_recipe
+from pipelines.configs.resolving import recipe_text
 from pipelines.configs.settings import EraseRecipe
+from pipelines.configs.unread import value_at
 from pipelines.planning import planning
 from pipelines.planning.bill_words import BillInWords
+from pipelines.planning.fit import FITTED
+from pipelines.planning.ladders import with_settings
 from pipelines.run.model_facts import notice, tell_model
 from pipelines.run.preparing import prepare
+from pipelines.run.run_folder import recipe_of, same_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,34 @@ class Opened:
         )
         notice(list(made.said))
         return replace(self, recipe=made.recipe, facts={**self.facts, "fit": list(made.said)})
+
+    def as_begun(self, out: Path, chosen: "Opened") -> "Opened":
+        """The same with what `--fit auto` set when the run in a folder began, where that makes it
+        the run of that folder and `chosen` is another: what is free is never the same twice.
+
+        Args:
+            out: folder of the run that is gone on with, if there is one.
+            chosen: the same as it is fitted now.
+        """
+        begun = recipe_of(out)
+        if begun is None or same_run(begun, recipe_text(chosen.recipe)):
+            return chosen
+        try:
+            recipe = with_settings(self.recipe, self._not_given(tomllib.loads(begun)))
+        except (ConfigError, TypeError, ValueError, RecursionError):  # cut short, or by hand
+            return chosen
+        if not same_run(begun, recipe_text(recipe)):
+            return chosen
+        notice([f"--fit auto keeps what it set when {out} was begun"])
+        return replace(self, recipe=recipe, facts={**self.facts, "fit": ["as it was begun"]})
+
+    def _not_given(self, tables: Mapping[str, Any]) -> dict[str, Any]:
+        """Dotted key -> value of what `--fit` may set, where nobody has given another."""
+        values = {key: value_at(tables, key) for key in FITTED}
+        return {k: v for k, v in values.items() if v is not None and not self._gives(k)}
+
+    def _gives(self, key: str) -> bool:
+        return value_at(self.settings, key) is not None
 
     def planned(self, fit: str | None, *, mask_of: str | None = None) -> "Planned":
         """What the run would take, for a dry run; the arguments are those of `fitted`.

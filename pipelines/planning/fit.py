@@ -41,6 +41,9 @@ _FLAGS: Final[Mapping[str, str]] = {
     "method.moments": "--moments",
 }
 
+FITTED: Final = tuple(_FLAGS)
+"""Keys of a recipe that `--fit` may set."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:

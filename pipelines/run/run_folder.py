@@ -78,7 +78,7 @@ def may_write(out: Path, recipe: str, model: str, *, resume: bool, force: bool) 
         _require_writable(out)
         if not out.exists() or all(path.suffix == ".part" for path in out.iterdir()):
             return False
-        begun = _recipe_of(out)
+        begun = recipe_of(out)
         if resume:
             _require_same(out, begun, recipe)
             return True
@@ -159,7 +159,7 @@ def _numbered(out: Path) -> Iterator[Path]:
     yield from out.glob(f"{LOOK}*.png")
 
 
-def _recipe_of(out: Path) -> str | None:
+def recipe_of(out: Path) -> str | None:
     """The recipe of the run in a folder; None where it holds no run."""
     text = _text_of(out / RECIPE)
     return text if text.startswith(_HEADING) and _kind_of(text) == "run" else None
@@ -174,14 +174,14 @@ def _require_same(out: Path, begun: str | None, recipe: str) -> None:
             f"{out} is finished, so there is nothing to resume; give another path, or --force "
             "(force=True) without --resume to replace it"
         )
-    if not _same_run(begun, recipe):
+    if not same_run(begun, recipe):
         raise ConfigError(
             f"{out} was begun with other settings; give those of its {RECIPE} "
             f"(--recipe {out / RECIPE}), or start anew with --force (force=True)"
         )
 
 
-def _same_run(begun: str, recipe: str) -> bool:
+def same_run(begun: str, recipe: str) -> bool:
     """Whether the one recipe goes on with a run of the other."""
     try:
         return _fixed(begun) == _fixed(recipe)
