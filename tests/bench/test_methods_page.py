@@ -81,6 +81,15 @@ def test_the_first_sentence_says_where_the_first_row_is_averse(tmp_path: Path) -
     )
 
 
+def test_the_first_sentence_names_no_winner_among_equals(tmp_path: Path) -> None:
+    lines = [line("base", BASE, kind="base")]
+    lines += [line(name, values(20, 20)) for name in ("salun", "uce", "rece")]
+    columns = tuple(c for c in COLUMNS if c.key in {"ua", "ira"})
+    page = write_page(Table(lines=tuple(lines), columns=columns), PROTOCOL, tmp_path)
+    first = page.read_text(encoding="utf-8").partition("<h1")[2].partition("</h1>")[0]
+    assert first.endswith("has the smallest worst gap: 0 points, as 2 more rows have")
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_wider_than_the_window(opened: "Callable[..., Page]", width: int) -> None:
     page = opened(width, 844)

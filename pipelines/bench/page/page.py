@@ -1,7 +1,7 @@
 """`bench.html`: tables that sort, a scatter and pictures of each concept, and the protocol."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,7 @@ from pipelines.bench.page.pictures import Sheet, sheet_of
 from pipelines.bench.page.scatter import Scatter, scatter_of
 from pipelines.bench.rows import MODELS
 from pipelines.bench.tables import forms
+from pipelines.bench.tables.gaps import Gap
 from pipelines.bench.tables.table import Line, Table
 from pipelines.evaluation.report.report_facts import Fact, Facts
 from pipelines.evaluation.report.report_page import asset, environment, policy
@@ -33,9 +34,9 @@ class Section:
     sheet: Sheet | None
 
     @property
-    def best(self) -> list[Line]:
-        """The two rows with the smallest worst gap."""
-        return [line for line in self.lines if line.worst is not None][:2]
+    def ranked(self) -> list[Line]:
+        """The rows that have a worst gap, the smallest first."""
+        return [line for line in self.lines if line.worst is not None]
 
 
 def write_page(table: Table, protocol: Mapping[str, Any], folder: Path) -> Path:
@@ -88,15 +89,25 @@ def _headline(table: Table, sections: Sequence[Section]) -> str:
         return (
             f"On all of {len(sections)} concepts {first.row.label} has the smallest worst gap: "
             f"{forms.gap_said(first.worst)} points, on {first.concept}"
+            f"{_shared(first.worst, (one.worst for one in whole[1:]))}"
         )
     for section in sections:
-        if section.best:
-            line = section.best[0]
+        if section.ranked:
+            line, *rest = section.ranked
+            assert line.worst is not None
             return (
                 f"On {section.name} {line.row.label} has the smallest worst gap: "
-                f"{forms.worst_said(line)} points{_held_against(line)}"
+                f"{forms.worst_said(line)} points{_shared(line.worst, (one.worst for one in rest))}"
+                f"{_held_against(line)}"
             )
     return "No row with an erasure is done yet"
+
+
+def _shared(first: Gap, others: Iterable[Gap | None]) -> str:
+    """How many other rows have the same gap in whole points; empty for none."""
+    points = round(100 * first.size)
+    same = sum(gap is not None and round(100 * gap.size) == points for gap in others)
+    return f", as {same} more row{'s have' if same > 1 else ' has'}" if same else ""
 
 
 def _held_against(line: Line) -> str:
