@@ -164,13 +164,13 @@ def test_a_run_follows_what_set_gives_and_its_recipe_says_so(
 ) -> None:
     said = erasure(
         *("erase", tiny_folder, "--concept", "church", "--method", "uce", "--seeds", 0),
-        *("--set", "grid.drawing.steps=2", "--set", "save_every=3", "--set", "ridge=0.25"),
+        *("--set", "grid.drawing.steps=2", "--set", "allow_pickle=true", "--set", "ridge=0.25"),
         *("--device", "cpu", "--cache", tmp_path / "cache", "--out", tmp_path / "run"),
     )
     assert said.code == 0, said.err
     used = read_recipe(str(tmp_path / "run" / "recipe.toml"))
     assert used["grid"]["drawing"]["steps"] == 2
-    assert used["save_every"] == 3
+    assert used["allow_pickle"] is True
     assert used["method"]["ridge"] == 0.25
 
 
