@@ -292,8 +292,8 @@ def test_two_runs_train_both_text_encoders_and_the_first_says_that_one_stays(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     base, runs = write_sdxl(tmp_path / "xl"), [tmp_path / "one", tmp_path / "two"]
-    few = ("attack_warmup=1", "rollout_steps=2", "retain_batch=1", "grid.drawing.steps=1")
-    more = [part for setting in few for part in ("--set", setting)]
+    few = ("attack_warmup=0", "attack_steps=1", "rollout_steps=2", "retain_batch=1")
+    more = [part for s in (*few, "grid.drawing.steps=1") for part in ("--set", s)]
     line = ("--concept", "church", "--method", "adv-unlearn", "--steps", 1, "--seeds", 0, *more)
     said = erasure("erase", base, *line, "--batch-size", 1, "--out", runs[0])
     assert said.code == 0, said.err
