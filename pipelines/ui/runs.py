@@ -16,7 +16,7 @@ from pipelines.comparison.run_facts import base_of
 from pipelines.early import EMBEDDED
 from pipelines.evaluation.outcome.verdict import UNATTACKED
 from pipelines.json_values import object_in, objects_in
-from pipelines.run.run_folder import RECIPE, RECORD
+from pipelines.run.run_folder import RECIPE, RECORD, recipe_of
 from pipelines.ui.places import Places, may_name_a_run
 from pipelines.words.unsafe import is_unsafe
 
@@ -77,7 +77,18 @@ def _since_attacked(verdict: object) -> str:
 
 def _is_run(folder: Path) -> bool:
     hidden = not may_name_a_run(folder.name) or folder.name.endswith(BESIDE)
-    return folder.is_dir() and not folder.is_symlink() and not hidden and isfile(folder / RECIPE)
+    if hidden or folder.is_symlink() or not (folder.is_dir() and isfile(folder / RECIPE)):
+        return False
+    return isfile(folder / RECORD) or _is_begun(folder)
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether the recipe of a folder without a record is a run's: an evaluation and an audit have
+    one too."""
+    try:
+        return recipe_of(folder) is not None
+    except OSError:  # it may not be read, and the page says what it can
+        return True
 
 
 def _short(folder: Path) -> dict[str, Any]:

@@ -138,6 +138,31 @@ def test_what_is_refused_is_said_on_the_page(shown: "Callable[..., Page]") -> No
     assert "already" in page.locator("#said").inner_text()
 
 
+def test_a_method_without_steps_asks_for_none(shown: "Callable[..., Page]") -> None:
+    page = shown()
+    page.locator("#steps").fill("40")
+    page.locator("#method").select_option("uce")
+    assert not page.locator("#steps").is_visible()
+    assert not page.locator("#watch").is_visible()
+    page.locator("#line span", has_text="uce").wait_for()
+    assert "--steps" not in page.locator("#line").inner_text()
+    page.locator("#method").select_option("esd")
+    assert page.locator("#steps").is_visible()
+
+
+def test_the_command_is_that_of_the_next_run_once_one_was_started(
+    shown: "Callable[..., Page]",
+) -> None:
+    page = shown()
+    begun = {"title": "erase church", "state": "waiting"}
+    page.route("**/api/do/erase", lambda route: route.fulfill(json=begun))
+    page.locator("#name").fill("mine")
+    page.locator("#line span", has_text="/mine").wait_for()
+    page.locator("#start").click()
+    page.locator("#line span", has_text="/church-2").wait_for()
+    assert page.locator("#name").input_value() == "church-2"
+
+
 @pytest.mark.slow
 def test_a_second_tab_sees_the_same_jobs(shown: "Callable[..., Page]", server: Server) -> None:
     one, two = shown(), shown()

@@ -70,6 +70,15 @@ def test_a_run_by_any_name_is_opened_and_worked_on(
     assert sum(str(places.runs / name) in line for line in lines) == 5
 
 
+def test_what_other_commands_have_begun_is_no_run_that_is_not_finished(places: Places) -> None:
+    heading = "# A recipe of diffusion-erasure.\n"
+    for name, key in (("evaluation", "suite"), ("audit", "attacks"), ("cut", "concept")):
+        (places.runs / name).mkdir()
+        (places.runs / name / "recipe.toml").write_text(f'{heading}{key} = "x"\n')
+    assert {run["name"] for run in all_runs(places)} == {"church", "cut"}
+    assert one_run(places, "cut")["finished"] is False
+
+
 def test_what_cannot_be_asked_for_by_its_name_is_not_listed(places: Places) -> None:
     copied(places.runs / "church", places.runs / "a:b")
     assert [run["name"] for run in all_runs(places)] == ["church"]

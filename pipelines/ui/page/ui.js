@@ -80,6 +80,10 @@ function fillForm() {
 function fillMethod() {
   const method = state.setup.methods.find((m) => m.name === $("method").value);
   $("method-more").textContent = method.title;
+  for (const id of ["steps", "watch"]) { // a solve has none, and nothing to look at between them
+    $(id).closest("label").hidden = !("steps" in method.settings);
+    if (!("steps" in method.settings)) $(id).value = "";
+  }
   const fields = Object.entries(method.settings).filter(([name]) => name !== "steps");
   $("settings").replaceChildren(...fields.map(([name, setting]) =>
     make("label", { title: setting.about ?? "" }, `${name} (${setting.type})`, make("input", { name, placeholder: setting.default }))));
@@ -108,7 +112,7 @@ async function showLine() {
   const turn = (asked += 1);
   try {
     const answer = await ask("api/line", form());
-    if (turn === asked) $("line").textContent = answer.line.map(quoted).join(" ");
+    if (turn === asked) $("line").replaceChildren(...answer.line.flatMap((word) => [" ", make("span", {}, quoted(word))]).slice(1));
   } catch (error) {
     if (turn === asked) $("line").textContent = error.message;
   }
@@ -431,7 +435,7 @@ async function watch() {
 }
 
 state.runs = [];
-$("form").addEventListener("submit", guarded(async () => { const job = await ask("api/do/erase", form()); say(`${job.title}: ${shown[job.state]}`); nameWasTyped = false; await look(); suggestName(); }));
+$("form").addEventListener("submit", guarded(async () => { const job = await ask("api/do/erase", form()); say(`${job.title}: ${shown[job.state]}`); nameWasTyped = false; await look(); suggestName(); showLine(); }));
 $("price").addEventListener("click", guarded(showPrice));
 $("copy").addEventListener("click", guarded(async () => {
   if (!navigator.clipboard) throw new Error("the browser copies for pages of this machine alone; select the command and copy it");
