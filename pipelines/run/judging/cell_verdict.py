@@ -52,8 +52,8 @@ class CellVerdict:
             f"still recognised in {self.after}" if self.after else f"not recognised in {self.cells}"
         )
         said = (
-            f"{self.concept} is {state} of {self.cells} pictures of the grid (before in "
-            f"{self.before}, judge: {self.judge}); not attacked"
+            f"{self.concept} is {state} of {self.cells} pictures of the grid (recognised "
+            f"before in {self.before}, judge: {self.judge}); not attacked"
         )
         if self.rejected:
             rejected = f"{self.rejected} of them {knows_nothing(self.rejected)}"

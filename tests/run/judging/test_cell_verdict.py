@@ -22,7 +22,7 @@ from prompts.concepts.concepts import plan_concept
 from prompts.concepts.plan import ConceptPlan
 from prompts.concepts.together import together
 
-IN_THE_GRID = "pictures of the grid (before in 2, judge: canvas); not attacked"
+IN_THE_GRID = "pictures of the grid (recognised before in 2, judge: canvas); not attacked"
 OF_OTHERS = "of 2 pictures of other prompts the judge sees something else than before"
 
 
