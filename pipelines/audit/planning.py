@@ -16,6 +16,10 @@ from pipelines.words.durations import about, about_here
 
 DAMAGE: Final = "damage"
 """The name of the rows that are no attack: what else was lost."""
+_UNCOUNTED: Final = (
+    "not counted: what is drawn once for all attacks, of the concept, of other things and by "
+    "wordings to see which are understood, and the traces"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +146,5 @@ def tell_plan(plan: Plan) -> Sequence[str]:
         f"{about_here(plan.seconds(total), plan.speed.share)}; a pass takes "
         f"{plan.speed.seconds * 1000:.3g} ms"
     )
+    sentences.append(_UNCOUNTED)
     return sentences

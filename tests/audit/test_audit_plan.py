@@ -18,7 +18,7 @@ def test_the_sum_says_how_long_it_takes_on_a_busy_machine() -> None:
         Row("words", "audited", Cost(forwards=600, draws=12)),
         Row("words", "base", Cost(forwards=200, backwards=200, draws=4)),
     )
-    words, total = tell_plan(Plan(rows, Speed(0.2, 0.1)))
+    words, total, uncounted = tell_plan(Plan(rows, Speed(0.2, 0.1)))
     assert words == (
         "words: on 2 models at most 16 pictures, 800 passes, 200 backwards, about 4 min"
     )
@@ -26,6 +26,7 @@ def test_the_sum_says_how_long_it_takes_on_a_busy_machine() -> None:
         "in all at most 16 pictures and 800 passes, about 4 min, or 40 min while this machine is "
         "as busy as now; a pass takes 200 ms"
     )
+    assert uncounted.startswith("not counted: what is drawn once for all attacks")
 
 
 @pytest.mark.parametrize(("passed", "share"), [(0.05, 1.0), (0.5, 0.1)])
