@@ -28,6 +28,8 @@ from erasure.storage.tensors.pickles import is_pickle
 from erasure.storage.tensors.tensor_file import DATA_HASH, data_hash
 
 _RUN_MODEL: Final = "model"
+_PATCH: Final = "erasure-patch "
+"""How the format of a patch begins, whatever its version."""
 _FINITE: Final = "all finite"
 
 
@@ -115,6 +117,11 @@ def _verify_file(path: Path) -> Verification:
             "`erasure export` wrote can be verified"
         )
     words = open_file(path).metadata
+    if words.get("format", "").startswith(_PATCH):
+        raise CheckpointError(
+            f"{path} is a patch, which `erasure patch apply` checks as it is put in; give a model "
+            "or the folder of a run"
+        )
     provenance = Provenance.from_header(words, str(path))
     if provenance is None and DATA_HASH not in words:
         raise _states_nothing(path)
@@ -263,6 +270,6 @@ def _check_words(findings: _Findings, words: Mapping[str, str], name: str) -> No
 
 def _states_nothing(path: Path) -> CheckpointError:
     return CheckpointError(
-        f"{path} states no provenance to compare; only what `erasure erase` or "
-        "`erasure export` wrote can be verified"
+        f"{path} states no provenance to compare; only models that `erasure erase` "
+        "or `erasure export` wrote can be verified"
     )

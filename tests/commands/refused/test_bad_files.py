@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.console import erasure
 from support.refusals import CHURCH, UNET, changed_model
 
 
@@ -61,3 +62,12 @@ def test_a_checkpoint_that_states_nothing_cannot_be_verified(
 ) -> None:
     refused(("verify", tiny_folder), "states no provenance")
     refused(("verify", tiny_run / "mask.safetensors"), "states no provenance")
+
+
+def test_a_patch_to_verify_is_told_what_checks_it(
+    tiny_folder: Path, tiny_run: Path, tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    patch = tmp_path / "church.patch"
+    said = erasure("export", tiny_run, "--to", "patch", "--base", tiny_folder, "--out", patch)
+    assert said.code == 0, said.err
+    refused(("verify", patch), "is a patch, which `erasure patch apply` checks as it is put in")
