@@ -45,7 +45,10 @@ def apply(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write MODEL with the edit of PATCH: exactly the edited weights, at strength 1."""
+    """Write MODEL with the edit of PATCH.
+
+    At strength 1 these are exactly the edited weights.
+    """
     from erasure.patches.model_patches import apply_all
     from erasure.patches.patch_edits import applied
     from erasure.patches.patch_file import load_patches

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from erasure.checkpoints.provenance import FILE_NAME
-from erasure.errors import CheckpointError, ConfigError, DiskError
+from erasure.errors import CheckpointError, ConfigError, DiskError, way
 from erasure.storage.disk import disk_errors
 from erasure.storage.state_file import drop
 from pipelines.configs.method_table import converted
@@ -85,7 +85,7 @@ def may_write(out: Path, recipe: str, model: str, *, resume: bool, force: bool) 
     if not force:
         hint = "--resume to continue it, " if begun and not (out / RECORD).exists() else ""
         raise CheckpointError(
-            f"{out} exists; give another path, {hint}or --force (force=True) to replace it"
+            f"{out} exists; give another path, {hint}or ", way("force", True), " to replace it"
         )
     if begun is None:
         raise CheckpointError(f"{out} is not empty and no run of erasure; give another path")

@@ -313,7 +313,9 @@ def test_a_run_stopped_by_ctrl_c_between_steps_ends_as_the_unbroken_one(
     cut = tmp_path / "cut"
     shutil.copytree(twice_saved, cut)
     line = ["erase", "--recipe", tiny_recipe, "--steps", 3, "--out", cut]
-    assert erasure(*line).code == 2  # neither --resume nor --force
+    said = erasure(*line)  # neither --resume nor --force
+    assert said.code == 2
+    assert "or --force to replace it" in said.err
     said = erasure(*line, "--resume")
     assert said.code == 0, said.err
     assert names(cut) == RUN_FILES
@@ -530,6 +532,16 @@ def test_help_fits_the_terminal_and_ends_with_an_example(
     example = said.out.rsplit("Example:\n", 1)[1].replace("\\\n", " ").split()
     assert example[: 1 + max(1, len(words))] == ["erasure", *(words or ["erase"])]
     assert "..." not in said.out.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("group", _GROUPS)
+def test_the_list_of_a_group_says_each_command_in_a_whole_sentence(
+    group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = erasure(group, "--help").out.partition("Commands:")[2]
+    assert all(name in listed for name in _GROUPS[group][1])
+    assert "..." not in listed
 
 
 def test_the_list_of_commands_says_what_the_commands_themselves_would() -> None:

@@ -287,7 +287,7 @@ def test_wrong_input_is_told_once(line: list[object], tmp_path: Path) -> None:
     said = launch(2, "-m", "pipelines.cli", *line, "--out", tmp_path)
     assert said.code != 0
     assert sentences(said) == [
-        f"erasure: {tmp_path} exists; give another path, or --force (force=True) to replace it"
+        f"erasure: {tmp_path} exists; give another path, or --force to replace it"
     ]
 
 

@@ -82,10 +82,11 @@ class BenchOptions:
 
 @declared_options
 def bench(asked: BenchOptions) -> None:
-    """Every method on every data set, architecture, forget set and seed: one table and one page.
+    """Put every method of forgetting into one table.
 
-    Methods with a training run of their own (sisa, dp-sgd, certified, and for tables forest and
-    extra-trees) stand apart and are not ranked. Without --methods all have their rows.
+    A row is a method on a data set, an architecture and a forget set, over all seeds; a page goes
+    with the table. Methods with a training run of their own (sisa, dp-sgd, certified, and for
+    tables forest and extra-trees) stand apart and are not ranked. Without --methods all have rows.
 
     Cells that --out has already are kept, so the same command goes on where it was cut, and
     another one adds to it. `accelerate launch -m pipelines.cli classify bench ...` shares the work.

@@ -39,7 +39,10 @@ class EvaluateOptions:
 
 @declared_options
 def evaluate(asked: EvaluateOptions) -> None:
-    """UA, RA, TA, MIA of a classifier, and its gap to the retrained one."""
+    """UA, RA, TA and MIA of a classifier.
+
+    With --retrained also its gap to that model.
+    """
     from erasure.storage.files import write_json
     from pipelines.classifiers.evaluation import evaluate_run
     from pipelines.classifiers.run_settings import EvaluateRun
