@@ -41,7 +41,7 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
         elif path.exists():
             pictures.append(path)
         else:
-            raise EvalError(f"there is no picture {path}; check the path")
+            raise EvalError(f"there is no file or folder {path}; check the path")
     if not pictures:
         raise EvalError("there is no picture; name files or folders")
     for path in pictures:

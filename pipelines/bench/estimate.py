@@ -72,7 +72,8 @@ class Estimate:
             if kind.measured is not None:
                 time = f"{kind.measured:.1f} min each, as measured"
             time = kind.reason or time
-            lines.append(f"{kind.row:<{width}}  {kind.cells} cells, {kind.done} done; {time}")
+            cells = "cell" if kind.cells == 1 else "cells"
+            lines.append(f"{kind.row:<{width}}  {kind.cells} {cells}, {kind.done} done; {time}")
         lines.append(
             f"pictures to learn from, which rows share and the cache keeps: {self.shared:.1f} min"
         )

@@ -115,6 +115,7 @@ class ComparedRuns:
         table = Table(
             title=_shown(drawn) if self.suite else "no evaluation",
             caption="\n".join(map(_shown, (*self.notes, *missing))) or None,
+            caption_justify="left",
             show_lines=True,
         )
         table.add_column("run", overflow="fold")

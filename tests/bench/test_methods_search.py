@@ -182,6 +182,7 @@ def test_a_dry_run_counts_the_cells_of_each_kind_and_writes_nothing(
     assert kinds["esd, all"]["erasing"] > 0 == kinds["base"]["erasing"]
     said = bench(tiny_folder, recipe, tmp_path / "out", *words, "--audit", "quick", "--tune", "2")
     assert "3 cells, 0 done" in said.out
+    assert "1 cell, 0 done" in said.out
     assert "not counted: the search, at most 2 further cells of the same kinds, attacks" in said.out
     assert not (tmp_path / "out").exists()
 

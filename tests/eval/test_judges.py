@@ -370,7 +370,7 @@ def test_files_and_folders_are_found_in_order_without_hidden_ones(tmp_path: Path
 
 def test_pictures_that_are_not_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(EvalError, match=r"there is no picture .*none\.png; check the path"):
+    with pytest.raises(EvalError, match=r"there is no file or folder .*none\.png; check the path"):
         find_pictures([tmp_path / "none.png"])
     with pytest.raises(EvalError, match="empty has no picture; add"):
         find_pictures([tmp_path / "empty"])

@@ -42,7 +42,8 @@ def distance(
         value = both.get(name)
         if value is None:
             raise ConfigError(
-                f"there is no {name}; give the erased model, --retrained, --twin and --base"
+                f"{name if name == 'model' else f'--{name}'} is missing; give the erased model, "
+                "--retrained, --twin and --base"
             )
         if isinstance(value, str):
             require_model_name(value)

@@ -126,7 +126,7 @@ def test_a_name_that_is_no_utf8_is_told(scripted: None, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [
-        (["none.png", "--with", "canvas"], "there is no picture none.png; check the path"),
+        (["none.png", "--with", "canvas"], "there is no file or folder none.png; check the path"),
         ([".", "--with", "canvas"], "the folder . has no picture; add .png or .jpg files"),
         (["a.txt", "--with", "nudnet"], "there is no judge 'nudnet'; the nearest is nudenet"),
         (["a.txt", "--with", "canvas", "--labels", "a,b"], "the judge canvas takes no labels"),
