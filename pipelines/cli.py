@@ -34,6 +34,7 @@ from pipelines.commands import (
 from pipelines.commands.classifiers import classify
 from pipelines.commands.experiments import bench, reproduce
 from pipelines.commands.measuring import audit, distance, evaluate, judge
+from pipelines.process.empty_values import EmptyValues
 from pipelines.process.given_once import GivenOnce
 from pipelines.process.grouped_help import GroupedHelp
 from pipelines.run.claims import claiming
@@ -281,7 +282,7 @@ def _assembled(form: Callable[[Callable[..., None]], Callable[..., None]]) -> ty
     return made
 
 
-class _Command(GivenOnce, GroupedHelp):
+class _Command(GivenOnce, EmptyValues, GroupedHelp):
     """A command of this program."""
 
 

@@ -206,7 +206,8 @@ def bench_recipe(tables: Mapping[str, Any], under: Mapping[str, Any] | None = No
     """The whole recipe: a file, and over it what was typed.
 
     Raises:
-        ConfigError: as `build`, or the file names code of its own, which would run.
+        ConfigError: as `build`, or the file names code of its own, which would run, or a list has
+            nothing but commas.
     """
     if under and under.get("add"):
         raise ConfigError(
@@ -219,4 +220,6 @@ def bench_recipe(tables: Mapping[str, Any], under: Mapping[str, Any] | None = No
         if isinstance(listed, list | tuple):
             names = [part.strip() for text in listed for part in str(text).split(",")]
             values[key] = [name for name in names if name]
+            if listed and not values[key]:  # as of --only ",", which would mean every row
+                raise ConfigError(f"{key} is empty; give at least one, or leave it out")
     return build(BenchRecipe, values)

@@ -18,7 +18,7 @@ from pipelines.classifiers.bench.bench_config import BenchConfig
 from pipelines.classifiers.bench.presets import Preset, load_presets
 from pipelines.classifiers.data.data import DataConfig
 from pipelines.classifiers.networks.architectures import ModelConfig
-from pipelines.configs.recipe_files import load_toml, merge
+from pipelines.configs.recipe_files import merge, stated_recipe
 from pipelines.run.models import pick_device
 
 RECIPES: Final = Path(__file__).parent / "recipes"
@@ -109,7 +109,7 @@ def read_training(recipe: str | None) -> dict[str, Any]:
         raise ConfigError(
             f"there is no recipe {recipe!r}; give a TOML file, or one of {', '.join(ready)}"
         )
-    return load_toml(path)
+    return stated_recipe(path)
 
 
 def preset_of(run: ForgetRun) -> Preset:

@@ -13,6 +13,8 @@ from erasure.local_paths import typed_path
 from erasure.storage.regular_files import require_regular
 
 _SHIPPED: Final = files("pipelines") / "recipes"
+MAY_BE_EMPTY: Final = frozenset({"instead", "prompt", "forget_prompt", "retain_prompt"})
+"""Settings whose text may be empty, as they are prompts: that of no prompt at all."""
 
 
 def load_toml(path: Path) -> dict[str, Any]:
@@ -42,6 +44,36 @@ def load_toml(path: Path) -> dict[str, Any]:
         ) from err
     except (ValueError, RecursionError) as err:  # a number of 5,000 digits, brackets 1,000 deep
         raise ConfigError(f"{path} cannot be read as TOML ({err}); simplify it") from err
+
+
+def stated_recipe(path: Path) -> dict[str, Any]:
+    """The tables of a recipe file that a person gives to a command.
+
+    Raises:
+        ConfigError: as `load_toml`, or a setting has an empty text.
+    """
+    tables = load_toml(path)
+    empty = empty_setting(tables)
+    if empty is not None:
+        raise ConfigError(f"{path}: {empty} is empty; give it a value, or take it out")
+    return tables
+
+
+def empty_setting(tables: Mapping[str, Any], before: str = "") -> str | None:
+    """Dotted name of a setting whose text is empty, which would pass for one that is not given.
+
+    What a method makes of its own settings is not known here.
+    """
+    for key, value in tables.items():
+        name = f"{before}{key}"
+        if name in ("method", "methods"):
+            continue
+        if value == "" and key not in MAY_BE_EMPTY:
+            return name
+        inner = empty_setting(value, f"{name}.") if isinstance(value, Mapping) else None
+        if inner is not None:
+            return inner
+    return None
 
 
 def _require_small(value: object) -> None:
@@ -76,10 +108,10 @@ def read_recipe(name: str) -> dict[str, Any]:
     """The tables of a recipe file, or of a ready recipe by its name.
 
     Raises:
-        ConfigError: no such file or name, or the file is no TOML.
+        ConfigError: no such file or name, or as `stated_recipe`.
     """
     if os.path.isfile(path := typed_path(name)):
-        return load_toml(path)
+        return stated_recipe(path)
     if name not in shipped_recipes():
         raise ConfigError(
             f"there is no recipe {name!r}; give a TOML file, or one of "

@@ -7,7 +7,7 @@ from typing import Any, Final
 from erasure.errors import ConfigError
 from pipelines.configs.everyday import ERASE, MASK, Options, flags
 from pipelines.configs.method_table import kind_in, settings_of
-from pipelines.configs.recipe_files import merge
+from pipelines.configs.recipe_files import empty_setting, merge
 from pipelines.configs.settings import EraseRecipe
 from prompts.nearest import nearest
 
@@ -34,9 +34,9 @@ def with_settings(
         spelled: what the command has options of its own for.
 
     Raises:
-        ConfigError: a text gives no value, the recipe has no such table, a setting is given twice,
-            or it chooses the method. Whether the setting exists and takes the value is seen when
-            the recipe is built.
+        ConfigError: a text gives no value, the recipe has no such table, a setting is given twice
+            or is empty, or it chooses the method. Whether the setting exists and takes the value is
+            seen when the recipe is built.
     """
     if not texts:
         return dict(options)
@@ -53,6 +53,9 @@ def with_settings(
             flag = _OWN_FLAGS.get(path) or flags(spelled).get(path, "--method")
             raise ConfigError(f"{path} is given by {flag} and by --set {name}; give it once")
         _put(tables, path, value)
+    empty = empty_setting(tables)
+    if empty is not None:
+        raise ConfigError(f"--set gives {empty} an empty text; give it a value, or leave it out")
     return merge(options, tables)
 
 

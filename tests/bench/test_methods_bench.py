@@ -361,6 +361,7 @@ def test_a_cell_that_another_process_has_in_work_is_left_to_it(
     ("options", "words"),
     [
         (("--only", "uec"), "there is no row 'uec'; the nearest is uce"),
+        (("--only", ","), "only is empty; give at least one, or leave it out"),
         (("--only", "retrained"), "there is no --retrained CONCEPT=MODEL"),
         (("--limit", 2), "limit is 2; give 4 or more"),
         (("--masks", "sallient"), "the mask is 'sallient'; give some of all, salient, own"),

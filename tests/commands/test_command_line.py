@@ -9,6 +9,7 @@ import typer.main
 from support.console import erasure
 
 from pipelines.cli import app
+from pipelines.configs.recipe_files import MAY_BE_EMPTY, empty_setting
 from pipelines.process.recipe_options import help_of
 
 
@@ -45,6 +46,57 @@ def test_an_option_of_one_value_given_twice_is_refused_in_every_command(
             f"give {name} once"
         )
     assert single or path in (("verify",), ("methods",))  # which have switches alone
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_an_empty_value_is_refused_and_not_passed_over_in_every_command(
+    path: tuple[str, ...],
+) -> None:
+    # As `--vae "$VAE"` is, where nothing has set the variable.
+    for option in (o for o in options_of(path) if not o.is_flag):
+        name = option.opts[-1]
+        said = erasure(*path, name, "")
+        told = f"erasure: {name} is empty; give it a value"
+        assert (said.err.strip().startswith(told) and said.code == 2) != (
+            option.name in MAY_BE_EMPTY
+        ), said.err
+
+
+def test_an_empty_path_is_not_the_folder_that_one_is_in() -> None:
+    said = erasure("verify", "")
+    assert (said.code, said.err) == (2, "erasure: PATH is empty; give it a value\n")
+
+
+def test_an_empty_value_among_several_is_refused() -> None:
+    said = erasure("evaluate", "demo", "--judge", "canvas", "--judge", "")
+    told = "erasure: --judge is empty; give it a value, or leave it out\n"
+    assert (said.code, said.err) == (2, told)
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "name"),
+    [
+        (("erase", "demo"), 'concept = "church"\nvae = ""', "vae"),
+        (("erase", "demo"), '[data.forget]\nfolder = ""', "data.forget.folder"),
+        (("evaluate", "demo", "--out", "out"), 'labels = ""', "labels"),
+        (("audit", "demo", "--dry-run"), 'against = ""', "against"),
+        (("distance", "demo", "--out", "out"), 'trained = ""', "trained"),
+        (("bench", "demo", "--dry-run"), '[erase]\nvae = ""', "erase.vae"),
+    ],
+)
+def test_an_empty_text_of_a_recipe_is_no_setting_left_out(
+    line: tuple[str, ...], text: str, name: str, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(text, encoding="utf-8")
+    said = erasure(*line, "--recipe", recipe)
+    told = f"erasure: {recipe}: {name} is empty; give it a value, or take it out\n"
+    assert (said.code, said.err) == (2, told)
+
+
+def test_an_empty_prompt_and_an_empty_setting_of_a_method_are_texts_like_others() -> None:
+    tables = {"instead": "", "data": {"forget": {"prompt": ""}}, "method": {"words": ""}}
+    assert empty_setting(tables) is None
 
 
 def test_options_that_collect_values_and_switches_may_stand_twice() -> None:

@@ -86,6 +86,7 @@ def test_methods_of_prompts_erase_without_a_picture(
         (("--bound", "2"), "salun: method.bound is unknown"),
         (("--set", "alpha"), "write it as alpha=0.5"),
         (("--set", "alpha=1", "--set", "alpha=2"), "given twice"),
+        (("--set", "data.forget.folder="), "data.forget.folder an empty text"),
         (("--set", "alpha=high"), "method.alpha is 'high'; give a number"),
     ],
 )

@@ -49,7 +49,7 @@ def bench(
     Writes table.json, table.csv, table.md and bench.html.
     """
     from erasure.errors import ConfigError
-    from pipelines.configs.recipe_files import load_toml
+    from pipelines.configs.recipe_files import stated_recipe
     from pipelines.early import require_model_name
 
     if out is None and not dry_run:
@@ -59,7 +59,7 @@ def bench(
     if dry_run and (tables or retry):
         other = "--tables" if tables else "--retry"
         raise ConfigError(f"--dry-run only says what the cells take; leave it or {other} out")
-    under = load_toml(recipe) if recipe else {}
+    under = stated_recipe(recipe) if recipe else {}
     model = options.get("model", under.get("model"))
     if isinstance(model, str):
         require_model_name(model)

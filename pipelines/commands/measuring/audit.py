@@ -54,12 +54,12 @@ def audit(
     among processes.
     """
     from erasure.errors import ConfigError
-    from pipelines.configs.recipe_files import load_toml, merge
+    from pipelines.configs.recipe_files import merge, stated_recipe
     from pipelines.early import require_model_name
 
     if out is None and not dry_run:
         raise ConfigError("there is no --out; give the folder to write the audit to")
-    under = load_toml(recipe) if recipe else {}
+    under = stated_recipe(recipe) if recipe else {}
     both = merge(under, options)
     others = both.get("retrained")
     listed = others if isinstance(others, list | tuple) else ()  # of a file, it may be anything

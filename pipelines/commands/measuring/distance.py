@@ -31,12 +31,12 @@ def distance(
     be told from another retrained one. Writes distance.json; docs/distance.md describes it.
     """
     from erasure.errors import ConfigError
-    from pipelines.configs.recipe_files import load_toml, merge
+    from pipelines.configs.recipe_files import merge, stated_recipe
     from pipelines.early import require_model_name
 
     if out is None:
         raise ConfigError("there is no --out; give the folder to write the distances to")
-    under = load_toml(recipe) if recipe else {}
+    under = stated_recipe(recipe) if recipe else {}
     both = merge(under, options)
     for name in ("model", "retrained", "twin", "base"):
         value = both.get(name)

@@ -57,7 +57,7 @@ def evaluate(
     """
     from erasure.errors import ConfigError
     from erasure.local_paths import typed_path
-    from pipelines.configs.recipe_files import load_toml, merge
+    from pipelines.configs.recipe_files import merge, stated_recipe
     from pipelines.early import require_model_name
 
     if out is None and not compare:
@@ -79,7 +79,7 @@ def evaluate(
             "give --compare before the runs to put them side by side"
         )
     assert out is not None
-    under = load_toml(recipe) if recipe else {}
+    under = stated_recipe(recipe) if recipe else {}
     for name in (merge(under, options).get(role) for role in ("model", "against")):
         if isinstance(name, str):
             require_model_name(name)
