@@ -255,7 +255,8 @@ def _refuse_making(tables: dict[str, Any], asked: MaskOptions) -> None:
     from erasure.errors import ConfigError
 
     more = [name for name in tables if name != "model"]
-    more += ["set"] * bool(asked.settings) + ["component"] * bool(asked.component)
+    more += ["set"] * bool(asked.settings)
+    more += [name for name in ("component", "fit") if getattr(asked, name) is not None]
     if more or asked.recipe:
         raise ConfigError(
             f"{asked.path} is a mask already, so {', '.join(more or ['recipe'])} would not be "

@@ -56,8 +56,8 @@ def test_an_empty_value_is_refused_and_not_passed_over_in_every_command(
     for option in (o for o in options_of(path) if not o.is_flag):
         name = option.opts[-1]
         said = erasure(*path, name, "")
-        told = f"erasure: {name} is empty; give it a value"
-        assert (said.err.strip().startswith(told) and said.code == 2) != (
+        sentence = f"erasure: {name} is empty; give it a value"
+        assert (said.err.strip().startswith(sentence) and said.code == 2) != (
             option.name in MAY_BE_EMPTY
         ), said.err
 
@@ -69,8 +69,8 @@ def test_an_empty_path_is_not_the_folder_that_one_is_in() -> None:
 
 def test_an_empty_value_among_several_is_refused() -> None:
     said = erasure("evaluate", "demo", "--judge", "canvas", "--judge", "")
-    told = "erasure: --judge is empty; give it a value, or leave it out\n"
-    assert (said.code, said.err) == (2, told)
+    sentence = "erasure: --judge is empty; give it a value, or leave it out\n"
+    assert (said.code, said.err) == (2, sentence)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_an_empty_text_of_a_recipe_is_no_setting_left_out(
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(text, encoding="utf-8")
     said = erasure(*line, "--recipe", recipe)
-    told = f"erasure: {recipe}: {name} is empty; give it a value, or take it out\n"
-    assert (said.code, said.err) == (2, told)
+    sentence = f"erasure: {recipe}: {name} is empty; give it a value, or take it out\n"
+    assert (said.code, said.err) == (2, sentence)
 
 
 def test_an_empty_prompt_and_an_empty_setting_of_a_method_are_texts_like_others() -> None:

@@ -19,6 +19,7 @@ from erasure.architectures.building import build_text_encoder
 from erasure.architectures.text.clip_towers import build_tokenizer
 from erasure.checkpoints import Checkpoint, read_checkpoint, write_folder, write_single_file
 from erasure.checkpoints.reading.embedded import TOKENIZER_FILES
+from erasure.diffusion.data.token_window import token_window
 from erasure.errors import CheckpointError
 from erasure.storage.bare_names import is_bare, shown
 
@@ -198,6 +199,20 @@ def test_a_tokenizer_pads_to_no_more_than_its_encoder_reads(tiny_checkpoint: Che
     words = {**description.vocabularies["tokenizer"], "tokenizer_config.json": endless}
     checkpoint = replace(tiny_checkpoint, description=description.speaking(tokenizer=words))
     assert build_text_encoder(checkpoint)(["a church"]).tokens.shape[1] == 77
+
+
+@pytest.mark.parametrize("length", ["", "77", [], {}, True, -1, 0, 2, float("nan")])
+def test_a_tokenizer_with_no_room_for_a_word_is_refused(
+    length: object, tiny_checkpoint: Checkpoint
+) -> None:
+    description = tiny_checkpoint.description
+    options = json.loads(description.vocabularies["tokenizer"]["tokenizer_config.json"])
+    content = json.dumps(options | {"model_max_length": length}).encode()
+    words = {**description.vocabularies["tokenizer"], "tokenizer_config.json": content}
+    checkpoint = replace(tiny_checkpoint, description=description.speaking(tokenizer=words))
+    for build in (build_text_encoder, token_window):
+        with pytest.raises(CheckpointError, match=r"has the model_max_length .*; give a whole"):
+            build(checkpoint)
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"model": 5}'])

@@ -9,12 +9,15 @@ from torch import Tensor, nn
 from erasure.architectures.loading import fill, unfilled
 from erasure.architectures.text.tokenizer_files import opened, without_rules
 from erasure.checkpoints.description import encoder_of
+from erasure.errors import CheckpointError
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
 
 CLIP_WINDOW: Final = 77
 """Tokens that CLIP's text encoder reads, where its config does not say."""
+_LEAST: Final = 3
+"""Tokens of a prompt of one word: it has a beginning and an end."""
 
 
 def clip_of(config: Mapping[str, Any]) -> nn.Module:
@@ -58,7 +61,7 @@ def build_tokenizer(checkpoint: "Checkpoint", name: str) -> Any:  # noqa: ANN401
     """Build the CLIPTokenizer of one of the checkpoint's vocabularies.
 
     Raises:
-        CheckpointError: there is no vocabulary, or it cannot be read.
+        CheckpointError: there is no vocabulary, or it cannot be read, or it has room for no word.
     """
     from transformers import CLIPTokenizer
 
@@ -68,5 +71,20 @@ def build_tokenizer(checkpoint: "Checkpoint", name: str) -> Any:  # noqa: ANN401
     window = checkpoint.description.components[encoder_of(name)].get("max_position_embeddings")
     if not isinstance(window, int):
         window = CLIP_WINDOW
-    tokenizer.model_max_length = min(tokenizer.model_max_length, window)
+    tokenizer.model_max_length = int(min(_length_of(tokenizer, checkpoint), window))
     return tokenizer
+
+
+def _length_of(tokenizer: Any, checkpoint: "Checkpoint") -> float:  # noqa: ANN401
+    """Tokens that its file says it cuts prompts to; a number that no model has where it says none.
+
+    Raises:
+        CheckpointError: it is no number, or has no place for a word between both ends.
+    """
+    length = tokenizer.model_max_length
+    if not isinstance(length, int | float) or not length >= _LEAST:  # of NaN too
+        raise CheckpointError(
+            f"the tokenizer of {checkpoint.path} has the model_max_length {str(length)[:80]!r}; "
+            "give a whole number from 3 in its tokenizer_config.json, or fetch it again"
+        )
+    return length

@@ -238,6 +238,9 @@ def test_a_mask_that_is_looked_at_refuses_what_is_for_making_one(tiny_run: Path)
     said = erasure("mask", tiny_run / "mask.safetensors", "--density", 0.3)
     assert said.code == 2
     assert "is a mask already, so density would not be read" in said.err
+    said = erasure("mask", tiny_run / "mask.safetensors", "--fit", "8gb")
+    assert said.code == 2
+    assert "is a mask already, so fit would not be read" in said.err
 
 
 def test_settings_of_a_method_that_it_does_not_read_are_refused() -> None:
