@@ -234,6 +234,14 @@ def test_nothing_in_thirty_is_undecided_and_names_the_pictures_that_would_decide
     assert state(found=wilson(0, 73)).state == "not revived within this budget"
 
 
+def test_no_floor_is_named_where_none_stands_beside() -> None:
+    seen = state(found=wilson(1, 7), confirmed=wilson(0, 4), gated=wilson(0, 4))
+    assert (seen.state, seen.draws_needed) == ("undecided", None)
+    assert seen.why.endswith("; at this share no more would decide")
+    beside = state(found=wilson(1, 7), confirmed=wilson(0, 4), floor=wilson(0, 4))
+    assert beside.why.endswith("; the rate lies at the floor's")
+
+
 def test_without_a_base_only_a_revival_can_be_told() -> None:
     assert state(found=wilson(0, 500), control=None).state == "no test"
     revived = state(found=wilson(9, 90), confirmed=wilson(30, 30), control=None)

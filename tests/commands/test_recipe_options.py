@@ -174,6 +174,12 @@ def test_a_run_follows_what_set_gives_and_its_recipe_says_so(
     assert used["method"]["ridge"] == 0.25
 
 
+def test_a_distance_names_the_option_that_is_missing(tmp_path: Path) -> None:
+    said = erasure("distance", "demo", "--concept", "church", "--base", "demo", "--out", tmp_path)
+    assert said.code == 2
+    assert "erasure: --retrained is missing; give the erased model" in said.err
+
+
 @pytest.mark.parametrize(
     ("command", "recipe", "options", "hidden"),
     [

@@ -370,6 +370,14 @@ def test_the_command_writes_a_page_once_and_prints_the_table(runs: Path) -> None
     assert "one model is evaluated at a time" in lone.err
 
 
+def test_only_runs_that_were_evaluated_are_said_to_have_been_judged_alike(runs: Path) -> None:
+    copied(runs / "two", runs / "three")
+    for names, judged in ((("one", "two"), True), (("two",), False)):
+        comparison = compare_runs([runs / name for name in (*names, "three")])
+        page = write_comparison(comparison, runs / names[0] / "page").read_text(encoding="utf-8")
+        assert ("were judged alike" in page) is judged
+
+
 def test_nothing_of_a_comparison_says_where_on_this_machine_the_runs_lie(runs: Path) -> None:
     comparison = compare_runs([runs / "one", runs / "two"])
     page = write_comparison(comparison, runs / "compared").read_text(encoding="utf-8")

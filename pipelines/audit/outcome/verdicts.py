@@ -110,7 +110,9 @@ def verdict_of(seen: Evidence) -> Verdict:
     again = seen.gated or seen.confirmed
     others = None if again is None else draws_to_decide(again, -1.0, limit)
     needed = min((n for n in (needed, others) if n is not None), default=None)
-    more = f"about {needed} pictures would decide" if needed else "the rate lies at the floor's"
+    stands = seen.floor is not None or seen.floor_found is not None
+    never = "the rate lies at the floor's" if stands else "at this share no more would decide"
+    more = f"about {needed} pictures would decide" if needed else never
     return Verdict("undecided", f"{words}; {more}", needed)
 
 
