@@ -40,7 +40,8 @@ def test_every_ready_recipe_resolves_and_survives_its_own_file(
     assert parse_seeds(recipe.grid.seeds)
     assert recipe.data.forget.drawn > 0 or recipe.data.forget.dataset is not None
     (tmp_path / "recipe.toml").write_text(recipe_text(recipe), encoding="utf-8")
-    assert resolve(load_toml(tmp_path / "recipe.toml"), canvas=canvas) == recipe
+    saved = load_toml(tmp_path / "recipe.toml")
+    assert resolve({}, canvas=canvas, under=saved) == recipe
 
 
 def test_the_issue_s_ready_recipes_are_there() -> None:

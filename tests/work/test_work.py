@@ -151,7 +151,9 @@ def test_the_passes_of_every_method_are_what_hooks_count(
     mask = masks[component_of(method, tiny_checkpoint)]
     with counting(monkeypatch) as seen:
         work = stage(erase(tiny_checkpoint, data, mask, method))
-    assert (work.forward, work.backward) == (seen.forward, seen.backward)
+    # The two steps of MACE have a loss of attention maps, which sends no gradient to the answer.
+    inner = 2 if name == "mace" else 0
+    assert (work.forward, work.backward) == (seen.forward, seen.backward + inner)
     solved = name in ("uce", "rece", "speed")
     assert (work == Work()) == solved
     drawn = {"esd": 6, "sdd": 6, "leco": 6, "ant": 12, "mace": 2, "adv-unlearn": 15}
