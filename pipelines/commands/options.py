@@ -159,4 +159,4 @@ def _plain(value: Any) -> str:  # noqa: ANN401
         return ", ".join(map(_plain, value)) or "none"
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
-    return str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,5 +1,6 @@
 """What a terminal is given: lines of its width, and a word before a wait."""
 
+import json
 import re
 from io import StringIO
 from typing import Any
@@ -12,6 +13,7 @@ from erasure.errors import CheckpointError
 from eval.errors import EvalError
 from eval.weights.pretrained import load_part
 from pipelines.commands.classifiers.classify_bench import _print_table
+from pipelines.commands.options import say
 from pipelines.run import models
 
 WIDTH = 60
@@ -54,6 +56,16 @@ def test_the_table_of_the_bench_is_drawn_in_the_width_of_a_terminal(
         else:
             assert shown == table + "\n"
         assert shown.count("9") == 9 * 4  # no figure is cut
+
+
+def test_counts_are_read_with_commas_by_people_and_are_numbers_for_machines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = {"moved": 178105, "strength": 0.5, "lossless": True}
+    say(result, as_json=False)
+    assert capsys.readouterr().out == "moved     178,105\nstrength  0.5\nlossless  yes\n"
+    say(result, as_json=True)
+    assert json.loads(capsys.readouterr().out) == result
 
 
 def test_the_wait_for_a_hub_is_announced_before_it(
