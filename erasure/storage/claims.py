@@ -103,10 +103,13 @@ def claimed(path: Path) -> Iterator[None]:
 def _behind(path: Path) -> Path:
     """The path with a name of its own, which no link has."""
     try:
-        return resolved(path) if path.is_symlink() or path.name in ("", "..") else path
+        own = resolved(path) if path.is_symlink() or path.name in ("", "..") else path
     except OSError as err:  # a name that is too long, links in a circle
         reason = getattr(err, "strerror", None) or err
         raise CheckpointError(f"cannot write {path}: {reason}; give another path") from err
+    if not own.name:
+        raise CheckpointError(f"cannot write {path}: it is the root of a disk; name a folder in it")
+    return own
 
 
 def _lock_of(path: Path) -> Path:
@@ -133,12 +136,15 @@ def _taken(path: Path, target: Path, lock: Path) -> _Hold:
 
 def _lock(path: Path, lock: Path, hold: _Hold) -> None:
     """Make the lock's file, lock it where that can be, and write this process into it."""
+    missing: FileNotFoundError | None = None
     for _ in range(_TRIES):
         try:
             _make_folders(path, lock.parent, hold.made)
             file = os.open(lock, _FLAGS, 0o666)
-        except FileNotFoundError:  # a folder went, with the claim that had made it
+        except FileNotFoundError as err:  # a folder went, with the claim that had made it
+            missing = err
             continue
+        missing = None
         try:
             ours = not _locks(file, path) or _is_at(file, lock)
         except BaseException:
@@ -150,6 +156,8 @@ def _lock(path: Path, lock: Path, hold: _Hold) -> None:
             os.pwrite(file, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
             return
         os.close(file)
+    if missing is not None:  # a folder that takes no files, as those of /proc
+        raise missing
     raise _in_use(path, "")
 
 

@@ -87,6 +87,7 @@ def begin(out: Path, protocol: Mapping[str, Any]) -> None:
             f"{out} is there and is no benchmark of this kind; give --out another folder"
         )
     if there is not None:
+        _require_tables(there.get("models"), path)
         wanted = json.loads(json.dumps(dict(protocol)))
         # An empty table says as much as one that an older version did not write.
         other = [key for key in _DECIDES if (there.get(key) or None) != (wanted.get(key) or None)]
@@ -100,6 +101,15 @@ def begin(out: Path, protocol: Mapping[str, Any]) -> None:
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     write_json(path, {**protocol, **_added(there or {}, protocol)}, indent=1)
+
+
+def _require_tables(models: object, path: Path) -> None:
+    """Raise CheckpointError where a protocol's models are no table of tables by concept."""
+    tables = models or {}
+    if not isinstance(tables, dict) or not all(isinstance(one, dict) for one in tables.values()):
+        raise CheckpointError(
+            f"{path} is damaged: its models are no table of each concept; give --out another folder"
+        )
 
 
 def _changed(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -329,6 +329,15 @@ def test_what_was_added_to_a_protocol_stays_the_same(tmp_path: Path) -> None:
         begin(tmp_path, protocol(retrained="c"))
 
 
+@pytest.mark.parametrize("models", ["x", 5, [1], {"church": "x"}, {"church": 5}])
+def test_a_protocol_whose_models_are_no_tables_is_damaged(models: object, tmp_path: Path) -> None:
+    begin(tmp_path, {"format": "1"})
+    text = json.dumps({"format": "1", "models": models})
+    (tmp_path / "protocol.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"protocol\.json is damaged: its models are"):
+        begin(tmp_path, {"format": "1"})
+
+
 def test_a_folder_of_something_else_is_refused(
     tiny_folder: Path, recipe: Path, tmp_path: Path
 ) -> None:

@@ -159,6 +159,17 @@ def test_links_in_a_circle_are_told(tmp_path: Path) -> None:
         enter(tmp_path / "run")
 
 
+def test_the_root_of_a_disk_is_told() -> None:
+    with pytest.raises(CheckpointError, match="cannot write /: it is the root of a disk; name"):
+        enter(Path("/"))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="the system has no /proc")
+def test_a_folder_that_takes_no_file_is_not_said_to_be_in_use() -> None:
+    with pytest.raises(DiskError, match="cannot write /proc/run: No such file or directory"):
+        enter(Path("/proc/run"))
+
+
 def refusing(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no lock's file be made."""
     real = os.open
