@@ -39,7 +39,7 @@ def evaluate(model: Path, prompts: Path, out: Path, *more: object) -> Said:
 @pytest.mark.parametrize(
     ("breaking", "metric", "words"),
     [
-        ("missing", "kid", "there is no picture"),
+        ("missing", "kid", "there is no file or folder"),
         ("empty", "kid", "has no picture"),
         ("damaged", "frechet", "3.png"),
         ("pipe", "frechet", "is no regular file"),
