@@ -16,7 +16,7 @@ from pipelines.demo_checkpoint.retrained.record import RECORD
 from pipelines.distances.comparable import other_classes, other_tokenizers
 from pipelines.distances.records import read_record
 from pipelines.drawing.guards import Guard, guard_of
-from pipelines.run.models import config_for, open_model
+from pipelines.run.models import open_by
 
 Role = Literal["audited", "base", "random", "retrained", "twin", "kept"]
 
@@ -52,11 +52,11 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
         ConfigError: a model is given twice in two roles, or is told classes, and the concept is
             none of them.
     """
-    audited = _open(recipe, recipe.model)
+    audited = open_by(recipe, recipe.model)
     concept = _called(audited, recipe.concept)
     lines = []
     if recipe.against is not None:
-        base = _open(recipe, recipe.against)
+        base = open_by(recipe, recipe.against)
         _require_alike(audited, base, recipe.against, "--against")
         if recipe.guard is None and base.hashes() == audited.hashes():
             raise ConfigError(
@@ -69,7 +69,7 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
     else:
         notes = _beside(audited)
     for number, name in enumerate(recipe.retrained, 1):
-        other = _open(recipe, name)
+        other = open_by(recipe, name)
         _require_alike(audited, other, name, "--retrained")
         _require_another(recipe, name, other, (audited, *(line.checkpoint for line in lines)))
         role = _role_of(recipe, name, other)
@@ -156,16 +156,6 @@ def lines_of(recipe: AuditRecipe, attack: Attack, lines: Mapping[str, Line]) -> 
         for name, line in lines.items()
         if line.role != "random" or shows or recipe.preset == "full"
     ]
-
-
-def _open(recipe: AuditRecipe, name: str) -> Checkpoint:
-    return open_model(
-        name,
-        config=config_for(name, recipe.config),
-        vae=recipe.vae,
-        allow_pickle=recipe.allow_pickle,
-        prediction=recipe.prediction,
-    )
 
 
 def _require_another(

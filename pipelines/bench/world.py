@@ -22,7 +22,7 @@ from pipelines.configs.resolving import published_text, resolve
 from pipelines.configs.settings import EraseRecipe
 from pipelines.evaluation.settings import EvaluateRecipe, resolve_evaluation
 from pipelines.json_values import object_in
-from pipelines.run.models import config_for, is_canvas, open_model, pick_device
+from pipelines.run.models import is_canvas, open_by, pick_device
 from prompts.concepts.plan import ConceptPlan
 
 _PACKAGES: Final = ("diffusion-erasure", "torch", "diffusers", "transformers")
@@ -63,13 +63,7 @@ class World:
     def open(self, model: str) -> Checkpoint:
         """A model by the options of the recipe, opened once."""
         if model not in self.opened:
-            self.opened[model] = open_model(
-                model,
-                config=config_for(model, self.recipe.config),
-                vae=self.recipe.vae,
-                allow_pickle=self.recipe.allow_pickle,
-                prediction=self.recipe.prediction,
-            )
+            self.opened[model] = open_by(self.recipe, model)
         return self.opened[model]
 
     def plan(self, concept: str) -> ConceptPlan:

@@ -11,7 +11,7 @@ from pipelines.audit.asking.asking import plan_of
 from pipelines.distances.comparable import require_comparable
 from pipelines.distances.records import TwinOf, read_record, twin_of
 from pipelines.distances.settings import DistanceRecipe
-from pipelines.run.models import config_for, open_model
+from pipelines.run.models import open_by
 from prompts.concepts.plan import ConceptPlan
 
 Role = Literal["audited", "base", "retrained", "twin", "random"]
@@ -66,13 +66,7 @@ def open_models(recipe: DistanceRecipe) -> Models:
     }
     opened: dict[Role, Checkpoint] = {}
     for role, name in named.items():
-        opened[role] = open_model(
-            name,
-            config=config_for(name, recipe.config),
-            vae=recipe.vae,
-            allow_pickle=recipe.allow_pickle,
-            prediction=recipe.prediction,
-        )
+        opened[role] = open_by(recipe, name)
     for role in ("audited", "retrained", "twin"):
         require_comparable(opened["base"], opened[role], OPTIONS[role])
     require_distinct(opened)

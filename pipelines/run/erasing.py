@@ -36,7 +36,7 @@ from pipelines.run.masking import (
     require_recomputing_of,
 )
 from pipelines.run.memory import enough_memory, of_training
-from pipelines.run.models import config_for, open_model, own_judge, pick_device
+from pipelines.run.models import open_by, own_judge, pick_device
 from pipelines.run.preparing import cache_of, plan_of
 from pipelines.run.run_folder import (
     LORA,
@@ -155,7 +155,7 @@ def _checked(
     component = component_of(recipe.method, checkpoint)
     mask = named_mask(recipe, checkpoint, component)
     require_factors(recipe, checkpoint, mask, component)
-    origin = None if recipe.origin is None else _origin(recipe, recipe.origin)
+    origin = None if recipe.origin is None else open_by(recipe, recipe.origin)
     before = None if origin is None else origin.components[component]
     require_origin(before, checkpoint, recipe.method)
     if origin is not None and team.first:
@@ -173,17 +173,6 @@ def _checked(
         component=component,
         named=mask,
         origin=origin,
-    )
-
-
-def _origin(recipe: EraseRecipe, model: str) -> Checkpoint:
-    """Open the base, by what the recipe says of reading models."""
-    return open_model(
-        model,
-        config=config_for(model, recipe.config),
-        vae=recipe.vae,
-        allow_pickle=recipe.allow_pickle,
-        prediction=recipe.prediction,
     )
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import torch
 from huggingface_hub import snapshot_download
@@ -83,6 +83,40 @@ def open_model(
     if folder_size(checkpoint) >= _LARGE_MODEL:
         give_back_large_blocks()
     return checkpoint
+
+
+class Reading(Protocol):
+    """How a recipe says that models are read."""
+
+    @property
+    def config(self) -> str | None:
+        """A folder of configs, for single files."""
+
+    @property
+    def vae(self) -> str | None:
+        """A file or folder with a VAE in the place of the model's."""
+
+    @property
+    def allow_pickle(self) -> bool:
+        """Whether pickles are read."""
+
+    @property
+    def prediction(self) -> str | None:
+        """What the model predicts, where it does not say itself."""
+
+
+def open_by(reading: Reading, model: str) -> Checkpoint:
+    """One of several models of a recipe, by what the recipe says of reading any; see `open_model`.
+
+    Its configs are for those that are single files.
+    """
+    return open_model(
+        model,
+        config=config_for(model, reading.config),
+        vae=reading.vae,
+        allow_pickle=reading.allow_pickle,
+        prediction=reading.prediction,
+    )
 
 
 def config_for(model: str, config: str | None) -> str | None:

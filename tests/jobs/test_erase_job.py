@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.configs.settings import EraseRecipe
 from pipelines.jobs.erase_job import EraseJob
-from pipelines.run import erasing
+from pipelines.run import models
 
 DEMO = {"model": "demo", "concept": "church"}
 
@@ -39,9 +39,11 @@ def test_a_run_of_many_concepts_has_a_folder_that_a_disk_takes() -> None:
     assert job({**DEMO, "concepts": ["Dog"]}).folder == Path("out/church-dog")
 
 
-def test_an_origin_is_read_as_the_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_model_of_a_recipe_is_read_as_the_recipe_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: dict[str, Any] = {}
-    monkeypatch.setattr(erasing, "open_model", lambda model, **how: asked.update(how))
+    monkeypatch.setattr(models, "open_model", lambda model, **how: asked.update(how))
     recipe = EraseRecipe(concept="church", allow_pickle=True, prediction="v", config="c")
-    erasing._origin(recipe, "demo")
+    models.open_by(recipe, "demo")
     assert asked == {"config": None, "vae": None, "allow_pickle": True, "prediction": "v"}
