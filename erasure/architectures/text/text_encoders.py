@@ -10,7 +10,7 @@ caller that needs none does so itself.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -89,29 +89,18 @@ class TextEncoder:
         """What guidance leads away from, given the encoded empty prompt: that prompt."""
         return empty
 
-    def to(self, device: torch.device) -> "TextEncoder":
+    def to(self, device: torch.device) -> Self:
         """Moved, in place."""
         self.network.to(device)
         return self
 
 
 @dataclass(frozen=True, slots=True)
-class TextEncoderPair:
-    """Turns prompts into conditions through the two text encoders of SD XL.
+class Towers:
+    """Several text encoders in the order of their components, each with its tokenizer."""
 
-    Tokens are the features before the last layer of both, side by side; the second one's pooled
-    and projected feature is added, as `StableDiffusionXLPipeline` does. The picture's size is still
-    to be told, see `with_size`.
-
-    Source: arXiv:2307.01952, section 2.1.
-    """
-
-    tokenizers: tuple[Any, Any]
-    """CLIPTokenizer"""
-    networks: tuple[Any, Any]
-    """CLIPTextModel, CLIPTextModelWithProjection"""
-    zeros_unguided: bool = True
-    """`force_zeros_for_empty_prompt`: guidance leads away from zeros, not from the empty prompt."""
+    tokenizers: tuple[Any, ...]
+    networks: tuple[Any, ...]
 
     @property
     def towers(self) -> tuple[tuple[Any, Any], ...]:
@@ -119,19 +108,17 @@ class TextEncoderPair:
         return tuple(zip(self.tokenizers, self.networks, strict=True))
 
     def __call__(self, prompts: Sequence[str], batch_size: int = 64) -> Condition:
-        """Prompts, cut to the tokenizers' length -> tokens (len(prompts), L, D) and `text_embeds`
-        (len(prompts), P), float32 on CPU."""
+        """Prompts, cut to the tokenizers' length -> tokens (len(prompts), L, D) and pooled
+        features (len(prompts), P), float32 on CPU."""
         return in_parts(self, prompts, batch_size)
 
-    def tokenize(self, prompts: Sequence[str]) -> tuple[TokenIds, TokenIds]:
+    def tokenize(self, prompts: Sequence[str]) -> tuple[TokenIds, ...]:
         """Look up the tokens of B prompts, on CPU; each tokenizer fills up with its own token."""
-        first, second = self.tokenizers
-        return tokenize(first, prompts), tokenize(second, prompts)
+        return tuple(tokenize(one, prompts) for one in self.tokenizers)
 
-    def embed(self, tokens: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
-        """What each network reads at each token, before it adds the place: (B, L, E) twice."""
-        one, other = tokens
-        return embed(self.networks[0], one), embed(self.networks[1], other)
+    def embed(self, tokens: Sequence[TokenIds]) -> tuple[Tensor, ...]:
+        """What each network reads at each token, before it adds the place: (B, L, E) of each."""
+        return tuple(embed(one, words) for one, words in zip(self.networks, tokens, strict=True))
 
     def encode(
         self, tokens: Sequence[TokenIds], embeddings: Sequence[Tensor] | None = None
@@ -140,39 +127,71 @@ class TextEncoderPair:
 
         Args:
             embeddings: what to read in the place of `embed(tokens)`, one for each network;
-                gradients reach both. The tokens still say where a prompt ends.
+                gradients reach all. The tokens still say where a prompt ends.
 
         Raises:
             ConfigError: the embeddings have other shapes than `embed(tokens)`.
         """
-        features = []
-        for network, words, instead in zip(
-            self.networks, tokens, embeddings or (None, None), strict=True
-        ):
-            with reading(network, instead):
-                output = network(words.ids.to(network.device), output_hidden_states=True)
-            features.append(output.hidden_states[-2].float())
-        pooled = output.text_embeds.float()
-        return Condition({TOKENS: torch.cat(features, dim=-1), POOLED: pooled})
+        raise NotImplementedError
 
     def last_words(self, prompts: Sequence[str]) -> Tensor:
-        """Place of each prompt's last word piece among its tokens, (len(prompts),) int64.
-
-        Both tokenizers have the same words, so one place serves for both.
-        """
+        """Place of each prompt's last word piece among the first one's tokens, (len(prompts),)
+        int64."""
         return last_words(self.tokenizers[0], prompts)
+
+    def unguided(self, empty: Condition) -> Condition:
+        """What guidance leads away from, given the encoded empty prompt: that prompt."""
+        return empty
+
+    def to(self, device: torch.device) -> Self:
+        """Moved, in place."""
+        for network in self.networks:
+            network.to(device)
+        return self
+
+    def _outputs(
+        self, tokens: Sequence[TokenIds], embeddings: Sequence[Tensor] | None
+    ) -> list[Any]:
+        """What each network makes; no token is masked, as padding takes part in these families."""
+        made = []
+        nothing = (None,) * len(self.networks)
+        for network, words, instead in zip(
+            self.networks, tokens, embeddings or nothing, strict=True
+        ):
+            with reading(network, instead):
+                made.append(network(words.ids.to(network.device), output_hidden_states=True))
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class TextEncoderPair(Towers):
+    """Turns prompts into conditions through the two text encoders of SD XL.
+
+    Tokens are the features before the last layer of both, side by side; the second one's pooled
+    and projected feature is added, as `StableDiffusionXLPipeline` does. Both tokenizers have the
+    same words, so one place of a word serves for both. The picture's size is still to be told, see
+    `with_size`.
+
+    Source: arXiv:2307.01952, section 2.1.
+    """
+
+    zeros_unguided: bool = True
+    """`force_zeros_for_empty_prompt`: guidance leads away from zeros, not from the empty prompt."""
+
+    def encode(
+        self, tokens: Sequence[TokenIds], embeddings: Sequence[Tensor] | None = None
+    ) -> Condition:
+        """See `Towers.encode`."""
+        first, second = self._outputs(tokens, embeddings)
+        features = [one.hidden_states[-2].float() for one in (first, second)]
+        pooled = second.text_embeds.float()
+        return Condition({TOKENS: torch.cat(features, dim=-1), POOLED: pooled})
 
     def unguided(self, empty: Condition) -> Condition:
         """What guidance leads away from, given the encoded empty prompt: zeros, or that prompt."""
         if not self.zeros_unguided:
             return empty
         return Condition({n: torch.zeros_like(value) for n, value in empty.tensors.items()})
-
-    def to(self, device: torch.device) -> "TextEncoderPair":
-        """Moved, in place."""
-        for network in self.networks:
-            network.to(device)
-        return self
 
 
 def encode_with(
