@@ -66,8 +66,10 @@ class Part:
     """What else they may begin with in files that are read."""
     build: Callable[[Mapping[str, Any]], nn.Module]
     """Makes the network that a config describes; imports its library where it is called."""
-    to_original: Convert
-    to_diffusers: Convert
+    to_original: Convert = dict
+    """diffusers names -> those of single files; the same where it is not given."""
+    to_diffusers: Convert = dict
+    """The other way."""
     tidy_diffusers: Convert = dict
     """Older or newer spellings of the diffusers names -> the ones used here."""
     tidy_original: Convert = dict
@@ -118,15 +120,18 @@ class Architecture:
     """`modelspec.implementation`."""
     first_weight: str
     """A weight of the main component, original name without prefix, by which a file is known."""
-    suits: Callable[[Mapping[str, Mapping[str, Any]]], bool]
+    suits: Callable[[Mapping[str, Mapping[str, Any]]], bool] = lambda configs: True
     """Whether configs, by component, are of its own, where another architecture has the same
     pipeline class: that of the main component, of `text_encoder` and `model_index`, as far as they
-    are there."""
+    are there. The one that is asked last takes all that is left."""
     check_configs: Callable[["Description", str], tuple[str, ...]]
     """Refuses configs that are not plain ones of it, and returns notes on what they leave open; the
     second argument says whose configs they are."""
-    check_weights: Callable[[Mapping[str, Tensor], "Description", str], None]
-    """The same by the main component's weights in a single file, names without prefix."""
+    check_weights: Callable[[Mapping[str, Tensor], "Description", str], None] = (
+        lambda weights, description, where: None
+    )
+    """The same by the main component's weights in a single file, names without prefix; names and
+    shapes are compared with the configs in any case."""
 
     build_network: Callable[["Checkpoint", torch.dtype], nn.Module]
     """Makes the main component on CPU, its weights copied, in evaluation mode."""
@@ -147,10 +152,12 @@ class Architecture:
     """Brings a scheduler config and what a file says of its training together."""
     describe_noise: Callable[[Mapping[str, Any]], str]
     """Tells the forward process of a complete scheduler config in a few words."""
-    sampling: Callable[[Mapping[str, Any], int, tuple[int, int]], Mapping[str, Any]]
+    sampling: Callable[[Mapping[str, Any], int, tuple[int, int]], Mapping[str, Any]] = (
+        lambda config, steps, size: {}
+    )
     """Gives what else a diffusers scheduler is given where its time steps are set, for so many
     steps and latents of h x w."""
-    step_time: Callable[[Tensor], Tensor]
+    step_time: Callable[[Tensor], Tensor] = lambda t: t
     """Turns a time of a diffusers scheduler into the number that the denoiser is told."""
     guidance_kind: Literal["true", "embedded", "none"]
     """Whether the model is guided away from the empty prompt, told the strength of its guidance as
@@ -187,9 +194,9 @@ class Architecture:
     """Gives (C, h, w) of the latents of a picture of H x W pixels."""
     own_size: Callable[["Description"], tuple[int, int]]
     """Gives width and height, in pixels, of the pictures that it was trained to draw."""
-    with_size: Callable[[Condition, int, int], Condition]
+    with_size: Callable[[Condition, int, int], Condition] = lambda condition, h, w: condition
     """Adds to a condition that its picture has H x W pixels, where the model is told so."""
-    one_size: bool
+    one_size: bool = False
     """Whether all pictures of an edit must have one size, as the model is told it."""
 
     scopes: Mapping[str, Predicate]
@@ -201,7 +208,7 @@ class Architecture:
     tensor's name; named where there is no cross-attention to rewrite."""
     scope_hints: Mapping[str, str] = field(default_factory=dict)
     """Scope of other families -> what to take here in its place."""
-    never_masked: Predicate
+    never_masked: Predicate = lambda name: False
     """Which names of the main component no mask may select, such as tables that are no weights."""
     layers: LayerNames
     """How reports cut the main component into blocks and kinds of layer."""

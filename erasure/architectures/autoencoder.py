@@ -2,14 +2,13 @@
 
 # B pictures, C x h x w latents, H x W pixels.
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from erasure.architectures.loading import loaded
+from erasure.architectures.loading import loaded, maker_of
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.diffusion.data.latent_scale import latent_scale
 
@@ -52,12 +51,7 @@ class ImageCodec:
         return self
 
 
-def autoencoder_of(config: Mapping[str, Any]) -> nn.Module:
-    """Make the autoencoder that a config of diffusers describes."""
-    from diffusers import AutoencoderKL
-
-    network: nn.Module = AutoencoderKL.from_config(dict(config))
-    return network
+autoencoder_of = maker_of("AutoencoderKL")
 
 
 def build_autoencoder(checkpoint: "Checkpoint", dtype: torch.dtype) -> ImageCodec:

@@ -5,14 +5,13 @@ Source: `QwenImagePipeline` of diffusers, which decodes z * latents_std + latent
 
 # B pictures, C x h x w latents, H x W pixels.
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from erasure.architectures.loading import loaded
+from erasure.architectures.loading import loaded, maker_of
 from erasure.diffusion.data.latent_scale import LatentScale
 
 if TYPE_CHECKING:
@@ -55,12 +54,7 @@ class FrameCodec:
         return LatentScale(1.0, tuple(config.latents_mean), tuple(config.latents_std))
 
 
-def frame_autoencoder_of(config: Mapping[str, Any]) -> nn.Module:
-    """Make the autoencoder that a config of diffusers describes."""
-    from diffusers import AutoencoderKLQwenImage
-
-    network: nn.Module = AutoencoderKLQwenImage.from_config(dict(config))
-    return network
+frame_autoencoder_of = maker_of("AutoencoderKLQwenImage")
 
 
 def build_frame_autoencoder(checkpoint: "Checkpoint", dtype: torch.dtype) -> FrameCodec:

@@ -70,6 +70,18 @@ class Unset(TorchFunctionMode):
         return func(*args, **named)
 
 
+def maker_of(kind: str) -> Callable[[Mapping[str, Any]], nn.Module]:
+    """What makes the network that a config of diffusers' class of that name describes."""
+
+    def made(config: Mapping[str, Any]) -> nn.Module:
+        import diffusers
+
+        network: nn.Module = getattr(diffusers, kind).from_config(dict(config))
+        return network
+
+    return made
+
+
 def loaded(
     build: Callable[[Mapping[str, Any]], nn.Module],
     config: Mapping[str, Any],

@@ -5,14 +5,13 @@ Source: `_patchify_latents` and `_encode_vae_image` of diffusers' `Flux2KleinPip
 
 # B pictures, C channels of the autoencoder, 4 C x h x w latents, H x W pixels.
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from erasure.architectures.loading import loaded
+from erasure.architectures.loading import loaded, maker_of
 
 if TYPE_CHECKING:
     from erasure.checkpoints.checkpoint import Checkpoint
@@ -78,12 +77,7 @@ def out_of_patches(latents: Tensor) -> Tensor:
     return rows.reshape(batch, channels // PATCH**2, height * PATCH, width * PATCH)
 
 
-def patch_autoencoder_of(config: Mapping[str, Any]) -> nn.Module:
-    """Make the autoencoder that a config of diffusers describes."""
-    from diffusers import AutoencoderKLFlux2
-
-    network: nn.Module = AutoencoderKLFlux2.from_config(dict(config))
-    return network
+patch_autoencoder_of = maker_of("AutoencoderKLFlux2")
 
 
 def build_patch_autoencoder(checkpoint: "Checkpoint", dtype: torch.dtype) -> PatchCodec:

@@ -9,7 +9,6 @@ from erasure.architectures.labels import unet2d
 from erasure.architectures.labels.label_encoder import LabelEncoder
 from erasure.architectures.labels.pixels import PixelCodec
 from erasure.architectures.labels.scopes import LABEL_SCOPES, SCOPE_DEFAULTS, SCOPE_HINTS
-from erasure.architectures.unet import stable_diffusion as sd
 from erasure.architectures.unet.names import UNET_LAYERS
 from erasure.checkpoints.facts.scheduler import describe_betas, noise_schedule_of
 from erasure.checkpoints.facts.training_kind import settle
@@ -22,8 +21,6 @@ UNET2D: Final = Part(
     title="UNet",
     prefix="unet2d.",
     build=unet2d.unet2d_of,
-    to_original=dict,
-    to_diffusers=dict,
 )
 
 
@@ -57,9 +54,7 @@ DDPM: Final = Architecture(
     modelspec={},
     implementation="diffusers",
     first_weight="class_embedding.weight",
-    suits=lambda configs: True,
     check_configs=unet2d.check_configs,
-    check_weights=lambda weights, description, where: None,
     build_network=unet2d.build_unet2d,
     build_codec=_build_codec,
     build_text_encoder=_build_labels,
@@ -70,8 +65,6 @@ DDPM: Final = Architecture(
     schedule=noise_schedule_of,
     settle=settle,
     describe_noise=describe_betas,
-    sampling=sd.no_more,
-    step_time=sd.same_time,
     guidance_kind="true",
     own_guidance=3.0,
     own_eta=1.0,
@@ -80,11 +73,9 @@ DDPM: Final = Architecture(
     pixels=True,
     latent_shape=unet2d.latent_shape,
     own_size=unet2d.own_size,
-    with_size=sd.without_size,
     one_size=True,
     scopes=LABEL_SCOPES,
     scope_defaults=SCOPE_DEFAULTS,
     scope_hints=SCOPE_HINTS,
-    never_masked=sd.nothing,
     layers=UNET_LAYERS,
 )

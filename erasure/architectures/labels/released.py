@@ -108,8 +108,6 @@ RELEASED: Final[Architecture] = replace(
             title="UNet",
             prefix="salun_ddpm.",
             build=released_of,
-            to_original=dict,
-            to_diffusers=dict,
         ),
     ),
     first_weight="null_classes_emb",

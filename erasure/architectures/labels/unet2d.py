@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.labels.classes import Classes, classes_of
 from erasure.architectures.labels.label_encoder import LABELS, require_class
-from erasure.architectures.loading import copied
+from erasure.architectures.loading import copied, maker_of
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.setting_values import (
     COUNT_OR_NULL,
@@ -74,14 +74,7 @@ class LabelDenoiser:
         return answer
 
 
-def unet2d_of(config: Mapping[str, Any]) -> nn.Module:
-    """Make the network that a config of diffusers describes."""
-    from diffusers import UNet2DModel
-
-    network: nn.Module = UNet2DModel.from_config(dict(config))
-    return network
-
-
+unet2d_of = maker_of("UNet2DModel")
 build_unet2d = partial(copied, build=unet2d_of, component="unet")
 
 

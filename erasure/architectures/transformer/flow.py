@@ -64,8 +64,6 @@ def t5_part(component: str, title: str, *, optional: str = "") -> Part:
         title=title,
         prefix=f"{_TEXTS}t5xxl.transformer.",
         build=t5_of,
-        to_original=dict,
-        to_diffusers=dict,
         tidy_diffusers=tidy_names,
         tidy_original=tidy_names,
         optional=optional,
@@ -139,10 +137,6 @@ def require_axes(config: Mapping[str, Any], length: int, where: str) -> None:
     require_settings(config, MAIN, where, {"axes_dims_rope": axes(length, features)})
 
 
-def any_weights(weights: Mapping[str, Tensor], description: "Description", where: str) -> None:
-    """Accept the weights of a single file: names and shapes are compared with the configs."""
-
-
 def require_width(
     description: "Description", component: str, key: str, wanted: int, where: str
 ) -> None:
@@ -213,11 +207,6 @@ def require_patches(height: int, width: int, side: int) -> None:
             f"a picture of {width} x {height} pixels cannot be cut into the model's patches; give "
             f"a width and a height that are multiples of {side}"
         )
-
-
-def latent_shape_of(patch: int) -> Callable[["Description", int, int], tuple[int, int, int]]:
-    """`latent_shape` for patches of that many latents a side."""
-    return partial(latent_shape, patch=patch)
 
 
 def pipeline_parts(checkpoint: "Checkpoint", dtype: torch.dtype) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.autoencoder import build_autoencoder, latent_channels, shrinking
+from erasure.architectures.loading import maker_of
 from erasure.architectures.lora_names import LoraNames
 from erasure.architectures.text.clip_towers import build_tokenizer, build_tower
 from erasure.architectures.text.joint_encoders import POOLED, FluxText
@@ -25,13 +26,12 @@ from erasure.architectures.transformer.names import JOINT_LAYERS
 from erasure.architectures.transformer.packing import packed, patch_places, unpacked
 from erasure.architectures.transformer.scopes import (
     JOINT_DEFAULTS,
-    JOINT_HINTS,
     JOINT_SCOPES,
+    SHARED_HINTS,
     TEXT_READERS,
     attn,
     single,
 )
-from erasure.architectures.unet.stable_diffusion import nothing, without_size
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.facts.flow_scheduler import (
     check_flow_config,
@@ -102,12 +102,7 @@ class FluxDenoiser:
         return unpacked(velocity, height, width)
 
 
-def flux_of(config: Mapping[str, Any]) -> nn.Module:
-    """Make the transformer that a config of diffusers describes."""
-    from diffusers import FluxTransformer2DModel
-
-    network: nn.Module = FluxTransformer2DModel.from_config(dict(config))
-    return network
+flux_of = maker_of(_KIND)
 
 
 def _sample(
@@ -242,7 +237,6 @@ FLUX_DEV: Final = Architecture(
     first_weight="guidance_in.in_layer.weight",
     suits=_is_dev,
     check_configs=partial(_check_configs, title=_TITLE),
-    check_weights=flow.any_weights,
     build_network=_build_network,
     build_codec=build_autoencoder,
     denoiser=FluxDenoiser,
@@ -253,15 +247,12 @@ FLUX_DEV: Final = Architecture(
     step_time=flow.thousandth,
     guidance_kind="embedded",
     own_guidance=3.5,  # the default of `FluxPipeline`
-    latent_shape=flow.latent_shape_of(_PATCH),
+    latent_shape=partial(flow.latent_shape, patch=_PATCH),
     own_size=partial(flow.own_size, side=_SIDE, factor=shrinking),
-    with_size=without_size,
-    one_size=False,
     scopes={**JOINT_SCOPES, "single": single, "esd-x": attn},
     scope_defaults=JOINT_DEFAULTS,
     text_readers=TEXT_READERS,
-    scope_hints={name: hint for name, hint in JOINT_HINTS.items() if name != "single"},
-    never_masked=nothing,
+    scope_hints=SHARED_HINTS,
     layers=JOINT_LAYERS,
     lora=LoraNames(
         original=True,

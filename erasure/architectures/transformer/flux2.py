@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from erasure.architectures.architecture import Architecture, Part
+from erasure.architectures.loading import maker_of
 from erasure.architectures.patch_codec import (
     PATCH,
-    PatchCodec,
     build_patch_autoencoder,
     patch_autoencoder_of,
 )
@@ -32,12 +32,11 @@ from erasure.architectures.transformer.flow_files import FlowFiles
 from erasure.architectures.transformer.names import JOINT_LAYERS
 from erasure.architectures.transformer.scopes import (
     JOINT_DEFAULTS,
-    JOINT_HINTS,
     JOINT_SCOPES,
+    SHARED_HINTS,
     attn,
     single,
 )
-from erasure.architectures.unet.stable_diffusion import nothing, without_size
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.setting_values import ABOVE_ZERO, one_of, require_settings
 from erasure.checkpoints.facts.flow_scheduler import (
@@ -115,12 +114,7 @@ def _places(frames: int, height: int, width: int, length: int, like: Tensor) -> 
     return torch.cartesian_prod(*axes)
 
 
-def flux2_of(config: Mapping[str, Any]) -> nn.Module:
-    """Make the transformer that a config of diffusers describes."""
-    from diffusers import Flux2Transformer2DModel
-
-    network: nn.Module = Flux2Transformer2DModel.from_config(dict(config))
-    return network
+flux2_of = maker_of(_KIND)
 
 
 def _sample(
@@ -243,11 +237,6 @@ def _sampling(config: Mapping[str, Any], steps: int, size: tuple[int, int]) -> M
 _build_network = partial(flow.build_transformer, build=flux2_of)
 
 
-def _build_codec(checkpoint: "Checkpoint", dtype: torch.dtype) -> PatchCodec:
-    """Build the autoencoder on CPU."""
-    return build_patch_autoencoder(checkpoint, dtype)
-
-
 def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noqa: ANN401
     """Build the diffusers pipeline on CPU."""
     from diffusers import Flux2KleinPipeline
@@ -255,7 +244,7 @@ def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noq
     text = _READER.encoder(checkpoint, dtype)
     pipeline: Any = Flux2KleinPipeline(
         scheduler=flow.scheduler_of(checkpoint),
-        vae=_build_codec(checkpoint, dtype).network,
+        vae=build_patch_autoencoder(checkpoint, dtype).network,
         text_encoder=text.network,
         tokenizer=text.tokenizer,
         transformer=_build_network(checkpoint, dtype),
@@ -306,8 +295,6 @@ FLUX2_KLEIN: Final = Architecture(
             prefix=flow.QWEN3,
             aliases=(flow.QWEN3_BEFORE,),
             build=qwen3_with_head_of,
-            to_original=dict,
-            to_diffusers=dict,
             tidy_diffusers=with_prefix,
             tidy_original=with_prefix,
         ),
@@ -319,9 +306,8 @@ FLUX2_KLEIN: Final = Architecture(
     first_weight="double_stream_modulation_img.lin.weight",
     suits=lambda configs: not _is_distilled(configs),
     check_configs=partial(_check_configs, title=_BASE),
-    check_weights=flow.any_weights,
     build_network=_build_network,
-    build_codec=_build_codec,
+    build_codec=build_patch_autoencoder,
     build_text_encoder=_READER.encoder,
     build_tokenizers=_READER.tokenizers,
     build_pipeline=_build_pipeline,
@@ -336,13 +322,10 @@ FLUX2_KLEIN: Final = Architecture(
     sample=_sample,
     latent_shape=_shape,
     own_size=partial(flow.own_size, side=_SIDE // PATCH, factor=_factor),
-    with_size=without_size,
-    one_size=False,
     scopes={**JOINT_SCOPES, "single": single, "esd-x": attn},
     scope_defaults=JOINT_DEFAULTS,
     text_readers={"context_embedder.weight": TOKENS},
-    scope_hints={name: hint for name, hint in JOINT_HINTS.items() if name != "single"},
-    never_masked=nothing,
+    scope_hints=SHARED_HINTS,
     layers=JOINT_LAYERS,
 )
 

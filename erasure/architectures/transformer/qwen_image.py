@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.frame_codec import build_frame_autoencoder, frame_autoencoder_of
+from erasure.architectures.loading import maker_of
 from erasure.architectures.text.chat_encoders import ATTENDED, described_chat
 from erasure.architectures.text.qwen_towers import (
     QwenReader,
@@ -26,7 +27,6 @@ from erasure.architectures.transformer.flow_files import FlowFiles
 from erasure.architectures.transformer.names import JOINT_LAYERS
 from erasure.architectures.transformer.packing import packed, unpacked
 from erasure.architectures.transformer.scopes import JOINT_DEFAULTS, JOINT_HINTS, JOINT_SCOPES, attn
-from erasure.architectures.unet.stable_diffusion import nothing, without_size
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.setting_values import one_of, require_settings
 from erasure.checkpoints.facts.flow_scheduler import (
@@ -108,12 +108,7 @@ def renormed(guided: Tensor, answer: Tensor) -> Tensor:
     return unpacked(led * length, height, width)
 
 
-def qwen_image_of(config: Mapping[str, Any]) -> nn.Module:
-    """Make the transformer that a config of diffusers describes."""
-    from diffusers import QwenImageTransformer2DModel
-
-    network: nn.Module = QwenImageTransformer2DModel.from_config(dict(config))
-    return network
+qwen_image_of = maker_of(_KIND)
 
 
 def _sample(
@@ -277,8 +272,6 @@ QWEN_IMAGE: Final = Architecture(
             title=MAIN,
             prefix=flow.PREFIX,
             build=qwen_image_of,
-            to_original=dict,  # published files have the names of diffusers
-            to_diffusers=dict,
             signs_original=("txt_norm.weight", "transformer_blocks.0.img_mod.1.weight"),
         ),
         Part(
@@ -286,16 +279,12 @@ QWEN_IMAGE: Final = Architecture(
             title="VAE",
             prefix="first_stage_model.",
             build=frame_autoencoder_of,
-            to_original=dict,
-            to_diffusers=dict,
         ),
         Part(
             component=_TEXT,
             title="text encoder",
             prefix="text_encoders.qwen25_7b.transformer.",
             build=qwen_vl_of,
-            to_original=dict,
-            to_diffusers=dict,
             tidy_diffusers=visual_names,
             tidy_original=visual_names,
         ),
@@ -305,9 +294,7 @@ QWEN_IMAGE: Final = Architecture(
     implementation="https://github.com/QwenLM/Qwen-Image",
     files=FlowFiles(),
     first_weight="txt_norm.weight",
-    suits=lambda configs: True,  # no other has its pipeline
     check_configs=_check_configs,
-    check_weights=flow.any_weights,
     build_network=_build_network,
     build_codec=build_frame_autoencoder,
     build_text_encoder=_READER.encoder,
@@ -325,11 +312,8 @@ QWEN_IMAGE: Final = Architecture(
     sample=_sample,
     latent_shape=_shape,
     own_size=partial(flow.own_size, side=_SIDE, factor=_factor),
-    with_size=without_size,
-    one_size=False,
     scopes={**JOINT_SCOPES, "esd-x": attn},
     scope_defaults=JOINT_DEFAULTS,
     scope_hints=JOINT_HINTS,
-    never_masked=nothing,
     layers=JOINT_LAYERS,
 )

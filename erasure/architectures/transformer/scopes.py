@@ -114,8 +114,12 @@ _HINT: Final = (
     "picture and text share their attention in this model, so there is no cross-attention: take "
     "'text-attn' for the half that reads the text, 'kv' for all keys and values, or 'attn'"
 )
+SHARED_HINTS: Final[Mapping[str, str]] = dict.fromkeys(
+    ("xattn", "xattn-kv", "noxattn", "selfattn", "xlayer", "selflayer"), _HINT
+)
+"""Scopes of other families -> what to take in their place."""
 JOINT_HINTS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("xattn", "xattn-kv", "noxattn", "selfattn", "xlayer", "selflayer"), _HINT),
+    **SHARED_HINTS,
     "single": "this model has no single blocks, so take 'double' or 'full'",
 }
-"""Scopes of other families -> what to take in their place."""
+"""The same where all blocks are double ones."""

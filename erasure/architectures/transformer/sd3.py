@@ -30,7 +30,7 @@ from erasure.architectures.transformer.scopes import (
     attn,
     esd_u,
 )
-from erasure.architectures.unet.stable_diffusion import VAE, without_size
+from erasure.architectures.unet.stable_diffusion import VAE
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.facts.flow_scheduler import (
     check_flow_config,
@@ -244,9 +244,7 @@ SD3: Final = Architecture(
     implementation="https://github.com/Stability-AI/generative-models",
     files=FlowFiles(),
     first_weight=_FIRST,
-    suits=lambda configs: True,  # the others of its pipeline are asked first
     check_configs=partial(_check_configs, title=_TITLE),
-    check_weights=flow.any_weights,
     build_network=_build_network,
     build_codec=build_autoencoder,
     build_text_encoder=_build_text_encoder,
@@ -263,10 +261,8 @@ SD3: Final = Architecture(
     sample=_sample,
     prompt_length=_prompt_length,
     first_tokens=_first_tokens,
-    latent_shape=flow.latent_shape_of(_PATCH),
+    latent_shape=partial(flow.latent_shape, patch=_PATCH),
     own_size=own_size,
-    with_size=without_size,
-    one_size=False,
     scopes={**JOINT_SCOPES, "esd-x": attn, "esd-u": esd_u},
     scope_defaults=JOINT_DEFAULTS,
     text_readers=TEXT_READERS,

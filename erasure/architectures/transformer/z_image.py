@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.autoencoder import build_autoencoder, latent_channels, shrinking
+from erasure.architectures.loading import maker_of
 from erasure.architectures.text.chat_encoders import ATTENDED, user_chat
 from erasure.architectures.text.qwen_towers import (
     QwenReader,
@@ -25,7 +26,7 @@ from erasure.architectures.transformer import flow
 from erasure.architectures.transformer.flow_files import FlowFiles
 from erasure.architectures.transformer.names import JOINT_LAYERS
 from erasure.architectures.transformer.scopes import (
-    JOINT_HINTS,
+    SHARED_HINTS,
     attn,
     feed_forward,
     full,
@@ -33,7 +34,6 @@ from erasure.architectures.transformer.scopes import (
     modulation,
     text_in,
 )
-from erasure.architectures.unet.stable_diffusion import without_size
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.setting_values import (
     ABOVE_ZERO,
@@ -111,12 +111,7 @@ def _words(condition: Condition) -> tuple[Tensor, ...]:
     return tuple(row[:n] for row, n in zip(condition.tokens, counts, strict=True))
 
 
-def z_image_of(config: Mapping[str, Any]) -> nn.Module:
-    """Make the transformer that a config of diffusers describes."""
-    from diffusers import ZImageTransformer2DModel
-
-    network: nn.Module = ZImageTransformer2DModel.from_config(dict(config))
-    return network
+z_image_of = maker_of(_KIND)
 
 
 def _sample(
@@ -232,8 +227,6 @@ Z_IMAGE: Final = Architecture(
             prefix=flow.QWEN3,
             aliases=(flow.QWEN3_BEFORE,),
             build=qwen3_of,
-            to_original=dict,
-            to_diffusers=dict,
             tidy_diffusers=without_prefix,
             tidy_original=without_prefix,
         ),
@@ -243,9 +236,7 @@ Z_IMAGE: Final = Architecture(
     implementation="https://github.com/Tongyi-MAI/Z-Image",
     files=FlowFiles(),
     first_weight="cap_pad_token",
-    suits=lambda configs: True,  # no other has its pipeline
     check_configs=_check_configs,
-    check_weights=flow.any_weights,
     build_network=_build_network,
     build_codec=build_autoencoder,
     build_text_encoder=_READER.encoder,
@@ -260,10 +251,8 @@ Z_IMAGE: Final = Architecture(
     guidance_kind="true",
     own_guidance=6.0,  # the 5 of `ZImagePipeline`, which counts 0 where others count 1
     sample=_sample,
-    latent_shape=flow.latent_shape_of(_PATCH),
+    latent_shape=partial(flow.latent_shape, patch=_PATCH),
     own_size=_own_size,
-    with_size=without_size,
-    one_size=False,
     scopes={
         "full": full,
         "attn": attn,
@@ -276,7 +265,7 @@ Z_IMAGE: Final = Architecture(
     },
     scope_defaults={"xattn": "attn", "xattn-kv": "kv"},
     scope_hints={
-        **{name: _ONE_STREAM for name in (*JOINT_HINTS, "text-attn") if name != "single"},
+        **dict.fromkeys((*SHARED_HINTS, "text-attn"), _ONE_STREAM),
         "double": _ONE_KIND,
     },
     never_masked=never_masked,

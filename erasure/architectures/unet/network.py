@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from erasure.architectures.loading import copied
+from erasure.architectures.loading import copied, maker_of
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.diffusion.denoiser import TOKENS, Condition
 
@@ -50,12 +50,5 @@ def sample(
     return x_t, torch.empty(1, dtype=torch.int64), Condition({TOKENS: context})
 
 
-def unet_of(config: Mapping[str, Any]) -> nn.Module:
-    """Make the UNet that a config of diffusers describes."""
-    from diffusers import UNet2DConditionModel
-
-    network: nn.Module = UNet2DConditionModel.from_config(dict(config))
-    return network
-
-
+unet_of = maker_of("UNet2DConditionModel")
 build_unet = partial(copied, build=unet_of, component="unet")

@@ -90,7 +90,6 @@ SDXL: Final = replace(
     ),
     modelspec=dict.fromkeys(("epsilon", "v_prediction"), "stable-diffusion-xl-v1-base"),
     files=BetaFiles(comfyui="keys"),
-    suits=lambda configs: True,  # no other has its pipeline
     check_configs=partial(sd.check_configs, title=_TITLE, addition="text_time", statistics=True),
     check_weights=partial(sd.check_weights, labels=True),
     build_text_encoder=_build_text_encoder,

@@ -26,7 +26,6 @@ from erasure.checkpoints.checks.plain_unet import (
 )
 from erasure.checkpoints.checks.plain_vae import require_plain_vae
 from erasure.checkpoints.layout import clip, openclip, unet, vae
-from erasure.diffusion.denoiser import Condition
 from erasure.errors import CheckpointError
 from erasure.storage.bare_names import shown
 
@@ -152,26 +151,6 @@ def own_size(description: "Description") -> tuple[int, int]:
     height, width = (sample, sample) if isinstance(sample, int) else sample
     factor = shrinking(description)
     return width * factor, height * factor
-
-
-def without_size(condition: Condition, height: int, width: int) -> Condition:
-    """Leave a condition as it is: 1.x and 2.x are told no size."""
-    return condition
-
-
-def no_more(config: Mapping[str, Any], steps: int, size: tuple[int, int]) -> Mapping[str, Any]:
-    """Give a scheduler of betas nothing but its number of steps."""
-    return {}
-
-
-def same_time(t: Tensor) -> Tensor:
-    """Tell the UNet the scheduler's own time."""
-    return t
-
-
-def nothing(name: str) -> bool:
-    """Forbid no weight of the UNet to a mask: all of its tensors are trained."""
-    return False
 
 
 def build_text_encoder(checkpoint: "Checkpoint", dtype: torch.dtype) -> TextEncoder:
