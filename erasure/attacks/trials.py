@@ -1,19 +1,44 @@
 """What the runs of all attacks share: the budget, and what a drawing costs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
 from itertools import islice
+from typing import Any, TypeVar
 
-from erasure.attacks.payload import Attempt, Case, Cost, plain
-from erasure.attacks.target import Target
+from torch import Tensor
+
+from erasure.attacks.payload import Attempt, Case, Cost, Payload, plain
+from erasure.attacks.target import Material, Target
+from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
+A = TypeVar("A")
+Tries = Callable[[A, Target], Iterator[Attempt]]
 
-def within(target: Target, attempts: Iterable[Attempt]) -> Iterator[Attempt]:
-    """The attempts up to the budget; at a budget of 0 the plain ones, and nothing is searched."""
-    if target.budget.draws == 0:
-        yield from map(plain, target.cases)
-        return
-    yield from islice(attempts, target.budget.draws)
+
+def within_budget(tries: Tries[A]) -> Tries[A]:
+    """Make the `run` of an attack of all that it would try: the attempts up to the budget; at a
+    budget of 0 the plain ones, and nothing is searched."""
+
+    @wraps(tries)
+    def run(self: A, target: Target, /) -> Iterator[Attempt]:
+        if target.budget.draws == 0:
+            yield from map(plain, target.cases)
+        else:
+            yield from islice(tries(self, target), target.budget.draws)
+
+    return run
+
+
+def pictures_of(target: Target) -> Material:
+    """The pictures of the concept that a search may use.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if target.pictures is None or not len(target.pictures):
+        raise ConfigError("there is no picture of the concept; give at least one")
+    return target.pictures
 
 
 def cases_within(target: Target, turns: int) -> tuple[Case, ...]:
@@ -38,10 +63,28 @@ def own_seed(target: Target, attack: str, case: Case, arm: str) -> int:
 
 
 def drawing_cost(target: Target, draws: int, share: float = 1.0) -> Cost:
-    """What so many drawings take, each over a share of the sampling steps; at a budget of 0 what
-    the plain ones take."""
+    """What so many drawings take, or as many as the budget has, each over a share of the sampling
+    steps; at a budget of 0 what the plain ones take."""
+    draws = min(draws, target.budget.draws)
     if target.budget.draws == 0:
         draws, share = len(target.cases), 1.0
     passes = target.architecture.passes(target.guidance)
     steps = round(target.steps * share)
     return Cost(forwards=draws * steps * passes, draws=draws, judged=draws)
+
+
+def by_weights(
+    target: Target, attack: str, arms: Iterable[tuple[str, Mapping[str, Tensor], Mapping[str, Any]]]
+) -> Iterator[Attempt]:
+    """Plain prompts drawn with other weights: by all arms of one case, then of the next.
+
+    Args:
+        attack: whose arms they are.
+        arms: name, weights by name, and how they were made, of each.
+    """
+    listed = tuple(arms)
+    for case in target.cases:
+        for arm, weights, replay in listed:
+            payload = Payload(prompt=case.prompt, weights=weights, replay=replay)
+            seed = own_seed(target, attack, case, arm)
+            yield Attempt(case=case, payload=payload, arm=arm, seed=seed)

@@ -17,7 +17,7 @@ from erasure.attacks.payload import Attempt, Cost, Payload, Start
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Ledger, Target
-from erasure.attacks.trials import drawing_cost, within
+from erasure.attacks.trials import drawing_cost, pictures_of, within_budget
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.sample import sampling_step, sampling_times, step_pairs
 from erasure.diffusion.schedule import NoiseSchedule, Schedule
@@ -178,18 +178,15 @@ class Inversion:
         drawn = Cost(forwards=draws * target.steps, draws=draws, judged=draws)
         return searched + drawn
 
+    @within_budget
     def run(self, target: Target, /) -> Iterator[Attempt]:
         """One picture a case, in turn."""
-        yield from within(target, self._tries(target))
-
-    def _tries(self, target: Target) -> Iterator[Attempt]:
-        if target.pictures is None or not len(target.pictures):
-            raise ConfigError("there is no picture of the concept; give at least one")
+        pictures = pictures_of(target)
         ledger, count = Ledger(), self._count(target)
         if not count:
             return
         ledger.pictures += count
-        noise = self.noise_of(target, target.pictures.mean[:count], ledger)
+        noise = self.noise_of(target, pictures.mean[:count], ledger)
         typical = normalised(noise.latents).cpu()
         for number, case in enumerate(target.cases):
             row = number % count

@@ -20,6 +20,7 @@ from erasure.attacks.diagnostics.strangeness import Strangeness, strangeness
 from erasure.attacks.search.noisy import Show, noisy, require_finite, squared_error
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Material, Target
+from erasure.attacks.trials import pictures_of
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.schedule import Schedule
 from erasure.diffusion.time_parts import bounds, time_in
@@ -207,9 +208,7 @@ def base_losses(target: Target, config: TraceConfig | None = None) -> Losses:
 
 
 def _groups(target: Target) -> dict[str, Material]:
-    if target.pictures is None or not len(target.pictures):
-        raise ConfigError("there is no picture of the concept; give at least one")
-    groups = {"concept": target.pictures}
+    groups = {"concept": pictures_of(target)}
     if target.other_pictures is not None and len(target.other_pictures):
         groups["controls"] = target.other_pictures
     return groups

@@ -8,11 +8,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from erasure.attacks.forward.lazy_weights import LazyWeights
-from erasure.attacks.payload import Attempt, Cost, Payload
+from erasure.attacks.payload import Attempt, Cost
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_shares
 from erasure.attacks.target import Target
-from erasure.attacks.trials import drawing_cost, own_seed, within
+from erasure.attacks.trials import by_weights, drawing_cost, within_budget
 
 
 def towards(weight: Tensor, base: Tensor, share: float) -> Tensor:
@@ -48,13 +48,11 @@ class AddBack:
 
     def estimate(self, target: Target, /) -> Cost:
         """The drawings."""
-        return drawing_cost(target, min(len(self.shares) * len(target.cases), target.budget.draws))
+        return drawing_cost(target, len(self.shares) * len(target.cases))
 
+    @within_budget
     def run(self, target: Target, /) -> Iterator[Attempt]:
         """All shares of one case, then of the next."""
-        yield from within(target, self._tries(target))
-
-    def _tries(self, target: Target) -> Iterator[Attempt]:
         assert target.base is not None
         own, base = target.learned, target.base.learned
         names = tuple(own)
@@ -62,10 +60,8 @@ class AddBack:
         def back(share: float, name: str, value: Tensor) -> Tensor:
             return towards(value, base[name], share)
 
-        made = {s: LazyWeights(own, names, partial(back, s)) for s in self.shares}
-        for case in target.cases:
-            for share, weights in made.items():
-                payload = Payload(prompt=case.prompt, weights=weights, replay={"share": share})
-                arm = f"share {share:g}"
-                seed = own_seed(target, self.name, case, arm)
-                yield Attempt(case=case, payload=payload, arm=arm, seed=seed)
+        arms = (
+            (f"share {s:g}", LazyWeights(own, names, partial(back, s)), {"share": s})
+            for s in dict.fromkeys(self.shares)
+        )
+        yield from by_weights(target, self.name, arms)

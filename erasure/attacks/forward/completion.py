@@ -10,7 +10,7 @@ from erasure.attacks.payload import Attempt, Cost, Payload, Start
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_shares
 from erasure.attacks.target import Target
-from erasure.attacks.trials import drawing_cost, own_seed, within
+from erasure.attacks.trials import drawing_cost, own_seed, pictures_of, within_budget
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,24 +43,22 @@ class Completion:
     def estimate(self, target: Target, /) -> Cost:
         """The later parts of the drawings."""
         arms = (self._untold(target) + self.prompted) * len(self.levels)
-        draws = min(arms * len(target.cases), target.budget.draws)
-        cost = drawing_cost(target, draws, sum(self.levels) / len(self.levels))
+        share = sum(self.levels) / len(self.levels)
+        cost = drawing_cost(target, arms * len(target.cases), share)
         return cost + Cost(pictures=len(target.pictures or ()))
-
-    def run(self, target: Target, /) -> Iterator[Attempt]:
-        """All levels and prompts of one case, then of the next."""
-        yield from within(target, self._tries(target))
 
     def _untold(self, target: Target) -> bool:
         return self.null and target.has_null
 
-    def _tries(self, target: Target) -> Iterator[Attempt]:
-        assert target.pictures is not None
+    @within_budget
+    def run(self, target: Target, /) -> Iterator[Attempt]:
+        """All levels and prompts of one case, then of the next."""
+        pictures = pictures_of(target)
         for number, case in enumerate(target.cases):
-            picture = number % len(target.pictures)
+            picture = number % len(pictures)
             for level in self.levels:
                 time = target.drawing_time(level)
-                start = Start(target.pictures.mean[picture], time, clean=True)
+                start = Start(pictures.mean[picture], time, clean=True)
                 yield from finished(
                     target,
                     Attempt(case=case, payload=Payload(prompt=case.prompt, start=start)),
@@ -68,7 +66,7 @@ class Completion:
                     arm=f"t {start.time}",
                     null=self._untold(target),
                     prompted=self.prompted,
-                    first_look=number < len(target.pictures) and level == self.levels[0],
+                    first_look=number < len(pictures) and level == self.levels[0],
                 )
 
 

@@ -8,7 +8,7 @@ from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_positive, require_shares
 from erasure.attacks.target import Target
-from erasure.attacks.trials import drawing_cost, within
+from erasure.attacks.trials import drawing_cost, within_budget
 from erasure.seeds import derived_seed
 
 
@@ -39,13 +39,11 @@ class Eta:
 
     def estimate(self, target: Target, /) -> Cost:
         """The drawings."""
-        return drawing_cost(target, min(self.seeds * len(self.etas), target.budget.draws))
+        return drawing_cost(target, self.seeds * len(self.etas))
 
+    @within_budget
     def run(self, target: Target, /) -> Iterator[Attempt]:
         """All shares of one case, then of the next."""
-        yield from within(target, self._tries(target))
-
-    def _tries(self, target: Target) -> Iterator[Attempt]:
         for number in range(self.seeds):
             case = target.cases[number % len(target.cases)]
             for eta in self.etas:

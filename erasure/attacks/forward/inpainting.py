@@ -14,7 +14,7 @@ from erasure.attacks.payload import Attempt, Cost, Payload, Start
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_shares
 from erasure.attacks.target import Target
-from erasure.attacks.trials import drawing_cost, within
+from erasure.attacks.trials import drawing_cost, pictures_of, within_budget
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,19 +41,17 @@ class Inpainting:
 
     def estimate(self, target: Target, /) -> Cost:
         """The drawings."""
-        draws = min((1 + target.has_null) * len(target.cases), target.budget.draws)
+        draws = (1 + target.has_null) * len(target.cases)
         return drawing_cost(target, draws) + Cost(pictures=len(target.pictures or ()))
 
+    @within_budget
     def run(self, target: Target, /) -> Iterator[Attempt]:
         """Both prompts of one case, then of the next."""
-        yield from within(target, self._tries(target))
-
-    def _tries(self, target: Target) -> Iterator[Attempt]:
-        assert target.pictures is not None
+        pictures = pictures_of(target)
         keep = around_centre(target.latent_shape[1:], self.covered)
         last = target.drawing_time(1.0)
         for number, case in enumerate(target.cases):
-            picture = target.pictures.mean[number % len(target.pictures)]
+            picture = pictures.mean[number % len(pictures)]
             start = Start(picture, last, clean=True, keep=keep)
             yield from finished(
                 target,
@@ -62,7 +60,7 @@ class Inpainting:
                 arm=f"centre {self.covered:.0%}",
                 null=target.has_null,
                 prompted=True,
-                first_look=number < len(target.pictures),
+                first_look=number < len(pictures),
             )
 
 

@@ -10,7 +10,7 @@ from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Target
-from erasure.attacks.trials import drawing_cost, within
+from erasure.attacks.trials import drawing_cost, within_budget
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed, generator_for
 
@@ -39,13 +39,11 @@ class Prefixes:
 
     def estimate(self, target: Target, /) -> Cost:
         """The drawings."""
-        return drawing_cost(target, min(self.draws, target.budget.draws))
+        return drawing_cost(target, self.draws)
 
+    @within_budget
     def run(self, target: Target, /) -> Iterator[Attempt]:
         """Each case in turn, with another prefix each time."""
-        yield from within(target, self._tries(target))
-
-    def _tries(self, target: Target) -> Iterator[Attempt]:
         words = _words(target)
         for number in range(self.draws):
             case = target.cases[number % len(target.cases)]

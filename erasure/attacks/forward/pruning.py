@@ -7,11 +7,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from erasure.attacks.forward.lazy_weights import LazyWeights, matrices
-from erasure.attacks.payload import Attempt, Cost, Payload
+from erasure.attacks.payload import Attempt, Cost
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_shares
 from erasure.attacks.target import Target
-from erasure.attacks.trials import drawing_cost, own_seed, within
+from erasure.attacks.trials import by_weights, drawing_cost, within_budget
 
 
 def pruned(weight: Tensor, share: float) -> Tensor:
@@ -53,21 +53,17 @@ class Pruning:
 
     def estimate(self, target: Target, /) -> Cost:
         """The drawings."""
-        return drawing_cost(target, min(len(self.shares) * len(target.cases), target.budget.draws))
+        return drawing_cost(target, len(self.shares) * len(target.cases))
 
+    @within_budget
     def run(self, target: Target, /) -> Iterator[Attempt]:
         """All shares of one case, then of the next."""
-        yield from within(target, self._tries(target))
-
-    def _tries(self, target: Target) -> Iterator[Attempt]:
         own = target.learned
-        made = {share: _lazily(own, share) for share in self.shares}
-        for case in target.cases:
-            for share, weights in made.items():
-                payload = Payload(prompt=case.prompt, weights=weights, replay={"share": share})
-                arm = f"{share:.0%} pruned"
-                seed = own_seed(target, self.name, case, arm)
-                yield Attempt(case=case, payload=payload, arm=arm, seed=seed)
+        arms = (
+            (f"{share:.0%} pruned", _lazily(own, share), {"share": share})
+            for share in dict.fromkeys(self.shares)
+        )
+        yield from by_weights(target, self.name, arms)
 
 
 def _lazily(own: Mapping[str, Tensor], share: float) -> LazyWeights:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from erasure.attacks.forward.lazy_weights import LazyWeights, matrices
-from erasure.attacks.payload import Attempt, Cost, Payload
+from erasure.attacks.payload import Attempt, Cost
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.target import Target
-from erasure.attacks.trials import drawing_cost, own_seed, within
+from erasure.attacks.trials import by_weights, drawing_cost, within_budget
 from erasure.errors import ConfigError
 
 
@@ -92,30 +92,22 @@ class Rounding:
 
     def estimate(self, target: Target, /) -> Cost:
         """The drawings."""
-        return drawing_cost(target, min(len(self.bits) * len(target.cases), target.budget.draws))
+        return drawing_cost(target, len(self.bits) * len(target.cases))
 
+    @within_budget
     def run(self, target: Target, /) -> Iterator[Attempt]:
         """All roundings of one case, then of the next."""
-        yield from within(target, self._tries(target))
+        arms = (_arm(target, bits) for bits in dict.fromkeys(self.bits))
+        yield from by_weights(target, self.name, arms)
 
-    def _tries(self, target: Target) -> Iterator[Attempt]:
-        made = {bits: self._payload_parts(target, bits) for bits in self.bits}
-        for case in target.cases:
-            for bits, (weights, replay) in made.items():
-                payload = Payload(prompt=case.prompt, weights=weights, replay=replay)
-                arm = f"int{bits}"
-                seed = own_seed(target, self.name, case, arm)
-                yield Attempt(case=case, payload=payload, arm=arm, seed=seed)
 
-    @staticmethod
-    def _payload_parts(
-        target: Target, bits: int
-    ) -> tuple[Mapping[str, Tensor], dict[str, int | float | None]]:
-        own = target.learned
-        lazy = LazyWeights(own, matrices(own), lambda _, value: rounded(value, bits))
-        replay: dict[str, int | float | None] = {"bits": bits}
-        if target.base is not None and target.base is not target:
-            base = target.base.learned
-            replay["share_like_base_own_scale"] = fallen_back(own, base, bits, shared=False)
-            replay["share_like_base_shared_scale"] = fallen_back(own, base, bits, shared=True)
-        return lazy, replay
+def _arm(target: Target, bits: int) -> tuple[str, LazyWeights, dict[str, int | float | None]]:
+    """Name, weights and notes of the arm of so many bits."""
+    own = target.learned
+    lazy = LazyWeights(own, matrices(own), lambda _, value: rounded(value, bits))
+    replay: dict[str, int | float | None] = {"bits": bits}
+    if target.base is not None and target.base is not target:
+        base = target.base.learned
+        replay["share_like_base_own_scale"] = fallen_back(own, base, bits, shared=False)
+        replay["share_like_base_shared_scale"] = fallen_back(own, base, bits, shared=True)
+    return f"int{bits}", lazy, replay

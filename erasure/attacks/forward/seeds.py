@@ -8,7 +8,7 @@ from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Target
-from erasure.attacks.trials import drawing_cost, within
+from erasure.attacks.trials import drawing_cost, within_budget
 from erasure.seeds import derived_seed
 
 
@@ -35,13 +35,11 @@ class Seeds:
 
     def estimate(self, target: Target, /) -> Cost:
         """The drawings."""
-        return drawing_cost(target, min(self.draws, target.budget.draws))
+        return drawing_cost(target, self.draws)
 
+    @within_budget
     def run(self, target: Target, /) -> Iterator[Attempt]:
         """Each case in turn, by another seed each time."""
-        yield from within(target, self._tries(target))
-
-    def _tries(self, target: Target) -> Iterator[Attempt]:
         for number in range(self.draws):
             case = target.cases[number % len(target.cases)]
             seed = derived_seed(target.seed, self.name, number)

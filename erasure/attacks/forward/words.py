@@ -8,7 +8,7 @@ from erasure.attacks.payload import Attempt, Case, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Target
-from erasure.attacks.trials import drawing_cost, within
+from erasure.attacks.trials import drawing_cost, within_budget
 from erasure.seeds import derived_seed
 
 
@@ -38,13 +38,11 @@ class Words:
     def estimate(self, target: Target, /) -> Cost:
         """The drawing of each wording by each seed."""
         wanted = self.seeds * len(target.concept.wordings)
-        return drawing_cost(target, min(wanted, target.budget.draws))
+        return drawing_cost(target, wanted)
 
+    @within_budget
     def run(self, target: Target, /) -> Iterator[Attempt]:
         """All wordings by one seed, then by the next."""
-        yield from within(target, self._tries(target))
-
-    def _tries(self, target: Target) -> Iterator[Attempt]:
         for turn in range(self.seeds):
             seed = derived_seed(target.seed, self.name, turn)
             for number, wording in enumerate(target.concept.wordings):

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 
+from erasure.attacks import trials
 from erasure.attacks.payload import Attempt, Case, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.search.goals import Pictures
@@ -17,7 +18,6 @@ from erasure.attacks.search.slots import OPEN, Slots, slots_of
 from erasure.attacks.search.vocabulary import Pieces, Vocabulary, vocabulary_of
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Ledger, Target
-from erasure.attacks.trials import cases_within, drawing_cost, own_seed, turns_within, within
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
@@ -75,23 +75,18 @@ class PromptSearch(ABC):
     def estimate(self, target: Target, /) -> Cost:
         """The steps, the comparisons and the drawings."""
         if target.budget.draws == 0:
-            return drawing_cost(target, 0)
+            return trials.drawing_cost(target, 0)
         count = len(self._searched(target))
         rounds = self._rounds(target, count)
-        draws = min(target.budget.draws, rounds * len(cases_within(target, rounds)))
-        drawing = drawing_cost(target, draws)
+        drawing = trials.drawing_cost(target, rounds * len(trials.cases_within(target, rounds)))
         if not self.sees_pictures:
             return drawing
-        reached = turns_within(target, rounds)
+        reached = trials.turns_within(target, rounds)
         steps = reached * self.steps * count * self.batch_size
         compared = reached * self._compared_at(count)
         asked = 2 if self.asks_base else 1
         seen = len(target.pictures or ())
         return drawing + Cost(forwards=asked * (steps + compared), backwards=steps, pictures=seen)
-
-    def run(self, target: Target, /) -> Iterator[Attempt]:
-        """The first round of all cases first."""
-        yield from within(target, self._tries(target))
 
     def _searched(self, target: Target) -> list[str]:
         return list(dict.fromkeys(case.prompt for case in target.cases))[: self.prompts]
@@ -108,7 +103,9 @@ class PromptSearch(ABC):
         """Samples by which the words of all prompts are compared after a round."""
         return count * max(self.batch_size, self.rounds)
 
-    def _tries(self, target: Target) -> Iterator[Attempt]:
+    @trials.within_budget
+    def run(self, target: Target, /) -> Iterator[Attempt]:
+        """The first round of all cases first."""
         ledger, prompts = Ledger(), self._searched(target)
         if self.sees_pictures:
             ledger.pictures += len(target.pictures or ())
@@ -147,7 +144,7 @@ class PromptSearch(ABC):
         searched = self._searched(target)
         payloads: dict[str, Payload] = {}
         borrowers, arm = 0, f"{state.step} steps"
-        for case in cases_within(target, self._rounds(target, len(searched))):
+        for case in trials.cases_within(target, self._rounds(target, len(searched))):
             if case.prompt in searched:
                 row = searched.index(case.prompt)
             else:
@@ -158,7 +155,7 @@ class PromptSearch(ABC):
                 case=case,
                 payload=payloads[case.prompt],
                 arm=arm,
-                seed=own_seed(target, self.name, case, arm),
+                seed=trials.own_seed(target, self.name, case, arm),
                 cost=ledger.since(),
                 score=scores[row],
             )
@@ -181,12 +178,11 @@ class PromptSearch(ABC):
         Raises:
             ConfigError: there is no picture.
         """
-        if target.pictures is None or not len(target.pictures):
-            raise ConfigError("there is no picture of the concept; give at least one")
+        pictures = trials.pictures_of(target)
         times = tuple(target.time((n + 0.5) / self.rounds) for n in range(self.rounds))
         return Pictures(
-            target.pictures.mean,
-            target.pictures.std,
+            pictures.mean,
+            pictures.std,
             target.schedule,
             derived_seed(target.seed, self.name, "pictures"),
             target.device,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from erasure.attacks import trials
 from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.search.open_class import OpenClass, open_class
@@ -19,8 +20,7 @@ from erasure.attacks.search.soft_row import (
     row_loss,
 )
 from erasure.attacks.settings import require_positive
-from erasure.attacks.target import Ledger, Material, Target
-from erasure.attacks.trials import cases_within, drawing_cost, own_seed, turns_within, within
+from erasure.attacks.target import Ledger, Target
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
 
@@ -63,21 +63,17 @@ class SoftToken:
     def estimate(self, target: Target, /) -> Cost:
         """The steps, the comparisons and the drawings."""
         if target.budget.draws == 0:
-            return drawing_cost(target, 0)
+            return trials.drawing_cost(target, 0)
         marks = self._marks(target)
         turns = self.restarts * len(marks)
-        draws = min(target.budget.draws, turns * len(cases_within(target, turns)))
-        reached = turns_within(target, turns)
+        draws = turns * len(trials.cases_within(target, turns))
+        reached = trials.turns_within(target, turns)
         whole, rest = divmod(reached, len(marks)) if marks else (0, 0)
         steps = whole * marks[-1] if whole else 0
         steps = (steps + (marks[rest - 1] if rest else 0)) * self.batch_size
         compared, seen = reached * self._compared_at(target), len(target.pictures or ())
         searched = Cost(forwards=steps + compared, backwards=steps, pictures=seen)
-        return searched + drawing_cost(target, draws)
-
-    def run(self, target: Target, /) -> Iterator[Attempt]:
-        """The first mark of all cases first."""
-        yield from within(target, self._tries(target))
+        return searched + trials.drawing_cost(target, draws)
 
     def _marks(self, target: Target) -> list[int]:
         """The marks that the budget of passes allows."""
@@ -94,10 +90,10 @@ class SoftToken:
         learned, held = halves(len(target.pictures or ()), target.seed)
         return len(held or learned) * _HELD_DRAWS
 
-    def _tries(self, target: Target) -> Iterator[Attempt]:
-        ledger, pictures = Ledger(), target.pictures
-        if pictures is None or not len(pictures):
-            raise ConfigError("there is no picture of the concept; give at least one")
+    @trials.within_budget
+    def run(self, target: Target, /) -> Iterator[Attempt]:
+        """The first mark of all cases first."""
+        ledger, pictures = Ledger(), trials.pictures_of(target)
         place = open_word(target) if target.classes is None else open_class(target)
         learned, held = halves(len(pictures), target.seed)
         ledger.pictures += len(pictures)
@@ -125,7 +121,7 @@ class SoftToken:
         restart: int,
     ) -> Iterator[RowStep]:
         """The row at each mark that the budget allows."""
-        pictures, marks = _some(target), self._marks(target)
+        pictures, marks = trials.pictures_of(target), self._marks(target)
         for step in learn_row(
             ledger.counted(place.denoise),
             target.schedule,
@@ -148,7 +144,7 @@ class SoftToken:
     def _held_out(
         self, target: Target, ledger: Ledger, place: Place, rows: list[int], vectors: Vectors
     ) -> float:
-        pictures = _some(target)
+        pictures = trials.pictures_of(target)
         return row_loss(
             ledger.counted(place.denoise),
             target.schedule,
@@ -173,19 +169,14 @@ class SoftToken:
         payloads: dict[str, Payload] = {}
         restart = int(str(replay["restart"]))
         arm = f"{step.step} steps" + (f", start {restart + 1}" if restart else "")
-        for case in cases_within(target, self.restarts * len(self._marks(target))):
+        for case in trials.cases_within(target, self.restarts * len(self._marks(target))):
             if case.prompt not in payloads:
                 payloads[case.prompt] = place.payload(case, step.vectors, replay)
             yield Attempt(
                 case=case,
                 payload=payloads[case.prompt],
                 arm=arm,
-                seed=own_seed(target, self.name, case, arm),
+                seed=trials.own_seed(target, self.name, case, arm),
                 cost=ledger.since(),
                 score=float(str(replay["held-out loss"])),
             )
-
-
-def _some(target: Target) -> Material:
-    assert target.pictures is not None
-    return target.pictures

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from erasure.attacks import trials
 from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
 from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Material, Target
-from erasure.attacks.trials import cases_within, drawing_cost, own_seed, turns_within, within
 from erasure.attacks.tuning.lessons import first_pictures, tuned
 from erasure.attacks.tuning.screen import screened
 from erasure.errors import ConfigError, TrainingError
@@ -40,13 +40,13 @@ class Tuning:
 
     def _estimate(self, target: Target, seen: int) -> Cost:
         if target.budget.draws == 0:
-            return drawing_cost(target, 0)
+            return trials.drawing_cost(target, 0)
         marks = self._marks(target)
-        draws = min(target.budget.draws, len(marks) * len(cases_within(target, len(marks))))
-        reached = turns_within(target, len(marks))
+        draws = len(marks) * len(trials.cases_within(target, len(marks)))
+        reached = trials.turns_within(target, len(marks))
         steps = (marks[reached - 1] if reached else 0) * self.batch_size
         searched = Cost(forwards=steps, backwards=steps, pictures=seen)
-        return searched + drawing_cost(target, draws)
+        return searched + trials.drawing_cost(target, draws)
 
     def _attempts(
         self, target: Target, material: Material, key: str, notes: Mapping[str, Any], seen: int
@@ -66,11 +66,11 @@ class Tuning:
             cost = Cost(forwards=passes, backwards=passes, pictures=seen if not spent else 0)
             spent = mark
             payloads: dict[str, Payload] = {}
-            for case in cases_within(target, len(marks)):
+            for case in trials.cases_within(target, len(marks)):
                 made = Payload(prompt=case.prompt, weights=weights, replay={"step": mark, **notes})
                 payload = payloads.setdefault(case.prompt, made)
                 arm = f"{mark} steps"
-                seed = own_seed(target, key, case, arm)
+                seed = trials.own_seed(target, key, case, arm)
                 yield Attempt(case=case, payload=payload, arm=arm, seed=seed, cost=cost)
                 cost = Cost()
 
@@ -102,14 +102,10 @@ class Relearning(Tuning):
         """The steps and the drawings."""
         return self._estimate(target, min(self.pictures, len(target.pictures or ())))
 
+    @trials.within_budget
     def run(self, target: Target, /) -> Iterator[Attempt]:
         """The fewest steps of all cases first."""
-        yield from within(target, self._tries(target))
-
-    def _tries(self, target: Target) -> Iterator[Attempt]:
-        if target.pictures is None or not len(target.pictures):
-            raise ConfigError("there is no picture of the concept; give at least one")
-        some = first_pictures(target.pictures, self.pictures)
+        some = first_pictures(trials.pictures_of(target), self.pictures)
         notes = {"pictures": len(some)}
         yield from self._attempts(target, some, self.name, notes, len(some))
 
@@ -136,11 +132,9 @@ class BenignTuning(Tuning):
         """The steps and the drawings."""
         return self._estimate(target, 0)
 
+    @trials.within_budget
     def run(self, target: Target, /) -> Iterator[Attempt]:
         """The fewest steps of all cases first."""
-        yield from within(target, self._tries(target))
-
-    def _tries(self, target: Target) -> Iterator[Attempt]:
         others = target.other_pictures
         names, whole = target.concept.called, target.classes is not None
         passed = screened(others, names, whole=whole) if others is not None else None
