@@ -27,7 +27,8 @@ class EditVectors:
     instead: Tensor
     """(d, N) of what stands in for each."""
     others: Tensor
-    """(d, M) of what is kept."""
+    """(d, M) of what is kept, the empty prompt first. Where that is told as zeros, which nothing
+    moves, the token that begins every prompt stands in its place."""
     names: Sequence[str] = field(default=(), compare=False)
     """What messages call the N + M vectors; empty where nobody named them."""
 
@@ -69,10 +70,25 @@ def edit_vectors(
         concept.append(one[:both])
         instead.append(other[:both])
         names += _named(texts, row, int(texts.last[row]), both, tokens)
-    for row in (0, *texts.retain.tolist()):
+    rows = [0, *texts.retain.tolist()]
+    if of == TOKENS and not bool(table[0].any()):
+        others.append(first_token(data)[None])
+        names.append("the token that begins every prompt")
+        rows = rows[1:]
+    for row in rows:
         others.append(_chosen(table[row], int(texts.last[row]), tokens, end))
         names += _named(texts, row, int(texts.last[row]), len(others[-1]), tokens)
     return EditVectors(_columns(concept), _columns(instead), _columns(others), names)
+
+
+def first_token(data: ConceptData) -> Tensor:
+    """Features (d,) of the token that begins every prompt, which CLIP makes before it reads a word.
+
+    SD XL is told zeros where a prompt is empty, so there they are those of a prompt to forget.
+    """
+    table = data.prompts.tokens
+    row = 0 if bool(table[0].any()) else int(data.require_texts().forget[0])
+    return table[row, 0]
 
 
 def _columns(parts: list[Tensor]) -> Tensor:

@@ -18,7 +18,13 @@ from erasure.solving.closed_form import ClosedForm, apply, chosen
 from erasure.solving.factors import thinned
 from erasure.solving.null_space import Split, above_average, centres, perturbed, split
 from erasure.solving.quadratic import Quadratic
-from erasure.solving.vectors import EditVectors, Tokens, check_tokens, edit_vectors
+from erasure.solving.vectors import (
+    EditVectors,
+    Tokens,
+    check_tokens,
+    edit_vectors,
+    first_token,
+)
 from erasure.training.step import Step
 
 _CENTRES: Final = 3
@@ -41,12 +47,15 @@ class Speed(ClosedForm):
     ridge 1e8 times r. Keys stay as they are unless `keys` is set.
 
     Published settings: threshold 0.1, r 1, l 0, ten copies for objects and styles; r 0.7, l 0.5 and
-    the empty prompt alone as what is kept for nudity; threshold 1e-4, r 0.05 and no filter for 100
+    the empty prompt alone as what is kept for nudity, of which the release takes all tokens but the
+    first, and of everything else the last word; threshold 1e-4, r 0.05 and no filter for 100
     celebrities. The thresholds are in units of the text features, so fit those of CLIP.
 
     Source: arXiv:2503.07392 and its release; the change is written here in a basis of the free
         directions, where it is an ordinary quadratic, and for text encoders of any width. The
-        k-means and the copies are drawn by the seed; in the release they are not seeded.
+        k-means and the copies are drawn by the seed; in the release they are not seeded. SD XL,
+        which the release does not know, is told zeros for the empty prompt: there K holds the token
+        that begins every prompt, alone.
     """
 
     name: ClassVar[str] = "speed"
@@ -142,10 +151,11 @@ class Speed(ClosedForm):
         facts |= {"condition_number": worst, "free_directions": int(free)}
 
     def _empty(self, data: ConceptData) -> Tensor:
-        """K, (d, 4 or fewer): the first token of the empty prompt and centres of the others."""
-        tokens = data.prompts.tokens[0].double()  # (L, d)
-        made = torch.cat([tokens[:1], centres(tokens[1:], _CENTRES, self.seed)])
-        return made[made.norm(dim=1) > 0].T  # SD XL is told zeros, which nothing moves
+        """K, (d, 4 or fewer): the token that begins every prompt and centres of the empty prompt's
+        others, of which SD XL has none but zeros."""
+        others = data.prompts.tokens[0, 1:].double()  # (L - 1, d)
+        made = torch.cat([first_token(data).double()[None], centres(others, _CENTRES, self.seed)])
+        return made[made.norm(dim=1) > 0].T
 
     def _kept(self, base: Tensor, vectors: EditVectors, gap: Tensor, index: int) -> Tensor:
         """What this weight keeps, (d, M)."""

@@ -37,11 +37,14 @@ class Uce(ClosedForm):
 
     Published settings: a = b = 1, lambda 0.5 for objects, styles and nudity alike; what differs is
     the prompts. Styles are replaced by `art`, nudity by the empty prompt, and up to 1,734 artists
-    are kept. The first release has b = max(0.1, 1 / number of concepts).
+    are kept. The first release has b = max(0.1, 1 / number of texts that are kept).
 
     Source: arXiv:2308.14761, eq. 7. Its two releases take different features: the first all
         tokens from the subject's last one on (`tail`), the second that one alone (`last`, the
-        default here). The first always keeps the empty prompt, as here; the second does not.
+        default here). The first always keeps the empty prompt, as here; the second does not. The
+        first keeps all tokens of what is kept; here these are chosen as those of the concept are.
+        SD XL is told zeros for the empty prompt, which an edit never moves: there the token that
+        begins every prompt is kept, and what the empty prompt stands in for is answered with zeros.
 
     Examples:
         >>> prompts = PromptLists(["a church"])

@@ -61,6 +61,26 @@ def test_sdxl_answers_to_the_concept_as_to_its_stand_in(
     assert torch.isfinite(torch.tensor([step.loss for step in result.history])).all()
 
 
+def test_the_token_that_begins_every_prompt_of_sdxl_is_kept(
+    sdxl: Checkpoint, prompts: ConceptData
+) -> None:
+    # Its empty prompt is told as zeros, which no edit moves; the first token is in every other.
+    table = prompts.prompts.tokens.double()
+    assert not table[0].any()
+    first, last = table[1, 0], edit_vectors(prompts, "last").concept
+    for row in table[2:]:
+        torch.testing.assert_close(row[0], first, rtol=1e-4, atol=1e-6)
+    mask = find_mask(sdxl, prompts, "all", scope="xattn-kv")
+    held = erase(sdxl, prompts, mask, Speed(ridge=1e-3, threshold=1e-2, filtered=False))
+    for factors in held.factors.values():
+        moved = factors.change() @ last
+        assert float((factors.change() @ first).norm()) < 1e-9 * float(moved.norm())
+    solved = erase(sdxl, prompts, mask, Uce(ridge=0.0, preserve_weight=1e6))
+    for factors in solved.factors.values():
+        moved = factors.change() @ last
+        assert float((factors.change() @ first).norm()) < 1e-4 * float(moved.norm())
+
+
 @pytest.mark.parametrize("method", [Uce(), Rece(rounds=1), Speed()], ids=lambda method: method.name)
 def test_what_a_mask_leaves_out_keeps_the_sign_of_its_zeros(
     tiny_checkpoint: Checkpoint, method: Method
