@@ -67,8 +67,9 @@ class Ant(ByRollout):
         concept counts the steps that remain, so it keeps the last 7 of 50 and reverses the rest.
         The paper trains the weights that lie in each of several masks (one for each seed and
         prompt, of the largest gradients of this loss); `erasure mask --saliency-loss own` makes
-        one and `erasure mask --intersect` joins them. Its optimiser moves the weights while the
-        maps are taken, here it does not.
+        one and `erasure mask --intersect` joins them. There a mask holds half of the weights of
+        each tensor (by a sign turned round, those with the smallest gradients), here a share of all
+        together. Its optimiser moves the weights while the maps are taken, here it does not.
 
     Examples:
         >>> prompts = PromptLists(["a church"])
