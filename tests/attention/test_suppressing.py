@@ -90,6 +90,14 @@ def test_the_loss_is_the_norm_of_what_the_object_s_places_attend_to() -> None:
     assert float(attended({"a": maps}, torch.zeros_like(where), range(1, 2))) == 0
 
 
+def test_the_loss_is_the_same_whichever_head_attends() -> None:
+    maps = torch.rand(1, 4, 16, 5, generator=seeded())
+    where = torch.rand(8, 8, generator=seeded(1)) < 0.3
+    loss = attended({"a": maps}, where, range(1, 3))
+    turned = attended({"a": maps[:, [2, 0, 3, 1]]}, where, range(1, 3))
+    torch.testing.assert_close(turned, loss)
+
+
 def test_importance_sums_to_one_and_is_greatest_near_300() -> None:
     weights = importance(1000)
     assert float(weights.sum()) == pytest.approx(1.0, abs=1e-12)

@@ -16,6 +16,7 @@ from erasure.errors import CheckpointError, ConfigError
 from erasure.lora.layers import has_factors
 from erasure.lora.names import Place, places, spelled, spellings
 from erasure.lora.stated import ADAPTER, stated_alpha
+from erasure.lora.writing import _kohya_words
 
 PUBLISHED = Path(__file__).parents[1] / "checkpoints" / "layout" / "published"
 FAMILIES = ("sd1", "sd2", "sdxl")
@@ -139,6 +140,22 @@ def test_text_layers_are_read_with_and_without_their_first_word() -> None:
         "text_encoder.text_model.encoder.layers.0.self_attn.to_out",
     ):
         assert known[name] == wanted
+
+
+def test_the_words_of_a_header_are_those_of_kohya_s_extractor(model: Checkpoint) -> None:
+    version = {"sd1": "sd_v1", "sd2": "sd_v2_v", "sdxl": "sdxl_base_v1-0"}[model.architecture.key]
+    assert _kohya_words(model, 8, 4.0, kernels=False) == {
+        "ss_v2": str(model.architecture.key == "sd2"),  # words alone: no true, no number
+        "ss_base_model_version": version,
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": "8",
+        "ss_network_alpha": "4.0",
+        "ss_network_args": "{}",
+    }
+    kernels = json.loads(_kohya_words(model, 8, 4.0, kernels=True)["ss_network_args"])
+    assert kernels == {"conv_dim": "8", "conv_alpha": "4.0"}
+    modules = {key: f.lora.module for key, f in ARCHITECTURES.items() if f.lora is not None}
+    assert (modules["flux_dev"], modules["sd3"]) == ("networks.lora_flux", "networks.lora_sd3")
 
 
 def test_tables_and_norms_have_no_factors() -> None:

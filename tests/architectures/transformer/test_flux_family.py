@@ -228,6 +228,11 @@ def test_uce_leads_the_words_of_the_concept_to_those_of_its_replacement(
     gap = float((old @ one - old @ other).norm())
     assert gap > 1e-3  # the effect is there before erasing
     assert float((new @ one - old @ other).norm()) < gap / 50
+    # The layer adds its bias to both: it is no part of what the weight is solved for.
+    bias = checkpoint.network["context_embedder.bias"].double()
+    assert bias.any()
+    assert torch.equal(edit.network["context_embedder.bias"].double(), bias)
+    assert float((new @ one + bias - (old @ other + bias)).norm()) < gap / 50
 
 
 # Bad input

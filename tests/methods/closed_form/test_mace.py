@@ -1,12 +1,14 @@
 """MACE: its three stages, its limits, and its promise under a mask."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from support.tiny import assert_same_bits, outside
+from support.tiny import assert_same_bits, outside, seeded
 from torch import Tensor
 
+from erasure.attention.spans import span_of
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
@@ -104,6 +106,53 @@ def test_the_words_around_are_answered_as_in_the_stand_in_s_prompt(
     wanted = base @ table[stand_in, end]
     before = float((base @ table[row, end] - wanted).norm())
     assert float((after @ table[row, end] - wanted).norm()) < 0.5 * before
+
+
+def test_one_weight_answers_each_concept_s_prompts_as_that_concept_s_own_stages(
+    tiny_checkpoint: Checkpoint, values: SaliencyMask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Both closed forms by their normal equations, with factors that are drawn and not trained.
+    instead = {"a church": "a castle", "a dog": "a cat"}
+    lists = PromptLists(list(instead), ["a truck"], concepts=[0, 1])
+    stand_ins = {prompt: [other] for prompt, other in instead.items()}
+    data = encode_concept(tiny_checkpoint, None, stand_ins, prompts=lists)
+    made: list[dict[str, Tensor]] = []
+
+    def suppress(network: Any, denoise: Any, schedule: Any, pairs: Any, *a: Any, **k: Any) -> Any:  # noqa: ANN401
+        draw = seeded(len(made))
+        for pair in pairs.values():
+            pair.up.data.copy_(0.1 * torch.randn(pair.up.shape, generator=draw))
+        made.append({name: pair.change() for name, pair in pairs.items()})
+        yield 0.0
+
+    monkeypatch.setattr(mace, "suppress", suppress)
+    monkeypatch.setattr(mace, "draw_objects", lambda *a, **k: None)
+    result = erase(tiny_checkpoint, data, values, quick(steps=1, ridge=0.5, preserve_weight=0.25))
+    texts, table = data.require_texts(), data.prompts.tokens.double()
+    held = sum(table[row].T @ table[row] for row in (0, *texts.retain.tolist()))
+    identity = torch.eye(table.shape[2], dtype=torch.float64)
+    tokenizer = tiny_checkpoint.architecture.build_tokenizers(tiny_checkpoint)[0]
+
+    def solved(wanted: Tensor, moments: Tensor) -> Tensor:
+        """D of D (moments + b held + lambda) = wanted."""
+        return torch.linalg.solve(moments + 0.25 * held + 0.5 * identity, wanted.T).T
+
+    around, lacking, every = torch.zeros_like(held), torch.zeros_like(held), []
+    for row, stand_in in zip(texts.forget.tolist(), texts.replacements[:, 0].tolist(), strict=True):
+        ids = [tokenizer(data.words[n], padding="max_length").input_ids for n in (row, stand_in)]
+        for place, other in span_of(*ids, tokenizer.eos_token_id).others:
+            c = table[row, place]
+            around += torch.outer(c, c)
+            lacking += torch.outer(table[stand_in, other] - c, c)
+        every.append(table[row].T @ table[row])
+    for name in values.entries:
+        base = tiny_checkpoint.network[name].double()
+        first = solved(base @ lacking, around)
+        stages = [(first + one[name]) @ moments for one, moments in zip(made, every, strict=True)]
+        change = result.network[name].double() - base
+        assert float(change.norm()) > 1e-3
+        # The result is rounded to float32.
+        torch.testing.assert_close(change, solved(sum(stages), sum(every)), rtol=1e-4, atol=1e-6)
 
 
 def test_under_a_mask_nothing_else_moves(tiny_checkpoint: Checkpoint, prompts: ConceptData) -> None:

@@ -67,6 +67,27 @@ def test_the_change_is_the_published_formula(
     torch.testing.assert_close(change, wanted, rtol=1e-7, atol=1e-9 * float(base.norm()))
 
 
+def test_the_change_is_the_best_of_those_in_the_free_directions(
+    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
+) -> None:
+    method = Speed(**PLAIN, empty_slack=0.5, ridge=0.2)  # type: ignore[arg-type]
+    vectors, base = edit_vectors(prompts, "last"), tiny_checkpoint.network[VALUE].double()
+    free = split(vectors.others, method.threshold).free
+    tokens = prompts.prompts.tokens[0].double()
+    empty = torch.cat([tokens[:1], centres(tokens[1:], 3, method.seed)]).T
+
+    def slope(change: Tensor) -> Tensor:
+        """The slope of what the docstring minimises, in the free directions."""
+        d = change.clone().requires_grad_(True)
+        cost = ((base + d) @ vectors.concept - base @ vectors.instead).square().sum(0).mean()
+        cost = cost + 0.2 * d.square().sum() + (d @ empty).square().sum() / 0.5
+        return torch.autograd.grad(cost, d)[0] @ free
+
+    change = change_of(tiny_checkpoint, prompts, values, method)
+    torch.testing.assert_close(change @ free @ free.T, change, rtol=1e-9, atol=1e-9)
+    assert float(slope(change).norm()) < 1e-9 * float(slope(torch.zeros_like(base)).norm())
+
+
 def test_what_is_kept_and_the_empty_prompt_are_answered_as_before(
     tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
 ) -> None:

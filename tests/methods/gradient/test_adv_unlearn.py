@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from support.console import erasure
 from support.models.tiny_sdxl import write_sdxl
 from support.tiny import CPU, assert_same_bits, outside, random_pictures, write_tiny_pipeline
 
+from erasure.architectures.building import build_text_encoder
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
@@ -25,6 +27,7 @@ from erasure.methods import AdvUnlearn, Esd, make_method
 from erasure.methods.gradient.adv_unlearn import AttackedRollouts, prefix_attack
 from erasure.moving.component import Moving, data_for, moving_of
 from erasure.storage.tensors.hashing import weights_hash
+from erasure.training.step import Step
 from erasure.training.weights.frozen import FrozenDenoiser
 from erasure.training.weights.selected import SelectedWeights
 
@@ -173,6 +176,35 @@ def test_the_attack_brings_the_answer_nearer_to_the_base_s_and_leaves_the_weight
 
     assert distance(6) < distance(0)
     assert all(vector.grad is None for vector in model.selected.vectors.values())
+
+
+@pytest.mark.default("sd1")
+def test_the_vectors_stand_right_before_the_words_of_each_prompt(task: Task) -> None:
+    method = replace(QUICK, attack_words=2)
+    attack = prefix_attack(task, method, method.rollouts(task, "frozen"))
+    assert attack.places.tolist() == [[1, 2]] * len(FORGET)
+    plain = build_text_encoder(task.checkpoint).tokenize(FORGET)
+    for words, own in zip(attack.tokens, plain, strict=True):  # pieces of a word stay together
+        assert torch.equal(words.ids[:, 3:], own.ids[:, 1:-2])
+
+
+@pytest.mark.default("sd1")
+def test_the_base_draws_what_is_forgotten_what_is_kept_and_what_the_attack_sees(
+    task: Task,
+) -> None:
+    asked: list[AttackedRollouts] = []
+    names = ("checkpoint", "data", "schedule", "device", "tally")
+    known = {name: getattr(task, name) for name in names}
+
+    def train(settings: object, batches: AttackedRollouts, *a: object, **k: object) -> list[Step]:
+        asked.append(batches)
+        return []
+
+    list(QUICK.run(SimpleNamespace(**known, train=train)))  # type: ignore[arg-type]
+    (made,) = asked
+    assert made.retain is not None
+    assert made.attack is not None
+    assert {one.by for one in (made.forget, made.retain, made.attack.rollouts)} == {"frozen"}
 
 
 @pytest.mark.default("sd1")

@@ -82,6 +82,20 @@ def test_the_weight_is_its_formula() -> None:
     assert balance({"a": torch.zeros(2)}, forget, 0.5) == 0.0
 
 
+def test_the_computed_rule_leaves_the_weight_of_the_fixed_one_out() -> None:
+    network = Toy()
+    denoise = ToyDenoiser(network)
+    batch = toy_batches().at(0, 4, denoise, None)  # type: ignore[arg-type]
+
+    def loss(**settings: Any) -> list[float]:  # noqa: ANN401
+        made = EraseDiff(**settings)(denoise, denoise, batch)
+        return [float(made.forget.detach()), float(made.retain.detach())]
+
+    plain = loss()
+    assert loss(rule="computed", weight=4.0) == plain
+    assert loss(weight=4.0) == pytest.approx([4 * plain[0], plain[1]])
+
+
 # To six places, so that no square vanishes in float32.
 numbers = st.lists(st.floats(-3, 3).map(lambda x: round(x, 6)), min_size=4, max_size=4).map(
     torch.tensor

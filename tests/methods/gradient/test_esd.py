@@ -6,10 +6,12 @@ import pytest
 import torch
 from support.rolled import answers, batches_of, rollout
 from support.tiny import Toy, ToyDenoiser, seeded
+from torch import Tensor
 
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
+from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.edit import erase, find_mask
 from erasure.errors import ConfigError
 from erasure.methods import Esd
@@ -34,6 +36,29 @@ def test_the_student_is_asked_what_an_adversary_asks_and_the_base_the_concept() 
     empty, concept = answers(base, batch, batch.empty), answers(base, batch, batch.concept)
     expected = (answers(student, batch, batch.replacement) - (2 * empty - concept)).square().mean()
     torch.testing.assert_close(loss.forget, expected)
+
+
+def pooled(size: float) -> Denoiser:
+    """e = size * mean of the pooled features, whatever the tokens of SD XL are."""
+
+    def answer(x_t: Tensor, t: Tensor, condition: Condition, /) -> Tensor:
+        features = condition.named("text_embeds").mean(1)[:, None, None, None]
+        return size * features.expand_as(x_t)
+
+    return answer
+
+
+def test_pooled_features_are_told_with_their_own_prompt() -> None:
+    # Of the empty prompt they are zeros, so the target is -n 3 c and the answer c, c = 2, 4 and 6.
+    batch = rollout()
+    features = torch.tensor([[2.0], [4.0], [6.0]])
+    batch = replace(
+        batch,
+        concept=batch.concept.having(text_embeds=features),
+        empty=batch.empty.having(text_embeds=torch.zeros(3, 1)),
+    )
+    loss = Esd(strength=2.0)(pooled(1.0), pooled(3.0), batch)
+    torch.testing.assert_close(loss.forget, torch.tensor((1 + 2 * 3) ** 2 * (4.0 + 16 + 36) / 3))
 
 
 @pytest.mark.parametrize("rollout", ["student", "frozen"])

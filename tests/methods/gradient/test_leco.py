@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.console import erasure
-from support.rolled import answers, rollout
+from support.rolled import answers, batches_of, rollout
 from support.tiny import CPU, Toy, ToyDenoiser, toy_condition, toy_data, toy_schedule
 from torch import Tensor
 
@@ -55,6 +55,27 @@ def test_a_swap_without_strength_asks_for_the_replacement_s_answer() -> None:
     wanted = answers(Toy(), batch, batch.replacement)
     expected = (answers(Toy(1), batch, batch.concept) - wanted).square().mean()
     torch.testing.assert_close(loss_of(Leco(action="swap", strength=0.0), batch), expected)
+
+
+def test_to_enhance_leads_towards_the_concept_and_to_swap_begins_at_its_replacement() -> None:
+    batch, base, g = rollout(), Toy(), 1.5
+    empty, concept, other = (
+        answers(base, batch, one) for one in (batch.empty, batch.concept, batch.replacement)
+    )
+    predicted = answers(Toy(1), batch, batch.concept)
+    wanted = {
+        "erase": empty - g * (concept - empty),
+        "enhance": empty + g * (concept - empty),
+        "swap": other - g * (concept - empty),
+    }
+    actions: tuple[Action, ...] = ("erase", "enhance", "swap")
+    for action in actions:
+        expected = (predicted - wanted[action]).square().mean()
+        torch.testing.assert_close(loss_of(Leco(action=action, strength=g), batch), expected)
+
+
+def test_the_network_in_training_draws() -> None:
+    assert batches_of(Leco(rollout_steps=5)).by == "student"
 
 
 @pytest.mark.parametrize(
