@@ -14,7 +14,7 @@ from erasure.seeds import derived_seed
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Eta:
-    """Draw plain prompts by the same seeds with several shares of fresh noise.
+    """Draw plain prompts with several shares of fresh noise, each share by seeds of its own.
 
     Source: arXiv:2010.02502, eq. 16. The probe of a paper of 2025 goes on to 1.85, where the
         variance that is left is negative and its code takes the absolute value; we end at 1, which

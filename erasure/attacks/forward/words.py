@@ -16,7 +16,9 @@ from erasure.seeds import derived_seed
 class Words:
     """Draw every other wording of the concept by a few seeds; each wording is an arm of its own.
 
-    A wording that the base does not understand is no test, and the audit leaves it out.
+    A wording that the base does not understand is no test, and the audit leaves it out. All
+    wordings see the same seeds, so pictures of wordings that mean nearly the same to the model may
+    resemble each other, and an interval over all of them is then too narrow.
 
     Source: the relations of arXiv:2508.15124 and the indirect descriptions of arXiv:2502.13989;
         the wordings are the audit's own.

@@ -19,8 +19,10 @@ class MatchingPrefix(PromptSearch):
     """P4D: nearest words by the gradient at them, to answer as the base does to the plain prompt.
 
     Source: arXiv:2309.06135 and its release. There, 16 words stand in the prompt's place or one
-        between every three of its own; the pictures are encoded from another range than the
-        autoencoder was trained on; and the padding that is optimised is not the one that is drawn.
+        between every three of its own; noise levels are drawn at random over 3,000 steps, and of
+        the texts of every 50 the one is kept whose picture is the most like the base's to CLIP; the
+        pictures are encoded from another range than the autoencoder was trained on; and the padding
+        that is optimised is not the one that is drawn.
     """
 
     name: ClassVar[str] = "prefix-match"

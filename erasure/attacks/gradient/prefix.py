@@ -18,8 +18,9 @@ class Prefix(PromptSearch):
     """UnlearnDiffAtk: mixtures of words on the simplex, by the model's own noise loss.
 
     Source: arXiv:2310.11868 and its release. There, 50 noise levels have 40 steps each, and after
-        each of them a picture is judged; words may be any pieces; and the success on plain prompts
-        is counted in.
+        each of them a picture is judged, up to the first hit; words may be any pieces; the picture
+        is the mean of its posterior, of which a sample is taken here; and the success on plain
+        prompts is counted in.
     """
 
     name: ClassVar[str] = "prefix"

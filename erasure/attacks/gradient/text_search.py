@@ -11,7 +11,9 @@ from erasure.attacks.protocol import Access, Need
 class TextSearch(PromptSearch):
     """A search for words in the place of the prompt.
 
-    Anybody has the text encoder, so it stands with the words.
+    The text encoder is that of the model under attack, as its network reads no other. Anybody has
+    it where the erasure left it alone, so the search stands with the words; one that was edited and
+    is not published is asked here all the same.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"words"})
