@@ -60,7 +60,9 @@ def fallen_back(
         bins = scale_of(was, bits)
         one = rounded(now, bits, bins if shared else None)
         other = rounded(was, bits, bins)
-        close = (one - other).abs() < bins / 2 if not shared else one == other
+        close = one == other
+        if not shared:
+            close |= (one - other).abs() < bins / 2  # each has bins of its own
         moved += int(there.sum())
         equal += int((close & there).sum())
     return equal / moved if moved else None

@@ -39,12 +39,27 @@ def test_rounding_errs_by_half_a_bin_and_leaves_what_is_representable(bits: int,
     assert torch.equal(rounded(coarse, bits, scale), coarse)
 
 
+@pytest.mark.parametrize("bits", [8, 6, 4])
+def test_a_rounded_convolution_is_that_of_a_slow_loop(bits: int) -> None:
+    weight = normal(3, 2, 2, 2, seed=bits)
+    weight[1] *= 100  # each output channel has bins of its own
+    most = 2 ** (bits - 1) - 1
+    coarse = rounded(weight, bits)
+    for channel, made in zip(weight, coarse, strict=True):
+        width = max(abs(v) for v in channel.flatten().tolist()) / most
+        bins = [round(v / width) for v in channel.flatten().tolist()]
+        assert (min(bins), max(bins)) in [(min(bins), most), (-most, max(bins))]  # never -most - 1
+        wanted = torch.tensor([n * width for n in bins]).view_as(channel)
+        torch.testing.assert_close(made, wanted, rtol=1e-5, atol=1e-7)
+
+
 def test_weights_of_two_models_in_one_bin_become_equal_if_the_scale_is_shared() -> None:
     base = torch.tensor([[8.0, 2.1, 1.0]])
     audited = torch.tensor([[7.0, 1.9, 1.0]])  # bins of 8/7 hold 2.1 and 1.9, bins of 1 do too
     scale = scale_of(base, 4)
     assert rounded(base, 4, scale)[0, 1] == rounded(audited, 4, scale)[0, 1]
     assert rounded(base, 4, scale)[0, 1] != rounded(audited, 4)[0, 1]
+    assert rounded(base, 4, scale_of(audited, 4))[0, 1] == rounded(audited, 4)[0, 1]
     # Of the two moved weights one falls back with shared bins: 7.0 is nearer to 6.86 than to 8.
     assert fallen_back({"w": audited}, {"w": base}, 4, shared=True) == 0.5
     # With its own bins 1.9 becomes 2 and the base's 2.1 becomes 2.29, within half a bin.
@@ -56,6 +71,12 @@ def test_a_channel_of_zeros_stays_zero() -> None:
     assert torch.equal(rounded(torch.zeros(2, 3), 4), torch.zeros(2, 3))
 
 
+def test_what_moved_in_a_channel_of_zeros_falls_back_where_it_is_rounded_to_zero() -> None:
+    base, audited = torch.zeros(1, 2), torch.tensor([[0.01, 1.0]])  # bins of 1/7
+    assert fallen_back({"w": audited}, {"w": base}, 4, shared=False) == 0.5
+    assert fallen_back({"w": audited}, {"w": base}, 4, shared=True) == 1.0  # bins of no width
+
+
 @given(share=st.floats(0, 1), seed=st.integers(0, 9))
 def test_pruning_takes_exactly_the_smallest_even_among_ties(share: float, seed: int) -> None:
     weight = torch.randint(1, 4, (5, 7), generator=seeded(seed)).float()
@@ -65,6 +86,20 @@ def test_pruning_takes_exactly_the_smallest_even_among_ties(share: float, seed: 
     if gone.any() and not gone.all():
         assert weight[gone].max() <= weight[~gone].min()
     assert torch.equal(sparse[~gone], weight[~gone])
+
+
+def test_each_matrix_is_rounded_and_pruned_by_itself_and_no_vector(target: Target) -> None:
+    own = {name: value for name, value in target.learned.items() if value.dim() >= 2}
+    sparse = next(iter(make_attack("pruning", shares=(0.3,)).run(target))).payload.weights
+    coarse = next(iter(make_attack("rounding", bits=(4,)).run(target))).payload.weights
+    assert sparse is not None
+    assert coarse is not None
+    assert sparse.keys() == coarse.keys() == own.keys() < target.learned.keys()
+    for name, value in own.items():
+        smallest = value.abs().flatten().sort().values[: int(0.3 * value.numel())]
+        gone = value.abs()[sparse[name] == 0].sort().values  # of each layer its own share
+        assert torch.equal(gone, smallest), name
+        assert max(len(row.unique()) for row in coarse[name].flatten(1)) <= 15
 
 
 def test_adding_back_nothing_is_the_model_and_all_of_it_the_base_to_the_bit() -> None:
