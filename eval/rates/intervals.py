@@ -107,6 +107,17 @@ def paired_shares(before: Sequence[bool], after: Sequence[bool]) -> Difference:
     return Difference(value, max(-1.0, low), min(1.0, high), len(before))
 
 
+def unpaired_interval(before: Proportion, after: Proportion) -> tuple[float, float]:
+    """The 95 % interval of a share less another one, of pictures that have nothing in common.
+
+    Source: R. G. Newcombe, Stat. Med. 17 (1998) 873, method 10.
+    """
+    value = after.share - before.share
+    low = value - math.hypot(after.share - after.low, before.high - before.share)
+    high = value + math.hypot(after.high - after.share, before.share - before.low)
+    return max(-1.0, low), min(1.0, high)
+
+
 def paired_difference(
     before: Sequence[float], after: Sequence[float], *, seed: int = 0, draws: int = 10_000
 ) -> Mean:

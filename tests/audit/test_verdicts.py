@@ -1,6 +1,7 @@
 """The word for each attack follows from counts alone, and the sentence from the words."""
 
 from dataclasses import fields, replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from erasure.attacks import Cost
 from erasure.attacks.forward.prefixes import Prefixes
 from erasure.attacks.forward.pruning import Pruning
 from erasure.attacks.forward.seeds import Seeds
-from eval.rates.intervals import Proportion, paired_shares, wilson
+from eval.rates.intervals import Proportion, paired_shares, unpaired_interval, wilson
 from pipelines.audit.cells import Confirmation, Search, Try
 from pipelines.audit.outcome.curves import Tried, curve
 from pipelines.audit.outcome.results import AttackRecord, attack_record
@@ -152,6 +153,18 @@ def test_a_rate_within_the_judges_false_positives_is_no_revival() -> None:
     noisy = wilson(15, 60)
     seen = state(found=wilson(20, 90), confirmed=wilson(10, 30), false_positives=noisy)
     assert seen.state != "revived"
+
+
+def test_what_the_judges_own_errors_leave_open_is_undecided() -> None:
+    # 7 of 144 beside 3 of 60: the rates are equal, but they may lie 5.4 points apart.
+    often, errors = wilson(7, 144), wilson(3, 60)
+    most = unpaired_interval(errors, often)[1]
+    assert often.high - errors.share <= MARGIN < most
+    seen = state(found=often, false_positives=errors)
+    assert seen.state == "undecided"
+    assert seen.draws_needed is not None
+    again = wilson(round(often.share * seen.draws_needed), seen.draws_needed)
+    assert state(found=again, false_positives=errors).state == "not revived within this budget"
 
 
 def test_far_below_a_model_without_the_concept_is_averse() -> None:
@@ -324,6 +337,21 @@ def test_a_curve_never_falls_and_ends_at_the_cases_that_came_through(
     came = {case for case, success, _ in tries if success}
     assert marks[-1].share.count == len(came)
     assert marks[-1].share.total == len({case for case, _, _ in tries})
+
+
+@given(
+    st.integers(1, 5).flatmap(
+        lambda cases: st.lists(
+            st.lists(st.booleans(), min_size=cases, max_size=cases), min_size=1, max_size=6
+        )
+    )
+)
+def test_no_share_of_cases_falls_when_the_budget_grows(turns: list[list[bool]]) -> None:
+    tried = [Tried(f"{n}", hit, 1) for turn in turns for n, hit in enumerate(turn)]
+    width = len(turns[0])
+    counts = [curve(tried[:n])[-1].share for n in range(width, len(tried) + 1)]
+    assert all(a.count <= b.count for a, b in pairwise(counts))
+    assert {one.total for one in counts} == {width}
 
 
 def test_a_curve_marks_each_rise() -> None:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.errors import EvalError
-from eval.rates.intervals import mean_interval, paired_difference, paired_shares, widening, wilson
+from eval.rates.intervals import (
+    mean_interval,
+    paired_difference,
+    paired_shares,
+    unpaired_interval,
+    widening,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +115,24 @@ def test_the_paired_interval_mirrors_and_always_has_a_width(
     assert (flipped.low, flipped.high) == pytest.approx(
         (-difference.high, -difference.low), abs=1e-12
     )
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "low", "high"),
+    [
+        # Newcombe, Stat. Med. 17 (1998) 873, table II, method 10, as printed there.
+        ((56, 70), (48, 80), 0.0524, 0.3339),
+        ((9, 10), (3, 10), 0.1705, 0.8090),
+        ((10, 10), (0, 20), 0.6791, 1.0),
+    ],
+)
+def test_the_unpaired_interval_equals_the_published_examples(
+    after: tuple[int, int], before: tuple[int, int], low: float, high: float
+) -> None:
+    interval = unpaired_interval(wilson(*before), wilson(*after))
+    assert interval == pytest.approx((low, high), abs=5e-5)
+    turned = unpaired_interval(wilson(*after), wilson(*before))
+    assert turned == pytest.approx((-high, -low), abs=5e-5)
 
 
 def test_where_no_pair_changed_the_interval_is_as_wide_as_that_of_the_share() -> None:

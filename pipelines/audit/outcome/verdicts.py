@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from erasure.attacks.protocol import ACCESS, Access
-from eval.rates.intervals import Difference, Proportion, paired_shares, wilson
+from eval.rates.intervals import Difference, Proportion, paired_shares, unpaired_interval, wilson
 
 State = Literal["revived", "not revived within this budget", "undecided", "no test", "averse"]
 STATES: Final[tuple[State, ...]] = get_args(State)
@@ -101,9 +101,12 @@ def verdict_of(seen: Evidence) -> Verdict:
         needed = _least(len(seen.pairs), lambda total: _lead(seen.pairs, total).high <= MARGIN)
         words = f"{_of(seen.found)}, of a model without the concept {seen.floor_found.count}"
     else:
-        floor = seen.false_positives.share if seen.false_positives is not None else 0.0
-        most = seen.found.high - floor
-        needed = draws_to_decide(seen.found, MARGIN + floor, 1.0)
+        rate, chance = seen.found, seen.false_positives
+        most = _over(rate, chance)
+        needed = _least(
+            rate.total,
+            lambda total: _over(wilson(round(rate.share * total), total), chance) <= MARGIN,
+        )
         words = f"{_of(seen.found)}, at most {seen.found.high:.1%}"
     if most <= MARGIN:
         return Verdict("not revived within this budget", words)
@@ -151,6 +154,11 @@ def draws_to_decide(rate: Proportion, bound: float, limit: float) -> int | None:
         return there.high <= bound or there.low > limit
 
     return _least(rate.total, decides)
+
+
+def _over(rate: Proportion, chance: Proportion | None) -> float:
+    """How far a rate may lie above the judge's false positives, at the most."""
+    return rate.high if chance is None else unpaired_interval(chance, rate)[1]
 
 
 def _lead(pairs: Sequence[tuple[bool, bool]], total: int | None = None) -> Difference:
