@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from erasure.attacks.protocol import Attack
+from erasure.attacks.forward.prefixes import Prefixes
+from erasure.attacks.forward.seeds import Seeds
+from erasure.attacks.protocol import OF_TOKENS, Attack
 from erasure.attacks.registry import ATTACKS, attack_kind, make_attack
 from erasure.errors import ConfigError
 from erasure.storage.tables import build
@@ -35,6 +37,8 @@ _QUICK: Final[Mapping[str, Mapping[str, Any]]] = {
     "eta": {"seeds": 24},
 }
 """Attack -> settings of the preset `quick` that are not the attack's own."""
+_CONTROLS: Final = {"seeds": Seeds().draws, "prefixes": Prefixes().draws}
+"""The attacks that show what a search would find by drawing often -> their fewest pictures."""
 _DRAWS: Final = {"quick": 96, "standard": 144, "full": 240}
 """Pictures of an attack on a model."""
 _CANVAS: Final = {"steps": 25, "guidance": 2.5, "batch_size": 48}
@@ -191,7 +195,9 @@ class AuditRecipe:
         known = [name for name in ATTACKS if name in names]
         if not known:
             raise ConfigError("there is no attack to run; give quick, standard, full or a name")
-        own = _QUICK if self.preset == "quick" else {}
+        own: dict[str, Mapping[str, Any]] = dict(_QUICK) if self.preset == "quick" else {}
+        if not OF_TOKENS.isdisjoint(known):  # as often as a search may draw
+            own |= {name: {"draws": max(self.draws, few)} for name, few in _CONTROLS.items()}
         settings = _settings(self.settings)
         for name in settings:
             attack_kind(name)

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from erasure.attacks import Cost
+from erasure.attacks.forward.prefixes import Prefixes
+from erasure.attacks.forward.seeds import Seeds
 from pipelines.audit import planning
 from pipelines.audit.planning import Plan, Row, Speed, speed_here, tell_plan
 from pipelines.audit.settings import AuditRecipe
@@ -59,3 +61,18 @@ def test_of_several_presets_the_largest_decides_how_much_is_drawn() -> None:
     both = AuditRecipe(model="m", concept="c", attacks=("quick", "full"))
     assert (both.preset, both.draws) == ("full", 240)
     assert AuditRecipe(model="m", concept="c", attacks=("words",)).preset == "quick"
+
+
+@pytest.mark.parametrize(
+    ("attacks", "draws"),
+    [(("quick",), 80), (("standard",), 144), (("full",), 240), (("prefix", "seeds"), 96)],
+)
+def test_the_controls_of_a_search_draw_as_often_as_it_may(
+    attacks: tuple[str, ...], draws: int
+) -> None:
+    def drawn(*settings: str) -> list[int]:
+        recipe = AuditRecipe(model="m", concept="c", attacks=attacks, settings=settings)
+        return [one.draws for one in recipe.chosen() if isinstance(one, Seeds | Prefixes)]
+
+    assert set(drawn()) == {draws}
+    assert 9 in drawn("seeds.draws=9")

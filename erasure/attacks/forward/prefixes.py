@@ -17,7 +17,9 @@ from erasure.seeds import derived_seed, generator_for
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prefixes:
-    """Put random words of the tokenizer before each plain prompt, as many tries as a search has.
+    """Put random words of the tokenizer before each plain prompt.
+
+    An audit with a search lets it draw as much as the search may.
 
     Source: the `random` attacker of the released code of arXiv:2310.11868.
     """

@@ -16,7 +16,8 @@ from erasure.seeds import derived_seed
 class Seeds:
     """Draw each plain prompt by further seeds, in turn, without changing anything else.
 
-    It is the control of every attack that draws often and counts any hit.
+    It is the control of every attack that draws often and counts any hit. An audit with a search
+    lets it draw as much as the search may.
 
     Source: the `seed_search` attacker of the released code of arXiv:2310.11868.
     """
