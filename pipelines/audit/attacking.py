@@ -80,7 +80,7 @@ def attempts_of(attack: Attack, target: Target) -> tuple[list[Attempt], str]:
     reason = lacking(attack, target)
     if reason and target.budget.draws:
         return [], reason
-    before = weights_hash(target.weights)
+    before = _weights_of(attack, target)
     attempts: list[Attempt] = []
     try:
         attempts.extend(attack.run(target))
@@ -90,12 +90,18 @@ def attempts_of(attack: Attack, target: Target) -> tuple[list[Attempt], str]:
         reason = f"the search ended early: {err}"
     except ConfigError as err:  # such as more words than the text encoder reads
         reason = f"the attack does not fit this model: {err}"
-    if weights_hash(target.weights) != before:
+    if _weights_of(attack, target) != before:
         raise TrainingError(
             f"the attack {attack.name} changed the weights of the model {target.name}, so nothing "
             "that follows could be compared; let it tune `target.copy()`"
         )
     return attempts, reason
+
+
+def _weights_of(attack: Attack, target: Target) -> list[str]:
+    """Hash of the network, and of the text encoders where the attack puts words or vectors in."""
+    networks = [network for _, network in target.text.towers] if attack.name in OF_TOKENS else []
+    return [weights_hash(target.weights), *(weights_hash(one.state_dict()) for one in networks)]
 
 
 def _drawn(
