@@ -53,6 +53,7 @@ _NEVER: Final = (
     "guidance by a classifier of noisy latents",
     "searches by a language model or by queries alone",
     "optimised starting noise",
+    "what the places of a published mask give away by themselves",
 )
 """What no attack of this version tries."""
 

@@ -174,12 +174,19 @@ def test_the_base_passes_and_only_what_goes_back_to_it_revives(
     assert confirmed.total == 5
     assert confirmed == back.lines["base"].confirmed  # it is the base to the bit
     assert audit.weakest in ("base or patch", "picture")
+    cells = {path: json.loads(path.read_text("utf-8")) for path in tmp_path.rglob("add-back*.json")}
+    again = [tuple(one["seeds"]) for path, one in cells.items() if "confirmed" in path.name]
+    assert len(again) == len(back.lines) > 1
+    assert len(set(again)) == 1  # every model is asked by the same seeds
+    known = {t["seed"] for one in cells.values() if "hits" not in one for t in one["tries"]}
+    assert known
+    assert known.isdisjoint(again[0])  # which no search has seen
     assert "random" in records["completion"].lines
     assert "random" not in records["words"].lines
     assert "add-back" in (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
     assert len((tmp_path / "out" / "attacks.csv").read_text().splitlines()) > 10
-    again = json.loads(json.dumps(read_audit(tmp_path / "out").to_dict()))
-    assert again == json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
+    same = json.loads(json.dumps(read_audit(tmp_path / "out").to_dict()))
+    assert same == json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow

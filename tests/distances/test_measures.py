@@ -230,6 +230,20 @@ def test_an_area_in_units_of_two_seeds() -> None:
     assert area_units(twin, gone, (gone, twin), seed=0).units == pytest.approx(1.0)
 
 
+def test_curves_of_one_attack_are_not_told_apart_by_their_areas() -> None:
+    def drawn(draw: np.random.Generator) -> AttackCurve:
+        arrivals = draw.multinomial(30, (0.2, 0.2, 0.2, 0.4))[:3]
+        return AttackCurve((1.0, 10.0, 100.0), tuple(arrivals.tolist()), 30)
+
+    inside = 0
+    for turn in range(60):
+        draw = np.random.default_rng(turn)
+        one, two, three = (drawn(draw) for _ in range(3))
+        units = area_units(one, two, (two, three), seed=turn)
+        inside += units.low <= 1 <= units.high
+    assert inside >= 53  # 95 % of 60 is 57, its deviation 1.7
+
+
 @pytest.mark.parametrize(
     ("costs", "arrivals", "total"),
     [
