@@ -108,6 +108,12 @@ def test_a_default_of_zero_stands_in_the_reference(monkeypatch: pytest.MonkeyPat
     assert [row.split("|")[3].strip() for row in rows] == ["`0`"]
 
 
+def test_no_page_stands_at_the_address_of_another_on_the_site() -> None:
+    """Each `NAME.md` becomes `NAME.html` beside the pages that are HTML already."""
+    ready = (ROOT / "docs").rglob("*.html")
+    assert [page.name for page in ready if page.with_suffix(".md").exists()] == []
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="the site is built with the extra `docs`")
