@@ -4,6 +4,7 @@ import pytest
 from diffusers import UNet2DConditionModel
 
 from erasure.architectures.scopes import in_scope
+from erasure.architectures.text.names import TEXT_SCOPES
 from erasure.architectures.unet.scopes import UNET_SCOPES
 from erasure.errors import ConfigError
 
@@ -95,6 +96,18 @@ def test_the_two_layer_scopes_follow_the_full_size_names() -> None:
     assert in_scope(names, "selflayer", UNET_SCOPES) == [
         f"down_blocks.{i}.attentions.0.{tail}.attn1.to_q.weight" for i in (1, 2)
     ]
+
+
+def test_the_layers_of_a_text_encoder_are_all_but_its_tables_and_projection() -> None:
+    layer = "text_model.encoder.layers"
+    norms = [f"{layer}.0.layer_norm1.weight", "text_model.final_layer_norm.bias"]
+    attention, product = f"{layer}.11.self_attn.q_proj.weight", f"{layer}.3.mlp.fc1.bias"
+    tables = [f"text_model.embeddings.{n}_embedding.weight" for n in ("token", "position")]
+    names = [*tables, *norms, attention, product, "text_projection.weight"]
+    assert in_scope(names, "layers", TEXT_SCOPES) == [*norms, attention, product]
+    assert in_scope(names, "attn", TEXT_SCOPES) == [attention]
+    assert in_scope(names, "mlp", TEXT_SCOPES) == [product]
+    assert in_scope(names, "full", TEXT_SCOPES) == names
 
 
 def test_the_order_of_the_names_is_kept(names: list[str]) -> None:

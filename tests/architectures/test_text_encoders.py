@@ -93,6 +93,17 @@ def test_other_embeddings_count_for_one_call_and_leave_no_trace(encoder: Encoder
         assert not network.get_input_embeddings()._forward_hooks  # type: ignore[operator]
 
 
+def test_the_last_word_stands_before_the_end_that_the_first_encoder_attends_to(
+    encoder: Encoder,
+) -> None:
+    words, last = encoder.tokenize(PROMPTS)[0], encoder.last_words(PROMPTS)
+    assert torch.equal(last, words.attended.sum(1) - 2)
+    assert int(last[1]) == 0  # the beginning, where there is no word
+    for row, place in zip(words.ids, last.tolist(), strict=True):
+        end = encoder.towers[0][0].eos_token_id
+        assert row.tolist().index(end) == place + 1
+
+
 def test_gradients_reach_the_embeddings_and_no_weight(encoder: Encoder) -> None:
     tokens = encoder.tokenize(PROMPTS)
     embeddings = leaves(encoder.embed(tokens))

@@ -1,16 +1,23 @@
 """Guards: the formula of safe latent diffusion, negative prompts, and what is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.deprecated.stable_diffusion_safe.pipeline_stable_diffusion_safe import (
     StableDiffusionPipelineSafe,
 )
+from support.models.tiny_sdxl import write_sdxl
 from support.tiny import CPU, seeded
 
-from erasure.checkpoints import Checkpoint
+from erasure.architectures.building import build_text_encoder
+from erasure.architectures.text.text_encoders import with_size
+from erasure.checkpoints import Checkpoint, read_checkpoint
+from erasure.diffusion.denoiser import Condition, join
 from erasure.errors import ConfigError
 from pipelines.configs.settings import DrawingConfig
+from pipelines.drawing.conditions import Conditions
 from pipelines.drawing.generation import Painter
 from pipelines.drawing.guards import (
     GUARDS,
@@ -74,6 +81,31 @@ def test_a_guard_changes_pictures_from_its_warmup_on(tiny_checkpoint: Checkpoint
     assert np.abs(strongest - plain).max() > 1
     negative = drawn(tiny_checkpoint, Guard("negative-prompt", "a church"))
     assert np.abs(negative - plain).max() > 1
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_guidance_leads_from_what_is_kept_out_or_from_the_empty_prompt(
+    family: str, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    xl = family == "sdxl"
+    model = read_checkpoint(write_sdxl(tmp_path / "xl")) if xl else tiny_checkpoint
+    text, request = build_text_encoder(model), Request("a dog", 0, width=16, height=16)
+    nothing = text.unguided(text([""]))
+
+    def led(guard: Guard) -> Condition:
+        parts = (model.architecture, text, CPU, torch.float32, guard)
+        return Conditions(*parts).of([request], guided=True)
+
+    for guard, wanted in (
+        (Guard("negative-prompt", "a church"), [text(["a church"]), text(["a dog"])]),
+        (Guard("sld-max", "a church"), [nothing, text(["a dog"]), text(["a church"])]),
+    ):
+        made = led(guard)
+        expected = join([with_size(one, 16, 16) for one in wanted])
+        assert made.tensors.keys() == expected.tensors.keys()
+        assert len(made.tensors) == (3 if xl else 1)  # the pooled features and the size too
+        for name, value in expected.tensors.items():
+            assert torch.equal(made.tensors[name], value), name
 
 
 def test_an_empty_negative_prompt_would_be_the_plain_pipeline(tiny_checkpoint: Checkpoint) -> None:
