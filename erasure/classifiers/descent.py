@@ -20,6 +20,7 @@ from erasure.classifiers.weights import (
 from erasure.errors import ConfigError, TrainingError
 from erasure.masks.masks import SaliencyMask
 from erasure.seeds import seeded_torch
+from erasure.setting_checks import require_counts
 from erasure.training.clock import cosine, stairs
 from erasure.training.loop import Ready, train
 from erasure.training.optimizers import make_optimizer, require_optimizer
@@ -42,8 +43,7 @@ class Descent:
     """Course of the rate over the epochs: "step" divides it by 10 after 1/2 and after 3/4."""
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ConfigError(f"epochs is {self.epochs}; give 1 or more")
+        require_counts(self, "epochs")
         require_optimizer(self, rate="lr")
         if self.schedule not in SCHEDULES:
             raise ConfigError(f"schedule is {self.schedule!r}; give one of {SCHEDULES}")

@@ -33,12 +33,6 @@ class EditVectors:
     """What messages call the N + M vectors; empty where nobody named them."""
 
 
-def check_tokens(tokens: str) -> None:
-    """Raise ConfigError where it is no choice of tokens."""
-    if tokens not in TOKEN_CHOICES:
-        raise ConfigError(f"tokens is {tokens!r}; give 'last', 'tail' or 'all'")
-
-
 def edit_vectors(
     data: ConceptData, tokens: Tokens, of: str = TOKENS, end: int | None = None
 ) -> EditVectors:

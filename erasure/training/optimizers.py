@@ -1,6 +1,5 @@
 """The optimisers by name, the range of their settings, and how one is made: for every training."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, Protocol
 
@@ -8,6 +7,7 @@ import torch
 from torch import nn
 
 from erasure.errors import ConfigError
+from erasure.setting_checks import require_not_negative, require_positive
 from erasure.training.moments import eight_bit_optimizer
 
 OPTIMIZERS: Final[Mapping[str, Callable[..., torch.optim.Optimizer]]] = {
@@ -43,13 +43,8 @@ def require_optimizer(settings: OptimizerSettings, *, rate: str) -> None:
     Raises:
         ConfigError: the name is unknown, or a number is outside its range.
     """
-    value = getattr(settings, rate)
-    if not 0 < value < math.inf:
-        raise ConfigError(f"{rate} is {value}; give more than 0")
-    for name in ("momentum", "weight_decay"):
-        value = getattr(settings, name)
-        if not 0 <= value < math.inf:
-            raise ConfigError(f"{name} is {value}; give 0 or more")
+    require_positive(settings, rate)
+    require_not_negative(settings, "momentum", "weight_decay")
     if settings.optimizer not in OPTIMIZERS:
         raise ConfigError(f"optimizer is {settings.optimizer!r}; give one of {tuple(OPTIMIZERS)}")
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from erasure.diffusion.precision import PRECISIONS, Precision
 from erasure.errors import ConfigError
+from erasure.setting_checks import require_counts, require_not_negative
 from erasure.training.clock import cosine, warming
 from erasure.training.optimizers import require_optimizer
 
@@ -57,12 +58,9 @@ class TrainConfig:
     """Seed of the samples: their order, times and noise."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more")
+        require_counts(self, "steps", "batch_size")
         require_optimizer(self, rate="learning_rate")
-        if not self.warmup >= 0:
-            raise ConfigError(f"warmup is {self.warmup}; give 0 or more")
+        require_not_negative(self, "warmup")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ConfigError(f"clip_norm is {self.clip_norm}; give more than 0, or none")
         if self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch_size:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from erasure.architectures.encoders import PromptEncoder
 from erasure.diffusion.denoiser import Denoiser
-from erasure.errors import ConfigError
+from erasure.setting_checks import require_counts
 from erasure.storage.cache import content_key
 from erasure.training.step import Step
 from erasure.work import Work
@@ -91,9 +91,7 @@ class UntilUnseen:
     values."""
 
     def __post_init__(self) -> None:
-        for name in ("every", "times"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more")
+        require_counts(self, "every", "times")
 
     @property
     def key(self) -> str:

@@ -10,9 +10,10 @@ from erasure.attacks.forward.seeds import Seeds
 from erasure.attacks.protocol import OF_TOKENS, Attack
 from erasure.attacks.registry import ATTACKS, attack_kind, make_attack
 from erasure.errors import ConfigError
+from erasure.setting_checks import require_counts, require_not_negative
 from erasure.storage.tables import build
 from pipelines.configs.recipe_files import merge
-from pipelines.configs.settings import check_size
+from pipelines.configs.settings import check_size, check_steps
 from pipelines.drawing.guards import Guard
 from pipelines.drawing.own_guidance import drawing_of
 
@@ -118,21 +119,15 @@ class AuditRecipe:
     """Also read .ckpt, .pt and .bin, weights only."""
 
     def __post_init__(self) -> None:
-        for name in ("cases", "confirm", "shown", "without", "steps", "batch_size"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ConfigError(f"{name} is {value}; give 1 or more")
+        require_counts(self, "cases", "confirm", "shown", "without", "batch_size")
         for name in ("budget", "passes"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 plain = ", 0 for plain pictures alone" if name == "budget" else ""
                 raise ConfigError(f"{name} is {value}; give 0 or more{plain}")
-        if self.steps > 1000:
-            raise ConfigError(f"steps is {self.steps}; give at most 1000, as many as in training")
-        if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed}; give 0 or more")
-        if self.size is not None:
-            check_size(self.size)
+        require_not_negative(self, "seed")
+        check_steps(self.steps)
+        check_size(self.size)
         self._check_guard()
         self._check_published()
         self.chosen()

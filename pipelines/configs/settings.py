@@ -6,6 +6,7 @@ from typing import Final, Literal
 from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import ConfigError
 from erasure.methods import Method, Need, SalUn
+from erasure.setting_checks import require_counts, require_not_negative
 from erasure.training.train_config import TrainConfig
 from erasure.training.weights.low_rank import LowRank
 from pipelines.configs.recipe_files import read_recipe as read_recipe
@@ -31,12 +32,8 @@ class DrawingConfig:
     """Keep the network's blocks in main memory while they do not compute."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1:
-            raise ConfigError(
-                f"steps is {self.steps} and batch_size {self.batch_size}; give 1 or more of both"
-            )
-        if self.steps > 1000:
-            raise ConfigError(f"steps is {self.steps}; give at most 1000, as many as in training")
+        check_steps(self.steps)
+        require_counts(self, "batch_size")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +57,7 @@ class PicturesConfig:
     """Most pictures to take from the folder and from the data set."""
 
     def __post_init__(self) -> None:
-        if self.drawn < 0:
-            raise ConfigError(f"drawn is {self.drawn}; give 0 or more")
+        require_not_negative(self, "drawn")
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"limit is {self.limit}; give 1 or more, or none")
 
@@ -74,8 +70,7 @@ class AnchorsConfig:
     """How many the checkpoint draws from the prompts that stand in."""
 
     def __post_init__(self) -> None:
-        if self.drawn < 1:
-            raise ConfigError(f"drawn is {self.drawn}; give 1 or more")
+        require_counts(self, "drawn")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,13 +96,21 @@ class DataConfig:
     drawing: DrawingConfig = field(default_factory=DrawingConfig)
 
     def __post_init__(self) -> None:
-        if self.size is not None:
-            check_size(self.size)
+        check_size(self.size)
 
 
-def check_size(size: int) -> None:
-    """Raise ConfigError unless pictures of `size` pixels a side have whole latents."""
-    if size < 8 or size % 8:
+def check_steps(steps: int) -> None:
+    """Raise ConfigError unless a scheduler can take as many steps."""
+    if steps < 1:
+        raise ConfigError(f"steps is {steps}; give 1 or more")
+    if steps > 1000:
+        raise ConfigError(f"steps is {steps}; give at most 1000, as many as in training")
+
+
+def check_size(size: int | None) -> None:
+    """Raise ConfigError unless pictures of `size` pixels a side have whole latents; None is the
+    model's own size."""
+    if size is not None and (size < 8 or size % 8):
         raise ConfigError(f"size is {size}; give a multiple of 8")
 
 
@@ -194,8 +197,7 @@ class EraseRecipe:
     """When `until_unseen` looks, and at how much."""
 
     def __post_init__(self) -> None:
-        if self.save_every < 1:
-            raise ConfigError(f"save_every is {self.save_every}; give 1 or more")
+        require_counts(self, "save_every")
         if self.until_unseen and self.training is not None:
             self.unseen.require_within(self.training.steps)
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from erasure.errors import ConfigError
+from erasure.setting_checks import require_counts, require_not_negative
 from erasure.storage.tables import build
 from pipelines.configs.recipe_files import merge
-from pipelines.configs.settings import check_size
+from pipelines.configs.settings import check_size, check_steps
 from pipelines.drawing.own_guidance import guidance_of
 
 _CANVAS: Final = {"steps": 25, "guidance": 2.5, "batch_size": 48}
@@ -78,21 +79,15 @@ class DistanceRecipe:
                 raise ConfigError(f"{name} is {value}; give {least} or more")
         if self.bins > 100:
             raise ConfigError(f"bins is {self.bins}; give at most 100")
-        for name in ("steps", "batch_size"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ConfigError(f"{name} is {value}; give 1 or more")
-        if self.steps > 1000:
-            raise ConfigError(f"steps is {self.steps}; give at most 1000, as many as in training")
-        if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed}; give 0 or more")
+        require_counts(self, "batch_size")
+        require_not_negative(self, "seed")
         if self.trained is not None and self.pictures is None:
             raise ConfigError(
                 "--trained is given without --pictures; give held-out pictures of the concept too, "
                 "as those that the base draws are no measure of what it was trained on"
             )
-        if self.size is not None:
-            check_size(self.size)
+        check_steps(self.steps)
+        check_size(self.size)
 
 
 def recipe_of(

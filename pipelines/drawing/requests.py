@@ -37,8 +37,7 @@ class Request:
 def completed(request: Request, default: Request) -> Request:
     """The request with nothing left open; ConfigError where its size is none that can be drawn."""
     for size in (request.width, request.height):
-        if size is not None:
-            check_size(size)
+        check_size(size)
     return replace(
         request,
         guidance=default.guidance if request.guidance is None else request.guidance,

@@ -62,8 +62,7 @@ class RunConfig:
         if not (math.isfinite(self.guidance) and self.guidance >= 0):
             raise ConfigError(f"guidance is {self.guidance}; give 0 or more, such as 7.5")
         for size in (self.width, self.height):
-            if size is not None:
-                check_size(size)
+            check_size(size)
 
     def drawing(self) -> DrawingConfig:
         """What the painter is told; ConfigError where a value is out of range."""

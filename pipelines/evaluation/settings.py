@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from erasure.errors import ConfigError
+from erasure.setting_checks import require_counts
 from erasure.storage.tables import build
 from pipelines.configs.recipe import as_tables, dump_toml
 from pipelines.configs.recipe_files import merge
-from pipelines.configs.settings import check_size
+from pipelines.configs.settings import check_size, check_steps
 from pipelines.configs.unread import refuse_unread, unread_by_evaluation
 from pipelines.drawing.generation import Precision
 from pipelines.drawing.guards import GuardName
@@ -104,14 +105,9 @@ class EvaluateRecipe:
 
     def __post_init__(self) -> None:
         check_scheduler(self.scheduler)
-        if self.size is not None:
-            check_size(self.size)
-        for name in ("steps", "batch_size", "limit", "samples"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}; give 1 or more")
-        if self.steps > 1000:
-            raise ConfigError(f"steps is {self.steps}; give at most 1000, as many as in training")
+        check_steps(self.steps)
+        check_size(self.size)
+        require_counts(self, "batch_size", "limit", "samples")
         if self.guard not in (None, "prompt-filter") and self.guidance <= 1:
             raise ConfigError(
                 f"the guard {self.guard} works through guidance, which is {self.guidance}; give "

@@ -54,7 +54,7 @@ def test_an_unknown_attack_names_the_nearest() -> None:
         make_attack("seed")
     with pytest.raises(ConfigError, match="has no setting 'drawz'; did you mean 'draws'"):
         make_attack("seeds", drawz=3)
-    with pytest.raises(ConfigError, match="draws is 0; give a number above 0"):
+    with pytest.raises(ConfigError, match="draws is 0; give 1 or more"):
         make_attack("seeds", draws=0)
 
 
@@ -69,7 +69,7 @@ def test_an_unknown_attack_names_the_nearest() -> None:
         ("rounding", {"bits": (8.5,)}, r"rounding.bits\[0\] is 8.5; give a whole number"),
         ("prefix", {"avoid": 3}, "prefix.avoid is 3; give true or false"),
         ("prefix", {"pieces": "word"}, "the nearest is 'words'"),
-        ("prefix", {"learning_rate": -1.0}, "learning_rate is -1.0; give a number above 0"),
+        ("prefix", {"learning_rate": -1.0}, "learning_rate is -1.0; give more than 0"),
         ("prefix-match", {"weight_decay": -5.0}, "weight_decay is -5.0; give 0 or more"),
         ("concept-vector", {"strength": float("nan")}, "strength is nan; give a finite number"),
     ],

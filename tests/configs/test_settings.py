@@ -146,7 +146,7 @@ def test_drawing_takes_the_defaults_of_the_model_s_kind() -> None:
     [
         (lambda: DrawingConfig(steps=0), "steps is 0"),
         (lambda: DrawingConfig(steps=1001), "steps is 1001"),
-        (lambda: DrawingConfig(batch_size=0), "batch_size 0"),
+        (lambda: DrawingConfig(batch_size=0), "batch_size is 0"),
         (lambda: PicturesConfig(drawn=-1), "drawn is -1"),
         (lambda: PicturesConfig(limit=0), "limit is 0"),
         (lambda: DataConfig(size=60), "size is 60"),

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from erasure.attacks.payload import Attempt, Cost, Payload, Start
 from erasure.attacks.protocol import Access, Need
-from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Ledger, Target
 from erasure.attacks.trials import drawing_cost, pictures_of, within_budget
 from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.sample import sampling_step, sampling_times, step_pairs
 from erasure.diffusion.schedule import NoiseSchedule, Schedule
 from erasure.errors import ConfigError, TrainingError
+from erasure.setting_checks import require_counts
 from erasure.storage.tables import fields_to_table
 
 
@@ -165,8 +165,7 @@ class Inversion:
     """K, rounds of each step."""
 
     def __post_init__(self) -> None:
-        require_positive("steps", self.steps)
-        require_positive("rounds", self.rounds)
+        require_counts(self, "steps", "rounds")
 
     def estimate(self, target: Target, /) -> Cost:
         """The rounds and the drawings, which are without guidance."""

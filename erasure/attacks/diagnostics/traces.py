@@ -18,7 +18,6 @@ from torch import Tensor
 from erasure.attacks.diagnostics.gaps import FEWEST, Gap, gap
 from erasure.attacks.diagnostics.strangeness import Strangeness, strangeness
 from erasure.attacks.search.noisy import Show, noisy, require_finite, squared_error
-from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Material, Target
 from erasure.attacks.trials import pictures_of
 from erasure.diffusion.denoiser import Condition, Denoiser
@@ -26,6 +25,7 @@ from erasure.diffusion.schedule import Schedule
 from erasure.diffusion.time_parts import bounds, time_in
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
+from erasure.setting_checks import require_counts
 
 _GROUPS: Final = ("concept", "controls")
 TURNED: Final = "upside down"
@@ -46,8 +46,7 @@ class TraceConfig:
     """Most pictures of the concept, and as many controls."""
 
     def __post_init__(self) -> None:
-        for name in ("bins", "draws", "batch_size", "pictures"):
-            require_positive(name, getattr(self, name))
+        require_counts(self, "bins", "draws", "batch_size", "pictures")
 
 
 @torch.no_grad()

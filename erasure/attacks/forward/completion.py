@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from erasure.attacks.payload import Attempt, Cost, Payload, Start
 from erasure.attacks.protocol import Access, Need
-from erasure.attacks.settings import require_shares
 from erasure.attacks.target import Target
 from erasure.attacks.trials import drawing_cost, own_seed, pictures_of, within_budget
+from erasure.setting_checks import require_shares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,7 @@ class Completion:
     """Whether to try the concept's own prompt with guidance."""
 
     def __post_init__(self) -> None:
-        require_shares("levels", *self.levels)
+        require_shares(self, "levels")
 
     def estimate(self, target: Target, /) -> Cost:
         """The later parts of the drawings."""

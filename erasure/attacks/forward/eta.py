@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
-from erasure.attacks.settings import require_positive, require_shares
 from erasure.attacks.target import Target
 from erasure.attacks.trials import drawing_cost, within_budget
 from erasure.seeds import derived_seed
+from erasure.setting_checks import require_counts, require_shares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +34,8 @@ class Eta:
     """Seeds of every share, each of its own."""
 
     def __post_init__(self) -> None:
-        require_shares("etas", *self.etas)
-        require_positive("seeds", self.seeds)
+        require_shares(self, "etas")
+        require_counts(self, "seeds")
 
     def estimate(self, target: Target, /) -> Cost:
         """The drawings."""

@@ -12,9 +12,9 @@ from torch import Tensor
 from erasure.attacks.forward.completion import finished
 from erasure.attacks.payload import Attempt, Cost, Payload, Start
 from erasure.attacks.protocol import Access, Need
-from erasure.attacks.settings import require_shares
 from erasure.attacks.target import Target
 from erasure.attacks.trials import drawing_cost, pictures_of, within_budget
+from erasure.setting_checks import require_shares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +37,7 @@ class Inpainting:
     """Share of each side that is covered."""
 
     def __post_init__(self) -> None:
-        require_shares("covered", self.covered)
+        require_shares(self, "covered")
 
     def estimate(self, target: Target, /) -> Cost:
         """The drawings."""

@@ -8,11 +8,11 @@ import torch
 
 from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
-from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Target
 from erasure.attacks.trials import drawing_cost, within_budget
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed, generator_for
+from erasure.setting_checks import require_counts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,8 +36,7 @@ class Prefixes:
     """Pictures; with none among 73, a rate of 5 % or more is ruled out."""
 
     def __post_init__(self) -> None:
-        require_positive("tokens", self.tokens)
-        require_positive("draws", self.draws)
+        require_counts(self, "tokens", "draws")
 
     def estimate(self, target: Target, /) -> Cost:
         """The drawings."""

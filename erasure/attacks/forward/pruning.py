@@ -9,9 +9,9 @@ from torch import Tensor
 from erasure.attacks.forward.lazy_weights import LazyWeights, matrices
 from erasure.attacks.payload import Attempt, Cost
 from erasure.attacks.protocol import Access, Need
-from erasure.attacks.settings import require_shares
 from erasure.attacks.target import Target
 from erasure.attacks.trials import by_weights, drawing_cost, within_budget
+from erasure.setting_checks import require_shares
 
 
 def pruned(weight: Tensor, share: float) -> Tensor:
@@ -49,7 +49,7 @@ class Pruning:
     """Shares of a matrix that go, each an arm."""
 
     def __post_init__(self) -> None:
-        require_shares("shares", *self.shares)
+        require_shares(self, "shares")
 
     def estimate(self, target: Target, /) -> Cost:
         """The drawings."""

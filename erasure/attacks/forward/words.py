@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from erasure.attacks.payload import Attempt, Case, Cost, Payload
 from erasure.attacks.protocol import Access, Need
-from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Target
 from erasure.attacks.trials import drawing_cost, within_budget
 from erasure.seeds import derived_seed
+from erasure.setting_checks import require_counts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +35,7 @@ class Words:
     as many, seven wordings make 84 pictures; with none among 73, a rate of 5 % is ruled out."""
 
     def __post_init__(self) -> None:
-        require_positive("seeds", self.seeds)
+        require_counts(self, "seeds")
 
     def estimate(self, target: Target, /) -> Cost:
         """The drawing of each wording by each seed."""

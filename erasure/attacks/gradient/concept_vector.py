@@ -8,8 +8,8 @@ from erasure.attacks.search.discrete import GeneticSearch
 from erasure.attacks.search.goals import FeatureGoal, concept_vector
 from erasure.attacks.search.problem import Goal, Search
 from erasure.attacks.search.slots import OPEN, Slots, opened
-from erasure.attacks.settings import require_not_negative
 from erasure.attacks.target import Ledger, Target
+from erasure.setting_checks import require_not_negative
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +34,7 @@ class ConceptVector(TextSearch):
     def __post_init__(self) -> None:
         TextSearch.__post_init__(self)
         self.search()
-        require_not_negative("strength", self.strength)
+        require_not_negative(self, "strength")
 
     def search(self) -> Search:
         """By generations."""

@@ -9,9 +9,9 @@ from erasure.attacks.search.goals import MatchGoal
 from erasure.attacks.search.problem import Goal, Search
 from erasure.attacks.search.relaxed import NearestSearch
 from erasure.attacks.search.slots import Slots
-from erasure.attacks.settings import require_not_negative, require_positive
 from erasure.attacks.target import Ledger, Target
 from erasure.errors import ConfigError, Way
+from erasure.setting_checks import require_not_negative, require_positive
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,8 +40,8 @@ class MatchingPrefix(PromptSearch):
 
     def __post_init__(self) -> None:
         PromptSearch.__post_init__(self)
-        require_positive("learning_rate", self.learning_rate)
-        require_not_negative("weight_decay", self.weight_decay)
+        require_positive(self, "learning_rate")
+        require_not_negative(self, "weight_decay")
 
     def search(self) -> Search:
         """By the nearest word."""

@@ -9,8 +9,8 @@ from erasure.attacks.search.goals import NoiseGoal
 from erasure.attacks.search.problem import Goal, Search
 from erasure.attacks.search.relaxed import SimplexSearch
 from erasure.attacks.search.slots import Slots
-from erasure.attacks.settings import require_not_negative, require_positive
 from erasure.attacks.target import Ledger, Target
+from erasure.setting_checks import require_not_negative, require_positive
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,8 +37,8 @@ class Prefix(PromptSearch):
 
     def __post_init__(self) -> None:
         PromptSearch.__post_init__(self)
-        require_positive("learning_rate", self.learning_rate)
-        require_not_negative("weight_decay", self.weight_decay)
+        require_positive(self, "learning_rate")
+        require_not_negative(self, "weight_decay")
 
     def search(self) -> Search:
         """On the simplex."""

@@ -16,10 +16,9 @@ from erasure.attacks.search.goals import Pictures
 from erasure.attacks.search.problem import Found, Goal, PromptProblem, Search
 from erasure.attacks.search.slots import OPEN, Slots, slots_of
 from erasure.attacks.search.vocabulary import Pieces, Vocabulary, vocabulary_of
-from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Ledger, Target
-from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
+from erasure.setting_checks import require_choice, require_counts, require_not_negative
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,12 +56,9 @@ class PromptSearch(ABC):
     """Leave out the concept's own names."""
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "steps", "batch_size", "prompts"):
-            require_positive(name, getattr(self, name))
-        if self.tokens < 0:
-            raise ConfigError(f"tokens is {self.tokens}; give 0 or more")
-        if self.pieces not in ("words", "all"):
-            raise ConfigError(f"pieces is {self.pieces!r}; give 'words' or 'all'")
+        require_counts(self, "rounds", "steps", "batch_size", "prompts")
+        require_not_negative(self, "tokens")
+        require_choice(self, "pieces", "words", "all")
 
     @abstractmethod
     def search(self) -> Search:

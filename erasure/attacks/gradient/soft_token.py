@@ -19,10 +19,10 @@ from erasure.attacks.search.soft_row import (
     learn_row,
     row_loss,
 )
-from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Ledger, Target
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
+from erasure.setting_checks import require_counts
 
 Place = OpenWord | OpenClass
 """Where the row goes: a word of a prompt, or the concept's own row of the table of classes."""
@@ -54,8 +54,7 @@ class SoftToken:
     """Searches: the first starts at the concept's own word or class, others at random ones."""
 
     def __post_init__(self) -> None:
-        require_positive("marks", *self.marks)
-        require_positive("restarts", self.restarts)
+        require_counts(self, "marks", "restarts")
         if list(self.marks) != sorted(set(self.marks)):
             raise ConfigError(f"marks is {self.marks}; give rising numbers of steps")
         RowSearch(batch_size=self.batch_size, learning_rate=self.learning_rate)

@@ -12,6 +12,7 @@ from erasure.attacks.search.noisy import require_finite
 from erasure.attacks.search.problem import Found, Problem, looked_up, slopes
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
+from erasure.setting_checks import require_counts
 
 
 def _judged(problem: Problem, words: Tensor, prompt: int, step: int, part: int) -> Tensor:
@@ -109,9 +110,7 @@ class CoordinateSearch:
     """Candidates a pass."""
 
     def __post_init__(self) -> None:
-        for name in ("top", "candidates", "part"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more")
+        require_counts(self, "top", "candidates", "part")
 
     def run(
         self, problem: Problem, count: int, places: int, steps: int, seed: int, /

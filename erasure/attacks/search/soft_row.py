@@ -16,6 +16,7 @@ from erasure.diffusion.denoiser import Condition, Denoiser
 from erasure.diffusion.schedule import Schedule
 from erasure.errors import ConfigError
 from erasure.seeds import derived_seed
+from erasure.setting_checks import require_positive
 
 Vectors = tuple[Tensor, ...]
 """One (1, E) for each text encoder."""
@@ -66,8 +67,7 @@ class RowSearch:
                 f"steps is {self.steps} and batch_size {self.batch_size}; give 0 or more steps and "
                 "a batch of 1 or more"
             )
-        if not self.learning_rate > 0:
-            raise ConfigError(f"learning_rate is {self.learning_rate}; give more than 0")
+        require_positive(self, "learning_rate")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

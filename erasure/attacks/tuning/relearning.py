@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 from erasure.attacks import trials
 from erasure.attacks.payload import Attempt, Cost, Payload
 from erasure.attacks.protocol import Access, Need
-from erasure.attacks.settings import require_positive
 from erasure.attacks.target import Material, Target
 from erasure.attacks.tuning.lessons import first_pictures, tuned
 from erasure.attacks.tuning.screen import screened
 from erasure.errors import ConfigError, TrainingError
 from erasure.seeds import derived_seed
+from erasure.setting_checks import require_counts, require_positive
 from erasure.training.train_config import TrainConfig
 
 
@@ -28,9 +28,8 @@ class Tuning:
     """Rate of Adam, on every weight."""
 
     def __post_init__(self) -> None:
-        require_positive("marks", *self.marks)
-        require_positive("batch_size", self.batch_size)
-        require_positive("learning_rate", self.learning_rate)
+        require_counts(self, "marks", "batch_size")
+        require_positive(self, "learning_rate")
         if list(self.marks) != sorted(set(self.marks)):
             raise ConfigError(f"marks is {self.marks}; give rising numbers of steps")
 
@@ -96,7 +95,7 @@ class Relearning(Tuning):
 
     def __post_init__(self) -> None:
         Tuning.__post_init__(self)
-        require_positive("pictures", self.pictures)
+        require_counts(self, "pictures")
 
     def estimate(self, target: Target, /) -> Cost:
         """The steps and the drawings."""

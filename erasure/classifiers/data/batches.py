@@ -23,6 +23,7 @@ from torch.utils.data import (
 from erasure.classifiers.data.batch import Batch, Inputs, by_name, logits_of, map_inputs
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for, seeded_torch
+from erasure.setting_checks import require_counts
 from erasure.storage.tensors.hashing import bytes_hash
 
 __all__ = ["Batch", "Batches", "Inputs", "Loader", "joined", "logits_of", "map_inputs"]
@@ -60,8 +61,7 @@ class Batches:
     """Where batches are sent; None leaves them."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size is {self.batch_size}; give 1 or more")
+        require_counts(self, "batch_size")
         if not hasattr(self.dataset, "__getitem__") or not isinstance(self.dataset, Sized):
             raise ConfigError(
                 f"{type(self.dataset).__name__} cannot be indexed or has no length; give a data "

@@ -12,6 +12,7 @@ from erasure.classifiers.data.batches import Batches, logits_of
 from erasure.classifiers.descent import Descent, descend
 from erasure.classifiers.progress import Progress, run_hash
 from erasure.errors import ConfigError
+from erasure.setting_checks import require_counts
 from erasure.training.step import Step
 
 
@@ -28,8 +29,7 @@ class TrainingRecipe(Descent):
 
     def __post_init__(self) -> None:
         Descent.__post_init__(self)
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size is {self.batch_size}; give 1 or more")
+        require_counts(self, "batch_size")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"label_smoothing is {self.label_smoothing}; give 0 to below 1")
 

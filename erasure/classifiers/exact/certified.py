@@ -24,6 +24,7 @@ from erasure.classifiers.exact.noise_source import source_in_words
 from erasure.classifiers.exact.points import Points
 from erasure.errors import ConfigError, TrainingError
 from erasure.seeds import derived_seed, generator_for
+from erasure.setting_checks import require_choice, require_positive
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,13 +68,9 @@ class Certified:
     against those who do not know the seed."""
 
     def __post_init__(self) -> None:
-        if self.loss not in CURVATURE_CHANGE:
-            raise ConfigError(f"loss is {self.loss!r}; give 'logistic' or 'squared'")
-        if self.when_spent not in ("refuse", "refit"):
-            raise ConfigError(f"when_spent is {self.when_spent!r}; give 'refuse' or 'refit'")
-        for name in ("l2", "epsilon"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give more than 0")
+        require_choice(self, "loss", *CURVATURE_CHANGE)
+        require_choice(self, "when_spent", "refuse", "refit")
+        require_positive(self, "l2", "epsilon")
         if not 0 < self.delta < 1:
             raise ConfigError(f"delta is {self.delta}; give between 0 and 1")
         if not 0 <= self.noise < math.inf or (self.noise == 0 and self.loss == "logistic"):

@@ -17,6 +17,7 @@ from erasure.diffusion.precision import passes_in
 from erasure.diffusion.schedule import Schedule
 from erasure.diffusion.scores.gradient_sums import Place
 from erasure.errors import ConfigError, TrainingError
+from erasure.setting_checks import require_choice, require_counts
 from erasure.team import ALONE, Team, share_of
 
 
@@ -68,14 +69,12 @@ class SaliencyConfig:
             raise ConfigError(
                 f"the saliency loss is {self.loss!r}; give 'guided', 'plain' or 'own'"
             )
-        if self.merge not in ("union", "sum"):
-            raise ConfigError(f"merge is {self.merge!r}; give 'union' or 'sum'")
+        require_choice(self, "merge", "union", "sum")
         if self.draws < 1 or self.batch_size < 1:
             raise ConfigError(
                 f"draws is {self.draws} and batch_size {self.batch_size}; give 1 or more of both"
             )
-        if self.groups < 1:
-            raise ConfigError(f"groups is {self.groups}; give 1 or more")
+        require_counts(self, "groups")
         if self.precision not in ("fp32", "bf16-weights"):
             raise ConfigError(
                 f"the saliency precision is {self.precision!r}; give 'fp32' or 'bf16-weights'"

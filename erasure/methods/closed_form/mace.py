@@ -4,7 +4,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import sqrt
 from typing import ClassVar
 
 import torch
@@ -22,6 +22,7 @@ from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
 from erasure.methods.closed_form.concept_spans import by_concept, concept_spans
 from erasure.seeds import generator_for
+from erasure.setting_checks import require_counts, require_not_negative, require_positive
 from erasure.solving.closed_form import ClosedForm, apply
 from erasure.solving.factors import thinned
 from erasure.solving.quadratic import Quadratic
@@ -89,15 +90,9 @@ class Mace(ClosedForm):
     """Seed of pictures, factors and times."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "rank", "pictures", "drawing_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more")
-        for name in ("learning_rate", "ridge"):
-            if not 0 < getattr(self, name) < inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give more than 0")
-        for name in ("preserve_weight", "drawing_guidance"):
-            if not 0 <= getattr(self, name) < inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more")
+        require_counts(self, "steps", "rank", "pictures", "drawing_steps")
+        require_positive(self, "learning_rate", "ridge")
+        require_not_negative(self, "preserve_weight", "drawing_guidance")
         if not 0 <= self.threshold < 1:
             raise ConfigError(f"threshold is {self.threshold}; give 0 or more and less than 1")
 

@@ -4,7 +4,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import inf
 from typing import ClassVar
 
 import torch
@@ -12,12 +11,12 @@ from torch import Tensor
 
 from erasure.architectures.unet.scopes import xattn_kv
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
 from erasure.methods.closed_form.uce import Uce
+from erasure.setting_checks import require_choice, require_not_negative, require_positive
 from erasure.solving.closed_form import ClosedForm, note_change
 from erasure.solving.factors import Factors, joined, thinned
-from erasure.solving.vectors import EditVectors, Tokens, check_tokens, edit_vectors
+from erasure.solving.vectors import TOKEN_CHOICES, EditVectors, Tokens, edit_vectors
 from erasure.training.step import Step
 
 
@@ -70,14 +69,10 @@ class Rece(ClosedForm):
     and may bring it back."""
 
     def __post_init__(self) -> None:
-        check_tokens(self.tokens)
-        if self.rounds < 0:
-            raise ConfigError(f"rounds is {self.rounds}; give 0 or more")
-        for name in ("erase_weight", "ridge", "closeness"):
-            if not 0 < getattr(self, name) < inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give more than 0")
-        if not 0 <= self.preserve_weight < inf:
-            raise ConfigError(f"preserve_weight is {self.preserve_weight}; give 0 or more")
+        require_choice(self, "tokens", *TOKEN_CHOICES)
+        require_not_negative(self, "rounds")
+        require_positive(self, "erase_weight", "ridge", "closeness")
+        require_not_negative(self, "preserve_weight")
 
     @property
     def unread(self) -> Mapping[str, str]:

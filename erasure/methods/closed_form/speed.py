@@ -14,14 +14,15 @@ from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, Way, way
 from erasure.masks.masks import SaliencyMask
+from erasure.setting_checks import require_choice, require_not_negative, require_positive
 from erasure.solving.closed_form import ClosedForm, apply, chosen
 from erasure.solving.factors import thinned
 from erasure.solving.null_space import Split, above_average, centres, perturbed, split
 from erasure.solving.quadratic import Quadratic
 from erasure.solving.vectors import (
+    TOKEN_CHOICES,
     EditVectors,
     Tokens,
-    check_tokens,
     edit_vectors,
     first_token,
 )
@@ -85,14 +86,9 @@ class Speed(ClosedForm):
     """Seed of the copies and the centres."""
 
     def __post_init__(self) -> None:
-        check_tokens(self.tokens)
-        for name in ("threshold", "ridge"):
-            if not 0 < getattr(self, name) < inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give more than 0")
-        if not 0 <= self.empty_slack < inf:
-            raise ConfigError(f"empty_slack is {self.empty_slack}; give 0 or more")
-        if self.copies < 0:
-            raise ConfigError(f"copies is {self.copies}; give 0 or more")
+        require_choice(self, "tokens", *TOKEN_CHOICES)
+        require_positive(self, "threshold", "ridge")
+        require_not_negative(self, "empty_slack", "copies")
 
     @property
     def unread(self) -> Mapping[str, str]:

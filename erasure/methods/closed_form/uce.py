@@ -4,7 +4,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import inf, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -15,10 +15,11 @@ from erasure.diffusion.denoiser import TOKENS
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, way
 from erasure.masks.masks import SaliencyMask
+from erasure.setting_checks import require_choice, require_not_negative, require_positive
 from erasure.solving.closed_form import ClosedForm, apply, chosen
 from erasure.solving.factors import Factors, thinned
 from erasure.solving.quadratic import Quadratic
-from erasure.solving.vectors import EditVectors, Tokens, check_tokens, edit_vectors
+from erasure.solving.vectors import TOKEN_CHOICES, EditVectors, Tokens, edit_vectors
 from erasure.training.step import Step
 
 if TYPE_CHECKING:
@@ -71,12 +72,9 @@ class Uce(ClosedForm):
     """lambda, >= 0: how strongly every weight is held; 0 asks for independent vectors."""
 
     def __post_init__(self) -> None:
-        check_tokens(self.tokens)
-        if not 0 < self.erase_weight < inf:
-            raise ConfigError(f"erase_weight is {self.erase_weight}; give more than 0")
-        for name in ("preserve_weight", "ridge"):
-            if not 0 <= getattr(self, name) < inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more")
+        require_choice(self, "tokens", *TOKEN_CHOICES)
+        require_positive(self, "erase_weight")
+        require_not_negative(self, "preserve_weight", "ridge")
 
     def run(self, task: Task, /) -> Iterator[Step]:
         """Solve weight by weight; the losses are what the erase and the preserve term are left at.

@@ -31,6 +31,7 @@ from erasure.methods.gradient.hardening import descended, size_of
 from erasure.methods.protocol import Need
 from erasure.moving.reading import ROW, having_vectors
 from erasure.seeds import derived_seed
+from erasure.setting_checks import require_choice, require_positive
 from erasure.training.objective import Loss
 from erasure.training.step import Step
 from erasure.training.weights.frozen import FrozenDenoiser
@@ -94,10 +95,7 @@ class AdvUnlearn(ByRollout):
 
     def __post_init__(self) -> None:
         ByRollout.__post_init__(self)
-        if self.component not in ("text_encoder", "text_encoder_2"):
-            raise ConfigError(
-                f"component is {self.component!r}; give 'text_encoder' or 'text_encoder_2'"
-            )
+        require_choice(self, "component", "text_encoder", "text_encoder_2")
         for name, least in (
             ("retain_weight", 0),
             ("retain_batch", 1),
@@ -107,8 +105,7 @@ class AdvUnlearn(ByRollout):
         ):
             if not getattr(self, name) >= least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give {least} or more")
-        if not self.attack_rate > 0:
-            raise ConfigError(f"attack_rate is {self.attack_rate}; give more than 0")
+        require_positive(self, "attack_rate")
 
     @property
     def needs(self) -> frozenset[Need]:

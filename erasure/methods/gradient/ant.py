@@ -18,6 +18,7 @@ from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByRollout
 from erasure.methods.gradient.esd import shifted
 from erasure.methods.protocol import Need
+from erasure.setting_checks import require_not_negative
 from erasure.training.objective import Loss
 from erasure.training.step import Step
 from erasure.training.weights.frozen import FrozenDenoiser
@@ -112,9 +113,7 @@ class Ant(ByRollout):
                 f"keep_steps is {self.keep_steps}; give 1 to {self.rollout_steps - 1}, fewer than "
                 "rollout_steps"
             )
-        for name in ("keep_weight", "empty_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more")
+        require_not_negative(self, "keep_weight", "empty_weight")
 
     @property
     def needs(self) -> frozenset[Need]:

@@ -13,6 +13,7 @@ from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByGradient
 from erasure.methods.protocol import Need
+from erasure.setting_checks import require_not_negative
 from erasure.training.objective import Loss
 from erasure.training.retaining import predict_both, retain_loss, retain_target
 from erasure.training.step import Step
@@ -45,8 +46,7 @@ class GradientAscent(ByGradient):
 
     def __post_init__(self) -> None:
         ByGradient.__post_init__(self)
-        if self.alpha < 0:
-            raise ConfigError(f"alpha is {self.alpha}; give 0 or more")
+        require_not_negative(self, "alpha")
         if self.bound < 0:
             raise ConfigError(f"bound is {self.bound}; give more than 0, or 0 for none")
 

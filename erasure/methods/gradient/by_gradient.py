@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 
 from erasure.diffusion.batches import RolloutBatches
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
+from erasure.setting_checks import require_counts
 from erasure.training.train_config import TrainConfig
 
 
@@ -44,8 +44,7 @@ class ByRollout(ByGradient):
 
     def __post_init__(self) -> None:
         ByGradient.__post_init__(self)
-        if self.rollout_steps < 1:
-            raise ConfigError(f"rollout_steps is {self.rollout_steps}; give 1 or more")
+        require_counts(self, "rollout_steps")
 
     def rollouts(self, task: Task, by: Literal["student", "frozen"]) -> RolloutBatches:
         """Samples of the concept's prompts.

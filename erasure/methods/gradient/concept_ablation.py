@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from erasure.diffusion.batches import PictureBatch, PictureBatches
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByGradient
 from erasure.methods.protocol import Need
+from erasure.setting_checks import require_choice, require_not_negative
 from erasure.training.objective import Loss
 from erasure.training.retaining import predict_both, retain_loss, retain_target
 from erasure.training.step import Step
@@ -63,10 +63,8 @@ class ConceptAblation(ByGradient):
 
     def __post_init__(self) -> None:
         ByGradient.__post_init__(self)
-        if self.wanted not in ("model", "noise"):
-            raise ConfigError(f"wanted is {self.wanted!r}; give 'model' or 'noise'")
-        if not 0 <= self.prior < float("inf"):
-            raise ConfigError(f"prior is {self.prior}; give 0 or more")
+        require_choice(self, "wanted", "model", "noise")
+        require_not_negative(self, "prior")
 
     @property
     def needs(self) -> frozenset[Need]:

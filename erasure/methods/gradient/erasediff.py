@@ -11,10 +11,10 @@ from torch import Tensor
 from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByGradient
 from erasure.methods.protocol import Need
+from erasure.setting_checks import require_choice, require_positive
 from erasure.training.objective import Loss
 from erasure.training.retaining import predict_both, retain_loss, retain_target
 from erasure.training.step import Step
@@ -85,11 +85,8 @@ class EraseDiff(ByGradient):
 
     def __post_init__(self) -> None:
         ByGradient.__post_init__(self)
-        if self.rule not in ("fixed", "computed"):
-            raise ConfigError(f"rule is {self.rule!r}; give 'fixed' or 'computed'")
-        for name in ("weight", "eta"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} is {getattr(self, name)}; give more than 0")
+        require_choice(self, "rule", "fixed", "computed")
+        require_positive(self, "weight", "eta")
 
     @property
     def needs(self) -> frozenset[Need]:

@@ -13,11 +13,11 @@ from torch import Tensor
 from erasure.diffusion.batches import BatchSource, Rollout
 from erasure.diffusion.denoiser import Denoiser, join
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByRollout
 from erasure.methods.gradient.hardening import HardenedRollouts, adversary_of
 from erasure.methods.protocol import Need
+from erasure.setting_checks import require_choice, require_not_negative
 from erasure.training.objective import Loss
 from erasure.training.step import Step
 
@@ -67,10 +67,8 @@ class Esd(ByRollout):
 
     def __post_init__(self) -> None:
         ByRollout.__post_init__(self)
-        if self.harden < 0:
-            raise ConfigError(f"harden is {self.harden}; give 0 or more steps of the adversary")
-        if self.rollout not in ("student", "frozen"):
-            raise ConfigError(f"rollout is {self.rollout!r}; give 'student' or 'frozen'")
+        require_not_negative(self, "harden")
+        require_choice(self, "rollout", "student", "frozen")
 
     @property
     def needs(self) -> frozenset[Need]:

@@ -12,10 +12,10 @@ from torch import Tensor
 from erasure.diffusion.batches import PulledBy, Rollout
 from erasure.diffusion.denoiser import Denoiser, join
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByRollout
 from erasure.methods.protocol import Need
+from erasure.setting_checks import require_choice, require_not_negative
 from erasure.training.objective import Loss
 from erasure.training.step import Step
 
@@ -71,10 +71,8 @@ class Leco(ByRollout):
 
     def __post_init__(self) -> None:
         ByRollout.__post_init__(self)
-        if self.action not in ("erase", "enhance", "swap"):
-            raise ConfigError(f"action is {self.action!r}; give 'erase', 'enhance' or 'swap'")
-        if not 0 <= self.strength < float("inf"):
-            raise ConfigError(f"strength is {self.strength}; give 0 or more")
+        require_choice(self, "action", "erase", "enhance", "swap")
+        require_not_negative(self, "strength")
 
     @property
     def reads_instead(self) -> bool:

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from erasure.diffusion.batches import BatchSource, PictureBatch
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.task import Task
-from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByGradient
 from erasure.methods.gradient.hardening import HardenedPictures, adversary_of
 from erasure.methods.protocol import Need
+from erasure.setting_checks import require_choice, require_not_negative
 from erasure.training.objective import Loss
 from erasure.training.retaining import predict_both, retain_loss, retain_target
 from erasure.training.step import Step
@@ -55,14 +55,10 @@ class SalUn(ByGradient):
 
     def __post_init__(self) -> None:
         ByGradient.__post_init__(self)
-        if self.alpha < 0:
-            raise ConfigError(f"alpha is {self.alpha}; give 0 or more")
-        if self.target not in ("moving", "frozen"):
-            raise ConfigError(f"target is {self.target!r}; give 'moving' or 'frozen'")
-        if self.harden < 0:
-            raise ConfigError(f"harden is {self.harden}; give 0 or more steps of the adversary")
-        if self.kept not in ("noise", "base"):
-            raise ConfigError(f"kept is {self.kept!r}; give 'noise' or 'base'")
+        require_not_negative(self, "alpha")
+        require_choice(self, "target", "moving", "frozen")
+        require_not_negative(self, "harden")
+        require_choice(self, "kept", "noise", "base")
 
     @property
     def needs(self) -> frozenset[Need]:

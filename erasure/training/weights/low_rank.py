@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from erasure.errors import ConfigError, MaskError
 from erasure.seeds import generator_for
+from erasure.setting_checks import require_choice, require_counts
 from erasure.solving.factors import Factors
 from erasure.team import Team
 from erasure.training.weights.trainables import sum_over
@@ -34,12 +35,10 @@ class LowRank:
     it selects, or it cuts the change down to the selected weights, which is no LoRA any more."""
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ConfigError(f"rank is {self.rank}; give 1 or more")
+        require_counts(self, "rank")
         if self.alpha is not None and not 0 < self.alpha < inf:
             raise ConfigError(f"alpha is {self.alpha}; give more than 0, or leave it out")
-        if self.masked not in ("modules", "dense"):
-            raise ConfigError(f"masked is {self.masked!r}; give 'modules' or 'dense'")
+        require_choice(self, "masked", "modules", "dense")
 
     @property
     def strength(self) -> float:

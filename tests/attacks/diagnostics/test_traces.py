@@ -213,7 +213,7 @@ def test_what_is_no_number_and_what_is_missing_is_said() -> None:
         ConfigError, match="1 pictures of the concept and 5 others; give at least 2"
     ):
         gap(one, one, some, some, seed=0)
-    with pytest.raises(ConfigError, match="bins is 0; give a number above 0"):
+    with pytest.raises(ConfigError, match="bins is 0; give 1 or more"):
         TraceConfig(bins=0)
 
 

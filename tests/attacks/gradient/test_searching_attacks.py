@@ -341,7 +341,7 @@ def test_nothing_left_after_the_screen_is_named(sd1: Target) -> None:
     [
         ("soft-token", {"marks": (5, 2)}, r"marks is \(5, 2\); give rising numbers"),
         ("relearning", {"marks": (5, 5)}, r"marks is \(5, 5\); give rising numbers"),
-        ("relearning", {"pictures": 0}, "pictures is 0; give a number above 0"),
+        ("relearning", {"pictures": 0}, "pictures is 0; give 1 or more"),
         ("prefix", {"tokens": -1}, "tokens is -1; give 0 or more"),
         ("prefix", {"pieces": "half"}, "pieces is 'half'; give one of 'words', 'all'"),
         ("concept-vector", {"strength": -1.0}, "strength is -1.0; give 0 or more"),

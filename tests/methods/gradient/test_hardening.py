@@ -260,7 +260,7 @@ def test_a_hardened_run_goes_on_where_it_was_cut(small: Task, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["salun", "esd"])
 def test_less_than_no_step_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="harden is -1; give 0 or more steps of the adversary"):
+    with pytest.raises(ConfigError, match="harden is -1; give 0 or more"):
         make_method(name, harden=-1)
 
 

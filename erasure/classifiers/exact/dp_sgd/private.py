@@ -29,6 +29,7 @@ from erasure.classifiers.exact.points import Points
 from erasure.classifiers.exact.sisa.sisa_training import frozen, require_outputs
 from erasure.classifiers.progress import Progress, run_hash
 from erasure.errors import CheckpointError, ConfigError
+from erasure.setting_checks import require_choice, require_positive
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,9 +70,7 @@ class PrivateTraining:
     Whoever knows the seed can take the noise away, and the bound does not hold against them."""
 
     def __post_init__(self) -> None:
-        for name in ("epsilon", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give more than 0")
+        require_positive(self, "epsilon", "clip")
         if not 0 < self.delta < 1:
             raise ConfigError(f"delta is {self.delta}; give between 0 and 1")
         if self.noise is not None and not 0 < self.noise < math.inf:
@@ -80,8 +79,7 @@ class PrivateTraining:
             raise ConfigError(f"physical_batch is {self.physical_batch}; give 1 or more, or none")
         if self.accountant not in ACCOUNTANTS:
             raise ConfigError(f"accountant is {self.accountant!r}; give one of {ACCOUNTANTS}")
-        if self.batchnorm not in ("refuse", "replace"):
-            raise ConfigError(f"batchnorm is {self.batchnorm!r}; give 'refuse' or 'replace'")
+        require_choice(self, "batchnorm", "refuse", "replace")
 
     def fit(
         self,

@@ -24,6 +24,7 @@ from erasure.classifiers.exact.sisa.sisa_store import SisaStore
 from erasure.classifiers.exact.sisa.sisa_training import require_outputs, train_shard
 from erasure.classifiers.progress import run_hash
 from erasure.errors import CheckpointError, ConfigError
+from erasure.setting_checks import require_counts
 from erasure.storage.disk import disk_errors
 
 ENSEMBLE: Final = "ensemble.safetensors"
@@ -55,9 +56,7 @@ class Sisa:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("shards", "slices"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more")
+        require_counts(self, "shards", "slices")
         if self.aggregate not in AGGREGATES:
             raise ConfigError(f"aggregate is {self.aggregate!r}; give one of {AGGREGATES}")
         if 2 * self.recipe.epochs < self.slices + 1:

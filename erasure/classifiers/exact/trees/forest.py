@@ -21,6 +21,7 @@ from erasure.classifiers.exact.stable_draws import key_of, poisson
 from erasure.classifiers.exact.trees.growth import Growth
 from erasure.classifiers.exact.trees.tree import Tree, grow, revise
 from erasure.errors import CheckpointError, ConfigError
+from erasure.setting_checks import require_counts
 
 LARGEST: Final = 1e300
 """Largest magnitude of a feature."""
@@ -45,9 +46,7 @@ class _Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("trees", "min_samples_leaf"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more")
+        require_counts(self, "trees", "min_samples_leaf")
         if self.max_depth is not None and self.max_depth < 0:
             raise ConfigError(f"max_depth is {self.max_depth}; give 0 or more, or none")
         known = self.max_features in ("sqrt", "all")

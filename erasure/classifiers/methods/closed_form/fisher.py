@@ -12,6 +12,7 @@ from erasure.classifiers.protocol import Need, Task
 from erasure.classifiers.weights import assign, trainable
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
+from erasure.setting_checks import require_choice, require_not_negative
 from erasure.training.step import Step
 
 
@@ -41,11 +42,8 @@ class FisherForgetting:
     """Retain samples to measure F on, drawn from the seed; None for all, as released."""
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "limit"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more")
-        if self.labels not in ("model", "data"):
-            raise ConfigError(f"labels is {self.labels!r}; give 'model' or 'data'")
+        require_not_negative(self, "alpha", "limit")
+        require_choice(self, "labels", "model", "data")
         if self.samples is not None and self.samples < 1:
             raise ConfigError(f"samples is {self.samples}; give 1 or more, or none for all")
 

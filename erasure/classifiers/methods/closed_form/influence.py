@@ -26,6 +26,7 @@ from erasure.classifiers.weights import assign, trainable
 from erasure.diffusion.precision import wide
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
+from erasure.setting_checks import require_choice, require_counts, require_not_negative
 from erasure.training.step import Step
 
 
@@ -62,14 +63,9 @@ class Influence:
     def __post_init__(self) -> None:
         if not math.isfinite(self.alpha):
             raise ConfigError(f"alpha is {self.alpha}; give a number")
-        if self.inverse not in ("woodfisher", "newton"):
-            raise ConfigError(f"inverse is {self.inverse!r}; give 'woodfisher' or 'newton'")
-        for name in ("samples", "iterations"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more")
-        for name in ("damping", "tolerance"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more")
+        require_choice(self, "inverse", "woodfisher", "newton")
+        require_counts(self, "samples", "iterations")
+        require_not_negative(self, "damping", "tolerance")
 
     def steps(self, task: Task, /) -> Iterator[Step]:
         """One step a batch of either gradient; the weights move at the end."""

@@ -10,7 +10,7 @@ from erasure.classifiers.curvature.per_sample import fisher_diagonal
 from erasure.classifiers.progress import numbered
 from erasure.classifiers.protocol import Need, Task
 from erasure.classifiers.weights import assign, trainable
-from erasure.errors import ConfigError
+from erasure.setting_checks import require_not_negative
 from erasure.training.step import Step
 
 
@@ -35,9 +35,7 @@ class SelectiveDampening:
     """lambda; smaller shrinks more."""
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "dampening"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more")
+        require_not_negative(self, "alpha", "dampening")
 
     def steps(self, task: Task, /) -> Iterator[Step]:
         """One step a batch of either set; the weights move at the end."""

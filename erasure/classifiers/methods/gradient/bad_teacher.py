@@ -15,6 +15,7 @@ from erasure.classifiers.methods.gradient.distillation import divergence
 from erasure.classifiers.protocol import Need, Task
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
+from erasure.setting_checks import require_positive
 from erasure.training.step import Step
 
 
@@ -43,8 +44,7 @@ class BadTeacher(Descent):
         Descent.__post_init__(self)
         if not 0 < self.retain_share <= 1:
             raise ConfigError(f"retain_share is {self.retain_share}; give above 0 and at most 1")
-        if not self.temperature > 0:
-            raise ConfigError(f"temperature is {self.temperature}; give more than 0")
+        require_positive(self, "temperature")
 
     def steps(self, task: Task, /) -> Iterator[Step]:
         """One step a batch of both sets."""

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from erasure.classifiers.data.batches import Batch, logits_of
 from erasure.classifiers.descent import Descent
 from erasure.classifiers.protocol import Need, Task
-from erasure.errors import ConfigError, TrainingError
+from erasure.errors import TrainingError
+from erasure.setting_checks import require_positive
 from erasure.training.step import Step
 
 
@@ -37,8 +38,7 @@ class BoundaryShrink(Descent):
 
     def __post_init__(self) -> None:
         Descent.__post_init__(self)
-        if not self.bound > 0:
-            raise ConfigError(f"bound is {self.bound}; give more than 0")
+        require_positive(self, "bound")
 
     def steps(self, task: Task, /) -> Iterator[Step]:
         """One step a batch of forget data."""

@@ -12,6 +12,7 @@ from erasure.classifiers.descent import Descent
 from erasure.classifiers.protocol import Need, Task
 from erasure.classifiers.weights import trainable
 from erasure.errors import ConfigError
+from erasure.setting_checks import require_not_negative
 from erasure.training.step import Step
 
 
@@ -36,8 +37,7 @@ class L1Sparse(Descent):
 
     def __post_init__(self) -> None:
         Descent.__post_init__(self)
-        if not self.alpha >= 0:
-            raise ConfigError(f"alpha is {self.alpha}; give 0 or more")
+        require_not_negative(self, "alpha")
         if not 0 <= self.plain_epochs < self.epochs:
             raise ConfigError(
                 f"plain_epochs is {self.plain_epochs}; give 0 to below {self.epochs}, the epochs"

@@ -15,6 +15,7 @@ from erasure.classifiers.descent import Descent
 from erasure.classifiers.protocol import Need, Task
 from erasure.errors import ConfigError
 from erasure.seeds import generator_for
+from erasure.setting_checks import require_choice, require_not_negative
 from erasure.training.step import Step
 
 
@@ -40,12 +41,9 @@ class RandomLabel(Descent):
 
     def __post_init__(self) -> None:
         Descent.__post_init__(self)
-        if self.labels not in ("other", "any"):
-            raise ConfigError(f"labels is {self.labels!r}; give 'other' or 'any'")
-        if self.order not in ("in-turn", "mixed"):
-            raise ConfigError(f"order is {self.order!r}; give 'in-turn' or 'mixed'")
-        if not self.alpha >= 0:
-            raise ConfigError(f"alpha is {self.alpha}; give 0 or more")
+        require_choice(self, "labels", "other", "any")
+        require_choice(self, "order", "in-turn", "mixed")
+        require_not_negative(self, "alpha")
 
     def steps(self, task: Task, /) -> Iterator[Step]:
         """One step a batch of either set."""

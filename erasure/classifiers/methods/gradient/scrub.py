@@ -14,6 +14,7 @@ from erasure.classifiers.descent import Descent
 from erasure.classifiers.methods.gradient.distillation import divergence
 from erasure.classifiers.protocol import Need, Task
 from erasure.errors import ConfigError
+from erasure.setting_checks import require_not_negative, require_positive
 from erasure.training.step import Step
 
 
@@ -43,11 +44,8 @@ class Scrub(Descent):
         Descent.__post_init__(self)
         if not 0 <= self.ascents <= self.epochs:
             raise ConfigError(f"ascents is {self.ascents}; give 0 to {self.epochs}, the epochs")
-        for name in ("alpha", "gamma"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more")
-        if not self.temperature > 0:
-            raise ConfigError(f"temperature is {self.temperature}; give more than 0")
+        require_not_negative(self, "alpha", "gamma")
+        require_positive(self, "temperature")
 
     def steps(self, task: Task, /) -> Iterator[Step]:
         """One step a batch of either set."""
