@@ -83,8 +83,9 @@ def text_in(name: str) -> bool:
 
 
 def esd_u(name: str) -> bool:
-    """All linear layers outside of the joint attention, as a fork of ESD for SD3.5 has it."""
-    return ".attn." not in name and ".norm_" not in name and not name.startswith("pos_embed.pos")
+    """All linear layers outside of the joint attention, as a fork of ESD for SD3.5 has it; so not
+    the convolution that cuts the latents into patches."""
+    return ".attn." not in name and ".norm_" not in name and not name.startswith("pos_embed.")
 
 
 JOINT_SCOPES: Final[Mapping[str, Predicate]] = {
