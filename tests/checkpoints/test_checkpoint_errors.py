@@ -132,6 +132,16 @@ def test_other_architectures_are_called_by_their_name(tmp_path: Path, name: str,
     assert supported in str(caught.value)
 
 
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+def test_chroma_is_no_incomplete_flux(tmp_path: Path, prefix: str) -> None:
+    names = ("img_in.weight", "double_blocks.0.img_attn.qkv.weight")
+    weights = {f"{prefix}{name}": torch.zeros(1) for name in names}
+    weights[f"{prefix}distilled_guidance_layer.in_proj.weight"] = torch.zeros(1)
+    save_file(weights, tmp_path / "chroma.safetensors")
+    with pytest.raises(CheckpointError, match="holds Chroma, a kin of FLUX"):
+        read_checkpoint(tmp_path / "chroma.safetensors")
+
+
 def test_an_sdxl_file_with_a_unet_is_still_sdxl(file: Path) -> None:
     tensors = load_file(file)
     names = {n.replace("cond_stage_model.", "conditioner.embedders.0."): n for n in tensors}

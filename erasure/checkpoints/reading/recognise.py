@@ -13,7 +13,10 @@ from erasure.errors import CONFIG, CheckpointError
 
 SUPPORTED: Final = listed(family.title for family in ARCHITECTURES.values())
 
+_CHROMA: Final = re.compile(r"(model\.diffusion_model\.)?distilled_guidance_layer\.")
+"""Weights of Chroma, which has besides them the blocks of FLUX.1, but no modulations in these."""
 _OTHERS: Final = (
+    (_CHROMA.pattern, "Chroma, a kin of FLUX.1 that is not among the families here"),
     (r"conditioner\.embedders\.0\.model\.", "the refiner of Stable Diffusion XL"),
     (r"conditioner\.embedders\.", "only a part of a Stable Diffusion XL checkpoint"),
     (r"(model\.diffusion_model\.)?joint_blocks\.", "only a part of Stable Diffusion 3"),
@@ -52,6 +55,8 @@ def family_of_file(
         CheckpointError: it is something else; the message says what, as far as names tell.
     """
     main = [family for family in ARCHITECTURES.values() if _first(family) in names]
+    if any(_CHROMA.match(name) for name in names):
+        main = []
     for family in main:
         texts = [p.prefixes for p in family.parts if p.is_text and not p.optional]
         if all(any(name.startswith(prefixes) for name in names) for prefixes in texts):
