@@ -1,7 +1,10 @@
 """Rectified flow: its formulas, its times, and a model of velocities trained on pictures."""
 
+from typing import Any
+
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from support.tiny import (
     CPU,
     Toy,
@@ -16,6 +19,7 @@ from torch import Tensor
 
 from erasure.diffusion.batches import PictureBatches
 from erasure.diffusion.data.latents import Draw, noised
+from erasure.diffusion.sample import sampling_step
 from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import ConfigError
 from erasure.methods import SalUn
@@ -51,6 +55,25 @@ def test_the_target_is_the_slope_of_that_line() -> None:
     moved = flow.add_noise(x_0, noise, late) - flow.add_noise(x_0, noise, early)
     torch.testing.assert_close(moved / 0.4, flow.target(x_0, noise, early))
     assert torch.equal(flow.target(x_0, noise, early), noise - x_0)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_noise_and_steps_are_those_of_the_scheduler_of_diffusers(shift: float) -> None:
+    scheduler: Any = FlowMatchEulerDiscreteScheduler(shift=shift)
+    scheduler.set_timesteps(5)
+    x_0, noise, velocity = torch.randn(3, 2, 2, 4, 4, generator=seeded())
+    for now, after, t in zip(
+        scheduler.sigmas[:-1].tolist(),
+        scheduler.sigmas[1:].tolist(),
+        scheduler.timesteps,
+        strict=True,
+    ):
+        ours = RectifiedFlow().add_noise(x_0, noise, torch.full((2,), now))
+        torch.testing.assert_close(ours, scheduler.scale_noise(x_0, t.expand(2), noise))
+        stepped = scheduler.step(velocity, t, ours, return_dict=False)[0]
+        torch.testing.assert_close(
+            sampling_step(RectifiedFlow(), ours, velocity, now, after), stepped
+        )
 
 
 def test_the_noise_follows_the_type_of_the_latents() -> None:

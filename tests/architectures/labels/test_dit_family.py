@@ -75,6 +75,13 @@ def test_no_label_is_lost_in_training_and_labels_are_heard(model: Checkpoint) ->
         answer = denoise(x, t, one)
         assert answer.shape == x.shape
         assert not torch.allclose(denoise(x, t, other), answer, atol=1e-3)
+        whole = network(x, timestep=t, class_labels=one.tensors[LABELS]).sample
+        assert whole.shape == (2, 8, 8, 8)
+        assert torch.equal(answer, whole[:, :4])  # the noise, and not the variance behind it
+        for n in range(2):
+            row = torch.tensor([n])
+            alone = denoise(x[row], t[row], one[row])
+            torch.testing.assert_close(alone, answer[row], rtol=0, atol=1e-6)
         network.train()
         for _ in range(20):  # a label would be lost in one of ten
             assert torch.equal(denoise(x, t, one), answer)

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from diffusers.models.embeddings import get_timestep_embedding
+from support.models.tiny_models import randomise
 from support.tiny import CPU, assert_same_bits, global_seed, random_pictures, seeded
-from torch import Tensor
+from torch import Tensor, nn
 
 from erasure import erase, find_mask, read_checkpoint, verify, write_folder
-from erasure.architectures.building import build_network
+from erasure.architectures.building import build_network, schedule_of
 from erasure.architectures.labels.classes import Classes
 from erasure.architectures.labels.label_encoder import LABELS
 from erasure.architectures.labels.released_network import ReleasedConfig, ReleasedUNet
@@ -16,6 +19,7 @@ from erasure.architectures.labels.unet2d import LabelDenoiser
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.denoiser import Condition
+from erasure.diffusion.schedule import NoiseSchedule
 from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.errors import CheckpointError
 from erasure.lora.module_mask import module_mask
@@ -58,6 +62,107 @@ def test_it_has_as_many_weights_as_the_released_checkpoints(
         state = ReleasedUNet(config).state_dict()
     assert len(state) == tensors
     assert sum(value.numel() for value in state.values()) == weights
+
+
+NAMES = {
+    "temb.dense.0.weight": (512, 128),
+    "temb.dense.1.bias": (512,),
+    "cemb.dense.0.weight": (512, 128),
+    "cemb.dense.1.weight": (512, 512),
+    "classes_emb.weight": (10, 128),
+    "null_classes_emb": (128,),
+    "conv_in.weight": (128, 3, 3, 3),
+    "down.0.block.1.temb_cemb_proj.weight": (128, 1024),
+    "down.1.block.0.nin_shortcut.weight": (256, 128, 1, 1),
+    "down.1.attn.1.proj_out.weight": (256, 256, 1, 1),
+    "down.2.downsample.conv.weight": (256, 256, 3, 3),
+    "mid.block_2.norm2.weight": (256,),
+    "mid.attn_1.q.bias": (256,),
+    "up.0.block.0.conv1.weight": (128, 384, 3, 3),  # of the level below, and of its own
+    "up.0.block.2.conv1.weight": (128, 256, 3, 3),
+    "up.1.attn.2.norm.bias": (256,),
+    "up.3.upsample.conv.bias": (256,),
+    "norm_out.weight": (128,),
+    "conv_out.weight": (3, 128, 3, 3),
+}
+"""Weights of the released CIFAR-10 checkpoints, by their names."""
+ABSENT = ("down.3.downsample.", "up.0.upsample.", "down.0.attn.", "up.2.attn.")
+
+
+def test_its_weights_have_the_names_of_the_release() -> None:
+    with torch.device("meta"):
+        state = ReleasedUNet(ReleasedConfig()).state_dict()
+    assert {name: tuple(state[name].shape) for name in NAMES} == NAMES
+    assert not [name for name in state if name.startswith(ABSENT)]
+
+
+def test_its_time_is_told_as_sines_before_cosines() -> None:
+    t = torch.tensor([0, 7, 999])
+    sines = get_timestep_embedding(t, 32, flip_sin_to_cos=False, downscale_freq_shift=1)
+    # An angle of 999 in float32 is right to 6e-5.
+    torch.testing.assert_close(tiny()._time(t), sines, rtol=0, atol=1e-4)
+
+
+def part(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
+    """A part of the network with random weights, and these."""
+    network = tiny().get_submodule(name).requires_grad_(False)
+    randomise(network, 4)
+    return network, dict(network.named_parameters())
+
+
+def normed(x: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
+    """Group norm of 32 groups, by hand."""
+    grouped = x.view(len(x), 32, -1)
+    centred = grouped - grouped.mean(-1, keepdim=True)
+    plain = centred / centred.square().mean(-1, keepdim=True).add(1e-6).sqrt()
+    weight, bias = (weights[f"{name}.{kind}"][:, None, None] for kind in ("weight", "bias"))
+    return plain.view(x.shape) * weight + bias
+
+
+def swish(x: Tensor) -> Tensor:
+    return x * x.sigmoid()
+
+
+def test_a_block_adds_time_and_class_between_its_convolutions() -> None:
+    block, weights = part("mid.block_1")
+    x, said = torch.randn(2, 64, 4, 4, generator=seeded(2)), torch.randn(2, 256, generator=seeded())
+
+    def convolved(x: Tensor, name: str) -> Tensor:
+        return F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1)
+
+    inner = convolved(swish(normed(x, weights, "norm1")), "conv1")
+    heard = swish(said) @ weights["temb_cemb_proj.weight"].T + weights["temb_cemb_proj.bias"]
+    inner = inner + heard[:, :, None, None]
+    wanted = x + convolved(swish(normed(inner, weights, "norm2")), "conv2")
+    torch.testing.assert_close(block(x, said), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_its_attention_has_one_head() -> None:
+    attention, weights = part("mid.attn_1")
+    x = torch.randn(2, 64, 4, 4, generator=seeded(2))
+
+    def projected(x: Tensor, name: str) -> Tensor:  # (B, C, HW)
+        made = weights[f"{name}.weight"][:, :, 0, 0] @ x.flatten(2)
+        return made + weights[f"{name}.bias"][:, None]
+
+    q, k, v = (projected(normed(x, weights, "norm"), name) for name in "qkv")
+    shares = (q.transpose(1, 2) @ k / 64**0.5).softmax(-1)  # (B, HW of q, HW of k)
+    wanted = x + projected(v @ shares.transpose(1, 2), "proj_out").view(x.shape)
+    torch.testing.assert_close(attention(x), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_its_schedule_and_its_drawing_are_those_of_the_release(
+    pickled: Path, tmp_path: Path
+) -> None:
+    model = read_checkpoint(convert(pickled, tmp_path / "model", side=16))
+    schedule = schedule_of(model)
+    assert isinstance(schedule, NoiseSchedule)
+    assert schedule.prediction == "epsilon"
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)  # linear, and not in the roots
+    levels = torch.cumprod(1 - betas, 0).float()
+    torch.testing.assert_close(schedule.alphas_cumprod, levels, rtol=1e-5, atol=0)
+    assert model.architecture.own_eta == 1.0
+    assert model.architecture.own_guidance == 3.0  # its cond_scale 2 in (1 + w) form
 
 
 def told(labels: list[int]) -> Tensor:
