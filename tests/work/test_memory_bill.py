@@ -217,3 +217,70 @@ def test_a_table_of_places_is_no_activation() -> None:
     table = 4 * 256**2 * 32  # bytes, at the width of the features
     assert large.live < small.live + table / 100
     assert large.saved < small.saved + table / 100
+
+
+PASS = PassCost(live=0, flops=0)
+"""A pass that keeps nothing: what is left of a bill are weights and their state."""
+
+
+@lru_cache
+def transformer(key: str, density: float) -> Chosen:
+    """A mask with the same share of every parameter of a published transformer."""
+    family = ARCHITECTURES[key]
+    config = shipped_description(key).components[family.main]
+    weights = expected_weights(family.main_part, config)
+    weights = {name: weights[name] for name in family.candidates(weights, "full")}
+    return chosen_weights(weights, {n: round(density * w.numel()) for n, w in weights.items()})
+
+
+TOTALS = [
+    # Family, density, GB with moments of 32 and of 8 bits: 2 bytes a weight, and for a selected one
+    # master 4, moments 8 or 2, gradient 4, position 4 or, where that is less, a bit a weight.
+    ("sd35_medium", 0.01, 4.9, None),
+    ("sd35_medium", 0.1, 8.5, 7.2),  # 8.4 and 7.0 without the short lists of small parameters
+    ("sd35_medium", 0.5, 22.7, 16.0),
+    ("sd35_large", 0.01, 17.7, None),
+    ("sd35_large", 0.1, 30.0, 25.2),
+    ("sd35_large", 0.5, 81.6, 57.4),
+    ("flux_dev", 0.01, 26.2, None),
+    ("flux_dev", 0.1, 44.3, 37.2),
+    ("flux_dev", 0.5, 120.5, 84.8),
+]
+
+
+@pytest.mark.parametrize(("key", "density", "plain", "narrow"), TOTALS)
+def test_weights_and_state_of_a_published_transformer_are_what_is_computed_by_hand(
+    key: str, density: float, plain: float, narrow: float | None
+) -> None:
+    weights = transformer(key, density)
+    assert weights.selected == pytest.approx(density * weights.weights, rel=1e-4)
+    for moments, total in (("fp32", plain), ("8bit", narrow)):
+        if total is None:
+            continue
+        settings = TrainConfig(precision="bf16-weights", moments=moments, optimizer="adamw")  # type: ignore[arg-type]
+        held = training_stage(weights, PASS, settings, samples=1).held
+        left_out = ("activations", "one full gradient and its places", "mask")
+        size = sum(part.size for part in held if part.what not in left_out)
+        scales = weights.selected / 32 if moments == "8bit" else 0  # 4 bytes a block of 256
+        assert (size - scales) / GB == pytest.approx(total, abs=0.06)
+
+
+def test_the_sums_of_a_mask_of_flux_lie_whole_or_by_thirds_where_the_bill_says() -> None:
+    weights = transformer("flux_dev", 0.01)
+    assert weights.mask.size / GB == pytest.approx(1.49, abs=0.01)  # a bit a weight
+
+    def sums(**way: object) -> dict[bool, float]:
+        """GB in main memory (True) and on the device (False)."""
+        settings = SaliencyConfig(loss="plain", precision="bf16-weights", **way)  # type: ignore[arg-type]
+        held = mask_stages(weights, PASS, settings, samples=1)[0].held
+        parts = [part for part in held if "summed gradients" in part.what]
+        return {main: sum(p.size for p in parts if p.main is main) / GB for main in (True, False)}
+
+    assert sums() == {True: 0, False: pytest.approx(47.6, abs=0.05)}
+    assert sums(offload=True) == {True: pytest.approx(47.6, abs=0.05), False: 0}
+    assert sums(groups=3) == {
+        True: pytest.approx(47.6, abs=0.05),
+        False: pytest.approx(15.9, abs=0.2),
+    }
+    assert sums(groups=3, mapped=True) == {True: 0, False: pytest.approx(15.9, abs=0.2)}
+    assert sums(mapped=True) == {True: 0, False: 0}
