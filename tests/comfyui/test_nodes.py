@@ -6,20 +6,29 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from diffusers import (
+    Flux2Transformer2DModel,
+    FluxTransformer2DModel,
+    QwenImageTransformer2DModel,
+    SD3Transformer2DModel,
+    ZImageTransformer2DModel,
+)
 from PIL import Image
 from support.comfy_stub import Model, comfy
-from support.models.tiny_flow import tiny_flux, tiny_sd3
+from support.models.tiny_chat import FLUX2_CONFIG, QWEN_IMAGE_CONFIG, Z_IMAGE_CONFIG
+from support.models.tiny_flow import FLUX_CONFIG, SD3_CONFIG, SD3_KINDS
+from support.models.tiny_models import randomise
 from torch import Tensor, nn
 
 from erasure.architectures.unet.stable_diffusion import OPENCLIP
 from erasure.checkpoints import Checkpoint, write_single_file
 from erasure.checkpoints.edit_record import EditRecord
-from erasure.checkpoints.layout import flux, sd3
+from erasure.checkpoints.layout import flux, flux2, sd3, z_image
+from erasure.checkpoints.layout.renaming import Convert
 from erasure.checkpoints.provenance import Provenance
 from erasure.errors import CheckpointError, ConfigError, PatchError
 from erasure.patches.applying import patched
@@ -381,23 +390,48 @@ def test_fused_rows_are_patched_where_they_lie(studio: Studio) -> None:
     assert same(model.computed(rebuilt=True), expected)
 
 
-@pytest.mark.parametrize(
-    ("network", "layout"), [(tiny_flux, flux), (tiny_sd3, sd3)], ids=["flux", "sd3"]
-)
+def whole_network(kind: type[nn.Module], settings: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a transformer with random values, fillers too."""
+    network = kind(**settings)
+    randomise(network, 1)
+    return network.state_dict()
+
+
+def usual(name: str) -> str:
+    """The norms of queries and keys as newer versions of ComfyUI call them inside."""
+    return name.replace("_norm.scale", "_norm.weight")
+
+
+SD3 = {**SD3_CONFIG, **SD3_KINDS["sd35_medium"]}
+TRANSFORMERS: dict[str, tuple[type[nn.Module], Mapping[str, Any], Convert]] = {
+    "flux": (FluxTransformer2DModel, FLUX_CONFIG, flux.to_original),
+    "sd3": (SD3Transformer2DModel, SD3_CONFIG, sd3.to_original),
+    "sd35_medium": (SD3Transformer2DModel, SD3, sd3.to_original),
+    "flux2": (Flux2Transformer2DModel, FLUX2_CONFIG, flux2.to_original),
+    "z_image": (ZImageTransformer2DModel, Z_IMAGE_CONFIG, z_image.to_original),
+    "qwen_image": (QwenImageTransformer2DModel, QWEN_IMAGE_CONFIG, dict),
+}
+
+
+@pytest.mark.parametrize("family", TRANSFORMERS)
 def test_a_transformer_is_patched_in_its_fused_rows_and_exchanged_halves(
-    network: Callable[[], nn.Module], layout: ModuleType, studio: Studio
+    family: str, studio: Studio
 ) -> None:
     applying = next(m for n, m in sys.modules.items() if n.endswith("comfyui.applying"))
-    base = network().state_dict()
+    kind, settings, to_original = TRANSFORMERS[family]
+    base = whole_network(kind, settings)
     change = edited(base, 0.3, 6)
     patch = make_patch(base, change, component="transformer")
-    # The norms of queries and keys are called so inside of newer versions of ComfyUI.
-    names = {n: n.replace("_norm.scale", "_norm.weight") for n in layout.to_original(base)}
-    weights = {names[n]: w for n, w in layout.to_original(base).items()}
-    model = Model({f"diffusion_model.{n}": w for n, w in weights.items()})
+    # What published files of Z-Image hold besides, and nothing reads.
+    more = {"diffusion_model.norm_final.weight": torch.ones(2)} if family == "z_image" else {}
+    weights = {usual(n): w for n, w in to_original(base).items()}
+    model = Model({**{f"diffusion_model.{n}": w for n, w in weights.items()}, **more})
     patched_model = applying.apply_to_model(model, {"transformer": patch}, 1.0)
-    expected = {f"diffusion_model.{names[n]}": w for n, w in layout.to_original(change).items()}
+    expected = {f"diffusion_model.{usual(n)}": w for n, w in to_original(change).items()} | more
     assert same(patched_model.computed(rebuilt=True), expected)
     file = {f"model.{n}": w for n, w in model.weights.items()}
     done = patch_single_file(file, [({"transformer": patch}, 1.0)])
     assert same(done, {f"model.{n}": w for n, w in expected.items()})
+    alone = {n.removeprefix("diffusion_model."): w for n, w in model.weights.items()}
+    done = patch_single_file(alone, [({"transformer": patch}, 1.0)])
+    assert same(done, {n.removeprefix("diffusion_model."): w for n, w in expected.items()})

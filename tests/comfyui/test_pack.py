@@ -1,5 +1,6 @@
 """What `make comfyui` packs: complete, light, its own version of everything, and the same again."""
 
+import ast
 import re
 import tomllib
 import zipfile
@@ -74,6 +75,24 @@ def test_no_absolute_import_of_our_package_is_left(packed: Path) -> None:
     for path in (packed.parent / "concept-erasure").rglob("*.py"):
         lines = path.read_text(encoding="utf-8")
         assert not re.search(r"^\s*(from|import) erasure\b", lines, re.MULTILINE), path
+
+
+def test_what_a_registry_forbids_is_nowhere_in_the_nodes(packed: Path) -> None:
+    # Code from texts, other programs, and the older table of nodes, which would go before these.
+    calls, modules, names = set(), set(), set()
+    for path in (packed.parent / "concept-erasure").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                calls.add(node.func.id)
+            elif isinstance(node, ast.Import):
+                modules.update(one.name.partition(".")[0] for one in node.names)
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                modules.add(str(node.module).partition(".")[0])
+            elif isinstance(node, ast.Name):
+                names.add(node.id)
+    assert not calls & {"eval", "exec", "compile", "__import__"}
+    assert not modules & {"subprocess", "pip", "ctypes"}
+    assert not names & {"NODE_CLASS_MAPPINGS", "WEB_DIRECTORY"}
 
 
 def test_the_same_sources_give_the_same_zip(

@@ -87,6 +87,26 @@ def test_who_lacks_the_token_or_comes_from_elsewhere_is_told_nothing(
     assert not (server.places.runs / ".jobs").exists()
 
 
+@pytest.mark.parametrize("path", ["", "ui.js", "api/runs", "file/church/grid.png", "no such"])
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_no_answer_tells_the_address_on_or_can_be_read_or_framed_elsewhere(
+    server: Server, path: str, token: str | None
+) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    connection.request("GET", f"/{token or server.token}/{path}".replace(" ", "%20"))
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    headers = answer.headers
+    assert headers["Referrer-Policy"] == "no-referrer"  # the address holds the token
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store"
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert not [name for name in headers if name.lower().startswith("access-control-")]
+    assert "Python" not in headers["Server"]
+
+
 @pytest.mark.parametrize(
     "path",
     [
