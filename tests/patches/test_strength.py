@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.console import erasure
+from support.models.tiny_flow import tiny_sd3
 from torch import Tensor, nn
 
 from erasure import apply_patch, load_patch, patch_pipeline, patched_pipeline, read_checkpoint
@@ -166,6 +167,21 @@ def test_a_pipeline_is_patched_in_place(
     patch_pipeline(pipeline, str(path))
     assert bits(state(pipeline)) == bits(edited)
     assert [value.data_ptr() for value in state(pipeline).values()] == places
+
+
+def test_a_transformer_of_a_pipeline_is_patched_for_a_block_and_a_unet_is_not_asked_for(
+    tmp_path: Path,
+) -> None:
+    network = tiny_sd3()
+    base = {name: value.clone() for name, value in network.state_dict().items()}
+    edited = {n: w if n == "pos_embed.pos_embed" else w + 0.5 for n, w in base.items()}
+    path = tmp_path / "church.patch"
+    save_patch(path, make_patch(base, edited, component="transformer"))
+    with patched_pipeline(SimpleNamespace(transformer=network), path):
+        assert bits(network.state_dict()) == bits(edited)
+    assert bits(network.state_dict()) == bits(base)
+    with pytest.raises(PatchError, match="the patch changes the transformer, and SimpleNamespace"):
+        patch_pipeline(SimpleNamespace(unet=network), path)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.37, 1.0, -2.0])
