@@ -141,8 +141,6 @@ class Architecture:
     """Makes all text encoders on CPU, with their tokenizers."""
     build_tokenizers: Callable[["Checkpoint"], Sequence[Any]]
     """Makes one tokenizer for each text encoder."""
-    build_pipeline: Callable[["Checkpoint", torch.dtype], Any]
-    """Makes a diffusers pipeline on CPU that draws."""
     denoiser: Callable[[nn.Module], Denoiser]
     """Wraps the main component as objectives call it; it alone knows which tensors of a condition
     go where."""

@@ -58,12 +58,6 @@ def build_tokenizers(checkpoint: Checkpoint) -> Sequence[Any]:
     return checkpoint.architecture.build_tokenizers(checkpoint)
 
 
-def build_pipeline(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> Any:  # noqa: ANN401
-    """Build a diffusers pipeline on CPU that draws; no safety checker, no watermark, no progress
-    bar."""
-    return checkpoint.architecture.build_pipeline(checkpoint, dtype)
-
-
 def own_size(checkpoint: Checkpoint) -> tuple[int, int]:
     """Give width and height, in pixels, of the pictures that a checkpoint was trained to draw."""
     return checkpoint.architecture.own_size(checkpoint.description)

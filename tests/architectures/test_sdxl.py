@@ -19,13 +19,14 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from support.console import erasure, quick_recipe
+from support.models.pipelines import diffusers_pipeline
 from support.models.tiny_models import Size, tiny_text_encoder, tiny_tokenizer, tiny_unet, tiny_vae
 from support.models.tiny_sdxl import WIDTHS, tiny_sdxl_unet, tiny_towers, write_sdxl
 from support.tiny import CPU, assert_same_bits, global_seed, outside, random_pictures, salun, seeded
 from torch import Tensor, nn
 
 from erasure import load_mask, read_checkpoint, verify, write_folder
-from erasure.architectures.building import build_pipeline, build_text_encoder, own_size
+from erasure.architectures.building import build_text_encoder, own_size
 from erasure.architectures.text.text_encoders import with_size
 from erasure.architectures.unet.sd2 import SD2
 from erasure.architectures.unet.sdxl import SDXL
@@ -147,7 +148,7 @@ def test_the_empty_prompt_is_no_zero_where_the_model_says_so(checkpoint: Checkpo
     index = {**checkpoint.description.model_index, "force_zeros_for_empty_prompt": False}
     other = replace(checkpoint, description=replace(checkpoint.description, model_index=index))
     assert encoded(other).prompts.tokens[0].any()
-    pipeline = build_pipeline(other)
+    pipeline = diffusers_pipeline(other)
     away = pipeline.encode_prompt("a church", device=CPU)[1]
     encoder = build_text_encoder(other)
     torch.testing.assert_close(encoder.unguided(encoder([""])).tokens, away)
@@ -291,7 +292,7 @@ def test_gradient_checkpointing_changes_only_rounding(
 @old_array
 @pytest.mark.parametrize("name", ["ddim", "euler"])
 def test_a_picture_is_that_of_the_plain_pipeline(checkpoint: Checkpoint, name: str) -> None:
-    pipeline = build_pipeline(checkpoint)
+    pipeline = diffusers_pipeline(checkpoint)
     assert isinstance(pipeline, StableDiffusionXLPipeline)
     pipeline.scheduler = build_scheduler(name, checkpoint.description.scheduler)
     painter = Painter(checkpoint, DrawingConfig(steps=3, guidance=7.1), CPU, scheduler=name)

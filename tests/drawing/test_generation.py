@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from support.models.pipelines import diffusers_pipeline
 from support.tiny import CPU
 
 from erasure.architectures.building import (
-    build_pipeline,
     build_text_encoder,
     own_size,
 )
@@ -193,7 +193,7 @@ def one_by_one(painter: Painter, requests: Sequence[Request]) -> list[NDArray[np
 @pytest.fixture(scope="module")
 def pipeline(tiny_checkpoint: Checkpoint) -> Any:  # noqa: ANN401
     """Whoever uses it sets its scheduler."""
-    return build_pipeline(tiny_checkpoint)
+    return diffusers_pipeline(tiny_checkpoint)
 
 
 @old_array

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.models.pipelines import diffusers_pipeline
 from support.models.tiny_flow import write_flux, write_sd3
 from support.models.tiny_lora import random_factors, with_factors
 from torch import Tensor
 
-from erasure.architectures.building import build_pipeline
 from erasure.architectures.transformer.packing import packed
 from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.errors import CheckpointError, ConfigError
@@ -142,11 +142,11 @@ def test_diffusers_loads_kohya_s_names_of_flux_as_they_were_written(
         if name.startswith("transformer_blocks.")
     }
     write_lora(file, {"transformer": factors}, checkpoint)
-    pipeline = build_pipeline(checkpoint)
+    pipeline = diffusers_pipeline(checkpoint)
     plain = answer(pipeline)
     pipeline.load_lora_weights(file)
     loaded = answer(pipeline)
-    edited = answer(build_pipeline(with_factors(checkpoint, factors)))
+    edited = answer(diffusers_pipeline(with_factors(checkpoint, factors)))
     moved = float((edited - plain).abs().max())
     assert moved > 1e-3
     # Factors are added after the product and not before it, in float32.

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from support.models.pipelines import diffusers_pipeline
 from support.models.tiny_lora import FAMILIES, factored, family_model, random_factors, with_factors
 from torch import Tensor
 
-from erasure.architectures.building import build_pipeline
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
@@ -43,11 +43,11 @@ def moved_by(
     checkpoint: Checkpoint, factors: Mapping[str, Factors], path: Path
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Answers of the base, of the model with the factors merged, and of diffusers with the file."""
-    pipeline = build_pipeline(checkpoint)
+    pipeline = diffusers_pipeline(checkpoint)
     plain = answer(pipeline, checkpoint)
     pipeline.load_lora_weights(path)
     loaded = answer(pipeline, checkpoint)
-    edited = answer(build_pipeline(with_factors(checkpoint, factors)), checkpoint)
+    edited = answer(diffusers_pipeline(with_factors(checkpoint, factors)), checkpoint)
     return plain, edited, loaded
 
 
@@ -108,10 +108,10 @@ def test_the_exported_lora_draws_the_picture_of_the_edited_model(
     which: str, tiny_checkpoint: Checkpoint, edits: dict[str, tuple[Checkpoint, Path, float]]
 ) -> None:
     edited, path, error = edits[which]
-    pipeline = build_pipeline(tiny_checkpoint)
+    pipeline = diffusers_pipeline(tiny_checkpoint)
     before = picture(pipeline)
     pipeline.load_lora_weights(path)
-    loaded, wanted = picture(pipeline), picture(build_pipeline(edited))
+    loaded, wanted = picture(pipeline), picture(diffusers_pipeline(edited))
     moved = float((wanted - before).norm())
     assert moved > 1e-3
     # A closed form is the same but for float32 rounding over four steps. An extraction misses a

@@ -1,6 +1,6 @@
 """Class-conditional DDPM on pixels: diffusers' `UNet2DModel` with a table of labels."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -33,18 +33,6 @@ def _build_labels(checkpoint: "Checkpoint", dtype: torch.dtype) -> LabelEncoder:
     return LabelEncoder(unet2d.classes(checkpoint.description, str(checkpoint.path)))
 
 
-def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noqa: ANN401
-    """Build diffusers' pipeline; it passes no label on, so `unet` is called by hand."""
-    from diffusers import DDIMScheduler, DDPMPipeline
-
-    pipeline: Any = DDPMPipeline(
-        unet=unet2d.build_unet2d(checkpoint, dtype),
-        scheduler=DDIMScheduler.from_config(dict(checkpoint.description.scheduler)),
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
 DDPM: Final = Architecture(
     key="ddpm",
     title="class-conditional DDPM",
@@ -59,7 +47,6 @@ DDPM: Final = Architecture(
     build_codec=_build_codec,
     build_text_encoder=_build_labels,
     build_tokenizers=lambda checkpoint: (),
-    build_pipeline=_build_pipeline,
     denoiser=unet2d.LabelDenoiser,
     sample=unet2d.sample,
     schedule=noise_schedule_of,

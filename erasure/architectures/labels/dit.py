@@ -167,19 +167,6 @@ def _build_labels(checkpoint: "Checkpoint", dtype: torch.dtype) -> LabelEncoder:
     return LabelEncoder(_classes(checkpoint.description, str(checkpoint.path)))
 
 
-def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noqa: ANN401
-    """Build the diffusers pipeline on CPU."""
-    from diffusers import DDIMScheduler, DiTPipeline
-
-    pipeline: Any = DiTPipeline(
-        transformer=_build_network(checkpoint, dtype),
-        vae=build_autoencoder(checkpoint, dtype).network,
-        scheduler=DDIMScheduler.from_config(dict(checkpoint.description.scheduler)),
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
 def never_masked(name: str) -> bool:
     """The copies of what embeds time and class, one a block.
 
@@ -261,7 +248,6 @@ DIT: Final = Architecture(
     build_codec=build_autoencoder,
     build_text_encoder=_build_labels,
     build_tokenizers=lambda checkpoint: (),
-    build_pipeline=_build_pipeline,
     denoiser=DitDenoiser,
     sample=_sample,
     schedule=noise_schedule_of,

@@ -7,12 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
 from torch import Tensor
 
 from erasure.architectures.architecture import Part
 from erasure.architectures.autoencoder import (
-    build_autoencoder,
     latent_channels,
     shrinking,
 )
@@ -28,7 +26,6 @@ from erasure.checkpoints.reading.settings_of import refuse_unknown_settings
 from erasure.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
-    from erasure.checkpoints.checkpoint import Checkpoint
     from erasure.checkpoints.description import Description
 
 MAIN: Final = "transformer"
@@ -207,18 +204,3 @@ def require_patches(height: int, width: int, side: int) -> None:
             f"a picture of {width} x {height} pixels cannot be cut into the model's patches; give "
             f"a width and a height that are multiples of {side}"
         )
-
-
-def pipeline_parts(checkpoint: "Checkpoint", dtype: torch.dtype) -> dict[str, Any]:
-    """Build what pipelines with an `AutoencoderKL` take: autoencoder and scheduler."""
-    return {
-        "vae": build_autoencoder(checkpoint, dtype).network,
-        "scheduler": scheduler_of(checkpoint),
-    }
-
-
-def scheduler_of(checkpoint: "Checkpoint") -> Any:  # noqa: ANN401
-    """Build the scheduler of diffusers."""
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    return FlowMatchEulerDiscreteScheduler.from_config(dict(checkpoint.description.scheduler))

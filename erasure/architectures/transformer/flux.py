@@ -165,23 +165,6 @@ def _build_text_encoder(checkpoint: "Checkpoint", dtype: torch.dtype, *, length:
 _build_network = partial(flow.build_transformer, build=flux_of)
 
 
-def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype, *, length: int) -> Any:  # noqa: ANN401
-    """Build the diffusers pipeline on CPU."""
-    from diffusers import FluxPipeline
-
-    text = _build_text_encoder(checkpoint, dtype, length=length)
-    pipeline: Any = FluxPipeline(
-        **flow.pipeline_parts(checkpoint, dtype),
-        transformer=_build_network(checkpoint, dtype),
-        text_encoder=text.networks[0],
-        text_encoder_2=text.networks[1],
-        tokenizer=text.tokenizers[0],
-        tokenizer_2=text.tokenizers[1],
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
 def _sampling(config: Mapping[str, Any], steps: int, size: tuple[int, int]) -> Mapping[str, Any]:
     """What the pipeline gives the scheduler beside the steps: even levels down to 1 / steps, and
     the shift by the number of patches."""
@@ -201,7 +184,6 @@ def _of_length(length: int) -> dict[str, Any]:
     return {
         "build_text_encoder": partial(_build_text_encoder, length=length),
         "build_tokenizers": partial(_build_tokenizers, length=length),
-        "build_pipeline": partial(_build_pipeline, length=length),
         "sample": partial(_sample, length=length),
     }
 

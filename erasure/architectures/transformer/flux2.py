@@ -51,7 +51,6 @@ from erasure.errors import CheckpointError
 from erasure.storage.bare_names import shown
 
 if TYPE_CHECKING:
-    from erasure.checkpoints.checkpoint import Checkpoint
     from erasure.checkpoints.description import Description
 
 MAIN: Final = flow.MAIN
@@ -237,23 +236,6 @@ def _sampling(config: Mapping[str, Any], steps: int, size: tuple[int, int]) -> M
 _build_network = partial(flow.build_transformer, build=flux2_of)
 
 
-def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noqa: ANN401
-    """Build the diffusers pipeline on CPU."""
-    from diffusers import Flux2KleinPipeline
-
-    text = _READER.encoder(checkpoint, dtype)
-    pipeline: Any = Flux2KleinPipeline(
-        scheduler=flow.scheduler_of(checkpoint),
-        vae=build_patch_autoencoder(checkpoint, dtype).network,
-        text_encoder=text.network,
-        tokenizer=text.tokenizer,
-        transformer=_build_network(checkpoint, dtype),
-        is_distilled=_is_distilled({"model_index": checkpoint.description.model_index}),
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
 def _is_distilled(configs: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether the pipeline says that it draws without guidance."""
     return bool(configs.get("model_index", {}).get("is_distilled"))
@@ -310,7 +292,6 @@ FLUX2_KLEIN: Final = Architecture(
     build_codec=build_patch_autoencoder,
     build_text_encoder=_READER.encoder,
     build_tokenizers=_READER.tokenizers,
-    build_pipeline=_build_pipeline,
     denoiser=Flux2Denoiser,
     schedule=_schedule,
     settle=settle_flow,

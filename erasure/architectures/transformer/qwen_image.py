@@ -243,22 +243,6 @@ def _build_network(checkpoint: "Checkpoint", dtype: torch.dtype) -> nn.Module:
     return network
 
 
-def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noqa: ANN401
-    """Build the diffusers pipeline on CPU."""
-    from diffusers import QwenImagePipeline
-
-    text = _READER.encoder(checkpoint, dtype)
-    pipeline: Any = QwenImagePipeline(
-        scheduler=flow.scheduler_of(checkpoint),
-        vae=build_frame_autoencoder(checkpoint, dtype).network,
-        text_encoder=text.network,
-        tokenizer=text.tokenizer,
-        transformer=_build_network(checkpoint, dtype),
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
 _TITLE: Final = "Qwen-Image"
 
 QWEN_IMAGE: Final = Architecture(
@@ -299,7 +283,6 @@ QWEN_IMAGE: Final = Architecture(
     build_codec=build_frame_autoencoder,
     build_text_encoder=_READER.encoder,
     build_tokenizers=_READER.tokenizers,
-    build_pipeline=_build_pipeline,
     denoiser=QwenImageDenoiser,
     schedule=partial(flow_schedule_of, terminal=True),
     settle=partial(settle_flow, terminal=True),

@@ -172,23 +172,6 @@ def _build_tokenizers(checkpoint: "Checkpoint") -> tuple[Any, ...]:
     return tuple(made)
 
 
-def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noqa: ANN401
-    """Build the diffusers pipeline on CPU."""
-    from diffusers import StableDiffusion3Pipeline
-
-    text = _build_text_encoder(checkpoint, dtype)
-    nothing = (None,) * (3 - len(text.networks))
-    names = ("", "_2", "_3")
-    pipeline: Any = StableDiffusion3Pipeline(
-        **flow.pipeline_parts(checkpoint, dtype),
-        transformer=_build_network(checkpoint, dtype),
-        **dict(zip((f"text_encoder{n}" for n in names), (*text.networks, *nothing), strict=True)),
-        **dict(zip((f"tokenizer{n}" for n in names), (*text.tokenizers, *nothing), strict=True)),
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
 _build_network = partial(flow.build_transformer, build=sd3_of)
 
 
@@ -249,7 +232,6 @@ SD3: Final = Architecture(
     build_codec=build_autoencoder,
     build_text_encoder=_build_text_encoder,
     build_tokenizers=_build_tokenizers,
-    build_pipeline=_build_pipeline,
     denoiser=Sd3Denoiser,
     schedule=flow_schedule_of,
     settle=settle_flow,

@@ -54,7 +54,6 @@ from erasure.diffusion.denoiser import TOKENS, Condition
 from erasure.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from erasure.checkpoints.checkpoint import Checkpoint
     from erasure.checkpoints.description import Description
 
 MAIN: Final = flow.MAIN
@@ -176,21 +175,6 @@ def _sampling(config: Mapping[str, Any], steps: int, size: tuple[int, int]) -> M
 _build_network = partial(flow.build_transformer, build=z_image_of)
 
 
-def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noqa: ANN401
-    """Build the diffusers pipeline on CPU."""
-    from diffusers import ZImagePipeline
-
-    text = _READER.encoder(checkpoint, dtype)
-    pipeline: Any = ZImagePipeline(
-        **flow.pipeline_parts(checkpoint, dtype),
-        text_encoder=text.network,
-        tokenizer=text.tokenizer,
-        transformer=_build_network(checkpoint, dtype),
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
 def never_masked(name: str) -> bool:
     """The tokens that fill up picture and text: they are no layer's weights."""
     return name in ("x_pad_token", "cap_pad_token")
@@ -241,7 +225,6 @@ Z_IMAGE: Final = Architecture(
     build_codec=build_autoencoder,
     build_text_encoder=_READER.encoder,
     build_tokenizers=_READER.tokenizers,
-    build_pipeline=_build_pipeline,
     denoiser=ZImageDenoiser,
     schedule=flow_schedule_of,
     settle=settle_flow,

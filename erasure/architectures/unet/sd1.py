@@ -44,7 +44,6 @@ SD1: Final = Architecture(
     build_codec=build_autoencoder,
     build_text_encoder=sd.build_text_encoder,
     build_tokenizers=build_tokenizers,
-    build_pipeline=sd.build_pipeline,
     denoiser=UNetDenoiser,
     sample=sample,
     schedule=noise_schedule_of,

@@ -53,24 +53,6 @@ def _build_text_encoder(checkpoint: "Checkpoint", dtype: torch.dtype) -> TextEnc
     )
 
 
-def _build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noqa: ANN401
-    """Build the diffusers pipeline on CPU."""
-    from diffusers import StableDiffusionXLPipeline
-
-    text = _build_text_encoder(checkpoint, dtype)
-    pipeline: Any = StableDiffusionXLPipeline(
-        **sd.pipeline_parts(checkpoint, dtype),
-        text_encoder=text.networks[0],
-        text_encoder_2=text.networks[1],
-        tokenizer=text.tokenizers[0],
-        tokenizer_2=text.tokenizers[1],
-        force_zeros_for_empty_prompt=text.zeros_unguided,
-        add_watermarker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
 SDXL: Final = replace(
     SD1,
     key="sdxl",
@@ -93,7 +75,6 @@ SDXL: Final = replace(
     check_configs=partial(sd.check_configs, title=_TITLE, addition="text_time", statistics=True),
     check_weights=partial(sd.check_weights, labels=True),
     build_text_encoder=_build_text_encoder,
-    build_pipeline=_build_pipeline,
     denoiser=partial(UNetDenoiser, added=(POOLED, TIME_IDS)),
     sample=_sample,
     with_size=with_size,

@@ -10,14 +10,13 @@ from torch import Tensor
 from erasure.architectures.architecture import Part
 from erasure.architectures.autoencoder import (
     autoencoder_of,
-    build_autoencoder,
     latent_channels,
     shrinking,
 )
 from erasure.architectures.text.clip_towers import build_tokenizer, build_tower, clip_of
 from erasure.architectures.text.names import TEXT_SCOPES
 from erasure.architectures.text.text_encoders import TextEncoder
-from erasure.architectures.unet.network import build_unet, unet_of
+from erasure.architectures.unet.network import unet_of
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.checkpoints.checks.plain_unet import (
     FIRST_CONVOLUTION,
@@ -157,35 +156,3 @@ def build_text_encoder(checkpoint: "Checkpoint", dtype: torch.dtype) -> TextEnco
     """Build the one text encoder of 1.x and 2.x, on CPU, with its tokenizer."""
     network = build_tower(checkpoint, "text_encoder", dtype)
     return TextEncoder(build_tokenizer(checkpoint, "tokenizer"), network)
-
-
-def pipeline_parts(checkpoint: "Checkpoint", dtype: torch.dtype) -> dict[str, Any]:
-    """Build what the pipelines of all three take: autoencoder, UNet and scheduler."""
-    from diffusers import DDIMScheduler
-
-    config = dict(checkpoint.description.scheduler)
-    scheduler = DDIMScheduler.from_config(
-        config, clip_sample=False, set_alpha_to_one=config.get("set_alpha_to_one", False)
-    )
-    return {
-        "vae": build_autoencoder(checkpoint, dtype).network,
-        "unet": build_unet(checkpoint, dtype),
-        "scheduler": scheduler,
-    }
-
-
-def build_pipeline(checkpoint: "Checkpoint", dtype: torch.dtype) -> Any:  # noqa: ANN401
-    """Build the diffusers pipeline of 1.x and 2.x on CPU."""
-    from diffusers import StableDiffusionPipeline
-
-    text = build_text_encoder(checkpoint, dtype)
-    pipeline: Any = StableDiffusionPipeline(
-        **pipeline_parts(checkpoint, dtype),
-        text_encoder=text.network,
-        tokenizer=text.tokenizer,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiTPipeline
+from support.models.pipelines import diffusers_pipeline
 from support.models.tiny_labels import DIT_CONFIG, write_dit, write_index
 from support.tiny import CPU, assert_same_bits, outside, random_pictures, seeded
 
 from erasure import erase, find_mask, read_checkpoint, verify, write_folder
-from erasure.architectures.building import build_network, build_pipeline, build_text_encoder
+from erasure.architectures.building import build_network, build_text_encoder
 from erasure.architectures.labels.dit import DitDenoiser, dit_of
 from erasure.architectures.labels.label_encoder import LABELS
 from erasure.architectures.registry import ARCHITECTURES
@@ -51,7 +52,7 @@ def data(model: Checkpoint) -> ConceptData:
 
 def test_a_picture_is_that_of_the_plain_pipeline(model: Checkpoint) -> None:
     assert model.architecture is ARCHITECTURES["dit"]
-    pipeline = build_pipeline(model)
+    pipeline = diffusers_pipeline(model)
     painter = Painter(model, DrawingConfig(steps=3, guidance=3.0), CPU)
     for request in (Request("207", 3), Request("5", 4, 1.0)):
         plain = pipeline(

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.models.pipelines import diffusers_pipeline
 from support.models.tiny_chat import write_flux2, write_qwen_image, write_z_image
 from support.tiny import CPU, assert_same_bits, outside, random_pictures, seeded
 from torch import Tensor
 
 from erasure import erase, find_mask, read_checkpoint, verify, write_folder
-from erasure.architectures.building import build_network, build_pipeline, build_text_encoder
+from erasure.architectures.building import build_network, build_text_encoder
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.architectures.text.chat_encoders import ATTENDED
 from erasure.architectures.transformer.packing import packed
@@ -76,7 +77,7 @@ def checkpoint(folder: Path) -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def pipeline(checkpoint: Checkpoint) -> Any:  # noqa: ANN401
-    return build_pipeline(checkpoint)
+    return diffusers_pipeline(checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +201,7 @@ def test_an_erased_model_loads_in_diffusers_from_a_folder_and_comes_back_from_a_
     vae = loaded.vae.state_dict()
     assert vae.keys() == checkpoint.components["vae"].keys()
     assert all(torch.equal(vae[n], w) for n, w in checkpoint.components["vae"].items())
-    base = build_pipeline(checkpoint).text_encoder.get_input_embeddings().weight
+    base = diffusers_pipeline(checkpoint).text_encoder.get_input_embeddings().weight
     assert torch.equal(loaded.text_encoder.get_input_embeddings().weight, base)
     again = read_checkpoint(out)
     assert_same_bits(

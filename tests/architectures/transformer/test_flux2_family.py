@@ -12,13 +12,13 @@ from diffusers.loaders.single_file_utils import (
     convert_flux2_transformer_checkpoint_to_diffusers as to_theirs,
 )
 from safetensors.torch import save_file
+from support.models.pipelines import diffusers_pipeline
 from support.models.tiny_chat import tiny_qwen_tokenizer, write_flux2
 from support.tiny import assert_same_bits, random_pictures, seeded
 
 from erasure import erase, find_mask, read_checkpoint, write_folder
 from erasure.architectures.building import (
     build_codec,
-    build_pipeline,
     build_text_encoder,
     schedule_of,
 )
@@ -64,7 +64,7 @@ def test_latents_are_cut_into_patches_as_the_pipeline_does() -> None:
 
 
 def test_pictures_are_encoded_as_the_pipeline_does(checkpoint: Checkpoint) -> None:
-    pipeline, codec = build_pipeline(checkpoint), build_codec(checkpoint)
+    pipeline, codec = diffusers_pipeline(checkpoint), build_codec(checkpoint)
     pixels = torch.rand(2, 3, 16, 24, generator=seeded()) * 2 - 1
     mean, deviation = codec.encode(pixels)
     theirs = pipeline._encode_vae_image(pixels, seeded())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FluxPipeline
+from support.models.pipelines import diffusers_pipeline
 from support.models.tiny_flow import write_flux
 from support.tiny import CPU, assert_same_bits, outside, random_pictures, seeded
 from torch import Tensor
@@ -16,7 +17,6 @@ from torch import Tensor
 from erasure import erase, find_mask, read_checkpoint, verify, write_folder
 from erasure.architectures.building import (
     build_network,
-    build_pipeline,
     build_text_encoder,
     schedule_of,
 )
@@ -97,7 +97,7 @@ def test_guidance_is_the_same_on_velocity_picture_and_noise() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_is_that_of_the_plain_pipeline(models: dict[str, Checkpoint], kind: str) -> None:
     assert models[kind].architecture is ARCHITECTURES[kind]
-    pipeline = build_pipeline(models[kind])
+    pipeline = diffusers_pipeline(models[kind])
     painter = Painter(models[kind], DrawingConfig(steps=3, guidance=3.1), CPU, 16)
     for request in (Request("a church", 3), Request("a dog", 4, 1.0, width=24, height=16)):
         width, height = request.width or 16, request.height or 16

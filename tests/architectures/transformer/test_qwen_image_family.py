@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import QwenImageTransformer2DModel
+from support.models.pipelines import diffusers_pipeline
 from support.models.tiny_chat import write_qwen_image
 from support.tiny import random_pictures, seeded
 
@@ -12,7 +13,6 @@ from erasure import read_checkpoint
 from erasure.architectures.building import (
     build_codec,
     build_network,
-    build_pipeline,
     build_text_encoder,
     schedule_of,
 )
@@ -48,7 +48,7 @@ def test_a_guided_answer_is_as_long_as_the_plain_one_in_each_patch() -> None:
 
 
 def test_latents_are_in_units_of_their_channel_and_come_back(checkpoint: Checkpoint) -> None:
-    codec, pipeline = build_codec(checkpoint), build_pipeline(checkpoint)
+    codec, pipeline = build_codec(checkpoint), diffusers_pipeline(checkpoint)
     pixels = torch.rand(1, 3, 16, 24, generator=seeded()) * 2 - 1
     mean, deviation = codec.encode(pixels)
     with torch.no_grad():

@@ -12,6 +12,7 @@ import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline
 from support.console import erasure
+from support.models.pipelines import diffusers_pipeline
 from support.models.tiny_flow import write_sd3
 from support.tiny import CPU, assert_same_bits, outside, random_pictures, seeded
 from torch import Tensor
@@ -20,7 +21,6 @@ from erasure import erase, find_mask, read_checkpoint, verify, write_folder
 from erasure.architectures.building import (
     build_codec,
     build_network,
-    build_pipeline,
     build_text_encoder,
     schedule_of,
 )
@@ -74,7 +74,7 @@ def test_a_folder_is_known_by_its_transformer(models: dict[str, Checkpoint], kin
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_prompts_are_encoded_as_the_pipeline_does(models: dict[str, Checkpoint], kind: str) -> None:
-    pipeline = build_pipeline(models[kind])
+    pipeline = diffusers_pipeline(models[kind])
     prompts = ["a church by a lake", ""]
     tokens, _, pooled, _ = pipeline.encode_prompt(
         prompts, None, None, do_classifier_free_guidance=False
@@ -98,7 +98,7 @@ def test_a_step_of_the_denoiser_is_that_of_the_pipeline(
     models: dict[str, Checkpoint], kind: str
 ) -> None:
     checkpoint = models[kind]
-    pipeline = build_pipeline(checkpoint)
+    pipeline = diffusers_pipeline(checkpoint)
     asked: list[dict[str, Any]] = []
     answers: list[Tensor] = []
     plain = pipeline.transformer.forward
@@ -122,7 +122,7 @@ def test_a_step_of_the_denoiser_is_that_of_the_pipeline(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_is_that_of_the_plain_pipeline(models: dict[str, Checkpoint], kind: str) -> None:
-    pipeline = build_pipeline(models[kind])
+    pipeline = diffusers_pipeline(models[kind])
     painter = Painter(models[kind], DrawingConfig(steps=3, guidance=3.1), CPU)
     for request in (Request("a church", 3), Request("", 4, 1.0, width=24, height=16)):
         width, height = request.width or 16, request.height or 16

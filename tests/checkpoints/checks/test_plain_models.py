@@ -9,10 +9,11 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionXLImg2ImgPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
+from support.models.pipelines import diffusers_pipeline
 from support.models.tiny_models import Size, tiny_vae
 from support.models.tiny_sdxl import write_sdxl
 
-from erasure.architectures.building import build_codec, build_pipeline
+from erasure.architectures.building import build_codec
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints import read_checkpoint, write_single_file
 from erasure.checkpoints.checks.plain import require_plain
@@ -22,6 +23,7 @@ from erasure.errors import CheckpointError
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
 from pipelines.drawing.requests import Request
+from pipelines.drawing.schedulers import build_scheduler
 
 CPU = torch.device("cpu")
 CONFIGS = Path(__file__).parents[3] / "erasure" / "checkpoints" / "configs"
@@ -205,7 +207,8 @@ def test_pictures_are_shifted_and_stretched_as_the_pipeline_does(shifted: Path) 
     checkpoint = read_checkpoint(shifted)
     painter = Painter(checkpoint, DrawingConfig(steps=2, guidance=1.0), CPU)
     (picture,) = painter.draw([Request("a church", 3)])
-    pipeline = build_pipeline(checkpoint)
+    pipeline = diffusers_pipeline(checkpoint)
+    pipeline.scheduler = build_scheduler("ddim", checkpoint.description.scheduler)
     noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
     shown = pipeline(
         "a church", latents=noise, num_inference_steps=2, guidance_scale=1.0, output_type="pt"
