@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.autoencoder import build_autoencoder, latent_channels, shrinking
-from erasure.architectures.loading import maker_of
 from erasure.architectures.lora_names import LoraNames
 from erasure.architectures.text.clip_towers import build_tokenizer, build_tower
 from erasure.architectures.text.joint_encoders import POOLED, FluxText
 from erasure.architectures.text.t5_tower import build_t5, build_t5_tokenizer
 from erasure.architectures.transformer import flow
+from erasure.architectures.transformer.exact_times import exact_maker_of
 from erasure.architectures.transformer.flow_files import FlowFiles
 from erasure.architectures.transformer.names import JOINT_LAYERS
 from erasure.architectures.transformer.packing import packed, patch_places, unpacked
@@ -102,7 +102,7 @@ class FluxDenoiser:
         return unpacked(velocity, height, width)
 
 
-flux_of = maker_of(_KIND)
+flux_of = exact_maker_of(_KIND, "time_text_embed")
 
 
 def _sample(

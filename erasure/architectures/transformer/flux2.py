@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from erasure.architectures.architecture import Architecture, Part
-from erasure.architectures.loading import maker_of
 from erasure.architectures.patch_codec import (
     PATCH,
     build_patch_autoencoder,
@@ -28,6 +27,7 @@ from erasure.architectures.text.qwen_towers import (
     with_prefix,
 )
 from erasure.architectures.transformer import flow
+from erasure.architectures.transformer.exact_times import exact_maker_of
 from erasure.architectures.transformer.flow_files import FlowFiles
 from erasure.architectures.transformer.names import JOINT_LAYERS
 from erasure.architectures.transformer.scopes import (
@@ -113,7 +113,7 @@ def _places(frames: int, height: int, width: int, length: int, like: Tensor) -> 
     return torch.cartesian_prod(*axes)
 
 
-flux2_of = maker_of(_KIND)
+flux2_of = exact_maker_of(_KIND, "time_guidance_embed.time_proj")
 
 
 def _sample(

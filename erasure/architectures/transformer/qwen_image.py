@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.frame_codec import build_frame_autoencoder, frame_autoencoder_of
-from erasure.architectures.loading import maker_of
 from erasure.architectures.text.chat_encoders import ATTENDED, described_chat
 from erasure.architectures.text.qwen_towers import (
     QwenReader,
@@ -23,6 +22,7 @@ from erasure.architectures.text.qwen_towers import (
     visual_names,
 )
 from erasure.architectures.transformer import flow
+from erasure.architectures.transformer.exact_times import exact_maker_of
 from erasure.architectures.transformer.flow_files import FlowFiles
 from erasure.architectures.transformer.names import JOINT_LAYERS
 from erasure.architectures.transformer.packing import packed, unpacked
@@ -108,7 +108,7 @@ def renormed(guided: Tensor, answer: Tensor) -> Tensor:
     return unpacked(led * length, height, width)
 
 
-qwen_image_of = maker_of(_KIND)
+qwen_image_of = exact_maker_of(_KIND, "time_text_embed", factor=1.0)  # multiplied within
 
 
 def _sample(

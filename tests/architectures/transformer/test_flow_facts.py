@@ -1,7 +1,7 @@
 """Facts of flow transformers: their times, scales and signs, each by numbers or by the library."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,36 +10,20 @@ import torch
 from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
-    Flux2Transformer2DModel,
-    QwenImageTransformer2DModel,
-    ZImageTransformer2DModel,
 )
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
-from support.models.tiny_chat import (
-    FLUX2_CONFIG,
-    QWEN_IMAGE_CONFIG,
-    WIDTH,
-    Z_IMAGE_CONFIG,
-    heard,
-)
-from support.models.tiny_flow import JOINT, WIDTHS, listening, tiny_flux, tiny_sd3
 from support.tiny import seeded
-from torch import Tensor, nn
+from torch import Tensor
 
 from erasure.architectures.registry import ARCHITECTURES
-from erasure.architectures.text.joint_encoders import POOLED
 from erasure.architectures.text.t5_tower import tidy_names
-from erasure.architectures.transformer.flux import FluxDenoiser
 from erasure.architectures.transformer.flux2 import Flux2Denoiser
 from erasure.architectures.transformer.packing import packed
 from erasure.architectures.transformer.qwen_image import QwenImageDenoiser
-from erasure.architectures.transformer.sd3 import Sd3Denoiser
-from erasure.architectures.transformer.z_image import ZImageDenoiser
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.writing.modelspec import ModelSpec
 from erasure.diffusion.data.latent_scale import latent_scale
-from erasure.diffusion.denoiser import TOKENS, Condition, Denoiser
-from erasure.diffusion.precision import InPrecision, Precision, autocast_of
+from erasure.diffusion.denoiser import TOKENS, Condition
 from erasure.diffusion.schedule import RectifiedFlow
 from pipelines.planning.shapes import shapes_of
 
@@ -183,76 +167,3 @@ def test_a_perfect_qwen_image_is_told_s_and_answers_noise_less_picture() -> None
     assert torch.equal(call["timestep"], s)
     assert call["img_shapes"] == [[(1, 2, 3)]] * 2
     assert torch.equal(call["hidden_states"], packed(velocity))
-
-
-# Times in bfloat16, of which 0.5019 becomes 0.5
-
-
-@dataclass(frozen=True)
-class Family:
-    """A tiny network, and what it is called with."""
-
-    denoiser: Callable[[nn.Module], Denoiser]
-    build: Callable[[], nn.Module]
-    channels: int
-    told_to_it: Mapping[str, int]
-    """Tensor of the condition -> its features."""
-    rounds_in: tuple[Precision, ...]
-    """Where the network rounds s, as diffusers casts it to the type of its hidden states."""
-
-
-def _flux2() -> nn.Module:
-    return heard(Flux2Transformer2DModel(**FLUX2_CONFIG), 5, ())
-
-
-def _qwen_image() -> nn.Module:
-    return heard(QwenImageTransformer2DModel(**QWEN_IMAGE_CONFIG), 5, ())
-
-
-def _z_image() -> nn.Module:
-    return heard(ZImageTransformer2DModel(**Z_IMAGE_CONFIG), 5, ())
-
-
-FAMILIES = {
-    "SD3": Family(
-        Sd3Denoiser,
-        lambda: listening(tiny_sd3(), 5),
-        4,
-        {TOKENS: JOINT, POOLED: sum(WIDTHS)},
-        (),
-    ),
-    "FLUX.1": Family(
-        FluxDenoiser,
-        lambda: listening(tiny_flux(), 5),
-        4,
-        {TOKENS: JOINT, POOLED: WIDTHS[0]},
-        ("bf16", "bf16-weights"),
-    ),
-    "FLUX.2": Family(Flux2Denoiser, _flux2, 16, {TOKENS: 3 * WIDTH}, ("bf16-weights",)),
-    "Qwen-Image": Family(
-        QwenImageDenoiser, _qwen_image, 4, {TOKENS: 2 * WIDTH}, ("bf16", "bf16-weights")
-    ),
-    "Z-Image": Family(ZImageDenoiser, _z_image, 4, {TOKENS: WIDTH}, ()),
-}
-
-
-@pytest.mark.filterwarnings("ignore:Mismatch dtype")  # of norms under autocast
-@pytest.mark.parametrize("name", FAMILIES)
-def test_where_a_network_in_bfloat16_hears_a_rounded_time(name: str) -> None:
-    family, draw = FAMILIES[name], seeded(1)
-    network = family.build().eval()
-    x = torch.randn(1, family.channels, 4, 4, generator=draw)
-    words = {
-        key: torch.randn((1, 3, size) if key == TOKENS else (1, size), generator=draw)
-        for key, size in family.told_to_it.items()
-    }
-    rounding: list[Precision] = []
-    precisions: tuple[Precision, ...] = ("fp32", "bf16", "bf16-weights")
-    for precision in precisions:
-        held = network.bfloat16() if precision == "bf16-weights" else network
-        denoise = InPrecision(family.denoiser(held), precision)
-        with torch.no_grad(), autocast_of(precision, x.device):
-            one, other = (denoise(x, torch.tensor([s]), Condition(words)) for s in (0.5019, 0.5))
-        if torch.equal(one, other):
-            rounding.append(precision)
-    assert tuple(rounding) == family.rounds_in
