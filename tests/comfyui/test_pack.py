@@ -79,7 +79,9 @@ def test_no_absolute_import_of_our_package_is_left(packed: Path) -> None:
 
 def test_what_a_registry_forbids_is_nowhere_in_the_nodes(packed: Path) -> None:
     # Code from texts, other programs, and the older table of nodes, which would go before these.
-    calls, modules, names = set(), set(), set()
+    calls: set[str] = set()
+    modules: set[str] = set()
+    names: set[str] = set()
     for path in (packed.parent / "concept-erasure").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
