@@ -3,7 +3,7 @@
 # C x h x w latents, R token places, E embedding features of one text encoder.
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import Tensor
@@ -164,8 +164,3 @@ class Attempt:
 def plain(case: Case) -> Attempt:
     """The drawing without any attack, which is what every attack gives at a budget of 0."""
     return Attempt(case=case, payload=Payload(prompt=case.prompt), arm="plain")
-
-
-def at(case: Case, seed: int) -> Case:
-    """The same case by another seed."""
-    return replace(case, seed=seed)

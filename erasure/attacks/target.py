@@ -136,8 +136,6 @@ class Target:
     """The same pictures upside down, turned before they were encoded."""
     other_pictures: Material | None = None
     """Pictures of other things, screened to hold none of the concept."""
-    seconds_a_pass: float = field(default=0.0)
-    """Measured, of one sample; 0 where it was not."""
 
     @property
     def denoise(self) -> Denoiser:
@@ -197,23 +195,6 @@ class Target:
             made = self.text(prompts)
         return self.architecture.with_size(made, *self.size).to(self.device, torch.float32)
 
-    def away(self, count: int) -> Condition:
-        """What guidance leads away from, for `count` samples."""
-        with torch.no_grad():
-            empty = self.text.unguided(self.text([""]))
-        rows = torch.zeros(count, dtype=torch.int64, device=self.device)
-        return self.architecture.with_size(empty, *self.size).to(self.device, torch.float32)[rows]
-
-    def embedded(self, prompt: str, rows: Rows | None) -> Condition:
-        """What the network is told of one prompt with other embeddings at some places.
-
-        Gradients reach the vectors of `rows`.
-
-        Raises:
-            ConfigError: a place lies outside the tokens, or a vector has another length.
-        """
-        return embedded(self.text, prompt, rows)
-
 
 def _timed(schedule: Schedule) -> NoiseSchedule | RectifiedFlow:
     if isinstance(schedule, NoiseSchedule | RectifiedFlow):
@@ -227,10 +208,10 @@ def _timed(schedule: Schedule) -> NoiseSchedule | RectifiedFlow:
 def embedded(text: PromptEncoder, prompt: str, rows: Rows | None) -> Condition:
     """The condition (1, ...) of a prompt, where `rows` stand in the place of its own embeddings.
 
-    The size of the picture is still to be told.
+    Gradients reach the vectors of `rows`. The size of the picture is still to be told.
 
     Raises:
-        ConfigError: as `Target.embedded`.
+        ConfigError: a place lies outside the tokens, or a vector has another length.
     """
     tokens = text.tokenize([prompt])
     if rows is None:

@@ -15,7 +15,7 @@ from erasure.attacks.diagnostics.inversion import Inversion
 from erasure.attacks.payload import Payload, Start
 from erasure.attacks.protocol import OF_TOKENS, lacking
 from erasure.attacks.registry import ATTACKS, make_attack
-from erasure.attacks.target import Ledger
+from erasure.attacks.target import Ledger, embedded
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.denoiser import Condition
 from erasure.diffusion.schedule import RectifiedFlow
@@ -102,7 +102,8 @@ def test_searches_for_words_and_vectors_run_on_a_flow(checkpoint: Checkpoint, na
     if name == "soft-token":
         rows = tries[0].payload.rows
         assert rows is not None
-        assert target.embedded(tries[0].payload.prompt, rows).tokens.isfinite().all()
+        condition = embedded(target.text, tries[0].payload.prompt, rows)
+        assert condition.tokens.isfinite().all()
     assert same(weights_of(target.network), before)
 
 

@@ -104,7 +104,7 @@ def test_rows_that_are_the_words_own_change_no_bit_and_others_take_a_gradient(
     plain = embedded(target.text, "a church", None)
     assert torch.equal(embedded(target.text, "a church", own).tokens, plain.tokens)
     soft = own.vectors[0].clone().requires_grad_(True)
-    condition = target.embedded("a church", Rows((2,), (soft,)))
+    condition = embedded(target.text, "a church", Rows((2,), (soft,)))
     condition.tokens.square().sum().backward()
     assert soft.grad is not None
     assert soft.grad.abs().sum() > 0
@@ -115,7 +115,7 @@ def test_payloads_that_cannot_be_drawn_are_refused(target: Target) -> None:
     with pytest.raises(ConfigError, match="give \\(2, E\\) for each text encoder"):
         Rows((1, 2), (torch.zeros(1, 8),))
     with pytest.raises(ConfigError, match="do not fit"):
-        target.embedded("a church", Rows((77,), (torch.zeros(1, 8),)))
+        embedded(target.text, "a church", Rows((77,), (torch.zeros(1, 8),)))
     with pytest.raises(ConfigError, match="needs a clean picture"):
         Start(torch.zeros(4, 4, 4), keep=torch.ones(4, 4, dtype=torch.bool))
 

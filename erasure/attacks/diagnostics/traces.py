@@ -119,11 +119,6 @@ class Trace:
     notes: Mapping[str, str]
     """Text -> what to know of it, or why there is no loss under it."""
 
-    @property
-    def averse(self) -> tuple[str, ...]:
-        """The texts under which the model is averse to the concept."""
-        return tuple(text for text, one in self.strangeness.items() if one.state == "averse")
-
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {

@@ -17,26 +17,24 @@ _WIDER: Final = Way(
 )
 
 
-def not_finite(
-    components: Mapping[str, Mapping[str, Tensor]], dtype: torch.dtype | None = None
-) -> str:
-    """Which weights are not finite, or would not be in `dtype`; empty where all are.
+def not_finite(components: Mapping[str, Mapping[str, Tensor]]) -> str:
+    """Which weights are not finite; empty where all are.
 
     Args:
         components: component -> name -> weight, of any types.
-        dtype: type that floating point weights are to be stored in; None keeps each one's own.
 
     Returns:
         The first three by component and name, and how many more there are.
     """
-    faults = list(_found(components, dtype))
+    faults = list(_found(components, None))
     return few(faults) if faults else ""
 
 
 def require_storable(
-    components: Mapping[str, Mapping[str, Tensor]], where: str, dtype: torch.dtype | None = None
+    components: Mapping[str, Mapping[str, Tensor]], where: str, dtype: torch.dtype | None
 ) -> None:
-    """Raise CheckpointError, before anything is written, where `not_finite` finds weights."""
+    """Raise CheckpointError, before anything is written, where weights are not finite, or would not
+    be in `dtype`; None keeps each one's own."""
     faults = list(_found(components, dtype))
     if not faults:
         return

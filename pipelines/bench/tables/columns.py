@@ -4,7 +4,7 @@ A column reads what a cell left in its folder, so that one which is added later 
 that are done already. To add one, write its function and put it into `COLUMNS`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from erasure.attacks.registry import ATTACKS
@@ -217,7 +217,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
 """In the order of the table."""
 
 
-def values_of(sources: Sources, columns: Sequence[Column] = COLUMNS) -> dict[str, Value]:
+def values_of(sources: Sources) -> dict[str, Value]:
     """Column -> value of one cell; columns without one are left out."""
-    read = {column.key: column.read(sources) for column in columns}
+    read = {column.key: column.read(sources) for column in COLUMNS}
     return {key: value for key, value in read.items() if value is not None}

@@ -127,7 +127,7 @@ def test_a_model_has_no_gap_to_itself(target: Target) -> None:
     assert set(traces.gaps) == {"null", "own prompt", "replacement"}
     for one in traces.gaps.values():
         assert (one.ratio, one.low, one.high) == (1.0, 1.0, 1.0)
-    assert traces.averse == ()
+    assert traces.strangeness == {}
     assert {group: len(by["null"]) for group, by in traces.losses.items()} == {
         "concept": 2,
         "controls": 2,
@@ -148,10 +148,10 @@ def test_a_model_is_averse_only_beyond_what_it_never_saw(target: Target) -> None
     like = trace(target, TINY, base=base_of(target, 0.5, 1.0))
     assert like.gaps["null"].ratio == pytest.approx(2)  # far above the base, and yet not averse
     assert {one.state for one in like.strangeness.values()} == {"as never seen"}
-    assert like.averse == ()
     worse = trace(target, TINY, base=base_of(target, 0.2, 0.4))
-    assert worse.averse == ("null", "own prompt", "replacement")
-    assert worse.to_dict()["strangeness"]["null"]["state"] == "averse"  # type: ignore[index]
+    assert {text: one.state for text, one in worse.strangeness.items()} == dict.fromkeys(
+        ("null", "own prompt", "replacement"), "averse"
+    )
     alike = trace(target, TINY, base=base_of(target, 1.0, 1.0))
     assert alike.strangeness == {}  # the base tells neither way up from the other
     assert "as well upside down" in alike.notes["null"]

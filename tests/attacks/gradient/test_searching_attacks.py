@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from erasure.attacks import Attack, Attempt, Budget, Case, Concept, Target, make_attack
 from erasure.attacks.gradient.concept_vector import pairs_of
-from erasure.attacks.target import Material
+from erasure.attacks.target import Material, embedded
 from erasure.attacks.tuning.lessons import tuned
 from erasure.attacks.tuning.screen import names_concept, screened
 from erasure.checkpoints.reading.reading import read_checkpoint
@@ -192,7 +192,7 @@ def test_a_soft_token_is_learned_on_one_half_and_compared_on_the_other(target: T
     assert rows is not None
     assert "church" not in attempts[0].payload.prompt
     plain = target.told([attempts[0].payload.prompt])
-    with_row = target.embedded(attempts[0].payload.prompt, rows)
+    with_row = embedded(target.text, attempts[0].payload.prompt, rows)
     assert with_row.tokens.shape == plain.tokens.shape
     assert not torch.allclose(with_row.tokens, plain.tokens)
     after = (with_row.tokens - plain.tokens).abs().sum(dim=-1)[0] > 1e-6
