@@ -87,6 +87,18 @@ def test_who_lacks_the_token_or_comes_from_elsewhere_is_told_nothing(
     assert not (server.places.runs / ".jobs").exists()
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "HEAD", "PUT", "DELETE"])
+def test_other_methods_than_get_and_post_are_none_of_the_page(server: Server, method: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    connection.request(method, f"/{server.token}/api/do/erase", headers=headers)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    assert answer.status == 501
+    assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+
 @pytest.mark.parametrize("path", ["", "ui.js", "api/runs", "file/church/grid.png", "no such"])
 @pytest.mark.parametrize("token", [None, "wrong"])
 def test_no_answer_tells_the_address_on_or_can_be_read_or_framed_elsewhere(

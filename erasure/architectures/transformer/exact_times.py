@@ -36,6 +36,7 @@ class ExactTimes:
     def put(self, part: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Put it in the place of the rounded one; leave what was not rounded, or came rounded."""
         time, rounded = self._time, inputs[0]
+        self._time = None  # so that nothing of a pass stays in the network
         if time is None or time.dtype != torch.float32 or rounded.dtype == time.dtype:
             return None
         return (self._factor * time, *inputs[1:])

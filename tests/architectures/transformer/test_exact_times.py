@@ -111,6 +111,18 @@ def test_a_time_is_heard_as_it_was_drawn_where_diffusers_rounds_it(key: str) -> 
             assert apart < 0.03, precision  # 8 bits a product
 
 
+def test_a_network_that_has_drawn_keeps_no_time_and_is_copied_whole() -> None:
+    _, ours = networks("flux_dev")
+    with torch.inference_mode():
+        drawn = answers("flux_dev", ours, "bf16-weights")
+    other = copy.deepcopy(ours)
+    hooks = other.get_submodule("time_text_embed")._forward_pre_hooks.values()
+    assert [getattr(hook, "__self__")._time for hook in hooks] == [None]  # noqa: B009
+    made = answers("flux_dev", other, "bf16-weights")
+    assert all(map(torch.equal, made, (one.clone() for one in drawn)))
+    assert not torch.equal(*made)
+
+
 def test_a_time_that_a_pipeline_rounded_itself_stays_so() -> None:
     plain, ours = (network.bfloat16() for network in networks("flux_schnell"))
     condition = FAMILIES["flux_schnell"].condition()

@@ -21,14 +21,17 @@ from erasure.architectures.building import (
     schedule_of,
 )
 from erasure.architectures.registry import ARCHITECTURES
+from erasure.architectures.text.joint_encoders import POOLED
 from erasure.architectures.transformer.flux import FluxDenoiser
 from erasure.architectures.transformer.packing import packed, patch_places, unpacked
 from erasure.checkpoints import write_single_file
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.diffusion.batches import PictureBatches
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.latents import Draw, noised
 from erasure.diffusion.data.prompted import PromptLists
+from erasure.diffusion.denoiser import TOKENS
 from erasure.diffusion.sample import sampling_step, sampling_times
 from erasure.diffusion.schedule import RectifiedFlow
 from erasure.diffusion.scores.measuring import measure_saliency
@@ -156,6 +159,21 @@ def test_a_perfect_transformer_has_no_loss(
     network: Any = Perfect(batch.target, batch.t, config)
     losses = forget_loss(FluxDenoiser(network), batch, data.prompts, PLAIN)
     assert float(losses.abs().max()) == 0.0
+
+
+def test_a_replaced_prompt_is_replaced_for_t5_and_for_clip(
+    models: dict[str, Checkpoint], data: ConceptData
+) -> None:
+    wanted = build_text_encoder(models["flux_dev"])(["a church", "a castle", ""])
+    schedule = schedule_of(models["flux_dev"])
+    batch = PictureBatches(data, schedule, 0, CPU).at(0, 2, None, None)  # type: ignore[arg-type]
+    for name in (TOKENS, POOLED):
+        church, castle, nothing = wanted.named(name)
+        assert not torch.allclose(church, castle)
+        assert not torch.allclose(church, nothing)
+        assert torch.equal(batch.forget.condition.named(name), torch.stack([church] * 2))
+        assert torch.equal(batch.replacement.named(name), torch.stack([castle] * 2))
+        assert torch.equal(data.prompts.named(name)[0], nothing)  # what guidance leads away from
 
 
 # Masks, erasing and files
