@@ -2,7 +2,19 @@
 
 from collections.abc import Mapping
 from math import isfinite
+from pathlib import Path
 from typing import Any
+
+from erasure.storage.json_text import parsed
+
+
+def object_of(path: Path) -> dict[str, Any] | None:
+    """The object in a file; None where there is no such file, or half of one."""
+    try:
+        values = parsed(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def finite_number(value: object) -> float | None:

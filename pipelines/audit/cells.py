@@ -14,11 +14,11 @@ from torch import Tensor
 from erasure.attacks import Cost, Payload
 from erasure.attacks.forward.lazy_weights import LazyWeights
 from erasure.storage.files import atomic, write_json
-from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tables import read_record
 from erasure.storage.whole_folder import whole_folder
 from eval.errors import EvalError
+from pipelines.json_values import object_of
 
 FORMAT: Final = "diffusion-erasure audit cell 1"
 PASSING: Final = 0.5
@@ -98,11 +98,7 @@ def known_values(path: Path) -> Mapping[str, Any]:
         EvalError: it is a named pipe, a device or a socket.
     """
     require_regular(path, EvalError)
-    try:
-        values = parsed(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
+    return object_of(path) or {}
 
 
 def search_path(folder: Path, line: str, attack: str) -> Path:

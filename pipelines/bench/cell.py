@@ -5,14 +5,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from erasure.errors import ConfigError
 from erasure.storage.files import write_json
-from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 from erasure.storage.tables import read_record, to_table
 from pipelines.bench.rows import Kind, Row
+from pipelines.json_values import object_of
 
 log = logging.getLogger(__name__)
 FORMAT: Final = "diffusion-erasure bench cell 1"
@@ -92,7 +92,7 @@ def read_cell(place: Place) -> Cell | None:
     """The cell where it is done; None where it is not, or its file is damaged."""
     path = place.folder / FILE_NAME
     require_regular(path, ConfigError)
-    values = read_json(path)
+    values = object_of(path)
     if values is None:
         return None
     if values.get("format") != FORMAT or values.get("key") != place.key:
@@ -104,15 +104,6 @@ def read_cell(place: Place) -> Cell | None:
         log.warning("%s is damaged (%s) and is made again", path, err)
         return None
     return cell
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """An object of JSON; None where there is no such file, or half of one."""
-    try:
-        values = parsed(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None
 
 
 def _slug(*words: str) -> str:

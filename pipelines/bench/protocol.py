@@ -11,9 +11,9 @@ from erasure.local_paths import shown_path, without_folders
 from erasure.storage.disk import disk_errors
 from erasure.storage.files import write_json
 from erasure.storage.tables import to_table
-from pipelines.bench.cell import read_json
 from pipelines.bench.rows import MODELS, models_of
 from pipelines.bench.world import World, versions
+from pipelines.json_values import object_of
 
 FORMAT: Final = "diffusion-erasure bench protocol 1"
 FILE_NAME: Final = "protocol.json"
@@ -81,7 +81,7 @@ def begin(out: Path, protocol: Mapping[str, Any]) -> None:
     path = out / FILE_NAME
     if out.exists() and not out.is_dir():
         raise CheckpointError(f"{out} is a file; give the folder of a benchmark, or a new one")
-    there = read_json(path)
+    there = object_of(path)
     if there is None and out.is_dir() and any(out.iterdir()):
         raise CheckpointError(
             f"{out} is there and is no benchmark of this kind; give --out another folder"

@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from eval.errors import EvalError
 from pipelines.audit.outcome.results import FILE_NAME as AUDIT_FILE
-from pipelines.bench.cell import ERASE, EVALUATED, Cell, read_json
+from pipelines.bench.cell import ERASE, EVALUATED, Cell
 from pipelines.bench.extras import AUDIT, DISTANCE
 from pipelines.bench.making import EVALUATION, NEIGHBOURS
 from pipelines.distances.result import FILE_NAME as DISTANCE_FILE
 from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.outcome.results_file import FILE_NAME as RESULTS_FILE
 from pipelines.evaluation.outcome.results_file import read_results
-from pipelines.json_values import object_in
+from pipelines.json_values import object_in, object_of
 from pipelines.run.run_folder import RECORD
 
 _LISTS: Final = {DISTANCE: "entries", AUDIT: "attacks"}
@@ -47,7 +47,7 @@ class Sources:
     @cached_property
     def record(self) -> Mapping[str, Any]:
         """The record of the erasure; empty where nothing was erased."""
-        return read_json(self.folder / RECORD) or {}
+        return object_of(self.folder / RECORD) or {}
 
     @cached_property
     def damage(self) -> Mapping[str, str]:
@@ -71,7 +71,7 @@ class Sources:
 
     def json(self, *path: str) -> Mapping[str, Any]:
         """Another file of the cell; empty where it is not there."""
-        return read_json(self.folder.joinpath(*path)) or {}
+        return object_of(self.folder.joinpath(*path)) or {}
 
     def _has(self, part: str, file: str) -> bool:
         """Whether a file holds the list that its columns are read from."""

@@ -23,6 +23,10 @@ Recipe = Annotated[
     str | None,
     typer.Option(help="A TOML file, or the name of a ready recipe.", rich_help_panel=group.RUN),
 ]
+RecipeFile = Annotated[
+    Path | None, typer.Option(help="A TOML file of these settings.", rich_help_panel=group.RUN)
+]
+Folder = Annotated[Path | None, typer.Option(help="Folder to write.", rich_help_panel=group.RUN)]
 Fit = Annotated[
     str | None,
     typer.Option(

@@ -1,6 +1,5 @@
 """The table of what is compared: a row a run, its figures, for people and for machines."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +8,12 @@ from typing import Any, Final, Literal
 from rich.markup import escape
 from rich.table import Table
 
-from erasure.storage.files import atomic
 from erasure.storage.tables import to_table
 from eval.rates.intervals import Difference, Proportion
+from pipelines import spreadsheets
 from pipelines.comparison.sources import Compared
 from pipelines.evaluation.outcome.results import DetectionPreset, Results
 from pipelines.evaluation.report.report_format import measure, number, signed
-from pipelines.spreadsheets import safe_cell
 from pipelines.words.terminal import printable
 
 Unit = Literal["share", "count", "value"]
@@ -177,19 +175,20 @@ def write_csv(table: ComparedRuns, path: Path) -> None:
             *(f"{column.key}.{part}" for part in ("change", "change.low", "change.high")),
         )
     ]
-    with atomic(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(map(safe_cell, (*first, *second, *heads)))
-        for row in table.rows:
-            facts = [_plain(getattr(row, name)) for name in (*first, *second)]
-            figures: list[object] = []
-            for column in table.columns:
-                cell = row.cells.get(column.key)
-                figures += [None if cell is None else getattr(cell, part) for part in parts]
-                change = None if cell is None else cell.difference
-                of_change = (change.value, change.low, change.high) if change else (None,) * 3
-                figures += of_change
-            writer.writerow(map(safe_cell, (*facts, *figures)))
+    rows = (_csv_row(row, (*first, *second), table.columns, parts) for row in table.rows)
+    spreadsheets.write_csv(path, ((*first, *second, *heads), *rows))
+
+
+def _csv_row(
+    row: Row, facts: Sequence[str], columns: Sequence[Column], parts: Sequence[str]
+) -> list[object]:
+    made = [_plain(getattr(row, name)) for name in facts]
+    for column in columns:
+        cell = row.cells.get(column.key)
+        made += [None if cell is None else getattr(cell, part) for part in parts]
+        change = None if cell is None else cell.difference
+        made += (change.value, change.low, change.high) if change else (None,) * 3
+    return made
 
 
 def _plain(value: object) -> object:

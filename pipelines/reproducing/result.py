@@ -1,6 +1,5 @@
 """What a reproduction found: a JSON file, a CSV table and a page of markdown."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from erasure.storage.files import atomic, write_json
 from erasure.storage.tables import fields_to_table
 from pipelines.reproducing.figures import Figure, Measure
 from pipelines.reproducing.protocol import Published
-from pipelines.spreadsheets import safe_cell
+from pipelines.spreadsheets import write_csv
 from pipelines.words import markdown
 
 FORMAT: Final = "diffusion-erasure reproduction 1"
@@ -77,11 +76,8 @@ class Reproduction:
 
 def write_result(result: Reproduction, out: Path) -> None:
     """Write all three, each whole or not at all; DiskError where the disk refuses."""
-    with atomic(out / TABLE) as part, part.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(_COLUMNS)
-        for figure in result.figures:
-            rows.writerows(map(safe_cell, row) for row in _csv_rows(figure))
+    rows = (row for figure in result.figures for row in _csv_rows(figure))
+    write_csv(out / TABLE, (_COLUMNS, *rows))
     with atomic(out / PAGE) as part:
         part.write_text("\n".join(page_of(result)) + "\n", encoding="utf-8")
     write_json(out / FILE_NAME, result.to_dict())

@@ -1,13 +1,11 @@
 """What else was lost as a table: `damage.csv`, a row a measure and group."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from erasure.storage.files import atomic
 from pipelines.audit.damage.rows import rows_of
-from pipelines.spreadsheets import safe_cell
+from pipelines.spreadsheets import write_csv
 
 FILE_NAME: Final = "damage.csv"
 _COLUMNS: Final = (
@@ -26,14 +24,9 @@ _COLUMNS: Final = (
 def write_damage_table(damage: Mapping[str, Any], folder: Path) -> Path:
     """Write the table, its head alone where nothing was measured; DiskError where the disk
     refuses."""
-    path = folder / FILE_NAME
-    with atomic(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        for row in rows_of(damage):
-            values = (getattr(row, name) for name in _COLUMNS)
-            writer.writerow(
-                round(value, 6) if isinstance(value, float) else safe_cell(value)
-                for value in values
-            )
-    return path
+    rows = ([_cell(getattr(row, name)) for name in _COLUMNS] for row in rows_of(damage))
+    return write_csv(folder / FILE_NAME, (_COLUMNS, *rows))
+
+
+def _cell(value: object) -> object:
+    return round(value, 6) if isinstance(value, float) else value

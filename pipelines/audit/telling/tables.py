@@ -1,14 +1,12 @@
 """The counts of an audit as a table: `attacks.csv`, a row an attack, arm and model."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from erasure.storage.files import atomic
 from eval.rates.intervals import Proportion
 from pipelines.audit.outcome.results import Audit
-from pipelines.spreadsheets import safe_cell
+from pipelines.spreadsheets import write_csv
 
 FILE_NAME: Final = "attacks.csv"
 _COLUMNS: Final = (
@@ -32,12 +30,7 @@ GATED: Final = "confirmed, and near pictures of the concept"
 
 def write_tables(audit: Audit, folder: Path) -> Path:
     """Write the table; DiskError where the disk refuses."""
-    path = folder / FILE_NAME
-    with atomic(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows(map(safe_cell, row) for row in _rows(audit))
-    return path
+    return write_csv(folder / FILE_NAME, (_COLUMNS, *_rows(audit)))
 
 
 def _rows(audit: Audit) -> Iterator[tuple[object, ...]]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.commands.options import AsJson, say
+from pipelines.commands.options import AsJson, Folder, RecipeFile, say
 from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import BENCH, BENCH_RECIPE
 from pipelines.process.recipe_options import recipe_options
@@ -14,12 +14,8 @@ from pipelines.process.recipe_options import recipe_options
 @recipe_options(BENCH_RECIPE, BENCH, own_after="limit", defaults_but=())
 def bench(
     options: dict[str, Any],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write.", rich_help_panel=group.RUN)
-    ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option(help="A TOML file of these settings.", rich_help_panel=group.RUN)
-    ] = None,
+    out: Folder = None,
+    recipe: RecipeFile = None,
     dry_run: Annotated[
         bool,
         typer.Option(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.options import AsJson, Force, say
+from pipelines.commands.options import AsJson, Folder, Force, RecipeFile, say
 from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import AUDIT, AUDIT_RECIPE
 from pipelines.process.one_voice import one_voice
@@ -21,12 +21,8 @@ if TYPE_CHECKING:
 @recipe_options(AUDIT_RECIPE, AUDIT, own_after="budget", defaults_but=BY_SUITE)
 def audit(
     options: dict[str, Any],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write.", rich_help_panel=group.RUN)
-    ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option(help="A TOML file of these settings.", rich_help_panel=group.RUN)
-    ] = None,
+    out: Folder = None,
+    recipe: RecipeFile = None,
     dry_run: Annotated[
         bool,
         typer.Option(

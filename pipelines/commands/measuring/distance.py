@@ -1,12 +1,10 @@
 """`erasure distance`: how far is an erased model from one that never saw the concept?"""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from pipelines.commands.options import AsJson, Force, say
-from pipelines.configs import option_groups as group
+from pipelines.commands.options import AsJson, Folder, Force, RecipeFile, say
 from pipelines.configs.everyday import DISTANCE, DISTANCE_RECIPE
 from pipelines.process.recipe_options import BY_SUITE, recipe_options
 from pipelines.run.claims import claim
@@ -16,12 +14,8 @@ from pipelines.words.terminal import printable
 @recipe_options(DISTANCE_RECIPE, DISTANCE, own_after="audit", defaults_but=BY_SUITE)
 def distance(
     options: dict[str, Any],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write.", rich_help_panel=group.RUN)
-    ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option(help="A TOML file of these settings.", rich_help_panel=group.RUN)
-    ] = None,
+    out: Folder = None,
+    recipe: RecipeFile = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.options import AsJson, Force, say
+from pipelines.commands.options import AsJson, Folder, Force, RecipeFile, say
 from pipelines.configs import option_groups as group
 from pipelines.configs.everyday import EVALUATE, EVALUATE_RECIPE
 from pipelines.process.one_voice import one_voice
@@ -23,12 +23,8 @@ def evaluate(
     more: Annotated[
         list[str] | None, typer.Argument(help="Further runs, with --compare.", show_default=False)
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write.", rich_help_panel=group.RUN)
-    ] = None,
-    recipe: Annotated[
-        Path | None, typer.Option(help="A TOML file of these settings.", rich_help_panel=group.RUN)
-    ] = None,
+    out: Folder = None,
+    recipe: RecipeFile = None,
     compare: Annotated[
         list[str] | None,
         typer.Option(

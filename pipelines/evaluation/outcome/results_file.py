@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Final
 
 from erasure.storage.files import atomic
-from erasure.storage.regular_files import require_regular
-from erasure.storage.tables import read_record, to_table
-from eval.errors import EvalError
+from erasure.storage.tables import to_table
 from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.outcome.results_csv import write_classes, write_images
+from pipelines.result_file import read_result_file
 
 FORMAT: Final = "diffusion-erasure results 2"
 _OLDER: Final = ("diffusion-erasure results 1",)
 """Read as well: their judges could not reject a picture, all else is the same."""
 FILE_NAME: Final = "results.json"
-_AGAIN: Final = "evaluate again into that folder, finished images are kept"
 
 
 def write_results(results: Results, folder: Path) -> Path:
@@ -47,28 +45,14 @@ def read_results(path: Path) -> Results:
     Raises:
         EvalError: it is not there, damaged, or of another format.
     """
-    file = path / FILE_NAME if path.is_dir() else path
-    require_regular(file, EvalError)
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as err:
-        raise EvalError(
-            f"there is no {file}; give the folder that `erasure evaluate --out` wrote"
-        ) from err
-    except OSError as err:
-        raise EvalError(f"{file} cannot be read ({err.strerror}); check its permissions") from err
-    except (ValueError, RecursionError) as err:  # not UTF-8, not JSON, nested a thousand deep
-        raise EvalError(f"{file} is damaged: it is not JSON ({err}); {_AGAIN}") from err
-    format_name = values.get("format") if isinstance(values, dict) else None
-    if format_name not in (FORMAT, *_OLDER):
-        raise EvalError(
-            f"{file} has format {format_name!r}, not {FORMAT!r}; read it with the version of "
-            "diffusion-erasure that wrote it"
-        )
-    try:
-        read: Results = read_record(Results, values, "results", EvalError)
-    except EvalError as err:
-        raise EvalError(f"{file} is damaged: {err}; {_AGAIN}") from err
+    read: Results = read_result_file(
+        Results,
+        path / FILE_NAME if path.is_dir() else path,
+        (FORMAT, *_OLDER),
+        name="results",
+        command="erasure evaluate --out",
+        again="evaluate again into that folder, finished images are kept",
+    )
     return read
 
 
