@@ -11,7 +11,8 @@ from typing import Final
 
 from erasure.storage.files import write_json
 from pipelines.process.progress import PROGRESS_FILE
-from pipelines.ui.jobs import JOB, MESSAGES, OUTPUT, PROCESS, PROGRESS, RESULT, TURN, Jobs, started
+from pipelines.ui.jobs import JOB, MESSAGES, OUTPUT, PROCESS, PROGRESS, RESULT, TURN, Jobs
+from pipelines.ui.own_processes import note_of
 
 _POLL: Final = 0.5
 """Seconds between two looks at the queue."""
@@ -32,11 +33,12 @@ def main(folder: Path) -> None:
     lines = json.loads((folder / JOB).read_text(encoding="utf-8"))["lines"]
     code = 0
     with (folder / OUTPUT).open("ab") as output, (folder / MESSAGES).open("ab") as messages:
-        for line in lines:
+        for number, line in enumerate(lines, 1):
             if code or stopped:
                 break
+            left = str(len(lines) - number)
             code = subprocess.call(
-                [sys.executable, "-m", "pipelines.cli", *line],
+                [sys.executable, "-m", "pipelines.ui.job_command", str(folder), left, *line],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=messages,
@@ -49,7 +51,7 @@ def main(folder: Path) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     if pid := os.fork():
-        write_json(folder / PROCESS, {"pid": pid, "started": started(pid)}, indent=None)
+        write_json(folder / PROCESS, note_of(pid), indent=None)
         os._exit(0)  # so that who started the job neither waits for it nor has to bury it
     os.setsid()
     main(folder)

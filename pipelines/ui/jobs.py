@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, TypeGuard
 from erasure.errors import ConfigError
 from erasure.storage.disk import disk_errors
 from erasure.storage.files import write_json
+from pipelines.ui.own_processes import runs
 from pipelines.words.unsafe import is_unsafe
 
 FOLDER: Final = ".jobs"
@@ -30,6 +31,10 @@ PROCESS: Final = "process.json"
 """Who runs it: written before its start is answered."""
 TURN: Final = "turn"
 """An empty file that its process makes when it no longer waits for older jobs."""
+COMMAND: Final = "command.json"
+"""The command that runs, by its process, and how it ended: it outlives the process of the job."""
+ASKED: Final = "asked"
+"""An empty file: somebody has asked the job to end while it ran."""
 RESULT: Final = "result.json"
 PROGRESS: Final = "progress.jsonl"
 OUTPUT: Final = "output.txt"
@@ -71,9 +76,25 @@ class Job:
         process = _read(self.folder / PROCESS)
         if process is None:  # nobody else would ever end what lost its process so early
             return "waiting" if time.time() - _begun(self.folder) < _START else "lost"
-        if not _runs(process):  # it may have ended well between the two looks
-            return self.state if (self.folder / RESULT).exists() else "lost"
+        if not runs(process):  # it may have ended well between the two looks
+            return self.state if (self.folder / RESULT).exists() else self._state_alone
         return "running" if (self.folder / TURN).exists() else "waiting"
+
+    @property
+    def _state_alone(self) -> State:
+        """What has become of a job whose own process was killed: its command does not end with it.
+        Commands that were to come after that one never begin."""
+        command = _read(self.folder / COMMAND)
+        if command is not None and command.get("exit") is None:
+            if runs(command):
+                return "running"
+            command = _read(self.folder / COMMAND)  # it may have ended between the two looks
+        code = None if command is None else command.get("exit")
+        if command is None or type(code) is not int:
+            return "lost"
+        if code:
+            return "stopped" if (self.folder / ASKED).exists() else "failed"
+        return "done" if command.get("left") == 0 else "lost"
 
     @property
     def has_ended(self) -> bool:
@@ -103,7 +124,7 @@ class Job:
         # hold; the server has it anyhow.
         from pipelines.run.run_folder import LOOK
 
-        result = _read(self.folder / RESULT) or {}
+        ended = _read(self.folder / RESULT) or _read(self.folder / COMMAND) or {}
         return {
             "name": self.name,
             "title": self.title,
@@ -113,7 +134,7 @@ class Job:
             "progress": _last_progress(self.folder / PROGRESS),
             "messages": _tail(self.folder / MESSAGES),
             "output": _tail(self.folder / OUTPUT),
-            "exit": result.get("exit"),
+            "exit": ended.get("exit"),
             "unsafe": is_unsafe(word for line in self.lines for word in line),
             "looks": [file.name for file in sorted(self._run.glob(f"{LOOK}*.png"))],
             "can_resume": self._can_resume,
@@ -194,6 +215,7 @@ class Jobs:
 
         Raises:
             ConfigError: there is no such job, or it has ended.
+            DiskError: the disk refuses.
         """
         job = self.named(name)
         state, process = job.state, _read(job.folder / PROCESS)
@@ -203,7 +225,9 @@ class Jobs:
                 return  # its process looks for the result once its turn has come
         elif state != "running":
             raise ConfigError(f"the job {job.title!r} has ended; nothing was stopped")
-        if process is not None:
+        with disk_errors(job.folder):
+            (job.folder / ASKED).touch()
+        if process is not None:  # the group is its command's too, also where it was killed itself
             with suppress(ProcessLookupError):
                 os.killpg(process["pid"], signal.SIGINT)
 
@@ -229,12 +253,6 @@ def _read(file: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _runs(process: Mapping[str, Any]) -> bool:
-    """Whether the process is the one that was written down: its number may be another's by now."""
-    pid = process.get("pid")
-    return isinstance(pid, int) and started(pid) == process.get("started") != ""
-
-
 def _begun(folder: Path) -> float:
     """When a job was written down, which the name of its folder begins with."""
     nanoseconds = folder.name.partition("-")[0]
@@ -249,22 +267,6 @@ def _is_commands(lines: object) -> TypeGuard[list[list[str]]]:
         and all(isinstance(line, list) and line for line in lines)
         and all(isinstance(word, str) for line in lines for word in line)
     )
-
-
-def started(pid: int) -> str:
-    """When a process was started, in the system's own ticks; empty where there is none, or where it
-    has ended and nobody has asked how. Where the system does not say when, a word that it is there.
-    """
-    try:
-        facts = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return "" if facts[0] in ("Z", "X") else facts[19]
-    except (OSError, IndexError):
-        pass
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return ""
-    return "at some time"
 
 
 def _last_progress(file: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,8 @@ import pytest
 from erasure.errors import ConfigError
 from pipelines.ui import job_process
 from pipelines.ui import jobs as jobs_module
-from pipelines.ui.jobs import Job, Jobs, started
+from pipelines.ui.jobs import Job, Jobs
+from pipelines.ui.own_processes import started
 
 
 def until(done: Callable[[], bool], seconds: float = 240) -> None:
@@ -135,6 +137,52 @@ def test_a_process_that_ended_and_that_nobody_asked_for_runs_no_more(jobs: Jobs)
     until(lambda: started(child) == "", 20)
     assert written(jobs, name_now(), process={"pid": child, "started": "1"}).state == "lost"
     os.waitpid(child, 0)
+
+
+COMMANDS = {  # what is noted of a command, and whether it runs -> the state of a job left alone
+    "nothing": (None, False, "lost"),
+    "runs": ({"left": 0, "exit": None}, True, "running"),
+    "was killed": ({"left": 0, "exit": None}, False, "lost"),
+    "did it": ({"left": 0, "exit": 0}, False, "done"),
+    "did its part": ({"left": 1, "exit": 0}, False, "lost"),
+    "failed": ({"left": 0, "exit": 1}, False, "failed"),
+    "strange": ({"left": 0, "exit": "0"}, False, "lost"),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_a_job_whose_own_process_was_killed_is_known_by_its_command(jobs: Jobs, case: str) -> None:
+    note, runs, state = COMMANDS[case]
+    me = {"pid": os.getpid(), "started": started(os.getpid())}
+    gone = {"pid": os.getpid(), "started": "1"}
+    command = {} if note is None else {"command": note | (me if runs else gone)}
+    job = written(jobs, name_now(), process=gone, **command)
+    (job.folder / "turn").touch()
+    assert job.state == state
+    (job.folder / "asked").touch()
+    assert job.state == ("stopped" if state == "failed" else state)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the page runs where processes fork")
+def test_a_command_outlives_the_process_of_its_job_and_is_stopped_all_the_same(
+    jobs: Jobs, tiny_recipe: Path
+) -> None:
+    out = jobs.runs / "church"
+    line = ["erase", "--recipe", str(tiny_recipe), "--steps", "4000", "--out", str(out)]
+    job = jobs.start("erase church", [line], "church")
+    until((job.folder / "command.json").is_file, 60)
+    process = json.loads((job.folder / "process.json").read_text())["pid"]
+    os.kill(process, signal.SIGKILL)
+    until(lambda: not started(process), 20)
+    assert job.state == "running"
+    with pytest.raises(ConfigError, match="already makes the run"):
+        jobs.start("erase church", [line], "church")
+    until(lambda: (job.facts()["progress"] or {}).get("stage") == "train")
+    jobs.stop(job.name)
+    assert ended(jobs, job) == "stopped"
+    assert job.facts()["exit"] == 1
+    assert job.facts()["can_resume"] is True
+    assert (out / "state.safetensors").is_file()
 
 
 def test_a_result_without_a_state_ends_its_job(jobs: Jobs) -> None:
