@@ -57,7 +57,7 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
     Args:
         paths: two or more folders: of runs, of evaluations (or their `results.json`) or of audits.
             What lies in a run or beside it under the names `evaluation`, `NAME.evaluation`,
-            `audit` and `NAME.audit` is taken along.
+            `audit`, `NAME.audit` and `NAME.audits` is taken along.
 
     Returns:
         A row a run. One without an evaluation has a row without figures, and a note that says so.

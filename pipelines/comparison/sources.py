@@ -21,6 +21,8 @@ from pipelines.run.run_folder import RECIPE, RECORD
 EVALUATION: Final = "evaluation"
 """Name of an evaluation in the folder of its run; beside it, NAME.evaluation."""
 AUDIT: Final = "audit"
+AUDITS: Final = "audits"
+"""Beside a run of several concepts, NAME.audits holds a folder for the audit of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ def gather(paths: Sequence[Path]) -> tuple[Compared, ...]:
 
     A path is the folder of a run, of an evaluation (or its `results.json`) or of an audit. What
     lies beside a run or in it is taken along: `evaluation`, `NAME.evaluation`, `audit`,
-    `NAME.audit`; an evaluation finds its run likewise, or by its recipe. Two folders are of one
-    run where the hashes of the weights are the same.
+    `NAME.audit`, the first in `NAME.audits`; an evaluation finds its run likewise, or by its
+    recipe. Two folders are of one run where the hashes of the weights are the same.
 
     Returns:
         At least two rows, in the order in which they were given.
@@ -166,21 +168,37 @@ def _with_evaluation(row: Compared) -> Compared:
 
 
 def _with_audit(row: Compared) -> Compared:
-    """The same with the audit in the run's folder or beside it."""
+    """The same with the first audit in the run's folder or beside it."""
     run = row.run
     assert run is not None
-    for place in _beside(run.folder, AUDIT):
-        if not (place / AUDIT_FILE).is_file():
-            continue
+    own: list[Audit] = []
+    for place in _audits_beside(run.folder):
+        wrong = ""
         try:
             audit = read_audit(place)
         except EvalError:
-            row = _noting(row, f"the audit {place.name} is damaged; audit again into it")
-            continue
-        if _is_of(audit, row):
-            return replace(row, audit=audit)
-        row = _noting(row, f"the audit {place.name} is of other weights or behind another guard")
-    return row
+            wrong = "is damaged; audit again into it"
+        else:
+            if _is_of(audit, row):
+                own.append(audit)
+            else:
+                wrong = "is of other weights or behind another guard"
+        if wrong and not own:
+            row = _noting(row, f"the audit {place.name} {wrong}")
+    if not own:
+        return row
+    first, *rest = dict.fromkeys(audit.concept for audit in own)
+    if rest or len(row.erased) > 1:
+        more = f"; audits of {', '.join(rest)} lie beside it" if rest else ""
+        row = _noting(row, f"its attacks are those on {first} alone{more}")
+    return replace(row, audit=own[0])
+
+
+def _audits_beside(run: Path) -> Iterator[Path]:
+    each = run.with_name(f"{run.name}.{AUDITS}")
+    for place in (*_beside(run, AUDIT), *(sorted(each.iterdir()) if each.is_dir() else ())):
+        if (place / AUDIT_FILE).is_file():
+            yield place
 
 
 def _noting(row: Compared, note: str) -> Compared:

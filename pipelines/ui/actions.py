@@ -13,10 +13,11 @@ from erasure.errors import ConfigError
 from erasure.methods import METHODS
 from pipelines.commands.methods import described
 from pipelines.early import EMBEDDED
+from pipelines.ui.beside import BESIDE, DRAWINGS, EVALUATION, audit_folder
 from pipelines.ui.forms import INTENTS, EraseForm, recipe_of
 from pipelines.ui.jobs import Job, Jobs
 from pipelines.ui.places import Places
-from pipelines.ui.runs import AUDIT, BESIDE, DRAWINGS, EVALUATION, known_base
+from pipelines.ui.runs import concepts_of, known_base
 
 _FORMATS: Final = {"file": "single-file", "folder": "diffusers", "patch": "patch"}
 _TYPES: Final = ("", "fp32", "fp16", "bf16")
@@ -108,13 +109,13 @@ def evaluate(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
 
 
 def audit(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
-    """Attack the run's model by the quick attacks."""
+    """Attack one concept that the run has forgotten by the quick attacks."""
     run = _text(values, "run")
     concept = _text(values, "concept")
-    out = places.beside(run, AUDIT)
+    out = audit_folder(places, run, concept, concepts_of(places, run))
     line = ["audit", str(places.run(run)), f"--concept={concept}"]
     line += ["--against", known_base(places, run), "--attacks", "quick", "--out", str(out)]
-    return jobs.start(f"audit {run}", [line], run)
+    return jobs.start(f"audit {run}: {concept}", [line], run)
 
 
 def export(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:

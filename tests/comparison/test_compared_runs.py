@@ -54,6 +54,16 @@ def test_a_run_brings_its_evaluation_and_its_audit_along(runs: Path) -> None:
     assert "has no evaluation" in two.notes[0]
 
 
+def test_of_several_audits_of_a_run_the_first_is_taken_and_the_others_are_named(
+    runs: Path,
+) -> None:
+    for concept in ("dog", "sketch"):
+        attack(runs / "two", runs / "two.audits" / concept, concept=concept, hits=0)
+    two = compare_runs([runs / "one", runs / "two"]).table.rows[1]
+    assert (two.attacked, two.revived) == (True, ())
+    assert "its attacks are those on dog alone; audits of sketch lie beside it" in two.notes
+
+
 def test_an_evaluation_finds_its_run_by_its_name_or_by_its_recipe(
     runs: Path, tmp_path: Path
 ) -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.contrast import CONTRAST
-from support.results.compared import copied, evaluate
+from support.results.compared import attack, copied, evaluate
 
 from eval.rates.intervals import wilson
 from pipelines.evaluation.outcome.summary import Summary
+from pipelines.ui.jobs import FOLDER, Job, Jobs
 from pipelines.ui.server import Server
 
 if TYPE_CHECKING:
@@ -90,8 +91,74 @@ def test_a_phone_shows_it_without_scrolling_sideways(
     page.locator("#run .pair").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     places = [".more", "#runs button span", "#run p.good", "button.strong", "figcaption"]
+    places += ["svg.curve text"]
     for place, contrast in page.evaluate(CONTRAST, places).items():
         assert contrast >= 4.5, place
+
+
+def test_the_losses_stand_on_axes_with_numbers(shown: "Callable[..., Page]", runs: Path) -> None:
+    rows = [(step, 0.01 + 0.002 * step) for step in range(1, 41)]
+    text = "".join(f"{step},{loss}\n" for step, loss in rows)
+    (runs / "church" / "loss.csv").write_text(f"step,loss\n{text}")
+    page = shown(1400, 1000)
+    page.locator("#runs button").first.click()
+    page.locator("#run svg.curve").wait_for()
+    assert page.locator("#run svg.curve .title").all_text_contents() == ["step", "loss"]
+    across = page.locator("#run svg.curve .x:not(.title)").all_text_contents()
+    up = page.locator("#run svg.curve .y").all_text_contents()
+    assert across == ["10", "20", "30", "40"]
+    assert up == ["0.02", "0.04", "0.06", "0.08"]
+    # A number stands where its loss lies: 0.05 is half way between 0.04 and 0.06.
+    path = page.locator("#run svg.curve .loss").get_attribute("d")
+    assert path is not None
+    points = [tuple(map(float, point.split(","))) for point in path.removeprefix("M").split("L")]
+    heights = [
+        float(line.get_attribute("y1") or "nan")
+        for line in page.locator("#run svg.curve .grid").all()
+    ]
+    assert points[19][1] == pytest.approx((heights[1] + heights[2]) / 2, abs=0.01)
+    assert "from 0.0120 at step 1 to 0.0900 at step 40" in (
+        page.locator("#run svg.curve").get_attribute("aria-label") or ""
+    )
+    inside = page.evaluate(INSIDE)
+    assert inside, "a text of the curve is cut off"
+
+
+INSIDE = """
+() => {
+  const frame = document.querySelector("#run svg.curve").getBoundingClientRect();
+  return [...document.querySelectorAll("#run svg.curve text")].map((e) => e.getBoundingClientRect())
+    .every((b) => b.left >= frame.left && b.right <= frame.right && b.top >= frame.top
+      && b.bottom <= frame.bottom);
+}
+"""
+
+
+def test_the_concepts_of_a_run_are_audited_by_choice_or_each(
+    shown: "Callable[..., Page]", runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = json.loads((runs / "church" / "erasure.json").read_text())
+    for edit in record["edits"]:
+        edit |= {"concept": "church, dog", "concepts": ["church", "dog"]}
+    (runs / "church" / "erasure.json").write_text(json.dumps(record))
+    attack(runs / "church", runs / "church.audits" / "dog", concept="dog")
+    begun: list[str] = []
+
+    def start(jobs: Jobs, title: str, lines: list[list[str]], run: str) -> Job:
+        begun.append(title)
+        return Job(jobs.runs / FOLDER / "x", title, tuple(map(tuple, lines)), run)
+
+    monkeypatch.setattr(Jobs, "start", start)
+    page = shown()
+    page.locator("#runs button").first.click()
+    page.get_by_role("link", name="the whole audit of dog").wait_for()
+    assert "dog: dog is revived." in page.locator("#run").inner_text()
+    page.get_by_role("button", name="Audit").click()
+    page.locator("#said", has_text="Audit: started").wait_for()
+    page.locator("#audited").select_option("dog")
+    page.get_by_role("button", name="Audit").click()
+    page.wait_for_function("() => !document.querySelector('button[aria-disabled=true]')")
+    assert begun == ["audit church: church", "audit church: dog", "audit church: dog"]
 
 
 def test_words_without_a_break_fit_a_phone(shown: "Callable[..., Page]", runs: Path) -> None:

@@ -22,6 +22,8 @@ BUTTONS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("undo", {}),
 )
 
+CONCEPTS = ("church", "Van Gogh", "van gogh")
+
 
 @pytest.fixture
 def places(runs: Path, tiny_folder: Path) -> Places:
@@ -116,15 +118,17 @@ def test_figures_of_another_run_that_had_the_name_are_not_shown_as_this_one_s(
     drawing(places.runs, "own", 1, weights={"after": weights})
     own = shown(places)
     assert own["evaluation"]["rates"]
-    assert own["audit"]["attacks"]
+    assert [one["concept"] for one in own["audits"] if one["attacks"]] == ["church"]
     assert [one["name"] for one in own["drawings"]] == ["own"]
 
     record["edits"][-1]["result_hash"] = "0" * 64  # erased anew under the same name
     (church / "erasure.json").write_text(json.dumps(record))
     other = shown(places)
-    assert other["evaluation"]["rates"] == other["audit"]["attacks"] == other["drawings"] == []
+    (audit,) = other["audits"]
+    assert other["evaluation"]["rates"] == audit["attacks"] == other["drawings"] == []
     assert "church.evaluation is of another run" in other["evaluation"]["verdict"]
-    assert "church.audit is of another run" in other["audit"]["sentence"]
+    assert "church.audit is of another run" in audit["sentence"]
+    assert "page" not in audit
 
 
 def test_a_run_that_was_attacked_is_not_said_to_be_not_attacked(places: Places) -> None:
@@ -135,6 +139,38 @@ def test_a_run_that_was_attacked_is_not_said_to_be_not_attacked(places: Places) 
     assert shown(places)["verdict"].endswith("; not attacked")
     attack(places.runs / "church", places.runs / "church.audit")
     assert shown(places)["verdict"].endswith("3 pictures; the attacks are below")
+
+
+def of_several(run: Path, *concepts: str) -> None:
+    """Let the record of a run say that it has forgotten all of these."""
+    record = json.loads((run / "erasure.json").read_text())
+    for edit in record["edits"]:
+        edit |= {"concept": ", ".join(concepts), "concepts": list(concepts)}
+    (run / "erasure.json").write_text(json.dumps(record))
+
+
+def test_each_concept_of_a_run_has_an_audit_of_its_own(
+    places: Places, lines: list[tuple[str, ...]]
+) -> None:
+    church, jobs = places.runs / "church", Jobs(places.runs)
+    ACTIONS["audit"](places, jobs, {"run": "church", "concept": "church"})
+    attack(church, places.runs / "church.audit")
+    of_several(church, *CONCEPTS)
+    for concept in CONCEPTS:
+        ACTIONS["audit"](places, jobs, {"run": "church", "concept": concept})
+        attack(church, Path(lines[-1][-1]), concept=concept)
+    outs = [Path(line[-1]).relative_to(places.runs).as_posix() for line in lines]
+    assert outs[:2] == ["church.audit", "church.audits/church"]
+    assert len(set(outs)) == 4
+    assert all(f"--concept={one}" in line for one, line in zip(CONCEPTS, lines[1:], strict=True))
+    audits = shown(places)["audits"]
+    assert sorted(one["concept"] for one in audits) == sorted(("church", *CONCEPTS))
+    for one in audits:
+        page = places.run(one["run"]) / one["page"]
+        assert page.with_name("audit.json").is_file()
+    assert {run["name"] for run in all_runs(places)} == {"church"}
+    with pytest.raises(ConfigError, match="has not forgotten 'dog' but church, Van Gogh"):
+        ACTIONS["audit"](places, jobs, {"run": "church", "concept": "dog"})
 
 
 def test_the_newest_drawing_comes_first_whatever_its_seed(places: Places) -> None:

@@ -139,27 +139,47 @@ async function showPrice() {
 
 const shown = { waiting: "waits", running: "runs", done: "done", failed: "failed", stopped: "stopped", lost: "ended without a word" };
 
+// Multiples of 1, 2 or 5 times a power of ten, two to six of them between two values.
+function ticks(low, high) {
+  const rough = (high - low) / 5 || 1;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
+  const found = [];
+  for (let n = Math.ceil(low / step - 1e-9); n * step <= high + 1e-9 * step; n += 1) found.push(Number((n * step).toPrecision(12)));
+  return found;
+}
+
+const draw = (tag, attributes, ...children) => {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+};
+
+// Losses by step, with both axes: what is drawn lies in a frame of 320 by 150.
+const FRAME = { left: 52, right: 312, top: 8, bottom: 112 };
 function curve(points) {
   if (points.length < 2) return null;
-  const values = points.map((p) => p[1]);
-  const low = Math.min(...values), high = Math.max(...values), first = points[0][0], last = points.at(-1)[0];
-  const path = points.map(([x, y]) => `${(300 * (x - first)) / Math.max(1, last - first)},${85 - (80 * (y - low)) / Math.max(1e-12, high - low)}`);
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 300 90");
-  svg.setAttribute("class", "curve");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("aria-label", `loss from ${values[0].toPrecision(3)} to ${values.at(-1).toPrecision(3)}`);
-  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  line.setAttribute("d", `M${path.join("L")}`);
-  svg.append(line);
-  return svg;
+  const steps = points.map((p) => p[0]), values = points.map((p) => p[1]);
+  const first = Math.min(...steps), last = Math.max(...steps), low = Math.min(...values), high = Math.max(...values);
+  const x = (step) => FRAME.left + ((FRAME.right - FRAME.left) * (step - first)) / Math.max(1, last - first);
+  const y = (loss) => (high > low ? FRAME.bottom - ((FRAME.bottom - FRAME.top) * (loss - low)) / (high - low) : (FRAME.top + FRAME.bottom) / 2);
+  const across = ticks(first, last).filter(Number.isInteger), up = high > low ? ticks(low, high) : [low];
+  return draw("svg", { viewBox: "0 0 320 150", class: "curve", role: "img", "aria-label": `loss by step, from ${values[0].toPrecision(3)} at step ${steps[0]} to ${values.at(-1).toPrecision(3)} at step ${steps.at(-1)}` },
+    ...up.map((loss) => draw("line", { class: "grid", x1: FRAME.left, x2: FRAME.right, y1: y(loss), y2: y(loss) })),
+    draw("path", { class: "axis", d: `M${FRAME.left},${FRAME.top}V${FRAME.bottom}H${FRAME.right}` }),
+    ...across.map((step) => draw("text", { class: "x", x: x(step), y: FRAME.bottom + 14 }, step.toLocaleString("en"))),
+    ...up.map((loss) => draw("text", { class: "y", x: FRAME.left - 5, y: y(loss) + 3.5 }, String(Math.abs(loss) >= 1e-3 || loss === 0 ? Number(loss.toPrecision(3)) : loss.toExponential(0)))),
+    draw("text", { class: "x title", x: (FRAME.left + FRAME.right) / 2, y: 144 }, "step"),
+    draw("text", { class: "x title", transform: `translate(11 ${(FRAME.top + FRAME.bottom) / 2}) rotate(-90)` }, "loss"),
+    draw("path", { class: "loss", d: `M${points.map(([step, loss]) => `${x(step).toFixed(2)},${y(loss).toFixed(2)}`).join("L")}` }));
 }
 
 function remember(job) {
   const loss = /loss ([\d.e+-]+)/.exec(job.progress?.note ?? "");
   if (!loss || job.state !== "running") return [];
-  const points = state.curve.get(job.name) ?? [];
+  let points = state.curve.get(job.name) ?? [];
+  if (points.at(-1)?.[0] > job.progress.done) points = []; // another training has begun
   if (points.at(-1)?.[0] !== job.progress.done) points.push([job.progress.done, Number(loss[1])]);
   state.curve.set(job.name, points);
   return points;
@@ -362,7 +382,7 @@ async function choose(name) {
 }
 
 function action(name, title, values, about) {
-  return make("button", { type: "button", title: about ?? "", onclick: guarded(async () => { await ask(`api/do/${name}`, values()); say(`${title}: started, see Jobs`); await look(); }) }, title);
+  return make("button", { type: "button", title: about ?? "", onclick: guarded(async () => { for (const one of [values()].flat()) await ask(`api/do/${name}`, one); say(`${title}: started, see Jobs`); await look(); }) }, title);
 }
 
 async function showRun() {
@@ -376,7 +396,10 @@ async function showRun() {
   state.typed = typed; // what was typed outlives that the run is drawn again
   const ownPrompt = make("input", { id: "own-prompt", value: typed.prompt, "aria-label": "your own prompt", oninput: (event) => { typed.prompt = event.target.value; } });
   const ownSeed = make("input", { id: "own-seed", value: typed.seed, inputmode: "numeric", "aria-label": "its seed", oninput: (event) => { typed.seed = event.target.value; } });
-  const e = run.evaluation, a = run.audit;
+  const e = run.evaluation, concepts = [...new Set(run.concepts)];
+  if (!concepts.includes(typed.audited)) typed.audited = "";
+  const audited = make("select", { id: "audited", "aria-label": "what the audit attacks", onchange: (event) => { typed.audited = event.target.value; } },
+    make("option", { value: "" }, "each concept"), ...concepts.map((concept) => make("option", { value: concept, selected: concept === typed.audited }, concept)));
   redraw($("run"), ...[
     make("h3", {}, `${run.name}: ${run.concepts.join(", ") || "not finished"}`),
     run.moved !== null && make("p", { class: run.unselected_identical ? "good" : "" },
@@ -392,11 +415,12 @@ async function showRun() {
       e && make("p", {}, e.verdict),
       e && e.rates.length > 0 && rates(e.rates),
       e?.page && make("p", {}, make("a", { href: `${state.setup.reader}/file/${encodeURIComponent(e.run)}/${e.page}`, target: "_blank" }, "the whole report")),
-      a && make("p", {}, a.sentence),
-      a?.page && make("p", {}, make("a", { href: `${state.setup.reader}/file/${encodeURIComponent(a.run)}/${a.page}`, target: "_blank" }, "the whole audit")),
+      ...run.audits.map((a) => make("p", {}, concepts.length > 1 && make("strong", {}, `${a.concept}: `), a.sentence, " ",
+        a.page && make("a", { href: `${state.setup.reader}/file/${[a.run, ...a.page.split("/")].map(encodeURIComponent).join("/")}`, target: "_blank" }, concepts.length > 1 ? `the whole audit of ${a.concept}` : "the whole audit"))),
       make("div", { class: "buttons" },
         action("evaluate", "Evaluate", () => ({ run: run.name }), "Plain prompts, judged and counted"),
-        action("audit", "Audit", () => ({ run: run.name, concept: run.concepts.at(-1) }), "The quick attacks, with controls")),
+        action("audit", "Audit", () => (typed.audited ? [typed.audited] : concepts).map((concept) => ({ run: run.name, concept })), "The quick attacks, with controls"),
+        concepts.length > 1 && audited),
       comparison(run),
       make("h3", {}, "Take it away, or take it back"),
       make("div", { class: "buttons" },
