@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import TOKENS
+from erasure.editing.own_code import imported_hash
 from erasure.masks.mask_file import mask_hash
 from erasure.masks.masks import SaliencyMask
 from erasure.methods.protocol import Method
@@ -68,12 +70,16 @@ def _key(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, method: 
 
 
 def code_of(method: Method) -> str:
-    """Hash of the file that a method of the user's own stands in: once it is changed, a run is
-    another one. Empty for a method of this package, and where no file can be read."""
+    """Hash of the file that a method of the user's own stands in, and of the modules that it
+    imports from beside it: once one is changed, a run is another one. Empty for a method of this
+    package, and where no file can be read."""
     kind = type(method).__module__
     if kind.partition(".")[0] != __name__.partition(".")[0]:
         with suppress(OSError, TypeError, KeyError):
-            return hashlib.sha256(inspect.getsource(sys.modules[kind]).encode()).hexdigest()
+            module = sys.modules[kind]
+            own = hashlib.sha256(inspect.getsource(module).encode()).hexdigest()
+            imported = imported_hash(Path(inspect.getfile(module)))
+            return f"{own} {imported}" if imported else own
     return ""
 
 

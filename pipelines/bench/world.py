@@ -1,7 +1,5 @@
 """What all cells of a benchmark share: the base, its plans, and the resolved recipe of each."""
 
-import hashlib
-import os
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -15,13 +13,13 @@ from erasure.errors import ConfigError
 from erasure.storage.cache import content_key
 from pipelines.audit.asking.asking import plan_of
 from pipelines.bench.cell import Place
+from pipelines.bench.contents import contents_of, hash_of_code
 from pipelines.bench.rows import MODELS, Row, models_of
 from pipelines.bench.settings import BenchRecipe
 from pipelines.configs.recipe import as_tables
 from pipelines.configs.resolving import published_text, resolve
 from pipelines.configs.settings import EraseRecipe
 from pipelines.evaluation.settings import EvaluateRecipe, resolve_evaluation
-from pipelines.json_values import object_in
 from pipelines.run.models import is_canvas, open_by, pick_device
 from prompts.concepts.plan import ConceptPlan
 
@@ -148,7 +146,7 @@ class World:
             model = self.open(models_of(self.recipe, concept)[row.kind])
             decides["model"] = [model.hashes(), model.description.digest()]
         if row.code is not None:
-            decides["row"]["code"] = _hash_of_code(row.code)
+            decides["row"]["code"] = hash_of_code(row.code)
         if row.kind == "method":
             decides["erased_by"] = self.erased_by(row, concept, seed)
         if self._contents:
@@ -157,15 +155,8 @@ class World:
 
     @cached_property
     def _contents(self) -> dict[str, str]:
-        """Hashes of what lies in the files and folders that the recipe names by their paths alone:
-        prompts, labels, and pictures to learn from, these by their names and sizes."""
-        data = object_in(self.recipe.erase, "data")
-        places = {
-            **{name: getattr(self.recipe, name) for name in ("prompts", "labels")},
-            **{role: object_in(data, role).get("folder") for role in ("forget", "retain")},
-        }
-        paths = {n: os.path.expanduser(p) for n, p in places.items() if isinstance(p, str)}
-        return {name: _hash_of(Path(path)) for name, path in paths.items() if os.path.exists(path)}
+        """Hashes of what the recipe names by its path alone."""
+        return contents_of(self.recipe)
 
     def erased_by(self, row: Row, concept: str, seed: int) -> str:
         """The recipe of a cell's erasure as others may see it, or why there is none."""
@@ -186,21 +177,3 @@ class World:
 def versions() -> dict[str, str]:
     """Versions of the packages that decide the numbers."""
     return {name: version(name) for name in _PACKAGES}
-
-
-def _hash_of_code(code: str) -> str:
-    """SHA-256 of the file of a method of the user's own; the name where it is a module."""
-    path = Path(code.rpartition(":")[0])
-    if not path.is_file():
-        return code
-    return f"{_hash_of(path)}:{code.rpartition(':')[2]}"
-
-
-def _hash_of(path: Path) -> str:
-    """SHA-256 of a file, or of the names and sizes of what lies in a folder."""
-    if path.is_dir():
-        files = sorted((p.relative_to(path), p.lstat().st_size) for p in path.rglob("*"))
-        content = "\n".join(f"{name.as_posix()} {size}" for name, size in files).encode()
-    else:
-        content = path.read_bytes()
-    return hashlib.sha256(content).hexdigest()

@@ -16,6 +16,7 @@ from pipelines.distances.result import FILE_NAME
 from pipelines.distances.run import HEADER, run_distances
 from pipelines.distances.settings import DistanceRecipe
 from pipelines.process.progress import Reporter
+from pipelines.run.judging.judge_files import judge_files_hash
 
 FOLDER: Final = "distances"
 """Name in the folder of the audit."""
@@ -93,11 +94,13 @@ def measure_beside(audit: AuditRecipe, out: Path, *, reporter: Reporter) -> Path
 def _key(recipe: DistanceRecipe) -> str:
     """Hash of all that decides a result; a path alone does not say what lies there."""
     models = open_models(recipe)
+    judge = judge_files_hash(recipe.judge, recipe.labels)
     return key_of(
         recipe=dump_toml(recipe, HEADER),
         weights={role: deciding_hashes(one) for role, one in models.checkpoints.items()},
         attacks=repr(read_attacks(Path(recipe.audit or ""), models)),
         pictures=[] if recipe.pictures is None else _files(recipe.pictures),
+        **({} if judge is None else {"judge": judge}),
     )
 
 

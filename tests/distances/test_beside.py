@@ -116,3 +116,10 @@ def test_what_is_there_of_the_same_audit_is_not_measured_again(
         Image.new("RGB", (8, 8), colour).save(tmp_path / "shown" / "a.png")
         measure_beside(shown, tmp_path, reporter=quiet)
     assert len(runs) == 6
+    seen = replace(shown, judge=str(tmp_path / "judge"), labels=str(tmp_path / "labels.csv"))
+    (tmp_path / "judge").mkdir()
+    for file in ("judge/weights", "judge/weights", "labels.csv"):  # and again, by another content
+        for content in ("one", "two", "two"):
+            (tmp_path / file).write_text(content)
+            measure_beside(seen, tmp_path, reporter=quiet)
+    assert len(runs) == 6 + 2 + 2 + 2

@@ -11,6 +11,7 @@ from support.tiny import toy_data
 
 from erasure import verify
 from erasure.checkpoints import Checkpoint, read_checkpoint
+from erasure.editing.own_code import imported_hash
 from erasure.editing.run_key import code_of, run_key
 from erasure.masks.masks import all_mask
 from erasure.methods import SalUn
@@ -107,3 +108,57 @@ def test_what_is_no_method_is_refused(
     assert said.code == 2
     assert words in said.err
     assert not (tmp_path / "o").exists()
+
+
+IMPORTS = {  # what the file of a method says -> what decides beside it
+    "import torch, numpy": [],
+    "from erasure.seeds import derived_seed": [],
+    "import json": [],
+    "import near": ["near.py", "far.py"],
+    "from near import f": ["near.py", "far.py"],
+    "from pack import inner": ["pack/__init__.py", "pack/inner.py", "pack/other.py"],
+    "import pack.other": ["pack/__init__.py", "pack/other.py"],
+    "def f():\n    import far": ["far.py", "near.py"],
+    "import missing_by_all": [],
+}
+
+
+@pytest.mark.parametrize("text", IMPORTS)
+def test_modules_beside_a_method_decide_as_far_as_they_are_imported(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "pack").mkdir()
+    modules = {
+        "near.py": "import far\nimport mine",
+        "far.py": "import near",
+        "pack/__init__.py": "",
+        "pack/inner.py": "from .other import x",
+        "pack/other.py": "x = 1",
+        "mine.py": text,
+        "json.py": "",
+        "torch.py": "",
+        "erasure.py": "",
+    }
+    for name, content in modules.items():
+        (tmp_path / name).write_text(content)
+    before = imported_hash(tmp_path / "mine.py")
+    assert bool(before) is bool(IMPORTS[text])
+    for name in modules.keys() - {"mine.py"}:
+        (tmp_path / name).write_text(f"{modules[name]}\n# another\n")
+        assert (imported_hash(tmp_path / "mine.py") != before) is (name in IMPORTS[text]), name
+        (tmp_path / name).write_text(modules[name])
+    assert imported_hash(tmp_path / "mine.py") == before
+
+
+def test_a_run_of_a_changed_module_beside_its_method_is_another(
+    tmp_path: Path, halfway: str
+) -> None:
+    file = tmp_path / "with_helper.py"
+    text = Path(halfway.rpartition(":")[0]).read_text(encoding="utf-8")
+    path = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport helper_of_halfway\n"
+    (tmp_path / "helper_of_halfway.py").write_text("x = 1\n")
+    file.write_text(path + text, encoding="utf-8")
+    method = load_method(f"{file}:Halfway")()
+    before = code_of(method)
+    (tmp_path / "helper_of_halfway.py").write_text("x = 2\n")
+    assert code_of(method) != before
