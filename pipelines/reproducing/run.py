@@ -87,7 +87,7 @@ def reproduce(
     _require_same(setup)
     require_same_prompts(setup)
     judges = _judges(cells[0].evaluate, setup)
-    left = [cell for cell in cells if _finished(setup, cell) is None]
+    left = [cell for cell in cells if _finished(setup, cell, judges) is None]
     if left:
         cost = estimate(setup, left)
         reporter.tell(lines_of(cost))
@@ -96,7 +96,7 @@ def reproduce(
     results = {}
     for number, cell in enumerate(cells):
         reporter.tell([f"{cell.name}: {number + 1} of {len(cells)} models"])
-        results[cell.name] = _cell(setup, cell, reporter)
+        results[cell.name] = _cell(setup, cell, judges, reporter)
     result = Reproduction(
         experiment=setup.protocol.name,
         title=setup.protocol.title,
@@ -136,10 +136,10 @@ def _judges(recipe: EvaluateRecipe, setup: Setup) -> Mapping[str, Judge]:
         ) from err
 
 
-def _cell(setup: Setup, cell: Cell, reporter: Reporter) -> Results:
+def _cell(setup: Setup, cell: Cell, judges: Mapping[str, Judge], reporter: Reporter) -> Results:
     """The results of a cell, made or read."""
     folder = setup.folder / cell.name
-    results = _finished(setup, cell)
+    results = _finished(setup, cell, judges)
     if results is None:
         if cell.erase is not None and cell.task is not None:
             erased = folder / ERASED
@@ -192,9 +192,9 @@ def _smaller_batch(now: int) -> tuple[Way, ...]:
     return (Way(f"{typed} with another --out", f"{written} with another out", f" (now {now})"),)
 
 
-def _finished(setup: Setup, cell: Cell) -> Results | None:
-    """The results that are there already by the cell's own recipe; None where there are none, or
-    damaged ones, which are made again."""
+def _finished(setup: Setup, cell: Cell, judges: Mapping[str, Judge]) -> Results | None:
+    """The results that are there already by the cell's own recipe and these judges; None where
+    there are none, or damaged ones, which are made again."""
     folder = setup.folder / cell.name / JUDGED
     recipe = folder / "recipe.toml"
     if not ((folder / RESULTS).is_file() and recipe.is_file()):
@@ -202,10 +202,18 @@ def _finished(setup: Setup, cell: Cell) -> Results | None:
     if load_toml(recipe) != tomllib.loads(evaluation_text(cell.evaluate)):
         return None
     try:
-        return read_results(folder)
+        results = read_results(folder)
     except EvalError as err:
         _log.warning("%s: %s", cell.name, err)
         return None
+    now = {name: _deciding(judge.protocol) for name, judge in judges.items()}
+    there = {name: _deciding(said) for name, said in results.protocol.judges.items()}
+    return results if there == now else None
+
+
+def _deciding(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """What a judge says of itself, without the version of its package."""
+    return {key: value for key, value in protocol.items() if key != "package"}
 
 
 def _fixed(setup: Setup) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """Our figures beside the published ones, against intervals that were worked out by hand."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.results.evaluated import evaluation
 
 from eval.judges.judge import Detection, Judgement
 from eval.rates.intervals import wilson
+from pipelines.evaluation.outcome.results_file import write_results
 from pipelines.evaluation.settings import EvaluateRecipe, evaluation_text
 from pipelines.reproducing import run
 from pipelines.reproducing.cells import BASE
@@ -218,6 +221,29 @@ def test_damaged_results_of_a_cell_are_made_again(
     cell: Any = SimpleNamespace(name="church", evaluate=asked)
     for text in ("{half", "[1]"):
         (folder / run.RESULTS).write_text(text, encoding="utf-8")
-        assert run._finished(setup, cell) is None
+        assert run._finished(setup, cell, {}) is None
         assert "church: " in caplog.text
         caplog.clear()
+
+
+@pytest.mark.parametrize(
+    ("now", "same"),
+    [
+        ({"sha256": "a", "package": "transformers 5"}, True),
+        ({"sha256": "b", "package": "transformers 4"}, False),
+    ],
+)
+def test_results_of_a_judge_of_other_weights_are_made_again(
+    tmp_path: Path, now: dict[str, str], same: bool
+) -> None:
+    asked = EvaluateRecipe(model="demo", suite="canvas", judges=("canvas",))
+    folder = tmp_path / "church" / run.JUDGED
+    folder.mkdir(parents=True)
+    (folder / "recipe.toml").write_text(evaluation_text(asked), encoding="utf-8")
+    made = evaluation(folder)
+    said = {"own": {"sha256": "a", "package": "transformers 4"}}
+    write_results(replace(made, protocol=replace(made.protocol, judges=said)), folder)
+    setup: Any = SimpleNamespace(folder=tmp_path)
+    cell: Any = SimpleNamespace(name="church", evaluate=asked)
+    judges: Any = {"own": SimpleNamespace(protocol=now)}
+    assert (run._finished(setup, cell, judges) is not None) is same

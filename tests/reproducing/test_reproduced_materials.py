@@ -71,5 +71,5 @@ def test_a_dropped_model_is_made_again_where_its_results_are_damaged(
     monkeypatch.setattr(running, "run_evaluation", stand_in)
     monkeypatch.setattr(running, "write_pictures", stand_in)
     monkeypatch.setattr(running, "_finished", lambda *_: None)
-    running._cell(setup, cell, Reporter(quiet=True))
+    running._cell(setup, cell, {}, Reporter(quiet=True))
     assert made == ([] if asked is None else [asked])
