@@ -20,6 +20,7 @@ from pipelines.audit.cells import (
     write_cell,
 )
 from pipelines.audit.drawing import Job, draw_jobs
+from pipelines.audit.made_by import versions
 from pipelines.audit.material import write_picture
 from pipelines.audit.workshop import Workshop
 from pipelines.drawing.generation import Painter, Picture
@@ -56,6 +57,7 @@ def run_search(shop: Workshop, attack: Attack, line: str) -> Cell:
     path = search_path(shop.folder, line, attack.name)
     known = read_search(path, key)
     if known is not None:
+        shop.note(path, known.versions)
         return Cell(known)
     target = shop.target(line)
     started = time.monotonic()
@@ -68,8 +70,10 @@ def run_search(shop: Workshop, attack: Attack, line: str) -> Cell:
         tries=tuple(tries),
         reason=reason,
         seconds=round(time.monotonic() - started, 3),
+        versions=versions(),
     )
     write_cell(path, made)
+    shop.note(path, made.versions)
     if shop.is_large(line) and any(one.payload.weights is not None for one in attempts):
         return Cell(made)  # tuned weights, or those of a network whose painter is to go
     return Cell(made, attempts)

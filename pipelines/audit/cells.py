@@ -63,6 +63,8 @@ class Search:
     reason: str = ""
     """Why it was not run, or ended early; empty where it ran to its end."""
     seconds: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the packages that made it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,8 @@ class Confirmation:
     payload: str | None = None
     """File of the first payload's tensors, relative to the audit; None where it has none, or they
     follow from its settings."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """As of a search."""
 
 
 def key_of(**values: Any) -> str:  # noqa: ANN401

@@ -22,6 +22,7 @@ from pipelines.audit.cells import (
 )
 from pipelines.audit.damage.gate import Gate, gate_of
 from pipelines.audit.drawing import draw_jobs, pixels_in
+from pipelines.audit.made_by import versions
 from pipelines.audit.workshop import Workshop
 from pipelines.drawing.generation import Picture
 
@@ -80,6 +81,7 @@ def run_confirmation(
     path = confirmation_path(shop.folder, line, attack.name)
     known = read_confirmation(path, key)
     if known is not None:
+        shop.note(path, known.versions)
         return known
     if cell.attempts is None:  # the search was read, and equal targets yield equal attempts
         cell.attempts = attempts_of(attack, shop.target(line))[0]
@@ -108,8 +110,10 @@ def run_confirmation(
         near=None if gate is None else _near(gate, pictures, hits),
         pictures=tuple(shown.values()),
         payload=payload,
+        versions=versions(),
     )
     write_cell(path, made)
+    shop.note(path, made.versions)
     return made
 
 

@@ -23,6 +23,7 @@ from erasure.storage.files import atomic, write_json
 from eval.pictures.pictures import read_picture
 from eval.rates.intervals import Proportion, wilson
 from pipelines.audit.cells import key_of, known_values
+from pipelines.audit.made_by import Versions, read_versions, versions
 from pipelines.audit.settings import AuditRecipe
 from pipelines.data.picture_folder import folder_entries, shown_pictures
 from pipelines.drawing.generation import Painter
@@ -40,6 +41,8 @@ _OTHERS: Final = 32
 _MADE_OF: Final = "made_of.json"
 """Name of the file beside pictures with the hash of all that they were drawn from."""
 
+Note = Callable[[Path, Versions], None]
+"""Told of a file, and of the versions of the packages that made what it stands for."""
 Draw = Callable[[Path, Sequence[Request], str], list[Image.Image]]
 """Folder, requests and a stage's name -> their pictures, read where they are there."""
 
@@ -104,6 +107,7 @@ def gather(
     drawn_of: Mapping[str, Any],
     of_folder: Sequence[tuple[Image.Image, str]] | None = None,
     reporter: Reporter,
+    note: Note = lambda *_: None,
 ) -> Shown:
     """Draw what is not in `folder` yet, and look at it.
 
@@ -113,12 +117,13 @@ def gather(
         drawn_of: plain values that decide, beside prompts and seeds, what it draws.
         of_folder: pictures of this concept from the recipe's folder, with their prompts; drawn if
             none.
+        note: told by which packages the pictures of a folder were drawn.
 
     Raises:
         DiskError: the disk refuses.
     """
     wanted = 2 * recipe.shown
-    draw = partial(_kept, painter, drawn_of, reporter)
+    draw = partial(_kept, painter, drawn_of, reporter, note)
     if of_folder is not None and recipe.pictures is not None:
         images = [image for image, _ in of_folder]
         prompts = [prompt for _, prompt in of_folder]
@@ -231,6 +236,7 @@ def _kept(
     painter: Painter,
     drawn_of: Mapping[str, Any],
     reporter: Reporter,
+    told: Note,
     folder: Path,
     requests: Sequence[Request],
     name: str,
@@ -241,12 +247,15 @@ def _kept(
     key = key_of(requests=asked, **drawn_of)
     note = folder / _MADE_OF
     paths = [folder / f"{n:03d}.png" for n in range(len(requests))]
-    if known_values(note).get("key") != key or not all(path.is_file() for path in paths):
+    known = known_values(note)
+    if known.get("key") != key or not all(path.is_file() for path in paths):
         note.unlink(missing_ok=True)  # a run that is cut here leaves pictures of two kinds
         with reporter.stage(name, len(requests)) as tick:
             for path, image in zip(paths, painter.draw(requests, tick), strict=True):
                 write_picture(path, image)
-        write_json(note, {"key": key})
+        known = {"key": key, "versions": versions()}
+        write_json(note, known)
+    told(note, read_versions(known.get("versions")))
     return [read_picture(path) for path in paths]
 
 

@@ -19,13 +19,13 @@ from pipelines.audit.confirming import (
 from pipelines.audit.damage.damage import damage_of, unmeasured
 from pipelines.audit.damage.table import write_damage_table
 from pipelines.audit.lines import Line, lines_of, open_lines
+from pipelines.audit.made_by import grouped, versions
 from pipelines.audit.material import require_pictures
 from pipelines.audit.outcome.results import (
     AttackRecord,
     Audit,
     attack_record,
     summed_up,
-    versions,
     write_audit,
 )
 from pipelines.audit.outcome.verdicts import overall
@@ -110,6 +110,7 @@ def run_audit(
     if not team.first:
         return None
     audit = _audit(shop, plan)
+    reporter.tell([f"note: {text}" for text in audit.mixed])
     write_audit(audit, out)
     write_tables(audit, out)
     write_damage_table(audit.damage, out)
@@ -222,6 +223,7 @@ def _audit(shop: Workshop, plan: Plan) -> Audit:
             "batch_size": recipe.batch_size,
         },
         versions=versions(),
+        made_by=grouped(shop.made_by),
         seconds={name: round(spent, 3) for name, spent in shop.reporter.seconds.items()},
     )
 

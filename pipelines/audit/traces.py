@@ -9,6 +9,7 @@ from erasure.attacks.diagnostics.traces import Losses, TraceConfig, base_losses,
 from erasure.errors import ConfigError, OutOfMemoryError, TrainingError
 from erasure.storage.files import write_json
 from pipelines.audit.cells import key_of, known_values
+from pipelines.audit.made_by import read_versions, versions
 from pipelines.audit.workshop import Workshop
 
 _QUICK: Final = TraceConfig(draws=2, pictures=8)
@@ -47,6 +48,7 @@ def _traced(shop: Workshop, line: str, bases: dict[str, Losses]) -> dict[str, An
     )
     known = _read(path, key)
     if known is not None:
+        shop.note(path, read_versions(known_values(path).get("versions")))
         return known
     target = shop.target(line)
     if target.pictures is None:
@@ -59,7 +61,9 @@ def _traced(shop: Workshop, line: str, bases: dict[str, Losses]) -> dict[str, An
             raise
         except (ConfigError, TrainingError) as err:
             made = {"reason": str(err)}
-    write_json(path, {"key": key, "trace": made}, indent=None)
+    now = versions()
+    write_json(path, {"key": key, "trace": made, "versions": now}, indent=None)
+    shop.note(path, now)
     return made
 
 

@@ -18,6 +18,7 @@ from erasure.storage.tensors.hashing import weights_hash
 from pipelines.audit.asking.asking import cases_of, concept_of, plan_of
 from pipelines.audit.drawing import pixels_of
 from pipelines.audit.lines import Line, guard_on
+from pipelines.audit.made_by import Versions
 from pipelines.audit.material import Shown, gather, pictures_given
 from pipelines.audit.settings import AuditRecipe
 from pipelines.configs.settings import DrawingConfig
@@ -62,6 +63,12 @@ class Workshop:
     """Concept and what encodes pictures -> what attacks see."""
     gates: dict[str, object] = field(default_factory=dict)
     """Concept -> its quality gate, or None where there is none; see `damage.gate`."""
+    made_by: dict[str, Versions] = field(default_factory=dict)
+    """File of what was read or made, relative to the audit -> versions of what made it."""
+
+    def note(self, path: Path, made_by: Versions) -> None:
+        """Remember by which packages a file of the audit was made."""
+        self.made_by[path.relative_to(self.folder).as_posix()] = made_by
 
     def painter(self, line: str) -> Painter:
         """The painter of a line; lines of one checkpoint share it."""
@@ -182,6 +189,7 @@ class Workshop:
                 },
                 of_folder=self.pictures_given() if from_folder else None,
                 reporter=self.reporter,
+                note=self.note,
             )
         return self.shown[one.concept]
 

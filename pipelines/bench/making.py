@@ -5,7 +5,7 @@ import logging
 import shutil
 import time
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -136,6 +136,7 @@ class Maker:
             cell,
             parts=tuple(draft.parts),
             errors=draft.errors,
+            versions=_together(cell.versions, versions()),
             whole_seconds=round(cell.whole_seconds + time.monotonic() - began, 1),
         )
         longer.write(place.folder)
@@ -208,6 +209,15 @@ class Maker:
     def _quiet(self) -> Reporter:
         """Counts seconds of its own."""
         return Reporter(quiet=True)
+
+
+def _together(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """The versions of a cell whose parts were made at two times."""
+    both = {**now, **before}
+    for name, text in now.items():
+        if text not in both[name].split(" and "):
+            both[name] = f"{both[name]} and {text}"
+    return both
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from erasure.errors import CheckpointError, ConfigError
 from erasure.moving.streaming import streamed_network
 from erasure.storage.files import atomic
 from pipelines.audit.damage.looks import measure_of
-from pipelines.audit.outcome.results import versions
+from pipelines.audit.made_by import versions
 from pipelines.configs.recipe import dump_toml
 from pipelines.configs.settings import DrawingConfig
 from pipelines.distances import measuring

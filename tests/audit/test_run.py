@@ -248,6 +248,49 @@ def test_a_run_that_was_cut_goes_on_and_ends_with_the_same_result(
     assert judge.asked - asked <= 20  # the pictures of the material alone
 
 
+def test_cells_of_another_version_are_kept_and_told(
+    recipe: AuditRecipe,
+    judge: Bright,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe, out = replace(only(recipe, "add-back"), damage="small"), tmp_path / "out"
+    first = audited(recipe, out)
+    (group,) = first.made_by
+    assert group["versions"] == first.versions
+    files = {"base/add-back.json", "audited/add-back.confirmed.json", "audited/traces.json"}
+    assert {f"cells/{name}" for name in files} <= set(group["parts"])
+    assert any(part.startswith("cells/base/damage.") for part in group["parts"])
+    assert any(part.startswith("material/church/") for part in group["parts"])
+    assert all((out / part).is_file() for part in group["parts"])
+    assert first.mixed == ()
+    cells = out / "cells"
+    for name in ("base/add-back.json", "audited/traces.json"):
+        values = json.loads((cells / name).read_text(encoding="utf-8"))
+        values["versions"]["torch"] = "1.0"
+        (cells / name).write_text(json.dumps(values), encoding="utf-8")
+    old = json.loads((cells / "audited" / "add-back.json").read_text(encoding="utf-8"))
+    del old["versions"]  # as a version before this one wrote it
+    (cells / "audited" / "add-back.json").write_text(json.dumps(old), encoding="utf-8")
+
+    def never(self: Painter, requests: Sequence[Request]) -> Any:  # noqa: ANN401
+        raise AssertionError("everything is there already")
+
+    monkeypatch.setattr(Painter, "paint", never)
+    capsys.readouterr()
+    again = run_audit(recipe, out, force=False, reporter=Reporter())
+    assert isinstance(again, Audit)
+    said = f"The parts were made by several versions of torch: 1.0, {first.versions['torch']}"
+    assert again.mixed == (said,)
+    assert f"note: {said}" in capsys.readouterr().err
+    assert f"{said}." in (out / "audit.html").read_text(encoding="utf-8")
+    parts = {one["versions"].get("torch"): one["parts"] for one in again.made_by}
+    assert parts[None] == ["cells/audited/add-back.json"]
+    assert parts["1.0"] == ["cells/audited/traces.json", "cells/base/add-back.json"]
+    assert read_audit(out).mixed == (said,)
+
+
 def test_pictures_to_search_with_are_those_of_this_base_and_these_wordings(
     recipe: AuditRecipe,
     judge: Bright,

@@ -11,6 +11,7 @@ from support.results.table_lines import BASE, HOSTILE, line, share, table, value
 
 from eval.rates.intervals import wilson
 from pipelines.bench.cell import Cell
+from pipelines.bench.making import _together
 from pipelines.bench.search import _mean_gap
 from pipelines.bench.sources import Sources
 from pipelines.bench.tables.column import Value, pooled
@@ -166,6 +167,9 @@ def test_cells_of_several_versions_are_told(tmp_path: Path) -> None:
         )
         for versions in ({"torch": "2.12", "x": "1"}, {"torch": "2.13", "x": "1"})
     )
+    assert _together({"x": "1"}, {"torch": "2.13", "x": "1"}) == {"torch": "2.13", "x": "1"}
+    both = _together({"torch": "2.12"}, {"torch": "2.13"})  # a part that was added later
+    assert _together(both, {"torch": "2.13"}) == both == {"torch": "2.12 and 2.13"}
     mixed = of(replace(line("esd", values(20, 20)), cells=cells))
     words = "The cells were made by several versions of torch: 2.12, 2.13"
     assert mixed.mixed == (words,)

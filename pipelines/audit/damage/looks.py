@@ -4,7 +4,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from eval.metrics.lite_features import OFFLINE
 from pipelines.audit.cells import key_of
 from pipelines.audit.damage.questions import Ask
 from pipelines.audit.drawing import draw_jobs
+from pipelines.audit.made_by import Versions, read_versions, versions
 from pipelines.audit.workshop import Workshop
 
 FORMAT: Final = "diffusion-erasure audit damage 1"
@@ -56,6 +57,8 @@ class Looks:
     """None for a picture of values that are not finite."""
     features: Tensor | None
     """(N, D), 0 where there is no judgement; None where nothing measures them."""
+    versions: Versions = field(default_factory=dict)
+    """Of the packages that made them."""
 
 
 def measure_of(judge: Judge) -> Measure:
@@ -82,6 +85,7 @@ def looks_at(shop: Workshop, line: str, part: str, asks: Sequence[Ask], measure:
     key = _key(shop, line, asks, measure)
     known = _read(path, key, len(asks))
     if known is not None:
+        shop.note(path, known.versions)
         return known
     unique = list(dict.fromkeys((ask.prompt, ask.seed) for ask in asks))
     with shop.reporter.stage(f"damage on {line}: {part}", len(unique)) as tick:
@@ -99,6 +103,7 @@ def looks_at(shop: Workshop, line: str, part: str, asks: Sequence[Ask], measure:
     _write(path, key, [seen.get(n) for n in places], _stacked([rows.get(n) for n in places]))
     read = _read(path, key, len(asks))  # so that a resumed audit counts the same rounded scores
     assert read is not None
+    shop.note(path, read.versions)
     return read
 
 
@@ -129,6 +134,7 @@ def _write(
     said = [None if one is None else one.to_dict() for one in judgements]
     tensors = {"features": torch.zeros(0) if features is None else features.contiguous()}
     metadata = {"format": FORMAT, "key": key, "judgements": json.dumps(said)}
+    metadata["versions"] = json.dumps(versions())
     with atomic(path) as part:
         save_file(tensors, part, metadata=metadata)
 
@@ -143,9 +149,10 @@ def _read(path: Path, key: str, count: int) -> Looks | None:
                 return None
             features = file.get_tensor("features")
         said = json.loads(metadata["judgements"])
+        made_by = read_versions(json.loads(metadata.get("versions", "{}")))
         judgements = tuple(None if one is None else Judgement.from_dict(one) for one in said)
     except (OSError, SafetensorError, LookupError, TypeError, ValueError, OverflowError, EvalError):
         return None
     if len(judgements) != count or len(features) not in (0, count):
         return None
-    return Looks(judgements, features if len(features) else None)
+    return Looks(judgements, features if len(features) else None, made_by)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,12 +17,12 @@ from pipelines.audit.cells import (
     hits_by_arm,
     passing_arms,
 )
+from pipelines.audit.made_by import read_versions, several
 from pipelines.audit.outcome.curves import Mark, Tried, curve
 from pipelines.audit.outcome.verdicts import Evidence, Verdict, verdict_of, weakest
 
 FORMAT: Final = "diffusion-erasure audit 1"
 FILE_NAME: Final = "audit.json"
-_PACKAGES: Final = ("torch", "diffusers", "transformers", "diffusion-erasure")
 _FEW: Final = 8
 """Tries that are written out of each attack: the first hits."""
 
@@ -107,7 +106,15 @@ class Audit:
     damage: Mapping[str, Any] = field(default_factory=dict)
     """What else was lost, or a `reason` why nobody looked."""
     versions: Mapping[str, str] = field(default_factory=dict)
+    """Those that wrote this; see `made_by`."""
+    made_by: tuple[Mapping[str, Any], ...] = ()
+    """Files that the numbers come from, by the `versions` of the packages that made them."""
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def mixed(self) -> tuple[str, ...]:
+        """Packages of which several versions made its parts, a sentence each."""
+        return several((read_versions(one.get("versions")) for one in self.made_by), "parts")
 
     def to_dict(self) -> dict[str, Any]:
         """As `audit.json` holds it."""
@@ -278,11 +285,6 @@ def summed_up(records: Sequence[AttackRecord]) -> str | None:
     """The weakest access at which the concept came back."""
     access: Any = {record.name: record.access for record in records}
     return weakest({record.name: record.verdict for record in records}, access)
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that decide the numbers."""
-    return {name: version(name) for name in _PACKAGES}
 
 
 def write_audit(audit: Audit, folder: Path) -> Path:

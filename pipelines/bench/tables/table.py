@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from pipelines.audit.made_by import several
 from pipelines.bench.cell import Cell, Place
 from pipelines.bench.rows import MODELS, Row
 from pipelines.bench.sources import Sources
@@ -94,15 +95,7 @@ class Table:
     @property
     def mixed(self) -> tuple[str, ...]:
         """Packages of which cells were made by several versions, a sentence each."""
-        versions: dict[str, dict[str, None]] = {}
-        for cell in (one.cell for line in self.lines for one in line.cells):
-            for package, version in cell.versions.items():
-                versions.setdefault(package, {})[version] = None
-        return tuple(
-            f"The cells were made by several versions of {package}: {', '.join(sorted(several))}"
-            for package, several in versions.items()
-            if len(several) > 1
-        )
+        return several((one.cell.versions for line in self.lines for one in line.cells), "cells")
 
     @property
     def joint(self) -> list[Joint]:
