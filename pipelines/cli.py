@@ -13,12 +13,10 @@ import sys
 import warnings
 from collections.abc import Callable, Container, Mapping
 from functools import wraps
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from erasure.local_paths import typed_path
 from pipelines.commands import (
     compare,
     demo,
@@ -37,6 +35,7 @@ from pipelines.commands.measuring import audit, distance, evaluate, judge
 from pipelines.process.empty_values import EmptyValues
 from pipelines.process.given_once import GivenOnce
 from pipelines.process.grouped_help import GroupedHelp
+from pipelines.process.named_places import with_places
 from pipelines.run.claims import claiming
 from pipelines.words.terminal import PrintableFormatter, printable
 
@@ -140,7 +139,7 @@ def _spoken(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**options: Any) -> None:  # noqa: ANN401
-        options = {name: _at_home(value) for name, value in options.items()}
+        options = with_places(options)
         try:
             with claiming():
                 command(**options)
@@ -161,13 +160,6 @@ def _spoken(command: Callable[..., None]) -> Callable[..., None]:
             _fail(f"cannot use {os.fsdecode(err.filename)[:200]}: {reason}", 2)
 
     return run
-
-
-def _at_home(value: Any) -> Any:  # noqa: ANN401
-    """A value of an option, with the home folder for `~`, which no shell expands in `--out=~/x`."""
-    if isinstance(value, list):
-        return [_at_home(one) for one in value]
-    return typed_path(value) if isinstance(value, Path) else value
 
 
 def _left_by(command: Callable[..., None], known: Container[str]) -> str:

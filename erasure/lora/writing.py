@@ -18,7 +18,7 @@ from erasure.lora.names import Naming, Place, known_naming, spelled
 from erasure.lora.rows import Fused, fused_names
 from erasure.lora.stated import ADAPTER
 from erasure.solving.factors import Factors
-from erasure.storage.disk import refuse_existing
+from erasure.storage.disk import refuse_taken_file
 from erasure.storage.tensors.tensor_file import DATA_HASH, write_tensors
 
 _OURS: Final = "erasure."
@@ -205,9 +205,7 @@ def require_place(path: Path, *, force: bool) -> None:
     """Raise CheckpointError where a LoRA file cannot go to a path."""
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path} must end in .safetensors, so that other tools read it")
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; give the path of a file")
-    refuse_existing(path, force=force)
+    refuse_taken_file(path, force=force)
 
 
 def require_finite(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:

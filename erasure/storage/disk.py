@@ -64,5 +64,16 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         )
 
 
+def refuse_taken_file(path: Path, *, force: bool) -> None:
+    """The same for a file; a folder is never replaced by one.
+
+    Raises:
+        CheckpointError: a folder is there, or a file and `force` is not set.
+    """
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; give the path of a file")
+    refuse_existing(path, force=force)
+
+
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.0f} MB"

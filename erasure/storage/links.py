@@ -1,6 +1,7 @@
-"""Follow links to their end, alike in every version of Python."""
+"""Links: followed to their end, alike in every version of Python, or taken for what they are."""
 
 import errno
+import shutil
 from pathlib import Path
 
 
@@ -21,3 +22,29 @@ def resolved(path: Path) -> Path:
         if err.errno == errno.ELOOP:
             raise
         return path.resolve()
+
+
+def followed(path: Path) -> Path:
+    """What is written where somebody names a link: the end that it leads to, so that the link
+    stays, as it does for a folder that is there. Any other path stays as it was named; so do links
+    in a circle, which whoever writes there refuses.
+    """
+    to_nowhere = any(folder.is_symlink() and not folder.exists() for folder in path.parents)
+    if not (path.is_symlink() or to_nowhere):
+        return path
+    try:
+        return resolved(path)
+    except (OSError, ValueError):
+        return path
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder if it is there; of a link to one the link, and nothing that it leads to.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)

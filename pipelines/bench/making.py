@@ -173,7 +173,8 @@ class Maker:
         path = place.folder / PATCH
         save_patches(path, patches)
         draft.exported = path.stat().st_size
-        shutil.copyfile(run / RECORD, place.folder / RECORD)
+        with atomic(place.folder / RECORD) as part:
+            shutil.copyfile(run / RECORD, part)
 
     def _neighbours(self, place: Place, model: str, guard: str | None) -> None:
         labels = self.labels(place.concept)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.commands.options import AsJson, Force, program_as_called, refuse_taken, say
+from pipelines.commands.options import AsJson, Force, program_as_called, say
 from pipelines.run.claims import claim
 
 if TYPE_CHECKING:
@@ -31,12 +31,13 @@ def demo(
     from rich.table import Table
 
     from erasure.errors import OutOfMemoryError
+    from erasure.storage.disk import refuse_existing
     from pipelines.jobs.demo_job import run_demo
     from pipelines.process.progress import Reporter
 
     claim(out)
     if not (out.is_dir() and all(path.suffix == ".part" for path in out.iterdir())):
-        refuse_taken([out], force=force)  # a run that was cut does not go on here
+        refuse_existing(out, force=force)  # a run that was cut does not go on here
     reporter = Reporter()
     try:
         outcome = run_demo(concept, out, force=force, reporter=reporter)

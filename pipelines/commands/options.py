@@ -96,12 +96,12 @@ def table(**values: Any) -> dict[str, Any]:  # noqa: ANN401
 
 
 def refuse_taken(files: Iterable[Path | None], *, force: bool) -> None:
-    """Raise CheckpointError where one of the files is there and `force` is not set."""
-    from erasure.storage.disk import refuse_existing
+    """Raise CheckpointError where one of the files is there and `force` is not set, or a folder."""
+    from erasure.storage.disk import refuse_taken_file
 
     for file in files:
         if file is not None:
-            refuse_existing(file, force=force)
+            refuse_taken_file(file, force=force)
 
 
 def say(result: Mapping[str, Any], *, as_json: bool) -> None:

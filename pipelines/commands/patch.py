@@ -132,11 +132,11 @@ def stack(
     """
     from erasure.patches.model_patches import overlap_of_all, stack_all
     from erasure.patches.patch_file import load_patches, save_patches
-    from erasure.storage.disk import refuse_existing
+    from erasure.storage.disk import refuse_taken_file
     from pipelines.run.models import open_model
 
     claim(out)
-    refuse_existing(out, force=force)
+    refuse_taken_file(out, force=force)
     _require_several(patches)
     loaded = [load_patches(path) for path in patches]
     checkpoint = open_model(model, **reading)

@@ -17,7 +17,7 @@ from erasure.errors import ConfigError
 from erasure.lora.extracting import Size
 from erasure.patches.checkpoint_patch import checkpoint_patches
 from erasure.patches.patch_file import save_patches
-from erasure.storage.disk import refuse_existing
+from erasure.storage.disk import refuse_taken_file
 from pipelines.run.exporting_lora import Exported, LoraExport
 from pipelines.run.merging_loras import merged_base
 from pipelines.run.model_facts import tell_model
@@ -85,7 +85,7 @@ class ExportJob:
         return merged_base(checkpoint, self.loras)
 
     def _patch(self, before: Checkpoint, after: Checkpoint) -> Exported:
-        refuse_existing(self.out, force=self.force)
+        refuse_taken_file(self.out, force=self.force)
         patches = checkpoint_patches(before, after)
         save_patches(self.out, patches)
         parts = after.components.values()

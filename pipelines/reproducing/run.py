@@ -1,7 +1,6 @@
 """One reproduction from start to end: each cell is erased, drawn and judged as by the commands."""
 
 import logging
-import shutil
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import torch
 from erasure.errors import CheckpointError, Way
 from erasure.storage.disk import disk_errors, require_space
 from erasure.storage.files import atomic
+from erasure.storage.links import remove_folder
 from eval.errors import EvalError
 from eval.judges.judge import Judge
 from pipelines.configs.recipe import dump_toml
@@ -160,9 +160,9 @@ def _cell(setup: Setup, cell: Cell, judges: Mapping[str, Judge], reporter: Repor
             results = run_evaluation(cell.evaluate, folder / JUDGED, force=False, reporter=reporter)
         assert results is not None  # a single process
     model = folder / ERASED / MODEL
-    if setup.recipe.drop_models and model.exists():
+    if setup.recipe.drop_models:
         with disk_errors(model):
-            shutil.rmtree(model)
+            remove_folder(model)
     return results
 
 

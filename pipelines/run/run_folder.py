@@ -1,7 +1,6 @@
 """The folder of a run: whether it may be written, and what may be removed from it."""
 
 import os
-import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Final
 from erasure.checkpoints.provenance import FILE_NAME
 from erasure.errors import CheckpointError, ConfigError, DiskError, way
 from erasure.storage.disk import disk_errors
+from erasure.storage.links import remove_folder
 from erasure.storage.state_file import drop
 from pipelines.configs.method_table import converted
 from pipelines.early import refuse_both
@@ -110,18 +110,18 @@ def clear(out: Path) -> None:
         # Killed at any point, what is left still looks like a run, and can be cleared again; but
         # not like a finished one.
         (out / RECORD).unlink(missing_ok=True)
-        if leaving.exists():
-            shutil.rmtree(leaving)
-        if model.exists():
+        remove_folder(leaving)
+        if model.exists() or model.is_symlink():
             model.replace(leaving)
-            shutil.rmtree(leaving)
+            remove_folder(leaving)
         drop(out / STATE)
         for path in (*(out / name for name in _WRITTEN), *_numbered(out), out / RECIPE):
             path.unlink(missing_ok=True)
 
 
 def require_no_other(out: Path, kind: str) -> None:
-    """Refuse a folder whose recipe is of a run, or of another command than the one that asks.
+    """Refuse a file, and a folder whose recipe is of a run, or of another command than the one that
+    asks.
 
     Args:
         kind: `evaluation`, `audit` or `distance`.
@@ -129,6 +129,8 @@ def require_no_other(out: Path, kind: str) -> None:
     Raises:
         ConfigError: it is, or the folder is that of a model; so also with `--force`.
     """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; give the path of a folder")
     text = _text_of(out / RECIPE)
     there = _kind_of(text) if text.startswith(_ANY) else kind
     if (out / RECORD).is_file() or (out / "model_index.json").is_file():

@@ -14,7 +14,7 @@ from erasure.checkpoints.reading import embedded
 from erasure.checkpoints.writing.modelspec import ModelSpec, default_title
 from erasure.checkpoints.writing.writing import Written, outgoing
 from erasure.errors import CheckpointError, Way
-from erasure.storage.disk import refuse_existing
+from erasure.storage.disk import refuse_taken_file
 from erasure.storage.tensors.tensor_file import write_tensors
 
 
@@ -55,9 +55,7 @@ def write_single_file(
     """
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path} must end in .safetensors, so that other tools read it")
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; give the path of a file")
-    refuse_existing(path, force=force)
+    refuse_taken_file(path, force=force)
     family = checkpoint.architecture
     if not family.modelspec:
         raise CheckpointError(

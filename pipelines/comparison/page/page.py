@@ -52,8 +52,10 @@ def require_room(folder: Path, *, force: bool) -> None:
     """Refuse to replace an older comparison without being asked to.
 
     Raises:
-        ConfigError: there is one, and `force` is not given.
+        ConfigError: there is one, and `force` is not given; or a file is in the way.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; give the path of a folder")
     old = next((folder / n for n in (FILE_NAME, TABLE, VALUES) if (folder / n).exists()), None)
     if old is not None and not force:
         raise ConfigError(f"{old} exists; give another --out, or --force to replace it")
