@@ -64,7 +64,7 @@ class Search:
     """Why it was not run, or ended early; empty where it ran to its end."""
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Of the packages that made it."""
+    """Versions of the packages that made it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -236,7 +236,7 @@ def _kept(
     painter: Painter,
     drawn_of: Mapping[str, Any],
     reporter: Reporter,
-    told: Note,
+    note: Note,
     folder: Path,
     requests: Sequence[Request],
     name: str,
@@ -245,17 +245,17 @@ def _kept(
     written."""
     asked = [[str(request.prompt), request.seed] for request in requests]
     key = key_of(requests=asked, **drawn_of)
-    note = folder / _MADE_OF
+    record = folder / _MADE_OF
     paths = [folder / f"{n:03d}.png" for n in range(len(requests))]
-    known = known_values(note)
+    known = known_values(record)
     if known.get("key") != key or not all(path.is_file() for path in paths):
-        note.unlink(missing_ok=True)  # a run that is cut here leaves pictures of two kinds
+        record.unlink(missing_ok=True)  # a run that is cut here leaves pictures of two kinds
         with reporter.stage(name, len(requests)) as tick:
             for path, image in zip(paths, painter.draw(requests, tick), strict=True):
                 write_picture(path, image)
         known = {"key": key, "versions": versions()}
-        write_json(note, known)
-    told(note, read_versions(known.get("versions")))
+        write_json(record, known)
+    note(record, read_versions(known.get("versions")))
     return [read_picture(path) for path in paths]
 
 

@@ -58,7 +58,7 @@ class Looks:
     features: Tensor | None
     """(N, D), 0 where there is no judgement; None where nothing measures them."""
     versions: Versions = field(default_factory=dict)
-    """Of the packages that made them."""
+    """Versions of the packages that made them."""
 
 
 def measure_of(judge: Judge) -> Measure:
