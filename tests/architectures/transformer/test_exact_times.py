@@ -55,8 +55,10 @@ class Family:
     def condition(self) -> Condition:
         draw = seeded(1)
         shapes = {n: (1, 3, f) if n == TOKENS else (1, f) for n, f in self.features.items() if f}
-        told = {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}
-        return Condition({**told, **{n: torch.ones(1) for n, f in self.features.items() if not f}})
+        inputs = {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}
+        return Condition(
+            {**inputs, **{n: torch.ones(1) for n, f in self.features.items() if not f}}
+        )
 
 
 ROUNDING: tuple[Precision, ...] = ("bf16", "bf16-weights")
