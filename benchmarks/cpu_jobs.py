@@ -79,7 +79,7 @@ def mask(chosen: argparse.Namespace) -> Measured:
     }
     begun = clock()
     scores = saliency_scores(network, dict(network.named_parameters()))
-    del network  # as when `erasure.diffusion.scores.measuring.measure_saliency` returns
+    del network  # as when `erasure.diffusion.scores.measuring.measure_scores` returns
     chosen_mask = salient_mask(scores, chosen.density)
     seconds = passes + clock() - begun
     held["after the weights are gone: mask"] = chosen_mask.bits.nbytes

@@ -38,7 +38,8 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.merge import count_moved, merge_selected
 from erasure.diffusion.batches import PictureBatch, PictureBatches
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.measuring import measure_scores
+from erasure.diffusion.scores.summing import Measuring
 from erasure.editing.proving import package_version
 from erasure.masks.masks import SaliencyMask, inverse_mask, random_mask, salient_mask
 from erasure.methods import SalUn
@@ -240,7 +241,9 @@ class Bench:
 
     def _saliency(self) -> dict[str, Tensor]:
         names = self.checkpoint.architecture.candidates(self.checkpoint.network, "full")
-        return measure_saliency(self.checkpoint, self.data, names, self.recipe.saliency)
+        return measure_scores(
+            self.checkpoint, self.data, names, Measuring(config=self.recipe.saliency)
+        )
 
     def _requests(self) -> list[Request]:
         own = [

@@ -127,9 +127,7 @@ class Architecture:
     check_configs: Callable[["Description", str], tuple[str, ...]]
     """Refuses configs that are not plain ones of it, and returns notes on what they leave open; the
     second argument says whose configs they are."""
-    check_weights: Callable[[Mapping[str, Tensor], "Description", str], None] = (
-        lambda weights, description, where: None
-    )
+    check_weights: Callable[[Mapping[str, Tensor], "Description", str], None] = lambda *_: None
     """The same by the main component's weights in a single file, names without prefix; names and
     shapes are compared with the configs in any case."""
 
@@ -150,9 +148,7 @@ class Architecture:
     """Brings a scheduler config and what a file says of its training together."""
     describe_noise: Callable[[Mapping[str, Any]], str]
     """Tells the forward process of a complete scheduler config in a few words."""
-    sampling: Callable[[Mapping[str, Any], int, tuple[int, int]], Mapping[str, Any]] = (
-        lambda config, steps, size: {}
-    )
+    sampling: Callable[[Mapping[str, Any], int, tuple[int, int]], Mapping[str, Any]] = lambda *_: {}
     """Gives what else a diffusers scheduler is given where its time steps are set, for so many
     steps and latents of h x w."""
     step_time: Callable[[Tensor], Tensor] = lambda t: t

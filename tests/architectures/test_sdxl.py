@@ -35,7 +35,8 @@ from erasure.diffusion import edit
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.edit import erase, find_mask
-from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.measuring import measure_scores
+from erasure.diffusion.scores.summing import Measuring
 from erasure.errors import ConfigError
 from erasure.masks.mask_file import mask_hash
 from erasure.seeds import generator_for, initial_noise
@@ -269,7 +270,7 @@ def test_every_weight_that_reads_the_added_condition_has_a_score(
 ) -> None:
     names = [name for name in checkpoint.network if name.startswith("add_embedding.")]
     assert len(names) == 4
-    scores = measure_saliency(checkpoint, data, names, edit.SaliencyConfig())
+    scores = measure_scores(checkpoint, data, names, Measuring(config=edit.SaliencyConfig()))
     assert all(float(scores[name].max()) > 0 for name in names)
 
 

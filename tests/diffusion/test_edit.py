@@ -21,8 +21,9 @@ from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.edit import erase, find_mask
 from erasure.diffusion.scores import summing
-from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.saliency import Pass, SaliencyConfig
+from erasure.diffusion.scores.summing import Measuring
 from erasure.editing.proving import Edit, package_version
 from erasure.errors import ConfigError, MaskError, TrainingError
 from erasure.masks.mask_file import mask_hash
@@ -252,7 +253,9 @@ def test_a_velocity_model_is_erased_as_one(
     assert (one.history[0].forget == two.history[0].forget) == isinstance(method, SalUn)
     assert two.unselected_identical is True
     scores = [
-        measure_saliency(c, tiny_data, ["conv_in.weight"], SaliencyConfig())["conv_in.weight"]
+        measure_scores(c, tiny_data, ["conv_in.weight"], Measuring(config=SaliencyConfig()))[
+            "conv_in.weight"
+        ]
         for c in (tiny_checkpoint, velocity)
     ]
     assert not torch.allclose(*scores)
@@ -423,7 +426,9 @@ def test_a_mask_of_another_base_is_refused(
 def test_the_salient_mask_holds_the_largest_scores_of_the_whole_scope(
     tiny_checkpoint: Checkpoint, tiny_data: ConceptData, mask: SaliencyMask
 ) -> None:
-    scores = measure_saliency(tiny_checkpoint, tiny_data, list(mask.entries), SaliencyConfig())
+    scores = measure_scores(
+        tiny_checkpoint, tiny_data, list(mask.entries), Measuring(config=SaliencyConfig())
+    )
     inside = torch.cat([scores[name][chosen] for name, chosen in mask.entries.items()])
     left = torch.cat([scores[name][~chosen] for name, chosen in mask.entries.items()])
     assert float(inside.min()) >= float(left.max())

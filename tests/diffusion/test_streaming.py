@@ -14,8 +14,9 @@ from erasure.architectures.building import build_network
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
-from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.saliency import SaliencyConfig
+from erasure.diffusion.scores.summing import Measuring
 from erasure.errors import ConfigError
 from erasure.methods import SalUn
 from erasure.moving.streaming import streamed_network
@@ -108,7 +109,7 @@ def test_a_mask_is_the_same_to_the_bit(
     alike: dict[str, Any] = {"loss": "plain", "batch_size": 1, "precision": precision}
     data = data_of(checkpoint)
     plain, other, grouped = (
-        measure_saliency(checkpoint, data, names, SaliencyConfig(**alike, **way))
+        measure_scores(checkpoint, data, names, Measuring(config=SaliencyConfig(**alike, **way)))
         for way in ({}, {"stream": True}, {"stream": True, "groups": 2})
     )
     for name in names:

@@ -21,11 +21,7 @@ from erasure.architectures.patch_codec import (
     patch_autoencoder_of,
 )
 from erasure.architectures.text.chat_encoders import user_chat
-from erasure.architectures.text.qwen_towers import (
-    QwenReader,
-    qwen3_with_head_of,
-    with_prefix,
-)
+from erasure.architectures.text.qwen_towers import QwenReader, qwen3_with_head_of, with_prefix
 from erasure.architectures.transformer import flow
 from erasure.architectures.transformer.exact_times import exact_maker_of
 from erasure.architectures.transformer.flow_files import FlowFiles

@@ -16,11 +16,7 @@ from torch import Tensor, nn
 from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.frame_codec import build_frame_autoencoder, frame_autoencoder_of
 from erasure.architectures.text.chat_encoders import ATTENDED, described_chat
-from erasure.architectures.text.qwen_towers import (
-    QwenReader,
-    qwen_vl_of,
-    visual_names,
-)
+from erasure.architectures.text.qwen_towers import QwenReader, qwen_vl_of, visual_names
 from erasure.architectures.transformer import flow
 from erasure.architectures.transformer.exact_times import exact_maker_of
 from erasure.architectures.transformer.flow_files import FlowFiles

@@ -17,11 +17,7 @@ from erasure.architectures.architecture import Architecture, Part
 from erasure.architectures.autoencoder import build_autoencoder, latent_channels, shrinking
 from erasure.architectures.loading import maker_of
 from erasure.architectures.text.chat_encoders import ATTENDED, user_chat
-from erasure.architectures.text.qwen_towers import (
-    QwenReader,
-    qwen3_of,
-    without_prefix,
-)
+from erasure.architectures.text.qwen_towers import QwenReader, qwen3_of, without_prefix
 from erasure.architectures.transformer import flow
 from erasure.architectures.transformer.flow_files import FlowFiles
 from erasure.architectures.transformer.names import JOINT_LAYERS

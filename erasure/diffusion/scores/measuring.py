@@ -1,11 +1,9 @@
 """The scores of all candidate weights: by the diffusion loss or the method's own, of any number of
 concepts."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from erasure.architectures.building import schedule_of
@@ -22,8 +20,7 @@ from erasure.diffusion.scores.saliency import (
 from erasure.diffusion.scores.summing import Measuring, measured_component, summed_scores
 from erasure.errors import ConfigError
 from erasure.moving.component import data_for
-from erasure.team import ALONE, Team
-from erasure.work import Counted, Tally
+from erasure.work import Counted
 
 
 def measure_scores(
@@ -52,37 +49,6 @@ def measure_scores(
             before += last
 
     return merged_scores(each(), how.config.merge)
-
-
-def measure_saliency(
-    checkpoint: Checkpoint,
-    data: ConceptData,
-    names: Sequence[str],
-    config: SaliencyConfig,
-    *,
-    device: torch.device | None = None,
-    team: Team = ALONE,
-    on_pass: Callable[[Pass], None] = lambda _: None,
-    component: str | None = None,
-    tally: Tally | None = None,
-    scratch: Path | None = None,
-) -> dict[str, Tensor]:
-    """|sum of forget gradients| of the named weights of a component, the main one if none, by name,
-    float32 on `device`, or in main memory or a file where `config` puts them there.
-
-    Args:
-        scratch: folder for the file, if there is one.
-    """
-    how = Measuring(
-        config=config,
-        device=device,
-        team=team,
-        on_pass=on_pass,
-        component=component,
-        tally=tally or Tally(),
-        scratch=scratch,
-    )
-    return _by_noise(checkpoint, data, names, how)
 
 
 def _by_noise(

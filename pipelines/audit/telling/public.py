@@ -1,7 +1,6 @@
 """What brings the concept back by itself, and which of it is published, as far as it is said."""
 
-from collections.abc import Sequence
-
+from erasure.checkpoints.wording import listed
 from pipelines.audit.settings import PUBLISHED
 from pipelines.audit.workshop import Workshop
 from pipelines.early import EMBEDDED
@@ -19,7 +18,7 @@ def public_sentences(shop: Workshop) -> tuple[str, ...]:
     left = [name for name in asked if name not in said]
     if not said:
         sentences.append(
-            f"whether {_listed(asked)} are published was not said, and is not known here"
+            f"whether {listed(asked)} are published was not said, and is not known here"
         )
     elif not there:
         sentences.append(f"it is said that none of {', '.join(asked)} is published")
@@ -29,7 +28,3 @@ def public_sentences(shop: Workshop) -> tuple[str, ...]:
     if shop.guard("audited") is not None:
         sentences.append("the guard changes no weight, so whoever has the weights draws without it")
     return tuple(sentences)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"

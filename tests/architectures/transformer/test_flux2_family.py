@@ -29,8 +29,9 @@ from erasure.checkpoints.layout import flux2
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
-from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.saliency import SaliencyConfig
+from erasure.diffusion.scores.summing import Measuring
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import Uce
 
@@ -118,7 +119,7 @@ def test_every_weight_gets_a_gradient_and_the_scopes_say_what_they_mean(
 ) -> None:
     family, names = checkpoint.architecture, list(checkpoint.network)
     assert family.candidates(names, "full") == names
-    scores = measure_saliency(checkpoint, data, names, SaliencyConfig(batch_size=2))
+    scores = measure_scores(checkpoint, data, names, Measuring(config=SaliencyConfig(batch_size=2)))
     assert {name for name in names if not scores[name].any()} == set()
     double, one = "transformer_blocks.0", "single_transformer_blocks.0"
     assert set(family.candidates(names, "text-attn")) == {

@@ -34,8 +34,9 @@ from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.denoiser import TOKENS
 from erasure.diffusion.sample import sampling_step, sampling_times
 from erasure.diffusion.schedule import RectifiedFlow
-from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.saliency import SaliencyConfig, forget_loss, guided
+from erasure.diffusion.scores.summing import Measuring
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import Esd, SalUn, Uce
 from erasure.seeds import initial_noise
@@ -192,7 +193,7 @@ def test_every_weight_of_flux_gets_a_gradient_and_single_blocks_are_a_scope(
     checkpoint = models["flux_dev"]
     family, names = checkpoint.architecture, list(checkpoint.network)
     assert family.candidates(names, "full") == names
-    scores = measure_saliency(checkpoint, data, names, replace(PLAIN, batch_size=2))
+    scores = measure_scores(checkpoint, data, names, Measuring(config=replace(PLAIN, batch_size=2)))
     assert {name for name in names if not scores[name].any()} == set()
     chosen = family.candidates(names, "single")
     assert chosen

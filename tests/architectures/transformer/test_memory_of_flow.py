@@ -19,8 +19,9 @@ from erasure.architectures.text import apart
 from erasure.architectures.text.apart import ApartText, encode_apart, without_networks
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.data.encoding import encode_concept
-from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.saliency import SaliencyConfig
+from erasure.diffusion.scores.summing import Measuring
 
 PROMPTS = ["", "a church", "a dog on a hill", "a castle"]
 
@@ -47,7 +48,12 @@ def test_groups_of_a_transformer_s_weights_have_the_sums_of_one_pass(
     alike: dict[str, Any] = {"loss": "plain", "batch_size": 1, "precision": precision}
     ways: list[dict[str, Any]] = [{}, {"groups": 3}, {"mapped": True, "checkpointing": True}]
     plain, *others = (
-        measure_saliency(checkpoint, data, names, SaliencyConfig(**alike, **way), scratch=tmp_path)
+        measure_scores(
+            checkpoint,
+            data,
+            names,
+            Measuring(config=SaliencyConfig(**alike, **way), scratch=tmp_path),
+        )
         for way in ways
     )
     for other in others:

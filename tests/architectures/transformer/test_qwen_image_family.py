@@ -22,8 +22,9 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
-from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.saliency import SaliencyConfig
+from erasure.diffusion.scores.summing import Measuring
 from erasure.errors import CheckpointError
 
 
@@ -85,7 +86,7 @@ def test_what_the_last_block_makes_of_the_text_alone_gets_no_gradient(
 ) -> None:
     family, names = checkpoint.architecture, list(checkpoint.network)
     assert family.candidates(names, "full") == names
-    scores = measure_saliency(checkpoint, data, names, SaliencyConfig(batch_size=2))
+    scores = measure_scores(checkpoint, data, names, Measuring(config=SaliencyConfig(batch_size=2)))
     last = "transformer_blocks.1."
     silent = {name for name in names if not scores[name].any()}
     assert silent

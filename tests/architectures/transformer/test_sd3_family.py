@@ -31,8 +31,9 @@ from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.latents import Draw, noised
 from erasure.diffusion.data.prompted import AnchorPixels
-from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.saliency import SaliencyConfig, forget_loss
+from erasure.diffusion.scores.summing import Measuring
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import ConceptAblation, GradientAscent, SalUn
 from erasure.seeds import initial_noise
@@ -207,7 +208,7 @@ def test_the_last_text_queries_alone_get_no_gradient(
     checkpoint = models["sd35_medium"]
     names = checkpoint.architecture.candidates(checkpoint.network, "full")
     assert set(checkpoint.network) - set(names) == {"pos_embed.pos_embed"}
-    scores = measure_saliency(checkpoint, data, names, SaliencyConfig(batch_size=2))
+    scores = measure_scores(checkpoint, data, names, Measuring(config=SaliencyConfig(batch_size=2)))
     silent = {name for name in names if not scores[name].any()}
     last = "transformer_blocks.1.attn"
     assert silent == {f"{last}.{n}" for n in ("add_q_proj.weight", "add_q_proj.bias")} | {

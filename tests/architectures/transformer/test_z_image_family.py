@@ -22,8 +22,9 @@ from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.latents import Draw, noised
 from erasure.diffusion.data.prompted import PromptLists
-from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.saliency import SaliencyConfig, forget_loss
+from erasure.diffusion.scores.summing import Measuring
 from erasure.errors import ConfigError
 from erasure.methods import Uce
 
@@ -96,7 +97,7 @@ def test_all_but_the_fillers_can_be_selected_and_gets_a_gradient(
     family, names = checkpoint.architecture, list(checkpoint.network)
     full = family.candidates(names, "full")
     assert set(names) - set(full) == {"x_pad_token", "cap_pad_token"}
-    scores = measure_saliency(checkpoint, data, full, SaliencyConfig(batch_size=2))
+    scores = measure_scores(checkpoint, data, full, Measuring(config=SaliencyConfig(batch_size=2)))
     assert {name for name in full if not scores[name].any()} == set()
     chosen = family.candidates(names, "single")
     assert {family.layers.block_of(name) for name in chosen} == {"single.0", "single.1"}

@@ -16,13 +16,14 @@ from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.edit import find_mask
 from erasure.diffusion.scores.gradient_sums import GradientSums, SumsIn, in_groups
-from erasure.diffusion.scores.measuring import measure_saliency
+from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.saliency import (
     Pass,
     SaliencyConfig,
     accumulate_gradients,
     saliency_scores,
 )
+from erasure.diffusion.scores.summing import Measuring
 from erasure.errors import ConfigError, DiskError
 from erasure.masks.mask_file import mask_hash
 from erasure.masks.overlap import overlap
@@ -108,12 +109,11 @@ def test_a_mask_is_the_same_however_its_sums_are_made(
     alike: dict[str, Any] = {"batch_size": 2, "precision": precision}
     names = list(tiny_checkpoint.network)
     plain, other = (
-        measure_saliency(
+        measure_scores(
             tiny_checkpoint,
             tiny_data,
             names,
-            SaliencyConfig(**alike, **more),
-            scratch=tmp_path,
+            Measuring(config=SaliencyConfig(**alike, **more), scratch=tmp_path),
         )
         for more in ({}, way)
     )
@@ -168,7 +168,7 @@ def test_progress_of_groups_goes_once_from_the_beginning_to_the_end(
     seen: list[Pass] = []
     names = list(tiny_checkpoint.network)
     config = SaliencyConfig(groups=3, batch_size=1)
-    measure_saliency(tiny_checkpoint, tiny_data, names, config, on_pass=seen.append)
+    measure_scores(tiny_checkpoint, tiny_data, names, Measuring(config=config, on_pass=seen.append))
     done = [progress.done for progress in seen]
     assert len(done) == 3 * len(tiny_data.forget)
     assert done == sorted(done)
@@ -187,7 +187,7 @@ def test_a_group_s_pass_wants_gradients_of_its_own_weights_alone(
 
     monkeypatch.setattr(GradientSums, "__init__", noting)
     names = list(tiny_checkpoint.network)
-    measure_saliency(tiny_checkpoint, tiny_data, names, SaliencyConfig(groups=3))
+    measure_scores(tiny_checkpoint, tiny_data, names, Measuring(config=SaliencyConfig(groups=3)))
     assert len(held) == 3
     assert set().union(*held) == set(names)
     assert sum(map(len, held)) == len(names)
@@ -219,13 +219,11 @@ def test_a_folder_without_room_for_the_sums_is_refused_before_a_pass(
         patch("erasure.storage.disk.shutil.disk_usage", return_value=full),
         pytest.raises(DiskError, match="sums needs"),
     ):
-        measure_saliency(
+        measure_scores(
             tiny_checkpoint,
             tiny_data,
             list(tiny_checkpoint.network),
-            SaliencyConfig(mapped=True),
-            scratch=tmp_path,
-            on_pass=seen.append,
+            Measuring(config=SaliencyConfig(mapped=True), scratch=tmp_path, on_pass=seen.append),
         )
     assert seen == []
     assert list(tmp_path.iterdir()) == []
@@ -237,12 +235,11 @@ def test_on_a_device_the_sums_lie_in_main_memory(
 ) -> None:
     names = list(tiny_checkpoint.network)
     scores = [
-        measure_saliency(
+        measure_scores(
             tiny_checkpoint,
             tiny_data,
             names,
-            SaliencyConfig(offload=offload),
-            device=torch.device("cuda"),
+            Measuring(config=SaliencyConfig(offload=offload), device=torch.device("cuda")),
         )
         for offload in (False, True)
     ]
