@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from support.models.tiny_models import SMALL, write_pipeline
+from support.results.edited import edit_record
 from support.tiny import write_tiny_pipeline
 
 from erasure.attacks import ATTACKS, Attempt, Cost, Material, Payload, Target
 from erasure.attacks.forward.seeds import Seeds
-from erasure.checkpoints import EditRecord, Provenance
+from erasure.checkpoints import Provenance
 from erasure.errors import CheckpointError, ConfigError, TrainingError
 from erasure.storage.tensors.hashing import weights_hash
 from eval.errors import EvalError
@@ -569,17 +570,7 @@ def test_wordings_that_the_eraser_was_trained_on_are_named_on_every_line(
     asked = replace(only(recipe, "words"), concept="van gogh")
     lines = open_lines(asked)
     audited = lines["audited"]
-    edit = EditRecord(
-        concept="van gogh",
-        base_hash="ab" * 32,
-        objective="salun",
-        config={},
-        density=0.5,
-        selected=1,
-        moved=1,
-        total=1,
-        version="1",
-    )
+    edit = edit_record("van gogh")
     erased = replace(audited.checkpoint, provenance=Provenance(edits=(edit,)))
     lines["audited"] = replace(audited, checkpoint=erased)
     forgotten = plan_of(erased, "van gogh").forget[-1]

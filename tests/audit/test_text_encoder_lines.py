@@ -8,11 +8,11 @@ import pytest
 import torch
 from support.attacked import tiny_checkpoint as attacked_checkpoint
 from support.attacked import tiny_target
+from support.results.edited import edit_record
 
 from erasure.attacks import Attempt, Target
 from erasure.attacks.gradient.prefix import Prefix
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.writing.folder import write_folder
 from erasure.errors import ConfigError, TrainingError
@@ -26,18 +26,7 @@ def edited(tiny_checkpoint: Checkpoint, tmp_path: Path) -> Path:
     part, weights = "text_encoder", dict(tiny_checkpoint.components["text_encoder"])
     name = "text_model.final_layer_norm.weight"
     after = tiny_checkpoint.having(part, weights | {name: weights[name] + 0.5})
-    made = EditRecord(
-        concept="church",
-        base_hash=tiny_checkpoint.hash_of(part),
-        component=part,
-        objective="a test",
-        config={},
-        density=1.0,
-        selected=1,
-        moved=1,
-        total=1,
-        version="0",
-    )
+    made = edit_record(base_hash=tiny_checkpoint.hash_of(part), component=part)
     write_folder(replace(after, provenance=Provenance(edits=(made,))), tmp_path / "edited")
     return tmp_path / "edited"
 

@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from support.console import erasure
 from support.models.tiny_models import SD2_SMALL, write_pipeline
 from support.models.tiny_sdxl import write_sdxl
+from support.results.edited import edit_record
 from support.tiny import TINY, assert_same_bits
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.checkpoints.verification import verify
@@ -37,21 +37,14 @@ def moved(weights: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
 
 def edited(start: Checkpoint, component: str, concept: str, seed: int) -> Checkpoint:
     """Change one component of a checkpoint, and record it as an erasure does."""
-    made = EditRecord(
-        concept=concept,
+    after = start.having(component, moved(start.components[component], seed))
+    made = edit_record(
+        concept,
         base=start.name,
         base_hash=start.hash_of(component),
         component=component,
-        objective="a test",
-        config={},
-        density=0.3,
-        selected=1,
-        moved=1,
-        total=1,
-        version="0",
+        result_hash=after.hash_of(component),
     )
-    after = start.having(component, moved(start.components[component], seed))
-    made = replace(made, result_hash=after.hash_of(component))
     return replace(after, provenance=Provenance(edits=(*start.edits, made)))
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from support.console import erasure
+from support.results.edited import edit_record
 
 from erasure import read_checkpoint, verify
 from erasure.checkpoints import EditRecord, Provenance, model_card
@@ -162,20 +163,7 @@ def test_a_patch_without_a_story_gets_a_record_of_what_it_does() -> None:
 
 
 def edit(concept: str, base: str, result: str) -> EditRecord:
-    return EditRecord(
-        concept=concept,
-        base="SD 1.5",
-        base_hash=base,
-        result_hash=result,
-        objective="x",
-        config={},
-        density=0.5,
-        selected=1,
-        moved=1,
-        total=2,
-        version="0",
-        created="2026",
-    )
+    return edit_record(concept, base="SD 1.5", base_hash=base, result_hash=result, created="2026")
 
 
 def test_the_edits_since_a_base_are_those_from_where_it_stood() -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 from support.console import erasure
+from support.results.edited import edit_record
 from support.tiny import CPU, Toy, ToyDenoiser, some_mask, toy_batches, toy_data, toy_schedule
 
 from erasure import verify
 from erasure.checkpoints import read_checkpoint
-from erasure.checkpoints.edit_record import EditRecord
 from erasure.checkpoints.provenance import Provenance
 from erasure.diffusion.batches import RolloutBatches
 from erasure.diffusion.data.concept_data import ConceptData, PromptRows
@@ -162,18 +162,7 @@ def test_concepts_that_cannot_be_are_refused(
 def test_an_evaluation_looks_at_each_concept_of_every_edit() -> None:
     suite = load_suite("canvas")
     demo = open_model("demo")
-    record = EditRecord(
-        concept="church, dog",
-        concepts=("church", "dog"),
-        base_hash="",
-        objective="",
-        config={},
-        density=1.0,
-        selected=1,
-        moved=1,
-        total=1,
-        version="",
-    )
+    record = edit_record("church, dog", concepts=("church", "dog"))
     edited = replace(demo, provenance=Provenance(edits=(record,)))
     recipe = EvaluateRecipe(model="demo", suite="canvas")
     assert erased_labels(recipe, edited, suite).labels == ("church", "dog")

@@ -116,8 +116,12 @@ def assert_same_bits(
         assert (equal if where is None else equal[where[name]]).all(), name
 
 
-def outside(mask: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: ~chosen for name, chosen in mask.items()}
+def outside(
+    mask: Mapping[str, Tensor], network: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """What a mask leaves out; of a network also all of the weights that it does not name."""
+    rest = {name: torch.ones(w.shape, dtype=torch.bool) for name, w in (network or {}).items()}
+    return rest | {name: ~chosen for name, chosen in mask.items()}
 
 
 @written_once

@@ -23,18 +23,6 @@ from erasure.solving.quadratic import Quadratic
 QUICK = {"pictures": 2, "drawing_steps": 3, "drawing_guidance": 2.0, "around_300": False}
 
 
-@pytest.fixture(scope="module")
-def prompts(tiny_checkpoint: Checkpoint) -> ConceptData:
-    lists = PromptLists(["a church", "church"], ["a dog", "a truck"])
-    stand_ins = {"a church": ["a castle"], "church": ["castle"]}
-    return encode_concept(tiny_checkpoint, None, stand_ins, prompts=lists)
-
-
-@pytest.fixture(scope="module")
-def values(tiny_checkpoint: Checkpoint, prompts: ConceptData) -> SaliencyMask:
-    return find_mask(tiny_checkpoint, prompts, "all", scope="xattn-kv")
-
-
 def quick(**settings: object) -> Mace:
     return Mace(**{**QUICK, **settings})  # type: ignore[arg-type]
 
@@ -158,8 +146,7 @@ def test_one_weight_answers_each_concept_s_prompts_as_that_concept_s_own_stages(
 def test_under_a_mask_nothing_else_moves(tiny_checkpoint: Checkpoint, prompts: ConceptData) -> None:
     half = find_mask(tiny_checkpoint, prompts, "random", density=0.5, scope="xattn-kv")
     result = erase(tiny_checkpoint, prompts, half, quick(steps=2, learning_rate=0.05, ridge=0.1))
-    nothing = {k: torch.zeros(w.shape, dtype=torch.bool) for k, w in result.network.items()}
-    unselected = outside({**nothing, **half.entries})
+    unselected = outside(half.entries, result.network)
     assert_same_bits(result.network, dict(tiny_checkpoint.network), unselected)
     assert result.provenance.last.moved > 0
     assert result.factors == {}

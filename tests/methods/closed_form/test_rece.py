@@ -8,8 +8,6 @@ from torch import Tensor
 from erasure.architectures.unet.scopes import xattn_kv
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
-from erasure.diffusion.data.encoding import encode_concept
-from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import erase, find_mask
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
@@ -20,18 +18,6 @@ from erasure.solving.quadratic import Quadratic
 from erasure.solving.vectors import EditVectors, edit_vectors
 
 KEY = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
-
-
-@pytest.fixture(scope="module")
-def prompts(tiny_checkpoint: Checkpoint) -> ConceptData:
-    lists = PromptLists(["a church", "church"], ["a dog", "a truck"])
-    stand_ins = {"a church": ["a castle"], "church": ["castle"]}
-    return encode_concept(tiny_checkpoint, None, stand_ins, prompts=lists)
-
-
-@pytest.fixture(scope="module")
-def values(tiny_checkpoint: Checkpoint, prompts: ConceptData) -> SaliencyMask:
-    return find_mask(tiny_checkpoint, prompts, "all", scope="xattn-kv")
 
 
 def weights(seed: int) -> dict[str, torch.Tensor]:
@@ -147,8 +133,7 @@ def test_the_factors_hold_all_rounds(
 def test_under_a_mask_nothing_else_moves(tiny_checkpoint: Checkpoint, prompts: ConceptData) -> None:
     half = find_mask(tiny_checkpoint, prompts, "random", density=0.5, scope="xattn-kv")
     result = erase(tiny_checkpoint, prompts, half, Rece(rounds=1))
-    nothing = {k: torch.zeros(w.shape, dtype=torch.bool) for k, w in result.network.items()}
-    unselected = outside({**nothing, **half.entries})
+    unselected = outside(half.entries, result.network)
     assert_same_bits(result.network, dict(tiny_checkpoint.network), unselected)
     assert result.provenance.last.moved > 0
     assert result.factors == {}

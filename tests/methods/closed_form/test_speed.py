@@ -7,8 +7,6 @@ from torch import Tensor
 
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
-from erasure.diffusion.data.encoding import encode_concept
-from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import erase, find_mask
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
@@ -18,18 +16,6 @@ from erasure.solving.vectors import edit_vectors
 
 VALUE = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v.weight"
 PLAIN = {"filtered": False, "threshold": 0.3}
-
-
-@pytest.fixture(scope="module")
-def prompts(tiny_checkpoint: Checkpoint) -> ConceptData:
-    lists = PromptLists(["a church", "church"], ["a dog", "a truck"])
-    stand_ins = {"a church": ["a castle"], "church": ["castle"]}
-    return encode_concept(tiny_checkpoint, None, stand_ins, prompts=lists)
-
-
-@pytest.fixture(scope="module")
-def values(tiny_checkpoint: Checkpoint, prompts: ConceptData) -> SaliencyMask:
-    return find_mask(tiny_checkpoint, prompts, "all", scope="xattn-kv")
 
 
 def published(base: Tensor, data: ConceptData, method: Speed) -> Tensor:
@@ -117,8 +103,7 @@ def test_under_a_mask_rows_are_the_best_that_leave_what_is_held_alone(
     half = find_mask(tiny_checkpoint, prompts, "random", density=0.5, scope="xattn-kv")
     method = Speed(ridge=0.01, filtered=False, threshold=0.3, empty_slack=0.5)
     result = erase(tiny_checkpoint, prompts, half, method)
-    nothing = {k: torch.zeros(w.shape, dtype=torch.bool) for k, w in result.network.items()}
-    unselected = outside({**nothing, **half.entries})
+    unselected = outside(half.entries, result.network)
     assert_same_bits(result.network, dict(tiny_checkpoint.network), unselected)
     base = tiny_checkpoint.network[VALUE].double()
     change = result.network[VALUE].double() - base

@@ -12,25 +12,12 @@ from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import erase, find_mask
-from erasure.editing.proving import Edit
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
 from erasure.methods import Uce
 from erasure.solving.vectors import EditVectors, edit_vectors
 
 KEY = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
-
-
-@pytest.fixture(scope="module")
-def prompts(tiny_checkpoint: Checkpoint) -> ConceptData:
-    lists = PromptLists(["a church", "church"], ["a dog", "a truck"])
-    stand_ins = {"a church": ["a castle"], "church": ["castle"]}
-    return encode_concept(tiny_checkpoint, None, stand_ins, prompts=lists)
-
-
-@pytest.fixture(scope="module")
-def values(tiny_checkpoint: Checkpoint, prompts: ConceptData) -> SaliencyMask:
-    return find_mask(tiny_checkpoint, prompts, "all", scope="xattn-kv")
 
 
 def objective(w: Tensor, base: Tensor, v: EditVectors, method: Uce) -> Tensor:
@@ -94,7 +81,7 @@ def test_under_a_mask_it_is_the_best_edit_of_the_selected_weights(
     vectors, base = edit_vectors(prompts, method.tokens), tiny_checkpoint.network[KEY]
     masked = erase(tiny_checkpoint, prompts, half, method)
     assert_same_bits(
-        masked.network, dict(tiny_checkpoint.network), outside(mask_of_all(half, masked))
+        masked.network, dict(tiny_checkpoint.network), outside(half.entries, masked.network)
     )
     free = half.entries[KEY]
     w = masked.network[KEY].double().requires_grad_(True)
@@ -107,12 +94,6 @@ def test_under_a_mask_it_is_the_best_edit_of_the_selected_weights(
     costs = [float(objective(x.detach(), base, vectors, method)) for x in (whole, w, cut, base)]
     assert costs == sorted(costs)
     assert costs[1] < costs[2]
-
-
-def mask_of_all(mask: SaliencyMask, edit: Edit) -> dict[str, Tensor]:
-    """The mask with an entry for every weight of the UNet."""
-    nothing = {k: torch.zeros(w.shape, dtype=torch.bool) for k, w in edit.network.items()}
-    return {**nothing, **mask.entries}
 
 
 def test_a_concept_that_stands_in_for_itself_changes_nothing(

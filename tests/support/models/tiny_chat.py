@@ -27,7 +27,7 @@ from transformers import (
 
 from erasure.checkpoints.reading.vocabulary import byte_letters
 from support.models.tiny_flow import tiny_flow_vae
-from support.models.tiny_models import randomise
+from support.models.tiny_models import TWO_LEVELS, randomise
 from support.models.written import written_once
 
 WIDTH = 8
@@ -80,15 +80,7 @@ def qwen3_config(layers: int, size: int, **settings: Any) -> Qwen3Config:  # noq
 
 def tiny_patch_vae() -> nn.Module:
     """Two levels, with statistics that are not those of a fresh one."""
-    network = AutoencoderKLFlux2(
-        block_out_channels=(4, 8),
-        layers_per_block=1,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        norm_num_groups=2,
-        sample_size=16,
-    )
+    network = AutoencoderKLFlux2(**TWO_LEVELS)
     randomise(network, 2)
     generator = torch.Generator().manual_seed(3)
     network.bn.running_mean.copy_(torch.randn(16, generator=generator) / 2)

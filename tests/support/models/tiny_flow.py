@@ -14,7 +14,6 @@ from diffusers import (
 )
 from torch import nn
 from transformers import (
-    CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     T5Config,
@@ -22,7 +21,7 @@ from transformers import (
     T5TokenizerFast,
 )
 
-from support.models.tiny_models import randomise, tiny_tokenizer
+from support.models.tiny_models import TWO_LEVELS, clip_config, randomise, tiny_tokenizer
 from support.models.written import written_once
 
 JOINT = 32
@@ -52,13 +51,7 @@ SD3_KINDS: dict[str, dict[str, Any]] = {
 def tiny_flow_vae(scaling: float, shift: float) -> nn.Module:
     """Two levels, no quant convolutions, as the 16-channel one of SD3 and FLUX."""
     return AutoencoderKL(
-        block_out_channels=(4, 8),
-        layers_per_block=1,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        norm_num_groups=2,
-        sample_size=16,
+        **TWO_LEVELS,
         scaling_factor=scaling,
         shift_factor=shift,
         use_quant_conv=False,
@@ -68,22 +61,6 @@ def tiny_flow_vae(scaling: float, shift: float) -> nn.Module:
 
 def tiny_sd3(**settings: Any) -> nn.Module:  # noqa: ANN401
     return SD3Transformer2DModel(**{**SD3_CONFIG, **settings})
-
-
-def clip_config(width: int, vocab_size: int, activation: str, pad: int) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        hidden_size=width,
-        intermediate_size=2 * width,
-        projection_dim=width,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        vocab_size=vocab_size,
-        max_position_embeddings=77,
-        hidden_act=activation,
-        bos_token_id=vocab_size - 2,
-        eos_token_id=vocab_size - 1,
-        pad_token_id=pad,
-    )
 
 
 def tiny_t5(vocab_size: int) -> nn.Module:

@@ -14,7 +14,7 @@ from diffusers import (
     UNet2DModel,
 )
 
-from support.models.tiny_models import randomise
+from support.models.tiny_models import TWO_LEVELS, randomise
 from support.models.written import written_once
 from support.tiny import global_seed
 
@@ -77,15 +77,7 @@ def write_dit(folder: Path, **config: Any) -> Path:  # noqa: ANN401
         blocks[0].norm1.emb.class_embedder.embedding_table.weight.mul_(20)
     for block in blocks[1:]:
         block.norm1.emb.load_state_dict(blocks[0].norm1.emb.state_dict())
-    vae = AutoencoderKL(
-        block_out_channels=(4, 8),
-        layers_per_block=1,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        norm_num_groups=2,
-        sample_size=SIDE,
-    )
+    vae = AutoencoderKL(**TWO_LEVELS)
     randomise(vae, 1)
     scheduler = DDIMScheduler(beta_start=1e-4, beta_end=0.02, clip_sample=False)
     DiTPipeline(transformer=network, vae=vae, scheduler=scheduler).save_pretrained(folder)

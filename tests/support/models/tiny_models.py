@@ -13,6 +13,17 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from erasure.checkpoints.reading.vocabulary import byte_letters
 from support.models.written import written_once
 
+TWO_LEVELS: dict[str, Any] = {
+    "block_out_channels": (4, 8),
+    "layers_per_block": 1,
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+    "latent_channels": 4,
+    "norm_num_groups": 2,
+    "sample_size": 16,
+}
+"""A small autoencoder of any of diffusers' classes for pictures."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -140,3 +151,22 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     for name in one:
         assert one[name].dtype == other[name].dtype, name
         assert torch.equal(one[name], other[name]), name
+
+
+def clip_config(
+    width: int, vocab_size: int, activation: str, pad: int, *, layers: int = 2
+) -> CLIPTextConfig:
+    """One of CLIP's text encoders; its last two tokens begin and end a prompt."""
+    return CLIPTextConfig(
+        hidden_size=width,
+        intermediate_size=2 * width,
+        projection_dim=width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        vocab_size=vocab_size,
+        max_position_embeddings=77,
+        hidden_act=activation,
+        bos_token_id=vocab_size - 2,
+        eos_token_id=vocab_size - 1,
+        pad_token_id=pad,
+    )

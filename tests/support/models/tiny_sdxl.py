@@ -6,13 +6,12 @@ from typing import Any
 from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import nn
 from transformers import (
-    CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
 )
 
-from support.models.tiny_models import Size, randomise, tiny_tokenizer, tiny_vae
+from support.models.tiny_models import Size, clip_config, randomise, tiny_tokenizer, tiny_vae
 from support.models.written import written_once
 
 WIDTHS = (8, 12)
@@ -46,22 +45,8 @@ def tiny_sdxl_unet(
 
 def tiny_towers(vocab_size: int) -> tuple[nn.Module, nn.Module]:
     configs = [
-        CLIPTextConfig(
-            hidden_size=width,
-            intermediate_size=2 * width,
-            projection_dim=width,
-            num_hidden_layers=layers,
-            num_attention_heads=2,
-            vocab_size=vocab_size,
-            max_position_embeddings=77,
-            hidden_act=activation,
-            bos_token_id=vocab_size - 2,
-            eos_token_id=vocab_size - 1,
-            pad_token_id=pad,
-        )
-        for width, layers, activation, pad in zip(
-            WIDTHS, (2, 3), ("quick_gelu", "gelu"), (vocab_size - 1, 0), strict=True
-        )
+        clip_config(WIDTHS[0], vocab_size, "quick_gelu", vocab_size - 1),
+        clip_config(WIDTHS[1], vocab_size, "gelu", 0, layers=3),
     ]
     return CLIPTextModel(configs[0]), CLIPTextModelWithProjection(configs[1])
 
