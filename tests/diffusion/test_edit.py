@@ -443,6 +443,8 @@ def test_the_inverse_mask_is_the_other_half(
     inverse = find_mask(tiny_checkpoint, tiny_data, "inverse")
     assert all(torch.equal(inverse.entries[n], ~chosen) for n, chosen in mask.entries.items())
     assert (inverse.info.kind, inverse.info.loss) == ("inverse", "guided")
+    settings = {"draws": "1", "merge": "union", "precision": "fp32", "guidance_scale": "8.5"}
+    assert inverse.info.measured == mask.info.measured == settings
 
 
 def test_a_random_mask_depends_on_its_seed_alone_and_needs_no_pass(
@@ -455,6 +457,7 @@ def test_a_random_mask_depends_on_its_seed_alone_and_needs_no_pass(
     assert mask_hash(one) == mask_hash(same) != mask_hash(other)
     assert one.selected == int(0.25 * one.total)
     assert (one.info.kind, one.info.loss, one.info.seed) == ("random", "", 0)
+    assert one.info.measured is None
     both = sum(int((one.entries[n] & other.entries[n]).sum()) for n in one.entries)
     assert both / one.selected == pytest.approx(0.25, abs=0.02)
     everything = find_mask(tiny_checkpoint, tiny_data, "all")

@@ -46,6 +46,7 @@ INFO = MaskInfo(
     seed=0,
     concept="a église",
     base="ab" * 32,
+    measured={"draws": "2", "guidance_scale": "8.5"},
 )
 
 
@@ -189,6 +190,7 @@ def test_the_file_says_what_it_holds(tmp_path: Path) -> None:
         "concept": "a église",
         "base": "ab" * 32,
         "component": "unet",
+        "measured": '{"draws": "2", "guidance_scale": "8.5"}',
         "shapes": '[["w", [2, 5]]]',
         "selected": "10",
         "hash": mask_hash(mask),
@@ -225,6 +227,7 @@ def rewrite(path: Path, tensors: dict[str, Tensor] | None = None, **changes: str
         ({"density": "half"}, "header .* is damaged"),
         ({"kind": "best"}, "mask kind is 'best'"),
         ({"shapes": "[["}, "header .* is damaged"),
+        ({"measured": '{"draws": 1}'}, "settings of measuring"),
         ({"shapes": '[["v", [9]]]'}, "other tensors"),
         ({"shapes": '[["w", [17]]]'}, "w is not 3 bytes"),
         ({"shapes": '[["w", [10]]]'}, "content does not match its hash"),

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 import typer
+from support.pages import PAGES, ROOT, SHELL, blocks, fenced, run_block
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 STORIES = (
     ("tutorials/erase.md", "tutorials/did-it-work.md"),
     ("how-to/several-concepts.md",),
@@ -28,21 +27,12 @@ BEFORE = {
     "lora.md": f"{_QUICKLY} dog --out out/dog",
 }
 """What a page takes for done -> the lines that do it."""
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _CALL = re.compile(r"(?:^|\s)(?:erasure|-m pipelines\.cli)\s+(\S.*)$")
-_SHELL = ("", "bash", "sh", "console")
-
-
-def blocks(page: Path, *kinds: str) -> Iterator[str]:
-    """The fenced blocks of these kinds, in order."""
-    for kind, block in _BLOCK.findall(page.read_text(encoding="utf-8")):
-        if kind in kinds:
-            yield block
 
 
 def commands(page: Path) -> Iterator[str]:
     """What follows `erasure` on each line of its shell blocks."""
-    for block in blocks(page, *_SHELL):
+    for block in blocks(page, *SHELL):
         for line in block.replace("\\\n", " ").splitlines():
             call = _CALL.search(line.split("  #")[0])
             if call is not None and not line.startswith(("erasure:", "#")):
@@ -135,19 +125,8 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
 @pytest.mark.slow  # erases, evaluates and audits as written: ten minutes each
 @pytest.mark.parametrize("pages", STORIES)
 def test_the_tutorials_run_as_written(pages: tuple[str, ...], tmp_path: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "HF_HUB_OFFLINE": "1"}
     for name in pages:
-        blocks = _BLOCK.findall((ROOT / "docs" / name).read_text(encoding="utf-8"))
         before = [("bash", BEFORE[name])] if name in BEFORE else []
-        for kind, block in (*before, *blocks):
-            if kind == "python":
-                line = [sys.executable, "-c", block]
-            elif "sd15.safetensors" in block:
-                continue  # a file of the reader's own
-            else:
-                line = ["bash", "-euc", block]
-            done = subprocess.run(
-                line, cwd=tmp_path, env=environment, capture_output=True, text=True
-            )
-            assert done.returncode == 0, f"{name}: {block}\n{done.stderr[-2000:]}"
+        for kind, block in (*before, *fenced(ROOT / "docs" / name)):
+            if "sd15.safetensors" not in block:  # a file of the reader's own
+                run_block(kind, block, tmp_path)
