@@ -37,7 +37,7 @@ help:
 	@echo "make demo-checkpoint  train the embedded checkpoint again (needs npm; hours)"
 	@echo "make flow-checkpoint  train the embedded flow transformer again (needs npm; two hours)"
 	@echo "make gold             train it again without one concept each (needs npm; half a day)"
-	@echo "make ddpm-checkpoint  train the class-conditional checkpoint again (an hour)"
+	@echo "make ddpm-checkpoint  train the class-conditional checkpoint again (a quarter of an hour)"
 	@echo "make setup            only install what running needs, into $(VENV)"
 	@echo "make setup-dev        only install what testing needs, into $(VENV)"
 	@echo "make clean            remove $(VENV), $(OLD), $(PACK), build output and caches"

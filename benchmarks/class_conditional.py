@@ -78,8 +78,9 @@ class Cell:
 CELLS: Final = (
     *(Cell("salun", mask) for mask in ("salient", "random", "inverse", "all")),
     *(Cell("ascent", mask) for mask in ("salient", "all")),
-    Cell("esd", "all", pictures=False),
-    Cell("fine-tuning", "all", {"kept": "noise"}),
+    *(Cell("erasediff", mask) for mask in ("salient", "all")),
+    *(Cell(method, "all", pictures=False) for method in ("esd", "sdd")),
+    *(Cell("fine-tuning", mask, {"kept": "noise"}) for mask in ("salient", "all")),
 )
 
 
