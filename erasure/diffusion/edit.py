@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from erasure.architectures.building import schedule_of
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.keeper import Keeper
@@ -110,17 +111,30 @@ def find_mask(
     else:
         scores = measure_scores(checkpoint, data, names, how)
         mask = salient_mask(scores, density) if kind == "salient" else inverse_mask(scores, density)
+    scored = kind in ("salient", "inverse")
     info = replace(
         mask.info,
         scope=scope,
-        loss=how.loss if kind in ("salient", "inverse") else "",
+        loss=how.loss if scored else "",
         seed=settings.seed,
         concept=concept,
         base=checkpoint.hash_of(component),
         component=component,
         work=_of_team(how.tally.work, team),
+        measured=_measured(checkpoint, how) if scored else None,
     )
     return mask.with_info(info)
+
+
+def _measured(checkpoint: Checkpoint, how: Measuring) -> dict[str, str]:
+    """What decides the scores beside loss, seed and pictures."""
+    config, schedule = how.config, schedule_of(checkpoint)
+    made = {name: str(getattr(config, name)) for name in ("draws", "merge", "precision")}
+    if config.loss == "guided":
+        made["guidance_scale"] = str(config.guidance_scale)
+    if not isinstance(schedule, NoiseSchedule):  # a flow's times are chosen
+        made["times"] = repr(schedule)
+    return made
 
 
 def _of_team(work: Work, team: Team) -> Work:

@@ -60,9 +60,14 @@ def save_mask(path: Path, mask: SaliencyMask) -> None:
         >>> save_mask(Path("church.safetensors"), mask)
     """
     info = {key: "" if value is None else str(value) for key, value in asdict(mask.info).items()}
-    info.pop("work")  # no field of the first masks, so it is there where it is known alone
-    if mask.info.work is not None:
-        info["work"] = json.dumps(mask.info.work.to_dict(), sort_keys=True)
+    later = {  # no fields of the first masks, so they are there where they are known alone
+        "work": mask.info.work and mask.info.work.to_dict(),
+        "measured": mask.info.measured and dict(mask.info.measured),
+    }
+    for name, value in later.items():
+        info.pop(name)
+        if value is not None:
+            info[name] = json.dumps(value, sort_keys=True)
     shapes = [[name, list(shape)] for name, shape in mask.bits.shapes.items()]
     metadata = {
         "format": FORMAT,
@@ -184,6 +189,7 @@ def _info(metadata: Mapping[str, str]) -> MaskInfo:
         base=metadata["base"],
         component=metadata.get("component", FIRST_MAIN),
         work=_work(metadata.get("work")),
+        measured=_measured(metadata.get("measured")),
     )
 
 
@@ -195,6 +201,16 @@ def _work(text: str | None) -> Work | None:
     if not isinstance(counts, dict) or not all(type(n) is int and n >= 0 for n in counts.values()):
         raise ValueError(f"its work is {shown(text)}")
     return Work(**counts)
+
+
+def _measured(text: str | None) -> Mapping[str, str] | None:
+    """Settings of a header; ValueError or TypeError where they are none."""
+    if text is None:
+        return None
+    settings = json.loads(text)
+    if not isinstance(settings, dict) or not all(type(v) is str for v in settings.values()):
+        raise ValueError(f"its settings of measuring are {shown(text)}")
+    return settings
 
 
 def _checksum(metadata: Mapping[str, str]) -> str:

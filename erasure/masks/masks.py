@@ -41,6 +41,9 @@ class MaskInfo:
 
     work: Work | None = None
     """What it took to measure it."""
+    measured: Mapping[str, str] | None = None
+    """How the scores were measured, beyond the loss: setting -> value as text, such as
+    `guidance_scale`, `draws` and the `times` that were drawn."""
 
     def __post_init__(self) -> None:
         check_density(self.density)
