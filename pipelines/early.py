@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
-from erasure.errors import CheckpointError, ConfigError
+from erasure.errors import CheckpointError, ConfigError, way
 from pipelines.configs.everyday import ERASE, ERASE_RECIPE, flags
 from pipelines.configs.recipe_files import merge, read_recipe
 from pipelines.configs.source_fields import source_field
@@ -45,8 +45,10 @@ def refuse_both(*, resume: bool, force: bool) -> None:
     """Raise ConfigError where a run is both to go on and to be replaced."""
     if resume and force:
         raise ConfigError(
-            "--resume (resume=True) goes on with a run and --force (force=True) replaces it; give "
-            "one of the two"
+            way("resume", True),
+            " goes on with a run and ",
+            way("force", True),
+            " replaces it; give one of the two",
         )
 
 

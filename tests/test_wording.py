@@ -23,6 +23,8 @@ CLAIM = re.compile(
 )
 ALLOWED = re.compile(r"processes is gone")
 """Said of a process of a team, which is a fact."""
+BOTH = re.compile(r"--[a-z-]+ \([a-z_]+=")
+"""An option with its parameter behind it: the one or the other is of no use to who reads it."""
 
 
 def spoken(source: str, *, help_too: bool = False) -> Iterator[str]:
@@ -56,6 +58,15 @@ def test_no_message_or_help_calls_a_concept_gone_safe_or_proved() -> None:
         text = path.read_text(encoding="utf-8")
         claimed[path.name] = claims(spoken(text, help_too=path.parent.name == "commands"))
     assert {name: texts for name, texts in claimed.items() if texts} == {}
+
+
+def test_no_message_names_a_parameter_behind_its_option() -> None:
+    both = {
+        path.name: [text for text in spoken(path.read_text(encoding="utf-8")) if BOTH.search(text)]
+        for path in SOURCES
+    }
+    assert {name: texts for name, texts in both.items() if texts} == {}
+    assert BOTH.search("give another --out, or --force (force=True) to replace it")
 
 
 def test_no_page_calls_a_concept_gone_safe_or_proved() -> None:

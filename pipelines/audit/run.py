@@ -7,7 +7,7 @@ from typing import Final
 
 from erasure.attacks import ATTACKS, Attack
 from erasure.attacks.protocol import Access
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, way
 from erasure.storage.files import atomic
 from pipelines.audit.attacking import Cell, run_search
 from pipelines.audit.cells import Confirmation, passing_arms
@@ -158,8 +158,11 @@ def _begin(
     path = out / "recipe.toml"
     if path.is_file() and not force and path.read_bytes() != text.encode():
         raise CheckpointError(
-            f"{out} holds an audit by another recipe; give another --out, or --force (force=True) "
-            "to go on in it with this one"
+            f"{out} holds an audit by another recipe; give another ",
+            way("out"),
+            ", or ",
+            way("force", True),
+            " to go on in it with this one",
         )
     wait()
     if first:

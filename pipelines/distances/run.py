@@ -9,7 +9,7 @@ import torch
 
 from erasure.architectures.building import DrawingParts, build_parts
 from erasure.attacks.opening import parts_of
-from erasure.errors import CheckpointError, ConfigError
+from erasure.errors import CheckpointError, ConfigError, way
 from erasure.moving.streaming import streamed_network
 from erasure.storage.files import atomic
 from pipelines.audit.damage.looks import measure_of
@@ -53,7 +53,11 @@ def run_distances(
     require_no_other(out, "distance")
     if (out / FILE_NAME).exists() and not force:
         raise CheckpointError(
-            f"{out / FILE_NAME} exists; give another --out, or --force (force=True) to replace it"
+            f"{out / FILE_NAME} exists; give another ",
+            way("out"),
+            ", or ",
+            way("force", True),
+            " to replace it",
         )
     models = open_models(recipe)
     reporter.tell([f"note: {note}" for note in models.notes])

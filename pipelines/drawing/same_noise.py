@@ -2,7 +2,7 @@
 
 from erasure.architectures.building import own_size
 from erasure.checkpoints.checkpoint import Checkpoint
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, way
 
 
 def require_same_size(before: Checkpoint, after: Checkpoint) -> None:
@@ -17,5 +17,7 @@ def require_same_size(before: Checkpoint, after: Checkpoint) -> None:
         one, other = (f"{width}x{height}" for width, height in sizes)
         raise ConfigError(
             f"the model before draws {one} pixels by itself and the one after {other}, so that "
-            "their pictures would not begin with the same noise; give --size (size=) for both"
+            "their pictures would not begin with the same noise; give ",
+            way("size"),
+            " for both",
         )

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, get_args
 
 from PIL import Image
 
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, way
 from erasure.storage.disk import disk_errors
 from erasure.storage.files import atomic
 from erasure.storage.parts import parts_in
@@ -31,6 +31,8 @@ _UNUSABLE: Final[tuple[State, ...]] = ("nan", "black")
 """States of pictures that are not to be scored."""
 _PIECE: Final = re.compile(r"\d{6,}\.jsonl")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+_ANEW: Final = ("give another ", way("out"), ", or ", way("force", True), " to draw them anew")
+"""The end of a refusal: what to do about pictures with other settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,8 @@ class Manifest:
         if present is None:
             raise ConfigError(
                 f"{self.folder} holds pictures and no whole {self._header.name} that says how they "
-                "were drawn; give another --out, or --force (force=True) to draw them anew"
+                "were drawn; ",
+                *_ANEW,
             )
         wanted = _with_format(settings)
         other = [
@@ -121,8 +124,7 @@ class Manifest:
         ]
         if other:
             raise ConfigError(
-                f"{self.folder} holds pictures drawn with {', '.join(other)}; "
-                "give another --out, or --force (force=True) to draw them anew"
+                f"{self.folder} holds pictures drawn with {', '.join(other)}; ", *_ANEW
             )
 
     def begin(self, settings: Mapping[str, Value]) -> None:

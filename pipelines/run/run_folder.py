@@ -93,8 +93,9 @@ def may_write(out: Path, recipe: str, model: str, *, resume: bool, force: bool) 
         raise CheckpointError(f"{out / MODEL} is no result of erasure; give another path for --out")
     if os.path.exists(model) and Path(model).resolve().is_relative_to(out.resolve()):
         raise CheckpointError(
-            f"the model {model} lies in {out}, which --force (force=True) would replace; give "
-            "another path"
+            f"the model {model} lies in {out}, which ",
+            way("force", True),
+            " would replace; give another path",
         )
     return False
 
@@ -173,13 +174,17 @@ def _require_same(out: Path, begun: str | None, recipe: str) -> None:
     if (out / RECORD).exists():
         drop(out / STATE)
         raise CheckpointError(
-            f"{out} is finished, so there is nothing to resume; give another path, or --force "
-            "(force=True) without --resume to replace it"
+            f"{out} is finished, so there is nothing to resume; give another path, or ",
+            way("force", True),
+            " without ",
+            way("resume", True),
+            " to replace it",
         )
     if not same_run(begun, recipe):
         raise ConfigError(
             f"{out} was begun with other settings; give those of its {RECIPE} "
-            f"(--recipe {out / RECIPE}), or start anew with --force (force=True)"
+            f"(--recipe {out / RECIPE}), or start anew with ",
+            way("force", True),
         )
 
 

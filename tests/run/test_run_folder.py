@@ -82,6 +82,14 @@ def test_a_recipe_that_is_half_a_file_is_another_one(tmp_path: Path) -> None:
         resumes(run, RECIPE)
 
 
+def test_a_refusal_names_options_to_who_typed_and_parameters_to_who_called(tmp_path: Path) -> None:
+    run = run_in(tmp_path / "run", finished=False)
+    with pytest.raises(ConfigError) as raised:
+        resumes(run, replace(RECIPE, density=0.1))
+    assert raised.value.typed.endswith("or start anew with --force")
+    assert str(raised.value).endswith("or start anew with force=True")
+
+
 def test_a_finished_run_that_was_killed_over_its_states_loses_them(tmp_path: Path) -> None:
     run = run_in(tmp_path / "run", finished=True)
     with pytest.raises(CheckpointError, match="is finished"):

@@ -188,7 +188,7 @@ def test_the_judges_known_by_name_are_those_there_are() -> None:
         ),
         (
             ("erase", "demo", "--concept", "church", "--resume", "--force"),
-            "--resume (resume=True) goes on with a run and --force (force=True) replaces it",
+            "--resume goes on with a run and --force replaces it",
         ),
         (
             ("mask", "demo", "--concept", "church", "--dry-run", "--against", "other.safetensors"),
