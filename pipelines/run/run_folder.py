@@ -128,10 +128,12 @@ def require_no_other(out: Path, kind: str) -> None:
         kind: `evaluation`, `audit` or `distance`.
 
     Raises:
-        ConfigError: it is, or the folder is that of a model; so also with `--force`.
+        ConfigError: it is, or the folder is that of a model or of a part of one; so also with
+            `--force`.
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; give the path of a folder")
+    require_no_part(out, kind)
     text = _text_of(out / RECIPE)
     there = _kind_of(text) if text.startswith(_ANY) else kind
     if (out / RECORD).is_file() or (out / "model_index.json").is_file():
@@ -140,6 +142,24 @@ def require_no_other(out: Path, kind: str) -> None:
         raise ConfigError(
             f"{out} is the folder of a{'n' if there[0] in 'ae' else ''} {there}, which would be "
             f"written over in part; give another --out, such as {out}.{kind}"
+        )
+
+
+def require_no_part(out: Path, kind: str) -> None:
+    """Refuse the folder of a model's part, such as `MODEL/unet` or `MODEL/tokenizer`.
+
+    Args:
+        kind: of what is to be written, in a word.
+
+    Raises:
+        ConfigError: it is one; so also with `--force`.
+    """
+    config = next(out.glob("*config.json"), None)
+    if config is not None:
+        raise ConfigError(
+            f"{out} is the folder of a part of a model, as it has a {config.name}; give another ",
+            way("out"),
+            f", such as {out.absolute().parent.name}.{kind}",
         )
 
 

@@ -11,6 +11,7 @@ from support.refusals import assert_told, tree
 
 from erasure.errors import CheckpointError, ConfigError
 from erasure.methods import SalUn
+from pipelines.comparison.page.page import require_room
 from pipelines.configs.recipe import dump_toml
 from pipelines.configs.settings import EraseRecipe
 from pipelines.run.run_folder import RECORD, clear, may_write, require_no_other
@@ -173,6 +174,25 @@ def test_other_commands_write_into_no_run_and_into_none_of_each_other(
             with pytest.raises(ConfigError, match=f"the folder of an? {other}, which"):
                 require_no_other(there, kind)
     require_no_other(tmp_path / "new", kind)
+
+
+@pytest.mark.parametrize("name", ["config.json", "scheduler_config.json", "tokenizer_config.json"])
+def test_other_commands_write_into_no_part_of_a_model(name: str, tmp_path: Path) -> None:
+    part = tmp_path / "sd" / "part"
+    part.mkdir(parents=True)
+    (part / name).write_text("{}", encoding="utf-8")
+    for kind in OTHERS:
+        with pytest.raises(ConfigError, match=rf"part of a model.*such as sd\.{kind}$"):
+            require_no_other(part, kind)
+    with pytest.raises(ConfigError, match="part of a model"):
+        require_room(part, force=True)
+    assert [path.name for path in part.iterdir()] == [name]
+
+
+def test_a_comparison_is_written_into_no_model(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="is the folder of a model"):
+        require_room(tmp_path, force=True)
 
 
 @pytest.mark.parametrize("kind", OTHERS)

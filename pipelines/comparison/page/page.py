@@ -14,6 +14,7 @@ from pipelines.comparison.page.headline import headline
 from pipelines.comparison.table import Cell, Row, Unit
 from pipelines.evaluation.report.report_format import interval, measure, signed
 from pipelines.evaluation.report.report_page import asset, environment, policy
+from pipelines.run.run_folder import require_no_part
 
 FILE_NAME: Final = "compare.html"
 _HERE: Final = Path(__file__).parent
@@ -52,10 +53,16 @@ def require_room(folder: Path, *, force: bool) -> None:
     """Refuse to replace an older comparison without being asked to.
 
     Raises:
-        ConfigError: there is one, and `force` is not given; or a file is in the way.
+        ConfigError: there is one, and `force` is not given; a file is in the way; or the folder is
+            of a model or of a part of one.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give the path of a folder")
+    require_no_part(folder, "comparison")
+    if (folder / "model_index.json").is_file():
+        raise ConfigError(
+            f"{folder} is the folder of a model; give another --out, such as {folder}.comparison"
+        )
     old = next((folder / n for n in (FILE_NAME, TABLE, VALUES) if (folder / n).exists()), None)
     if old is not None and not force:
         raise ConfigError(f"{old} exists; give another --out, or --force to replace it")
