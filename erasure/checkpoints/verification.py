@@ -23,13 +23,21 @@ from erasure.checkpoints.verify_records import (
 )
 from erasure.checkpoints.writing.inventory import CHECKSUM, EXTRAS, checksum, stated_weights
 from erasure.errors import CheckpointError
+from erasure.lora.stated import described_lora
 from erasure.storage.tensors.hashing import rounded_hash, weights_hash
 from erasure.storage.tensors.pickles import is_pickle
-from erasure.storage.tensors.tensor_file import DATA_HASH, data_hash
+from erasure.storage.tensors.tensor_file import DATA_HASH, TensorFile, data_hash
 
 _RUN_MODEL: Final = "model"
-_PATCH: Final = "erasure-patch "
-"""How the format of a patch begins, whatever its version."""
+_OTHERS: Final = {
+    "erasure-patch ": "a patch, which `erasure patch apply` checks as it is put in",
+    "erasure-mask ": "a mask, which is checked with the run that it lies in",
+    "erasure-factors ": "the factors of a run, which `erasure export` checks as it takes them",
+    "erasure-training-state ": "the state of a training, which a run checks as it goes on with it",
+    "erasure-classifier ": "a classifier, which states no hash of its weights",
+    "erasure-exact ": "a classifier, which states no hash of its weights",
+}
+"""How the formats of files that are no models begin, whatever their version -> what they are."""
 _FINITE: Final = "all finite"
 
 
@@ -116,12 +124,9 @@ def _verify_file(path: Path) -> Verification:
             f"{path} is a pickle, which states no provenance; only a .safetensors file that "
             "`erasure export` wrote can be verified"
         )
-    words = open_file(path).metadata
-    if words.get("format", "").startswith(_PATCH):
-        raise CheckpointError(
-            f"{path} is a patch, which `erasure patch apply` checks as it is put in; give a model "
-            "or the folder of a run"
-        )
+    file = open_file(path)
+    words = file.metadata
+    _refuse_others(path, file)
     provenance = Provenance.from_header(words, str(path))
     if provenance is None and DATA_HASH not in words:
         raise _states_nothing(path)
@@ -137,6 +142,19 @@ def _verify_file(path: Path) -> Verification:
     return Verification(
         path, provenance, tuple(findings.checks), findings.unchecked, main, findings.hashes
     )
+
+
+def _refuse_others(path: Path, file: TensorFile) -> None:
+    """Raise CheckpointError where a file is a LoRA, or one of ours that holds no model."""
+    stated = file.metadata.get("format", "")
+    other = next((what for start, what in _OTHERS.items() if stated.startswith(start)), None)
+    if other is not None:
+        raise CheckpointError(f"{path} is {other}; give a model or the folder of a run")
+    if lora := described_lora(file):
+        raise CheckpointError(
+            f"{path} is {lora}; give the model that `erasure export BASE --lora FILE` writes with "
+            "it, or the folder of a run"
+        )
 
 
 def _verify_folder(path: Path) -> Verification:

@@ -7,9 +7,12 @@ from typing import Any, Final
 
 from erasure.checkpoints.layout.clip import PREFIX
 from erasure.errors import CheckpointError
+from erasure.lora.keys import other_kind, split_key
 from erasure.lora.names import Place
 from erasure.storage.tensors.tensor_file import TensorFile
 
+OURS: Final = "erasure."
+"""Before the words of a header that are of this package."""
 ADAPTER: Final = "lora_adapter_metadata"
 """Where diffusers writes the settings of peft: JSON, keys with the component in front."""
 _MOST: Final = 2**24
@@ -39,6 +42,19 @@ def stated_family(file: TensorFile) -> str:
         if any(mark in key for key in file.tensors):
             return f"by its names it is {kind}"
     return ""
+
+
+def described_lora(file: TensorFile) -> str:
+    """What a LoRA file, or one of another kind of adapter, says of itself; empty of other files."""
+    of_adapters = sum(bool(split_key(key) or other_kind(key)) for key in file.tensors)
+    if 2 * of_adapters <= len(file.tensors):
+        return ""
+    concepts, base = (file.metadata.get(f"{OURS}{key}", "") for key in ("concepts", "base"))
+    erases = f"that it erases {concepts!r:.80}" if concepts else ""
+    if erases and base:
+        erases += f" from {base!r:.80}"
+    says = " and ".join(filter(None, (stated_family(file), erases)))
+    return f"a LoRA and no model{f' ({says})' if says else ''}"
 
 
 def stated_alpha(metadata: Mapping[str, str], place: Place, source: str) -> float | None:

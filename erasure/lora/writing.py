@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,13 +16,10 @@ from erasure.errors import CheckpointError, Way, way
 from erasure.lora.extracting import moved_in
 from erasure.lora.names import Naming, Place, known_naming, spelled
 from erasure.lora.rows import Fused, fused_names
-from erasure.lora.stated import ADAPTER
+from erasure.lora.stated import ADAPTER, OURS
 from erasure.solving.factors import Factors
 from erasure.storage.disk import refuse_taken_file
 from erasure.storage.tensors.tensor_file import DATA_HASH, write_tensors
-
-_OURS: Final = "erasure."
-"""Before the words of a header that are of this package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +225,7 @@ def _header(checkpoint: Checkpoint, words: Mapping[str, str]) -> dict[str, str]:
         "modelspec.implementation": checkpoint.architecture.implementation,
         "modelspec.prediction_type": "v" if prediction.startswith("v") else prediction,
         DATA_HASH: "",
-        **{f"{_OURS}{key}": value for key, value in words.items()},
+        **{f"{OURS}{key}": value for key, value in words.items()},
     }
 
 

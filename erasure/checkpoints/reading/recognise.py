@@ -75,6 +75,11 @@ def family_of_file(
             CONFIG,
             f", a diffusers folder of the same model ({SUPPORTED}), to take what is missing from",
         )
+    if other == "a LoRA":
+        raise CheckpointError(
+            f"{path} holds a LoRA and no model; give the model that it is made for, or the one "
+            "that `erasure export BASE --lora FILE` writes with it"
+        )
     raise CheckpointError(
         f"{path} holds {other or 'no network of a known family'}; {SUPPORTED} checkpoints are "
         "supported: the parts of a published file in one, or a diffusers folder"

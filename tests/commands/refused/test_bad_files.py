@@ -61,7 +61,7 @@ def test_a_checkpoint_that_states_nothing_cannot_be_verified(
     tiny_folder: Path, tiny_run: Path, refused: Callable[..., None]
 ) -> None:
     refused(("verify", tiny_folder), "states no provenance")
-    refused(("verify", tiny_run / "mask.safetensors"), "states no provenance")
+    refused(("verify", tiny_run / "mask.safetensors"), "is a mask, which is checked with the run")
 
 
 def test_a_patch_to_verify_is_told_what_checks_it(
