@@ -104,7 +104,7 @@ def _method_settings() -> Iterator[str]:
         yield from ("| setting | type | default | |", "| --- | --- | --- | --- |")
         for name, setting in about["settings"].items():
             yield (
-                f"| `{name}` | {_cell(setting['type'])} | `{setting['default']}` "
+                f"| `{name}` | {_cell(setting['values'])} | `{setting['default']}` "
                 f"| {_cell(setting['about'] or '')} |"
             )
 

@@ -1,14 +1,15 @@
 """`erasure methods`: the methods of erasing, and the settings of each."""
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
 
 import typer
 
 from pipelines.commands.options import AsJson, fitted, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from erasure.methods import Method
 
@@ -19,6 +20,13 @@ _NEEDS: Final = {
     "frozen": "the answers of the model before the erasure",
 }
 """What a method needs, in words; the keys are those of `erasure.methods.protocol.Need`."""
+_DEFAULTS: Final = {
+    "defaults-canvas": "the canvas, which demo and demo-flow draw",
+    "defaults-canvas-style": "a style of the canvas",
+    "defaults-labels": "a model that is told classes by number, such as ddpm-demo",
+    "defaults": "any other model",
+}
+"""Shipped file of defaults, which stand before those of a method's class -> what it is for."""
 
 
 def methods(
@@ -68,11 +76,13 @@ def described(kind: "type[Method]") -> dict[str, Any]:
         "settings": {
             field.name: {
                 "type": _type_text(field.type),
+                "values": _values_text(field.type),
                 "default": default_text(field),
                 "about": docs[field.name],
             }
             for field in fields(kind)  # type: ignore[arg-type]
         },
+        "other_defaults": dict(_other_defaults(kind)),
         "recipes": list(_recipes(kind.name)),
         "example": example,
     }
@@ -100,6 +110,17 @@ def cost_of(kind: "type[Method]") -> str:
     return f"{steps} steps a concept and a solve" if steps else "a solve without steps"
 
 
+def _other_defaults(kind: "type[Method]") -> "Iterator[tuple[str, dict[str, Any]]]":
+    """What models it is for, and name of a setting -> what they take for the class's default."""
+    from pipelines.configs.recipe_files import shipped
+
+    usual = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
+    for file, what in _DEFAULTS.items():
+        own = shipped(file)["methods"].get(kind.name, {})
+        if differing := {name: value for name, value in own.items() if value != usual[name]}:
+            yield what, differing
+
+
 def _recipes(method: str) -> "Iterator[str]":
     """The ready recipes of a method, which hold what is published for a kind of concept."""
     from pipelines.configs.recipe_files import shipped, shipped_recipes
@@ -117,18 +138,52 @@ def _lines(about: dict[str, Any]) -> list[str]:
     lines.append(f"Cost: {about['cost']}, at the settings below")
     lines += [f"Mask: {about['mask']}, of the weights in scope {about['scope']}", "", "Settings:"]
     for name, setting in about["settings"].items():
-        lines.append(f"  {name} ({setting['type']}, default {setting['default']})")
+        lines.append(f"  {name} ({setting['values']}, default {_typed(setting['default'])})")
         if setting["about"]:
             lines.append(f"      {setting['about']}")
+    lines += _other_lines(about["other_defaults"])
     if about["recipes"]:
         lines += ["", f"Ready recipes: {', '.join(about['recipes'])}"]
     return [*lines, "", f"Example: {about['example']}"]
+
+
+def _other_lines(others: "Mapping[str, Mapping[str, Any]]") -> list[str]:
+    if not others:
+        return []
+    lines = ["", "Other defaults than these, where a recipe or --set gives none:"]
+    for what, values in others.items():
+        each = ", ".join(f"{name} {_typed(str(value))}" for name, value in values.items())
+        lines.append(f"  for {what}: {each}")
+    return lines
+
+
+def _typed(default: str) -> str:
+    """A default as one types it after `--set name=`."""
+    return {"True": "true", "False": "false"}.get(default, default.strip("'"))
 
 
 def _paragraphs(doc: str) -> list[str]:
     """Those of a docstring, without its example in Python."""
     text = doc.partition("\n    Examples:\n")[0]
     return [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
+
+
+def _values_text(kind: Any) -> str:  # noqa: ANN401
+    """What a field may be, in words: `last, tail or all`."""
+    if kind is bool:
+        return "true or false"
+    if get_origin(kind) is Literal:
+        return _one_of([str(choice) for choice in get_args(kind)])
+    if get_origin(kind) is UnionType:
+        return _one_of(
+            ["none" if part is NoneType else _values_text(part) for part in get_args(kind)]
+        )
+    return _type_text(kind)
+
+
+def _one_of(choices: "Sequence[str]") -> str:
+    *first, last = choices
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _type_text(kind: Any) -> str:  # noqa: ANN401

@@ -29,11 +29,24 @@ def test_every_method_says_what_it_is(name: str) -> None:
     assert said.code == 0
     for field in fields(kind):  # type: ignore[arg-type]
         assert f"  {field.name} (" in said.out
+    assert "Literal" not in said.out
     # A newcomer reads one source, and words for what the method needs.
     assert said.out.count("\nSource: ") == 1
     needs = {part.strip() for part in said.out.partition("Needs: ")[2].splitlines()[0].split(";")}
     assert len(needs) == len(kind().needs)
     assert not needs & set(get_args(Need))
+
+
+def test_a_method_shows_choices_and_the_defaults_of_the_embedded_models() -> None:
+    said = erasure("methods", "uce")
+    assert "  tokens (last, tail or all, default last)" in said.out
+    assert "  for the canvas, which demo and demo-flow draw: tokens all" in said.out
+    about = json.loads(erasure("methods", "uce", "--json").out)
+    assert list(about["other_defaults"].values()) == [{"tokens": "all"}]
+    said = erasure("methods", "salun")
+    assert "  micro_batch (int or none, default none)" in said.out
+    assert "  for a style of the canvas: steps 300" in said.out
+    assert "  for any other model: alpha 0.5" in said.out
 
 
 def test_a_method_names_the_ready_recipes_of_its_variants() -> None:
