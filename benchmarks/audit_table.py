@@ -108,7 +108,7 @@ def _rate(shares: Sequence[dict[str, Any] | None]) -> str:
     """Pictures in which the judge sees nothing that it knows, over all attacks."""
     there = [one for one in shares if one is not None]
     total = sum(one["total"] for one in there)
-    return f"{sum(one['count'] for one in there) / total:.0%}" if total else ""
+    return f"{100 * sum(one['count'] for one in there) / total:.0f} %" if total else ""
 
 
 def _change(damage: dict[str, Any]) -> str:
@@ -117,7 +117,9 @@ def _change(damage: dict[str, Any]) -> str:
     if not curve:
         return ""
     last = curve[-1]["change"]
-    return f"{last['value']:+.0%} ({last['low']:+.0%} to {last['high']:+.0%})"
+    return (
+        f"{100 * last['value']:+.0f} % ({100 * last['low']:+.0f} % to {100 * last['high']:+.0f} %)"
+    )
 
 
 def page(

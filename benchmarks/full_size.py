@@ -107,12 +107,12 @@ def row_of(job: str, family: str, measured: Measured | str) -> tuple[list[str], 
     cells = [name, f"{measured.seconds:.1f}", f"{measured.peak / GB:.2f}"]
     if bar is None and measured.billed:
         off = measured.peak / measured.billed - 1
-        limit = f"within {NEAR:.0%} of the bill, {measured.billed / GB:.2f} GB"
+        limit = f"within {100 * NEAR:.0f} % of the bill, {measured.billed / GB:.2f} GB"
         return [
             *cells,
             limit,
             "yes" if abs(off) <= NEAR else "NO",
-            f"{measured.note}, {off:+.1%}",
+            f"{measured.note}, {100 * off:+.1f} %",
         ], (abs(off) <= NEAR)
     if bar is None:
         return [*cells, "", "", measured.note], True

@@ -200,9 +200,9 @@ def _share(rate: float, where: torch.device) -> str:
     name = torch.cuda.get_device_name(where)
     measured = matmul_rate(where)
     sheet = next((limit for chip, limit in LIMITS.items() if chip in name), None)
-    shares = [f"{rate / measured:.0%} of a large bf16 product here"]
+    shares = [f"{100 * (rate / measured):.0f} % of a large bf16 product here"]
     if sheet is not None:
-        shares.insert(0, f"{rate / sheet:.0%} of the data sheet's bf16 limit")
+        shares.insert(0, f"{100 * (rate / sheet):.0f} % of the data sheet's bf16 limit")
     return f"{speed}, {', '.join(shares)}"
 
 

@@ -241,7 +241,7 @@ def test_the_table_of_audits_holds_what_is_there_and_names_what_is_not(
     row = cells(text)["salun"]
     assert row[:4] == ["church", "words", "words", "-"]
     assert "seeds, eta" in row
-    assert "25%" in row
+    assert "25 %" in row
     assert "Not audited yet: ascent-church, " in text
     assert (tmp_path / "audits.csv").read_text(encoding="utf-8").count("\n") == 2
     options = ("--attacks", "words", "--budget", "24")

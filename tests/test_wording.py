@@ -60,6 +60,18 @@ def test_no_message_or_help_calls_a_concept_gone_safe_or_proved() -> None:
     assert {name: texts for name, texts in claimed.items() if texts} == {}
 
 
+def closed_up(source: str) -> list[int]:
+    """The lines that write a share as `51.3%`, where all else writes `51.3 %`."""
+    specs = (getattr(node, "format_spec", None) for node in ast.walk(ast.parse(source)))
+    return [spec.lineno for spec in specs if spec and ast.unparse(spec).rstrip("'\"").endswith("%")]
+
+
+def test_a_share_is_written_in_one_form() -> None:
+    files = {path.name: lines for path in SOURCES if (lines := closed_up(path.read_text("utf-8")))}
+    # Names of arms in `audit.json`, and a value that programs read.
+    assert sorted(files) == ["export_job.py", "inpainting.py", "pruning.py"]
+
+
 def test_no_message_names_a_parameter_behind_its_option() -> None:
     both = {
         path.name: [text for text in spoken(path.read_text(encoding="utf-8")) if BOTH.search(text)]

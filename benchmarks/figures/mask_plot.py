@@ -42,6 +42,7 @@ _LOOKS: Final = {"salient": (ACCENT, "o"), "random": ("#2f6f9f", "s"), "inverse"
 _CELLS: Final = 288
 _GONE: Final = 0.1
 """Share of the concept's pictures that may be left where a table calls it forgotten."""
+_GONE_TEXT: Final = f"{100 * _GONE:.0f} %"
 _PAGE: Final = """# Does the mask matter{where}?
 
 ![What is left of a concept against the damage to others, by mask]({name}.png)
@@ -163,8 +164,8 @@ def _reading(rows: Rows) -> list[str]:
     if inverse:
         spared = sum(row["left"] > (1 - _GONE) * row["of"] for row in inverse)
         sentences.append(
-            f"The inverse mask left more than {1 - _GONE:.0%} of the concept's pictures in "
-            f"{spared} of {len(inverse)} runs."
+            f"The inverse mask left more than {100 * (1 - _GONE):.0f} % of the concept's "
+            f"pictures in {spared} of {len(inverse)} runs."
         )
     least = min(rows, key=lambda row: row["recognised"])
     if least["recognised"] == least["others"]:
@@ -192,13 +193,13 @@ def _cheapest(rows: Rows) -> str:
     if not every:
         return (
             f"There is no concept, density and seed yet of which both the salient and the random "
-            f"mask have a rate that leaves {_GONE:.0%} or less, so nothing is said of their damage "
-            "at equal forgetting."
+            f"mask have a rate that leaves {_GONE_TEXT} or less, so nothing is said of their "
+            "damage at equal forgetting."
         )
     mean, seeds = float(np.mean(every)), sorted(apart)
     by_seed = ", ".join(f"{np.mean(apart[seed]):+.3f}" for seed in seeds)
     return (
-        f"At equal forgetting (each mask at the rate of least damage that leaves {_GONE:.0%} or "
+        f"At equal forgetting (each mask at the rate of least damage that leaves {_GONE_TEXT} or "
         f"less; {len(every)} concepts, densities and seeds where both have one) the salient mask "
         f"did less damage than the random one {sum(one < 0 for one in every)} times of "
         f"{len(every)}; on average its damage was {abs(mean):.3f} "
@@ -246,7 +247,7 @@ def _line_of(rows: Rows) -> str:
 def _at_equal_forgetting(rows: Rows) -> str:
     """A row a concept, density and mask: the first rate that forgets, and its damage."""
     lines = [
-        f"| concept | density | mask | lowest rate that leaves {_GONE:.0%} or less | damage |",
+        f"| concept | density | mask | lowest rate that leaves {_GONE_TEXT} or less | damage |",
         "| --- | --- | --- | --- | --- |",
     ]
     for (concept, density, mask), cells in _groups(rows, "concept", "density", "mask").items():

@@ -62,8 +62,10 @@ def demo(
     for heading in ("", "before", "after", "95 % interval", "pictures"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name, was, now in rows:
-        interval = f"{now.low:.1%} to {now.high:.1%}"
-        table.add_row(name, f"{was.share:.1%}", f"{now.share:.1%}", interval, str(now.total))
+        interval = f"{100 * now.low:.1f} % to {100 * now.high:.1f} %"
+        table.add_row(
+            name, f"{100 * was.share:.1f} %", f"{100 * now.share:.1f} %", interval, str(now.total)
+        )
     Console().print(table)
     same = "bit-identical" if done.unselected_identical else "MOVED"
     say(

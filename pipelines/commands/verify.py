@@ -101,8 +101,8 @@ def _audited(note: "AuditNote") -> str:
     budget = ", ".join(f"{name} {count}" for name, count in note.budget.items())
     return (
         f"{note.sentence} Budget: {budget}; seed {note.seed}; judge {note.judge}, false positives "
-        f"at most {note.false_positives:.1%}; audit.json {note.audit_hash[:12]}, {note.created}. "
-        f"Note: {'; '.join(note.public)}."
+        f"at most {100 * note.false_positives:.1f} %; audit.json {note.audit_hash[:12]}, "
+        f"{note.created}. Note: {'; '.join(note.public)}."
     )
 
 

@@ -80,7 +80,9 @@ def check(model: Path, classifier: Path, unseen: Sources, sheet: Path) -> list[S
     drawn.quantize(256).save(sheet, optimize=True)
     for share in figures:
         bar = BARS.get(share.name)
-        verdict = "" if bar is None else ("ok" if share.value >= bar else f"below {bar:.0%}")
+        verdict = (
+            "" if bar is None else ("ok" if share.value >= bar else f"below {100 * bar:.0f} %")
+        )
         log.info("%s: %.2f %% (%d) %s", share.name, 100 * share.value, share.total, verdict)
     return figures
 

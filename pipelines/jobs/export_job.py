@@ -96,8 +96,9 @@ class ExportJob:
                 "written": self.out,
                 "moved": sum(patch.moved for patch in patches.values()),
                 "bytes": size,
-                "of the checkpoint": f"{size / whole:.1%}",
-            }
+                "of the checkpoint": f"{100 * size / whole:.1f} %",
+            },
+            for_machines_alone={"of the checkpoint": f"{size / whole:.1%}"},
         )
 
     def _lora(self, checkpoint: Checkpoint, before: Checkpoint | None) -> Exported:

@@ -275,9 +275,9 @@ def _shortcomings(extraction: Extraction, checkpoint: Checkpoint) -> list[str]:
         )
     if extraction.error > _LOSSY:
         said.append(
-            f"the LoRA misses {extraction.error:.0%} of the change, {extraction.worst} with "
-            f"{extraction.errors[extraction.worst]:.0%} the most; a larger --rank or --energy "
-            "holds more, --to patch is exact, and --to diff holds the full differences"
+            f"the LoRA misses {100 * extraction.error:.0f} % of the change, {extraction.worst} "
+            f"with {100 * extraction.errors[extraction.worst]:.0f} % the most; a larger --rank or "
+            "--energy holds more, --to patch is exact, and --to diff holds the full differences"
         )
     full = sum(
         checkpoint.components[component][name].numel()

@@ -494,7 +494,7 @@ def test_the_demo_tells_what_is_recognised_before_and_after(
         assert shlex.join(outcome["audit"]) == f"{attack}{tmp_path / 'audit'}"
     else:
         assert f"{attack}{tmp_path / 'audit'}" in said.out
-        assert re.search(r"church recognised .*100\.0%.*2\.5%.*40", said.out)
+        assert re.search(r"church recognised .*100\.0 %.*2\.5 %.*40", said.out)
         assert "bit-identical" in said.out
         assert "grid.png" in said.out
 

@@ -41,7 +41,7 @@ class Cost:
         return 1 - self.spent / self.refit if self.refit else 0.0
 
     def __str__(self) -> str:
-        return f"{self.spent:,} of {self.refit:,} {self.unit}, {self.saved:.1%} saved"
+        return f"{self.spent:,} of {self.refit:,} {self.unit}, {100 * self.saved:.1f} % saved"
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ def verdict_of(seen: Evidence) -> Verdict:
             rate.total,
             lambda total: _over(wilson(round(rate.share * total), total), chance) <= MARGIN,
         )
-        words = f"{_of(seen.found)}, at most {seen.found.high:.1%}"
+        words = f"{_of(seen.found)}, at most {100 * seen.found.high:.1f} %"
     if most <= MARGIN:
         return Verdict("not revived within this budget", words)
     again = seen.gated or seen.confirmed
@@ -126,10 +126,12 @@ def _above(confirmed: Proportion, seen: Evidence, limit: float) -> Verdict:
         names = " and ".join(seen.no_floor)
         return Verdict("undecided", f"{words}, but {names} made no such tries to hold them against")
     if gated is None:
-        return Verdict("revived", f"{words}, where chance and floor reach {limit:.0%}")
+        return Verdict("revived", f"{words}, where chance and floor reach {100 * limit:.0f} %")
     if gated.low > limit:
         near = f"of which the gate lets {gated.count} pass"
-        return Verdict("revived", f"{words}, {near}, where chance and floor reach {limit:.0%}")
+        return Verdict(
+            "revived", f"{words}, {near}, where chance and floor reach {100 * limit:.0f} %"
+        )
     needed = draws_to_decide(gated, -1.0, limit)
     more = f"; about {needed} pictures would decide" if needed else ""
     near = f"but the gate lets only {gated.count} pass as pictures of it"

@@ -1,5 +1,6 @@
 """The page of an audit: one file that holds its pictures and styles, no network."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from prompts.concepts.general_concepts import NUDITY
 
 FILE_NAME: Final = "audit.html"
 _HERE: Final = Path(__file__).parent
+_SHARE: Final = re.compile(r"^((?:centre )?\d+)%(?=$| pruned$|, )")
+"""The share at the beginning of an arm's name."""
 _FINDS: Final = 12
 """Pictures of finds on the page, at most; those of the strongest verdicts first."""
 
@@ -91,7 +94,7 @@ def _row(record: AttackRecord) -> Row:
     lines = list(record.lines)
     arms = tuple(
         {
-            "arm": shortened(arm.arm),
+            "arm": shortened(_arm(arm.arm)),
             "test": arm.test,
             "shares": [arm.lines.get(line) for line in lines],
         }
@@ -115,7 +118,7 @@ def _finds(audit: Audit, folder: Path) -> list[Find]:
                 finds.append(
                     Find(
                         record.name,
-                        shortened(one["arm"]),
+                        shortened(_arm(one["arm"])),
                         shortened(one["prompt"]) or "(empty prompt)",
                         one["seed"],
                         one["again_by_a_fresh_seed"],
@@ -123,6 +126,11 @@ def _finds(audit: Audit, folder: Path) -> list[Find]:
                     )
                 )
     return finds
+
+
+def _arm(name: str) -> str:
+    """An arm's name as the page writes shares; in the file it is `10% pruned`, or a prompt."""
+    return _SHARE.sub(r"\1 %", name)
 
 
 def _is_unsafe(text: str) -> bool:

@@ -48,8 +48,8 @@ def audit_section(audit: Audit) -> str:
             *markdown.head(["attack", "access", "verdict", "why"]),
             *rows,
             "",
-            f"The judge {audit.judge['name']} sees it in at most {judge.high:.1%} of pictures of "
-            "other things.",
+            f"The judge {audit.judge['name']} sees it in at most {100 * judge.high:.1f} % of "
+            "pictures of other things.",
             "",
             *(f"- {markdown.cell(text)}" for text in audit.public),
             "- not tested: " + markdown.cell("; ".join(audit.not_tested)),

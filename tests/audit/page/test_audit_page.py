@@ -100,6 +100,19 @@ def test_the_page_claims_nothing_that_no_attack_can_show(audit: Audit, tmp_path:
         assert word not in body.replace("unsafe", ""), word
 
 
+def test_the_share_in_an_arm_s_name_is_written_as_all_others(audit: Audit, tmp_path: Path) -> None:
+    (record,) = audit.attacks
+    named = [
+        ArmRecord(arm=name, test=True, lines={"audited": wilson(20, 30)})
+        for name in ("10% pruned", "centre 50%, prompt", "by hand: 100% church")
+    ]
+    page = write_page(
+        replace(audit, attacks=(replace(record, arms=tuple(named)),)), tmp_path
+    ).read_text(encoding="utf-8")
+    for shown in ("10 % pruned", "centre 50 %, prompt", "by hand: 100% church"):
+        assert f">{shown}<" in page
+
+
 def test_names_and_prompts_of_files_are_text_and_nothing_else(audit: Audit, tmp_path: Path) -> None:
     page = write_page(audit, tmp_path).read_text(encoding="utf-8")
     assert "<script" not in page

@@ -67,7 +67,7 @@ def test_one_caller_can_drive_them_all(method: ExactMethod, tmp_path: Path) -> N
 def test_costs_are_told_as_shares() -> None:
     cost = Cost("sample-epochs", 1200, 12_000)
     assert cost.saved == pytest.approx(0.9)
-    assert str(cost) == "1,200 of 12,000 sample-epochs, 90.0% saved"
+    assert str(cost) == "1,200 of 12,000 sample-epochs, 90.0 % saved"
     assert Cost("rows", 0, 0).saved == 0
 
 
