@@ -10,6 +10,7 @@ import typer
 
 from pipelines.configs.everyday import Options, fields_of, flag_of, group_of
 from pipelines.configs.source_fields import is_one_of_several, source_field
+from pipelines.process.named_options import named_options
 
 Command = Callable[..., None]
 BY_SUITE: Final = ("steps", "guidance", "scheduler", "batch_size", "judge")
@@ -60,7 +61,9 @@ def recipe_options(
         @wraps(command)
         def run(**values: Any) -> None:  # noqa: ANN401
             rest = {p.name: values[p.name] for p in own if p.name in values}
-            command(tables_of(options, values), **rest)
+            tables = tables_of(options, values)
+            with named_options(options, tables):
+                command(tables, **rest)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}

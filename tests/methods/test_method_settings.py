@@ -93,10 +93,19 @@ def test_methods_of_prompts_erase_without_a_picture(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--method", "ascent", "--target", "frozen"), "ascent: method.target is unknown"),
-        (("--method", "uce", "--steps", "5"), "uce: method.steps is unknown"),
+        (
+            ("--method", "ascent", "--target", "frozen"),
+            "--target is no setting of the method ascent; leave it out",
+        ),
+        (
+            ("--method", "uce", "--steps", "5"),
+            "--steps is no setting of the method uce; leave it out",
+        ),
         (("--method", "uce", "--set", "ridg=1"), "the nearest known key is method.ridge"),
-        (("--bound", "2"), "salun: method.bound is unknown"),
+        (("--bound", "2"), "--bound is no setting of the method salun"),
+        (("--set", "bound=2"), "salun: method.bound is unknown"),
+        (("--batch-size", "0"), "erasure: salun: --batch-size is 0; give 1 or more"),
+        (("--as", "lora", "--rank", "0"), "erasure: --rank is 0; give 1 or more"),
         (("--set", "alpha"), "write it as alpha=0.5"),
         (("--set", "alpha=1", "--set", "alpha=2"), "given twice"),
         (("--set", "data.forget.folder="), "data.forget.folder an empty text"),

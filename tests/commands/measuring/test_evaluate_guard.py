@@ -87,7 +87,7 @@ def test_a_filter_that_refuses_all_leaves_nothing_to_judge_and_says_so(
         (("--guard", "sld"), "guard is 'sld'"),
         (("--guard", "sld-max", "--guidance", 1), "works through guidance, which is 1.0"),
         (("--guard-text", "a church"), "would not be read, as there is no guard"),
-        (("--guard", "sld-max", "--guard-text", " "), "guard_text is empty"),
+        (("--guard", "sld-max", "--guard-text", " "), "--guard-text is empty"),
         (("--guard", "sld-max", "--guard-text", "church " * 200), "tokens, and the text encoder"),
     ],
 )

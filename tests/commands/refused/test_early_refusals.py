@@ -68,4 +68,4 @@ def test_the_package_gives_its_public_names_when_they_are_asked_for() -> None:
 
 def test_an_early_refusal_names_the_nearest() -> None:
     said = erasure("erase", "demo", "--concept", "x", "--optimizer", "adamx")
-    assert "method.optimizer is 'adamx'; give one of adam, adamw, sgd; the nearest is" in said.err
+    assert "--optimizer is 'adamx'; give one of adam, adamw, sgd; the nearest is" in said.err
