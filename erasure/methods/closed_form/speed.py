@@ -3,7 +3,7 @@
 # o x d a key or value weight, N edited and M kept vectors, q free directions.
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, sqrt
 from typing import ClassVar, Final
 
@@ -38,19 +38,21 @@ _HOLD: Final = 1e8
 class Speed(ClosedForm):
     """min over D of mean |(W0 + D) c - W0 c*|^2 + r |D|^2 + |D K|^2 / l, with D = D P.
 
-    P projects on the directions in which the vectors that are kept have less than the threshold,
-    and K holds the first token of the empty prompt and three centres of its others. With l = 0, D K
-    is zero. The vectors kept are chosen for each weight: those that an unconstrained edit would
-    move more than average, and of ten perturbed copies of them again those.
+    The mean is over the prompts, each with the sum over its tokens, of which `tokens` says the
+    choice; of all tokens the first is left out, which is the same in every prompt. P projects
+    on the directions in which the vectors that are kept have less than the threshold, and K holds
+    the first token of the empty prompt and three centres of its others. With l = 0, D K is zero.
+    The vectors kept are chosen for each weight: those that an unconstrained edit would move more
+    than average, and of ten perturbed copies of them again those.
 
     Where the mask selects a weight in part, a row cannot lie in those directions in general: there
     each row is the exact minimiser for its free weights with D held in all other directions by a
     ridge 1e8 times r. Keys stay as they are unless `keys` is set.
 
-    Published settings: threshold 0.1, r 1, l 0, ten copies for objects and styles; r 0.7, l 0.5 and
-    the empty prompt alone as what is kept for nudity, of which the release takes all tokens but the
-    first, and of everything else the last word; threshold 1e-4, r 0.05 and no filter for 100
-    celebrities. The thresholds are in units of the text features, so fit those of CLIP.
+    Published settings: threshold 0.1, r 1, l 0, ten copies for objects and styles; r 0.7, l 0.5,
+    all tokens but the first, replaced by the empty prompt, which alone is kept, for nudity, and of
+    everything else the last word; threshold 1e-4, r 0.05 and no filter for 100 celebrities. The
+    thresholds are in units of the text features, so fit those of CLIP.
 
     Source: arXiv:2503.07392 and its release; the change is written here in a basis of the free
         directions, where it is an ordinary quadratic, and for text encoders of any width. The
@@ -69,7 +71,8 @@ class Speed(ClosedForm):
     )
 
     tokens: Tokens = "last"
-    """Which features of a prompt: of its last word, of all from there on, or of all tokens."""
+    """Which features of a prompt: of its last word, of all from there on, or of all tokens but the
+    first."""
     threshold: float = 0.1
     """Eigenvalue of what is kept below which a direction is free, > 0."""
     ridge: float = 1.0
@@ -116,15 +119,17 @@ class Speed(ClosedForm):
                 ", or give ",
                 Way("--set keys=true", "keys=True"),
             )
-        vectors, empty = edit_vectors(task.data, self.tokens), self._empty(task.data)
-        gap = (vectors.instead - vectors.concept) / sqrt(vectors.concept.shape[1])
+        vectors, empty = self._vectors(task.data), self._empty(task.data)
+        each = sqrt(len(task.data.require_texts().forget))
+        gap = (vectors.instead - vectors.concept) / each
+        posed = replace(vectors, concept=vectors.concept / each)
         for index, name in enumerate(names):
             base = task.checkpoint.network[name].double()  # (o, d)
-            parts = split(self._kept(base, vectors, gap, index), self.threshold)
-            problem, down = self._problem(vectors, parts, empty)
+            parts = split(self._kept(base, posed, gap, index), self.threshold)
+            problem, down = self._problem(posed, parts, empty)
             self._note(task, parts, problem)
             thin = thinned(base @ gap, down)
-            held = self._held(vectors, parts, empty) if self._in_part(task, name) else problem
+            held = self._held(posed, parts, empty) if self._in_part(task, name) else problem
             change = apply(task, name, held, base @ gap, thin)
             erased = (base + change) @ vectors.concept - base @ vectors.instead
             moved = change @ vectors.others
@@ -153,13 +158,23 @@ class Speed(ClosedForm):
         made = torch.cat([first_token(data).double()[None], centres(others, _CENTRES, self.seed)])
         return made[made.norm(dim=1) > 0].T
 
+    def _vectors(self, data: ConceptData) -> EditVectors:
+        """The features, of all tokens without each prompt's first."""
+        vectors = edit_vectors(data, self.tokens)
+        if self.tokens != "all":
+            return vectors
+        length = data.prompts.tokens.shape[1]
+        concept, instead, others = (
+            _behind_first(part, length)
+            for part in (vectors.concept, vectors.instead, vectors.others)
+        )
+        return EditVectors(concept, instead, others)
+
     def _kept(self, base: Tensor, vectors: EditVectors, gap: Tensor, index: int) -> Tensor:
-        """What this weight keeps, (d, M)."""
+        """What this weight keeps, (d, M); the vectors to edit are those of the mean."""
         if not self.filtered:
             return vectors.others
-        loose = Quadratic(
-            vectors.concept / sqrt(vectors.concept.shape[1]), vectors.concept.shape[1], self.ridge
-        )
+        loose = Quadratic(vectors.concept, vectors.concept.shape[1], self.ridge)
         change = loose.change(base @ gap)
         near = above_average(vectors.others, change)
         if not near.shape[1]:  # all are moved alike, or there is one alone
@@ -199,8 +214,14 @@ class Speed(ClosedForm):
         return Quadratic(torch.cat([made.vectors, firm * blocked], 1), made.edited, self.ridge)
 
     def _quadratic(self, concept: Tensor, empty: Tensor) -> Quadratic:
-        count = concept.shape[1]
-        parts = [concept / sqrt(count)]
+        parts = [concept]
         if self.empty_slack > 0:
             parts.append(empty / sqrt(self.empty_slack))
-        return Quadratic(torch.cat(parts, 1), count, self.ridge)
+        return Quadratic(torch.cat(parts, 1), concept.shape[1], self.ridge)
+
+
+def _behind_first(columns: Tensor, length: int) -> Tensor:
+    """(d, N) of prompts of `length` tokens without the first of each; before those that SD XL keeps
+    stands one such token alone."""
+    whole = columns[:, columns.shape[1] % length :]
+    return whole[:, torch.arange(whole.shape[1]) % length > 0]

@@ -81,6 +81,15 @@ def test_the_token_that_begins_every_prompt_of_sdxl_is_kept(
         assert float((factors.change() @ first).norm()) < 1e-4 * float(moved.norm())
 
 
+def test_all_tokens_of_speed_are_those_behind_the_first_in_sdxl_too(prompts: ConceptData) -> None:
+    table = prompts.prompts.tokens.double()
+    vectors = Speed(tokens="all")._vectors(prompts)
+    for part in (vectors.concept, vectors.instead, vectors.others):
+        assert part.shape[1] == 2 * (table.shape[1] - 1)
+        assert float(torch.cdist(part.T, table[1, :1]).min()) > 0
+    assert torch.equal(vectors.concept[:, 0], table[1, 1])
+
+
 @pytest.mark.parametrize("method", [Uce(), Rece(rounds=1), Speed()], ids=lambda method: method.name)
 def test_what_a_mask_leaves_out_keeps_the_sign_of_its_zeros(
     tiny_checkpoint: Checkpoint, method: Method

@@ -12,16 +12,22 @@ from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
 from erasure.methods.closed_form.speed import Speed
 from erasure.solving.null_space import above_average, centres, perturbed, split
-from erasure.solving.vectors import edit_vectors
+from erasure.solving.vectors import EditVectors, Tokens, edit_vectors
 
 VALUE = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v.weight"
-PLAIN = {"filtered": False, "threshold": 0.3}
 
 
 def published(base: Tensor, data: ConceptData, method: Speed) -> Tensor:
     """The change as the paper writes it, with inverses of d x d."""
     vectors = edit_vectors(data, method.tokens)
-    count, width = vectors.concept.shape[1], len(vectors.concept)
+    count, width = len(data.require_texts().forget), len(vectors.concept)
+    if method.tokens == "all":
+        length = data.prompts.tokens.shape[1]
+        own = [n for n in range(vectors.concept.shape[1]) if n % length]
+        more = [n for n in range(vectors.others.shape[1]) if n % length]
+        vectors = EditVectors(
+            vectors.concept[:, own], vectors.instead[:, own], vectors.others[:, more]
+        )
     c = vectors.concept @ vectors.concept.T / count
     s = vectors.instead @ vectors.concept.T / count
     free = split(vectors.others, method.threshold).free
@@ -40,11 +46,17 @@ def change_of(checkpoint: Checkpoint, data: ConceptData, mask: SaliencyMask, m: 
     return result.factors[VALUE].change()
 
 
+@pytest.mark.parametrize(("tokens", "threshold"), [("last", 0.3), ("all", 3.0)])
 @pytest.mark.parametrize("slack", [0.0, 0.5])
 def test_the_change_is_the_published_formula(
-    tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask, slack: float
+    tiny_checkpoint: Checkpoint,
+    prompts: ConceptData,
+    values: SaliencyMask,
+    slack: float,
+    tokens: Tokens,
+    threshold: float,
 ) -> None:
-    method = Speed(**PLAIN, empty_slack=slack)  # type: ignore[arg-type]
+    method = Speed(filtered=False, threshold=threshold, empty_slack=slack, tokens=tokens)
     change = change_of(tiny_checkpoint, prompts, values, method)
     base = tiny_checkpoint.network[VALUE].double()
     wanted = published(base, prompts, method)
@@ -56,7 +68,7 @@ def test_the_change_is_the_published_formula(
 def test_the_change_is_the_best_of_those_in_the_free_directions(
     tiny_checkpoint: Checkpoint, prompts: ConceptData, values: SaliencyMask
 ) -> None:
-    method = Speed(**PLAIN, empty_slack=0.5, ridge=0.2)  # type: ignore[arg-type]
+    method = Speed(filtered=False, threshold=0.3, empty_slack=0.5, ridge=0.2)
     vectors, base = edit_vectors(prompts, "last"), tiny_checkpoint.network[VALUE].double()
     free = split(vectors.others, method.threshold).free
     tokens = prompts.prompts.tokens[0].double()
