@@ -75,7 +75,8 @@ class ClosedForm:
         return names
 
     def note_concepts(self, task: Task) -> None:
-        """Note how many concepts are solved for; warn of more than the method bears."""
+        """Note how many concepts are solved for; warn of more than the method bears, and of
+        stand-ins that it does not look at."""
         count = task.data.require_texts().concept_count
         task.outcome.facts["concepts"] = count
         if count > self.bears:
@@ -86,6 +87,27 @@ class ClosedForm:
                 count,
                 self.bears,
                 self.beyond,
+            )
+        self._note_stand_ins(task)
+
+    def _note_stand_ins(self, task: Task) -> None:
+        """Say that of several stand-ins the first alone is looked at.
+
+        The mean of all would be the exact minimiser for a draw among them, and an answer that
+        none of them gives; `uce` with the first is what was measured (docs/methods.md).
+        """
+        texts = task.data.require_texts()
+        options = [dict.fromkeys(row) for row in texts.replacements.tolist()]
+        several = next((n for n, own in enumerate(options) if len(own) > 1), None)
+        if several is not None:
+            shown, first = int(texts.forget[several]), int(texts.replacements[several, 0])
+            _log.warning(
+                "%s answers each prompt as the first of its stand-ins, %s as %s, and looks at none "
+                "of the %d others; give one alone to choose which",
+                self.name,
+                texts.word(shown),
+                texts.word(first),
+                len(options[several]) - 1,
             )
 
 

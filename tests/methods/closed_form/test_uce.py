@@ -211,6 +211,20 @@ def test_a_prompt_to_forget_among_those_kept_is_refused(
         erase(tiny_checkpoint, data, values, Uce())
 
 
+def test_stand_ins_that_are_not_looked_at_are_told(
+    tiny_checkpoint: Checkpoint, values: SaliencyMask, caplog: pytest.LogCaptureFixture
+) -> None:
+    edits = []
+    for options in (["a castle", "a tree", "a dog"], ["a castle"]):
+        caplog.clear()
+        lists = PromptLists(["a church"], ["a house"])
+        data = encode_concept(tiny_checkpoint, None, {"a church": options}, prompts=lists)
+        edits.append(erase(tiny_checkpoint, data, values, Uce()).network)
+        words = "first of its stand-ins, 'a church' as 'a castle', and looks at none of the 2"
+        assert (words in caplog.text) == (len(options) > 1)
+    assert torch.equal(edits[0][KEY], edits[1][KEY])
+
+
 def test_prompts_of_many_concepts_are_solved_together_and_too_many_warned_of(
     tiny_checkpoint: Checkpoint, values: SaliencyMask, caplog: pytest.LogCaptureFixture
 ) -> None:
