@@ -9,6 +9,7 @@ network in bf16 has half of the bytes.
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -22,6 +23,7 @@ from erasure.architectures.autoencoder import autoencoder_of
 from erasure.architectures.frame_codec import frame_autoencoder_of
 from erasure.architectures.loading import recomputing, unfilled
 from erasure.architectures.patch_codec import PATCH, patch_autoencoder_of
+from erasure.attention.maps import captured
 from erasure.checkpoints.checks.config_limits import whole_number
 from erasure.errors import ConfigError
 from erasure.pass_counters import FusedAttention, Saved, forward_cost
@@ -56,6 +58,7 @@ def network_cost(
     *,
     tokens: int = 77,
     scope: str = "full",
+    attended: bool = False,
 ) -> PassCost:
     """Count a pass of the main component.
 
@@ -66,8 +69,13 @@ def network_cost(
         tokens: L, that the network is told.
         scope: key into the architecture's `scopes`; gradients of other weights are not wanted, and
             what they alone would need is not kept.
+        attended: whether the maps of all cross-attention layers are collected, as in
+            `erasure.attention.maps.captured`. Those of the pass before are still there then.
+
+    Raises:
+        ConfigError: they are to be, and the network has no such layer.
     """
-    return _network_cost(architecture, _text(config), size, tokens, scope)
+    return _network_cost(architecture, _text(config), size, tokens, scope, attended)
 
 
 def recomputed_blocks(architecture: Architecture, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -125,18 +133,27 @@ def _ready(
 
 @lru_cache
 def _forward_cost(
-    architecture: Architecture, config: str, size: tuple[int, int], tokens: int
+    architecture: Architecture, config: str, size: tuple[int, int], tokens: int, attended: bool
 ) -> tuple[int, int]:
     """Bytes and products of a pass without a gradient, which are those of every scope."""
     network, run, _ = _ready(architecture, config, size, tokens)
-    return forward_cost(run, _stored(network))
+    if not attended:
+        return forward_cost(run, _stored(network))
+    with captured(network):
+        live, flops = forward_cost(lambda: (run(), run()), _stored(network))
+    return live, flops // 2
 
 
 @lru_cache
 def _network_cost(
-    architecture: Architecture, config: str, size: tuple[int, int], tokens: int, scope: str
+    architecture: Architecture,
+    config: str,
+    size: tuple[int, int],
+    tokens: int,
+    scope: str,
+    attended: bool,
 ) -> PassCost:
-    live, flops = _forward_cost(architecture, config, size, tokens)
+    live, flops = _forward_cost(architecture, config, size, tokens, attended)
     network, run, x_t = _ready(architecture, config, size, tokens)
     parameters = dict(network.named_parameters())
     for name in architecture.candidates(parameters, scope):
@@ -146,7 +163,8 @@ def _network_cost(
     if recompute is not None:  # a network without it keeps all that it computes
         recompute(saved.block)
     recomputing(network)  # diffusers checkpoints only then
-    with torch.autograd.graph.saved_tensors_hooks(saved.note, _never), FusedAttention():
+    maps = captured(network) if attended else nullcontext()
+    with torch.autograd.graph.saved_tensors_hooks(saved.note, _never), FusedAttention(), maps:
         error = F.mse_loss(run(), torch.empty_like(x_t))
     del error
     weights = sum(weight.numel() for weight in parameters.values())

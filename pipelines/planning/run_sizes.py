@@ -88,11 +88,14 @@ class RunSizes:
         most = MOST_PROMPTS // len(plan.each)
         return len(plan.rows) or sum(min(len(part.forget), most) for part in plan.each)
 
-    def network(self, scope: str, precision: str) -> PassCost:
-        """What a pass of the main component costs, with a gradient of the weights in scope."""
+    def network(self, scope: str, precision: str, *, attended: bool = False) -> PassCost:
+        """What a pass of the main component costs, with a gradient of the weights in scope, and
+        with the maps of its cross-attention where these are looked at."""
         family = self.planned.checkpoint.architecture
         config, tokens = self.config(family.main), self.prompt_tokens(wide=precision == "fp32")
-        return network_cost(family, config, self.latents, tokens=tokens, scope=scope)
+        return network_cost(
+            family, config, self.latents, tokens=tokens, scope=scope, attended=attended
+        )
 
     def prompt_tokens(self, *, wide: bool) -> int:
         """Tokens that the network computes of a prompt, in full precision or not."""

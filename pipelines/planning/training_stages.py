@@ -78,19 +78,28 @@ def method_stages(sizes: RunSizes) -> Iterator[Stage]:
 
 def _solving(sizes: RunSizes) -> Stage:
     """A closed form: one weight at a time, results in float64; MACE draws pictures of each concept
-    and trains factors before, a picture a step."""
+    and trains factors before, a picture a step, and looks at all attention maps of each pass."""
     method = sizes.recipe.method
     solved = Held("new weights, fp64", 8 * sizes.chosen.covered, main=True)
     if not isinstance(method, Mace):
         return Stage("solve", (solved, sizes.chosen.mask))
     network = sizes.network(sizes.scope(), "fp32")
     guided = 1 if method.drawing_guidance == 1 else 2
-    active = max(guided * method.pictures * network.live, network.saved)
+    looked = sizes.network(sizes.scope(), "fp32", attended=True)
+    active, with_maps = (
+        max(guided * method.pictures * cost.live, cost.saved) for cost in (network, looked)
+    )
     weights = 4 * sizes.weights(sizes.planned.checkpoint.architecture.main)
-    drawing = Held("weights, fp32", weights), Held("activations", active)
-    held = (*drawing, solved, sizes.chosen.mask)
+    held = (
+        Held("weights, fp32", weights),
+        Held("activations", active),
+        Held("attention maps", with_maps - active),
+        solved,
+        Held("base and first stage, fp64", 2 * 8 * sizes.chosen.covered, main=True),
+        sizes.chosen.mask,
+    )
     concepts, drawn = len(sizes.recipe.names), method.pictures * method.drawing_steps * guided
-    passes, flops = drawn + method.steps, (drawn + 3 * method.steps) * network.flops
+    passes, flops = drawn + method.steps, (drawn + 3 * method.steps) * looked.flops
     return Stage("solve", held).working(concepts * passes, concepts * flops)
 
 

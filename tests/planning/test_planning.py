@@ -13,7 +13,9 @@ import pytest
 import torch
 from support.console import erasure
 
+from erasure.architectures.building import build_network
 from erasure.architectures.unet.sd1 import SD1
+from erasure.attention.maps import captured
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.description import shipped_description
 from erasure.checkpoints.expected_weights import expected_weights
@@ -123,6 +125,14 @@ def test_what_mace_draws_and_trains_is_in_its_bill() -> None:
     network = planner.checkpoint.network.values()
     assert held["weights, fp32"] == 4 * sum(weight.numel() for weight in network)
     assert held["activations"] > 0
+    # All maps of a guided pass of eight pictures are there at once, and what makes one of them.
+    checkpoint = planner.checkpoint
+    family, drawing = checkpoint.architecture, build_network(checkpoint)
+    sample = family.sample(checkpoint.description.components["unet"], (8, 8), 32)
+    with torch.no_grad(), captured(drawing) as maps:
+        family.denoiser(drawing)(*sample)
+    together = 16 * sum(one.nbytes for one in maps.values())
+    assert together <= held["attention maps"] < 2 * together
     (plain,) = [
         s for s in planner.bill(demo(method={"name": "uce"})[0]).stages if s.name == "solve"
     ]
