@@ -22,7 +22,7 @@ from erasure.storage.cache import TensorCache
 from erasure.work import Tally
 from pipelines.configs.settings import DataConfig, PicturesConfig
 from pipelines.data.drawn_pictures import DrawnPictures
-from pipelines.data.own_pictures import Role, own_pictures
+from pipelines.data.own_pictures import Role, mixed_said, own_pictures
 from pipelines.data.prompt_checks import warn_of_prompts
 from pipelines.process.processes import Processes
 from pipelines.process.progress import Reporter
@@ -75,6 +75,9 @@ class Gatherer:
         captions = [text for part in (*own, *retained) for text in part.prompts]
         if captions:
             warn_of_prompts("captions", captions, self.checkpoint)
+        if self.team.first:
+            self.reporter.tell(mixed_said("forget", forget_source, own))
+            self.reporter.tell(mixed_said("retain", retain_source, retained))
         forget = _joined([*self._drawn_of_each(forget_source.drawn), *own])
         if forget is None and self.team.first:
             raise ConfigError(

@@ -1,13 +1,14 @@
 """The user's own pictures for an erasure: from a folder, or from a data set."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
 
+from erasure.checkpoints.wording import listed
 from erasure.diffusion.data.prompted import PromptedPixels
 from erasure.errors import ConfigError
-from erasure.local_paths import typed_path
+from erasure.local_paths import last_part, typed_path
 from eval.pictures.picture_bytes import to_bytes
 from pipelines.configs.settings import PicturesConfig
 from pipelines.data.picture_dataset import DatasetSource, dataset_pictures
@@ -55,6 +56,25 @@ def own_pictures(
             seed=seed,
         )
         yield _prompted(dataset_pictures(data, size=size))
+
+
+def mixed_said(role: Role, source: PicturesConfig, own: Sequence[PromptedPixels]) -> list[str]:
+    """What is said of pictures of several sources: which, and how many each gives; else nothing.
+
+    An option over a recipe adds a source to those of the recipe and of the defaults.
+
+    Args:
+        own: what `own_pictures` gives of the source.
+    """
+    folder = source.folder and f"the folder {last_part(source.folder)}"
+    names = filter(None, (folder, source.dataset and f"the data set {source.dataset}"))
+    parts = [f"{len(one.pixels):,} of {name}" for name, one in zip(names, own, strict=False)]
+    if source.drawn:
+        parts.append(f"{source.drawn:,} that the model draws")
+    if not own or len(parts) < 2:
+        return []
+    drawn = f"; --{role}-drawn 0 leaves these out" if source.drawn else ""
+    return [f"note: the pictures to {role} are {listed(parts)}, all together{drawn}"]
 
 
 def _labels(role: Role, plan: ConceptPlan, dataset: str) -> dict[int, str]:
