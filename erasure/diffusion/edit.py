@@ -33,7 +33,7 @@ from erasure.masks.masks import (
     salient_mask,
 )
 from erasure.masks.selection import check_density
-from erasure.methods.protocol import Method
+from erasure.methods.protocol import Method, asks_base
 from erasure.moving.component import data_for, require_recomputed
 from erasure.seeds import generator_for
 from erasure.team import ALONE, Team, require_same
@@ -274,7 +274,7 @@ def require_origin(
     """Raise ConfigError where an origin would not be asked, or is no model of the same kind."""
     if origin is None:
         return
-    if "frozen" not in method.needs:
+    if not asks_base(method):
         raise ConfigError(
             f"the method {method.name} with these settings asks no base, so an origin would not be "
             "read; leave it out, or choose settings that ask the base, such as kept = base"

@@ -51,3 +51,9 @@ class Method(Protocol):
     def run(self, task: Task, /) -> Iterator[Step]:
         """Change weights by `task.train` or `task.change`, yielding as it goes."""
         ...
+
+
+def asks_base(method: Method) -> bool:
+    """Whether the base answers while a method trains, so that an origin can in its place; a teacher
+    that follows the training is no base."""
+    return "frozen" in method.needs and getattr(method, "asks_origin", True)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from erasure.errors import ConfigError
+from erasure.methods.protocol import asks_base
 from erasure.storage.tables import build
 from pipelines.configs.concepts import named_concepts, over_file
 from pipelines.configs.method_table import build_method, converted, kind_in
@@ -85,7 +86,7 @@ def _unread(recipe: EraseRecipe) -> dict[str, str]:
         anchors="anchors" in recipe.needs,
         instead=getattr(recipe.method, "reads_instead", True),  # one of the user's own may
         rows=getattr(recipe.method, "reads_rows", False),
-        frozen="frozen" in recipe.method.needs,
+        frozen=asks_base(recipe.method),
         trains=recipe.training is not None,
     ) | _empty(recipe)
 

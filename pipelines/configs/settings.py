@@ -200,6 +200,11 @@ class EraseRecipe:
         require_counts(self, "save_every")
         if self.until_unseen and self.training is not None:
             self.unseen.require_within(self.training.steps)
+        if self.origin is not None and self.stream:
+            raise ConfigError(
+                "stream keeps the weights in main memory, where no origin can be put in their "
+                "place; leave one of both out"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:

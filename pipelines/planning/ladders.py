@@ -40,7 +40,7 @@ def ladders_of(
     if training.moments == "fp32" and _eight_bit(recipe, device):
         moments.append("8bit")
     ways = product(
-        _then_on(recipe.stream) if apart else [recipe.stream],
+        _then_on(recipe.stream) if apart and recipe.origin is None else [recipe.stream],
         moments,
         kinds[kinds.index(training.precision) :] if training.precision in kinds else kinds[-1:],
         _then_on(recipe.checkpointing),

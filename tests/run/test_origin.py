@@ -12,6 +12,7 @@ from support.tiny import Toy, ToyDenoiser, assert_same_bits, copied, some_mask, 
 from erasure.errors import ConfigError
 from erasure.training.weights.frozen import FrozenDenoiser
 from erasure.training.weights.selected import SelectedWeights
+from pipelines.configs.resolving import resolve
 
 
 def test_the_origin_answers_and_the_network_keeps_its_own_values() -> None:
@@ -81,3 +82,14 @@ def test_an_origin_that_would_not_be_asked_is_refused(tiny_folder: Path, tmp_pat
     assert said.code == 2
     assert "--origin is" in said.err
     assert "asks no base" in said.err
+
+
+def test_a_teacher_that_follows_the_training_and_streaming_take_no_origin() -> None:
+    settings = {"concept": "church", "origin": "base"}
+    with pytest.raises(
+        ConfigError, match="--origin is 'base' and would not be read, as the method"
+    ):
+        resolve({**settings, "method": {"name": "sdd"}}, canvas=True)
+    assert resolve({**settings, "method": {"name": "esd"}}, canvas=True).origin == "base"
+    with pytest.raises(ConfigError, match="no origin can be put in their place"):
+        resolve({**settings, "method": {"name": "esd"}, "stream": True}, canvas=True)

@@ -49,6 +49,8 @@ class Sdd(ByRollout):
     default_scope: ClassVar[str] = "xattn"
     reads_instead: ClassVar[bool] = False
     """Nothing is put in the concept's place."""
+    asks_origin: ClassVar[bool] = False
+    """The teacher follows the training."""
     asked: ClassVar[int] = 1
     """The answer to the empty prompt."""
 
