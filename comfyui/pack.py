@@ -7,10 +7,10 @@ of `erasure` become relative ones, so that the nodes get along with any other ve
 that may be installed. It needs the standard library alone.
 """
 
+import argparse
 import ast
 import re
 import shutil
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +28,13 @@ _TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 def main() -> None:
     """Pack into the folder that the command line names."""
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "dist")
-    print(pack(out))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=ROOT / "dist", help="where to write; dist if none"
+    )
+    print(pack(parser.parse_args().folder))
 
 
 def pack(out: Path) -> Path:

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 import zipfile
 from importlib.util import module_from_spec, spec_from_file_location
@@ -60,6 +62,20 @@ def test_the_packed_nodes_load_without_our_package_and_without_diffusers(
 def test_without_comfyui_the_folder_is_an_empty_package() -> None:
     said = command("-c", "import sys, comfyui; print(comfyui.__all__, 'torch' in sys.modules)")
     assert (said.code, said.out.strip()) == (0, "[] False")
+
+
+@pytest.mark.parametrize(("option", "code"), [("--help", 0), ("--out", 2)])
+def test_an_option_packs_nothing(option: str, code: int, tmp_path: Path) -> None:
+    said = subprocess.run(
+        [sys.executable, ROOT / "comfyui" / "pack.py", option],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == code
+    assert "usage: pack.py [-h] [folder]" in said.stdout + said.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_zip_holds_what_a_registry_wants_and_no_tool(packed: Path) -> None:
