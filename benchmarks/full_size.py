@@ -40,7 +40,7 @@ NEAR = 0.1
 
 
 @dataclass(frozen=True)
-class Bar:
+class Limit:
     """What a row should reach."""
 
     peak: float
@@ -50,15 +50,15 @@ class Bar:
     """Times as fast as the released structure."""
 
 
-BARS = {
-    ("mask", "sd1"): Bar(9 * GB),
-    ("mask from a file", "sd1"): Bar(9 * GB),
-    ("step", "sd1"): Bar(11 * GB),
-    ("gpu mask and training", "sd1"): Bar(8 * GB, 120),
-    ("gpu step", "sdxl"): Bar(16 * GB),
-    ("gpu step", "sd35_medium"): Bar(16 * GB),
-    ("gpu step against released", "sd1"): Bar(float("inf"), faster=5),
-    ("gpu step", "flux_dev"): Bar(40 * GB),
+LIMITS = {
+    ("mask", "sd1"): Limit(9 * GB),
+    ("mask from a file", "sd1"): Limit(9 * GB),
+    ("step", "sd1"): Limit(11 * GB),
+    ("gpu mask and training", "sd1"): Limit(8 * GB, 120),
+    ("gpu step", "sdxl"): Limit(16 * GB),
+    ("gpu step", "sd35_medium"): Limit(16 * GB),
+    ("gpu step against released", "sd1"): Limit(float("inf"), faster=5),
+    ("gpu step", "flux_dev"): Limit(40 * GB),
 }
 GPU_ROWS: dict[tuple[str, str], list[str]] = {
     ("gpu mask and training", "sd1"): [],
@@ -74,7 +74,7 @@ RANKING_SPEED, RANKING_MEMORY = 20, 3
 
 
 def ranking(weights: int, clock: str) -> tuple[list[list[str]], bool]:
-    """Rows of `ranking.py`, and whether the bars are met."""
+    """Rows of `ranking.py`, and whether the limits are kept."""
     figures = {}
     for way in ("top_fraction", "double argsort"):
         arguments = [str(weights), "--clock", clock, "--only", way]
@@ -100,12 +100,12 @@ def ranking(weights: int, clock: str) -> tuple[list[list[str]], bool]:
 
 
 def row_of(job: str, family: str, measured: Measured | str) -> tuple[list[str], bool]:
-    """One row, and whether its bar is met."""
-    name, bar = f"{job}, {family}", BARS.get((job, family))
+    """One row, and whether it keeps its limit."""
+    name, bound = f"{job}, {family}", LIMITS.get((job, family))
     if isinstance(measured, str):
-        return [name, "", "", "", "NO" if bar else "", measured], bar is None
+        return [name, "", "", "", "NO" if bound else "", measured], bound is None
     cells = [name, f"{measured.seconds:.1f}", f"{measured.peak / GB:.2f}"]
-    if bar is None and measured.billed:
+    if bound is None and measured.billed:
         off = measured.peak / measured.billed - 1
         limit = f"within {100 * NEAR:.0f} % of the bill, {measured.billed / GB:.2f} GB"
         return [
@@ -114,21 +114,23 @@ def row_of(job: str, family: str, measured: Measured | str) -> tuple[list[str], 
             "yes" if abs(off) <= NEAR else "NO",
             f"{measured.note}, {100 * off:+.1f} %",
         ], (abs(off) <= NEAR)
-    if bar is None:
+    if bound is None:
         return [*cells, "", "", measured.note], True
     note = measured.note
-    if bar.faster is not None:
-        met, limit = measured.faster >= bar.faster, f"{bar.faster:g} x as fast as released"
+    if bound.faster is not None:
+        met, limit = measured.faster >= bound.faster, f"{bound.faster:g} x as fast as released"
         note += f", {measured.faster:.2f} x as fast"
     else:
-        met = measured.peak <= bar.peak and measured.seconds <= (bar.seconds or measured.seconds)
-        limit = f"{bar.peak / GB:.0f} GB" + (f", {bar.seconds:.0f} s" if bar.seconds else "")
+        met = measured.peak <= bound.peak and measured.seconds <= (
+            bound.seconds or measured.seconds
+        )
+        limit = f"{bound.peak / GB:.0f} GB" + (f", {bound.seconds:.0f} s" if bound.seconds else "")
     return [*cells, limit, "yes" if met else "NO", note], met
 
 
 def markdown(rows: list[list[str]], about: str) -> str:
     """The table."""
-    head = ["measurement", "seconds", "peak GB", "bar", "met", "what"]
+    head = ["measurement", "seconds", "peak GB", "limit", "within it", "what"]
     lines = [about, "", *(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])]
     return "\n".join(lines)
 
@@ -210,7 +212,7 @@ def _measure(chosen: argparse.Namespace) -> None:
 def cpu_rows(
     chosen: argparse.Namespace, bills: dict[str, Mapping[str, int]]
 ) -> tuple[list[list[str]], bool]:
-    """All rows, and whether every bar is met; what rows held goes into `bills`."""
+    """All rows, and whether every limit is kept; what rows held goes into `bills`."""
     rows, all_met = [], True
     jobs = chosen.jobs or [*CPU_JOBS, "ranking"]
     for family in chosen.families or ["sd1"]:
