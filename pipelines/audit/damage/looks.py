@@ -21,9 +21,8 @@ from eval.errors import EvalError
 from eval.judges.canvas import CanvasJudge
 from eval.judges.clothes import ClothesJudge
 from eval.judges.judge import Judge, Judgement
-from eval.metrics.canvas_features import CanvasFeatures
-from eval.metrics.clothes_features import ClothesFeatures
 from eval.metrics.features import FeatureExtractor, open_features
+from eval.metrics.judge_features import canvas_features, clothes_features
 from eval.metrics.lite_features import OFFLINE
 from pipelines.audit.cells import key_of
 from pipelines.audit.damage.questions import Ask
@@ -65,9 +64,9 @@ def measure_of(judge: Judge) -> Measure:
     """The judges of embedded models have their own features; for all else those that need no
     download, if installed."""
     if isinstance(judge, CanvasJudge):
-        return Measure(CanvasFeatures(judge))
+        return Measure(canvas_features(judge))
     if isinstance(judge, ClothesJudge):
-        return Measure(ClothesFeatures(judge))
+        return Measure(clothes_features(judge))
     try:
         return Measure(open_features(OFFLINE))
     except EvalError as err:

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from markupsafe import Markup
-
 from erasure.attacks.protocol import ACCESS
-from erasure.storage.files import atomic
 from pipelines.audit.damage.rows import rows_of
 from pipelines.audit.outcome.results import AttackRecord, Audit
 from pipelines.audit.page.charts import Chart, chart, kind_of
@@ -17,7 +14,7 @@ from pipelines.audit.page.damage_chart import damage_chart, value
 from pipelines.audit.page.trace_table import loss_table
 from pipelines.evaluation.asking import asks_for
 from pipelines.evaluation.report.report_format import shortened, split_verdict
-from pipelines.evaluation.report.report_page import asset, environment, policy
+from pipelines.evaluation.report.report_page import asset, rendered, write_html
 from pipelines.evaluation.report.report_pictures import Inlined, inline
 from prompts.concepts.general_concepts import NUDITY
 
@@ -58,29 +55,23 @@ def write_page(audit: Audit, folder: Path) -> Path:
     """
     style = "\n".join((asset("report.css"), asset("audit.css", _HERE)))
     headline, lead = split_verdict(audit.sentence)
-    page = (
-        environment(_HERE / "templates")
-        .get_template("audit.html.j2")
-        .render(
-            audit=audit,
-            headline=headline,
-            lead=lead,
-            style=Markup(style),
-            policy=policy(""),
-            rows=[_row(record) for record in ordered(audit)],
-            finds=_finds(audit, folder),
-            kind_of=kind_of,
-            losses=loss_table(audit.traces),
-            damage_chart=damage_chart(audit.damage),
-            damage_rows=rows_of(audit.damage),
-            value=value,
-            total=sum(spent for spent in audit.seconds.values()),
-        )
+    page = rendered(
+        "audit.html.j2",
+        _HERE / "templates",
+        style=style,
+        audit=audit,
+        headline=headline,
+        lead=lead,
+        rows=[_row(record) for record in ordered(audit)],
+        finds=_finds(audit, folder),
+        kind_of=kind_of,
+        losses=loss_table(audit.traces),
+        damage_chart=damage_chart(audit.damage),
+        damage_rows=rows_of(audit.damage),
+        value=value,
+        total=sum(spent for spent in audit.seconds.values()),
     )
-    path = folder / FILE_NAME
-    with atomic(path) as part:
-        part.write_text(page, encoding="utf-8", errors="replace")
-    return path
+    return write_html(page, folder / FILE_NAME)
 
 
 def ordered(audit: Audit) -> list[AttackRecord]:

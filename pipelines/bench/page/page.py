@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from markupsafe import Markup
-
-from erasure.storage.files import atomic
 from pipelines.bench.page.pictures import Sheet, sheet_of
 from pipelines.bench.page.scatter import Scatter, scatter_of
 from pipelines.bench.rows import MODELS
@@ -16,7 +13,7 @@ from pipelines.bench.tables import forms
 from pipelines.bench.tables.gaps import Gap
 from pipelines.bench.tables.table import Line, Table
 from pipelines.evaluation.report.report_facts import Fact, Facts
-from pipelines.evaluation.report.report_page import asset, environment, policy
+from pipelines.evaluation.report.report_page import asset, rendered, write_html
 
 FILE_NAME: Final = "bench.html"
 _HERE: Final = Path(__file__).parent
@@ -44,35 +41,29 @@ def write_page(table: Table, protocol: Mapping[str, Any], folder: Path) -> Path:
     styles = (asset("report.css"), asset("bench.css", _CLASSIFIERS), asset("rows.css", _HERE))
     style, script = "\n".join(styles), asset("bench.js", _CLASSIFIERS)
     sections = [_section(table, concept) for concept in table.concepts]
-    page = (
-        environment(_HERE)
-        .get_template("page.html.j2")
-        .render(
-            sections=sections,
-            table=table,
-            joint=table.joint,
-            done=sum(line.state == "done" for line in table.lines),
-            failures=[(line, why) for line in table.lines for why in line.failures],
-            unranked=[line for line in table.lines if line.lacking],
-            facts=list(_facts(protocol)),
-            headline=_headline(table, sections),
-            number=forms.number_said,
-            range=forms.range_said,
-            words=forms.words_said,
-            gap=forms.gap_said,
-            why=forms.why_not,
-            worst=forms.worst_said,
-            passed_over=forms.passed_over,
-            models=MODELS,
-            style=Markup(style),
-            script=Markup(script),
-            policy=policy(script),
-        )
+    page = rendered(
+        "page.html.j2",
+        _HERE,
+        style=style,
+        script=script,
+        sections=sections,
+        table=table,
+        joint=table.joint,
+        done=sum(line.state == "done" for line in table.lines),
+        failures=[(line, why) for line in table.lines for why in line.failures],
+        unranked=[line for line in table.lines if line.lacking],
+        facts=list(_facts(protocol)),
+        headline=_headline(table, sections),
+        number=forms.number_said,
+        range=forms.range_said,
+        words=forms.words_said,
+        gap=forms.gap_said,
+        why=forms.why_not,
+        worst=forms.worst_said,
+        passed_over=forms.passed_over,
+        models=MODELS,
     )
-    path = folder / FILE_NAME
-    with atomic(path) as part:
-        part.write_text(page, encoding="utf-8", errors="backslashreplace")
-    return path
+    return write_html(page, folder / FILE_NAME)
 
 
 def _section(table: Table, concept: str) -> Section:

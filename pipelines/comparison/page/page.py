@@ -4,16 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from markupsafe import Markup
-
 from erasure.errors import ConfigError
-from erasure.storage.files import atomic
 from pipelines.comparison.attacks import lines_of
 from pipelines.comparison.comparing import TABLE, VALUES, Comparison, details_of, write_tables
 from pipelines.comparison.page.headline import headline
 from pipelines.comparison.table import Cell, Row, Unit
 from pipelines.evaluation.report.report_format import interval, measure, signed
-from pipelines.evaluation.report.report_page import asset, environment, policy
+from pipelines.evaluation.report.report_page import asset, rendered, write_html
 from pipelines.run.run_folder import require_no_part
 
 FILE_NAME: Final = "compare.html"
@@ -30,22 +27,19 @@ def page_of(comparison: Comparison) -> str:
     details = details_of(comparison)
     style = "\n".join((asset("report.css"), asset("compare.css", _HERE)))
     script = asset("compare.js", _HERE)
-    return (
-        environment(_HERE / "templates")
-        .get_template("compare.html.j2")
-        .render(
-            table=comparison.table,
-            headline=headline(comparison.table),
-            details=details,
-            words=_words,
-            choices=_choices,
-            sortable=_sortable,
-            lines_of=lines_of,
-            style_of=lambda index: f"line-{index % _STYLES}",
-            style=Markup(style),
-            script=Markup(script),
-            policy=policy(script),
-        )
+    return rendered(
+        "compare.html.j2",
+        _HERE / "templates",
+        style=style,
+        script=script,
+        table=comparison.table,
+        headline=headline(comparison.table),
+        details=details,
+        words=_words,
+        choices=_choices,
+        sortable=_sortable,
+        lines_of=lines_of,
+        style_of=lambda index: f"line-{index % _STYLES}",
     )
 
 
@@ -79,11 +73,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
     """
     page = page_of(comparison)
     write_tables(comparison, folder)
-    path = folder / FILE_NAME
-    with atomic(path) as part:
-        # Half a surrogate pair, which JSON may bring in, has no place in UTF-8.
-        part.write_text(page, encoding="utf-8", errors="replace")
-    return path
+    return write_html(page, folder / FILE_NAME)
 
 
 def _choices(rows: Sequence[Row], key: str) -> list[str]:

@@ -3,15 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from markupsafe import Markup
-
-from erasure.storage.files import atomic
 from pipelines.evaluation.outcome.results import Results
 from pipelines.evaluation.report import report_format as shown
 from pipelines.evaluation.report.report_charts import loss_curve
 from pipelines.evaluation.report.report_facts import provenance
 from pipelines.evaluation.report.report_figures import class_groups, figures, heat_tables
-from pipelines.evaluation.report.report_page import FILE_NAME, asset, environment, policy
+from pipelines.evaluation.report.report_page import FILE_NAME, asset, rendered, write_html
 from pipelines.evaluation.report.report_pairs import gallery
 from pipelines.evaluation.report.report_rows import prompt_rows
 
@@ -43,28 +40,20 @@ def write_report(
     """
     style, script = (asset(name) for name in ("report.css", "report.js"))
     headline, lead = shown.split_verdict(results.summary.verdict)
-    page = (
-        environment()
-        .get_template("report.html.j2")
-        .render(
-            results=results,
-            headline=headline,
-            lead=lead,
-            style=Markup(style),
-            script=Markup(script),
-            policy=policy(script),
-            gallery=gallery(results, folder),
-            figures=list(figures(results)),
-            table=prompt_rows(results),
-            groups=class_groups(results.classes),
-            heat=heat_tables(results),
-            density=dict(density or {}),
-            curve=loss_curve(losses or ()),
-            facts=provenance(results),
-        )
+    page = rendered(
+        "report.html.j2",
+        style=style,
+        script=script,
+        results=results,
+        headline=headline,
+        lead=lead,
+        gallery=gallery(results, folder),
+        figures=list(figures(results)),
+        table=prompt_rows(results),
+        groups=class_groups(results.classes),
+        heat=heat_tables(results),
+        density=dict(density or {}),
+        curve=loss_curve(losses or ()),
+        facts=provenance(results),
     )
-    path = folder / FILE_NAME
-    with atomic(path) as part:
-        # Half a surrogate pair, which JSONL may bring in, has no place in UTF-8.
-        part.write_text(page, encoding="utf-8", errors="replace")
-    return path
+    return write_html(page, folder / FILE_NAME)

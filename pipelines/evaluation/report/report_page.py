@@ -5,15 +5,46 @@ from functools import cache
 from hashlib import sha256
 from math import isfinite
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from erasure.storage.files import atomic
 from pipelines.evaluation.report import report_format as shown
 from pipelines.words.durations import to_the_second
 
 FILE_NAME: Final = "report.html"
 HERE: Final = Path(__file__).parents[1]
+
+
+def rendered(
+    template: str,
+    *folders: Path,
+    style: str,
+    script: str = "",
+    **values: Any,  # noqa: ANN401
+) -> str:
+    """A page of a template, with its styles and its script in it.
+
+    Args:
+        folders: where the template lies, beside those that all pages share.
+        values: what the template names.
+    """
+    page: str = (
+        environment(*folders)
+        .get_template(template)
+        .render(style=Markup(style), script=Markup(script), policy=policy(script), **values)
+    )
+    return page
+
+
+def write_html(page: str, path: Path) -> Path:
+    """Write a page, whole or not at all; DiskError where the disk refuses."""
+    with atomic(path) as part:
+        # Half a surrogate pair, which JSON may bring in, has no place in UTF-8.
+        part.write_text(page, encoding="utf-8", errors="replace")
+    return path
 
 
 def policy(script: str) -> str:

@@ -11,9 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from markupsafe import Markup
-
-from erasure.storage.files import atomic
 from pipelines.classifiers.bench.bench import model_name
 from pipelines.classifiers.bench.bench_config import BenchConfig
 from pipelines.classifiers.bench.bench_table import OWN_NOTE, OWN_TRAINING, Row
@@ -22,7 +19,7 @@ from pipelines.classifiers.bench.page import bench_view as view
 from pipelines.classifiers.data.data import ClassifierData
 from pipelines.configs.recipe import dump_published
 from pipelines.evaluation.report.report_facts import Fact, Facts
-from pipelines.evaluation.report.report_page import FILE_NAME, asset, environment, policy
+from pipelines.evaluation.report.report_page import FILE_NAME, asset, rendered, write_html
 from pipelines.words.durations import to_the_second
 
 _HERE: Final = Path(__file__).parents[2]
@@ -58,30 +55,24 @@ def write_page(bench: Bench, folder: Path) -> Path:
     style = "\n".join((asset("report.css"), asset("bench.css", _HERE / "report_assets")))
     script = asset("bench.js", _HERE / "report_assets")
     settings = view.settings(bench.rows, bench.weights)
-    page = (
-        environment(_HERE / "templates")
-        .get_template("bench.html.j2")
-        .render(
-            bench=bench,
-            settings=settings,
-            headline=view.headline(settings),
-            methods=len({row.method for row in bench.rows if row.ranked}),
-            failures=view.failures(bench.rows),
-            charted=view.with_all,
-            described=view.described,
-            tried=_tried(bench.trials),
-            own_training=OWN_TRAINING,
-            own_note=OWN_NOTE,
-            facts=list(_facts(bench)),
-            style=Markup(style),
-            script=Markup(script),
-            policy=policy(script),
-        )
+    page = rendered(
+        "bench.html.j2",
+        _HERE / "templates",
+        style=style,
+        script=script,
+        bench=bench,
+        settings=settings,
+        headline=view.headline(settings),
+        methods=len({row.method for row in bench.rows if row.ranked}),
+        failures=view.failures(bench.rows),
+        charted=view.with_all,
+        described=view.described,
+        tried=_tried(bench.trials),
+        own_training=OWN_TRAINING,
+        own_note=OWN_NOTE,
+        facts=list(_facts(bench)),
     )
-    path = folder / FILE_NAME
-    with atomic(path) as part:
-        part.write_text(page, encoding="utf-8", errors="replace")
-    return path
+    return write_html(page, folder / FILE_NAME)
 
 
 def _facts(bench: Bench) -> Iterator[Facts]:
