@@ -27,13 +27,12 @@ def resolved(path: Path) -> Path:
 def followed(path: Path) -> Path:
     """What is written where somebody names a link: the end that it leads to, so that the link
     stays, as it does for a folder that is there. Any other path stays as it was named; so do links
-    in a circle, which whoever writes there refuses.
+    in a circle, names that are too long and folders that may not be entered, which whoever writes
+    there refuses.
     """
-    to_nowhere = any(folder.is_symlink() and not folder.exists() for folder in path.parents)
-    if not (path.is_symlink() or to_nowhere):
-        return path
     try:
-        return resolved(path)
+        to_nowhere = any(folder.is_symlink() and not folder.exists() for folder in path.parents)
+        return resolved(path) if path.is_symlink() or to_nowhere else path
     except (OSError, ValueError):
         return path
 
