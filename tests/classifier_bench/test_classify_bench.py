@@ -28,7 +28,6 @@ from pipelines.classifiers.bench.bench_models import ModelStore
 from pipelines.classifiers.bench.bench_run import Share, _require_apart, run_bench
 from pipelines.classifiers.bench.bench_table import best_gaps, table, to_csv, to_json, to_markdown
 from pipelines.classifiers.bench.cells import Cell, CellFile, DeletionFacts
-from pipelines.classifiers.bench.page.bench_layout import place_labels
 from pipelines.classifiers.bench.page.bench_plot import plot_gap_against_time
 from pipelines.classifiers.bench.page.bench_view import settings as settings_of_page
 from pipelines.classifiers.bench.presets import Preset, load_presets
@@ -45,6 +44,7 @@ from pipelines.classifiers.bench.tuning import trials
 from pipelines.classifiers.data.data import DataConfig, load_data
 from pipelines.classifiers.networks.architectures import ModelConfig
 from pipelines.classifiers.run_settings import RECIPES, resolve_bench
+from pipelines.drawing.layout.label_places import place_labels
 from pipelines.process.progress import Reporter
 
 pytest.importorskip("sklearn")

@@ -8,7 +8,7 @@ from typing import Final
 from pipelines.bench.rows import MODELS, Row
 from pipelines.bench.tables.forms import short
 from pipelines.bench.tables.table import Line
-from pipelines.classifiers.bench.page.bench_layout import Label, place_labels
+from pipelines.drawing.layout.label_places import Label, place_labels
 
 SMALLEST: Final = 4.0
 """Pixels of the radius of a row that took no pass."""

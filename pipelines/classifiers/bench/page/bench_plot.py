@@ -12,9 +12,10 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from erasure.storage.files import atomic
 from pipelines.classifiers.bench.bench_table import Row
-from pipelines.classifiers.bench.page.bench_layout import LETTER, panel, place_labels
+from pipelines.classifiers.bench.page.bench_layout import panel
 from pipelines.classifiers.bench.presets import RETRAIN
 from pipelines.drawing.layout.glyphs import escaped
+from pipelines.drawing.layout.label_places import LETTER, place_labels
 from pipelines.drawing.layout.sheets import ACCENT, INK, LINE, MUTED, PAPER
 
 _PANEL: Final = (5.6, 4.2)

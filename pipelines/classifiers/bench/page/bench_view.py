@@ -10,8 +10,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from eval.rates.unlearning_metrics import METRICS
 from pipelines.classifiers.bench.bench_table import Row, best_gaps, why_not
-from pipelines.classifiers.bench.page.bench_layout import Label, Panel, panel, place_labels
+from pipelines.classifiers.bench.page.bench_layout import Panel, panel
 from pipelines.classifiers.bench.presets import RETRAIN
+from pipelines.drawing.layout.label_places import Label, place_labels
 from pipelines.evaluation.report.report_format import MINUS, number
 
 _WIDE: Final = (0.0125, 0.043)
