@@ -28,7 +28,6 @@ from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByRollout
 from erasure.methods.gradient.esd import shifted
 from erasure.methods.gradient.hardening import descended, size_of
-from erasure.methods.protocol import Need
 from erasure.moving.reading import ROW, having_vectors
 from erasure.seeds import derived_seed
 from erasure.setting_checks import require_choice, require_positive
@@ -106,11 +105,6 @@ class AdvUnlearn(ByRollout):
             if not getattr(self, name) >= least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give {least} or more")
         require_positive(self, "attack_rate")
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """Prompts, and the base's answers as target."""
-        return frozenset({"prompts", "frozen"})
 
     @property
     def counted(self) -> tuple[int, int, int]:

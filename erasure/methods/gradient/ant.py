@@ -17,7 +17,6 @@ from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByRollout
 from erasure.methods.gradient.esd import shifted
-from erasure.methods.protocol import Need
 from erasure.setting_checks import require_not_negative
 from erasure.training.objective import Loss
 from erasure.training.step import Step
@@ -114,11 +113,6 @@ class Ant(ByRollout):
                 "rollout_steps"
             )
         require_not_negative(self, "keep_weight", "empty_weight")
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """Prompts, and the base's answers as target."""
-        return frozenset({"prompts", "frozen"})
 
     def run(self, task: Task, /) -> Iterator[Step]:
         """Train on early and late rollouts of the student."""

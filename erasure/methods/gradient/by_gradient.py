@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from erasure.diffusion.batches import RolloutBatches
 from erasure.diffusion.task import Task
 from erasure.masks.masks import SaliencyMask
+from erasure.methods.protocol import Need
 from erasure.setting_checks import require_counts
 from erasure.training.train_config import TrainConfig
 
@@ -36,6 +37,12 @@ class ByRollout(ByGradient):
     """Steps of the whole sampling, of which a rollout takes a random number."""
     rollout_guidance: float = 3.0
     """g of e(empty) + g (e(c) - e(empty)) in the rollouts; 1 is none."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """Prompts, and the answers of a second set of the selected values: the base's, as target,
+        or a teacher's."""
+        return frozenset({"prompts", "frozen"})
 
     @property
     def counted(self) -> tuple[int, int, int]:

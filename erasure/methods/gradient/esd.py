@@ -16,7 +16,6 @@ from erasure.diffusion.task import Task
 from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByRollout
 from erasure.methods.gradient.hardening import HardenedRollouts, adversary_of
-from erasure.methods.protocol import Need
 from erasure.setting_checks import require_choice, require_not_negative
 from erasure.training.objective import Loss
 from erasure.training.step import Step
@@ -69,11 +68,6 @@ class Esd(ByRollout):
         ByRollout.__post_init__(self)
         require_not_negative(self, "harden")
         require_choice(self, "rollout", "student", "frozen")
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """Prompts, and the base's answers as target."""
-        return frozenset({"prompts", "frozen"})
 
     def run(self, task: Task, /) -> Iterator[Step]:
         """Train on rollouts."""

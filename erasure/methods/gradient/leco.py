@@ -14,7 +14,6 @@ from erasure.diffusion.denoiser import Denoiser, join
 from erasure.diffusion.task import Task
 from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByRollout
-from erasure.methods.protocol import Need
 from erasure.setting_checks import require_choice, require_not_negative
 from erasure.training.objective import Loss
 from erasure.training.step import Step
@@ -78,11 +77,6 @@ class Leco(ByRollout):
     def reads_instead(self) -> bool:
         """Only a swap puts something in the concept's place."""
         return self.action == "swap"
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """Prompts, and the base's answers as target."""
-        return frozenset({"prompts", "frozen"})
 
     def run(self, task: Task, /) -> Iterator[Step]:
         """Train on the student's rollouts."""

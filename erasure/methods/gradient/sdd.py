@@ -15,7 +15,6 @@ from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.masks.masks import MaskKind
 from erasure.methods.gradient.by_gradient import ByRollout
-from erasure.methods.protocol import Need
 from erasure.training.objective import Loss
 from erasure.training.step import Step
 
@@ -69,11 +68,6 @@ class Sdd(ByRollout):
         ByRollout.__post_init__(self)
         if not 0 < self.average < 1:
             raise ConfigError(f"average is {self.average}; give more than 0 and less than 1")
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """Prompts, and a second set of the selected values, which is the teacher's."""
-        return frozenset({"prompts", "frozen"})
 
     def run(self, task: Task, /) -> Iterator[Step]:
         """Train on the teacher's rollouts; the teacher is the result."""
