@@ -1,20 +1,22 @@
 """`bench.html`: tables that sort, a scatter and pictures of each concept, and the protocol."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from erasure.checkpoints.wording import few, listed
 from pipelines.bench.page.pictures import Sheet, sheet_of
 from pipelines.bench.page.scatter import Scatter, scatter_of
 from pipelines.bench.rows import MODELS
 from pipelines.bench.tables import forms
 from pipelines.bench.tables.gaps import Gap
-from pipelines.bench.tables.table import Line, Table
+from pipelines.bench.tables.table import Joint, Line, Table
 from pipelines.evaluation.report.report_facts import Fact, Facts
 from pipelines.evaluation.report.report_page import asset, rendered, write_html
 
+T = TypeVar("T", Line, Joint)
 FILE_NAME: Final = "bench.html"
 _HERE: Final = Path(__file__).parent
 _CLASSIFIERS: Final = Path(__file__).parents[2] / "classifiers" / "report_assets"
@@ -72,42 +74,57 @@ def _section(table: Table, concept: str) -> Section:
 
 
 def _headline(table: Table, sections: Sequence[Section]) -> str:
-    """One sentence on what is done and which row has the smallest worst gap."""
+    """One sentence on what is done and which row has the smallest worst gap, or which rows."""
     whole = [one for one in table.joint if one.done == one.concepts and one.worst is not None]
     if len(sections) > 1 and whole:
-        first = whole[0]
-        assert first.worst is not None
+        best = _best(whole)
+        worst = best[0].worst
+        assert worst is not None
+        on = f", on {best[0].concept}" if len(best) == 1 else ""
         return (
-            f"On all of {len(sections)} concepts {first.row.label} has the smallest worst gap: "
-            f"{forms.gap_said(first.worst)} points, on {first.concept}"
-            f"{_shared(first.worst, (one.worst for one in whole[1:]))}"
+            f"On all {len(sections)} concepts {_smallest(best)}: {forms.gap_said(worst)} points{on}"
         )
     for section in sections:
         if section.ranked:
-            line, *rest = section.ranked
-            assert line.worst is not None
-            return (
-                f"On {section.name} {line.row.label} has the smallest worst gap: "
-                f"{forms.worst_said(line)} points{_shared(line.worst, (one.worst for one in rest))}"
-                f"{_held_against(line)}"
-            )
+            lines = _best(section.ranked)
+            worst = lines[0].worst
+            assert worst is not None
+            said = f"{forms.gap_said(worst)} points" if len(lines) == 1 else _points(worst)
+            return f"On {section.name} {_smallest(lines)}: {said}{_held_against(lines)}"
     return "No row with an erasure is done yet"
 
 
-def _shared(first: Gap, others: Iterable[Gap | None]) -> str:
-    """How many other rows have the same gap in whole points; empty for none."""
-    points = round(100 * first.size)
-    same = sum(gap is not None and round(100 * gap.size) == points for gap in others)
-    return f", as {same} more row{'s have' if same > 1 else ' has'}" if same else ""
+def _points(gap: Gap) -> str:
+    """The size alone, as rows with one size may have it in several columns."""
+    return f"{100 * gap.size:.0f} points"
 
 
-def _held_against(line: Line) -> str:
+def _best(ranked: Sequence[T]) -> list[T]:
+    """The first, and those whose gap is the same in whole points."""
+    points = [None if one.worst is None else round(100 * one.worst.size) for one in ranked]
+    return [one for one, size in zip(ranked, points, strict=True) if size == points[0]]
+
+
+def _smallest(rows: Sequence[Line | Joint]) -> str:
+    """Which rows have the smallest worst gap; of many the first three."""
+    names = [one.row.label.replace(", ", " ") for one in rows]
+    if len(names) == 1:
+        return f"{names[0]} has the smallest worst gap"
+    if len(names) > 3:
+        return f"{few(names)} have the smallest worst gap"
+    return f"{listed(names)} have the smallest worst gap"
+
+
+def _held_against(lines: Sequence[Line]) -> str:
     """What the loss on pictures of the concept says, beside a retrained model: an order by shares
     of pictures alone would hide that a row fights them."""
-    loss = line.values.get("d3")
-    if loss is None or not loss.said:
+    losses = [line.values.get("d3") for line in lines]
+    words = dict.fromkeys(loss.said for loss in losses if loss is not None and loss.said)
+    if not words:
         return ""
-    return f"; held against a retrained model, its loss on pictures of it says: {loss.said}"
+    what = "its loss" if len(lines) == 1 else "their losses"
+    says = "says" if len(lines) == 1 else "say"
+    return f"; held against a retrained model, {what} on pictures of it {says}: {'; '.join(words)}"
 
 
 def _facts(protocol: Mapping[str, Any]) -> Iterator[Facts]:

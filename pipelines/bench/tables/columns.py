@@ -217,6 +217,11 @@ COLUMNS: Final[tuple[Column, ...]] = (
 """In the order of the table."""
 
 
+def title_of(key: str) -> str:
+    """The heading of a column; its key where no column of today has it."""
+    return next((column.title for column in COLUMNS if column.key == key), key)
+
+
 def values_of(sources: Sources) -> dict[str, Value]:
     """Column -> value of one cell; columns without one are left out."""
     read = {column.key: column.read(sources) for column in COLUMNS}

@@ -9,6 +9,7 @@ from typing import Any, Final
 from erasure.storage.tables import to_table
 from pipelines.bench.rows import MODELS
 from pipelines.bench.tables.column import Column, Value
+from pipelines.bench.tables.columns import title_of
 from pipelines.bench.tables.gaps import Gap
 from pipelines.bench.tables.table import Joint, Line, Table
 from pipelines.spreadsheets import safe_cell
@@ -210,7 +211,7 @@ def why_not(line: Line) -> str:
 
 
 def worst_said(line: Line) -> str:
-    """`12 (ira)`, in points; empty where nothing is erased."""
+    """`12 (IRA)`, in points; empty where nothing is erased."""
     worst = line.worst
     if worst is None or line.row.kind in MODELS:
         return ""
@@ -218,9 +219,9 @@ def worst_said(line: Line) -> str:
 
 
 def gap_said(gap: Gap) -> str:
-    """`12 (ira)`, in points; `0` where no share is off by half a point."""
+    """`12 (IRA)`, in points; `0` where no share is off by half a point."""
     points = f"{100 * gap.size:.0f}"
-    return points if points == "0" else f"{points} ({gap.column})"
+    return points if points == "0" else f"{points} ({title_of(gap.column)})"
 
 
 def shown(value: Value | None, column: Column) -> str:
