@@ -28,8 +28,18 @@ def _strength(name: str = "strength") -> io.Float.Input:
         min=-MOST,
         max=MOST,
         step=0.05,
-        tooltip="0 is the base and 1 the whole edit, both to the bit; other numbers lie between "
-        "or beyond them.",
+        tooltip="0 is the base and 1 the whole edit; other numbers lie between or beyond them.",
+    )
+
+
+def _patch(name: str = "patch", *more: str) -> io.Combo.Input:
+    """The choice of a patch, behind what else may be chosen; the first of that is the default."""
+    return io.Combo.Input(
+        name,
+        options=[*more, *files.patch_names()],
+        default=more[0] if more else None,
+        tooltip="What takes a concept out of the model that it was made for: a file that `erasure "
+        f"export --to patch` wrote, in models/{files.PATCHES}. Press R after putting one there.",
     )
 
 
@@ -40,11 +50,7 @@ class LoadModelWithErasure(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         more: list[Any] = []
         for n in range(2, SLOTS + 1):
-            options = [files.NONE, *files.patch_names()]
-            more += [
-                io.Combo.Input(f"patch_{n}", options=options, default=files.NONE),
-                _strength(f"strength_{n}"),
-            ]
+            more += [_patch(f"patch_{n}", files.NONE), _strength(f"strength_{n}")]
         return io.Schema(
             node_id="ErasureLoadModel",
             display_name="Load Model with Erasure",
@@ -53,8 +59,13 @@ class LoadModelWithErasure(io.ComfyNode):
             "the weights before the model is built, after their base was checked, so what is "
             "loaded is the edited model to the bit.",
             inputs=[
-                io.Combo.Input("model_name", options=files.model_names()),
-                io.Combo.Input("patch", options=files.patch_names()),
+                io.Combo.Input(
+                    "model_name",
+                    options=files.model_names(),
+                    tooltip="The model that the patches were made for: a safetensors file in "
+                    f"models/{' or models/'.join(files.MODELS)}.",
+                ),
+                _patch(),
                 _strength(),
                 *more,
             ],
@@ -122,7 +133,7 @@ class ApplyErasure(io.ComfyNode):
             "Load Model with Erasure.",
             inputs=[
                 io.Model.Input("model"),
-                io.Combo.Input("patch", options=files.patch_names()),
+                _patch(),
                 _strength(),
             ],
             outputs=[io.Model.Output(), io.String.Output(display_name="report")],
@@ -148,9 +159,9 @@ class ErasureInfo(io.ComfyNode):
             node_id="ErasureInfo",
             display_name="Erasure Info",
             category=CATEGORY,
-            description="What a patch was made against, from which model, and how many weights it "
-            "moves; and the picture of the same name beside it, such as the grid of a run.",
-            inputs=[io.Combo.Input("patch", options=files.patch_names())],
+            description="What a patch takes out of which model, and how many weights it moves; and "
+            "the picture of the same name beside it, such as the grid of a run.",
+            inputs=[_patch()],
             outputs=[io.String.Output(display_name="text"), io.Image.Output()],
         )
 

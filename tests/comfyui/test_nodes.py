@@ -345,6 +345,12 @@ def test_menus_list_safetensors_models_and_patches(studio: Studio) -> None:
     assert options["patch_2"][0] == "none"
 
 
+def test_every_choice_says_what_it_is(studio: Studio) -> None:
+    for node in studio.nodes.values():
+        choices = [one for one in node.define_schema().inputs if one.kind in ("Combo", "Float")]
+        assert all(len(one.tooltip) > 20 for one in choices)
+
+
 def test_example_workflows_fit_the_nodes(studio: Studio) -> None:
     flows = sorted((NODES / "example_workflows").glob("*.json"))
     assert len(flows) == 2
