@@ -19,7 +19,13 @@ from pipelines.ui.jobs import Job, Jobs
 from pipelines.ui.places import Places
 from pipelines.ui.runs import concepts_of, known_base
 
-_FORMATS: Final = {"file": "single-file", "folder": "diffusers", "patch": "patch"}
+_FORMATS: Final = {
+    "file": ("single-file", ".safetensors"),
+    "folder": ("diffusers", "-diffusers"),
+    "patch": ("patch", ".patch"),
+    "lora": ("lora", "-lora.safetensors"),
+}
+"""What may be exported -> its `--to`, and how its name ends beside the run."""
 _TYPES: Final = ("", "fp32", "fp16", "bf16")
 _PATIENCE: Final = 300
 """Seconds that a price may take: the model is opened for it."""
@@ -36,7 +42,7 @@ def erase(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
         )
     if places.new_run(form.name).exists():
         raise ConfigError(f"there is a run {form.name!r} already; choose another name")
-    return jobs.start(f"erase {', '.join(form.concepts)}", [line], form.name)
+    return jobs.start(f"erase {form.name}: {', '.join(form.concepts)}", [line], form.name)
 
 
 def price(places: Places, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +97,7 @@ def draw(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
     line = ["compare", known_base(places, run), str(places.run(run)), f"--prompt={prompt}"]
     name = f"{seed}-{secrets.token_hex(3)}"
     line += [f"--seeds={seed}", "--out", str(folder / f"{name}.png")]
-    return jobs.start(f"draw {prompt}", [line], run)
+    return jobs.start(f"draw {run}: {prompt}", [line], run)
 
 
 def evaluate(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
@@ -119,15 +125,15 @@ def audit(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
 
 
 def export(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
-    """Write the run's model as a file, a folder or a patch, beside the run."""
+    """Write the run's model as a file, a folder, a patch or a LoRA, beside the run."""
     run, kind, dtype = (_text(values, key) for key in ("run", "to", "dtype"))
     if kind not in _FORMATS or dtype not in _TYPES:
         raise ConfigError(f"an export is one of {', '.join(_FORMATS)}; reload the page")
-    ending = {"file": ".safetensors", "folder": "-diffusers", "patch": ".patch"}[kind]
+    form, ending = _FORMATS[kind]
     out = places.beside(run, ending)
-    line = ["export", str(places.run(run)), "--to", _FORMATS[kind]]
+    line = ["export", str(places.run(run)), "--to", form]
     line += _written(jobs, "export", out)
-    if kind == "patch":
+    if kind in ("patch", "lora"):
         line += ["--base", known_base(places, run)]
     elif dtype:
         line += ["--dtype", dtype]

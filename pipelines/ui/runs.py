@@ -69,7 +69,8 @@ def concepts_of(places: Places, name: str) -> list[str]:
 
 def _since_attacked(verdict: object) -> str:
     """What plain prompts came to, beside an audit: the sentence was written before it."""
-    return str(verdict).replace(f"; {UNATTACKED}", "; the attacks are below", 1)
+    plain = str(verdict).replace(f"; {UNATTACKED}", "", 1)
+    return f"{plain.rstrip('.')}. The attacks are below." if plain != verdict else plain
 
 
 def _is_run(folder: Path) -> bool:

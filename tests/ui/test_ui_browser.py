@@ -46,6 +46,8 @@ def test_numbers_stand_under_headings_with_their_intervals(
         "UA: of what was erased, not recognised", "90.0 %", "59.6 % to 98.2 %", "0.0 %",
     ]  # fmt: skip
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    name = table.locator("tbody th").first  # its figures stand below it
+    assert name.evaluate("e => e.offsetWidth === e.closest('table').offsetWidth")
 
 
 def test_names_from_files_are_text_and_never_markup(

@@ -19,6 +19,7 @@ BUTTONS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("draw", {"prompt": "a dog", "seed": "0"}),
     ("audit", {"concept": "church"}),
     ("export", {"to": "file", "dtype": "fp16"}),
+    ("export", {"to": "lora", "dtype": ""}),
     ("undo", {}),
 )
 
@@ -69,7 +70,7 @@ def test_a_run_by_any_name_is_opened_and_worked_on(
     assert one_run(places, name)["finished"] is True
     for button, values in BUTTONS:
         ACTIONS[button](places, Jobs(places.runs), {"run": name, **values})
-    assert sum(str(places.runs / name) in line for line in lines) == 5
+    assert sum(str(places.runs / name) in line for line in lines) == 6
 
 
 def test_what_other_commands_have_begun_is_no_run_that_is_not_finished(places: Places) -> None:
@@ -134,11 +135,14 @@ def test_figures_of_another_run_that_had_the_name_are_not_shown_as_this_one_s(
 def test_a_run_that_was_attacked_is_not_said_to_be_not_attacked(places: Places) -> None:
     path = places.runs / "church" / "erasure.json"
     record = json.loads(path.read_text())
-    record["verdict"] = {"sentence": "church is not recognised in 3 of 3 pictures; not attacked"}
+    sentence = "church is not recognised in 3 of 3 pictures; not attacked; 1 of them is black"
+    record["verdict"] = {"sentence": sentence}
     path.write_text(json.dumps(record))
-    assert shown(places)["verdict"].endswith("; not attacked")
+    assert shown(places)["verdict"] == sentence
     attack(places.runs / "church", places.runs / "church.audit")
-    assert shown(places)["verdict"].endswith("3 pictures; the attacks are below")
+    assert shown(places)["verdict"] == (
+        "church is not recognised in 3 of 3 pictures; 1 of them is black. The attacks are below."
+    )
 
 
 def of_several(run: Path, *concepts: str) -> None:

@@ -77,12 +77,15 @@ function fillForm() {
   fillMethod();
 }
 
+const methodOf = (name) => state.setup.methods.find((method) => method.name === name);
+const hasSteps = (name) => "steps" in (methodOf(name)?.settings ?? { steps: null }); // a solve has none
+
 function fillMethod() {
-  const method = state.setup.methods.find((m) => m.name === $("method").value);
+  const method = methodOf($("method").value);
   $("method-more").textContent = method.title;
-  for (const id of ["steps", "watch"]) { // a solve has none, and nothing to look at between them
-    $(id).closest("label").hidden = !("steps" in method.settings);
-    if (!("steps" in method.settings)) $(id).value = "";
+  for (const id of ["steps", "watch"]) { // there is nothing to look at where there are none
+    $(id).closest("label").hidden = !hasSteps(method.name);
+    if (!hasSteps(method.name)) $(id).value = "";
   }
   const fields = Object.entries(method.settings).filter(([name]) => name !== "steps");
   $("settings").replaceChildren(...fields.map(([name, setting]) =>
@@ -92,7 +95,7 @@ function fillMethod() {
 // What the choice of a kind comes to, as a kind without a recipe changes nothing.
 function showRecipe() {
   const { model, method, intent } = form();
-  const name = state.setup.methods.find((one) => one.name === method).recipes[intent];
+  const name = methodOf(method).recipes[intent];
   $("intent-more").textContent = state.setup.embedded.includes(model) ? "The embedded model has settings of its own, whatever it is."
     : name ? `By the ready recipe ${name}.` : `${method} has no ready recipe for it: by its defaults.`;
 }
@@ -137,7 +140,7 @@ async function showPrice() {
 
 // Jobs
 
-const shown = { waiting: "waits", running: "runs", done: "done", failed: "failed", stopped: "stopped", lost: "ended without a word" };
+const shown = { waiting: "waiting", running: "running", done: "done", failed: "failed", stopped: "stopped", lost: "ended without a word" };
 
 // Multiples of 1, 2 or 5 times a power of ten, two to six of them between two values.
 function ticks(low, high) {
@@ -156,23 +159,24 @@ const draw = (tag, attributes, ...children) => {
   return element;
 };
 
-// Losses by step, with both axes: what is drawn lies in a frame of 320 by 150.
-const FRAME = { left: 52, right: 312, top: 8, bottom: 112 };
-function curve(points) {
+// Losses by step, or those of each matrix that was solved for, which no line joins; what is drawn
+// lies in a frame of 320 by 150.
+const FRAME = { left: 52, right: 302, top: 8, bottom: 112 };
+function curve(points, trained = true) {
   if (points.length < 2) return null;
   const steps = points.map((p) => p[0]), values = points.map((p) => p[1]);
   const first = Math.min(...steps), last = Math.max(...steps), low = Math.min(...values), high = Math.max(...values);
   const x = (step) => FRAME.left + ((FRAME.right - FRAME.left) * (step - first)) / Math.max(1, last - first);
   const y = (loss) => (high > low ? FRAME.bottom - ((FRAME.bottom - FRAME.top) * (loss - low)) / (high - low) : (FRAME.top + FRAME.bottom) / 2);
   const across = ticks(first, last).filter(Number.isInteger), up = high > low ? ticks(low, high) : [low];
-  return draw("svg", { viewBox: "0 0 320 150", class: "curve", role: "img", "aria-label": `loss by step, from ${values[0].toPrecision(3)} at step ${steps[0]} to ${values.at(-1).toPrecision(3)} at step ${steps.at(-1)}` },
+  return draw("svg", { viewBox: "0 0 320 150", class: "curve", role: "img", "aria-label": trained ? `loss by step, from ${values[0].toPrecision(3)} at step ${steps[0]} to ${values.at(-1).toPrecision(3)} at step ${steps.at(-1)}` : `loss of each of ${points.length} weight matrices, from ${low.toPrecision(3)} to ${high.toPrecision(3)}` },
     ...up.map((loss) => draw("line", { class: "grid", x1: FRAME.left, x2: FRAME.right, y1: y(loss), y2: y(loss) })),
     draw("path", { class: "axis", d: `M${FRAME.left},${FRAME.top}V${FRAME.bottom}H${FRAME.right}` }),
     ...across.map((step) => draw("text", { class: "x", x: x(step), y: FRAME.bottom + 14 }, step.toLocaleString("en"))),
     ...up.map((loss) => draw("text", { class: "y", x: FRAME.left - 5, y: y(loss) + 3.5 }, String(Math.abs(loss) >= 1e-3 || loss === 0 ? Number(loss.toPrecision(3)) : loss.toExponential(0)))),
-    draw("text", { class: "x title", x: (FRAME.left + FRAME.right) / 2, y: 144 }, "step"),
+    draw("text", { class: "x title", x: (FRAME.left + FRAME.right) / 2, y: 144 }, trained ? "step" : "step or weight matrix, in order"),
     draw("text", { class: "x title", transform: `translate(11 ${(FRAME.top + FRAME.bottom) / 2}) rotate(-90)` }, "loss"),
-    draw("path", { class: "loss", d: `M${points.map(([step, loss]) => `${x(step).toFixed(2)},${y(loss).toFixed(2)}`).join("L")}` }));
+    draw("path", { class: trained ? "loss" : "loss points", d: `M${points.map(([step, loss]) => `${x(step).toFixed(2)},${y(loss).toFixed(2)}${trained ? "" : "h0"}`).join(trained ? "L" : "M")}` }));
 }
 
 function remember(job) {
@@ -184,6 +188,11 @@ function remember(job) {
   state.curve.set(job.name, points);
   return points;
 }
+
+// What a job that is done has to say without being unfolded: where it wrote, and its notices.
+const outcome = (job) => [
+  ...[...job.output.matchAll(/^written +(.+)$/gm)].map(([, place]) => `written: ${place}`),
+  ...job.messages.split("\n").filter((line) => line.startsWith("notice: "))];
 
 function jobItem(job) {
   const p = job.state === "running" ? job.progress : null;
@@ -199,6 +208,7 @@ function jobItem(job) {
       make("img", { class: "whole", alt: `pictures at ${job.looks.at(-1)}: the concept above, neighbours below`, src: `file/${encodeURIComponent(job.run)}/${job.looks.at(-1)}` })),
       make("figcaption", {}, `step ${Number(job.looks.at(-1).replace(/\D/g, ""))}: the concept above, what is to stay below`)),
     trouble && make("p", { class: "bad" }, last),
+    ...(job.state === "done" ? outcome(job) : []).map((line) => make("p", { class: "more" }, line)),
     make("details", {}, make("summary", {}, "command and messages"),
       ...job.lines.map((line) => make("pre", {}, line.map(quoted).join(" "))), make("pre", {}, job.messages || "nothing yet"), job.output && make("pre", {}, job.output)),
     make("div", { class: "buttons" },
@@ -257,10 +267,11 @@ function showRuns() {
   const text = JSON.stringify([state.runs, state.run]);
   if (text === state.listed) return;
   state.listed = text;
+  const finished = state.runs.filter((run) => run.finished).length;
   const items = state.runs.map((run) => make("li", {},
     make("button", { type: "button", "data-key": run.name, "aria-pressed": String(run.name === state.run), onclick: guarded(() => choose(run.name)) },
       make("span", {}, run.name), make("span", { class: "more" }, run.finished ? run.method : "not finished")),
-    run.finished && make("label", { class: "pick" }, make("input", { type: "checkbox", value: run.name, "aria-label": `compare ${run.name}`, checked: state.picked.has(run.name), onchange: pick }), "compare")));
+    finished > 1 && run.finished && make("label", { class: "pick" }, make("input", { type: "checkbox", value: run.name, "aria-label": `compare ${run.name}`, checked: state.picked.has(run.name), onchange: pick }), "compare")));
   redraw($("runs"), ...(items.length ? items : [make("li", { class: "more" }, "None yet: erase something.")]));
   showPicked();
 }
@@ -369,7 +380,7 @@ const ABOUT = { ua: "UA: of what was erased, not recognised", ira: "IRA: others 
 
 function rates(all) {
   const numbers = (rate) => [percent(rate.after), rate.interval ? `${percent(rate.interval[0])} to ${percent(rate.interval[1])}` : "", percent(rate.before)];
-  return make("table", {},
+  return make("table", { class: "rates" },
     make("thead", {}, make("tr", {}, make("td"), ...["after", "95 % interval", "before"].map((title) => make("th", { scope: "col", class: "n" }, title)))),
     make("tbody", {}, ...all.map((rate) => make("tr", {}, make("th", { scope: "row" }, ABOUT[rate.name]), ...numbers(rate).map((text) => make("td", { class: "n" }, text))))));
 }
@@ -394,23 +405,19 @@ async function showRun() {
   const rest = run.total - run.moved;
   const typed = state.typed?.run === run.name ? state.typed : { run: run.name, prompt: `an image of a ${run.concepts[0] ?? "church"}`, seed: "0" };
   state.typed = typed; // what was typed outlives that the run is drawn again
-  const ownPrompt = make("input", { id: "own-prompt", value: typed.prompt, "aria-label": "your own prompt", oninput: (event) => { typed.prompt = event.target.value; } });
-  const ownSeed = make("input", { id: "own-seed", value: typed.seed, inputmode: "numeric", "aria-label": "its seed", oninput: (event) => { typed.seed = event.target.value; } });
+  const ownPrompt = make("input", { id: "own-prompt", value: typed.prompt, oninput: (event) => { typed.prompt = event.target.value; } });
+  const ownSeed = make("input", { id: "own-seed", value: typed.seed, inputmode: "numeric", oninput: (event) => { typed.seed = event.target.value; } });
   const e = run.evaluation, concepts = [...new Set(run.concepts)];
   if (!concepts.includes(typed.audited)) typed.audited = "";
   const audited = make("select", { id: "audited", "aria-label": "what the audit attacks", onchange: (event) => { typed.audited = event.target.value; } },
     make("option", { value: "" }, "each concept"), ...concepts.map((concept) => make("option", { value: concept, selected: concept === typed.audited }, concept)));
   redraw($("run"), ...[
-    make("h3", {}, `${run.name}: ${run.concepts.join(", ") || "not finished"}`),
+    make("h3", {}, `Run ${run.name}: ${run.concepts.length ? `${run.concepts.join(", ")} erased` : "not finished"}`),
     run.moved !== null && make("p", { class: run.unselected_identical ? "good" : "" },
       `${counted(run.moved)} weights moved${run.unselected_identical ? `, all ${counted(rest)} others bit-identical` : ""}.`),
     run.verdict && make("p", {}, run.verdict),
     run.edits.length > 1 && make("p", { class: "more" }, `Edits, oldest first: ${run.edits.map((edit) => `${edit.concepts.join(", ")} (${edit.method})`).join("; ")}`),
     run.finished && make("div", {}, make("h3", {}, "Before and after"), pairs(run.name, run.cells, run.unsafe),
-      make("h3", {}, "Your own prompt on both, one seed"),
-      make("div", { class: "two" }, ownPrompt, ownSeed),
-      make("div", { class: "buttons" }, action("draw", "Draw", () => ({ run: run.name, prompt: ownPrompt.value, seed: ownSeed.value }))),
-      ...run.drawings.slice(0, 6).map((drawing) => pairs(drawing.run, drawing.cells, run.unsafe)),
       make("h3", {}, "Numbers"),
       e && make("p", {}, e.verdict),
       e && e.rates.length > 0 && rates(e.rates),
@@ -421,14 +428,20 @@ async function showRun() {
         action("evaluate", "Evaluate", () => ({ run: run.name }), "Plain prompts, judged and counted"),
         action("audit", "Audit", () => (typed.audited ? [typed.audited] : concepts).map((concept) => ({ run: run.name, concept })), "The quick attacks, with controls"),
         concepts.length > 1 && audited),
+      make("h3", {}, "Your own prompt, before and after"),
+      make("div", { class: "own" }, make("label", {}, "Prompt", ownPrompt), make("label", {}, "Seed", ownSeed)),
+      make("div", { class: "buttons" }, action("draw", "Draw", () => ({ run: run.name, prompt: ownPrompt.value, seed: ownSeed.value }))),
+      ...run.drawings.slice(0, 6).map((drawing) => pairs(drawing.run, drawing.cells, run.unsafe)),
       comparison(run),
-      make("h3", {}, "Take it away, or take it back"),
+      make("h3", {}, "Export, or undo"),
       make("div", { class: "buttons" },
         action("export", "File", () => ({ run: run.name, to: "file", dtype: "fp16" }), "For ComfyUI and A1111, fp16"),
         action("export", "Folder", () => ({ run: run.name, to: "folder", dtype: "" }), "For diffusers"),
-        action("export", "Patch", () => ({ run: run.name, to: "patch", dtype: "" }), "Only the edit"),
+        action("export", "Patch", () => ({ run: run.name, to: "patch", dtype: "" }), "The edit alone, to the bit; for the nodes of ComfyUI"),
+        action("export", "LoRA", () => ({ run: run.name, to: "lora", dtype: "" }), "The edit as a LoRA: exact where the run has factors, else the nearest"),
         action("undo", "Undo", () => ({ run: run.name }), "Writes the base again, to the bit, beside the run")),
-      make("h3", {}, "Losses"), curve(run.losses) ?? make("p", { class: "more" }, run.finished ? "This method has none." : "None before the run is finished."),
+      make("h3", {}, "Losses"), curve(run.losses, hasSteps(run.method)) ?? make("p", { class: "more" }, run.finished ? "This method has none." : "None before the run is finished."),
+      run.density && make("h3", {}, "The mask, by block"),
       run.density && make("img", { class: "whole", loading: "lazy", alt: "share of the mask in each block", src: `file/${encodeURIComponent(run.name)}/density.png` }))].filter(present));
 }
 
