@@ -4,7 +4,6 @@ A job is a folder of the runs' hidden folder `.jobs`: what it runs, what came of
 Nothing else knows of jobs, so a server that is started again sees them all.
 """
 
-import json
 import os
 import re
 import secrets
@@ -20,9 +19,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeGuard
 
 from erasure.errors import ConfigError
+from erasure.storage.bare_names import is_bare
 from erasure.storage.disk import disk_errors
 from erasure.storage.files import write_json
-from pipelines.ui.own_processes import runs
+from pipelines.ui.own_processes import number_in, runs
+from pipelines.ui.run_files import is_own, object_or_none, value_of
 from pipelines.words.unsafe import is_unsafe
 
 FOLDER: Final = ".jobs"
@@ -69,11 +70,11 @@ class Job:
     @property
     def state(self) -> State:
         """What has become of it; `lost` where its process ended without a word."""
-        result = _read(self.folder / RESULT)
+        result = object_or_none(self.folder / RESULT)
         if result is not None:
             ended = result.get("state")
             return ended if ended in ("done", "failed", "stopped") else "lost"
-        process = _read(self.folder / PROCESS)
+        process = object_or_none(self.folder / PROCESS)
         if process is None:  # nobody else would ever end what lost its process so early
             return "waiting" if time.time() - _begun(self.folder) < _START else "lost"
         if not runs(process):  # it may have ended well between the two looks
@@ -84,11 +85,13 @@ class Job:
     def _state_alone(self) -> State:
         """What has become of a job whose own process was killed: its command does not end with it.
         Commands that were to come after that one never begin."""
-        command = _read(self.folder / COMMAND)
+        command = object_or_none(self.folder / COMMAND)
         if command is not None and command.get("exit") is None:
             if runs(command):
                 return "running"
-            command = _read(self.folder / COMMAND)  # it may have ended between the two looks
+            command = object_or_none(
+                self.folder / COMMAND
+            )  # it may have ended between the two looks
         code = None if command is None else command.get("exit")
         if command is None or type(code) is not int:
             return "lost"
@@ -124,7 +127,7 @@ class Job:
         # hold; the server has it anyhow.
         from pipelines.run.run_folder import LOOK
 
-        ended = _read(self.folder / RESULT) or _read(self.folder / COMMAND) or {}
+        ended = object_or_none(self.folder / RESULT) or object_or_none(self.folder / COMMAND) or {}
         return {
             "name": self.name,
             "title": self.title,
@@ -189,10 +192,10 @@ class Jobs:
         """Every job, the oldest first."""
         folder = self.runs / FOLDER
         for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-            about = _read(entry / JOB) or {}
+            about = object_or_none(entry / JOB) or {}
             lines, title, run = (about.get(key) for key in ("lines", "title", "run"))
-            if _is_commands(lines) and isinstance(title, str) and isinstance(run, str):
-                yield Job(entry, title, tuple(tuple(line) for line in lines), run)
+            if _is_commands(lines) and isinstance(title, str) and is_bare(run):
+                yield Job(entry, title, tuple(tuple(line) for line in lines), str(run))
 
     def lines(self) -> Iterator[tuple[str, ...]]:
         """Every command of every job."""
@@ -218,7 +221,7 @@ class Jobs:
             DiskError: the disk refuses.
         """
         job = self.named(name)
-        state, process = job.state, _read(job.folder / PROCESS)
+        state, process = job.state, object_or_none(job.folder / PROCESS)
         if state == "waiting":
             write_json(job.folder / RESULT, {"state": "stopped", "exit": None}, indent=None)
             if not (job.folder / TURN).exists():
@@ -227,9 +230,10 @@ class Jobs:
             raise ConfigError(f"the job {job.title!r} has ended; nothing was stopped")
         with disk_errors(job.folder):
             (job.folder / ASKED).touch()
-        if process is not None:  # the group is its command's too, also where it was killed itself
+        group = number_in(process or {})
+        if group is not None:  # it is its command's too, also where it was killed itself
             with suppress(ProcessLookupError):
-                os.killpg(process["pid"], signal.SIGINT)
+                os.killpg(group, signal.SIGINT)
 
     def resume(self, name: str) -> Job:
         """Start an erasure that was cut again, where it stood.
@@ -243,14 +247,6 @@ class Jobs:
         begun = (self.runs / job.run / "recipe.toml").is_file()
         line = [*job.lines[0], *(["--resume"] if begun and "--resume" not in job.lines[0] else [])]
         return self.start(job.title, [line], job.run)
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _begun(folder: Path) -> float:
@@ -273,7 +269,7 @@ def _last_progress(file: Path) -> dict[str, Any] | None:
     lines = _tail(file).splitlines()
     for line in reversed(lines):
         with suppress(ValueError):
-            value = json.loads(line)
+            value = value_of(line)
             if isinstance(value, dict):
                 return value
     return None
@@ -281,8 +277,10 @@ def _last_progress(file: Path) -> dict[str, Any] | None:
 
 def _tail(file: Path) -> str:
     try:
+        if not is_own(file):
+            return ""
         with file.open("rb") as stream:
             stream.seek(max(0, file.stat().st_size - _TAIL))
-            return stream.read().decode("utf-8", "replace")
+            return stream.read(_TAIL).decode("utf-8", "replace")
     except OSError:
         return ""

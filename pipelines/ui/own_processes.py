@@ -3,7 +3,10 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+_MOST: Final = 2**31
+"""Above the number of any process."""
 
 
 def note_of(pid: int) -> dict[str, Any]:
@@ -13,8 +16,15 @@ def note_of(pid: int) -> dict[str, Any]:
 
 def runs(process: Mapping[str, Any]) -> bool:
     """Whether the process is the one that was written down: its number may be another's by now."""
+    pid = number_in(process)
+    return pid is not None and started(pid) == process.get("started") != ""
+
+
+def number_in(process: Mapping[str, Any]) -> int | None:
+    """The number in what was written down of a process; None where it is none that a process has:
+    signals to 0 and below go to many."""
     pid = process.get("pid")
-    return isinstance(pid, int) and started(pid) == process.get("started") != ""
+    return pid if type(pid) is int and 0 < pid < _MOST else None
 
 
 def started(pid: int) -> str:
@@ -22,7 +32,8 @@ def started(pid: int) -> str:
     has ended and nobody has asked how. Where the system does not say when, a word that it is there.
     """
     try:
-        facts = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        stat = Path(f"/proc/{pid}/stat").read_bytes()  # with its name, which may be no text
+        facts = stat.rpartition(b")")[2].decode().split()
         return "" if facts[0] in ("Z", "X") else facts[19]
     except (OSError, IndexError):
         pass

@@ -1,4 +1,4 @@
-"""Small files of a run, which may be damaged: what can be read of them."""
+"""Small files of runs and jobs, which may be damaged: what can be read of them."""
 
 import json
 import math
@@ -11,14 +11,30 @@ _LARGEST: Final = 20_000_000
 
 def object_of(file: Path) -> dict[str, Any]:
     """The object in a file; empty where there is none or it is damaged."""
+    return object_or_none(file) or {}
+
+
+def object_or_none(file: Path) -> dict[str, Any] | None:
+    """The object in a file; None where there is none or it is damaged."""
     try:
         if not is_own(file) or file.stat().st_size > _LARGEST:
-            return {}
-        text = file.read_text(encoding="utf-8")
-        content = json.loads(text, parse_float=_finite, parse_constant=lambda _: None)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+            return None
+        content = value_of(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def value_of(text: str) -> Any:  # noqa: ANN401
+    """The value of a JSON text that the page can read: numbers that JSON does not have are null.
+
+    Raises:
+        ValueError: it is no JSON, or is nested too deep.
+    """
+    try:
+        return json.loads(text, parse_float=_finite, parse_constant=lambda _: None)
+    except RecursionError as err:
+        raise ValueError("it is nested too deep") from err
 
 
 def is_own(file: Path) -> bool:
