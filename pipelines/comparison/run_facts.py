@@ -78,13 +78,14 @@ def run_of(path: Path) -> RunFacts | None:
 
 
 def base_of(folder: Path) -> str:
-    """The model that a run began with, as its recipe has it; empty where there is none."""
+    """The model that a run began with, as its recipe has it; empty where there is none, or a text
+    that no model can be called."""
     try:
         recipe = load_toml(folder / RECIPE)
     except ConfigError:
         return ""
     model = recipe.get("model", "")
-    return model if isinstance(model, str) else ""
+    return model if isinstance(model, str) and "\0" not in model else ""
 
 
 def _seconds(stages: Any) -> float | None:  # noqa: ANN401

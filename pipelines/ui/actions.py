@@ -93,7 +93,7 @@ def draw(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
     run, prompt, seed = (_text(values, key) for key in ("run", "prompt", "seed"))
     if not prompt.strip() or not re.fullmatch("[0-9]{1,9}", seed):
         raise ConfigError("a drawing wants a prompt, and a seed of up to nine digits")
-    folder = places.beside(run, DRAWINGS)
+    folder = places.written(places.beside(run, DRAWINGS))
     line = ["compare", known_base(places, run), str(places.run(run)), f"--prompt={prompt}"]
     name = f"{seed}-{secrets.token_hex(3)}"
     line += [f"--seeds={seed}", "--out", str(folder / f"{name}.png")]
@@ -109,7 +109,7 @@ def evaluate(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
             "the suite for this model is yours to choose: erasure evaluate "
             f"{places.run(run)} --against {base} --suite NAME --out DIR"
         )
-    out = places.beside(run, EVALUATION)
+    out = places.written(places.beside(run, EVALUATION))
     line = ["evaluate", str(places.run(run)), "--against", base, "--suite", "canvas"]
     return jobs.start(f"evaluate {run}", [[*line, "--limit", "60", "--out", str(out)]], run)
 
@@ -118,7 +118,7 @@ def audit(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
     """Attack one concept that the run has forgotten by the quick attacks."""
     run = _text(values, "run")
     concept = _text(values, "concept")
-    out = audit_folder(places, run, concept, concepts_of(places, run))
+    out = places.written(audit_folder(places, run, concept, concepts_of(places, run)))
     line = ["audit", str(places.run(run)), f"--concept={concept}"]
     line += ["--against", known_base(places, run), "--attacks", "quick", "--out", str(out)]
     return jobs.start(f"audit {run}: {concept}", [line], run)
@@ -130,7 +130,7 @@ def export(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
     if kind not in _FORMATS or dtype not in _TYPES:
         raise ConfigError(f"an export is one of {', '.join(_FORMATS)}; reload the page")
     form, ending = _FORMATS[kind]
-    out = places.beside(run, ending)
+    out = places.written(places.beside(run, ending))
     line = ["export", str(places.run(run)), "--to", form]
     line += _written(jobs, "export", out)
     if kind in ("patch", "lora"):
@@ -143,7 +143,7 @@ def export(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
 def undo(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
     """Take the edit out again, to the bit: the patch of the run, removed from its model."""
     run = _text(values, "run")
-    patch, out = places.beside(run, ".patch"), places.beside(run, "-undone")
+    patch, out = (places.written(places.beside(run, end)) for end in (".patch", "-undone"))
     model = str(places.run(run))
     base = known_base(places, run)
     return jobs.start(
@@ -167,7 +167,7 @@ def _written(jobs: Jobs, command: str, out: Path) -> list[str]:
     same = (line for line in jobs.lines() if line[0] == command)
     if any(words == list(line[n : n + 2]) for line in same for n in range(len(line))):
         return [*words, "--force"]  # a job that waits may have written it by then
-    if not (out.exists() or out.is_symlink()):
+    if not out.exists():
         return words
     raise ConfigError(
         f"there is {out.name!r} already, which this page did not write; move it away or give it "

@@ -29,14 +29,14 @@ class Places:
         """The folder of a run that is to be made.
 
         Raises:
-            ConfigError: the name is no bare name.
+            ConfigError: the name is no bare name, or a link's.
         """
         if not _BARE.fullmatch(name):
             raise ConfigError(
                 f"the name {name[:80]!r} is not one of letters, digits, dots, dashes and "
                 "underscores that begins with a letter or a digit; choose another"
             )
-        return self.runs / name
+        return self.written(self.runs / name)
 
     def run(self, name: str) -> Path:
         """The folder of a run that is there, whatever the command line has called it.
@@ -58,6 +58,23 @@ class Places:
             ConfigError: there is no such run.
         """
         return self.runs / f"{self.run(name).name}{ending}"
+
+    def written(self, place: Path) -> Path:
+        """The place itself, which lies among the runs and is to be written.
+
+        Raises:
+            ConfigError: a link would lead what is written elsewhere.
+        """
+        here = place
+        while here != self.runs:
+            if here.is_symlink():
+                raise ConfigError(
+                    f"{here.relative_to(self.runs).as_posix()!r} is a link, and the page writes "
+                    "into the folder of runs alone; move the link away, or give the command in a "
+                    "terminal"
+                )
+            here = here.parent
+        return place
 
     def file(self, name: str, path: str) -> Path:
         """A file of a run, by its path within the run's folder.

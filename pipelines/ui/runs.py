@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from erasure.checkpoints.provenance import Provenance
 from erasure.errors import CheckpointError, ConfigError
+from erasure.storage.links import resolved
 from pipelines.comparison.run_facts import base_of
 from pipelines.early import EMBEDDED
 from pipelines.evaluation.outcome.verdict import UNATTACKED
@@ -145,8 +146,11 @@ def known_base(places: Places, name: str) -> str:
             "told the base by its path"
         )
     here = Path(os.path.expanduser(base))  # as it was typed; the page knows models by whole paths
-    whole = here.parent.resolve() / here.name
-    return places.model(str(whole) if base not in EMBEDDED and here.exists() else base)
+    try:
+        whole = None if base in EMBEDDED or not here.exists() else resolved(here.parent) / here.name
+    except OSError:  # links in a circle, a name that is too long
+        whole = None
+    return places.model(base if whole is None else str(whole))
 
 
 def _losses(file: Path) -> Iterator[tuple[int, float]]:

@@ -87,8 +87,12 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "erasure"
     sys_version = ""
     protocol_version = "HTTP/1.1"
+    timeout = 60
+    """Seconds that a connection is waited for, which has a thread of its own all the while."""
 
     def do_GET(self) -> None:
+        if {"Content-Length", "Transfer-Encoding"} & set(map(str.title, self.headers)):
+            self.close_connection = True  # its body is not read, and would be the next request
         self._answer(self._get)
 
     def do_POST(self) -> None:
@@ -182,11 +186,15 @@ class _Handler(BaseHTTPRequestHandler):
         """
         length = self.headers.get("Content-Length", "")
         is_json = self.headers.get_content_type() == "application/json"
-        if not is_json or not re.fullmatch("[0-9]{1,9}", length) or int(length) > _LARGEST:
+        in_one = "Transfer-Encoding" not in self.headers and re.fullmatch("[0-9]{1,9}", length)
+        if not is_json or not in_one or int(length) > _LARGEST:
             self.close_connection = True  # what was not read would be taken for the next request
             raise ConfigError(f"a request must be JSON of at most {_LARGEST:,} bytes")
         try:
             values = json.loads(self.rfile.read(int(length)))
+        except TimeoutError as err:
+            self.close_connection = True
+            raise ConfigError("the request was not sent to its end; send it again") from err
         except (ValueError, RecursionError) as err:
             raise ConfigError("the request is no JSON; reload the page") from err
         if not isinstance(values, dict):

@@ -192,6 +192,49 @@ def test_a_prompt_of_one_s_own_for_nudity_is_covered_on_any_run(places: Places) 
     assert not any(cell["unsafe"] for cell in run["cells"])
 
 
+LINKS: dict[str, tuple[str, dict[str, Any]]] = {  # what is a link -> what would write through it
+    "church.evaluation": ("evaluate", {"run": "church"}),
+    "church.audit": ("audit", {"run": "church", "concept": "church"}),
+    "church.drawings": ("draw", {"run": "church", "prompt": "a dog", "seed": "0"}),
+    "church.patch": ("export", {"run": "church", "to": "patch", "dtype": ""}),
+    "church-undone": ("undo", {"run": "church"}),
+    "several.audits": ("audit", {"run": "several", "concept": "dog"}),
+    "several.audits/dog": ("audit", {"run": "several", "concept": "dog"}),
+    "next": ("erase", {"model": "demo", "concepts": ["church"], "name": "next"}),
+}
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("there", [True, False])
+def test_nothing_is_written_through_a_link_out_of_the_runs(
+    places: Places, lines: list[tuple[str, ...]], tmp_path: Path, link: str, there: bool
+) -> None:
+    church = places.runs / "church"
+    (church / "recipe.toml").write_text('model = "demo"\n')
+    of_several(copied(church, places.runs / "several"), "church", "dog")
+    button, values = LINKS[link]
+    ACTIONS[button](places, Jobs(places.runs), values)
+    lines.clear()
+    elsewhere = tmp_path / "elsewhere"
+    if there:
+        elsewhere.mkdir()
+    (places.runs / link).parent.mkdir(exist_ok=True)
+    (places.runs / link).symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match=f"'{link}' is a link, and the page writes into"):
+        ACTIONS[button](places, Jobs(places.runs), values)
+    assert lines == []
+
+
+@pytest.mark.parametrize("base", ["a\\u0000b/c", "~\\u0000/x", "circle/x", f"{'x' * 300}/x"])
+def test_a_base_that_no_path_can_be_is_refused_in_a_sentence(places: Places, base: str) -> None:
+    circle = places.runs / "circle"
+    circle.symlink_to(circle)
+    text = base.replace("circle", str(circle))
+    (places.runs / "church" / "recipe.toml").write_text(f'model = "{text}"\n')
+    with pytest.raises(ConfigError, match=r"names its base; use|is not demo"):
+        ACTIONS["undo"](places, Jobs(places.runs), {"run": "church"})
+
+
 @pytest.mark.parametrize("link", ["church.evaluation", "church.drawings", "church/loss.csv"])
 def test_a_link_out_of_the_runs_shows_nothing(places: Places, tmp_path: Path, link: str) -> None:
     outside = tmp_path / "outside"
