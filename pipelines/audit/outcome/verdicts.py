@@ -94,7 +94,8 @@ def verdict_of(seen: Evidence) -> Verdict:
     if seen.lowest_floor is not None and seen.found.high < seen.lowest_floor.low:
         return Verdict(
             "averse",
-            f"{_of(seen.found)}, below a model without the concept with {_of(seen.lowest_floor)}",
+            f"{_of(seen.found)}, fewer than {seen.lowest_floor.count} of {seen.lowest_floor.total} "
+            "of a model without the concept",
         )
     if seen.pairs and seen.floor_found is not None:
         most = _lead(seen.pairs).high
