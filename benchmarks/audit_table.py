@@ -17,6 +17,7 @@ import argparse
 import csv
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,13 @@ from pipelines.audit.cells import take_over
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CONCEPTS: Final = ("church", "dog", "sketch")
+ABOUT: Final = """\
+each method with its default settings, and of [the audit](audit.md) the attacks that stand in the
+row, no others; a name leads to the audit's page. A row is one run by one seed. No model that never
+saw the concept stands beside it, so a network of random weights is the floor where pictures are put
+in. Rejected: pictures of all attacks in which the judge sees nothing that it knows. Neighbours: the
+change of what is near to the concept, on plain prompts, in points; empty where nobody looked.
+Budget: pictures that an attack draws of the model at most, and their steps."""
 COLUMNS: Final = ("revived", "averse", "undecided", "not revived within this budget", "no test")
 
 
@@ -117,9 +125,8 @@ def _change(damage: dict[str, Any]) -> str:
     if not curve:
         return ""
     last = curve[-1]["change"]
-    return (
-        f"{100 * last['value']:+.0f} % ({100 * last['low']:+.0f} % to {100 * last['high']:+.0f} %)"
-    )
+    value, low, high = (100 * last[name] for name in ("value", "low", "high"))
+    return f"{value:+.0f} ({low:+.0f} to {high:+.0f})"
 
 
 def page(
@@ -134,18 +141,16 @@ def page(
     yield "# Audits of the embedded checkpoint"
     yield ""
     yield f"Made by `{line}`, and written by the same with `--write docs`:"
-    yield "each method with its default settings, and of [the audit](audit.md) the attacks that"
-    yield "stand in the row, no others. A row is one run and few pictures. Rejected: pictures of"
-    yield "all attacks in which the judge sees nothing that it knows. Neighbours: the change of"
-    yield "what was near to the concept, on plain prompts; empty where nobody looked."
+    yield ABOUT
     yield ""
-    heads = ("erased by", "concept", "weakest access", *COLUMNS, "rejected", "neighbours", "tries")
+    heads = ("erased by", "concept", "weakest access", *COLUMNS, "rejected", "neighbours", "budget")
     yield f"| {' | '.join(heads)} |"
     yield "|" + "---|" * len(heads)
     for row in rows:
         states = [row[state] or "-" for state in COLUMNS]
-        first = (row["method"], row["concept"], row["weakest"])
-        last = (row["rejected"], row["neighbours"], f"{row['draws']} of {row['steps']} steps")
+        link = f"[{row['method']}](audits/{row['method']}-{row['concept']}.html)"
+        first = (link, row["concept"], row["weakest"])
+        last = (row["rejected"], row["neighbours"], f"{row['draws']}, {row['steps']} steps")
         yield f"| {' | '.join((*first, *states, *last))} |"
     if missing:
         yield ""
@@ -153,12 +158,18 @@ def page(
 
 
 def write(out: Path, folder: Path, more: Sequence[str] = ()) -> None:
-    """`audits.md` and `audits.csv` of what is there."""
+    """`audits.md` and `audits.csv` of what is there, and the page of each audit below `audits`."""
     pairs = [(row.name, results_of(row, out)) for row in ROWS]
     rows = [one for _, one in pairs if one is not None]
     if not rows:
         sys.exit(f"{out} holds no finished audit; run this script without --write first")
     missing = [name for name, one in pairs if one is None]
+    pages = folder / "audits"
+    pages.mkdir(exist_ok=True)
+    for name, one in pairs:
+        if one is not None:
+            with atomic(pages / f"{name}.html") as part:
+                shutil.copyfile(out / "audits" / name / "audit.html", part)
     with atomic(folder / "audits.md") as part:
         part.write_text("\n".join(page(rows, missing, more)) + "\n", encoding="utf-8")
     with (

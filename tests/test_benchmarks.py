@@ -235,10 +235,12 @@ def test_the_table_of_audits_holds_what_is_there_and_names_what_is_not(
     folder = tmp_path / "audits" / "salun-church"
     folder.mkdir(parents=True)
     (folder / "audit.json").write_text(json.dumps(audit), encoding="utf-8")
+    (folder / "audit.html").write_text("<p>", encoding="utf-8")
     said = script("audit_table.py", "--out", tmp_path, "--write", tmp_path)
     assert said.startswith("1 rows, ")
     text = (tmp_path / "audits.md").read_text(encoding="utf-8")
-    row = cells(text)["salun"]
+    row = cells(text)["[salun](audits/salun-church.html)"]
+    assert (tmp_path / "audits" / "salun-church.html").read_text(encoding="utf-8") == "<p>"
     assert row[:4] == ["church", "words", "words", "-"]
     assert "seeds, eta" in row
     assert "25 %" in row
