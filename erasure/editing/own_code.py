@@ -3,8 +3,12 @@
 import ast
 import hashlib
 import sys
+import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.machinery import all_suffixes
 from importlib.util import find_spec
+from os.path import normpath
 from pathlib import Path
 from typing import Final
 
@@ -12,42 +16,69 @@ _OURS: Final = ("erasure", "eval", "prompts", "pipelines")
 """The packages of this distribution, whose version stands beside what was made."""
 _INSTALLED: Final = ("site-packages", "dist-packages")
 """Folders of what is installed, and has a version of its own."""
+_NOTES: Final = "*.dist-info"
+"""What `pip install --target` leaves beside what it installs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Module:
+    """A file, and its place in the folder that its imports begin in, whatever that is called."""
+
+    path: Path
+    place: str
 
 
 def imported_hash(file: Path) -> str:
     """SHA-256 of the modules of the user's own that a file imports, and of those that they import.
 
-    They are found as Python finds them, and beside the file, which may put its folder on the path.
-    What is installed does not count, nor what is read or imported by a name that is made up when
-    the code runs. Empty where there is no such module.
+    They are found as Python finds them, and beside the file, which may put its folder on the path;
+    compiled ones count by their bytes. What is installed does not count, nor what is read or
+    imported by a name that is made up when the code runs. Empty where there is no such module.
     """
     own, beside = file.resolve(), file.absolute().parent
-    files: dict[Path, None] = {}
-    waiting = [own]
+    modules: dict[Path, _Module] = {}
+    waiting = [_Module(own, own.name)]
     while waiting:
-        for path in _imported(waiting.pop(), beside):
-            if path not in files and path != own:
-                files[path] = None
-                waiting.append(path)
-    lines = sorted(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files)
+        for module in _imported(waiting.pop(), beside):
+            if module.path not in modules and module.path != own:
+                modules[module.path] = module
+                waiting.append(module)
+    lines = sorted(f"{one.place} {_hash_of(one.path)}" for one in modules.values())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
 
 
-def _imported(file: Path, beside: Path) -> Iterator[Path]:
-    """The files of the user's own modules that one file imports."""
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):  # whoever imports it says so
-        return
-    for node in ast.walk(tree):
+def _hash_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _imported(module: _Module, beside: Path) -> Iterator[_Module]:
+    """The user's own modules that one of them imports."""
+    for node in ast.walk(_read(module.path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield from _files(_root(alias.name, beside), alias.name.split("."))
+                yield from _files(_root(alias.name, beside), ".", alias.name.split("."))
         elif isinstance(node, ast.ImportFrom):
             words = node.module.split(".") if node.module else []
-            above = file.parents[node.level - 1] if node.level else _root(words[0], beside)
+            if not node.level:
+                above, place = _root(words[0], beside), "."
+            elif node.level > len(module.path.parents):  # above the root: no import finds it
+                continue
+            else:
+                above = module.path.parents[node.level - 1]
+                place = f"{module.place}{'/..' * node.level}"
             for alias in node.names:
-                yield from _files(above, [*words, alias.name])
+                yield from _files(above, place, [*words, alias.name])
+
+
+def _read(file: Path) -> ast.AST:
+    """The source of a module; an empty one where there is none, or none that Python can read, which
+    whoever imports it says."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of strange escapes whoever imports it is warned
+        try:
+            return ast.parse(file.read_bytes())
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+            return ast.Module([], [])
 
 
 def _root(module: str, beside: Path) -> Path | None:
@@ -63,15 +94,18 @@ def _root(module: str, beside: Path) -> Path | None:
     known = next((Path(place) for place in places if place), None)
     if known is None:
         return beside
-    return None if any(part in _INSTALLED for part in known.parts) else known.parent
+    installed = any(part in _INSTALLED for part in known.parts) or any(known.parent.glob(_NOTES))
+    return None if installed else known.parent
 
 
-def _files(root: Path | None, words: list[str]) -> Iterator[Path]:
-    """The files of a.b.c: those of a, of a.b and of a.b.c, as far as they are modules."""
+def _files(root: Path | None, place: str, words: list[str]) -> Iterator[_Module]:
+    """The modules of a.b.c: those of a, of a.b and of a.b.c, as far as there are files of them."""
     if root is None:
         return
     for count in range(1, len(words) + 1):
-        place = root.joinpath(*words[:count])
-        for path in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
-            if path.is_file():
-                yield path.resolve()
+        stem = root.joinpath(*words[:count])
+        for suffix in all_suffixes():
+            for path in (stem.with_name(f"{stem.name}{suffix}"), stem / f"__init__{suffix}"):
+                if path.is_file():
+                    inner = path.relative_to(root).as_posix()
+                    yield _Module(path.resolve(), normpath(f"{place}/{inner}"))

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,66 @@ def test_modules_beside_a_method_decide_as_far_as_they_are_imported(
         assert (imported_hash(tmp_path / "mine.py") != before) is (name in IMPORTS[text]), name
         (tmp_path / name).write_text(modules[name])
     assert imported_hash(tmp_path / "mine.py") == before
+
+
+def test_modules_of_one_name_that_change_places_make_another_hash(tmp_path: Path) -> None:
+    for name, text in (("one_of_mine", "x = 1"), ("two_of_mine", "x = 2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "loss.py").write_text(text)
+    (tmp_path / "mine.py").write_text("import one_of_mine.loss, two_of_mine.loss\n")
+    before = imported_hash(tmp_path / "mine.py")
+    (tmp_path / "one_of_mine" / "loss.py").write_text("x = 2")
+    assert imported_hash(tmp_path / "mine.py") != before
+    (tmp_path / "two_of_mine" / "loss.py").write_text("x = 1")
+    assert imported_hash(tmp_path / "mine.py") != before
+    copy = shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-moved"))
+    assert imported_hash(copy / "mine.py") == imported_hash(tmp_path / "mine.py")
+
+
+@pytest.mark.parametrize("suffix", EXTENSION_SUFFIXES + BYTECODE_SUFFIXES)
+def test_a_compiled_module_beside_a_method_decides_by_its_bytes(
+    tmp_path: Path, suffix: str
+) -> None:
+    (tmp_path / "mine.py").write_text("import fast_of_mine\n")
+    compiled = tmp_path / f"fast_of_mine{suffix}"
+    compiled.write_bytes(b"\x7fELF\0 1")
+    before = imported_hash(tmp_path / "mine.py")
+    assert before
+    compiled.write_bytes(b"\x7fELF\0 2")
+    assert imported_hash(tmp_path / "mine.py") != before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"try:\n    from {'.' * 99}far import x\nexcept ImportError:\n    pass\n",
+        "import strange_of_mine\n",
+        "import deep_of_mine\n",
+    ],
+)
+def test_a_module_that_cannot_be_followed_is_neither_an_error_nor_a_warning(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    (tmp_path / "strange_of_mine.py").write_text('x = "\\d"\nimport near_of_mine\n')
+    (tmp_path / "near_of_mine.py").write_text("x = 1")
+    (tmp_path / "deep_of_mine.py").write_text(f"x = {'-' * 200_000}1\n")
+    before = imported_hash(tmp_path / "mine.py")
+    (tmp_path / "near_of_mine.py").write_text("x = 2")
+    assert (imported_hash(tmp_path / "mine.py") != before) is ("strange" in text)
+
+
+def test_what_was_installed_into_a_folder_of_any_name_does_not_decide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    libraries = tmp_path / "libraries"
+    (libraries / "large_of_others").mkdir(parents=True)
+    (libraries / "large_of_others" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(libraries)
+    (tmp_path / "mine.py").write_text("import large_of_others\n")
+    assert imported_hash(tmp_path / "mine.py")
+    (libraries / "large_of_others-1.0.dist-info").mkdir()
+    assert imported_hash(tmp_path / "mine.py") == ""
 
 
 def test_a_run_of_a_changed_module_beside_its_method_is_another(
