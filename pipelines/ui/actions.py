@@ -131,8 +131,7 @@ def export(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
         raise ConfigError(f"an export is one of {', '.join(_FORMATS)}; reload the page")
     form, ending = _FORMATS[kind]
     out = places.written(places.beside(run, ending))
-    line = ["export", str(places.run(run)), "--to", form]
-    line += _written(jobs, "export", out)
+    line = _writing(jobs, out, "export", str(places.run(run)), "--to", form)
     if kind in ("patch", "lora"):
         line += ["--base", known_base(places, run)]
     elif dtype:
@@ -149,29 +148,30 @@ def undo(places: Places, jobs: Jobs, values: Mapping[str, Any]) -> Job:
     return jobs.start(
         f"undo {run}",
         [
-            ["export", model, "--to", "patch", "--base", base, *_written(jobs, "export", patch)],
-            ["patch", "remove", model, str(patch), *_written(jobs, "patch", out)],
+            [*_writing(jobs, patch, "export", model, "--to", "patch"), "--base", base],
+            _writing(jobs, out, "patch", "remove", model, str(patch)),
         ],
         run,
     )
 
 
-def _written(jobs: Jobs, command: str, out: Path) -> list[str]:
-    """Where a command writes to; what is there already is replaced where a job of the page made it
-    by the same command: a run that was given such a name is none of these.
+def _writing(jobs: Jobs, out: Path, *command: str) -> list[str]:
+    """A command and where it writes to; what is there already is replaced where a job of the page
+    made it by the same command: neither a run that was given such a name, nor what was made of
+    another run, whose name and ending come to the same.
 
     Raises:
         ConfigError: what is there is of somebody else's making.
     """
-    words = ["--out", str(out)]
-    same = (line for line in jobs.lines() if line[0] == command)
-    if any(words == list(line[n : n + 2]) for line in same for n in range(len(line))):
-        return [*words, "--force"]  # a job that waits may have written it by then
+    place = ("--out", str(out))
+    same = (line for line in jobs.lines() if line[: len(command)] == command)
+    if any(place == line[n : n + 2] for line in same for n in range(len(line))):
+        return [*command, *place, "--force"]  # a job that waits may have written it by then
     if not out.exists():
-        return words
+        return [*command, *place]
     raise ConfigError(
-        f"there is {out.name!r} already, which this page did not write; move it away or give it "
-        "another name, then press the button again"
+        f"there is {out.name!r} already, which this button did not write for this run; move it "
+        "away or give it another name, then press the button again"
     )
 
 

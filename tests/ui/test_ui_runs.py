@@ -108,6 +108,21 @@ def test_a_run_of_the_page_that_is_called_like_an_export_is_not_replaced(
         ACTIONS[button](places, Jobs(places.runs), {"run": "church", **values})
 
 
+def test_an_export_of_another_run_that_comes_to_the_same_name_is_not_replaced(
+    places: Places, monkeypatch: pytest.MonkeyPatch, lines: list[tuple[str, ...]]
+) -> None:
+    copied(places.runs / "church", places.runs / "church-lora")
+    monkeypatch.setattr(Jobs, "lines", lambda jobs: iter(lines))
+    lora = {"run": "church", "to": "lora", "dtype": ""}
+    ACTIONS["export"](places, Jobs(places.runs), lora)
+    (places.runs / "church-lora.safetensors").write_bytes(b"a LoRA")
+    whole = {"run": "church-lora", "to": "file", "dtype": "fp16"}
+    with pytest.raises(ConfigError, match="did not write for this run"):
+        ACTIONS["export"](places, Jobs(places.runs), whole)
+    ACTIONS["export"](places, Jobs(places.runs), lora)
+    assert [("--force" in line) for line in lines] == [False, True]
+
+
 def test_figures_of_another_run_that_had_the_name_are_not_shown_as_this_one_s(
     places: Places,
 ) -> None:
