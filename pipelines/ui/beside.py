@@ -10,7 +10,7 @@ from erasure.component_names import FIRST_MAIN
 from erasure.errors import ConfigError
 from pipelines.json_values import object_in, objects_in
 from pipelines.ui.places import Places
-from pipelines.ui.run_files import object_of
+from pipelines.ui.run_files import changed, object_of
 from pipelines.words.unsafe import is_unsafe
 
 EVALUATION: Final = ".evaluation"
@@ -107,7 +107,7 @@ def drawings_of(places: Places, name: str, weights: Weights) -> Iterator[dict[st
     """Prompts of the user's own that were drawn by both models, the newest first."""
     folder = places.beside(name, DRAWINGS)
     there = folder.is_dir() and not folder.is_symlink()
-    records = [(_changed(record), record) for record in (folder.glob("*.json") if there else ())]
+    records = [(changed(record), record) for record in (folder.glob("*.json") if there else ())]
     for _, record in sorted(records, reverse=True):
         drawn = object_of(record)
         if not _are_others(object_in(object_in(drawn, "weights"), "after"), weights):
@@ -131,14 +131,6 @@ def _has_place(cell: Mapping[str, Any]) -> bool:
         return False
     left, top, right, bottom = box
     return bool(left < right and top < bottom)
-
-
-def _changed(file: Path) -> int:
-    """When a file was written; 0 where it went meanwhile."""
-    try:
-        return file.stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _are_others(hashes: Mapping[str, Any], weights: Weights) -> bool:

@@ -42,6 +42,14 @@ def is_own(file: Path) -> bool:
     return file.is_file() and not file.is_symlink()
 
 
+def changed(file: Path) -> int:
+    """When it was written, in nanoseconds; 0 where it went meanwhile."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _finite(text: str) -> float | None:
     """The number; None for 1e999, which is none that the page can read."""
     value = float(text)

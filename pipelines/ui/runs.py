@@ -18,7 +18,7 @@ from pipelines.json_values import object_in
 from pipelines.run.run_folder import RECIPE, RECORD, recipe_of
 from pipelines.ui.beside import BESIDE, audits_of, cells_of, drawings_of, evaluation_of
 from pipelines.ui.places import Places, may_name_a_run
-from pipelines.ui.run_files import is_own, object_of
+from pipelines.ui.run_files import changed, is_own, object_of
 from pipelines.words.unsafe import is_unsafe
 
 _LOSSES: Final = 400
@@ -29,7 +29,7 @@ def all_runs(places: Places) -> Iterator[dict[str, Any]]:
     """Each run in a line's worth, the newest first."""
     folders = places.runs.iterdir() if places.runs.is_dir() else ()
     runs = [folder for folder in folders if _is_run(folder)]
-    for folder in sorted(runs, key=lambda folder: folder.stat().st_mtime, reverse=True):
+    for folder in sorted(runs, key=changed, reverse=True):
         yield _short(folder)
 
 

@@ -36,6 +36,9 @@ _HTTP: Final = 80
 """The port that an address need not name."""
 _KINDS: Final = (".png", ".html", ".csv", ".json", ".toml")
 """Files of a run that the page shows."""
+_UNFORESEEN: Final = (
+    "this failed for no reason that is known; the terminal of erasure ui says where"
+)
 _LARGEST: Final = 65_536
 """Bytes of a request."""
 _JOBS: Final = 50
@@ -113,6 +116,9 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError as err:  # a file that may not be read, or went meanwhile
             reason = err.strerror or type(err).__name__
             self._json(HTTPStatus.BAD_REQUEST, {"error": f"a file cannot be read: {reason}"})
+        except Exception:
+            self._json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": _UNFORESEEN})
+            raise  # to the terminal
 
     def _allowed(self) -> str | None:
         """The path behind the token; None where the request is not the page's own."""

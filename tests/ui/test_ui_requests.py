@@ -1,9 +1,12 @@
 """Requests that no browser sends: each has an answer or an end, and nothing of one is the next."""
 
+import shutil
 import socket
+from pathlib import Path
 
 import pytest
 
+from pipelines.ui import actions, runs
 from pipelines.ui import server as server_module
 from pipelines.ui.server import Server
 
@@ -60,3 +63,34 @@ def test_who_sends_no_more_is_not_waited_for_without_end(
     answer = answered(server, text)
     assert answer.split()[1:2] == ([status] if status else [])
     assert not status or b"not sent to its end" in answer
+
+
+def test_what_fails_unforeseen_is_told_and_does_not_pass_for_a_server_that_has_ended(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(places: object) -> dict[str, object]:
+        raise KeyError("of ours")
+
+    monkeypatch.setattr(actions, "setup", broken)
+    answer = answered(server, "GET /TOKEN/api/setup HTTP/1.1\r\nHOST\r\n")
+    assert answer.split()[1] == b"500"
+    assert b"the terminal of erasure ui says where" in answer
+    assert "of ours" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_while_it_is_listed_hides_no_other(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = server.places.runs
+    shutil.copytree(folder / "church", folder / "going")
+    is_run = runs._is_run
+
+    def going(place: Path) -> bool:
+        there = is_run(place)
+        if place.name == "going":
+            shutil.rmtree(place)
+        return there
+
+    monkeypatch.setattr(runs, "_is_run", going)
+    names = [run["name"] for run in runs.all_runs(server.places)]
+    assert names == ["church", "going"]
