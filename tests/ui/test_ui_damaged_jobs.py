@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from pipelines.ui import jobs as jobs_module
 from pipelines.ui.jobs import Jobs
 from pipelines.ui.own_processes import runs, started
 
@@ -89,7 +88,7 @@ def test_a_command_whose_job_does_not_name_its_process_sends_no_signal_to_others
 ) -> None:
     me = {"pid": os.getpid(), "started": started(os.getpid()), "left": 0, "exit": None}
     signalled = []
-    monkeypatch.setattr(jobs_module.os, "killpg", lambda group, _: signalled.append(group))
+    monkeypatch.setattr(os, "killpg", lambda group, _: signalled.append(group))
     for process in ({}, {"pid": 0}, {"pid": -1}, {"pid": "1"}):
         listed(tmp_path, "process.json", json.dumps(process))
         job = list(Jobs(tmp_path).all())[-1]
