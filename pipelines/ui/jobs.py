@@ -198,9 +198,10 @@ class Jobs:
                 yield Job(entry, title, tuple(tuple(line) for line in lines), str(run))
 
     def lines(self) -> Iterator[tuple[str, ...]]:
-        """Every command of every job."""
+        """Every command that has written what it was to, or may yet: the one by which a job failed
+        has written nothing, such as where somebody else's file was in its way."""
         for job in self.all():
-            yield from job.lines
+            yield from job.lines[:-1] if job.state == "failed" else job.lines
 
     def named(self, name: str) -> Job:
         """One job.

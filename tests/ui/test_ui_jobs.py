@@ -185,6 +185,16 @@ def test_a_command_outlives_the_process_of_its_job_and_is_stopped_all_the_same(
     assert (out / "state.safetensors").is_file()
 
 
+def test_what_a_job_failed_to_write_does_not_count_as_written_by_the_page(jobs: Jobs) -> None:
+    for state in ("done", "failed", "stopped"):
+        lines = [["export", state], ["patch", state]]
+        about = {"title": state, "lines": lines, "run": "church"}
+        written(jobs, name_now(), job=about, result={"state": state, "exit": 2})
+    of_failed = [line[0] for line in jobs.lines() if line[1] == "failed"]
+    assert of_failed == ["export"]
+    assert len(list(jobs.lines())) == 5
+
+
 def test_a_result_without_a_state_ends_its_job(jobs: Jobs) -> None:
     for result in ({}, {"state": 5}, {"state": ["done"]}):
         assert written(jobs, name_now(), result=result).facts()["state"] == "lost"
