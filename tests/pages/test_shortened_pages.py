@@ -126,6 +126,12 @@ def retrained(folder: Path) -> None:
     (folder / "nonce.toml").write_text('[erase]\ninstead = "nonce"\n', encoding="utf-8")
 
 
+def prompts(folder: Path) -> None:
+    """The table of prompts, where a checkout has it."""
+    (folder / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "comparison-prompts.csv", folder / "docs")
+
+
 def evaluated(folder: Path) -> None:
     """Three runs, each with an evaluation beside it, one of them under the name that a page has."""
     for concept in ("church", "dog", "sketch"):
@@ -168,7 +174,7 @@ TRIALS = {
         lines(run_of("church"), "mkdir -p COMFYUI/models/erasure_patches"),
         leave=("make comfyui", "import erasure"),
     ),
-    "docs/comparison.md": Trial(SHORT),
+    "docs/comparison.md": Trial(SHORT, prompts),
     "docs/distance.md": Trial(
         {"^distance": "--draws 12 --shown 4 --bins 2 --samples 1 --steps 2"}, gold
     ),
