@@ -114,7 +114,6 @@ def test_a_damaged_weights_file_in_a_folder(folder: Path) -> None:
         ("conditioner.embedders.0.transformer.text_model.x", "Stable Diffusion XL"),
         ("model.diffusion_model.joint_blocks.0.x", "Stable Diffusion 3"),
         ("double_blocks.0.img_attn.qkv.weight", r"FLUX\.1"),
-        ("lora_unet_down_blocks_0.lora_down.weight", "LoRA"),
         ("control_model.input_blocks.0.0.weight", "ControlNet"),
         ("down_blocks.0.resnets.0.norm1.weight", "UNet of a diffusers folder"),
         ("decoder.conv_in.weight", "a VAE"),
@@ -130,6 +129,13 @@ def test_other_architectures_are_called_by_their_name(tmp_path: Path, name: str,
         read_checkpoint(tmp_path / "other.safetensors")
     supported = "Stable Diffusion 1.x, Stable Diffusion 2.x, Stable Diffusion XL"
     assert supported in str(caught.value)
+
+
+def test_a_lora_is_called_one_and_not_a_model(tmp_path: Path) -> None:
+    name = "lora_unet_down_blocks_0.lora_down.weight"
+    save_file({name: torch.zeros(1)}, tmp_path / "lora.safetensors")
+    with pytest.raises(CheckpointError, match=r"holds a LoRA and no model; .* --lora FILE"):
+        read_checkpoint(tmp_path / "lora.safetensors")
 
 
 @pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])

@@ -20,7 +20,7 @@ def test_models_of_other_sizes_are_refused_before_anything_is_drawn(
     unet = tiny_checkpoint.description.components["unet"]
     config = {**unet, "sample_size": 2 * unet["sample_size"]}
     larger = replace(tiny_checkpoint, description=tiny_checkpoint.description.having(unet=config))
-    with pytest.raises(ConfigError, match=r"draws (\d+)x\1 pixels by itself .*; give --size"):
+    with pytest.raises(ConfigError, match=r"draws (\d+)x\1 pixels by itself .*; give size"):
         compare(
             tiny_checkpoint,
             larger,

@@ -231,7 +231,7 @@ def test_pictures_of_other_settings_are_refused(
     tiny_checkpoint: Checkpoint, copied: Path, change: dict[str, Any], setting: str
 ) -> None:
     was = contents(copied)
-    with pytest.raises(ConfigError, match=f"drawn with {setting}; give another --out, or --force"):
+    with pytest.raises(ConfigError, match=f"drawn with {setting}; give another out, or force=True"):
         draw(tiny_checkpoint, copied, replace(CONFIG, **change))
     assert contents(copied) == was
 
@@ -296,7 +296,7 @@ def test_pictures_that_do_not_say_how_they_were_drawn_are_refused(
 ) -> None:
     settings = copied / "manifest" / "after" / "settings.json"
     settings.unlink() if header is None else settings.write_text(header)
-    with pytest.raises(ConfigError, match=r"no whole settings\.json .* give another --out, or"):
+    with pytest.raises(ConfigError, match=r"no whole settings\.json .* give another out, or"):
         draw(tiny_checkpoint, copied)
 
 
@@ -403,7 +403,7 @@ def test_no_case_and_a_case_that_comes_twice_are_errors(
     [
         ({"scheduler": "dimm"}, "no scheduler 'dimm'; the nearest is ddim"),
         ({"steps": 0}, "steps is 0"),
-        ({"batch_size": 0}, "batch_size 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
         ({"guidance": float("nan")}, "guidance is nan; give 0 or more"),
         ({"guidance": -1.0}, r"guidance is -1\.0; give 0 or more"),
         ({"height": 63}, "size is 63; give a multiple of 8"),

@@ -253,7 +253,7 @@ def test_two_processes_see_what_one_sees(
     [
         (LOOKS, "needs a judge that recognises church"),
         (("--set", "unseen.every=3"), "unseen.every is '3' and would not be read"),
-        ((*LOOKS, "--steps", 1), "until_unseen needs 2 looks, one every 1 steps"),
+        ((*LOOKS, "--steps", 1), "--until-unseen needs 2 looks, one every 1 steps"),
         (("--until-unseen", "--set", "unseen.times=0"), "unseen.times is 0; give 1 or more"),
     ],
 )

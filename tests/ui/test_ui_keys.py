@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support.results.compared import copied
 
-from pipelines.ui.jobs import FOLDER, Job, started
+from pipelines.ui.jobs import FOLDER, Job
+from pipelines.ui.own_processes import started
 from pipelines.ui.server import Server
 
 if TYPE_CHECKING:
