@@ -33,7 +33,7 @@ SHORT = {
     "^evaluate --compare": "",
     "^evaluate": "--limit 6 --steps 2",
     "^audit": ATTACKED,
-    "^bench .*--tables": "",
+    "^bench demo-flow": f"{BENCHED} --only base,retrained,twin,uce",
     "^bench": BENCHED,
 }
 """For the lines of the embedded checkpoints."""
