@@ -174,7 +174,7 @@ TRIALS = {
         lines(run_of("church"), "mkdir -p COMFYUI/models/erasure_patches"),
         leave=("make comfyui", "import erasure"),
     ),
-    "docs/comparison.md": Trial(SHORT, prompts),
+    "docs/comparison.md": Trial({"prompts.csv": "--steps 2", **SHORT}, prompts),
     "docs/distance.md": Trial(
         {"^distance": "--draws 12 --shown 4 --bins 2 --samples 1 --steps 2"}, gold
     ),
