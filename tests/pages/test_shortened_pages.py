@@ -166,7 +166,12 @@ TRIALS = {
     "docs/index.md": Trial(SHORT, leave=("make demo",)),
     "docs/audit.md": Trial(SHORT, lines(run_of("church"))),
     "docs/class-conditional.md": Trial(
-        {"^audit": f"{ATTACKED} --attacks seeds", "^compare": "--steps 2 --seeds 0", **SHORT},
+        {
+            "cifar10": TINY.replace(" --config tiny", ""),
+            "^audit": f"{ATTACKED} --attacks seeds",
+            "^compare": "--steps 2 --seeds 0",
+            **SHORT,
+        },
         released,
     ),
     "docs/comfyui.md": Trial(
