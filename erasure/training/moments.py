@@ -46,13 +46,14 @@ def require_eight_bit(name: str, device: torch.device) -> None:
         ConfigError: as `eight_bit_optimizer`.
     """
     make = _class_of(name)
-    weight = nn.Parameter(torch.zeros(_LEAST, device=device))
-    weight.grad = torch.ones_like(weight)
     try:
+        weight = nn.Parameter(torch.zeros(_LEAST, device=device))
+        weight.grad = torch.ones_like(weight)
         make([weight], lr=1.0, **({"momentum": 0.9} if name == "sgd" else {})).step()
     except torch.OutOfMemoryError:
         raise
-    except (AttributeError, RuntimeError) as err:  # NotImplementedError is one of the latter
+    # NotImplementedError is a RuntimeError; a torch without CUDA asserts that it has it.
+    except (AssertionError, AttributeError, RuntimeError) as err:
         reason = str(err).strip().partition("\n")[0]
         raise ConfigError(
             f"moments is '8bit', which bitsandbytes cannot do on {device.type} here ({reason}); "

@@ -24,6 +24,7 @@ from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Condition
 from erasure.errors import ConfigError
 from erasure.methods import SalUn
+from erasure.training import moments
 from erasure.training.moments import eight_bit_optimizer
 from erasure.training.train_config import TrainConfig
 from erasure.training.trainer import MaskedTrainer
@@ -266,3 +267,10 @@ def test_a_gpu_takes_the_steps_of_the_cpu(tmp_path: Path) -> None:
         moved = (copied(here)[name] - start[name]).norm()
         assert float((value.cpu() - copied(here)[name]).norm()) < 0.1 * float(moved), name
     assert load_state(tmp_path / "state", trainer_of(Wide(), CONFIG), "a run").history == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a torch without CUDA")
+def test_a_device_that_torch_was_not_built_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "_class_of", lambda name: torch.optim.Adam)
+    with pytest.raises(ConfigError, match="'8bit', which bitsandbytes cannot do on cuda here"):
+        moments.require_eight_bit("adam", torch.device("cuda"))

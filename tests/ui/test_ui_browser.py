@@ -159,7 +159,7 @@ def test_the_concepts_of_a_run_are_audited_by_choice_or_each(
     page.locator("#said", has_text="Audit: started").wait_for()
     page.locator("#audited").select_option("dog")
     page.get_by_role("button", name="Audit").click()
-    page.wait_for_function("() => !document.querySelector('button[aria-disabled=true]')")
+    page.locator("button[aria-disabled=true]").first.wait_for(state="detached")
     assert begun == ["audit church: church", "audit church: dog", "audit church: dog"]
 
 
