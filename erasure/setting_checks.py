@@ -11,8 +11,8 @@ from erasure.errors import ConfigError
 
 
 def require_counts(settings: object, *names: str) -> None:
-    """Raise ConfigError unless each is 1 or more."""
-    _require(settings, names, "1 or more", lambda value: value >= 1)
+    """Raise ConfigError unless each is a finite number, 1 or more."""
+    _require(settings, names, "1 or more", lambda value: 1 <= value < inf)
 
 
 def require_positive(settings: object, *names: str) -> None:

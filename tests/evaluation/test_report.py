@@ -52,6 +52,7 @@ from pipelines.evaluation.report.report_format import (
 )
 from pipelines.evaluation.report.report_marks import Marks, marks
 from pipelines.evaluation.report.report_pairs import choose
+from pipelines.evaluation.report.report_pictures import inline
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
@@ -235,6 +236,19 @@ def test_large_pictures_are_made_small(tmp_path: Path) -> None:
     assert (shown["src"] or "").startswith("data:image/jpeg;base64,")
     assert (shown["width"], shown["height"]) == ("320", "213")
     assert len(shown["src"] or "") < 200_000
+
+
+def test_of_many_pictures_each_loses_little_and_most_of_its_bytes(tmp_path: Path) -> None:
+    slope = np.linspace(0, 255, 64, dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 24, (64, 64, 3), dtype=np.uint8)
+    pixels = np.minimum(slope[:, None, None] // 2 + noise, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    whole, one = inline(tmp_path, "a.png"), inline(tmp_path, "a.png", many=True)
+    assert one.uri.startswith("data:image/webp;base64,")
+    assert (one.width, one.height, one.sharp) == (64, 64, True)
+    assert len(one.uri) < len(whole.uri) / 3
+    left = np.asarray(Image.open(BytesIO(b64decode(one.uri.split(",")[1]))).convert("RGB"))
+    assert np.abs(left.astype(int) - pixels).mean() < 8
 
 
 def test_a_page_says_how_many_pictures_it_shows(

@@ -110,9 +110,7 @@ def _smallest(rows: Sequence[Line | Joint]) -> str:
     names = [one.row.label.replace(", ", " ") for one in rows]
     if len(names) == 1:
         return f"{names[0]} has the smallest worst gap"
-    if len(names) > 3:
-        return f"{few(names)} have the smallest worst gap"
-    return f"{listed(names)} have the smallest worst gap"
+    return f"{listed(names) if len(names) < 4 else few(names)} have the smallest worst gap"
 
 
 def _held_against(lines: Sequence[Line]) -> str:

@@ -78,7 +78,7 @@ def _strip(line: Line, results: Results, chosen: Sequence[ImageRecord]) -> Strip
             pictures.append(Shown(Inlined(missing="not drawn"), ""))
             continue
         unsafe = marks(own, results).unsafe_after
-        pictures.append(Shown(inline(folder, own.after.file), _seen(own), unsafe))
+        pictures.append(Shown(inline(folder, own.after.file, many=True), _seen(own), unsafe))
     return Strip(line.row.label, tuple(pictures))
 
 

@@ -17,6 +17,7 @@ SIDE: Final = 320
 _SMALL: Final = 128
 """Up to here a picture is shown with sharp pixels, and kept as it is."""
 _QUALITY: Final = 80
+_QUALITY_SMALL: Final = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,14 @@ class Inlined:
     """What to say in its place."""
 
 
-def inline(folder: Path, file: str) -> Inlined:
+def inline(folder: Path, file: str, *, many: bool = False) -> Inlined:
     """Read `folder / file` and make it part of a page; what cannot be read is told, not raised.
 
     PNG for small pictures, else JPEG.
+
+    Args:
+        many: the page has hundreds, so small ones lose what hardly shows, and four fifths of their
+            bytes.
     """
     path = folder / file
     try:
@@ -51,8 +56,9 @@ def inline(folder: Path, file: str) -> Inlined:
         return Inlined(missing=f"{file} {there}")
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     sharp = max(image.size) <= _SMALL
-    kind = "png" if sharp else "jpeg"
+    kind = ("webp" if many else "png") if sharp else "jpeg"
+    quality = _QUALITY_SMALL if sharp else _QUALITY  # PNG has none and ignores it
     data = io.BytesIO()
-    image.save(data, kind, quality=_QUALITY, optimize=True)  # PNG has no quality and ignores it
+    image.save(data, kind, quality=quality, optimize=True)
     uri = f"data:image/{kind};base64,{b64encode(data.getvalue()).decode()}"
     return Inlined(uri, *image.size, sharp)
