@@ -54,6 +54,10 @@ CONFIG: Final = way("config", "FOLDER")
 """The diffusers folder that has what a single file lacks."""
 VAE: Final = way("vae", "FILE_OR_FOLDER")
 """The VAE of a model that has none."""
+TEXT_ENCODER: Final = Way("--text-encoder", "text_encoders")
+"""The text encoders of a model that has none."""
+TEXT_ENCODER_FILE: Final = Way("--text-encoder FILE", "text_encoders=[FILE]")
+"""The same, to be given."""
 
 
 class ErasureError(Exception):

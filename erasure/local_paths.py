@@ -15,6 +15,8 @@ from urllib.parse import unquote
 _LOCAL: Final = re.compile(r"file:|[/~\\]|[A-Za-z]:[\\/]|\.{1,2}(?:[\\/]|$)", re.IGNORECASE)
 """How a path begins that can be nothing else: from the root or a drive, a share, the home folder,
 the folder one is in, or as a URL."""
+_NAMED: Final = re.compile(r"(text_encoder(?:_[0-9])?)=(.+)", re.DOTALL)
+"""A component, and the file that it is in."""
 _ENTRY: Final = re.compile(r'^([\w-]+) = ("(?:[^"\\\n]|\\.)*")$', re.MULTILINE)
 """A key and its text, on a line of TOML of their own."""
 _WORDS: Final = frozenset({"concept", "instead", "prompt", "erased", "title", "objective"})
@@ -27,6 +29,12 @@ def typed_path(text: str | Path) -> Path:
     """A path as a person typed it: `~` is the home folder, also where no shell has made it that,
     as in `--out=~/run` and in a recipe."""
     return Path(os.path.expanduser(text))
+
+
+def named_path(text: str) -> tuple[str | None, str]:
+    """`text_encoder_2=FILE` -> the component and the path; any other text is a path without one."""
+    match = _NAMED.fullmatch(text)
+    return (match[1], match[2]) if match else (None, text)
 
 
 def is_local(text: str) -> bool:
@@ -53,7 +61,10 @@ def last_part(text: str) -> str:
 
 
 def shown_path(text: str) -> str:
-    """A path by its last part, any other text as it is."""
+    """A path by its last part, also behind a component; any other text as it is."""
+    component, path = named_path(text)
+    if component is not None:
+        return f"{component}={shown_path(path)}"
     return last_part(text) if is_local(text) else text
 
 

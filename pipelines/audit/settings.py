@@ -113,6 +113,9 @@ class AuditRecipe:
     """For a single file: a diffusers folder with its configs and tokenizer."""
     vae: str | None = None
     """A file or folder with a VAE, in the place of the models' or where they have none."""
+    text_encoders: tuple[str, ...] | None = None
+    """A file of a text encoder that a single file lacks, as ComfyUI's split sets have them;
+    `text_encoder_2=FILE` where names and sizes leave open which it is."""
     prediction: Literal["epsilon", "v"] | None = None
     """What the models predict, where they do not say it themselves."""
     allow_pickle: bool = False

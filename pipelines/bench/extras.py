@@ -97,6 +97,8 @@ def _shared(world: World, place: Place) -> dict[str, Any]:
         "judge": recipe.judges[0] if recipe.judges else None,
         "labels": recipe.labels,
         **{name: getattr(recipe, name) for name in ("steps", "guidance", "size", "device")},
-        **{name: getattr(recipe, name) for name in ("config", "vae", "prediction")},
+        **{
+            name: getattr(recipe, name) for name in ("config", "vae", "text_encoders", "prediction")
+        },
     }
     return {name: value for name, value in values.items() if value is not None}

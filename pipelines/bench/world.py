@@ -24,7 +24,7 @@ from pipelines.run.models import is_canvas, open_by, pick_device
 from prompts.concepts.plan import ConceptPlan
 
 _PACKAGES: Final = ("diffusion-erasure", "torch", "diffusers", "transformers")
-_OPENING: Final = ("config", "vae", "prediction", "allow_pickle")
+_OPENING: Final = ("config", "vae", "text_encoders", "prediction", "allow_pickle")
 _DRAWING: Final = ("steps", "guidance", "size")
 
 
@@ -141,6 +141,7 @@ class World:
             "neighbours": self.recipe.neighbours,
         }
         decides["drawn"].pop("device")  # it changes rounding alone
+        decides["drawn"].pop("text_encoders", None)  # the hashes of the base hold them
         decides["row"].pop("by_density")  # it names the row alone
         if row.kind in MODELS:
             model = self.open(models_of(self.recipe, concept)[row.kind])

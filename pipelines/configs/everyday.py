@@ -18,9 +18,13 @@ BENCH_RECIPE: Final = "pipelines.bench.settings:BenchRecipe"
 REPRODUCE_RECIPE: Final = "pipelines.reproducing.settings:ReproduceRecipe"
 EVALUATE_RECIPE: Final = "pipelines.evaluation.settings:EvaluateRecipe"
 
-_READING: Final[_Fields] = {name: name for name in ("config", "vae", "prediction", "allow_pickle")}
+_READING: Final[_Fields] = {
+    **{name: name for name in ("config", "vae")},
+    "text_encoder": "text_encoders",
+    **{name: name for name in ("prediction", "allow_pickle")},
+}
 READING: Final[Options] = {group.READING: _READING}
-"""How a model is read; the names are those of `pipelines.run.models.open_model`."""
+"""How a model is read; the fields are those of `pipelines.run.models.open_model`."""
 MERGING: Final[Options] = {group.READING: {**_READING, "lora": "loras"}}
 """The same, with LoRA files that are merged into the model that is read."""
 _DEVICE: Final[_Fields] = {"device": "device"}

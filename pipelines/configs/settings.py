@@ -166,6 +166,9 @@ class EraseRecipe:
     """For a single file: a diffusers folder with its configs and tokenizer."""
     vae: str | None = None
     """A file or folder with a VAE, in the place of the model's or where it has none."""
+    text_encoders: tuple[str, ...] | None = None
+    """A file of a text encoder that a single file lacks, as ComfyUI's split sets have them;
+    `text_encoder_2=FILE` where names and sizes leave open which it is."""
     prediction: Literal["epsilon", "v"] | None = None
     """What the model predicts, where it does not say itself."""
     allow_pickle: bool = False

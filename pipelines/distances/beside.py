@@ -37,6 +37,7 @@ _SHARED: Final = (
     "device",
     "config",
     "vae",
+    "text_encoders",
     "prediction",
     "allow_pickle",
 )

@@ -31,7 +31,7 @@ from pipelines.evaluation.usable import require_usable
 from pipelines.process.processes import processes
 from pipelines.process.progress import Reporter
 from pipelines.run.model_facts import tell_model
-from pipelines.run.models import config_for, open_model, pick_device
+from pipelines.run.models import files_for, open_model, pick_device
 from pipelines.run.run_folder import require_no_other
 from prompts.suites.case import PromptSet
 from prompts.suites.suites import load_suite
@@ -150,18 +150,16 @@ def _guarded(results: Results, guard: Guard) -> Results:
 
 def _opened(recipe: EvaluateRecipe) -> tuple[Checkpoint, Checkpoint | None]:
     """The model and, where there is one, that before the erasure, both by the same options."""
-    own = config_for(recipe.model, recipe.config)
-    other = config_for(recipe.against, recipe.config) if recipe.against else None
-    if own is None and other is None:
-        own = recipe.config  # then the first says that it has no use for it
     open_one = partial(
         open_model,
         vae=recipe.vae,
         allow_pickle=recipe.allow_pickle,
         prediction=recipe.prediction,
     )
-    after = open_one(recipe.model, config=own)
-    return after, open_one(recipe.against, config=other) if recipe.against else None
+    models = (recipe.model, *([recipe.against] if recipe.against else ()))
+    each = files_for(models, recipe.config, recipe.text_encoders)
+    opened = [open_one(model, **own) for model, own in zip(models, each, strict=True)]
+    return opened[0], opened[1] if recipe.against else None
 
 
 def _draw(

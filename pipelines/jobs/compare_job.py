@@ -15,7 +15,7 @@ from pipelines.process.progress import Reporter
 from pipelines.run.comparing import Comparison, compare
 from pipelines.run.memory import enough_memory, of_drawing
 from pipelines.run.model_facts import tell_model
-from pipelines.run.models import config_for, is_canvas, open_model, pick_device
+from pipelines.run.models import files_for, is_canvas, open_model, pick_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +71,12 @@ class CompareJob:
         return _written(comparison, models, out, record, pictures)
 
     def _opened(self) -> tuple[Checkpoint, Checkpoint]:
-        """Both models, each read with the configs that it has use for."""
-        config = self.reading.get("config")
-        both = config_for(self.before, config), config_for(self.after, config)
-        if config and both == (None, None):  # then the first says that it has no use for it
-            both = config, None
+        """Both models, each read with the configs and text encoders that it has use for."""
+        config, texts = self.reading.get("config"), self.reading.get("text_encoders")
+        models = (self.before, self.after)
         one, other = (
-            open_model(model, **{**self.reading, "config": own})
-            for model, own in zip((self.before, self.after), both, strict=True)
+            open_model(model, **{**self.reading, **own})
+            for model, own in zip(models, files_for(models, config, texts), strict=True)
         )
         return one, other
 

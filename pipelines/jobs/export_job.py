@@ -26,7 +26,7 @@ from pipelines.run.models import open_model
 Form = Literal["diffusers", "single-file", "patch", "lora", "diff"]
 DTYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """Name on the command line -> number type."""
-_OF_ONE_MODEL: Final = ("config", "vae")
+_OF_ONE_MODEL: Final = ("config", "vae", "text_encoders")
 """How the model is read and its base is not: these say what a single file leaves out."""
 
 

@@ -72,6 +72,7 @@ def reproduce(
         recipe.model,
         config=recipe.config,
         vae=recipe.vae,
+        text_encoders=recipe.text_encoders,
         allow_pickle=recipe.allow_pickle,
         prediction=recipe.prediction,
     )

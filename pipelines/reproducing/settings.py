@@ -48,6 +48,9 @@ class ReproduceRecipe:
     """For a single file: a diffusers folder with its configs and tokenizer."""
     vae: str | None = None
     """A file or folder with a VAE, in the place of the model's or where it has none."""
+    text_encoders: tuple[str, ...] | None = None
+    """A file of a text encoder that a single file lacks, as ComfyUI's split sets have them;
+    `text_encoder_2=FILE` where names and sizes leave open which it is."""
     prediction: Literal["epsilon", "v"] | None = None
     """What the model predicts, where it does not say itself."""
     allow_pickle: bool = False
@@ -85,7 +88,7 @@ class ReproduceRecipe:
 
     def model_options(self) -> dict[str, Any]:
         """Those that both an erasure and an evaluation take."""
-        names = ("device", "config", "vae", "prediction", "allow_pickle")
+        names = ("device", "config", "vae", "text_encoders", "prediction", "allow_pickle")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
 

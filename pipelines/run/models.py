@@ -2,9 +2,9 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from huggingface_hub import snapshot_download
@@ -48,6 +48,7 @@ def open_model(
     *,
     config: str | None = None,
     vae: str | None = None,
+    text_encoders: Sequence[str] | None = None,
     allow_pickle: bool = False,
     prediction: str | None = None,
 ) -> Checkpoint:
@@ -75,6 +76,7 @@ def open_model(
         path,
         config=Path(os.path.expanduser(config)) if config else None,
         vae=Path(os.path.expanduser(vae)) if vae else None,
+        text_encoders=text_encoders or (),
         allow_pickle=allow_pickle,
         prediction=None if prediction is None else PREDICTIONS[prediction],
     )
@@ -97,6 +99,10 @@ class Reading(Protocol):
         """A file or folder with a VAE in the place of the model's."""
 
     @property
+    def text_encoders(self) -> Sequence[str] | None:
+        """Files of text encoders, for single files without them."""
+
+    @property
     def allow_pickle(self) -> bool:
         """Whether pickles are read."""
 
@@ -108,20 +114,41 @@ class Reading(Protocol):
 def open_by(reading: Reading, model: str) -> Checkpoint:
     """One of several models of a recipe, by what the recipe says of reading any; see `open_model`.
 
-    Its configs are for those that are single files.
+    Its configs and text encoders are for those that are single files.
     """
     return open_model(
         model,
         config=config_for(model, reading.config),
         vae=reading.vae,
+        text_encoders=texts_for(model, reading.text_encoders),
         allow_pickle=reading.allow_pickle,
         prediction=reading.prediction,
     )
 
 
+def files_for(
+    models: Sequence[str], config: str | None, texts: Sequence[str] | None
+) -> tuple[dict[str, Any], ...]:
+    """Which of the files that stand for missing parts `open_model` is given, for each of several
+    models; those for which no model has a use go to the first, which then says so."""
+    each = tuple(
+        {"config": config_for(model, config), "text_encoders": texts_for(model, texts)}
+        for model in models
+    )
+    for name, value in (("config", config), ("text_encoders", texts)):
+        if not any(one[name] for one in each):
+            each[0][name] = value
+    return each
+
+
 def config_for(model: str, config: str | None) -> str | None:
     """The config folder where the model is a single file; None for a folder, which has its own."""
     return config if config and Path(os.path.expanduser(model)).is_file() else None
+
+
+def texts_for(model: str, texts: Sequence[str] | None) -> Sequence[str] | None:
+    """The text encoders where the model is a single file; none for a folder, which has its own."""
+    return texts if Path(os.path.expanduser(model)).is_file() else None
 
 
 def find_model(model: str) -> Path:

@@ -41,6 +41,7 @@ class ModelChoice:
     model: str = "demo"
     config: str | None = None
     vae: str | None = None
+    text_encoders: tuple[str, ...] | None = None
     prediction: Literal["epsilon", "v"] | None = None
     allow_pickle: bool = False
     loras: tuple[str, ...] = ()
@@ -109,6 +110,7 @@ def _opened(chosen: ModelChoice) -> Checkpoint:
         chosen.model,
         config=chosen.config,
         vae=chosen.vae,
+        text_encoders=chosen.text_encoders,
         allow_pickle=chosen.allow_pickle,
         prediction=chosen.prediction,
     )

@@ -12,7 +12,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.edit import erase
 from erasure.editing.proving import Edit
-from erasure.local_paths import last_part
+from erasure.local_paths import last_part, named_path, typed_path
 from erasure.masks.mask_file import load_mask
 from erasure.masks.masks import SaliencyMask
 from erasure.storage.state_file import drop
@@ -221,7 +221,8 @@ def warn_of_rounding(edit: Edit, checkpoint: Checkpoint, recipe: EraseRecipe) ->
 
 def _notes(recipe: EraseRecipe, checkpoint: Checkpoint) -> dict[str, Any]:
     """What the model did not hold, for the record, where paths are told by their last part."""
-    paths = (str(checkpoint.path), recipe.vae, recipe.config)
+    texts = (str(typed_path(named_path(text)[1])) for text in recipe.text_encoders or ())
+    paths = (str(checkpoint.path), recipe.vae, recipe.config, *texts)
     notes = list(checkpoint.notes)
     for path in filter(None, paths):
         notes = [note.replace(path, last_part(path)) for note in notes]

@@ -42,6 +42,7 @@ SUITE = ("--suite", "csv", "--judge", "canvas", "--prompts")
         ("demo", "demo"),
         ("salient", "salient"),
         ("RandomLabel(alpha=1.0)", "RandomLabel(alpha=1.0)"),
+        ("text_encoder_2=/home/ann/clip.safetensors", "text_encoder_2=clip.safetensors"),
     ],
 )
 def test_a_path_is_shown_by_its_last_part_and_a_hub_id_whole(text: str, shown: str) -> None:

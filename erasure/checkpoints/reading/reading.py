@@ -1,18 +1,21 @@
 """Read a checkpoint from this machine: a diffusers folder or an original single file."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.checks.finite import not_finite
 from erasure.checkpoints.description import read_config
+from erasure.checkpoints.facts.given_text import GivenText
 from erasure.checkpoints.facts.given_vae import GivenVae
 from erasure.checkpoints.reading.checking import require_finite
 from erasure.checkpoints.reading.reading_file import open_file, read_single_file
 from erasure.checkpoints.reading.reading_folder import read_folder, read_vae_folder
 from erasure.checkpoints.wording import counted, few
 from erasure.diffusion.schedule import Prediction
-from erasure.errors import CheckpointError
+from erasure.errors import CONFIG, TEXT_ENCODER, CheckpointError
+from erasure.local_paths import named_path, typed_path
 
 
 def read_checkpoint(
@@ -20,6 +23,7 @@ def read_checkpoint(
     *,
     config: Path | None = None,
     vae: Path | None = None,
+    text_encoders: Sequence[str | Path] = (),
     allow_pickle: bool = False,
     prediction: Prediction | None = None,
 ) -> Checkpoint:
@@ -32,6 +36,8 @@ def read_checkpoint(
             holds, else the published configs and CLIP's vocabulary.
         vae: a VAE in the place of the model's, or for a model without: a file with one, or the
             folder of one or of a pipeline.
+        text_encoders: for a single file, files of the text encoders that it lacks; where names and
+            sizes leave open which one a file is, `text_encoder_2=FILE`.
         allow_pickle: also read `.ckpt`, `.pt` and `.bin`, with `weights_only=True`.
         prediction: what its main component predicts, where it cannot be told from the checkpoint.
 
@@ -47,7 +53,10 @@ def read_checkpoint(
         ['text_encoder', 'unet', 'vae']
     """
     own_vae = None if vae is None else open_vae(vae, allow_pickle=allow_pickle)
-    checkpoint = _read(path, config, own_vae, allow_pickle=allow_pickle, prediction=prediction)
+    texts = [_open_text(text, allow_pickle=allow_pickle) for text in text_encoders]
+    checkpoint = _read(
+        path, config, own_vae, texts, allow_pickle=allow_pickle, prediction=prediction
+    )
     require_finite(checkpoint.components, path)
     return _with_finite_extras(checkpoint)
 
@@ -84,16 +93,39 @@ def open_vae(path: Path, *, allow_pickle: bool = False) -> GivenVae:
     return GivenVae(path, read_vae_folder(folder, path, allow_pickle=allow_pickle), config)
 
 
+def _open_text(text: str | Path, *, allow_pickle: bool) -> GivenText:
+    """The weights of a text encoder; CheckpointError where there are none, or they are refused."""
+    component, place = named_path(str(text))
+    path = typed_path(place)
+    if path.is_dir():
+        raise CheckpointError(
+            f"the text encoder {path} is a folder; give a .safetensors file, or a whole diffusers "
+            "folder as ",
+            CONFIG,
+        )
+    if not path.exists():
+        raise CheckpointError(f"there is no text encoder {path}; give a .safetensors file")
+    return GivenText(path, open_file(path, allow_pickle=allow_pickle), component)
+
+
 def _read(
     path: Path,
     config: Path | None,
     vae: GivenVae | None,
+    texts: Sequence[GivenText],
     *,
     allow_pickle: bool,
     prediction: Prediction | None,
 ) -> Checkpoint:
     if config is not None and not (config / "model_index.json").is_file():
         raise CheckpointError(f"config {config} is no diffusers folder: it has no model_index.json")
+    if path.is_dir() and texts:
+        raise CheckpointError(
+            f"{path} is a folder with text encoders of its own, so {texts[0].path} would not be "
+            "read; leave ",
+            TEXT_ENCODER,
+            " out, or give a single file",
+        )
     if path.is_dir():
         return read_folder(path, vae=vae, allow_pickle=allow_pickle, prediction=prediction)
     if not path.exists():
@@ -101,5 +133,10 @@ def _read(
             f"{path} does not exist; give a diffusers folder or a .safetensors file"
         )
     return read_single_file(
-        path, config=config, vae=vae, allow_pickle=allow_pickle, prediction=prediction
+        path,
+        config=config,
+        vae=vae,
+        texts=texts,
+        allow_pickle=allow_pickle,
+        prediction=prediction,
     )

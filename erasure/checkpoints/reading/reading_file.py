@@ -1,6 +1,6 @@
 """Read an original single file: find its family and configs, check it, give it diffusers names."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from erasure.checkpoints.checks.quantised import plain_weights, refuse_gguf, ref
 from erasure.checkpoints.checks.unplaced import note_on_rest, unplaced
 from erasure.checkpoints.description import Description
 from erasure.checkpoints.expected_weights import expected_weights
+from erasure.checkpoints.facts.given_text import GivenText, texts_of
 from erasure.checkpoints.facts.given_vae import GivenVae
 from erasure.checkpoints.facts.ldm_config import read_beside
 from erasure.checkpoints.facts.level_buffer import BUFFER
@@ -34,7 +35,7 @@ from erasure.checkpoints.reading.reading_folder import (
 from erasure.checkpoints.reading.recognise import family_of_file
 from erasure.checkpoints.reading.vocabulary import with_clip_vocabulary
 from erasure.diffusion.schedule import Prediction
-from erasure.errors import CONFIG, VAE, CheckpointError
+from erasure.errors import CONFIG, TEXT_ENCODER_FILE, VAE, CheckpointError
 from erasure.storage.tensors.pickles import is_pickle, read_pickle
 from erasure.storage.tensors.tensor_file import TensorFile, read_tensors, require_types
 
@@ -50,6 +51,7 @@ def read_single_file(
     *,
     config: Path | None = None,
     vae: GivenVae | None = None,
+    texts: Sequence[GivenText] = (),
     allow_pickle: bool = False,
     prediction: Prediction | None = None,
     alone: bool = False,
@@ -57,7 +59,8 @@ def read_single_file(
     """Read a `.safetensors` (or, if allowed, pickled) file in the original layout.
 
     EMA copies (`model_ema.*`) and buffers are left out; what diffusers has no place for becomes
-    `extras`. A component that the file lacks is that of the folder `config`, and of a VAE `vae`.
+    `extras`. A component that the file lacks is that of `texts` or of the folder `config`, and of a
+    VAE `vae`.
 
     Args:
         alone: leave such components out instead, to look at the file and at nothing else.
@@ -80,9 +83,14 @@ def read_single_file(
     extras, more = unplaced(file.tensors, family, path)
     notes += (*more, *kind.notices)
     in_file = {p.component for p in family.parts if family.part_of(file.tensors, p.component)}
+    own_texts = texts_of(texts, family, description.components, held=in_file, path=path)
     for part in family.parts:
         if part.component == "vae" and vae is not None:
             components["vae"], remarks = vae.weights(family, description.components["vae"])
+            notes += remarks
+        elif part.component in own_texts:
+            components[part.component], beside, remarks = own_texts[part.component]
+            extras |= beside
             notes += remarks
         elif part.component in in_file:
             weights = family.part_of(file.tensors, part.component)
@@ -143,7 +151,8 @@ def _from_config(
     """A component that the file lacks, as `take_component` gives it."""
     title = part.title
     if config is None or not has_component_weights(config, part.component):
-        beside = (VAE, " with one, or ") if part.component == "vae" else ()
+        own = TEXT_ENCODER_FILE if part.is_text else VAE if part.component == "vae" else None
+        beside = () if own is None else (own, " with one, or ")
         raise CheckpointError(
             f"{path} has no {title}; give ",
             *beside,

@@ -102,7 +102,10 @@ def test_a_unet_alone_needs_weights_beside_the_configs(sd1: Path, tmp_path: Path
     shutil.copytree(sd1, configs, ignore=shutil.ignore_patterns("*.safetensors"))
     with pytest.raises(CheckpointError, match=r"has no VAE; give vae=FILE_OR_FOLDER.*config="):
         read_checkpoint(file, config=configs)
-    with pytest.raises(CheckpointError, match=r"has no text encoder; give config=FOLDER"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"has no text encoder; give text_encoders=\[FILE\] with one, or config=",
+    ):
         read_checkpoint(file, config=configs, vae=sd1)
 
 
