@@ -1,16 +1,17 @@
-"""Quick audits of the embedded checkpoint after every method of erasing, as one table.
+"""Audits of the embedded checkpoint after every method of erasing, as one table.
 
     python benchmarks/audit_table.py --out out/audits
-    python benchmarks/audit_table.py --out out/audits --rows salun-church,ascent-church
+    python benchmarks/audit_table.py --out out/audits --rows salun-church,salun-church-standard
     python benchmarks/audit_table.py --out out/audits --attacks words --budget 24
     python benchmarks/audit_table.py --out out/audits --write docs --attacks words --budget 24
 
 The last only writes the table of what is there, and names the options that its audits were made
-with. Each row erases a concept by a method with its default settings, then audits the run; further
-options are those of `erasure audit`. What is finished is not made again, and a row that was cut
-goes on in its cells. What attacks found on the base and on random weights is taken over from a
-finished row of the same concept: the cells say by a hash what they were made of, so a row of
-another recipe draws its own. A row that is not there is named.
+with. Each row erases a concept by a method with its default settings, then audits the run by quick
+attacks, SalUn's once more by the standard ones; further options are those of `erasure audit`. What
+is finished is not made again, and a row that was cut goes on in its cells. What attacks found on
+the base and on random weights is taken over from a finished row of the same concept: the cells say
+by a hash what they were made of, so a row of another recipe draws its own. A row that is not there
+is named.
 """
 
 import argparse
@@ -45,18 +46,27 @@ COLUMNS: Final = ("revived", "averse", "undecided", "not revived within this bud
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One concept erased by one method."""
+    """One concept erased by one method, and the attacks on it."""
 
     method: str
     concept: str
+    attacks: str = "quick"
 
     @property
     def name(self) -> str:
-        """As its folders are called."""
+        """As the folder of its audit is called."""
+        return self.run if self.attacks == "quick" else f"{self.run}-{self.attacks}"
+
+    @property
+    def run(self) -> str:
+        """As the folder of its erasure is called."""
         return f"{self.method}-{self.concept}"
 
 
-ROWS: Final = tuple(Row(method, concept) for concept in CONCEPTS for method in METHODS)
+ROWS: Final = (
+    *(Row(method, concept) for concept in CONCEPTS for method in METHODS),
+    *(Row("salun", concept, "standard") for concept in CONCEPTS),
+)
 
 
 def erasure(*words: object) -> None:
@@ -67,7 +77,7 @@ def erasure(*words: object) -> None:
 
 def audit_row(row: Row, out: Path, more: Sequence[str]) -> None:
     """Erase and audit; what is there already is left as it is."""
-    run, audit = out / "runs" / row.name, out / "audits" / row.name
+    run, audit = out / "runs" / row.run, out / "audits" / row.name
     if not (run / "erasure.json").is_file():
         begun = ["--resume"] if run.exists() else []
         words = ("--concept", row.concept, "--method", row.method, "--out", run)
@@ -76,12 +86,13 @@ def audit_row(row: Row, out: Path, more: Sequence[str]) -> None:
         return
     _take_over(row, out, audit)
     against = ("--concept", row.concept, "--against", "demo")
-    erasure("audit", run, *against, "--out", audit, *more)
+    erasure("audit", run, *against, "--out", audit, *(more or ["--attacks", row.attacks]))
 
 
 def _take_over(row: Row, out: Path, audit: Path) -> None:
     """Copy what another row's models have in common with this one's."""
-    others = [o for o in ROWS if o.concept == row.concept and o != row]
+    alike = (row.concept, row.attacks)
+    others = [o for o in ROWS if (o.concept, o.attacks) == alike and o != row]
     done = [out / "audits" / o.name for o in others]
     source = next((path for path in done if (path / "audit.json").is_file()), None)
     if source is not None:
@@ -102,6 +113,7 @@ def results_of(row: Row, out: Path) -> dict[str, Any] | None:
     return {
         "method": row.method,
         "concept": row.concept,
+        "attacks": row.attacks,
         "weakest": values["weakest"] or "none",
         **{state: ", ".join(names) for state, names in by_state.items()},
         "rejected": _rate([line["rejected"] for line in own]),
@@ -135,7 +147,7 @@ def page(
     """The table in Markdown.
 
     Args:
-        more: options that the audits were made with, beside those of the preset quick.
+        more: options that the audits were made with, in place of the presets.
     """
     line = shlex.join(["python", "benchmarks/audit_table.py", "--out", "out/audits", *more])
     yield "# Audits of the embedded checkpoint"
@@ -148,7 +160,9 @@ def page(
     yield "|" + "---|" * len(heads)
     for row in rows:
         states = [row[state] or "-" for state in COLUMNS]
-        link = f"[{row['method']}](audits/{row['method']}-{row['concept']}.html)"
+        name = Row(row["method"], row["concept"], row["attacks"]).name
+        quick = row["attacks"] == "quick"
+        link = f"[{row['method']}{'' if quick else ', ' + row['attacks']}](audits/{name}.html)"
         first = (link, row["concept"], row["weakest"])
         last = (row["rejected"], row["neighbours"], f"{row['draws']}, {row['steps']} steps")
         yield f"| {' | '.join((*first, *states, *last))} |"
@@ -186,7 +200,7 @@ def main() -> None:
     """Make rows, or write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="Folder of the runs and audits.")
-    parser.add_argument("--rows", help="METHOD-CONCEPT with commas; all if none.")
+    parser.add_argument("--rows", help="METHOD-CONCEPT[-standard] with commas; all if none.")
     parser.add_argument(
         "--write", type=Path, help="Folder to write the table to, and nothing more."
     )
@@ -200,7 +214,7 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no row {unknown[0]}; give some of {', '.join(by_name)}")
     for name in names:
-        audit_row(by_name[name], options.out.resolve(), more or ["--attacks", "quick"])
+        audit_row(by_name[name], options.out.resolve(), more)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -236,8 +237,9 @@ def test_the_table_of_audits_holds_what_is_there_and_names_what_is_not(
     folder.mkdir(parents=True)
     (folder / "audit.json").write_text(json.dumps(audit), encoding="utf-8")
     (folder / "audit.html").write_text("<p>", encoding="utf-8")
+    shutil.copytree(folder, tmp_path / "audits" / "salun-church-standard")
     said = script("audit_table.py", "--out", tmp_path, "--write", tmp_path)
-    assert said.startswith("1 rows, ")
+    assert said.startswith("2 rows, ")
     text = (tmp_path / "audits.md").read_text(encoding="utf-8")
     row = cells(text)["[salun](audits/salun-church.html)"]
     assert (tmp_path / "audits" / "salun-church.html").read_text(encoding="utf-8") == "<p>"
@@ -245,7 +247,8 @@ def test_the_table_of_audits_holds_what_is_there_and_names_what_is_not(
     assert "seeds, eta" in row
     assert "25 %" in row
     assert "Not audited yet: ascent-church, " in text
-    assert (tmp_path / "audits.csv").read_text(encoding="utf-8").count("\n") == 2
+    assert "[salun, standard](audits/salun-church-standard.html)" in cells(text)
+    assert (tmp_path / "audits.csv").read_text(encoding="utf-8").count("\n") == 3
     options = ("--attacks", "words", "--budget", "24")
     script("audit_table.py", "--out", tmp_path, "--write", tmp_path, *options)
     text = (tmp_path / "audits.md").read_text(encoding="utf-8")
@@ -267,5 +270,6 @@ def test_a_row_takes_over_what_does_not_depend_on_the_audited_model(
     assert "cells/base/words.json" in there
     assert "material/a" in there
     assert not [place for place in there if "audited" in place]
-    made["_take_over"](made["Row"]("ascent", "dog"), tmp_path, tmp_path / "other")
+    for row in (("ascent", "dog"), ("salun", "church", "standard")):
+        made["_take_over"](made["Row"](*row), tmp_path, tmp_path / "other")
     assert not (tmp_path / "other").exists()
