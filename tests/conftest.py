@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["HF_HOME"] = hub.name
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["ERASURE_CACHE"] = os.path.join(hub.name, "cache")
+    os.environ["XDG_STATE_HOME"] = os.path.join(hub.name, "state")
     os.environ["MPLBACKEND"] = "Agg"
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

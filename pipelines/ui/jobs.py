@@ -22,6 +22,7 @@ from erasure.errors import ConfigError
 from erasure.storage.bare_names import is_bare
 from erasure.storage.disk import disk_errors
 from erasure.storage.files import write_json
+from pipelines.ui.job_mark import is_marked, mark_of
 from pipelines.ui.own_processes import number_in, runs
 from pipelines.ui.run_files import is_own, object_or_none, value_of
 from pipelines.words.unsafe import is_unsafe
@@ -61,6 +62,8 @@ class Job:
     """The commands, one after another, as words behind `erasure`."""
     run: str
     """Name of the run that it makes or looks at."""
+    mark: str = ""
+    """By which it is known for one that this user began on this machine."""
 
     @property
     def name(self) -> str:
@@ -89,9 +92,7 @@ class Job:
         if command is not None and command.get("exit") is None:
             if runs(command):
                 return "running"
-            command = object_or_none(
-                self.folder / COMMAND
-            )  # it may have ended between the two looks
+            command = object_or_none(self.folder / COMMAND)  # it may have ended meanwhile
         code = None if command is None else command.get("exit")
         if command is None or type(code) is not int:
             return "lost"
@@ -114,20 +115,25 @@ class Job:
         return self.folder.parents[1] / self.run
 
     @property
-    def _can_resume(self) -> bool:
+    def was_cut(self) -> bool:
         """Whether it was cut, and its run was not finished since by another job or by hand."""
         from pipelines.run.run_folder import RECORD  # with torch, as below
 
         cut = self.erases and self.state in ("stopped", "failed", "lost")
         return cut and not (self._run / RECORD).is_file()
 
+    @property
+    def begun_here(self) -> bool:
+        """Whether this user began it on this machine, and it says what it said then."""
+        return is_marked(self.mark, self.name, self.title, self.lines, self.run)
+
     def facts(self) -> dict[str, Any]:
         """All that the page shows of it."""
-        # It brings torch, a quarter of a gigabyte, which the process of a job that waits need not
-        # hold; the server has it anyhow.
+        # It brings torch, a quarter of a gigabyte, which a job that waits need not hold.
         from pipelines.run.run_folder import LOOK
 
         ended = object_or_none(self.folder / RESULT) or object_or_none(self.folder / COMMAND) or {}
+        cut = self.was_cut
         return {
             "name": self.name,
             "title": self.title,
@@ -140,7 +146,8 @@ class Job:
             "exit": ended.get("exit"),
             "unsafe": is_unsafe(word for line in self.lines for word in line),
             "looks": [file.name for file in sorted(self._run.glob(f"{LOOK}*.png"))],
-            "can_resume": self._can_resume,
+            "can_resume": cut and self.begun_here,
+            "from_elsewhere": cut and not self.begun_here,
         }
 
 
@@ -160,12 +167,13 @@ class Jobs:
         with _writing:  # so that no job begins before an older one can be seen
             name = f"{time.time_ns():020}-{secrets.token_hex(3)}"  # sorts by the time of its start
             folder = self.runs / FOLDER / name
-            job = Job(folder, title, tuple(tuple(line) for line in lines), run)
+            mark = mark_of(name, title, lines, run)
+            job = Job(folder, title, tuple(tuple(line) for line in lines), run, mark)
             if job.erases:
                 self._require_unmade(run)
             with disk_errors(folder):
                 folder.mkdir(parents=True)
-            about = {"title": title, "lines": job.lines, "run": run}
+            about = {"title": title, "lines": job.lines, "run": run, "mark": mark}
             write_json(folder / JOB, about, indent=None)
         begun = subprocess.run(  # it leaves at once a process that is no child of this one
             [sys.executable, "-m", "pipelines.ui.job_process", str(folder.resolve())],
@@ -193,9 +201,9 @@ class Jobs:
         folder = self.runs / FOLDER
         for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
             about = object_or_none(entry / JOB) or {}
-            lines, title, run = (about.get(key) for key in ("lines", "title", "run"))
+            lines, title, run, mark = map(about.get, ("lines", "title", "run", "mark"))
             if _is_commands(lines) and isinstance(title, str) and is_bare(run):
-                yield Job(entry, title, tuple(tuple(line) for line in lines), str(run))
+                yield Job(entry, title, tuple(tuple(line) for line in lines), str(run), str(mark))
 
     def lines(self) -> Iterator[tuple[str, ...]]:
         """Every command that has written what it was to, or may yet: the one by which a job failed
@@ -243,8 +251,13 @@ class Jobs:
             ConfigError: there is no such job, or it cannot be resumed.
         """
         job = self.named(name)
-        if not job.facts()["can_resume"]:  # by now; the page may be a second behind
+        if not job.was_cut:  # by now; the page may be a second behind
             raise ConfigError(f"the job {job.title!r} is not one that can go on")
+        if not job.begun_here:
+            raise ConfigError(
+                f"the job {job.title!r} was not begun here by you, and a command can load code; "
+                "read it, and resume it in a terminal if you trust it"
+            )
         begun = (self.runs / job.run / "recipe.toml").is_file()
         line = [*job.lines[0], *(["--resume"] if begun and "--resume" not in job.lines[0] else [])]
         return self.start(job.title, [line], job.run)

@@ -269,17 +269,6 @@ def test_two_jobs_that_have_not_ended_do_not_make_one_run(
     assert len(begun) == 4
 
 
-def test_a_job_whose_run_was_finished_since_does_not_go_on(jobs: Jobs) -> None:
-    about = {"title": "erase", "lines": [["erase", "demo"]], "run": "church"}
-    job = written(jobs, name_now(), job=about, result={"state": "stopped", "exit": 130})
-    assert job.facts()["can_resume"] is True
-    (jobs.runs / "church").mkdir()
-    (jobs.runs / "church" / "erasure.json").write_text("{}")
-    assert job.facts()["can_resume"] is False
-    with pytest.raises(ConfigError, match="not one that can go on"):
-        jobs.resume(job.name)
-
-
 def test_the_process_of_a_job_that_waits_holds_no_torch() -> None:
     line = "import sys, pipelines.ui.job_process; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", line]).returncode == 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.results.compared import copied
 
+from pipelines.ui.job_mark import mark_of
 from pipelines.ui.jobs import FOLDER, Job
 from pipelines.ui.own_processes import started
 from pipelines.ui.server import Server
@@ -22,7 +23,9 @@ def running(runs: Path, title: str) -> Path:
     """The folder of a job that this process seems to run."""
     folder = runs / FOLDER / f"{time.time_ns():020}-abcdef"
     folder.mkdir(parents=True)
-    about = {"title": title, "lines": [["erase", "demo"]], "run": "next"}
+    lines = [["erase", "demo"]]
+    about = {"title": title, "lines": lines, "run": "next"}
+    about |= {"mark": mark_of(folder.name, title, lines, "next")}
     (folder / "job.json").write_text(json.dumps(about))
     process = {"pid": os.getpid(), "started": started(os.getpid())}
     (folder / "process.json").write_text(json.dumps(process))

@@ -209,6 +209,7 @@ function jobItem(job) {
       make("figcaption", {}, `step ${Number(job.looks.at(-1).replace(/\D/g, ""))}: the concept above, what is to stay below`)),
     trouble && make("p", { class: "bad" }, last),
     ...(job.state === "done" ? outcome(job) : []).map((line) => make("p", { class: "more" }, line)),
+    job.from_elsewhere && make("p", { class: "more" }, "Not begun here by you, so the page does not resume it: read its command, and resume it in a terminal if you trust it."),
     make("details", {}, make("summary", {}, "command and messages"),
       ...job.lines.map((line) => make("pre", {}, line.map(quoted).join(" "))), make("pre", {}, job.messages || "nothing yet"), job.output && make("pre", {}, job.output)),
     make("div", { class: "buttons" },
