@@ -19,6 +19,7 @@ from pipelines.audit.cells import (
 )
 from pipelines.audit.made_by import read_versions, several
 from pipelines.audit.outcome.curves import Mark, Tried, curve
+from pipelines.audit.outcome.measured import measured_by
 from pipelines.audit.outcome.verdicts import Evidence, Verdict, verdict_of, weakest
 
 FORMAT: Final = "diffusion-erasure audit 1"
@@ -60,6 +61,9 @@ class ArmRecord:
     """Whether the base comes through; else nothing is concluded from it."""
     lines: Mapping[str, Proportion]
     """Model -> hits in the search."""
+    measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Model -> what the attack measured there beside hits: names of `MEASURES` -> means; none where
+    it measures nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +259,7 @@ def _arms(searches: Mapping[str, Search], passing: Sequence[str]) -> tuple[ArmRe
                 for n, by_arm in counts.items()
                 if arm in by_arm and by_arm[arm][1]
             },
+            measures=measured_by(searches, arm),
         )
         for arm in arms
     )

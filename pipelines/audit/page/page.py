@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from erasure.attacks.protocol import ACCESS
 from pipelines.audit.damage.rows import rows_of
+from pipelines.audit.outcome.measured import MEASURES
 from pipelines.audit.outcome.results import AttackRecord, Audit
 from pipelines.audit.page.charts import Chart, chart, kind_of
 from pipelines.audit.page.damage_chart import damage_chart, value
@@ -88,6 +89,11 @@ def _row(record: AttackRecord) -> Row:
             "arm": shortened(_arm(arm.arm)),
             "test": arm.test,
             "shares": [arm.lines.get(line) for line in lines],
+            "measures": [
+                (text, [arm.measures.get(line, {}).get(name) for line in lines])
+                for name, text in MEASURES.items()
+                if any(name in means for means in arm.measures.values())
+            ],
         }
         for arm in record.arms
     )

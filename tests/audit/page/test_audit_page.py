@@ -113,6 +113,19 @@ def test_the_share_in_an_arm_s_name_is_written_as_all_others(audit: Audit, tmp_p
         assert f">{shown}<" in page
 
 
+def test_the_page_shows_what_an_attack_measured_beside_hits(audit: Audit, tmp_path: Path) -> None:
+    (record,) = audit.attacks
+    shares = {"share_like_base_own_scale": 0.12345}
+    arm = ArmRecord(
+        arm="int8", test=True, lines={"audited": wilson(0, 30)}, measures={"audited": shares}
+    )
+    page = write_page(replace(audit, attacks=(replace(record, arms=(arm,)),)), tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "share of the moved weights that equal the base&#39;s once both are rounded" in text
+    assert ">0.123<" in text
+    assert "white noise" not in text  # which nobody measured
+
+
 def test_names_and_prompts_of_files_are_text_and_nothing_else(audit: Audit, tmp_path: Path) -> None:
     page = write_page(audit, tmp_path).read_text(encoding="utf-8")
     assert "<script" not in page
