@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from support.models.tiny_flow import write_sd3
 from support.models.tiny_labels import write_ddpm, write_index
 from support.tiny import write_tiny_pipeline
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from erasure.errors import CheckpointError, ConfigError
 from erasure.storage.bare_names import bare, is_bare
@@ -82,6 +83,35 @@ def test_a_model_that_lacks_a_text_encoder_of_the_other_is_refused(
     )
     with pytest.raises(CheckpointError, match=f"text_encoder_3 and .*{lacking} has none"):
         open_lines(asked)
+
+
+def text_encoder(folder: Path, *, more_layers: int = 0) -> None:
+    """Put another one of random weights into a model's folder."""
+    place = folder / "text_encoder"
+    config = CLIPTextConfig.from_pretrained(place)
+    config.num_hidden_layers += more_layers
+    CLIPTextModel(config).save_pretrained(place)
+
+
+@pytest.mark.parametrize("role", ["base", "retrained"])
+def test_a_model_whose_text_encoder_is_of_another_architecture_is_refused(
+    role: str, recipe: AuditRecipe, tmp_path: Path
+) -> None:
+    other = model(tmp_path / "other", 6)
+    text_encoder(other, more_layers=1)
+    given = {"against": str(other)} if role == "base" else {"retrained": (str(other),)}
+    wanted = "text_encoder of .* has other shapes .* so no payload fits both; give a model whose te"
+    with pytest.raises(CheckpointError, match=wanted):
+        open_lines(replace(recipe, **given))  # type: ignore[arg-type]
+
+
+def test_another_training_of_the_text_encoder_is_said_beside_the_figures(
+    recipe: AuditRecipe, tmp_path: Path
+) -> None:
+    other = model(tmp_path / "other", 6, ["church"])
+    text_encoder(other)
+    (note,) = open_lines(replace(recipe, retrained=(str(other),)))["retrained-1"].notes
+    assert note.startswith("the text_encoder of retrained-1 has other weights than that of the aud")
 
 
 def test_a_base_that_predicts_something_else_is_refused(

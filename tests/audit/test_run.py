@@ -1,6 +1,8 @@
 """A whole audit on tiny models: controls, confirmation, resuming, and what is refused."""
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +21,18 @@ from support.tiny import write_tiny_pipeline
 from erasure.attacks import ATTACKS, Attempt, Cost, Material, Payload, Target
 from erasure.attacks.forward.seeds import Seeds
 from erasure.checkpoints import Provenance
-from erasure.errors import CheckpointError, ConfigError, TrainingError
+from erasure.errors import (
+    CheckpointError,
+    ConfigError,
+    DiskError,
+    OutOfMemoryError,
+    TrainingError,
+)
 from erasure.storage.tensors.hashing import weights_hash
 from eval.errors import EvalError
 from eval.judges.judge import Judgement
 from eval.rates.intervals import wilson
-from pipelines.audit import material, workshop
+from pipelines.audit import material, run, workshop
 from pipelines.audit.asking.asking import plan_of
 from pipelines.audit.attacking import _search_key, run_search
 from pipelines.audit.cells import Try
@@ -435,6 +443,94 @@ def test_an_attack_that_does_not_fit_the_model_ends_and_the_audit_goes_on(
     assert (
         verdict.why == "the attack does not fit this model: 80 words do not fit audited; take fewer"
     )
+
+
+def _starves(target: Target) -> Iterator[Attempt]:
+    raise OutOfMemoryError("in step 3")
+    yield  # so that it raises where it runs
+
+
+def test_an_attack_without_memory_stops_the_audit_and_is_no_verdict(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Odd, "act", staticmethod(_starves), raising=False)
+    monkeypatch.setitem(ATTACKS, "odd", Odd)
+    with pytest.raises(OutOfMemoryError):
+        audited(only(recipe, "odd"), tmp_path / "out")
+    assert not list(tmp_path.rglob("odd.json"))
+
+
+def test_a_full_disk_stops_the_audit_and_what_was_finished_is_used(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, short = tmp_path / "out", replace(only(recipe, "seeds", "add-back"), budget=2)
+    put = os.replace
+
+    def full(source: str, target: str) -> None:
+        if Path(target).name == "add-back.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(DiskError, match="the disk is full"):
+            audited(short, out)
+    names = {path.name for path in out.rglob("*") if path.is_file()}
+    assert "seeds.json" in names
+    assert not [name for name in names if name.startswith("add-back") or name.endswith(".part")]
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("seeds.json")}
+    assert audited(short, out).attacks[0].verdict.state != "no test"
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+
+
+def test_a_concept_that_the_base_never_draws_is_named_as_missing(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: object, **__: object) -> CellJudge:
+        return CellJudge(judge, judge.name, lambda _: False)
+
+    monkeypatch.setattr(workshop, "cell_judge", opened)
+    audit = audited(only(recipe, "completion"), tmp_path / "out")
+    verdict = audit.attacks[0].verdict
+    assert (verdict.state, verdict.why) == ("no test", "there is no picture of the concept")
+    assert audit.material["concept"] == 0
+    assert audit.traces["audited"] == {"reason": "there is no picture of the concept"}
+
+
+@dataclass(frozen=True)
+class OneOfTwo:
+    """A process of two that are run one after the other, so that none waits for the other."""
+
+    rank: int
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def has(self, number: int) -> bool:
+        return number % 2 == self.rank
+
+    def wait(self) -> None:
+        """Go on at once."""
+
+
+def test_two_processes_share_the_attacks_and_find_what_one_finds(
+    recipe: AuditRecipe, judge: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, shared = tmp_path / "whole", tmp_path / "shared"
+    short = replace(only(recipe, "seeds", "add-back"), budget=2)
+    audited(short, whole)
+    made = []
+    for rank in (1, 0):
+        monkeypatch.setattr(run, "processes", lambda _, rank=rank: OneOfTwo(rank))
+        quiet = Reporter(quiet=True)
+        made.append(run.run_audit(short, shared, force=False, reporter=quiet))
+        if rank:
+            names = {path.name for path in (shared / "cells" / "audited").iterdir()}
+            assert names == {"add-back.json", "add-back.confirmed.json"}
+            assert not (shared / "audit.json").exists()
+    assert made[0] is None
+    assert results(shared) == results(whole)
 
 
 def test_an_attack_that_changes_the_model_stops_the_audit(

@@ -6,6 +6,7 @@ import pytest
 from support.console import erasure
 from support.refusals import assert_told
 
+from erasure.errors import OutOfMemoryError
 from pipelines.run.memory import Less, NeedsLessError, halved
 from pipelines.run.run_folder import RECIPE_HEADER
 
@@ -43,6 +44,17 @@ def test_a_command_that_is_cut_says_how_to_go_on(
 
     monkeypatch.setattr(place, cut)
     assert_told(erasure(*line, "--out", tmp_path / "x"), 1, words)
+
+
+def test_an_audit_without_memory_names_the_setting_that_needs_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OutOfMemoryError("while attacking")
+
+    monkeypatch.setattr("pipelines.audit.run.run_audit", full)
+    said = erasure(*AUDIT, "--device", "cpu", "--out", tmp_path / "x")
+    assert_told(said, 1, "out of memory on cpu while auditing", "give --batch-size 24 --force")
 
 
 def test_a_demo_without_memory_names_the_command_that_has_options(
