@@ -99,10 +99,10 @@ def test_a_model_whose_text_encoder_is_of_another_architecture_is_refused(
 ) -> None:
     other = model(tmp_path / "other", 6)
     text_encoder(other, more_layers=1)
-    given = {"against": str(other)} if role == "base" else {"retrained": (str(other),)}
+    place = {"against": str(other)} if role == "base" else {"retrained": (str(other),)}
     wanted = "text_encoder of .* has other shapes .* so no payload fits both; give a model whose te"
     with pytest.raises(CheckpointError, match=wanted):
-        open_lines(replace(recipe, **given))  # type: ignore[arg-type]
+        open_lines(replace(recipe, **place))  # type: ignore[arg-type]
 
 
 def test_another_training_of_the_text_encoder_is_said_beside_the_figures(
