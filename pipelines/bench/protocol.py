@@ -89,8 +89,7 @@ def begin(out: Path, protocol: Mapping[str, Any]) -> None:
     if there is not None:
         _require_tables(there.get("models"), path)
         wanted = json.loads(json.dumps(dict(protocol)))
-        # An empty table says as much as one that an older version did not write.
-        other = [key for key in _DECIDES if (there.get(key) or None) != (wanted.get(key) or None)]
+        other = [key for key in _DECIDES if _said(there.get(key)) != _said(wanted.get(key))]
         differing = [_differing(there, wanted, key) for key in other] + _changed(there, wanted)
         if differing:
             raise CheckpointError(
@@ -101,6 +100,14 @@ def begin(out: Path, protocol: Mapping[str, Any]) -> None:
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     write_json(path, {**protocol, **_added(there or {}, protocol)}, indent=1)
+
+
+def _said(value: object) -> object:
+    """A value without what says nothing: an empty table, or a setting that is none, says as much as
+    one that an older version did not write."""
+    if isinstance(value, dict):
+        return {key: inner for key, inner in value.items() if inner is not None} or None
+    return value or None
 
 
 def _require_tables(models: object, path: Path) -> None:

@@ -329,6 +329,13 @@ def test_what_was_added_to_a_protocol_stays_the_same(tmp_path: Path) -> None:
         begin(tmp_path, protocol(retrained="c"))
 
 
+def test_a_setting_that_an_older_version_did_not_know_is_none(tmp_path: Path) -> None:
+    begin(tmp_path, {"format": "1", "drawn": {"limit": 4}})
+    begin(tmp_path, {"format": "1", "drawn": {"limit": 4, "text_encoders": None}})
+    with pytest.raises(CheckpointError, match=r"drawn\.text_encoders"):
+        begin(tmp_path, {"format": "1", "drawn": {"limit": 4, "text_encoders": ["a"]}})
+
+
 @pytest.mark.parametrize("models", ["x", 5, [1], {"church": "x"}, {"church": 5}])
 def test_a_protocol_whose_models_are_no_tables_is_damaged(models: object, tmp_path: Path) -> None:
     begin(tmp_path, {"format": "1"})

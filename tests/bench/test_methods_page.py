@@ -90,6 +90,26 @@ def test_the_first_sentence_names_no_winner_among_equals(tmp_path: Path) -> None
     assert first.endswith("salun all, uce all and rece all have the smallest worst gap: 0 points")
 
 
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        (
+            values(18, 20),
+            "On church salun all and uce all have the smallest worst gap: 10 points (UA)",
+        ),
+        (values(20, 18), "On church salun all and uce all have the smallest worst gap: 10 points"),
+    ],
+)
+def test_the_first_sentence_names_the_column_of_a_gap_where_it_is_one(
+    second: dict[str, Value], said: str, tmp_path: Path
+) -> None:
+    lines = [line("base", BASE, kind="base"), line("salun", values(18, 20)), line("uce", second)]
+    columns = tuple(c for c in COLUMNS if c.key in {"ua", "ira"})
+    page = write_page(Table(lines=tuple(lines), columns=columns), PROTOCOL, tmp_path)
+    first = page.read_text(encoding="utf-8").partition("<h1")[2].partition("</h1>")[0]
+    assert first.partition(">")[2] == said
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_wider_than_the_window(opened: "Callable[..., Page]", width: int) -> None:
     page = opened(width, 844)

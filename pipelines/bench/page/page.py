@@ -11,7 +11,7 @@ from pipelines.bench.page.pictures import Sheet, sheet_of
 from pipelines.bench.page.scatter import Scatter, scatter_of
 from pipelines.bench.rows import MODELS
 from pipelines.bench.tables import forms
-from pipelines.bench.tables.gaps import Gap
+from pipelines.bench.tables.columns import title_of
 from pipelines.bench.tables.table import Joint, Line, Table
 from pipelines.evaluation.report.report_facts import Fact, Facts
 from pipelines.evaluation.report.report_page import asset, rendered, write_html
@@ -78,25 +78,22 @@ def _headline(table: Table, sections: Sequence[Section]) -> str:
     whole = [one for one in table.joint if one.done == one.concepts and one.worst is not None]
     if len(sections) > 1 and whole:
         best = _best(whole)
-        worst = best[0].worst
-        assert worst is not None
         on = f", on {best[0].concept}" if len(best) == 1 else ""
-        return (
-            f"On all {len(sections)} concepts {_smallest(best)}: {forms.gap_said(worst)} points{on}"
-        )
+        return f"On all {len(sections)} concepts {_smallest(best)}: {_points(best)}{on}"
     for section in sections:
         if section.ranked:
             lines = _best(section.ranked)
-            worst = lines[0].worst
-            assert worst is not None
-            said = f"{forms.gap_said(worst)} points" if len(lines) == 1 else _points(worst)
-            return f"On {section.name} {_smallest(lines)}: {said}{_held_against(lines)}"
+            return f"On {section.name} {_smallest(lines)}: {_points(lines)}{_held_against(lines)}"
     return "No row with an erasure is done yet"
 
 
-def _points(gap: Gap) -> str:
-    """The size alone, as rows with one size may have it in several columns."""
-    return f"{100 * gap.size:.0f} points"
+def _points(best: Sequence[Line | Joint]) -> str:
+    """The size of a gap that several rows may have, and its column where they have one."""
+    gaps = [one.worst for one in best if one.worst is not None]
+    columns = {title_of(gap.column) for gap in gaps}
+    size = f"{100 * gaps[0].size:.0f}"
+    column = f" ({columns.pop()})" if size != "0" and len(columns) == 1 else ""
+    return f"{size} points{column}"
 
 
 def _best(ranked: Sequence[T]) -> list[T]:
