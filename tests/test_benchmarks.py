@@ -1,6 +1,7 @@
 """The measuring scripts run, in their smallest form, and print their tables."""
 
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -217,6 +218,15 @@ def test_closed_forms_under_a_mask_cost_less_than_a_solution_that_is_cut(script:
         _, seconds, plain, best, cut = map(float, row)
         assert seconds > 0
         assert plain < best < cut
+
+
+def test_an_audit_draws_the_same_pictures_faster_than_one_by_one(script: Script) -> None:
+    small = ("--tries", 10, "--rounds", 1, "--steps", 2, "--search-steps", 2)
+    said = script("speed/audit_speed.py", *small)
+    assert re.search(r"differ from the runner's by \[[01], [01]\] of 255", said)
+    rows = cells(said)
+    assert float(rows["diffusers, one try at a time"][-1]) > 0
+    assert float(rows["one by one"][-1]) > 1  # six prompts in one pass
 
 
 def test_the_table_of_audits_holds_what_is_there_and_names_what_is_not(
