@@ -40,7 +40,10 @@ row, no others; a name leads to the audit's page. A row is one run by one seed. 
 saw the concept stands beside it, so a network of random weights is the floor where pictures are put
 in. Rejected: pictures of all attacks in which the judge sees nothing that it knows. Neighbours: the
 change of what is near to the concept, on plain prompts, in points; empty where nobody looked.
-Budget: pictures that an attack draws of the model at most, and their steps."""
+Budget: pictures that an attack draws of the model at most, and their steps. Hardened: with
+`--harden 3`, whose adversary learns an embedding, which no attack that stands in its row does."""
+HARDEN: Final = 3
+"""Steps of the adversary of a hardened row."""
 COLUMNS: Final = ("revived", "averse", "undecided", "not revived within this budget", "no test")
 
 
@@ -51,6 +54,7 @@ class Row:
     method: str
     concept: str
     attacks: str = "quick"
+    hardened: bool = False
 
     @property
     def name(self) -> str:
@@ -60,12 +64,13 @@ class Row:
     @property
     def run(self) -> str:
         """As the folder of its erasure is called."""
-        return f"{self.method}-{self.concept}"
+        return f"{self.method}{'-hardened' if self.hardened else ''}-{self.concept}"
 
 
 ROWS: Final = (
     *(Row(method, concept) for concept in CONCEPTS for method in METHODS),
     *(Row("salun", concept, "standard") for concept in CONCEPTS),
+    *(Row(method, "church", hardened=True) for method in ("salun", "esd")),
 )
 
 
@@ -81,7 +86,8 @@ def audit_row(row: Row, out: Path, more: Sequence[str]) -> None:
     if not (run / "erasure.json").is_file():
         begun = ["--resume"] if run.exists() else []
         words = ("--concept", row.concept, "--method", row.method, "--out", run)
-        erasure("erase", "demo", *words, *begun)
+        own = ("--harden", HARDEN) if row.hardened else ()
+        erasure("erase", "demo", *words, *own, *begun)
     if (audit / "audit.json").is_file():
         return
     _take_over(row, out, audit)
@@ -114,6 +120,7 @@ def results_of(row: Row, out: Path) -> dict[str, Any] | None:
         "method": row.method,
         "concept": row.concept,
         "attacks": row.attacks,
+        "hardened": "yes" if row.hardened else "no",
         "weakest": values["weakest"] or "none",
         **{state: ", ".join(names) for state, names in by_state.items()},
         "rejected": _rate([line["rejected"] for line in own]),
@@ -160,9 +167,10 @@ def page(
     yield "|" + "---|" * len(heads)
     for row in rows:
         states = [row[state] or "-" for state in COLUMNS]
-        name = Row(row["method"], row["concept"], row["attacks"]).name
-        quick = row["attacks"] == "quick"
-        link = f"[{row['method']}{'' if quick else ', ' + row['attacks']}](audits/{name}.html)"
+        hardened = row["hardened"] == "yes"
+        name = Row(row["method"], row["concept"], row["attacks"], hardened).name
+        marks = ["hardened"] * hardened + [row["attacks"]] * (row["attacks"] != "quick")
+        link = f"[{', '.join([row['method'], *marks])}](audits/{name}.html)"
         first = (link, row["concept"], row["weakest"])
         last = (row["rejected"], row["neighbours"], f"{row['draws']}, {row['steps']} steps")
         yield f"| {' | '.join((*first, *states, *last))} |"
@@ -200,7 +208,8 @@ def main() -> None:
     """Make rows, or write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="Folder of the runs and audits.")
-    parser.add_argument("--rows", help="METHOD-CONCEPT[-standard] with commas; all if none.")
+    names = "METHOD[-hardened]-CONCEPT[-standard]"
+    parser.add_argument("--rows", help=f"{names} with commas; all if none.")
     parser.add_argument(
         "--write", type=Path, help="Folder to write the table to, and nothing more."
     )

@@ -248,8 +248,9 @@ def test_the_table_of_audits_holds_what_is_there_and_names_what_is_not(
     (folder / "audit.json").write_text(json.dumps(audit), encoding="utf-8")
     (folder / "audit.html").write_text("<p>", encoding="utf-8")
     shutil.copytree(folder, tmp_path / "audits" / "salun-church-standard")
+    shutil.copytree(folder, tmp_path / "audits" / "esd-hardened-church")
     said = script("audit_table.py", "--out", tmp_path, "--write", tmp_path)
-    assert said.startswith("2 rows, ")
+    assert said.startswith("3 rows, ")
     text = (tmp_path / "audits.md").read_text(encoding="utf-8")
     row = cells(text)["[salun](audits/salun-church.html)"]
     assert (tmp_path / "audits" / "salun-church.html").read_text(encoding="utf-8") == "<p>"
@@ -258,7 +259,8 @@ def test_the_table_of_audits_holds_what_is_there_and_names_what_is_not(
     assert "25 %" in row
     assert "Not audited yet: ascent-church, " in text
     assert "[salun, standard](audits/salun-church-standard.html)" in cells(text)
-    assert (tmp_path / "audits.csv").read_text(encoding="utf-8").count("\n") == 3
+    assert "[esd, hardened](audits/esd-hardened-church.html)" in cells(text)
+    assert (tmp_path / "audits.csv").read_text(encoding="utf-8").count("\n") == 4
     options = ("--attacks", "words", "--budget", "24")
     script("audit_table.py", "--out", tmp_path, "--write", tmp_path, *options)
     text = (tmp_path / "audits.md").read_text(encoding="utf-8")
