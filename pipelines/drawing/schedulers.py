@@ -1,5 +1,6 @@
 """Samplers by name, each built from the scheduler config of the model itself."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -140,10 +141,17 @@ def begin_sampling(
         more: what else the scheduler is given, as the family's `sampling` says.
 
     Raises:
-        ConfigError: more steps than there were in training, or an offset that leads beyond them.
+        ConfigError: more steps than there were in training, an offset that leads beyond them, or a
+            single one where the config says at which level the last is.
     """
     flow = type(scheduler).__name__.startswith("FlowMatch")
     last = int(scheduler.config.num_train_timesteps) - (not flow)  # a flow begins at its end
+    end = scheduler.config.get("shift_terminal")
+    if end and steps == 1:  # its levels are stretched between the first and the last
+        raise ConfigError(
+            "steps is 1, and the model's scheduler needs two to reach its last level "
+            f"(shift_terminal {end:g}); give 2 or more"
+        )
     try:
         scheduler.set_timesteps(steps, device=device, **(more or {}))
         reached = [float(t) for t in (scheduler.timesteps.min(), scheduler.timesteps.max())]

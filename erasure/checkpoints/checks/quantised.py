@@ -13,6 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from erasure.architectures.architecture import Architecture
 from erasure.architectures.registry import ARCHITECTURES
 from erasure.checkpoints.wording import counted, few
 from erasure.errors import CheckpointError
@@ -43,7 +44,12 @@ _EIGHT_BITS: Final = (torch.float8_e4m3fn, torch.float8_e5m2)
 
 
 def refuse_quantised(
-    names: Collection[str], metadata: Mapping[str, str], where: str, component: str = ""
+    names: Collection[str],
+    metadata: Mapping[str, str],
+    where: str,
+    component: str = "",
+    *,
+    family: Architecture | None = None,
 ) -> None:
     """Raise CheckpointError where names or header tell of scales.
 
@@ -52,14 +58,18 @@ def refuse_quantised(
         metadata: the file's header.
         where: the file or folder.
         component: whose weights they are; empty where the names' prefixes tell.
+        family: that of the file, where it is known; several share their prefixes.
+
+    Raises:
+        CheckpointError: see above.
     """
     suspects = sorted(name for name in names if _ANY.search(name))
     for ending, scheme in _SCHEMES if suspects else ():
         scales = [name for name in suspects if re.search(rf"(^|\.)({ending})$", name)]
         if scales:
             raise CheckpointError(
-                f"{where} holds a quantised {_title(scales[0], component)} ({scheme}: "
-                f"{few(scales)}), which cannot be edited; {_REMEDY}"
+                f"{where} holds a quantised {_title(scales[0], component, family)} "
+                f"({scheme}: {few(scales)}), which cannot be edited; {_REMEDY}"
             )
     if _HEADER in metadata:
         raise CheckpointError(
@@ -118,8 +128,9 @@ def plain_weights(
     )
 
 
-def _title(name: str, component: str) -> str:
-    parts = [part for family in ARCHITECTURES.values() for part in family.parts]
+def _title(name: str, component: str, family: Architecture | None) -> str:
+    families = ARCHITECTURES.values() if family is None else (family,)
+    parts = [part for one in families for part in one.parts]
     for part in parts:
         if part.component == component if component else name.startswith(part.prefixes):
             return part.title

@@ -71,7 +71,7 @@ def read_single_file(
     file = _with_prefix(open_file(path, allow_pickle=allow_pickle))
     supposed = describe_folder(config)[1] if config is not None else None
     family = family_of_file(file.tensors, path, supposed, alone=alone)  # first: it names others
-    refuse_quantised(file.tensors, file.metadata, str(path))
+    refuse_quantised(file.tensors, file.metadata, str(path), family=family)
     description, kind = _describe(path, file, family, config, prediction)
     if vae is not None and vae.config is not None:
         description = description.having(vae=vae.config)

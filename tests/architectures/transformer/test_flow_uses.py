@@ -214,3 +214,15 @@ def test_a_quantised_transformer_is_called_one(folder: Path, tmp_path: Path) -> 
         CheckpointError, match=r"a quantised transformer .* quantise what comes out"
     ):
         read_checkpoint(other)
+    alone = save_as_comfyui(read_checkpoint(folder), tmp_path / "fp8.safetensors")
+    with pytest.raises(CheckpointError, match=r"a quantised transformer \(ComfyUI's scaled 8-bit"):
+        read_checkpoint(alone, config=folder)
+
+
+def save_as_comfyui(checkpoint: Checkpoint, path: Path) -> Path:
+    """Write a transformer alone in 8 bits, with the marks that ComfyUI's files have."""
+    names = checkpoint.architecture.main_part.to_original(checkpoint.network)
+    small = {name: weight.to(torch.float8_e4m3fn) for name, weight in names.items()}
+    marks = {"joint_blocks.0.x_block.attn.qkv.scale_weight": torch.ones(1)}
+    save_file({**small, **marks}, path)
+    return path

@@ -7,7 +7,7 @@ import torch
 from diffusers import QwenImageTransformer2DModel
 from support.models.pipelines import diffusers_pipeline
 from support.models.tiny_chat import write_qwen_image
-from support.tiny import random_pictures, seeded
+from support.tiny import CPU, random_pictures, seeded
 
 from erasure import read_checkpoint
 from erasure.architectures.building import (
@@ -25,7 +25,10 @@ from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.diffusion.scores.summing import Measuring
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, ConfigError
+from pipelines.configs.settings import DrawingConfig
+from pipelines.drawing.generation import Painter
+from pipelines.drawing.requests import Request
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +132,12 @@ def test_its_last_level_is_read_and_others_that_change_the_times_are_refused(
     other = replace(checkpoint, description=replace(checkpoint.description, scheduler=config))
     with pytest.raises(CheckpointError, match="use_karras_sigmas True, which makes other times"):
         schedule_of(other)
+
+
+def test_a_single_step_cannot_reach_the_last_level(checkpoint: Checkpoint) -> None:
+    painter = Painter(checkpoint, DrawingConfig(steps=1), CPU, 16)
+    with pytest.raises(ConfigError, match=r"two to reach its .* 0\.02\); give 2 or more"):
+        painter.draw([Request("a church", 0)])
 
 
 def test_a_vae_without_a_deviation_for_each_channel_is_refused(checkpoint: Checkpoint) -> None:
