@@ -1,6 +1,5 @@
 """Samplers by name, each built from the scheduler config of the model itself."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final

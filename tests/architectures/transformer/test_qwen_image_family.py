@@ -28,7 +28,6 @@ from erasure.diffusion.scores.summing import Measuring
 from erasure.errors import CheckpointError, ConfigError
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import Painter
-from pipelines.drawing.requests import Request
 
 
 @pytest.fixture(scope="module")
@@ -135,9 +134,8 @@ def test_its_last_level_is_read_and_others_that_change_the_times_are_refused(
 
 
 def test_a_single_step_cannot_reach_the_last_level(checkpoint: Checkpoint) -> None:
-    painter = Painter(checkpoint, DrawingConfig(steps=1), CPU, 16)
     with pytest.raises(ConfigError, match=r"two to reach its .* 0\.02\); give 2 or more"):
-        painter.draw([Request("a church", 0)])
+        Painter(checkpoint, DrawingConfig(steps=1), CPU, 16)
 
 
 def test_a_vae_without_a_deviation_for_each_channel_is_refused(checkpoint: Checkpoint) -> None:
