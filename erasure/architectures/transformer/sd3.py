@@ -39,7 +39,7 @@ from erasure.checkpoints.facts.flow_scheduler import (
     flow_schedule_of,
     settle_flow,
 )
-from erasure.checkpoints.layout import sd3
+from erasure.checkpoints.layout import clip, sd3
 from erasure.diffusion.denoiser import TOKENS, Condition
 from erasure.errors import CheckpointError
 
@@ -218,7 +218,10 @@ SD3: Final = Architecture(
             signs_diffusers=("pos_embed.proj.weight", "context_embedder.weight"),
         ),
         VAE,
-        flow.clip_part("text_encoder", "text encoder", "clip_l", projected=True),
+        replace(
+            flow.clip_part("text_encoder", "text encoder", "clip_l", projected=True),
+            tidy_original=clip.with_unit_projection,
+        ),
         flow.clip_part("text_encoder_2", "second text encoder", "clip_g", projected=True),
         flow.t5_part("text_encoder_3", "T5, the third text encoder", optional=_NO_T5),
     ),

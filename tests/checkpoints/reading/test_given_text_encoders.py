@@ -92,6 +92,26 @@ def test_the_names_of_single_files_are_read_too(key: str, tmp_path: Path) -> Non
     assert hashes(read) == hashes(whole)
 
 
+def test_the_first_text_encoder_of_sd3_has_no_projection(tmp_path: Path) -> None:
+    folder = written("sd3", tmp_path)
+    whole = read_checkpoint(folder)
+    name = "text_projection.weight"
+    clip = {n: w for n, w in whole.components["text_encoder"].items() if n != name}
+    save_file(clip, tmp_path / "clip_l.safetensors")
+    main = main_alone(folder, tmp_path / "main.safetensors")
+    read = read_checkpoint(main, config=folder, text_encoders=[tmp_path / "clip_l.safetensors"])
+    everything = whole.architecture.to_original({**whole.components, "text_encoder": clip})
+    save_file({n: w.contiguous() for n, w in everything.items()}, tmp_path / "all.safetensors")
+    for one in (read, read_checkpoint(tmp_path / "all.safetensors", config=folder)):
+        words = one.components["text_encoder"]
+        assert torch.equal(words[name], torch.eye(8))
+        assert weights_hash({n: w for n, w in words.items() if n != name}) == weights_hash(clip)
+    without = {n: w for n, w in whole.components["text_encoder_2"].items() if n != name}
+    save_file(without, tmp_path / "clip_g.safetensors")
+    with pytest.raises(CheckpointError, match=r"second text encoder, lacks 1 of \d+ .*projection"):
+        read_checkpoint(main, config=folder, text_encoders=[tmp_path / "clip_g.safetensors"])
+
+
 def test_a_checkpoint_with_all_text_encoders_can_be_given_for_them(tmp_path: Path) -> None:
     folder = written("sdxl", tmp_path)
     all_in_one = write_single_file(read_checkpoint(folder), tmp_path / "all.safetensors").path
