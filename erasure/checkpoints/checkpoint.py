@@ -62,12 +62,16 @@ class Checkpoint:
     """The components that came from a single file; none of what was read from a folder."""
 
     def only(self, components: Collection[str]) -> "Checkpoint":
-        """Give the same without the weights and vocabularies of other components."""
+        """Give the same without the weights and vocabularies of other components, and without what
+        a single file holds beside these."""
         wanted = {name.replace("text_encoder", TOKENIZER) for name in components}
         words = {k: v for k, v in self.description.vocabularies.items() if k in wanted}
+        others = (part for part in self.architecture.parts if part.component not in components)
+        left = tuple(prefix for part in others for prefix in part.prefixes)
         return replace(
             self,
             components={k: v for k, v in self.components.items() if k in components},
+            extras={k: v for k, v in self.extras.items() if not k.startswith(left)},
             description=replace(self.description, vocabularies=words),
         )
 

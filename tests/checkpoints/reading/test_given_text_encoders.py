@@ -92,6 +92,31 @@ def test_the_names_of_single_files_are_read_too(key: str, tmp_path: Path) -> Non
     assert hashes(read) == hashes(whole)
 
 
+def test_files_as_comfyui_has_them(tmp_path: Path) -> None:
+    folder = written("flux", tmp_path)
+    main = main_alone(folder, tmp_path / "main.safetensors")
+    clip, t5 = (
+        {name: weight.half() for name, weight in read_checkpoint(folder).components[part].items()}
+        for part in ("text_encoder", "text_encoder_2")
+    )
+    beside = {"logit_scale": torch.tensor(4.6), "text_projection.weight": torch.eye(8)}
+    places = {"text_model.embeddings.position_ids": torch.arange(77)[None]}
+    save_file({**clip, **beside, **places}, tmp_path / "clip_l.safetensors")
+    small = {name: weight.to(torch.float8_e4m3fn) for name, weight in t5.items()}
+    twin = {"encoder.embed_tokens.weight": small["shared.weight"].clone()}
+    save_file({**small, **twin}, tmp_path / "t5xxl_fp8_e4m3fn.safetensors")
+    files = [tmp_path / "t5xxl_fp8_e4m3fn.safetensors", tmp_path / "clip_l.safetensors"]
+    read = read_checkpoint(main, config=folder, text_encoders=files)
+    assert weights_hash(read.components["text_encoder"]) == weights_hash(clip)
+    widened = {name: weight.half() for name, weight in small.items()}
+    assert weights_hash(read.components["text_encoder_2"]) == weights_hash(widened)
+    assert not any("no place for" in note for note in read.notes)
+    file = write_single_file(read, tmp_path / "out.safetensors").path
+    assert load_file(file).keys() == load_file(main).keys()  # nothing beside what it lacks
+    whole = hashes(read_checkpoint(folder))
+    assert hashes(read_checkpoint(file, config=folder)) == whole
+
+
 def test_the_first_text_encoder_of_sd3_has_no_projection(tmp_path: Path) -> None:
     folder = written("sd3", tmp_path)
     whole = read_checkpoint(folder)
