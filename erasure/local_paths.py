@@ -15,7 +15,7 @@ from urllib.parse import unquote
 _LOCAL: Final = re.compile(r"file:|[/~\\]|[A-Za-z]:[\\/]|\.{1,2}(?:[\\/]|$)", re.IGNORECASE)
 """How a path begins that can be nothing else: from the root or a drive, a share, the home folder,
 the folder one is in, or as a URL."""
-_NAMED: Final = re.compile(r"(text_encoder(?:_[0-9])?)=(.+)", re.DOTALL)
+_NAMED: Final = re.compile(r"(text_encoder(?:_[0-9])?)=(.*)", re.DOTALL)
 """A component, and the file that it is in."""
 _ENTRY: Final = re.compile(r'^([\w-]+) = ("(?:[^"\\\n]|\\.)*")$', re.MULTILINE)
 """A key and its text, on a line of TOML of their own."""

@@ -18,6 +18,7 @@ from erasure.checkpoints.facts.training_kind import TrainingKind
 from erasure.checkpoints.provenance import Provenance
 from erasure.checkpoints.reading.vocabulary import CLIP_SIZE, missing_vocabulary
 from erasure.errors import CheckpointError
+from erasure.local_paths import last_part
 from erasure.storage.tensors.hashing import weights_hash
 
 _HUB_FOLDER: Final = "models--"
@@ -60,6 +61,8 @@ class Checkpoint:
     """Who says what the model predicts and at which noise levels."""
     in_file: frozenset[str] = frozenset()
     """The components that came from a single file; none of what was read from a folder."""
+    sources: Mapping[str, Path] = field(default_factory=dict, repr=False)
+    """What was read beside `path`: a component, or `config` -> its file or folder."""
 
     def only(self, components: Collection[str]) -> "Checkpoint":
         """Give the same without the weights and vocabularies of other components, and without what
@@ -74,6 +77,14 @@ class Checkpoint:
             extras={k: v for k, v in self.extras.items() if not k.startswith(left)},
             description=replace(self.description, vocabularies=words),
         )
+
+    @property
+    def public_notes(self) -> tuple[str, ...]:
+        """`notes` as a record has them, which others read: paths by their last part."""
+        notes = self.notes
+        for path in sorted(map(str, {self.path, *self.sources.values()}), key=len, reverse=True):
+            notes = tuple(note.replace(path, last_part(path)) for note in notes)
+        return notes
 
     @property
     def edits(self) -> tuple[EditRecord, ...]:

@@ -24,7 +24,7 @@ def facts_of(checkpoint: Checkpoint) -> dict[str, Any]:
         "noise": checkpoint.architecture.describe_noise(scheduler),
         "noise_from": kind.levels_from,
         "types": _types(checkpoint),
-        "notes": list(checkpoint.notes),
+        "notes": list(checkpoint.public_notes),
     }
 
 

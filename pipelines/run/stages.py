@@ -12,7 +12,6 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.edit import erase
 from erasure.editing.proving import Edit
-from erasure.local_paths import last_part, named_path, typed_path
 from erasure.masks.mask_file import load_mask
 from erasure.masks.masks import SaliencyMask
 from erasure.storage.state_file import drop
@@ -179,7 +178,7 @@ class Stages:
             **({} if origin is None else {"origin_hash": origin.hash_of(component)}),
             "recipe": published_text(self.recipe),
             **({"rows": [asdict(row) for row in rows]} if rows else {}),
-            **_notes(self.recipe, self.checkpoint),
+            **({"notes": [*notes]} if (notes := self.checkpoint.public_notes) else {}),
         }
 
     def write(self, edit: Edit) -> CellVerdict | None:
@@ -217,13 +216,3 @@ def warn_of_rounding(edit: Edit, checkpoint: Checkpoint, recipe: EraseRecipe) ->
         training.learning_rate,
         training.steps,
     )
-
-
-def _notes(recipe: EraseRecipe, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the model did not hold, for the record, where paths are told by their last part."""
-    texts = (str(typed_path(named_path(text)[1])) for text in recipe.text_encoders or ())
-    paths = (str(checkpoint.path), recipe.vae, recipe.config, *texts)
-    notes = list(checkpoint.notes)
-    for path in filter(None, paths):
-        notes = [note.replace(path, last_part(path)) for note in notes]
-    return {"notes": notes} if notes else {}

@@ -16,6 +16,7 @@ from erasure.checkpoints.checks.quantised import plain_weights, refuse_quantised
 from erasure.checkpoints.checks.unplaced import note_on_rest
 from erasure.checkpoints.expected_weights import expected_weights
 from erasure.checkpoints.reading.checking import require_names, require_shapes
+from erasure.checkpoints.reading.recognise import content_of
 from erasure.checkpoints.wording import listed
 from erasure.errors import CONFIG, TEXT_ENCODER, CheckpointError
 from erasure.storage.tensors.tensor_file import TensorFile
@@ -101,9 +102,10 @@ class GivenText:
                 CONFIG,
                 ", a diffusers folder of the same model",
             )
+        content = content_of(bare) or "no text encoder"
         raise CheckpointError(
-            f"{self.path} holds no text encoder of {family.title}, which has "
-            f"{listed(part.title for part in parts)}; give a file of one of these"
+            f"{self.path} holds {content}, and not what {family.title} reads prompts with; give "
+            f"its {' or its '.join(part.title for part in parts)}"
         )
 
     def _one(self, part: Part, weights: Mapping[str, Tensor], configs: _Configs) -> Taken:
@@ -126,7 +128,7 @@ class GivenText:
             tidied = part.tidy_diffusers(weights)
             remedy = (f"give the whole {part.title} of this model",)
             require_names(tidied, wanted, where, remedy=remedy)
-        require_shapes(named, wanted, where)
+        require_shapes(named, wanted, where, remedy=(f"give the {part.title} of this model",))
         plain, widened = plain_weights(named, str(self.path))
         extras = {f"{part.prefix}{name}": weight for name, weight in rest.items()}
         note = f"the {part.title} of {self.path} is used"
@@ -141,8 +143,8 @@ def texts_of(
     *,
     held: Collection[str],
     path: Path,
-) -> dict[str, Taken]:
-    """Component -> the weights of a text encoder that a user gave.
+) -> dict[str, tuple[Path, Taken]]:
+    """Component -> the file of a text encoder that a user gave, and its weights.
 
     Args:
         held: components that the model's own file holds.
@@ -152,8 +154,7 @@ def texts_of(
         CheckpointError: as `GivenText.taken`; or one is given twice, or is in the model's file, so
             that it would not be read.
     """
-    taken: dict[str, Taken] = {}
-    places: dict[str, Path] = {}
+    taken: dict[str, tuple[Path, Taken]] = {}
     for one in files:
         for component, weights in one.taken(family, configs).items():
             title = family.part(component).title
@@ -164,12 +165,12 @@ def texts_of(
                     TEXT_ENCODER,
                     " out, or give the file of the main component alone",
                 )
-            if component in places:
+            if component in taken:
                 raise CheckpointError(
-                    f"{places[component]} and {one.path} are both the {title} of {family.title}; "
+                    f"{taken[component][0]} and {one.path} are both the {title} of {family.title}; "
                     "give one of them"
                 )
-            taken[component], places[component] = weights, one.path
+            taken[component] = one.path, weights
     return taken
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from torch import Tensor
 
@@ -9,6 +10,12 @@ from erasure.checkpoints.checks.finite import is_finite
 from erasure.checkpoints.wording import counted, few
 from erasure.errors import CONFIG, CheckpointError, Worded
 from erasure.storage.tensors.mapped import let_go
+
+_OWN_SIZES: Final = (
+    "for a model with its own sizes give ",
+    CONFIG,
+    " with its diffusers configs",
+)
 
 
 def require_names(
@@ -37,31 +44,42 @@ def require_no_more(names: Collection[str], wanted: Collection[str], where: str)
         )
 
 
-def require_shapes(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
+def require_shapes(
+    weights: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    where: str,
+    *,
+    remedy: Sequence[str | Worded] = _OWN_SIZES,
+) -> None:
     """Raise CheckpointError where a weight has not the shape its config asks for."""
     wrong = [name for name in wanted if weights[name].shape != wanted[name].shape]
     if wrong:
         name = wrong[0]
         raise CheckpointError(
             f"{where} has {counted(len(wrong))} of another shape than the config says ({name} is "
-            f"{list(weights[name].shape)}, not {list(wanted[name].shape)}); for a model with its "
-            "own sizes give ",
-            CONFIG,
-            " with its diffusers configs",
+            f"{list(weights[name].shape)}, not {list(wanted[name].shape)}); ",
+            *remedy,
         )
 
 
-def require_finite(components: Mapping[str, Mapping[str, Tensor]], path: Path) -> None:
+def require_finite(
+    components: Mapping[str, Mapping[str, Tensor]], path: Path, sources: Mapping[str, Path]
+) -> None:
     """Raise CheckpointError where a weight is NaN or infinite, naming component and tensor.
 
     Each weight is read once and not copied. Pages of mapped files that were read for it are let go,
     so that a model which is only looked at does not fill the memory.
+
+    Args:
+        path: of the model.
+        sources: component -> where it is from, of those that are not from there.
     """
     for component, weights in components.items():
         broken = [name for name, weight in weights.items() if not is_finite(weight)]
         if broken:
+            place = sources.get(component, path)
             raise CheckpointError(
-                f"the {component} of {path} has NaN or infinite values in {counted(len(broken))} "
+                f"the {component} of {place} has NaN or infinite values in {counted(len(broken))} "
                 f"({few(broken)}), so it can neither draw nor be trained; fetch it again, or make "
                 "it again in a wider type"
             )

@@ -57,7 +57,7 @@ def read_checkpoint(
     checkpoint = _read(
         path, config, own_vae, texts, allow_pickle=allow_pickle, prediction=prediction
     )
-    require_finite(checkpoint.components, path)
+    require_finite(checkpoint.components, path, checkpoint.sources)
     return _with_finite_extras(checkpoint)
 
 
@@ -96,6 +96,8 @@ def open_vae(path: Path, *, allow_pickle: bool = False) -> GivenVae:
 def _open_text(text: str | Path, *, allow_pickle: bool) -> GivenText:
     """The weights of a text encoder; CheckpointError where there are none, or they are refused."""
     component, place = named_path(str(text))
+    if not place:
+        raise CheckpointError(f"the text encoder {str(text)!r} names no file; give one")
     path = typed_path(place)
     if path.is_dir():
         raise CheckpointError(

@@ -80,6 +80,7 @@ def read_single_file(
     notes += require_plain(description, family, str(config or path))
     family.check_weights(family.part_of(file.tensors, family.main), description, str(path))
     components: dict[str, Mapping[str, Tensor]] = {}
+    sources = {} if config is None else {"config": config}
     extras, more = unplaced(file.tensors, family, path)
     notes += (*more, *kind.notices)
     in_file = {p.component for p in family.parts if family.part_of(file.tensors, p.component)}
@@ -87,9 +88,11 @@ def read_single_file(
     for part in family.parts:
         if part.component == "vae" and vae is not None:
             components["vae"], remarks = vae.weights(family, description.components["vae"])
+            sources["vae"] = vae.path
             notes += remarks
         elif part.component in own_texts:
-            components[part.component], beside, remarks = own_texts[part.component]
+            sources[part.component], taken = own_texts[part.component]
+            components[part.component], beside, remarks = taken
             extras |= beside
             notes += remarks
         elif part.component in in_file:
@@ -104,6 +107,7 @@ def read_single_file(
             description = description.lacking(part.component)
         elif not alone:
             taken = _from_config(part, path, config, allow_pickle=allow_pickle)
+            sources[part.component] = config or path
             components[part.component], beside, remarks = taken
             extras |= beside
             notes += remarks
@@ -118,6 +122,7 @@ def read_single_file(
         notes=notes,
         kind=kind,
         in_file=frozenset(in_file),
+        sources=sources,
     )
 
 

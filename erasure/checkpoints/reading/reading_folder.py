@@ -127,6 +127,7 @@ def read_folder(
         provenance=Provenance.from_header(metadata, str(path)),
         notes=(*notes, *kind.notices),
         kind=kind,
+        sources={} if vae is None else {"vae": vae.path},
     )
 
 

@@ -66,7 +66,7 @@ def family_of_file(
         return supposed if supposed in main or (same and not main[0].file_parts) else main[0]
     if main and (alone or main[0].file_parts):
         return main[0]
-    other = next((t for p, t in _OTHERS if any(re.match(p, name) for name in names)), None)
+    other = content_of(names)
     if main and other is None:
         other = f"a {main[0].main_part.title} without the text encoder of {main[0].title}"
     if main and (other or "").startswith((f"a {main[0].main_part.title}", "only a part")):
@@ -84,6 +84,12 @@ def family_of_file(
         f"{path} holds {other or 'no network of a known family'}; {SUPPORTED} checkpoints are "
         "supported: the parts of a published file in one, or a diffusers folder"
     )
+
+
+def content_of(names: Collection[str]) -> str | None:
+    """What weights are that are no model of a known family, as a noun; None where names do not
+    tell."""
+    return next((t for p, t in _OTHERS if any(re.match(p, name) for name in names)), None)
 
 
 def _first(family: Architecture) -> str:

@@ -137,6 +137,16 @@ def test_the_first_text_encoder_of_sd3_has_no_projection(tmp_path: Path) -> None
         read_checkpoint(main, config=folder, text_encoders=[tmp_path / "clip_g.safetensors"])
 
 
+def test_notes_for_others_name_no_folder(tmp_path: Path) -> None:
+    folder = written("flux", tmp_path)
+    main = main_alone(folder, tmp_path / "main.safetensors")
+    (clip,) = folder.glob("text_encoder/*.safetensors")
+    read = read_checkpoint(main, config=folder, vae=folder / "vae", text_encoders=[clip])
+    assert all(any(str(place) in n for n in read.notes) for place in (folder, folder / "vae", clip))
+    assert str(tmp_path) not in " ".join(read.public_notes)
+    assert "the text encoder of model.safetensors is used" in read.public_notes
+
+
 def test_a_checkpoint_with_all_text_encoders_can_be_given_for_them(tmp_path: Path) -> None:
     folder = written("sdxl", tmp_path)
     all_in_one = write_single_file(read_checkpoint(folder), tmp_path / "all.safetensors").path
@@ -215,16 +225,21 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     refused(r"read as T5, .* lacks \d+ of \d+ weights", f"text_encoder_2={clip}")
     file = tmp_path / "x.safetensors"
     save_file({"a": torch.zeros(1)}, file)
-    refused(r"x\.safetensors holds no text encoder of FLUX.1 dev, which has text encoder", file)
+    refused(r"x\.safetensors holds no text encoder, .* give its text encoder or its T5, the", file)
+    for odd, what in (("lora_te1_x.lora_up.weight", "a LoRA"), ("encoder.conv_in.bias", "a VAE")):
+        save_file({odd: torch.zeros(4, 4)}, file)
+        refused(rf"x\.safetensors holds {what}, and not what FLUX.1 dev reads prompts with", file)
+    for blank in ("", "text_encoder_2="):
+        refused(rf"the text encoder '{blank}' names no file", blank)
     weights = load_file(t5)
     dropped = dict(list(weights.items())[1:])
     save_file(dropped, file)
     refused(r"x\.safetensors, read as T5, .* lacks 1 of \d+ weights", file)
     name = next(iter(weights))
     save_file({**weights, name: torch.zeros(3, 3)}, file)
-    refused(r"read as T5, .* has 1 weight of another shape", file)
+    refused(r"read as T5, .* has 1 weight of another shape .*; give the T5, the second", file)
     save_file({**weights, name: weights[name] * torch.inf}, file)
-    refused(r"the text_encoder_2 of .* has NaN or infinite values", file)
+    refused(r"the text_encoder_2 of .*x\.safetensors has NaN or infinite values", file)
     scaled = {name: w.to(torch.float8_e4m3fn) for name, w in weights.items()}
     save_file({**scaled, "scaled_fp8": torch.zeros(0, dtype=torch.float8_e4m3fn)}, file)
     refused(r"x\.safetensors.*(fp8|quantised)", file)
