@@ -52,7 +52,7 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
         ConfigError: a model is given twice in two roles, or is told classes, and the concept is
             none of them.
     """
-    audited = open_by(recipe, recipe.model)
+    audited = open_by(recipe, recipe.model, others=(recipe.against, *recipe.retrained))
     concept = _called(audited, recipe.concept)
     lines = []
     if recipe.against is not None:

@@ -16,6 +16,7 @@ from pipelines.bench.world import World
 from pipelines.distances.run import run_distances
 from pipelines.distances.settings import recipe_of
 from pipelines.process.progress import Reporter
+from pipelines.run.models import is_single_file
 from pipelines.run.run_folder import MODEL
 
 AUDIT: Final = "audit"
@@ -90,6 +91,8 @@ def measure(world: World, place: Place) -> None:
 def _shared(world: World, place: Place) -> dict[str, Any]:
     """What both are told."""
     recipe = world.recipe
+    models = models_of(recipe, place.concept).values()
+    files = ("config", "text_encoders") if any(map(is_single_file, models)) else ()
     values = {
         "model": model_again(world, place.folder),
         "concept": place.concept,
@@ -97,8 +100,6 @@ def _shared(world: World, place: Place) -> dict[str, Any]:
         "judge": recipe.judges[0] if recipe.judges else None,
         "labels": recipe.labels,
         **{name: getattr(recipe, name) for name in ("steps", "guidance", "size", "device")},
-        **{
-            name: getattr(recipe, name) for name in ("config", "vae", "text_encoders", "prediction")
-        },
+        **{name: getattr(recipe, name) for name in (*files, "vae", "prediction")},
     }
     return {name: value for name, value in values.items() if value is not None}

@@ -20,7 +20,7 @@ from pipelines.configs.recipe import as_tables
 from pipelines.configs.resolving import published_text, resolve
 from pipelines.configs.settings import EraseRecipe
 from pipelines.evaluation.settings import EvaluateRecipe, resolve_evaluation
-from pipelines.run.models import is_canvas, open_by, pick_device
+from pipelines.run.models import config_for, is_canvas, open_by, pick_device, texts_for
 from prompts.concepts.plan import ConceptPlan
 
 _PACKAGES: Final = ("diffusion-erasure", "torch", "diffusers", "transformers")
@@ -41,7 +41,13 @@ class World:
     @cached_property
     def base(self) -> Checkpoint:
         """The model before any erasure."""
-        return self.open(self.recipe.model)
+        others = [
+            other
+            for concept in (*self.recipe.concepts, *self.recipe.tune_on)
+            for other in models_of(self.recipe, concept).values()
+        ]
+        base = open_by(self.recipe, self.recipe.model, others=others)
+        return self.opened.setdefault(self.recipe.model, base)
 
     @cached_property
     def canvas(self) -> bool:
@@ -123,6 +129,8 @@ class World:
             "labels": self.recipe.labels,
             "device": self.recipe.device,
             **self._opening(),
+            "config": config_for(model, self.recipe.config),
+            "text_encoders": texts_for(model, self.recipe.text_encoders),
             **{name: getattr(self.recipe, name) for name in _DRAWING},
             **more,
         }

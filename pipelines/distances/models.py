@@ -66,7 +66,7 @@ def open_models(recipe: DistanceRecipe) -> Models:
     }
     opened: dict[Role, Checkpoint] = {}
     for role, name in named.items():
-        opened[role] = open_by(recipe, name)
+        opened[role] = open_by(recipe, name, others=None if opened else [*named.values()])
     for role in ("audited", "retrained", "twin"):
         require_comparable(opened["base"], opened[role], OPTIONS[role])
     require_distinct(opened)

@@ -21,13 +21,13 @@ from erasure.storage.disk import refuse_taken_file
 from pipelines.run.exporting_lora import Exported, LoraExport
 from pipelines.run.merging_loras import merged_base
 from pipelines.run.model_facts import tell_model
-from pipelines.run.models import open_model
+from pipelines.run.models import is_single_file, open_model
 
 Form = Literal["diffusers", "single-file", "patch", "lora", "diff"]
 DTYPES: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 """Name on the command line -> number type."""
 _OF_ONE_MODEL: Final = ("config", "vae", "text_encoders")
-"""How the model is read and its base is not: these say what a single file leaves out."""
+"""How one of model and base is read: these say what a single file leaves out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +61,7 @@ class ExportJob:
             ErasureError: a model or a LoRA cannot be read, a model has not what the form needs, or
                 the disk refuses.
         """
-        checkpoint = open_model(self.model, **self.reading)
-        alike = {name: v for name, v in self.reading.items() if name not in _OF_ONE_MODEL}
-        before = None if self.base is None else open_model(self.base, **alike)
+        checkpoint, before = self._opened()
         if before is None:
             checkpoint = self._merged(checkpoint)
         else:
@@ -75,6 +73,16 @@ class ExportJob:
         if self.form in ("lora", "diff"):
             return self._lora(checkpoint, before)
         return self._model(checkpoint, facts)
+
+    def _opened(self) -> tuple[Checkpoint, Checkpoint | None]:
+        """The model and its base; what a single file leaves out is read for the model, but for the
+        base where that alone is a single file."""
+        alike = {name: v for name, v in self.reading.items() if name not in _OF_ONE_MODEL}
+        if self.base is None:
+            return open_model(self.model, **self.reading), None
+        if is_single_file(self.base) and not is_single_file(self.model):
+            return open_model(self.model, **alike), open_model(self.base, **self.reading)
+        return open_model(self.model, **self.reading), open_model(self.base, **alike)
 
     def _merged(self, checkpoint: Checkpoint) -> Checkpoint:
         if self.loras and checkpoint.edits:

@@ -111,16 +111,26 @@ class Reading(Protocol):
         """What the model predicts, where it does not say itself."""
 
 
-def open_by(reading: Reading, model: str) -> Checkpoint:
+def open_by(
+    reading: Reading, model: str, *, others: Sequence[str | None] | None = None
+) -> Checkpoint:
     """One of several models of a recipe, by what the recipe says of reading any; see `open_model`.
 
     Its configs and text encoders are for those that are single files.
+
+    Args:
+        others: of the first that is opened, the others; where none of all is a single file, it says
+            that it has no use for these.
     """
+    config, texts = reading.config, reading.text_encoders
+    if others is None:
+        own = _files_of(model, config, texts)
+    else:
+        own = files_for([model, *filter(None, others)], config, texts)[0]
     return open_model(
         model,
-        config=config_for(model, reading.config),
+        **own,
         vae=reading.vae,
-        text_encoders=texts_for(model, reading.text_encoders),
         allow_pickle=reading.allow_pickle,
         prediction=reading.prediction,
     )
@@ -131,24 +141,31 @@ def files_for(
 ) -> tuple[dict[str, Any], ...]:
     """Which of the files that stand for missing parts `open_model` is given, for each of several
     models; those for which no model has a use go to the first, which then says so."""
-    each = tuple(
-        {"config": config_for(model, config), "text_encoders": texts_for(model, texts)}
-        for model in models
-    )
+    each = tuple(_files_of(model, config, texts) for model in models)
     for name, value in (("config", config), ("text_encoders", texts)):
         if not any(one[name] for one in each):
             each[0][name] = value
     return each
 
 
+def _files_of(model: str, config: str | None, texts: Sequence[str] | None) -> dict[str, Any]:
+    """The same for one of several, without a word on what it has no use for."""
+    return {"config": config_for(model, config), "text_encoders": texts_for(model, texts)}
+
+
 def config_for(model: str, config: str | None) -> str | None:
     """The config folder where the model is a single file; None for a folder, which has its own."""
-    return config if config and Path(os.path.expanduser(model)).is_file() else None
+    return config if config and is_single_file(model) else None
 
 
 def texts_for(model: str, texts: Sequence[str] | None) -> Sequence[str] | None:
     """The text encoders where the model is a single file; none for a folder, which has its own."""
-    return texts if Path(os.path.expanduser(model)).is_file() else None
+    return texts if is_single_file(model) else None
+
+
+def is_single_file(model: str) -> bool:
+    """Whether what a user calls a model is a file here, which may lack what a folder has."""
+    return os.path.isfile(os.path.expanduser(model))
 
 
 def find_model(model: str) -> Path:

@@ -21,7 +21,7 @@ from pipelines.data.class_names import with_class_names
 from pipelines.data.prompt_checks import check_plan
 from pipelines.drawing.own_guidance import refuse_unguided, tell_guidance
 from pipelines.run.merging_loras import merged_base
-from pipelines.run.models import is_canvas, open_model
+from pipelines.run.models import is_canvas, open_by
 from prompts.concepts.concepts import Family, plan_concept
 from prompts.concepts.phrases import mentions
 from prompts.concepts.plan import ConceptPlan
@@ -45,6 +45,7 @@ class ModelChoice:
     prediction: Literal["epsilon", "v"] | None = None
     allow_pickle: bool = False
     loras: tuple[str, ...] = ()
+    origin: str | None = None
 
 
 def prepare(
@@ -106,14 +107,7 @@ def require_family(method: Method, family: Architecture) -> None:
 
 
 def _opened(chosen: ModelChoice) -> Checkpoint:
-    return open_model(
-        chosen.model,
-        config=chosen.config,
-        vae=chosen.vae,
-        text_encoders=chosen.text_encoders,
-        allow_pickle=chosen.allow_pickle,
-        prediction=chosen.prediction,
-    )
+    return open_by(chosen, chosen.model, others=[chosen.origin])
 
 
 def cache_of(folder: str | None) -> TensorCache:

@@ -9,8 +9,11 @@ from safetensors.torch import save_file
 from support.console import erasure
 from support.models.tiny_flow import write_flux
 
-from erasure.checkpoints import read_checkpoint
+from erasure.checkpoints import read_checkpoint, write_folder
 from erasure.storage.tensors.hashing import weights_hash
+from pipelines.bench.settings import BenchRecipe
+from pipelines.bench.world import World
+from pipelines.run.preparing import prepare
 
 
 @pytest.fixture
@@ -58,6 +61,7 @@ def test_a_folder_beside_a_split_set_is_read_without_it(
     said = erasure(*line, *others, "--out", "grid.png")
     assert said.code == 0, said.err
     assert "the text encoder of" in caplog.text
+    assert str(tmp_path) not in Path("grid.json").read_text(encoding="utf-8")
     drawn = ("--suite", "canvas", "--limit", 1, "--steps", 1, "--device", "cpu")
     said = erasure("evaluate", unet, "--against", tiny_folder, *drawn, *others, "--out", "seen")
     assert said.code == 0, said.err
@@ -82,3 +86,53 @@ def test_a_split_set_of_flux_goes_out_as_it_came(tmp_path: Path) -> None:
     said = erasure(*line, "--to", "diffusers", "--out", tmp_path / "whole")
     assert said.code == 0, said.err
     assert read_checkpoint(tmp_path / "whole").hashes() == checkpoint.hashes()
+
+
+def test_commands_with_several_models_say_that_none_has_a_use_for_it(
+    split: list[str | Path], tiny_folder: Path, tmp_path: Path
+) -> None:
+    others = ("--retrained", tiny_folder, "--twin", tiny_folder)
+    for line in (
+        ("audit", tiny_folder, "--concept", "church"),
+        ("bench", tiny_folder, "--concepts", "church"),
+        ("distance", tiny_folder, "--concept", "church", *others, "--base", tiny_folder),
+    ):
+        said = erasure(*line, *split[-2:], "--out", tmp_path / "out")
+        assert said.code == 2
+        assert "leave --text-encoder out, or give a single file" in said.err, said.err
+
+
+def test_a_folder_can_be_edited_with_a_split_set_as_its_origin(
+    split: list[str | Path], tiny_folder: Path
+) -> None:
+    unet, _, configs, _, vae, _, words = map(str, split)
+    files = {"config": configs, "vae": vae, "text_encoders": [words]}
+    tables = {"model": str(tiny_folder), "concept": "church", "method": {"name": "esd"}}
+    recipe, _ = prepare({**tables, **files, "origin": unet})
+    assert recipe.origin == unet
+
+
+def test_the_folders_of_a_benchmark_are_read_without_them(
+    split: list[str | Path], tiny_folder: Path
+) -> None:
+    unet, _, configs, _, vae, _, words = map(str, split)
+    recipe = BenchRecipe(model=unet, config=configs, vae=vae, text_encoders=(words,))
+    world = World(recipe)
+    assert world.base.hashes() == read_checkpoint(tiny_folder).hashes()
+    assert world.evaluation(unet, "church").text_encoders == (words,)
+    cell = world.evaluation(str(tiny_folder), "church")
+    assert cell.config is None
+    assert cell.text_encoders is None
+
+
+def test_a_folder_goes_out_as_a_patch_of_a_split_set(
+    split: list[str | Path], tiny_folder: Path, tmp_path: Path
+) -> None:
+    read = read_checkpoint(tiny_folder)
+    name = "conv_in.bias"
+    moved = read.having("unet", {**read.network, name: read.network[name] + 1})
+    write_folder(moved, tmp_path / "model")
+    unet, *files = split
+    line = ["export", tmp_path / "model", "--to", "patch", "--base", unet]
+    said = erasure(*line, *files, "--out", tmp_path / "patch.safetensors")
+    assert said.code == 0, said.err
