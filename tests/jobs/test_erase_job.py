@@ -46,4 +46,5 @@ def test_each_model_of_a_recipe_is_read_as_the_recipe_says(
     monkeypatch.setattr(models, "open_model", lambda model, **how: asked.update(how))
     recipe = EraseRecipe(concept="church", allow_pickle=True, prediction="v", config="c")
     models.open_by(recipe, "demo")
-    assert asked == {"config": None, "vae": None, "allow_pickle": True, "prediction": "v"}
+    files = {"config": None, "vae": None, "text_encoders": None}
+    assert asked == {**files, "allow_pickle": True, "prediction": "v"}
