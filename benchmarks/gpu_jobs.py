@@ -1,5 +1,5 @@
 """What `full_size.py --gpu` measures: SalUn from the first gradient to the last step, steps of
-larger models, and a step against the released structure.
+larger models, a step against the released structure, and the passes of an audit.
 
 Peak memory is what the device had in use at the end of a phase, with CUDA's own share: torch gives
 nothing back within a phase, so that is the most. Nobody else may use the device meanwhile.
@@ -44,6 +44,8 @@ WARM = 2
 """Steps before the clock starts in short measurements."""
 ROUNDS, STEPS_EACH = 3, 3
 """How often, and how many steps at a time, a step is held against the released structure."""
+SAMPLING_STEPS, SEARCHED = 50, 8
+"""Steps of a drawing of an audit, and samples of a step of its search for a vector."""
 
 
 def mask_and_training(chosen: argparse.Namespace) -> Measured:
@@ -108,6 +110,41 @@ def against_released(chosen: argparse.Namespace) -> Measured:
     released = statistics.median(seconds[RELEASED])
     note = f"a step of {chosen.batch_size}; the released structure {released:.3f} s"
     return Measured(each, _used(where), note, faster=faster)
+
+
+def audit_passes(chosen: argparse.Namespace) -> Measured:
+    """What `erasure audit` takes: the drawing of a batch of guided pictures, and passes with
+    gradients to what the model is told, as its searches take them; in float32, as it draws."""
+    where, shape = torch.device(chosen.device), shape_of(chosen.family, chosen.scale)
+    data = random_data(shape, chosen.pixels, 1)
+    denoise = denoiser_of(shape, random_network(shape, torch.float32, where))
+    each = {}
+    for searched, count in ((False, 2 * chosen.batch_size), (True, SEARCHED)):
+        x_t = data.forget.mean.repeat(count, 1, 1, 1).to(where)
+        t = torch.full((count,), 500, device=where)
+        condition = data.prompts[torch.zeros(count, dtype=torch.int64)].to(where, torch.float32)
+        learned = Condition(
+            {
+                name: value.clone().requires_grad_(searched)
+                for name, value in condition.tensors.items()
+            }
+        )
+        seconds = []
+        for _ in range(WARM + ROUNDS):
+            begun = _now(where)
+            with torch.set_grad_enabled(searched):
+                loss = denoise(x_t, t, learned).square().mean()
+                if searched:
+                    loss.backward()  # type: ignore[no-untyped-call]
+            seconds.append(_now(where) - begun)
+        each[searched] = min(seconds[WARM:])
+    drawn = SAMPLING_STEPS * each[False] / chosen.batch_size
+    note = (
+        f"a picture of {SAMPLING_STEPS} steps with guidance, {chosen.batch_size} at a time, so "
+        f"{2 * chosen.batch_size / each[False]:.0f} passes a second; a step of a search by "
+        f"{SEARCHED} samples {each[True]:.3f} s"
+    )
+    return Measured(drawn, _used(where), note)
 
 
 def _in_bf16(denoise: Denoiser, where: torch.device) -> Denoiser:
@@ -241,4 +278,5 @@ GPU_JOBS: dict[str, Callable[[argparse.Namespace], Measured]] = {
     "gpu mask and training": mask_and_training,
     "gpu step": step,
     "gpu step against released": against_released,
+    "gpu audit": audit_passes,
 }

@@ -92,7 +92,7 @@ def test_the_gpu_script_measures_every_row_that_the_time_allows(
     import full_size
     from measuring import Measured
 
-    clock = iter([0.0, 0.0, 100.0, 200.0, 300.0, 700.0])  # the start, then each row's begin
+    clock = iter([0.0, 0.0, 100.0, 200.0, 300.0, 400.0, 700.0])  # the start, then each row's begin
     monkeypatch.setattr(full_size.time, "monotonic", lambda: next(clock))
     asked: list[tuple[str, str]] = []
 
@@ -111,13 +111,14 @@ def test_the_gpu_script_measures_every_row_that_the_time_allows(
         "gpu step, sdxl",
         "gpu step, sd35_medium",
         "gpu step against released, sd1",
+        "gpu audit, sd1",
         "gpu step, flux_dev",
     ]
-    assert len(asked) == 4
-    assert [row[4] for row in rows] == ["yes"] * 4 + ["NO"]
+    assert len(asked) == 5
+    assert [row[4] for row in rows] == ["yes"] * 4 + ["", "NO"]
     assert rows[0][3] == "8 GB, 120 s"
     assert rows[3][5] == "small, 5.50 x as fast"
-    assert rows[4][5] == "not begun, as the time was over"
+    assert rows[5][5] == "not begun, as the time was over"
     assert not met
 
 
@@ -126,6 +127,15 @@ def test_a_step_is_held_against_the_released_one_on_a_cpu_too(script: Script) ->
     said = json.loads(script("full_size.py", *SMALL, *job))
     assert said["faster"] > 0
     assert "the released structure" in said["note"]
+
+
+def test_the_passes_of_an_audit_are_measured_on_a_cpu_too(script: Script) -> None:
+    said = json.loads(
+        script("full_size.py", *SMALL, *ON_CPU, "--job", "gpu audit", "--family", "sd1")
+    )
+    assert said["seconds"] > 0
+    assert "a picture of 50 steps with guidance, 1 at a time" in said["note"]
+    assert "a step of a search by 8 samples" in said["note"]
 
 
 @pytest.mark.parametrize("more", [(), ("--checkpointing", "--blocks", 1)])
