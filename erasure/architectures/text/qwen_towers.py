@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from erasure.architectures.loading import loaded
 from erasure.architectures.text.chat_encoders import Chat, ChatText, layers_side_by_side
 from erasure.architectures.text.tokenizer_files import opened, without_rules
+from erasure.checkpoints.layout.renaming import inverse, respelled
 from erasure.errors import CONFIG, CheckpointError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _VOCABULARY: Final = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 """The files of which one set holds the vocabulary."""
 _VISUAL: Final = {"visual.": "model.visual.", "model.": "model.language_model."}
 """How names of Qwen2.5-VL begin in files -> in the network of transformers."""
+_OF_FILES: Final = inverse(_VISUAL)
+"""The other way."""
 
 
 def qwen3_of(config: Mapping[str, Any]) -> nn.Module:
@@ -58,26 +61,22 @@ def qwen_vl_of(config: Mapping[str, Any]) -> nn.Module:
 
 def with_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names as a model with a head has them, whichever a file has."""
-    return {
-        n if n.startswith(_MODEL) or n == _HEAD else f"{_MODEL}{n}": w for n, w in weights.items()
-    }
+    return respelled(weights, lambda n: n if n.startswith(_MODEL) or n == _HEAD else _MODEL + n)
 
 
 def without_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names as a model without a head has them; what a file has of a head stays under its name."""
-    return {name.removeprefix(_MODEL): weight for name, weight in weights.items()}
+    return respelled(weights, lambda name: name.removeprefix(_MODEL))
 
 
 def visual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of Qwen2.5-VL as published files have them, whichever version wrote these."""
-    names = {}
-    for name, weight in weights.items():
-        for old, new in _VISUAL.items():
-            if name.startswith(new):
-                name = f"{old}{name.removeprefix(new)}"
-                break
-        names[name] = weight
-    return names
+
+    def published(name: str) -> str:
+        new = next((new for new in _VISUAL.values() if name.startswith(new)), None)
+        return name if new is None else f"{_OF_FILES[new]}{name.removeprefix(new)}"
+
+    return respelled(weights, published)
 
 
 def built_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,6 +10,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from erasure.checkpoints.layout.renaming import respelled
+
 PREFIX: Final = "text_model."
 _PROJECTION: Final = "text_projection.weight"
 _SQUARE: Final = f"{PREFIX}encoder.layers.0.self_attn.out_proj.weight"
@@ -18,12 +20,13 @@ _OUTSIDE: Final = (PREFIX, "text_projection.", "logit_scale", "vision_model.", "
 
 
 def with_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Add `text_model.` where it is missing; the buffer `position_ids` is left out."""
-    return {
-        name if name.startswith(_OUTSIDE) else f"{PREFIX}{name}": weight
-        for name, weight in weights.items()
-        if not name.endswith("position_ids")
-    }
+    """Add `text_model.` where it is missing; the buffer `position_ids` is left out.
+
+    Raises:
+        CheckpointError: a weight is there with and without it, with two values.
+    """
+    named = {n: w for n, w in weights.items() if not n.endswith("position_ids")}
+    return respelled(named, lambda n: n if n.startswith(_OUTSIDE) else f"{PREFIX}{n}")
 
 
 to_original = with_prefix

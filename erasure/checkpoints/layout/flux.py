@@ -7,6 +7,7 @@ from typing import Final
 from torch import Tensor
 
 from erasure.checkpoints.layout.fused import FusedLayout
+from erasure.checkpoints.layout.renaming import respelled
 
 _TIMES: Final = "time_text_embed"
 _SHARED: Final = {
@@ -62,7 +63,7 @@ def to_diffusers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def usual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Original names with `.scale` for the norms of queries and keys, which files that ComfyUI
     saved call `.weight`."""
-    return {_NORM.sub(r"\1.scale", name): weight for name, weight in weights.items()}
+    return respelled(weights, lambda name: _NORM.sub(r"\1.scale", name))
 
 
 def layout_of(names: Iterable[str]) -> FusedLayout:

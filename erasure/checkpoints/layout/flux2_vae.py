@@ -10,6 +10,7 @@ from typing import Final
 from torch import Tensor
 
 from erasure.checkpoints.layout import vae
+from erasure.checkpoints.layout.renaming import respelled
 
 _STATISTICS: Final = "bn."
 _WITHIN: Final = {
@@ -47,8 +48,9 @@ def _parted(
 
 def _begun(weights: Mapping[str, Tensor], starts: Mapping[str, str]) -> dict[str, Tensor]:
     """The weights whose names begin in another way."""
-    done = {}
-    for name, weight in weights.items():
+
+    def begun(name: str) -> str:
         old = next((start for start in starts if name.startswith(start)), "")
-        done[f"{starts.get(old, '')}{name.removeprefix(old)}"] = weight
-    return done
+        return f"{starts.get(old, '')}{name.removeprefix(old)}"
+
+    return respelled(weights, begun)

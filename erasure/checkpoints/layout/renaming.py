@@ -25,6 +25,29 @@ def renamed(name: str, modules: Mapping[str, str]) -> str:
     raise CheckpointError(f"weight {name!r} has no place in the layout of its family's single file")
 
 
+def respelled(weights: Mapping[str, Tensor], rename: Callable[[str], str]) -> dict[str, Tensor]:
+    """Weights under one spelling of their names, where files have several.
+
+    Raises:
+        CheckpointError: a weight is there under two spellings, with two values.
+    """
+    done: dict[str, Tensor] = {}
+    before: dict[str, str] = {}
+    for name, weight in weights.items():
+        new = rename(name)
+        if new in done and not _alike(done[new], weight):
+            raise CheckpointError(
+                f"{before[new]} and {name} are one weight under two names, with two values; take "
+                "out the one that is wrong"
+            )
+        done[new], before[new] = weight, name
+    return done
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one.double(), other.double())
+
+
 def rename_all(names: Iterable[str], modules: Mapping[str, str]) -> dict[str, str]:
     """Old name -> new name, in the order given."""
     return {name: renamed(name, modules) for name in names}

@@ -10,7 +10,7 @@ from typing import Final
 
 from torch import Tensor
 
-from erasure.checkpoints.layout.renaming import inverse, rename_all
+from erasure.checkpoints.layout.renaming import inverse, rename_all, respelled
 
 _RESNET: Final = ("norm1", "conv1", "norm2", "conv2", "conv_shortcut")
 _ATTENTION: Final = {
@@ -41,12 +41,12 @@ def to_diffusers(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def modern_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Attention names of diffusers before 0.15 (`query`, ...), as published folders still have."""
-    return {
-        f"{old[1]}{_OLD_ATTENTION[old[2]]}{old[3]}"
-        if (old := _OLD_NAME.fullmatch(name))
-        else name: w
-        for name, w in weights.items()
-    }
+    return respelled(weights, _modern_name)
+
+
+def _modern_name(name: str) -> str:
+    old = _OLD_NAME.fullmatch(name)
+    return f"{old[1]}{_OLD_ATTENTION[old[2]]}{old[3]}" if old else name
 
 
 def _as_conv(original_name: str, weight: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ from diffusers import UNet2DConditionModel
 from support.models.tiny_models import assert_same
 from torch import Tensor
 
-from erasure.checkpoints.layout import clip, flux, openclip, unet, vae
+from erasure.architectures.text.qwen_towers import visual_names, with_prefix, without_prefix
+from erasure.checkpoints.layout import clip, flux, flux2_vae, openclip, unet, vae
+from erasure.checkpoints.layout.renaming import Convert
 from erasure.errors import CheckpointError
 
 CROSS, PLAIN = "CrossAttnDownBlock2D", "DownBlock2D"
@@ -147,3 +149,23 @@ def test_a_projection_that_is_no_matrix_is_an_error() -> None:
         openclip.to_diffusers(TURNED)
     with pytest.raises(CheckpointError, match="not two dimensions"):
         openclip.to_original({"text_projection.weight": TURNED["text_projection"]})
+
+
+@pytest.mark.parametrize(
+    ("tidy", "one", "other"),
+    [
+        (clip.with_prefix, "final_layer_norm.bias", "text_model.final_layer_norm.bias"),
+        (flux.usual_names, "a.norm.key_norm.weight", "a.norm.key_norm.scale"),
+        (vae.modern_names, "a.attentions.0.query.bias", "a.attentions.0.to_q.bias"),
+        (flux2_vae.usual_names, "quant_conv.bias", "encoder.quant_conv.bias"),
+        (with_prefix, "norm.weight", "model.norm.weight"),
+        (without_prefix, "model.norm.weight", "norm.weight"),
+        (visual_names, "visual.a.weight", "model.visual.a.weight"),
+    ],
+)
+def test_a_weight_under_two_names_has_one_value(tidy: Convert, one: str, other: str) -> None:
+    weight = torch.arange(3.0)
+    assert len(tidy({one: weight, other: weight.clone()})) == 1
+    for wrong in (weight + 1, weight[:2]):
+        with pytest.raises(CheckpointError, match="one weight under two names, with two values"):
+            tidy({one: weight, other: wrong})
