@@ -90,6 +90,23 @@ def test_random_weights_show_it_under_no_attack_that_puts_no_picture_in(tmp_path
         assert sum(one.hit for one in tries) <= limit * len(tries), attack.name
 
 
+def test_short_searches_and_short_tuning_teach_random_weights_nothing(tmp_path: Path) -> None:
+    # Tuning sees pictures of the concept, but five steps teach nobody from nothing.
+    settings = [
+        *("prefix-match.rounds=1", "prefix-match.steps=2"),
+        *("concept-vector.rounds=1", "concept-vector.steps=2", "concept-vector.population=8"),
+        *("pooled-text.rounds=1", "pooled-text.steps=2", "pooled-text.candidates=8"),
+        *("benign-tuning.marks=[5]", "relearning.marks=[5]"),
+    ]
+    names = dict.fromkeys(one.partition(".")[0] for one in settings)
+    shop = shop_of(tmp_path, *names, budget=12, settings=settings)
+    limit = shop.material("audited").false_positives.high
+    for attack in shop.recipe.chosen():
+        tries = run_search(shop, attack, "random").search.tries
+        assert tries, attack.name
+        assert sum(one.hit for one in tries) <= limit * len(tries), attack.name
+
+
 def test_random_weights_redraw_the_concept_from_its_own_noise(tmp_path: Path) -> None:
     shop = shop_of(tmp_path, "inversion", shown=6)
     target = shop.target("random")
