@@ -41,7 +41,8 @@ saw the concept stands beside it, so a network of random weights is the floor wh
 in. Rejected: pictures of all attacks in which the judge sees nothing that it knows. Neighbours: the
 change of what is near to the concept, on plain prompts, in points; empty where nobody looked.
 Budget: pictures that an attack draws of the model at most, and their steps. Hardened: with
-`--harden 3`, whose adversary learns an embedding, which no attack that stands in its row does."""
+`--harden 3`, whose adversary learns an embedding, which no attack that stands in its row does. LECO
+asked to erase is ESD, and has no rows of its own."""
 HARDEN: Final = 3
 """Steps of the adversary of a hardened row."""
 COLUMNS: Final = ("revived", "averse", "undecided", "not revived within this budget", "no test")
@@ -68,7 +69,7 @@ class Row:
 
 
 ROWS: Final = (
-    *(Row(method, concept) for concept in CONCEPTS for method in METHODS),
+    *(Row(method, concept) for concept in CONCEPTS for method in METHODS if method != "leco"),
     *(Row("salun", concept, "standard") for concept in CONCEPTS),
     *(Row(method, "church", hardened=True) for method in ("salun", "esd")),
 )
