@@ -1,11 +1,12 @@
-"""The paper's class forgetting, on the class-conditional model that comes with the package.
+"""The paper's class forgetting, on the class-conditional models of clothes and of icons.
 
     python benchmarks/class_conditional.py --gold build/ddpm-checkpoint --out build/clothes
+    python benchmarks/class_conditional.py --data icons --gold build/ddpm-icons --out build/icons
 
-`--gold` is the work folder of `make ddpm-checkpoint ARGS="--only no-sneaker --only twin"`. A cell
-is a method with a mask: it forgets the class with real pictures of Fashion-MNIST, then draws. One
-cell is done at a time and kept in `cells.jsonl`, so a run that was cut goes on; `table.md` is the
-table.
+`--gold` is the work folder of `make ddpm-checkpoint ARGS="--only no-sneaker --only twin"`, or of
+the same with `--data icons`, whose model and judge lie there too. A cell is a method with a mask:
+it forgets the class with real pictures of Fashion-MNIST or of icons, then draws. One cell is done
+at a time and kept in `cells.jsonl`, so a run that was cut goes on; `table.md` is the table.
 """
 
 import argparse
@@ -25,24 +26,24 @@ from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Denoiser
 from erasure.methods.gradient.salun import SalUn
 from erasure.training.objective import Loss
-from eval.judges.clothes import load_clothes_classifier, to_grey
+from eval.judges.clothes import ClothesClassifier, load_clothes_classifier
 from eval.metrics.frechet import kernel_distance
 from eval.rates.intervals import Proportion, wilson
 from pipelines.class_checkpoint.check import DRAWING
-from pipelines.class_checkpoint.garments import Garments, load_garments
+from pipelines.class_checkpoint.pictures import ClassPictures
+from pipelines.class_checkpoint.worlds import WORLDS, World
 from pipelines.drawing.generation import draw_all
 from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
 from pipelines.run.erasing import run_erasure
 from pipelines.run.models import open_model
 from pipelines.run.preparing import prepare
-from prompts.clothes import CLOTHES
 
 FORGET, RETAIN = 400, 100
 """Real pictures to forget, and to retain of each other class."""
 GONE, KEPT = 50, 20
 """Pictures drawn of the class, and of each other class."""
-_FEATURES: Final[Any] = SimpleNamespace(name="clothes", is_inception=False)
+_FEATURES: Final[Any] = SimpleNamespace(name="classes", is_inception=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,22 +89,39 @@ def main() -> None:
     """Measure the missing rows and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--out", type=Path, default=Path("build/class-conditional"))
-    parser.add_argument("--gold", type=Path, default=Path("build/ddpm-checkpoint"))
-    parser.add_argument("--concept", default="sneaker", choices=CLOTHES)
+    parser.add_argument("--data", choices=list(WORLDS), default="clothes")
+    parser.add_argument("--gold", type=Path, help="work folder of the training")
+    parser.add_argument("--concept", help="a class; the one that a model was trained without")
+    parser.add_argument("--only", default="", help="cells to make, as salun-salient,salun-random")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    world = WORLDS[options.data]
+    clothes = options.data == "clothes"
+    gold_folder = options.gold or Path("build") / ("ddpm-checkpoint" if clothes else "ddpm-icons")
+    base: Path | str = "ddpm-demo" if clothes else gold_folder / "base" / "model"
+    judge = load_clothes_classifier(
+        *(() if clothes else (gold_folder / "judge.safetensors", world.channels))
+    )
+    concept = options.concept or world.left_out
+    if concept not in world.classes:
+        parser.error(f"--concept is {concept!r}; give {', '.join(world.classes)}")
+    by_name = {f"{cell.method}-{cell.mask}": cell for cell in CELLS}
+    names = options.only.split(",") if options.only else list(by_name)
+    if unknown := sorted(set(names) - set(by_name)):
+        parser.error(f"--only names {unknown[0]!r}; give some of {', '.join(by_name)}")
     options.out.mkdir(parents=True, exist_ok=True)
-    train, unseen = load_garments()
+    train, unseen = world.load(None)
     pictures = options.out / "pictures"
-    write_pictures(train, options.concept, pictures)
+    write_pictures(world, train, concept, pictures)
     rows = {row["name"]: row for row in _read(options.out / "cells.jsonl")}
 
     def measured(name: str, model: Path | str, seconds: float | None = None) -> None:
         checkpoint = open_model(str(model))
-        row = {"name": name, "seconds": seconds, **measure(checkpoint, options.concept, unseen)}
+        seen = measure(world, judge, checkpoint, concept, unseen)
+        row = {"name": name, "seconds": seconds, **seen}
         rows[name] = row
         with (options.out / "cells.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
@@ -113,30 +131,31 @@ def main() -> None:
         ("retrained without", "no-"),
         ("twin", "twin"),
     ):
-        gold = f"{folder}{options.concept}" if folder == "no-" else folder
-        path: Path | str = "ddpm-demo" if gold is None else options.gold / gold / "model"
+        gold = f"{folder}{concept.replace(' ', '-')}" if folder == "no-" else folder
+        path: Path | str = base if gold is None else gold_folder / gold / "model"
         if name not in rows and (gold is None or Path(path).is_dir()):
             measured(name, path)
     for seed in options.seeds:
-        for cell in CELLS:
+        for cell in map(by_name.get, names):
+            assert cell is not None
             name = f"{cell.name}, seed {seed}"
             if name not in rows:
                 run = options.out / "runs" / name.replace(", ", "-").replace(" ", "-")
-                seconds = erased(cell, options.concept, options.steps, seed, pictures, run)
+                seconds = erased(str(base), cell, concept, options.steps, seed, pictures, run)
                 measured(name, run, seconds)
     table = markdown(rows.values())
     (options.out / "table.md").write_text(table, encoding="utf-8")
     print(table)
 
 
-def write_pictures(train: Garments, concept: str, folder: Path) -> None:
+def write_pictures(world: World, train: ClassPictures, concept: str, folder: Path) -> None:
     """Write real pictures with their classes as captions, `forget` and `retain`."""
     for role in ("forget", "retain"):
         if (folder / role / "metadata.jsonl").exists():
             continue
         (folder / role).mkdir(parents=True, exist_ok=True)
         lines = []
-        for label, name in enumerate(CLOTHES):
+        for label, name in enumerate(world.classes):
             if (name == concept) != (role == "forget"):
                 continue
             chosen = (train.labels == label).nonzero()[:, 0][
@@ -144,19 +163,22 @@ def write_pictures(train: Garments, concept: str, folder: Path) -> None:
             ]
             for number in chosen.tolist():
                 file = f"{number:05d}.png"
-                Image.fromarray(train.pixels[number, 0].numpy()).save(folder / role / file)
+                pixels = train.pixels[number].permute(1, 2, 0).squeeze(2).numpy()
+                Image.fromarray(pixels).save(folder / role / file)
                 lines.append(json.dumps({"file_name": file, "prompt": name}))
         (folder / role / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def erased(cell: Cell, concept: str, steps: int, seed: int, pictures: Path, run: Path) -> float:
+def erased(
+    model: str, cell: Cell, concept: str, steps: int, seed: int, pictures: Path, run: Path
+) -> float:
     """Erase the class as a cell says; returns the seconds of mask and training."""
     own = cell.method == "fine-tuning"
     reporter = Reporter()
     real = {role: {"drawn": 0, "folder": str(pictures / role)} for role in ("forget", "retain")}
     recipe, checkpoint = prepare(
         {
-            "model": "ddpm-demo",
+            "model": model,
             "concept": concept,
             "mask": cell.mask,
             "seed": seed,
@@ -170,26 +192,32 @@ def erased(cell: Cell, concept: str, steps: int, seed: int, pictures: Path, run:
     return sum(spent for name, spent in reporter.seconds.items() if "draw" not in name)
 
 
-def measure(checkpoint: Checkpoint, concept: str, unseen: Garments) -> dict[str, Any]:
+def measure(
+    world: World,
+    network: ClothesClassifier,
+    checkpoint: Checkpoint,
+    concept: str,
+    unseen: ClassPictures,
+) -> dict[str, Any]:
     """Draw the class and the others, and look at both with the judge.
 
     The unlearning accuracy (UA) is the share of pictures of the class in which the judge does not
     see it. The distance is that of the judge's features of the other classes' pictures to those of
     as many real pictures of these classes that nothing was trained on.
     """
-    others = [name for name in CLOTHES if name != concept]
+    classes = world.classes
+    others = [name for name in classes if name != concept]
     requests = [Request(concept, seed) for seed in range(GONE)]
     requests += [Request(name, seed) for name in others for seed in range(KEPT)]
     images = draw_all(checkpoint, requests, DRAWING, torch.device("cpu"))
-    network = load_clothes_classifier()
     with torch.no_grad():
-        features = network.features(to_grey(images))
+        features = network.features(world.to_pixels(images))
         answers = network.head(features).argmax(1).tolist()
-        real = network.features(_real(unseen, others))
-    wanted = [CLOTHES.index(name) for name in others for _ in range(KEPT)]
+        real = network.features(_real(unseen, [classes.index(name) for name in others]))
+    wanted = [classes.index(name) for name in others for _ in range(KEPT)]
     distance = kernel_distance(_FEATURES, features[GONE:], real)
     return {
-        "forgotten": sum(answer != CLOTHES.index(concept) for answer in answers[:GONE]),
+        "forgotten": sum(answer != classes.index(concept) for answer in answers[:GONE]),
         "drawn": GONE,
         "right": sum(a == b for a, b in zip(answers[GONE:], wanted, strict=True)),
         "others": len(wanted),
@@ -199,9 +227,9 @@ def measure(checkpoint: Checkpoint, concept: str, unseen: Garments) -> dict[str,
     }
 
 
-def _real(unseen: Garments, names: Sequence[str], each: int = 200) -> Tensor:
-    """Real pictures of classes, (N, 1, 32, 32) in [-1, 1]."""
-    chosen = [(unseen.labels == CLOTHES.index(name)).nonzero()[:, 0][:each] for name in names]
+def _real(unseen: ClassPictures, labels: Sequence[int], each: int = 200) -> Tensor:
+    """Real pictures of classes, (N, C, 32, 32) in [-1, 1]."""
+    chosen = [(unseen.labels == label).nonzero()[:, 0][:each] for label in labels]
     return unseen.pixels[torch.cat(chosen)].float() / 127.5 - 1
 
 

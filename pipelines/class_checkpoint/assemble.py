@@ -9,8 +9,8 @@ from diffusers import DDPMPipeline
 from torch import nn
 
 from erasure.storage.files import write_json
-from pipelines.class_checkpoint.recipe import CLASSES, noise_schedule
-from pipelines.run.models import CLOTHES_NAME
+from pipelines.class_checkpoint.recipe import noise_schedule
+from pipelines.class_checkpoint.worlds import World
 
 
 def ship(model: Path, folder: Path) -> None:
@@ -19,7 +19,7 @@ def ship(model: Path, folder: Path) -> None:
     shutil.copytree(model, folder)
 
 
-def assemble(network: nn.Module, folder: Path) -> Path:
+def assemble(network: nn.Module, folder: Path, world: World) -> Path:
     """Write network, scheduler and the names of the classes; whatever was in the folder goes.
 
     The names stand where diffusers' `DiTPipeline` has them: `id2label` in `model_index.json`.
@@ -30,6 +30,7 @@ def assemble(network: nn.Module, folder: Path) -> Path:
     pipeline.save_pretrained(folder)
     path = folder / "model_index.json"
     index = json.loads(path.read_text(encoding="utf-8"))
-    index |= {"_name_or_path": CLOTHES_NAME, "id2label": {str(n): c for n, c in enumerate(CLASSES)}}
+    names = {str(n): name for n, name in enumerate(world.classes)}
+    index |= {"_name_or_path": world.model_name, "id2label": names}
     write_json(path, index)
     return folder

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Final
 
 from pipelines.class_checkpoint.check import DRAWING, DRAWN, REAL, SEEDS
-from pipelines.class_checkpoint.recipe import BATCH, CLASSES, FIT
+from pipelines.class_checkpoint.recipe import BATCH, FIT
 from pipelines.demo_checkpoint.figures import Share
+from prompts.clothes import CLOTHES
 
 
 def write_card(figures: Sequence[Share], path: Path) -> None:
     """Write the model card: what it is, what it was trained on, what was measured."""
     text = _CARD.format(
-        classes=", ".join(f"{n} {name}" for n, name in enumerate(CLASSES)),
+        classes=", ".join(f"{n} {name}" for n, name in enumerate(CLOTHES)),
         steps=FIT.steps,
         batch=BATCH,
         measured=_rows(figures, DRAWN),
@@ -33,7 +34,7 @@ def _rows(figures: Sequence[Share], name: str) -> str:
     shares = {share.name: share for share in figures}
     return "\n".join(
         f"| {label} | {100 * one.value:.1f} % | {one.total:,} |"
-        for label in (*CLASSES, "all")
+        for label in (*CLOTHES, "all")
         if (one := shares.get(name.format(label))) is not None
     )
 

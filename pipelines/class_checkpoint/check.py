@@ -1,4 +1,4 @@
-"""Measure the shipped files: the judge on real pictures, and the judge on what the model draws."""
+"""Measure a model and its judge: the judge on real pictures, and on what the model draws."""
 
 import logging
 from collections.abc import Sequence
@@ -9,16 +9,15 @@ import torch
 from PIL import Image
 
 from erasure.checkpoints.reading.reading import read_checkpoint
-from eval.judges.clothes import ClothesJudge, load_clothes_classifier
-from pipelines.class_checkpoint.garments import Garments
-from pipelines.class_checkpoint.recipe import CLASSES
+from eval.judges.clothes import ClothesClassifier
+from pipelines.class_checkpoint.pictures import ClassPictures
 from pipelines.class_checkpoint.train_judge import right_answers
+from pipelines.class_checkpoint.worlds import World
 from pipelines.configs.settings import DrawingConfig
 from pipelines.demo_checkpoint.figures import Share
 from pipelines.drawing.generation import draw_all
 from pipelines.drawing.layout.contact_sheet import contact_sheet
 from pipelines.drawing.requests import Request
-from prompts.clothes import HEAD
 
 log = logging.getLogger(__name__)
 
@@ -29,26 +28,27 @@ REAL, DRAWN = "judge, {}", "drawn, {}"
 """Names of the shares of one class."""
 
 
-def check(model: Path, classifier: Path, unseen: Garments, sheet: Path) -> list[Share]:
+def check(
+    world: World, model: Path, judge: ClothesClassifier, unseen: ClassPictures, sheet: Path
+) -> list[Share]:
     """Measure both, and draw a sheet of every class.
 
     Args:
         model: diffusers folder.
-        classifier: its judge.
+        judge: says which class a picture shows.
         unseen: pictures that neither was trained on.
     """
-    network = load_clothes_classifier(classifier)
-    counts = torch.bincount(unseen.labels, minlength=len(CLASSES)).tolist()
-    right = right_answers(network, unseen).tolist()
-    figures = _shares(REAL, right, counts)
-    images = drawn_of(model)
-    guesses = ClothesJudge(network, {})(images)
-    seen = [judgement.guesses[HEAD][0].label for judgement in guesses]
+    classes = world.classes
+    counts = torch.bincount(unseen.labels, minlength=len(classes)).tolist()
+    figures = _shares(REAL, classes, right_answers(judge, unseen).tolist(), counts)
+    images = drawn_of(model, classes)
+    with torch.no_grad():
+        seen = judge(world.to_pixels(images)).argmax(1).tolist()
     count = len(SEEDS)
-    hits = [seen[n * count : (n + 1) * count].count(name) for n, name in enumerate(CLASSES)]
-    figures += _shares(DRAWN, hits, [count] * len(CLASSES))
-    rows = [images[n * count : (n + 1) * count] for n in range(len(CLASSES))]
-    drawn = contact_sheet(rows, CLASSES, [f"seed {s}" for s in SEEDS], title="Ten seeds a class")
+    hits = [seen[n * count : (n + 1) * count].count(n) for n in range(len(classes))]
+    figures += _shares(DRAWN, classes, hits, [count] * len(classes))
+    rows = [images[n * count : (n + 1) * count] for n in range(len(classes))]
+    drawn = contact_sheet(rows, classes, [f"seed {s}" for s in SEEDS], title="Ten seeds a class")
     sheet.parent.mkdir(parents=True, exist_ok=True)
     drawn.quantize(64).save(sheet, optimize=True)
     for share in figures:
@@ -56,16 +56,18 @@ def check(model: Path, classifier: Path, unseen: Garments, sheet: Path) -> list[
     return figures
 
 
-def drawn_of(model: Path) -> list[Image.Image]:
+def drawn_of(model: Path, classes: Sequence[str]) -> list[Image.Image]:
     """Draw every class by every seed, one class after the other."""
-    requests = [Request(name, seed) for name in CLASSES for seed in SEEDS]
+    requests = [Request(name, seed) for name in classes for seed in SEEDS]
     return draw_all(read_checkpoint(model), requests, DRAWING, torch.device("cpu"))
 
 
-def _shares(name: str, right: Sequence[int], totals: Sequence[int]) -> list[Share]:
+def _shares(
+    name: str, classes: Sequence[str], right: Sequence[int], totals: Sequence[int]
+) -> list[Share]:
     """A share for each class, and that of all."""
     rows = [
         Share(name.format(label), hits, total)
-        for label, hits, total in zip(CLASSES, right, totals, strict=True)
+        for label, hits, total in zip(classes, right, totals, strict=True)
     ]
     return [*rows, Share(name.format("all"), sum(right), sum(totals))]

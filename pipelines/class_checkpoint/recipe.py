@@ -1,18 +1,14 @@
-"""What decides the weights of the class-conditional checkpoint: its network and its training."""
+"""What decides the weights of a class-conditional checkpoint: its network and its training."""
 
 from typing import Final
 
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
 
-from pipelines.classifiers.data.idx_data import FASHION_CLASSES
 from pipelines.demo_checkpoint.fit import FitConfig
 
-CLASSES: Final = FASHION_CLASSES
-NO_LABEL: Final = len(CLASSES)
-"""Label of the row that stands for no class, behind those of the classes."""
 SIDE: Final = 32
-"""Pixels a side: those of Fashion-MNIST with two black ones around."""
+"""Pixels a side: for Fashion-MNIST with two black ones around."""
 BATCH: Final = 16
 DROPPED: Final = 0.1
 """Share of samples that are told no class, so that guidance works (arXiv:2207.12598)."""
@@ -21,23 +17,27 @@ SNR_CAP: Final = 5.0
 FIT: Final = FitConfig(
     steps=3200, learning_rate=1.5e-3, decay=0.998, seed=11, warmup=100, save_every=100
 )
+FIT_ICONS: Final = FitConfig(
+    steps=6400, learning_rate=1.5e-3, decay=0.998, seed=11, warmup=100, save_every=100
+)
+"""Twice the steps, as a class of icons is some fifty drawings in colour."""
 
 
-def build_network(seed: int) -> UNet2DModel:
+def build_network(seed: int, classes: int, channels: int) -> UNet2DModel:
     """Random weights; 2 million, most of them at 8 and 4 pixels a side, where they cost little."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return UNet2DModel(
             sample_size=SIDE,
-            in_channels=1,
-            out_channels=1,
+            in_channels=channels,
+            out_channels=channels,
             layers_per_block=1,
             block_out_channels=(8, 16, 48, 128),
             down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
             up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
             attention_head_dim=16,
             norm_num_groups=4,
-            num_class_embeds=NO_LABEL + 1,
+            num_class_embeds=classes + 1,
         )
 
 

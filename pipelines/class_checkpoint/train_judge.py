@@ -1,4 +1,4 @@
-"""Train the judge of clothes by the classifiers' half, and count where it errs."""
+"""Train the judge of a world by the classifiers' half, and count where it errs."""
 
 import logging
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 from erasure.classifiers import Batches, TrainingRecipe, train_classifier
 from erasure.storage.tensors.tensor_file import write_tensors
 from eval.judges.clothes import ClothesClassifier
-from pipelines.class_checkpoint.garments import Garments
+from pipelines.class_checkpoint.pictures import ClassPictures
 
 log = logging.getLogger(__name__)
 RECIPE: Final = TrainingRecipe(epochs=4, lr=0.1, batch_size=256)
@@ -19,7 +19,7 @@ _SEED: Final = 12
 _BATCH: Final = 500
 
 
-def train_judge(garments: Garments, state: Path) -> ClothesClassifier:
+def train_judge(pictures: ClassPictures, state: Path) -> ClothesClassifier:
     """Train from the last whole epoch, or from the start.
 
     Raises:
@@ -27,9 +27,9 @@ def train_judge(garments: Garments, state: Path) -> ClothesClassifier:
     """
     with torch.random.fork_rng():
         torch.manual_seed(_SEED)
-        network = ClothesClassifier()
+        network = ClothesClassifier(pictures.pixels.shape[1])
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    data = Batches(TensorDataset(_scaled(garments.pixels), garments.labels), RECIPE.batch_size)
+    data = Batches(TensorDataset(_scaled(pictures.pixels), pictures.labels), RECIPE.batch_size)
     for step in train_classifier(network, data, RECIPE, _SEED, state):
         if step.index % 100 == 0:
             log.info("judge %d loss %.4f", step.index, step.loss)
@@ -37,12 +37,12 @@ def train_judge(garments: Garments, state: Path) -> ClothesClassifier:
 
 
 @torch.no_grad()
-def right_answers(network: ClothesClassifier, garments: Garments) -> Tensor:
+def right_answers(network: ClothesClassifier, pictures: ClassPictures) -> Tensor:
     """Give for each class (K,) how many of its pictures are named rightly."""
-    right = torch.zeros(int(garments.labels.max()) + 1, dtype=torch.int64)
-    for start in range(0, len(garments.labels), _BATCH):
-        labels = garments.labels[start : start + _BATCH]
-        answers = network(_scaled(garments.pixels[start : start + _BATCH])).argmax(1)
+    right = torch.zeros(int(pictures.labels.max()) + 1, dtype=torch.int64)
+    for start in range(0, len(pictures.labels), _BATCH):
+        labels = pictures.labels[start : start + _BATCH]
+        answers = network(_scaled(pictures.pixels[start : start + _BATCH])).argmax(1)
         right += torch.bincount(labels[answers == labels], minlength=len(right))
     return right
 

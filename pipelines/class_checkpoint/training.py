@@ -12,18 +12,16 @@ from torch import Tensor
 
 from erasure.storage.claims import claimed
 from pipelines.class_checkpoint.assemble import assemble
-from pipelines.class_checkpoint.garments import Garments
+from pipelines.class_checkpoint.pictures import ClassPictures
 from pipelines.class_checkpoint.recipe import (
     BATCH,
     DROPPED,
-    FIT,
-    NO_LABEL,
     SNR_CAP,
-    build_network,
     noise_schedule,
 )
 from pipelines.class_checkpoint.variants import Variant
-from pipelines.demo_checkpoint.fit import FitConfig, Loss, fit
+from pipelines.class_checkpoint.worlds import World
+from pipelines.demo_checkpoint.fit import Loss, fit
 from pipelines.demo_checkpoint.retrained.record import (
     FORMAT,
     RECORD,
@@ -41,37 +39,41 @@ def is_done(variant: Variant, work: Path) -> bool:
     return (work / variant.name / "model" / RECORD).exists()
 
 
-def train(variant: Variant, garments: Garments, work: Path, config: FitConfig = FIT) -> Path:
+def train(world: World, variant: Variant, pictures: ClassPictures, work: Path) -> Path:
     """Train from the last state, or from the start, and write the folder `model`; returns it.
-
-    Args:
-        config: steps and rates; its seed is that of the recipe, without the offset.
 
     Raises:
         CheckpointError: another process trains this model, or the state is of another recipe.
         DiskError: the disk refuses; the last state stays.
     """
     folder = work / variant.name
-    record = record_of(variant, garments, config)
+    record = record_of(world, variant, pictures)
     with claimed(folder):
         claim_states(folder, record)
-        seeded = replace(config, seed=config.seed + variant.seed_offset)
-        network: Any = build_network(seeded.seed)
+        seeded = replace(world.fit, seed=world.fit.seed + variant.seed_offset)
+        network = world.build_network(seeded.seed)
         network.to(memory_format=torch.channels_last)
-        loss = denoising_loss(network, garments, variant.choice(garments.labels))
+        choose = variant.choice(pictures.labels)
+        loss = denoising_loss(network, pictures, choose, world.nothing)
         average = fit(network, loss, seeded, folder / "state.safetensors")
-        written = assemble(average, folder / "model")
+        written = assemble(average, folder / "model", world)
         write_record(written, record)
     log.info("wrote %s", written)
     return written
 
 
-def denoising_loss(network: Any, garments: Garments, choose: Choice) -> Loss:  # noqa: ANN401
+def denoising_loss(
+    network: Any,  # noqa: ANN401
+    pictures: ClassPictures,
+    choose: Choice,
+    nothing: int,
+) -> Loss:
     """The weighted error of the predicted noise, on a batch drawn from a CPU generator.
 
     Args:
-        network: takes samples (B, 1, 32, 32), times (B,) and labels (B,).
+        network: takes samples (B, C, 32, 32), times (B,) and labels (B,).
         choose: draws the pictures of a batch.
+        nothing: the label of no class.
     """
     scheduler: Any = noise_schedule()
     alphas = scheduler.alphas_cumprod
@@ -79,11 +81,11 @@ def denoising_loss(network: Any, garments: Garments, choose: Choice) -> Loss:  #
 
     def loss(generator: torch.Generator) -> Tensor:
         chosen = choose(generator)
-        clean = garments.pixels[chosen].float() / 127.5 - 1
+        clean = pictures.pixels[chosen].float() / 127.5 - 1
         noise = torch.randn(clean.shape, generator=generator)
         t = torch.randint(len(alphas), (len(chosen),), generator=generator)
         dropped = torch.rand(len(chosen), generator=generator) < DROPPED
-        labels = torch.where(dropped, NO_LABEL, garments.labels[chosen])
+        labels = torch.where(dropped, nothing, pictures.labels[chosen])
         noisy = scheduler.add_noise(clean, noise, t).to(memory_format=torch.channels_last)
         predicted = network(noisy, t, labels).sample
         error = F.mse_loss(predicted, noise, reduction="none").mean(dim=(1, 2, 3))
@@ -93,11 +95,11 @@ def denoising_loss(network: Any, garments: Garments, choose: Choice) -> Loss:  #
     return loss
 
 
-def recipe_values(garments: Garments, config: FitConfig) -> dict[str, Any]:
+def recipe_values(world: World, pictures: ClassPictures) -> dict[str, Any]:
     """Everything but the seeds and the class that decides the weights; plain values."""
-    descent = asdict(config)
+    descent = asdict(world.fit)
     del descent["seed"], descent["save_every"]
-    network: Any = build_network(0)
+    network = world.build_network(0)
     plain = {k: v for k, v in network.config.items() if not k.startswith("_")}
     return {
         "descents": [descent],
@@ -105,18 +107,18 @@ def recipe_values(garments: Garments, config: FitConfig) -> dict[str, Any]:
         "dropped": DROPPED,
         "snr_cap": SNR_CAP,
         "network": {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()},
-        "sources": {"pictures": garments.fingerprint},
+        "sources": {"pictures": pictures.fingerprint},
     }
 
 
-def record_of(variant: Variant, garments: Garments, config: FitConfig = FIT) -> dict[str, Any]:
+def record_of(world: World, variant: Variant, pictures: ClassPictures) -> dict[str, Any]:
     """The record as it is written beside the states and into the folder of the model."""
-    recipe: Mapping[str, Any] = recipe_values(garments, config)
+    recipe: Mapping[str, Any] = recipe_values(world, pictures)
     return {
         "format": FORMAT,
         "name": variant.name,
-        "without": {"objects": list(variant.without), "styles": []},
-        "seeds": [config.seed + variant.seed_offset],
+        "without": {"objects": [world.classes[n] for n in variant.without], "styles": []},
+        "seeds": [world.fit.seed + variant.seed_offset],
         "recipe": recipe,
         "recipe_hash": hash_of_recipe(recipe),
     }

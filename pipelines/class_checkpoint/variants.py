@@ -1,13 +1,12 @@
-"""Which models the recipe trains: the checkpoint, its twin, and those that never saw a class."""
+"""Which models the recipe trains: whole, without a class, or from other seeds."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from torch import Tensor
 
-from pipelines.class_checkpoint.recipe import BATCH, CLASSES
-from pipelines.demo_checkpoint.retrained.concepts import OTHER_SEED, KeptChoice
+from pipelines.class_checkpoint.recipe import BATCH
+from pipelines.demo_checkpoint.retrained.concepts import KeptChoice
 from pipelines.demo_checkpoint.train_unet import Choice
 
 
@@ -17,8 +16,8 @@ class Variant:
 
     name: str
     """Name of its folder."""
-    without: tuple[str, ...] = ()
-    """Classes of which no picture is in any batch."""
+    without: tuple[int, ...] = ()
+    """Numbers of the classes of which no picture is in any batch."""
     seed_offset: int = 0
     """Added to every seed of the recipe: to those of the weights and of the batches."""
 
@@ -30,7 +29,7 @@ class Variant:
         every = EveryPicture(len(labels))
         if not self.without:
             return every
-        gone = torch.tensor([CLASSES.index(name) for name in self.without])
+        gone = torch.tensor(self.without)
         return KeptChoice(every, (~torch.isin(labels, gone)).nonzero()[:, 0])
 
 
@@ -43,14 +42,3 @@ class EveryPicture:
     def __call__(self, generator: torch.Generator) -> Tensor:
         """Give the pictures of one batch, (B,)."""
         return torch.randint(self.pictures, (BATCH,), generator=generator)
-
-
-VARIANTS: Final = {
-    each.name: each
-    for each in (
-        Variant(name="base"),
-        Variant(name="no-sneaker", without=("sneaker",)),
-        Variant(name="twin", seed_offset=OTHER_SEED),
-    )
-}
-"""Name -> model, in the order of their training. `twin` sees everything, from other seeds."""

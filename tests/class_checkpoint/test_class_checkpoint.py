@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from support.tiny import seeded
 from torch import Tensor
@@ -14,19 +15,25 @@ from torch import Tensor
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.errors import CheckpointError
 from pipelines.class_checkpoint import training
-from pipelines.class_checkpoint.garments import Garments, padded
-from pipelines.class_checkpoint.recipe import BATCH, CLASSES, FIT, NO_LABEL, SIDE
+from pipelines.class_checkpoint.garments import padded
+from pipelines.class_checkpoint.pictures import ClassPictures
+from pipelines.class_checkpoint.recipe import BATCH, SIDE
 from pipelines.class_checkpoint.training import denoising_loss, is_done, record_of, train
-from pipelines.class_checkpoint.variants import VARIANTS
+from pipelines.class_checkpoint.worlds import WORLDS, World
 from pipelines.classifiers.data.raw_data import images
+from pipelines.configs.settings import DrawingConfig
+from pipelines.drawing.generation import draw_all
+from pipelines.drawing.requests import Request
+from pipelines.run.models import own_judge
 
-SNEAKER = CLASSES.index("sneaker")
+CLOTHES = WORLDS["clothes"]
+SNEAKER, NO_LABEL = CLOTHES.classes.index("sneaker"), CLOTHES.nothing
 
 
 @pytest.fixture(scope="module")
-def garments() -> Garments:
+def garments() -> ClassPictures:
     """Forty pictures; each is as light as its class says."""
-    labels = torch.arange(40) % len(CLASSES)
+    labels = torch.arange(40) % len(CLOTHES.classes)
     pixels = (labels[:, None, None] * 20).expand(-1, 28, 28).to(torch.uint8)
     return padded(images(pixels, labels))
 
@@ -44,22 +51,24 @@ class Recorder:
         return SimpleNamespace(sample=torch.zeros_like(noisy))
 
 
-def shown(name: str, garments: Garments) -> Recorder:
+def shown(name: str, garments: ClassPictures) -> Recorder:
     recorder, generator = Recorder(), seeded(3)
-    loss = denoising_loss(recorder, garments, VARIANTS[name].choice(garments.labels))
+    loss = denoising_loss(
+        recorder, garments, CLOTHES.variants[name].choice(garments.labels), NO_LABEL
+    )
     for _ in range(60):
         loss(generator)
     return recorder
 
 
-def test_pictures_are_padded_with_black_to_32_pixels(garments: Garments) -> None:
+def test_pictures_are_padded_with_black_to_32_pixels(garments: ClassPictures) -> None:
     assert garments.pixels.shape == (40, 1, SIDE, SIDE)
     assert not garments.pixels[:, :, :2].any()
     assert not garments.pixels[:, :, :, -2:].any()
     assert garments.pixels[9, 0, 2, 2] == 180
 
 
-def test_no_picture_of_the_class_that_is_left_out_enters_a_batch(garments: Garments) -> None:
+def test_no_picture_of_the_class_that_is_left_out_enters_a_batch(garments: ClassPictures) -> None:
     base, without = shown("base", garments), shown("no-sneaker", garments)
     assert SNEAKER in torch.cat(base.labels)
     assert SNEAKER not in torch.cat(without.labels)
@@ -71,7 +80,7 @@ def test_no_picture_of_the_class_that_is_left_out_enters_a_batch(garments: Garme
         assert same[base.labels[n] != SNEAKER].all()
 
 
-def test_a_tenth_of_the_labels_is_that_of_no_class(garments: Garments) -> None:
+def test_a_tenth_of_the_labels_is_that_of_no_class(garments: ClassPictures) -> None:
     labels = torch.cat(shown("base", garments).labels)
     dropped = float((labels == NO_LABEL).double().mean())
     assert abs(dropped - 0.1) < 0.04  # 960 labels: a standard error of 0.01
@@ -79,11 +88,11 @@ def test_a_tenth_of_the_labels_is_that_of_no_class(garments: Garments) -> None:
 
 @pytest.mark.slow
 def test_a_training_that_was_cut_ends_with_the_same_bytes_and_is_read_as_a_model_of_labels(
-    garments: Garments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    garments: ClassPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(FIT, steps=3, save_every=1)
-    variant = VARIANTS["no-sneaker"]
-    whole = train(variant, garments, tmp_path / "whole", config)
+    world = replace(CLOTHES, fit=replace(CLOTHES.fit, steps=3, save_every=1))
+    variant = world.variants["no-sneaker"]
+    whole = train(world, variant, garments, tmp_path / "whole")
     with monkeypatch.context() as patch:
 
         def cut(*arguments: Any) -> Any:  # noqa: ANN401
@@ -98,9 +107,9 @@ def test_a_training_that_was_cut_ends_with_the_same_bytes_and_is_read_as_a_model
 
         patch.setattr(training, "denoising_loss", cut)
         with pytest.raises(KeyboardInterrupt):
-            train(variant, garments, tmp_path / "cut", config)
+            train(world, variant, garments, tmp_path / "cut")
     assert not is_done(variant, tmp_path / "cut")
-    again = train(variant, garments, tmp_path / "cut", config)
+    again = train(world, variant, garments, tmp_path / "cut")
     assert is_done(variant, tmp_path / "cut")
     file = "unet/diffusion_pytorch_model.safetensors"
     one, other = load_file(whole / file), load_file(again / file)
@@ -110,14 +119,39 @@ def test_a_training_that_was_cut_ends_with_the_same_bytes_and_is_read_as_a_model
     assert (whole / file).stat().st_size < 5_000_000
     checkpoint = read_checkpoint(whole)
     assert checkpoint.classes is not None
-    assert checkpoint.classes.names == CLASSES
+    assert checkpoint.classes.names == CLOTHES.classes
     assert checkpoint.classes.nothing == NO_LABEL
 
 
-def test_states_of_another_class_or_seed_are_refused(garments: Garments, tmp_path: Path) -> None:
-    records = [record_of(VARIANTS[name], garments) for name in ("base", "no-sneaker", "twin")]
+def test_states_of_another_class_or_seed_are_refused(
+    garments: ClassPictures, tmp_path: Path
+) -> None:
+    records = [record_of(CLOTHES, each, garments) for each in CLOTHES.variants.values()]
     training.claim_states(tmp_path, records[0])
     training.claim_states(tmp_path, records[0])
     for other in records[1:]:
         with pytest.raises(CheckpointError, match="another recipe"):
             training.claim_states(tmp_path, other)
+
+
+@pytest.mark.slow
+def test_a_model_of_icons_is_read_as_one_in_colour(tmp_path: Path) -> None:
+    world: World = WORLDS["icons"]
+    world = replace(world, fit=replace(world.fit, steps=2))
+    labels = torch.arange(40) % len(world.classes)
+    pixels = (labels[:, None, None, None] * 20).expand(-1, 3, SIDE, SIDE).to(torch.uint8)
+    model = train(world, world.variants["no-fruit"], ClassPictures(pixels, labels), tmp_path)
+    checkpoint = read_checkpoint(model)
+    assert checkpoint.classes is not None
+    assert checkpoint.classes.names == world.classes
+    assert own_judge(checkpoint) is None  # that of clothes does not know them
+    image = draw_all(checkpoint, [Request("fruit", 0)], DrawingConfig(steps=1), torch.device("cpu"))
+    assert (image[0].mode, image[0].size) == ("RGB", (SIDE, SIDE))
+
+
+def test_drawings_are_read_in_the_colours_of_their_world() -> None:
+    image = Image.new("RGB", (2 * SIDE, 2 * SIDE), (255, 0, 51))
+    (pixels,) = WORLDS["icons"].to_pixels([image])
+    assert pixels.shape == (3, SIDE, SIDE)
+    assert [round(float(value), 4) for value in pixels[:, 3, 4]] == [1.0, -1.0, -0.6]
+    assert CLOTHES.to_pixels([image]).shape == (1, 1, SIDE, SIDE)
