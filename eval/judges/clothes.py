@@ -29,12 +29,12 @@ _WIDTHS: Final = (16, 32, 64, 96)
 
 
 class ClothesClassifier(nn.Module):
-    """A residual network on small pictures, grey ones or those of `channels` colours."""
+    """A residual network on grey pictures."""
 
-    def __init__(self, channels: int = 1) -> None:
+    def __init__(self) -> None:
         super().__init__()
         stem = [
-            nn.Conv2d(channels, _WIDTHS[0], 3, 2, 1, bias=False),
+            nn.Conv2d(1, _WIDTHS[0], 3, 2, 1, bias=False),
             nn.BatchNorm2d(_WIDTHS[0]),
             nn.ReLU(),
         ]
@@ -54,13 +54,13 @@ class ClothesClassifier(nn.Module):
 
 
 @cache
-def load_clothes_classifier(path: Path = WEIGHTS, channels: int = 1) -> ClothesClassifier:
-    """The shipped classifier, or another of so many colours, in float32, ready to judge.
+def load_clothes_classifier(path: Path = WEIGHTS) -> ClothesClassifier:
+    """The shipped classifier, in float32, ready to judge.
 
     Raises:
         EvalError: the file is missing or is not this classifier.
     """
-    network = ClothesClassifier(channels)
+    network = ClothesClassifier()
     try:
         network.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     except (OSError, SafetensorError, RuntimeError) as err:

@@ -1,6 +1,6 @@
-"""Train a class-conditional checkpoint and its judge: `make ddpm-checkpoint`.
+"""Train a class-conditional checkpoint: `make ddpm-checkpoint`.
 
-The checkpoint of clothes is the one that is shipped; that of icons stays in the work folder. Every
+That of clothes is shipped, with its judge; that of icons stays in the work folder. Every
 model keeps its state there, so a run that was cut goes on where it was.
 """
 
@@ -8,11 +8,12 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import Final
 
 import torch
 
 from erasure.errors import ErasureError
-from eval.judges.clothes import WEIGHTS, load_clothes_classifier
+from eval.judges.clothes import WEIGHTS
 from pipelines.class_checkpoint.assemble import ship
 from pipelines.class_checkpoint.cards import write_card, write_judge_card
 from pipelines.class_checkpoint.check import check
@@ -22,7 +23,7 @@ from pipelines.class_checkpoint.training import is_done, train
 from pipelines.class_checkpoint.worlds import WORLDS
 from pipelines.run.models import DDPM_FOLDER
 
-_SHIPPED = "clothes"
+SHIPPED: Final = "clothes"
 
 
 def main() -> int:
@@ -45,8 +46,9 @@ def main() -> int:
                     train(world, each, pictures, options.work)
             if options.only:
                 return 0
-            network = train_judge(pictures, options.work / "judge-state.safetensors")
-            save_judge(network, options.classifier)
+            if world.name == SHIPPED:
+                network = train_judge(pictures, options.work / "judge-state.safetensors")
+                save_judge(network, options.classifier)
         _measure(options, unseen)
     except ErasureError as err:
         print(err, file=sys.stderr)
@@ -57,12 +59,11 @@ def main() -> int:
 def _measure(options: argparse.Namespace, unseen: ClassPictures) -> None:
     """Ship the base where it is the embedded model, and say what it and its judge come to."""
     world = WORLDS[options.data]
-    shipped = world.name == _SHIPPED
+    shipped = world.name == SHIPPED
     model = options.out if shipped else options.work / "base" / "model"
     if shipped and not options.check_only:
         ship(options.work / "base" / "model", options.out)
-    judge = load_clothes_classifier(options.classifier, world.channels)
-    figures = check(world, model, judge, unseen, options.sheet)
+    figures = check(world, model, world.judge(options.classifier), unseen, options.sheet)
     if shipped:
         write_card(figures, options.out / "README.md")
         write_judge_card(figures, options.classifier.with_suffix(".md"))
@@ -70,7 +71,7 @@ def _measure(options: argparse.Namespace, unseen: ClassPictures) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipelines.class_checkpoint")
-    parser.add_argument("--data", choices=list(WORLDS), default=_SHIPPED)
+    parser.add_argument("--data", choices=list(WORLDS), default=SHIPPED)
     parser.add_argument("--work", type=Path, help="folder of the states")
     parser.add_argument("--out", type=Path, default=DDPM_FOLDER, help="diffusers folder to ship")
     parser.add_argument("--classifier", type=Path, help="file of the judge to write")
@@ -82,12 +83,12 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    shipped = options.data == _SHIPPED
+    shipped = options.data == SHIPPED
     name = "ddpm-checkpoint" if shipped else f"ddpm-{options.data}"
     options.work = options.work or Path("build") / name
-    options.classifier = options.classifier or (
-        WEIGHTS if shipped else options.work / "judge.safetensors"
-    )
+    if options.classifier is not None and not shipped:
+        parser.error("--classifier is of clothes, and icons are judged by the canvas's judge")
+    options.classifier = options.classifier or WEIGHTS
     options.sheet = options.sheet or Path("docs") / f"{options.data}_sheet.png"
     return options
 

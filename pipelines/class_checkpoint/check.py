@@ -1,6 +1,7 @@
 """Measure a model and its judge: the judge on real pictures, and on what the model draws."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -9,10 +10,9 @@ import torch
 from PIL import Image
 
 from erasure.checkpoints.reading.reading import read_checkpoint
-from eval.judges.clothes import ClothesClassifier
-from pipelines.class_checkpoint.pictures import ClassPictures
-from pipelines.class_checkpoint.train_judge import right_answers
-from pipelines.class_checkpoint.worlds import World
+from eval.judges.judge import Judge
+from pipelines.class_checkpoint.pictures import ClassPictures, image_of
+from pipelines.class_checkpoint.worlds import World, best_of
 from pipelines.configs.settings import DrawingConfig
 from pipelines.demo_checkpoint.figures import Share
 from pipelines.drawing.generation import draw_all
@@ -24,12 +24,13 @@ log = logging.getLogger(__name__)
 SEEDS: Final = range(10)
 """Pictures of each class."""
 DRAWING: Final = DrawingConfig(steps=25, guidance=3.0, batch_size=50)
+_BATCH: Final = 500
 REAL, DRAWN = "judge, {}", "drawn, {}"
 """Names of the shares of one class."""
 
 
 def check(
-    world: World, model: Path, judge: ClothesClassifier, unseen: ClassPictures, sheet: Path
+    world: World, model: Path, judge: Judge, unseen: ClassPictures, sheet: Path
 ) -> list[Share]:
     """Measure both, and draw a sheet of every class.
 
@@ -40,12 +41,12 @@ def check(
     """
     classes = world.classes
     counts = torch.bincount(unseen.labels, minlength=len(classes)).tolist()
-    figures = _shares(REAL, classes, right_answers(judge, unseen).tolist(), counts)
+    right = right_answers(world, judge, unseen)
+    figures = _shares(REAL, classes, [right[name] for name in classes], counts)
     images = drawn_of(model, classes)
-    with torch.no_grad():
-        seen = judge(world.to_pixels(images)).argmax(1).tolist()
+    seen = best_of(judge, world.head, images)
     count = len(SEEDS)
-    hits = [seen[n * count : (n + 1) * count].count(n) for n in range(len(classes))]
+    hits = [seen[n * count : (n + 1) * count].count(name) for n, name in enumerate(classes)]
     figures += _shares(DRAWN, classes, hits, [count] * len(classes))
     rows = [images[n * count : (n + 1) * count] for n in range(len(classes))]
     drawn = contact_sheet(rows, classes, [f"seed {s}" for s in SEEDS], title="Ten seeds a class")
@@ -54,6 +55,18 @@ def check(
     for share in figures:
         log.info("%s: %.1f %% of %d", share.name, 100 * share.value, share.total)
     return figures
+
+
+def right_answers(world: World, judge: Judge, pictures: ClassPictures) -> Counter[str]:
+    """Class -> how many of its pictures the judge calls by its name."""
+    right: Counter[str] = Counter()
+    for pixels, labels in zip(
+        pictures.pixels.split(_BATCH), pictures.labels.split(_BATCH), strict=True
+    ):
+        wanted = [world.classes[label] for label in labels.tolist()]
+        seen = best_of(judge, world.head, [image_of(one) for one in pixels])
+        right.update(name for name, answer in zip(wanted, seen, strict=True) if name == answer)
+    return right
 
 
 def drawn_of(model: Path, classes: Sequence[str]) -> list[Image.Image]:

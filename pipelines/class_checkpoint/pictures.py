@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
+from PIL import Image
 from torch import Tensor
 
 
@@ -21,3 +22,8 @@ class ClassPictures:
         digest = hashlib.sha256(self.pixels.numpy().tobytes())
         digest.update(self.labels.numpy().tobytes())
         return digest.hexdigest()
+
+
+def image_of(pixels: Tensor) -> Image.Image:
+    """A picture (C, H, W) uint8, grey where it has one channel."""
+    return Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy())

@@ -20,10 +20,10 @@ FIT: Final = FitConfig(
 FIT_ICONS: Final = FitConfig(
     steps=6400, learning_rate=1.5e-3, decay=0.998, seed=11, warmup=100, save_every=100
 )
-"""Twice the steps, as a class of icons is some fifty drawings in colour."""
+"""Twice the steps, as icons have colours and three styles."""
 
 
-def build_network(seed: int, classes: int, channels: int) -> UNet2DModel:
+def build_network(seed: int, classes: int, channels: int, widths: tuple[int, ...]) -> UNet2DModel:
     """Random weights; 2 million, most of them at 8 and 4 pixels a side, where they cost little."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -32,7 +32,7 @@ def build_network(seed: int, classes: int, channels: int) -> UNet2DModel:
             in_channels=channels,
             out_channels=channels,
             layers_per_block=1,
-            block_out_channels=(8, 16, 48, 128),
+            block_out_channels=widths,
             down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
             up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
             attention_head_dim=16,

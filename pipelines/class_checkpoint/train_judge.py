@@ -1,4 +1,4 @@
-"""Train the judge of a world by the classifiers' half, and count where it errs."""
+"""Train the judge of clothes by the classifiers' half."""
 
 import logging
 from pathlib import Path
@@ -16,7 +16,6 @@ from pipelines.class_checkpoint.pictures import ClassPictures
 log = logging.getLogger(__name__)
 RECIPE: Final = TrainingRecipe(epochs=4, lr=0.1, batch_size=256)
 _SEED: Final = 12
-_BATCH: Final = 500
 
 
 def train_judge(pictures: ClassPictures, state: Path) -> ClothesClassifier:
@@ -27,24 +26,13 @@ def train_judge(pictures: ClassPictures, state: Path) -> ClothesClassifier:
     """
     with torch.random.fork_rng():
         torch.manual_seed(_SEED)
-        network = ClothesClassifier(pictures.pixels.shape[1])
+        network = ClothesClassifier()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     data = Batches(TensorDataset(_scaled(pictures.pixels), pictures.labels), RECIPE.batch_size)
     for step in train_classifier(network, data, RECIPE, _SEED, state):
         if step.index % 100 == 0:
             log.info("judge %d loss %.4f", step.index, step.loss)
     return network.eval()
-
-
-@torch.no_grad()
-def right_answers(network: ClothesClassifier, pictures: ClassPictures) -> Tensor:
-    """Give for each class (K,) how many of its pictures are named rightly."""
-    right = torch.zeros(int(pictures.labels.max()) + 1, dtype=torch.int64)
-    for start in range(0, len(pictures.labels), _BATCH):
-        labels = pictures.labels[start : start + _BATCH]
-        answers = network(_scaled(pictures.pixels[start : start + _BATCH])).argmax(1)
-        right += torch.bincount(labels[answers == labels], minlength=len(right))
-    return right
 
 
 def save_judge(network: ClothesClassifier, path: Path) -> None:

@@ -1,26 +1,23 @@
 """What the recipe can be trained on: clothes, whose model comes with the package, and icons."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
-
-from eval.judges.clothes import to_grey
+from eval.judges.canvas import open_canvas
+from eval.judges.clothes import ClothesJudge, load_clothes_classifier
+from eval.judges.judge import Judge
 from pipelines.class_checkpoint.garments import load_garments
+from pipelines.class_checkpoint.icons import CLASSES as ICONS
+from pipelines.class_checkpoint.icons import load_icons
 from pipelines.class_checkpoint.pictures import ClassPictures
-from pipelines.class_checkpoint.recipe import FIT, FIT_ICONS, SIDE, build_network
+from pipelines.class_checkpoint.recipe import FIT, FIT_ICONS, build_network
 from pipelines.class_checkpoint.variants import Variant
-from pipelines.classifiers.data.icon_data import CLASSES as ICONS
-from pipelines.classifiers.data.icon_data import icons
 from pipelines.demo_checkpoint.fit import FitConfig
 from pipelines.demo_checkpoint.retrained.concepts import OTHER_SEED
 from pipelines.run.models import CLOTHES_NAME
-from prompts.clothes import CLOTHES
+from prompts.clothes import CLOTHES, HEAD
 
 Halves = tuple[ClassPictures, ClassPictures]
 """Pictures to train on, and others."""
@@ -28,20 +25,25 @@ Halves = tuple[ClassPictures, ClassPictures]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class World:
-    """Pictures of ten classes, and how a model of them is trained."""
+    """Pictures of ten classes, how a model of them is trained, and who tells them."""
 
     name: str
     classes: tuple[str, ...]
     channels: int
+    widths: tuple[int, ...]
+    """Channels of the network's levels."""
     model_name: str
     """`_name_or_path` in the model's index."""
     fit: FitConfig
     left_out: str
     """The class that the retrained variant never sees."""
     load: Callable[[Path | None], Halves]
-    """Reads the pictures from a folder, or from where they usually are."""
-    to_pixels: Callable[[list[Image.Image]], Tensor]
-    """Makes of drawings what the judge reads, (B, C, 32, 32) in [-1, 1]."""
+    """Reads or draws the pictures, from a folder or from what usually is there."""
+    judge: Callable[[Path], Judge]
+    """Opens who says which class a picture shows; of a judge that is trained with the model, its
+    file is given."""
+    head: str
+    """What the judge calls its answer."""
 
     @property
     def nothing(self) -> int:
@@ -59,25 +61,12 @@ class World:
 
     def build_network(self, seed: int) -> Any:  # noqa: ANN401
         """Make the network with random weights."""
-        return build_network(seed, len(self.classes), self.channels)
+        return build_network(seed, len(self.classes), self.channels, self.widths)
 
 
-def load_icons(path: Path | None = None) -> Halves:
-    """Render 20,000 icons to train on, and 5,000 by other designers.
-
-    Raises:
-        ConfigError: a package of icons, or what renders them, is not there.
-    """
-    raw = icons(path)
-    train, test = raw.train, raw.test or raw.train
-    return ClassPictures(train.inputs[0], train.labels), ClassPictures(test.inputs[0], test.labels)
-
-
-def to_colours(images: list[Image.Image]) -> Tensor:
-    """Pictures of any size -> (B, 3, 32, 32) in [-1, 1]."""
-    side = (SIDE, SIDE)
-    small = [np.asarray(one.convert("RGB").resize(side, Image.Resampling.BOX)) for one in images]
-    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1
+def best_of(judge: Judge, head: str, images: Sequence[Any]) -> list[str]:
+    """What the judge sees in each picture before all else."""
+    return [judgement.guesses[head][0].label for judgement in judge(images)]
 
 
 WORLDS: Final[Mapping[str, World]] = {
@@ -87,21 +76,25 @@ WORLDS: Final[Mapping[str, World]] = {
             name="clothes",
             classes=CLOTHES,
             channels=1,
+            widths=(8, 16, 48, 128),
             model_name=CLOTHES_NAME,
             fit=FIT,
             left_out="sneaker",
             load=load_garments,
-            to_pixels=to_grey,
+            judge=lambda path: ClothesJudge(load_clothes_classifier(path), {}),
+            head=HEAD,
         ),
         World(
             name="icons",
-            classes=tuple(ICONS),
+            classes=ICONS,
             channels=3,
+            widths=(16, 32, 64, 112),
             model_name="diffusion-erasure-icons",
             fit=FIT_ICONS,
-            left_out="fruit",
+            left_out="church",
             load=load_icons,
-            to_pixels=to_colours,
+            judge=lambda _: open_canvas(),
+            head="object",
         ),
     )
 }
