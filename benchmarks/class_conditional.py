@@ -3,10 +3,11 @@
     python benchmarks/class_conditional.py --gold build/ddpm-checkpoint --out build/clothes
     python benchmarks/class_conditional.py --data icons --gold build/ddpm-icons --out build/icons
 
-`--gold` is the work folder of `make ddpm-checkpoint ARGS="--only no-sneaker --only twin"`, or of
-the same with `--data icons`, whose model and judge lie there too. A cell is a method with a mask:
-it forgets the class with real pictures of Fashion-MNIST or of icons, then draws. One cell is done
-at a time and kept in `cells.jsonl`, so a run that was cut goes on; `table.md` is the table.
+`--gold` is the work folder of `make ddpm-checkpoint ARGS="--only no-sneaker --only twin"`; that of
+icons (`ARGS="--data icons"`, and again with `--only no-church`) holds the model itself too. A cell
+is a method with a mask: it forgets the class with real pictures of Fashion-MNIST or of icons, then
+draws. One cell is done at a time and kept in `cells.jsonl`, so a run that was cut goes on;
+`table.md` is the table.
 """
 
 import argparse
@@ -26,12 +27,13 @@ from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.denoiser import Denoiser
 from erasure.methods.gradient.salun import SalUn
 from erasure.training.objective import Loss
-from eval.judges.clothes import ClothesClassifier, load_clothes_classifier
+from eval.judges.canvas import load_canvas_classifier, to_pixels
+from eval.judges.clothes import WEIGHTS, load_clothes_classifier, to_grey
 from eval.metrics.frechet import kernel_distance
 from eval.rates.intervals import Proportion, wilson
 from pipelines.class_checkpoint.check import DRAWING
-from pipelines.class_checkpoint.pictures import ClassPictures
-from pipelines.class_checkpoint.worlds import WORLDS, World
+from pipelines.class_checkpoint.pictures import ClassPictures, image_of
+from pipelines.class_checkpoint.worlds import WORLDS, World, best_of
 from pipelines.drawing.generation import draw_all
 from pipelines.drawing.requests import Request
 from pipelines.process.progress import Reporter
@@ -92,6 +94,7 @@ def main() -> None:
     parser.add_argument("--data", choices=list(WORLDS), default="clothes")
     parser.add_argument("--gold", type=Path, help="work folder of the training")
     parser.add_argument("--concept", help="a class; the one that a model was trained without")
+    parser.add_argument("--data-path", type=Path, help="folder of the idx files or of the icons")
     parser.add_argument("--only", default="", help="cells to make, as salun-salient,salun-random")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -102,9 +105,6 @@ def main() -> None:
     clothes = options.data == "clothes"
     gold_folder = options.gold or Path("build") / ("ddpm-checkpoint" if clothes else "ddpm-icons")
     base: Path | str = "ddpm-demo" if clothes else gold_folder / "base" / "model"
-    judge = load_clothes_classifier(
-        *(() if clothes else (gold_folder / "judge.safetensors", world.channels))
-    )
     concept = options.concept or world.left_out
     if concept not in world.classes:
         parser.error(f"--concept is {concept!r}; give {', '.join(world.classes)}")
@@ -113,14 +113,14 @@ def main() -> None:
     if unknown := sorted(set(names) - set(by_name)):
         parser.error(f"--only names {unknown[0]!r}; give some of {', '.join(by_name)}")
     options.out.mkdir(parents=True, exist_ok=True)
-    train, unseen = world.load(None)
+    train, unseen = world.load(options.data_path)
     pictures = options.out / "pictures"
     write_pictures(world, train, concept, pictures)
     rows = {row["name"]: row for row in _read(options.out / "cells.jsonl")}
 
     def measured(name: str, model: Path | str, seconds: float | None = None) -> None:
         checkpoint = open_model(str(model))
-        seen = measure(world, judge, checkpoint, concept, unseen)
+        seen = measure(world, checkpoint, concept, unseen)
         row = {"name": name, "seconds": seconds, **seen}
         rows[name] = row
         with (options.out / "cells.jsonl").open("a", encoding="utf-8") as file:
@@ -163,8 +163,7 @@ def write_pictures(world: World, train: ClassPictures, concept: str, folder: Pat
             ]
             for number in chosen.tolist():
                 file = f"{number:05d}.png"
-                pixels = train.pixels[number].permute(1, 2, 0).squeeze(2).numpy()
-                Image.fromarray(pixels).save(folder / role / file)
+                image_of(train.pixels[number]).save(folder / role / file)
                 lines.append(json.dumps({"file_name": file, "prompt": name}))
         (folder / role / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -193,11 +192,7 @@ def erased(
 
 
 def measure(
-    world: World,
-    network: ClothesClassifier,
-    checkpoint: Checkpoint,
-    concept: str,
-    unseen: ClassPictures,
+    world: World, checkpoint: Checkpoint, concept: str, unseen: ClassPictures
 ) -> dict[str, Any]:
     """Draw the class and the others, and look at both with the judge.
 
@@ -210,14 +205,12 @@ def measure(
     requests = [Request(concept, seed) for seed in range(GONE)]
     requests += [Request(name, seed) for name in others for seed in range(KEPT)]
     images = draw_all(checkpoint, requests, DRAWING, torch.device("cpu"))
-    with torch.no_grad():
-        features = network.features(world.to_pixels(images))
-        answers = network.head(features).argmax(1).tolist()
-        real = network.features(_real(unseen, [classes.index(name) for name in others]))
-    wanted = [classes.index(name) for name in others for _ in range(KEPT)]
-    distance = kernel_distance(_FEATURES, features[GONE:], real)
+    answers = best_of(world.judge(WEIGHTS), world.head, images)
+    wanted = [name for name in others for _ in range(KEPT)]
+    real = _real(unseen, [classes.index(name) for name in others])
+    distance = kernel_distance(_FEATURES, _features(world, images[GONE:]), _features(world, real))
     return {
-        "forgotten": sum(answer != classes.index(concept) for answer in answers[:GONE]),
+        "forgotten": sum(answer != concept for answer in answers[:GONE]),
         "drawn": GONE,
         "right": sum(a == b for a, b in zip(answers[GONE:], wanted, strict=True)),
         "others": len(wanted),
@@ -227,10 +220,21 @@ def measure(
     }
 
 
-def _real(unseen: ClassPictures, labels: Sequence[int], each: int = 200) -> Tensor:
-    """Real pictures of classes, (N, C, 32, 32) in [-1, 1]."""
+@torch.no_grad()
+def _features(world: World, images: Sequence[Image.Image]) -> Tensor:
+    """What the last layer of the judge reads of pictures, (N, D)."""
+    parts = [images[start : start + 500] for start in range(0, len(images), 500)]
+    if world.name == "clothes":
+        clothes = load_clothes_classifier()
+        return torch.cat([clothes.features(to_grey(part)) for part in parts])
+    canvas = load_canvas_classifier()
+    return torch.cat([canvas.body(to_pixels(part)) for part in parts])
+
+
+def _real(unseen: ClassPictures, labels: Sequence[int], each: int = 200) -> list[Image.Image]:
+    """Real pictures of classes."""
     chosen = [(unseen.labels == label).nonzero()[:, 0][:each] for label in labels]
-    return unseen.pixels[torch.cat(chosen)].float() / 127.5 - 1
+    return [image_of(one) for one in unseen.pixels[torch.cat(chosen)]]
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

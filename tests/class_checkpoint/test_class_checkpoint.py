@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from support.tiny import seeded
 from torch import Tensor
@@ -15,16 +14,19 @@ from torch import Tensor
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.errors import CheckpointError
 from pipelines.class_checkpoint import training
+from pipelines.class_checkpoint.check import right_answers
 from pipelines.class_checkpoint.garments import padded
-from pipelines.class_checkpoint.pictures import ClassPictures
+from pipelines.class_checkpoint.icons import icons_of
+from pipelines.class_checkpoint.pictures import ClassPictures, image_of
 from pipelines.class_checkpoint.recipe import BATCH, SIDE
 from pipelines.class_checkpoint.training import denoising_loss, is_done, record_of, train
-from pipelines.class_checkpoint.worlds import WORLDS, World
+from pipelines.class_checkpoint.worlds import WORLDS, best_of
 from pipelines.classifiers.data.raw_data import images
 from pipelines.configs.settings import DrawingConfig
 from pipelines.drawing.generation import draw_all
 from pipelines.drawing.requests import Request
 from pipelines.run.models import own_judge
+from prompts.canvas import OBJECTS, STYLES
 
 CLOTHES = WORLDS["clothes"]
 SNEAKER, NO_LABEL = CLOTHES.classes.index("sneaker"), CLOTHES.nothing
@@ -134,24 +136,43 @@ def test_states_of_another_class_or_seed_are_refused(
             training.claim_states(tmp_path, other)
 
 
+def test_icons_are_drawn_by_class_in_any_of_their_styles() -> None:
+    drawings = torch.zeros(len(STYLES), len(OBJECTS), 4, 128, 128)
+    drawings[:, :, 3] = 1.0  # opaque
+    for style in range(len(STYLES)):
+        drawings[style, :, 0] = style / 10
+    drawings[:, :10, 2] = torch.arange(10)[None, :, None, None] / 10
+    pictures = icons_of(drawings, 30, seed=1)
+    assert pictures.pixels.shape == (300, 3, SIDE, SIDE)
+    assert pictures.labels.bincount().tolist() == [30] * 10
+    middle = pictures.pixels[:, :, 16, 16].float() / 255
+    assert torch.allclose(middle[:, 2], pictures.labels / 10, atol=0.01)
+    styles = {STYLES[round(10 * float(red))] for red in middle[:, 0]}
+    assert styles == {"flat", "glossy", "cartoon"}
+    again, other = icons_of(drawings, 30, seed=1), icons_of(drawings, 30, seed=2)
+    assert pictures.fingerprint == again.fingerprint != other.fingerprint
+
+
 @pytest.mark.slow
 def test_a_model_of_icons_is_read_as_one_in_colour(tmp_path: Path) -> None:
-    world: World = WORLDS["icons"]
-    world = replace(world, fit=replace(world.fit, steps=2))
+    icons = WORLDS["icons"]
+    world = replace(icons, fit=replace(icons.fit, steps=2))
     labels = torch.arange(40) % len(world.classes)
     pixels = (labels[:, None, None, None] * 20).expand(-1, 3, SIDE, SIDE).to(torch.uint8)
-    model = train(world, world.variants["no-fruit"], ClassPictures(pixels, labels), tmp_path)
+    model = train(world, world.variants["no-church"], ClassPictures(pixels, labels), tmp_path)
     checkpoint = read_checkpoint(model)
     assert checkpoint.classes is not None
     assert checkpoint.classes.names == world.classes
     assert own_judge(checkpoint) is None  # that of clothes does not know them
-    image = draw_all(checkpoint, [Request("fruit", 0)], DrawingConfig(steps=1), torch.device("cpu"))
-    assert (image[0].mode, image[0].size) == ("RGB", (SIDE, SIDE))
+    drawing = DrawingConfig(steps=1)
+    (image,) = draw_all(checkpoint, [Request("church", 0)], drawing, torch.device("cpu"))
+    assert (image.mode, image.size) == ("RGB", (SIDE, SIDE))
+    assert best_of(world.judge(tmp_path), world.head, [image])[0]
 
 
-def test_drawings_are_read_in_the_colours_of_their_world() -> None:
-    image = Image.new("RGB", (2 * SIDE, 2 * SIDE), (255, 0, 51))
-    (pixels,) = WORLDS["icons"].to_pixels([image])
-    assert pixels.shape == (3, SIDE, SIDE)
-    assert [round(float(value), 4) for value in pixels[:, 3, 4]] == [1.0, -1.0, -0.6]
-    assert CLOTHES.to_pixels([image]).shape == (1, 1, SIDE, SIDE)
+def test_the_judge_of_a_world_is_asked_for_its_classes() -> None:
+    world = WORLDS["icons"]
+    blot = ClassPictures(torch.full((3, 3, SIDE, SIDE), 7, dtype=torch.uint8), torch.arange(3))
+    assert not right_answers(world, world.judge(Path()), blot)
+    assert image_of(blot.pixels[0]).mode == "RGB"
+    assert image_of(blot.pixels[0, :1]).mode == "L"
