@@ -1,47 +1,24 @@
 """An audit of tiny random models of other families, without their judge or pictures."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from support.models.tiny_flow import write_sd3
 from support.models.tiny_models import SD2_SMALL, write_pipeline
 from support.models.tiny_sdxl import write_sdxl
+from support.results.seeing import Sees, judged_well
 
 from erasure.attacks import Target
 from erasure.attacks.diagnostics.traces import Trace, TraceConfig
-from eval.judges.judge import Judgement
-from eval.rates.intervals import wilson
 from pipelines.audit import run as audit_run
 from pipelines.audit import traces as audit_traces
 from pipelines.audit import workshop
-from pipelines.audit.material import Shown, gather
 from pipelines.audit.outcome.results import Audit
 from pipelines.audit.settings import AuditRecipe
 from pipelines.process.progress import Reporter
 from pipelines.run.judging.cell_judge import CellJudge
-
-
-@dataclass
-class Sees:
-    """Sees the concept in every picture."""
-
-    name: str = "sees"
-    protocol: ClassVar[dict[str, float]] = {"threshold": 0.5}
-
-    def __call__(self, images: Sequence[Image.Image], /) -> list[Judgement]:
-        return [Judgement() for _ in images]
-
-
-def judged_well(*arguments: Any, **more: Any) -> Shown:  # noqa: ANN401
-    """Gather, and let the judge see the concept in none of the pictures of other things."""
-    shown = gather(*arguments, **more)
-    clean = tuple(range(len(shown.without)))
-    return replace(shown, clean=clean, false_positives=wilson(0, 60))
 
 
 def write(kind: str, folder: Path) -> Path:
