@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.models.tiny_flow import write_flux
+from support.models.tiny_labels import write_ddpm, write_index
 from support.models.tiny_models import SD1_LIKE, write_pipeline
 from support.models.tiny_sdxl import write_sdxl
 from support.pages import ROOT, fenced, run_block
@@ -19,6 +21,7 @@ from support.results.distanced import write_pictures
 from support.tiny import global_seed
 
 from erasure.architectures.labels.released_network import ReleasedConfig, ReleasedUNet
+from erasure.checkpoints import read_checkpoint
 from pipelines.run.models import DEMO_FOLDER
 
 Prepare = Callable[[Path], None]
@@ -117,6 +120,30 @@ def released(folder: Path) -> None:
     torch.save([state, {}, 0, weights], folder / "ckpt.pth")
 
 
+def class_models(folder: Path) -> None:
+    """The same, and a tiny model of classes in the place of the trained one of icons."""
+    released(folder)
+    icons = write_ddpm(folder / "build" / "ddpm-icons" / "base" / "model")
+    names = ("church", "dog", "fish", "golf")
+    write_index(icons, id2label={str(n): name for n, name in enumerate(names)})
+
+
+def split_set(folder: Path) -> None:
+    """A tiny FLUX.1 in files of one part each, and its folder without weights."""
+    whole = write_flux(folder / "FLUX.1-dev")
+    checkpoint = read_checkpoint(whole)
+    names = checkpoint.architecture.main_part.to_original(checkpoint.network)
+    save_file({n: w.clone() for n, w in names.items()}, folder / "flux1-dev.safetensors")
+    for part, file in (
+        ("vae", "ae"),
+        ("text_encoder", "clip_l"),
+        ("text_encoder_2", "t5xxl_fp16"),
+        ("transformer", "unread"),
+    ):
+        (weights,) = (whole / part).glob("*.safetensors")
+        weights.rename(folder / f"{file}.safetensors")
+
+
 def retrained(folder: Path) -> None:
     """The retrained model of the repository, another in the place of its twin, a recipe."""
     model = folder / "benchmarks" / "retrained" / "no-church"
@@ -161,10 +188,12 @@ class Trial:
 I2P = "--prompts i2p_benchmark.csv --limit 2 --steps 1 --config tiny"
 RELEARNED = "--budget 4 --cases 2 --confirm 2 --damage none --steps 2"
 SMALLEST = "--limit 2 --samples 1 --data drawn --judge imagenet"
+FLAT = "--set data.size=64"
 TRIALS = {
     "README.md": Trial({"sd15": TINY, **SHORT}, sd15, leave=("make demo", "from pathlib")),
     "docs/index.md": Trial(SHORT, leave=("make demo",)),
     "docs/audit.md": Trial(SHORT, lines(run_of("church"))),
+    "docs/architectures.md": Trial({"flux1": TINY.replace("--config tiny", FLAT)}, split_set),
     "docs/class-conditional.md": Trial(
         {
             "cifar10": TINY.replace(" --config tiny", ""),
@@ -172,7 +201,7 @@ TRIALS = {
             "^compare": "--steps 2 --seeds 0",
             **SHORT,
         },
-        released,
+        class_models,
     ),
     "docs/comfyui.md": Trial(
         {"BASE": "--base demo"},
