@@ -12,7 +12,8 @@ from support.tiny import seeded
 from torch import Tensor
 
 from erasure.checkpoints.reading.reading import read_checkpoint
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, ConfigError
+from pipelines.class_checkpoint import icons as icons_module
 from pipelines.class_checkpoint import training
 from pipelines.class_checkpoint.check import right_answers
 from pipelines.class_checkpoint.garments import padded
@@ -176,3 +177,21 @@ def test_the_judge_of_a_world_is_asked_for_its_classes() -> None:
     assert not right_answers(world, world.judge(Path()), blot)
     assert image_of(blot.pixels[0]).mode == "RGB"
     assert image_of(blot.pixels[0, :1]).mode == "L"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (FileNotFoundError("npm"), "npm cannot get them"),
+        (ImportError("resvg_py"), "needs resvg_py; pip install"),
+    ],
+)
+def test_icons_that_cannot_be_had_are_said_in_a_sentence(
+    error: Exception, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(folder: Path) -> Tensor:
+        raise error
+
+    monkeypatch.setattr(icons_module, "load_drawings", fails)
+    with pytest.raises(ConfigError, match=says):
+        WORLDS["icons"].load(None)
