@@ -73,7 +73,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipelines.class_checkpoint")
     parser.add_argument("--data", choices=list(WORLDS), default=SHIPPED)
     parser.add_argument("--work", type=Path, help="folder of the states")
-    parser.add_argument("--out", type=Path, default=DDPM_FOLDER, help="diffusers folder to ship")
+    parser.add_argument("--out", type=Path, help="diffusers folder to ship")
     parser.add_argument("--classifier", type=Path, help="file of the judge to write")
     parser.add_argument("--sheet", type=Path, help="picture of ten seeds a class to write")
     parser.add_argument("--check-only", action="store_true", help="measure what is there")
@@ -86,8 +86,11 @@ def _options() -> argparse.Namespace:
     shipped = options.data == SHIPPED
     name = "ddpm-checkpoint" if shipped else f"ddpm-{options.data}"
     options.work = options.work or Path("build") / name
-    if options.classifier is not None and not shipped:
-        parser.error("--classifier is of clothes, and icons are judged by the canvas's judge")
+    if not shipped and (options.classifier or options.out):
+        parser.error("icons are not shipped and have the canvas's judge; leave these options out")
+    if options.only and options.check_only:
+        parser.error("--only trains, and --check-only does not; leave one out")
+    options.out = options.out or DDPM_FOLDER
     options.classifier = options.classifier or WEIGHTS
     options.sheet = options.sheet or Path("docs") / f"{options.data}_sheet.png"
     return options

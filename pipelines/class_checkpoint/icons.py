@@ -1,15 +1,12 @@
 """Icons of the canvas's first ten objects, 32 x 32 in colour, as the embedded checkpoint draws."""
 
 from pathlib import Path
-from subprocess import CalledProcessError
-from tarfile import TarError
 from typing import Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from erasure.errors import ConfigError
 from pipelines.class_checkpoint.pictures import ClassPictures
 from pipelines.class_checkpoint.recipe import SIDE
 from pipelines.demo_checkpoint.drawings import IMAGE_SIZE, draw, prepare
@@ -38,17 +35,7 @@ def load_icons(path: Path | None = None) -> tuple[ClassPictures, ClassPictures]:
     Raises:
         ConfigError: a package is missing and npm cannot get it, or resvg_py is not installed.
     """
-    try:
-        drawings = prepare(load_drawings(path or PACKAGES))
-    except ImportError as err:
-        raise ConfigError(
-            "rendering icons needs resvg_py; pip install 'diffusion-erasure[demo-checkpoint]'"
-        ) from err
-    except (OSError, TarError, CalledProcessError, KeyError, ValueError) as err:
-        raise ConfigError(
-            f"the packages of icons are not in {path or PACKAGES} and npm cannot get them ({err}); "
-            "put their .tgz there, or take --data clothes"
-        ) from err
+    drawings = prepare(load_drawings(path or PACKAGES))
     return icons_of(drawings, EACH, _SEED), icons_of(drawings, UNSEEN, _SEED + 1)
 
 

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from erasure.errors import ConfigError
 from prompts.canvas import OBJECTS, STYLES
 
 DRAWING_SIZE: Final = 128
@@ -72,8 +73,17 @@ def fetch_icon_set(icons: IconSet, folder: Path) -> Path:
 
 
 def rasterise(body: Mapping[str, Any], size: int) -> Tensor:
-    """One SVG body -> RGBA in [0, 1], (4, size, size), colours not premultiplied."""
-    from resvg_py import svg_to_bytes
+    """One SVG body -> RGBA in [0, 1], (4, size, size), colours not premultiplied.
+
+    Raises:
+        ConfigError: resvg_py is not installed.
+    """
+    try:
+        from resvg_py import svg_to_bytes
+    except ImportError as err:
+        raise ConfigError(
+            "rendering icons needs resvg_py; pip install 'diffusion-erasure[demo-checkpoint]'"
+        ) from err
 
     view = [body.get("left", 0), body.get("top", 0), body["width"], body["height"]]
     svg = (
@@ -87,9 +97,21 @@ def rasterise(body: Mapping[str, Any], size: int) -> Tensor:
 
 
 def read_icon_set(icons: IconSet, folder: Path) -> dict[str, dict[str, Any]]:
-    """Icon name -> its SVG body with its view box; the package is fetched where missing."""
-    with tarfile.open(fetch_icon_set(icons, folder)) as archive:
-        table = json.load(archive.extractfile("package/icons.json"))  # type: ignore[arg-type]
+    """Icon name -> its SVG body with its view box; the package is fetched where missing.
+
+    Raises:
+        ConfigError: the package is missing and npm cannot get it, or it is damaged.
+    """
+    try:
+        with tarfile.open(fetch_icon_set(icons, folder)) as archive:
+            file = archive.extractfile("package/icons.json")
+            assert file is not None, "a regular file"
+            table = dict(json.load(file))
+    except (OSError, tarfile.TarError, KeyError, ValueError, subprocess.CalledProcessError) as err:
+        raise ConfigError(
+            f"{icons.package}@{icons.version} is not in {folder} and npm cannot get it ({err}); "
+            "put its .tgz there"
+        ) from err
     size = {"width": table.get("width", 16), "height": table.get("height", 16)}
     return {name: size | body for name, body in table["icons"].items()}
 

@@ -1,5 +1,6 @@
 """The recipe of the class-conditional checkpoint, on a few random pictures."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +14,8 @@ from torch import Tensor
 
 from erasure.checkpoints.reading.reading import read_checkpoint
 from erasure.errors import CheckpointError, ConfigError
-from pipelines.class_checkpoint import icons as icons_module
 from pipelines.class_checkpoint import training
+from pipelines.class_checkpoint.__main__ import main
 from pipelines.class_checkpoint.check import right_answers
 from pipelines.class_checkpoint.garments import padded
 from pipelines.class_checkpoint.icons import icons_of
@@ -24,6 +25,7 @@ from pipelines.class_checkpoint.training import denoising_loss, is_done, record_
 from pipelines.class_checkpoint.worlds import WORLDS, best_of
 from pipelines.classifiers.data.raw_data import images
 from pipelines.configs.settings import DrawingConfig
+from pipelines.demo_checkpoint.icons import rasterise
 from pipelines.drawing.generation import draw_all
 from pipelines.drawing.requests import Request
 from pipelines.run.models import own_judge
@@ -179,19 +181,29 @@ def test_the_judge_of_a_world_is_asked_for_its_classes() -> None:
     assert image_of(blot.pixels[0, :1]).mode == "L"
 
 
+def test_icons_that_cannot_be_had_are_said_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no npm
+    with pytest.raises(ConfigError, match=r"1\.2\.6 is not in .* and npm cannot get it"):
+        WORLDS["icons"].load(tmp_path)
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    with pytest.raises(ConfigError, match="rendering icons needs resvg_py"):
+        rasterise({"body": "", "width": 16, "height": 16}, 8)
+
+
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("line", "says"),
     [
-        (FileNotFoundError("npm"), "npm cannot get them"),
-        (ImportError("resvg_py"), "needs resvg_py; pip install"),
+        ("--data icons --out x", "leave these options out"),
+        ("--data icons --classifier x", "leave these options out"),
+        ("--only twin --check-only", "leave one out"),
     ],
 )
-def test_icons_that_cannot_be_had_are_said_in_a_sentence(
-    error: Exception, says: str, monkeypatch: pytest.MonkeyPatch
+def test_an_option_that_would_not_be_used_is_refused(
+    line: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fails(folder: Path) -> Tensor:
-        raise error
-
-    monkeypatch.setattr(icons_module, "load_drawings", fails)
-    with pytest.raises(ConfigError, match=says):
-        WORLDS["icons"].load(None)
+    monkeypatch.setattr(sys, "argv", ["class_checkpoint", *line.split()])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert says in capsys.readouterr().err

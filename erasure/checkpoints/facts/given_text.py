@@ -53,6 +53,11 @@ class GivenText:
         inside = [part for part in parts if held[part.component]]
         if inside:
             chosen = [p for p in inside if self.component in (None, p.component)]
+            if not chosen:
+                raise CheckpointError(
+                    f"{self.path} has no {self.component}; it holds "
+                    f"{listed(part.component for part in inside)}"
+                )
             return {p.component: self._one(p, held[p.component], configs) for p in chosen}
         bare = dict(self.file.tensors)
         part = self._part_of(bare, family, parts, configs)

@@ -1,11 +1,8 @@
 """A ten-class colour set from the icon packages of the demo; other designers draw the test half."""
 
-import json
-import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from subprocess import CalledProcessError
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -14,7 +11,7 @@ from erasure.errors import ConfigError
 from erasure.storage.cache import TensorCache, content_key
 from pipelines.classifiers.data.icon_pictures import draw_pictures
 from pipelines.classifiers.data.raw_data import RawData, cache_folder, images
-from pipelines.demo_checkpoint.icons import FLUENT_LICENCE, IconSet, fetch_icon_set, rasterise
+from pipelines.demo_checkpoint.icons import FLUENT_LICENCE, IconSet, rasterise, read_icon_set
 
 CLASSES: Final[Mapping[str, str]] = {
     # Class -> its icons, by the names that all the packages share.
@@ -94,13 +91,11 @@ def load_icons(sets: Sequence[IconSet], folder: Path) -> tuple[Tensor, Tensor]:
     """The icons of `CLASSES` that the sets have: RGBA premultiplied (D, 4, 64, 64), labels (D,)."""
     drawings, labels = [], []
     for one in sets:
-        table = _table(one, folder)
-        size = {"width": table.get("width", 16), "height": table.get("height", 16)}
+        table = read_icon_set(one, folder)
         for label, names in enumerate(CLASSES.values()):
             for name in names.split():
-                body = table["icons"].get(name)
-                if body is not None:
-                    drawing = rasterise(size | body, _DRAWING)
+                if name in table:
+                    drawing = rasterise(table[name], _DRAWING)
                     drawings.append(torch.cat([drawing[:3] * drawing[3:], drawing[3:]]))
                     labels.append(label)
     missing = sorted(set(range(len(CLASSES))) - set(labels))
@@ -109,22 +104,3 @@ def load_icons(sets: Sequence[IconSet], folder: Path) -> tuple[Tensor, Tensor]:
             f"the packages in {folder} have no icon of {list(CLASSES)[missing[0]]!r}; get them anew"
         )
     return torch.stack(drawings), torch.tensor(labels)
-
-
-def _table(one: IconSet, folder: Path) -> dict[str, Any]:
-    try:
-        from resvg_py import svg_to_bytes  # noqa: F401
-    except ImportError as err:
-        raise ConfigError(
-            "rendering icons needs resvg_py; pip install 'diffusion-erasure[demo-checkpoint]'"
-        ) from err
-    try:
-        with tarfile.open(fetch_icon_set(one, folder)) as archive:
-            file = archive.extractfile("package/icons.json")
-            assert file is not None, "a regular file"
-            return dict(json.load(file))
-    except (OSError, tarfile.TarError, KeyError, ValueError, CalledProcessError) as err:
-        raise ConfigError(
-            f"{one.package}@{one.version} is not in {folder} and npm cannot get it ({err}); put "
-            "its .tgz there, or take --data fashion-mnist"
-        ) from err

@@ -154,6 +154,11 @@ def test_a_checkpoint_with_all_text_encoders_can_be_given_for_them(tmp_path: Pat
     configs = configs_of(folder, tmp_path / "configs")
     read = read_checkpoint(main, config=configs, vae=all_in_one, text_encoders=[all_in_one])
     assert hashes(read) == hashes(read_checkpoint(folder))
+    first = {k: v for k, v in load_file(all_in_one).items() if ".embedders.0." in k}
+    save_file(first, tmp_path / "first.safetensors")
+    named = [f"text_encoder_2={tmp_path / 'first.safetensors'}"]
+    with pytest.raises(CheckpointError, match=r"has no text_encoder_2; it holds text_encoder$"):
+        read_checkpoint(main, config=folder, text_encoders=named)
 
 
 def test_a_given_one_comes_before_that_of_the_config_folder(tmp_path: Path) -> None:
