@@ -1,5 +1,8 @@
 """Every method of erasing a concept: one file each, and one line in the registry."""
 
+from erasure.methods.closed_form.mace import Mace
+from erasure.methods.closed_form.rece import Rece
+from erasure.methods.closed_form.speed import Speed
 from erasure.methods.closed_form.uce import Uce
 from erasure.methods.gradient.adv_unlearn import AdvUnlearn
 from erasure.methods.gradient.ant import Ant
@@ -22,10 +25,13 @@ __all__ = [
     "Esd",
     "GradientAscent",
     "Leco",
+    "Mace",
     "Method",
     "Need",
+    "Rece",
     "SalUn",
     "Sdd",
+    "Speed",
     "Uce",
     "make_method",
     "method_kind",

@@ -135,6 +135,14 @@ def apply(
     return change
 
 
+def note_rank(task: Task, name: str, fact: str = "rank") -> None:
+    """Note the rank of a weight's change, the largest of all weights; of a weight that the mask
+    frees in part, whose change is no thin product, nothing."""
+    if name in task.outcome.factors:
+        rank = len(task.outcome.factors[name].down)
+        task.outcome.facts[fact] = max(rank, task.outcome.facts.get(fact, 0))
+
+
 def note_change(task: Task, name: str, change: Tensor) -> None:
     """Note the largest change of a weight relative to its norm, and of which weight it is."""
     base = task.checkpoint.network[name].double()

@@ -23,7 +23,7 @@ from erasure.masks.masks import SaliencyMask
 from erasure.methods.closed_form.concept_spans import by_concept, concept_spans
 from erasure.seeds import generator_for
 from erasure.setting_checks import require_counts, require_not_negative, require_positive
-from erasure.solving.closed_form import ClosedForm, apply
+from erasure.solving.closed_form import ClosedForm, apply, note_rank
 from erasure.solving.factors import thinned
 from erasure.solving.quadratic import Quadratic
 from erasure.training.step import Step
@@ -53,6 +53,10 @@ class Mace(ClosedForm):
         to retain, not statistics of captions of COCO, and its weight is not multiplied in twice, as
         the first stage of the release does. And lambda may not be 0, which without those captions
         is singular.
+
+    Examples:
+        >>> Mace(steps=120, around_300=False, preserve_weight=7e-7).rank
+        1
     """
 
     name: ClassVar[str] = "mace"
@@ -245,6 +249,7 @@ class Mace(ClosedForm):
                 1,
             )
             change = apply(task, name, problem, residual, thinned(residual, problem.down))
+            note_rank(task, name)
             off = float((change @ vectors[:, : problem.edited] - residual).square().sum(0).mean())
             moved = float((change @ held).square().sum()) / max(1, held.shape[1])
             index += 1

@@ -14,7 +14,7 @@ from erasure.diffusion.task import Task
 from erasure.masks.masks import SaliencyMask
 from erasure.methods.closed_form.uce import Uce
 from erasure.setting_checks import require_choice, require_not_negative, require_positive
-from erasure.solving.closed_form import ClosedForm, note_change
+from erasure.solving.closed_form import ClosedForm, note_change, note_rank
 from erasure.solving.factors import Factors, joined, thinned
 from erasure.solving.vectors import TOKEN_CHOICES, EditVectors, Tokens, edit_vectors
 from erasure.training.step import Step
@@ -42,6 +42,12 @@ class Rece(ClosedForm):
         the result. There, the only text kept is a space; here it is the list of prompts to retain
         and the empty prompt. And concepts that the first solve has erased are left out of the
         rounds there; here all take part.
+
+    Examples:
+        >>> prompts = PromptLists(["a church"])
+        >>> data = encode_concept(checkpoint, None, {"a church": [""]}, prompts=prompts)
+        >>> mask = find_mask(checkpoint, data, "all", scope="xattn-kv")
+        >>> edit = erase(checkpoint, data, mask, Rece(rounds=3, closeness=0.1))
     """
 
     name: ClassVar[str] = "rece"
@@ -109,6 +115,7 @@ class Rece(ClosedForm):
             note_change(task, name, now[name] - base[name].double())
             if name in parts:
                 task.outcome.factors[name] = joined(parts[name])
+            note_rank(task, name)
 
     def _with(self, alike: Tensor, before: EditVectors) -> EditVectors:
         """The vectors of a round: what was looked for, and where they are gathered all before."""

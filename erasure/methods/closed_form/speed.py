@@ -15,7 +15,7 @@ from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, Way, way
 from erasure.masks.masks import SaliencyMask
 from erasure.setting_checks import require_choice, require_not_negative, require_positive
-from erasure.solving.closed_form import ClosedForm, apply, chosen
+from erasure.solving.closed_form import ClosedForm, apply, chosen, note_rank
 from erasure.solving.factors import thinned
 from erasure.solving.null_space import Split, above_average, centres, perturbed, split
 from erasure.solving.quadratic import Quadratic
@@ -59,6 +59,10 @@ class Speed(ClosedForm):
         k-means and the copies are drawn by the seed; in the release they are not seeded. SD XL,
         which the release does not know, is told zeros for the empty prompt: there K holds the token
         that begins every prompt, alone.
+
+    Examples:
+        >>> Speed(tokens="all", ridge=0.7, empty_slack=0.5).keys
+        False
     """
 
     name: ClassVar[str] = "speed"
@@ -131,6 +135,7 @@ class Speed(ClosedForm):
             thin = thinned(base @ gap, down)
             held = self._held(posed, parts, empty) if self._in_part(task, name) else problem
             change = apply(task, name, held, base @ gap, thin)
+            note_rank(task, name)
             erased = (base + change) @ vectors.concept - base @ vectors.instead
             moved = change @ vectors.others
             forget = float(erased.square().sum(0).mean())

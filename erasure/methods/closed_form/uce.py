@@ -16,7 +16,7 @@ from erasure.diffusion.task import Task
 from erasure.errors import ConfigError, way
 from erasure.masks.masks import SaliencyMask
 from erasure.setting_checks import require_choice, require_not_negative, require_positive
-from erasure.solving.closed_form import ClosedForm, apply, chosen
+from erasure.solving.closed_form import ClosedForm, apply, chosen, note_rank
 from erasure.solving.factors import Factors, thinned
 from erasure.solving.quadratic import Quadratic
 from erasure.solving.vectors import TOKEN_CHOICES, EditVectors, Tokens, edit_vectors
@@ -91,11 +91,11 @@ class Uce(ClosedForm):
             thin = thinned(gap, problem.down)
             suffix = "" if read == TOKENS else f"_{read}"
             task.outcome.facts[f"condition_number{suffix}"] = problem.condition()
-            task.outcome.facts[f"rank{suffix}"] = len(thin.down)
             for name in names:
                 base = task.checkpoint.network[name].double()  # (o, d)
                 own = Factors(base @ thin.up, thin.down)
                 change = apply(task, name, problem, base @ gap, own)
+                note_rank(task, name, f"rank{suffix}")
                 index += 1
                 yield replace(self.left(base, change, vectors), index=index)
 

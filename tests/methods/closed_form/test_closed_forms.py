@@ -17,10 +17,7 @@ from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import erase, find_mask
-from erasure.methods import Method
-from erasure.methods.closed_form.rece import Rece
-from erasure.methods.closed_form.speed import Speed
-from erasure.methods.closed_form.uce import Uce
+from erasure.methods import Mace, Method, Rece, Speed, Uce
 from erasure.solving.vectors import edit_vectors
 
 
@@ -88,6 +85,36 @@ def test_all_tokens_of_speed_are_those_behind_the_first_in_sdxl_too(prompts: Con
         assert part.shape[1] == 2 * (table.shape[1] - 1)
         assert float(torch.cdist(part.T, table[1, :1]).min()) > 0
     assert torch.equal(vectors.concept[:, 0], table[1, 1])
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Uce(),
+        Rece(rounds=1),
+        Speed(filtered=False, threshold=0.3),
+        Mace(steps=1, pictures=1, drawing_steps=2, around_300=False),
+    ],
+    ids=lambda method: method.name,
+)
+def test_rank_and_condition_are_said_and_no_rank_of_what_a_mask_cuts(
+    tiny_checkpoint: Checkpoint, method: Method
+) -> None:
+    prompts = encode_concept(
+        tiny_checkpoint,
+        None,
+        {"a church": ["a castle"]},
+        prompts=PromptLists(["a church"], ["a dog"]),
+    )
+    for kind in ("all", "random"):
+        mask = find_mask(tiny_checkpoint, prompts, kind, density=0.5, scope="xattn-kv")
+        edit = erase(tiny_checkpoint, prompts, mask, method)
+        facts = edit.provenance.last.config["facts"]
+        ranks = [len(one.down) for one in edit.factors.values()]
+        assert facts.get("rank") == (max(ranks) if kind == "all" else None)
+        assert facts["condition_number"] >= 1
+        assert 0 < facts["largest_change"] < 10
+        assert facts["largest_change_of"] in mask.entries
 
 
 @pytest.mark.parametrize("method", [Uce(), Rece(rounds=1), Speed()], ids=lambda method: method.name)
