@@ -101,8 +101,8 @@ def cost_of(kind: "type[Method]") -> str:
     known = shipped("defaults")["methods"].get(kind.name, {})
     method: Any = kind(**known)
     if isinstance(method, ByRollout):
-        drawn, learned, asked = method.counted
-        passes = method.batch_size * (drawn * method.rollout_steps + learned + asked)
+        _, learned, asked = method.counted
+        passes = method.batch_size * (method.rollout_passes + learned + asked)
         return f"{method.steps:,} steps of {passes:,} passes"
     if isinstance(method, TrainConfig):
         return f"{method.steps:,} steps of {method.batch_size} pictures"

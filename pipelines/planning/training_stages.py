@@ -127,10 +127,10 @@ def _passes(sizes: RunSizes) -> tuple[int, int]:
     method = sizes.recipe.method
     hardening = getattr(method, "harden", 0)  # a pass forward and back, at three, each step
     twice = 2 if hardening else 1
-    if isinstance(method, ByRollout):  # half of the sampling on average, two passes each
-        drawn, learned, asked = method.counted
+    if isinstance(method, ByRollout):
+        _, learned, asked = method.counted
         asked = asked * twice + int(hardening > 0) + 3 * hardening
-        return learned * twice, asked + drawn * method.rollout_steps
+        return learned * twice, asked + method.rollout_passes
     learned = twice + int(sizes.retain > 0 or getattr(method, "prior", 0) > 0)
     if isinstance(method, GradientAscent):
         return learned, 0

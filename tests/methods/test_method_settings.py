@@ -63,6 +63,7 @@ def test_the_list_names_every_method_with_its_line_and_its_cost() -> None:
     for name, cost in (
         ("salun", "600 steps of 8 pictures"),
         ("esd", "1,000 steps of 53 passes"),
+        ("ant", "250 steps of 86 passes"),  # of 0 to 14 steps and of 15 to 49, two passes each
         ("uce", "a solve without steps"),
         ("mace", "50 steps a concept and a solve"),
     ):

@@ -114,6 +114,12 @@ class Ant(ByRollout):
             )
         require_not_negative(self, "keep_weight", "empty_weight")
 
+    @property
+    def rollout_passes(self) -> int:
+        """Passes of both rollouts, on average: the early one ends before the split, the late one
+        behind it."""
+        return 2 * self.keep_steps + self.rollout_steps - 2
+
     def run(self, task: Task, /) -> Iterator[Step]:
         """Train on early and late rollouts of the student."""
         whole = self.rollouts(task, "student")

@@ -49,6 +49,12 @@ class ByRollout(ByGradient):
         """Rollouts, passes with a gradient and passes without one, of a sample."""
         return self.drawn, self.learned, self.asked
 
+    @property
+    def rollout_passes(self) -> int:
+        """Passes of a sample's rollouts, on average: each takes half of the sampling's steps, of
+        two passes."""
+        return self.counted[0] * self.rollout_steps
+
     def __post_init__(self) -> None:
         ByGradient.__post_init__(self)
         require_counts(self, "rollout_steps")
