@@ -1,6 +1,5 @@
 """Merge LoRA files into a model, which is then the base of what follows."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -13,6 +12,7 @@ from torch import Tensor
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.checkpoints.writing.inventory import file_hash
 from erasure.errors import CheckpointError, ConfigError
+from erasure.local_paths import typed_path
 from erasure.lora.changes import Change, Fixed
 from erasure.lora.reading import LoraFile, read_lora
 
@@ -40,14 +40,14 @@ def named_part(text: str) -> Part:
     """
     path, colon, strength = text.rpartition(":")
     if not colon or strength.endswith(".safetensors") or "/" in strength:
-        return Part(Path(text))
+        return Part(typed_path(text))
     try:
         value = float(strength)
     except ValueError:
         raise ConfigError(
             f"the LoRA {text!r} has {strength!r} for its strength; write it as FILE:0.8, or FILE"
         ) from None
-    return Part(Path(os.path.expanduser(path)), value)
+    return Part(typed_path(path), value)
 
 
 def with_loras(checkpoint: Checkpoint, parts: Sequence[Part]) -> Checkpoint:

@@ -182,6 +182,9 @@ def test_files_are_named_with_a_strength_or_without() -> None:
     assert named_part("a/style.safetensors") == Part(Path("a/style.safetensors"))
     assert named_part("a/style.safetensors:-0.5") == Part(Path("a/style.safetensors"), -0.5)
     assert named_part("a:b/style.safetensors") == Part(Path("a:b/style.safetensors"))
+    at_home = Path.home() / "style.safetensors"
+    assert named_part("~/style.safetensors") == Part(at_home)
+    assert named_part("~/style.safetensors:0.5") == Part(at_home, 0.5)
 
 
 def test_a_merge_that_does_not_fit_its_type_is_refused(
