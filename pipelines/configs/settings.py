@@ -151,7 +151,7 @@ class EraseRecipe:
     """Seed of the run, of its mask and of its method; 0 if none is given."""
     origin: str | None = None
     """The model that this one was once edited from: a training asks it in place of this one, so
-    that later runs pull to the original base."""
+    that later runs pull to the original base. What was erased before is not retained then."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where it computes; auto takes the best device there is."""
     checkpointing: bool = False

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,9 +24,11 @@ from pipelines.drawing.own_guidance import refuse_unguided, tell_guidance
 from pipelines.run.merging_loras import merged_base
 from pipelines.run.models import is_canvas, open_by
 from prompts.concepts.concepts import Family, plan_concept
+from prompts.concepts.earlier import without_earlier
 from prompts.concepts.phrases import mentions
 from prompts.concepts.plan import ConceptPlan
 from prompts.concepts.together import together
+from prompts.errors import PromptError
 from prompts.trainer_rows import read_rows
 
 _log = logging.getLogger(__name__)
@@ -122,19 +125,24 @@ def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint, *, checked: bool = True
     which is looked at where they are to be `checked`."""
     family: Family = recipe.data.words or ("canvas" if is_canvas(checkpoint) else "general")
     extra = recipe.data.forget_prompts
+    labels = checkpoint.classes.names if checkpoint.classes else ()
+    retain = recipe.data.retain_prompts
     plan = together(
         [
             plan_concept(
                 name,
                 family=family,
-                labels=checkpoint.classes.names if checkpoint.classes else (),
+                labels=labels,
                 instead=recipe.instead,
                 prompts=_own_prompts(extra, name, recipe.names) or None,
-                retain=recipe.data.retain_prompts,
+                retain=retain,
             )
             for name in recipe.names
         ]
     )
+    if recipe.origin is not None:
+        earlier = list(_earlier(checkpoint, family, labels))
+        plan = without_earlier(plan, earlier, listed=retain is not None)
     if recipe.data.rows is not None:
         read = read_rows(typed_path(recipe.data.rows))
         for note in read.notes:
@@ -143,6 +151,16 @@ def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint, *, checked: bool = True
     if checked:
         check_plan(plan, checkpoint)
     return plan
+
+
+def _earlier(
+    checkpoint: Checkpoint, family: Family, labels: Sequence[str]
+) -> Iterator[ConceptPlan]:
+    """The plans of what was erased from a model before, as far as its own words have any for it."""
+    provenance = checkpoint.provenance
+    for name in provenance.concepts if provenance else ():
+        with suppress(PromptError):
+            yield plan_concept(name, family=family, labels=labels)
 
 
 def _own_prompts(prompts: Sequence[str], name: str, names: Sequence[str]) -> list[str]:

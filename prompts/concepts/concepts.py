@@ -7,7 +7,7 @@ from prompts.concepts.canvas_concepts import plan_canvas
 from prompts.concepts.general_concepts import plan_general
 from prompts.concepts.label_concepts import plan_label
 from prompts.concepts.nonce import NONCE, with_nonce_words
-from prompts.concepts.phrases import mentions, tidy
+from prompts.concepts.phrases import tidy
 from prompts.concepts.plan import ConceptPlan
 from prompts.concepts.syntax import require_plain
 from prompts.concepts.unlearncanvas_concepts import plan_unlearncanvas
@@ -92,9 +92,8 @@ def plan_concept(
 def _refuse_named(plan: ConceptPlan) -> None:
     """Raise PromptError where a prompt to retain names what is erased."""
     for prompt in plan.retain:
-        for name in plan.erased:
-            if mentions(prompt, name):
-                raise PromptError(
-                    f"{prompt!r} is to be retained but names {name!r}, which is to be forgotten; "
-                    "take it out of the list of prompts to retain"
-                )
+        if name := plan.shown_in(prompt):
+            raise PromptError(
+                f"{prompt!r} is to be retained but names {name!r}, which is to be forgotten; "
+                "take it out of the list of prompts to retain"
+            )

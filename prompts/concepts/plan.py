@@ -59,6 +59,21 @@ class ConceptPlan:
             )
         return 0
 
+    def shown_in(self, prompt: str) -> str | None:
+        """The name by which a prompt shows what is erased; None where it shows none of it.
+
+        A class that is told by number has a whole name, which others may have in theirs.
+        """
+        for part in self.each:
+            if prompt in part.replacement:
+                return part.concept
+            if part.kind == "label":
+                continue
+            for name in part.erased:
+                if mentions(prompt, name):
+                    return name
+        return None
+
     def __post_init__(self) -> None:
         forget = set(self.forget)
         if not all(forget):

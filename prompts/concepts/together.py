@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from prompts.concepts.phrases import mentions
-from prompts.concepts.plan import ConceptPlan
+from prompts.concepts.plan import ConceptPlan, Kind
 from prompts.errors import PromptError
+
+COMPLETE: Final[tuple[Kind, ...]] = ("object", "style", "label")
+"""Kinds of concept whose lists hold every prompt that shows one, and every other."""
 
 
 def together(plans: Sequence[ConceptPlan]) -> ConceptPlan:
@@ -22,7 +26,7 @@ def together(plans: Sequence[ConceptPlan]) -> ConceptPlan:
     """
     if len(plans) == 1:
         return plans[0]
-    replacement = _replacement(plans)
+    replacement = stand_ins_of(plans)
     parts = tuple(
         replace(
             plan,
@@ -55,8 +59,13 @@ def _owner(prompt: str, plans: Sequence[ConceptPlan]) -> ConceptPlan:
     return next(plan for plan in plans if prompt in plan.replacement)
 
 
-def _replacement(plans: Sequence[ConceptPlan]) -> dict[str, tuple[str, ...]]:
-    """What stands in for every forgotten prompt, none of it forgotten."""
+def stand_ins_of(plans: Sequence[ConceptPlan]) -> dict[str, tuple[str, ...]]:
+    """What stands in for every prompt that any plan forgets, none of it forgotten; where several
+    forget one, the first says it.
+
+    Raises:
+        PromptError: nothing is left that could stand in for a prompt.
+    """
     known: dict[str, tuple[str, ...]] = {}
     for plan in reversed(plans):
         known |= plan.replacement
@@ -87,7 +96,7 @@ def _retained(
     plans: Sequence[ConceptPlan], forgotten: Mapping[str, tuple[str, ...]]
 ) -> Iterator[str]:
     """Each prompt once, in the order of the plans."""
-    complete = all(plan.kind in ("object", "style", "label") for plan in plans)
+    complete = all(plan.kind in COMPLETE for plan in plans)
     lists = [dict.fromkeys(plan.retain) for plan in plans]
     names = [name for plan in plans for name in plan.erased]
     for prompt in dict.fromkeys(p for known in lists for p in known):

@@ -1,18 +1,24 @@
 """A later run that asks the original base, not the model that it begins at."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from support.console import erasure
+from support.results.edited import edit_record
 from support.tiny import Toy, ToyDenoiser, assert_same_bits, copied, some_mask, toy_condition
 
+from erasure.checkpoints.provenance import Provenance
 from erasure.errors import ConfigError
 from erasure.training.weights.frozen import FrozenDenoiser
 from erasure.training.weights.selected import SelectedWeights
 from pipelines.configs.resolving import resolve
+from pipelines.run.models import open_model
+from pipelines.run.preparing import plan_of
+from prompts.errors import PromptError
 
 
 def test_the_origin_answers_and_the_network_keeps_its_own_values() -> None:
@@ -64,6 +70,23 @@ def test_a_later_run_pulls_to_the_original_base(tiny_folder: Path, tmp_path: Pat
         assert json.loads(said.out)["unselected_identical"] is True
     assert hashes["own"] != hashes["origin"]
     assert record["config"]["origin_hash"] == record["edits"][0]["base_hash"]
+
+
+def test_what_was_erased_before_is_not_learned_again_from_an_origin() -> None:
+    edits = Provenance(edits=(edit_record("church"),))
+    edited = replace(open_model("demo"), provenance=edits)
+
+    def retained(**more: Any) -> set[str]:  # noqa: ANN401
+        tables = {"concept": "dog", "method": {"name": "salun", "kept": "base"}, **more}
+        return {*plan_of(resolve(tables, canvas=True), edited).retain}
+
+    church = {*plan_of(resolve({"concept": "church"}, canvas=True), edited).forget}
+    assert retained() & church  # answered as the edited model answers it
+    assert not retained(origin="demo") & church
+    assert retained(origin="demo") == retained() - church
+    listed = {"origin": "demo", "data": {"retain_prompts": ["a cat", "two churches"]}}
+    with pytest.raises(PromptError, match="the origin would teach it again"):
+        retained(**listed)
 
 
 def test_an_origin_that_answers_as_the_model_itself_is_warned_of(
