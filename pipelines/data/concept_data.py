@@ -72,6 +72,7 @@ class Gatherer:
         # The user's own first: what is wrong with them is told before any picture is drawn.
         own = self._own("forget", forget_source)
         retained = self._own("retain", retain_source) if self.retains else []
+        _refuse_erased(retained, self.plan)
         captions = [text for part in (*own, *retained) for text in part.prompts]
         if captions:
             warn_of_prompts("captions", captions, self.checkpoint)
@@ -217,6 +218,18 @@ class Gatherer:
         )
         drawn = drawer.of(role, prompts)
         return [] if drawn is None else [drawn]
+
+
+def _refuse_erased(retained: Sequence[PromptedPixels], plan: ConceptPlan) -> None:
+    """Raise ConfigError where a caption of a picture to retain names what is to be forgotten."""
+    captions = [text for part in retained for text in part.prompts]
+    named = [(text, name) for text in captions if (name := plan.shown_in(text))]
+    if named:
+        text, name = named[0]
+        raise ConfigError(
+            f"{len(named)} of {len(captions)} pictures to retain have captions that name what is "
+            f"to be forgotten, {text[:80]!r} with {name!r} first; take these pictures out"
+        )
 
 
 def _joined(parts: Sequence[PromptedPixels]) -> PromptedPixels | None:

@@ -74,6 +74,25 @@ def test_a_prompt_that_is_not_read_whole_is_refused(
     )
 
 
+@pytest.mark.parametrize("source", ["list", "folder"])
+def test_what_is_to_be_retained_may_not_name_the_concept(
+    source: str, tiny_folder: Path, tmp_path: Path, refused: Callable[..., None]
+) -> None:
+    if source == "list":
+        (tmp_path / "keep.txt").write_text("a dog\nTwo churches\n", encoding="utf-8")
+        option, words = ("--retain-prompts", tmp_path / "keep.txt"), "'Two churches' is to be"
+    else:
+        for name, caption in (("a", "a dog"), ("b", "Two churches")):
+            Image.new("RGB", (16, 16), "red").save(tmp_path / f"{name}.png")
+            (tmp_path / f"{name}.txt").write_text(caption, encoding="utf-8")
+        option, words = ("--retain-folder", tmp_path), "1 of 2 pictures to retain have captions"
+    refused(
+        ("erase", tiny_folder, *CHURCH, *option, "--out", tmp_path / "run"),
+        words,
+        "names 'church'" if source == "list" else "'Two churches' with 'church' first",
+    )
+
+
 def test_suite_prompts_and_captions_that_are_cut_are_counted(
     tiny_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
