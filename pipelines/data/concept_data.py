@@ -3,6 +3,7 @@
 Where several processes share the run, all of them draw and the first does the rest.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,6 +29,8 @@ from pipelines.process.processes import Processes
 from pipelines.process.progress import Reporter
 from pipelines.run.memory import enough_memory, of_encoding
 from prompts.concepts.plan import ConceptPlan
+
+_log = logging.getLogger(__name__)
 
 MOST_PROMPTS: Final = 1024
 """Most prompts of either list, for methods that work with prompts: 240 MB of features at Stable
@@ -72,7 +75,7 @@ class Gatherer:
         # The user's own first: what is wrong with them is told before any picture is drawn.
         own = self._own("forget", forget_source)
         retained = self._own("retain", retain_source) if self.retains else []
-        _refuse_erased(retained, self.plan)
+        refuse_erased(retained, self.plan)
         captions = [text for part in (*own, *retained) for text in part.prompts]
         if captions:
             warn_of_prompts("captions", captions, self.checkpoint)
@@ -220,16 +223,30 @@ class Gatherer:
         return [] if drawn is None else [drawn]
 
 
-def _refuse_erased(retained: Sequence[PromptedPixels], plan: ConceptPlan) -> None:
-    """Raise ConfigError where a caption of a picture to retain names what is to be forgotten."""
+def refuse_erased(retained: Sequence[PromptedPixels], plan: ConceptPlan) -> None:
+    """Look at the captions of pictures to retain; what the model forgot before is told.
+
+    Raises:
+        ConfigError: a caption names what is to be forgotten.
+    """
     captions = [text for part in retained for text in part.prompts]
-    named = [(text, name) for text in captions if (name := plan.shown_in(text))]
-    if named:
-        text, name = named[0]
-        raise ConfigError(
-            f"{len(named)} of {len(captions)} pictures to retain have captions that name what is "
-            f"to be forgotten, {text[:80]!r} with {name!r} first; take these pictures out"
-        )
+
+    def named(one: ConceptPlan) -> str | None:
+        shown = [(text, name) for text in captions if (name := one.shown_in(text))]
+        if not shown:
+            return None
+        (text, name), count = shown[0], f"{len(shown)} of {len(captions)}"
+        return f"{count} pictures to retain have captions that name {name!r}, {text[:80]!r} first"
+
+    if said := named(plan):
+        raise ConfigError(f"{said}, which is to be forgotten; take these pictures out")
+    for one in plan.earlier:
+        if said := named(one):
+            _log.warning(
+                "%s, which this model forgot before, and they will teach it again; take these "
+                "pictures out",
+                said,
+            )
 
 
 def _joined(parts: Sequence[PromptedPixels]) -> PromptedPixels | None:

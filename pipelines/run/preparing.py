@@ -140,9 +140,9 @@ def plan_of(recipe: EraseRecipe, checkpoint: Checkpoint, *, checked: bool = True
             for name in recipe.names
         ]
     )
+    plan = replace(plan, earlier=tuple(_earlier(checkpoint, family, labels)))
     if recipe.origin is not None:
-        earlier = list(_earlier(checkpoint, family, labels))
-        plan = without_earlier(plan, earlier, listed=retain is not None)
+        plan = without_earlier(plan, listed=retain is not None)
     if recipe.data.rows is not None:
         read = read_rows(typed_path(recipe.data.rows))
         for note in read.notes:

@@ -8,23 +8,21 @@ from prompts.concepts.together import COMPLETE, stand_ins_of
 from prompts.errors import PromptError
 
 
-def without_earlier(
-    plan: ConceptPlan, earlier: Sequence[ConceptPlan], *, listed: bool = False
-) -> ConceptPlan:
+def without_earlier(plan: ConceptPlan, *, listed: bool = False) -> ConceptPlan:
     """The plan in which nothing that was forgotten earlier is retained or stands in.
 
     A model that never forgot it answers to what is retained and to what stands in, so it would be
     learned again. A stand-in gives way to what stands in for it in the earlier plan.
 
     Args:
-        plan: of what is to be forgotten now.
-        earlier: of what was forgotten before, each with its known neighbours to retain.
+        plan: of what is to be forgotten now; its earlier ones retain their known neighbours.
         listed: whether the user gave the list of what to retain, from which nothing is left out.
 
     Raises:
         PromptError: the user's list names what was forgotten earlier, or nothing is left that could
             stand in for a prompt.
     """
+    earlier = plan.earlier
     if not earlier:
         return plan
     if listed:

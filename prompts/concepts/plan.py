@@ -34,6 +34,8 @@ class ConceptPlan:
     own, for the method that reads them."""
     parts: "tuple[ConceptPlan, ...]" = ()
     """The plans of several concepts that are forgotten together; they retain nothing."""
+    earlier: "tuple[ConceptPlan, ...]" = ()
+    """Those of what the model forgot before."""
 
     @property
     def each(self) -> "tuple[ConceptPlan, ...]":

@@ -9,9 +9,12 @@ import pytest
 from PIL import Image
 from support.console import erasure
 from support.refusals import CHURCH
+from support.tiny import random_pictures
 
 from erasure.checkpoints import Checkpoint
+from erasure.diffusion.data.prompted import PromptedPixels
 from erasure.diffusion.data.token_window import token_window
+from pipelines.data.concept_data import refuse_erased
 from prompts.concepts.concepts import plan_concept
 from prompts.concepts.syntax import foreign_syntax
 from prompts.errors import PromptError
@@ -74,23 +77,32 @@ def test_a_prompt_that_is_not_read_whole_is_refused(
     )
 
 
-@pytest.mark.parametrize("source", ["list", "folder"])
 def test_what_is_to_be_retained_may_not_name_the_concept(
-    source: str, tiny_folder: Path, tmp_path: Path, refused: Callable[..., None]
+    tiny_folder: Path, tmp_path: Path, refused: Callable[..., None]
 ) -> None:
-    if source == "list":
-        (tmp_path / "keep.txt").write_text("a dog\nTwo churches\n", encoding="utf-8")
-        option, words = ("--retain-prompts", tmp_path / "keep.txt"), "'Two churches' is to be"
-    else:
-        for name, caption in (("a", "a dog"), ("b", "Two churches")):
-            Image.new("RGB", (16, 16), "red").save(tmp_path / f"{name}.png")
-            (tmp_path / f"{name}.txt").write_text(caption, encoding="utf-8")
-        option, words = ("--retain-folder", tmp_path), "1 of 2 pictures to retain have captions"
+    line = ("erase", tiny_folder, *CHURCH, "--out", tmp_path / "run")
+    keep, folder = tmp_path / "keep.txt", tmp_path / "pictures"
+    keep.write_text("a dog\nTwo churches\n", encoding="utf-8")
+    folder.mkdir()
+    for name, caption in (("a", "a dog"), ("b", "Two churches")):
+        Image.new("RGB", (16, 16), "red").save(folder / f"{name}.png")
+        (folder / f"{name}.txt").write_text(caption, encoding="utf-8")
+    refused((*line, "--retain-prompts", keep), "'Two churches' is to be retained but names")
     refused(
-        ("erase", tiny_folder, *CHURCH, *option, "--out", tmp_path / "run"),
-        words,
-        "names 'church'" if source == "list" else "'Two churches' with 'church' first",
+        (*line, "--retain-folder", folder),
+        "1 of 2 pictures to retain have captions that name 'church', 'Two churches' first, which",
     )
+
+
+def test_captions_that_name_what_was_forgotten_before_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    church, dog = (plan_concept(name, family="canvas") for name in ("church", "dog"))
+    pictures = PromptedPixels(random_pictures(["x"] * 2).pixels, ["a cat", "a church"])
+    refuse_erased([pictures], dog)
+    assert caplog.text == ""
+    refuse_erased([pictures], replace(dog, earlier=(church,)))
+    assert "name 'church', 'a church' first, which this model forgot before" in caplog.text
 
 
 def test_suite_prompts_and_captions_that_are_cut_are_counted(
