@@ -30,8 +30,8 @@ _OTHERS: Final = {
     "lora_magnitude_vector": "DoRA",
     "hada_": "LoHa",
     "lokr_": "LoKr",
-    "oft_": "OFT",
     "boft_": "BOFT",
+    "oft_": "OFT",  # which is a part of the former
     "on_input": "IA3",
     "lora_mid": "LoRA with a third factor",
     "lora_B.bias": "LoRA with biases of its own",

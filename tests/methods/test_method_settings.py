@@ -37,6 +37,18 @@ def test_every_method_says_what_it_is(name: str) -> None:
     assert not needs & set(get_args(Need))
 
 
+def test_the_table_of_methods_says_what_each_moves() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    rows = {}
+    for row in page.partition("\n\nA LoRA of")[0].splitlines()[-len(METHODS) :]:
+        name, _, moves, *_ = row.strip("| ").split(" | ")
+        rows[name.strip("`")] = moves
+    assert rows.keys() == METHODS.keys()
+    for kind in METHODS.values():
+        assert f"`{kind.default_scope}`" in rows[kind.name]
+        assert ("salient half" in rows[kind.name]) == (kind.default_mask == "salient")
+
+
 def test_a_method_shows_choices_and_the_defaults_of_the_embedded_models() -> None:
     said = erasure("methods", "uce")
     assert "  tokens (last, tail or all, default last)" in said.out
