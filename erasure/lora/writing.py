@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from erasure.checkpoints.checkpoint import Checkpoint
+from erasure.checkpoints.layout.clip import PREFIX
 from erasure.errors import CheckpointError, Way, way
 from erasure.lora.extracting import moved_in
 from erasure.lora.names import Naming, Place, known_naming, spelled
@@ -249,13 +250,20 @@ def _kohya_words(
 
 
 def _peft(ranks: Mapping[Place, int]) -> dict[str, Any]:
-    """The settings of peft as diffusers writes them: every layer's alpha is its rank."""
+    """The settings of peft as diffusers writes them: every layer's alpha is its rank.
+
+    Layers of CLIP are named without their first word, which peft finds with and without it: newer
+    transformers have left it out, and diffusers takes it from the keys of a file alone.
+    """
     settings: dict[str, Any] = {}
     for component in dict.fromkeys(place.component for place in ranks):
-        modules = {p.module: rank for p, rank in ranks.items() if p.component == component}
+        own = {p.module: rank for p, rank in ranks.items() if p.component == component}
+        clip = any(name.startswith(PREFIX) for name in own)
+        start = "" if clip else "^"
+        modules = {name.removeprefix(PREFIX): rank for name, rank in own.items()}
         common = Counter(modules.values()).most_common(1)[0][0]
-        others = {f"^{name}": rank for name, rank in modules.items() if rank != common}
-        own = {
+        others = {f"{start}{name}": rank for name, rank in modules.items() if rank != common}
+        set_to = {
             "r": common,
             "lora_alpha": common,
             "rank_pattern": others,
@@ -264,5 +272,5 @@ def _peft(ranks: Mapping[Place, int]) -> dict[str, Any]:
             "lora_bias": False,
             "use_dora": False,
         }
-        settings |= {f"{component}.{key}": value for key, value in own.items()}
+        settings |= {f"{component}.{key}": value for key, value in set_to.items()}
     return settings

@@ -15,6 +15,7 @@ from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.edit import erase, find_mask
 from erasure.lora.extracting import Size, extract
+from erasure.lora.merging import Part, with_loras
 from erasure.lora.names import NAMINGS, Naming
 from erasure.lora.writing import write_lora
 from erasure.methods.closed_form.uce import Uce
@@ -51,6 +52,13 @@ def moved_by(
     return plain, edited, loaded
 
 
+def read_by(pipeline: Any, component: str) -> Tensor:  # noqa: ANN401
+    """What a text encoder of a pipeline makes of fixed tokens."""
+    with torch.no_grad():
+        read = getattr(pipeline, component)(torch.tensor([[1, 2, 3, 4]]), output_hidden_states=True)
+    return read.hidden_states[-1]
+
+
 @pytest.mark.default("sd1-diffusers")
 @pytest.mark.parametrize("naming", NAMINGS)
 @pytest.mark.parametrize("family", FAMILIES)
@@ -66,6 +74,28 @@ def test_every_layer_of_every_family_is_loaded_as_it_was_written(
     moved = float((edited - plain).abs().max())
     # Factors are added after the product and not before it, in float32.
     torch.testing.assert_close(loaded, edited, rtol=0, atol=1e-4 * moved)
+
+
+@pytest.mark.default("sd1-diffusers")
+@pytest.mark.parametrize("naming", NAMINGS)
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_every_layer_of_every_text_encoder_is_loaded_as_it_was_written(
+    family: str, naming: Naming, tmp_path: Path
+) -> None:
+    checkpoint = family_model(family, tmp_path)
+    readers = [name for name in checkpoint.architecture.editable if name != "unet"]
+    factors = {name: random_factors(checkpoint.components[name]) for name in readers}
+    path = tmp_path / f"{naming}.safetensors"
+    write_lora(path, factors, checkpoint, naming=naming)
+    pipeline = diffusers_pipeline(checkpoint)
+    plain = [read_by(pipeline, name) for name in readers]
+    pipeline.load_lora_weights(path)
+    edited = diffusers_pipeline(with_loras(checkpoint, [Part(path)]))
+    for before, name in zip(plain, readers, strict=True):
+        wanted = read_by(edited, name)
+        moved = float((wanted - before).abs().max())
+        assert moved > 1e-3
+        torch.testing.assert_close(read_by(pipeline, name), wanted, rtol=0, atol=1e-4 * moved)
 
 
 @pytest.fixture(scope="module")
