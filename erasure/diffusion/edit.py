@@ -178,7 +178,8 @@ def erase(
         record: further settings to note in the provenance; plain JSON values.
         origin: weights of the same component of the base that the checkpoint was once edited from:
             its answers are trained towards in place of the checkpoint's own, so that a later run
-            does not carry on what an earlier one did to the rest.
+            does not carry on what an earlier one did to the rest. Leave what was erased before out
+            of the data: the origin still answers to it.
         until: looks at the training between its steps and may end it; the record says what was
             seen.
         spent: stage -> what it took before `data` was encoded, such as drawing its pictures; the
