@@ -30,7 +30,7 @@ from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.latents import Draw, noised
 from erasure.diffusion.denoiser import Denoiser
 from erasure.diffusion.edit import erase as erase_checkpoint
-from erasure.diffusion.edit import find_mask
+from erasure.diffusion.mask_finding import find_mask
 from erasure.diffusion.scores.saliency import (
     SaliencyConfig,
     accumulate_gradients,

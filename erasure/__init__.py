@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from erasure.checkpoints.writing.single_file import write_single_file
     from erasure.diffusion.data.encoding import encode_concept
     from erasure.diffusion.data.prompted import PromptedPixels
-    from erasure.diffusion.edit import erase, find_mask
+    from erasure.diffusion.edit import erase
+    from erasure.diffusion.mask_finding import find_mask
     from erasure.diffusion.scores.saliency import SaliencyConfig
     from erasure.editing.proving import Edit
     from erasure.masks.mask_file import load_mask, save_mask

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
-from erasure.diffusion.edit import find_mask
+from erasure.diffusion.mask_finding import find_mask
 from erasure.diffusion.scores.measuring import require_loss
 from erasure.diffusion.scores.saliency import Pass
 from erasure.errors import ConfigError

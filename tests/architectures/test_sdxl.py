@@ -34,7 +34,8 @@ from erasure.checkpoints import Checkpoint
 from erasure.diffusion import edit
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
-from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.edit import erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.summing import Measuring
 from erasure.errors import ConfigError

@@ -19,7 +19,8 @@ from erasure.diffusion import task
 from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Denoiser
-from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.edit import erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.diffusion.scores import summing
 from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.saliency import Pass, SaliencyConfig

@@ -11,7 +11,8 @@ from support.tiny import assert_same_bits
 from erasure.checkpoints import Checkpoint
 from erasure.checkpoints.merge import count_rounded_away
 from erasure.diffusion.data.concept_data import ConceptData
-from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.edit import erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.editing import proving
 from erasure.editing.proving import Edit
 from erasure.methods import SalUn

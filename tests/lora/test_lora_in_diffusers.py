@@ -13,7 +13,8 @@ from torch import Tensor
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
-from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.edit import erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.lora.extracting import Size, extract
 from erasure.lora.merging import Part, with_loras
 from erasure.lora.names import NAMINGS, Naming

@@ -6,7 +6,8 @@ from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
-from erasure.diffusion.edit import component_of, erase, find_mask
+from erasure.diffusion.edit import component_of, erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.errors import ConfigError
 from erasure.methods import METHODS
 

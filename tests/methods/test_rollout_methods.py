@@ -12,7 +12,8 @@ from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
-from erasure.diffusion.edit import component_of, erase, find_mask
+from erasure.diffusion.edit import component_of, erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.editing.proving import Edit
 from erasure.masks.masks import SaliencyMask
 from erasure.methods import METHODS

@@ -19,7 +19,8 @@ from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.edit import component_of, erase, find_mask
+from erasure.diffusion.edit import component_of, erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.methods import METHODS
 from erasure.methods.protocol import Method
 from erasure.training import trainer

@@ -27,7 +27,8 @@ from erasure.checkpoints import Checkpoint
 from erasure.diffusion.batches import PictureBatch
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.denoiser import Condition
-from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.edit import erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.errors import OutOfMemoryError
 from erasure.memory import is_out_of_memory, memory_errors
 from erasure.methods import SalUn

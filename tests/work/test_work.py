@@ -21,7 +21,8 @@ from erasure.checkpoints.writing.card import model_card
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import AnchorPixels, PromptLists
-from erasure.diffusion.edit import component_of, erase, find_mask
+from erasure.diffusion.edit import component_of, erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.editing.proving import Edit
 from erasure.errors import MaskError

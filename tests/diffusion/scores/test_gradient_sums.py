@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
-from erasure.diffusion.edit import find_mask
+from erasure.diffusion.mask_finding import find_mask
 from erasure.diffusion.scores.gradient_sums import GradientSums, SumsIn, in_groups
 from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.saliency import (

@@ -13,7 +13,7 @@ from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
-from erasure.diffusion.edit import find_mask
+from erasure.diffusion.mask_finding import find_mask
 from erasure.diffusion.scores.measuring import measure_scores
 from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.diffusion.scores.summing import Measuring

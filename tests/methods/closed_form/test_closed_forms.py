@@ -16,7 +16,8 @@ from erasure.checkpoints import Checkpoint, read_checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
-from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.edit import erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.methods import Mace, Method, Rece, Speed, Uce
 from erasure.solving.vectors import edit_vectors
 

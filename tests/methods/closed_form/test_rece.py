@@ -8,7 +8,8 @@ from torch import Tensor
 from erasure.architectures.unet.scopes import xattn_kv
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
-from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.edit import erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
 from erasure.methods import Uce

@@ -12,7 +12,8 @@ from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.edit import erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.errors import ConfigError
 from erasure.methods import Esd
 from erasure.methods.gradient.esd import shifted

@@ -18,7 +18,8 @@ from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
 from erasure.diffusion.denoiser import Condition, Denoiser
-from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.edit import erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.diffusion.task import Task
 from erasure.errors import ConfigError
 from erasure.methods import make_method

@@ -10,7 +10,8 @@ from support.tiny import Toy, ToyDenoiser, some_mask
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.data.prompted import PromptLists
-from erasure.diffusion.edit import erase, find_mask
+from erasure.diffusion.edit import erase
+from erasure.diffusion.mask_finding import find_mask
 from erasure.errors import ConfigError
 from erasure.methods import Esd, Sdd
 from erasure.training.step import Step
