@@ -59,6 +59,8 @@ def test_a_method_shows_choices_and_the_defaults_of_the_embedded_models() -> Non
     assert "  micro_batch (int or none, default none)" in said.out
     assert "  for a style of the canvas: steps 300" in said.out
     assert "  for any other model: alpha 0.5" in said.out
+    said = erasure("methods", "speed")
+    assert "  for a style of the canvas: tokens all, keys true, threshold 0.03" in said.out
 
 
 def test_a_method_names_the_ready_recipes_of_its_variants() -> None:
