@@ -8,10 +8,13 @@ A method that keeps the first steps of a drawing, as ANT does, keeps what is dec
 """
 
 import argparse
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
+from PIL import Image
+from torch import Tensor
 
 from eval.judges.canvas import open_canvas
 from pipelines.run.models import DEMO_FOLDER
@@ -20,7 +23,7 @@ from prompts.canvas import OBJECTS, STYLES
 AFTER: Final = (0, 1, 2, 3, 4, 5, 6, 8)
 """How many steps are told the prompt, beside all of them."""
 PICTURES: Final = 24
-"""Of each concept: a style is asked for with every object, an object four times in every style."""
+"""Drawn of a concept: a style of every object, an object four times in every style."""
 GUIDANCE: Final = 2.5
 
 
@@ -41,12 +44,12 @@ def main() -> None:
     print("| --- |" + " --- |" * len(after))
     for concept in options.concepts.split(","):
         head = "style" if concept in STYLES else "object"
-        asked = prompts_of(concept)
+        prompts = prompts_of(concept)
         shares = []
-        for told in after:
-            verdicts = judge(drawn(pipe, asked, options.steps, told))
+        for count in after:
+            verdicts = judge(draw(pipe, prompts, options.steps, count))
             shares.append(sum(seen.guesses[head][0].label == concept for seen in verdicts))
-        row = " | ".join(f"{count / len(asked):.0%}" for count in shares)
+        row = " | ".join(f"{seen / len(prompts):.0%}" for seen in shares)
         print(f"| {concept} | {row} |", flush=True)
 
 
@@ -58,23 +61,29 @@ def prompts_of(concept: str) -> list[str]:
     return rows * (PICTURES // len(rows))
 
 
-def drawn(pipe: StableDiffusionPipeline, asked: list[str], steps: int, told: int) -> list:  # type: ignore[type-arg]
-    """A picture a prompt, each from noise of its own, the same for any number of steps told."""
-    words, empty = pipe.encode_prompt(asked, "cpu", 1, True)
+def draw(
+    pipe: StableDiffusionPipeline, prompts: Sequence[str], steps: int, count: int
+) -> list[Image.Image]:
+    """A picture a prompt, told in the first `count` steps, each from the noise of its own seed."""
+    words, empty = pipe.encode_prompt(list(prompts), "cpu", 1, True)
     nothing = torch.cat([empty, empty])
 
-    def forget(_pipe: object, step: int, _time: int, tensors: dict[str, torch.Tensor]) -> dict:  # type: ignore[type-arg]
-        return {**tensors, "prompt_embeds": nothing} if step + 1 == told else tensors
+    def forget(
+        _pipe: object, step: int, _time: int, tensors: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        return {**tensors, "prompt_embeds": nothing} if step + 1 == count else tensors
 
-    return pipe(  # type: ignore[no-any-return]
-        prompt_embeds=words if told else empty,
+    call: Any = pipe  # its stubs do not know that it can be called
+    images: list[Image.Image] = call(
+        prompt_embeds=words if count else empty,
         negative_prompt_embeds=empty,
         num_inference_steps=steps,
         guidance_scale=GUIDANCE,
-        generator=[torch.Generator().manual_seed(seed) for seed in range(len(asked))],
+        generator=[torch.Generator().manual_seed(seed) for seed in range(len(prompts))],
         callback_on_step_end=forget,
         callback_on_step_end_tensor_inputs=["prompt_embeds"],
     ).images
+    return images
 
 
 if __name__ == "__main__":
