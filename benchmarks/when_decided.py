@@ -65,7 +65,8 @@ def draw(
     pipe: StableDiffusionPipeline, prompts: Sequence[str], steps: int, count: int
 ) -> list[Image.Image]:
     """A picture a prompt, told in the first `count` steps, each from the noise of its own seed."""
-    words, empty = pipe.encode_prompt(list(prompts), "cpu", 1, True)
+    call: Any = pipe  # its stubs hide what it has
+    words, empty = call.encode_prompt(list(prompts), "cpu", 1, True)
     nothing = torch.cat([empty, empty])
 
     def forget(
@@ -73,7 +74,6 @@ def draw(
     ) -> dict[str, Tensor]:
         return {**tensors, "prompt_embeds": nothing} if step + 1 == count else tensors
 
-    call: Any = pipe  # its stubs do not know that it can be called
     images: list[Image.Image] = call(
         prompt_embeds=words if count else empty,
         negative_prompt_embeds=empty,
