@@ -63,7 +63,7 @@ _HOMES = {
     "verify": "erasure.checkpoints.verification",
     "Edit": "erasure.editing.proving",
     "erase": "erasure.diffusion.edit",
-    "find_mask": "erasure.diffusion.edit",
+    "find_mask": "erasure.diffusion.mask_finding",
     "PromptedPixels": "erasure.diffusion.data.prompted",
     "encode_concept": "erasure.diffusion.data.encoding",
     "load_mask": "erasure.masks.mask_file",

@@ -31,12 +31,12 @@ from erasure.architectures.text.text_encoders import with_size
 from erasure.architectures.unet.sd2 import SD2
 from erasure.architectures.unet.sdxl import SDXL
 from erasure.checkpoints import Checkpoint
-from erasure.diffusion import edit
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.data.encoding import encode_concept
 from erasure.diffusion.edit import erase
 from erasure.diffusion.mask_finding import find_mask
 from erasure.diffusion.scores.measuring import measure_scores
+from erasure.diffusion.scores.saliency import SaliencyConfig
 from erasure.diffusion.scores.summing import Measuring
 from erasure.errors import ConfigError
 from erasure.masks.mask_file import mask_hash
@@ -271,7 +271,7 @@ def test_every_weight_that_reads_the_added_condition_has_a_score(
 ) -> None:
     names = [name for name in checkpoint.network if name.startswith("add_embedding.")]
     assert len(names) == 4
-    scores = measure_scores(checkpoint, data, names, Measuring(config=edit.SaliencyConfig()))
+    scores = measure_scores(checkpoint, data, names, Measuring(config=SaliencyConfig()))
     assert all(float(scores[name].max()) > 0 for name in names)
 
 
