@@ -114,17 +114,27 @@ class Search:
         kind = self.world.plan(others[0]).kind
         best: dict[str, Row] = {}
         tried: list[Trial] = []
-        for row in self.rows:
-            if row.kind == "method":
-                settings = trials_of(self.world, row, others[0], self.world.recipe.tune)
-                gaps = [self._gap(row.with_values(values), others) for values in settings]
-                first = min(range(len(gaps)), key=lambda n: _or_worst(gaps[n]))
-                best[row.label] = row.with_values(settings[first])
-                tried += [
-                    Trial(kind=kind, row=row.label, values=v, gap=gap, chosen=n == first)
-                    for n, (v, gap) in enumerate(zip(settings, gaps, strict=True))
-                ]
+        plan = [
+            (row, [(values, row.with_values(values)) for values in self._settings(row, others[0])])
+            for row in self.rows
+            if row.kind == "method"
+        ]
+        rows = [one for _, settings in plan for _, one in settings]
+        # All trials at once: processes that share a search share its cells, and a trial has few.
+        places = {place.key: place for one in rows for place in self._places(one, others)}
+        self.fill(list(places.values()))
+        for row, settings in plan:
+            gaps = [self._gap(one, others) for _, one in settings]
+            first = min(range(len(gaps)), key=lambda n: _or_worst(gaps[n]))
+            best[row.label] = settings[first][1]
+            tried += [
+                Trial(kind=kind, row=row.label, values=values, gap=gap, chosen=n == first)
+                for n, ((values, _), gap) in enumerate(zip(settings, gaps, strict=True))
+            ]
         return best, tried
+
+    def _settings(self, row: Row, concept: str) -> list[dict[str, Any]]:
+        return trials_of(self.world, row, concept, self.world.recipe.tune)
 
     def _gap(self, row: Row, concepts: Sequence[str]) -> float | None:
         """The mean of a trial's worst gaps; None where a cell of it failed.

@@ -80,6 +80,21 @@ def test_the_trial_with_the_smallest_worst_gap_wins_and_the_defaults_win_a_tie(
     assert [trial.chosen for trial in tried] == [False, True, False, True, False, False]
 
 
+def test_all_trials_are_made_in_one_go_so_that_processes_share_them(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def fill(places: Sequence[Place]) -> dict[str, Cell]:
+        asked.append([place.key for place in places])
+        return {}
+
+    monkeypatch.setattr(Search, "_gap", lambda self, row, concepts: 0.5)
+    Search(world, (ESD, UCE), tmp_path, fill).tuned("church")
+    (keys,) = asked
+    assert len(set(keys)) == len(keys) == 1 + 2 * 3  # the base, and three trials of both rows
+
+
 def test_a_trial_whose_process_has_gone_silent_ends_the_search(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
