@@ -18,7 +18,7 @@ from torch import Tensor
 
 from eval.judges.canvas import open_canvas
 from pipelines.run.models import DEMO_FOLDER
-from prompts.canvas import OBJECTS, STYLES
+from prompts.canvas import OBJECTS, STYLES, canvas_prompt
 
 AFTER: Final = (0, 1, 2, 3, 4, 5, 6, 8)
 """How many steps are told the prompt, beside all of them."""
@@ -56,8 +56,8 @@ def main() -> None:
 def prompts_of(concept: str) -> list[str]:
     """As many prompts as there are pictures."""
     if concept in STYLES:
-        return [f"an image of a {name} in {concept} style" for name in OBJECTS][:PICTURES]
-    rows = [f"an image of a {concept} in {style} style" for style in STYLES]
+        return [canvas_prompt(name, concept) for name in OBJECTS][:PICTURES]
+    rows = [canvas_prompt(concept, style) for style in STYLES]
     return rows * (PICTURES // len(rows))
 
 

@@ -114,8 +114,9 @@ class Search:
         kind = self.world.plan(others[0]).kind
         best: dict[str, Row] = {}
         tried: list[Trial] = []
+        budget = self.world.recipe.tune
         plan = [
-            (row, [(values, row.with_values(values)) for values in self._settings(row, others[0])])
+            (row, [(v, row.with_values(v)) for v in trials_of(self.world, row, others[0], budget)])
             for row in self.rows
             if row.kind == "method"
         ]
@@ -132,9 +133,6 @@ class Search:
                 for n, ((values, _), gap) in enumerate(zip(settings, gaps, strict=True))
             ]
         return best, tried
-
-    def _settings(self, row: Row, concept: str) -> list[dict[str, Any]]:
-        return trials_of(self.world, row, concept, self.world.recipe.tune)
 
     def _gap(self, row: Row, concepts: Sequence[str]) -> float | None:
         """The mean of a trial's worst gaps; None where a cell of it failed.

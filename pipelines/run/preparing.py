@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -159,8 +158,15 @@ def _earlier(
     """The plans of what was erased from a model before, as far as its own words have any for it."""
     provenance = checkpoint.provenance
     for name in provenance.concepts if provenance else ():
-        with suppress(PromptError):
+        try:
             yield plan_concept(name, family=family, labels=labels)
+        except PromptError as err:
+            _log.warning(
+                "%.80r was erased from this model before, and what is retained is not searched for "
+                "it: %s",
+                name,
+                err,
+            )
 
 
 def _own_prompts(prompts: Sequence[str], name: str, names: Sequence[str]) -> list[str]:

@@ -89,6 +89,15 @@ def test_what_was_erased_before_is_not_learned_again_from_an_origin() -> None:
         retained(**listed)
 
 
+def test_what_was_erased_before_and_has_no_words_here_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    edited = replace(open_model("demo"), provenance=Provenance(edits=(edit_record("sadness"),)))
+    plan = plan_of(resolve({"concept": "dog", "origin": "demo"}, canvas=True), edited)
+    assert plan.earlier == ()
+    assert "'sadness' was erased from this model before" in caplog.text
+
+
 def test_an_origin_that_answers_as_the_model_itself_is_warned_of(
     tiny_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
