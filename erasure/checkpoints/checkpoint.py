@@ -128,7 +128,12 @@ class Checkpoint:
     def digest(self) -> str:
         """SHA-256, 64 hex digits, of all weights, configs and vocabularies: of all that decides
         what is drawn."""
-        decides = {**self.hashes(), "description": self.description.digest()}
+        return self.digest_without("")
+
+    def digest_without(self, component: str) -> str:
+        """`digest` of all but the weights of one component."""
+        hashes = {name: self.hash_of(name) for name in self.components if name != component}
+        decides = {**hashes, "description": self.description.digest()}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     def having(self, component: str, weights: Mapping[str, Tensor]) -> "Checkpoint":

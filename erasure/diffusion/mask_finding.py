@@ -16,6 +16,7 @@ from erasure.diffusion.scores.summing import Measuring
 from erasure.errors import ConfigError
 from erasure.masks.masks import (
     MASK_KINDS,
+    REST,
     MaskKind,
     SaliencyMask,
     all_mask,
@@ -120,7 +121,7 @@ def _measured(checkpoint: Checkpoint, how: Measuring) -> dict[str, str]:
         made["guidance_scale"] = str(config.guidance_scale)
     if not isinstance(schedule, NoiseSchedule):  # a flow's times are chosen
         made["times"] = repr(schedule)
-    return made
+    return made | {REST: checkpoint.digest_without(how.component)}
 
 
 def _of_team(work: Work, team: Team) -> Work:

@@ -16,6 +16,8 @@ from erasure.work import Work
 
 MaskKind = Literal["salient", "random", "inverse", "all"]
 MASK_KINDS: Final = get_args(MaskKind)
+REST: Final = "rest_of_model"
+"""Key of `MaskInfo.measured`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +45,8 @@ class MaskInfo:
     """What it took to measure it."""
     measured: Mapping[str, str] | None = None
     """How the scores were measured, beyond the loss: setting -> value as text, such as
-    `guidance_scale`, `draws` and the `times` that were drawn."""
+    `guidance_scale`, `draws` and the `times` that were drawn; under `REST` the hash of all else of
+    the model, such as the text encoders that read the prompts."""
 
     def __post_init__(self) -> None:
         check_density(self.density)

@@ -12,8 +12,9 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.data.concept_data import ConceptData
 from erasure.diffusion.edit import erase
 from erasure.editing.proving import Edit
+from erasure.errors import ConfigError, way
 from erasure.masks.mask_file import load_mask
-from erasure.masks.masks import SaliencyMask
+from erasure.masks.masks import REST, SaliencyMask
 from erasure.storage.state_file import drop
 from erasure.training.step import Step
 from erasure.training.unseen import UntilUnseen
@@ -110,6 +111,7 @@ class Stages:
         mask = self.named
         if goes_on and (self.out / MASK).exists():
             mask = load_mask(self.out / MASK)  # as it was, whatever device measured it
+            self._require_same_rest(mask)
         scope = narrower_scope(self.checkpoint, self.component)
         less = of_saliency(self.recipe, self.device, resumes=True, scope=scope)
         with enough_memory("measuring the mask", less, self.device):
@@ -123,6 +125,21 @@ class Stages:
                 scratch=cache_of(self.recipe.cache).folder,
             )
             return mask_of_layers(self.recipe, self.checkpoint, mask, self.report)
+
+    def _require_same_rest(self, mask: SaliencyMask) -> None:
+        """Raise ConfigError where scores were measured on other text encoders or another VAE.
+
+        A saved state is known by all that it was trained on; a run that was cut before the first
+        has its mask alone.
+        """
+        before = (mask.info.measured or {}).get(REST)
+        if before is not None and before != self.checkpoint.digest_without(mask.info.component):
+            raise ConfigError(
+                f"the mask in {self.out} was measured when {self.recipe.model} had other text "
+                "encoders, another VAE or other configs; give that model again, or ",
+                way("force", True),
+                " without --resume to begin anew",
+            )
 
     def train(
         self,

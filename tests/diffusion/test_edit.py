@@ -445,6 +445,7 @@ def test_the_inverse_mask_is_the_other_half(
     assert all(torch.equal(inverse.entries[n], ~chosen) for n, chosen in mask.entries.items())
     assert (inverse.info.kind, inverse.info.loss) == ("inverse", "guided")
     settings = {"draws": "1", "merge": "union", "precision": "fp32", "guidance_scale": "8.5"}
+    settings["rest_of_model"] = tiny_checkpoint.digest_without("unet")
     assert inverse.info.measured == mask.info.measured == settings
 
 

@@ -1,5 +1,6 @@
 """Runs that are interrupted, lack their device, or end in numbers that are none."""
 
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from support.console import command, erasure
 from support.refusals import (
     CHURCH,
@@ -177,3 +178,33 @@ def test_a_process_that_fails_prints_its_sentence_and_no_more(tmp_path: Path) ->
     assert_told(said, 2, tmp_path, "no diffusers pipeline")
     assert said.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_mask_that_was_measured_on_another_text_encoder_is_not_gone_on_with(
+    changed: bool,
+    tiny_folder: Path,
+    tiny_recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, out = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(tiny_folder, model)
+    line = ["erase", model, "--recipe", tiny_recipe, "--steps", 1, "--out", out]
+    line += ["--cache", tmp_path / "cache"]
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.run.stages.erase", interrupt)
+        assert erasure(*line).code == 1
+    assert (out / "mask.safetensors").exists()
+    if changed:
+        file = model / "text_encoder" / "model.safetensors"
+        weights = load_file(file)
+        first = next(name for name, value in weights.items() if value.is_floating_point())
+        save_file({**weights, first: weights[first] + 0.5}, file, metadata={"format": "pt"})
+    said = erasure(*line, "--resume")
+    assert said.code == (2 if changed else 0), said.err
+    assert ("had other text encoders" in said.err) is changed
