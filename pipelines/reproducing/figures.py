@@ -2,7 +2,8 @@
 
 Keys, by which a published figure finds ours: `ua/LABEL`, `ua` and `ra` of classes; `style ua`,
 `style ira`, `style cra` and the same of `object`; `parts of SalUn` and `nine parts from 0.6` of
-NudeNet; `base/LABEL` and `base: ...` of the model before anything is erased; `fid`.
+NudeNet; `base/LABEL` and `base: ...` of the model before anything is erased; `fid`, which is never
+ours, so that the published one stands beside why not.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,13 +50,16 @@ class Figure:
     key: str
     title: str
     ours: Measure | None
-    """None where no picture could be judged."""
+    """None where no picture could be judged, and where `not_made` says why there is none."""
     unit: Unit = "share"
     published: tuple[Published, ...] = ()
     comparable: bool = True
     """False where the embedded checkpoint or another kind of model stands in, where another judge
     than the protocol's looks, where `limit` makes it a trial, where the model drew the pictures
-    that the protocol takes from a data set, and where a mean is of some of its models alone."""
+    that the protocol takes from a data set, where a mean is of some of its models alone, and where
+    it is not made."""
+    not_made: str = ""
+    """Why no run here measures it, and what would; empty where one does."""
 
     @property
     def within(self) -> bool | None:
@@ -88,6 +92,7 @@ def figures_of(setup: Setup, results: Mapping[str, Results]) -> tuple[Figure, ..
             rows += _of_kind(setup, results, kind)
     if not {"class", "nudity"} & set(kinds):
         rows += _heads(results[BASE])
+    rows += _not_made(setup)
     return tuple(_beside(row, setup) for row in rows)
 
 
@@ -96,7 +101,8 @@ def _beside(figure: Figure, setup: Setup) -> Figure:
     theirs = tuple(one for one in setup.protocol.published if one.figure == figure.key)
     published = figure.published or theirs
     own = figure.key.startswith(BASE) or (_learns_as_published(setup) and _is_whole(figure, setup))
-    return replace(figure, published=published, comparable=own and _is_of_protocol(setup))
+    comparable = own and _is_of_protocol(setup) and not figure.not_made
+    return replace(figure, published=published, comparable=comparable)
 
 
 def _learns_as_published(setup: Setup) -> bool:
@@ -217,6 +223,20 @@ def _heads(base: Results) -> Iterator[Figure]:
             title=f"any {head}, recognised before",
             ours=_summed(rows),
         )
+
+
+def _not_made(setup: Setup) -> Iterator[Figure]:
+    """What is published and has no figure of ours."""
+    units = {one.figure: one.unit for one in setup.protocol.published}
+    for one in setup.protocol.not_made:
+        if one.figure:
+            yield Figure(
+                key=one.figure,
+                title=one.what,
+                ours=None,
+                unit=units[one.figure],
+                not_made=one.sentence,
+            )
 
 
 def _pooled(results: Iterable[Results], rate: str) -> Measure | None:

@@ -41,6 +41,23 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotMade:
+    """What the paper reports and no run here measures."""
+
+    what: str
+    why: str
+    instead: str
+    """What would make it, or what comes nearest."""
+    figure: str = ""
+    """Key of the published figures that it stands beside; empty where no number is published."""
+
+    @property
+    def sentence(self) -> str:
+        """All of it."""
+        return f"{self.what}: {self.why}; {self.instead}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One erasure of an experiment."""
 
@@ -110,8 +127,8 @@ class Protocol:
     published: tuple[Published, ...]
     differs: tuple[str, ...]
     """Where paper, release and this package differ, and which is followed; a sentence each."""
-    not_made: tuple[str, ...]
-    """Figures of the paper that are not made here, and why."""
+    not_made: tuple[NotMade, ...]
+    """Figures of the paper that are not made here."""
     stand_in: StandIn
     prompts: Sourced | None = None
     """The prompt file that the user must bring, in words; None where the prompts are built in."""

@@ -17,6 +17,7 @@ FILE_NAME: Final = "reproduction.json"
 TABLE: Final = "figures.csv"
 PAGE: Final = "reproduction.md"
 UNCHECKED: Final = "?"
+NOT_MADE: Final = "not made"
 _COLUMNS: Final = (
     "figure",
     "title",
@@ -31,6 +32,7 @@ _COLUMNS: Final = (
     "checked",
     "comparable",
     "source",
+    "not_made",
 )
 
 
@@ -57,6 +59,7 @@ class Reproduction:
     changed: tuple[str, ...]
     """What this run does otherwise than the protocol, a sentence each."""
     not_made: tuple[str, ...]
+    """What the paper reports and no run here measures, why, and what would; a sentence each."""
     differs: tuple[str, ...]
     """Where paper, release and this package differ, and which is followed."""
     settings: tuple[Used, ...]
@@ -103,7 +106,7 @@ def _csv_rows(figure: Figure) -> Iterator[tuple[object, ...]]:
                 figure.comparable,
                 one.source,
             )
-        yield (*first, *numbers, *theirs)
+        yield (*first, *numbers, *theirs, figure.not_made)
 
 
 def _number(value: float | None) -> object:
@@ -122,7 +125,7 @@ def rows_of(result: Reproduction, sources: Sequence[str]) -> list[list[str]]:
             [
                 figure.title,
                 ours_said(figure),
-                f"{figure.ours.pictures:,}" if figure.ours else "0",
+                _pictures(figure),
                 ", ".join(_theirs(one, sources) for one in figure.published) or "-",
                 {None: "-", True: "yes", False: "no"}[figure.within],
             ]
@@ -138,6 +141,8 @@ def sources_of(result: Reproduction) -> list[str]:
 
 def ours_said(figure: Figure) -> str:
     """`99.0 % (94.6 to 99.8)`, or the same of detections."""
+    if figure.not_made:
+        return NOT_MADE
     if figure.ours is None:
         return "no picture to judge"
     ours, scale = figure.ours, 100 if figure.unit == "share" else 1
@@ -146,6 +151,12 @@ def ours_said(figure: Figure) -> str:
         return value
     low, high = (_plain(scale * bound, figure) for bound in (ours.low, ours.high))
     return f"{value} ({low} to {high})"
+
+
+def _pictures(figure: Figure) -> str:
+    if figure.not_made:
+        return "-"
+    return f"{figure.ours.pictures:,}" if figure.ours else "0"
 
 
 def _theirs(one: Published, sources: Sequence[str]) -> str:
@@ -190,7 +201,7 @@ def page_of(result: Reproduction) -> list[str]:
     lines += ["", *(f"- {note}" for note in notes_of(result))]
     parts = (
         ("What this run does otherwise than the protocol", result.changed),
-        ("Not made", result.not_made),
+        (NOT_MADE.capitalize(), result.not_made),
         ("Where paper, release and this package differ", result.differs),
     )
     for title, sentences in parts:
@@ -226,5 +237,5 @@ def text_of(result: Reproduction) -> list[str]:
     ]
     lines += notes_of(result)
     lines += [f"otherwise than the protocol: {sentence}" for sentence in result.changed]
-    lines += [f"not made: {sentence}" for sentence in result.not_made]
+    lines += [f"{NOT_MADE}: {sentence}" for sentence in result.not_made]
     return lines

@@ -110,7 +110,7 @@ def reproduce(
         stands_in=setup.stands_in,
         figures=figures_of(setup, results),
         changed=changes(setup, tuple(judges)),
-        not_made=setup.protocol.not_made,
+        not_made=tuple(one.sentence for one in setup.protocol.not_made),
         differs=setup.protocol.differs,
         settings=settings_of(setup, cells[1]),
         judges={name: dict(judge.protocol) for name, judge in judges.items()},

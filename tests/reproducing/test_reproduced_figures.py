@@ -17,6 +17,7 @@ from pipelines.reproducing import run
 from pipelines.reproducing.cells import BASE
 from pipelines.reproducing.figures import Figure, figures_of
 from pipelines.reproducing.protocols.protocols import PROTOCOLS
+from pipelines.reproducing.result import _COLUMNS, _csv_rows, rows_of, sources_of
 
 
 def setup_of(name: str, *labels: str, stands_in: bool = False, limit: int | None = None) -> Any:  # noqa: ANN401
@@ -186,6 +187,33 @@ def test_styles_and_objects_are_pooled_apart() -> None:
     assert methods == ["ESD", "FMN", "UCE", "CA", "SalUn"]
     assert figures["base: style"].ours is not None
     assert figures["base: style"].ours.value == 0.5
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_published_figure_is_shown(name: str) -> None:
+    setup = setup_of(name, *(task.label for task in PROTOCOLS[name].tasks))
+    nothing = results_of(images=[image()])
+    results = {BASE: nothing, **{task.name: nothing for task in setup.tasks}}
+    figures = figures_of(setup, results)
+    assert set(setup.protocol.published) <= {one for row in figures for one in row.published}
+
+
+@pytest.mark.parametrize("name", ["salun-imagenette", "salun-style", "unlearncanvas"])
+def test_a_distance_that_is_not_made_says_why_beside_the_published_one(name: str) -> None:
+    setup = setup_of(name, *(task.label for task in PROTOCOLS[name].tasks))
+    results = {BASE: results_of(), **{task.name: results_of() for task in setup.tasks}}
+    figures = figures_of(setup, results)
+    figure = by_key(figures)["fid"]
+    assert (figure.ours, figure.within, figure.comparable) == (None, None, False)
+    assert {one.method for one in figure.published} >= {"SalUn", "ESD"}
+    assert "own script has that scale" in figure.not_made
+    result: Any = SimpleNamespace(figures=[figure])
+    ((_, row),) = [rows_of(result, sources_of(result))]
+    value = next(one.value for one in figure.published if one.method == "SalUn")
+    assert row[:3] == ["FID", "not made", "-"]
+    assert f"SalUn {value:g}" in row[3]
+    (line, *_) = _csv_rows(figure)
+    assert dict(zip(_COLUMNS, line, strict=True))["not_made"] == figure.not_made
 
 
 def test_a_stand_in_is_compared_with_nothing() -> None:

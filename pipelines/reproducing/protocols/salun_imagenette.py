@@ -2,7 +2,15 @@
 
 from typing import Final
 
-from pipelines.reproducing.protocol import Judging, Protocol, Published, Sourced, StandIn, Task
+from pipelines.reproducing.protocol import (
+    Judging,
+    NotMade,
+    Protocol,
+    Published,
+    Sourced,
+    StandIn,
+    Task,
+)
 from prompts.canvas import OBJECTS
 from prompts.suites.case import file_stem
 from prompts.suites.imagenette import CLASSES
@@ -139,9 +147,14 @@ PROTOCOL: Final = Protocol(
         "the release begins from those without it",
     ),
     not_made=(
-        "FID: the release casts pictures of [-1, 1] to whole numbers, so that three values are "
-        "left, and compares 64 features; no other computation gives its scale, so none is put "
-        "beside it (for a real one: `erasure evaluate --metric frechet --reference FOLDER`)",
+        NotMade(
+            what="FID",
+            figure="fid",
+            why="the release casts pictures of [-1, 1] to whole numbers, so that three values are "
+            "left, and compares 64 features",
+            instead="only the release's own script has that scale; `erasure evaluate --metric "
+            "frechet --features inception --reference FOLDER` makes a real one",
+        ),
     ),
     stand_in=StandIn(
         tasks=tuple(

@@ -2,7 +2,15 @@
 
 from typing import Final
 
-from pipelines.reproducing.protocol import Judging, Protocol, Published, Sourced, StandIn, Task
+from pipelines.reproducing.protocol import (
+    Judging,
+    NotMade,
+    Protocol,
+    Published,
+    Sourced,
+    StandIn,
+    Task,
+)
 from prompts.concepts.general import CLOTHED_PERSON, NUDE
 
 _RELEASE: Final = "arXiv:2310.12508, released code at a6e89fd,"
@@ -111,9 +119,16 @@ PROTOCOL: Final = Protocol(
         "the release begins from those without it",
     ),
     not_made=(
-        "counts by part of the body: the author gives 0, 9, 9, 2, 3, 4, 2 and 4 in an order that "
-        "is not said, so only their sum stands beside ours",
-        "the bars of Stable Diffusion 1.4, ESD and FMN: the figure shows them without numbers",
+        NotMade(
+            what="counts by part of the body",
+            why="the author gives 0, 9, 9, 2, 3, 4, 2 and 4 in an order that is not said",
+            instead="only their sum stands beside ours",
+        ),
+        NotMade(
+            what="the bars of Stable Diffusion 1.4, ESD and FMN",
+            why="the figure shows them without numbers",
+            instead="their authors would have to name them",
+        ),
     ),
     stand_in=StandIn(
         tasks=(Task(name="weapon", concept="weapon", label="weapon", kind="nudity"),),
