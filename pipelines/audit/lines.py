@@ -12,9 +12,8 @@ from erasure.storage.bare_names import bare
 from erasure.storage.tensors.hashing import weights_hash
 from pipelines.audit.asking.asking import plan_of
 from pipelines.audit.settings import AuditRecipe
-from pipelines.demo_checkpoint.retrained.record import RECORD
 from pipelines.distances.comparable import other_classes, other_tokenizers
-from pipelines.distances.records import read_record
+from pipelines.distances.records import read_record, role_of, unrecorded
 from pipelines.drawing.guards import Guard, guard_of
 from pipelines.run.models import open_by
 
@@ -72,15 +71,18 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
         other = open_by(recipe, name)
         _require_alike(audited, other, name, "--retrained")
         _require_another(recipe, name, other, (audited, *(line.checkpoint for line in lines)))
-        role = _role_of(recipe, name, other)
+        record = read_record(other.path)
+        erased = plan_of(other, recipe.concept).erased
+        role = role_of(record, erased, f"the retrained model {name}")
         line = f"{role}-{number}"
+        gaps = () if record is not None else (unrecorded(line, recipe.concept),)
         lines.append(
             Line(
                 name=line,
                 role=role,
                 checkpoint=other,
                 concept=concept,
-                notes=(*_unrecorded(recipe, other, line), *_differing(audited, other, line)),
+                notes=(*gaps, *_differing(audited, other, line)),
             )
         )
     guard = guard_on(recipe, audited)
@@ -169,37 +171,6 @@ def _require_another(
                 "well, so it tells nothing; give a model that was trained without "
                 f"{recipe.concept}, each once"
             )
-
-
-def _role_of(recipe: AuditRecipe, name: str, other: Checkpoint) -> Literal["retrained", "twin"]:
-    """A twin of the base, as its record says, saw the concept and is no floor.
-
-    Raises:
-        CheckpointError: the record says that it was trained without something else.
-    """
-    record = read_record(other.path)
-    if record is None:
-        return "retrained"
-    if not record.without:
-        return "twin"
-    erased = set(plan_of(other, recipe.concept).erased)
-    if record.without != erased:
-        raise CheckpointError(
-            f"the retrained model {name} was trained without {', '.join(sorted(record.without))}, "
-            f"and the concept is {', '.join(sorted(erased))}; give by --retrained the model that "
-            "was trained without that"
-        )
-    return "retrained"
-
-
-def _unrecorded(recipe: AuditRecipe, other: Checkpoint, name: str) -> tuple[str, ...]:
-    """A note where nothing but the user says what a retrained model never saw."""
-    if read_record(other.path) is not None:
-        return ()
-    return (
-        f"{name} has no {RECORD}, so that it was trained by the base's recipe without "
-        f"{recipe.concept} is taken for granted",
-    )
 
 
 def _require_alike(audited: Checkpoint, other: Checkpoint, name: str, option: str) -> None:

@@ -28,7 +28,7 @@ from pipelines.bench.world import World
 from pipelines.configs.resolving import refuse_unread_by_all
 from pipelines.configs.settings import EraseRecipe
 from pipelines.distances.comparable import require_alike
-from pipelines.distances.models import Role, require_distinct
+from pipelines.distances.models import Role, recorded_fit, require_distinct
 from pipelines.evaluation.run import require_judged
 from pipelines.process.progress import Reporter
 
@@ -47,6 +47,8 @@ class Bench:
     out: Path
     tuned: dict[str, Mapping[str, Row]] = field(default_factory=dict)
     """Concept -> label -> the row as a search has set it."""
+    notes: tuple[str, ...] = ()
+    """What was taken for granted of the models beside the base, a sentence each."""
 
     def places(self) -> list[Place]:
         """All cells, concept by concept, row by row, seed by seed."""
@@ -87,10 +89,13 @@ def prepare(recipe: BenchRecipe, out: Path) -> Bench:
     for concept in (*recipe.concepts, *(recipe.tune_on if recipe.tune else ())):
         world.plan(concept)
         require_judged(world.evaluation(recipe.model, concept), world.base, world.device)
-    for concept in recipe.concepts:
-        _require_models(world, concept)
+    notes = [
+        f"{concept}: {note}"
+        for concept in recipe.concepts
+        for note in _require_models(world, concept)
+    ]
     _require_read(world)
-    return Bench(world, rows, protocol_of(world), out)
+    return Bench(world, rows, protocol_of(world), out, notes=tuple(notes))
 
 
 def _require_read(world: World) -> None:
@@ -107,11 +112,13 @@ def _require_read(world: World) -> None:
         refuse_unread_by_all(recipe.erase, read)
 
 
-def _require_models(world: World, concept: str) -> None:
-    """Refuse models that cannot stand beside the base as its retraining, or as another seed of it.
+def _require_models(world: World, concept: str) -> tuple[str, ...]:
+    """Refuse models that cannot stand beside the base as its retraining, or as another seed of it;
+    returns what is taken for granted of them.
 
     Raises:
-        CheckpointError: one is of another recipe, text encoder, tokenizer or VAE.
+        CheckpointError: one is of another recipe, text encoder, tokenizer or VAE, or was trained
+            without something else.
         ConfigError: two of them have the same weights.
     """
     opened = {kind: world.open(name) for kind, name in models_of(world.recipe, concept).items()}
@@ -119,7 +126,9 @@ def _require_models(world: World, concept: str) -> None:
         if kind in opened:
             require_alike(opened["base"], opened[kind], f"--{kind}")
     places: tuple[Role, ...] = ("base", "retrained", "twin")
-    require_distinct({place: opened[place] for place in places if place in opened})
+    there = {place: opened[place] for place in places if place in opened}
+    require_distinct(there)
+    return recorded_fit(there, world.plan(concept).erased).notes
 
 
 def run_bench(bench: Bench, *, reporter: Reporter, retry: bool = False) -> Table:
@@ -133,6 +142,7 @@ def run_bench(bench: Bench, *, reporter: Reporter, retry: bool = False) -> Table
         DiskError: the disk refuses; the cells that are done stay.
     """
     begin(bench.out, bench.protocol)
+    reporter.tell([f"note: {note}" for note in bench.notes])
     maker = Maker(bench.world, reporter)
     if bench.world.recipe.tune:
         _tune(bench, maker, retry=retry)

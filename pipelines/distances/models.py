@@ -1,6 +1,6 @@
 """The models of one measurement, opened and held against each other before any work."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -9,7 +9,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError
 from pipelines.audit.asking.asking import plan_of
 from pipelines.distances.comparable import require_comparable
-from pipelines.distances.records import TwinOf, read_record, twin_of
+from pipelines.distances.records import Fit, Place, TwinOf, fit_of, read_record
 from pipelines.distances.settings import DistanceRecipe
 from pipelines.run.models import open_by
 from prompts.concepts.plan import ConceptPlan
@@ -71,11 +71,23 @@ def open_models(recipe: DistanceRecipe) -> Models:
         require_comparable(opened["base"], opened[role], OPTIONS[role])
     require_distinct(opened)
     plan = plan_of(opened["base"], recipe.concept)
-    kind, notes = twin_of(
-        read_record(opened["retrained"].path), read_record(opened["twin"].path), plan.erased
-    )
+    fit = recorded_fit(opened, plan.erased)
     opened["random"] = random_weights(opened["audited"], recipe.seed)
-    return Models(opened, plan, kind, notes)
+    return Models(opened, plan, fit.twin_of, fit.notes)
+
+
+def recorded_fit(opened: Mapping[Role, Checkpoint], erased: Sequence[str]) -> Fit:
+    """Whether the retrained models that are there fit the concept, by the records in their folders.
+
+    Args:
+        erased: names of what was erased.
+
+    Raises:
+        CheckpointError: as `read_record` and `fit_of`.
+    """
+    places: tuple[Place, ...] = ("retrained", "twin")
+    there = [place for place in places if place in opened]
+    return fit_of({place: read_record(opened[place].path) for place in there}, erased)
 
 
 def deciding_hashes(checkpoint: Checkpoint) -> dict[str, str]:

@@ -11,6 +11,8 @@ from erasure.storage.regular_files import require_regular
 from pipelines.demo_checkpoint.retrained.record import FORMAT, RECORD
 
 TwinOf = Literal["retrained", "base"]
+Place = Literal["base", "retrained", "twin"]
+"""Where a model with a record may stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,16 @@ class Retrained:
     seeds: tuple[int, ...]
     recipe_hash: str
     recipe: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What the records of models that go together say."""
+
+    twin_of: TwinOf
+    """The model that the twin is another seed of."""
+    notes: tuple[str, ...]
+    """What is taken for granted, a sentence each."""
 
 
 def read_record(folder: Path) -> Retrained | None:
@@ -54,30 +66,27 @@ def read_record(folder: Path) -> Retrained | None:
     return Retrained(frozenset(map(str, names)), seeds, digest, recipe)
 
 
-def twin_of(
-    retrained: Retrained | None, twin: Retrained | None, erased: Sequence[str]
-) -> tuple[TwinOf, tuple[str, ...]]:
-    """Say which model the twin is another seed of, and what is taken for granted, in sentences.
+def fit_of(records: Mapping[Place, Retrained | None], erased: Sequence[str]) -> Fit:
+    """Hold the records of a retrained model and its twin against each other and the concept.
 
     Args:
+        records: of the models that are there; None for one without a record.
         erased: names of what was erased, such as those of a group.
 
     Raises:
-        CheckpointError: the records do not fit each other or the concept.
+        CheckpointError: they do not go together.
     """
+    retrained, twin = records.get("retrained"), records.get("twin")
+    places: tuple[Place, ...] = ("retrained", "twin")
     notes = [
-        f"the {name} model has no {RECORD}, so that it was trained by the base's recipe without "
-        "the concept is taken for granted"
-        for name, record in (("retrained", retrained), ("twin", twin))
-        if record is None
+        unrecorded(f"the {place} model", "the concept")
+        for place in places
+        if place in records and records[place] is None
     ]
-    if retrained is not None and retrained.without != set(erased):
-        raise CheckpointError(
-            f"the retrained model was trained without {_named(retrained.without)}, and the concept "
-            f"is {_named(erased)}; give the model that was trained without that"
-        )
+    if retrained is not None:
+        _require_without(retrained, erased, "the retrained model")
     if twin is None:
-        return "retrained", tuple(notes)
+        return Fit("retrained", tuple(notes))
     if retrained is None:
         retrained = Retrained(frozenset(erased), (), twin.recipe_hash, twin.recipe)
     if retrained.recipe_hash != twin.recipe_hash:
@@ -91,14 +100,50 @@ def twin_of(
                 f"the retrained model and its twin were both trained from the seeds "
                 f"{list(twin.seeds)}; give a twin of other seeds"
             )
-        return "retrained", tuple(notes)
+        return Fit("retrained", tuple(notes))
     if not twin.without:
         notes.append("the twin is another seed of the base, so the unit is their distance")
-        return "base", tuple(notes)
+        return Fit("base", tuple(notes))
     raise CheckpointError(
         f"the twin was trained without {_named(twin.without)}, and the retrained model without "
         f"{_named(retrained.without)}; give another seed of the same, or of the base"
     )
+
+
+def role_of(
+    record: Retrained | None, erased: Sequence[str], said: str
+) -> Literal["retrained", "twin"]:
+    """What one of several models that are given as retrained stands for; one that saw everything is
+    another seed of the base.
+
+    Args:
+        said: the model in words.
+
+    Raises:
+        CheckpointError: it was trained without something else.
+    """
+    if record is None:
+        return "retrained"
+    if not record.without:
+        return "twin"
+    _require_without(record, erased, said)
+    return "retrained"
+
+
+def unrecorded(said: str, concept: str) -> str:
+    """A note where nothing but the user says what a retrained model never saw."""
+    return (
+        f"{said} has no {RECORD}, so that it was trained by the base's recipe without {concept} is "
+        "taken for granted"
+    )
+
+
+def _require_without(record: Retrained, erased: Sequence[str], said: str) -> None:
+    if record.without != set(erased):
+        raise CheckpointError(
+            f"{said} was trained without {_named(record.without)}, and the concept is "
+            f"{_named(erased)}; give by --retrained the model that was trained without that"
+        )
 
 
 def _named(names: Sequence[str] | frozenset[str]) -> str:

@@ -2,9 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -22,15 +20,11 @@ from erasure.architectures.building import build_codec
 from erasure.checkpoints import Checkpoint
 from erasure.diffusion.schedule import RectifiedFlow
 from erasure.errors import CheckpointError, ConfigError
-from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS
-from pipelines.demo_checkpoint.retrained.recipes import RECIPES
-from pipelines.demo_checkpoint.retrained.record import RECORD, Sources, record_of, write_record
 from pipelines.distances import comparable, run
 from pipelines.distances.attacks import attack_areas, read_attacks
 from pipelines.distances.draws import Asked
 from pipelines.distances.groups import Shelf
 from pipelines.distances.models import Models, open_models
-from pipelines.distances.records import Retrained, read_record, twin_of
 from pipelines.distances.run import run_distances
 from pipelines.distances.settings import DistanceRecipe, recipe_of
 from pipelines.process.progress import Reporter
@@ -135,76 +129,6 @@ def test_one_model_in_two_places_is_refused(
     said = _refused(models, **{option: str(models[same])})
     assert "have the same weights" in said
     assert str(models[same]) in said
-
-
-def _made(name: str, batch: int = 32) -> dict[str, Any]:
-    recipe = RECIPES["demo"]
-    recipe = replace(recipe, settings={**recipe.settings, "batch": batch})
-    return record_of(RETRAININGS[name], recipe, Sources("drawings", "vae", "tokenizer"))
-
-
-def _record(name: str, batch: int = 32) -> Retrained:
-    made = _made(name, batch)
-    without = made["without"]
-    return Retrained(
-        frozenset([*without["objects"], *without["styles"]]),
-        tuple(made["seeds"]),
-        made["recipe_hash"],
-        made["recipe"],
-    )
-
-
-def test_a_twin_is_another_seed_of_the_retrained_model_or_of_the_base() -> None:
-    church = _record("no-church")
-    assert twin_of(church, _record("no-church-2"), ["church"])[0] == "retrained"
-    kind, notes = twin_of(church, _record("twin"), ["church"])
-    assert kind == "base"
-    assert "another seed of the base" in notes[0]
-    kind, notes = twin_of(None, _record("twin"), ["church"])  # whose own record says so
-    assert kind == "base"
-    assert "the retrained model has no" in notes[0]
-    assert twin_of(None, _record("no-church-2"), ["church"])[0] == "retrained"
-    with pytest.raises(CheckpointError, match="the twin was trained without dog"):
-        twin_of(None, _record("no-dog"), ["church"])
-
-
-@pytest.mark.parametrize(
-    ("retrained", "twin", "erased", "message"),
-    [
-        ("no-church", "no-church", "church", "both trained from the seeds"),
-        ("no-church", "no-dog", "church", "the twin was trained without dog"),
-        ("no-dog", "twin", "church", "was trained without dog, and the concept is church"),
-        ("twin", "twin", "church", "without nothing, and the concept is church"),
-    ],
-)
-def test_records_that_do_not_fit_are_refused(
-    retrained: str, twin: str, erased: str, message: str
-) -> None:
-    with pytest.raises(CheckpointError, match=message):
-        twin_of(_record(retrained), _record(twin), [erased])
-
-
-def test_another_recipe_is_refused_and_named() -> None:
-    other = _record("no-church-2", 16)
-    with pytest.raises(CheckpointError, match="another recipe: batch is 16 there, and 32 here"):
-        twin_of(_record("no-church"), other, ["church"])
-
-
-def test_a_record_is_read_from_the_folder_of_its_model(tmp_path: Path) -> None:
-    assert read_record(tmp_path) is None
-    write_record(tmp_path, _made("no-weapons"))
-    assert read_record(tmp_path) == _record("no-weapons")
-
-
-@pytest.mark.parametrize(
-    "text", ["{", "[]", "{}", '{"format": "other 3"}', '{"format": "%s", "without": 3}']
-)
-def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
-    from pipelines.demo_checkpoint.retrained.record import FORMAT
-
-    (tmp_path / RECORD).write_text(text.replace("%s", FORMAT))
-    with pytest.raises(CheckpointError, match=RECORD):
-        read_record(tmp_path)
 
 
 def test_settings_that_measure_nothing_are_refused() -> None:

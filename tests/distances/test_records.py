@@ -1,0 +1,80 @@
+"""The records of retrained models: read, and held against each other and the concept."""
+
+from pathlib import Path
+
+import pytest
+from support.results.recorded import put_record, record_named
+
+from erasure.errors import CheckpointError
+from pipelines.demo_checkpoint.retrained.record import FORMAT, RECORD
+from pipelines.distances.records import Retrained, fit_of, read_record, role_of
+
+
+def test_a_twin_is_another_seed_of_the_retrained_model_or_of_the_base() -> None:
+    church, again, twin = map(record_named, ("no-church", "no-church-2", "twin"))
+    assert fit_of({"retrained": church, "twin": again}, ["church"]).twin_of == "retrained"
+    fit = fit_of({"retrained": church, "twin": twin}, ["church"])
+    assert fit.twin_of == "base"
+    assert "another seed of the base" in fit.notes[0]
+    fit = fit_of({"retrained": None, "twin": twin}, ["church"])  # whose own record says so
+    assert fit.twin_of == "base"
+    assert "the retrained model has no" in fit.notes[0]
+    assert fit_of({"retrained": None, "twin": again}, ["church"]).twin_of == "retrained"
+    with pytest.raises(CheckpointError, match="the twin was trained without dog"):
+        fit_of({"retrained": None, "twin": record_named("no-dog")}, ["church"])
+
+
+def test_a_retrained_model_without_a_twin_is_held_against_the_concept() -> None:
+    assert fit_of({"retrained": record_named("no-church")}, ["church"]).notes == ()
+    (note,) = fit_of({"retrained": None}, ["church"]).notes
+    assert note.startswith(f"the retrained model has no {RECORD}")
+    with pytest.raises(CheckpointError, match="without dog, and the concept is church"):
+        fit_of({"retrained": record_named("no-dog")}, ["church"])
+
+
+@pytest.mark.parametrize(
+    ("retrained", "twin", "erased", "message"),
+    [
+        ("no-church", "no-church", "church", "both trained from the seeds"),
+        ("no-church", "no-dog", "church", "the twin was trained without dog"),
+        ("no-dog", "twin", "church", "was trained without dog, and the concept is church"),
+        ("twin", "twin", "church", "without nothing, and the concept is church"),
+    ],
+)
+def test_records_that_do_not_fit_are_refused(
+    retrained: str, twin: str, erased: str, message: str
+) -> None:
+    records = {"retrained": record_named(retrained), "twin": record_named(twin)}
+    with pytest.raises(CheckpointError, match=message):
+        fit_of(records, [erased])
+
+
+def test_another_recipe_is_refused_and_named() -> None:
+    records = {"retrained": record_named("no-church"), "twin": record_named("no-church-2", 16)}
+    with pytest.raises(CheckpointError, match="another recipe: batch is 16 there, and 32 here"):
+        fit_of(records, ["church"])
+
+
+def test_what_a_model_stands_for_follows_from_its_record() -> None:
+    def role(record: Retrained | None) -> str:
+        return role_of(record, ["church"], "the model x")
+
+    assert role(None) == role(record_named("no-church")) == "retrained"
+    assert role(record_named("twin")) == "twin"
+    with pytest.raises(CheckpointError, match="the model x was trained without dog"):
+        role(record_named("no-dog"))
+
+
+def test_a_record_is_read_from_the_folder_of_its_model(tmp_path: Path) -> None:
+    assert read_record(tmp_path) is None
+    put_record(tmp_path, "no-weapons")
+    assert read_record(tmp_path) == record_named("no-weapons")
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"format": "other 3"}', '{"format": "%s", "without": 3}']
+)
+def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / RECORD).write_text(text.replace("%s", FORMAT))
+    with pytest.raises(CheckpointError, match=RECORD):
+        read_record(tmp_path)
