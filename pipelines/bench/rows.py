@@ -11,8 +11,14 @@ from pipelines.configs.method_table import load_method
 from pipelines.drawing.guards import GUARDS
 from prompts.nearest import nearest
 
-Kind = Literal["base", "retrained", "twin", "guard", "method"]
+Kind = Literal["base", "retrained", "twin", "random", "guard", "method"]
 MODELS: Final[tuple[Kind, ...]] = ("base", "retrained", "twin")
+"""Rows that are models as they were given."""
+RANDOM: Final = "random"
+"""Kind of the row of random weights, which has no cell: those of methods say what was measured."""
+RANDOM_NAME: Final = "random weights"
+"""What the table calls it; a row `random` might be of the mask."""
+UNERASED: Final[tuple[Kind, ...]] = (*MODELS, RANDOM)
 """Rows in which nothing is erased."""
 USUAL_GUARDS: Final = ("negative-prompt", "sld-medium", "sld-max")
 """Guards that have a row where none is named."""
@@ -126,7 +132,7 @@ def _own_methods(recipe: BenchRecipe) -> dict[str, str]:
     own: dict[str, str] = {}
     for code in recipe.add:
         kind: type[Method] = load_method(code)
-        if kind.name in (*METHODS, *own, *MODELS, *GUARDS):
+        if kind.name in (*METHODS, *own, *MODELS, RANDOM_NAME, *GUARDS):
             raise ConfigError(
                 f"the method of {code} is called {kind.name!r}, as another row is; give its class "
                 "another name"

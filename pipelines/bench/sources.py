@@ -50,6 +50,16 @@ class Sources:
         return object_of(self.folder / RECORD) or {}
 
     @cached_property
+    def distance(self) -> Mapping[str, Any]:
+        """The distances to the retrained model; empty where none were measured."""
+        return self.json(DISTANCE, DISTANCE_FILE)
+
+    @cached_property
+    def audit(self) -> Mapping[str, Any]:
+        """The audit; empty where nothing was attacked."""
+        return self.json(AUDIT, AUDIT_FILE)
+
+    @cached_property
     def damage(self) -> Mapping[str, str]:
         """Part -> why its columns are empty although it was made: its file cannot be read."""
         if self.cell.failure:
@@ -58,8 +68,8 @@ class Sources:
             EVALUATED: (f"{EVALUATION}/{RESULTS_FILE}", self.results is not None),
             NEIGHBOURS: (f"{NEIGHBOURS}/{RESULTS_FILE}", self.neighbours is not None),
             ERASE: (RECORD, bool(self.record)),
-            DISTANCE: (f"{DISTANCE}/{DISTANCE_FILE}", self._has(DISTANCE, DISTANCE_FILE)),
-            AUDIT: (f"{AUDIT}/{AUDIT_FILE}", self._has(AUDIT, AUDIT_FILE)),
+            DISTANCE: (f"{DISTANCE}/{DISTANCE_FILE}", self._has(DISTANCE, self.distance)),
+            AUDIT: (f"{AUDIT}/{AUDIT_FILE}", self._has(AUDIT, self.audit)),
         }
         made = {EVALUATED, *self.cell.parts, *([ERASE] if self.cell.kind == "method" else [])}
         return {
@@ -73,9 +83,9 @@ class Sources:
         """Another file of the cell; empty where it is not there."""
         return object_of(self.folder.joinpath(*path)) or {}
 
-    def _has(self, part: str, file: str) -> bool:
+    def _has(self, part: str, values: Mapping[str, Any]) -> bool:
         """Whether a file holds the list that its columns are read from."""
-        return isinstance(self.json(part, file).get(_LISTS[part]), list)
+        return isinstance(values.get(_LISTS[part]), list)
 
     def _results(self, name: str) -> Results | None:
         try:

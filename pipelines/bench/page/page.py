@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from erasure.checkpoints.wording import few, listed
 from pipelines.bench.page.pictures import Sheet, sheet_of
 from pipelines.bench.page.scatter import Scatter, scatter_of
-from pipelines.bench.rows import MODELS
+from pipelines.bench.rows import UNERASED
 from pipelines.bench.tables import forms
 from pipelines.bench.tables.columns import title_of
 from pipelines.bench.tables.table import Joint, Line, Table
@@ -63,7 +63,7 @@ def write_page(table: Table, protocol: Mapping[str, Any], folder: Path) -> Path:
         why=forms.why_not,
         worst=forms.worst_said,
         passed_over=forms.passed_over,
-        models=MODELS,
+        unerased=UNERASED,
     )
     return write_html(page, folder / FILE_NAME)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pipelines.bench.rows import MODELS, Row
+from pipelines.bench.rows import UNERASED, Row
 from pipelines.bench.tables.forms import short
 from pipelines.bench.tables.table import Line
 from pipelines.drawing.layout.label_places import Label, place_labels
@@ -107,7 +107,7 @@ def _both(line: Line) -> tuple[float, float] | None:
     if ua is None or ua.value is None:
         return None
     others = [gap.size for gap in line.gaps if gap.column != "ua"]
-    if line.row.kind in MODELS:
+    if line.row.kind in UNERASED:
         return 1.0 - ua.value, max(others, default=0.0)
     return (1.0 - ua.value, max(others)) if others else None
 

@@ -6,17 +6,19 @@ from dataclasses import replace
 from typing import Any, Final
 
 from eval.rates.intervals import wilson
-from pipelines.audit.outcome.results import FILE_NAME as AUDIT_FILE
-from pipelines.bench.extras import AUDIT, DISTANCE
 from pipelines.bench.sources import Sources
+from pipelines.bench.tables.audited import attacked
 from pipelines.bench.tables.column import Column, Value
 from pipelines.distances.entries import TITLES, Name
-from pipelines.distances.result import FILE_NAME as DISTANCE_FILE
 from pipelines.json_values import finite_number, object_in, objects_in
 
+AUDITED: Final = "audited"
+"""The model of the cell itself, as distances and audits call it."""
 _SIGNED: Final = "D3"
 """The distance that says by its sign on which side of the retrained model it lies."""
 _INFINITE: Final = "infinite"
+_SEARCHED: Final = "in the search"
+"""Said of a share of which nothing was drawn again, where no verdict stands beside it."""
 
 
 def distance_column(name: Name) -> Column:
@@ -26,10 +28,10 @@ def distance_column(name: Name) -> Column:
     a retrained one under the other remembers.
     """
 
-    def read(sources: Sources) -> Value | None:
-        entries = objects_in(sources.json(DISTANCE, DISTANCE_FILE), "entries")
+    def beside(sources: Sources, kind: str) -> Value | None:
+        entries = objects_in(sources.distance, "entries")
         own = [e for e in entries if e.get("name") == name and e.get("headline")]
-        values = [v for e in own if (v := _reading(e)) is not None]
+        values = [v for e in own if (v := _reading(e, kind)) is not None]
         return max(values, key=far, default=None)
 
     def far(value: Value) -> float:
@@ -44,12 +46,13 @@ def distance_column(name: Name) -> Column:
         unit="units",
         better=None if name in (_SIGNED, "D8") else "lower",
         says=True,
-        read=read,
+        read=lambda sources: beside(sources, AUDITED),
+        beside=beside,
     )
 
 
-def _reading(entry: Mapping[str, Any]) -> Value | None:
-    reading = object_in(object_in(entry, "readings"), "audited")
+def _reading(entry: Mapping[str, Any], kind: str) -> Value | None:
+    reading = object_in(object_in(entry, "readings"), kind)
     units, value, low, high = (
         finite_number(reading.get(k)) for k in ("units", "value", "low", "high")
     )
@@ -64,21 +67,23 @@ def attack_column(name: str) -> Column:
     """How often an attack brought the concept back by fresh seeds, and the audit's word for it.
 
     Where the search found nothing, there is nothing to confirm, and its own share stands here
-    without counts: its pictures and those of a confirmation do not add up over seeds.
+    without counts: its pictures and those of a confirmation do not add up over seeds. The audit has
+    a word for its own model alone.
     """
 
     def read(sources: Sources) -> Value | None:
-        attacks = objects_in(sources.json(AUDIT, AUDIT_FILE), "attacks")
-        own = next((one for one in attacks if one.get("name") == name), None)
-        if own is None:
+        attack = attacked(sources, name)
+        if attack is None:
             return None
-        state = str(object_in(own, "verdict").get("state", ""))
-        line = object_in(object_in(own, "lines"), "audited")
-        share = _share(object_in(line, "confirmed"))
-        if share is None and not object_in(line, "confirmed"):
-            search = _share(object_in(line, "found"))
-            share = None if search is None else replace(search, count=None, total=None)
-        return Value(None, said=state) if share is None else replace(share, said=state)
+        share = _brought_back(attack.line(AUDITED)) or Value(None)
+        return replace(share, said=attack.state)
+
+    def beside(sources: Sources, kind: str) -> Value | None:
+        attack = attacked(sources, name)
+        share = None if attack is None else _brought_back(attack.line(kind))
+        if share is None or share.total is not None:
+            return share
+        return replace(share, said=_SEARCHED)
 
     return Column(
         key=f"attack-{name}",
@@ -88,7 +93,18 @@ def attack_column(name: str) -> Column:
         better="lower",
         says=True,
         read=read,
+        beside=beside,
     )
+
+
+def _brought_back(line: Mapping[str, Any]) -> Value | None:
+    """The share that was confirmed; where nothing was looked at again, that of the search, without
+    counts."""
+    confirmed = object_in(line, "confirmed")
+    if confirmed:
+        return _share(confirmed)
+    search = _share(object_in(line, "found"))
+    return None if search is None else replace(search, count=None, total=None)
 
 
 def _share(values: Mapping[str, Any]) -> Value | None:

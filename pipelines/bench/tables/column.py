@@ -47,6 +47,8 @@ class Column:
     """Whether a verdict in words stands beside its numbers."""
     read: Callable[[Sources], Value | None]
     """What a cell has; None where it has nothing of the kind."""
+    beside: Callable[[Sources, str], Value | None] | None = None
+    """What a method's cell has of a model of `UNERASED`, which was measured beside its own."""
 
 
 def pooled(column: Column, values: Sequence[Value]) -> Value | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from erasure.storage.tables import to_table
-from pipelines.bench.rows import MODELS
+from pipelines.bench.rows import UNERASED
 from pipelines.bench.tables.column import Column, Value
 from pipelines.bench.tables.columns import title_of
 from pipelines.bench.tables.gaps import Gap
@@ -213,7 +213,7 @@ def why_not(line: Line) -> str:
 def worst_said(line: Line) -> str:
     """`12 (IRA)`, in points; empty where nothing is erased."""
     worst = line.worst
-    if worst is None or line.row.kind in MODELS:
+    if worst is None or line.row.kind in UNERASED:
         return ""
     return gap_said(worst)
 

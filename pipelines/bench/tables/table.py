@@ -1,12 +1,13 @@
 """From cells to the table: a line a concept and row, pooled over seeds, and the joint order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pipelines.audit.made_by import several
 from pipelines.bench.cell import Cell, Place
-from pipelines.bench.rows import MODELS, Row
+from pipelines.bench.rows import RANDOM, RANDOM_NAME, UNERASED, Row
 from pipelines.bench.sources import Sources
+from pipelines.bench.tables.beside import values_beside
 from pipelines.bench.tables.column import Column, Value, pooled
 from pipelines.bench.tables.columns import COLUMNS, values_of
 from pipelines.bench.tables.gaps import Gap, gaps_of, lacking_of
@@ -34,7 +35,7 @@ class Line:
     @property
     def worst(self) -> Gap | None:
         """The largest gap; None where nothing is erased, or a share cannot be measured."""
-        ranked = self.gaps and not self.lacking and self.row.kind not in MODELS
+        ranked = self.gaps and not self.lacking and self.row.kind not in UNERASED
         return self.gaps[0] if ranked else None
 
     @property
@@ -83,8 +84,8 @@ class Table:
     def of(self, concept: str) -> list[Line]:
         """The lines of a concept: those that are ranked by their worst gap, then the others."""
         own = [line for line in self.lines if line.concept == concept]
-        models = [line for line in own if line.row.kind in MODELS]
-        others = [line for line in own if line.row.kind not in MODELS]
+        models = [line for line in own if line.row.kind in UNERASED]
+        others = [line for line in own if line.row.kind not in UNERASED]
         return [*models, *sorted(others, key=_by_worst)]
 
     @property
@@ -102,7 +103,7 @@ class Table:
         """Rows by the worst gap over all concepts; those that lack a concept come last."""
         rows: dict[str, list[Line]] = {}
         for line in self.lines:
-            if line.row.kind not in MODELS:
+            if line.row.kind not in UNERASED:
                 rows.setdefault(line.row.label, []).append(line)
         return sorted(map(_joined, rows.values()), key=_by_joint)
 
@@ -121,9 +122,10 @@ def table_of(places: Sequence[Place], cells: Mapping[str, Cell]) -> Table:
     models: dict[tuple[str, str], Mapping[str, Value]] = {
         (line.concept, line.row.kind): line.values
         for line in plain
-        if line.row.kind in MODELS and line.values
+        if line.row.kind in UNERASED and line.values
     }
-    lines = tuple(_with_gaps(line, models) for line in plain)
+    ranked = [_with_gaps(line, models) for line in plain]
+    lines = tuple(_with_beside(ranked))
     there = {key for line in lines for key in line.values}
     return Table(lines=lines, columns=tuple(c for c in COLUMNS if c.key in there))
 
@@ -154,10 +156,24 @@ def _line(places: Sequence[Place], cells: Mapping[str, Cell]) -> Line:
     )
 
 
+def _with_beside(lines: Sequence[Line]) -> Iterator[Line]:
+    """The lines, where models have what methods' cells measured of them too, and after those of a
+    concept one of random weights, where some cell measured it."""
+    for concept in dict.fromkeys(line.concept for line in lines):
+        own = [line for line in lines if line.concept == concept]
+        cells = [one for line in own if line.row.kind == "method" for one in line.cells]
+        for line in own:
+            there = line.row.kind in UNERASED and line.values
+            more = values_beside(cells, line.row.kind) if there else {}
+            yield replace(line, values={**more, **line.values})
+        if random := values_beside(cells, RANDOM):
+            yield Line(concept=concept, row=Row(kind=RANDOM, name=RANDOM_NAME), values=random)
+
+
 def _with_gaps(line: Line, models: Mapping[tuple[str, str], Mapping[str, Value]]) -> Line:
     base = models.get((line.concept, "base"))
     retrained = models.get((line.concept, "retrained"))
-    ranked = line.values and line.row.kind not in MODELS
+    ranked = line.values and line.row.kind not in UNERASED
     lacking = lacking_of(line.values, base, retrained) if ranked else ()
     return replace(line, gaps=gaps_of(line.values, base, retrained), lacking=lacking)
 
