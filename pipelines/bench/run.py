@@ -203,8 +203,14 @@ def settle(bench: Bench) -> None:
 def _tune(bench: Bench, maker: Maker, *, retry: bool) -> None:
     """Search the settings of all rows."""
 
+    shown: set[str] = set()
+
     def fill(places: Sequence[Place]) -> Mapping[str, Cell]:
-        return _filled(maker, places, retry=retry)
+        # A search asks for trials again, and while it waits for another process again and again.
+        keys = {place.key for place in places}
+        fresh = not keys <= shown
+        shown.update(keys)
+        return _filled(maker, places, retry=retry, progress=fresh)
 
     _tune_from(bench, fill)
 
@@ -230,12 +236,18 @@ def _filled(
     places: Sequence[Place],
     *,
     retry: bool = False,
+    progress: bool = True,
     after_each: Callable[[], None] = lambda: None,
 ) -> dict[str, Cell]:
-    """Make the cells that are not done; returns all that are, those of other processes too."""
+    """Make the cells that are not done; returns all that are, those of other processes too.
+
+    Args:
+        progress: whether it is shown how many there are; each that was made is told anyway.
+    """
     cells = _done(places)
     reporter = maker.reporter
-    with reporter.stage("cells", len(places)) as tick:
+    counted = reporter if progress else Reporter(quiet=True)
+    with counted.stage("cells", len(places)) as tick:
         for place in places:
             cell = cells.get(place.key)
             again = retry and maker.may_retry(place)

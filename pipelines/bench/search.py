@@ -3,10 +3,13 @@
 Each trial is a cell on a concept that the table does not judge, by seeds that the table does not
 use. A row's settings are those of the trial with the smallest worst gap; of equal ones the first,
 which is the defaults. No trial changes the steps, so that none is bought by a longer training.
+
+Where the table has a retrained model, what a trial draws that shows nothing known is no gap: such
+a model may draw just that, and there is none that never saw the concepts of the search.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,6 +21,7 @@ from erasure.storage.files import write_json
 from erasure.storage.tables import to_table
 from pipelines.bench.cell import Cell, Place
 from pipelines.bench.rows import Row
+from pipelines.bench.tables.gaps import DESTROYED
 from pipelines.bench.tables.table import Table, table_of
 from pipelines.bench.world import World
 from pipelines.classifiers.bench.search_space import Space, points, space_of
@@ -155,7 +159,8 @@ class Search:
                     "it hangs, and give the same command again"
                 )
             time.sleep(_PATIENCE)
-        return _mean_gap(table_of(places, cells))
+        unjudged = DESTROYED if self.world.recipe.retrained else ()
+        return _mean_gap(table_of(places, cells), unjudged)
 
     def _places(self, row: Row, concepts: Sequence[str]) -> Iterator[Place]:
         for concept in concepts:
@@ -178,12 +183,17 @@ def _last_written(place: Place) -> float:
     return max(times)
 
 
-def _mean_gap(table: Table) -> float | None:
+def _mean_gap(table: Table, unjudged: Collection[str] = ()) -> float | None:
+    """The mean over the lines of a trial of the largest gap that is judged."""
     lines = [line for line in table.lines if line.row.kind == "method"]
     # A line has values where one of its seeds has; a trial that fails by another seed is none.
     whole = [line for line in lines if not line.failures and not line.missing]
-    gaps = [line.worst.size for line in whole if line.worst is not None]
-    return fmean(gaps) if len(gaps) == len(lines) else None
+    judged = [
+        [gap.size for gap in line.gaps if gap.column not in unjudged]
+        for line in whole
+        if line.worst is not None
+    ]
+    return fmean(map(max, judged)) if len(judged) == len(lines) and all(judged) else None
 
 
 def _or_worst(gap: float | None) -> float:

@@ -94,6 +94,8 @@ def test_a_search_sets_the_rows_by_another_concept(
     words = ("--only", "uce", "--tune", 2, "--tune-seeds", 2)
     said = bench(tiny_folder, recipe, out, *words)
     assert said.code == 0, said.err
+    counted = [line for line in said.err.splitlines() if line.startswith("cells: ")]
+    assert [line.split()[1] for line in counted] == ["5", "2"]  # all trials once, and the table
     trials = json.loads((out / "tuned.json").read_text(encoding="utf-8"))
     assert [trial["row"] for trial in trials] == ["uce, all"] * 2
     assert sum(trial["chosen"] for trial in trials) == 1

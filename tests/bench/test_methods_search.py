@@ -23,6 +23,7 @@ from pipelines.bench.settings import bench_recipe
 from pipelines.bench.sources import Sources
 from pipelines.bench.tables.column import pooled
 from pipelines.bench.tables.columns import COLUMNS
+from pipelines.bench.tables.gaps import DESTROYED
 from pipelines.bench.world import World
 from pipelines.configs.recipe_files import load_toml
 
@@ -78,6 +79,25 @@ def test_the_trial_with_the_smallest_worst_gap_wins_and_the_defaults_win_a_tie(
     assert "steps" not in best["esd, salient"].settings  # no trial changes them
     assert best["uce, all"].settings == {}
     assert [trial.chosen for trial in tried] == [False, True, False, True, False, False]
+
+
+@pytest.mark.parametrize(("retrained", "unjudged"), [((), ()), (("church=x",), DESTROYED)])
+def test_a_trial_beside_a_retrained_model_is_not_judged_by_what_it_destroys(
+    retrained: tuple[str, ...],
+    unjudged: tuple[str, ...],
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    beside = World(replace(world.recipe, retrained=retrained), {"x": world.base, **world.opened})
+    places = [beside.place(UCE, "dog", 7, tmp_path)]
+    monkeypatch.setattr(Search, "_places", lambda self, row, concepts: places)
+    seen: list[tuple[str, ...]] = []
+    monkeypatch.setattr(search, "_mean_gap", lambda table, left: seen.append(left))
+    monkeypatch.setattr(search, "table_of", lambda places, cells: None)
+    done = dict.fromkeys((place.key for place in places), None)
+    Search(beside, (UCE,), tmp_path, lambda places: done)._gap(UCE, ("dog",))  # type: ignore[arg-type, return-value]
+    assert seen == [unjudged]
 
 
 def test_all_trials_are_made_in_one_go_so_that_processes_share_them(

@@ -17,7 +17,7 @@ from pipelines.bench.sources import Sources
 from pipelines.bench.tables.column import Value, pooled
 from pipelines.bench.tables.columns import COLUMNS
 from pipelines.bench.tables.forms import to_csv, to_json, to_markdown
-from pipelines.bench.tables.gaps import gaps_of, lacking_of
+from pipelines.bench.tables.gaps import DESTROYED, Gap, gaps_of, lacking_of
 from pipelines.bench.tables.table import Line, Table
 
 PROTOCOL = {"base": {"name": "demo", "hashes": {"unet": "0" * 64}}}
@@ -142,6 +142,13 @@ def test_a_trial_that_failed_by_one_seed_has_no_gap() -> None:
     good, bad = line("esd", values(20, 19)), line("esd", values(20, 20), failure="erase: NaN")
     assert _mean_gap(of(good)) == pytest.approx(0.05)
     assert _mean_gap(of(good, bad)) is None
+
+
+def test_what_shows_nothing_known_is_no_gap_of_a_trial_beside_a_retrained_model() -> None:
+    gaps = (Gap("rejected", 0.6), Gap("ira", 0.1))
+    destroys = replace(line("esd", values(20, 18)), gaps=gaps)
+    assert _mean_gap(of(destroys)) == 0.6
+    assert _mean_gap(of(destroys), DESTROYED) == 0.1
 
 
 def test_a_spreadsheet_has_the_interval_of_a_distance_and_what_is_said_of_it() -> None:
