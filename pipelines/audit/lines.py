@@ -13,7 +13,7 @@ from erasure.storage.tensors.hashing import weights_hash
 from pipelines.audit.asking.asking import plan_of
 from pipelines.audit.settings import AuditRecipe
 from pipelines.distances.comparable import other_classes, other_tokenizers
-from pipelines.distances.records import read_record, role_of, unrecorded
+from pipelines.distances.records import BASELESS, read_record, role_of, unrecorded
 from pipelines.drawing.guards import Guard, guard_of
 from pipelines.run.models import open_by
 
@@ -54,6 +54,7 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
     audited = open_by(recipe, recipe.model, others=(recipe.against, *recipe.retrained))
     concept = _called(audited, recipe.concept)
     lines = []
+    base: Checkpoint | None = None
     if recipe.against is not None:
         base = open_by(recipe, recipe.against)
         _require_alike(audited, base, recipe.against, "--against")
@@ -71,18 +72,15 @@ def open_lines(recipe: AuditRecipe) -> dict[str, Line]:
         other = open_by(recipe, name)
         _require_alike(audited, other, name, "--retrained")
         _require_another(recipe, name, other, (audited, *(line.checkpoint for line in lines)))
-        record = read_record(other.path)
-        erased = plan_of(other, recipe.concept).erased
-        role = role_of(record, erased, f"the retrained model {name}")
+        role, doubts = _role_of(recipe, name, other, base)
         line = f"{role}-{number}"
-        gaps = () if record is not None else (unrecorded(line, recipe.concept),)
         lines.append(
             Line(
                 name=line,
                 role=role,
                 checkpoint=other,
                 concept=concept,
-                notes=(*gaps, *_differing(audited, other, line)),
+                notes=(*(f"{line} {doubt}" for doubt in doubts), *_differing(audited, other, line)),
             )
         )
     guard = guard_on(recipe, audited)
@@ -171,6 +169,23 @@ def _require_another(
                 "well, so it tells nothing; give a model that was trained without "
                 f"{recipe.concept}, each once"
             )
+
+
+def _role_of(
+    recipe: AuditRecipe, name: str, other: Checkpoint, base: Checkpoint | None
+) -> tuple[Role, tuple[str, ...]]:
+    """What a model of `--retrained` stands for by the records, and what nothing but the user says.
+
+    Raises:
+        CheckpointError: as `role_of`.
+    """
+    record = read_record(other.path)
+    theirs = None if base is None else read_record(base.path)
+    erased = plan_of(other, recipe.concept).erased
+    role = role_of(record, theirs, erased, f"the retrained model {name}")
+    if record is None:
+        return role, (unrecorded(recipe.concept),)
+    return role, () if base is None or theirs is not None else (BASELESS,)
 
 
 def _require_alike(audited: Checkpoint, other: Checkpoint, name: str, option: str) -> None:

@@ -18,9 +18,12 @@ from pipelines.demo_checkpoint.classifier.other_icons import load_other_icons
 from pipelines.demo_checkpoint.classifier.train_classifier import train_classifier
 from pipelines.demo_checkpoint.drawings import prepare
 from pipelines.demo_checkpoint.icons import load_drawings
+from pipelines.demo_checkpoint.retrained.recipes import RECIPES
+from pipelines.demo_checkpoint.retrained.training import write_own_record
 from pipelines.demo_checkpoint.tokenizer import build_tokenizer
 from pipelines.demo_checkpoint.train_unet import train_unet
 from pipelines.demo_checkpoint.train_vae import read_vae, train_vae
+from pipelines.early import DEMO
 from pipelines.run.models import DEMO_FOLDER
 
 
@@ -46,6 +49,7 @@ def main() -> None:
         vae = train_vae(pictures, options.work)
         model, factor = train_unet(vae, pictures, tokenizer, options.work / "unet.safetensors")
         assemble(model, vae, factor, tokenizer, options.out)
+        write_own_record(RECIPES[DEMO], pictures, options.out, options.out)
     icons = load_other_icons(options.work / "packages", options.work / "other-icons.safetensors")
     autoencoder = read_vae(options.out)
     if not options.check_only:

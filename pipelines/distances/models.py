@@ -77,7 +77,8 @@ def open_models(recipe: DistanceRecipe) -> Models:
 
 
 def recorded_fit(opened: Mapping[Role, Checkpoint], erased: Sequence[str]) -> Fit:
-    """Whether the retrained models that are there fit the concept, by the records in their folders.
+    """Whether the retrained models that are there fit the base and the concept, by the records in
+    the folders of all.
 
     Args:
         erased: names of what was erased.
@@ -85,7 +86,7 @@ def recorded_fit(opened: Mapping[Role, Checkpoint], erased: Sequence[str]) -> Fi
     Raises:
         CheckpointError: as `read_record` and `fit_of`.
     """
-    places: tuple[Place, ...] = ("retrained", "twin")
+    places: tuple[Place, ...] = ("base", "retrained", "twin")
     there = [place for place in places if place in opened]
     return fit_of({place: read_record(opened[place].path) for place in there}, erased)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from erasure.errors import CheckpointError
 from erasure.storage.json_text import parsed
@@ -11,6 +11,10 @@ from erasure.storage.regular_files import require_regular
 from pipelines.demo_checkpoint.retrained.record import FORMAT, RECORD
 
 TwinOf = Literal["retrained", "base"]
+BASELESS: Final = (
+    f"has a {RECORD} and the base has none, so that both are of one recipe is taken for granted"
+)
+"""The rest of a note on a model whose record cannot be held against the base's."""
 Place = Literal["base", "retrained", "twin"]
 """Where a model with a record may stand."""
 
@@ -67,7 +71,8 @@ def read_record(folder: Path) -> Retrained | None:
 
 
 def fit_of(records: Mapping[Place, Retrained | None], erased: Sequence[str]) -> Fit:
-    """Hold the records of a retrained model and its twin against each other and the concept.
+    """Hold the records of a retrained model and its twin against each other, the base and the
+    concept.
 
     Args:
         records: of the models that are there; None for one without a record.
@@ -79,21 +84,26 @@ def fit_of(records: Mapping[Place, Retrained | None], erased: Sequence[str]) -> 
     retrained, twin = records.get("retrained"), records.get("twin")
     places: tuple[Place, ...] = ("retrained", "twin")
     notes = [
-        unrecorded(f"the {place} model", "the concept")
+        f"the {place} model {unrecorded('the concept')}"
         for place in places
         if place in records and records[place] is None
     ]
+    base = records.get("base")
+    if "base" in records and base is None and (retrained or twin):
+        notes.append(f"the {'retrained' if retrained else 'twin'} model {BASELESS}")
     if retrained is not None:
         _require_without(retrained, erased, "the retrained model")
+        _require_recipe(retrained, base, "the retrained model")
     if twin is None:
         return Fit("retrained", tuple(notes))
     if retrained is None:
         retrained = Retrained(frozenset(erased), (), twin.recipe_hash, twin.recipe)
     if retrained.recipe_hash != twin.recipe_hash:
         raise CheckpointError(
-            f"the twin was trained by another recipe: {_differing(retrained.recipe, twin.recipe)}; "
-            "give two models of one recipe"
+            "the twin was trained by another recipe: "
+            f"{_difference(retrained, twin, 'the retrained model')}; give two models of one recipe"
         )
+    _require_recipe(twin, base, "the twin")
     if retrained.without == twin.without:
         if retrained.seeds == twin.seeds:
             raise CheckpointError(
@@ -102,6 +112,11 @@ def fit_of(records: Mapping[Place, Retrained | None], erased: Sequence[str]) -> 
             )
         return Fit("retrained", tuple(notes))
     if not twin.without:
+        if base is not None and base.seeds == twin.seeds:
+            raise CheckpointError(
+                f"the base and its twin were both trained from the seeds {list(twin.seeds)}; give "
+                "a twin of other seeds"
+            )
         notes.append("the twin is another seed of the base, so the unit is their distance")
         return Fit("base", tuple(notes))
     raise CheckpointError(
@@ -111,30 +126,31 @@ def fit_of(records: Mapping[Place, Retrained | None], erased: Sequence[str]) -> 
 
 
 def role_of(
-    record: Retrained | None, erased: Sequence[str], said: str
+    record: Retrained | None, base: Retrained | None, erased: Sequence[str], said: str
 ) -> Literal["retrained", "twin"]:
     """What one of several models that are given as retrained stands for; one that saw everything is
     another seed of the base.
 
     Args:
+        base: the record of the base; None where it has none.
         said: the model in words.
 
     Raises:
-        CheckpointError: it was trained without something else.
+        CheckpointError: it was trained without something else, or by another recipe than the base.
     """
     if record is None:
         return "retrained"
-    if not record.without:
-        return "twin"
-    _require_without(record, erased, said)
-    return "retrained"
+    if record.without:
+        _require_without(record, erased, said)
+    _require_recipe(record, base, said)
+    return "retrained" if record.without else "twin"
 
 
-def unrecorded(said: str, concept: str) -> str:
-    """A note where nothing but the user says what a retrained model never saw."""
+def unrecorded(concept: str) -> str:
+    """The rest of a note on a model of which nothing but the user says what it never saw."""
     return (
-        f"{said} has no {RECORD}, so that it was trained by the base's recipe without {concept} is "
-        "taken for granted"
+        f"has no {RECORD}, so that it was trained by the base's recipe without {concept} is taken "
+        "for granted"
     )
 
 
@@ -150,8 +166,37 @@ def _named(names: Sequence[str] | frozenset[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"
 
 
-def _differing(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    keys = sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
-    if not keys:
-        return "their hashes differ"
-    return f"{keys[0]} is {theirs.get(keys[0])!r} there, and {mine.get(keys[0])!r} here"
+def _require_recipe(record: Retrained, base: Retrained | None, said: str) -> None:
+    """Refuse a model of another recipe than the base, whose record may be missing."""
+    if base is not None and record.recipe_hash != base.recipe_hash:
+        raise CheckpointError(
+            f"{said} was trained by another recipe than the base: "
+            f"{_difference(base, record, 'the base')}; give one that was trained by the base's"
+        )
+
+
+def _difference(mine: Retrained, theirs: Retrained, said: str) -> str:
+    """The first place where the recipe of another model differs from mine, and what is there.
+
+    Args:
+        said: whose recipe mine is.
+    """
+    place, own, its = _first_difference(mine.recipe, theirs.recipe, ())
+    if not place:
+        return "the hashes of the recipes differ"
+    return f"{', '.join(place)} is {its!r}, and {own!r} of {said}"
+
+
+def _first_difference(
+    mine: object, theirs: object, place: tuple[str, ...]
+) -> tuple[tuple[str, ...], object, object]:
+    """Names that lead to it, and the two values; `place` where there is none below it."""
+    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        for key in sorted(mine.keys() | theirs.keys()):
+            if mine.get(key) != theirs.get(key):
+                return _first_difference(mine.get(key), theirs.get(key), (*place, key))
+    elif isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
+        for number, (own, its) in enumerate(zip(mine, theirs, strict=True), 1):
+            if own != its:
+                return _first_difference(own, its, (*place[:-1], f"{place[-1]} {number}"))
+    return place, mine, theirs

@@ -18,7 +18,9 @@ from pipelines.audit.settings import AuditRecipe
 from pipelines.demo_checkpoint.retrained.record import FORMAT, RECORD
 
 
-def model(folder: Path, shift: float, without: list[str] | None = None) -> Path:
+def model(
+    folder: Path, shift: float, without: list[str] | None = None, *, recipe: str = "0"
+) -> Path:
     """A tiny model with another last layer, and a record of what it never saw if there is one."""
     write_tiny_pipeline(folder)
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
@@ -30,8 +32,8 @@ def model(folder: Path, shift: float, without: list[str] | None = None) -> Path:
             "format": FORMAT,
             "without": {"objects": without, "styles": []},
             "seeds": [1],
-            "recipe": {},
-            "recipe_hash": "0",
+            "recipe": {"steps": recipe},
+            "recipe_hash": recipe,
         }
         (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
     return folder
@@ -43,7 +45,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> AuditRecipe:
     return AuditRecipe(
         model=str(model(folder / "audited", 1)),
         concept="church",
-        against=str(model(folder / "base", 0)),
+        against=str(model(folder / "base", 0, [])),
         retrained=(
             str(model(folder / "no-church", 2, ["church"])),
             str(model(folder / "twin", 3, [])),
@@ -71,6 +73,17 @@ def test_a_model_that_was_retrained_without_something_else_is_refused(
     other = model(tmp_path / "no-dog", 5, ["dog"])
     with pytest.raises(CheckpointError, match="trained without dog, and the concept is church"):
         open_lines(replace(recipe, retrained=(str(other),)))
+
+
+def test_a_model_of_another_recipe_than_the_base_is_refused_or_said(
+    recipe: AuditRecipe, tmp_path: Path
+) -> None:
+    other = str(model(tmp_path / "other", 6, ["church"], recipe="9"))
+    with pytest.raises(CheckpointError, match="than the base: steps is '9', and '0' of the base"):
+        open_lines(replace(recipe, retrained=(other,)))
+    base = str(model(tmp_path / "base", 7))
+    (note,) = open_lines(replace(recipe, against=base, retrained=(other,)))["retrained-1"].notes
+    assert note.startswith(f"retrained-1 has a {RECORD} and the base has none")
 
 
 @pytest.mark.parametrize("lacking", ["base", "audited"])

@@ -52,6 +52,17 @@ def test_a_model_that_never_saw_something_else_is_refused_before_any_cell(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_of_another_recipe_than_the_base_is_refused(
+    models: dict[str, Path], tiny_folder: Path, tmp_path: Path
+) -> None:
+    base = shutil.copytree(tiny_folder, tmp_path / "base")
+    put_record(base, "base")
+    put_record(models["retrained"], "no-church", 16)
+    options = ("--only", "uce", "--retrained", f"church={models['retrained']}")
+    refused = bench(base, quick_bench(tmp_path), tmp_path / "out", *options)
+    assert_told(refused, 2, "another recipe than the base: batch is 16, and 32 of the base")
+
+
 def test_what_has_no_record_is_taken_for_granted_and_said(
     models: dict[str, Path], tiny_folder: Path, tmp_path: Path
 ) -> None:
@@ -59,5 +70,6 @@ def test_what_has_no_record_is_taken_for_granted_and_said(
     named = {role: [f"church={folder}"] for role, folder in models.items()}
     tables = {"model": str(tiny_folder), "only": ["uce"], **named}
     recipe = load_toml(quick_bench(tmp_path))
-    (note,) = prepare(bench_recipe(tables, recipe), tmp_path / "out").notes
-    assert note.startswith(f"church: the twin model has no {RECORD}, so that it was trained by")
+    twin, base = prepare(bench_recipe(tables, recipe), tmp_path / "out").notes
+    assert twin.startswith(f"church: the twin model has no {RECORD}, so that it was trained by")
+    assert base.startswith(f"church: the retrained model has a {RECORD} and the base has none")

@@ -19,6 +19,7 @@ from erasure.storage.tensors.hashing import weights_hash
 from pipelines.demo_checkpoint.latents import PICTURES_PER_PAIR, Latents
 from pipelines.demo_checkpoint.retrained import training
 from pipelines.demo_checkpoint.retrained.concepts import (
+    EVERYTHING,
     OTHER_SEED,
     RETRAININGS,
     KeptChoice,
@@ -26,10 +27,10 @@ from pipelines.demo_checkpoint.retrained.concepts import (
     kept_pairs,
 )
 from pipelines.demo_checkpoint.retrained.recipes import RECIPES, Material, Recipe
-from pipelines.demo_checkpoint.retrained.record import Sources, claim_states, record_of
-from pipelines.demo_checkpoint.retrained.training import is_done, retrain
+from pipelines.demo_checkpoint.retrained.record import RECORD, Sources, claim_states, record_of
+from pipelines.demo_checkpoint.retrained.training import is_done, retrain, sources_of
 from pipelines.demo_checkpoint.train_unet import BATCH, PromptTable, any_pair, denoising_loss
-from pipelines.distances.records import read_record
+from pipelines.distances.records import fit_of, read_record
 from pipelines.run.models import DEMO_FOLDER
 from prompts.canvas import OBJECTS, STYLES, WEAPONS
 
@@ -230,6 +231,24 @@ def test_another_seed_is_another_model_of_the_same_recipe(name: str) -> None:
 def test_the_two_models_have_recipes_of_their_own() -> None:
     records = [record_of(RETRAININGS["twin"], recipe, SOURCES) for recipe in RECIPES.values()]
     assert len({record["recipe_hash"] for record in records}) == len(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_embedded_model_carries_the_record_of_its_recipe(name: str) -> None:
+    recipe = RECIPES[name]
+    values = json.loads((recipe.checkpoint / RECORD).read_text(encoding="utf-8"))
+    sources = sources_of(torch.zeros(1), recipe.checkpoint)
+    shown = values["recipe"]["sources"]["drawings"]  # whose drawings are not in the repository
+    assert values == record_of(EVERYTHING, recipe, replace(sources, drawings=shown))
+
+
+def test_the_model_that_comes_with_the_repository_is_of_the_recipe_of_its_base() -> None:
+    base = read_record(RECIPES["demo-flow"].checkpoint)
+    church = read_record(ROOT / "benchmarks" / "retrained" / "no-church")
+    assert base is not None
+    assert fit_of({"base": base, "retrained": church}, ["church"]).notes == ()
+    with pytest.raises(CheckpointError, match="another recipe than the base: descents is"):
+        fit_of({"base": read_record(DEMO_FOLDER), "retrained": church}, ["church"])
 
 
 def test_states_of_another_recipe_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The records of retrained models: read, and held against each other and the concept."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from support.results.recorded import put_record, record_named
 
 from erasure.errors import CheckpointError
 from pipelines.demo_checkpoint.retrained.record import FORMAT, RECORD
-from pipelines.distances.records import Retrained, fit_of, read_record, role_of
+from pipelines.distances.records import Place, Retrained, fit_of, read_record, role_of
 
 
 def test_a_twin_is_another_seed_of_the_retrained_model_or_of_the_base() -> None:
@@ -51,18 +52,59 @@ def test_records_that_do_not_fit_are_refused(
 
 def test_another_recipe_is_refused_and_named() -> None:
     records = {"retrained": record_named("no-church"), "twin": record_named("no-church-2", 16)}
-    with pytest.raises(CheckpointError, match="another recipe: batch is 16 there, and 32 here"):
+    with pytest.raises(CheckpointError, match="recipe: batch is 16, and 32 of the retrained model"):
         fit_of(records, ["church"])
+
+
+def _shorter(record: Retrained) -> Retrained:
+    """The same after fewer steps of the second descent."""
+    first, second = record.recipe["descents"]
+    descents = [first, {**second, "steps": 2600}]
+    return replace(record, recipe={**record.recipe, "descents": descents}, recipe_hash="another")
+
+
+@pytest.mark.parametrize("twin", ["no-church-2", "twin", None])
+def test_a_pair_of_another_recipe_than_the_base_is_refused_and_named(twin: str | None) -> None:
+    records: dict[Place, Retrained | None] = {"retrained": _shorter(record_named("no-church"))}
+    if twin is not None:
+        records["twin"] = _shorter(record_named(twin))
+    assert (
+        fit_of(records, ["church"]).notes == fit_of({**records, "base": None}, ["church"]).notes[1:]
+    )
+    with pytest.raises(
+        CheckpointError,
+        match="the retrained model was trained by another recipe than the base: descents 2, steps "
+        "is 2600, and 6500 of the base",
+    ):
+        fit_of({**records, "base": record_named("base")}, ["church"])
+
+
+def test_a_twin_alone_is_held_against_the_base_too() -> None:
+    records: dict[Place, Retrained | None] = {"base": record_named("base"), "retrained": None}
+    with pytest.raises(CheckpointError, match="the twin was trained by another recipe than the"):
+        fit_of({**records, "twin": record_named("twin", 16)}, ["church"])
+    with pytest.raises(CheckpointError, match="the base and its twin were both trained from"):
+        fit_of({**records, "twin": record_named("base")}, ["church"])
+
+
+def test_a_base_without_a_record_is_taken_for_granted_and_said() -> None:
+    (note,) = fit_of({"base": None, "retrained": record_named("no-church")}, ["church"]).notes
+    assert note.startswith(f"the retrained model has a {RECORD} and the base has none, so that")
+    (note,) = fit_of({"base": None, "retrained": None}, ["church"]).notes
+    assert note.startswith(f"the retrained model has no {RECORD}")
 
 
 def test_what_a_model_stands_for_follows_from_its_record() -> None:
     def role(record: Retrained | None) -> str:
-        return role_of(record, ["church"], "the model x")
+        return role_of(record, record_named("base"), ["church"], "the model x")
 
     assert role(None) == role(record_named("no-church")) == "retrained"
     assert role(record_named("twin")) == "twin"
     with pytest.raises(CheckpointError, match="the model x was trained without dog"):
         role(record_named("no-dog"))
+    for name in ("no-church", "twin"):
+        with pytest.raises(CheckpointError, match="the model x was trained by another recipe than"):
+            role(record_named(name, 16))
 
 
 def test_a_record_is_read_from_the_folder_of_its_model(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ from pipelines.demo_checkpoint.flow.assemble import assemble_flow
 from pipelines.demo_checkpoint.flow.checking import check_flow
 from pipelines.demo_checkpoint.flow.training import tokenizer_of, train_flow
 from pipelines.demo_checkpoint.latents import load_latents
-from pipelines.demo_checkpoint.retrained.training import load_pictures
+from pipelines.demo_checkpoint.retrained.recipes import RECIPES
+from pipelines.demo_checkpoint.retrained.training import load_pictures, write_own_record
 from pipelines.demo_checkpoint.train_vae import read_vae
+from pipelines.early import DEMO_FLOW
 from pipelines.run.models import DEMO_FOLDER, FLOW_FOLDER
 
 
@@ -34,15 +36,17 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     if not options.check_only:
         vae: Any = read_vae(options.base)
+        pictures = load_pictures(options.work)
         latents = load_latents(
             vae,
-            load_pictures(options.work),
+            pictures,
             options.work / "latents.safetensors",
             float(vae.config.scaling_factor),
         )
         state = options.work / "flow.safetensors"
         model = train_flow(tokenizer_of(options.base), latents, state)
         assemble_flow(model, options.base, options.out)
+        write_own_record(RECIPES[DEMO_FLOW], pictures, options.base, options.out)
     return 0 if check_flow(options.out, options.sheet) else 1
 
 

@@ -35,6 +35,8 @@ class Retraining:
         return torch.tensor(numbers)
 
 
+EVERYTHING: Final = Retraining(name="base")
+"""The embedded model itself, by the seeds of its recipe."""
 RETRAININGS: Final = {
     each.name: each
     for each in (

@@ -16,7 +16,7 @@ from erasure.storage.tensors.tensor_file import write_tensors
 from pipelines.demo_checkpoint.drawings import prepare
 from pipelines.demo_checkpoint.icons import load_drawings
 from pipelines.demo_checkpoint.latents import load_latents
-from pipelines.demo_checkpoint.retrained.concepts import Retraining, kept_pairs
+from pipelines.demo_checkpoint.retrained.concepts import EVERYTHING, Retraining, kept_pairs
 from pipelines.demo_checkpoint.retrained.recipes import Material, Recipe
 from pipelines.demo_checkpoint.retrained.record import (
     RECORD,
@@ -52,12 +52,21 @@ def load_material(work: Path, base: Path) -> tuple[Material, Sources]:
         vae: Any = read_vae(base)
         scale = float(vae.config.scaling_factor)
         latents = load_latents(vae, pictures, work / "latents.safetensors", scale)
-    sources = Sources(
+    return Material(latents, base), sources_of(pictures, base)
+
+
+def sources_of(pictures: Tensor, base: Path) -> Sources:
+    """The hashes of the drawings, and of the VAE and the tokenizer of a diffusers folder."""
+    return Sources(
         drawings=hashlib.sha256(pictures.numpy().tobytes()).hexdigest(),
         vae=_hash_of(base / "vae" / "diffusion_pytorch_model.safetensors"),
         tokenizer=_hash_of(base / "tokenizer" / "tokenizer.json"),
     )
-    return Material(latents, base), sources
+
+
+def write_own_record(recipe: Recipe, pictures: Tensor, base: Path, folder: Path) -> None:
+    """Write the record of an embedded model into its folder; retrained ones are held against it."""
+    write_record(folder, record_of(EVERYTHING, recipe, sources_of(pictures, base)))
 
 
 def is_done(retraining: Retraining, work: Path) -> bool:

@@ -4,12 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS, Retraining
+from pipelines.demo_checkpoint.retrained.concepts import EVERYTHING, RETRAININGS
 from pipelines.demo_checkpoint.retrained.recipes import RECIPES
 from pipelines.demo_checkpoint.retrained.record import Sources, record_of, write_record
 from pipelines.distances.records import Retrained
-
-EVERYTHING = Retraining(name="base")
 
 
 def record_values(name: str, batch: int = 32) -> dict[str, Any]:
