@@ -4,6 +4,7 @@ Each line runs as its page has it, with options behind it that make it short; ti
 random weights stand for the reader's files. What a line answers is looked at elsewhere.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from support.tiny import global_seed
 
 from erasure.architectures.labels.released_network import ReleasedConfig, ReleasedUNet
 from erasure.checkpoints import read_checkpoint
+from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS
+from pipelines.demo_checkpoint.retrained.record import RECORD, write_record
 from pipelines.run.models import DEMO_FOLDER
 
 Prepare = Callable[[Path], None]
@@ -83,19 +86,23 @@ def evaluation_of(name: str) -> str:
     return f"{line} --judge canvas --steps 2 --out out/{name}/evaluation"
 
 
-def moved(model: Path, copy: Path, factor: float) -> None:
-    """A copy of a model that denoises in another way."""
+def moved(model: Path, copy: Path, factor: float, name: str) -> None:
+    """A copy of a model that denoises in another way, with the record of a retrained one."""
     shutil.copytree(model, copy)
     main = "unet" if (copy / "unet").is_dir() else "transformer"
     (file,) = (copy / main).glob("*.safetensors")
     weights = {name: value * factor for name, value in load_file(file).items()}
     save_file(weights, file, metadata={"format": "pt"})
+    values, stands_for = json.loads((copy / RECORD).read_text("utf-8")), RETRAININGS[name]
+    values["without"] = {"objects": list(stands_for.objects), "styles": []}
+    values["seeds"] = [seed + stands_for.seed_offset for seed in values["seeds"]]
+    write_record(copy, values)
 
 
 def gold(folder: Path) -> None:
     """Two models that stand for retrained ones, held-out pictures, and an audit of all."""
     for number, name in enumerate(("no-church", "no-church-2"), 1):
-        moved(DEMO_FOLDER, folder / "build" / "gold" / name / "model", 1 + number / 1000)
+        moved(DEMO_FOLDER, folder / "build" / "gold" / name / "model", 1 + number / 1000, name)
     pictures = folder / "build" / "gold" / "pictures" / "church"
     pictures.mkdir(parents=True)
     for number, name in enumerate(("held-out", "trained")):
@@ -149,7 +156,7 @@ def retrained(folder: Path) -> None:
     model = folder / "benchmarks" / "retrained" / "no-church"
     shutil.copytree(ROOT / "benchmarks" / "retrained" / "no-church", model)
     shutil.copytree(model, folder / "build" / "gold-flow" / "no-church" / "model")
-    moved(model, folder / "build" / "gold-flow" / "twin" / "model", 1.001)
+    moved(model, folder / "build" / "gold-flow" / "twin" / "model", 1.001, "twin")
     (folder / "nonce.toml").write_text('[erase]\ninstead = "nonce"\n', encoding="utf-8")
 
 
