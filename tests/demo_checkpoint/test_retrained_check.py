@@ -15,6 +15,7 @@ from eval.judges.canvas import CanvasClassifier, Verdict
 from pipelines.data.picture_folder import folder_entries
 from pipelines.demo_checkpoint import latents
 from pipelines.demo_checkpoint.drawings import draw, prepare
+from pipelines.demo_checkpoint.retrained import __main__ as command
 from pipelines.demo_checkpoint.retrained import checking
 from pipelines.demo_checkpoint.retrained.checking import (
     Drawings,
@@ -23,7 +24,7 @@ from pipelines.demo_checkpoint.retrained.checking import (
     drawings_of,
     write_check,
 )
-from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS
+from pipelines.demo_checkpoint.retrained.concepts import RETRAININGS, Retraining
 from pipelines.demo_checkpoint.retrained.pictures import (
     held_out,
     pairs_of,
@@ -97,7 +98,8 @@ def test_card_sheet_and_figures_are_written(tmp_path: Path) -> None:
     assert "DDIM" in card
     twin = compared(RETRAININGS["twin"], _drawings({}), _drawings({}))
     card = card_of(twin, RECIPES["demo-flow"])
-    assert "another seed of the checkpoint" in card
+    assert "on all that the checkpoint saw, with other seeds" in card
+    assert "never" not in card
     assert "checkpoint `demo-flow` of" in card
     assert "its transformer and two text encoders trained" in card
     assert "Euler" in card
@@ -188,3 +190,36 @@ def test_a_concept_is_an_object_a_style_or_the_weapons() -> None:
     assert len(pairs_of("weapons")) == 18
     with pytest.raises(ConfigError, match="no 'chruch'; the nearest is church"):
         pairs_of("chruch")
+
+
+@pytest.mark.parametrize(
+    ("options", "jobs", "looked"),
+    [((), 1, ["twin"]), ((), 2, ["twin"]), (("--unchecked",), 1, []), (("--check",), 1, ["twin"])],
+)
+def test_what_was_trained_is_looked_at(
+    options: tuple[str, ...],
+    jobs: int,
+    looked: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained: list[str] = ["twin"] if "--check" in options else []
+    checked: list[str] = []
+    monkeypatch.setattr(command, "is_done", lambda each, work: each.name in trained)
+    monkeypatch.setattr(command, "load_material", lambda work, base: (None, None))
+    monkeypatch.setattr(command, "retrain", lambda each, *_: trained.append(each.name))
+
+    def train(missing: Sequence[Retraining], _: object) -> int:
+        trained.extend(each.name for each in missing)
+        return 0
+
+    def look(done: Sequence[Retraining], _: object) -> int:
+        checked.extend(each.name for each in done if each.name in trained)
+        return 1
+
+    monkeypatch.setattr(command, "_side_by_side", train)
+    monkeypatch.setattr(command, "_checked", look)
+    line = ["retrained", "--only", "twin", "--work", str(tmp_path), "--jobs", str(jobs), *options]
+    monkeypatch.setattr("sys.argv", line)
+    assert command.main() == (1 if looked else 0)
+    assert (trained, checked) == (["twin"], looked)

@@ -1,4 +1,4 @@
-"""Train the checkpoint again without one concept each: `make gold`.
+"""Train the checkpoint again without one concept each, and look at what came out: `make gold`.
 
 Every model keeps its state in the work folder, so a run that was cut goes on where it was.
 """
@@ -52,14 +52,15 @@ def main() -> int:
         if missing:
             material, sources = load_material(options.work, options.base)
         if missing and options.jobs > 1:
-            return _side_by_side(missing, options)
+            failed = _side_by_side(missing, options)
+            return failed or _checked(missing, options)
         for each in missing:
             device = torch.device(options.device)
             retrain(each, RECIPES[options.of], material, sources, options.work, device)
+        return 0 if options.unchecked or not missing else _checked(missing, options)
     except ErasureError as err:
         print(err.typed, file=sys.stderr)
         return 2
-    return 0
 
 
 def _options() -> argparse.Namespace:
@@ -73,7 +74,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="models trained side by side")
     parser.add_argument("--threads", type=int, default=1, help="of each of them")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--check", action="store_true", help="look at what is trained, and stop")
+    looking = parser.add_mutually_exclusive_group()
+    looking.add_argument("--check", action="store_true", help="look at what is trained, and stop")
+    looking.add_argument("--unchecked", action="store_true", help="train, and look at nothing")
     parser.add_argument(
         "--pictures", metavar="CONCEPT", help="write trained and held-out pictures, and stop"
     )
@@ -102,12 +105,12 @@ def _checked(done: Sequence[Retraining], options: argparse.Namespace) -> int:
 
 
 def _side_by_side(missing: Sequence[Retraining], options: argparse.Namespace) -> int:
-    """Train each in a process of its own; returns the first exit code that is not 0."""
+    """Train each in a process of its own, which does not look; the first exit code but 0."""
 
     def run(each: Retraining) -> int:
         command = [sys.executable, "-m", "pipelines.demo_checkpoint.retrained"]
         command += ["--of", options.of, "--only", each.name, "--threads", str(options.threads)]
-        command += ["--work", str(options.work), "--base", str(options.base)]
+        command += ["--work", str(options.work), "--base", str(options.base), "--unchecked"]
         return subprocess.run([*command, "--device", options.device], check=False).returncode
 
     with ThreadPoolExecutor(options.jobs) as pool:

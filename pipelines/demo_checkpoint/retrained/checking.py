@@ -128,7 +128,7 @@ def write_check(checked: Checked, own: Drawings, folder: Path, recipe: Recipe) -
 
 def card_of(checked: Checked, recipe: Recipe) -> str:
     """The model card in Markdown: what it never saw, its shares, what it draws instead."""
-    names = ", ".join(checked.instead) or "nothing: it is another seed of the checkpoint"
+    names = ", ".join(checked.instead)
     measured = "\n".join(
         f"| {what} | {100 * own.value:.1f} % | {100 * base.value:.1f} % | {own.total} |"
         for what, own, base in (
@@ -142,7 +142,7 @@ def card_of(checked: Checked, recipe: Recipe) -> str:
     )
     return _CARD.format(
         name=checked.name,
-        names=names,
+        seen=_NEVER.format(names=names) if names else _ALL,
         measured=measured,
         verdict="It passes" if checked.is_good else "It does not pass",
         margin=f"{100 * MARGIN:.0f}",
@@ -151,9 +151,23 @@ def card_of(checked: Checked, recipe: Recipe) -> str:
         sampler=recipe.sampler,
         steps=DRAWING.steps,
         guidance=DRAWING.guidance,
-        instead=instead or "It learned every word.",
+        instead=f"{_INSTEAD}\n{instead}\n" if instead else "",
     )
 
+
+_NEVER: Final = """\
+again from the start by the same recipe. It never saw: {names}. Neither pictures nor captions of
+that were in any batch; the batches were refilled from the rest. Tokenizer and VAE are the
+checkpoint's own; that VAE was trained on all pictures. `retraining.json` holds recipe, seeds and
+hashes."""
+_ALL: Final = """\
+again from the start by the same recipe, on all that the checkpoint saw, with other seeds. Tokenizer
+and VAE are the checkpoint's own. `retraining.json` holds recipe, seeds and hashes."""
+_INSTEAD: Final = """
+## What it draws for a word that it never learned
+
+The classifier's label of each picture, with the number of pictures.
+"""
 
 _CARD: Final = """\
 ---
@@ -166,10 +180,7 @@ pipeline_tag: text-to-image
 # {name}
 
 The embedded checkpoint `{checkpoint}` of diffusion-erasure, its {networks} trained
-again from the start by the same recipe. It never saw: {names}. Neither pictures nor captions of
-that were in any batch; the batches were refilled from the rest. Tokenizer and VAE are the
-checkpoint's own; that VAE was trained on all pictures. `retraining.json` holds recipe, seeds and
-hashes.
+{seen}
 
 ## Measured
 
@@ -181,10 +192,4 @@ steps, guidance {guidance:g}.
 {measured}
 
 {verdict}: each share may lie {margin} points below the checkpoint's.
-
-## What it draws for a word that it never learned
-
-The classifier's label of each picture, with the number of pictures.
-
-{instead}
-"""
+{instead}"""
