@@ -165,7 +165,7 @@ def _by_stage(bill: BillInWords) -> Iterator[tuple[str, float]]:
 def _uncounted(bench: Bench, trials: int) -> Iterator[str]:
     if trials:
         yield f"the search, at most {trials} further cells of the same kinds"
-    if bench.world.recipe.audit != "none":
+    if bench.world.recipe.attacks:
         yield "attacks, which `erasure audit --dry-run` prices"
     if bench.world.recipe.retrained and bench.world.recipe.twin:
         yield "distances"

@@ -15,6 +15,7 @@ from pipelines.bench.rows import models_of
 from pipelines.bench.world import World
 from pipelines.distances.run import run_distances
 from pipelines.distances.settings import recipe_of
+from pipelines.json_values import object_of, objects_in
 from pipelines.process.progress import Reporter
 from pipelines.run.models import is_single_file
 from pipelines.run.run_folder import MODEL
@@ -32,11 +33,18 @@ def wanted(world: World, place: Place) -> tuple[str, ...]:
         return ()
     models = models_of(world.recipe, place.concept)
     parts = []
-    if world.recipe.audit != "none":
+    if world.recipe.attacks:
         parts.append(AUDIT)
     if "retrained" in models and "twin" in models:
         parts.append(DISTANCE)
     return tuple(parts)
+
+
+def lacks_attacks(world: World, folder: Path) -> bool:
+    """Whether a cell's audit is without an attack that the recipe names beside its preset."""
+    audit = object_of(folder / AUDIT / AUDIT_FILE) or {}
+    tried = {one.get("name") for one in objects_in(audit, "attacks")}
+    return not tried.issuperset(world.recipe.attacks[1:])
 
 
 def model_again(world: World, folder: Path) -> str:
@@ -61,7 +69,7 @@ def attack(world: World, place: Place) -> None:
         if done:
             take_over(done[0].parent, out)
     tables: dict[str, Any] = {
-        "attacks": [world.recipe.audit],
+        "attacks": list(world.recipe.attacks),
         "against": world.recipe.model,
         "retrained": [models[kind] for kind in ("retrained", "twin") if kind in models],
         **_shared(world, place),

@@ -18,7 +18,16 @@ from erasure.patches.patch_file import save_patches
 from erasure.storage.files import atomic
 from eval.errors import EvalError
 from pipelines.bench.cell import ERASE, EVALUATED, Cell, Place
-from pipelines.bench.extras import AUDIT, DISTANCE, PATCH, RUN, attack, measure, wanted
+from pipelines.bench.extras import (
+    AUDIT,
+    DISTANCE,
+    PATCH,
+    RUN,
+    attack,
+    lacks_attacks,
+    measure,
+    wanted,
+)
 from pipelines.bench.neighbours import nearest_labels, write_prompts
 from pipelines.bench.rows import Kind, models_of
 from pipelines.bench.world import World, versions
@@ -118,10 +127,12 @@ class Maker:
         return first
 
     def missing(self, place: Place, cell: Cell) -> tuple[str, ...]:
-        """The parts that the recipe asks for and a finished cell has not tried."""
+        """The parts that the recipe asks for and a finished cell has not tried, or not wholly."""
         if cell.failure:
             return ()
-        tried = (*cell.parts, *cell.errors)
+        tried = {*cell.parts, *cell.errors}
+        if AUDIT in cell.parts and lacks_attacks(self.world, place.folder):
+            tried.remove(AUDIT)
         return tuple(part for part in wanted(self.world, place) if part not in tried)
 
     def extend(self, place: Place, cell: Cell, again: Collection[str] = ()) -> Cell:

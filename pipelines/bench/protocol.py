@@ -6,12 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, ConfigError
 from erasure.local_paths import shown_path, without_folders
 from erasure.storage.disk import disk_errors
 from erasure.storage.files import write_json
 from erasure.storage.tables import to_table
 from pipelines.bench.rows import MODELS, models_of
+from pipelines.bench.settings import NO_AUDIT, attacks_of
 from pipelines.bench.world import World, versions
 from pipelines.json_values import object_of
 
@@ -30,7 +31,6 @@ _DECIDES: Final = (
 )
 """Keys that must be the same for all cells of a folder; concepts, rows and seeds may be added, and
 so may attacks and the models that are rows, which then stay the same."""
-_NO_AUDIT: Final = "none"
 
 
 def protocol_of(world: World) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def protocol_of(world: World) -> dict[str, Any]:
         "search": search,
         "concepts": list(recipe.concepts),
         "seeds": list(recipe.seed_list),
-        "audit": recipe.audit,
+        "audit": ",".join(recipe.attacks) or NO_AUDIT,
         "models": {
             concept: {
                 kind: dict(world.open(model).hashes())
@@ -123,8 +123,9 @@ def _changed(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """What was added to the protocol before and is another now: cells that are done have its
     attacks, and distances to its models, and would stand beside others in one table."""
     differing = []
-    audits = [values.get("audit") or _NO_AUDIT for values in (there, wanted)]
-    if _NO_AUDIT not in audits and audits[0] != audits[1]:
+    audits = [_audit_of(values) for values in (there, wanted)]
+    presets = {audit.partition(",")[0] for audit in audits}
+    if NO_AUDIT not in presets and len(presets) > 1:  # another budget; attacks may be added
         differing.append(_differing(there, wanted, "audit"))
     for concept, models in (there.get("models") or {}).items():
         now = (wanted.get("models") or {}).get(concept, {})
@@ -140,8 +141,18 @@ def _added(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any
     """The attacks and models of cells that may be done, though this command does not name them."""
     before, now = (dict(values.get("models") or {}) for values in (there, wanted))
     models = {c: {**before.get(c, {}), **now.get(c, {})} for c in {**before, **now}}
-    audit = wanted.get("audit") or _NO_AUDIT
-    return {"models": models, "audit": there.get("audit", audit) if audit == _NO_AUDIT else audit}
+    audits = [one for values in (wanted, there) if (one := _audit_of(values)) != NO_AUDIT]
+    names = dict.fromkeys(name for audit in audits for name in audit.split(","))
+    try:
+        both = ",".join(attacks_of(",".join(names))) if names else NO_AUDIT
+    except ConfigError:  # of a version that had other attacks
+        both = audits[0]
+    return {"models": models, "audit": both}
+
+
+def _audit_of(values: Mapping[str, Any]) -> str:
+    """The attacks of a protocol; none of one that says nothing of them."""
+    return str(values.get("audit") or NO_AUDIT)
 
 
 def _differing(there: Mapping[str, Any], wanted: Mapping[str, Any], key: str) -> str:

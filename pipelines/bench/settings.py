@@ -5,16 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from erasure.attacks.registry import ATTACKS, attack_kind
 from erasure.errors import ConfigError
 from erasure.storage.tables import build
+from pipelines.audit.settings import FORWARD, PRESETS
 from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import parse_seeds
 from pipelines.evaluation.settings import SuiteName
 
-AuditName = Literal["none", "quick", "standard", "full"]
 MASKS: Final = ("all", "salient", "own", "random", "inverse")
 """Masks that a row may have: `own` is salient by the method's own loss, the others are those of
 `erasure erase --mask`."""
+NO_AUDIT: Final = "none"
+"""What `audit` is where nothing is attacked."""
 _COMMAS: Final = ("concepts", "only", "masks", "judges", "tune_on")
 """Lists whose entries may stand in one word with commas."""
 _MODELS: Final = ("model", "concept", "retrained", "twin", "seed")
@@ -65,8 +68,9 @@ class BenchRecipe:
     """A model that was trained without a concept, as CONCEPT=MODEL."""
     twin: tuple[str, ...] = ()
     """The same from another seed, or the base from another seed, as CONCEPT=MODEL."""
-    audit: AuditName = "none"
-    """Attacks on each cell: none, quick, standard or full."""
+    audit: str = "none"
+    """Attacks on each cell: none; or quick, standard or full, and then further attacks with commas,
+    such as quick,relearning."""
     tune: int = 0
     """Trials of the search of each row, on other concepts; 0 takes the defaults."""
     tune_seeds: int = 1
@@ -124,6 +128,7 @@ class BenchRecipe:
                 "mask by --masks, or leave them out"
             )
         parse_seeds(self.seeds)
+        attacks_of(self.audit)
         for name in ("retrained", "twin"):
             for concept in pairs_of(getattr(self, name), name):
                 if concept not in self.concepts:
@@ -158,6 +163,11 @@ class BenchRecipe:
         return parse_seeds(self.seeds)
 
     @property
+    def attacks(self) -> tuple[str, ...]:
+        """A preset and the attacks that it lacks; none where nothing is attacked."""
+        return attacks_of(self.audit)
+
+    @property
     def density_list(self) -> tuple[float, ...]:
         """Densities by which rows are told apart; none where one of the recipe serves all.
 
@@ -178,6 +188,27 @@ class BenchRecipe:
                 raise ConfigError(f"densities names {share:g} twice; name each once")
             shares.append(share)
         return tuple(shares)
+
+
+def attacks_of(audit: str) -> tuple[str, ...]:
+    """A preset, and further attacks that it lacks in the order of the registry; none of `none`.
+
+    Raises:
+        ConfigError: it begins with no preset, or there is no such attack.
+    """
+    names = [name for part in audit.split(",") if (name := part.strip())]
+    if names == [NO_AUDIT]:
+        return ()
+    if not names or names[0] not in PRESETS:
+        raise ConfigError(
+            f"audit is {audit[:80]!r}; give {NO_AUDIT}, or {', '.join(PRESETS[:-1])} or "
+            f"{PRESETS[-1]}, and then further attacks with commas, such as quick,relearning"
+        )
+    preset, *further = names
+    for name in further:
+        attack_kind(name)
+    lacking = [n for n in ATTACKS if n in further and preset == "quick" and n not in FORWARD]
+    return (preset, *lacking)
 
 
 def _number(text: str) -> float:

@@ -325,6 +325,10 @@ def test_what_was_added_to_a_protocol_stays_the_same(tmp_path: Path) -> None:
     begin(tmp_path, protocol("quick", retrained="a", twin="b"))
     with pytest.raises(CheckpointError, match=r'audit \("quick" there, "standard" now\)'):
         begin(tmp_path, protocol("standard"))
+    for audit in ("quick,soft-token", "quick", "quick,relearning"):  # attacks may be added
+        begin(tmp_path, protocol(audit))
+    there = json.loads((tmp_path / "protocol.json").read_text(encoding="utf-8"))
+    assert there["audit"] == "quick,soft-token,relearning"
     with pytest.raises(CheckpointError, match="retrained model of church, whose weights are other"):
         begin(tmp_path, protocol(retrained="c"))
 
@@ -390,6 +394,9 @@ def test_a_cell_that_another_process_has_in_work_is_left_to_it(
         (("--retrained", "church"), "give it as CONCEPT=MODEL"),
         (("--retrained", "dog=x"), "none of the concepts church"),
         (("--twin", "church=x"), "given without a retrained model"),
+        (("--audit", "quick,relerning"), "attack 'relerning' is unknown"),
+        (("--audit", "relearning"), "audit is 'relearning'; give none, or quick, standard or full"),
+        (("--audit", "none,words"), "audit is 'none,words'; give none, or quick"),
         (("--tune-seeds", 2), "would not be read, as tune is 0"),
         (("--tune", 2, "--tune-on", "church"), "which the table judges"),
         (("--add", "nowhere.py:Mine"), "there is no file nowhere.py"),

@@ -80,6 +80,13 @@ def test_distances_and_attacks_are_added_to_cells_that_are_done(
         assert searches
         for search in searches:
             assert (first / search).read_bytes() == (second / search).read_bytes()
+    # An attack beside the preset is added to what was attacked, and nothing is attacked again.
+    audit = cell / "audit"
+    searches = {p: p.stat().st_mtime_ns for p in audit.glob("cells/*/*.json")}
+    assert bench(models["base"], recipe, out, *only, "--audit", "quick,soft-token").code == 0
+    attacks = json.loads((audit / "audit.json").read_text(encoding="utf-8"))["attacks"]
+    assert "soft-token" in [one["name"] for one in attacks]
+    assert {path: path.stat().st_mtime_ns for path in searches} == searches
     # Beside a retrained model, shares are held against its own.
     line = next(one for one in table(out)["lines"] if one["row"] == "uce")
     own, wanted = rows["uce"]["ua"]["value"], rows["retrained"]["ua"]["value"]
