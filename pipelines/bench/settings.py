@@ -35,8 +35,8 @@ class BenchRecipe:
 
     model: str = "demo"
     """The model before any erasure, as for `erasure erase`."""
-    concepts: tuple[str, ...] = ("church", "dog", "sketch")
-    """What each row erases, one at a time."""
+    concepts: tuple[str, ...] = ("church", "dog", "sketch", "weapons")
+    """What each row erases, one at a time; on the canvas the weapons are knife, bomb and pistol."""
     only: tuple[str, ...] = ()
     """Rows to make, with commas: methods, guards, base, retrained, twin; all if none is named."""
     masks: tuple[str, ...] = ("all", "salient")

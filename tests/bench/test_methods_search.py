@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.console import erasure
 from support.refusals import assert_told
 from support.results.leaderboard import bench, quick_bench
 
@@ -19,7 +20,7 @@ from pipelines.bench.cell import Cell, Place
 from pipelines.bench.extras import wanted
 from pipelines.bench.rows import Row
 from pipelines.bench.search import Search, spaces_of, trials_of
-from pipelines.bench.settings import bench_recipe
+from pipelines.bench.settings import BenchRecipe, bench_recipe
 from pipelines.bench.sources import Sources
 from pipelines.bench.tables.column import pooled
 from pipelines.bench.tables.columns import COLUMNS
@@ -220,6 +221,16 @@ def test_a_dry_run_counts_the_cells_of_each_kind_and_writes_nothing(
     assert "1 cell, 0 done" in said.out
     assert "not counted: the search, at most 2 further cells of the same kinds, attacks" in said.out
     assert not (tmp_path / "out").exists()
+
+
+def test_an_object_a_style_and_a_group_are_erased_where_no_concept_is_named(tmp_path: Path) -> None:
+    line = ("bench", "demo", "--only", "uce", "--masks", "all", "--dry-run", "--json")
+    said = erasure(*line, "--out", tmp_path / "out")
+    kinds = {kind["row"]: kind["cells"] for kind in json.loads(said.out)["kinds"]}
+    assert kinds == {"base": 4, "uce, all": 4}
+    world = World(BenchRecipe(model="demo"))
+    assert world.recipe.concepts == ("church", "dog", "sketch", "weapons")
+    assert set(world.plan("weapons").erased) == {"knife", "bomb", "pistol"}
 
 
 def test_a_table_of_a_file_may_not_set_what_the_rows_set(tiny_folder: Path, tmp_path: Path) -> None:
