@@ -9,7 +9,7 @@ from erasure.attacks.forward.prefixes import Prefixes
 from erasure.attacks.forward.seeds import Seeds
 from erasure.attacks.protocol import OF_TOKENS, Attack
 from erasure.attacks.registry import ATTACKS, attack_kind, make_attack
-from erasure.errors import ConfigError
+from erasure.errors import ConfigError, way
 from erasure.setting_checks import require_counts, require_not_negative
 from erasure.storage.tables import build
 from pipelines.configs.recipe_files import merge
@@ -72,6 +72,9 @@ class AuditRecipe:
     """Pictures by fresh seeds that confirm the strongest of an attack's finds."""
     pictures: str | None = None
     """Folder of pictures of the concept; drawn by the base if none."""
+    trained: str | None = None
+    """Folder of pictures of the concept that the base was trained on, for the distances to two
+    retrained models."""
     damage: Literal["none", "small", "standard", "full"] | None = None
     """How much is drawn to see what else was lost; what goes with the attacks if none."""
     shown: int = 8
@@ -133,6 +136,7 @@ class AuditRecipe:
         check_size(self.size)
         self._check_guard()
         self._check_published()
+        self._check_trained()
         self.chosen()
 
     def _check_guard(self) -> None:
@@ -159,6 +163,18 @@ class AuditRecipe:
                 )
         if NOTHING in self.published and len(self.published) > 1:
             raise ConfigError(f"published says {NOTHING} and more; give one or the other")
+
+    def _check_trained(self) -> None:
+        measured = self.against is not None and len(self.retrained) > 1 and self.guard is None
+        if self.trained is not None and not (measured and self.pictures is not None):
+            raise ConfigError(
+                way("trained"),
+                " would not be read: it is held against ",
+                way("pictures"),
+                " that the base was not trained on, by distances to two models given by ",
+                way("retrained"),
+                ", with a base and without a guard; give these, or leave it out",
+            )
 
     @property
     def preset(self) -> str:

@@ -137,7 +137,7 @@ AUDIT: Final[Options] = {
         "seed": "seed",
     },
     group.PICTURES: {
-        **{name: name for name in ("pictures", "steps", "guidance", "size")},
+        **{name: name for name in ("pictures", "trained", "steps", "guidance", "size")},
         **_GUARD,
     },
     group.JUDGING: {"judge": "judge", "labels": "labels"},

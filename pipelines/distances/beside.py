@@ -5,14 +5,17 @@ from typing import Final
 
 from erasure.checkpoints.writing.inventory import file_hash
 from erasure.storage.files import write_json
+from eval.errors import EvalError
 from pipelines.audit.cells import key_of, known_values
 from pipelines.audit.outcome.results import FILE_NAME as AUDIT
+from pipelines.audit.outcome.results import Audit
+from pipelines.audit.page.page import Table, write_page
 from pipelines.audit.settings import AuditRecipe
 from pipelines.configs.recipe import dump_toml
 from pipelines.data.picture_folder import folder_entries
 from pipelines.distances.attacks import read_attacks
 from pipelines.distances.models import deciding_hashes, open_models
-from pipelines.distances.result import FILE_NAME
+from pipelines.distances.result import FILE_NAME, Distances, notes_of, read_distances, rows_of
 from pipelines.distances.run import HEADER, run_distances
 from pipelines.distances.settings import DistanceRecipe
 from pipelines.process.progress import Reporter
@@ -26,6 +29,7 @@ _SHARED: Final = (
     "model",
     "concept",
     "pictures",
+    "trained",
     "judge",
     "labels",
     "seed",
@@ -71,25 +75,39 @@ def check_beside(audit: AuditRecipe, out: Path) -> None:
         open_models(recipe)
 
 
-def measure_beside(audit: AuditRecipe, out: Path, *, reporter: Reporter) -> Path | None:
-    """Measure after an audit, with its curves; what is there stays where recipe, weights and curves
-    are the same.
+def measure_beside(
+    recipe: AuditRecipe, audit: Audit, out: Path, *, reporter: Reporter
+) -> Distances | None:
+    """Measure after an audit, with its curves, and show it on the audit's page; what is there stays
+    where recipe, weights and curves are the same.
 
     Returns:
-        The file `distances/distance.json`; None where there is nothing to measure.
+        What `distances/distance.json` holds; None where there is nothing to measure.
 
     Raises:
         ErasureError: as `run_distances`.
     """
-    recipe = recipe_beside(audit, out)
-    if recipe is None:
+    own = recipe_beside(recipe, out)
+    if own is None:
         return None
     folder = out / FOLDER
-    path, key = folder / FILE_NAME, _key(recipe)
-    if not (path.is_file() and known_values(folder / _MADE_OF).get("key") == key):
-        run_distances(recipe, folder, force=True, reporter=reporter)
+    key = _key(own)
+    result = _known(folder, key)
+    if result is None:
+        result = run_distances(own, folder, force=True, reporter=reporter)
         write_json(folder / _MADE_OF, {"key": key})
-    return path
+    write_page(audit, out, Table(rows_of(result), notes_of(result)))
+    return result
+
+
+def _known(folder: Path, key: str) -> Distances | None:
+    """The result that is there, where it was made of the same."""
+    if known_values(folder / _MADE_OF).get("key") != key:
+        return None
+    try:
+        return read_distances(folder / FILE_NAME)
+    except EvalError:  # it is made again
+        return None
 
 
 def _key(recipe: DistanceRecipe) -> str:
@@ -101,6 +119,7 @@ def _key(recipe: DistanceRecipe) -> str:
         weights={role: deciding_hashes(one) for role, one in models.checkpoints.items()},
         attacks=repr(read_attacks(Path(recipe.audit or ""), models)),
         pictures=[] if recipe.pictures is None else _files(recipe.pictures),
+        **({} if recipe.trained is None else {"trained": _files(recipe.trained)}),
         **({} if judge is None else {"judge": judge}),
     )
 

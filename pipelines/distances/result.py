@@ -9,6 +9,7 @@ from erasure.storage.files import write_json
 from erasure.storage.tables import fields_to_table
 from pipelines.distances.entries import Entry, Reading
 from pipelines.distances.models import Role
+from pipelines.result_file import read_result_file
 
 FORMAT: Final = "diffusion-erasure distances 1"
 FILE_NAME: Final = "distance.json"
@@ -47,20 +48,45 @@ def write_distances(result: Distances, folder: Path) -> Path:
     return path
 
 
+def read_distances(file: Path) -> Distances:
+    """Read what `write_distances` wrote; a number that was infinite is None.
+
+    Raises:
+        EvalError: it is not there, damaged, or of another format.
+    """
+    result: Distances = read_result_file(
+        Distances,
+        file,
+        (FORMAT,),
+        name="distances",
+        command="erasure distance --out",
+        again="measure again",
+    )
+    return result
+
+
 def table_of(result: Distances) -> list[str]:
     """Lines of text: an entry a row, a model a column, in units with 95 % intervals."""
-    header = ["distance to the retrained model", "unit", *result.rows]
-    rows = [header]
+    return [*_aligned(rows_of(result)), *notes_of(result)]
+
+
+def rows_of(result: Distances) -> list[list[str]]:
+    """The cells of the table, its header first."""
+    rows = [["distance to the retrained model", "unit", *result.rows]]
     for entry in result.entries:
         if entry.headline:
             cells = [_cell(entry.readings.get(role), entry) for role in result.rows]
             unit = "-" if entry.unit is None else f"{entry.unit:.3g}{'*' if entry.floored else ''}"
             rows.append([f"{entry.title}: {entry.place}", unit, *cells])
-    lines = _aligned(rows)
-    lines.append(
+    return rows
+
+
+def notes_of(result: Distances) -> list[str]:
+    """What to know when the table is read, a line each."""
+    lines = [
         f"In units of the distance of two seeds, {_pair(result)} (1: cannot be told apart); D7 and "
         "D8 with their own values."
-    )
+    ]
     if any(entry.floored and entry.headline for entry in result.entries):
         lines.append(
             "* two seeds came out nearer than chance lets one see; that chance is the unit"

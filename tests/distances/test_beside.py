@@ -1,19 +1,47 @@
 """What an audit with two retrained models measures beside its attacks."""
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
-from support.results.distanced import write_models
+from support.results.distanced import (
+    bright_judge,
+    coarse_measure,
+    write_curves,
+    write_models,
+    write_pictures,
+)
 
 from erasure.errors import ConfigError
+from pipelines.audit.outcome.results import Audit
+from pipelines.audit.page.page import Table
 from pipelines.audit.settings import AuditRecipe
-from pipelines.distances import beside
+from pipelines.distances import beside, run
 from pipelines.distances.beside import _SHARED, check_beside, measure_beside, recipe_beside
+from pipelines.distances.models import open_models
+from pipelines.distances.result import Distances, table_of, write_distances
 from pipelines.distances.settings import DistanceRecipe
 from pipelines.process.progress import Reporter
+
+AUDIT: Audit = SimpleNamespace()  # type: ignore[assignment]
+RESULT = Distances(
+    concept="church",
+    models={},
+    twin_of="retrained",
+    rows=("audited",),
+    pictures="drawn by the base",
+    judge={},
+    entries=(),
+    not_measured=(),
+    notes=(),
+    protocol={},
+    versions={},
+    seconds={},
+)
 
 
 def _recipe(*retrained: str, against: str | None = "demo") -> AuditRecipe:
@@ -38,7 +66,7 @@ def test_two_retrained_models_and_a_base_are_measured(tmp_path: Path) -> None:
 def test_fewer_models_measure_nothing(tmp_path: Path, recipe: AuditRecipe) -> None:
     assert recipe_beside(recipe, tmp_path) is None
     check_beside(recipe, tmp_path)
-    assert measure_beside(recipe, tmp_path, reporter=Reporter(quiet=True)) is None
+    assert measure_beside(recipe, AUDIT, tmp_path, reporter=Reporter(quiet=True)) is None
 
 
 def test_every_setting_that_both_know_is_handed_on(tmp_path: Path) -> None:
@@ -46,7 +74,7 @@ def test_every_setting_that_both_know_is_handed_on(tmp_path: Path) -> None:
     made = recipe_beside(streamed, tmp_path)
     assert made is not None
     assert made.stream
-    own = {"audit", "trained", "draws", "shown", "bins", "samples", "cache"}
+    own = {"audit", "draws", "shown", "bins", "samples", "cache"}
     own |= {"retrained", "twin", "base"}
     assert set(_SHARED) == {field.name for field in fields(DistanceRecipe)} - own
 
@@ -69,6 +97,54 @@ def test_models_that_do_not_go_together_are_refused_before_the_audit(tmp_path: P
         check_beside(recipe, tmp_path)
 
 
+def test_a_whole_measurement_is_shown_on_the_page_and_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = write_models(tmp_path / "models")
+    smallest = partial(DistanceRecipe, draws=4, shown=4, bins=1, samples=1)
+    monkeypatch.setattr(beside, "DistanceRecipe", smallest)
+    monkeypatch.setattr(run, "cell_judge", bright_judge)
+    monkeypatch.setattr(run, "measure_of", coarse_measure)
+    tables: list[Table] = []
+    monkeypatch.setattr(beside, "write_page", lambda *shown: tables.append(shown[2]))
+    recipe = AuditRecipe(
+        model=str(models["audited"]),
+        concept="church",
+        against=str(models["base"]),
+        retrained=(str(models["retrained"]), str(models["twin"])),
+        pictures=str(write_pictures(tmp_path / "held-out", 4, 1)),
+        trained=str(write_pictures(tmp_path / "trained", 4, 2)),
+        steps=1,
+        size=16,
+        device="cpu",
+    )
+    own = recipe_beside(recipe, tmp_path)
+    assert own is not None
+    write_curves(open_models(own), tmp_path / "audit.json")
+    result = measure_beside(recipe, AUDIT, tmp_path, reporter=Reporter(quiet=True))
+    assert result is not None
+    assert {entry.name for entry in result.entries} == {f"D{n}" for n in range(1, 9)}
+    assert result.not_measured == ()
+    (table,) = tables
+    assert table.rows[0] == ["distance to the retrained model", "unit", *result.rows]
+    assert "\n".join(table_of(result)).endswith("\n".join(table.notes))
+    reporter = Reporter(quiet=True)
+    again = measure_beside(recipe, AUDIT, tmp_path, reporter=reporter)
+    assert reporter.seconds == {}  # it was read
+    assert again is not None
+    assert again.rows == result.rows
+    assert tables[1] == table
+
+
+@pytest.mark.parametrize(
+    "own", [{}, {"pictures": "p", "retrained": ("one",)}, {"pictures": "p", "against": None}]
+)
+def test_pictures_that_no_distance_would_read_are_refused(own: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="trained would not be read: it is held against pictures"):
+        replace(_recipe("one", "two"), trained="t", **own)
+    assert replace(_recipe("one", "two"), pictures="p", trained="t").trained == "t"
+
+
 @dataclass(frozen=True)
 class Bare:
     """A model of which the weights alone count."""
@@ -86,10 +162,10 @@ def test_what_is_there_of_the_same_audit_is_not_measured_again(
     model = Bare({"unet": "a"})
     curves = ["of the first audit"]
 
-    def measured(recipe: DistanceRecipe, out: Path, **_: object) -> None:
+    def measured(recipe: DistanceRecipe, out: Path, **_: object) -> Distances:
         runs.append(recipe)
-        out.mkdir(exist_ok=True)
-        (out / "distance.json").write_text("{}")
+        write_distances(RESULT, out)
+        return RESULT
 
     def opened(_: DistanceRecipe) -> SimpleNamespace:
         return SimpleNamespace(checkpoints={"audited": model})
@@ -97,29 +173,41 @@ def test_what_is_there_of_the_same_audit_is_not_measured_again(
     monkeypatch.setattr(beside, "run_distances", measured)
     monkeypatch.setattr(beside, "open_models", opened)
     monkeypatch.setattr(beside, "read_attacks", lambda *_: curves)
-    quiet = Reporter(quiet=True)
-    first = measure_beside(_recipe("one", "two"), tmp_path, reporter=quiet)
-    assert first == measure_beside(_recipe("one", "two"), tmp_path, reporter=quiet)
-    assert first == tmp_path / "distances" / "distance.json"
+    monkeypatch.setattr(beside, "write_page", lambda *_: None)
+
+    def measure(recipe: AuditRecipe) -> Distances | None:
+        return measure_beside(recipe, AUDIT, tmp_path, reporter=Reporter(quiet=True))
+
+    assert measure(_recipe("one", "two")) == measure(_recipe("one", "two")) == RESULT
     assert len(runs) == 1
-    measure_beside(_recipe("one", "three"), tmp_path, reporter=quiet)
+    (tmp_path / "distances" / "distance.json").write_text("{}", encoding="utf-8")
+    assert measure(_recipe("one", "two")) == RESULT  # what is damaged is made again
+    assert len(runs) == 2
+    runs.pop()
+    measure(_recipe("one", "three"))
     assert [one.twin for one in runs] == ["two", "three"]
     curves.append("of another audit in the same folder")
-    measure_beside(_recipe("one", "three"), tmp_path, reporter=quiet)
+    measure(_recipe("one", "three"))
     assert len(runs) == 3
     model.components["unet"] = "b"  # trained again into the same folder
-    measure_beside(_recipe("one", "three"), tmp_path, reporter=quiet)
+    measure(_recipe("one", "three"))
     assert len(runs) == 4
     shown = replace(_recipe("one", "three"), pictures=str(tmp_path / "shown"))
     (tmp_path / "shown").mkdir()
     for colour in ("red", "red", "blue"):  # another picture in the same place
         Image.new("RGB", (8, 8), colour).save(tmp_path / "shown" / "a.png")
-        measure_beside(shown, tmp_path, reporter=quiet)
+        measure(shown)
     assert len(runs) == 6
+    (tmp_path / "trained").mkdir()
+    members = replace(shown, trained=str(tmp_path / "trained"))
+    for colour in ("red", "red", "blue"):
+        Image.new("RGB", (8, 8), colour).save(tmp_path / "trained" / "a.png")
+        measure(members)
+    assert len(runs) == 8
     seen = replace(shown, judge=str(tmp_path / "judge"), labels=str(tmp_path / "labels.csv"))
     (tmp_path / "judge").mkdir()
     for file in ("judge/weights", "judge/weights", "labels.csv"):  # and again, by another content
         for content in ("one", "two", "two"):
             (tmp_path / file).write_text(content)
-            measure_beside(seen, tmp_path, reporter=quiet)
-    assert len(runs) == 6 + 2 + 2 + 2
+            measure(seen)
+    assert len(runs) == 8 + 2 + 2 + 2

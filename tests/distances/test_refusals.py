@@ -12,6 +12,7 @@ from support.results.distanced import (
     bright_judge,
     nudge,
     tiny_recipe,
+    write_curves,
     write_models,
     write_pictures,
 )
@@ -186,42 +187,8 @@ def opened(models: dict[str, Path]) -> Models:
     return open_models(tiny_recipe(models, None))
 
 
-def _audit(opened: Models, path: Path, *, without: str = "") -> Path:
-    """An audit of these models, whose curves are written by hand."""
-    names = {"audited": "audited", "base": "base", "retrained": "retrained-1"}
-    names |= {"twin": "retrained-2"}
-    shares = {"audited": (6, 9), "base": (10, 10), "retrained-1": (0, 3), "retrained-2": (1, 4)}
-
-    def mark(passes: float, count: int) -> dict[str, object]:
-        return {"draws": 1, "passes": passes, "share": {"count": count, "total": 10}}
-
-    lines = {n: {"curve": [mark(10.0, a), mark(100.0, b)]} for n, (a, b) in shares.items()}
-    arms = [
-        {"arm": f"{step} steps", "lines": {n: {"count": c, "total": 10} for n in shares}}
-        for step, c in ((5, 2), (10, 7))
-    ]
-    arms[0]["lines"]["retrained-1"] = {"count": 1, "total": 10}  # type: ignore[index]
-    arms[1]["lines"]["retrained-1"] = {"count": 3, "total": 10}  # type: ignore[index]
-    listed = {
-        line: {"weights": opened.checkpoints[role].hashes(), "role": role}  # type: ignore[index]
-        for role, line in names.items()
-        if role != without
-    }
-    values = {
-        "format": "diffusion-erasure audit 1",
-        "concept": "church",
-        "models": listed,
-        "attacks": [
-            {"name": "words", "lines": lines, "arms": []},
-            {"name": "relearning", "lines": lines, "arms": arms},
-        ],
-    }
-    path.write_text(json.dumps(values))
-    return path
-
-
 def test_the_areas_of_an_audit_are_read(opened: Models, tmp_path: Path) -> None:
-    attacked = read_attacks(_audit(opened, tmp_path / "audit.json"), opened)
+    attacked = read_attacks(write_curves(opened, tmp_path / "audit.json"), opened)
     entries = list(attack_areas(attacked, opened, 0))
     assert [entry.place for entry in entries] == [
         "words, passes a case",
@@ -236,7 +203,7 @@ def test_the_areas_of_an_audit_are_read(opened: Models, tmp_path: Path) -> None:
 
 
 def test_steps_that_the_budget_cut_do_not_change_the_cases(opened: Models, tmp_path: Path) -> None:
-    path = _audit(opened, tmp_path / "audit.json")
+    path = write_curves(opened, tmp_path / "audit.json")
     values = json.loads(path.read_text())
     last = {"arm": "20 steps", "lines": {}}
     for line in values["attacks"][1]["lines"]:
@@ -250,7 +217,7 @@ def test_steps_that_the_budget_cut_do_not_change_the_cases(opened: Models, tmp_p
 def test_an_audit_of_another_concept_or_of_a_guard_is_refused(
     opened: Models, tmp_path: Path
 ) -> None:
-    path = _audit(opened, tmp_path / "audit.json")
+    path = write_curves(opened, tmp_path / "audit.json")
     values = json.loads(path.read_text())
     for concept in ("dog", ""):
         path.write_text(json.dumps({**values, "concept": concept}))
@@ -275,13 +242,13 @@ def test_an_erasure_in_the_text_encoder_is_another_model(
     erased = _words_erased(models, tmp_path / "erased")
     opened = open_models(tiny_recipe(models, None, model=str(erased)))
     assert opened.checkpoints["audited"].network_hash() == opened.checkpoints["base"].network_hash()
-    curves = read_attacks(_audit(opened, tmp_path / "audit.json"), opened).curves["words"]
+    curves = read_attacks(write_curves(opened, tmp_path / "audit.json"), opened).curves["words"]
     assert curves["audited"].arrivals == (6, 3)
     assert curves["base"].arrivals == (10, 0)
 
 
 def test_an_audit_of_other_models_is_refused(opened: Models, tmp_path: Path) -> None:
-    path = _audit(opened, tmp_path / "audit.json", without="twin")
+    path = write_curves(opened, tmp_path / "audit.json", without="twin")
     with pytest.raises(ConfigError, match="did not attack the twin model"):
         read_attacks(path, opened)
 
@@ -290,7 +257,7 @@ def test_an_audit_of_other_models_is_refused(opened: Models, tmp_path: Path) -> 
 def test_a_damaged_audit_is_refused(opened: Models, tmp_path: Path, text: str) -> None:
     path = tmp_path / "audit.json"
     if text == "damaged":
-        values = json.loads(_audit(opened, path).read_text())
+        values = json.loads(write_curves(opened, path).read_text())
         values["attacks"][0]["lines"]["audited"]["curve"][0]["share"] = None
         text = json.dumps(values)
     path.write_text(text)

@@ -1,7 +1,7 @@
 """The page of an audit: one file that holds its pictures and styles, no network."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -48,8 +48,21 @@ class Find:
     picture: Inlined
 
 
-def write_page(audit: Audit, folder: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that was measured beside the audit, as it was printed."""
+
+    rows: Sequence[Sequence[str]]
+    """The cells, the header first."""
+    notes: Sequence[str]
+    """What to know when it is read, a sentence each."""
+
+
+def write_page(audit: Audit, folder: Path, distances: Table | None = None) -> Path:
     """Write `audit.html`; pictures are read from the folder and made part of it.
+
+    Args:
+        distances: to retrained models, where they were measured.
 
     Raises:
         DiskError: the disk refuses.
@@ -67,6 +80,7 @@ def write_page(audit: Audit, folder: Path) -> Path:
         finds=_finds(audit, folder),
         kind_of=kind_of,
         losses=loss_table(audit.traces),
+        distances=distances,
         damage_chart=damage_chart(audit.damage),
         damage_rows=rows_of(audit.damage),
         value=value,

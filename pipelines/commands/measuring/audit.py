@@ -12,6 +12,7 @@ from pipelines.configs.everyday import AUDIT, AUDIT_RECIPE
 from pipelines.process.one_voice import one_voice
 from pipelines.process.recipe_options import BY_SUITE, recipe_options
 from pipelines.run.claims import claim
+from pipelines.words.terminal import printable
 
 if TYPE_CHECKING:
     from pipelines.audit.outcome.results import Audit
@@ -44,8 +45,8 @@ def audit(
 ) -> None:
     """Attack an erased model, its base and its controls alike.
 
-    Writes audit.json, attacks.csv and audit.html, and, where --retrained is given twice, the
-    distances to these models. What is finished is kept: the same command goes
+    Writes audit.json, attacks.csv and audit.html, and, where --retrained is given twice, measures
+    the distances to these models. What is finished is kept: the same command goes
     on where it was cut. `torchrun --nproc_per_node 2 -m pipelines.cli audit ...` shares the attacks
     among processes.
     """
@@ -66,7 +67,8 @@ def audit(
     from pipelines.audit.planning import Plan
     from pipelines.audit.run import run_audit
     from pipelines.audit.settings import recipe_for
-    from pipelines.distances.beside import check_beside, measure_beside
+    from pipelines.distances.beside import FOLDER, check_beside, measure_beside
+    from pipelines.distances.result import FILE_NAME, table_of
     from pipelines.process.progress import Reporter
     from pipelines.run.memory import Less, enough_memory, halved
     from pipelines.run.models import pick_device
@@ -81,17 +83,19 @@ def audit(
         reporter = Reporter()
         outcome = run_audit(resolved, where, force=force, reporter=reporter, dry=dry_run)
         if outcome is not None and not isinstance(outcome, Plan):
-            beside = measure_beside(resolved, where, reporter=reporter)
+            beside = measure_beside(resolved, outcome, where, reporter=reporter)
     if isinstance(outcome, Plan):
         say(outcome.to_dict() if as_json else _sum(outcome), as_json=as_json)
     elif outcome is not None:
         assert out is not None
         rows = _rows_of(outcome, out, as_json=as_json)
         if beside is not None:
-            rows["distances"] = beside
+            rows["distances"] = out / FOLDER / FILE_NAME
         if folder is not None:
             rows["written into"] = [str(path) for path in _carded(outcome, out, folder)]
         say(rows, as_json=as_json)
+        if beside is not None and not as_json:
+            typer.echo("\n".join(map(printable, ("", *table_of(beside)))))
 
 
 def _carded(outcome: "Audit", out: Path, model: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from pipelines.audit.outcome.curves import Mark
 from pipelines.audit.outcome.results import ArmRecord, AttackRecord, Audit, LineRecord, write_audit
 from pipelines.audit.outcome.verdicts import Verdict
 from pipelines.audit.page.charts import chart, kind_of
-from pipelines.audit.page.page import write_page
+from pipelines.audit.page.page import Table, write_page
 from pipelines.audit.telling.card import write_audit_card
 from pipelines.audit.telling.tables import write_tables
 
@@ -91,6 +91,15 @@ def test_the_page_shows_verdict_find_curve_and_what_was_not_tested(
         "audited: 3 of 4 cases at the end",
     ):
         assert text in page, text
+
+
+def test_the_page_shows_distances_where_they_were_measured(audit: Audit, tmp_path: Path) -> None:
+    table = Table([["distance", "unit", "base"], [HOSTILE, "0.1", "2.4 (2 to 3)"]], ["D7: none"])
+    page = write_page(audit, tmp_path, table).read_text(encoding="utf-8")
+    for text in ('href="#distances"', "<td>2.4 (2 to 3)</td>", "D7: none"):
+        assert text in page, text
+    assert HOSTILE not in page
+    assert "distances" not in write_page(audit, tmp_path).read_text(encoding="utf-8")
 
 
 def test_the_page_claims_nothing_that_no_attack_can_show(audit: Audit, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Five tiny models that lie at known distances, a judge of brightness, and their measurement."""
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from eval.judges.judge import Judgement
 from pipelines.audit.damage.looks import Measure
+from pipelines.distances.models import Models
 from pipelines.distances.settings import DistanceRecipe
 from pipelines.run.judging.cell_judge import CellJudge
 from support.tiny import random_pictures, seeded, write_tiny_pipeline
@@ -113,3 +115,37 @@ def tiny_recipe(models: dict[str, Path], pictures: Path | None, **own: Any) -> D
         "cache": str(models["base"].parent / "cache"),
     }
     return DistanceRecipe(**{**values, **own})
+
+
+def write_curves(opened: Models, path: Path, *, without: str = "") -> Path:
+    """An audit of these models, whose curves are written by hand."""
+    names = {"audited": "audited", "base": "base", "retrained": "retrained-1"}
+    names |= {"twin": "retrained-2"}
+    shares = {"audited": (6, 9), "base": (10, 10), "retrained-1": (0, 3), "retrained-2": (1, 4)}
+
+    def mark(passes: float, count: int) -> dict[str, object]:
+        return {"draws": 1, "passes": passes, "share": {"count": count, "total": 10}}
+
+    lines = {n: {"curve": [mark(10.0, a), mark(100.0, b)]} for n, (a, b) in shares.items()}
+    arms = [
+        {"arm": f"{step} steps", "lines": {n: {"count": c, "total": 10} for n in shares}}
+        for step, c in ((5, 2), (10, 7))
+    ]
+    arms[0]["lines"]["retrained-1"] = {"count": 1, "total": 10}  # type: ignore[index]
+    arms[1]["lines"]["retrained-1"] = {"count": 3, "total": 10}  # type: ignore[index]
+    listed = {
+        line: {"weights": opened.checkpoints[role].hashes(), "role": role}  # type: ignore[index]
+        for role, line in names.items()
+        if role != without
+    }
+    values = {
+        "format": "diffusion-erasure audit 1",
+        "concept": "church",
+        "models": listed,
+        "attacks": [
+            {"name": "words", "lines": lines, "arms": []},
+            {"name": "relearning", "lines": lines, "arms": arms},
+        ],
+    }
+    path.write_text(json.dumps(values))
+    return path
