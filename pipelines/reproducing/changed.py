@@ -7,7 +7,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.local_paths import last_part
 from pipelines.configs.recipe import as_tables
 from pipelines.reproducing.cells import Cell, Setup
-from pipelines.reproducing.protocol import Sourced
+from pipelines.reproducing.protocol import Judging, Sourced
 from pipelines.reproducing.result import Used
 from pipelines.reproducing.settings import DRAWN
 
@@ -74,12 +74,21 @@ def _other(setup: Setup, judges: Sequence[str]) -> Iterator[str]:
         yield f"the prompts come from {last_part(recipe.prompts)}, as the user gave them"
     for name in judges:
         if name not in protocol.judging.judges:
-            plain = name.rpartition("=")[2]
-            known = protocol.judging.substitutes.get(plain)
-            yield known or f"the judge {name} stands in for {protocol.judging.wanted}"
+            yield _of_judge(name, protocol.judging)
     if recipe.samples is not None:
         theirs = protocol.evaluate["samples"].value
         yield f"{recipe.samples} pictures a prompt are drawn; the protocol has {theirs}"
+
+
+def _of_judge(name: str, judging: Judging) -> str:
+    """What must be said of a judge that is none of the protocol's by its name."""
+    head, _, plain = name.rpartition("=")
+    if head and head in judging.heads:
+        return (
+            f"the judge of {head} is {plain}, as the user gave it; whether it is one of "
+            f"{judging.wanted} cannot be told from it"
+        )
+    return judging.substitutes.get(plain) or f"the judge {name} stands in for {judging.wanted}"
 
 
 def _fewer(setup: Setup) -> Iterator[str]:

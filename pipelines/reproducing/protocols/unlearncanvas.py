@@ -118,8 +118,8 @@ EVALUATE: Final[Mapping[str, Sourced]] = {
 }
 JUDGING: Final = Judging(
     judges=(),
-    wanted="the benchmark's two ViT-L/16 classifiers, of styles and of objects, saved as folders "
-    "of transformers",
+    wanted="the benchmark's two ViT-L/16 classifiers, of styles and of objects, as `python -m "
+    "pipelines.reproducing.released_classifiers` writes them",
     heads=("style", "object"),
 )
 MODEL: Final = Sourced(
