@@ -132,7 +132,8 @@ def brought_by_suite(suite: object) -> dict[str, str]:
     """Key of an evaluation that each prompt of a suite brings itself -> why another would not be
     read."""
     why = f"every prompt of {suite} brings its own; another is drawn by --suite csv"
-    return dict.fromkeys(("guidance", "size"), why) if suite in ("i2p", "unlearncanvas") else {}
+    brought = {"i2p": ("guidance", "size"), "unlearncanvas": ("guidance",)}
+    return dict.fromkeys(brought.get(str(suite), ()), why)
 
 
 def refuse_unread(

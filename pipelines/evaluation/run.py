@@ -35,6 +35,7 @@ from pipelines.run.models import files_for, open_model, pick_device
 from pipelines.run.run_folder import require_no_other
 from prompts.suites.case import PromptSet
 from prompts.suites.suites import load_suite
+from prompts.suites.unlearncanvas import resized
 
 _HEADER: Final = (
     "A recipe of diffusion-erasure.\n"
@@ -49,7 +50,7 @@ def suite_of(recipe: EvaluateRecipe) -> PromptSet:
     Raises:
         PromptError: they cannot be used.
     """
-    return load_suite(
+    suite = load_suite(
         recipe.suite,
         prompts=typed_path(recipe.prompts) if recipe.prompts else None,
         seeds=parse_seeds(recipe.seeds) if recipe.seeds else None,
@@ -57,6 +58,9 @@ def suite_of(recipe: EvaluateRecipe) -> PromptSet:
         categories=recipe.categories,
         min_nudity=recipe.min_nudity,
     )
+    if recipe.suite == "unlearncanvas" and recipe.size is not None:
+        return resized(suite, recipe.size)
+    return suite
 
 
 def require_judged(recipe: EvaluateRecipe, checkpoint: Checkpoint, device: torch.device) -> None:

@@ -81,7 +81,8 @@ class EvaluateRecipe:
     precision: Precision = "fp32"
     """Precision of the drawing."""
     size: int | None = None
-    """Pixels a side of prompts that do not bring their own; the model's own if none."""
+    """Pixels a side of prompts that do not bring their own, and of UnlearnCanvas in place of its
+    512; the model's own if none."""
     batch_size: int = 16
     """Pictures drawn at a time."""
     stream: bool = False

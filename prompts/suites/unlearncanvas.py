@@ -1,6 +1,7 @@
 """The 50 styles and 20 objects of UnlearnCanvas, and the pictures its protocol asks for."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -52,6 +53,20 @@ def unlearncanvas_set(seeds: Sequence[int] | None = None) -> PromptSet:
     return PromptSet(
         name="unlearncanvas", source="built in", cases=cases, heads=("object", "style")
     )
+
+
+def resized(suite: PromptSet, size: int) -> PromptSet:
+    """The same with another size of all pictures, for a model that draws smaller ones.
+
+    Args:
+        size: pixels a side.
+    """
+    return replace(suite, cases=LazyCases(partial(_resized, suite, size)))
+
+
+def _resized(suite: PromptSet, size: int) -> Iterator[PromptCase]:
+    for case in suite.cases:
+        yield replace(case, width=size, height=size)
 
 
 def _cases(seeds: Sequence[int]) -> Iterator[PromptCase]:

@@ -5,6 +5,7 @@ import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,14 @@ def test_unlearncanvas_keeps_to_its_protocol() -> None:
         labels={"object": "Bears", "style": "Van_Gogh"},
     )
     assert {case.seed for case in cases} == {188, 288, 588, 688, 888}
+
+
+def test_unlearncanvas_has_another_size_for_a_model_that_draws_smaller_pictures() -> None:
+    suite = load_suite("unlearncanvas", limit=3)
+    small = unlearncanvas.resized(suite, 64)
+    assert [(case.width, case.height) for case in small.cases] == [(64, 64)] * 3
+    assert [replace(case, width=512, height=512) for case in small.cases] == only(suite)
+    assert (small.name, small.heads) == (suite.name, suite.heads)
 
 
 # I2P.

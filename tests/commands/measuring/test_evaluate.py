@@ -196,7 +196,7 @@ def test_results_of_one_protocol_stand_in_one_table(
         (("--suite", "canvas", "--seeds", "x"), "0-4"),
         (("--suite", "canvas", "--category", "sexual"), "--category"),
         (
-            ("--suite", "unlearncanvas", "--size", 64),
+            ("--suite", "unlearncanvas", "--guidance", 5),
             "unlearncanvas brings its own",
         ),
         (("--suite", "i2p", "--guidance", 7.5), "--guidance is '7.5' and would not be read"),
