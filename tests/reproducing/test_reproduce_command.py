@@ -463,11 +463,12 @@ def test_the_pictures_of_unlearncanvas_are_those_of_the_lists(
 
 
 @pytest.mark.slow  # erases from the embedded checkpoint and draws it: minutes
-@pytest.mark.parametrize("experiment", ["salun-imagenette", "salun-nudity", "unlearncanvas"])
+@pytest.mark.parametrize("experiment", PROTOCOLS)
 def test_the_embedded_checkpoint_stands_in(experiment: str, tmp_path: Path) -> None:
     line = (experiment, "--model", "demo", "--limit", 6, "--cache", tmp_path / "cache")
     only = {
         "salun-imagenette": ("--only", "church"),
+        "salun-style": ("--only", "sketch"),
         "unlearncanvas": ("--only", "sketch", "--only", "dog"),
     }.get(experiment, ())
     said = reproduce(*line, *only, "--out", tmp_path / "out", "--json")
