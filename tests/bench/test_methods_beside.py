@@ -6,19 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from support.results.asked import attack, cell, entry, place, table_with
+from support.results.asked import PROTOCOL, attack, cell, entry, place, table_with
 
 from pipelines.bench.page.page import write_page
 from pipelines.bench.rows import MODELS
 from pipelines.bench.tables.forms import to_csv, to_json, to_markdown
 from pipelines.bench.tables.table import Line, Table
 
-PROTOCOL = {
-    "base": {"name": "demo", "hashes": {}},
-    "drawn": {},
-    **dict.fromkeys(("concepts", "seeds", "neighbours", "search", "audit", "device"), ""),
-    "versions": {},
-}
 FOUND = {"base": (90, 96), "retrained-1": (3, 96), "twin-2": (80, 96), "audited": (9, 96)}
 DISTANCES = (
     entry("D2", audited=3.0, base=5.0, twin=6.0, random=30.0),

@@ -10,7 +10,7 @@ from erasure.attacks.protocol import ACCESS
 from pipelines.audit.damage.rows import rows_of
 from pipelines.audit.outcome.measured import MEASURES
 from pipelines.audit.outcome.results import AttackRecord, Audit
-from pipelines.audit.page.charts import Chart, chart, kind_of
+from pipelines.audit.page.charts import HERE, TEMPLATES, Chart, chart, kind_of
 from pipelines.audit.page.damage_chart import damage_chart, value
 from pipelines.audit.page.trace_table import loss_table
 from pipelines.evaluation.asking import asks_for
@@ -20,7 +20,6 @@ from pipelines.evaluation.report.report_pictures import Inlined, inline
 from prompts.concepts.general_concepts import NUDITY
 
 FILE_NAME: Final = "audit.html"
-_HERE: Final = Path(__file__).parent
 _SHARE: Final = re.compile(r"^((?:centre )?\d+)%(?=$| pruned$|, )")
 """The share at the beginning of an arm's name."""
 _FINDS: Final = 12
@@ -67,12 +66,12 @@ def write_page(audit: Audit, folder: Path, distances: Table | None = None) -> Pa
     Raises:
         DiskError: the disk refuses.
     """
-    style = "\n".join((asset("report.css"), asset("audit.css", _HERE)))
+    styles = (asset("report.css"), asset("curves.css", HERE), asset("audit.css", HERE))
     headline, lead = split_verdict(audit.sentence)
     page = rendered(
         "audit.html.j2",
-        _HERE / "templates",
-        style=style,
+        TEMPLATES,
+        style="\n".join(styles),
         audit=audit,
         headline=headline,
         lead=lead,

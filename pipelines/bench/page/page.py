@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from erasure.checkpoints.wording import few, listed
+from pipelines.audit.page.charts import HERE as CHARTS
+from pipelines.audit.page.charts import TEMPLATES
+from pipelines.bench.page.curves import Curves, curves_of
 from pipelines.bench.page.pictures import Sheet, sheet_of
 from pipelines.bench.page.scatter import Scatter, scatter_of
 from pipelines.bench.rows import UNERASED
@@ -30,6 +33,7 @@ class Section:
     name: str
     lines: Sequence[Line]
     scatter: Scatter | None
+    curves: Curves | None
     sheet: Sheet | None
 
     @property
@@ -40,12 +44,18 @@ class Section:
 
 def write_page(table: Table, protocol: Mapping[str, Any], folder: Path) -> Path:
     """Write the page; DiskError where the disk refuses."""
-    styles = (asset("report.css"), asset("bench.css", _CLASSIFIERS), asset("rows.css", _HERE))
+    styles = (
+        asset("report.css"),
+        asset("bench.css", _CLASSIFIERS),
+        asset("curves.css", CHARTS),
+        asset("rows.css", _HERE),
+    )
     style, script = "\n".join(styles), asset("bench.js", _CLASSIFIERS)
     sections = [_section(table, concept) for concept in table.concepts]
     page = rendered(
         "page.html.j2",
         _HERE,
+        TEMPLATES,
         style=style,
         script=script,
         sections=sections,
@@ -70,7 +80,7 @@ def write_page(table: Table, protocol: Mapping[str, Any], folder: Path) -> Path:
 
 def _section(table: Table, concept: str) -> Section:
     lines = table.of(concept)
-    return Section(concept, lines, scatter_of(lines), sheet_of(lines))
+    return Section(concept, lines, scatter_of(lines), curves_of(lines), sheet_of(lines))
 
 
 def _headline(table: Table, sections: Sequence[Section]) -> str:

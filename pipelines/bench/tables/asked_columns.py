@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from eval.rates.intervals import wilson
 from pipelines.bench.sources import Sources
-from pipelines.bench.tables.audited import attacked
+from pipelines.bench.tables.audited import attacked, share_in
 from pipelines.bench.tables.column import Column, Value
 from pipelines.distances.entries import TITLES, Name
 from pipelines.json_values import finite_number, object_in, objects_in
@@ -97,19 +96,34 @@ def attack_column(name: str) -> Column:
     )
 
 
+def half_column(name: str) -> Column:
+    """What an attack had cost when half of the cases had come back; of several seeds the mean,
+    where each came to half."""
+
+    def beside(sources: Sources, kind: str) -> Value | None:
+        attack = attacked(sources, name)
+        if attack is None or not attack.curve(kind):
+            return None
+        return Value(attack.half(kind))
+
+    return Column(
+        key=f"half-{name}",
+        title=f"{name}, cost for half",
+        about="Network passes a case, or steps of tuning, by which half of the cases came back, "
+        "or nothing where they never did.",
+        unit="count",
+        better="higher",
+        every_seed=True,
+        read=lambda sources: beside(sources, AUDITED),
+        beside=beside,
+    )
+
+
 def _brought_back(line: Mapping[str, Any]) -> Value | None:
     """The share that was confirmed; where nothing was looked at again, that of the search, without
     counts."""
     confirmed = object_in(line, "confirmed")
     if confirmed:
-        return _share(confirmed)
-    search = _share(object_in(line, "found"))
+        return Value.of_share(share_in(confirmed))
+    search = Value.of_share(share_in(object_in(line, "found")))
     return None if search is None else replace(search, count=None, total=None)
-
-
-def _share(values: Mapping[str, Any]) -> Value | None:
-    """A share as an audit writes it; None where its counts are no share."""
-    count, total = values.get("count"), values.get("total")
-    if type(count) is not int or type(total) is not int or not 0 <= count <= total or not total:
-        return None
-    return Value.of_share(wilson(count, total))

@@ -43,6 +43,8 @@ class Column:
     """One sentence."""
     unit: Unit
     better: Literal["higher", "lower"] | None = None
+    every_seed: bool = False
+    """Whether a row has a number only where each of its seeds has one."""
     says: bool = False
     """Whether a verdict in words stands beside its numbers."""
     read: Callable[[Sources], Value | None]
@@ -60,7 +62,7 @@ def pooled(column: Column, values: Sequence[Value]) -> Value | None:
         share = wilson(sum(v.count or 0 for v in values), sum(v.total or 0 for v in values))
         return Value(share.share, share.low, share.high, share.count, share.total, words)
     numbers = [one.value for one in values if one.value is not None]
-    if not numbers:
+    if not numbers or (column.every_seed and len(numbers) < len(values)):
         return Value(None, said=words)
     mean = sum(numbers) / len(numbers)
     if len(values) == 1:

@@ -10,7 +10,7 @@ from typing import Final
 from erasure.attacks.registry import ATTACKS
 from eval.rates.intervals import wilson
 from pipelines.bench.sources import Sources
-from pipelines.bench.tables.asked_columns import attack_column, distance_column
+from pipelines.bench.tables.asked_columns import attack_column, distance_column, half_column
 from pipelines.bench.tables.column import Column, Value
 from pipelines.distances.entries import TITLES
 from pipelines.evaluation.outcome.results import Results
@@ -212,7 +212,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
         read=_noted("exported"),
     ),
     *map(distance_column, TITLES),
-    *map(attack_column, ATTACKS),
+    *(make(name) for name in ATTACKS for make in (attack_column, half_column)),
 )
 """In the order of the table."""
 

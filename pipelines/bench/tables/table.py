@@ -126,7 +126,12 @@ def table_of(places: Sequence[Place], cells: Mapping[str, Cell]) -> Table:
     }
     ranked = [_with_gaps(line, models) for line in plain]
     lines = tuple(_with_beside(ranked))
-    there = {key for line in lines for key in line.values}
+    there = {
+        key
+        for line in lines
+        for key, value in line.values.items()
+        if value.value is not None or value.said
+    }
     return Table(lines=lines, columns=tuple(c for c in COLUMNS if c.key in there))
 
 

@@ -173,6 +173,19 @@ def test_a_curve_is_a_step_from_the_first_picture_to_the_last() -> None:
     assert chart({"audited": ()}) is None
 
 
+def test_an_axis_of_another_cost_has_round_numbers_and_room_behind_the_last_mark() -> None:
+    made = chart({"audited": CURVE}, lambda mark: mark.passes, past=2.0)
+    assert made is not None
+    # From 50 to 400 passes: 200 stand two thirds of the way.
+    assert made.curves[0].path == "M0.00 75.00L66.67 75.00L66.67 25.00L100.00 25.00"
+    assert [(round(place, 2), spent) for place, spent in made.ticks] == [
+        (0.0, 50), (33.33, 100), (66.67, 200),
+    ]  # fmt: skip
+    few = chart({"audited": CURVE}, lambda mark: mark.passes, most=2)
+    assert few is not None
+    assert few.ticks == ((0.0, 50), (100.0, 200))  # one ten alone would say nothing
+
+
 @pytest.mark.parametrize(
     ("line", "kind"),
     [

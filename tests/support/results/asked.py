@@ -12,6 +12,13 @@ from pipelines.bench.tables.table import Table, table_of
 from pipelines.evaluation.outcome.results_file import write_results
 from support.results.evaluated import evaluation
 
+PROTOCOL = {
+    "base": {"name": "demo", "hashes": {}},
+    "drawn": {},
+    **dict.fromkeys(("concepts", "seeds", "neighbours", "search", "audit", "device"), ""),
+    "versions": {},
+}
+"""The least of which a page tells where its numbers come from."""
 Shares = Mapping[str, tuple[int, int]]
 """Model -> hits and pictures."""
 
