@@ -1,21 +1,16 @@
-"""The figure and the page of `mask_figure.py`: what is left of a concept against the damage."""
+"""The figure of `mask_figure.py`: what is left of a concept against the damage."""
 
 import csv
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
+from mask_page import Rows, groups_of, mean_of, page_of, share_of, texts_of
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from erasure.storage.files import atomic
 from pipelines.drawing.layout.sheets import ACCENT, INK, LINE, MUTED, PAPER
-from pipelines.early import DEMO
-
-Rows = Sequence[Mapping[str, Any]]
 
 _COLUMNS: Final = (
     "concept",
@@ -39,45 +34,6 @@ _COLUMNS: Final = (
     "version",
 )
 _LOOKS: Final = {"salient": (ACCENT, "o"), "random": ("#2f6f9f", "s"), "inverse": ("#8a8f98", "^")}
-_CELLS: Final = 288
-_GONE: Final = 0.1
-"""Share of the concept's pictures that may be left where a table calls it forgotten."""
-_GONE_TEXT: Final = f"{100 * _GONE:.0f} %"
-_PAGE: Final = """# Does the mask matter{where}?
-
-![What is left of a concept against the damage to others, by mask]({name}.png)
-
-`benchmarks/figures/mask_figure.py` erases a concept of {network} with each kind of mask at four
-densities and four learning rates; all else is the default recipe (random labels, alpha 3, the
-retain loss pulls to what the base predicts, 150 steps of 8, warm-up, cosine). *Left* are pictures
-in which the classifier still recognises the concept, of 30 (6 styles, 5 seeds; 20 {sampler} steps,
-guidance 2.5). *Damage* is the root mean square change of the pixels, on a scale of 0 to 1, of 69
-pictures of all 23 other objects (3 styles) against the base's picture of the same noise, a finer
-measure than whether they are recognised. The grid was fixed before the first result: rates 2e-4,
-5e-4, 1e-3, 2e-3, densities 0.5, 0.1, 0.05, 0.03, masks salient, random, inverse, seeds 0, 1, 2,
-concepts church and guitar, 288 cells in all.
-
-{run} Each row of the tables below is a mean over the seeds that are there.
-All cells: [{name}.csv]({name}.csv).
-
-## What the rows say
-
-{reading}
-
-Neither the number of pictures nor that of seeds ranks masks whose points lie side by side; the
-model is a small one, and nothing here is measured against retraining.
-
-## At equal forgetting
-
-{forgotten}
-## At equal settings
-
-Pictures left of 30, and damage.
-
-{settings}
-Made by `python benchmarks/figures/mask_figure.py {option}--out DIR`, which goes on where it was
-stopped, and `python benchmarks/figures/mask_figure.py --out DIR --plot docs`.
-"""
 
 
 def write_figure(rows: Rows, folder: Path) -> None:
@@ -90,7 +46,7 @@ def write_figure(rows: Rows, folder: Path) -> None:
     """
     if not rows:
         raise SystemExit("there is no row yet; measure some cells first")
-    name = _texts(rows)["name"]
+    name = texts_of(rows)["name"]
     rows = sorted(rows, key=lambda row: [row[name] for name in _COLUMNS[:5]])
     with atomic(folder / f"{name}.csv") as part, part.open("w", newline="") as file:
         table = csv.DictWriter(file, _COLUMNS, extrasaction="ignore", lineterminator="\n")
@@ -99,166 +55,7 @@ def write_figure(rows: Rows, folder: Path) -> None:
     with atomic(folder / f"{name}.png") as part:
         _figure(rows).savefig(part, format="png")
     with atomic(folder / f"{name}.md") as part:
-        part.write_text(_page(rows), encoding="utf-8")
-
-
-def _page(rows: Rows) -> str:
-    return _PAGE.format(
-        **_texts(rows),
-        run=_was_run(rows),
-        reading="\n".join(f"- {sentence}" for sentence in _reading(rows)),
-        forgotten=_at_equal_forgetting(rows),
-        settings=_by_setting(rows),
-    )
-
-
-def _texts(rows: Rows) -> Mapping[str, str]:
-    """What the page says of the model."""
-    if rows[0]["model"] == DEMO:
-        return {"name": "mask", "where": "", "network": "the demo", "sampler": "DDIM", "option": ""}
-    return {
-        "name": "mask-flow",
-        "where": " in a joint transformer",
-        "network": "`demo-flow`",
-        "sampler": "Euler",
-        "option": "--model demo-flow ",
-    }
-
-
-def _was_run(rows: Rows) -> str:
-    """How many cells there are, and of which concept and seed where some are missing."""
-    if len(rows) == _CELLS:
-        return f"All {_CELLS} cells are in."
-    counts: dict[tuple[str, int], int] = defaultdict(int)
-    for row in rows:
-        counts[row["concept"], row["seed"]] += 1
-    counted = (
-        f"{concept}, seed {seed}: {n} cells" for (concept, seed), n in sorted(counts.items())
-    )
-    return f"{len(rows)} of {_CELLS} cells are in ({'; '.join(counted)})."
-
-
-def _reading(rows: Rows) -> list[str]:
-    """Sentences that hold for these rows, whatever they are."""
-    sentences = []
-    pairs = [
-        (by_mask["salient",][0], by_mask["random",][0])
-        for cell in _groups(rows, "concept", "seed", "density", "rate").values()
-        if {("salient",), ("random",)} <= (by_mask := _groups(cell, "mask")).keys()
-    ]
-    if pairs:
-        fewer = sum(one["left"] < other["left"] for one, other in pairs)
-        equal = sum(one["left"] == other["left"] for one, other in pairs)
-        sentences.append(
-            f"At equal density, rate and seed ({len(pairs)} pairs of runs) the salient mask left "
-            f"fewer pictures of the concept than the random one {fewer} times, as many {equal} "
-            f"times, more {len(pairs) - fewer - equal} times."
-        )
-        more = sum(one["damage"] > other["damage"] for one, other in pairs)
-        sentences.append(
-            f"In the same pairs the salient mask changed the other objects more {more} times, and "
-            f"less or as much {len(pairs) - more} times."
-        )
-    sentences.append(_cheapest(rows))
-    inverse = [row for row in rows if row["mask"] == "inverse"]
-    if inverse:
-        spared = sum(row["left"] > (1 - _GONE) * row["of"] for row in inverse)
-        sentences.append(
-            f"The inverse mask left more than {100 * (1 - _GONE):.0f} % of the concept's "
-            f"pictures in {spared} of {len(inverse)} runs."
-        )
-    least = min(rows, key=lambda row: row["recognised"])
-    if least["recognised"] == least["others"]:
-        return [*sentences, f"All {least['others']} other pictures were recognised in every run."]
-    sentences.append(
-        f"Of the {least['others']} pictures of other objects, at least {least['recognised']} were "
-        f"recognised in every run; the least was with the {least['mask']} mask, {least['concept']} "
-        f"at density {least['density']:g} and rate {least['rate']:g}."
-    )
-    return sentences
-
-
-def _cheapest(rows: Rows) -> str:
-    """At equal forgetting: the least damage of each mask, over the rates that forget."""
-    apart: dict[int, list[float]] = defaultdict(list)
-    for (_, seed, _), cell in _groups(rows, "concept", "seed", "density").items():
-        damages = {
-            mask: min((r["damage"] for r in cells if r["left"] <= _GONE * r["of"]), default=None)
-            for (mask,), cells in _groups(cell, "mask").items()
-        }
-        salient, other = damages.get("salient"), damages.get("random")
-        if salient is not None and other is not None:
-            apart[seed].append(salient - other)
-    every = [difference for own in apart.values() for difference in own]
-    if not every:
-        return (
-            f"There is no concept, density and seed yet of which both the salient and the random "
-            f"mask have a rate that leaves {_GONE_TEXT} or less, so nothing is said of their "
-            "damage at equal forgetting."
-        )
-    mean, seeds = float(np.mean(every)), sorted(apart)
-    by_seed = ", ".join(f"{np.mean(apart[seed]):+.3f}" for seed in seeds)
-    return (
-        f"At equal forgetting (each mask at the rate of least damage that leaves {_GONE_TEXT} or "
-        f"less; {len(every)} concepts, densities and seeds where both have one) the salient mask "
-        f"did less damage than the random one {sum(one < 0 for one in every)} times of "
-        f"{len(every)}; on average its damage was {abs(mean):.3f} "
-        f"{'lower' if mean < 0 else 'higher'}"
-        + (f" (by seed {by_seed})." if len(seeds) > 1 else ".")
-    )
-
-
-def _groups(rows: Rows, *names: str) -> dict[tuple[Any, ...], list[Mapping[str, Any]]]:
-    """Rows that share the values of `names`, in the order of these."""
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[tuple(row[name] for name in names)].append(row)
-    return dict(sorted(groups.items()))
-
-
-def _mean(rows: Rows, name: str) -> float:
-    return float(np.mean([row[name] for row in rows]))
-
-
-def _share(rows: Rows) -> float:
-    """Share of the concept's pictures that are recognised after all."""
-    return _mean(rows, "left") / rows[0]["of"]
-
-
-def _by_setting(rows: Rows) -> str:
-    """A row a concept, density and rate: what each mask leaves, and at what damage."""
-    lines = [
-        "| concept | density | rate | " + " | ".join(_LOOKS) + " |",
-        "| --- | --- | --- | " + " | ".join("---" for _ in _LOOKS) + " |",
-    ]
-    for (concept, density, rate), cells in _groups(rows, "concept", "density", "rate").items():
-        masks = _groups(cells, "mask")
-        shares = (_line_of(masks[mask,]) if (mask,) in masks else "" for mask in _LOOKS)
-        lines.append(f"| {concept} | {density:g} | {rate:g} | {' | '.join(shares)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _line_of(rows: Rows) -> str:
-    """`7/30, 0.067`, and how many seeds where that is more than one."""
-    seeds = f", {len(rows)} seeds" if len(rows) > 1 else ""
-    return f"{_mean(rows, 'left'):.3g}/{rows[0]['of']}, {_mean(rows, 'damage'):.3f}{seeds}"
-
-
-def _at_equal_forgetting(rows: Rows) -> str:
-    """A row a concept, density and mask: the first rate that forgets, and its damage."""
-    lines = [
-        f"| concept | density | mask | lowest rate that leaves {_GONE_TEXT} or less | damage |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for (concept, density, mask), cells in _groups(rows, "concept", "density", "mask").items():
-        gone = [
-            (rate, same)
-            for (rate,), same in _groups(cells, "rate").items()
-            if _share(same) <= _GONE
-        ]
-        cheapest = f"{gone[0][0]:g} | {_mean(gone[0][1], 'damage'):.3f}" if gone else "none | "
-        lines.append(f"| {concept} | {density:g} | {mask} | {cheapest} |")
-    return "\n".join(lines) + "\n"
+        part.write_text(page_of(rows), encoding="utf-8")
 
 
 def _figure(rows: Rows) -> Figure:
@@ -317,11 +114,11 @@ def _panel(axes: Axes, rows: Rows, title: str) -> None:
     axes.set_ylim(-0.04, 1.06)
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axes.set_title(title, color=INK, fontsize=10)
-    for (mask,), cells in _groups(rows, "mask").items():
+    for (mask,), cells in groups_of(rows, "mask").items():
         colour, marker = _LOOKS[mask]
         points = [
-            (_mean(same, "damage"), _share(same), rate)
-            for (rate,), same in _groups(cells, "rate").items()
+            (mean_of(same, "damage"), share_of(same), rate)
+            for (rate,), same in groups_of(cells, "rate").items()
         ]
         x, y, rates = zip(*points, strict=True)
         axes.plot(x, y, color=colour, marker=marker, markersize=0, linewidth=1.6, label=mask)
