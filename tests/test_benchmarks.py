@@ -221,6 +221,30 @@ def test_the_mask_figure_goes_on_where_it_was_cut(
     assert "nothing is said of their damage at equal forgetting" in page  # two steps forget nothing
 
 
+def test_the_page_of_the_masks_is_that_of_its_rows(script: Script) -> None:
+    from mask_figure import known_rows
+    from mask_page import page_of
+
+    docs = Path(__file__).parents[1] / "docs"
+    page = (docs / "mask.md").read_text(encoding="utf-8")
+    assert page_of(known_rows(docs / "mask.csv")) == page
+
+
+def test_the_rate_of_a_mask_is_that_of_least_damage_among_those_that_forget(
+    script: Script,
+) -> None:
+    from mask_page import _best_rate
+
+    def rows(*cells: tuple[float, int, float]) -> list[dict[str, float]]:
+        return [{"rate": rate, "left": left, "of": 30, "damage": d} for rate, left, d in cells]
+
+    tried = rows((1e-4, 9, 0.01), (2e-4, 0, 0.07), (5e-4, 3, 0.05), (1e-3, 0, 0.05), (2e-3, 0, 0.2))
+    assert _best_rate(tried) == (5e-4, 0.05)  # 10 % left is forgotten, and 30 % is not
+    several = rows((2e-4, 2, 0.02), (2e-4, 6, 0.02), (5e-4, 0, 0.3), (5e-4, 0, 0.5))
+    assert _best_rate(several) == (5e-4, 0.4)  # over both seeds 4 of 30 are left by the first
+    assert _best_rate(rows((2e-4, 30, 0.0))) is None
+
+
 def test_closed_forms_under_a_mask_cost_less_than_a_solution_that_is_cut(script: Script) -> None:
     small = ("--rows", 0.01, "--features", 24, "--few", 8, "--many", 40)
     said = script("speed/closed_forms.py", *small)
