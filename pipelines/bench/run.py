@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError, InUseError
 from erasure.storage.claims import claimed
 from erasure.storage.files import atomic
@@ -29,6 +30,7 @@ from pipelines.configs.resolving import refuse_unread_by_all
 from pipelines.configs.settings import EraseRecipe
 from pipelines.distances.comparable import require_alike
 from pipelines.distances.models import Role, recorded_fit, require_distinct
+from pipelines.distances.records import Holder
 from pipelines.evaluation.run import require_judged
 from pipelines.process.progress import Reporter
 
@@ -125,8 +127,8 @@ def _require_models(world: World, concept: str) -> tuple[str, ...]:
     for kind in MODELS[1:]:
         if kind in opened:
             require_alike(opened["base"], opened[kind], f"--{kind}")
-    places: tuple[Role, ...] = ("base", "retrained", "twin")
-    there = {place: opened[place] for place in places if place in opened}
+    holders: tuple[Holder, ...] = ("base", "retrained", "twin")
+    there: dict[Role, Checkpoint] = {one: opened[one] for one in holders if one in opened}
     require_distinct(there)
     return recorded_fit(there, world.plan(concept).erased).notes
 

@@ -9,7 +9,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError
 from pipelines.audit.asking.asking import plan_of
 from pipelines.distances.comparable import require_comparable
-from pipelines.distances.records import Fit, Place, TwinOf, fit_of, read_record
+from pipelines.distances.records import Fit, Holder, TwinOf, fit_of, read_record
 from pipelines.distances.settings import DistanceRecipe
 from pipelines.run.models import open_by
 from prompts.concepts.plan import ConceptPlan
@@ -86,7 +86,7 @@ def recorded_fit(opened: Mapping[Role, Checkpoint], erased: Sequence[str]) -> Fi
     Raises:
         CheckpointError: as `read_record` and `fit_of`.
     """
-    places: tuple[Place, ...] = ("base", "retrained", "twin")
+    places: tuple[Holder, ...] = ("base", "retrained", "twin")
     there = [place for place in places if place in opened]
     return fit_of({place: read_record(opened[place].path) for place in there}, erased)
 

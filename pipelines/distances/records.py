@@ -15,7 +15,7 @@ BASELESS: Final = (
     f"has a {RECORD} and the base has none, so that both are of one recipe is taken for granted"
 )
 """The rest of a note on a model whose record cannot be held against the base's."""
-Place = Literal["base", "retrained", "twin"]
+Holder = Literal["base", "retrained", "twin"]
 """Where a model with a record may stand."""
 
 
@@ -70,7 +70,7 @@ def read_record(folder: Path) -> Retrained | None:
     return Retrained(frozenset(map(str, names)), seeds, digest, recipe)
 
 
-def fit_of(records: Mapping[Place, Retrained | None], erased: Sequence[str]) -> Fit:
+def fit_of(records: Mapping[Holder, Retrained | None], erased: Sequence[str]) -> Fit:
     """Hold the records of a retrained model and its twin against each other, the base and the
     concept.
 
@@ -82,7 +82,7 @@ def fit_of(records: Mapping[Place, Retrained | None], erased: Sequence[str]) -> 
         CheckpointError: they do not go together.
     """
     retrained, twin = records.get("retrained"), records.get("twin")
-    places: tuple[Place, ...] = ("retrained", "twin")
+    places: tuple[Holder, ...] = ("retrained", "twin")
     notes = [
         f"the {place} model {unrecorded('the concept')}"
         for place in places

@@ -90,9 +90,9 @@ def run_distances(
         versions=versions(),
         seconds={name: round(spent, 3) for name, spent in reporter.seconds.items()},
     )
-    write_distances(result, out)
     with atomic(out / "recipe.toml") as part:
         part.write_text(dump_toml(recipe, HEADER), encoding="utf-8")
+    write_distances(result, out)  # the last, as it is what says that all is done
     return result
 
 

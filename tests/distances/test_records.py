@@ -8,7 +8,7 @@ from support.results.recorded import put_record, record_named
 
 from erasure.errors import CheckpointError
 from pipelines.demo_checkpoint.retrained.record import FORMAT, RECORD
-from pipelines.distances.records import Place, Retrained, fit_of, read_record, role_of
+from pipelines.distances.records import Holder, Retrained, fit_of, read_record, role_of
 
 
 def test_a_twin_is_another_seed_of_the_retrained_model_or_of_the_base() -> None:
@@ -65,7 +65,7 @@ def _shorter(record: Retrained) -> Retrained:
 
 @pytest.mark.parametrize("twin", ["no-church-2", "twin", None])
 def test_a_pair_of_another_recipe_than_the_base_is_refused_and_named(twin: str | None) -> None:
-    records: dict[Place, Retrained | None] = {"retrained": _shorter(record_named("no-church"))}
+    records: dict[Holder, Retrained | None] = {"retrained": _shorter(record_named("no-church"))}
     if twin is not None:
         records["twin"] = _shorter(record_named(twin))
     assert (
@@ -80,7 +80,7 @@ def test_a_pair_of_another_recipe_than_the_base_is_refused_and_named(twin: str |
 
 
 def test_a_twin_alone_is_held_against_the_base_too() -> None:
-    records: dict[Place, Retrained | None] = {"base": record_named("base"), "retrained": None}
+    records: dict[Holder, Retrained | None] = {"base": record_named("base"), "retrained": None}
     with pytest.raises(CheckpointError, match="the twin was trained by another recipe than the"):
         fit_of({**records, "twin": record_named("twin", 16)}, ["church"])
     with pytest.raises(CheckpointError, match="the base and its twin were both trained from"):

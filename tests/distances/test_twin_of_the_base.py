@@ -1,6 +1,7 @@
 """A measurement whose unit is the base and its twin, as in the tables of the documentation."""
 
 import pytest
+from support.leftovers import no_space_for
 from support.results.distanced import (
     bright_judge,
     coarse_measure,
@@ -10,24 +11,25 @@ from support.results.distanced import (
 )
 from support.results.recorded import put_record
 
+from erasure.errors import DiskError
 from pipelines.distances import measuring, run
 from pipelines.distances.entries import Entry
 from pipelines.distances.measuring import Seen
 from pipelines.distances.result import Distances, table_of
 from pipelines.distances.run import run_distances
+from pipelines.distances.settings import DistanceRecipe
 from pipelines.process.progress import Reporter
 
 SHOWN = 4
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Distances, Seen]:
-    """The result, and what the models drew and predicted for it."""
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> DistanceRecipe:
     folder = tmp_path_factory.mktemp("measured")
     models = write_models(folder / "models")
     for role, name in (("base", "base"), ("retrained", "no-church"), ("twin", "twin")):
         put_record(models[role], name)
-    recipe = tiny_recipe(
+    return tiny_recipe(
         models,
         write_pictures(folder / "held-out", SHOWN, 1),
         trained=str(write_pictures(folder / "trained", SHOWN, 2)),
@@ -37,14 +39,30 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Distances, Seen]
         samples=1,
         steps=1,
     )
+
+
+@pytest.fixture(scope="module")
+def measured(
+    recipe: DistanceRecipe, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Distances, Seen]:
+    """The result, and what the models drew and predicted for it; the disk was full at first."""
+    out = tmp_path_factory.mktemp("out") / "distance"
     all_seen: list[Seen] = []
     labels = measuring.labels
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "cell_judge", bright_judge)
         patch.setattr(run, "measure_of", coarse_measure)
         patch.setattr(measuring, "labels", lambda seen: all_seen.append(seen) or labels(seen))
-        result = run_distances(recipe, folder / "out", force=False, reporter=Reporter(quiet=True))
-    return result, all_seen[0]
+        with (
+            no_space_for("distance.json"),
+            pytest.raises(DiskError, match=r"distance\.json: the disk is full; free some space"),
+        ):
+            run_distances(recipe, out, force=False, reporter=Reporter(quiet=True))
+        assert {path.name for path in out.iterdir()} == {"recipe.toml"}
+        # The same command goes on, without --force.
+        result = run_distances(recipe, out, force=False, reporter=Reporter(quiet=True))
+    assert (out / "distance.json").is_file()
+    return result, all_seen[1]
 
 
 def _entry(result: Distances, name: str, place: str) -> Entry:

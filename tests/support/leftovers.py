@@ -1,8 +1,13 @@
-"""What a killed writer leaves beside a file."""
+"""Writers that fail: what a killed one leaves beside a file, and a disk that is full."""
 
+import errno
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from erasure.storage.parts import aside_of, part_of
 
@@ -27,3 +32,18 @@ def aside_by_the_dead(path: Path) -> Path:
 def without_owners(name: str) -> str:
     """A name with `.part` alone in the place of whose it is."""
     return re.sub(r"\.[0-9a-f]{8}-[0-9]+-[0-9a-f]{8}\.part$", ".part", name)
+
+
+@contextmanager
+def no_space_for(name: str) -> Iterator[None]:
+    """Let every rename to this name find no space."""
+    put = os.replace
+
+    def full(source: str, target: str) -> None:
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        yield
