@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.errors import ConfigError, InUseError
 from erasure.storage.claims import claimed
 from erasure.storage.files import atomic
@@ -25,12 +24,9 @@ from pipelines.bench.settings import MASKS, BenchRecipe
 from pipelines.bench.sources import Sources
 from pipelines.bench.tables.forms import to_csv, to_json, to_markdown
 from pipelines.bench.tables.table import Table, table_of
-from pipelines.bench.world import World
+from pipelines.bench.world import World, require_models
 from pipelines.configs.resolving import refuse_unread_by_all
 from pipelines.configs.settings import EraseRecipe
-from pipelines.distances.comparable import require_alike
-from pipelines.distances.models import Role, recorded_fit, require_distinct
-from pipelines.distances.records import Holder
 from pipelines.evaluation.run import require_judged
 from pipelines.process.progress import Reporter
 
@@ -94,7 +90,7 @@ def prepare(recipe: BenchRecipe, out: Path) -> Bench:
     notes = [
         f"{concept}: {note}"
         for concept in recipe.concepts
-        for note in _require_models(world, concept)
+        for note in require_models(world, concept)
     ]
     _require_read(world)
     return Bench(world, rows, protocol_of(world), out, notes=tuple(notes))
@@ -112,25 +108,6 @@ def _require_read(world: World) -> None:
                 read.append(world.erasure(row, recipe.concepts[0], recipe.seed_list[0]))
     if read:
         refuse_unread_by_all(recipe.erase, read)
-
-
-def _require_models(world: World, concept: str) -> tuple[str, ...]:
-    """Refuse models that cannot stand beside the base as its retraining, or as another seed of it;
-    returns what is taken for granted of them.
-
-    Raises:
-        CheckpointError: one is of another recipe, text encoder, tokenizer or VAE, or was trained
-            without something else.
-        ConfigError: two of them have the same weights.
-    """
-    opened = {kind: world.open(name) for kind, name in models_of(world.recipe, concept).items()}
-    for kind in MODELS[1:]:
-        if kind in opened:
-            require_alike(opened["base"], opened[kind], f"--{kind}")
-    holders: tuple[Holder, ...] = ("base", "retrained", "twin")
-    there: dict[Role, Checkpoint] = {one: opened[one] for one in holders if one in opened}
-    require_distinct(there)
-    return recorded_fit(there, world.plan(concept).erased).notes
 
 
 def run_bench(bench: Bench, *, reporter: Reporter, retry: bool = False) -> Table:

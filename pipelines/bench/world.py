@@ -19,6 +19,9 @@ from pipelines.bench.settings import BenchRecipe
 from pipelines.configs.recipe import as_tables
 from pipelines.configs.resolving import published_text, resolve
 from pipelines.configs.settings import EraseRecipe
+from pipelines.distances.comparable import require_alike
+from pipelines.distances.models import Role, recorded_fit, require_distinct
+from pipelines.distances.records import Holder
 from pipelines.evaluation.settings import EvaluateRecipe, resolve_evaluation
 from pipelines.run.models import config_for, is_canvas, open_by, pick_device, texts_for
 from prompts.concepts.plan import ConceptPlan
@@ -181,6 +184,25 @@ class World:
     def _opening(self) -> dict[str, Any]:
         values = {name: getattr(self.recipe, name) for name in _OPENING}
         return {name: value for name, value in values.items() if value}
+
+
+def require_models(world: World, concept: str) -> tuple[str, ...]:
+    """Refuse models that cannot stand beside the base as its retraining, or as another seed of it;
+    returns what is taken for granted of them.
+
+    Raises:
+        CheckpointError: one is of another recipe, text encoder, tokenizer or VAE, or was trained
+            without something else.
+        ConfigError: two of them have the same weights.
+    """
+    opened = {kind: world.open(name) for kind, name in models_of(world.recipe, concept).items()}
+    for kind in MODELS[1:]:
+        if kind in opened:
+            require_alike(opened["base"], opened[kind], f"--{kind}")
+    holders: tuple[Holder, ...] = ("base", "retrained", "twin")
+    there: dict[Role, Checkpoint] = {one: opened[one] for one in holders if one in opened}
+    require_distinct(there)
+    return recorded_fit(there, world.plan(concept).erased).notes
 
 
 def versions() -> dict[str, str]:
