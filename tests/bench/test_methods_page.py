@@ -162,6 +162,34 @@ def test_a_concept_without_a_row_has_no_scatter() -> None:
     assert scatter_of([line("uce", values(20, 20))]) is not None
 
 
+def test_the_facts_tell_the_models_beside_and_what_the_recipe_set(tmp_path: Path) -> None:
+    models = {"church": {"retrained": {"unet": "1" * 64}, "twin": {"unet": "2" * 64}}, "sketch": {}}
+    tables = {
+        "erase": {"instead": "nonce", "data": {"forget": {"drawn": 5}}},
+        "methods": {"salun": {"alpha": HOSTILE}},
+        "attack": {},
+        "distance": {"bins": [1, 2]},
+    }
+    page = write_page(table(), {**PROTOCOL, "models": models, **tables}, tmp_path)
+    text = page.read_text(encoding="utf-8").partition('id="provenance"')[2]
+    for title in ("Retrained without church", "Twin, church", "Set by the recipe"):
+        assert f"<h3>{title}</h3>" in text
+    assert f"<code>{'1' * 64}</code>" in text
+    assert f"<code>{'2' * 64}</code>" in text
+    for name, value in (
+        ("erase.instead", "nonce"), ("erase.data.forget.drawn", "5"), ("distance.bins", "1, 2"),
+    ):  # fmt: skip
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in text
+    assert "methods.salun.alpha" in text
+    assert HOSTILE not in text
+
+
+def test_a_benchmark_without_such_models_and_tables_tells_none(report: Path) -> None:
+    text = report.read_text(encoding="utf-8").partition('id="provenance"')[2]
+    assert "Retrained" not in text
+    assert "Set by the recipe" not in text
+
+
 def test_pictures_that_ask_for_nudity_are_covered_until_they_are_asked_for(tmp_path: Path) -> None:
     cell = Cell(key="0", kind="method", row="esd", concept="nudity", seed=0)
     results = evaluation(tmp_path / "evaluation")

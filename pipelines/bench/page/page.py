@@ -1,7 +1,6 @@
 """`bench.html`: tables that sort, a scatter and pictures of each concept, and the protocol."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -10,13 +9,13 @@ from erasure.checkpoints.wording import few, listed
 from pipelines.audit.page.charts import HERE as CHARTS
 from pipelines.audit.page.charts import TEMPLATES
 from pipelines.bench.page.curves import Curves, curves_of
+from pipelines.bench.page.facts import facts_of
 from pipelines.bench.page.pictures import Sheet, sheet_of
 from pipelines.bench.page.scatter import Scatter, scatter_of
 from pipelines.bench.rows import UNERASED
 from pipelines.bench.tables import forms
 from pipelines.bench.tables.columns import title_of
 from pipelines.bench.tables.table import Joint, Line, Table
-from pipelines.evaluation.report.report_facts import Fact, Facts
 from pipelines.evaluation.report.report_page import asset, rendered, write_html
 
 T = TypeVar("T", Line, Joint)
@@ -64,7 +63,7 @@ def write_page(table: Table, protocol: Mapping[str, Any], folder: Path) -> Path:
         done=sum(line.state == "done" for line in table.lines),
         failures=[(line, why) for line in table.lines for why in line.failures],
         unranked=[line for line in table.lines if line.lacking],
-        facts=list(_facts(protocol)),
+        facts=list(facts_of(protocol)),
         headline=_headline(table, sections),
         number=forms.number_said,
         range=forms.range_said,
@@ -130,22 +129,3 @@ def _held_against(lines: Sequence[Line]) -> str:
     what = "its loss" if len(lines) == 1 else "their losses"
     says = "says" if len(lines) == 1 else "say"
     return f"; held against a retrained model, {what} on pictures of it {says}: {'; '.join(words)}"
-
-
-def _facts(protocol: Mapping[str, Any]) -> Iterator[Facts]:
-    """Where the numbers come from."""
-    base = protocol["base"]
-    hashes = (Fact(name, value, code=True) for name, value in base["hashes"].items())
-    yield Facts("Base", (Fact("name", str(base["name"])), *hashes))
-    drawn = protocol["drawn"].items()
-    yield Facts("Drawing and judging", tuple(Fact(k, _plain(v)) for k, v in drawn if v is not None))
-    rest = ("concepts", "seeds", "neighbours", "search", "audit", "device")
-    yield Facts("Protocol", tuple(Fact(name, _plain(protocol[name])) for name in rest))
-    versions = protocol["versions"].items()
-    yield Facts("Versions", tuple(Fact(name, str(value)) for name, value in versions))
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return json.dumps(value) if isinstance(value, dict) else str(value)

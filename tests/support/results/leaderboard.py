@@ -62,6 +62,38 @@ class Broken:
         yield
 """
 
+WORKING = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+
+from erasure.methods.gradient.by_gradient import ByGradient
+from erasure.training.objective import Loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(ByGradient):
+    name: ClassVar[str] = "mine"
+    title: ClassVar[str] = "leads the concept to a share of its replacement"
+    source: ClassVar[str] = "a test"
+    default_mask: ClassVar[str] = "all"
+    default_scope: ClassVar[str] = "xattn"
+    needs: ClassVar[frozenset[str]] = frozenset({"prompts", "pictures", "frozen"})
+
+    share: float = 0.5
+
+    def run(self, task):
+        return task.train(self, task.pictures(self), self, needs_frozen=True)
+
+    def __call__(self, student, frozen, batch):
+        one = batch.forget
+        with torch.no_grad():
+            wanted = self.share * frozen(one.x_t, one.t, batch.replacement)
+        return Loss(F.mse_loss(student(one.x_t, one.t, one.condition), wanted), torch.zeros(()))
+"""
+
 
 def quick_bench(folder: Path, trained: tuple[str, ...] = (), **more: object) -> Path:
     """A recipe of a benchmark of seconds; `trained` are methods that take two steps."""
