@@ -9,6 +9,7 @@ from erasure.checkpoints.checkpoint import Checkpoint
 from erasure.diffusion.edit import component_of
 from erasure.errors import ConfigError
 from erasure.masks.masks import SaliencyMask
+from erasure.work import Work
 from pipelines.configs.set_options import with_mask_settings
 from pipelines.configs.settings import EraseRecipe, PicturesConfig
 from pipelines.data.concept_data import Gatherer
@@ -83,7 +84,11 @@ class MaskJob(RecipeJob):
                 "would not be read; leave them out"
             )
         mask = named_mask(ready.recipe, ready.checkpoint, component)
-        return mask or _measured(ready.recipe, ready.checkpoint, component), ready.facts
+        if mask is not None:
+            return mask, ready.facts
+        seeds = (ready.recipe.saliency.seed,)
+        (mask,), _ = measured_masks(ready.recipe, ready.checkpoint, component, seeds)
+        return mask, ready.facts
 
     def _opened(self, *, shapes: bool = False) -> tuple[Opened, str]:
         """The opened recipe, cut to what a mask reads of it, and the component the mask is of."""
@@ -92,9 +97,13 @@ class MaskJob(RecipeJob):
         component = _component(recipe, checkpoint, self.component)
         if component != checkpoint.architecture.main and "scope" not in ready.settings:
             recipe = replace(recipe, scope=LAYERS)
-        # No score looks at pictures that are to be kept.
-        recipe = replace(recipe, data=replace(recipe.data, retain=PicturesConfig()))
+        recipe = looking_at_what_is_forgotten(recipe)
         return replace(ready, recipe=recipe), component
+
+
+def looking_at_what_is_forgotten(recipe: EraseRecipe) -> EraseRecipe:
+    """The recipe without pictures that are to be kept, at which no score looks."""
+    return replace(recipe, data=replace(recipe.data, retain=PicturesConfig()))
 
 
 def _component(recipe: EraseRecipe, checkpoint: Checkpoint, named: str | None) -> str:
@@ -114,11 +123,30 @@ def _component(recipe: EraseRecipe, checkpoint: Checkpoint, named: str | None) -
     return moved
 
 
-def _measured(recipe: EraseRecipe, checkpoint: Checkpoint, component: str) -> SaliencyMask:
-    """The mask of a kind, measured on the concept's pictures where its kind asks for them."""
+def measured_masks(
+    recipe: EraseRecipe,
+    checkpoint: Checkpoint,
+    component: str,
+    seeds: Sequence[int],
+    *,
+    reporter: Reporter | None = None,
+) -> tuple[list[SaliencyMask], Work]:
+    """Masks of a kind, measured on the concept's pictures where the kind asks for them.
+
+    Args:
+        component: whose weights they are of.
+        seeds: of the measurements; a mask for each.
+        reporter: told of the stages; one that prints in the first process if none.
+
+    Returns:
+        The masks, and what their pictures took.
+
+    Raises:
+        ErasureError: see the parts.
+    """
     device = pick_device(recipe.device)
     team = processes(device)
-    reporter = Reporter(quiet=not team.first)
+    reporter = reporter or Reporter(quiet=not team.first)
     plan = plan_of(recipe, checkpoint)
     gatherer = Gatherer(
         checkpoint=checkpoint,
@@ -145,14 +173,17 @@ def _measured(recipe: EraseRecipe, checkpoint: Checkpoint, component: str) -> Sa
     data = gatherer.gather()
     less = of_saliency(measuring.recipe, device, scope=narrower_scope(checkpoint, component))
     with enough_memory("measuring the mask", less, device):
-        mask = make_mask(
-            measuring.recipe,
-            checkpoint,
-            data,
-            component,
-            team=team,
-            reporter=reporter,
-            scratch=cache_of(measuring.recipe.cache).folder,
-        )
+        masks = [
+            make_mask(
+                replace(measuring.recipe, saliency=replace(measuring.recipe.saliency, seed=seed)),
+                checkpoint,
+                data,
+                component,
+                team=team,
+                reporter=reporter,
+                scratch=cache_of(measuring.recipe.cache).folder,
+            )
+            for seed in seeds
+        ]
     team.wait()  # all have seen that the file is not there
-    return mask
+    return masks, gatherer.tally.work
