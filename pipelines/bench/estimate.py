@@ -9,12 +9,14 @@ from erasure.errors import ConfigError
 from pipelines.bench.cell import Place, read_cell
 from pipelines.bench.rows import Row
 from pipelines.bench.run import Bench, settle
+from pipelines.bench.settings import INTERSECTION
 from pipelines.bench.tables.forms import passed_over
 from pipelines.bench.world import World
 from pipelines.configs.settings import DrawingConfig, GridConfig
+from pipelines.jobs.intersected_mask import APART
 from pipelines.planning.bill_words import BillInWords
 from pipelines.planning.planning import bill_before
-from pipelines.planning.run_sizes import DRAW, GRID
+from pipelines.planning.run_sizes import DRAW, GRID, MASK
 from pipelines.words.durations import about
 
 _SHARED: Final = (DRAW, "encode pictures")
@@ -148,6 +150,8 @@ def _minutes(world: World, place: Place) -> tuple[float, float, float, str]:
     by_name = dict(_by_stage(bill))
     drawing = by_name.pop(GRID, 0.0)
     shared = sum(by_name.pop(name, 0.0) for name in _SHARED)
+    if row.mask == INTERSECTION:
+        by_name |= {name: len(APART) * by_name[name] for name in MASK if name in by_name}
     erasing = sum(by_name.values()) if place.row.kind == "method" else 0.0
     return erasing, drawing, shared if place.row.kind == "method" else 0.0, ""
 

@@ -30,8 +30,10 @@ from pipelines.bench.extras import (
 )
 from pipelines.bench.neighbours import nearest_labels, write_prompts
 from pipelines.bench.rows import Kind, models_of
+from pipelines.bench.settings import INTERSECTION
 from pipelines.bench.world import World, versions
 from pipelines.evaluation.run import run_evaluation
+from pipelines.jobs.intersected_mask import with_intersected_mask
 from pipelines.process.peak_memory import peak_of
 from pipelines.process.progress import Reporter
 from pipelines.run.erasing import run_erasure
@@ -41,6 +43,8 @@ from prompts.errors import PromptError
 log = logging.getLogger(__name__)
 EVALUATION: Final = "evaluation"
 NEIGHBOURS: Final = "neighbours"
+INTERSECTED: Final = "intersection.safetensors"
+"""The mask of a row whose mask no run of `erasure erase` makes by itself."""
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _PROTOCOL: Final = ("scheduler", "steps", "guidance", "precision", "batch_size")
 """What the pictures of neighbours have in common with those of the suite."""
@@ -177,6 +181,9 @@ class Maker:
         recipe = self.world.erasure(place.row, place.concept, place.seed)
         reporter, run = self._quiet(), place.folder / RUN
         with peak_of(self.world.device) as peak:
+            if place.row.mask == INTERSECTION:
+                path = place.folder / INTERSECTED
+                recipe = with_intersected_mask(recipe, self.world.base, path, reporter=reporter)
             run_erasure(recipe, self.world.base, run, force=run.exists(), reporter=reporter)
         draft.peak, draft.seconds = peak.size, dict(reporter.seconds)
         draft.processor = dict(reporter.processor)

@@ -13,9 +13,10 @@ from pipelines.configs.recipe_files import merge
 from pipelines.configs.settings import parse_seeds
 from pipelines.evaluation.settings import SuiteName
 
-MASKS: Final = ("all", "salient", "own", "random", "inverse")
-"""Masks that a row may have: `own` is salient by the method's own loss, the others are those of
-`erasure erase --mask`."""
+INTERSECTION: Final = "intersection"
+MASKS: Final = ("all", "salient", "own", "random", "inverse", INTERSECTION)
+"""Masks that a row may have: `own` is salient by the method's own loss, `intersection` what each of
+several measurements selects, the others are those of `erasure erase --mask`."""
 NO_AUDIT: Final = "none"
 """What `audit` is where nothing is attacked."""
 _COMMAS: Final = ("concepts", "only", "masks", "judges", "tune_on")
@@ -40,8 +41,8 @@ class BenchRecipe:
     only: tuple[str, ...] = ()
     """Rows to make, with commas: methods, guards, base, retrained, twin; all if none is named."""
     masks: tuple[str, ...] = ("all", "salient")
-    """Masks of each method, with commas: all, salient, own, random, inverse; own is salient by the
-    method's own loss."""
+    """Masks of each method, with commas: all, salient, own, random, inverse, intersection; own is
+    salient by the method's own loss, intersection in each of three measurements."""
     densities: str | None = None
     """Densities of the masks, such as 0.5,0.1, each a row of its own; the recipe's if none."""
     seeds: str = "0"

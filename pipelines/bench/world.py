@@ -15,7 +15,7 @@ from pipelines.audit.asking.asking import plan_of
 from pipelines.bench.cell import Place
 from pipelines.bench.contents import contents_of, hash_of_code
 from pipelines.bench.rows import MODELS, Row, models_of
-from pipelines.bench.settings import BenchRecipe
+from pipelines.bench.settings import INTERSECTION, BenchRecipe
 from pipelines.configs.recipe import as_tables
 from pipelines.configs.resolving import published_text, resolve
 from pipelines.configs.settings import EraseRecipe
@@ -23,6 +23,7 @@ from pipelines.distances.comparable import require_alike
 from pipelines.distances.models import Role, recorded_fit, require_distinct
 from pipelines.distances.records import Holder
 from pipelines.evaluation.settings import EvaluateRecipe, resolve_evaluation
+from pipelines.jobs.intersected_mask import intersection_said, seeds_of
 from pipelines.run.models import config_for, is_canvas, open_by, pick_device, texts_for
 from prompts.concepts.plan import ConceptPlan
 
@@ -80,7 +81,8 @@ class World:
         return self.plans[concept]
 
     def erasure(self, row: Row, concept: str, seed: int) -> EraseRecipe:
-        """The whole recipe of a cell's erasure.
+        """The whole recipe of a cell's erasure; of an intersection the first measurement's, whose
+        mask is to be joined with others.
 
         Raises:
             ConfigError: the method refuses the mask or a setting.
@@ -89,7 +91,7 @@ class World:
             "model": self.recipe.model,
             "concept": concept,
             "seed": seed,
-            "mask": "salient" if row.mask == "own" else row.mask,
+            "mask": "salient" if row.mask in ("own", INTERSECTION) else row.mask,
             "device": self.recipe.device,
             "method": dict(row.settings),
             # The grid belongs to a run; the benchmark draws its own pictures.
@@ -173,7 +175,11 @@ class World:
     def erased_by(self, row: Row, concept: str, seed: int) -> str:
         """The recipe of a cell's erasure as others may see it, or why there is none."""
         try:
-            return published_text(self.erasure(row, concept, seed))
+            recipe = self.erasure(row, concept, seed)
+            text = published_text(recipe)
+            if row.mask == INTERSECTION:
+                return f"# {intersection_said(seeds_of(recipe))}\n{text}"
+            return text
         except ConfigError as err:
             return f"seed {seed}: {err}"
 

@@ -23,6 +23,7 @@ _GROUPS: Final[Mapping[str, str]] = {
     "all": "all",
     "salient": "salient",
     "own": "salient",
+    "intersection": "salient",
     "random": "control",
     "inverse": "control",
 }
