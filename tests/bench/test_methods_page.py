@@ -16,6 +16,7 @@ from pipelines.bench.page.scatter import LARGEST, SMALLEST, scatter_of
 from pipelines.bench.sources import Sources
 from pipelines.bench.tables.column import Value
 from pipelines.bench.tables.columns import COLUMNS
+from pipelines.bench.tables.forms import to_markdown
 from pipelines.bench.tables.table import Table
 from pipelines.evaluation.outcome.results_file import write_results
 
@@ -79,6 +80,18 @@ def test_the_first_sentence_says_where_the_first_row_is_averse(tmp_path: Path) -
         "On church ascent all has the smallest worst gap: 0 points; held against a retrained "
         "model, its loss on pictures of it says: averse"
     )
+
+
+def test_a_row_without_any_gap_has_it_on_no_concept(tmp_path: Path) -> None:
+    lines = [line("base", BASE, kind="base", concept=one) for one in ("church", "sketch")]
+    lines += [line("uce", values(20, 20), concept=one) for one in ("church", "sketch")]
+    made = Table(lines=tuple(lines), columns=tuple(c for c in COLUMNS if c.key in {"ua", "ira"}))
+    search = {"trials": 4, "seeds": 1, "on": ["guitar", "cartoon"]}
+    text = write_page(made, PROTOCOL | {"search": search}, tmp_path).read_text(encoding="utf-8")
+    first = text.partition("<h1")[2].partition("</h1>")[0]
+    assert first.endswith("On all 2 concepts uce all has the smallest worst gap: 0 points")
+    assert "4 trials a row by 1 seed, on guitar, cartoon" in text
+    assert "| `uce` | all | 0 |  | 2 of 2 |" in to_markdown(made)
 
 
 def test_the_first_sentence_names_no_winner_among_equals(tmp_path: Path) -> None:

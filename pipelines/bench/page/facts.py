@@ -26,7 +26,11 @@ def facts_of(protocol: Mapping[str, Any]) -> Iterator[Facts]:
     settings = [one for name in _TABLES for one in _flat(name, object_in(protocol, name))]
     if settings:
         yield Facts("Set by the recipe", tuple(Fact(k, _plain(v)) for k, v in settings))
-    yield Facts("Protocol", tuple(Fact(name, _plain(protocol[name])) for name in _REST))
+    rest = {name: _plain(protocol[name]) for name in _REST}
+    if search := object_in(protocol, "search"):
+        trials, seeds, on = (_plain(search[name]) for name in ("trials", "seeds", "on"))
+        rest["search"] = f"{trials} trials a row by {seeds} seed{'s' * (seeds != '1')}, on {on}"
+    yield Facts("Protocol", tuple(Fact(name, text) for name, text in rest.items()))
     versions = protocol["versions"].items()
     yield Facts("Versions", tuple(Fact(name, str(value)) for name, value in versions))
 

@@ -87,7 +87,7 @@ def _headline(table: Table, sections: Sequence[Section]) -> str:
     whole = [one for one in table.joint if one.done == one.concepts and one.worst is not None]
     if len(sections) > 1 and whole:
         best = _best(whole)
-        on = f", on {best[0].concept}" if len(best) == 1 else ""
+        on = f", on {best[0].where}" if len(best) == 1 and best[0].where else ""
         return f"On all {len(sections)} concepts {_smallest(best)}: {_points(best)}{on}"
     for section in sections:
         if section.ranked:

@@ -201,7 +201,7 @@ def _joint(joint: Sequence[Joint]) -> str:
     for one in joint:
         gap = "" if one.worst is None else gap_said(one.worst)
         done = f"{one.done} of {one.concepts}"
-        lines.append(markdown.row([f"`{one.row.name}`", one.row.weights, gap, one.concept, done]))
+        lines.append(markdown.row([f"`{one.row.name}`", one.row.weights, gap, one.where, done]))
     return "\n".join(lines) + "\n"
 
 

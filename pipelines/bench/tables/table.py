@@ -61,6 +61,11 @@ class Joint:
     failed: int
     """Concepts on which it failed, wholly or in what it is ranked by."""
 
+    @property
+    def where(self) -> str:
+        """The concept of the largest gap; empty where no share is off by half a point."""
+        return self.concept if self.worst and round(100 * self.worst.size) else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
