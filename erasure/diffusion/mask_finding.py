@@ -108,12 +108,12 @@ def find_mask(
         base=checkpoint.hash_of(component),
         component=component,
         work=_of_team(how.tally.work, team),
-        measured=_measured(checkpoint, how) if scored else None,
+        measured=_measured(checkpoint, how, component) if scored else None,
     )
     return mask.with_info(info)
 
 
-def _measured(checkpoint: Checkpoint, how: Measuring) -> dict[str, str]:
+def _measured(checkpoint: Checkpoint, how: Measuring, component: str) -> dict[str, str]:
     """What decides the scores beside loss, seed and pictures."""
     config, schedule = how.config, schedule_of(checkpoint)
     made = {name: str(getattr(config, name)) for name in ("draws", "merge", "precision")}
@@ -121,7 +121,7 @@ def _measured(checkpoint: Checkpoint, how: Measuring) -> dict[str, str]:
         made["guidance_scale"] = str(config.guidance_scale)
     if not isinstance(schedule, NoiseSchedule):  # a flow's times are chosen
         made["times"] = repr(schedule)
-    return made | {REST: checkpoint.digest_without(how.component)}
+    return made | {REST: checkpoint.digest_without(component)}
 
 
 def _of_team(work: Work, team: Team) -> Work:
