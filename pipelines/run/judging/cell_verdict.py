@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from erasure.checkpoints.wording import listed
 from eval.judges.judge import Judgement, knows_nothing
 from pipelines.run.comparing import Comparison
 from pipelines.run.judging.cell_judge import CellJudge
@@ -37,24 +38,31 @@ class CellVerdict:
     """Those of them in which the judge sees something else after the erasure than before. None
     where it cannot say so."""
 
+    each: tuple[tuple[str, int, int], ...] = ()
+    """Of several concepts that are shown: its name, the cells in which any of them is still
+    recognised, and all cells that were asked for it."""
     not_drawn: tuple[str, ...] = ()
     """What else was erased, and no cell was asked for."""
 
     def said(self) -> str:
         """One sentence with its counts."""
+        be = "are" if self.each else "is"
         if not self.judge or not self.cells:
             why = "no judge was at hand" if self.cells else "no picture of the grid asks for it"
             return (
-                f"whether {self.concept} is still recognised was not judged, as {why}; "
+                f"whether {self.concept} {be} still recognised was not judged, as {why}; "
                 "`erasure evaluate` measures it"
             )
         state = (
             f"still recognised in {self.after}" if self.after else f"not recognised in {self.cells}"
         )
         said = (
-            f"{self.concept} is {state} of {self.cells} pictures of the grid (recognised "
+            f"{self.concept} {be} {state} of {self.cells} pictures of the grid (recognised "
             f"before in {self.before}, judge: {self.judge}); not attacked"
         )
+        if self.each and self.after:
+            shares = [f"{after} of {cells} for {name}" for name, after, cells in self.each]
+            said = f"{said}; {listed(shares)}"
         if self.rejected:
             rejected = f"{self.rejected} of them {knows_nothing(self.rejected)}"
             said = f"{said}; {rejected}: destroyed is not forgotten"
@@ -77,6 +85,10 @@ class CellVerdict:
             "recognised_before": self.before if judged else None,
             "recognised_after": self.after if judged else None,
             "rejected_after": self.rejected if judged else None,
+            "each": [
+                {"concept": name, "recognised_after": after, "cells": cells}
+                for name, after, cells in self.each
+            ],
             "not_drawn": list(self.not_drawn),
             "others": self.others if judged else None,
             "others_changed": self.changed if judged else None,
@@ -104,18 +116,40 @@ def judge_cells(comparison: Comparison, plan: ConceptPlan, judge: CellJudge | No
     if others and judge.sees is not None:
         pairs = zip(*seen(others), strict=True)
         changed = sum(judge.sees(one) != judge.sees(other) for one, other in pairs)
-    concepts, not_drawn = _concepts(comparison, plan)
+    names, not_drawn = _concepts(comparison, plan)
+    recognised = [judge.recognises(one) for one in after]
     return CellVerdict(
-        concept=", ".join(concepts),
+        concept=listed(names),
         judge=judge.name,
         cells=len(asked),
         before=sum(map(judge.recognises, before)),
-        after=sum(map(judge.recognises, after)),
+        after=sum(recognised),
         rejected=None if judge.rejects is None else sum(map(judge.rejects, after)),
         others=len(others),
         changed=changed,
+        each=_each(names, plan, [comparison.prompts[n // seeds] for n in asked], recognised),
         not_drawn=not_drawn,
     )
+
+
+def _each(
+    names: Sequence[str], plan: ConceptPlan, prompts: Sequence[str], recognised: Sequence[bool]
+) -> tuple[tuple[str, int, int], ...]:
+    """The counts of every concept that is shown; none where it is one.
+
+    Args:
+        prompts: of the cells that were asked for some concept, one each.
+    """
+    shares = []
+    for part in plan.parts:
+        own = [seen for p, seen in zip(prompts, recognised, strict=True) if _asks_for(part, p)]
+        if part.concept in names and len(names) > 1:
+            shares.append((part.concept, sum(own), len(own)))
+    return tuple(shares)
+
+
+def _asks_for(part: ConceptPlan, prompt: str) -> bool:
+    return prompt in part.replacement or any(mentions(prompt, name) for name in part.erased)
 
 
 def _concepts(comparison: Comparison, plan: ConceptPlan) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -125,11 +159,6 @@ def _concepts(comparison: Comparison, plan: ConceptPlan) -> tuple[tuple[str, ...
         return (plan.concept,), ()
     pairs = zip(comparison.prompts, comparison.marked, strict=True)
     prompts = [prompt for prompt, marked in pairs if marked]
-    asked = {
-        part.concept
-        for part in plan.parts
-        for prompt in prompts
-        if prompt in part.replacement or any(mentions(prompt, name) for name in part.erased)
-    }
+    asked = {p.concept for p in plan.parts if any(_asks_for(p, prompt) for prompt in prompts)}
     names = [part.concept for part in plan.parts]
     return tuple(n for n in names if n in asked), tuple(n for n in names if n not in asked)

@@ -148,6 +148,20 @@ def test_nothing_is_said_of_a_concept_that_the_grid_does_not_show(
     assert verdict.to_dict()["not_drawn"] == ["castle"]
 
 
+def test_of_several_concepts_each_has_its_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cell_judge, "open_judge", lambda name: Eye())
+    plan = both("church", "castle")
+    judge = CellJudge(Eye(), "canvas", lambda seen: seen.guesses["object"][0].label == "church")
+    prompts = ("an image of a church", "an image of a castle")
+    grid = replace(compared("rrrr", "bbrb"), prompts=prompts, marked=(True, True))
+    verdict = judge_cells(grid, plan, judge)
+    assert verdict.said() == (
+        "church and castle are still recognised in 1 of 4 pictures of the grid (recognised before "
+        "in 4, judge: canvas); not attacked; 0 of 2 for church and 1 of 2 for castle"
+    )
+    assert verdict.to_dict()["each"][1] == {"concept": "castle", "recognised_after": 1, "cells": 2}
+
+
 def test_where_nothing_can_judge_it_says_so() -> None:
     plan = plan_concept("church", family="canvas")
     judge = opened(EraseRecipe(concept="church"), own=None)
