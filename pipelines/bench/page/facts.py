@@ -49,6 +49,8 @@ def _flat(path: str, table: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def _plain(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return "yes" if value else "none" if value is None else "no"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return json.dumps(value) if isinstance(value, dict) else str(value)
