@@ -40,18 +40,19 @@ _HEAD: Final = 64
 """Channels of an attention head, in timm's ViT-L as in its smaller ones."""
 _BLOCK: Final = r"^blocks\.(\d+)\."
 _LAYER: Final = r"vit.encoder.layer.\1."
+_KIND: Final = r"(?=(?:weight|bias)$)"
 _NAMES: Final = (
     # timm's name -> that of the folders on the hub.
     (r"^cls_token$", "vit.embeddings.cls_token"),
     (r"^pos_embed$", "vit.embeddings.position_embeddings"),
-    (r"^patch_embed\.proj\.", "vit.embeddings.patch_embeddings.projection."),
-    (rf"{_BLOCK}norm1\.", f"{_LAYER}layernorm_before."),
-    (rf"{_BLOCK}attn\.proj\.", f"{_LAYER}attention.output.dense."),
-    (rf"{_BLOCK}norm2\.", f"{_LAYER}layernorm_after."),
-    (rf"{_BLOCK}mlp\.fc1\.", f"{_LAYER}intermediate.dense."),
-    (rf"{_BLOCK}mlp\.fc2\.", f"{_LAYER}output.dense."),
-    (r"^norm\.", "vit.layernorm."),
-    (r"^head\.", "classifier."),
+    (rf"^patch_embed\.proj\.{_KIND}", "vit.embeddings.patch_embeddings.projection."),
+    (rf"{_BLOCK}norm1\.{_KIND}", f"{_LAYER}layernorm_before."),
+    (rf"{_BLOCK}attn\.proj\.{_KIND}", f"{_LAYER}attention.output.dense."),
+    (rf"{_BLOCK}norm2\.{_KIND}", f"{_LAYER}layernorm_after."),
+    (rf"{_BLOCK}mlp\.fc1\.{_KIND}", f"{_LAYER}intermediate.dense."),
+    (rf"{_BLOCK}mlp\.fc2\.{_KIND}", f"{_LAYER}output.dense."),
+    (rf"^norm\.{_KIND}", "vit.layernorm."),
+    (rf"^head\.{_KIND}", "classifier."),
 )
 _QKV: Final = re.compile(rf"{_BLOCK}attn\.qkv\.(weight|bias)$")
 _PICTURES: Final[Mapping[str, Any]] = {
@@ -77,13 +78,16 @@ def convert(path: Path, out: Path) -> Path:
         CheckpointError: the file cannot be read so, holds no such network, or `out` exists.
         EvalError: what was written is no judge.
     """
-    if out.exists():
+    with disk_errors(out):
+        there = out.exists()  # a name that is too long for the disk may raise
+    if there:
         raise CheckpointError(f"{out} exists; give another --out, or remove it")
     weights = _weights(path)
     config = _config(weights, path)
     renamed = dict(_renamed(weights, path))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.") as beside, disk_errors(out):
+    with disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(out), TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.") as beside:
         folder = Path(beside) / "judge"
         folder.mkdir()
         write_tensors(folder / "model.safetensors", renamed, {})
@@ -112,16 +116,30 @@ def _config(weights: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
             f"{path} tells {classes} classes apart, and the release's tell {len(LABELS[0])} styles "
             f"or {len(LABELS[1])} objects; {_WANTED}"
         )
+    side = isqrt(max(places, 0))
+    if not (width and patch and places and side * side == places and width % _HEAD == 0):
+        raise CheckpointError(
+            f"{path} has {width} channels, patches of {patch} pixels and {places} places, and a "
+            f"ViT of the release has a multiple of {_HEAD} channels and a square of places; "
+            f"{_WANTED}"
+        )
+    layers = sum(name.endswith(".attn.qkv.weight") for name in weights)
+    numbers = {block[1] for name in weights if (block := re.match(_BLOCK, name))}
+    if numbers != {str(number) for number in range(layers)}:
+        raise CheckpointError(
+            f"{path} has blocks of the numbers {', '.join(sorted(numbers))[:80]}, which do not "
+            f"count from 0 with an attention in each; {_WANTED}"
+        )
     return {
         "architectures": ["ViTForImageClassification"],
         "model_type": "vit",
         "hidden_size": width,
         "intermediate_size": inner,
-        "num_hidden_layers": sum(name.endswith(".attn.qkv.weight") for name in weights),
+        "num_hidden_layers": layers,
         "num_attention_heads": width // _HEAD,
         "layer_norm_eps": 1e-6,
         "patch_size": patch,
-        "image_size": patch * isqrt(places),
+        "image_size": patch * side,
         "id2label": {str(index): name for index, name in enumerate(labels)},
         "label2id": {name: index for index, name in enumerate(labels)},
     }
@@ -133,6 +151,11 @@ def _renamed(weights: Mapping[str, Tensor], path: Path) -> Iterator[tuple[str, T
     for name, value in weights.items():
         if (together := _QKV.match(name)) is not None:
             number, kind = together.groups()
+            if value.dim() == 0 or len(value) == 0 or len(value) % 3:
+                raise CheckpointError(
+                    f"{path} holds {shown(name)} of shape {tuple(value.shape)}, which is no query, "
+                    f"key and value below each other; {_WANTED}"
+                )
             for part, rows in zip(("query", "key", "value"), value.chunk(3), strict=True):
                 yield f"vit.encoder.layer.{number}.attention.attention.{part}.{kind}", rows
             continue
@@ -157,7 +180,11 @@ def _weights(path: Path) -> dict[str, Tensor]:
     state = content.get("model_state_dict") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} holds no weights under model_state_dict; {_WANTED}")
-    return {str(name): plain_tensor(v, str(name), path).contiguous() for name, v in state.items()}
+    read = {str(name): plain_tensor(v, str(name), path).contiguous() for name, v in state.items()}
+    for name, value in read.items():
+        if not value.isfinite().all():
+            raise CheckpointError(f"{path} holds {shown(name)}, which is not finite; {_WANTED}")
+    return read
 
 
 def main() -> int:

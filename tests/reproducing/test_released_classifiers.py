@@ -11,7 +11,7 @@ from PIL import Image
 from support.models.tiny_canvas_judges import BLOCKS, PATCH, SIDE, WIDTH, canvas_classifier
 from torch import Tensor
 
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, DiskError
 from eval.judges.transformers_judge import open_transformers
 from pipelines.reproducing.released_classifiers import LABELS, convert, main
 
@@ -78,6 +78,11 @@ def test_the_classes_have_the_places_that_the_release_gives_them() -> None:
     )
 
 
+def changed(name: str, value: Tensor) -> dict[str, dict[str, Tensor]]:
+    """The content of a release's file with one weight that is another, or one more."""
+    return {"model_state_dict": {**canvas_classifier(20), name: value}}
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -89,8 +94,21 @@ def test_the_classes_have_the_places_that_the_release_gives_them() -> None:
             {"model_state_dict": {**canvas_classifier(20), "dist_token": torch.ones(1)}},
             "'dist_token', which no ViT of timm has",
         ),
+        (changed("blocks.0.norm1.gain", torch.ones(1)), "'blocks.0.norm1.gain', which no ViT"),
+        (changed("blocks.9.norm1.weight", torch.ones(1)), "of the numbers 0, .*9, which do not"),
+        (changed("blocks.0.attn.qkv.weight", torch.ones(2, 1)), r"shape \(2, 1\), which is no"),
+        (changed("blocks.0.attn.qkv.bias", torch.tensor(1.0)), r"shape \(\), which is no query"),
+        (changed("pos_embed", torch.ones(1, 0, WIDTH)), "-1 places"),
+        (changed("pos_embed", torch.ones(1, 7, WIDTH)), "6 places"),
+        (changed("patch_embed.proj.weight", torch.ones(8, 3, 2, 2)), "has 8 channels"),
+        (changed("patch_embed.proj.weight", torch.ones(WIDTH, 3, 0, 0)), "patches of 0 pixels"),
+        (changed("norm.bias", torch.full((WIDTH,), torch.nan)), "'norm.bias', which is not finite"),
     ],
-    ids=["a list", "no tensors", "another network", "other classes", "another kind of ViT"],
+    ids=[
+        *("a list", "no tensors", "another network", "other classes", "another kind of ViT"),
+        *("another weight", "a block too many", "two thirds", "a number", "no place", "no square"),
+        *("a narrow one", "no patch", "not finite"),
+    ],
 )
 def test_another_file_is_refused_and_nothing_is_written(
     content: object, words: str, tmp_path: Path
@@ -99,6 +117,15 @@ def test_another_file_is_refused_and_nothing_is_written(
     torch.save(content, file)
     with pytest.raises(CheckpointError, match=words):
         convert(file, tmp_path / "judge")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("name", ["file/judge", "file/below/judge", "n" * 300])
+def test_a_folder_that_the_disk_refuses_is_told(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    torch.save({"model_state_dict": canvas_classifier(20)}, file)
+    with pytest.raises(DiskError, match="cannot write"):
+        convert(file, tmp_path / name)
     assert list(tmp_path.iterdir()) == [file]
 
 
