@@ -15,6 +15,7 @@ from erasure.errors import ConfigError, InUseError
 from erasure.storage.claims import claimed
 from erasure.storage.files import atomic
 from pipelines.bench.cell import ERASE, EVALUATED, FILE_NAME, Cell, Place, read_cell
+from pipelines.bench.extras import require_told
 from pipelines.bench.making import NEIGHBOURS, Maker
 from pipelines.bench.page.page import write_page
 from pipelines.bench.protocol import begin, protocol_of
@@ -93,6 +94,8 @@ def prepare(recipe: BenchRecipe, out: Path) -> Bench:
         for note in require_models(world, concept)
     ]
     _require_read(world)
+    for concept in recipe.concepts:
+        require_told(world, concept)
     return Bench(world, rows, protocol_of(world), out, notes=tuple(notes))
 
 
