@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from erasure.errors import CheckpointError
+from erasure.storage import tables
 from erasure.storage.json_text import parsed
 from erasure.storage.regular_files import require_regular
 from pipelines.demo_checkpoint.retrained.record import FORMAT, RECORD
@@ -28,6 +29,25 @@ class Retrained:
     seeds: tuple[int, ...]
     recipe_hash: str
     recipe: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Without:
+    """What a model never saw, as its record has it."""
+
+    objects: tuple[str, ...]
+    styles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A record as it is written."""
+
+    format: str
+    without: _Without
+    seeds: tuple[int, ...]
+    recipe: Mapping[str, Any]
+    recipe_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +74,17 @@ def read_record(folder: Path) -> Retrained | None:
         values = parsed(path.read_bytes())
     except (OSError, ValueError) as err:
         raise CheckpointError(f"cannot read {path}: {err}; write the model again") from err
-    try:
-        if values["format"] != FORMAT:
-            raise CheckpointError(
-                f"{path} has format {values['format']!r}, not {FORMAT!r}; give a model of this "
-                "version"
-            )
-        names = [*values["without"]["objects"], *values["without"]["styles"]]
-        seeds = tuple(int(seed) for seed in values["seeds"])
-        recipe, digest = dict(values["recipe"]), str(values["recipe_hash"])
-    except (KeyError, TypeError, ValueError, OverflowError) as err:
+    if isinstance(values, Mapping) and values.get("format", FORMAT) != FORMAT:
         raise CheckpointError(
-            f"{path} is damaged: {err} is not what a record holds; write the model again"
-        ) from err
-    return Retrained(frozenset(map(str, names)), seeds, digest, recipe)
+            f"{path} has format {str(values['format'])[:80]!r}, not {FORMAT!r}; give a model of "
+            "this version"
+        )
+    try:
+        stored: _Stored = tables.read_record(_Stored, values, "record", CheckpointError)
+    except CheckpointError as err:
+        raise CheckpointError(f"{path} is damaged: {err}; write the model again") from err
+    without = frozenset([*stored.without.objects, *stored.without.styles])
+    return Retrained(without, stored.seeds, stored.recipe_hash, stored.recipe)
 
 
 def fit_of(records: Mapping[Holder, Retrained | None], erased: Sequence[str]) -> Fit:

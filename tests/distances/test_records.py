@@ -1,10 +1,11 @@
 """The records of retrained models: read, and held against each other and the concept."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.results.recorded import put_record, record_named
+from support.results.recorded import put_record, record_named, record_values
 
 from erasure.errors import CheckpointError
 from pipelines.demo_checkpoint.retrained.record import FORMAT, RECORD
@@ -120,3 +121,29 @@ def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / RECORD).write_text(text.replace("%s", FORMAT))
     with pytest.raises(CheckpointError, match=RECORD):
         read_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"seeds": "26"}, "record.seeds is '26'"),
+        ({"seeds": [2.5]}, "record.seeds"),
+        ({"seeds": None}, "record.seeds is"),
+        ({"without": {"objects": "church", "styles": []}}, "record.without.objects is 'church'"),
+        ({"without": {"objects": [["church"]], "styles": []}}, "record.without.objects"),
+        ({"without": []}, "record.without is"),
+        ({"recipe": [1]}, "record.recipe is"),
+        ({"recipe_hash": None}, "record.recipe_hash is None, not text"),
+        ({"recipe_hash": 4}, "record.recipe_hash is 4"),
+    ],
+    ids=str,
+)
+def test_a_record_with_values_of_other_types_is_refused(
+    tmp_path: Path, changed: dict[str, object], words: str
+) -> None:
+    text = json.dumps({**record_values("no-church"), **changed})
+    (tmp_path / RECORD).write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError) as refused:
+        read_record(tmp_path)
+    assert f"{RECORD} is damaged: {words}" in str(refused.value)
+    assert str(refused.value).endswith("; write the model again")
