@@ -51,6 +51,9 @@ def read_lora(path: Path, checkpoint: Checkpoint) -> LoraFile:
         CheckpointError: there is no such file, it is damaged or no LoRA, of another kind of
             adapter or of another family of models, or a key of it is not understood.
     """
+    if path.is_dir() or not path.exists():
+        said = "is a folder" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"{path} {said}; give a LoRA file, which ends in .safetensors")
     file = read_tensors(path)
     if not file.tensors:
         raise CheckpointError(f"{path} holds no tensor; give a LoRA file")

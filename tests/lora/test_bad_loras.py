@@ -160,8 +160,10 @@ def test_what_is_no_lora_is_told_so(tiny_folder: Path, tiny_checkpoint: Checkpoi
     unet = tiny_folder / "unet" / "diffusion_pytorch_model.safetensors"
     with pytest.raises(CheckpointError, match="is no LoRA: none of its"):
         read_lora(unet, tiny_checkpoint)
-    with pytest.raises(CheckpointError, match="does not exist"):
+    with pytest.raises(CheckpointError, match="does not exist; give a LoRA file"):
         read_lora(tiny_folder / "none.safetensors", tiny_checkpoint)
+    with pytest.raises(CheckpointError, match="unet is a folder; give a LoRA file"):
+        read_lora(tiny_folder / "unet", tiny_checkpoint)
 
 
 @pytest.mark.parametrize(

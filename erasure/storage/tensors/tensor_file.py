@@ -73,7 +73,9 @@ def read_tensors(path: Path) -> TensorFile:
     Raises:
         CheckpointError: no such file, or damaged, cut short, or another format.
     """
-    if not require_regular(path).is_file():
+    if require_regular(path).is_dir():
+        raise CheckpointError(f"{path} is a folder; give a .safetensors file")
+    if not path.is_file():
         raise CheckpointError(f"{path} does not exist; give a model folder or a .safetensors file")
     try:
         with safe_open(path, framework="pt", device="cpu") as opened:
