@@ -28,6 +28,7 @@ from erasure.lora.reading import read_lora
 from erasure.lora.writing import WrittenLora, write_differences, write_lora
 from erasure.solving.factor_file import load_factors
 from erasure.solving.factors import Factors, balanced
+from erasure.training.weights.low_rank import require_rank
 from pipelines.configs.settings import EraseRecipe
 from pipelines.run.run_folder import FACTORS, LORA, MODEL
 
@@ -121,10 +122,14 @@ def _export_lora(
     factors = _run_factors(model, checkpoint, base)
     words = _words(checkpoint.provenance)
     if factors is not None:
+        weights = checkpoint.components[checkpoint.edits[-1].component]
         if size is None:
             errors = dict.fromkeys(factors, 0.0)
             chosen = {name: balanced(one) for name, one in factors.items()}
         else:
+            if size.rank is not None:
+                shapes = {name: tuple(weights[name].shape) for name in factors}
+                require_rank(size.rank, shapes)
             pairs = {name: shortened(one, size) for name, one in factors.items()}
             chosen = {name: one for name, (one, _) in pairs.items()}
             errors = {name: error for name, (_, error) in pairs.items()}

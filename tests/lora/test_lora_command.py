@@ -184,6 +184,14 @@ def test_fewer_directions_of_a_run_are_exported_with_their_error(
     assert_merges_to(path, tiny_checkpoint, solved.model(), report["error"] + 1e-4)
 
 
+def test_more_directions_than_any_layer_has_are_refused(solved: Run, tmp_path: Path) -> None:
+    line = ("export", solved.folder, "--to", "lora", "--rank", 999)
+    said = erasure(*line, "--out", tmp_path / "lora.safetensors")
+    assert said.code == 2
+    assert "rank is 999, and no layer here has more than the" in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_model_without_factors_needs_its_base(dense: Run, tmp_path: Path) -> None:
     said = erasure("export", dense.folder, "--to", "lora", "--out", tmp_path / "l.safetensors")
