@@ -50,13 +50,24 @@ def with_settings(
                 "of the recipe file"
             )
         if _at(options, path) is not None:
-            flag = _OWN_FLAGS.get(path) or flags(spelled).get(path, "--method")
+            flag = _flag_of(path, options, spelled)
             raise ConfigError(f"{path} is given by {flag} and by --set {name}; give it once")
         _put(tables, path, value)
     empty = empty_setting(tables)
     if empty is not None:
         raise ConfigError(f"--set gives {empty} an empty text; give it a value, or leave it out")
     return merge(options, tables)
+
+
+def _flag_of(path: str, options: Mapping[str, Any], spelled: Options) -> str:
+    """The option that gave a key of a recipe, or of a table the first that gave a key below it."""
+    if path in _OWN_FLAGS:
+        return _OWN_FLAGS[path]
+    known = flags(spelled)
+    below = (
+        known[key] for key in known if key.startswith(f"{path}.") and _at(options, key) is not None
+    )
+    return known.get(path) or next(below, "--method")
 
 
 def with_mask_settings(

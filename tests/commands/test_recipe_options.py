@@ -133,13 +133,19 @@ def test_every_setting_of_a_method_is_reached_by_set(path: str) -> None:
         (["data.size.x=1", "data.size=8"], "--set gives data.size twice"),
         (["data.size=8", "data.size.x=1"], "gives size a value and settings below it"),
         (["density=0.5"], "density is given by --density and by --set density"),
+        (["grid=3"], "grid is given by --seeds and by --set grid; give it once"),
         (["method.steps=9"], "method.steps is given by --steps and by --set method.steps"),
         (["concept=dog"], "concept is given by --concept and by --set concept"),
         (["data.size=null"], "--set data.size=null sets nothing; leave it out"),
     ],
 )
 def test_what_set_cannot_mean_is_refused(texts: list[str], words: str) -> None:
-    recipe = {"concept": "church", "density": 0.3, "method": {"name": "salun", "steps": 3}}
+    recipe = {
+        "concept": "church",
+        "density": 0.3,
+        "method": {"name": "salun", "steps": 3},
+        "grid": {"seeds": "0"},
+    }
     with pytest.raises(ConfigError, match=words):
         with_settings(recipe, {}, texts)
 
