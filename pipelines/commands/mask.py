@@ -162,8 +162,9 @@ def _mask(tables: dict[str, Any], asked: MaskOptions) -> "tuple[SaliencyMask, Ma
         _claim_files(asked)
         return load_mask(asked.path), {}
     if asked.out is None or asked.out.suffix != ".safetensors":
+        said = "there is no --out" if asked.out is None else f"--out is {asked.out}"
         raise ConfigError(
-            f"--out is {asked.out}; a new mask needs --concept and --out with a name that ends in "
+            f"{said}; a new mask needs --concept and --out with a name that ends in "
             ".safetensors; to look at a mask, give its file"
         )
     _claim_files(asked)
@@ -222,7 +223,8 @@ def _combined(
             f"{path} is no mask file; write it as erasure mask {name} A.safetensors B"
         )
     if out is None or out.suffix != ".safetensors":
-        raise ConfigError(f"--out is {out}; give a name that ends in .safetensors for the new mask")
+        said = "there is no --out" if out is None else f"--out is {out}"
+        raise ConfigError(f"{said}; give a name that ends in .safetensors for the new mask")
     masks = [load_mask(file) for file in (path, *intersect, *union)]
     return (intersection if intersect else union_of)(masks)
 
@@ -234,7 +236,10 @@ def _of_method(method: str | None, options: dict[str, Any]) -> dict[str, Any]:
     if method is None:
         return {}
     if options.get("saliency", {}).get("loss") != "own":
-        raise ConfigError(f"--method is {method!r} and is read for --saliency-loss own alone")
+        raise ConfigError(
+            f"--method is {method!r} and is read for --saliency-loss own alone; leave it out, or "
+            "give that loss as well"
+        )
     return {"mask": "salient", "method": {"name": method}}
 
 

@@ -131,7 +131,7 @@ def test_the_command_combines_mask_files(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--intersect", "ONE"), "--out is None; give a name that ends in"),
+        (("--intersect", "ONE"), "there is no --out; give a name that ends in"),
         (("--intersect", "ONE", "--union", "ONE", "--out", "X"), "make one after the other"),
         (("--intersect", "ONE", "--concept", "x", "--out", "X"), "would not be read"),
         (("--intersect", "NONE", "--out", "X"), "NONE"),

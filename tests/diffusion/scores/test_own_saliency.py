@@ -121,4 +121,4 @@ def test_the_command_makes_such_a_mask_without_a_picture(tiny_folder: Path, tmp_
     assert load_mask(out).info.loss == "own loss of esd"
     said = erasure(*line, "--method", "esd", "--force")
     assert said.code == 2
-    assert "is read for --saliency-loss own alone" in said.err
+    assert "is read for --saliency-loss own alone; leave it out, or give that loss" in said.err
