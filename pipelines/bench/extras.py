@@ -98,7 +98,7 @@ def require_told(world: World, concept: str) -> None:
             recipe_of_table = _audit if table == "attack" else _distance
             recipe_of_table(world, concept, recipe.seed_list[0], recipe.model)
         except ConfigError as err:
-            raise ConfigError(f"[{table}]: {getattr(err, 'typed', err)}") from err
+            raise ConfigError(f"[{table}]: ", err) from err
 
 
 def _audit(world: World, concept: str, seed: int, model: str) -> AuditRecipe:
