@@ -107,6 +107,11 @@ class Ant(ByRollout):
 
     def __post_init__(self) -> None:
         ByRollout.__post_init__(self)
+        if self.rollout_steps < 2:
+            raise ConfigError(
+                f"rollout_steps is {self.rollout_steps}, and one step has no point before another; "
+                "give 2 or more"
+            )
         if not 1 <= self.keep_steps < self.rollout_steps:
             raise ConfigError(
                 f"keep_steps is {self.keep_steps}; give 1 to {self.rollout_steps - 1}, fewer than "

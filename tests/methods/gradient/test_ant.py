@@ -83,6 +83,10 @@ def test_a_range_of_steps_outside_the_sampling_is_refused() -> None:
     [
         ({"keep_steps": 0}, "keep_steps is 0; give 1 to 49"),
         ({"keep_steps": 50}, "keep_steps is 50; give 1 to 49"),
+        (
+            {"rollout_steps": 1},
+            "rollout_steps is 1, and one step has no point before another; give",
+        ),
         ({"keep_weight": -1.0}, r"keep_weight is -1\.0"),
         ({"empty_weight": float("nan")}, "empty_weight is nan"),
     ],
