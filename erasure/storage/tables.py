@@ -133,7 +133,10 @@ class _Reader:
         try:
             return kind(**values)
         except (ErasureError, self.error) as err:
-            raise self.error(f"in [{where}]: {err}" if where else str(err)) from err
+            before = f"in [{where}]: " if where else ""
+            if isinstance(err, ErasureError) and issubclass(self.error, ErasureError):
+                raise self.error(before, err) from err  # it keeps its words for who typed a command
+            raise self.error(f"{before}{err}") from err
 
     def _own(self, kind: Any, table: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401
         """What a class makes of a table by its own `from_dict`."""

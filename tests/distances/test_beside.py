@@ -19,7 +19,7 @@ from support.results.distanced import (
 from erasure.errors import ConfigError
 from pipelines.audit.outcome.results import Audit
 from pipelines.audit.page.page import Table
-from pipelines.audit.settings import AuditRecipe
+from pipelines.audit.settings import AuditRecipe, resolve_audit
 from pipelines.distances import beside, run
 from pipelines.distances.beside import _SHARED, check_beside, measure_beside, recipe_beside
 from pipelines.distances.models import open_models
@@ -143,6 +143,13 @@ def test_pictures_that_no_distance_would_read_are_refused(own: dict[str, Any]) -
     with pytest.raises(ConfigError, match="trained would not be read: it is held against pictures"):
         replace(_recipe("one", "two"), trained="t", **own)
     assert replace(_recipe("one", "two"), pictures="p", trained="t").trained == "t"
+
+
+def test_what_such_pictures_lack_is_told_by_the_options_that_give_it() -> None:
+    with pytest.raises(ConfigError) as refused:
+        resolve_audit({"model": "demo", "concept": "church", "trained": "t"}, canvas=True)
+    assert "held against --pictures that the base" in refused.value.typed
+    assert "two models given by --retrained, with a base" in refused.value.typed
 
 
 @dataclass(frozen=True)
