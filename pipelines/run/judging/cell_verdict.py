@@ -39,7 +39,7 @@ class CellVerdict:
     where it cannot say so."""
 
     each: tuple[tuple[str, int, int], ...] = ()
-    """Of several concepts that are shown: its name, the cells in which any of them is still
+    """For each of several concepts that are shown its name, the cells in which it is still
     recognised, and all cells that were asked for it."""
     not_drawn: tuple[str, ...] = ()
     """What else was erased, and no cell was asked for."""
