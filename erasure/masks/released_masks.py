@@ -45,15 +45,18 @@ def load_released_mask(path: Path, *, allow_pickle: bool = False, base: str = ""
     """
     if not require_regular(path, MaskError).is_file():
         raise MaskError(f"there is no mask file {path}; give the path of one")
-    if path.suffix.lower() not in _PICKLES:
-        return from_released(_read_safetensors(path), base=base)
-    if not allow_pickle:
+    is_pickle = path.suffix.lower() in _PICKLES
+    if is_pickle and not allow_pickle:
         raise MaskError(
             f"{path} is a pickle, which can run code when opened; if you trust it, pass ",
             way("allow_pickle", True),
             ", or save its tensors as .safetensors first",
         )
-    return from_released(_read_pickle(path), base=base)
+    values = _read_pickle(path) if is_pickle else _read_safetensors(path)
+    try:
+        return from_released(values, base=base)
+    except MaskError as err:
+        raise MaskError(f"{path}: ", err) from err
 
 
 def from_released(values: Mapping[str, Tensor], *, base: str = "") -> SaliencyMask:

@@ -174,3 +174,10 @@ def test_a_pickled_mask_of_another_form_is_refused(odd: Tensor, tmp_path: Path) 
     torch.save({"conv_in.weight": odd}, tmp_path / "mask.pt")
     with pytest.raises(MaskError, match="one number after the other"):
         load_released_mask(tmp_path / "mask.pt", allow_pickle=True)
+
+
+def test_a_file_that_is_no_released_mask_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"conv.weight": torch.ones(2)}, path)
+    with pytest.raises(MaskError, match=r"other\.safetensors: this is no mask of a Stable"):
+        load_released_mask(path)
