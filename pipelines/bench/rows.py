@@ -79,7 +79,14 @@ def rows_of(recipe: BenchRecipe) -> list[Row]:
     for name in ("retrained", "twin"):
         if name in recipe.only and not getattr(recipe, name):
             raise ConfigError(f"the row {name} is named, and there is no --{name} CONCEPT=MODEL")
-    return list(_rows(recipe, own))
+    rows = list(_rows(recipe, own))
+    usual = recipe.masks == BenchRecipe().masks and not recipe.densities
+    if not usual and not any(row.kind == "method" for row in rows):
+        raise ConfigError(
+            "masks are given and would not be read, as no row of --only is a method; name one, or "
+            "leave --masks and --densities out"
+        )
+    return rows
 
 
 def models_of(recipe: BenchRecipe, concept: str) -> dict[Kind, str]:

@@ -208,6 +208,8 @@ def attacks_of(audit: str) -> tuple[str, ...]:
     preset, *further = names
     for name in further:
         attack_kind(name)
+        if further.count(name) > 1:
+            raise ConfigError(f"audit names {name} twice; name each once")
     lacking = [n for n in ATTACKS if n in further and preset == "quick" and n not in FORWARD]
     return (preset, *lacking)
 
@@ -254,7 +256,10 @@ def bench_recipe(tables: Mapping[str, Any], under: Mapping[str, Any] | None = No
         listed = values.get(key)
         if isinstance(listed, list | tuple):
             names = [part.strip() for text in listed for part in str(text).split(",")]
-            values[key] = [name for name in names if name]
-            if listed and not values[key]:  # as of --only ",", which would mean every row
-                raise ConfigError(f"{key} is empty; give at least one, or leave it out")
+            if "" in names:  # as of --only ",", which would mean every row
+                raise ConfigError(
+                    f"{key} has an empty name among {', '.join(map(repr, names))[:80]}; leave that "
+                    "out"
+                )
+            values[key] = names
     return build(BenchRecipe, values)

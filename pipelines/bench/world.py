@@ -20,7 +20,7 @@ from pipelines.configs.recipe import as_tables
 from pipelines.configs.resolving import published_text, resolve
 from pipelines.configs.settings import EraseRecipe
 from pipelines.distances.comparable import require_alike
-from pipelines.distances.models import Role, recorded_fit, require_distinct
+from pipelines.distances.models import OPTIONS, Role, recorded_fit, require_distinct
 from pipelines.distances.records import Holder
 from pipelines.evaluation.settings import EvaluateRecipe, resolve_evaluation
 from pipelines.jobs.intersected_mask import intersection_said, seeds_of
@@ -207,7 +207,7 @@ def require_models(world: World, concept: str) -> tuple[str, ...]:
             require_alike(opened["base"], opened[kind], f"--{kind}")
     holders: tuple[Holder, ...] = ("base", "retrained", "twin")
     there: dict[Role, Checkpoint] = {one: opened[one] for one in holders if one in opened}
-    require_distinct(there)
+    require_distinct(there, {**OPTIONS, "base": OPTIONS["audited"]})
     return recorded_fit(there, world.plan(concept).erased).notes
 
 

@@ -1,5 +1,6 @@
 """The distances that an audit measures where it is given two retrained models."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from pipelines.audit.settings import AuditRecipe
 from pipelines.configs.recipe import dump_toml
 from pipelines.data.picture_folder import folder_entries
 from pipelines.distances.attacks import read_attacks
-from pipelines.distances.models import deciding_hashes, open_models
+from pipelines.distances.models import OPTIONS, Role, deciding_hashes, open_models
 from pipelines.distances.result import FILE_NAME, Distances, notes_of, read_distances, rows_of
 from pipelines.distances.run import HEADER, run_distances
 from pipelines.distances.settings import DistanceRecipe
@@ -23,6 +24,12 @@ from pipelines.run.judging.judge_files import judge_files_hash
 
 FOLDER: Final = "distances"
 """Name in the folder of the audit."""
+_OPTIONS: Final[Mapping[Role, str]] = {
+    **OPTIONS,
+    "base": "--against",
+    "twin": OPTIONS["retrained"],
+}
+"""Where an audit has the models from."""
 _MADE_OF: Final = "made_of.json"
 """Name of the file beside a result with the hash of all that it was made of."""
 _SHARED: Final = (
@@ -72,7 +79,7 @@ def check_beside(audit: AuditRecipe, out: Path) -> None:
     """
     recipe = recipe_beside(audit, out)
     if recipe is not None:
-        open_models(recipe)
+        open_models(recipe, _OPTIONS)
 
 
 def measure_beside(

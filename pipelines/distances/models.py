@@ -49,8 +49,11 @@ class Models:
         )
 
 
-def open_models(recipe: DistanceRecipe) -> Models:
+def open_models(recipe: DistanceRecipe, options: Mapping[Role, str] = OPTIONS) -> Models:
     """Read all, and refuse what cannot be compared.
+
+    Args:
+        options: where each model was given, for what is refused.
 
     Raises:
         CheckpointError: a model cannot be read, or is of another recipe, text encoder, tokenizer,
@@ -68,8 +71,8 @@ def open_models(recipe: DistanceRecipe) -> Models:
     for role, name in named.items():
         opened[role] = open_by(recipe, name, others=None if opened else [*named.values()])
     for role in ("audited", "retrained", "twin"):
-        require_comparable(opened["base"], opened[role], OPTIONS[role])
-    require_distinct(opened)
+        require_comparable(opened["base"], opened[role], options[role])
+    require_distinct(opened, options)
     plan = plan_of(opened["base"], recipe.concept)
     fit = recorded_fit(opened, plan.erased)
     opened["random"] = random_weights(opened["audited"], recipe.seed)
@@ -97,7 +100,9 @@ def deciding_hashes(checkpoint: Checkpoint) -> dict[str, str]:
     return {name: checkpoint.hash_of(name) for name in checkpoint.components if name != "vae"}
 
 
-def require_distinct(opened: Mapping[Role, Checkpoint]) -> None:
+def require_distinct(
+    opened: Mapping[Role, Checkpoint], options: Mapping[Role, str] = OPTIONS
+) -> None:
     """Raise ConfigError where two of these models, by their places, have the same weights."""
     hashes = {role: deciding_hashes(one) for role, one in opened.items()}
     pairs: tuple[tuple[Role, Role], ...] = (
@@ -109,7 +114,7 @@ def require_distinct(opened: Mapping[Role, Checkpoint]) -> None:
     for one, other in pairs:
         if one in hashes and hashes[one] == hashes.get(other):
             raise ConfigError(
-                f"the models of {OPTIONS[one]}, {opened[one].path}, and {OPTIONS[other]}, "
+                f"the models of {options[one]}, {opened[one].path}, and {options[other]}, "
                 f"{opened[other].path}, have the same weights, so there is no distance between "
-                f"them to measure by; give another model by {OPTIONS[one]}"
+                f"them to measure by; give another model by {options[one]}"
             )

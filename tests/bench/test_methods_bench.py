@@ -381,7 +381,9 @@ def test_a_cell_that_another_process_has_in_work_is_left_to_it(
     ("options", "words"),
     [
         (("--only", "uec"), "there is no row 'uec'; the nearest is uce"),
-        (("--only", ","), "only is empty; give at least one, or leave it out"),
+        (("--only", ","), "only has an empty name among '', ''; leave that out"),
+        (("--only", "base", "--masks", "random"), "masks are given and would not be read, as no"),
+        (("--audit", "full,relearning,relearning"), "audit names relearning twice; name each once"),
         (("--only", "retrained"), "there is no --retrained CONCEPT=MODEL"),
         (("--limit", 2), "limit is 2; give 4 or more"),
         (("--masks", "sallient"), "the mask is 'sallient'; give some of all, salient, own"),
@@ -444,7 +446,7 @@ def test_models_that_cannot_stand_for_retraining_are_refused_before_any_cell(
     file.write_text(json.dumps(table), encoding="utf-8")
     for retrained, twin, said in (
         (other, trained, "the model of --retrained, .* has another tokenizer: 2 of"),
-        (tiny_folder, trained, "--retrained, .* and --base, .* have the same weights"),
+        (tiny_folder, trained, "--retrained, .* and MODEL, .* have the same weights"),
         (trained, trained, "--twin, .* and --retrained, .* have the same weights"),
     ):
         models = ("--retrained", f"church={retrained}", "--twin", f"church={twin}")

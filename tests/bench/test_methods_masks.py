@@ -12,13 +12,14 @@ from support.results.leaderboard import bench, quick_bench
 from support.results.table_lines import share
 
 from erasure import Checkpoint
+from erasure.errors import ConfigError
 from erasure.masks.mask_file import load_mask
 from pipelines.bench import settings
 from pipelines.bench.estimate import _minutes
 from pipelines.bench.page.scatter import _GROUPS
 from pipelines.bench.rows import Row, rows_of
 from pipelines.bench.search import spaces_of
-from pipelines.bench.settings import bench_recipe
+from pipelines.bench.settings import BenchRecipe, bench_recipe
 from pipelines.bench.tables.forms import to_csv, to_markdown
 from pipelines.bench.tables.table import Line, Table
 from pipelines.bench.world import World
@@ -157,3 +158,9 @@ def test_the_table_names_the_density_of_rows_that_differ_in_it(rows: Mapping[str
     assert "| `esd` | inverse 0.03 |" in to_markdown(there)
     assert "church,esd,inverse,0.03,done" in to_csv(there)
     assert "church,esd,all,,done" in to_csv(there)
+
+
+def test_masks_of_a_bench_without_methods_are_refused_where_they_are_given() -> None:
+    assert [row.name for row in rows_of(BenchRecipe(only=("base",)))] == ["base"]
+    with pytest.raises(ConfigError, match="would not be read, as no row of --only is a method"):
+        rows_of(BenchRecipe(only=("base",), masks=("random",)))
