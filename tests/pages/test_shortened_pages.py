@@ -40,6 +40,8 @@ SHORT = {
     "^evaluate --compare": "",
     "^evaluate": "--limit 6 --steps 2",
     "^audit": ATTACKED,
+    "^bench .*--densities": f"{BENCHED} --only base,retrained,twin,uce --masks all,random "
+    "--densities 0.1",
     "^bench demo-flow": f"{BENCHED} --only base,retrained,twin,uce",
     "^bench": BENCHED,
 }
