@@ -56,9 +56,8 @@ docs/{name}.csv` the latter needs no cells.
 
 _ADVICE: Final = """
 So here the mask decides how soon a concept goes and at what cost: at one rate the salient weights
-forget first, and change other things most. Whoever may choose the rate loses less by a random mask
-at a higher one; a salient mask is for few weights, few steps or a low rate, and for the method as
-it was published.
+forget first, and change other things most. Whoever may choose the rate loses less by a random mask;
+the salient one is the default as the method was published with it.
 """
 _BESIDE: Final = "leaderboard.md#masks-and-their-controls-beside-a-model-that-never-saw-a-church"
 _DEFAULT: Final = (

@@ -19,8 +19,7 @@ def values_beside(cells: Sequence[Sources], kind: str) -> dict[str, Value]:
         cells: of one concept, in the order of the table.
         kind: one of `UNERASED`.
     """
-    values = {c.key: value for c in COLUMNS if (value := _beside(c, cells, kind)) is not None}
-    return values
+    return {c.key: value for c in COLUMNS if (value := _beside(c, cells, kind)) is not None}
 
 
 def _beside(column: Column, cells: Sequence[Sources], kind: str) -> Value | None:

@@ -140,11 +140,12 @@ def _each(
     Args:
         prompts: of the cells that were asked for some concept, one each.
     """
+    if len(names) < 2:
+        return ()
     shares = []
-    for part in plan.parts:
+    for part in (one for one in plan.parts if one.concept in names):
         own = [seen for p, seen in zip(prompts, recognised, strict=True) if _asks_for(part, p)]
-        if part.concept in names and len(names) > 1:
-            shares.append((part.concept, sum(own), len(own)))
+        shares.append((part.concept, sum(own), len(own)))
     return tuple(shares)
 
 
