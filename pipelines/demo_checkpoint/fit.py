@@ -56,7 +56,11 @@ def fit(model: nn.Module, loss: Loss, config: FitConfig, state: Path) -> nn.Modu
     """
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.decay))
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-3
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=1e-3,
+        fused=True,  # a tenth less time for a step on one thread
     )
     generator = torch.Generator().manual_seed(config.seed)
     first = 0
