@@ -6,8 +6,9 @@ from typing import Any, Final, Literal
 
 from erasure.errors import ConfigError
 from erasure.methods import METHODS, Method
+from erasure.storage.tables import build
 from pipelines.bench.settings import BenchRecipe, pairs_of
-from pipelines.configs.method_table import load_method
+from pipelines.configs.method_table import kind_of, load_method
 from pipelines.drawing.guards import GUARDS
 from prompts.nearest import nearest
 
@@ -64,18 +65,19 @@ def rows_of(recipe: BenchRecipe) -> list[Row]:
 
     Raises:
         ConfigError: a name is that of no row, a file brings no method, or settings are given for
-            a method that has no row.
+            a method that has no row, or that it refuses.
     """
     own = _own_methods(recipe)
     known = (*MODELS, *GUARDS, *METHODS, *own)
     for name in recipe.only:
         if name not in known:
             raise ConfigError(f"there is no row {name!r}; {nearest(name, known)}")
-    for name in recipe.methods:
+    for name, settings in recipe.methods.items():
         if name not in (*METHODS, *own):
             raise ConfigError(
                 f"[methods.{name}] is of no method; {nearest(name, (*METHODS, *own))}"
             )
+        build(kind_of(name, own.get(name)), settings, f"methods.{name}")  # refuses before any cell
     for name in ("retrained", "twin"):
         if name in recipe.only and not getattr(recipe, name):
             raise ConfigError(f"the row {name} is named, and there is no --{name} CONCEPT=MODEL")

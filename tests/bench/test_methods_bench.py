@@ -433,6 +433,28 @@ def test_a_key_for_all_rows_is_refused_where_no_row_reads_it(
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("[methods.uec]\nsteps = 1", "[methods.uec] is of no method; the nearest is uce"),
+        (
+            "[methods.rece]\nridgee = 1",
+            "methods.rece.ridgee is unknown; the nearest known key is methods.rece.ridge",
+        ),
+        ("[methods.speed]\nridge = -1", "in [methods.speed]: ridge is -1.0"),
+    ],
+)
+def test_settings_that_a_method_refuses_are_refused_before_any_cell(
+    table: str, words: str, tiny_folder: Path, recipe: Path, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(f"{recipe.read_text(encoding='utf-8')}\n{table}\n", encoding="utf-8")
+    # They are read before rows are chosen, so that a later command with more rows says no other.
+    refused = bench(tiny_folder, wrong, tmp_path / "out", "--only", "salun")
+    assert_told(refused, 2, words)
+    assert not (tmp_path / "out").exists()
+
+
 def test_models_that_cannot_stand_for_retraining_are_refused_before_any_cell(
     tiny_folder: Path, recipe: Path, tmp_path: Path
 ) -> None:
