@@ -31,6 +31,7 @@ from pipelines.process.progress import Reporter
 from pipelines.run.judging.cell_judge import cell_judge
 from pipelines.run.judging.cell_verdict import CellVerdict
 from pipelines.run.masking import (
+    measured_beside_the_same,
     named_mask,
     require_factors,
     require_recomputing_of,
@@ -154,6 +155,12 @@ def _checked(
     )
     component = component_of(recipe.method, checkpoint)
     mask = named_mask(recipe, checkpoint, component)
+    if mask is not None and team.first and not measured_beside_the_same(mask, checkpoint):
+        _log.warning(
+            "the mask %s was measured with other text encoders, another VAE or other configs than "
+            "this model has; its scores are of what those say",
+            recipe.mask,
+        )
     require_factors(recipe, checkpoint, mask, component)
     origin = None if recipe.origin is None else open_by(recipe, recipe.origin)
     before = None if origin is None else origin.components[component]

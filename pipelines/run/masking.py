@@ -13,7 +13,7 @@ from erasure.local_paths import typed_path
 from erasure.lora.layers import has_factors
 from erasure.lora.module_mask import module_mask
 from erasure.masks.mask_file import is_mask_file, load_mask, require_base, require_component
-from erasure.masks.masks import MASK_KINDS, SaliencyMask, require_weights
+from erasure.masks.masks import MASK_KINDS, REST, SaliencyMask, require_weights
 from erasure.masks.released_masks import load_released_mask
 from erasure.masks.selection import check_density
 from erasure.moving.component import require_recomputed
@@ -64,6 +64,13 @@ def named_mask(recipe: EraseRecipe, checkpoint: Checkpoint, component: str) -> S
     require_base(mask.info, base)
     require_weights(mask, checkpoint.components[component])
     return mask
+
+
+def measured_beside_the_same(mask: SaliencyMask, checkpoint: Checkpoint) -> bool:
+    """Whether a mask's scores, as far as it says, are of this model's own text encoders, VAE and
+    configs."""
+    before = (mask.info.measured or {}).get(REST)
+    return before is None or before == checkpoint.digest_without(mask.info.component)
 
 
 def require_factors(

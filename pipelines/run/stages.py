@@ -14,7 +14,7 @@ from erasure.diffusion.edit import erase
 from erasure.editing.proving import Edit
 from erasure.errors import ConfigError, way
 from erasure.masks.mask_file import load_mask
-from erasure.masks.masks import REST, SaliencyMask
+from erasure.masks.masks import SaliencyMask
 from erasure.storage.state_file import drop
 from erasure.training.step import Step
 from erasure.training.unseen import UntilUnseen
@@ -31,7 +31,7 @@ from pipelines.process.progress import Reporter
 from pipelines.run.judging.cell_judge import CellJudge
 from pipelines.run.judging.cell_verdict import CellVerdict
 from pipelines.run.judging.looking import until_unseen, write_curve
-from pipelines.run.masking import make_mask, mask_of_layers
+from pipelines.run.masking import make_mask, mask_of_layers, measured_beside_the_same
 from pipelines.run.memory import enough_memory, narrower_scope, of_drawing, of_saliency
 from pipelines.run.preparing import cache_of
 from pipelines.run.run_folder import LOOKS, MASK, STATE
@@ -132,8 +132,7 @@ class Stages:
         A saved state is known by all that it was trained on; a run that was cut before the first
         has its mask alone.
         """
-        before = (mask.info.measured or {}).get(REST)
-        if before is not None and before != self.checkpoint.digest_without(mask.info.component):
+        if not measured_beside_the_same(mask, self.checkpoint):
             raise ConfigError(
                 f"the mask in {self.out} was measured when {self.recipe.model} had other text "
                 "encoders, another VAE or other configs; give that model again, or ",

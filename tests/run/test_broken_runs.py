@@ -201,10 +201,35 @@ def test_a_mask_that_was_measured_on_another_text_encoder_is_not_gone_on_with(
         assert erasure(*line).code == 1
     assert (out / "mask.safetensors").exists()
     if changed:
-        file = model / "text_encoder" / "model.safetensors"
-        weights = load_file(file)
-        first = next(name for name, value in weights.items() if value.is_floating_point())
-        save_file({**weights, first: weights[first] + 0.5}, file, metadata={"format": "pt"})
+        _change_text_encoder(model)
     said = erasure(*line, "--resume")
     assert said.code == (2 if changed else 0), said.err
     assert ("had other text encoders" in said.err) is changed
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_mask_file_that_was_measured_on_another_text_encoder_is_told(
+    changed: bool,
+    tiny_folder: Path,
+    tiny_recipe: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model, mask = tmp_path / "model", tmp_path / "mask.safetensors"
+    shutil.copytree(tiny_folder, model)
+    cache = ("--cache", tmp_path / "cache")
+    measured = erasure("mask", model, "--recipe", tiny_recipe, *cache, "--out", mask)
+    assert measured.code == 0, measured.err
+    if changed:
+        _change_text_encoder(model)
+    line = ["erase", model, "--recipe", tiny_recipe, "--steps", 1, "--mask", mask, *cache]
+    said = erasure(*line, "--out", tmp_path / "out")
+    assert said.code == 0, said.err
+    assert ("was measured with other text encoders" in caplog.text) is changed
+
+
+def _change_text_encoder(model: Path) -> None:
+    file = model / "text_encoder" / "model.safetensors"
+    weights = load_file(file)
+    first = next(name for name, value in weights.items() if value.is_floating_point())
+    save_file({**weights, first: weights[first] + 0.5}, file, metadata={"format": "pt"})
