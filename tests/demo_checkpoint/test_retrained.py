@@ -10,11 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.console import ROOT
+from support.leftovers import no_space_for
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from erasure.checkpoints.reading.reading import read_checkpoint
-from erasure.errors import CheckpointError
+from erasure.errors import CheckpointError, DiskError
 from erasure.storage.tensors.hashing import weights_hash
 from pipelines.demo_checkpoint.latents import PICTURES_PER_PAIR, Latents
 from pipelines.demo_checkpoint.retrained import training
@@ -218,6 +219,23 @@ def test_a_model_that_was_cut_ends_with_the_same_bytes(
         assert expected.keys() == again.keys()
         assert all(torch.equal(value, again[name]) for name, value in expected.items())
     assert is_done(model, tmp_path / "cut")
+
+
+def test_a_full_disk_ends_a_training_that_goes_on_from_its_last_whole_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SAVE_EVERY", 1)
+    model, recipe = RETRAININGS["no-church"], _short("demo-flow")
+    parts = (_material(), SOURCES)
+    for full in ("descent-1.safetensors", RECORD):
+        with no_space_for(full), pytest.raises(DiskError, match="the disk is full; free some"):
+            retrain(model, recipe, *parts, tmp_path / "work", CPU)
+        assert not is_done(model, tmp_path / "work")
+        assert not list(tmp_path.rglob("*.part"))
+    state = tmp_path / "work" / model.name / "descent-1.safetensors"
+    assert int(load_file(state)["step"]) == recipe.descents[0].steps
+    retrain(model, recipe, *parts, tmp_path / "work", CPU)
+    assert is_done(model, tmp_path / "work")
 
 
 @pytest.mark.parametrize("name", RECIPES)

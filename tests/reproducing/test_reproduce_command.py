@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from support.console import Said, erasure
+from support.leftovers import no_space_for
 
 from pipelines.configs.settings import EraseRecipe
 from pipelines.evaluation.outcome.results import Results
@@ -146,6 +147,23 @@ def test_a_finished_reproduction_is_read_and_not_made_again(
     assert said.code == 0, said.err
     assert said.out == uncut[1].out
     assert (uncut[0] / "reproduction.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("full", ["reproduction.json", "figures.csv", "reproduction.md"])
+def test_a_full_disk_ends_a_reproduction_and_its_cells_stay(
+    full: str, nette: tuple[Any, ...], uncut: tuple[Path, Said], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(uncut[0], out)
+    (out / full).unlink()
+    with no_space_for(full):
+        said = reproduce(*nette, "--out", out)
+    assert f"{full}: the disk is full; free some space" in refused(said, 1)
+    assert not (out / full).exists()
+    assert not list(out.rglob("*.part"))
+    again = reproduce(*nette, "--out", out)
+    assert again.code == 0, again.err
+    assert (out / full).read_bytes() == (uncut[0] / full).read_bytes()
 
 
 def test_a_reproduction_that_was_cut_makes_what_is_missing_alone(
