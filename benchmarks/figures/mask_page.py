@@ -66,9 +66,9 @@ _DEFAULT: Final = (
     "the damage of the salient mask at equal forgetting was, least first, of {unet}, {verdict}; in "
     "the joint transformer `demo-flow` (one seed, one rate) the salient half left 0 churches of "
     "30, a tenth 1 and 3 % 2, while [fewer weights lay nearer to the retrained model by D2]"
-    f"({_BESIDE}), and of 48 sketches all weights and a tenth left 0, 3 % 2 and 1 % 5, [as far from "
-    f"that model]({_SKETCH}), so that there 0.5 is the surest to forget and not the nearest; of "
-    "other kinds, and of models of full size, no density was measured here, and 0.5 is that of "
+    f"({_BESIDE}), and of 48 sketches all weights and a tenth left 0, 3 % 2 and 1 % 5, [as far "
+    f"from that model]({_SKETCH}), so that there 0.5 is the surest to forget and not the nearest; "
+    "of other kinds, and of models of full size, no density was measured here, and 0.5 is that of "
     "SalUn's paper."
 )
 
