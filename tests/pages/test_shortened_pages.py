@@ -105,7 +105,7 @@ def moved(model: Path, copy: Path, factor: float, name: str) -> None:
     weights = {name: value * factor for name, value in load_file(file).items()}
     save_file(weights, file, metadata={"format": "pt"})
     values, stands_for = json.loads((copy / RECORD).read_text("utf-8")), RETRAININGS[name]
-    values["without"] = {"objects": list(stands_for.objects), "styles": []}
+    values["without"] = {"objects": list(stands_for.objects), "styles": list(stands_for.styles)}
     values["seeds"] = [seed + stands_for.seed_offset for seed in values["seeds"]]
     write_record(copy, values)
 
@@ -163,11 +163,13 @@ def split_set(folder: Path) -> None:
 
 
 def retrained(folder: Path) -> None:
-    """The retrained model of the repository, another in the place of its twin, a recipe."""
+    """The retrained model of the repository, others in the place of its twin and of one that never
+    saw a sketch, a recipe."""
     model = folder / "benchmarks" / "retrained" / "no-church"
     shutil.copytree(ROOT / "benchmarks" / "retrained" / "no-church", model)
     shutil.copytree(model, folder / "build" / "gold-flow" / "no-church" / "model")
     moved(model, folder / "build" / "gold-flow" / "twin" / "model", 1.001, "twin")
+    moved(model, folder / "build" / "gold-flow" / "no-sketch" / "model", 1.002, "no-sketch")
     (folder / "nonce.toml").write_text('[erase]\ninstead = "nonce"\n', encoding="utf-8")
 
 
