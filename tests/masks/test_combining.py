@@ -15,7 +15,7 @@ from support.tiny import seeded
 from erasure.errors import MaskError
 from erasure.masks.combining import intersection, union_of
 from erasure.masks.mask_file import load_mask, mask_hash, save_mask
-from erasure.masks.masks import MaskInfo, SaliencyMask, random_mask, salient_mask
+from erasure.masks.masks import REST, MaskInfo, SaliencyMask, random_mask, salient_mask
 from erasure.work import Work
 
 SHAPES = {"a": torch.zeros(30, 4), "b": torch.zeros(50)}
@@ -67,6 +67,18 @@ def test_of_what_the_masks_differ_in_the_new_one_says_nothing() -> None:
     other = second.with_info(replace(second.info, seed=5, scope="attn"))
     apart = union_of([first, other])
     assert (apart.info.seed, apart.info.scope) == (None, "full")
+
+
+def test_how_scores_were_measured_stays_where_all_agree() -> None:
+    first, second = mask(1), mask(2)
+    here = {REST: "rest", "draws": "2"}
+    one = first.with_info(replace(first.info, measured={**here, "times": "a"}))
+    other = second.with_info(replace(second.info, measured={**here, "times": "b"}))
+    assert intersection([one, other]).info.measured == here
+    assert union_of([one, second]).info.measured is None
+    elsewhere = other.with_info(replace(other.info, measured={**here, REST: "another"}))
+    with pytest.raises(MaskError, match="measured with different text encoders"):
+        union_of([one, elsewhere])
 
 
 def test_the_work_is_that_of_all_masks_and_unknown_where_one_does_not_say() -> None:
