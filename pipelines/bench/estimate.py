@@ -94,7 +94,7 @@ class Estimate:
 
 def estimate(bench: Bench) -> Estimate:
     """Count and time all cells; nothing is drawn or written."""
-    if bench.world.recipe.tune:
+    if bench.world.recipe.trials:
         settle(bench)
     groups: dict[str, list[Place]] = {}
     for place in bench.places():
@@ -177,4 +177,4 @@ def _uncounted(bench: Bench, trials: int) -> Iterator[str]:
 
 def _trials(bench: Bench, rows: int) -> int:
     recipe = bench.world.recipe
-    return rows * recipe.tune * recipe.tune_seeds * len(recipe.tune_on)
+    return rows * recipe.trials * recipe.tune_seeds * len(recipe.tune_on)

@@ -39,9 +39,11 @@ def protocol_of(world: World) -> dict[str, Any]:
     drawn = asdict(world.evaluation(recipe.model, recipe.concepts[0]))
     for key in ("model", "erased", "device", "against", "guard", "guard_text"):
         drawn.pop(key)
-    search = None
-    if recipe.tune:
-        search = {"trials": recipe.tune, "seeds": recipe.tune_seeds, "on": list(recipe.tune_on)}
+    search: dict[str, Any] = {}
+    if recipe.trials:
+        search = {"trials": recipe.trials, "seeds": recipe.tune_seeds, "on": list(recipe.tune_on)}
+    if recipe.rate_list:
+        search["rates"] = list(recipe.rate_list)
     values = {
         "format": FORMAT,
         "base": {"name": shown_path(world.base.name), "hashes": world.base_hashes},
@@ -51,7 +53,7 @@ def protocol_of(world: World) -> dict[str, Any]:
         "methods": to_table(recipe.methods),
         "attack": to_table(recipe.attack),
         "distance": to_table(recipe.distance),
-        "search": search,
+        "search": search or None,
         "concepts": list(recipe.concepts),
         "seeds": list(recipe.seed_list),
         "audit": ",".join(recipe.attacks) or NO_AUDIT,

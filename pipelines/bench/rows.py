@@ -88,6 +88,11 @@ def rows_of(recipe: BenchRecipe) -> list[Row]:
             "masks are given and would not be read, as no row of --only is a method; name one, or "
             "leave --masks and --densities out"
         )
+    if recipe.rate_list and not any(map(_has_rate, rows)):
+        raise ConfigError(
+            "tune_rates are given and would not be read, as no row is a method that trains by a "
+            "learning rate; name one by --only, or leave them out"
+        )
     return rows
 
 
@@ -122,6 +127,10 @@ def _rows(recipe: BenchRecipe, own: Mapping[str, str]) -> Iterator[Row]:
                     density=density,
                     by_density=density is not None,
                 )
+
+
+def _has_rate(row: Row) -> bool:
+    return row.kind == "method" and hasattr(kind_of(row.name, row.code), "learning_rate")
 
 
 def _masks_of(recipe: BenchRecipe) -> Iterator[tuple[str, float | None]]:

@@ -85,7 +85,7 @@ def prepare(recipe: BenchRecipe, out: Path) -> Bench:
     """
     world = World(recipe)
     rows = tuple(rows_of(recipe))
-    for concept in (*recipe.concepts, *(recipe.tune_on if recipe.tune else ())):
+    for concept in (*recipe.concepts, *(recipe.tune_on if recipe.trials else ())):
         world.plan(concept)
         require_judged(world.evaluation(recipe.model, concept), world.base, world.device)
     notes = [
@@ -126,7 +126,7 @@ def run_bench(bench: Bench, *, reporter: Reporter, retry: bool = False) -> Table
     begin(bench.out, bench.protocol)
     reporter.tell([f"note: {note}" for note in bench.notes])
     maker = Maker(bench.world, reporter)
-    if bench.world.recipe.tune:
+    if bench.world.recipe.trials:
         _tune(bench, maker, retry=retry)
     places = bench.places()
 
@@ -154,7 +154,7 @@ def write_now(bench: Bench) -> Table:
         DiskError: the disk refuses.
     """
     begin(bench.out, bench.protocol)
-    if bench.world.recipe.tune:
+    if bench.world.recipe.trials:
         _tune_from(bench, _only_done)
     table = table_now(bench)
     write_tables(bench, table)

@@ -28,8 +28,9 @@ from pipelines.classifiers.bench.search_space import Space, points, space_of
 
 SEED: Final = 1_000_003
 """First seed of the search; no run of a table should use it."""
-RATES: Final[tuple[str, ...]] = (
-    "learning_rate",
+RATE: Final = "learning_rate"
+SEARCHED: Final[tuple[str, ...]] = (
+    RATE,
     "alpha",
     "strength",
     "weight",
@@ -74,7 +75,7 @@ def spaces_of(world: World, row: Row, concept: str) -> dict[str, Space]:
     unread = getattr(recipe.method, "unread", {})
     spaces: dict[str, Space] = {
         name: space_of(kind, name, getattr(recipe.method, name))
-        for name in RATES
+        for name in SEARCHED
         if name in names and name not in unread and getattr(recipe.method, name)
     }
     if row.mask not in ("", "all") and not row.by_density:
@@ -83,11 +84,15 @@ def spaces_of(world: World, row: Row, concept: str) -> dict[str, Space]:
 
 
 def trials_of(world: World, row: Row, concept: str, budget: int) -> list[dict[str, Any]]:
-    """The defaults, then as many other settings as the budget allows."""
+    """The defaults, then the recipe's rates, or as many other settings as the budget allows."""
+    rates = world.recipe.rate_list
     try:
         spaces = spaces_of(world, row, concept)
     except ConfigError:  # the row says why when its cell is made
         return [{}]
+    if rates:
+        start = getattr(world.erasure(row, concept, SEED).method, RATE, None)
+        return [{}, *({RATE: rate} for rate in rates if RATE in spaces and rate != start)]
     if not spaces:
         return [{}]
     return [{}, *(dict(values) for values in points(row.label, spaces, budget - 1))]
@@ -118,7 +123,7 @@ class Search:
         kind = self.world.plan(others[0]).kind
         best: dict[str, Row] = {}
         tried: list[Trial] = []
-        budget = self.world.recipe.tune
+        budget = self.world.recipe.trials
         plan = [
             (row, [(v, row.with_values(v)) for v in trials_of(self.world, row, others[0], budget)])
             for row in self.rows

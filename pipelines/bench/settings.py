@@ -74,6 +74,9 @@ class BenchRecipe:
     such as quick,relearning."""
     tune: int = 0
     """Trials of the search of each row, on other concepts; 0 takes the defaults."""
+    tune_rates: str | None = None
+    """Learning rates that the search tries after the defaults, and nothing else, such as 6e-5,6e-4;
+    in the place of tune."""
     tune_seeds: int = 1
     """Seeds that judge each trial of the search."""
     tune_on: tuple[str, ...] = ("guitar", "cartoon")
@@ -109,10 +112,15 @@ class BenchRecipe:
             value = getattr(self, name)
             if value < least:
                 raise ConfigError(f"{name} is {value}; give {least} or more")
-        if self.tune_seeds > 1 and not self.tune:
+        if self.tune and self.rate_list:
+            raise ConfigError(
+                f"tune is {self.tune} and tune_rates is {self.tune_rates}, which are two searches; "
+                "give one of them"
+            )
+        if self.tune_seeds > 1 and not self.trials:
             raise ConfigError(
                 f"tune_seeds is {self.tune_seeds} and would not be read, as tune is 0; give --tune "
-                "as well, or leave it out"
+                "or --tune-rates as well, or leave it out"
             )
         for name in ("concepts", "masks"):
             values = getattr(self, name)
@@ -150,7 +158,7 @@ class BenchRecipe:
                         f"[{table}] names {name}, which each row of the benchmark sets itself; "
                         "leave it out"
                     )
-        if self.tune:
+        if self.trials:
             both = set(self.tune_on) & set(self.concepts)
             if both:
                 raise ConfigError(
@@ -164,6 +172,11 @@ class BenchRecipe:
         return parse_seeds(self.seeds)
 
     @property
+    def trials(self) -> int:
+        """Trials of the search of a row that trains by a learning rate; 0 where none is made."""
+        return 1 + len(self.rate_list) if self.rate_list else self.tune
+
+    @property
     def attacks(self) -> tuple[str, ...]:
         """A preset and the attacks that it lacks; none where nothing is attacked."""
         return attacks_of(self.audit)
@@ -175,20 +188,16 @@ class BenchRecipe:
         Raises:
             ConfigError: one is no share that a mask can have, or comes twice.
         """
-        if self.densities is None:
-            return ()
-        shares: list[float] = []
-        for part in self.densities.split(","):
-            share = _number(part)
-            if not 0 < share <= 1:
-                raise ConfigError(
-                    f"densities has {part.strip()[:80]!r}; give shares above 0 and at most 1 with "
-                    "commas, such as 0.5,0.1"
-                )
-            if share in shares:
-                raise ConfigError(f"densities names {share:g} twice; name each once")
-            shares.append(share)
-        return tuple(shares)
+        return _numbers("densities", self.densities, "shares above 0 and at most 1", "0.5,0.1")
+
+    @property
+    def rate_list(self) -> tuple[float, ...]:
+        """Learning rates of a search that tries nothing else; none where there is no such search.
+
+        Raises:
+            ConfigError: one is none that a training can have, or comes twice.
+        """
+        return _numbers("tune_rates", self.tune_rates, "rates above 0 and at most 1", "6e-5,6e-4")
 
 
 def attacks_of(audit: str) -> tuple[str, ...]:
@@ -212,6 +221,21 @@ def attacks_of(audit: str) -> tuple[str, ...]:
             raise ConfigError(f"audit names {name} twice; name each once")
     lacking = [n for n in ATTACKS if n in further and preset == "quick" and n not in FORWARD]
     return (preset, *lacking)
+
+
+def _numbers(name: str, text: str | None, wanted: str, example: str) -> tuple[float, ...]:
+    """The different numbers above 0 and at most 1 of a list with commas; none of None."""
+    numbers: list[float] = []
+    for part in () if text is None else text.split(","):
+        number = _number(part)
+        if not 0 < number <= 1:
+            raise ConfigError(
+                f"{name} has {part.strip()[:80]!r}; give {wanted} with commas, such as {example}"
+            )
+        if number in numbers:
+            raise ConfigError(f"{name} names {number:g} twice; name each once")
+        numbers.append(number)
+    return tuple(numbers)
 
 
 def _number(text: str) -> float:

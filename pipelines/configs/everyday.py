@@ -164,7 +164,7 @@ BENCH: Final[Options] = {
         **{name: name for name in ("neighbours", "add", "retrained", "twin", "audit")},
         **{name: name for name in ("suite", "prompts")},
     },
-    group.TRAINING: {name: name for name in ("tune", "tune_seeds", "tune_on")},
+    group.TRAINING: {name: name for name in ("tune", "tune_rates", "tune_seeds", "tune_on")},
     group.PICTURES: {name: name for name in ("steps", "guidance", "size")},
     group.JUDGING: _JUDGES,
     **READING,

@@ -18,6 +18,7 @@ from erasure.errors import ConfigError
 from pipelines.bench import run, search
 from pipelines.bench.cell import Cell, Place
 from pipelines.bench.extras import wanted
+from pipelines.bench.protocol import protocol_of
 from pipelines.bench.rows import Row
 from pipelines.bench.search import Search, spaces_of, trials_of
 from pipelines.bench.settings import BenchRecipe, bench_recipe
@@ -61,6 +62,19 @@ def test_every_row_has_the_same_budget_and_begins_with_its_defaults(world: World
         assert tried[0] == {}
         assert tried[:3] == trials_of(world, row, "dog", 3)
         assert len({json.dumps(values) for values in tried}) == 4
+
+
+def test_a_search_of_rates_tries_these_after_the_defaults_and_nothing_else(world: World) -> None:
+    middle = world.erasure(ESD, "dog", 0).training
+    assert middle is not None
+    rates = f"3e-5,{middle.learning_rate},0.02"
+    beside = World(replace(world.recipe, tune=0, tune_rates=rates), dict(world.opened))
+    tried = trials_of(beside, ESD, "dog", beside.recipe.trials)
+    assert tried == [{}, {"learning_rate": 3e-5}, {"learning_rate": 0.02}]
+    assert trials_of(beside, UCE, "dog", beside.recipe.trials) == [{}]
+    search = protocol_of(beside)["search"]
+    assert (search["trials"], search["rates"]) == (4, [3e-5, middle.learning_rate, 0.02])
+    assert "rates" not in protocol_of(world)["search"]
 
 
 def test_the_trial_with_the_smallest_worst_gap_wins_and_the_defaults_win_a_tie(

@@ -29,7 +29,9 @@ def facts_of(protocol: Mapping[str, Any]) -> Iterator[Facts]:
     rest = {name: _plain(protocol[name]) for name in _REST}
     if search := object_in(protocol, "search"):
         trials, seeds, on = (_plain(search[name]) for name in ("trials", "seeds", "on"))
-        rest["search"] = f"{trials} trials a row by {seeds} seed{'s' * (seeds != '1')}, on {on}"
+        rates = f" of learning rates {_plain(search['rates'])}" if "rates" in search else ""
+        several = "s" * (seeds != "1")
+        rest["search"] = f"{trials} trials a row{rates} by {seeds} seed{several}, on {on}"
     yield Facts("Protocol", tuple(Fact(name, text) for name, text in rest.items()))
     versions = protocol["versions"].items()
     yield Facts("Versions", tuple(Fact(name, str(value)) for name, value in versions))
