@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.console import ROOT, command
 
 pytestmark = pytest.mark.slow
@@ -319,3 +320,18 @@ def test_a_row_takes_over_what_does_not_depend_on_the_audited_model(
     for row in (("ascent", "dog"), ("salun", "church", "standard")):
         made["_take_over"](made["Row"](*row), tmp_path, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_the_figure_of_distances_draws_the_rows_of_a_table_that_have_them(
+    script: Script, tmp_path: Path
+) -> None:
+    table = ROOT / "docs" / "leaderboard_masks.json"
+    picture = tmp_path / "masks.png"
+    script("figures/mask_distance.py", table, "--out", picture)
+    with Image.open(picture) as drawn:
+        assert drawn.width > 500 < drawn.height
+    lines = [line for line in json.loads(table.read_text())["lines"] if line["kind"] != "method"]
+    bare = tmp_path / "table.json"
+    bare.write_text(json.dumps({"lines": lines}), encoding="utf-8")
+    with pytest.raises(SystemExit, match="no table has a row with a mask and a distance D2"):
+        script("figures/mask_distance.py", bare, "--out", picture)

@@ -33,7 +33,7 @@ _COLUMNS: Final = (
     "model",
     "version",
 )
-_LOOKS: Final = {"salient": (ACCENT, "o"), "random": ("#2f6f9f", "s"), "inverse": ("#8a8f98", "^")}
+LOOKS: Final = {"salient": (ACCENT, "o"), "random": ("#2f6f9f", "s"), "inverse": ("#8a8f98", "^")}
 
 
 def write_figure(rows: Rows, folder: Path) -> None:
@@ -79,7 +79,7 @@ def _figure(rows: Rows) -> Figure:
     handles = {
         label: line for axes in panels.flat for line, label in zip(*_legend(axes), strict=True)
     }
-    shown = [mask for mask in _LOOKS if mask in handles]
+    shown = [mask for mask in LOOKS if mask in handles]
     figure.legend(
         [handles[mask] for mask in shown],
         [f"{mask} mask" for mask in shown],
@@ -105,17 +105,12 @@ def _legend(axes: Axes) -> tuple[list[Any], list[str]]:
 
 def _panel(axes: Axes, rows: Rows, title: str) -> None:
     """Lines join the rates of a mask, in order, mean over its seeds; a faint point is a seed."""
-    axes.set_facecolor(PAPER)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(LINE)
-    axes.tick_params(color=LINE, labelcolor=INK, labelsize=9)
-    axes.grid(color=LINE, linewidth=0.8)
-    axes.set_axisbelow(True)
+    plain_axes(axes)
     axes.set_ylim(-0.04, 1.06)
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axes.set_title(title, color=INK, fontsize=10)
     for (mask,), cells in groups_of(rows, "mask").items():
-        colour, marker = _LOOKS[mask]
+        colour, marker = LOOKS[mask]
         points = [
             (mean_of(same, "damage"), share_of(same), rate)
             for (rate,), same in groups_of(cells, "rate").items()
@@ -126,6 +121,16 @@ def _panel(axes: Axes, rows: Rows, title: str) -> None:
         if len({row["seed"] for row in cells}) > 1:
             each = [(row["damage"], row["left"] / row["of"]) for row in cells]
             axes.scatter(*zip(*each, strict=True), s=8, color=colour, marker=marker, alpha=0.35)
+
+
+def plain_axes(axes: Axes) -> None:
+    """The look of every panel: paper, two sides, a faint grid below what is drawn."""
+    axes.set_facecolor(PAPER)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(LINE)
+    axes.tick_params(color=LINE, labelcolor=INK, labelsize=9)
+    axes.grid(color=LINE, linewidth=0.8)
+    axes.set_axisbelow(True)
 
 
 def _size(rate: float) -> float:
